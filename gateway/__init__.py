@@ -1,0 +1,3 @@
+"""A forward-auth gateway for multi-tenant SaaS on AWS Cognito."""
+
+__version__ = "0.1.0"
