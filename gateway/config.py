@@ -1,0 +1,504 @@
+"""``gateway.yaml`` and the environment become one frozen ``Config``. The only reader of ``os.environ``.
+
+Every key can be set by environment (``GATEWAY_SESSION__IDLE=30m``); the environment wins over the file.
+A secret's value may be ``env:NAME`` or ``file:PATH``. Unknown keys are errors. Every mistake is reported
+with file, key, value (never a secret's) and what is allowed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gateway.core.hosts import canonical_host
+from gateway.core.model import Secret
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ENV_PREFIX = "GATEWAY_"
+_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
+_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_HEADER_NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
+"""RFC 9110 tokens less the odd characters: proxies disagree about ``_`` and ``.`` in names."""
+IDENTITY_FIELDS = frozenset({"sub", "email", "username", "preferred_username", "name", "groups", "roles", "tenant", "provider", "assertion"})
+
+
+def parse_duration(value: object) -> timedelta:
+    """``30s``, ``15m``, ``12h`` (also ``ms`` and ``d``)."""
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        msg = "a duration such as 30s, 15m or 12h"
+        raise ValueError(msg)
+    return timedelta(seconds=int(match[1]) * _UNIT[match[2]])
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest exact spelling: ``90m`` stays ``90m``, ``3600s`` becomes ``1h``."""
+    milliseconds = round(value.total_seconds() * 1000)
+    for unit in ("d", "h", "m", "s"):
+        size = int(_UNIT[unit] * 1000)
+        if milliseconds and milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms"
+
+
+def resolve_secret(value: object) -> Secret:
+    """``env:NAME`` and ``file:PATH`` are looked up; anything else is the secret itself. Raises ``ValueError`` without the value."""
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str) or not value:
+        msg = "a non-empty string, env:NAME or file:PATH"
+        raise ValueError(msg)
+    if value.startswith("env:"):
+        found = os.environ.get(value[4:], "")
+        if not found:
+            msg = f"the environment variable {value[4:]} is not set"
+            raise ValueError(msg)
+        return Secret(found)
+    if value.startswith("file:"):
+        try:
+            found = Path(value[5:]).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"the file {value[5:]} cannot be read ({type(error).__name__})"
+            raise ValueError(msg) from error
+        if not found:
+            msg = f"the file {value[5:]} is empty"
+            raise ValueError(msg)
+        return Secret(found)
+    return Secret(value)
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(ms|s|m|h|d)$"}),
+]
+SecretValue = Annotated[
+    Secret,
+    BeforeValidator(resolve_secret),
+    PlainSerializer(lambda _: "***", return_type=str),
+    WithJsonSchema({"type": "string", "description": "the secret, env:NAME or file:PATH"}),
+]
+Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+class Model(BaseModel):
+    """Base of every configured value: frozen, unknown keys refused, values never echoed in errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+
+def parse_listen(value: str) -> str:
+    """``host:port``, ``[::1]:port`` or ``unix:/path``; port 0 lets the system choose."""
+    if value.startswith("unix:") and len(value) > len("unix:"):
+        return value
+    parts = urlsplit(f"//{value}")
+    try:
+        if parts.hostname and parts.port is not None and not parts.path and not parts.username:
+            return value
+    except ValueError:
+        pass
+    msg = "host:port or unix:PATH"
+    raise ValueError(msg)
+
+
+ListenAddress = Annotated[str, BeforeValidator(parse_listen)]
+
+
+class Listen(Model):
+    """Where each listener binds. ``check`` is for the ingress only; ``admin`` for operators, probes and Prometheus."""
+
+    check: ListenAddress = "127.0.0.1:8081"
+    public: ListenAddress = "127.0.0.1:8080"
+    hooks: ListenAddress = "127.0.0.1:8083"
+    admin: ListenAddress = "127.0.0.1:8082"
+
+
+def _network(value: object) -> str:
+    try:
+        return str(ipaddress.ip_network(str(value)))
+    except ValueError:
+        msg = "a network such as 10.0.0.0/8 (host bits zero)"
+        raise ValueError(msg) from None
+
+
+class Ingress(Model):
+    """Who is believed. Each that is configured must hold; with neither the gateway does not start."""
+
+    keys: tuple[SecretValue, ...] = ()
+    trusted_proxies: tuple[Annotated[str, BeforeValidator(_network)], ...] = ()
+
+    @field_validator("keys")
+    @classmethod
+    def _long_enough(cls, keys: tuple[Secret, ...]) -> tuple[Secret, ...]:
+        if any(len(k.reveal()) < 16 for k in keys):
+            msg = "keys of at least 16 characters (try: openssl rand -hex 32)"
+            raise ValueError(msg)
+        return keys
+
+
+class KeyRingFile(Model):
+    """The key ring: seals sessions, signs assertions, encrypts secrets in SQL."""
+
+    file: Path
+
+
+class Redis(Model):
+    """``embedded``, or a URL: redis://, rediss://, unix://, redis+sentinel://, redis+cluster://."""
+
+    url: SecretValue = Field(default_factory=lambda: Secret("embedded"))
+    ca_file: Path | None = None
+    min_replicas: Annotated[int, Field(ge=0, le=16)] = 1
+    """What ``config check`` demands of ``min-replicas-to-write`` where Sentinel fails over."""
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: Secret) -> Secret:
+        text = url.reveal()
+        if text != "embedded" and urlsplit(text).scheme not in {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}:
+            msg = "embedded, or a redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// URL"
+            raise ValueError(msg)
+        return url
+
+
+class Database(Model):
+    """SQL of the admin role: ``embedded`` is SQLite in ``state_dir``."""
+
+    url: SecretValue = Field(default_factory=lambda: Secret("embedded"))
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: Secret) -> Secret:
+        text = url.reveal()
+        if text != "embedded" and urlsplit(text).scheme not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
+            msg = "embedded, sqlite+aiosqlite:///PATH or postgresql+asyncpg://…"
+            raise ValueError(msg)
+        return url
+
+
+class Assertion(Model):
+    """``iss`` of the signed assertion header; default: ``public_scheme`` and ``login_host`` or, without one, the app's own origin."""
+
+    issuer: str | None = None
+
+
+class Cognito(Model):
+    """The user pool that brokers every customer's identity provider."""
+
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+    user_pool_id: Annotated[str, Field(pattern=r"^[\w-]+_[0-9a-zA-Z]+$", max_length=55)]
+    domain: str
+    issuer: str | None = None
+    endpoint_url: str | None = None
+
+    @property
+    def effective_issuer(self) -> str:
+        """``iss`` of the pool's tokens: configured, or derived from region and pool."""
+        return self.issuer or f"https://cognito-idp.{self.region}.amazonaws.com/{self.user_pool_id}"
+
+
+def _off_or_duration(value: object) -> object:
+    # YAML 1.1 reads a bare ``off`` as false.
+    return None if value is False or value == "off" or value is None else parse_duration(value)
+
+
+class SessionSettings(Model):
+    """Life of a session. ``staleness`` bounds how long a revocation may wait for a replica that went silent."""
+
+    idle: Duration = timedelta(minutes=30)
+    absolute: Duration = timedelta(hours=12)
+    max_per_user: Annotated[int, Field(ge=1, le=1000)] = 20
+    recheck: Annotated[
+        timedelta | None,
+        BeforeValidator(_off_or_duration),
+        PlainSerializer(lambda v: "off" if v is None else format_duration(v)),
+        WithJsonSchema({"type": "string", "description": "off or a duration"}),
+    ] = None
+    staleness: Duration = timedelta(seconds=2)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SessionSettings:
+        if not timedelta(minutes=1) <= self.idle <= self.absolute <= timedelta(days=30):
+            msg = "1m <= idle <= absolute <= 30d"
+            raise ValueError(msg)
+        if not timedelta(milliseconds=500) <= self.staleness <= timedelta(minutes=1):
+            msg = "staleness between 500ms and 1m"
+            raise ValueError(msg)
+        if self.recheck is not None and self.recheck < timedelta(minutes=1):
+            msg = "recheck off, or at least 1m"
+            raise ValueError(msg)
+        return self
+
+
+class Cookie(Model):
+    """``__Host-`` makes browsers refuse the cookie without Secure and Path=/, or with a Domain."""
+
+    name: Annotated[str, Field(pattern=r"^__Host-[A-Za-z0-9-]{1,40}$")] = "__Host-gw"
+
+
+DEFAULT_HEADERS: Mapping[str, str] = {
+    "X-Auth-Request-User": "sub",
+    "X-Auth-Request-Email": "email",
+    "X-Auth-Request-Preferred-Username": "preferred_username",
+    "X-Auth-Request-Name": "name",
+    "X-Auth-Request-Groups": "groups",
+    "X-Auth-Request-Roles": "roles",
+    "X-Auth-Request-Tenant": "tenant",
+    "X-Auth-Request-Provider": "provider",
+    "X-Auth-Request-Jwt": "assertion",
+    "Remote-User": "email",
+}
+_FORBIDDEN_HEADERS = frozenset(
+    {
+        "cookie", "set-cookie", "host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive",
+        "authorization", "proxy-authorization", "location", "content-type", "x-gateway-key", "x-auth-reason", "x-request-id",
+        "www-authenticate", "cache-control", "retry-after", "date", "server", "expect",
+    }
+)  # fmt: skip
+
+
+def check_header_map(headers: Mapping[str, object]) -> Mapping[str, object]:
+    """Names that every proxy reads alike, once each, and sources that exist."""
+    seen: set[str] = set()
+    for name, source in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or len(name) > 64 or name.lower() in _FORBIDDEN_HEADERS or name.lower().startswith(("x-forwarded-", "sec-")):
+            msg = f"{name!r}: letters, digits and single dashes, and not a header of HTTP itself or of the proxies"
+            raise ValueError(msg)
+        if name.lower() in seen:
+            msg = f"{name!r}: named twice (header names are case-insensitive)"
+            raise ValueError(msg)
+        seen.add(name.lower())
+        text = source if isinstance(source, str) else getattr(source, "source", "")
+        if text not in IDENTITY_FIELDS and not re.fullmatch(r"claim:[A-Za-z0-9:_.-]{1,64}", text):
+            msg = f"{name}: {text!r}: one of {', '.join(sorted(IDENTITY_FIELDS))} or claim:NAME"
+            raise ValueError(msg)
+    return headers
+
+
+class ClaimHeader(Model):
+    """A header with a default for when the claim is absent."""
+
+    source: str
+    default: Annotated[str, Field(max_length=256)] = ""
+
+
+HeaderMap = Annotated[dict[str, str | ClaimHeader], BeforeValidator(lambda v: v or {}), Field(max_length=40)]
+
+
+class Tenants(Model):
+    """GitOps folder of tenant files; SQL adds to them."""
+
+    files: Path | None = None
+
+
+class Canary(Model):
+    """Self-probe through the ingress: ``url`` must answer a login or a denial to a request without a session."""
+
+    url: str | None = None
+    interval: Duration = timedelta(minutes=1)
+
+
+class Log(Model):
+    """``auto``: people's form on a terminal, JSON elsewhere."""
+
+    form: Literal["auto", "json", "text"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def _host(value: object) -> str:
+    host = canonical_host(value) if isinstance(value, str) else None
+    if host is None:
+        msg = "a host name such as app.example.com, without scheme or port"
+        raise ValueError(msg)
+    return host
+
+
+HostName = Annotated[str, BeforeValidator(_host)]
+
+
+def is_loopback_name(host: str) -> bool:
+    """``localhost``, ``*.localhost`` (RFC 6761 §6.3) and loopback addresses."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Config(BaseSettings):
+    """Everything the gateway is told, frozen. See docs/operator/configuration.md."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True,
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", validate_default=True,
+    )  # fmt: skip
+
+    development: bool = False
+    listen: Listen = Listen()
+    ingress: Ingress = Ingress()
+    public_scheme: Literal["https", "http"] = "https"
+    public_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port that browsers use, where it is not the scheme's own."""
+    login_host: HostName | None = None
+    shared_hosts: tuple[HostName, ...] = ()
+    state_dir: Path = Path("state")
+    keys: KeyRingFile | None = None
+    redis: Redis = Redis()
+    database: Database = Database()
+    assertion: Assertion = Assertion()
+    cognito: Cognito
+    session: SessionSettings = SessionSettings()
+    cookie: Cookie = Cookie()
+    headers: HeaderMap = Field(default_factory=lambda: dict[str, str | ClaimHeader](DEFAULT_HEADERS))
+    groups_header: Literal["all", "policy"] = "all"
+    tenants: Tenants = Tenants()
+    canary: Canary = Canary()
+    log: Log = Log()
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, headers: dict[str, str | ClaimHeader]) -> dict[str, str | ClaimHeader]:
+        check_header_map(headers)
+        return headers
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Config:
+        if not self.ingress.keys and not self.ingress.trusted_proxies:
+            msg = "ingress: keys or trusted_proxies must be set; with neither, anybody who reaches the check listener would be believed"
+            raise ValueError(msg)
+        if self.public_scheme == "http" and not self.development:
+            msg = "public_scheme: http needs development: true (and then works on loopback and *.localhost only)"
+            raise ValueError(msg)
+        for key, url in (("cognito.domain", self.cognito.domain), ("cognito.issuer", self.cognito.effective_issuer), ("cognito.endpoint_url", self.cognito.endpoint_url)):
+            if url is not None:
+                self._https(key, url)
+        if self.login_host is not None and self.login_host in self.shared_hosts:
+            msg = "login_host cannot be one of shared_hosts"
+            raise ValueError(msg)
+        for key, host in [("login_host", self.login_host), *(("shared_hosts", h) for h in self.shared_hosts)]:
+            if host is not None and self.public_scheme == "http" and not is_loopback_name(host):
+                msg = f"{key}: {host}: public_scheme http works on loopback and *.localhost only"
+                raise ValueError(msg)
+        if self.keys is None and not (self.embedded_redis and self.embedded_database):
+            msg = "keys.file is required, and shared by all replicas, unless both stores are embedded"
+            raise ValueError(msg)
+        return self
+
+    def _https(self, key: str, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme == "https" and parts.hostname and not parts.query and not parts.fragment and not parts.username:
+            return
+        if parts.scheme == "http" and self.development and is_loopback_name(parts.hostname or ""):
+            return
+        msg = f"{key}: {url!r}: an https:// URL without query (http:// only with development: true, on loopback)"
+        raise ValueError(msg)
+
+    @property
+    def embedded_redis(self) -> bool:
+        return self.redis.url.reveal() == "embedded"
+
+    @property
+    def embedded_database(self) -> bool:
+        return self.database.url.reveal() == "embedded"
+
+    @property
+    def key_file(self) -> Path:
+        return self.keys.file if self.keys else self.state_dir / "keys.json"
+
+    def origin(self, host: str) -> str:
+        """``scheme://host[:port]`` as browsers spell the origin of ``host``."""
+        return f"{self.public_scheme}://{host}" + (f":{self.public_port}" if self.public_port else "")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then the file (given as init values); no .env, no secrets directory."""
+        return (EnvSettingsSource(settings_cls), init_settings)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """One YAML mapping, or ``ConfigError`` with file, line and column."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
+        raise ConfigError(msg) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        msg = f"{path}{where}: not valid YAML: {getattr(error, 'problem', 'unreadable')}"
+        raise ConfigError(msg) from error
+    if not isinstance(document, dict):
+        msg = f"{path}: must hold a mapping of keys to values"
+        raise ConfigError(msg)
+    return document
+
+
+_SECRET_KEYS = re.compile(r"secret|key|password|token|url|credential", re.IGNORECASE)
+
+
+def explain_validation(source: str, error: ValidationError) -> str:
+    """Each mistake on its own line: where, what, what is allowed; values of secret-looking keys are left out."""
+    lines = []
+    for item in error.errors(include_url=False, include_context=False):
+        where = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+        problem = item["msg"].removeprefix("Value error, ")
+        value = ""
+        if item["type"] not in {"missing", "extra_forbidden"} and item["loc"] and not _SECRET_KEYS.search(where) and isinstance(item["input"], str | int | float | bool):
+            value = f" (is {str(item['input'])[:80]!r})"
+        if item["type"] == "extra_forbidden":
+            problem = "unknown key"
+        lines.append(f"{source}: {where}{value}: {problem}")
+    return "\n".join(lines)
+
+
+def load_config(path: Path) -> Config:
+    """Read, merge with the environment, validate. Relative paths are relative to the working directory. Raises ``ConfigError``."""
+    document = read_yaml(path)
+    fields = {name.upper() for name in Config.model_fields}
+    for variable in sorted(os.environ):
+        if variable.startswith(ENV_PREFIX) and "__" in variable and variable.removeprefix(ENV_PREFIX).split("__")[0].upper() not in fields:
+            msg = f"environment: {variable}: unknown key (allowed: {', '.join(sorted(ENV_PREFIX + f for f in fields))})"
+            raise ConfigError(msg)
+    try:
+        return Config(**document)
+    except ValidationError as error:
+        raise ConfigError(explain_validation(str(path), error)) from error
+    except TypeError as error:
+        msg = f"{path}: keys must be strings"
+        raise ConfigError(msg) from error
+
+
+__all__ = ["ClaimHeader", "Config", "Duration", "HeaderMap", "Model", "SecretValue", "ValidationInfo", "explain_validation", "load_config", "read_yaml", "resolve_secret"]

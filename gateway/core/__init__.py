@@ -1,0 +1,1 @@
+"""Deciding, and nothing else: no await, no clock, no randomness, no logging, no I/O."""

@@ -1,0 +1,66 @@
+"""What a check can come to, and the one vocabulary of reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.core.model import Session
+
+
+class Reason(StrEnum):
+    """Used alike in logs, metrics, pages, the API, tests and docs. Closed: nothing else is ever written there."""
+
+    OK = "ok"
+    PUBLIC = "public"
+    BEARER = "bearer"
+    NO_SESSION = "no_session"
+    SESSION_EXPIRED = "session_expired"
+    SESSION_IDLE = "session_idle"
+    SESSION_REVOKED = "session_revoked"
+    WRONG_TENANT = "wrong_tenant"
+    WRONG_HOST = "wrong_host"
+    TENANT_INACTIVE = "tenant_inactive"
+    UNKNOWN_HOST = "unknown_host"
+    GROUP_MISSING = "group_missing"
+    ROLE_MISSING = "role_missing"
+    EMAIL_DOMAIN = "email_domain"
+    EMAIL_UNTRUSTED = "email_untrusted"
+    RULE_DENIED = "rule_denied"
+    USER_BLOCKED = "user_blocked"
+    REAUTHENTICATE = "reauthenticate"
+    IDENTITY_TOO_LARGE = "identity_too_large"
+    BAD_REQUEST = "bad_request"
+    UNTRUSTED_PROXY = "untrusted_proxy"
+    BEARER_INVALID = "bearer_invalid"
+    STORE_UNAVAILABLE = "store_unavailable"
+    IDP_ERROR = "idp_error"
+    LOGIN_STATE = "login_state"
+    LOGIN_LOOP = "login_loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Let it through. ``session`` is None where the path is public or a machine came with a bearer token."""
+
+    reason: Reason
+    session: Session | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Nobody is signed in here: a navigation goes to the login, anything else gets 401."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """No, and a login would not change it."""
+
+    reason: Reason
+
+
+Decision = Allow | Login | Deny

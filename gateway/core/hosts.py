@@ -1,0 +1,86 @@
+"""Host names and e-mail addresses in one canonical form, or None.
+
+Rules:
+- A host is compared as lower-case A-labels without port and trailing dot; canonicalising twice changes nothing.
+- What arrives on the wire must already be ASCII: a browser sends A-labels (RFC 3986 §3.2.2), so a Unicode host is a trick.
+- What an operator or a claim says may be Unicode and goes through IDNA 2008 (UTS 46 non-transitional), never through case folding alone.
+"""
+
+from __future__ import annotations
+
+import re
+
+import idna
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
+_PORT = re.compile(r"\d{1,5}")
+_MAX_HOST = 253
+_MAX_EMAIL = 254
+"""RFC 5321 §4.5.3.1.3 with the brackets taken off."""
+_MAX_LOCAL = 64
+_LOCAL = re.compile(r"[^\s@\"(),:;<>\[\\\]\x00-\x20\x7f-\xa0\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]+")
+
+
+def wire_host(value: str) -> str | None:
+    """Canonical form of a Host header's value; None where two readers could differ about it.
+
+    A port is dropped (redirects are never built from it); IP literals are no tenant's host and come back as None.
+    """
+    host, colon, port = value.partition(":")
+    if colon and (not _PORT.fullmatch(port) or not 0 < int(port) < 65536):
+        return None
+    if not host.isascii():
+        return None
+    bare = host.lower().removesuffix(".")
+    return bare if _is_name(bare) else None
+
+
+def canonical_host(value: str) -> str | None:
+    """Canonical form of a configured host name, Unicode allowed; None if it is not a DNS name (an IP address is not)."""
+    bare = value.removesuffix(".")
+    if bare.isascii():
+        bare = bare.lower()
+        if not _is_name(bare):
+            return None
+        if any(label.startswith("xn--") for label in bare.split(".")) and _alabels(bare) is None:
+            return None
+        return bare
+    return _alabels(bare)
+
+
+def _alabels(name: str) -> str | None:
+    try:
+        encoded = idna.encode(name, uts46=True, std3_rules=True, transitional=False).decode("ascii").lower()
+    except (idna.IDNAError, UnicodeError):
+        return None
+    return encoded if _is_name(encoded) else None
+
+
+def _is_name(host: str) -> bool:
+    if not host or len(host) > _MAX_HOST:
+        return False
+    labels = host.split(".")
+    return all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdigit()
+
+
+def email_domain(address: str) -> str | None:
+    """Canonical domain of an address, or None unless it has exactly one ``@`` and nothing invisible or quoted.
+
+    The local part is never interpreted: plus signs and dots are the mailbox owner's business.
+    A trailing dot in the domain is refused, not dropped: no mail provider writes one.
+    """
+    if len(address) > _MAX_EMAIL or address.count("@") != 1:
+        return None
+    local, _, domain = address.partition("@")
+    if not local or len(local) > _MAX_LOCAL or not _LOCAL.fullmatch(local) or domain.endswith("."):
+        return None
+    if domain.isascii():
+        return canonical_host(domain)
+    # Full-width letters and other compatibility forms map to a real domain under UTS 46; the mailbox
+    # provider never issued such an address, so only the form that IDNA itself calls valid passes.
+    if any(dot in domain for dot in "\u3002\uff0e\uff61"):
+        return None
+    try:
+        return canonical_host(domain) if idna.encode(domain) else None
+    except (idna.IDNAError, UnicodeError):
+        return None

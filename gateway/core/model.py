@@ -1,0 +1,270 @@
+"""The nouns. Frozen values; whoever holds one may trust what its constructor promised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import re
+
+
+class Secret:
+    """A string that never shows itself by accident: ``repr`` and ``str`` are ``***``."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Hand out the text, at the one place that sends it to its peer."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class ProviderKind(StrEnum):
+    """What stands behind a Cognito identity provider; ``cognito`` is the pool's own users."""
+
+    OKTA = "okta"
+    ENTRA = "entra"
+    OIDC = "oidc"
+    COGNITO = "cognito"
+
+
+class EmailTrust(StrEnum):
+    """Why an e-mail claim is believed: the tenant named the issuer, or the claim is marked verified."""
+
+    TENANT_IDP = "tenant_idp"
+    VERIFIED_CLAIM = "verified_claim"
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One identity provider of a tenant. ``domains`` (A-labels) routes a typed e-mail here and binds the claim afterwards."""
+
+    name: str
+    kind: ProviderKind
+    label: str
+    issuer: str | None
+    domains: frozenset[str]
+    email_trust: EmailTrust
+    form_decode: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BearerRule:
+    """Machine clients that a rule lets in: an access token of one of ``clients`` with one of ``scopes`` (empty: any)."""
+
+    clients: frozenset[str]
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One path and method rule, compiled. ``groups``/``roles``: None says nothing, a set wants any one of it."""
+
+    path: str
+    """The glob as written, for explanations."""
+    pattern: re.Pattern[str]
+    methods: frozenset[str] | None = None
+    everyone: bool = False
+    deny: bool = False
+    groups: frozenset[str] | None = None
+    any_group: bool = False
+    """``groups: any``: also a user's access token, which carries no groups, satisfies the rule."""
+    roles: frozenset[str] | None = None
+    replace: bool = False
+    bearer: BearerRule | None = None
+    session: bool = True
+    """Whether a browser session may satisfy the rule where ``bearer`` is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderSpec:
+    """One managed header: its name, and where the value comes from (a field of the identity, or ``claim:NAME``)."""
+
+    name: str
+    source: str
+    default: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Seconds."""
+
+    idle_s: int
+    absolute_s: int
+    max_per_user: int
+
+
+@dataclass(frozen=True, slots=True)
+class Branding:
+    """What a tenant's pages look like. ``color`` is ``#rrggbb``."""
+
+    logo: str = ""
+    color: str = "#0b5fff"
+    support: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A customer. None in ``allowed_groups`` or ``allowed_roles`` is the word ``any``; an empty set lets nobody in."""
+
+    id: str
+    name: str
+    active: bool
+    hosts: frozenset[str]
+    """Exact host names, canonical."""
+    wildcards: frozenset[str]
+    """``acme.example.com`` for ``*.acme.example.com``: any name below it, not itself."""
+    email_domains: frozenset[str]
+    allowed_groups: frozenset[str] | None
+    allowed_roles: frozenset[str] | None
+    client_id: str
+    client_secret: Secret
+    scopes: tuple[str, ...]
+    providers: tuple[Provider, ...]
+    rules: tuple[Rule, ...]
+    rules_next: tuple[Rule, ...]
+    headers: tuple[HeaderSpec, ...]
+    """All managed headers of this tenant, in order: the gateway's own with the tenant's on top."""
+    session: SessionLimits
+    branding: Branding = field(default_factory=Branding)
+    group_header_names: frozenset[str] | None = None
+    """With ``groups_header: policy`` only these names are handed to apps; None hands out all."""
+    generation: int = 0
+
+    def provider(self, name: str) -> Provider | None:
+        """The provider of that exact name (Cognito's names are case-sensitive)."""
+        return next((p for p in self.providers if p.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who somebody is, as the validated ID token said, after overlays.
+
+    ``sub`` is Cognito's; ``idp_subject`` and ``oid`` are the customer's identity provider's.
+    ``claims`` holds the further claims that a header of the tenant names, as strings.
+    """
+
+    sub: str
+    email: str
+    username: str
+    preferred_username: str
+    name: str
+    groups: tuple[str, ...]
+    roles: tuple[str, ...]
+    provider: str
+    idp_subject: str
+    oid: str = ""
+    claims: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One signed-in browser at one host of one tenant."""
+
+    digest: str
+    """Hex SHA-256 of the cookie's random part: the key in Redis, and the name in logs. Not a credential."""
+    tenant: str
+    host: str
+    family: str
+    """Public id of the family: the session at ``login_host`` and its children end together."""
+    identity: Identity
+    began: int
+    """Value of the tenant's clock (µs) when the login began; compared with watermarks."""
+    auth_time: int
+    """Cognito's, UTC epoch seconds."""
+    created_at: int
+    """UTC epoch seconds."""
+    expires_at: int
+    """Absolute limit of the family, UTC epoch seconds."""
+    client_id: str
+    """The app client that this login used: refresh and revoke go through it."""
+
+
+class RequestKind(StrEnum):
+    """Who is asking: decides whether a redirect can be followed by a person."""
+
+    NAVIGATION = "navigation"
+    FRAME = "frame"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthRequest:
+    """The request that the ingress asks about, as parsed by a dialect."""
+
+    scheme: str
+    host: str
+    """Canonical: lower case, no port, no trailing dot; A-labels."""
+    method: str
+    path: str
+    """Canonical path as the upstream sees it (see ``core.paths``)."""
+    ambiguous: bool
+    """Two readers could take the path for different ones; never matched against rules."""
+    target: str
+    """Raw path and query, for coming back after the login."""
+    kind: RequestKind
+    html: bool
+    """The client would show an HTML answer to a person."""
+    cookies: tuple[str, ...]
+    """Every value of our session cookie, in order."""
+    other_cookies: str
+    """The Cookie header for the app: everything but ours, joined with ``; ``."""
+    bearer: str | None
+    """The token of one well-formed Bearer credential; None without ``Authorization: Bearer``; "" for a malformed one."""
+    preflight: bool
+    """A true CORS preflight: OPTIONS with Origin and Access-Control-Request-Method."""
+    client: str
+    """For the log only."""
+    request_id: str
+    """For the log only; validated shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineToken:
+    """A validated Cognito access token. ``sub`` and ``username`` are empty for client_credentials."""
+
+    client_id: str
+    scopes: frozenset[str]
+    sub: str
+    username: str
+    auth_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLogin:
+    """What the gateway remembers between sending a browser to Cognito and its return. Single use, bound to the browser."""
+
+    tenant: str
+    provider: str
+    host: str
+    """The host where the browser began and where the session will live."""
+    return_to: str
+    """Absolute URL, validated."""
+    nonce: str
+    code_verifier: str
+    redirect_uri: str
+    client_id: str
+    created_at: int
+    """UTC epoch seconds; the code exchange must follow within ``PENDING_LIFETIME_S``."""
+    hopped: bool = False
+    """Already went through Cognito's /logout once for freshness."""
+    purpose: str = "login"
+    """``login``, ``host`` (a child host asks the login host) or ``test`` (test connection: creates no session)."""

@@ -1,0 +1,35 @@
+"""The exception tree: whose fault it was.
+
+GatewayError
+├── ConfigError        ours, at start-up: exit 2; names file, key, value and what is allowed
+├── PeerError          theirs: an identity provider, a hook sender, a browser
+└── UnavailableError   nobody's: Redis, SQL or AWS is down, slow or not to be trusted now
+
+Outcomes (a denial, a refused login) are values, never exceptions. Only the web edge turns these into responses.
+No message of any of them carries a token, code, cookie or secret.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Everything this project raises on purpose."""
+
+
+class ConfigError(GatewayError):
+    """The configuration or the command is wrong; the process must not serve with it."""
+
+
+class PeerError(GatewayError):
+    """A peer sent or answered what it must not have.
+
+    ``code`` is stable and goes to logs; ``str(error)`` says what was wrong without quoting secrets.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class UnavailableError(GatewayError):
+    """A dependency cannot answer now. The answer is 503: never a logout, never an allow (invariant 8)."""

@@ -1,0 +1,139 @@
+"""The key ring: one JSON file, shared by all replicas, that holds every long-lived secret of the gateway itself.
+
+``sealing``    32 bytes each: HKDF salt of session sealing, HMAC of index entries, sealed display records and snapshots
+``assertion``  EC P-256 private keys (PEM): sign the identity assertion handed to apps
+``database``   32 bytes each: encrypt secrets at rest in SQL
+
+In each list the first entry writes; every entry reads.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A named symmetric key. ``repr`` shows the id only."""
+
+    kid: str
+    material: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A named EC P-256 private key. ``repr`` shows the id only."""
+
+    kid: str
+    private: ec.EllipticCurvePrivateKey = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """All keys; the first of each tuple is the one that writes."""
+
+    sealing: tuple[Key, ...]
+    assertion: tuple[SigningKey, ...]
+    database: tuple[Key, ...]
+
+
+def new_kid() -> str:
+    """Eight characters: short enough to travel with every sealed value, unique enough within one ring."""
+    return secrets.token_hex(4)
+
+
+def generate() -> KeyRing:
+    """A fresh ring with one key of each kind."""
+    return KeyRing(
+        sealing=(Key(new_kid(), secrets.token_bytes(KEY_BYTES)),),
+        assertion=(SigningKey(new_kid(), ec.generate_private_key(ec.SECP256R1())),),
+        database=(Key(new_kid(), secrets.token_bytes(KEY_BYTES)),),
+    )
+
+
+def dump(ring: KeyRing) -> str:
+    """The file's text."""
+
+    def symmetric(keys: tuple[Key, ...]) -> list[dict[str, str]]:
+        return [{"kid": k.kid, "key": base64.b64encode(k.material).decode("ascii")} for k in keys]
+
+    def pem(key: SigningKey) -> str:
+        return key.private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode("ascii")
+
+    return json.dumps(
+        {"sealing": symmetric(ring.sealing), "assertion": [{"kid": k.kid, "pem": pem(k)} for k in ring.assertion], "database": symmetric(ring.database)},
+        indent=1,
+    )
+
+
+def parse(text: str, *, source: str) -> KeyRing:
+    """Inverse of ``dump``; raises ``ConfigError`` that names ``source`` and never quotes it."""
+    try:
+        document = json.loads(text)
+
+        def symmetric(name: str) -> tuple[Key, ...]:
+            keys = tuple(Key(str(e["kid"]), base64.b64decode(e["key"], validate=True)) for e in document[name])
+            if not keys or any(len(k.material) != KEY_BYTES for k in keys):
+                msg = name
+                raise ValueError(msg)  # noqa: TRY301
+            return keys
+
+        signing = []
+        for entry in document["assertion"]:
+            private = serialization.load_pem_private_key(entry["pem"].encode("ascii"), password=None)
+            if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
+                msg = "assertion"
+                raise ValueError(msg)  # noqa: TRY301, TRY004
+            signing.append(SigningKey(str(entry["kid"]), private))
+        if not signing:
+            msg = "assertion"
+            raise ValueError(msg)  # noqa: TRY301
+        return KeyRing(symmetric("sealing"), tuple(signing), symmetric("database"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"{source}: not a key ring (make one with: gateway keys rotate --create)"
+        raise ConfigError(msg) from error
+
+
+def load(path: Path, *, create: bool) -> KeyRing:
+    """Read the ring; with ``create`` make it on first start (0600, never overwriting one that another process made meanwhile)."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if not create:
+            msg = f"{path}: the key ring is missing (keys.file); all replicas share one"
+            raise ConfigError(msg) from None
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}")
+        temporary.touch(mode=0o600, exist_ok=True)
+        temporary.write_text(dump(generate()), encoding="ascii")
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+    else:
+        if mode & 0o077:
+            msg = f"{path}: others can read the key ring (chmod 600)"
+            raise ConfigError(msg)
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path}: the key ring cannot be read"
+        raise ConfigError(msg) from error
+    return parse(text, source=str(path))

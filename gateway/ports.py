@@ -1,0 +1,239 @@
+"""What the web edge needs of the rooms behind it: protocols and the values that cross them. ``app`` binds the adapters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from gateway.core.decision import Reason
+    from gateway.core.model import Identity, MachineToken, PendingLogin, Secret, Session, Tenant
+    from gateway.core.tenants import TenantTable
+
+
+# --- sessions -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A pending login was stored: ``state`` travels through Cognito; ``binding`` is the browser's binding cookie."""
+
+    state: Secret
+    binding: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The pending login of a ``state``, consumed now. ``began`` is the tenant clock (µs) at ``begin``."""
+
+    pending: PendingLogin
+    began: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyTaken:
+    """Another request consumed it (reload, back button): only good for sending a signed-in person on."""
+
+    pending: PendingLogin
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """What ``finish`` turns into a session, its index and its family."""
+
+    tenant: Tenant
+    host: str
+    identity: Identity
+    began: int
+    auth_time: int
+    idp_iat: int | None
+    """``custom:idp_iat`` where it is mapped: evidence that this login asked the identity provider."""
+    idp_iat_mapped: bool
+    client_id: str
+    refresh_token: Secret | None
+    user_agent: str = ""
+    """For the list of one's own sessions; at most 200 characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The session exists. ``cookie`` is the only copy of its credential. ``session.identity`` has the overlay applied."""
+
+    cookie: Secret
+    session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No session was made: a watermark, block, or missing freshness."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What ending a family leaves to do elsewhere: revoke this refresh token at Cognito."""
+
+    session: Session
+    refresh_token: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A row in a list of sessions: never a credential. ``session`` is the family's public id."""
+
+    session: str
+    tenant: str
+    user: str
+    email: str
+    provider: str
+    hosts: tuple[str, ...]
+    created_at: int
+    expires_at: int
+    user_agent: str
+    current: bool = False
+
+
+class SessionStore(Protocol):
+    """Sessions of all tenants. Every method raises ``UnavailableError`` when the store cannot be trusted to answer."""
+
+    async def get(self, cookie: str, *, host: str) -> Session | None:
+        """The live session behind a cookie value, sealed for ``host``; None for anything else, malformed values included.
+
+        Memory, else one Redis command. Extends the idle time (without a write per request).
+        """
+
+    async def begin(self, pending: PendingLogin, *, binding: str | None) -> Begun:
+        """Store a pending login bound to the browser; reuses ``binding`` (the cookie's value) if it is well-formed."""
+
+    async def take(self, state: str, *, binding: str | None) -> Taken | AlreadyTaken | None:
+        """Consume the pending login; only for the browser that began it; None if unknown, expired or another browser's."""
+
+    async def peek(self, state: str, *, binding: str | None) -> PendingLogin | None:
+        """Read without consuming."""
+
+    async def finish(self, new: NewSession) -> Stored | Refused:
+        """One atomic script: refuse if a watermark or block on the user, an alias or the tenant is at or after ``began``."""
+
+    async def issue_ticket(self, parent: Session, *, host: str, return_to: str, binding: str) -> Secret:
+        """A single-use 30 s ticket with which the browser that holds ``binding`` at ``host`` gets a child session there."""
+
+    async def redeem_ticket(self, ticket: str, *, host: str, binding: str | None, tenant: Tenant) -> tuple[Stored, str] | Refused | None:
+        """A login: checks the family's watermark. Returns the child session and where to go."""
+
+    async def end_family(self, session: Session, *, cookie: str) -> Ended:
+        """Logout: the session, its parent and all its children; durable as far as WAIT."""
+
+    async def list_user(self, session: Session, *, cookie: str) -> Sequence[SessionView]:
+        """The families of the person behind ``session``, this one marked."""
+
+    async def end_own(self, session: Session, *, family: str | None) -> int:
+        """End one family of the person's own, or (None) all of them; the number that ended."""
+
+
+# --- Cognito ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What came out of a code exchange after validation: claims of the ID token, and what may be kept."""
+
+    claims: dict[str, object] = field(repr=False)
+    refresh_token: Secret | None
+
+
+class RelyingParty(Protocol):
+    """Cognito's OIDC side. Raises ``PeerError`` with a stable code for everything that Cognito answers wrongly."""
+
+    def authorize_url(self, tenant: Tenant, pending: PendingLogin, *, state: Secret, login_hint: str = "", lang: str = "", prompt: str = "") -> str: ...
+
+    async def exchange(self, tenant: Tenant, pending: PendingLogin, *, code: str) -> Tokens:
+        """Exchange the code (client secret, PKCE) and validate the ID token. ``UnavailableError`` when Cognito is down."""
+
+    async def revoke(self, tenant: Tenant, refresh_token: Secret) -> None:
+        """Revoke at Cognito; raises ``PeerError`` or ``UnavailableError``."""
+
+    def logout_url(self, tenant: Tenant, *, logout_uri: str) -> str: ...
+
+    async def verify_access_token(self, token: str) -> MachineToken | None:
+        """Signature, iss, exp, token_use=access; None if it is not one of this pool's. Client and scopes are the rule's business."""
+
+
+# --- tenants ------------------------------------------------------------------------------------
+
+
+class TenantSource(Protocol):
+    """The tenants as they are now; swapped atomically when they change."""
+
+    @property
+    def table(self) -> TenantTable: ...
+
+
+# --- revocation (admin role) --------------------------------------------------------------------
+
+
+class RevocationKind(StrEnum):
+    """``end_sessions`` ends what is there and outdates logins in flight; ``block`` also refuses later logins until lifted."""
+
+    END_SESSIONS = "end_sessions"
+    BLOCK = "block"
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Exactly one of these, or none for the whole tenant. ``provider`` narrows aliases that are only unique within one."""
+
+    session: str | None = None
+    user: str | None = None
+    idp_subject: str | None = None
+    oid: str | None = None
+    email: str | None = None
+    group: str | None = None
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationRequest:
+    """What to end, and why. ``event_time`` (UTC epoch seconds) is the sender's, capped at receipt; None where it gave none."""
+
+    tenant: str
+    who: Who
+    kind: RevocationKind
+    reason: str
+    source: str
+    """``admin``, ``cli``, ``logout``, ``okta``, ``entra``, ``scim``, ``backchannel``, ``ssf``, ``universal-logout``, ``reconcile``, ``recheck``."""
+    event_time: float | None = None
+    group_overlay: str | None = None
+    """A group (name or id) that the person lost: subtracted from later logins until given back (invariant 7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationStatus:
+    """The time line of one revocation; milliseconds since ``received_at`` (UTC epoch seconds)."""
+
+    id: str
+    request: RevocationRequest
+    received_at: float
+    durable_ms: float | None
+    replicas: tuple[tuple[str, float | None], ...]
+    """Each lease holder and when it confirmed; None while it has not, or where its lease ran out instead."""
+    acknowledged_ms: float | None
+    ended: int
+    """Sessions that this ended."""
+
+
+class Revoker(Protocol):
+    """The one operation behind admin API, commands, hooks and reconciliation."""
+
+    async def revoke(self, request: RevocationRequest) -> RevocationStatus:
+        """Returns when acknowledged: no check that arrives afterwards allows what this ended (invariant 5)."""
+
+    async def lift(self, request: RevocationRequest) -> RevocationStatus:
+        """Undo a block or overlay of the same who and source; an operator's block is lifted only by ``admin`` or ``cli``."""
+
+    async def status(self, revocation_id: str) -> RevocationStatus | None: ...
+
+    def stream(self, *, after: str | None = None) -> AsyncIterator[RevocationStatus]: ...

@@ -1,0 +1,290 @@
+"""The tenant document: what a file, the admin API and SQL all hold, and how it becomes a ``Tenant``.
+
+One shape for three doors, so that a tenant exported from one can be applied through another.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
+from wcmatch import glob
+
+from gateway.config import ClaimHeader, Colour, Duration, HeaderMap, Model, SecretValue, check_header_map
+from gateway.core.hosts import canonical_host
+from gateway.core.model import BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, SessionLimits, Tenant
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+    from gateway.core.model import Secret
+
+TENANT_ID = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
+PROVIDER_NAME = r"^[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])$"
+"""A subset of what Cognito takes (3 to 32 characters, no underscore): safe in URLs, usernames and logs."""
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH")  # fmt: skip
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH"]  # fmt: skip
+
+
+def _host_or_wildcard(value: object) -> str:
+    if isinstance(value, str):
+        star = value.startswith("*.")
+        host = canonical_host(value[2:] if star else value)
+        if host is not None and (not star or "." in host):
+            return ("*." if star else "") + host
+    msg = "a host name such as app.example.com or *.app.example.com"
+    raise ValueError(msg)
+
+
+def _domain(value: object) -> str:
+    host = canonical_host(value) if isinstance(value, str) else None
+    if host is None or "." not in host:
+        msg = "an e-mail domain such as example.com"
+        raise ValueError(msg)
+    return host
+
+
+def _names_or_any(value: object) -> object:
+    if value == "any":
+        return None
+    if not isinstance(value, list | tuple | frozenset):
+        msg = "a list of names, or the word any"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic reports ValueError with its location
+    return value
+
+
+HostPattern = Annotated[str, BeforeValidator(_host_or_wildcard)]
+EmailDomain = Annotated[str, BeforeValidator(_domain)]
+GroupName = Annotated[str, Field(min_length=1, max_length=256)]
+Names = Annotated[
+    frozenset[GroupName] | None,
+    BeforeValidator(_names_or_any),
+    PlainSerializer(lambda v: "any" if v is None else sorted(v)),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"const": "any"}]}),
+]
+PathGlob = Annotated[str, Field(pattern=r"^/[^\s?#\\%;\x00-\x1f\x7f]*$", max_length=512)]
+
+
+class HookDocument(Model):
+    """How this provider's events are recognised. ``secrets``: two during rotation."""
+
+    secrets: tuple[SecretValue, ...] = ()
+    directory_id: str | None = None
+    client_id: str | None = None
+    client_secret: SecretValue | None = None
+    audience: str | None = None
+
+
+class ProviderDocument(Model):
+    """One identity provider, by the name that Cognito knows it by."""
+
+    name: Annotated[str, Field(pattern=PROVIDER_NAME)]
+    kind: ProviderKind
+    label: Annotated[str, Field(max_length=80)] = ""
+    issuer: Annotated[str, Field(pattern=r"^https?://[^\s?#]+[^\s?#/]$", max_length=512)] | None = None
+    domains: frozenset[EmailDomain] | None = None
+    email_trust: EmailTrust | None = None
+    form_decode: bool = True
+    hooks: HookDocument = HookDocument()
+
+    @model_validator(mode="after")
+    def _trust(self) -> ProviderDocument:
+        if self.email_trust is EmailTrust.TENANT_IDP and (self.kind is ProviderKind.COGNITO or self.issuer is None):
+            msg = "email_trust: tenant_idp needs a provider with its own issuer; the pool's own users need verified_claim"
+            raise ValueError(msg)
+        return self
+
+
+class BearerDocument(Model):
+    """``clients``: app client ids; left out, this tenant's own."""
+
+    clients: frozenset[str] | None = None
+    scopes: frozenset[str] = frozenset()
+
+
+class RuleDocument(Model):
+    """First match wins. ``allow: everyone`` needs no login; ``allow: nobody`` refuses."""
+
+    path: PathGlob
+    methods: frozenset[Method] | None = None
+    allow: Literal["everyone", "nobody"] | None = None
+    groups: Names | Literal["unset"] = "unset"
+    roles: Names | Literal["unset"] = "unset"
+    replace: bool = False
+    bearer: BearerDocument | None = None
+    session: bool = True
+
+    @model_validator(mode="after")
+    def _coherent(self) -> RuleDocument:
+        if self.allow and (self.groups != "unset" or self.roles != "unset" or self.bearer or self.replace):
+            msg = f"allow: {self.allow} stands alone, without groups, roles, bearer or replace"
+            raise ValueError(msg)
+        if not self.session and self.bearer is None:
+            msg = "session: false needs bearer"
+            raise ValueError(msg)
+        if self.replace and self.groups == "unset" and self.roles == "unset":
+            msg = "replace: true needs groups or roles"
+            raise ValueError(msg)
+        return self
+
+
+class SessionDocument(Model):
+    """What this tenant has otherwise than the gateway; never longer than 30 days."""
+
+    idle: Duration | None = None
+    absolute: Duration | None = None
+    max_per_user: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
+class WebhookDocument(Model):
+    """Where the tenant's app hears of people who were deprovisioned or restored."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s#]+$", max_length=2048)]
+    secret: SecretValue
+    previous_secret: SecretValue | None = None
+
+
+class BrandingDocument(Model):
+    """Pages of this tenant."""
+
+    logo: Annotated[str, Field(pattern=r"^(https://[^\s\"'<>]+)?$", max_length=2048)] = ""
+    color: Colour = "#0b5fff"
+    support: Annotated[str, Field(pattern=r"^[^\x00-\x1f<>\"]*$", max_length=254)] = ""
+
+
+class TenantDocument(Model):
+    """One tenant, as written in ``config/tenants/ID.yaml`` or sent to the admin API."""
+
+    id: Annotated[str, Field(pattern=TENANT_ID)]
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    active: bool = True
+    hosts: tuple[HostPattern, ...] = ()
+    email_domains: frozenset[EmailDomain]
+    allowed_groups: Names
+    allowed_roles: Names = None
+    client: Literal["provisioned"] | None = None
+    client_id: Annotated[str, Field(pattern=r"^[\w+]+$", max_length=128)] | None = None
+    client_secret: SecretValue | None = None
+    scopes: tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)], ...] = ("openid",)
+    providers: Annotated[tuple[ProviderDocument, ...], Field(min_length=1)]
+    rules: tuple[RuleDocument, ...] = ()
+    rules_next: tuple[RuleDocument, ...] = ()
+    headers: HeaderMap = Field(default_factory=dict)
+    session: SessionDocument = SessionDocument()
+    webhook: WebhookDocument | None = None
+    branding: BrandingDocument = BrandingDocument()
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, headers: dict[str, str | ClaimHeader]) -> dict[str, str | ClaimHeader]:
+        check_header_map(headers)
+        return headers
+
+    @model_validator(mode="after")
+    def _coherent(self) -> TenantDocument:
+        if (self.client == "provisioned") == (self.client_id is not None):
+            msg = "either client_id with client_secret, or client: provisioned"
+            raise ValueError(msg)
+        if self.client is None and self.client_secret is None:
+            msg = "client_secret is required with client_id"
+            raise ValueError(msg)
+        if "openid" not in self.scopes:
+            msg = "scopes must contain openid"
+            raise ValueError(msg)
+        if "aws.cognito.signin.user.admin" in self.scopes:
+            msg = "scopes: aws.cognito.signin.user.admin lets people edit their own groups; never allowed"
+            raise ValueError(msg)
+        names = [p.name.lower() for p in self.providers]
+        if len(set(names)) != len(names):
+            msg = "providers: two have the same name"
+            raise ValueError(msg)
+        for provider in self.providers:
+            outside = (provider.domains or frozenset()) - self.email_domains
+            if outside:
+                msg = f"providers.{provider.name}.domains: {', '.join(sorted(outside))} not in email_domains"
+                raise ValueError(msg)
+        return self
+
+
+def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, client_secret: Secret, generation: int = 0) -> Tenant:
+    """Everything that can be computed once, computed once. ``client_id`` and secret come from the document or from SQL."""
+    headers: dict[str, HeaderSpec] = {}
+    for name, source in [*config.headers.items(), *document.headers.items()]:
+        previous = next((n for n in headers if n.lower() == name.lower()), name)
+        headers[previous] = HeaderSpec(previous, source) if isinstance(source, str) else HeaderSpec(previous, source.source, source.default)
+    rules = tuple(_rule(rule, client_id) for rule in document.rules)
+    limits = document.session
+    absolute = limits.absolute or config.session.absolute
+    return Tenant(
+        id=document.id,
+        name=document.name,
+        active=document.active,
+        hosts=frozenset(h for h in document.hosts if not h.startswith("*.")),
+        wildcards=frozenset(h[2:] for h in document.hosts if h.startswith("*.")),
+        email_domains=document.email_domains,
+        allowed_groups=document.allowed_groups,
+        allowed_roles=document.allowed_roles,
+        client_id=client_id,
+        client_secret=client_secret,
+        scopes=document.scopes,
+        providers=tuple(_provider(p, document) for p in document.providers),
+        rules=rules,
+        rules_next=tuple(_rule(rule, client_id) for rule in document.rules_next),
+        headers=tuple(headers.values()),
+        session=SessionLimits(
+            idle_s=int(min(limits.idle or config.session.idle, absolute).total_seconds()),
+            absolute_s=int(absolute.total_seconds()),
+            max_per_user=limits.max_per_user or config.session.max_per_user,
+        ),
+        branding=Branding(document.branding.logo, document.branding.color, document.branding.support),
+        group_header_names=_policy_groups(document) if config.groups_header == "policy" else None,
+        generation=generation,
+    )
+
+
+def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
+    trust = document.email_trust
+    if trust is None:
+        own_issuer = document.kind is not ProviderKind.COGNITO and document.issuer is not None
+        trust = EmailTrust.TENANT_IDP if own_issuer else EmailTrust.VERIFIED_CLAIM
+    domains = tenant.email_domains if document.domains is None else document.domains
+    return Provider(document.name, document.kind, document.label or document.name, document.issuer, domains, trust, document.form_decode)
+
+
+def _policy_groups(document: TenantDocument) -> frozenset[str]:
+    named = set(document.allowed_groups or ())
+    for rule in document.rules:
+        if isinstance(rule.groups, frozenset):
+            named |= rule.groups
+    return frozenset(named)
+
+
+def _rule(document: RuleDocument, client_id: str) -> Rule:
+    def names(value: frozenset[str] | str | None) -> frozenset[str] | None:
+        return value if isinstance(value, frozenset) else None
+
+    bearer = document.bearer
+    return Rule(
+        path=document.path,
+        pattern=compile_glob(document.path),
+        methods=document.methods,
+        everyone=document.allow == "everyone",
+        deny=document.allow == "nobody",
+        groups=names(document.groups),
+        any_group=document.groups is None,
+        roles=names(document.roles),
+        replace=document.replace,
+        bearer=BearerRule(frozenset({client_id}) if bearer.clients is None else bearer.clients, bearer.scopes) if bearer else None,
+        session=document.session,
+    )
+
+
+def compile_glob(path: str) -> re.Pattern[str]:
+    """``*`` within a segment, ``**`` across them, ``/x/**`` also ``/x``; case-sensitive; matches the whole path."""
+    flags = glob.GLOBSTAR | glob.DOTGLOB | glob.CASE | glob.FORCEUNIX
+    spellings = [path, path[:-3]] if path.endswith("/**") and path != "/**" else [path]
+    positive, _negative = glob.translate(spellings, flags=flags)
+    return re.compile("|".join(positive))
+
+
+__all__ = ["HookDocument", "ProviderDocument", "RuleDocument", "TenantDocument", "compile_glob", "compile_tenant"]
