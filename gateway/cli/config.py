@@ -1,0 +1,50 @@
+"""``gateway config check | show | schema``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+import yaml
+
+from gateway.cli import config_option, json_option
+from gateway.config import Config, load_config
+
+
+@click.group("config")
+def command() -> None:
+    """Check, show and describe the configuration."""
+
+
+@command.command()
+@config_option
+@json_option
+def check(config_path: str, as_json: bool) -> int:
+    """Validate the files, and reach Redis, SQL and Cognito."""
+    from gateway.app import check_dependencies  # noqa: PLC0415 - keeps `schema` free of adapters
+
+    config = load_config(Path(config_path))
+    findings = asyncio.run(check_dependencies(config))
+    if as_json:
+        click.echo(json.dumps([{"check": f.name, "ok": f.ok, "detail": f.detail} for f in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
+    return 0 if all(f.ok for f in findings) else 1
+
+
+@command.command()
+@config_option
+@json_option
+def show(config_path: str, as_json: bool) -> None:
+    """Print the effective configuration, secrets redacted."""
+    document = load_config(Path(config_path)).model_dump(mode="json")
+    click.echo(json.dumps(document, indent=1) if as_json else yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=as_json)
+
+
+@command.command()
+def schema() -> None:
+    """Print the JSON Schema of gateway.yaml."""
+    click.echo(json.dumps(Config.model_json_schema(), indent=1))
