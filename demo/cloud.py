@@ -1,0 +1,216 @@
+"""The whole stand-in cloud in one process: one Cognito pool, the customers' IdPs, and the people of the demo.
+
+    async with DemoCloud() as cloud:
+        acme = cloud.add_client("acme", providers=["acme-okta"], callback_urls=[…], logout_urls=[…])
+
+The names end in ``.localhost`` and carry the server's port; use ``demo.net.client_session`` to reach them without a
+resolver that knows RFC 6761.
+"""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from demo.clock import Clock, system_clock
+from demo.cognito.attributes import EMAIL_ATTRIBUTES, PROFILE_ATTRIBUTES
+from demo.cognito.pool import AppClient, IdentityProvider, random_id
+from demo.cognito.server import Cognito
+from demo.idp.entra_like import entra_like
+from demo.idp.okta_like import okta_like
+from demo.net import Bound, bind, client_session, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from aiohttp import ClientSession
+
+    from demo.apps.legacy import LegacyApp
+    from demo.idp.provider import IdentityProviderServer, RegisteredApp
+
+POOL_ID = "eu-north-1_Demo12345"
+GLOBEX_TENANT_ID = "6f1c0a52-8a0e-4a6b-9b4e-2d1f3c5a7b90"
+CUSTOM_ATTRIBUTES = ("custom:groups", "custom:roles", "custom:oid", "custom:idp_iat")
+READ_ATTRIBUTES = (*sorted(EMAIL_ATTRIBUTES | PROFILE_ATTRIBUTES), *CUSTOM_ATTRIBUTES)
+WRITE_ATTRIBUTES = ("email", "name", "preferred_username", *CUSTOM_ATTRIBUTES)
+MAPPINGS: Mapping[str, Mapping[str, str]] = {
+    "okta": {
+        "username": "sub",
+        "email": "email",
+        "email_verified": "email_verified",
+        "name": "name",
+        "preferred_username": "preferred_username",
+        "custom:groups": "groups",
+        "custom:idp_iat": "iat",
+    },
+    "entra": {
+        "username": "sub",
+        "email": "email",
+        "name": "name",
+        "preferred_username": "preferred_username",
+        "custom:groups": "groups",
+        "custom:roles": "roles",
+        "custom:oid": "oid",
+        "custom:idp_iat": "iat",
+    },
+}
+UPSTREAM_SCOPES = {"okta": "openid profile email groups", "entra": "openid profile email"}
+
+Kind = Literal["okta", "entra"]
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A customer's IdP: the server, what kind it is, and the application registered there for Cognito."""
+
+    name: str
+    kind: Kind
+    server: IdentityProviderServer
+    app: RegisteredApp
+    port: int
+
+    @property
+    def issuer(self) -> str:
+        return self.server.issuer
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where to listen; 0 takes a free port."""
+
+    cognito: int = 0
+    acme_okta: int = 0
+    globex_entra: int = 0
+
+
+class DemoCloud:
+    """Starts on entry, stops on exit. With ``people=False`` it has a pool and no customers."""
+
+    def __init__(self, *, clock: Clock = system_clock, ports: Ports | None = None, people: bool = True) -> None:
+        self.clock = clock
+        self.customers: dict[str, Customer] = {}
+        self._ports = ports or Ports()
+        self._people = people
+        self._stack = AsyncExitStack()
+        self._http: ClientSession
+        self.cognito: Cognito
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._http = await self._stack.enter_async_context(client_session(timeout_s=5))
+            bound = bind(self._ports.cognito)
+            self.cognito = Cognito(pool_id=POOL_ID, url=bound.url("cognito.localhost"), port=bound.port, clock=self.clock, http=self._http)
+            for name in CUSTOM_ATTRIBUTES:
+                self.cognito.pool.add_attribute(name)
+            await self._serve(self.cognito.app, bound)
+            if self._people:
+                await self._settle_people()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._stack.aclose()
+
+    async def _settle_people(self) -> None:
+        okta = await self.add_idp("acme-okta", kind="okta", host="okta.localhost", port=self._ports.acme_okta)
+        okta.server.directory.add_person("alice@acme.test", name="Alice Adams", groups=("app-users", "admins"))
+        okta.server.directory.add_person("bob@acme.test", name="Bob Brown", groups=("app-users",))
+        okta.server.directory.add_person("mallory@acme.test", name="Mallory Moore")
+        entra = await self.add_idp(
+            "globex-entra",
+            kind="entra",
+            host="entra.localhost",
+            port=self._ports.globex_entra,
+            tenant_id=GLOBEX_TENANT_ID,
+        )
+        entra.server.directory.add_person("carol@globex.test", name="Carol Clark", groups=("app-users",))
+        for customer in (okta, entra):
+            self.connect(customer)
+
+    # -- customers
+
+    async def add_idp(self, name: str, *, kind: Kind, host: str | None = None, port: int = 0, tenant_id: str | None = None) -> Customer:
+        """Start a customer's IdP at ``{host}`` (``{name}.localhost`` unless given) and register Cognito there."""
+        bound = bind(port)
+        origin = bound.url(host or f"{name}.localhost")
+        if kind == "okta":
+            server = okta_like(name, origin=origin, port=bound.port, clock=self.clock)
+        else:
+            tenant_id = tenant_id or str(uuid.uuid4())
+            server = entra_like(name, origin=origin, port=bound.port, clock=self.clock, tenant_id=tenant_id)
+        customer = Customer(name, kind, server, server.register(self.cognito.idp_callback), bound.port)
+        self.customers[name] = customer
+        await self._serve(server.app, bound)
+        return customer
+
+    def connect(self, customer: Customer, *, identifiers: Iterable[str] = ()) -> IdentityProvider:
+        """Make the IdP known to the pool under its name, as the control plane would."""
+        provider = IdentityProvider(
+            customer.name,
+            {
+                "ProviderName": customer.name,
+                "ProviderType": "OIDC",
+                "ProviderDetails": {
+                    "client_id": customer.app.client_id,
+                    "client_secret": customer.app.client_secret,
+                    "attributes_request_method": "GET",
+                    "oidc_issuer": customer.issuer,
+                    "authorize_scopes": UPSTREAM_SCOPES[customer.kind],
+                    "attributes_url_add_attributes": "false",
+                },
+                "AttributeMapping": dict(MAPPINGS[customer.kind]),
+                "IdpIdentifiers": list(identifiers),
+            },
+            created=self.clock(),
+            modified=self.clock(),
+        )
+        self.cognito.pool.providers[provider.name] = provider
+        return provider
+
+    def add_client(self, name: str, *, providers: Iterable[str], callback_urls: Iterable[str], logout_urls: Iterable[str], **settings: Any) -> AppClient:
+        """An app client with a secret and the settings the gateway recommends; ``settings`` are AWS's own names."""
+        client = AppClient(
+            client_id=random_id(26),
+            secret=random_id(51),
+            settings={
+                "ClientName": name,
+                "SupportedIdentityProviders": list(providers),
+                "CallbackURLs": list(callback_urls),
+                "LogoutURLs": list(logout_urls),
+                "AllowedOAuthFlowsUserPoolClient": True,
+                "AllowedOAuthFlows": ["code"],
+                "AllowedOAuthScopes": ["openid"],
+                "ReadAttributes": list(READ_ATTRIBUTES),
+                "WriteAttributes": list(WRITE_ATTRIBUTES),
+                "ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH"],
+                "PreventUserExistenceErrors": "ENABLED",
+                "EnableTokenRevocation": True,
+                "RefreshTokenRotation": {"Feature": "ENABLED", "RetryGracePeriodSeconds": 30},
+                "AccessTokenValidity": 15,
+                "IdTokenValidity": 15,
+                "RefreshTokenValidity": 1,
+                "TokenValidityUnits": {"AccessToken": "minutes", "IdToken": "minutes", "RefreshToken": "days"},
+                **settings,
+            },
+            created=self.clock(),
+            modified=self.clock(),
+        )
+        self.cognito.pool.clients[client.client_id] = client
+        return client
+
+    # -- applications
+
+    async def add_app(self, app: LegacyApp, *, port: int = 0) -> Bound:
+        """Start an application to protect; it ends with the cloud."""
+        bound = bind(port)
+        await self._serve(app.app, bound)
+        return bound
+
+    async def _serve(self, app: Any, bound: Bound) -> None:
+        runner = await serve(app, bound)
+        self._stack.push_async_callback(runner.cleanup)

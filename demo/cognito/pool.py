@@ -1,0 +1,291 @@
+"""What a user pool remembers. Configuration is frozen and replaced whole; people, codes and sessions change in place.
+
+A client's and a provider's configuration is kept exactly as the control plane shows it, so that there is one truth:
+the hosted side reads it through typed properties.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from demo.cognito.attributes import STANDARD_ATTRIBUTES, Flattening, SchemaAttribute, standard_schema
+from demo.jose import SigningKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from demo.clock import Clock
+
+COGNITO = "COGNITO"
+"""The name under which a client lists the pool's own users among its providers."""
+
+_UNIT_S = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
+_ALPHABET = string.ascii_lowercase + string.digits
+
+
+def random_id(length: int, alphabet: str = _ALPHABET) -> str:
+    """An identifier in Cognito's alphabet."""
+    return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+@dataclass(frozen=True, slots=True)
+class AppClient:
+    """An app client; ``settings`` are the members that DescribeUserPoolClient shows, secret and times aside."""
+
+    client_id: str
+    secret: str | None = field(repr=False)
+    settings: Mapping[str, Any]
+    created: float = 0.0
+    modified: float = 0.0
+
+    def _strings(self, name: str) -> tuple[str, ...]:
+        return tuple(self.settings.get(name) or ())
+
+    @property
+    def name(self) -> str:
+        return str(self.settings["ClientName"])
+
+    @property
+    def callback_urls(self) -> tuple[str, ...]:
+        return self._strings("CallbackURLs")
+
+    @property
+    def logout_urls(self) -> tuple[str, ...]:
+        return self._strings("LogoutURLs")
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        return self._strings("SupportedIdentityProviders")
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return self._strings("AllowedOAuthScopes")
+
+    def allows_flow(self, flow: str) -> bool:
+        """``AllowedOAuthFlows`` count only while ``AllowedOAuthFlowsUserPoolClient`` is on."""
+        return bool(self.settings.get("AllowedOAuthFlowsUserPoolClient")) and flow in self._strings("AllowedOAuthFlows")
+
+    def may_read(self, attribute: str) -> bool:
+        """Without ReadAttributes a client reads every standard attribute and no custom one."""
+        if attribute == "sub":
+            return True
+        listed = self._strings("ReadAttributes")
+        return attribute in (listed or STANDARD_ATTRIBUTES)
+
+    def may_write(self, attribute: str) -> bool:
+        """The same default as for reading; verification flags are never listed and always written by federation."""
+        listed = self._strings("WriteAttributes")
+        return attribute.endswith("_verified") or attribute in (listed or STANDARD_ATTRIBUTES)
+
+    def _validity_s(self, kind: str, *, default_s: int, default_unit: str) -> int:
+        value = self.settings.get(f"{kind}Validity")
+        unit = (self.settings.get("TokenValidityUnits") or {}).get(kind, default_unit)
+        return int(value) * _UNIT_S[unit] if value else default_s
+
+    @property
+    def access_token_s(self) -> int:
+        return self._validity_s("AccessToken", default_s=3600, default_unit="hours")
+
+    @property
+    def id_token_s(self) -> int:
+        return self._validity_s("IdToken", default_s=3600, default_unit="hours")
+
+    @property
+    def refresh_token_s(self) -> int:
+        return self._validity_s("RefreshToken", default_s=30 * 86400, default_unit="days")
+
+    @property
+    def rotation_grace_s(self) -> int | None:
+        """Seconds for which a rotated refresh token still answers; ``None`` where rotation is off."""
+        rotation = self.settings.get("RefreshTokenRotation") or {}
+        return int(rotation.get("RetryGracePeriodSeconds") or 0) if rotation.get("Feature") == "ENABLED" else None
+
+    @property
+    def revocation_enabled(self) -> bool:
+        return bool(self.settings.get("EnableTokenRevocation", True))
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityProvider:
+    """An external provider; ``settings`` are the members that DescribeIdentityProvider shows, times aside."""
+
+    name: str
+    settings: Mapping[str, Any]
+    created: float = 0.0
+    modified: float = 0.0
+
+    def detail(self, name: str) -> str | None:
+        value = (self.settings.get("ProviderDetails") or {}).get(name)
+        return str(value) if value else None
+
+    @property
+    def kind(self) -> str:
+        return str(self.settings.get("ProviderType", "OIDC"))
+
+    @property
+    def mapping(self) -> Mapping[str, str]:
+        """Pool attribute → upstream claim. ``username`` comes from ``sub`` whether mapped or not."""
+        return {"username": "sub", **(self.settings.get("AttributeMapping") or {})}
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        return tuple(self.settings.get("IdpIdentifiers") or ())
+
+
+@dataclass(slots=True)
+class User:
+    """A profile of the pool. A federated one has the provider and the IdP's subject; an own one has a password."""
+
+    username: str
+    sub: str
+    created: float
+    attributes: dict[str, str] = field(default_factory=dict)
+    groups: list[str] = field(default_factory=list)
+    enabled: bool = True
+    password: str | None = field(default=None, repr=False)
+    provider: str | None = None
+    provider_type: str = "OIDC"
+    idp_subject: str | None = None
+    modified: float = 0.0
+
+    @property
+    def status(self) -> str:
+        return "EXTERNAL_PROVIDER" if self.provider else "CONFIRMED"
+
+    def identities(self) -> list[dict[str, Any]]:
+        """The ``identities`` claim: every member but ``issuer`` is a string, booleans and times too."""
+        if self.provider is None:
+            return []
+        return [
+            {
+                "userId": self.idp_subject,
+                "providerName": self.provider,
+                "providerType": self.provider_type,
+                "issuer": None,
+                "primary": "true",
+                "dateCreated": str(int(self.created * 1000)),
+            }
+        ]
+
+
+@dataclass(slots=True)
+class Grant:
+    """One completed sign-in at one client: what all tokens with the same ``origin_jti`` share."""
+
+    origin_jti: str
+    client_id: str
+    username: str
+    scopes: tuple[str, ...]
+    auth_time: int
+    event_id: str
+    expires_at: float
+    resource: str | None = None
+    revoked: bool = False
+
+
+@dataclass(slots=True)
+class RefreshToken:
+    """``rotated_at`` is set when a newer token took its place; it then answers for the grace period only."""
+
+    grant: Grant
+    rotated_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """An authorization code and everything it is bound to."""
+
+    client_id: str
+    redirect_uri: str
+    challenge: str | None
+    scopes: tuple[str, ...]
+    username: str
+    nonce: str | None
+    auth_time: int
+    issued_at: float
+    resource: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserSession:
+    """What the hosted pages' own cookie stands for. One hour from sign-in, never extended."""
+
+    username: str
+    provider: str
+    auth_time: int
+    began: float
+
+
+@dataclass(slots=True)
+class Behaviour:
+    """Where the vendor's behaviour is not attested, a switch; a gateway has to be safe with each position."""
+
+    resume_without_provider: bool = True
+    """Observed: the cookie resumes when the request names no provider."""
+    resume_with_provider: bool = False
+    """Not known: the cookie resumes though the request names the provider it came from."""
+    resume_across_providers: bool = False
+    """Not known: the cookie resumes even where client or request ask for another provider."""
+    resumed_auth_time_renewed: bool = False
+    """Not known: a resumed sign-in gets a new ``auth_time`` in place of the old one."""
+    flattening: Flattening = Flattening.BRACKETS_ENCODED
+    unwritable_attribute_fails: bool = False
+    """The API reference says a mapped attribute that the client may not write fails; the guide says it is skipped."""
+    managed_login_version: int = 1
+    """1: classic hosted pages, ``prompt`` ignored. 2: ``prompt`` obeyed, and no pages for a client without a style."""
+
+
+@dataclass(slots=True)
+class Pool:
+    """A user pool and all it remembers."""
+
+    pool_id: str
+    clock: Clock
+    keys: tuple[SigningKey, SigningKey]
+    """ID tokens are signed with the first, access tokens with the second; both are published."""
+    case_sensitive: bool = True
+    schema: dict[str, SchemaAttribute] = field(default_factory=standard_schema)
+    clients: dict[str, AppClient] = field(default_factory=dict)
+    providers: dict[str, IdentityProvider] = field(default_factory=dict)
+    users: dict[str, User] = field(default_factory=dict)
+    resource_scopes: set[str] = field(default_factory=set)
+    branded_clients: dict[str, dict[str, Any]] = field(default_factory=dict)
+    codes: dict[str, Code] = field(default_factory=dict)
+    refresh_tokens: dict[str, RefreshToken] = field(default_factory=dict)
+    sessions: dict[str, BrowserSession] = field(default_factory=dict)
+    behaviour: Behaviour = field(default_factory=Behaviour)
+
+    @property
+    def region(self) -> str:
+        return self.pool_id.partition("_")[0]
+
+    def rotate_keys(self) -> None:
+        """The second key takes over ID tokens; a new one is published for access tokens; the first is gone."""
+        self.keys = (self.keys[1], SigningKey.generate())
+
+    def add_attribute(self, name: str, *, mutable: bool = True, max_length: int = 2048, required: bool = False) -> None:
+        """Add to the schema, or redeclare; ``name`` carries its prefix."""
+        self.schema[name] = SchemaAttribute(name, mutable=mutable, max_length=max_length, required=required)
+
+    def fold(self, username: str) -> str:
+        """A pool that ignores case keeps the whole username in lower case, federated ones too."""
+        return username if self.case_sensitive else username.lower()
+
+    def add_user(self, username: str, *, password: str, **attributes: str) -> User:
+        """An own user of the pool, confirmed, who signs in with a password on the hosted page."""
+        user = User(username=self.fold(username), sub=str(uuid.uuid4()), created=self.clock(), attributes=attributes, password=password)
+        self.users[user.username] = user
+        return user
+
+    def provider_by_identifier(self, identifier: str) -> IdentityProvider | None:
+        return next((found for found in self.providers.values() if identifier in found.identifiers), None)
+
+    def revoke_user(self, username: str) -> None:
+        """End every grant of a user. The hosted pages' cookie is not touched, as AdminUserGlobalSignOut does not."""
+        for token in self.refresh_tokens.values():
+            if token.grant.username == username:
+                token.grant.revoked = True

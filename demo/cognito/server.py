@@ -1,0 +1,39 @@
+"""One user pool behind one origin: hosted pages, token endpoints and issuer documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import ClientSession, web
+
+from demo.cognito.federation import Federation
+from demo.cognito.hosted import HostedSide
+from demo.cognito.pool import Pool
+from demo.cognito.tokens import TokenSide
+from demo.faults import Faults
+from demo.jose import SigningKey
+
+if TYPE_CHECKING:
+    from demo.clock import Clock
+
+
+class Cognito:
+    """The server. ``url`` is the pool's domain as browsers and applications see it; ``http`` reaches the IdPs."""
+
+    def __init__(self, *, pool_id: str, url: str, port: int, clock: Clock, http: ClientSession) -> None:
+        self.url = url
+        self.pool = Pool(pool_id, clock, keys=(SigningKey.generate(), SigningKey.generate()))
+        self.faults = Faults()
+        self.app = web.Application()
+        federation = Federation(self.pool, http, callback=self.idp_callback)
+        HostedSide(self.pool, federation, port=port, faults=self.faults).add_routes(self.app)
+        TokenSide(self.pool, domain=url, issuer=self.issuer, faults=self.faults).add_routes(self.app)
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.url}/{self.pool.pool_id}"
+
+    @property
+    def idp_callback(self) -> str:
+        """The redirect URI to register at a customer's IdP."""
+        return f"{self.url}/oauth2/idpresponse"

@@ -1,0 +1,38 @@
+"""A cloud, a person and a relying party for each test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.clock import MovableClock
+from demo.cloud import DemoCloud
+from tests.browserless import Person
+from tests.demo.relying_party import RelyingParty, relying_party
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+async def cloud(clock: MovableClock) -> AsyncIterator[DemoCloud]:
+    async with DemoCloud(clock=clock) as started:
+        yield started
+
+
+@pytest.fixture
+async def person() -> AsyncIterator[Person]:
+    async with Person() as someone:
+        yield someone
+
+
+@pytest.fixture
+async def app(cloud: DemoCloud) -> AsyncIterator[RelyingParty]:
+    async with relying_party(cloud) as started:
+        yield started
