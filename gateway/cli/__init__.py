@@ -57,9 +57,7 @@ def cli() -> None:
     """Forward-auth gateway for multi-tenant SaaS on AWS Cognito."""
 
 
-config_option = click.option(
-    "-c", "--config", "config_path", default="config/gateway.yaml", show_default=True, envvar="GATEWAY_CONFIG", help="The configuration file."
-)
+config_option = click.option("-c", "--config", "config_path", default="config/gateway.yaml", show_default=True, envvar="GATEWAY_CONFIG", help="The configuration file.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
 

@@ -51,9 +51,13 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Nobody is signed in here: a navigation goes to the login, anything else gets 401."""
+    """Nobody is signed in here: a navigation goes to the login, anything else gets 401.
+
+    ``redirect`` is False for a bearer credential: a machine is never sent to a login page.
+    """
 
     reason: Reason
+    redirect: bool = True
 
 
 @dataclass(frozen=True, slots=True)

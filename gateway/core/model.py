@@ -88,6 +88,7 @@ class Rule:
     any_group: bool = False
     """``groups: any``: also a user's access token, which carries no groups, satisfies the rule."""
     roles: frozenset[str] | None = None
+    any_role: bool = False
     replace: bool = False
     bearer: BearerRule | None = None
     session: bool = True
@@ -164,6 +165,8 @@ class Identity:
 
     sub: str
     email: str
+    email_domain: str
+    """Canonical (A-labels), taken from the claim at login."""
     username: str
     preferred_username: str
     name: str

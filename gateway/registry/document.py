@@ -273,6 +273,7 @@ def _rule(document: RuleDocument, client_id: str) -> Rule:
         groups=names(document.groups),
         any_group=document.groups is None,
         roles=names(document.roles),
+        any_role=document.roles is None,
         replace=document.replace,
         bearer=BearerRule(frozenset({client_id}) if bearer.clients is None else bearer.clients, bearer.scopes) if bearer else None,
         session=document.session,

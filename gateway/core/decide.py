@@ -1,0 +1,181 @@
+"""The decision. One pure function; the explanation is the same function with a trace.
+
+Rules:
+- Unknown means no. Order: tenant, path, rule, machine, session, e-mail domain, groups, roles.
+- An ambiguous path is never matched against rules: where a tenant has rules it is refused.
+- A bearer credential on a rule that takes bearers is judged alone; an invalid one is never ignored in favour of a cookie.
+- Whatever the cookie says, tenant and host of the session are compared with those of the request (invariant 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.core.decision import Allow, Deny, Login, Reason
+from gateway.core.rules import find_rule
+
+if TYPE_CHECKING:
+    from gateway.core.decision import Decision
+    from gateway.core.model import AuthRequest, MachineToken, Rule, Session, Tenant
+
+
+@dataclass(slots=True)
+class Trace:
+    """What ``decide`` looked at, in order: name of the step, whether it passed, and its detail (this tenant's data only)."""
+
+    steps: list[tuple[str, bool, str]] = field(default_factory=list)
+
+    def add(self, step: str, passed: bool, detail: str = "") -> None:  # noqa: FBT001 - a row of a table
+        self.steps.append((step, passed, detail))
+
+
+_ALLOW_PUBLIC = Allow(Reason.PUBLIC)
+_ALLOW_BEARER = Allow(Reason.BEARER)
+_LOGIN = {reason: Login(reason) for reason in Reason}
+_LOGIN_BEARER = Login(Reason.BEARER_INVALID, redirect=False)
+_DENY = {reason: Deny(reason) for reason in Reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What the rules said before anybody looked at credentials; tells the caller which store it needs, if any."""
+
+    index: int | None
+    rule: Rule | None
+    refused: Reason | None = None
+
+    @property
+    def public(self) -> bool:
+        return self.rule is not None and self.rule.everyone
+
+
+NO_RULE = Match(None, None)
+
+
+def match(tenant: Tenant, request: AuthRequest, *, rules: tuple[Rule, ...] | None = None) -> Match:
+    """First half of the decision: tenant and rule. ``rules`` replaces the tenant's (for ``rules_next``)."""
+    if not tenant.active:
+        return Match(None, None, Reason.TENANT_INACTIVE)
+    effective = tenant.rules if rules is None else rules
+    if not effective:
+        return NO_RULE
+    if request.ambiguous:
+        return Match(None, None, Reason.BAD_REQUEST)
+    found = find_rule(effective, method=request.method, path=request.path)
+    if found is None:
+        return NO_RULE
+    index, rule = found
+    return Match(index, rule, Reason.RULE_DENIED if rule.deny else None)
+
+
+def wants_bearer(matched: Match, request: AuthRequest) -> bool:
+    """Whether the request's bearer token, and nothing else, is to be judged."""
+    return matched.rule is not None and matched.rule.bearer is not None and (request.bearer is not None or not matched.rule.session)
+
+
+def decide(
+    tenant: Tenant,
+    request: AuthRequest,
+    matched: Match,
+    *,
+    session: Session | None,
+    machine: MachineToken | None,
+    now: float,
+    trace: Trace | None = None,
+) -> Decision:
+    """Second half: credentials against the matched rule and the tenant. ``now`` in UTC epoch seconds.
+
+    ``machine`` is a token whose signature, issuer, expiry and use are valid and whose person, if any, is not
+    revoked; None otherwise.
+    """
+    rule = matched.rule
+    if trace is not None:
+        _trace_match(tenant, matched, trace)
+    if matched.refused is not None:
+        return _DENY[matched.refused]
+    if rule is not None:
+        if rule.everyone:
+            return Allow(Reason.PUBLIC, session) if session is not None and _session_refusal(tenant, request, session, now) is None else _ALLOW_PUBLIC
+        if wants_bearer(matched, request):
+            return _decide_bearer(rule, machine, trace)
+    if session is None:
+        if trace is not None:
+            trace.add("session", passed=False, detail="none")
+        return _LOGIN[Reason.NO_SESSION]
+    refusal = _session_refusal(tenant, request, session, now)
+    if trace is not None:
+        trace.add("session", passed=refusal is None, detail=refusal or "valid")
+    if refusal is not None:
+        return _LOGIN[refusal]
+    denial = _policy_denial(tenant, rule, session, trace)
+    return Allow(Reason.OK, session) if denial is None else _DENY[denial]
+
+
+def _session_refusal(tenant: Tenant, request: AuthRequest, session: Session, now: float) -> Reason | None:
+    if session.tenant != tenant.id:
+        return Reason.WRONG_TENANT
+    if session.host != request.host:
+        return Reason.WRONG_HOST
+    if session.expires_at <= now:
+        return Reason.SESSION_EXPIRED
+    if tenant.provider(session.identity.provider) is None:
+        return Reason.REAUTHENTICATE
+    return None
+
+
+def _policy_denial(tenant: Tenant, rule: Rule | None, session: Session, trace: Trace | None) -> Reason | None:
+    """E-mail domain always; the tenant's groups and roles unless the rule replaces them; then the rule's own."""
+    identity = session.identity
+    provider = tenant.provider(identity.provider)
+    domain_ok = provider is not None and identity.email_domain in provider.domains and identity.email_domain in tenant.email_domains
+    if trace is not None:
+        trace.add("e-mail domain", domain_ok, identity.email_domain)
+    if not domain_ok:
+        return Reason.EMAIL_DOMAIN
+    groups, roles = tenant.allowed_groups, tenant.allowed_roles
+    if rule is not None and rule.replace:
+        groups = None if rule.groups is not None or rule.any_group else groups
+        roles = None if rule.roles is not None or rule.any_role else roles
+    for wanted, held, reason, whose in (
+        (groups, identity.groups, Reason.GROUP_MISSING, "tenant's groups"),
+        (rule.groups if rule else None, identity.groups, Reason.GROUP_MISSING, "rule's groups"),
+        (roles, identity.roles, Reason.ROLE_MISSING, "tenant's roles"),
+        (rule.roles if rule else None, identity.roles, Reason.ROLE_MISSING, "rule's roles"),
+    ):
+        if wanted is None:
+            continue
+        passed = not wanted.isdisjoint(held)
+        if trace is not None:
+            trace.add(whose, passed, f"any of: {', '.join(sorted(wanted)) or '(none: nobody)'}")
+        if not passed:
+            return reason
+    return None
+
+
+def _decide_bearer(rule: Rule, machine: MachineToken | None, trace: Trace | None) -> Decision:
+    wanted = rule.bearer
+    if machine is None or wanted is None:
+        verdict, detail = False, "no valid access token"
+    elif machine.client_id not in wanted.clients:
+        verdict, detail = False, "the token's client is not named by the rule"
+    elif wanted.scopes and wanted.scopes.isdisjoint(machine.scopes):
+        verdict, detail = False, f"needs any scope of: {', '.join(sorted(wanted.scopes))}"
+    elif machine.username and not rule.any_group:
+        # A person's access token carries no groups, so nothing could be checked against it.
+        verdict, detail = False, "a person's token needs groups: any on the rule"
+    else:
+        verdict, detail = True, machine.client_id
+    if trace is not None:
+        trace.add("bearer", verdict, detail)
+    return _ALLOW_BEARER if verdict else _LOGIN_BEARER
+
+
+def _trace_match(tenant: Tenant, matched: Match, trace: Trace) -> None:
+    trace.add("tenant", tenant.active, tenant.id)
+    if matched.refused is Reason.BAD_REQUEST:
+        trace.add("path", passed=False, detail="two readers could take this path for different ones")
+    elif matched.rule is not None and matched.index is not None:
+        trace.add("rule", not matched.rule.deny, f"rules[{matched.index}] path {matched.rule.path}")
+    else:
+        trace.add("rule", passed=True, detail="none matches: login and the tenant's groups")

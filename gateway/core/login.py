@@ -1,0 +1,134 @@
+"""From the claims of a validated ID token to an identity, or the reason why not.
+
+What is enforced is the claim, for the provider that this login was begun with; what a person typed only chose where
+to log in (invariant 3).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.core.decision import Reason
+from gateway.core.groups import parse_groups
+from gateway.core.hosts import email_domain
+from gateway.core.model import EmailTrust, Identity, ProviderKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.core.model import Provider, Tenant
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+MAX_CLAIM_CHARACTERS = 2048
+"""Cognito's own limit for an attribute; anything longer did not come from there."""
+MAX_GROUPS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No session: ``detail`` is for the log and names settings, never values of claims."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The identity, and what the login said about its freshness. ``warnings`` are for the log."""
+
+    identity: Identity
+    auth_time: int
+    idp_iat: int | None
+    idp_iat_mapped: bool
+    warnings: tuple[str, ...]
+
+
+def accept(claims: Mapping[str, object], tenant: Tenant, provider: Provider, *, pool_id: str) -> Accepted | Refusal:
+    """Map claims to an identity for ``provider``. The token itself is already validated."""
+    sub, username = _text(claims, "sub"), _text(claims, "cognito:username")
+    if not sub or _CONTROL.search(sub) or _CONTROL.search(username):
+        return Refusal(Reason.IDP_ERROR, "sub or cognito:username is missing or holds a control character")
+    subject = _idp_subject(claims, provider, sub)
+    if subject is None:
+        return Refusal(Reason.IDP_ERROR, f"the token does not name provider {provider.name}, with which this login was begun")
+    email = _text(claims, "email")
+    domain = email_domain(email)
+    if domain is None:
+        return Refusal(Reason.EMAIL_UNTRUSTED, "the e-mail claim is missing or is not one plain address (is email mapped, and readable for the client?)")
+    if provider.email_trust is EmailTrust.VERIFIED_CLAIM and claims.get("email_verified") not in (True, "true"):
+        return Refusal(Reason.EMAIL_UNTRUSTED, f"email_verified is not true, and provider {provider.name} has email_trust: verified_claim")
+    if domain not in provider.domains or domain not in tenant.email_domains:
+        return Refusal(Reason.EMAIL_DOMAIN, f"the e-mail's domain is not one of provider {provider.name}'s")
+    warnings: list[str] = []
+    groups = _names(claims, "custom:groups", provider, warnings)
+    if provider.kind is ProviderKind.COGNITO:
+        # Cognito adds <pool>_<provider> by itself; it says nothing about what a person may do.
+        listed = claims.get("cognito:groups")
+        groups = tuple(g for g in listed if isinstance(g, str) and not g.startswith(f"{pool_id}_")) if isinstance(listed, list) else ()
+    identity = Identity(
+        sub=sub,
+        email=email,
+        email_domain=domain,
+        username=username,
+        preferred_username=_printable(claims, "preferred_username"),
+        name=_printable(claims, "name"),
+        groups=groups[:MAX_GROUPS],
+        roles=_names(claims, "custom:roles", provider, warnings),
+        provider=provider.name,
+        idp_subject=subject,
+        oid=_printable(claims, "custom:oid"),
+        claims=_extra_claims(claims, tenant),
+    )
+    if len(groups) > MAX_GROUPS:
+        return Refusal(Reason.IDENTITY_TOO_LARGE, f"more than {MAX_GROUPS} groups")
+    return Accepted(identity, _seconds(claims.get("auth_time")) or 0, _seconds(claims.get("custom:idp_iat")), "custom:idp_iat" in claims, tuple(warnings))
+
+
+def _idp_subject(claims: Mapping[str, object], provider: Provider, sub: str) -> str | None:
+    """The customer's own subject. A federated token lists its provider in ``identities``; the pool's own users have none."""
+    identities = claims.get("identities")
+    if provider.kind is ProviderKind.COGNITO:
+        return sub if not identities else None
+    if not isinstance(identities, list):
+        return None
+    for entry in identities:
+        if isinstance(entry, dict) and entry.get("providerName") == provider.name:
+            subject = entry.get("userId")
+            return subject if isinstance(subject, str) and subject and not _CONTROL.search(subject) else None
+    return None
+
+
+def _names(claims: Mapping[str, object], claim: str, provider: Provider, warnings: list[str]) -> tuple[str, ...]:
+    names = parse_groups(claims.get(claim), form_decode=provider.form_decode)
+    if names is None:
+        warnings.append(f"{claim} is truncated or not a list of names: taken as none")
+        return ()
+    return names
+
+
+def _text(claims: Mapping[str, object], name: str) -> str:
+    value = claims.get(name)
+    return value if isinstance(value, str) and len(value) <= MAX_CLAIM_CHARACTERS else ""
+
+
+def _printable(claims: Mapping[str, object], name: str) -> str:
+    return _CONTROL.sub("", _text(claims, name))
+
+
+def _extra_claims(claims: Mapping[str, object], tenant: Tenant) -> tuple[tuple[str, str], ...]:
+    wanted = sorted({spec.source.removeprefix("claim:") for spec in tenant.headers if spec.source.startswith("claim:")})
+    values = ((name, claims.get(name)) for name in wanted)
+    return tuple((name, _CONTROL.sub("", str(v).lower() if isinstance(v, bool) else str(v))) for name, v in values if isinstance(v, str | int | bool))
+
+
+def _seconds(value: object) -> int | None:
+    """Epoch seconds from a number or a string of digits; ``iat`` mapped into an attribute arrives as a string."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float) and 0 < value < 1e11:
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 11:
+        return int(value)
+    return None
