@@ -1,0 +1,62 @@
+"""Every Prometheus object, in one place. Names and labels are promises; see docs/operator/metrics.md.
+
+With workers, ``PROMETHEUS_MULTIPROC_DIR`` is set before this module is imported and one scrape shows the sum.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+MAX_TENANT_LABELS = 200
+"""Tenants beyond this share the label ``other``: a time series for each of ten thousand would sink Prometheus."""
+
+REGISTRY = CollectorRegistry()
+
+CHECKS = Counter("gateway_checks", "Checks answered.", ["tenant", "dialect", "decision", "reason"], registry=REGISTRY)
+CHECK_SECONDS = Histogram(
+    "gateway_check_seconds", "Time of one check.", ["dialect"], registry=REGISTRY,
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 3),
+)  # fmt: skip
+LOGINS = Counter("gateway_logins", "Logins that came back from Cognito.", ["tenant", "provider", "outcome"], registry=REGISTRY)
+REVOCATIONS = Counter("gateway_revocations", "Revocations.", ["tenant", "source", "kind"], registry=REGISTRY)
+REVOCATION_SECONDS = Histogram(
+    "gateway_revocation_seconds", "Event received until the last replica confirmed.", ["source"], registry=REGISTRY,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.5, 5, 10, 30),
+)  # fmt: skip
+SESSION_CACHE = Counter("gateway_session_cache", "Look-ups in the in-process session cache.", ["result"], registry=REGISTRY)
+STORE_SECONDS = Histogram(
+    "gateway_store_seconds", "Round trips to a store.", ["store", "command"], registry=REGISTRY,
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 3),
+)  # fmt: skip
+HOOK_DELIVERIES = Counter("gateway_hook_deliveries", "Deliveries of identity-provider hooks.", ["source", "outcome"], registry=REGISTRY)
+PROVISION = Counter("gateway_provision", "Provisioning runs.", ["outcome"], registry=REGISTRY)
+TENANTS = Gauge("gateway_tenants", "Tenants being served.", registry=REGISTRY, multiprocess_mode="max")
+
+_tenant_labels: set[str] = set()
+
+
+def tenant_label(tenant: str) -> str:
+    """The tenant's own label for the first ``MAX_TENANT_LABELS`` seen by this process, then ``other``."""
+    if tenant in _tenant_labels:
+        return tenant
+    if len(_tenant_labels) < MAX_TENANT_LABELS:
+        _tenant_labels.add(tenant)
+        return tenant
+    return "other"
+
+
+def scrape() -> tuple[bytes, str]:
+    """Body and content type of ``/metrics``."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library leaves its constructor untyped
+        return generate_latest(registry), CONTENT_TYPE_LATEST
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+
+
+def worker_died(pid: int) -> None:
+    """Drop the gauges of a worker that is gone."""
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library leaves it untyped
