@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -75,6 +75,7 @@ audit = Table(
     Column("action", String(80), nullable=False),  # ``tenant.update``, ``provision.apply`` …
     Column("tenant", String(40), nullable=True),
     Column("target", String(400), nullable=False, default=""),
+    Column("outcome", String(40), nullable=False, default="done"),  # begun, done, refused:STATUS, failed:STATUS
     Column("before", Json, nullable=True),  # secrets as "***"
     Column("after", Json, nullable=True),
     Column("request_id", String(64), nullable=False, default=""),

@@ -1,0 +1,123 @@
+"""``gateway admin-keys create | list | revoke``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli import config_option, json_option
+from gateway.cli.database import configured_database
+from gateway.config import parse_duration
+from gateway.ports_admin import Scope
+from gateway.registry.document import TENANT_ID
+from gateway.sql.admin_keys import SqlAdminKeys
+from gateway.sql.audit import SqlAuditLog
+
+if TYPE_CHECKING:
+    from gateway.ports_admin import AdminKey
+    from gateway.sql.admin_keys import NewKey
+
+ACTOR = "cli"
+
+
+@click.group("admin-keys")
+def command() -> None:
+    """Bearer keys of the admin API: shown once, stored as digests."""
+
+
+@command.command()
+@config_option
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice([str(s) for s in Scope]), help="What it may do; may be repeated.")
+@click.option("--tenant", help="Bind it to one tenant.")
+@click.option("--expires", "lifetime", help="Lifetime such as 12h or 90d; without it the key lives until revoked.")
+@json_option
+def create(*, config_path: str, name: str, scopes: tuple[str, ...], tenant: str | None, lifetime: str | None, as_json: bool) -> int:
+    """Make a key and show it, this once."""
+    if not re.fullmatch(r"[\w .@+-]{1,120}", name):
+        msg = "1 to 120 letters, digits, spaces and .@+-_"
+        raise click.BadParameter(msg, param_hint="NAME")
+    if tenant is not None and not re.fullmatch(TENANT_ID, tenant):
+        msg = "a tenant id: lower-case letters, digits and dashes"
+        raise click.BadParameter(msg, param_hint="--tenant")
+    try:
+        lifetime_s = None if lifetime is None else parse_duration(lifetime).total_seconds()
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--expires") from error
+    made = asyncio.run(_create(config_path, name=name, scopes=frozenset(map(Scope, scopes)), tenant=tenant, lifetime_s=lifetime_s))
+    if made is None:
+        click.echo(f"gateway: there is a key named {name!r} already; names stay taken so that the audit log stays readable", err=True)
+        return 1
+    if as_json:
+        click.echo(json.dumps({**_describe(made.key), "key": made.presented.reveal()}))
+    else:
+        click.echo(made.presented.reveal())
+        click.echo(f"This is the only time it is shown. id {made.key.id}, {', '.join(sorted(scopes))}" + (f", tenant {tenant}" if tenant else ""), err=True)
+    return 0
+
+
+@command.command("list")
+@config_option
+@json_option
+def list_keys(config_path: str, as_json: bool) -> None:
+    """All keys, revoked and expired ones too; never the keys themselves."""
+    found = asyncio.run(_list(config_path))
+    if as_json:
+        click.echo(json.dumps([_describe(k) for k in found], indent=1))
+        return
+    now = time.time()
+    for key in found:
+        state = "revoked" if key.revoked_at else "expired" if key.expires_at is not None and key.expires_at <= now else "valid"
+        used = f"used {_when(key.last_used_at)}" if key.last_used_at else "never used"
+        click.echo(f"{key.id}  {state:7}  {key.name}  {','.join(sorted(key.scopes))}  {key.tenant or 'all tenants'}  expires {_when(key.expires_at)}  {used}")
+
+
+@command.command()
+@config_option
+@click.argument("name_or_id")
+def revoke(config_path: str, name_or_id: str) -> int:
+    """End a key: it opens nothing from the next request on."""
+    if not asyncio.run(_revoke(config_path, name_or_id)):
+        click.echo(f"gateway: no valid key named {name_or_id!r}", err=True)
+        return 1
+    return 0
+
+
+async def _create(config_path: str, *, name: str, scopes: frozenset[Scope], tenant: str | None, lifetime_s: float | None) -> NewKey | None:
+    async with configured_database(config_path) as (_config, database):
+        audit = SqlAuditLog(database, clock=time.time)
+        entry = await audit.begin(actor=ACTOR, action="create_admin_key", tenant=tenant, target=name, request_id="")
+        made = await SqlAdminKeys(database, clock=time.time).create(name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s)
+        await audit.finish(entry, outcome="done" if made else "refused:409", before=None, after=_describe(made.key) if made else None)
+        return made
+
+
+async def _list(config_path: str) -> tuple[AdminKey, ...]:
+    async with configured_database(config_path) as (_config, database):
+        return await SqlAdminKeys(database, clock=time.time).list()
+
+
+async def _revoke(config_path: str, name_or_id: str) -> bool:
+    async with configured_database(config_path) as (_config, database):
+        audit = SqlAuditLog(database, clock=time.time)
+        entry = await audit.begin(actor=ACTOR, action="revoke_admin_key", tenant=None, target=name_or_id, request_id="")
+        done = await SqlAdminKeys(database, clock=time.time).revoke(name_or_id)
+        await audit.finish(entry, outcome="done" if done else "refused:404", before=None, after=None)
+        return done
+
+
+def _describe(key: AdminKey) -> dict[str, object]:
+    return {
+        "id": key.id, "name": key.name, "scopes": sorted(key.scopes), "tenant": key.tenant, "created_at": key.created_at,
+        "expires_at": key.expires_at, "revoked_at": key.revoked_at, "last_used_at": key.last_used_at,
+    }  # fmt: skip
+
+
+def _when(seconds: int | None) -> str:
+    return "never" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

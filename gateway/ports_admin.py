@@ -1,0 +1,266 @@
+"""What the admin API needs of the rooms behind it: protocols and the values that cross them. ``app`` binds the adapters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.ports import SessionView, Who
+    from gateway.registry.document import TenantDocument
+
+Json = dict[str, object]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some rows, and where the next ones begin (None: there are no more). ``position`` is the adapter's own."""
+
+    items: Sequence[T]
+    position: str | None = None
+
+
+# --- who asks -----------------------------------------------------------------------------------
+
+
+class Scope(StrEnum):
+    """What a key may do; ``operator`` is all of them."""
+
+    TENANTS_READ = "tenants:read"
+    TENANTS_WRITE = "tenants:write"
+    PROVISION = "provision"
+    SESSIONS_READ = "sessions:read"
+    SESSIONS_REVOKE = "sessions:revoke"
+    HOOKS = "hooks"
+    AUDIT_READ = "audit:read"
+    DOCTOR = "doctor"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminKey:
+    """A bearer key of the admin API, without its secret. Times are UTC epoch seconds; ``tenant`` binds it to one tenant."""
+
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+    tenant: str | None
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None = None
+    last_used_at: int | None = None
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.OPERATOR in self.scopes
+
+
+class KeyRefusal(StrEnum):
+    """Why a presented key opens nothing."""
+
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class AdminKeys(Protocol):
+    """Bearer keys; only their digests are stored."""
+
+    async def authenticate(self, presented: str) -> AdminKey | KeyRefusal: ...
+
+    async def exist(self) -> bool:
+        """Whether any key could be used now."""
+
+
+# --- what is remembered of each change ----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what. ``before`` and ``after`` hold no secrets. ``outcome`` is ``begun`` until the change has an end."""
+
+    id: int
+    at: float
+    actor: str
+    action: str
+    tenant: str | None
+    target: str
+    outcome: str
+    request_id: str
+    before: object = None
+    after: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """None matches all."""
+
+    tenant: str | None = None
+    actor: str | None = None
+    action: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+class AuditLog(Protocol):
+    """Written before the change begins, completed when it ends: no change goes without a record, a crash included."""
+
+    async def begin(self, *, actor: str, action: str, tenant: str | None, target: str, request_id: str) -> int: ...
+
+    async def finish(self, entry: int, *, outcome: str, before: object, after: object) -> None: ...
+
+    async def page(self, wanted: AuditFilter, *, position: str | None, limit: int) -> Page[AuditEntry]:
+        """Newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """The first answer to an Idempotency-Key."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class IdempotencyState(StrEnum):
+    """What is known of an Idempotency-Key that has no stored answer."""
+
+    FRESH = "fresh"
+    IN_FLIGHT = "in_flight"
+    OTHER_REQUEST = "other_request"
+
+
+class IdempotencyRecords(Protocol):
+    """Answers by (key id, Idempotency-Key), kept for a day, encrypted: an answer may show a secret once."""
+
+    async def claim(self, owner: str, key: str, *, fingerprint: str) -> StoredAnswer | IdempotencyState: ...
+
+    async def store(self, owner: str, key: str, answer: StoredAnswer) -> None: ...
+
+    async def release(self, owner: str, key: str) -> None:
+        """Forget a claim whose request had no effect."""
+
+
+# --- tenants ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRecord:
+    """One tenant as stored: ``document`` has the shape of a tenant file, secrets as ``***``. ``etag`` changes with every change."""
+
+    id: str
+    document: Json
+    etag: str
+    origin: str
+    """``sql``, or ``file`` for a tenant of the GitOps folder, which the API shows and does not change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The registry said no: ``code`` is one of the API's problem codes, ``message`` names the other owner where there is one."""
+
+    code: str
+    message: str
+
+
+class TenantRecords(Protocol):
+    """The registry as the admin API sees it. A narrowing change returns when it is acknowledged (invariant 5)."""
+
+    async def page(self, *, only: str | None, position: str | None, limit: int) -> Page[TenantRecord]: ...
+
+    async def get(self, tenant: str) -> TenantRecord | None: ...
+
+    async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
+        """Create (``etag`` None) or replace exactly the version named by ``etag``. A secret ``***`` keeps the stored one.
+
+        Rejected: ``taken`` (names the other owner), ``read_only``, ``exists``, ``precondition_failed``, ``invalid_body``.
+        """
+
+    async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None: ...
+
+
+class LoginTests(Protocol):
+    """One-time links that walk a whole login without creating a session."""
+
+    async def link(self, tenant: str) -> str | Rejected: ...
+
+
+# --- sessions, blocks, explanations, hooks ------------------------------------------------------
+
+
+class SessionDirectory(Protocol):
+    """Live sessions for operators; rows are never credentials."""
+
+    async def page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]: ...
+
+    async def find(self, session: str) -> SessionView | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    """One block in force."""
+
+    id: str
+    tenant: str
+    who: Who
+    reason: str
+    source: str
+    since: float
+
+
+class BlockDirectory(Protocol):
+    """Blocks in force; imposing and lifting is the ``Revoker``'s."""
+
+    async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]: ...
+
+    async def find(self, block: str) -> BlockView | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A hypothetical request; ``tenant`` narrows a bound key to its own hosts."""
+
+    host: str
+    path: str
+    method: str
+    email: str | None
+    groups: tuple[str, ...]
+    roles: tuple[str, ...]
+    provider: str | None
+    signed_in: bool
+    tenant: str | None = None
+
+
+class Explainer(Protocol):
+    """The trace of the very function that decides."""
+
+    async def explain(self, question: Question) -> Json | None:
+        """None where the host is not one that the asker may ask about."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """One event that a hook delivered, and what came of it."""
+
+    id: str
+    tenant: str
+    provider: str
+    source: str
+    received_at: float
+    state: str
+    attempts: int
+    summary: str
+    error: str = ""
+
+
+class DeliveryRecords(Protocol):
+    """The hook inbox as operators see it."""
+
+    async def page(self, *, tenant: str | None, state: str | None, position: str | None, limit: int) -> Page[DeliveryView]: ...
+
+    async def find(self, delivery: str) -> DeliveryView | None: ...
+
+    async def replay(self, delivery: str) -> DeliveryView | Rejected: ...

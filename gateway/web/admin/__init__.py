@@ -1,0 +1,124 @@
+"""``/admin/v1``: a sub-application made of routes, each of them data. ``app`` mounts it on the admin listener.
+
+A new operation is a row in ``permissions``, a ``Route`` with its models in the module of its noun, and a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.ports_admin import AdminKey
+from gateway.web.admin.edge import Edge, dispatcher, problems_for_everything
+from gateway.web.admin.limits import RateLimit
+from gateway.web.admin.openapi import openapi_document
+from gateway.web.admin.records import audit_routes, delivery_routes, explain_routes
+from gateway.web.admin.revocations import revocation_routes
+from gateway.web.admin.sessions import block_routes, session_routes
+from gateway.web.admin.tenants import tenant_routes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.ports import Revoker
+    from gateway.ports_admin import (
+        AdminKeys,
+        AuditLog,
+        BlockDirectory,
+        DeliveryRecords,
+        Explainer,
+        IdempotencyRecords,
+        LoginTests,
+        SessionDirectory,
+        TenantRecords,
+    )
+    from gateway.web.admin.route import Call, Route
+
+PREFIX = "/admin/v1"
+REQUESTS_PER_S = 50.0
+BURST = 200
+"""Per key. An onboarding script makes a few requests a second; a list of 10,000 tenants is 50 pages."""
+FAILURES_PER_S = 0.5
+FAILURES_BURST = 20
+"""Per address, of keys that open nothing. Keys hold 256 random bits: this bounds the work and the log, not a guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminServices:
+    """What the routes stand on. A room that is None has no routes, in the served description neither."""
+
+    keys: AdminKeys
+    audit: AuditLog
+    idempotency: IdempotencyRecords
+    tenants: TenantRecords | None = None
+    login_tests: LoginTests | None = None
+    revoker: Revoker | None = None
+    sessions: SessionDirectory | None = None
+    blocks: BlockDirectory | None = None
+    explainer: Explainer | None = None
+    deliveries: DeliveryRecords | None = None
+    more: Sequence[Route] = ()
+    """Routes of other rooms (the doctor's records, for one)."""
+    exposed: bool = False
+    """Whether other machines reach the listener: then nothing is served while no key exists."""
+    monotonic: Callable[[], float] = time.monotonic
+    new_request_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
+
+
+def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Route, ...]:
+    """Every route there is with these services."""
+
+    async def still_allowed(call: Call) -> bool:
+        presented = call.request.headers["Authorization"].partition(" ")[2].strip(" ")
+        return isinstance(await services.keys.authenticate(presented), AdminKey)
+
+    routes: list[Route] = [*audit_routes(services.audit)]
+    if services.tenants is not None:
+        routes += tenant_routes(services.tenants, services.login_tests)
+    if services.revoker is not None:
+        routes += revocation_routes(services.revoker, still_allowed=still_allowed, closing=closing)
+        if services.sessions is not None:
+            routes += session_routes(services.sessions, services.revoker)
+        if services.blocks is not None:
+            routes += block_routes(services.blocks, services.revoker)
+    if services.explainer is not None:
+        routes += explain_routes(services.explainer)
+    if services.deliveries is not None:
+        routes += delivery_routes(services.deliveries)
+    return (*routes, *services.more)
+
+
+def admin_application(services: AdminServices) -> web.Application:
+    """Mount with ``app.add_subapp(PREFIX, …)``."""
+    closing = asyncio.Event()
+    routes = admin_routes(services, closing=closing)
+    edge = Edge(
+        keys=services.keys, audit=services.audit, idempotency=services.idempotency,
+        rate=RateLimit(rate=REQUESTS_PER_S, burst=BURST, clock=services.monotonic),
+        failures=RateLimit(rate=FAILURES_PER_S, burst=FAILURES_BURST, clock=services.monotonic),
+        new_request_id=services.new_request_id, exposed=services.exposed,
+    )  # fmt: skip
+    application = web.Application(middlewares=[problems_for_everything])
+    for route in routes:
+        application.router.add_route(route.method, route.pattern, dispatcher(route, edge))
+    description = json.dumps(openapi_document(routes, prefix=PREFIX)).encode()
+
+    async def openapi(_request: web.Request) -> web.Response:
+        return web.Response(body=description, content_type="application/json", headers={"X-Content-Type-Options": "nosniff"})
+
+    application.router.add_route("GET", "/openapi.json", openapi)
+
+    async def close_streams(_application: web.Application) -> None:
+        closing.set()
+
+    application.on_shutdown.append(close_streams)
+    return application
+
+
+__all__ = ["PREFIX", "AdminServices", "admin_application", "admin_routes"]

@@ -1,0 +1,162 @@
+"""``/explain``, ``/audit`` and ``/hooks/deliveries``: what would happen, what was done, what arrived."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import ConfigDict, Field, RootModel
+
+from gateway.ports_admin import AuditFilter, Question, Rejected
+from gateway.web.admin.problem import Code, Problem
+from gateway.web.admin.reading import read_cursor, write_cursor
+from gateway.web.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
+
+if TYPE_CHECKING:
+    from gateway.ports_admin import AuditEntry, AuditLog, DeliveryRecords, DeliveryView, Explainer
+
+Tenant = Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class ExplainBody(ApiModel):
+    """A hypothetical request. Without ``email`` nobody is signed in."""
+
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=4096)] = "/"
+    method: Annotated[str, Field(pattern=r"^[A-Z]{1,20}$")] = "GET"
+    email: Annotated[str, Field(max_length=320)] | None = None
+    groups: Annotated[tuple[Name, ...], Field(max_length=300)] = ()
+    roles: Annotated[tuple[Name, ...], Field(max_length=300)] = ()
+    provider: Annotated[str, Field(max_length=32)] | None = None
+
+
+class Explanation(RootModel[dict[str, Any]]):
+    """The trace of the function that decides."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class AuditQuery(PageQuery):
+    """``since`` and ``until`` are UTC epoch seconds."""
+
+    tenant: Tenant | None = None
+    actor: Annotated[str, Field(max_length=200)] | None = None
+    action: Annotated[str, Field(max_length=80)] | None = None
+    since: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
+    until: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
+
+
+class AuditRow(AnswerModel):
+    """``outcome`` is ``done``, ``refused:STATUS``, ``failed:STATUS``, or ``begun`` where a crash came between."""
+
+    id: int
+    at: float
+    actor: str
+    action: str
+    tenant: str | None
+    target: str
+    outcome: str
+    request_id: str
+    before: Any
+    after: Any
+
+
+class AuditList(AnswerModel):
+    items: list[AuditRow]
+    next: str | None
+
+
+class DeliveriesQuery(PageQuery):
+    tenant: Tenant | None = None
+    state: Annotated[str, Field(pattern=r"^[a-z_]{1,20}$")] | None = None
+
+
+class DeliveryRow(AnswerModel):
+    id: str
+    tenant: str
+    provider: str
+    source: str
+    received_at: float
+    state: str
+    attempts: int
+    summary: str
+    error: str
+
+
+class DeliveryList(AnswerModel):
+    items: list[DeliveryRow]
+    next: str | None
+
+
+def explain_routes(explainer: Explainer) -> tuple[Route, ...]:
+    async def explain(call: Call) -> Answer:
+        body = call.body(ExplainBody)
+        question = Question(
+            host=body.host, path=body.path, method=body.method, email=body.email, groups=body.groups, roles=body.roles, provider=body.provider,
+            signed_in=body.email is not None, tenant=call.key.tenant,
+        )  # fmt: skip
+        found = await explainer.explain(question)
+        if found is None:
+            raise Problem(Code.NOT_FOUND, "not a host that this key may ask about")
+        return Answer(Explanation(found))
+
+    return (Route("explain", "POST", "/explain", "What a request would come to, and why", explain, {200: Explanation}, body=ExplainBody, problems=(Code.NOT_FOUND,)),)
+
+
+def audit_routes(audit: AuditLog) -> tuple[Route, ...]:
+    async def list_audit(call: Call) -> Answer:
+        query = call.query(AuditQuery)
+        wanted = AuditFilter(tenant=query.tenant, actor=query.actor, action=query.action, since=query.since, until=query.until)
+        position = read_cursor("list_audit", query.cursor)
+        if position is not None and not (position.isdecimal() and len(position) < 19):
+            raise Problem(Code.INVALID_CURSOR)
+        page = await audit.page(wanted, position=position, limit=query.limit)
+        return Answer(AuditList(items=[_entry(e) for e in page.items], next=write_cursor("list_audit", page.position)))
+
+    return (Route("list_audit", "GET", "/audit", "Who changed what, newest first", list_audit, {200: AuditList}, query=AuditQuery),)
+
+
+def delivery_routes(deliveries: DeliveryRecords) -> tuple[Route, ...]:
+    async def list_deliveries(call: Call) -> Answer:
+        query = call.query(DeliveriesQuery)
+        page = await deliveries.page(tenant=query.tenant, state=query.state, position=read_cursor("list_deliveries", query.cursor), limit=query.limit)
+        return Answer(DeliveryList(items=[_delivery(d) for d in page.items], next=write_cursor("list_deliveries", page.position)))
+
+    async def get_delivery(call: Call) -> Answer:
+        return Answer(_delivery(await _found(deliveries, call)))
+
+    async def replay_delivery(call: Call) -> Answer:
+        found = await _found(deliveries, call)
+        call.note.before = {"state": found.state, "attempts": found.attempts}
+        replayed = await deliveries.replay(found.id)
+        if isinstance(replayed, Rejected):
+            raise Problem(Code(replayed.code), replayed.message)
+        return Answer(_delivery(replayed))
+
+    return (
+        Route("list_deliveries", "GET", "/hooks/deliveries", "What the hooks received, newest first", list_deliveries, {200: DeliveryList}, query=DeliveriesQuery),
+        Route("get_delivery", "GET", "/hooks/deliveries/{delivery}", "One delivery", get_delivery, {200: DeliveryRow}),
+        Route("replay_delivery", "POST", "/hooks/deliveries/{delivery}/replay", "Apply it again", replay_delivery, {200: DeliveryRow}, problems=(Code.CONFLICT,)),
+    )
+
+
+async def _found(deliveries: DeliveryRecords, call: Call) -> DeliveryView:
+    found = await deliveries.find(call.path["delivery"])
+    if found is None:
+        raise Problem(Code.NOT_FOUND)
+    call.own(found.tenant)
+    return found
+
+
+def _entry(entry: AuditEntry) -> AuditRow:
+    return AuditRow(
+        id=entry.id, at=entry.at, actor=entry.actor, action=entry.action, tenant=entry.tenant, target=entry.target,
+        outcome=entry.outcome, request_id=entry.request_id, before=entry.before, after=entry.after,
+    )  # fmt: skip
+
+
+def _delivery(view: DeliveryView) -> DeliveryRow:
+    return DeliveryRow(
+        id=view.id, tenant=view.tenant, provider=view.provider, source=view.source, received_at=view.received_at, state=view.state,
+        attempts=view.attempts, summary=view.summary, error=view.error,
+    )  # fmt: skip

@@ -1,0 +1,160 @@
+"""``/revocations``: end sessions or block, watch it arrive at every replica, follow all of them as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import Field, model_validator
+
+from gateway.ports import RevocationKind, RevocationRequest, Who
+from gateway.web.admin.problem import Code, Problem
+from gateway.web.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, Route
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from gateway.ports import RevocationStatus, Revoker
+
+KEEP_ALIVE_S = 15.0
+"""Proxies cut a silent response after 30 to 60 s; also how soon a revoked key loses its stream."""
+Name = Annotated[str, Field(min_length=1, max_length=320)]
+
+
+class WhoBody(ApiModel):
+    """At most one of these names a person; none means the whole tenant. ``provider`` narrows."""
+
+    email: Name | None = None
+    user: Name | None = None
+    session: Name | None = None
+    idp_subject: Name | None = None
+    oid: Name | None = None
+    group: Name | None = None
+    provider: Annotated[str, Field(min_length=1, max_length=32)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> WhoBody:
+        named = [n for n in ("email", "user", "session", "idp_subject", "oid", "group") if getattr(self, n) is not None]
+        if len(named) > 1:
+            msg = f"only one of {', '.join(named)}"
+            raise ValueError(msg)
+        return self
+
+    def who(self) -> Who:
+        return Who(session=self.session, user=self.user, idp_subject=self.idp_subject, oid=self.oid, email=self.email, group=self.group, provider=self.provider)
+
+
+class RevocationBody(WhoBody):
+    """``end_sessions`` ends what there is; ``block`` also refuses later logins until lifted."""
+
+    tenant: Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")]
+    kind: Literal["end_sessions", "block"]
+    reason: Annotated[str, Field(max_length=400)] = ""
+
+
+class ReplicaConfirmation(AnswerModel):
+    """``confirmed_ms`` is null while it has not confirmed, or where its lease ran out instead."""
+
+    replica: str
+    confirmed_ms: float | None
+
+
+class RevocationAnswer(AnswerModel):
+    """The time line: milliseconds since ``received_at`` (UTC epoch seconds)."""
+
+    id: str
+    tenant: str
+    who: dict[str, str]
+    kind: str
+    reason: str
+    source: str
+    received_at: float
+    durable_ms: float | None
+    replicas: list[ReplicaConfirmation]
+    acknowledged_ms: float | None
+    ended: int
+
+
+class StreamQuery(ApiModel):
+    """``after``: the id of the last one seen (also as Last-Event-ID)."""
+
+    after: Annotated[str, Field(pattern=f"^{PARAMETERS['revocation']}$")] | None = None
+
+
+def describe(status: RevocationStatus) -> RevocationAnswer:
+    request = status.request
+    return RevocationAnswer(
+        id=status.id, tenant=request.tenant, who={n: v for n, v in asdict(request.who).items() if v is not None}, kind=str(request.kind), reason=request.reason,
+        source=request.source, received_at=status.received_at, durable_ms=status.durable_ms,
+        replicas=[ReplicaConfirmation(replica=name, confirmed_ms=ms) for name, ms in status.replicas], acknowledged_ms=status.acknowledged_ms, ended=status.ended,
+    )  # fmt: skip
+
+
+def revocation_routes(revoker: Revoker, *, still_allowed: Callable[[Call], Awaitable[bool]], closing: asyncio.Event) -> tuple[Route, ...]:
+    async def revoke(call: Call) -> Answer:
+        body = call.body(RevocationBody)
+        call.note.after = body
+        status = await revoker.revoke(RevocationRequest(body.tenant, body.who(), RevocationKind(body.kind), body.reason, "admin"))
+        call.note.target = status.id
+        return Answer(describe(status), status=201, headers={"Location": f"/admin/v1/revocations/{status.id}"})
+
+    async def get_revocation(call: Call) -> Answer:
+        status = await revoker.status(call.path["revocation"])
+        if status is None:
+            raise Problem(Code.NOT_FOUND)
+        call.own(status.request.tenant)
+        return Answer(describe(status))
+
+    async def stream_revocations(call: Call) -> web.StreamResponse:
+        after = call.query(StreamQuery).after or call.request.headers.get("Last-Event-ID")
+        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Request-Id": call.request_id}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(call.request)
+        await response.write(b": revocations\n\n")
+        async for status in _until_closed(revoker.stream(after=after), response, still_allowed=lambda: still_allowed(call), closing=closing):
+            if call.key.tenant in (None, status.request.tenant):
+                data = json.dumps(describe(status).model_dump(mode="json"))
+                await response.write(f"id: {status.id}\nevent: revocation\ndata: {data}\n\n".encode())
+        return response
+
+    return (
+        Route("revoke", "POST", "/revocations", "End sessions or block; answers when acknowledged", revoke, {201: RevocationAnswer}, body=RevocationBody, creates=True),
+        Route("stream_revocations", "GET", "/revocations/stream", "All revocations as server-sent events", stream_revocations, {200: None}, query=StreamQuery, stream="text/event-stream"),
+        Route("get_revocation", "GET", "/revocations/{revocation}", "The time line of one revocation", get_revocation, {200: RevocationAnswer}),
+    )  # fmt: skip
+
+
+async def _until_closed(
+    source: AsyncIterator[RevocationStatus], response: web.StreamResponse, *, still_allowed: Callable[[], Awaitable[bool]], closing: asyncio.Event
+) -> AsyncIterator[RevocationStatus]:
+    """Events as they come, a comment when none came for a while; ends with the key, the server or the client."""
+    closed = asyncio.ensure_future(closing.wait())
+    upcoming: asyncio.Future[RevocationStatus] | None = None
+    try:
+        while not closing.is_set():
+            upcoming = upcoming or asyncio.ensure_future(anext(source))
+            waiting: set[asyncio.Future[Any]] = {upcoming, closed}
+            await asyncio.wait(waiting, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            if upcoming.done():
+                try:
+                    status = upcoming.result()
+                except StopAsyncIteration:
+                    return
+                upcoming = None
+                yield status
+            elif not closing.is_set():
+                if not await still_allowed():
+                    return
+                await response.write(b": still here\n\n")
+    except ConnectionResetError:
+        return
+    finally:
+        for task in (closed, upcoming):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+                    await task

@@ -1,0 +1,139 @@
+"""``/sessions`` and ``/blocks``: who is in, who is kept out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from gateway.ports import RevocationKind, RevocationRequest, Who
+from gateway.web.admin.problem import Code, Problem
+from gateway.web.admin.reading import read_cursor, write_cursor
+from gateway.web.admin.revocations import RevocationAnswer, WhoBody, describe
+from gateway.web.admin.route import PARAMETERS, Answer, AnswerModel, Call, PageQuery, Route
+
+if TYPE_CHECKING:
+    from gateway.ports import Revoker, SessionView
+    from gateway.ports_admin import BlockDirectory, BlockView, SessionDirectory
+
+TenantName = Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$", description="tenant id")]
+Name = Annotated[str, Field(min_length=1, max_length=320)]
+
+
+class SessionsQuery(PageQuery):
+    """``tenant`` may be left out with a key that is bound to one."""
+
+    tenant: TenantName | None = None
+    user: Name | None = None
+    email: Name | None = None
+
+
+class SessionRow(AnswerModel):
+    """One family of sessions: never a credential."""
+
+    session: str
+    tenant: str
+    user: str
+    email: str
+    provider: str
+    hosts: list[str]
+    created_at: int
+    expires_at: int
+    user_agent: str
+
+
+class SessionList(AnswerModel):
+    items: list[SessionRow]
+    next: str | None
+
+
+class BlocksQuery(PageQuery):
+    tenant: TenantName | None = None
+
+
+class BlockBody(WhoBody):
+    """Keeps a person out until lifted, and ends what they have."""
+
+    tenant: TenantName
+    reason: Annotated[str, Field(min_length=1, max_length=400)]
+
+
+class BlockRow(AnswerModel):
+    id: str
+    tenant: str
+    who: dict[str, str]
+    reason: str
+    source: str
+    since: float
+
+
+class BlockList(AnswerModel):
+    items: list[BlockRow]
+    next: str | None
+
+
+def session_routes(directory: SessionDirectory, revoker: Revoker) -> tuple[Route, ...]:
+    async def list_sessions(call: Call) -> Answer:
+        query = call.query(SessionsQuery)
+        if query.tenant is None:
+            raise Problem(Code.INVALID_QUERY, "tenant: needed with a key that is bound to none")
+        page = await directory.page(tenant=query.tenant, user=query.user, email=query.email, position=read_cursor("list_sessions", query.cursor), limit=query.limit)
+        return Answer(SessionList(items=[_session(s) for s in page.items], next=write_cursor("list_sessions", page.position)))
+
+    async def end_session(call: Call) -> Answer:
+        found = await directory.find(call.path["session"])
+        if found is None:
+            raise Problem(Code.NOT_FOUND)
+        call.own(found.tenant)
+        call.note.before = {"session": found.session, "tenant": found.tenant, "user": found.user}
+        request = RevocationRequest(found.tenant, Who(session=found.session), RevocationKind.END_SESSIONS, "ended by an operator", "admin")
+        return Answer(describe(await revoker.revoke(request)))
+
+    return (
+        Route("list_sessions", "GET", "/sessions", "Live sessions of a tenant", list_sessions, {200: SessionList}, query=SessionsQuery),
+        Route("end_session", "DELETE", "/sessions/{session}", "End one session and its family; answers when acknowledged", end_session, {200: RevocationAnswer}),
+    )
+
+
+def block_routes(directory: BlockDirectory, revoker: Revoker) -> tuple[Route, ...]:
+    async def list_blocks(call: Call) -> Answer:
+        query = call.query(BlocksQuery)
+        page = await directory.page(tenant=query.tenant, position=read_cursor("list_blocks", query.cursor), limit=query.limit)
+        return Answer(BlockList(items=[_block(b) for b in page.items], next=write_cursor("list_blocks", page.position)))
+
+    async def add_block(call: Call) -> Answer:
+        body = call.body(BlockBody)
+        call.note.after = body
+        status = await revoker.revoke(RevocationRequest(body.tenant, body.who(), RevocationKind.BLOCK, body.reason, "admin"))
+        return Answer(describe(status), status=201)
+
+    async def remove_block(call: Call) -> Answer:
+        found = await directory.find(call.path["block"])
+        if found is None:
+            raise Problem(Code.NOT_FOUND)
+        call.own(found.tenant)
+        call.note.before = {"block": found.id, "who": _who(found.who), "reason": found.reason, "source": found.source}
+        status = await revoker.lift(RevocationRequest(found.tenant, found.who, RevocationKind.BLOCK, "lifted by an operator", "admin"))
+        return Answer(describe(status))
+
+    return (
+        Route("list_blocks", "GET", "/blocks", "Blocks in force", list_blocks, {200: BlockList}, query=BlocksQuery),
+        Route("add_block", "POST", "/blocks", "Keep somebody out; answers when acknowledged", add_block, {201: RevocationAnswer}, body=BlockBody, creates=True),
+        Route("remove_block", "DELETE", "/blocks/{block}", "Lift a block", remove_block, {200: RevocationAnswer}),
+    )
+
+
+def _session(view: SessionView) -> SessionRow:
+    return SessionRow(
+        session=view.session, tenant=view.tenant, user=view.user, email=view.email, provider=view.provider, hosts=list(view.hosts),
+        created_at=view.created_at, expires_at=view.expires_at, user_agent=view.user_agent,
+    )  # fmt: skip
+
+
+def _block(view: BlockView) -> BlockRow:
+    return BlockRow(id=view.id, tenant=view.tenant, who=_who(view.who), reason=view.reason, source=view.source, since=view.since)
+
+
+def _who(who: Who) -> dict[str, str]:
+    return {name: value for name, value in asdict(who).items() if value is not None}

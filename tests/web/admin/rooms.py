@@ -1,0 +1,129 @@
+"""Rooms behind the admin API, in memory: enough for each route to be walked. SQL parts are the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from gateway.ports import RevocationRequest, RevocationStatus, SessionView, Who
+from gateway.ports_admin import BlockView, DeliveryView, Json, Page, Question, Rejected, TenantRecord
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway.registry.document import TenantDocument
+
+
+def _slice(items: list[str], position: str | None, limit: int) -> tuple[list[str], str | None]:
+    left = [i for i in items if position is None or i > position]
+    return left[:limit], left[limit - 1] if len(left) > limit else None
+
+
+@dataclass(slots=True)
+class Tenants:
+    """Versions count up; the host ``taken.example.com`` is always somebody else's."""
+
+    stored: dict[str, TenantRecord] = field(default_factory=dict)
+
+    async def page(self, *, only: str | None, position: str | None, limit: int) -> Page[TenantRecord]:
+        ids, following = _slice(sorted(i for i in self.stored if only in (None, i)), position, limit)
+        return Page([self.stored[i] for i in ids], following)
+
+    async def get(self, tenant: str) -> TenantRecord | None:
+        return self.stored.get(tenant)
+
+    async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
+        if "taken.example.com" in document.hosts:
+            return Rejected("taken", "host taken.example.com belongs to tenant other")
+        now = self.stored.get(document.id)
+        if (now.etag if now else None) != etag:
+            return Rejected("precondition_failed", "changed meanwhile")
+        self.stored[document.id] = TenantRecord(document.id, document.model_dump(mode="json"), str(int(etag or "0") + 1), "sql")
+        return self.stored[document.id]
+
+    async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
+        if self.stored[tenant].etag != etag:
+            return Rejected("precondition_failed", "changed meanwhile")
+        del self.stored[tenant]
+        return None
+
+
+class Links:
+    async def link(self, tenant: str) -> str | Rejected:
+        return f"https://login.example.com/_auth/test/{tenant}"
+
+
+@dataclass(slots=True)
+class Revocations:
+    """Answers at once; remembers and streams."""
+
+    done: dict[str, RevocationStatus] = field(default_factory=dict)
+    added: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def revoke(self, request: RevocationRequest) -> RevocationStatus:
+        status = RevocationStatus(f"r{len(self.done) + 1:04}", request, 1000.0, 1.5, (("replica-1", 2.0), ("replica-2", None)), 3.0, 1)
+        async with self.added:
+            self.done[status.id] = status
+            self.added.notify_all()
+        return status
+
+    async def lift(self, request: RevocationRequest) -> RevocationStatus:
+        return await self.revoke(request)
+
+    async def status(self, revocation_id: str) -> RevocationStatus | None:
+        return self.done.get(revocation_id)
+
+    async def stream(self, *, after: str | None = None) -> AsyncIterator[RevocationStatus]:
+        seen = after or ""
+        while True:
+            async with self.added:
+                while not (later := [i for i in self.done if i > seen]):
+                    await self.added.wait()
+                seen = min(later)
+            yield self.done[seen]
+
+
+def _view(session: str, tenant: str) -> SessionView:
+    return SessionView(session, tenant, "user", f"bob@{tenant}.test", f"{tenant}-okta", (f"{tenant}.example.com",), 1, 2, "Firefox")
+
+
+class Sessions:
+    async def page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
+        ids, following = _slice([f"{tenant}-{n}" for n in range(5)], position, limit)
+        return Page([_view(i, tenant) for i in ids], following)
+
+    async def find(self, session: str) -> SessionView | None:
+        tenant, dash, _ = session.rpartition("-")
+        return _view(session, tenant) if dash else None
+
+
+class Blocks:
+    async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
+        return Page([BlockView("acme:1", tenant or "acme", Who(email="mallory@acme.test"), "left", "admin", 1.0)])
+
+    async def find(self, block: str) -> BlockView | None:
+        tenant, colon, _ = block.partition(":")
+        return BlockView(block, tenant, Who(email="mallory@acme.test"), "left", "admin", 1.0) if colon else None
+
+
+class Explanations:
+    async def explain(self, question: Question) -> Json | None:
+        if question.tenant is not None and not question.host.startswith(question.tenant):
+            return None
+        return {"decision": "deny", "reason": "group_missing", "method": question.method}
+
+
+@dataclass(slots=True)
+class Deliveries:
+    stored: dict[str, DeliveryView] = field(default_factory=lambda: {"d1": DeliveryView("d1", "acme", "acme-okta", "okta", 1.0, "failed", 3, "group removal", "timeout")})
+
+    async def page(self, *, tenant: str | None, state: str | None, position: str | None, limit: int) -> Page[DeliveryView]:
+        return Page([d for d in self.stored.values() if tenant in (None, d.tenant) and state in (None, d.state)])
+
+    async def find(self, delivery: str) -> DeliveryView | None:
+        return self.stored.get(delivery)
+
+    async def replay(self, delivery: str) -> DeliveryView | Rejected:
+        self.stored[delivery] = replace(self.stored[delivery], state="new", error="")
+        return self.stored[delivery]

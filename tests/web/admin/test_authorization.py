@@ -1,0 +1,79 @@
+"""Every route × every sort of key, in one literal. A route that is missing here fails the first test."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.ports_admin import Scope
+from gateway.web.admin import admin_routes
+from gateway.web.admin.permissions import PERMISSIONS
+from tests.web.admin.test_edge import TENANT, problem
+
+if TYPE_CHECKING:
+    from tests.web.admin.conftest import Api, Clock
+
+WHO = {"tenant": "acme", "email": "bob@acme.test", "reason": "left"}
+NOBODY = 403
+HIDDEN = 404
+FILTERED = 200
+"""What a key of tenant globex gets for something of acme's: refused, not found, or its own part only."""
+
+TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
+    # operation: scope, method, path, body, answer to the right key, answer to another tenant's key
+    "list_tenants": (Scope.TENANTS_READ, "GET", "/tenants", None, 200, FILTERED),
+    "get_tenant": (Scope.TENANTS_READ, "GET", "/tenants/acme", None, 200, NOBODY),
+    "put_tenant": (Scope.TENANTS_WRITE, "PUT", "/tenants/acme", TENANT, 200, NOBODY),
+    "delete_tenant": (Scope.TENANTS_WRITE, "DELETE", "/tenants/acme", None, 204, NOBODY),
+    "test_tenant": (Scope.TENANTS_WRITE, "POST", "/tenants/acme/test", None, 201, NOBODY),
+    "list_sessions": (Scope.SESSIONS_READ, "GET", "/sessions?tenant=acme", None, 200, NOBODY),
+    "end_session": (Scope.SESSIONS_REVOKE, "DELETE", "/sessions/acme-1", None, 200, HIDDEN),
+    "revoke": (Scope.SESSIONS_REVOKE, "POST", "/revocations", {**WHO, "kind": "end_sessions"}, 201, NOBODY),
+    "get_revocation": (Scope.SESSIONS_READ, "GET", "/revocations/r0001", None, 200, HIDDEN),
+    "stream_revocations": (Scope.SESSIONS_READ, "GET", "/revocations/stream", None, 200, FILTERED),
+    "list_blocks": (Scope.SESSIONS_READ, "GET", "/blocks?tenant=acme", None, 200, NOBODY),
+    "add_block": (Scope.SESSIONS_REVOKE, "POST", "/blocks", WHO, 201, NOBODY),
+    "remove_block": (Scope.SESSIONS_REVOKE, "DELETE", "/blocks/acme:1", None, 200, HIDDEN),
+    "explain": (Scope.TENANTS_READ, "POST", "/explain", {"host": "acme.example.com"}, 200, HIDDEN),
+    "list_audit": (Scope.AUDIT_READ, "GET", "/audit?tenant=acme", None, 200, NOBODY),
+    "list_deliveries": (Scope.HOOKS, "GET", "/hooks/deliveries?tenant=acme", None, 200, NOBODY),
+    "get_delivery": (Scope.HOOKS, "GET", "/hooks/deliveries/d1", None, 200, HIDDEN),
+    "replay_delivery": (Scope.HOOKS, "POST", "/hooks/deliveries/d1/replay", None, 200, HIDDEN),
+}
+CALLERS = ["no key", "wrong scope", "other tenant", "expired", "right", "operator"]
+
+
+def test_the_table_has_every_route(api: Api) -> None:
+    served = {route.operation for route in admin_routes(api.services, closing=asyncio.Event())}
+    assert served == set(TABLE)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("operation", list(TABLE))
+async def test_who_may(api: Api, clock: Clock, operation: str, caller: str) -> None:
+    scope, method, path, body, right, other = TABLE[operation]
+    assert PERMISSIONS[operation][0] is scope
+    await api.call("PUT", "/tenants/acme", json=TENANT)
+    await api.call("POST", "/revocations", json={**WHO, "kind": "end_sessions"})
+    everything_else = [s for s in Scope if s not in {scope, Scope.OPERATOR}]
+    key, expected, code = {
+        "no key": ("", 401, "no_key"),
+        "wrong scope": (await api.key(*everything_else), 403, "scope_missing"),
+        "other tenant": (await api.key(scope, tenant="globex"), other, None),
+        "expired": (await api.key(scope, lifetime_s=10), 401, "key_expired"),
+        "right": (await api.key(scope), right, None),
+        "operator": (await api.operator(), right, None),
+    }[caller]
+    if caller == "expired":
+        clock.now += 11
+    headers = {"If-Match": '"1"'} if operation == "put_tenant" else {}
+    if caller == "no key":
+        headers["Authorization"] = ""
+    async with await api.call(method, path, key=key, json=body, headers=headers) as response:
+        assert response.status == expected
+        if code is not None:
+            assert (await problem(response))["code"] == code
+        if operation == "list_tenants" and caller == "other tenant":
+            assert (await response.json())["items"] == []

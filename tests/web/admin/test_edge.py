@@ -1,0 +1,306 @@
+"""Every admin request's way: key, rate, scope, body, idempotency, audit."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from gateway.ports_admin import AuditFilter, Scope
+from gateway.sql.admin_keys import SqlAdminKeys
+from gateway.web.admin import BURST, FAILURES_BURST, PREFIX, AdminServices, admin_application
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+    from pytest_aiohttp.plugin import AiohttpClient
+
+    from gateway.sql.database import Database
+    from tests.web.admin.conftest import Api, Clock
+
+TENANT: dict[str, Any] = {
+    "id": "acme", "name": "Acme", "hosts": ["acme.example.com"], "email_domains": ["acme.test"], "allowed_groups": ["app-users"],
+    "client_id": "4r8abc", "client_secret": "s3cr3t-of-the-client", "providers": [{"name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.com"}],
+}  # fmt: skip
+
+
+async def problem(response: ClientResponse) -> dict[str, Any]:
+    assert response.content_type == "application/problem+json"
+    document: dict[str, Any] = await response.json()
+    assert document["status"] == response.status
+    assert document["request_id"]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        (None, "no_key"),
+        ("", "no_key"),
+        ("Basic Zm9vOmJhcg==", "no_key"),
+        ("Bearer", "no_key"),
+        ("Bearer nonsense", "key_unknown"),
+        ("Bearer gwk_000000000000_" + "A" * 43, "key_unknown"),
+    ],
+)
+async def test_without_a_good_key_nothing_is_told(api: Api, header: str | None, code: str) -> None:
+    await api.operator()
+    response = await api.client.get(f"{PREFIX}/tenants", headers={} if header is None else {"Authorization": header})
+    assert response.status == 401
+    assert (await problem(response))["code"] == code
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_two_authorization_headers_are_none(api: Api) -> None:
+    key = await api.operator()
+    response = await api.client.get(f"{PREFIX}/tenants", headers=[("Authorization", f"Bearer {key}"), ("Authorization", f"Bearer {key}")])
+    assert (await problem(response))["code"] == "no_key"
+
+
+async def test_a_revoked_key_stops_at_the_next_request(api: Api) -> None:
+    key = await api.key(Scope.TENANTS_READ)
+    assert (await api.call("GET", "/tenants", key=key)).status == 200
+    assert await api.keys.revoke(f"{Scope.TENANTS_READ}/None/None")
+    assert (await problem(await api.call("GET", "/tenants", key=key)))["code"] == "key_revoked"
+
+
+async def test_an_expired_key_says_so(api: Api, clock: Clock) -> None:
+    key = await api.key(Scope.OPERATOR, lifetime_s=60)
+    clock.now += 61
+    assert (await problem(await api.call("GET", "/tenants", key=key)))["code"] == "key_expired"
+
+
+async def test_a_dump_of_the_keys_table_holds_no_key(api: Api, database: Database) -> None:
+    from sqlalchemy import select
+
+    from gateway.sql.tables import admin_keys
+
+    secret = (await api.operator()).rpartition("_")[2]
+    async with database.read() as connection:
+        rows = (await connection.execute(select(admin_keys))).mappings().all()
+    assert secret not in repr(rows)
+
+
+async def test_on_a_reachable_address_nothing_is_served_before_the_first_key(aiohttp_client: AiohttpClient, database: Database, clock: Clock, api: Api) -> None:
+    admin_keys = SqlAdminKeys(database, clock=clock)
+    services = AdminServices(keys=admin_keys, audit=api.services.audit, idempotency=api.services.idempotency, exposed=True)
+    application = web.Application()
+    application.add_subapp(PREFIX, admin_application(services))
+    client = await aiohttp_client(application)
+    assert (await problem(await client.get(f"{PREFIX}/audit")))["code"] == "no_admin_key"
+    new = await admin_keys.create(name="first", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None)
+    assert new is not None
+    assert (await client.get(f"{PREFIX}/audit", headers={"Authorization": f"Bearer {new.presented.reveal()}"})).status == 200
+
+
+async def test_keys_that_open_nothing_are_slowed_down_per_address(api: Api, clock: Clock) -> None:
+    good = await api.operator()
+    for _ in range(FAILURES_BURST):
+        assert (await api.call("GET", "/audit", key="wrong")).status == 401
+    response = await api.call("GET", "/audit", key="wrong")
+    assert (await problem(response))["code"] == "rate_limited"
+    assert int(response.headers["Retry-After"]) >= 1
+    clock.now += 60
+    assert (await api.call("GET", "/audit", key=good)).status == 200
+
+
+async def test_a_key_is_limited_and_recovers(api: Api, clock: Clock) -> None:
+    key = await api.operator()
+    answers = [(await api.call("GET", "/audit", key=key)).status for _ in range(BURST + 1)]
+    assert answers == [200] * BURST + [429]
+    clock.now += 1
+    assert (await api.call("GET", "/audit", key=key)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"{", "application/json", 400, "not_json"),
+        (b"\xff", "application/json", 400, "not_json"),
+        (b'{"tenant": "acme", "tenant": "globex", "kind": "block"}', "application/json", 400, "not_json"),
+        (b'{"tenant": NaN}', "application/json", 400, "not_json"),
+        (b"[" * 100_000, "application/json", 400, "not_json"),
+        (b"[]", "application/json", 400, "invalid_body"),
+        (b'{"tenant": "acme", "kind": "destroy"}', "application/json", 400, "invalid_body"),
+        (b'{"tenant": "acme", "kind": "block", "surprise": 1}', "application/json", 400, "invalid_body"),
+        (b'{"tenant": "acme", "kind": "block", "email": "a@b.test", "user": "x"}', "application/json", 400, "invalid_body"),
+        (b"{}", "text/plain", 415, "unsupported_media_type"),
+        (b"x" * 300_000, "application/json", 413, "too_large"),
+    ],
+    ids=["cut", "not-utf8", "duplicate-name", "nan", "deep", "list", "unknown-kind", "unknown-member", "two-persons", "not-json", "huge"],
+)
+async def test_bodies_that_are_refused(api: Api, body: bytes, content_type: str, status: int, code: str) -> None:
+    response = await api.call("POST", "/revocations", data=body, headers={"Content-Type": content_type})
+    assert response.status == status
+    assert (await problem(response))["code"] == code
+
+
+async def test_every_mistake_is_named_and_no_value_is_quoted(api: Api) -> None:
+    body = {**TENANT, "client_secret": "", "hosts": ["http://x y"], "sekret": "hunter2-hunter2"}
+    response = await api.call("PUT", "/tenants/acme", json=body)
+    found = await problem(response)
+    assert found["code"] == "invalid_body"
+    assert {e["where"] for e in found["errors"]} == {"client_secret", "hosts.0", "sekret"}
+    assert "hunter2" not in json.dumps(found)
+
+
+async def test_secret_references_are_for_files_only(api: Api) -> None:
+    for reference in ("env:HOME", "file:/etc/hostname"):
+        found = await problem(await api.call("PUT", "/tenants/acme", json={**TENANT, "client_secret": reference}))
+        assert found["code"] == "secret_reference"
+    nested = {**TENANT, "providers": [{**TENANT["providers"][0], "hooks": {"secrets": ["env:HOME"]}}]}
+    assert (await problem(await api.call("PUT", "/tenants/acme", json=nested)))["code"] == "secret_reference"
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/audit?limit=0", "invalid_query"),
+        ("/audit?limit=1000", "invalid_query"),
+        ("/audit?nonsense=1", "invalid_query"),
+        ("/audit?limit=1&limit=2", "invalid_query"),
+        ("/audit?since=nan", "invalid_query"),
+        ("/audit?cursor=%00", "invalid_query"),
+        ("/audit?cursor=xyz", "invalid_cursor"),
+        ("/audit?cursor=WyJsaXN0X2F1ZGl0IiwgImFiYyJd", "invalid_cursor"),
+        ("/sessions", "invalid_query"),
+    ],
+)
+async def test_queries_that_are_refused(api: Api, path: str, code: str) -> None:
+    response = await api.call("GET", path)
+    assert response.status == 400
+    assert (await problem(response))["code"] == code
+
+
+async def test_a_cursor_of_one_list_is_none_of_another(api: Api) -> None:
+    page = await (await api.call("GET", "/sessions?tenant=acme&limit=2")).json()
+    assert (await problem(await api.call("GET", f"/audit?cursor={page['next']}")))["code"] == "invalid_cursor"
+
+
+async def test_pages_follow_each_other_without_gap_or_repeat(api: Api) -> None:
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = await (await api.call("GET", f"/sessions?tenant=acme&limit=2{cursor}")).json()
+        seen += [row["session"] for row in page["items"]]
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    assert seen == [f"acme-{n}" for n in range(5)]
+
+
+async def test_unknown_paths_and_methods_answer_as_problems(api: Api) -> None:
+    assert (await problem(await api.call("GET", "/nothing")))["code"] == "not_found"
+    assert (await problem(await api.call("GET", "/tenants/UPPER")))["code"] == "not_found"
+    response = await api.call("PATCH", "/tenants/acme")
+    assert (await problem(response))["code"] == "method_not_allowed"
+    assert "GET" in response.headers["Allow"]
+
+
+async def test_a_repeated_create_gets_the_first_answer_and_has_one_effect(api: Api) -> None:
+    body = {"tenant": "acme", "email": "bob@acme.test", "kind": "end_sessions"}
+    first = await api.call("POST", "/revocations", json=body, headers={"Idempotency-Key": "once"})
+    again = await api.call("POST", "/revocations", json=body, headers={"Idempotency-Key": "once"})
+    assert (first.status, again.status) == (201, 201)
+    assert await first.read() == await again.read()
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert first.headers["Location"] == again.headers["Location"]
+    assert api.services.revoker is not None
+    assert await api.services.revoker.status("r0002") is None
+
+
+async def test_an_idempotency_key_is_for_one_request_of_one_caller(api: Api) -> None:
+    body = {"tenant": "acme", "email": "bob@acme.test", "kind": "end_sessions"}
+    await api.call("POST", "/revocations", json=body, headers={"Idempotency-Key": "once"})
+    other_body = await api.call("POST", "/revocations", json={**body, "email": "eve@acme.test"}, headers={"Idempotency-Key": "once"})
+    assert (await problem(other_body))["code"] == "idempotency_key_reused"
+    other_caller = await api.call("POST", "/revocations", json=body, key=await api.key(Scope.SESSIONS_REVOKE), headers={"Idempotency-Key": "once"})
+    assert (await other_caller.json())["id"] == "r0002"
+
+
+async def test_a_request_in_flight_is_not_started_twice(api: Api) -> None:
+    await api.services.idempotency.claim((await api.operator()).split("_")[1], "slow", fingerprint="x")
+    response = await api.call("POST", "/revocations", json={"tenant": "acme", "kind": "end_sessions"}, headers={"Idempotency-Key": "slow"})
+    assert (await problem(response))["code"] in {"idempotency_key_in_flight", "idempotency_key_reused"}
+
+
+async def test_every_change_leaves_a_record_without_secrets(api: Api) -> None:
+    key = await api.operator()
+    await api.call("PUT", "/tenants/acme", json=TENANT)
+    await api.call("PUT", "/tenants/acme", json={**TENANT, "name": "Acme Ltd", "client_secret": "another-secret"}, headers={"If-Match": '"1"'})
+    await api.call("PUT", "/tenants/acme", json={**TENANT, "hosts": ["taken.example.com"]}, headers={"If-Match": '"2"'})
+    page = await api.services.audit.page(AuditFilter(tenant="acme"), position=None, limit=10)
+    refused, changed, created = page.items
+    assert [e.outcome for e in page.items] == ["refused:409", "done", "done"]
+    assert created.before is None
+    assert isinstance(changed.before, dict)
+    assert isinstance(changed.after, dict)
+    assert (changed.before["name"], changed.after["name"]) == ("Acme", "Acme Ltd")
+    assert {e.actor for e in page.items} == {f"key:{key.split('_')[1]}"}
+    assert refused.after is None
+    shown = await (await api.call("GET", "/audit?tenant=acme")).text()
+    assert "s3cr3t" not in shown
+    assert "another-secret" not in shown
+
+
+async def test_a_reader_leaves_no_audit_record(api: Api) -> None:
+    await api.call("GET", "/tenants")
+    await api.call("POST", "/explain", json={"host": "acme.example.com"})
+    page = await api.services.audit.page(AuditFilter(), position=None, limit=10)
+    assert page.items == []
+
+
+async def test_updates_need_the_version_they_replace(api: Api) -> None:
+    created = await api.call("PUT", "/tenants/acme", json=TENANT)
+    assert (created.status, created.headers["ETag"]) == (201, '"1"')
+    assert (await problem(await api.call("PUT", "/tenants/acme", json=TENANT)))["code"] == "precondition_required"
+    stale = await api.call("PUT", "/tenants/acme", json=TENANT, headers={"If-Match": '"7"'})
+    assert stale.status == 412
+    weak = await api.call("PUT", "/tenants/acme", json=TENANT, headers={"If-Match": 'W/"1"'})
+    assert (await problem(weak))["code"] == "invalid_header"
+    assert (await api.call("PUT", "/tenants/acme", json=TENANT, headers={"If-Match": '"1"'})).status == 200
+    assert (await api.call("DELETE", "/tenants/acme", headers={"If-Match": '"1"'})).status == 412
+    assert (await api.call("DELETE", "/tenants/acme", headers={"If-Match": '"2"'})).status == 204
+    assert (await api.call("GET", "/tenants/acme")).status == 404
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hosts": ["globex.example.com"]}, {"email_domains": ["globex.test"]}, {"client_id": "9zz"}, {"client_secret": "mine-now"}],
+    ids=["hosts", "domains", "client", "secret"],
+)
+async def test_a_tenants_own_key_cannot_take_names_or_clients(api: Api, change: dict[str, Any]) -> None:
+    await api.call("PUT", "/tenants/acme", json=TENANT)
+    key = await api.key(Scope.TENANTS_WRITE, tenant="acme")
+    kept = {**TENANT, "client_secret": "***"}
+    refused = await api.call("PUT", "/tenants/acme", json={**kept, **change}, key=key, headers={"If-Match": '"1"'})
+    assert (await problem(refused))["code"] == "tenant_bound"
+    allowed = await api.call("PUT", "/tenants/acme", json={**kept, "name": "Acme Ltd"}, key=key, headers={"If-Match": '"1"'})
+    assert allowed.status == 200
+
+
+async def test_a_tenants_own_key_creates_no_tenant(api: Api) -> None:
+    key = await api.key(Scope.TENANTS_WRITE, tenant="acme")
+    assert (await problem(await api.call("PUT", "/tenants/acme", json=TENANT, key=key)))["code"] == "tenant_bound"
+
+
+async def test_the_stream_tells_each_revocation_and_resumes(api: Api) -> None:
+    body = {"tenant": "acme", "email": "bob@acme.test", "kind": "end_sessions"}
+    await api.call("POST", "/revocations", json=body)
+    await api.call("POST", "/revocations", json={**body, "tenant": "globex"})
+    await api.call("POST", "/revocations", json=body)
+    key = await api.key(Scope.SESSIONS_READ, tenant="acme")
+    async with await api.call("GET", "/revocations/stream", key=key) as stream:
+        assert stream.content_type == "text/event-stream"
+        assert [await _event(stream), await _event(stream)] == ["r0001", "r0003"]
+    async with await api.call("GET", "/revocations/stream", headers={"Last-Event-ID": "r0001"}) as stream:
+        assert await _event(stream) == "r0002"
+
+
+async def _event(stream: ClientResponse) -> str:
+    async for line in stream.content:
+        if line.startswith(b"data: "):
+            return str(json.loads(line[6:])["id"])
+    msg = "the stream ended"
+    raise AssertionError(msg)
