@@ -67,7 +67,7 @@ class ErrorPage:
 
 def parse(pool: Pool, query: Mapping[str, str]) -> AuthorizeRequest | SendBack | ErrorPage:
     """Judge a query of /oauth2/authorize or /login."""
-    client = pool.clients.get(query.get("client_id", ""))
+    client = pool.visible_client(query.get("client_id", ""))
     if client is None:
         return ErrorPage("Client does not exist.")
     redirect_uri = query.get("redirect_uri", "")

@@ -105,7 +105,7 @@ class HostedSide:
     # -- federation
 
     async def _to_idp(self, request: web.Request, asked: AuthorizeRequest, name: str) -> web.StreamResponse:
-        provider = self._pool.providers.get(name)
+        provider = self._pool.visible_provider(name)
         if provider is None:
             return _redirect(asked.back(error="invalid_request", error_description=f"The provider {name} does not exist"))
         browser = request.cookies.get(self._browser_cookie) or secrets.token_urlsafe(32)
@@ -140,7 +140,7 @@ class HostedSide:
             return pages.error(asked.message)
         if isinstance(asked, SendBack):
             return _redirect(asked.location)
-        if self._pool.behaviour.managed_login_version == 2 and asked.client.client_id not in self._pool.branded_clients:
+        if self._pool.behaviour.managed_login_version == 2 and self._pool.style_of(asked.client.client_id) is None:
             return pages.error("Login pages unavailable. Please contact an administrator.", status=403)
         browser = request.cookies.get(self._browser_cookie) or secrets.token_urlsafe(32)
         chooser = {
@@ -183,7 +183,7 @@ class HostedSide:
 
     async def logout(self, request: web.Request) -> web.StreamResponse:
         query = request.query
-        client = self._pool.clients.get(query.get("client_id", ""))
+        client = self._pool.visible_client(query.get("client_id", ""))
         if client is None:
             return pages.error("Client does not exist.")
         if "logout_uri" in query:

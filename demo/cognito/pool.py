@@ -220,6 +220,16 @@ class BrowserSession:
     began: float
 
 
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A managed login style of one client; ``settings=None`` are Cognito's own."""
+
+    style_id: str
+    client_id: str
+    settings: Any = None
+    created: float = 0.0
+
+
 @dataclass(slots=True)
 class Behaviour:
     """Where the vendor's behaviour is not attested, a switch; a gateway has to be safe with each position."""
@@ -237,6 +247,8 @@ class Behaviour:
     """The API reference says a mapped attribute that the client may not write fails; the guide says it is skipped."""
     managed_login_version: int = 1
     """1: classic hosted pages, ``prompt`` ignored. 2: ``prompt`` obeyed, and no pages for a client without a style."""
+    unseen_s: float = 0.0
+    """How long a client or provider that the API created stays unseen by everything but uniqueness; a minute is possible."""
 
 
 @dataclass(slots=True)
@@ -253,11 +265,16 @@ class Pool:
     providers: dict[str, IdentityProvider] = field(default_factory=dict)
     users: dict[str, User] = field(default_factory=dict)
     resource_scopes: set[str] = field(default_factory=set)
-    branded_clients: dict[str, dict[str, Any]] = field(default_factory=dict)
+    styles: dict[str, Style] = field(default_factory=dict)
     codes: dict[str, Code] = field(default_factory=dict)
     refresh_tokens: dict[str, RefreshToken] = field(default_factory=dict)
     sessions: dict[str, BrowserSession] = field(default_factory=dict)
     behaviour: Behaviour = field(default_factory=Behaviour)
+    created: float = field(init=False)
+    _unseen_until: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.created = self.clock()
 
     @property
     def region(self) -> str:
@@ -280,6 +297,19 @@ class Pool:
         user = User(username=self.fold(username), sub=str(uuid.uuid4()), created=self.clock(), attributes=attributes, password=password)
         self.users[user.username] = user
         return user
+
+    def hide(self, kind: str, name: str) -> None:
+        """Let a new client or provider be found only after the pool's delay."""
+        self._unseen_until[kind, name] = self.clock() + self.behaviour.unseen_s
+
+    def visible_client(self, client_id: str) -> AppClient | None:
+        return self.clients.get(client_id) if self._unseen_until.get(("client", client_id), 0) <= self.clock() else None
+
+    def visible_provider(self, name: str) -> IdentityProvider | None:
+        return self.providers.get(name) if self._unseen_until.get(("provider", name), 0) <= self.clock() else None
+
+    def style_of(self, client_id: str) -> Style | None:
+        return next((style for style in self.styles.values() if style.client_id == client_id), None)
 
     def provider_by_identifier(self, identifier: str) -> IdentityProvider | None:
         return next((found for found in self.providers.values() if identifier in found.identifiers), None)

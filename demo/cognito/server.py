@@ -1,4 +1,4 @@
-"""One user pool behind one origin: hosted pages, token endpoints and issuer documents."""
+"""One user pool behind one origin: hosted pages, token endpoints, issuer documents, and the API that boto speaks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientSession, web
 
+from demo.cognito.control.plane import ControlPlane
 from demo.cognito.federation import Federation
 from demo.cognito.hosted import HostedSide
 from demo.cognito.pool import Pool
@@ -22,9 +23,13 @@ class Cognito:
 
     def __init__(self, *, pool_id: str, url: str, port: int, clock: Clock, http: ClientSession) -> None:
         self.url = url
+        self.endpoint_url = f"http://127.0.0.1:{port}"
+        """Where boto finds the API: by address, since its resolver may not know ``*.localhost``."""
         self.pool = Pool(pool_id, clock, keys=(SigningKey.generate(), SigningKey.generate()))
         self.faults = Faults()
         self.app = web.Application()
+        self.control = ControlPlane(self.pool)
+        self.control.add_routes(self.app)
         federation = Federation(self.pool, http, callback=self.idp_callback)
         HostedSide(self.pool, federation, port=port, faults=self.faults).add_routes(self.app)
         TokenSide(self.pool, domain=url, issuer=self.issuer, faults=self.faults).add_routes(self.app)

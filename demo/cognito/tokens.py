@@ -117,7 +117,7 @@ class TokenSide:
         client_id, secret = _basic(request) or (form.get("client_id"), form.get("client_secret"))
         if "client_id" in form and form["client_id"] != client_id:
             raise OAuthError("invalid_request", "client_id differs from the one that authenticated")
-        client = self._pool.clients.get(client_id or "")
+        client = self._pool.visible_client(client_id or "")
         if client is None:
             raise OAuthError("invalid_client")
         if client.secret is None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import re
+from typing import Protocol
 
 
 class Secret:
@@ -74,13 +71,19 @@ class BearerRule:
     scopes: frozenset[str]
 
 
+class PathPattern(Protocol):
+    """What a compiled path glob does; ``re.Pattern`` is one. Registries give one that compiles itself on first use."""
+
+    def fullmatch(self, string: str, /) -> object | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One path and method rule, compiled. ``groups``/``roles``: None says nothing, a set wants any one of it."""
 
     path: str
     """The glob as written, for explanations."""
-    pattern: re.Pattern[str]
+    pattern: PathPattern
     methods: frozenset[str] | None = None
     everyone: bool = False
     deny: bool = False

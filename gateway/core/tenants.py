@@ -1,13 +1,17 @@
-"""Which tenant a host, an e-mail domain or an app client belongs to. Immutable; a change builds a new table."""
+"""Which tenant a host, an e-mail domain or an app client belongs to. Immutable; a change builds a new table.
+
+A table may hold listings instead of tenants: names to look up, and the tenant itself built when it is first asked
+for. Ten thousand tenants are then ten thousand small listings, and swapping them in costs no more than indexing them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from gateway.core.model import Tenant
 
@@ -29,59 +33,94 @@ class Claim:
     second: str
 
 
+class Listing(Protocol):
+    """The names under which a tenant is found; a ``Tenant`` is one itself."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def hosts(self) -> Collection[str]: ...
+    @property
+    def wildcards(self) -> Collection[str]: ...
+    @property
+    def email_domains(self) -> Collection[str]: ...
+    @property
+    def client_id(self) -> str: ...
+
+
+L = TypeVar("L", bound=Listing)
+
+
 class TenantTable:
     """Exact host, then the longest wildcard; shared hosts find their tenant by e-mail domain."""
 
-    __slots__ = ("_by_client", "_by_domain", "_by_host", "_by_id", "_by_wildcard", "_shared", "generation", "login_host", "shared_hosts")
+    __slots__ = ("_by_client", "_by_domain", "_by_host", "_by_id", "_by_wildcard", "_load", "generation", "login_host", "shared_hosts")
 
     def __init__(self, tenants: Iterable[Tenant], *, shared_hosts: Iterable[str] = (), login_host: str | None = None, generation: int = 0) -> None:
         """Raises ``ValueError`` naming both tenants when a name is claimed twice; see ``claims`` for the list."""
+        self._fill(tenants, lambda tenant: tenant, shared_hosts, login_host, generation)
+
+    @classmethod
+    def lazy(cls, listings: Iterable[L], load: Callable[[L], Tenant], *, shared_hosts: Iterable[str] = (), login_host: str | None = None, generation: int = 0) -> TenantTable:
+        """As above, of listings. ``load`` gives the tenant of one; it remembers, and raises ``UnavailableError`` where it cannot."""
+        table = cls.__new__(cls)
+        table._fill(listings, load, shared_hosts, login_host, generation)  # noqa: SLF001 - its own class
+        return table
+
+    def _fill(self, listings: Iterable[L], load: Callable[[L], Tenant], shared_hosts: Iterable[str], login_host: str | None, generation: int) -> None:
         self.generation = generation
         self.login_host = login_host
         self.shared_hosts = frozenset(shared_hosts)
-        self._by_id: dict[str, Tenant] = {}
-        self._by_host: dict[str, Tenant | HostKind] = dict.fromkeys(self.shared_hosts, HostKind.SHARED)
+        self._load = cast("Callable[[Listing], Tenant]", load)
+        self._by_id: dict[str, Listing] = {}
+        self._by_host: dict[str, Listing | HostKind] = dict.fromkeys(self.shared_hosts, HostKind.SHARED)
         if login_host is not None:
             self._by_host[login_host] = HostKind.LOGIN
-        self._by_wildcard: dict[str, Tenant] = {}
-        self._by_domain: dict[str, Tenant] = {}
-        self._by_client: dict[str, Tenant] = {}
-        materialised = tuple(tenants)
+        self._by_wildcard: dict[str, Listing] = {}
+        self._by_domain: dict[str, Listing] = {}
+        self._by_client: dict[str, Listing] = {}
+        materialised = tuple(listings)
         conflicts = claims(materialised, shared_hosts=self.shared_hosts, login_host=login_host)
         if conflicts:
             first = conflicts[0]
             msg = f"{first.name} is claimed by {first.first} and by {first.second}"
             raise ValueError(msg)
-        for tenant in materialised:
-            self._by_id[tenant.id] = tenant
-            self._by_host.update(dict.fromkeys(tenant.hosts, tenant))
-            self._by_wildcard.update(dict.fromkeys(tenant.wildcards, tenant))
-            self._by_domain.update(dict.fromkeys(tenant.email_domains, tenant))
-            self._by_client[tenant.client_id] = tenant
+        for listing in materialised:
+            self._by_id[listing.id] = listing
+            self._by_host.update(dict.fromkeys(listing.hosts, listing))
+            self._by_wildcard.update(dict.fromkeys(listing.wildcards, listing))
+            self._by_domain.update(dict.fromkeys(listing.email_domains, listing))
+            if listing.client_id:
+                self._by_client[listing.client_id] = listing
 
     def by_host(self, host: str) -> Tenant | HostKind:
         """``host`` canonical. Inactive tenants are found too: their answer is ``tenant_inactive``."""
         found = self._by_host.get(host)
-        if found is not None:
-            return found
-        if self._by_wildcard:
+        if found is None and self._by_wildcard:
             rest = host
-            while "." in rest:
+            while found is None and "." in rest:
                 rest = rest.partition(".")[2]
-                tenant = self._by_wildcard.get(rest)
-                if tenant is not None:
-                    return tenant
-        return HostKind.UNKNOWN
+                found = self._by_wildcard.get(rest)
+        if found is None:
+            return HostKind.UNKNOWN
+        return found if isinstance(found, HostKind) else self._load(found)
 
     def by_email_domain(self, domain: str) -> Tenant | None:
         """``domain`` canonical; exact, never a suffix."""
-        return self._by_domain.get(domain)
+        return self._loaded(self._by_domain.get(domain))
 
     def by_client_id(self, client_id: str) -> Tenant | None:
-        return self._by_client.get(client_id)
+        return self._loaded(self._by_client.get(client_id))
 
     def by_id(self, tenant_id: str) -> Tenant | None:
-        return self._by_id.get(tenant_id)
+        return self._loaded(self._by_id.get(tenant_id))
+
+    def ids(self) -> Collection[str]:
+        """Of all tenants, without building any."""
+        return self._by_id.keys()
+
+    def _loaded(self, listing: Listing | None) -> Tenant | None:
+        return None if listing is None else self._load(listing)
 
     def owns(self, tenant: Tenant, host: str) -> bool:
         """Whether sessions of ``tenant`` may live at ``host``: its own host, or a shared one."""
@@ -89,13 +128,14 @@ class TenantTable:
         return found is HostKind.SHARED or (not isinstance(found, HostKind) and found.id == tenant.id)
 
     def __iter__(self) -> Iterator[Tenant]:
-        return iter(self._by_id.values())
+        """Builds every tenant: for the admin role's rounds, never for a request."""
+        return map(self._load, self._by_id.values())
 
     def __len__(self) -> int:
         return len(self._by_id)
 
 
-def claims(tenants: Iterable[Tenant], *, shared_hosts: Iterable[str] = (), login_host: str | None = None) -> tuple[Claim, ...]:
+def claims(tenants: Iterable[Listing], *, shared_hosts: Iterable[str] = (), login_host: str | None = None) -> tuple[Claim, ...]:
     """Every host, wildcard, e-mail domain and client id that two owners claim; containment in a wildcard counts."""
     conflicts: list[Claim] = []
     hosts: dict[str, str] = dict.fromkeys(shared_hosts, "shared_hosts")
@@ -122,7 +162,8 @@ def claims(tenants: Iterable[Tenant], *, shared_hosts: Iterable[str] = (), login
             claim(wildcards, wildcard, tenant.id, f"host *.{wildcard}")
         for domain in sorted(tenant.email_domains):
             claim(domains, domain, tenant.id, f"e-mail domain {domain}")
-        claim(clients, tenant.client_id, tenant.id, f"client {tenant.client_id}")
+        if tenant.client_id:
+            claim(clients, tenant.client_id, tenant.id, f"client {tenant.client_id}")
     for host, owner in hosts.items():
         _contained(host, owner, f"host {host}", wildcards, conflicts)
     for wildcard, owner in wildcards.items():

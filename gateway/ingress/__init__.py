@@ -1,0 +1,40 @@
+"""How each proxy asks and how it wants to be answered. Pure: headers in, ``AuthRequest`` out; verdict in, answer out.
+
+A new dialect is one file here, one line in ``DIALECTS``, one test file and one folder in ``deploy/``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.ingress.answers import Answer, Verdict
+from gateway.ingress.caddy import Caddy
+from gateway.ingress.envoy import Envoy
+from gateway.ingress.forwarded import Headers, Malformed, RawRequest
+from gateway.ingress.haproxy import HAProxy
+from gateway.ingress.nginx import Nginx
+from gateway.ingress.traefik import Traefik
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    from gateway.core.model import AuthRequest
+
+    class Dialect(Protocol):
+        """One proxy's way of asking."""
+
+        @property
+        def name(self) -> str:
+            """The last part of ``/auth/<name>``, and the metric label."""
+
+        def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
+            """What the ingress asks about. Never raises, whatever the bytes."""
+
+        def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
+            """The whole answer; ``request`` is None where it could not be parsed or was not believed."""
+
+
+DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (Nginx(), Traefik(), Caddy(), Envoy(), HAProxy())}
+
+__all__ = ["DIALECTS", "Answer", "Dialect", "Headers", "Malformed", "RawRequest", "Verdict"]

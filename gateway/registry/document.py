@@ -6,6 +6,7 @@ One shape for three doors, so that a tenant exported from one can be applied thr
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
@@ -62,6 +63,13 @@ Names = Annotated[
     PlainSerializer(lambda v: "any" if v is None else sorted(v)),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"const": "any"}]}),
 ]
+RuleNames = Annotated[
+    frozenset[GroupName] | Literal["unset"] | None,
+    BeforeValidator(lambda v: v if v == "unset" else _names_or_any(v)),
+    PlainSerializer(lambda v: "any" if v is None else v if v == "unset" else sorted(v)),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"enum": ["any", "unset"]}]}),
+]
+"""``unset`` (the default) says nothing; ``any`` is satisfied by whoever the tenant lets in."""
 PathGlob = Annotated[str, Field(pattern=r"^/[^\s?#\\%;\x00-\x1f\x7f]*$", max_length=512)]
 
 
@@ -108,8 +116,8 @@ class RuleDocument(Model):
     path: PathGlob
     methods: frozenset[Method] | None = None
     allow: Literal["everyone", "nobody"] | None = None
-    groups: Names | Literal["unset"] = "unset"
-    roles: Names | Literal["unset"] = "unset"
+    groups: RuleNames = "unset"
+    roles: RuleNames = "unset"
     replace: bool = False
     bearer: BearerDocument | None = None
     session: bool = True
@@ -266,7 +274,7 @@ def _rule(document: RuleDocument, client_id: str) -> Rule:
     bearer = document.bearer
     return Rule(
         path=document.path,
-        pattern=compile_glob(document.path),
+        pattern=LazyGlob(document.path),
         methods=document.methods,
         everyone=document.allow == "everyone",
         deny=document.allow == "nobody",
@@ -280,6 +288,25 @@ def _rule(document: RuleDocument, client_id: str) -> Rule:
     )
 
 
+class LazyGlob:
+    """A path glob that compiles itself when it is first matched: most rules of most tenants are not, today."""
+
+    __slots__ = ("_path", "_pattern")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._pattern: re.Pattern[str] | None = None
+
+    def fullmatch(self, string: str, /) -> re.Match[str] | None:
+        if self._pattern is None:
+            self._pattern = compile_glob(self._path)
+        return self._pattern.fullmatch(string)
+
+    def __repr__(self) -> str:
+        return f"LazyGlob({self._path!r})"
+
+
+@lru_cache(maxsize=4096)
 def compile_glob(path: str) -> re.Pattern[str]:
     """``*`` within a segment, ``**`` across them, ``/x/**`` also ``/x``; case-sensitive; matches the whole path."""
     flags = glob.GLOBSTAR | glob.DOTGLOB | glob.CASE | glob.FORCEUNIX
@@ -288,4 +315,4 @@ def compile_glob(path: str) -> re.Pattern[str]:
     return re.compile("|".join(positive))
 
 
-__all__ = ["HookDocument", "ProviderDocument", "RuleDocument", "TenantDocument", "compile_glob", "compile_tenant"]
+__all__ = ["HookDocument", "LazyGlob", "ProviderDocument", "RuleDocument", "TenantDocument", "compile_glob", "compile_tenant"]

@@ -1,0 +1,157 @@
+"""The endpoint: one POST for every operation, told apart by ``X-Amz-Target``."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+from aiohttp import web
+
+from demo.cognito.control import branding, clients, pools, providers, users
+from demo.cognito.control.errors import ApiError, throttled
+from demo.cognito.control.faults import Call, CallFaults
+from demo.cognito.control.state import ACCOUNT_ID, ControlState
+from demo.cognito.control.validation import check
+
+if TYPE_CHECKING:
+    from demo.cognito.pool import Pool
+
+Operation = Callable[[ControlState, dict[str, Any]], dict[str, Any]]
+
+OPERATIONS: Mapping[str, Operation] = {
+    "AddCustomAttributes": pools.add_custom_attributes,
+    "AdminDisableUser": users.admin_disable_user,
+    "AdminEnableUser": users.admin_enable_user,
+    "AdminGetUser": users.admin_get_user,
+    "AdminUpdateUserAttributes": users.admin_update_user_attributes,
+    "AdminUserGlobalSignOut": users.admin_user_global_sign_out,
+    "CreateIdentityProvider": providers.create_identity_provider,
+    "CreateManagedLoginBranding": branding.create_managed_login_branding,
+    "CreateUserPoolClient": clients.create_user_pool_client,
+    "DeleteIdentityProvider": providers.delete_identity_provider,
+    "DeleteManagedLoginBranding": branding.delete_managed_login_branding,
+    "DeleteUserPoolClient": clients.delete_user_pool_client,
+    "DescribeIdentityProvider": providers.describe_identity_provider,
+    "DescribeManagedLoginBranding": branding.describe_managed_login_branding,
+    "DescribeManagedLoginBrandingByClient": branding.describe_managed_login_branding_by_client,
+    "DescribeUserPool": pools.describe_user_pool,
+    "DescribeUserPoolClient": clients.describe_user_pool_client,
+    "DescribeUserPoolDomain": pools.describe_user_pool_domain,
+    "GetIdentityProviderByIdentifier": providers.get_identity_provider_by_identifier,
+    "ListIdentityProviders": providers.list_identity_providers,
+    "ListUserPoolClients": clients.list_user_pool_clients,
+    "ListUsers": users.list_users,
+    "RevokeToken": users.revoke_token,
+    "UpdateIdentityProvider": providers.update_identity_provider,
+    "UpdateUserPoolClient": clients.update_user_pool_client,
+}
+
+RATES: Mapping[str, int] = {
+    **dict.fromkeys(("AdminDisableUser", "AdminEnableUser", "AdminUpdateUserAttributes", "AdminUserGlobalSignOut"), 25),
+    "AdminGetUser": 120,
+    "ListUsers": 30,
+    "RevokeToken": 120,
+}
+"""Calls per second per operation where it is not ``DEFAULT_RATE``."""
+
+DEFAULT_RATE = 5
+"""Pool, client and provider operations: five per second, per operation and pool."""
+
+_TARGET = "AWSCognitoIdentityProviderService."
+_CONTENT_TYPE = "application/x-amz-json-1.1"
+
+
+@cache
+def _service_model() -> Any:
+    """Loading takes a tenth of a second; a test run starts many clouds."""
+    return botocore.session.get_session().get_service_model("cognito-idp")
+
+
+class ControlPlane:
+    """The API of one pool. A caller's signature is required where AWS requires one, and not verified."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.state = ControlState(pool)
+        self.faults = CallFaults()
+        self.calls: list[Call] = []
+        self.rates_enforced = False
+        self.allowed_operations: frozenset[str] | None = None
+        """The operations that the caller's policy allows; ``None`` allows all."""
+        self._model = _service_model()
+        self._recent: dict[str, deque[float]] = {}
+
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_post("/", self.handle)
+
+    def calls_of(self, operation: str) -> list[Call]:
+        return [call for call in self.calls if call.operation == operation]
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        operation = request.headers.get("X-Amz-Target", "").removeprefix(_TARGET)
+        body: dict[str, Any] = {}
+        outcome = "lost"
+        try:
+            body = await self._body(request)
+            answer = await self._answer(operation, request, body)
+            outcome = "ok"
+            return _response(200, answer)
+        except ApiError as refusal:
+            outcome = refusal.code
+            return _response(refusal.status, {"__type": refusal.code, "message": refusal.message}, error=refusal.code)
+        finally:
+            self.calls.append(Call(operation, body, outcome, self.state.pool.clock()))
+
+    async def _body(self, request: web.Request) -> dict[str, Any]:
+        try:
+            body = json.loads(await request.read() or b"{}")
+        except ValueError as malformed:
+            raise ApiError("SerializationException", "The request is not JSON.") from malformed
+        if not isinstance(body, dict):
+            raise ApiError("SerializationException", "The request is not a JSON object.")
+        return body
+
+    async def _answer(self, operation: str, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
+        run = OPERATIONS.get(operation)
+        if run is None:
+            raise ApiError("UnknownOperationException", f"The demo does not know the operation {operation!r}.")
+        model = self._model.operation_model(operation)
+        if model.auth_type != "none":
+            self._authorize(operation, request)
+        self._pace(operation)
+        await self.faults.strike(operation, request, after=False)
+        check(model.input_shape, body)
+        answer = run(self.state, body)
+        await self.faults.strike(operation, request, after=True)
+        return answer
+
+    def _authorize(self, operation: str, request: web.Request) -> None:
+        if not request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256 "):
+            raise ApiError("MissingAuthenticationTokenException", "Missing Authentication Token")
+        if self.allowed_operations is not None and operation not in self.allowed_operations:
+            pool = self.state.pool
+            raise ApiError(
+                "AccessDeniedException",
+                f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/gateway is not authorized to perform: cognito-idp:{operation} on "
+                f"resource: arn:aws:cognito-idp:{pool.region}:{ACCOUNT_ID}:userpool/{pool.pool_id}",
+            )
+
+    def _pace(self, operation: str) -> None:
+        """A sliding window of one second per operation."""
+        if not self.rates_enforced:
+            return
+        now, recent = self.state.pool.clock(), self._recent.setdefault(operation, deque())
+        while recent and now - recent[0] >= 1:
+            recent.popleft()
+        if len(recent) >= RATES.get(operation, DEFAULT_RATE):
+            raise throttled()
+        recent.append(now)
+
+
+def _response(status: int, body: dict[str, Any], *, error: str | None = None) -> web.Response:
+    headers = {"x-amzn-RequestId": str(uuid.uuid4()), **({"x-amzn-ErrorType": error} if error else {})}
+    return web.Response(status=status, body=json.dumps(body).encode(), content_type=_CONTENT_TYPE, headers=headers)

@@ -1,0 +1,167 @@
+"""Identity providers: create, describe, update, delete, list, find by identifier."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from demo.cognito.control.errors import ApiError, invalid, limit_exceeded
+from demo.cognito.control.state import ControlState, page
+from demo.cognito.pool import COGNITO, IdentityProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from demo.cognito.pool import Pool
+
+REQUIRED_DETAILS = ("client_id", "attributes_request_method", "authorize_scopes", "oidc_issuer")
+_RESERVED = frozenset({COGNITO, "Facebook", "Google", "LoginWithAmazon", "SignInWithApple"})
+
+
+def create_identity_provider(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    pool, name = state.pool_of(request), request["ProviderName"]
+    if request["ProviderType"] != "OIDC":
+        raise invalid(f"The demo has OIDC providers only, not {request['ProviderType']}.")
+    if name in pool.providers or name in _RESERVED:
+        # Uniqueness is judged at once, however long the first one stays unseen.
+        raise ApiError("DuplicateProviderException", f"{name} already exists in user pool {pool.pool_id}")
+    if len(pool.providers) >= state.quotas.providers:
+        raise limit_exceeded(f"Maximum number of identity providers ({state.quotas.providers}) reached.")
+    settings = {
+        "ProviderName": name,
+        "ProviderType": "OIDC",
+        "ProviderDetails": _details(state, request["ProviderDetails"]),
+        "AttributeMapping": _mapping(pool, request.get("AttributeMapping") or {}),
+        "IdpIdentifiers": _identifiers(pool, request.get("IdpIdentifiers") or [], owner=name),
+    }
+    now = pool.clock()
+    pool.providers[name] = provider = IdentityProvider(name, settings, created=now, modified=now)
+    pool.hide("provider", name)
+    return {"IdentityProvider": _described(pool, provider)}
+
+
+def describe_identity_provider(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    pool = state.pool_of(request)
+    return {"IdentityProvider": _described(pool, state.provider_to_read(pool, request["ProviderName"]))}
+
+
+def update_identity_provider(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    """Members given are replaced whole, and members left out stay as they are."""
+    pool = state.pool_of(request)
+    provider = state.provider_to_write(pool, request["ProviderName"])
+    settings = dict(provider.settings)
+    if request.get("ProviderDetails") is not None:
+        settings["ProviderDetails"] = _details(state, request["ProviderDetails"])
+    if request.get("AttributeMapping") is not None:
+        settings["AttributeMapping"] = _mapping(pool, request["AttributeMapping"])
+    if request.get("IdpIdentifiers") is not None:
+        settings["IdpIdentifiers"] = _identifiers(pool, request["IdpIdentifiers"], owner=provider.name)
+    updated = replace(provider, settings=settings, modified=pool.clock())
+    pool.providers[provider.name] = updated
+    return {"IdentityProvider": _described(pool, updated)}
+
+
+def delete_identity_provider(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    """The provider goes; the profiles it brought stay."""
+    pool = state.pool_of(request)
+    del pool.providers[state.provider_to_write(pool, request["ProviderName"]).name]
+    return {}
+
+
+def list_identity_providers(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    pool = state.pool_of(request)
+    seen = [provider for name, provider in sorted(pool.providers.items()) if pool.visible_provider(name)]
+    shown, following = page(seen, size=request.get("MaxResults"), token=request.get("NextToken"))
+    return {
+        "Providers": [
+            {
+                "ProviderName": provider.name,
+                "ProviderType": provider.kind,
+                "CreationDate": provider.created,
+                "LastModifiedDate": provider.modified,
+            }
+            for provider in shown
+        ],
+        **({"NextToken": following} if following else {}),
+    }
+
+
+def get_identity_provider_by_identifier(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    pool = state.pool_of(request)
+    found = pool.provider_by_identifier(request["IdpIdentifier"])
+    return {"IdentityProvider": _described(pool, state.provider_to_read(pool, found.name if found else request["IdpIdentifier"]))}
+
+
+def _described(pool: Pool, provider: IdentityProvider) -> dict[str, Any]:
+    """Everything, the IdP's client secret too."""
+    return {
+        "UserPoolId": pool.pool_id,
+        **provider.settings,
+        "CreationDate": provider.created,
+        "LastModifiedDate": provider.modified,
+    }
+
+
+def _details(state: ControlState, given: Mapping[str, str]) -> dict[str, str]:
+    missing = [name for name in REQUIRED_DETAILS if not given.get(name)]
+    if missing:
+        raise invalid(f"Invalid ProviderDetails: {', '.join(missing)} missing")
+    if given["attributes_request_method"] not in ("GET", "POST"):
+        raise invalid("Invalid ProviderDetails: attributes_request_method must be GET or POST")
+    if "openid" not in given["authorize_scopes"].split():
+        raise invalid("Invalid ProviderDetails: authorize_scopes must contain openid")
+    for name in ("oidc_issuer", "authorize_url", "token_url", "attributes_url", "jwks_uri"):
+        if name in given:
+            _check_url(state, name, given[name])
+    if given["oidc_issuer"].endswith("/"):
+        raise invalid("Invalid ProviderDetails: oidc_issuer must not end with a slash")
+    return {"attributes_url_add_attributes": "false", **given}
+
+
+def _check_url(state: ControlState, name: str, url: str) -> None:
+    """https on 443 or 80; http and any port on loopback in development, where there are no certificates."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError as malformed:
+        raise invalid(f"Invalid ProviderDetails: {name} is not a URL") from malformed
+    if not parts.hostname:
+        raise invalid(f"Invalid ProviderDetails: {name} is not a URL")
+    if state.development and _is_loopback(parts.hostname):
+        return
+    if parts.scheme != "https":
+        raise invalid(f"Invalid ProviderDetails: {name} must use the https scheme")
+    if port not in (None, 443, 80):
+        raise invalid(f"Invalid ProviderDetails: {name} must use port 443 or 80")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _mapping(pool: Pool, given: Mapping[str, str]) -> dict[str, str]:
+    unknown = [name for name in given if name != "username" and name not in pool.schema]
+    if unknown:
+        raise invalid(f"AttributeMapping contains invalid mapping: [{', '.join(unknown)}]")
+    required = [name for name, attribute in pool.schema.items() if attribute.required and name != "sub"]
+    missing = [name for name in required if name not in given]
+    if missing:
+        raise invalid(f"AttributeMapping is missing required attributes: [{', '.join(missing)}]")
+    return {"username": "sub", **given}
+
+
+def _identifiers(pool: Pool, given: list[str], *, owner: str) -> list[str]:
+    if len(set(given)) != len(given):
+        raise invalid("IdpIdentifiers contains a value twice.")
+    for identifier in given:
+        holder = pool.provider_by_identifier(identifier)
+        if holder is not None and holder.name != owner:
+            raise ApiError("DuplicateProviderException", f"Identifier {identifier} already exists in user pool {pool.pool_id}")
+    return list(given)

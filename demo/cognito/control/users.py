@@ -1,0 +1,166 @@
+"""Profiles: look-up, search, sign-out, disabling, attributes; and revocation of one refresh token."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from demo.cognito.control.errors import ApiError, invalid, not_found
+from demo.cognito.control.state import ControlState, page
+
+if TYPE_CHECKING:
+    from demo.cognito.pool import Pool, User
+
+SEARCHABLE = frozenset(
+    {
+        "username",
+        "email",
+        "phone_number",
+        "name",
+        "given_name",
+        "family_name",
+        "preferred_username",
+        "cognito:user_status",
+        "status",
+        "sub",
+    }
+)
+"""Custom attributes cannot be searched, and neither can identities."""
+
+_FILTER = re.compile(r'\s*"?([\w:]+)"?\s*(\^?=)\s*"((?:[^"\\]|\\.)*)"\s*')
+
+
+def admin_get_user(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    user = _user(state.pool_of(request), request["Username"])
+    return {
+        "Username": user.username,
+        "UserAttributes": _attributes(user),
+        "UserCreateDate": user.created,
+        "UserLastModifiedDate": user.modified or user.created,
+        "Enabled": user.enabled,
+        "UserStatus": user.status,
+    }
+
+
+def list_users(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    pool = state.pool_of(request)
+    found = [user for _, user in sorted(pool.users.items()) if _fits(user, request.get("Filter") or "")]
+    shown, following = page(found, size=request.get("Limit"), token=request.get("PaginationToken"))
+    wanted = request.get("AttributesToGet")
+    return {
+        "Users": [
+            {
+                "Username": user.username,
+                "Attributes": [pair for pair in _attributes(user) if wanted is None or pair["Name"] in wanted],
+                "UserCreateDate": user.created,
+                "UserLastModifiedDate": user.modified or user.created,
+                "Enabled": user.enabled,
+                "UserStatus": user.status,
+            }
+            for user in shown
+        ],
+        **({"PaginationToken": following} if following else {}),
+    }
+
+
+def admin_user_global_sign_out(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    """Every refresh token dies; the hosted pages' cookie does not."""
+    pool = state.pool_of(request)
+    pool.revoke_user(_user(pool, request["Username"]).username)
+    return {}
+
+
+def admin_disable_user(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    """Tokens die and no sign-in succeeds until the profile is enabled again."""
+    pool = state.pool_of(request)
+    user = _user(pool, request["Username"])
+    user.enabled = False
+    user.modified = pool.clock()
+    pool.revoke_user(user.username)
+    return {}
+
+
+def admin_enable_user(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    pool = state.pool_of(request)
+    user = _user(pool, request["Username"])
+    user.enabled = True
+    user.modified = pool.clock()
+    return {}
+
+
+def admin_update_user_attributes(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    """All or none; a blank value takes the attribute away."""
+    pool = state.pool_of(request)
+    user = _user(pool, request["Username"])
+    changes = {given["Name"]: given.get("Value", "") for given in request["UserAttributes"]}
+    for name, value in changes.items():
+        attribute = pool.schema.get(name)
+        if attribute is None:
+            raise invalid(f"user.{name}: Attribute does not exist in the schema.\n")
+        if not attribute.mutable:
+            raise invalid(f"user.{name}: Attribute cannot be updated.\n")
+        if len(value) > attribute.max_length:
+            raise invalid(f"user.{name}: Attribute value is longer than {attribute.max_length} characters.\n")
+    for name, value in changes.items():
+        if value:
+            user.attributes[name] = value
+        else:
+            user.attributes.pop(name, None)
+    user.modified = pool.clock()
+    return {}
+
+
+def revoke_token(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+    """Signed by nothing but the client's own secret. An unknown token is no error."""
+    pool = state.pool
+    client = pool.clients.get(request["ClientId"])
+    if client is None:
+        raise not_found(f"User pool client {request['ClientId']} does not exist.")
+    if client.secret and not hmac.compare_digest(client.secret, request.get("ClientSecret", "")):
+        raise ApiError("UnauthorizedException", "Client secret does not match.")
+    if not client.revocation_enabled:
+        raise ApiError("UnsupportedOperationException", "Token revocation is not enabled for this client.")
+    if request["Token"].count(".") == 2:
+        raise ApiError("UnsupportedTokenTypeException", "Only refresh tokens can be revoked.")
+    token = pool.refresh_tokens.get(request["Token"])
+    if token is not None and token.grant.client_id == client.client_id:
+        token.grant.revoked = True
+    return {}
+
+
+def _user(pool: Pool, username: str) -> User:
+    """By username, or by ``sub``, which the API takes in its place."""
+    user = pool.users.get(pool.fold(username)) or next((u for u in pool.users.values() if u.sub == username), None)
+    if user is None:
+        raise ApiError("UserNotFoundException", "User does not exist.")
+    return user
+
+
+def _attributes(user: User) -> list[dict[str, str]]:
+    """As the API shows them: ``identities`` is JSON in a string, with a real boolean and number in it."""
+    pairs = {"sub": user.sub, **user.attributes}
+    if user.provider:
+        identities = [{**identity, "primary": True, "dateCreated": int(identity["dateCreated"])} for identity in user.identities()]
+        pairs["identities"] = json.dumps(identities, separators=(",", ":"))
+    return [{"Name": name, "Value": value} for name, value in pairs.items()]
+
+
+def _fits(user: User, text: str) -> bool:
+    if not text.strip():
+        return True
+    parsed = _FILTER.fullmatch(text)
+    if parsed is None:
+        raise invalid("Error while parsing filter")
+    name, operator, wanted = parsed[1], parsed[2], re.sub(r"\\(.)", r"\1", parsed[3])
+    if name not in SEARCHABLE:
+        raise invalid(f"Invalid search attribute: {name}")
+    special = {
+        "username": user.username,
+        "sub": user.sub,
+        "cognito:user_status": user.status,
+        "status": "Enabled" if user.enabled else "Disabled",
+    }
+    value = special.get(name, user.attributes.get(name, ""))
+    return value == wanted if operator == "=" else value.startswith(wanted)

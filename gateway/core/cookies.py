@@ -1,0 +1,38 @@
+"""The Cookie header: every value of ours, and what is left for the application.
+
+Rules:
+- Every Cookie line counts, and every pair of our name in it, in order: a stale twin must not hide the good one.
+- Names compare exactly (RFC 6265 §5.4 sends them as stored); values are handed on as they are, never unquoted.
+- What the application receives holds none of our pairs, however they are spaced. Companions of our cookie, whose names
+  begin with its name and a dash, are ours too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+def own_values(lines: Iterable[str], name: str) -> tuple[str, ...]:
+    """The value of every pair called ``name``."""
+    return tuple(value.strip() for key, equals, value in map(_split, _pairs(lines)) if equals and key == name)
+
+
+def without(lines: Iterable[str], name: str) -> str:
+    """All pairs but ours, joined with ``; ``; pairs that hold undecodable bytes are left out, for no header can carry them back."""
+    return "; ".join(pair for pair in _pairs(lines) if not _is_ours(_split(pair)[0], name) and pair.isprintable())
+
+
+def _is_ours(key: str, name: str) -> bool:
+    return key == name or key.startswith(f"{name}-")
+
+
+def _pairs(lines: Iterable[str]) -> Iterator[str]:
+    return (pair for line in lines for part in line.split(";") if (pair := part.strip()))
+
+
+def _split(pair: str) -> tuple[str, str, str]:
+    key, equals, value = pair.partition("=")
+    return key.strip(), equals, value

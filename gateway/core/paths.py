@@ -1,0 +1,70 @@
+"""One canonical form for a request path, and whether two readers could take it for different ones.
+
+Rules:
+- The canonical path is the decoded text that an application works with (RFC 3986 §2.4: decoded once, never twice), so
+  ``/%41dmin``, ``/Admin`` and ``/a%40b``, ``/a@b`` meet the same rule. Only escapes that carry a meaning of their own stay,
+  in upper case: those of ``/ ? # ; %`` and of control characters.
+- Ambiguous is what proxies, frameworks and file systems are known to read differently: dot segments, empty segments,
+  ``;`` parameters, ``#``, an encoded ``/ ? # ;``, an encoded control, and an escape that would appear after decoding.
+  Such a path is never matched against rules; nothing is resolved or merged here, since somebody else may not.
+- None is what no honest client sends: backslashes, raw controls or spaces, NUL, broken escapes, bytes that are not UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_REFUSED_RAW = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
+_REFUSED_BYTES = frozenset(b"\x00\\")
+_KEPT = frozenset(b"/?#;%") | frozenset(range(0x20)) | {0x7F}
+_AMBIGUOUS_ESCAPE = re.compile(r"%(?!25)[0-9A-F]{2}|%25[0-9A-Fa-f]{2}")
+"""What may remain escaped in a canonical path without being ambiguous is ``%25`` before anything but two hex digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalPath:
+    """Canonicalising ``path`` again gives the same value (held by a property test)."""
+
+    path: str
+    ambiguous: bool
+
+
+def canonical(raw_path: str) -> CanonicalPath | None:
+    """Canonical form of a path as it stood on the wire, without its query; None for a malformed one."""
+    if not raw_path.startswith("/") or _REFUSED_RAW.search(raw_path) or _BROKEN_ESCAPE.search(raw_path):
+        return None
+    if "%" in raw_path:
+        path = _decode(raw_path)
+        if path is None:
+            return None
+    else:
+        path = raw_path
+    ambiguous = (
+        "//" in path
+        or ";" in path
+        or "#" in path
+        or "?" in path
+        or ("/." in path and any(segment in {".", ".."} for segment in path.split("/")))
+        or ("%" in path and _AMBIGUOUS_ESCAPE.search(path) is not None)
+    )
+    return CanonicalPath(path, ambiguous)
+
+
+def _decode(raw_path: str) -> str | None:
+    decoded = bytearray()
+    position = 0
+    for match in _ESCAPE.finditer(raw_path):
+        decoded += raw_path[position : match.start()].encode()
+        position = match.end()
+        byte = int(match[1], 16)
+        if byte in _REFUSED_BYTES:
+            return None
+        decoded += f"%{byte:02X}".encode() if byte in _KEPT else bytes((byte,))
+    decoded += raw_path[position:].encode()
+    try:
+        return decoded.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,37 @@
+"""Is this one of the secrets? Constant time in the secret, two valid during rotation."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.core.model import Secret
+
+
+def matches(presented: str, secrets: Iterable[Secret]) -> bool:
+    """Whether ``presented`` equals one of ``secrets``. All are compared, so the time does not tell which one matched; no secrets: no."""
+    found = False
+    given = presented.encode("utf-8", "surrogatepass")
+    for secret in secrets:
+        found |= bool(secret) and hmac.compare_digest(given, secret.reveal().encode())
+    return found
+
+
+def bearer(header: str) -> str:
+    """The token of ``Authorization: Bearer``; "" for any other scheme or shape (RFC 6750 §2.1)."""
+    scheme, _, token = header.partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else ""
+
+
+def client_state(secret: Secret, *, tenant: str, provider: str) -> str:
+    """``clientState`` of this provider's Graph subscriptions: derived, so that every replica knows it without asking a database.
+
+    Bound to tenant and provider: one customer's state, even under a shared secret, is not another's. 43 characters of Graph's 128.
+    """
+    label = f"gateway-graph-client-state\0{tenant}\0{provider}".encode()
+    return urlsafe_b64encode(hmac.digest(secret.reveal().encode(), label, hashlib.sha256)).rstrip(b"=").decode("ascii")

@@ -1,0 +1,61 @@
+"""What is true of a person at their provider, whatever order the events came in.
+
+Rules:
+- Per account and per (person, group) the newest event time wins; at the same instant the refusal wins.
+- An event time is never later than its receipt: a sender's fast clock cannot outvote what comes after it.
+- A refusal without an event time counts from its receipt. What gives back never counts without one.
+- A late refusal changes no state and still ends sessions: between the two events somebody may have come in who should not have.
+- Applying the same event twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from gateway.hooks.event import Effect, HookEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """``refused`` since ``at`` (UTC epoch seconds): blocked, or out of the group."""
+
+    refused: bool
+    at: float
+
+
+class Step(Enum):
+    """What one event means for the outside."""
+
+    NOTHING = "nothing"
+    END_SESSIONS = "end_sessions"
+    REFUSE = "refuse"
+    GIVE_BACK = "give_back"
+
+
+REFUSES = frozenset({Effect.BLOCK, Effect.GROUP_REMOVED, Effect.GROUP_DELETED})
+STANDING = REFUSES | {Effect.LIFT, Effect.GROUP_ADDED}
+"""Effects that leave something behind; the others happen and are over."""
+
+
+def effective_time(event_time: float | None, received_at: float) -> float:
+    """The time that an event is compared by."""
+    return received_at if event_time is None else min(event_time, received_at)
+
+
+def reduce(standing: Standing | None, event: HookEvent, received_at: float) -> tuple[Standing | None, Step]:
+    """The standing after one event of the same person (and group), and what is to be done about it.
+
+    The resulting standing depends on the set of events only, not on their order or number.
+    """
+    if event.effect not in STANDING:
+        return standing, Step.END_SESSIONS
+    refuses = event.effect in REFUSES
+    if event.event_time is None and not refuses:
+        return standing, Step.NOTHING
+    at = effective_time(event.event_time, received_at)
+    if standing is not None and (at, refuses) <= (standing.at, standing.refused):
+        # Older, or the same again, or the loser of a tie.
+        return standing, Step.END_SESSIONS if refuses else Step.NOTHING
+    step = Step.REFUSE if refuses else Step.GIVE_BACK if standing is not None and standing.refused else Step.NOTHING
+    return Standing(refuses, at), step

@@ -1,0 +1,90 @@
+"""What a verdict looks like on the wire, for every proxy that hands our answer on as it is.
+
+Rules:
+- Allow is exactly 200 with an empty body: Envoy denies on 204, and nginx drops the connection after a body.
+- A denial carries no identity header, whatever the caller passed: four of five proxies show a denial's headers to the client.
+- No answer sets a cookie.
+- Every denial says ``no-store``: an intermediary that kept one would lock people out after they signed in.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from gateway.core.decision import Allow, Login, Reason
+
+if TYPE_CHECKING:
+    from gateway.core.decision import Decision
+
+RETRY_AFTER_S = 2
+"""What a client is asked to wait when a store is down and nobody named another time: long enough for a fail-over to begin."""
+
+STATUS_OF_DENIAL = {Reason.BAD_REQUEST: 400, Reason.UNKNOWN_HOST: 421, Reason.STORE_UNAVAILABLE: 503}
+"""Every other denial is 403."""
+
+HeaderList = tuple[tuple[str, str], ...]
+_PROBLEM = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A decision with what is needed to tell it to a browser, an app or a script."""
+
+    decision: Decision
+    headers: HeaderList = ()
+    """On Allow: every managed header exactly once, encoded."""
+    location: str = ""
+    """Absolute; the login or the explanation page. Given for a navigation only."""
+    content_type: str = ""
+    body: bytes = b""
+    """A page or a problem document for whoever may see one; without it the dialect writes a short problem document."""
+    retry_after: int | None = None
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers and body of the check answer. The server adds Content-Length."""
+
+    status: int
+    headers: HeaderList
+    body: bytes = b""
+
+
+def allow(verdict: Verdict) -> Answer:
+    """Let it through, with the identity."""
+    return Answer(200, verdict.headers)
+
+
+def passed_through(verdict: Verdict) -> Answer:
+    """For proxies that relay status, headers and body of a denial to the client."""
+    decision = verdict.decision
+    if isinstance(decision, Allow):
+        return allow(verdict)
+    if isinstance(decision, Login):
+        if verdict.location:
+            return Answer(302, (("Location", verdict.location), *_no_store()))
+        return _explained(verdict, 401, decision.reason, (("WWW-Authenticate", "Bearer"),))
+    status = STATUS_OF_DENIAL.get(decision.reason, 403)
+    return _explained(verdict, status, decision.reason, retry_after(verdict) if status == 503 else ())
+
+
+def retry_after(verdict: Verdict) -> HeaderList:
+    """When to come back after a 503."""
+    return (("Retry-After", str(RETRY_AFTER_S if verdict.retry_after is None else verdict.retry_after)),)
+
+
+def _no_store() -> HeaderList:
+    return (("Cache-Control", "no-store"),)
+
+
+def _explained(verdict: Verdict, status: int, reason: Reason, headers: HeaderList) -> Answer:
+    body, content_type = verdict.body, verdict.content_type
+    if not body or not content_type:
+        # RFC 9457
+        document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": reason.value}
+        body, content_type = json.dumps(document).encode(), _PROBLEM
+    return Answer(status, (*headers, ("Content-Type", content_type), *_no_store()), body)

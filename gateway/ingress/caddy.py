@@ -1,0 +1,27 @@
+"""Caddy ``forward_auth``: sets the four ``X-Forwarded-*`` itself and relays every denial with headers and body.
+
+It also passes on most of what the client sent, including ``Connection`` and ``Upgrade`` and the client's query as the query
+of the check; the query of the check request is therefore never read, here or anywhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.ingress.answers import Answer, Verdict, passed_through
+from gateway.ingress.forwarded import Malformed, RawRequest, parse_forwarded
+
+if TYPE_CHECKING:
+    from gateway.core.model import AuthRequest
+
+
+class Caddy:
+    """The ``caddy`` dialect."""
+
+    name = "caddy"
+
+    def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
+        return parse_forwarded(request, cookie_name=cookie_name)
+
+    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:  # noqa: ARG002 - the protocol's
+        return passed_through(verdict)

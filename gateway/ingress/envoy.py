@@ -1,0 +1,29 @@
+"""Envoy ``ext_authz`` over HTTP: the check request *is* the client's request with ``/auth/envoy`` put before its path.
+
+So method, host, path and query are those of the check request; forwarded host, URI and method are somebody else's words
+and are not read. The path is cut off as raw text: ``/auth/envoy/../healthz`` asks about ``/../healthz``, nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.ingress.answers import Answer, Verdict, passed_through
+from gateway.ingress.forwarded import Malformed, RawRequest, parse_below
+
+if TYPE_CHECKING:
+    from gateway.core.model import AuthRequest
+
+PREFIX = "/auth/envoy"
+
+
+class Envoy:
+    """The ``envoy`` dialect."""
+
+    name = "envoy"
+
+    def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
+        return parse_below(PREFIX, request, cookie_name=cookie_name)
+
+    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:  # noqa: ARG002 - the protocol's
+        return passed_through(verdict)

@@ -1,0 +1,194 @@
+"""The request as the ingress describes it, parsed once for all dialects.
+
+Rules:
+- Exact header names with dashes only; an alias (``X_Forwarded_Host``) is another header and means nothing.
+- What decides (method, scheme, host, path) must be there exactly once and in one spelling; anything else is malformed.
+- What only steers the form of the answer (fetch metadata, Accept) falls back to "not a navigation": a 401, never a redirect.
+- What only goes to the log is dropped when it is odd.
+- ``detail`` of ``Malformed`` shows at most 60 characters of what a client sent, escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.core.cookies import own_values, without
+from gateway.core.decision import Reason
+from gateway.core.hosts import wire_host
+from gateway.core.model import AuthRequest, RequestKind
+from gateway.core.paths import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Headers(Protocol):
+    """Case-insensitive multi-value headers, as aiohttp hands them out."""
+
+    def getall(self, key: str, default: Sequence[str], /) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RawRequest:
+    """The check request itself. ``raw_path`` is byte-faithful: undecoded, undecodable bytes as lone surrogates."""
+
+    method: str
+    raw_path: str
+    headers: Headers
+    peer: str
+    """Address of the TCP peer, for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """The ingress asked something that no honest configuration asks. ``detail`` is for the log."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The four facts a decision rests on, as the wire had them."""
+
+    method: str
+    scheme: str
+    host: str
+    uri: str
+
+
+class MalformedError(ValueError):
+    """Leaves the parser as a ``Malformed`` value, never as an exception."""
+
+
+_METHOD = re.compile(r"[A-Z]{1,24}(?:-[A-Z]{1,24})?")
+"""Registered methods are upper-case words, some with one dash (RFC 9110 §16.1.1); ``get`` is not GET (§9.1)."""
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+"""Traefik says ``ws`` for a WebSocket handshake when it is told to trust forwarded headers."""
+_REFUSED = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
+_NOT_ASCII = re.compile(r"[^\x21-\x7e]")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}")
+_CREDENTIAL = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""b64token, RFC 6750 §2.1."""
+_FRAMES = frozenset({"iframe", "frame", "embed", "object", "fencedframe"})
+
+
+def parse_forwarded(request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
+    """For proxies that tell method, scheme, host and URI in ``X-Forwarded-*``."""
+    try:
+        described = Described(
+            method=_once(request.headers, "X-Forwarded-Method"),
+            scheme=_once(request.headers, "X-Forwarded-Proto"),
+            host=_once(request.headers, "X-Forwarded-Host"),
+            uri=_once(request.headers, "X-Forwarded-Uri"),
+        )
+        return _build(described, request, cookie_name=cookie_name)
+    except MalformedError as error:
+        return Malformed(Reason.BAD_REQUEST, str(error))
+
+
+def parse_below(prefix: str, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
+    """For proxies that send the client's own request line with ``prefix`` put before the path."""
+    try:
+        described = Described(
+            method=request.method,
+            scheme=_once(request.headers, "X-Forwarded-Proto"),
+            host=_once(request.headers, "Host"),
+            uri=request.raw_path.removeprefix(prefix) if request.raw_path.startswith(prefix) else "",
+        )
+        return _build(described, request, cookie_name=cookie_name)
+    except MalformedError as error:
+        return Malformed(Reason.BAD_REQUEST, str(error))
+
+
+def _once(headers: Headers, name: str) -> str:
+    """The value of a header that must be there exactly once. Raises ``MalformedError``."""
+    values = headers.getall(name, ())
+    if len(values) != 1:
+        raise MalformedError(f"{name}: {len(values)} lines instead of one")
+    return values[0]
+
+
+def _build(described: Described, request: RawRequest, *, cookie_name: str) -> AuthRequest:
+    """Canonical request from what the ingress described. Raises ``MalformedError``."""
+    if not _METHOD.fullmatch(described.method):
+        raise MalformedError(f"method {_shown(described.method)}")
+    scheme = _SCHEMES.get(described.scheme)
+    if scheme is None:
+        raise MalformedError(f"scheme {_shown(described.scheme)}")
+    host = wire_host(described.host)
+    if host is None:
+        raise MalformedError(f"host {_shown(described.host)}")
+    if not described.uri.startswith("/") or _REFUSED.search(described.uri):
+        raise MalformedError(f"URI {_shown(described.uri)}")
+    path = canonical(described.uri.partition("?")[0])
+    if path is None:
+        raise MalformedError(f"path {_shown(described.uri)}")
+    headers = request.headers
+    kind = request_kind(headers, described.method)
+    cookie_lines = headers.getall("Cookie", ())
+    return AuthRequest(
+        scheme=scheme,
+        host=host,
+        method=described.method,
+        path=path.path,
+        ambiguous=path.ambiguous,
+        target=_NOT_ASCII.sub(_percent_encoded, described.uri),
+        kind=kind,
+        html=kind is not RequestKind.OTHER or names_html(headers.getall("Accept", ())),
+        cookies=own_values(cookie_lines, cookie_name),
+        other_cookies=without(cookie_lines, cookie_name),
+        bearer=bearer(headers.getall("Authorization", ())),
+        preflight=described.method == "OPTIONS" and len(headers.getall("Origin", ())) == 1 and len(headers.getall("Access-Control-Request-Method", ())) == 1,
+        client=_for_log(",".join(headers.getall("X-Forwarded-For", ())).rpartition(",")[2].strip(), _ADDRESS),
+        request_id=_for_log(",".join(headers.getall("X-Request-Id", ())), _REQUEST_ID),
+    )
+
+
+def request_kind(headers: Headers, method: str) -> RequestKind:
+    """Whether a person would see where a redirect leads. Fetch metadata decides where there is any; Accept is the fallback."""
+    if method not in {"GET", "HEAD"}:
+        return RequestKind.OTHER
+    mode, destination = headers.getall("Sec-Fetch-Mode", ()), headers.getall("Sec-Fetch-Dest", ())
+    if any("prefetch" in value.lower() for value in headers.getall("Sec-Purpose", ())):
+        return RequestKind.OTHER
+    if not mode and not destination:
+        plain = not headers.getall("X-Requested-With", ()) and names_html(headers.getall("Accept", ()))
+        return RequestKind.NAVIGATION if plain else RequestKind.OTHER
+    if list(mode) != ["navigate"] or len(destination) > 1:
+        return RequestKind.OTHER
+    if not destination or destination[0] == "document":
+        return RequestKind.NAVIGATION
+    return RequestKind.FRAME if destination[0] in _FRAMES else RequestKind.OTHER
+
+
+def names_html(accept_lines: Sequence[str]) -> bool:
+    """``text/html`` by name; ``*/*`` is what scripts and command-line clients send."""
+    return any(media.partition(";")[0].strip().lower() == "text/html" and "q=0" not in media.replace(" ", "").split(";")[1:] for line in accept_lines for media in line.split(","))
+
+
+def bearer(lines: Sequence[str]) -> str | None:
+    """The token of one well-formed Bearer credential; None where no other scheme is ours to read; "" where two readers could differ."""
+    if not lines:
+        return None
+    if len(lines) > 1:
+        return ""
+    scheme, _, credential = lines[0].partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    return credential if _CREDENTIAL.fullmatch(credential) else ""
+
+
+def _for_log(value: str, shape: re.Pattern[str]) -> str:
+    return value if shape.fullmatch(value) else ""
+
+
+def _shown(value: str) -> str:
+    return ascii(value[:60])
+
+
+def _percent_encoded(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode())

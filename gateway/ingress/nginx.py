@@ -1,0 +1,37 @@
+"""nginx ``auth_request``: it understands 2xx, 401 and 403; everything else becomes a 500.
+
+A 401 with ``Location`` is a login that the rendered configuration turns into a 302; a body of even two bytes would cost
+the kept-alive connection. Method, scheme, host and URI come from ``X-Forwarded-*`` that the configuration sets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.decision import Allow, Login, Reason
+from gateway.ingress.answers import Answer, Verdict, allow, retry_after
+from gateway.ingress.forwarded import Malformed, RawRequest, parse_forwarded
+
+if TYPE_CHECKING:
+    from gateway.core.model import AuthRequest
+
+
+class Nginx:
+    """The ``nginx`` dialect."""
+
+    name = "nginx"
+
+    def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
+        return parse_forwarded(request, cookie_name=cookie_name)
+
+    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:  # noqa: ARG002 - the protocol's
+        decision = verdict.decision
+        if isinstance(decision, Allow):
+            return allow(verdict)
+        where = (("Location", verdict.location),) if verdict.location else ()
+        why = ("X-Auth-Reason", decision.reason.value)
+        if isinstance(decision, Login):
+            return Answer(401, (*where, why))
+        if decision.reason is Reason.STORE_UNAVAILABLE:
+            return Answer(503, (*retry_after(verdict), why))
+        return Answer(403, (*where, why))

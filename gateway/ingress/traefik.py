@@ -1,0 +1,31 @@
+"""Traefik ``forwardAuth``: sets ``X-Forwarded-*`` itself, relays denials, and copies listed headers of an allow upstream.
+
+The rendered configuration lists ``Cookie`` among them, so the answer carries the cookies without ours; where nothing is
+left the header is absent, and Traefik then removes the client's own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.decision import Allow
+from gateway.ingress.answers import Answer, Verdict, passed_through
+from gateway.ingress.forwarded import Malformed, RawRequest, parse_forwarded
+
+if TYPE_CHECKING:
+    from gateway.core.model import AuthRequest
+
+
+class Traefik:
+    """The ``traefik`` dialect."""
+
+    name = "traefik"
+
+    def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
+        return parse_forwarded(request, cookie_name=cookie_name)
+
+    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
+        answer = passed_through(verdict)
+        if isinstance(verdict.decision, Allow) and request is not None and request.other_cookies:
+            return Answer(answer.status, (*answer.headers, ("Cookie", request.other_cookies)))
+        return answer

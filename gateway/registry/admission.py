@@ -1,0 +1,70 @@
+"""What a tenant document must hold to besides itself: the gateway's configuration, and every other tenant's names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gateway.config import is_loopback_name
+from gateway.core.tenants import claims
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gateway.config import Config
+    from gateway.core.tenants import Listing
+    from gateway.registry.document import TenantDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with one document, in the words of ``explain_validation``."""
+
+    key: str
+    value: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.key} (is {self.value!r}): {self.allowed}" if self.value else f"{self.key}: {self.allowed}"
+
+
+def problems(document: TenantDocument, config: Config) -> tuple[Problem, ...]:
+    """Everything that keeps this document out of this gateway, apart from other tenants."""
+    return tuple(_problems(document, config))
+
+
+def _problems(document: TenantDocument, config: Config) -> Iterator[Problem]:
+    if not document.hosts and not config.shared_hosts:
+        yield Problem("hosts", "", "at least one host; they may be left out only where the gateway has shared_hosts")
+    for host in document.hosts:
+        if host.startswith("*.") and config.login_host is None:
+            yield Problem("hosts", host, "a wildcard host needs login_host in gateway.yaml (Cognito matches redirect URIs exactly)")
+        if config.public_scheme == "http" and not is_loopback_name(host.removeprefix("*.")):
+            yield Problem("hosts", host, "with public_scheme http only *.localhost")
+    for provider in document.providers:
+        if provider.issuer is not None and not _https(provider.issuer, config):
+            yield Problem(f"providers.{provider.name}.issuer", provider.issuer, "an https:// URL (http:// only with development: true, on loopback)")
+    if document.webhook is not None and not _https(document.webhook.url, config):
+        yield Problem("webhook.url", "", "an https:// URL (http:// only with development: true, on loopback)")
+    if document.session.absolute is not None or document.session.idle is not None:
+        absolute = document.session.absolute or config.session.absolute
+        idle = document.session.idle
+        if not 60 <= absolute.total_seconds() <= 30 * 86400:
+            yield Problem("session.absolute", str(absolute), "between 1m and 30d")
+        if idle is not None and not 60 <= idle.total_seconds() <= absolute.total_seconds():
+            yield Problem("session.idle", str(idle), "at least 1m, and not longer than absolute")
+
+
+def _https(url: str, config: Config) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (parts.scheme == "https" or (config.development and is_loopback_name(parts.hostname or "")))
+
+
+def conflicts(listings: Iterable[Listing], config: Config, *, named: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Names that two claim, in sentences. ``named``: how to call a tenant (its file, say)."""
+    names = named or {}
+    return tuple(
+        f"{claim.name}: claimed by {names.get(claim.first, claim.first)} and by {names.get(claim.second, claim.second)}"
+        for claim in claims(listings, shared_hosts=config.shared_hosts, login_host=config.login_host)
+    )

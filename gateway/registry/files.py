@@ -1,0 +1,226 @@
+"""Tenants from a folder of YAML (GitOps).
+
+Rules:
+- At start-up every mistake in every file is one ``ConfigError``; nothing is served half.
+- While running, a file that is broken keeps its last good tenant; a set in which two claim one name, an unreadable
+  folder or one that lost all its files keeps the whole old set. Each complaint is said once, and again in ``problems``.
+- A file is read again when its modification time, size or inode changed; ``read_again`` (SIGHUP) reads all of them,
+  since ``env:`` and ``file:`` secrets can change without the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from gateway.config import explain_validation, read_yaml
+from gateway.core.tenants import TenantTable
+from gateway.errors import ConfigError
+from gateway.log import ROOT, fields
+from gateway.registry.admission import conflicts, problems
+from gateway.registry.document import TenantDocument
+from gateway.registry.record import Builder, record_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from gateway.config import Config
+    from gateway.registry.record import Record
+
+SUFFIXES = (".yaml", ".yml")
+POLL_S = 0.25
+"""A change is live within a second, and a folder of ten thousand files costs a few per cent of a core to look at."""
+
+log = logging.getLogger(ROOT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    modified_ns: int
+    size: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    stamp: _Stamp
+    record: Record | None
+    """The last good one; None where there never was."""
+    provisioned: bool
+    problem: str
+
+
+def parse_file(path: Path, config: Config) -> TenantDocument:
+    """One file. Raises ``ConfigError`` with file, key, value and what is allowed, one line for each mistake."""
+    document = read_yaml(path)
+    try:
+        tenant = TenantDocument.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(explain_validation(str(path), error)) from error
+    wrong = problems(tenant, config)
+    if wrong:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in wrong))
+    return tenant
+
+
+def read_folder(folder: Path, config: Config) -> dict[Path, TenantDocument]:
+    """Every file of a folder. Raises ``ConfigError`` with all mistakes of all files, names claimed twice among them."""
+    documents: dict[Path, TenantDocument] = {}
+    wrong: list[str] = []
+    for path in _scan(folder):
+        try:
+            documents[path] = parse_file(path, config)
+        except ConfigError as error:
+            wrong.append(str(error))
+    if not wrong:
+        wrong.extend(_clashes({path: record_of(document, None) for path, document in documents.items()}, config))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return documents
+
+
+def _scan(folder: Path) -> dict[Path, _Stamp]:
+    try:
+        with os.scandir(folder) as entries:
+            found = {}
+            for entry in entries:
+                if entry.name.endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file():
+                    stat = entry.stat()
+                    found[folder / entry.name] = _Stamp(stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    except OSError as error:
+        msg = f"tenants.files: {folder}: cannot be read: {error.strerror}"
+        raise ConfigError(msg) from error
+    return dict(sorted(found.items()))
+
+
+def _clashes(records: Mapping[Path, Record], config: Config) -> list[str]:
+    by_id: dict[str, Path] = {}
+    for path, record in records.items():
+        if record.id in by_id:
+            return [f"{path}: id (is {record.id!r}): already used by {by_id[record.id]}"]
+        by_id[record.id] = path
+    return list(conflicts(records.values(), config, named={tenant: f"{tenant} ({path})" for tenant, path in by_id.items()}))
+
+
+class TenantFiles:
+    """The folder as records. ``refresh`` is synchronous and slow: call it in a thread."""
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self._folder = folder
+        self._config = config
+        self._loaded: dict[Path, _Loaded] = {}
+        self.records: dict[str, Record] = {}
+        """By id; the last set that could be served."""
+        self.provisioned: frozenset[str] = frozenset()
+        """Tenants whose client SQL must supply."""
+        self.problems: tuple[str, ...] = ()
+
+    def load(self) -> None:
+        """First time. Raises ``ConfigError``."""
+        self.refresh(everything=True)
+        if self.problems:
+            raise ConfigError("\n".join(self.problems))
+
+    def refresh(self, *, everything: bool) -> bool:
+        """Read what changed (or all); True where ``records`` did. Complaints go to ``problems``."""
+        try:
+            stamps = _scan(self._folder)
+        except ConfigError as error:
+            self.problems = (str(error),)
+            return False
+        if not stamps and self.records:
+            self.problems = (f"tenants.files: {self._folder}: holds no tenant file any more; the {len(self.records)} tenants read before are kept",)
+            return False
+        if not everything and {path: loaded.stamp for path, loaded in self._loaded.items()} == stamps:
+            return False
+        self._loaded = {path: self._load(path, stamp, everything=everything) for path, stamp in stamps.items()}
+        wrong = [loaded.problem for loaded in self._loaded.values() if loaded.problem]
+        records = {path: loaded.record for path, loaded in self._loaded.items() if loaded.record is not None}
+        clashes = _clashes(records, self._config)
+        self.problems = (*wrong, *clashes)
+        if clashes:
+            return False
+        before, self.records = self.records, {record.id: record for record in records.values()}
+        self.provisioned = frozenset(loaded.record.id for loaded in self._loaded.values() if loaded.record is not None and loaded.provisioned)
+        return before != self.records
+
+    def _load(self, path: Path, stamp: _Stamp, *, everything: bool) -> _Loaded:
+        before = self._loaded.get(path)
+        if before is not None and before.stamp == stamp and not everything:
+            return before
+        try:
+            document = parse_file(path, self._config)
+        except ConfigError as error:
+            return _Loaded(stamp, before.record if before else None, before.provisioned if before else False, str(error))
+        return _Loaded(stamp, record_of(document, None), document.client == "provisioned", "")
+
+
+class FileTenants:
+    """A ``TenantSource`` of files alone, for a gateway without an admin role."""
+
+    def __init__(self, config: Config, *, changed: Callable[[TenantTable], None] = lambda _: None) -> None:
+        """Reads the folder. Raises ``ConfigError``. ``changed`` is called on the loop after each swap."""
+        if config.tenants.files is None:
+            msg = "tenants.files: required where there is no admin role to read tenants from"
+            raise ConfigError(msg)
+        self._config = config
+        self._files = TenantFiles(config.tenants.files, config)
+        self._files.load()
+        self._changed = changed
+        self._wake = asyncio.Event()
+        self._builder = Builder(config)
+        self._table = self._build()
+
+    @property
+    def table(self) -> TenantTable:
+        return self._table
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the files now; what is served is the last that was right."""
+        return self._files.problems
+
+    def read_again(self) -> None:
+        """Read every file again soon: SIGHUP."""
+        self._wake.set()
+
+    async def watch(self) -> None:
+        """Until cancelled: look for changes, swap the table when there are any."""
+        while True:
+            everything = await _set_within(self._wake, POLL_S)
+            said = self._files.problems
+            if await asyncio.to_thread(self._files.refresh, everything=everything):
+                self._table = await asyncio.to_thread(self._build)
+                log.info("tenants_changed", extra=fields(tenants=len(self._table), source=str(self._config.tenants.files)))
+                self._changed(self._table)
+            complain(said, self._files.problems, again=everything)
+
+    def _build(self) -> TenantTable:
+        records = self._files.records
+        self._builder = self._builder.successor({record.digest: record for record in records.values()})
+        generation = self._table.generation + 1 if hasattr(self, "_table") else 1
+        return TenantTable.lazy(records.values(), self._builder, shared_hosts=self._config.shared_hosts, login_host=self._config.login_host, generation=generation)
+
+
+def complain(before: tuple[str, ...], now: tuple[str, ...], *, again: bool) -> None:
+    """Each problem is logged when it appears; ``again`` (somebody asked) repeats those that stayed."""
+    for problem in now:
+        if again or problem not in before:
+            log.error("tenants_refused", extra=fields(problem=problem))
+    if before and not now:
+        log.info("tenants_mended")
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    event.clear()
+    return True

@@ -1,0 +1,136 @@
+"""One tenant as the registry holds it in memory: the names to find it by, and the rest compressed until asked for.
+
+Ten thousand tenants of twenty rules are two million Python objects, and the garbage collector would visit them all
+while every check waits. As records they are a few tens of thousands, and a tenant is built on its first request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from gateway.core.model import Secret
+from gateway.errors import UnavailableError
+from gateway.registry.document import compile_tenant
+from gateway.registry.secrets import join, secrets_of, show
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+    from gateway.core.model import Tenant
+    from gateway.registry.document import TenantDocument
+
+RECORD_FORMAT = 1
+"""Raised when a record of this release cannot be read by the one before: a replica refuses a snapshot of another format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The app client that provisioning made for a tenant that says ``client: provisioned``."""
+
+    client_id: str
+    client_secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A ``Listing`` with everything else in ``body``."""
+
+    id: str
+    hosts: tuple[str, ...]
+    wildcards: tuple[str, ...]
+    email_domains: tuple[str, ...]
+    client_id: str
+    """Empty while the tenant waits to be provisioned: its names are taken, and it is inactive."""
+    body: bytes = field(repr=False)
+    """zlib of JSON; holds secrets."""
+    digest: str
+    """Of everything above: two records with one digest are the same tenant."""
+
+
+def record_of(document: TenantDocument, credentials: Credentials | None) -> Record:
+    """``credentials`` are looked at only for ``client: provisioned``."""
+    client_id, client_secret = document.client_id or "", document.client_secret
+    if document.client == "provisioned" and credentials is not None:
+        client_id, client_secret = credentials.client_id, credentials.client_secret
+    body = {
+        "document": show(document),
+        "secrets": {path: secret.reveal() for path, secret in secrets_of(document).items()},
+        "client_secret": client_secret.reveal() if client_secret else "",
+    }
+    plain = json.dumps(body, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8", "surrogatepass")
+    header = _header(
+        document.id,
+        tuple(sorted(h for h in document.hosts if not h.startswith("*."))),
+        tuple(sorted(h[2:] for h in document.hosts if h.startswith("*."))),
+        tuple(sorted(document.email_domains)),
+        client_id,
+    )
+    return Record(*header, body=zlib.compress(plain, 6), digest=hashlib.sha256(json.dumps(header).encode() + b"\n" + plain).hexdigest()[:32])
+
+
+def _header(*names: object) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], str]:
+    return names  # type: ignore[return-value]  # gives the positional tuple its type, once
+
+
+def encode(record: Record) -> bytes:
+    """For the snapshot: one line of JSON, then the body."""
+    header = [record.id, record.hosts, record.wildcards, record.email_domains, record.client_id, record.digest]
+    return json.dumps(header, separators=(",", ":")).encode("ascii") + b"\n" + record.body
+
+
+def decode(encoded: bytes) -> Record:
+    """Inverse of ``encode``; raises ``ValueError`` for anything else."""
+    header, _, body = encoded.partition(b"\n")
+    tenant, hosts, wildcards, domains, client_id, digest = json.loads(header)
+    if not body or not all(isinstance(text, str) for text in (tenant, client_id, digest, *hosts, *wildcards, *domains)):
+        msg = "not a tenant record"
+        raise ValueError(msg)
+    return Record(tenant, tuple(hosts), tuple(wildcards), tuple(domains), client_id, body, digest)
+
+
+def document_of(record: Record) -> tuple[TenantDocument, str]:
+    """The document and the client's secret. Raises ``ValueError`` (a ``ValidationError`` is one) for a body of another release."""
+    try:
+        body = json.loads(zlib.decompress(record.body).decode("utf-8", "surrogatepass"))
+        return join(body["document"], {path: Secret(value) for path, value in body["secrets"].items()}), body["client_secret"]
+    except (zlib.error, KeyError, TypeError, AttributeError) as error:
+        msg = "not a tenant record"
+        raise ValueError(msg) from error
+
+
+class Builder:
+    """Builds the tenant of a record on first use, and remembers it for as long as the record is current."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._built: dict[str, Tenant] = {}
+
+    def __call__(self, record: Record) -> Tenant:
+        tenant = self._built.get(record.digest)
+        if tenant is None:
+            tenant = self._built[record.digest] = self._build(record)
+        return tenant
+
+    def _build(self, record: Record) -> Tenant:
+        try:
+            document, client_secret = document_of(record)
+        except ValidationError as error:
+            msg = f"the record of tenant {record.id} is of another release ({error.error_count()} keys)"
+            raise UnavailableError(msg) from error
+        except ValueError as error:
+            msg = f"the record of tenant {record.id} cannot be read"
+            raise UnavailableError(msg) from error
+        if not record.client_id:
+            document = document.model_copy(update={"active": False})
+        return compile_tenant(document, self._config, client_id=record.client_id, client_secret=Secret(client_secret))
+
+    def successor(self, records: dict[str, Record]) -> Builder:
+        """For the next table: keeps what has not changed. ``records`` by digest."""
+        after = Builder(self._config)
+        after._built = {digest: tenant for digest, tenant in list(self._built.items()) if digest in records}
+        return after

@@ -1,0 +1,83 @@
+"""A tenant document in two halves: what may be shown, and its secrets by path.
+
+Both SQL and the snapshot keep the halves apart, so that a list, a diff or an audit record cannot leak what it never
+held. A document that is sent back with ``***`` in a secret's place keeps the secret that is stored there.
+
+A path is the keys down to the secret; a provider is named by its name, not its position, so that reordering
+providers does not exchange their secrets: ``providers.acme-okta.hooks.secrets.0``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from gateway.config import REDACTED
+from gateway.core.model import Secret
+from gateway.registry.document import TenantDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Shown = dict[str, Any]
+"""JSON values only, ``***`` for each secret, sets sorted: equal documents are equal bytes."""
+
+
+def show(document: TenantDocument, *, defaults: bool = True) -> Shown:
+    """The half without secrets. Without ``defaults``: only what somebody wrote, as for a file."""
+    shown: Shown = _plain(document.model_dump(mode="python", exclude_defaults=not defaults))
+    return shown
+
+
+def secrets_of(document: TenantDocument) -> dict[str, Secret]:
+    """The other half."""
+    return dict(_secrets(document, ""))
+
+
+def join(shown: Mapping[str, Any], secrets: Mapping[str, Secret]) -> TenantDocument:
+    """The document again. Raises ``pydantic.ValidationError``; a ``***`` without a stored secret is one."""
+    return TenantDocument.model_validate(_filled(shown, secrets, ""))
+
+
+def reveal(document: TenantDocument) -> Shown:
+    """With the secrets in their places: for moving tenants between gateways, on an operator's explicit word."""
+    revealed: Shown = _plain(_filled(show(document, defaults=False), secrets_of(document), ""))
+    return revealed
+
+
+def _secrets(value: object, path: str) -> Iterator[tuple[str, Secret]]:
+    if isinstance(value, Secret):
+        yield path, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets(getattr(value, name), _below(path, name))
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _secrets(item, _below(path, getattr(item, "name", index)))
+
+
+def _filled(value: Any, secrets: Mapping[str, Secret], path: str) -> Any:
+    if value == REDACTED:
+        return secrets.get(path, value)
+    if isinstance(value, dict):
+        return {key: _filled(item, secrets, _below(path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, secrets, _below(path, item.get("name", index) if isinstance(item, dict) else index)) for index, item in enumerate(value)]
+    return value
+
+
+def _below(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value

@@ -1,0 +1,218 @@
+"""What a person is told: for every reason and every login error a title, what happened, and what to do.
+
+Rules:
+- Addressed to somebody who wants to work, not to run a gateway: no term that only an operator knows.
+- Nothing here depends on what a URL says.
+- English here is the message id of the catalogs in ``locale/``; a text is looked up when its page is drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gateway.core.decision import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Message ids. ``again``: whether trying the login again can help, so whether the page offers it."""
+
+    title: str
+    happened: str
+    do: str
+    again: bool = True
+
+
+def N_(message: str) -> str:  # noqa: N802 - the name gettext tools look for
+    """Mark for extraction."""
+    return message
+
+
+_WRONG_SET_UP = Text(
+    N_("Sign-in is not set up correctly"),
+    N_("Your organisation's sign-in and this application do not fit together. It is not your fault, and your password is fine."),
+    N_("Please tell your support contact, and give them the request number below: the gateway's log names the cause."),
+)
+_NOT_ASSIGNED = Text(
+    N_("Your organisation has not given you access"),
+    N_("Your organisation's sign-in knows you, but this application is not assigned to you."),
+    N_("Ask your IT department to assign the application to you, then sign in again."),
+)
+_DISABLED = Text(
+    N_("Your account is disabled"),
+    N_("You signed in, but your account for this application is disabled."),
+    N_("If you think this is a mistake, ask your support contact to enable it again."),
+    again=False,
+)
+_NO_ANSWER = Text(
+    N_("The sign-in service did not answer"),
+    N_("Your organisation's sign-in or the service behind it did not answer in time."),
+    N_("Wait a minute and try again. If it goes on, tell your support contact the request number below."),
+)
+
+REASONS: Final[Mapping[Reason, Text]] = {
+    Reason.OK: Text(N_("You have access"), N_("You are signed in and may use this page."), N_("Go on to the application.")),
+    Reason.PUBLIC: Text(N_("This page is public"), N_("This page can be opened without signing in."), N_("Go on to the application.")),
+    Reason.BEARER: Text(N_("A program has access"), N_("A program signed in with its own token."), N_("There is nothing to do.")),
+    Reason.NO_SESSION: Text(N_("Please sign in"), N_("You are not signed in here."), N_("Sign in to go on.")),
+    Reason.SESSION_EXPIRED: Text(N_("Please sign in again"), N_("You have been signed in for as long as your organisation permits."), N_("Sign in again to go on.")),
+    Reason.SESSION_IDLE: Text(N_("Please sign in again"), N_("You were signed out because the application was not used for a while."), N_("Sign in again to go on.")),
+    Reason.SESSION_REVOKED: Text(
+        N_("You were signed out"),
+        N_("Your session was ended: by you in another window, by your organisation, or by an administrator."),
+        N_("Sign in again. If that is refused, ask your support contact."),
+    ),
+    Reason.WRONG_TENANT: Text(
+        N_("You are signed in for another organisation"),
+        N_("This address belongs to an organisation other than the one you are signed in for."),
+        N_("Sign in with an account of this organisation."),
+    ),
+    Reason.WRONG_HOST: Text(N_("Please sign in here"), N_("Your session belongs to another address."), N_("Sign in to go on.")),
+    Reason.TENANT_INACTIVE: Text(
+        N_("Access is switched off for this organisation"),
+        N_("This organisation's access to the application is switched off at the moment."),
+        N_("Ask your support contact when it will be available again."),
+        again=False,
+    ),
+    Reason.UNKNOWN_HOST: Text(
+        N_("Nothing is served at this address"),
+        N_("No organisation uses this address."),
+        N_("Check the address for typing mistakes, or use the link that your organisation gave you."),
+        again=False,
+    ),
+    Reason.GROUP_MISSING: Text(
+        N_("You do not have access to this page"),
+        N_("You are signed in, but you are not in a group that may use this page."),
+        N_("Ask for membership in one of the groups below, then sign out and in again."),
+    ),
+    Reason.ROLE_MISSING: Text(
+        N_("You do not have access to this page"),
+        N_("You are signed in, but you do not have a role that may use this page."),
+        N_("Ask for one of the roles below, then sign out and in again."),
+    ),
+    Reason.EMAIL_DOMAIN: Text(
+        N_("This e-mail address may not come in here"),
+        N_("You signed in, but your e-mail address does not belong to this organisation."),
+        N_("Sign in with your work account of this organisation."),
+    ),
+    Reason.EMAIL_UNTRUSTED: Text(
+        N_("Your e-mail address is not confirmed"),
+        N_("You signed in, but your e-mail address is missing, is not confirmed or cannot be read."),
+        N_("Confirm your address with the service you signed in with, or ask your IT department to correct it. Then try again."),
+    ),
+    Reason.RULE_DENIED: Text(N_("This page is closed"), N_("Nobody may open this page through this address."), N_("If you need it, ask your support contact."), again=False),
+    Reason.USER_BLOCKED: Text(
+        N_("Your access is blocked"),
+        N_("Your organisation or an administrator has blocked your access."),
+        N_("If you think this is a mistake, ask your support contact."),
+        again=False,
+    ),
+    Reason.REAUTHENTICATE: Text(
+        N_("Please confirm who you are"),
+        N_("Your earlier sessions were ended. To come in again, your organisation's sign-in must confirm you anew, and this login did not show that it had."),
+        N_("Sign out at your organisation's sign-in, or close all windows of the browser, then sign in again."),
+    ),
+    Reason.IDENTITY_TOO_LARGE: Text(
+        N_("You are in too many groups"),
+        N_("What the application has to be told about you, mostly your groups, is too long to be sent. It is never shortened."),
+        N_("Ask your IT department to send only the groups that matter for this application."),
+    ),
+    Reason.BAD_REQUEST: Text(
+        N_("This address cannot be read"),
+        N_("The address or the request is malformed, or could be understood in two ways."),
+        N_("Open the application from its start page, not from this link."),
+        again=False,
+    ),
+    Reason.UNTRUSTED_PROXY: Text(
+        N_("This request took a wrong way"),
+        N_("The request did not come through the web server that protects this application."),
+        N_("Use the link that your organisation gave you. If this goes on, tell your support contact."),
+        again=False,
+    ),
+    Reason.BEARER_INVALID: Text(
+        N_("The access token is not accepted"),
+        N_("The program's access token is invalid, expired or not meant for this address."),
+        N_("Get a new token for this application and try again."),
+        again=False,
+    ),
+    Reason.STORE_UNAVAILABLE: Text(
+        N_("Please try again in a moment"),
+        N_("Your session cannot be looked up at the moment. You are still signed in."),
+        N_("Wait a few seconds and load the page again."),
+    ),
+    Reason.IDP_ERROR: Text(
+        N_("Sign-in did not work"),
+        N_("Your organisation's sign-in reported an error."),
+        N_("Try again. If it goes on, tell your support contact the request number below."),
+    ),
+    Reason.LOGIN_STATE: Text(
+        N_("This sign-in is no longer valid"),
+        N_("The sign-in was finished already, took too long, or began in another browser."),
+        N_("Start again: it takes one click."),
+    ),
+    Reason.LOGIN_LOOP: Text(
+        N_("Sign-in goes round in circles"),
+        N_("You were sent to sign in several times within a short time, and never arrived."),
+        N_("Check that your browser accepts cookies from this address, then try once more. If it goes on, tell your support contact the request number below."),
+    ),
+}
+
+LOGIN_ERRORS: Final[Mapping[str, Text]] = {
+    "redirect_uri": _WRONG_SET_UP,
+    "scope": _WRONG_SET_UP,
+    "not_assigned": _NOT_ASSIGNED,
+    "consent": Text(
+        N_("Your organisation has not approved this application"),
+        N_("An administrator of your organisation has to approve the application before anybody can sign in."),
+        N_("Ask your IT department to approve it, then try again."),
+    ),
+    "idp_client": _WRONG_SET_UP,
+    "idp_redirect": _WRONG_SET_UP,
+    "user_disabled": _DISABLED,
+    "idp_unreachable": _NO_ANSWER,
+    "idp_token": _WRONG_SET_UP,
+    "attribute_immutable": _WRONG_SET_UP,
+    "attribute_too_long": Text(
+        N_("You are in too many groups"),
+        N_("The list of your groups is too long for the sign-in service, so it refused the login."),
+        N_("Ask your IT department to send only the groups that matter for this application."),
+    ),
+    "attribute_unwritable": _WRONG_SET_UP,
+    "attribute_required": Text(
+        N_("Your account lacks something"),
+        N_("Your organisation's sign-in did not send all that is needed, for example an e-mail address."),
+        N_("Ask your IT department to complete your account, then try again."),
+    ),
+    "idp_id_token": _WRONG_SET_UP,
+    "provider_missing": _WRONG_SET_UP,
+    "trigger": Text(
+        N_("The sign-in was refused"),
+        N_("A check of the sign-in service refused this login or failed."),
+        N_("Try again. If it goes on, tell your support contact the request number below."),
+    ),
+    "invalid_client": _WRONG_SET_UP,
+    "invalid_grant": REASONS[Reason.LOGIN_STATE],
+    "unauthorized_client": _WRONG_SET_UP,
+    "unsupported_grant": _WRONG_SET_UP,
+    "access_denied": Text(
+        N_("The sign-in was refused"),
+        N_("You cancelled the sign-in, or your organisation's sign-in refused it."),
+        N_("Try again. If it is refused again, ask your IT department whether you may use this application."),
+    ),
+    "login_required": REASONS[Reason.NO_SESSION],
+    "cognito_down": _NO_ANSWER,
+    "invalid_request": REASONS[Reason.IDP_ERROR],
+    "unknown_error": REASONS[Reason.IDP_ERROR],
+}
+"""By the codes of ``gateway.cognito.troubleshooting``; a code that is not here is told as ``idp_error``."""
+
+
+def explain(reason: Reason, code: str = "") -> Text:
+    """The words for ``reason``; those of a login error are more exact where ``code`` is known."""
+    if reason is Reason.IDP_ERROR:
+        return LOGIN_ERRORS.get(code, REASONS[reason])
+    return REASONS[reason]

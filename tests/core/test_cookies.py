@@ -1,0 +1,55 @@
+"""Our cookie among the others."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.cookies import own_values, without
+
+NAME = "__Host-gw"
+
+
+def test_every_cookie_line_and_every_pair_counts() -> None:
+    assert own_values(["a=1; __Host-gw=stale", "__Host-gw=good;b=2"], NAME) == ("stale", "good")
+
+
+def test_a_value_keeps_its_equals_signs_and_quotes() -> None:
+    assert own_values(['__Host-gw="a=b="'], NAME) == ('"a=b="',)
+
+
+def test_names_compare_exactly() -> None:
+    assert own_values(["__host-gw=x; __Host-gw2=y; __Host-gw; X__Host-gw=z"], NAME) == ()
+
+
+def test_proxies_that_join_lines_with_a_comma_spoil_the_value_rather_than_choose_one() -> None:
+    assert own_values(["a=1; __Host-gw=x,__Host-gw=evil; b=2"], NAME) == ("x,__Host-gw=evil",)
+
+
+def test_the_application_gets_everything_but_ours() -> None:
+    lines = ["a=1;  __Host-gw=x ;b = 2", "__Host-gw-login=y", "c"]
+    assert without(lines, NAME) == "a=1; b = 2; c"
+
+
+def test_nothing_but_ours_leaves_nothing() -> None:
+    assert without(["__Host-gw=x"], NAME) == ""
+    assert without([], NAME) == ""
+
+
+def test_undecodable_pairs_are_left_out() -> None:
+    assert without(["a=1; b=\udcff; c=ü"], NAME) == "a=1; c=ü"
+
+
+lines_of_anything = st.lists(st.text(alphabet=st.one_of(st.sampled_from(";= _-Hostgw\t"), st.characters())), max_size=4)
+
+
+@given(lines_of_anything, st.text(alphabet="abc123", max_size=8))
+def test_what_the_application_gets_never_holds_ours(noise: list[str], value: str) -> None:
+    rest = without([*noise, f"x=1; {NAME}={value}"], NAME)
+    assert own_values([rest], NAME) == ()
+    assert without([rest], NAME) == rest
+
+
+@given(lines_of_anything, st.text(alphabet="abc123", max_size=8))
+def test_noise_never_hides_ours(noise: list[str], value: str) -> None:
+    assert own_values([*noise, f"{NAME}={value}"], NAME)[-1] == value

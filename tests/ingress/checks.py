@@ -1,0 +1,31 @@
+"""Check requests as proxies send them, for the dialect tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from gateway.ingress import DIALECTS, RawRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.core.model import AuthRequest
+    from gateway.ingress import Malformed
+
+COOKIE = "__Host-gw"
+Pairs = list[tuple[str, str]]
+
+
+def raw_request(pairs: Iterable[tuple[str, str]], *, method: str = "GET", raw_path: str = "/auth/x") -> RawRequest:
+    return RawRequest(method=method, raw_path=raw_path, headers=CIMultiDictProxy(CIMultiDict(list(pairs))), peer="127.0.0.1")
+
+
+def forwarded(*extra: tuple[str, str], method: str = "GET", scheme: str = "https", host: str = "app.acme.test", uri: str = "/p?q=1", without: str = "") -> Pairs:
+    described = [("X-Forwarded-Method", method), ("X-Forwarded-Proto", scheme), ("X-Forwarded-Host", host), ("X-Forwarded-Uri", uri)]
+    return [pair for pair in described if pair[0] != without] + list(extra)
+
+
+def ask(dialect: str, pairs: Iterable[tuple[str, str]], *, method: str = "GET", raw_path: str = "/auth/x") -> AuthRequest | Malformed:
+    return DIALECTS[dialect].parse(raw_request(pairs, method=method, raw_path=raw_path), cookie_name=COOKIE)

@@ -1,0 +1,117 @@
+"""The answer table of the contract, row by row, for every dialect."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.decision import Allow, Decision, Deny, Login, Reason
+from gateway.ingress import DIALECTS, Answer, Verdict
+from tests.ingress.checks import ask, forwarded
+
+IDENTITY = (("X-Auth-Request-User", "u1"), ("X-Auth-Request-Email", ""), ("Remote-User", "a@acme.test"))
+PAGE = b"<!doctype html>"
+LOGIN = "https://app.acme.test/_auth/login?rd=x"
+RELAYING = ["traefik", "caddy", "envoy", "haproxy"]
+every = pytest.mark.parametrize("dialect", DIALECTS)
+relaying = pytest.mark.parametrize("dialect", RELAYING)
+
+
+def answer(dialect: str, decision: Decision, *, location: str = "", page: bool = False, retry_after: int | None = None) -> Answer:
+    verdict = Verdict(decision=decision, headers=IDENTITY, location=location, content_type="text/html" if page else "", body=PAGE if page else b"", retry_after=retry_after)
+    return DIALECTS[dialect].render(verdict, None)
+
+
+@every
+def test_avl_05_an_allow_is_exactly_200_with_an_empty_body_and_every_managed_header_once(dialect: str) -> None:
+    assert answer(dialect, Allow(Reason.OK), page=True) == Answer(200, IDENTITY, b"")
+
+
+def test_avl_06_nginx_gets_401_with_location_for_a_navigation() -> None:
+    assert answer("nginx", Login(Reason.NO_SESSION), location=LOGIN) == Answer(401, (("Location", LOGIN), ("X-Auth-Reason", "no_session")), b"")
+
+
+def test_nginx_gets_401_without_location_for_anything_else() -> None:
+    assert answer("nginx", Login(Reason.NO_SESSION), page=True) == Answer(401, (("X-Auth-Reason", "no_session"),), b"")
+
+
+@relaying
+def test_a_navigation_is_redirected_to_the_login(dialect: str) -> None:
+    found = answer(dialect, Login(Reason.NO_SESSION), location=LOGIN, page=True)
+    assert found == Answer(302, (("Location", LOGIN), ("Cache-Control", "no-store")), b"")
+
+
+@relaying
+def test_cb_18_anything_else_gets_401_as_a_problem_document(dialect: str) -> None:
+    found = answer(dialect, Login(Reason.SESSION_EXPIRED))
+    headers = dict(found.headers)
+    assert found.status == 401
+    assert "Location" not in headers
+    assert headers["WWW-Authenticate"] == "Bearer"
+    assert headers["Content-Type"] == "application/problem+json"
+    assert json.loads(found.body) == {"type": "about:blank", "title": "Unauthorized", "status": 401, "code": "session_expired"}
+
+
+@relaying
+def test_a_frame_gets_401_with_the_page_it_was_given(dialect: str) -> None:
+    found = answer(dialect, Login(Reason.NO_SESSION), page=True)
+    assert (found.status, dict(found.headers)["Content-Type"], found.body) == (401, "text/html", PAGE)
+
+
+STATUSES = {
+    Reason.GROUP_MISSING: 403,
+    Reason.UNTRUSTED_PROXY: 403,
+    Reason.BAD_REQUEST: 400,
+    Reason.UNKNOWN_HOST: 421,
+    Reason.STORE_UNAVAILABLE: 503,
+    Reason.IDENTITY_TOO_LARGE: 403,
+}
+
+
+@pytest.mark.parametrize(("reason", "status"), STATUSES.items())
+@relaying
+def test_denials_have_the_status_of_their_reason(dialect: str, reason: Reason, status: int) -> None:
+    assert answer(dialect, Deny(reason)).status == status
+    assert answer(dialect, Deny(reason), page=True).body == PAGE
+
+
+@pytest.mark.parametrize("reason", [r for r in Reason if r is not Reason.STORE_UNAVAILABLE])
+def test_nginx_gets_403_and_the_reason_for_every_denial(reason: Reason) -> None:
+    assert answer("nginx", Deny(reason), location=LOGIN, page=True) == Answer(403, (("Location", LOGIN), ("X-Auth-Reason", reason.value)), b"")
+
+
+@every
+def test_ses_15_a_store_that_is_down_is_503_with_a_time_to_come_back(dialect: str) -> None:
+    found = answer(dialect, Deny(Reason.STORE_UNAVAILABLE), retry_after=7)
+    assert found.status == 503
+    assert dict(found.headers)["Retry-After"] == "7"
+    assert dict(answer(dialect, Deny(Reason.STORE_UNAVAILABLE)).headers)["Retry-After"] == "2"
+
+
+@given(st.sampled_from(sorted(DIALECTS)), st.sampled_from([Login, Deny]), st.sampled_from(Reason), st.booleans(), st.booleans())
+def test_hdr_11_no_denial_carries_identity_or_a_cookie(dialect: str, outcome: type[Login | Deny], reason: Reason, page: bool, navigation: bool) -> None:
+    found = answer(dialect, outcome(reason), location=LOGIN if navigation else "", page=page)
+    names = [name for name, _ in found.headers]
+    assert found.status != 200
+    assert not set(names) & {name for name, _ in IDENTITY}
+    assert "Set-Cookie" not in names
+    assert len(names) == len(set(names))
+
+
+def test_traefik_copies_the_cookies_without_ours_upstream() -> None:
+    request = ask("traefik", forwarded(("Cookie", "a=1; __Host-gw=s; b=2")))
+    found = DIALECTS["traefik"].render(Verdict(decision=Allow(Reason.OK), headers=IDENTITY), request)  # type: ignore[arg-type]  # parsed above
+    assert found == Answer(200, (*IDENTITY, ("Cookie", "a=1; b=2")), b"")
+
+
+def test_traefik_removes_the_cookie_header_when_the_answer_has_none() -> None:
+    request = ask("traefik", forwarded(("Cookie", "__Host-gw=s")))
+    assert DIALECTS["traefik"].render(Verdict(decision=Allow(Reason.OK), headers=IDENTITY), request).headers == IDENTITY  # type: ignore[arg-type]  # parsed above
+
+
+def test_traefik_denials_carry_no_cookies() -> None:
+    request = ask("traefik", forwarded(("Cookie", "a=1")))
+    assert "Cookie" not in dict(DIALECTS["traefik"].render(Verdict(decision=Deny(Reason.GROUP_MISSING)), request).headers)  # type: ignore[arg-type]  # parsed above

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gateway.core.model import Secret
+from gateway.registry.document import TenantDocument
+from gateway.registry.secrets import join, reveal, secrets_of, show
+from tests.registry.samples import sample
+
+names = st.frozensets(st.text(min_size=1, max_size=8), max_size=3)
+rules = st.fixed_dictionaries(
+    {"path": st.sampled_from(["/", "/a/**", "/*/b", "/**"])},
+    optional={
+        "methods": st.frozensets(st.sampled_from(["GET", "POST"]), min_size=1),
+        "groups": names.map(sorted) | st.just("any"),
+        "roles": names.map(sorted) | st.just("any"),
+        "bearer": st.fixed_dictionaries({}, optional={"clients": names.map(sorted), "scopes": names.map(sorted)}),
+    },
+) | st.sampled_from([{"path": "/p", "allow": "everyone"}, {"path": "/p", "allow": "nobody"}])
+secret = st.text(min_size=1, max_size=12).filter(lambda text: text != "***" and not text.startswith(("env:", "file:")))
+documents = st.fixed_dictionaries(
+    {"client_secret": secret, "allowed_groups": names.map(sorted) | st.just("any"), "rules": st.lists(rules, max_size=4), "rules_next": st.lists(rules, max_size=2)},
+    optional={
+        "session": st.sampled_from([{"idle": "5m"}, {"absolute": "90m", "max_per_user": 3}]),
+        "webhook": st.builds(lambda s, p: {"url": "https://app.example.com/hook", "secret": s, "previous_secret": p}, secret, secret),
+        "headers": st.sampled_from([{"X-Department": "claim:custom:department"}, {"X-D": {"source": "claim:d", "default": "none"}}]),
+        "providers": st.builds(
+            lambda s, t: [
+                {"name": "one", "kind": "okta", "issuer": "https://idp.example.com", "hooks": {"secrets": s, "client_secret": t}},
+                {"name": "two", "kind": "cognito", "domains": []},
+            ],
+            st.lists(secret, max_size=2),
+            secret,
+        ),
+    },
+).map(lambda more: TenantDocument.model_validate(sample("acme", **more)))
+
+
+@given(document=documents)
+def test_two_halves_make_the_document_again(document: TenantDocument) -> None:
+    assert join(show(document), secrets_of(document)) == document
+    assert join(show(document, defaults=False), secrets_of(document)) == document
+    assert json.loads(json.dumps(show(document))) == show(document)
+
+
+@given(document=documents)
+def test_the_shown_half_holds_no_secret(document: TenantDocument) -> None:
+    marked = join(show(document), {path: Secret(f"secret number {number}") for number, path in enumerate(secrets_of(document))})
+    assert "secret number" not in json.dumps(show(marked))
+    assert len(secrets_of(marked)) == json.dumps(reveal(marked)).count("secret number")
+
+
+@given(document=documents)
+def test_equal_documents_are_equal_bytes(document: TenantDocument) -> None:
+    assert json.dumps(show(document)) == json.dumps(show(TenantDocument.model_validate(reveal(document))))
+
+
+def test_reordered_providers_keep_their_own_secrets() -> None:
+    first = {"name": "one", "kind": "okta", "issuer": "https://one.example.com", "hooks": {"client_secret": "of one"}}
+    second = {"name": "two", "kind": "okta", "issuer": "https://two.example.com", "hooks": {"client_secret": "of two"}}
+    document = TenantDocument.model_validate(sample("acme", providers=[first, second]))
+    shown = show(document)
+    shown["providers"].reverse()
+    again = join(shown, secrets_of(document))
+    assert [(p.name, p.hooks.client_secret) for p in again.providers] == [("two", Secret("of two")), ("one", Secret("of one"))]
+
+
+def test_a_redacted_secret_that_is_not_stored_is_refused() -> None:
+    document = TenantDocument.model_validate(sample("acme"))
+    with pytest.raises(ValidationError, match="nothing is stored here that could be kept"):
+        join(show(document), {})
+
+
+def test_a_stored_secret_that_looks_like_a_reference_is_not_looked_up() -> None:
+    document = join(show(TenantDocument.model_validate(sample("acme"))), {"client_secret": Secret("env:HOME")})
+    assert document.client_secret == Secret("env:HOME")

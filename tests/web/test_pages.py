@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.decision import Reason
+from gateway.core.model import Branding, Secret, SessionLimits, Tenant
+from gateway.ports import SessionView
+from gateway.web.language import LANGUAGES
+from gateway.web.pages import PAGES, Pages
+
+ACME = Tenant(
+    id="acme", name="Acme & Söhne", active=True, hosts=frozenset({"acme.example.com"}), wildcards=frozenset(), email_domains=frozenset({"acme.com"}), allowed_groups=frozenset({"app-users"}),
+    allowed_roles=None, client_id="c", client_secret=Secret("s"), scopes=("openid",), providers=(), rules=(), rules_next=(), headers=(), session=SessionLimits(idle_s=1, absolute_s=1, max_per_user=1),
+    branding=Branding(logo="https://cdn.acme.com/logo.svg", color="#ffe600", support="it@acme.com"),
+)  # fmt: skip
+EVIL = "</style><script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+SESSION = SessionView(
+    session="f1",
+    tenant="acme",
+    user="u",
+    email="alice@acme.com",
+    provider="acme-okta",
+    hosts=("acme.example.com",),
+    created_at=1_790_000_000,
+    expires_at=1_790_040_000,
+    user_agent="Firefox",
+    current=True,
+)
+VALUES: dict[str, dict[str, object]] = {
+    "error": {"reason": Reason.IDP_ERROR, "code": "not_assigned", "retry": "/_auth/login?rd=%2F"},
+    "denied": {"reason": Reason.GROUP_MISSING, "email": "mallory@acme.com", "groups": ("app-users", "admins"), "roles": ("owner",), "rule": "/admin/**", "return_to": "https://acme.example.com/admin"},
+    "signed_out": {"providers": ("Sign in with Okta",), "login": "/_auth/login"},
+    "logout": {"email": "alice@acme.com", "return_to": "/"},
+    "email": {"return_to": "https://app.example.com/", "email": "", "problem": "unknown"},
+    "chooser": {"choices": (("Sign in with Okta", "/_auth/login?provider=acme-okta"), ("Staff", "/_auth/login?provider=acme-entra")), "change": "/_auth/login"},
+    "frame": {"login": "/_auth/login"},
+    "retry": {"login": "/_auth/login", "method": "POST"},
+    "sessions": {"sessions": (SESSION, dataclasses.replace(SESSION, session="f2", user_agent="", current=False)), "email": "alice@acme.com"},
+    "test_result": {
+        "steps": (("authorize", 212.4, True, ""), ("code exchange", 80.0, False, "idp_token")), "claims": (("email", "alice@acme.com"),),
+        "groups": ("app-users",), "missing": ("custom:oid",), "allowed": False, "reason": Reason.GROUP_MISSING,
+    },
+    "not_found": {},
+    "unavailable": {"seconds": 5},
+}  # fmt: skip
+pages = Pages()
+every_page = pytest.mark.parametrize("name", sorted(PAGES))
+every_language = pytest.mark.parametrize("language", LANGUAGES)
+
+
+class Outline(HTMLParser):
+    """What a screen reader would make of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, *names: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag in names]
+
+
+def draw(name: str, language: str = "en", tenant: Tenant | None = ACME, **changes: object) -> str:
+    return pages.render(name, tenant, language, request_id="req-1", **{**VALUES[name], **changes})
+
+
+def test_the_examples_here_cover_every_page() -> None:
+    assert VALUES.keys() == PAGES.keys()
+
+
+@every_page
+@every_language
+def test_a_page_has_a_language_one_heading_a_title_and_no_script(name: str, language: str) -> None:
+    outline = Outline(draw(name, language))
+    assert outline.all("html")[0]["lang"] == language
+    assert [len(outline.all(t)) for t in ("h1", "title", "main", "script", "iframe", "object", "link")] == [1, 1, 1, 0, 0, 0, 1]
+    assert not [a for _, attributes in outline.tags for a in attributes if a.startswith("on") or a == "style"]
+
+
+@every_page
+def test_headings_do_not_skip_a_level(name: str) -> None:
+    levels = [int(tag[1]) for tag, _ in Outline(draw(name)).tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+@every_page
+def test_every_field_has_a_label_and_every_form_a_button(name: str) -> None:
+    outline = Outline(draw(name))
+    labelled = {attributes["for"] for attributes in outline.all("label")}
+    assert {a["id"] for a in outline.all("input") if a.get("type") != "hidden"} == labelled
+    assert len(outline.all("button")) == len(outline.all("form"))
+    assert all(attributes["action"] in {"/_auth/login", "/_auth/logout", "/_auth/sessions"} for attributes in outline.all("form"))
+
+
+@every_page
+def test_a_page_without_a_tenant_names_none(name: str) -> None:
+    html = draw(name, tenant=None)
+    assert "Acme" not in html
+    assert "it@acme.com" not in html
+
+
+@every_page
+def test_the_request_number_and_the_support_contact_are_on_every_page(name: str) -> None:
+    html = draw(name)
+    assert "req-1" in html
+    assert 'href="mailto:it@acme.com"' in html
+
+
+@every_page
+def test_a_missing_or_unexpected_value_is_an_error(name: str) -> None:
+    with pytest.raises(TypeError):
+        draw(name, surprise=1)
+    if PAGES[name]:
+        with pytest.raises(TypeError):
+            pages.render(name, ACME, "en", request_id="", **{k: v for k, v in VALUES[name].items() if k != min(PAGES[name])})
+
+
+def poisoned(value: object) -> object:
+    match value:
+        case Reason() | bool() | int() | float():
+            return value
+        case str():
+            return value + EVIL
+        case tuple():
+            return tuple(poisoned(item) for item in value)
+        case SessionView():
+            return dataclasses.replace(value, session=EVIL, user_agent=EVIL, hosts=(EVIL,))
+    return value
+
+
+@every_page
+@every_language
+def test_no_value_reaches_the_page_as_markup(name: str, language: str) -> None:
+    tenant = dataclasses.replace(ACME, name=EVIL, branding=dataclasses.replace(ACME.branding, support=EVIL))
+    values = {key: poisoned(value) for key, value in VALUES[name].items()}
+    outline = Outline(pages.render(name, tenant, language, request_id=EVIL, **values))
+    assert not outline.all("script")
+    assert all(a.get("src") == ACME.branding.logo for a in outline.all("img"))
+    assert len(outline.all("style")) == 1
+
+
+@given(st.text())
+def test_no_text_adds_an_element(text: str) -> None:
+    plain = [tag for tag, _ in Outline(draw("denied", email="x", groups=("x",), rule="x", return_to="x")).tags]
+    assert [tag for tag, _ in Outline(draw("denied", email=f"x{text}", groups=(text,), rule=f"x{text}", return_to=text)).tags] == plain
+
+
+@pytest.mark.parametrize("reason", Reason)
+@every_language
+def test_every_reason_has_its_own_words_in_every_language(reason: Reason, language: str) -> None:
+    html = draw("error", language, reason=reason, code="")
+    assert f"<code>{reason}</code>" in html
+    if language != "en":
+        assert Outline(html).all("h1")
+        assert re.search(r"<h1>(.*)</h1>", html) != re.search(r"<h1>(.*)</h1>", draw("error", "en", reason=reason, code=""))
+
+
+def test_trying_again_is_offered_only_where_it_can_help() -> None:
+    assert "Try again</a>" in draw("error", reason=Reason.LOGIN_STATE)
+    assert "Try again</a>" not in draw("error", reason=Reason.USER_BLOCKED)
+    assert "Try again</a>" not in draw("error", reason=Reason.LOGIN_STATE, retry=None)
+
+
+def test_an_unknown_login_error_is_told_in_general_words() -> None:
+    assert "Sign-in did not work" in draw("error", code="something_new")
+
+
+def header(name: str, tenant: Tenant | None = ACME, form_action: tuple[str, ...] = ()) -> str:
+    return dict(pages.headers(tenant, "de", form_action=form_action))[name]
+
+
+def test_the_policy_permits_this_style_and_nothing_else() -> None:
+    policy = dict(d.split(" ", 1) for d in header("Content-Security-Policy").split("; "))
+    assert set(policy) == {"default-src", "style-src", "img-src", "form-action", "frame-ancestors", "base-uri"}
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert policy["img-src"] == "https://cdn.acme.com"
+    assert policy["form-action"] == "'self'"
+    assert re.fullmatch(r"'sha256-[A-Za-z0-9+/]{43}='", policy["style-src"])
+
+
+def test_other_colours_need_another_style_hash() -> None:
+    red = dataclasses.replace(ACME, branding=dataclasses.replace(ACME.branding, color="#aa0000"))
+    assert header("Content-Security-Policy", red) != header("Content-Security-Policy")
+
+
+def test_form_targets_are_added_and_anything_but_an_origin_is_refused() -> None:
+    assert "form-action 'self' https://x.auth.eu-north-1.amazoncognito.com;" in header("Content-Security-Policy", form_action=("https://x.auth.eu-north-1.amazoncognito.com",))
+    assert "form-action 'self' https:;" in header("Content-Security-Policy", form_action=("https:",))
+    for wrong in ("*", "https://x;script-src *", "https://x/path", "'unsafe-inline'", "https://x y", "data:"):
+        with pytest.raises(ValueError, match="not an origin"):
+            pages.headers(ACME, "en", form_action=(wrong,))
+
+
+@pytest.mark.parametrize("logo", ["https://a;sandbox/x.png", "https://a,b/x", "http://cdn.acme.com/x.png", "https://user@cdn.acme.com/x", "javascript:alert(1)", ""])
+def test_a_logo_that_cannot_stand_in_the_policy_is_not_shown(logo: str) -> None:
+    tenant = dataclasses.replace(ACME, branding=dataclasses.replace(ACME.branding, logo=logo))
+    assert "img-src" not in header("Content-Security-Policy", tenant)
+    assert not Outline(draw("frame", tenant=tenant)).all("img")
+
+
+def test_a_page_is_not_stored_sniffed_or_named_to_others() -> None:
+    assert header("Cache-Control") == "no-store"
+    assert header("Referrer-Policy") == "no-referrer"
+    assert header("X-Content-Type-Options") == "nosniff"
+    assert header("Content-Language") == "de"
+
+
+@pytest.mark.parametrize(
+    ("contact", "link"),
+    [
+        ("it@acme.com", 'href="mailto:it@acme.com"'),
+        ("https://help.acme.com/", 'href="https://help.acme.com/"'),
+        ("+46 8 123", None),
+        ("javascript:alert(1)", None),
+        ("a@b.c?bcc=d@e.f", None),
+    ],
+)
+def test_the_support_contact_is_a_link_only_where_it_is_one(contact: str, link: str | None) -> None:
+    html = draw("frame", tenant=dataclasses.replace(ACME, branding=dataclasses.replace(ACME.branding, support=contact)))
+    assert (link in html) if link else (f'href="{contact}"' not in html and "mailto:" not in html)
+
+
+def test_an_e_mail_problem_is_tied_to_its_field() -> None:
+    field = next(a for a in Outline(draw("email", problem="unknown")).all("input") if a["type"] == "email")
+    assert field["aria-invalid"] == "true"
+    assert "problem" in str(field["aria-describedby"]).split()
+    assert "aria-invalid" not in draw("email", problem="")
