@@ -54,6 +54,8 @@ class NewSession:
     idp_iat_mapped: bool
     client_id: str
     refresh_token: Secret | None
+    hopped: bool = False
+    """This login went through Cognito's /logout: accepted in place of ``idp_iat`` where that is not mapped."""
     user_agent: str = ""
     """For the list of one's own sessions; at most 200 characters."""
 
@@ -118,8 +120,14 @@ class SessionStore(Protocol):
     async def finish(self, new: NewSession) -> Stored | Refused:
         """One atomic script: refuse if a watermark or block on the user, an alias or the tenant is at or after ``began``."""
 
-    async def issue_ticket(self, parent: Session, *, host: str, return_to: str, binding: str) -> Secret:
-        """A single-use 30 s ticket with which the browser that holds ``binding`` at ``host`` gets a child session there."""
+    def binding_id(self, binding: str) -> str | None:
+        """What a binding cookie may be called in a URL (its digest); None for a malformed value."""
+
+    async def issue_ticket(self, parent: Session, *, cookie: str, host: str, return_to: str, binding_id: str) -> Secret | None:
+        """A single-use 30 s ticket: the browser that holds the binding cookie called ``binding_id`` at ``host`` gets a child session there.
+
+        ``cookie`` is the parent's: it opens the family key that the child will share. None when the parent ended meanwhile.
+        """
 
     async def redeem_ticket(self, ticket: str, *, host: str, binding: str | None, tenant: Tenant) -> tuple[Stored, str] | Refused | None:
         """A login: checks the family's watermark. Returns the child session and where to go."""

