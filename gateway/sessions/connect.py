@@ -141,16 +141,16 @@ class Link:
         """Any command whose first argument is its key."""
         with unavailable(str(words[0])):
             async with asyncio.timeout(DEADLINE_S):
-                return await self.client.execute_command(*words)  # type: ignore[no-untyped-call]
+                return await self.client.execute_command(*words)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
         """One script; its keys are all of one bucket."""
         with unavailable(script.name):
             async with asyncio.timeout(DEADLINE_S):
                 try:
-                    return await self.client.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+                    return await self.client.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
                 except NoScriptError:
-                    return await self.client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+                    return await self.client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
 
     async def run_durably(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
         """As ``run``, and the replicas have it. ``UnavailableError`` when too few answer: done here, not promised."""
@@ -176,7 +176,7 @@ class Link:
         if not isinstance(self.client, RedisCluster):
             async with self.client.pipeline(transaction=False) as pipe:
                 for words in commands:
-                    pipe.execute_command(*words)  # type: ignore[no-untyped-call]
+                    pipe.execute_command(*words)
                 return await pipe.execute(raise_on_error=False)
         await self.client.initialize()
         for attempt in (1, 2):
@@ -227,7 +227,7 @@ def link_to(target: Target, *, ca_file: Path | None, replicas: int) -> Link:
             "maint_notifications_config": common["maint_notifications_config"], **tls,
         }  # fmt: skip
         sentinel = Sentinel(target.hosts, sentinel_kwargs=sentinels)  # type: ignore[no-untyped-call]
-        client = sentinel.master_for(target.service, ssl=target.tls, max_connections=MAX_CONNECTIONS, **common, **tls)  # type: ignore[no-untyped-call]
+        client = sentinel.master_for(target.service, ssl=target.tls, max_connections=MAX_CONNECTIONS, **common, **tls)
         return Link(client, replicas=replicas, sentinel=sentinel)
     pool: dict[str, Any] = {**common, "max_connections": MAX_CONNECTIONS, "timeout": COMMAND_TIMEOUT_S}
     if target.kind == "unix":
@@ -237,7 +237,7 @@ def link_to(target: Target, *, ca_file: Path | None, replicas: int) -> Link:
         pool |= {"host": host, "port": port, **tls}
         if target.tls:
             pool["connection_class"] = redis.SSLConnection
-    return Link(redis.Redis(connection_pool=redis.BlockingConnectionPool(**pool)))
+    return Link(redis.Redis.from_pool(redis.BlockingConnectionPool(**pool)))
 
 
 __all__ = ["COMMAND_TIMEOUT_S", "CONNECT_TIMEOUT_S", "DEADLINE_S", "Link", "Script", "Target", "connect", "link_to", "parse_url", "unavailable"]

@@ -10,7 +10,7 @@
 ``gw:{2a7}:t:<digest>``   hash, a ticket: ``p`` sealed, ``k`` digest of the binding, ``h`` host
 ``gw:{2a7}:c:<tenant>``   the tenant's clock, µs
 
-``<digest>`` is hex SHA-256 of the random part of a token; ``<alias>`` an HMAC (see ``seal.alias``). Neither names anybody.
+``<digest>`` is hex SHA-256 of the random part of a token; ``<alias>`` an HMAC (see ``seal.Aliases``). Neither names anybody.
 """
 
 from __future__ import annotations

@@ -62,14 +62,17 @@ def _load(raw: bytes, build: Callable[[list[Any]], _T]) -> _T | None:
 
 def _identity(identity: Identity) -> list[Any]:
     return [
-        identity.sub, identity.email, identity.username, identity.preferred_username, identity.name,
+        identity.sub, identity.email, identity.email_domain, identity.username, identity.preferred_username, identity.name,
         identity.groups, identity.roles, identity.provider, identity.idp_subject, identity.oid, identity.claims,
     ]  # fmt: skip
 
 
 def _parse_identity(raw: list[Any]) -> Identity:
-    sub, email, username, preferred, name, groups, roles, provider, idp_subject, oid, claims = raw
-    return Identity(sub, email, username, preferred, name, tuple(groups), tuple(roles), provider, idp_subject, oid, tuple((str(n), str(v)) for n, v in claims))
+    sub, email, email_domain, username, preferred, name, groups, roles, provider, idp_subject, oid, claims = raw
+    return Identity(
+        sub, email, email_domain, username, preferred, name, tuple(groups), tuple(roles), provider, idp_subject, oid,
+        tuple((str(n), str(v)) for n, v in claims),
+    )  # fmt: skip
 
 
 def _record(record: Record) -> list[Any]:

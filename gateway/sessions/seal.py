@@ -174,8 +174,14 @@ def unseal_under(keys: tuple[Key, ...], purpose: str, name: str, value: bytes) -
         return None
 
 
-def alias(key: Key, tenant: str, kind: str, *parts: str) -> str:
-    """HMAC that stands for one name of a person, group or tenant: 128 bits, 22 characters; meaningless without the ring."""
-    message = b"".join(len(text).to_bytes(4, "big") + text for text in (part.encode("utf-8", "surrogatepass") for part in (tenant, kind, *parts)))
-    secret = derive(key.material, salt=b"", info=b"gateway index v1")
-    return _encode(hmac.digest(secret, message, "sha256")[:16])
+class Aliases:
+    """HMACs under one ring key that stand for the names of people, groups and tenants: 128 bits, 22 characters, meaningless without the ring."""
+
+    def __init__(self, key: Key) -> None:
+        self.kid = key.kid
+        self._secret = derive(key.material, salt=b"", info=b"gateway index v1")
+
+    def of(self, tenant: str, kind: str, *parts: str) -> str:
+        """``kind`` and ``parts`` are length-prefixed: no two lists of names run together."""
+        message = b"".join(len(text).to_bytes(4, "big") + text for text in (part.encode("utf-8", "surrogatepass") for part in (tenant, kind, *parts)))
+        return _encode(hmac.digest(self._secret, message, "sha256")[:16])

@@ -3,10 +3,10 @@
 -- KEYS  session, family, then n_index index keys (the user's first), n_marks keys of watermarks and blocks, n_overlays keys of overlays
 -- ARGV  1 prefix          2 n_index        3 n_marks         4 n_overlays
 --       5 family          6 digest         7 host            8 sealed session     9 idle (ms)      10 absolute limit (s)
---      11 began          12 auth_time     13 '1' where evidence of a fresh login is lacking       14 how long it is demanded (µs)
+--      11 began          12 auth_time     13 '1' where evidence of a fresh login is lacking       14 how long it is demanded (us)
 --      15 parent's digest, for a child    16 overlay as the caller knew it       17 overlay fields to lift: "<n> <field>" by line
 --      18 families allowed  19 tenant     20 user alias      21 provider alias    22 display       23 refresh token (sealed)
--- Returns {'stored'}, {'gone'} (a child without its family), {'overlay', text}, or {reason}.
+-- Returns {'stored'}, {'gone'} (a child whose family has ended, or is absurdly large), {'overlay', text}, or {reason}.
 local prefix, n_index, n_marks, n_overlays = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local session, family_key, family, digest = KEYS[1], KEYS[2], ARGV[5], ARGV[6]
 local limit, began, auth_time = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -71,13 +71,19 @@ if parent == '' then
   if ARGV[23] ~= '' then redis.call('HSET', family_key, 'r', ARGV[23]) end
   redis.call('EXPIREAT', family_key, limit)
 else
+  -- A host that is visited again leaves a dead member behind; and no browser needs this many living ones.
+  local digests = members(prefix, family)
+  for _, other in ipairs(digests) do
+    if redis.call('EXISTS', prefix .. 's:' .. other) == 0 then redis.call('HDEL', family_key, 'm:' .. other) end
+  end
+  if redis.call('HLEN', family_key) > 256 then return {'gone'} end
   redis.call('HSET', family_key, 'm:' .. digest, ARGV[7])
 end
 
 for i = 3, 2 + n_index do
   redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '(' .. text(now / 1000000))
   redis.call('ZADD', KEYS[i], ARGV[10], family)
-  if redis.call('EXPIRETIME', KEYS[i]) < limit then redis.call('EXPIREAT', KEYS[i], limit) end
+  if redis.call('TTL', KEYS[i]) < limit - now / 1000000 then redis.call('EXPIREAT', KEYS[i], limit) end
 end
 redis.call('SET', session, ARGV[8], 'PXAT', text(expires_ms))
 return {'stored'}

@@ -1,5 +1,5 @@
 -- Living families of one index entry. KEYS: index. ARGV: prefix, tenant, offset, limit.
--- Returns {index size, {family, absolute limit, sealed display, host, host, …}, …}.
+-- Returns {index size, {family, absolute limit, sealed display, host, host, ...}, ...}.
 local rows = {redis.call('ZCARD', KEYS[1])}
 for _, family in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[3], tonumber(ARGV[3]) + tonumber(ARGV[4]) - 1)) do
   local known = redis.call('HMGET', ARGV[1] .. 'f:' .. family, 't', 'e', 'd')

@@ -1,0 +1,312 @@
+"""The session store on Redis or Valkey. The protocol is written down in docs/sessions.md; each method is one step of it.
+
+What a script must know is worked out here and passed in; what must not change meanwhile is decided in the script.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.core.decision import Reason
+from gateway.core.model import PendingLogin, Secret, Session
+from gateway.errors import UnavailableError
+from gateway.keys import Key
+from gateway.ports import AlreadyTaken, Begun, Ended, Refused, SessionView, Stored, Taken
+from gateway.sessions import record as codec
+from gateway.sessions import seal
+from gateway.sessions.connect import Script
+from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.people import Alias, People, overlaid, parse_overlay
+from gateway.sessions.record import Display, Record, Ticket
+from gateway.sessions.touches import Touches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.core.model import Identity, Tenant
+    from gateway.keys import KeyRing
+    from gateway.ports import NewSession
+    from gateway.sessions.connect import Link
+    from gateway.sessions.seal import Token
+
+PENDING_LIFETIME_S: Final = 600
+"""A person may take this long at the identity provider, second factor included. Also how long a reload of the callback is recognised."""
+TICKET_LIFETIME_S: Final = 30
+"""One redirect from ``login_host`` to the application's host."""
+FRESHNESS_S: Final = 70 * 60
+"""Cognito resumes its own session for 60 minutes; ten more for clocks and for logins in flight."""
+FRESHNESS_MARGIN_S: Final = 5
+"""How far the identity provider's clock may be behind the store's."""
+LIST_PAGE: Final = 500
+
+BEGIN, TAKE, PEEK, FINISH = (Script.load(name) for name in ("begin", "take", "peek", "finish"))
+TICKET, REDEEM, TOUCH, LOGOUT, LIST = (Script.load(name) for name in ("ticket", "redeem", "touch", "logout", "list"))
+SCRIPTS: Final = (BEGIN, TAKE, PEEK, FINISH, TICKET, REDEEM, TOUCH, LOGOUT, LIST)
+
+
+class RedisSessions:
+    """Implements ``ports.SessionStore`` without a cache. Clock and entropy are arguments."""
+
+    def __init__(
+        self,
+        link: Link,
+        ring: Callable[[], KeyRing],
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        entropy: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        """``ring`` is asked on every use: the key ring may be reloaded."""
+        self.link = link
+        self._ring = ring
+        self._clock = clock
+        self._entropy = entropy
+        self.touches = Touches(self._touch, monotonic=monotonic)
+
+    @property
+    def _keys(self) -> tuple[Key, ...]:
+        return self._ring().sealing
+
+    def people(self, tenant: str) -> People:
+        """The aliases of one tenant's people under every key of the ring."""
+        return People(tenant, self._keys)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    async def get(self, cookie: str, *, host: str) -> Session | None:
+        token = seal.parse_token(cookie)
+        if token is None:
+            return None
+        value = await self.fetch(token)
+        record = None if value is None else self.open(token, value, host=host)
+        if record is None:
+            return None
+        self.touches.used(record)
+        return record.session
+
+    async def fetch(self, token: Token) -> bytes | None:
+        """The sealed value, one GET; None once it idled out, reached its limit or was ended. Expiry is the server's."""
+        return await self.link.get(f"{prefix(token.bucket)}s:{token.digest}")
+
+    def open(self, token: Token, value: bytes, *, host: str) -> Record | None:
+        """What the value says, if it was sealed for this token and host by us, and its absolute limit lies ahead. No I/O."""
+        opened = seal.unseal("session", token, value, keys=self._keys)
+        if opened is None or opened.host != host or bucket_of(opened.tenant) != token.bucket:
+            return None
+        record = codec.load_record(opened.plaintext, digest=token.digest, tenant=opened.tenant, host=opened.host)
+        return record if record is not None and record.session.expires_at > self._clock() else None
+
+    async def _touch(self, record: Record) -> None:
+        at = prefix(bucket_of(record.session.tenant))
+        keys = [f"{at}s:{digest}" for digest in (record.session.digest, record.parent) if digest]
+        await self.link.run(TOUCH, keys, [record.idle_s * 1000, record.session.expires_at])
+
+    # --- login -----------------------------------------------------------------------------------
+
+    async def begin(self, pending: PendingLogin, *, binding: str | None) -> Begun:
+        browser = binding if binding is not None and seal.is_binding(binding) else seal.new_binding(self._entropy)
+        browser_id = seal.binding_id(browser)
+        token = seal.new_token(bucket_of(pending.tenant), self._entropy)
+        at = prefix(token.bucket)
+        value = seal.seal(f"pending {browser_id}", token, codec.dump_pending(pending), tenant=pending.tenant, host=pending.host, key=self._keys[0], entropy=self._entropy)
+        await self.link.run(BEGIN, [f"{at}c:{pending.tenant}", f"{at}p:{token.digest}"], [value, browser_id, PENDING_LIFETIME_S])
+        return Begun(Secret(token.text), Secret(browser))
+
+    async def take(self, state: str, *, binding: str | None) -> Taken | AlreadyTaken | None:
+        token = seal.parse_token(state)
+        if token is None or binding is None or not seal.is_binding(binding):
+            return None
+        answer = await self.link.run(TAKE, [f"{prefix(token.bucket)}p:{token.digest}"], [seal.binding_id(binding)])
+        pending = None if answer is None else self._open_pending(token, answer[1], binding)
+        if pending is None:
+            return None
+        return Taken(pending, int(answer[2])) if answer[0] == b"taken" else AlreadyTaken(pending)
+
+    async def peek(self, state: str, *, binding: str | None) -> PendingLogin | None:
+        token = seal.parse_token(state)
+        if token is None or binding is None or not seal.is_binding(binding):
+            return None
+        value = await self.link.run(PEEK, [f"{prefix(token.bucket)}p:{token.digest}"], [seal.binding_id(binding)])
+        return None if value is None else self._open_pending(token, value, binding)
+
+    def _open_pending(self, token: Token, value: bytes, binding: str) -> PendingLogin | None:
+        opened = seal.unseal(f"pending {seal.binding_id(binding)}", token, value, keys=self._keys)
+        pending = None if opened is None else codec.load_pending(opened.plaintext)
+        return pending if pending is not None and pending.created_at + PENDING_LIFETIME_S > self._clock() else None
+
+    async def finish(self, new: NewSession) -> Stored | Refused:
+        now = int(self._clock())
+        limits = new.tenant.session
+        began_s = new.began / 1_000_000
+        asked = new.idp_iat is not None and new.idp_iat >= began_s - FRESHNESS_MARGIN_S if new.idp_iat_mapped else new.hopped
+        family_key = self._entropy(32)
+        family = seal.new_id(self._entropy)
+        session = Session(
+            digest="", tenant=new.tenant.id, host=new.host, family=family, identity=new.identity, began=new.began,
+            auth_time=new.auth_time, created_at=now, expires_at=now + limits.absolute_s, client_id=new.client_id,
+        )  # fmt: skip
+        display = Display(new.identity.sub, new.identity.email, new.identity.username, new.identity.provider, now, new.user_agent[:200])
+        name = f"{new.tenant.id} {family}"
+        refresh = b""
+        if new.refresh_token is not None:
+            refresh = seal.seal_under(family_seal(family_key), "refresh", name, new.refresh_token.reveal().encode(), entropy=self._entropy)
+        return await self._store(
+            Record(session, "", family_key, limits.idle_s),
+            reported=new.identity,
+            stale=not asked,
+            max_families=limits.max_per_user,
+            display=seal.seal_under(self._keys[0], "display", name, codec.dump_display(display), entropy=self._entropy),
+            refresh=refresh,
+        )
+
+    async def _store(self, record: Record, *, reported: Identity, stale: bool, max_families: int, display: bytes, refresh: bytes) -> Stored | Refused:
+        """``reported`` is what Cognito said: marks are looked up for all of it, the session holds what overlays leave."""
+        session = record.session
+        people = self.people(session.tenant)
+        bucket = bucket_of(session.tenant)
+        at = prefix(bucket)
+        child = bool(record.parent)
+        marks = [f"{at}w:{name}" for name in people.marks(reported, family=session.family)]
+        overlays = [] if child else people.overlays(reported)
+        overlay = ""
+        for _ in range(8):  # an overlay may change between reading and writing it; it does not change eight times
+            identity, lifted = overlaid(reported, parse_overlay(overlay, overlays), began=session.began)
+            token = seal.new_token(bucket, self._entropy)
+            session = replace(session, digest=token.digest, identity=identity)
+            index = [f"{at}i:{name}" for name in people.index(identity)]
+            value = seal.seal(
+                "session", token, codec.dump_record(replace(record, session=session)),
+                tenant=session.tenant, host=session.host, key=self._keys[0], entropy=self._entropy,
+            )  # fmt: skip
+            keys = [f"{at}s:{token.digest}", f"{at}f:{session.family}", *index, *marks, *(f"{at}o:{o.key}" for o in overlays)]
+            arguments: list[str | bytes | int] = [
+                at, len(index), len(marks), len(overlays), session.family, token.digest, session.host, value,
+                record.idle_s * 1000, session.expires_at, session.began, session.auth_time, "1" if stale else "0", FRESHNESS_S * 1_000_000,
+                record.parent, overlay, "\n".join(f"{n} {field}" for n, field in lifted), max_families,
+                session.tenant, people.user(reported), people.provider(reported.provider), display, refresh,
+            ]  # fmt: skip
+            answer = await self.link.run(FINISH, keys, arguments)
+            match answer[0]:
+                case b"stored":
+                    return Stored(Secret(token.text), session)
+                case b"overlay":
+                    overlay = answer[1].decode("ascii")
+                case b"gone":
+                    return Refused(Reason.SESSION_REVOKED)
+                case refusal:
+                    return Refused(Reason(refusal.decode("ascii")))
+        msg = "Redis: finish: the overlay of this person keeps changing"
+        raise UnavailableError(msg)
+
+    # --- hand-over to another host ---------------------------------------------------------------
+
+    def binding_id(self, binding: str) -> str | None:
+        return seal.binding_id(binding) if seal.is_binding(binding) else None
+
+    async def issue_ticket(self, parent: Session, *, cookie: str, host: str, return_to: str, binding_id: str) -> Secret | None:
+        record = await self._reread(parent, cookie)
+        if record is None:
+            return None
+        token = seal.new_token(bucket_of(parent.tenant), self._entropy)
+        at = prefix(token.bucket)
+        value = seal.seal(f"ticket {binding_id}", token, codec.dump_ticket(Ticket(record, return_to)), tenant=parent.tenant, host=host, key=self._keys[0], entropy=self._entropy)
+        keys = [f"{at}t:{token.digest}", f"{at}s:{parent.digest}", f"{at}f:{parent.family}"]
+        issued = await self.link.run(TICKET, keys, [value, binding_id, host, TICKET_LIFETIME_S])
+        return Secret(token.text) if issued else None
+
+    async def redeem_ticket(self, ticket: str, *, host: str, binding: str | None, tenant: Tenant) -> tuple[Stored, str] | Refused | None:
+        token = seal.parse_token(ticket)
+        if token is None or binding is None or not seal.is_binding(binding) or bucket_of(tenant.id) != token.bucket:
+            return None
+        browser_id = seal.binding_id(binding)
+        value = await self.link.run(REDEEM, [f"{prefix(token.bucket)}t:{token.digest}"], [browser_id, host])
+        opened = None if value is None else seal.unseal(f"ticket {browser_id}", token, value, keys=self._keys)
+        if opened is None or opened.host != host or opened.tenant != tenant.id:
+            return None
+        content = codec.load_ticket(opened.plaintext, tenant=tenant.id)
+        if content is None:
+            return None
+        parent = content.parent
+        child = replace(parent.session, host=host, created_at=int(self._clock()))
+        stored = await self._store(
+            Record(child, parent.session.digest, parent.family_key, parent.idle_s),
+            reported=child.identity, stale=False, max_families=0, display=b"", refresh=b"",
+        )  # fmt: skip
+        return stored if isinstance(stored, Refused) else (stored, content.return_to)
+
+    # --- ending and listing one's own ------------------------------------------------------------
+
+    async def end_family(self, session: Session, *, cookie: str) -> Ended:
+        record = await self._reread(session, cookie)
+        _, refresh = await self._logout(session, session.family)
+        opened = unseal_refresh(record, refresh) if record is not None and refresh is not None else None
+        return Ended(session, opened)
+
+    async def _logout(self, session: Session, family: str) -> tuple[int, bytes | None]:
+        at = prefix(bucket_of(session.tenant))
+        people = self.people(session.tenant)
+        answer: list[Any] = [0]
+        for user in people.users(session.identity):  # the family may have been written under an older key of the ring
+            keys = [f"{at}f:{family}", *(f"{at}i:{name}" for name in people.index(session.identity))]
+            answer = await self.link.run_durably(LOGOUT, keys, [at, family, session.tenant, user])
+            if answer[0]:
+                break
+        self.touches.forget(session.digest)
+        return int(answer[0]), answer[1] if len(answer) > 1 else None
+
+    async def _reread(self, session: Session, cookie: str) -> Record | None:
+        """The record behind a session that a request already showed, from the store itself."""
+        token = seal.parse_token(cookie)
+        if token is None or token.digest != session.digest:
+            return None
+        value = await self.fetch(token)
+        return None if value is None else self.open(token, value, host=session.host)
+
+    async def list_user(self, session: Session, *, cookie: str) -> Sequence[SessionView]:  # noqa: ARG002 - the protocol's; this store needs no key of the family to list
+        found: list[SessionView] = []
+        for user in self.people(session.tenant).users(session.identity):
+            found += [replace(view, current=view.session == session.family) for view in await self.list_alias(session.tenant, user)]
+        return sorted(found, key=lambda view: view.created_at, reverse=True)
+
+    async def list_alias(self, tenant: str, name: Alias, *, offset: int = 0, limit: int = LIST_PAGE) -> list[SessionView]:
+        """Living families of one index entry, as the sealed display records say; ones that do not open are left out."""
+        at = prefix(bucket_of(tenant))
+        _size, *rows = await self.link.run(LIST, [f"{at}i:{name}"], [at, tenant, offset, limit])
+        views = []
+        for family_raw, expires, sealed, *hosts in rows:
+            family = family_raw.decode("ascii")
+            raw = seal.unseal_under(self._keys, "display", f"{tenant} {family}", sealed)
+            display = None if raw is None else codec.load_display(raw)
+            if display is not None:
+                views.append(
+                    SessionView(
+                        family, tenant, display.user, display.email, display.provider, tuple(sorted({h.decode() for h in hosts})),
+                        display.created_at, int(expires), display.user_agent,
+                    )
+                )  # fmt: skip
+        return views
+
+    async def end_own(self, session: Session, *, family: str | None) -> int:
+        if family is not None:
+            ended, _ = await self._logout(session, family)
+            return 1 if ended else 0
+        own = [view.session for view in await self.list_user(session, cookie="")]
+        return sum([1 for other in own if (await self._logout(session, other))[0]])
+
+    async def close(self) -> None:
+        await self.touches.close()
+        await self.link.close()
+
+
+def family_seal(family_key: bytes) -> Key:
+    """The family's own key in the shape of a ring key, to seal its refresh token with."""
+    return Key("family", family_key)
+
+
+def unseal_refresh(record: Record, sealed: bytes) -> Secret | None:
+    """The family's refresh token, for whoever holds the cookie of one of its sessions."""
+    raw = seal.unseal_under((family_seal(record.family_key),), "refresh", f"{record.session.tenant} {record.session.family}", sealed)
+    return None if raw is None else Secret(raw.decode())

@@ -1,0 +1,122 @@
+"""A real Valkey for the whole run (one per test worker), emptied before each test, and a store on it with a clock that the test turns."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway import keys
+from gateway.core.model import EmailTrust, Identity, PendingLogin, Provider, ProviderKind, Secret, SessionLimits, Tenant
+from gateway.ports import NewSession, Stored, Taken
+from gateway.sessions.connect import Link, Target, link_to
+from gateway.sessions.embedded import EmbeddedValkey
+from gateway.sessions.redis import RedisSessions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+HOST = "acme.example.com"
+CHILD = "app.acme.example.com"
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    store = EmbeddedValkey.start(tmp_path_factory.mktemp("valkey"))
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+async def link(valkey: EmbeddedValkey) -> AsyncIterator[Link]:
+    made = link_to(Target("unix", path=valkey.socket_path), ca_file=None, replicas=0)
+    await made.command("FLUSHALL")
+    yield made
+    await made.close()
+
+
+@dataclass
+class Clock:
+    """Wall and monotonic time of the gateway under test; the store's own clock is its own."""
+
+    wall: float = field(default_factory=time.time)
+    steady: float = 1000.0
+
+    def advance(self, seconds: float) -> None:
+        self.wall += seconds
+        self.steady += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def ring() -> keys.KeyRing:
+    return keys.generate()
+
+
+@pytest.fixture
+async def sessions(link: Link, clock: Clock, ring: keys.KeyRing) -> AsyncIterator[RedisSessions]:
+    store = RedisSessions(link, lambda: ring, clock=lambda: clock.wall, monotonic=lambda: clock.steady)
+    yield store
+    with contextlib.suppress(RuntimeError):
+        await store.touches.close()
+
+
+def tenant(name: str = "acme", *, idle_s: int = 1800, absolute_s: int = 43200, max_per_user: int = 20) -> Tenant:
+    provider = Provider(f"{name}-okta", ProviderKind.OKTA, "Okta", "https://idp.example", frozenset({"acme.test"}), EmailTrust.TENANT_IDP)
+    return Tenant(
+        id=name, name=name, active=True, hosts=frozenset({HOST}), wildcards=frozenset(), email_domains=frozenset({"acme.test"}),
+        allowed_groups=None, allowed_roles=None, client_id="client", client_secret=Secret("s"), scopes=("openid",), providers=(provider,),
+        rules=(), rules_next=(), headers=(), session=SessionLimits(idle_s, absolute_s, max_per_user),
+    )  # fmt: skip
+
+
+def identity(name: str = "alice", *, groups: tuple[str, ...] = ("app-users", "admins"), provider: str = "acme-okta") -> Identity:
+    return Identity(
+        sub=f"sub-{name}", email=f"{name}@acme.test", email_domain="acme.test", username=f"{provider}_{name}", preferred_username=name, name=name.title(),
+        groups=groups, roles=(), provider=provider, idp_subject=f"00u-{name}", oid=f"oid-{name}", claims=(("custom:department", "R&D"),),
+    )  # fmt: skip
+
+
+def pending(name: str = "acme", *, host: str = HOST, now: float | None = None) -> PendingLogin:
+    return PendingLogin(
+        tenant=name, provider=f"{name}-okta", host=host, return_to=f"https://{host}/", nonce="nonce", code_verifier="verifier",
+        redirect_uri=f"https://{host}/_auth/callback", client_id="client", created_at=int(time.time() if now is None else now),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Login:
+    """One login, from the clock value that it began with."""
+
+    sessions: RedisSessions
+    tenant: Tenant
+
+    async def begin(self) -> int:
+        begun = await self.sessions.begin(pending(self.tenant.id), binding=None)
+        taken = await self.sessions.take(begun.state.reveal(), binding=begun.binding.reveal())
+        assert isinstance(taken, Taken)
+        return taken.began
+
+    def new(self, began: int, **changes: object) -> NewSession:
+        values: dict[str, object] = {
+            "tenant": self.tenant, "host": HOST, "identity": identity(), "began": began, "auth_time": int(time.time()), "idp_iat": int(time.time()) + 1,
+            "idp_iat_mapped": True, "client_id": "client", "refresh_token": Secret("refresh"), "user_agent": "Browser/1",
+        }  # fmt: skip
+        return NewSession(**(values | changes))  # type: ignore[arg-type]  # the table above has every field
+
+    async def finish(self, **changes: object) -> Stored:
+        stored = await self.sessions.finish(self.new(await self.begin(), **changes))
+        assert isinstance(stored, Stored)
+        return stored
+
+
+@pytest.fixture
+def login(sessions: RedisSessions) -> Login:
+    return Login(sessions, tenant())

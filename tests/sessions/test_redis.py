@@ -1,0 +1,314 @@
+"""The store against a real Valkey: docs/sessions.md, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.core.decision import Reason
+from gateway.ports import AlreadyTaken, Refused, Stored, Taken
+from gateway.sessions import seal
+from gateway.sessions.names import bucket_of, prefix
+
+from .conftest import CHILD, HOST, Clock, Login, identity, pending, tenant
+
+if TYPE_CHECKING:
+    from gateway.sessions.connect import Link
+    from gateway.sessions.redis import RedisSessions
+
+
+async def ttl_ms(link: Link, stored: Stored) -> int:
+    ttl = await link.command("PTTL", f"{prefix(bucket_of(stored.session.tenant))}s:{stored.session.digest}")
+    assert isinstance(ttl, int)
+    return ttl
+
+
+async def test_a_stored_session_is_found_by_its_cookie_at_its_host(sessions: RedisSessions, login: Login) -> None:
+    stored = await login.finish()
+    assert await sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
+    assert stored.session.identity == identity()
+    assert len(stored.cookie.reveal()) < 100
+
+
+async def test_a_session_of_another_host_is_none(sessions: RedisSessions, login: Login) -> None:
+    stored = await login.finish()
+    assert await sessions.get(stored.cookie.reveal(), host="other.example.com") is None
+
+
+@pytest.mark.parametrize(
+    "cookie", ["", "x", "../../x", "*", "000" + "A" * 42, "000" + "A" * 44, "400" + "A" * 43, "000" + "A" * 42 + "B", "000" + "A" * 42 + "\n", "٠00" + "A" * 43]
+)
+async def test_a_malformed_cookie_never_reaches_the_store(sessions: RedisSessions, cookie: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "fetch", None)
+    assert await sessions.get(cookie, host=HOST) is None
+
+
+async def test_a_check_is_one_command(sessions: RedisSessions, login: Login, link: Link) -> None:
+    stored = await login.finish()
+    await sessions.get(stored.cookie.reveal(), host=HOST)
+    await sessions.touches.settle()
+    before = await link.command("INFO", "commandstats")
+    await sessions.get(stored.cookie.reveal(), host=HOST)
+    await sessions.touches.settle()
+    after = await link.command("INFO", "commandstats")
+    grown = {name for name in after if name not in before or after[name]["calls"] != before[name]["calls"]}
+    assert grown == {"cmdstat_get", "cmdstat_info"}
+    assert after["cmdstat_get"]["calls"] - before["cmdstat_get"]["calls"] == 1
+
+
+async def test_idle_time_is_extended_after_an_eighth_of_it_and_not_before(sessions: RedisSessions, login: Login, link: Link, clock: Clock) -> None:
+    stored = await login.finish()
+    cookie = stored.cookie.reveal()
+    key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
+    await sessions.get(cookie, host=HOST)
+    await sessions.touches.settle()
+    await link.command("PEXPIRE", key, 1000_000)
+    await sessions.get(cookie, host=HOST)
+    await sessions.touches.settle()
+    assert await ttl_ms(link, stored) <= 1000_000
+    clock.advance(1800 / 8 + 1)
+    await sessions.get(cookie, host=HOST)
+    await sessions.touches.settle()
+    assert await ttl_ms(link, stored) > 1700_000
+
+
+async def test_a_touch_never_resurrects(sessions: RedisSessions, login: Login, link: Link) -> None:
+    stored = await login.finish()
+    token = seal.parse_token(stored.cookie.reveal())
+    assert token is not None
+    value = await sessions.fetch(token)
+    assert value is not None
+    record = sessions.open(token, value, host=HOST)
+    assert record is not None
+    await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
+    sessions.touches.used(record)
+    await sessions.touches.settle()
+    assert await sessions.get(stored.cookie.reveal(), host=HOST) is None
+
+
+async def test_a_touch_never_goes_beyond_the_absolute_limit(sessions: RedisSessions, link: Link) -> None:
+    stored = await Login(sessions, tenant(idle_s=1800, absolute_s=600)).finish()
+    await sessions.get(stored.cookie.reveal(), host=HOST)
+    await sessions.touches.settle()
+    assert 0 < await ttl_ms(link, stored) <= 600_000
+
+
+async def test_beyond_the_absolute_limit_there_is_no_session_even_if_redis_keeps_it(sessions: RedisSessions, login: Login, link: Link, clock: Clock) -> None:
+    stored = await login.finish()
+    await link.command("PERSIST", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}")
+    clock.advance(43200)
+    assert await sessions.get(stored.cookie.reveal(), host=HOST) is None
+
+
+async def test_everything_that_a_login_writes_expires(sessions: RedisSessions, login: Login, link: Link) -> None:
+    await login.finish()
+    keys = await link.command("KEYS", "*")
+    lasting = {key.decode() for key in keys if await link.command("TTL", key) < 0}
+    assert lasting == {f"{prefix(bucket_of('acme'))}c:acme"}
+
+
+# --- pending logins -------------------------------------------------------------------------------
+
+
+async def test_a_pending_login_is_taken_once(sessions: RedisSessions) -> None:
+    begun = await sessions.begin(pending(), binding=None)
+    state, binding = begun.state.reveal(), begun.binding.reveal()
+    first = await sessions.take(state, binding=binding)
+    assert isinstance(first, Taken)
+    assert first.pending == pending(now=first.pending.created_at)
+    assert await sessions.take(state, binding=binding) == AlreadyTaken(first.pending)
+
+
+async def test_another_browser_neither_takes_nor_consumes_a_pending_login(sessions: RedisSessions) -> None:
+    begun = await sessions.begin(pending(), binding=None)
+    other = await sessions.begin(pending(), binding=None)
+    for binding in (other.binding.reveal(), None, "", "x"):
+        assert await sessions.take(begun.state.reveal(), binding=binding) is None
+        assert await sessions.peek(begun.state.reveal(), binding=binding) is None
+    assert isinstance(await sessions.take(begun.state.reveal(), binding=begun.binding.reveal()), Taken)
+
+
+async def test_parallel_tabs_do_not_disturb_each_other(sessions: RedisSessions) -> None:
+    first = await sessions.begin(pending(), binding=None)
+    second = await sessions.begin(pending(), binding=first.binding.reveal())
+    assert second.binding == first.binding
+    assert second.state != first.state
+    for begun in (second, first):
+        assert isinstance(await sessions.take(begun.state.reveal(), binding=first.binding.reveal()), Taken)
+
+
+async def test_a_malformed_binding_is_replaced(sessions: RedisSessions) -> None:
+    begun = await sessions.begin(pending(), binding="chosen-by-somebody")
+    assert seal.is_binding(begun.binding.reveal())
+
+
+async def test_peeking_consumes_nothing(sessions: RedisSessions) -> None:
+    begun = await sessions.begin(pending(), binding=None)
+    assert await sessions.peek(begun.state.reveal(), binding=begun.binding.reveal()) is not None
+    assert isinstance(await sessions.take(begun.state.reveal(), binding=begun.binding.reveal()), Taken)
+
+
+async def test_a_pending_login_expires_after_ten_minutes(sessions: RedisSessions, clock: Clock, link: Link) -> None:
+    begun = await sessions.begin(pending(), binding=None)
+    token = seal.parse_token(begun.state.reveal())
+    assert token is not None
+    assert 590 < await link.command("TTL", f"{prefix(token.bucket)}p:{token.digest}") <= 600
+    clock.advance(601)
+    assert await sessions.take(begun.state.reveal(), binding=begun.binding.reveal()) is None
+
+
+async def test_the_tenant_clock_only_goes_forward(login: Login, link: Link) -> None:
+    values = [await login.begin() for _ in range(5)]
+    ahead = int(time.time() * 1e6) + 3_600_000_000
+    await link.command("SET", f"{prefix(bucket_of('acme'))}c:acme", ahead)
+    values += [await login.begin() for _ in range(5)]
+    assert values == sorted(set(values))
+    assert values[5] == ahead + 1
+
+
+# --- finish ---------------------------------------------------------------------------------------
+
+
+async def test_more_families_than_allowed_end_the_oldest(sessions: RedisSessions) -> None:
+    login = Login(sessions, tenant(max_per_user=2))
+    stored = [await login.finish() for _ in range(4)]
+    alive = [await sessions.get(s.cookie.reveal(), host=HOST) is not None for s in stored]
+    assert alive == [False, False, True, True]
+
+
+async def test_families_of_other_people_do_not_count(sessions: RedisSessions) -> None:
+    login = Login(sessions, tenant(max_per_user=1))
+    alice = await login.finish()
+    await login.finish(identity=identity("bob"))
+    assert await sessions.get(alice.cookie.reveal(), host=HOST) is not None
+
+
+async def test_families_that_idled_out_do_not_count(sessions: RedisSessions, link: Link) -> None:
+    login = Login(sessions, tenant(max_per_user=2))
+    first, second = await login.finish(), await login.finish()
+    await link.command("DEL", f"{prefix(bucket_of('acme'))}s:{second.session.digest}")
+    await login.finish()
+    assert await sessions.get(first.cookie.reveal(), host=HOST) is not None
+
+
+async def test_what_ends_is_pushed_in_the_same_step(sessions: RedisSessions, login: Login, link: Link) -> None:
+    stored = await login.finish()
+    pubsub = link.client.pubsub()
+    await pubsub.subscribe("gw:push")
+    await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
+    async with asyncio.timeout(5):
+        while (message := await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)) is None:
+            pass
+    await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+    assert message["data"].decode() == f"{bucket_of('acme'):03x} {stored.session.digest}"
+
+
+# --- tickets --------------------------------------------------------------------------------------
+
+
+async def ticket(sessions: RedisSessions, stored: Stored, *, host: str = CHILD) -> tuple[str, str]:
+    binding = seal.new_binding(bytes)
+    binding_id = sessions.binding_id(binding)
+    assert binding_id is not None
+    made = await sessions.issue_ticket(stored.session, cookie=stored.cookie.reveal(), host=host, return_to=f"https://{host}/deep?x=1", binding_id=binding_id)
+    assert made is not None
+    return made.reveal(), binding
+
+
+async def child_of(sessions: RedisSessions, stored: Stored) -> Stored:
+    made, binding = await ticket(sessions, stored)
+    redeemed = await sessions.redeem_ticket(made, host=CHILD, binding=binding, tenant=tenant())
+    assert isinstance(redeemed, tuple)
+    return redeemed[0]
+
+
+async def test_a_ticket_makes_a_child_session_of_the_same_family(sessions: RedisSessions, login: Login) -> None:
+    parent = await login.finish()
+    made, binding = await ticket(sessions, parent)
+    redeemed = await sessions.redeem_ticket(made, host=CHILD, binding=binding, tenant=tenant())
+    assert isinstance(redeemed, tuple)
+    child, return_to = redeemed
+    assert return_to == f"https://{CHILD}/deep?x=1"
+    assert (child.session.family, child.session.expires_at, child.session.began) == (parent.session.family, parent.session.expires_at, parent.session.began)
+    assert await sessions.get(child.cookie.reveal(), host=CHILD) == child.session
+    assert await sessions.get(child.cookie.reveal(), host=HOST) is None
+    assert await sessions.redeem_ticket(made, host=CHILD, binding=binding, tenant=tenant()) is None
+
+
+async def test_a_ticket_is_good_at_its_host_in_its_browser_and_tenant_only(sessions: RedisSessions, login: Login) -> None:
+    made, binding = await ticket(sessions, await login.finish())
+    assert await sessions.redeem_ticket(made, host="evil.example.com", binding=binding, tenant=tenant()) is None
+    assert await sessions.redeem_ticket(made, host=CHILD, binding=seal.new_binding(lambda n: b"x" * n), tenant=tenant()) is None
+    assert await sessions.redeem_ticket(made, host=CHILD, binding=None, tenant=tenant()) is None
+    assert await sessions.redeem_ticket(made, host=CHILD, binding=binding, tenant=tenant("globex")) is None
+    assert isinstance(await sessions.redeem_ticket(made, host=CHILD, binding=binding, tenant=tenant()), tuple)
+
+
+async def test_a_ticket_of_an_ended_family_is_worth_nothing(sessions: RedisSessions, login: Login) -> None:
+    parent = await login.finish()
+    made, binding = await ticket(sessions, parent)
+    await sessions.end_family(parent.session, cookie=parent.cookie.reveal())
+    assert await sessions.redeem_ticket(made, host=CHILD, binding=binding, tenant=tenant()) == Refused(Reason.SESSION_REVOKED)
+
+
+async def test_a_ticket_lives_for_thirty_seconds(sessions: RedisSessions, login: Login, link: Link) -> None:
+    made, _ = await ticket(sessions, await login.finish())
+    token = seal.parse_token(made)
+    assert token is not None
+    assert 25 < await link.command("TTL", f"{prefix(token.bucket)}t:{token.digest}") <= 30
+
+
+async def test_touching_a_child_touches_its_parent(sessions: RedisSessions, login: Login, link: Link) -> None:
+    parent = await login.finish()
+    child = await child_of(sessions, parent)
+    await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{parent.session.digest}", 5000)
+    await sessions.get(child.cookie.reveal(), host=CHILD)
+    await sessions.touches.settle()
+    assert await ttl_ms(link, parent) > 1700_000
+
+
+# --- logout and lists -----------------------------------------------------------------------------
+
+
+async def test_logout_ends_the_whole_family_from_any_member_and_hands_back_the_refresh_token(sessions: RedisSessions, login: Login) -> None:
+    parent = await login.finish()
+    child = await child_of(sessions, parent)
+    ended = await sessions.end_family(child.session, cookie=child.cookie.reveal())
+    assert ended.refresh_token is not None
+    assert ended.refresh_token.reveal() == "refresh"
+    assert await sessions.get(parent.cookie.reveal(), host=HOST) is None
+    assert await sessions.get(child.cookie.reveal(), host=CHILD) is None
+
+
+async def test_logout_leaves_nothing_of_the_family_but_group_names_that_expire(sessions: RedisSessions, login: Login, link: Link) -> None:
+    before = await login.finish()
+    await sessions.end_family(before.session, cookie=before.cookie.reveal())
+    kinds = {key.decode().split(":")[2] for key in await link.command("KEYS", "*")}
+    assert kinds == {"c", "p"}
+
+
+async def test_people_list_and_end_their_own_sessions_only(sessions: RedisSessions, login: Login) -> None:
+    first, second = await login.finish(), await login.finish(user_agent="Phone/2")
+    bob = await login.finish(identity=identity("bob"))
+    views = await sessions.list_user(second.session, cookie=second.cookie.reveal())
+    assert {(v.session, v.current, v.user_agent) for v in views} == {(first.session.family, False, "Browser/1"), (second.session.family, True, "Phone/2")}
+    assert await sessions.end_own(second.session, family=bob.session.family) == 0
+    assert await sessions.end_own(second.session, family=first.session.family) == 1
+    assert [await sessions.get(s.cookie.reveal(), host=HOST) is not None for s in (first, second, bob)] == [False, True, True]
+    assert await sessions.end_own(second.session, family=None) == 1
+    assert await sessions.get(bob.cookie.reveal(), host=HOST) is not None
+
+
+async def test_tenants_that_share_a_bucket_do_not_share_people(sessions: RedisSessions) -> None:
+    names = [f"t{n}" for n in range(5000)]
+    other = next(n for n in names if bucket_of(n) == bucket_of("acme"))
+    ours, theirs = await Login(sessions, tenant()).finish(), await Login(sessions, tenant(other)).finish()
+    assert [v.session for v in await sessions.list_user(ours.session, cookie=ours.cookie.reveal())] == [ours.session.family]
+    forged = replace(ours.session, family=theirs.session.family)
+    assert await sessions.end_own(ours.session, family=theirs.session.family) == 0
+    await sessions.end_family(forged, cookie=ours.cookie.reveal())
+    assert await sessions.get(theirs.cookie.reveal(), host=HOST) is not None
