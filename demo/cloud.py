@@ -20,6 +20,7 @@ from demo.cognito.pool import AppClient, IdentityProvider, random_id
 from demo.cognito.server import Cognito
 from demo.idp.entra_like import entra_like
 from demo.idp.okta_like import okta_like
+from demo.jose import NewKey, SigningKey
 from demo.net import Bound, bind, client_session, serve
 
 if TYPE_CHECKING:
@@ -89,11 +90,12 @@ class Ports:
 class DemoCloud:
     """Starts on entry, stops on exit. With ``people=False`` it has a pool and no customers."""
 
-    def __init__(self, *, clock: Clock = system_clock, ports: Ports | None = None, people: bool = True) -> None:
+    def __init__(self, *, clock: Clock = system_clock, ports: Ports | None = None, people: bool = True, new_key: NewKey = SigningKey.generate) -> None:
         self.clock = clock
         self.customers: dict[str, Customer] = {}
         self._ports = ports or Ports()
         self._people = people
+        self._new_key = new_key
         self._stack = AsyncExitStack()
         self._http: ClientSession
         self.cognito: Cognito
@@ -102,7 +104,7 @@ class DemoCloud:
         try:
             self._http = await self._stack.enter_async_context(client_session(timeout_s=5))
             bound = bind(self._ports.cognito)
-            self.cognito = Cognito(pool_id=POOL_ID, url=bound.url("cognito.localhost"), port=bound.port, clock=self.clock, http=self._http)
+            self.cognito = Cognito(pool_id=POOL_ID, url=bound.url("cognito.localhost"), port=bound.port, clock=self.clock, http=self._http, new_key=self._new_key)
             for name in CUSTOM_ATTRIBUTES:
                 self.cognito.pool.add_attribute(name)
             await self._serve(self.cognito.app, bound)
@@ -139,10 +141,10 @@ class DemoCloud:
         bound = bind(port)
         origin = bound.url(host or f"{name}.localhost")
         if kind == "okta":
-            server = okta_like(name, origin=origin, port=bound.port, clock=self.clock)
+            server = okta_like(name, origin=origin, port=bound.port, clock=self.clock, new_key=self._new_key)
         else:
             tenant_id = tenant_id or str(uuid.uuid4())
-            server = entra_like(name, origin=origin, port=bound.port, clock=self.clock, tenant_id=tenant_id)
+            server = entra_like(name, origin=origin, port=bound.port, clock=self.clock, tenant_id=tenant_id, new_key=self._new_key)
         customer = Customer(name, kind, server, server.register(self.cognito.idp_callback), bound.port)
         self.customers[name] = customer
         await self._serve(server.app, bound)

@@ -37,6 +37,10 @@ class SigningKey:
         return {"alg": "RS256", "use": "sig", "kid": self.kid, **jwk}
 
 
+NewKey = Callable[[], SigningKey]
+"""Where servers get their keys. Generating takes 50 ms or more, which a test that starts many servers may want to save."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenDraft:
     """A token before its signature. ``use`` is ``id`` or ``access``."""

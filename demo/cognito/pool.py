@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from demo.cognito.attributes import STANDARD_ATTRIBUTES, Flattening, SchemaAttribute, standard_schema
-from demo.jose import SigningKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from demo.clock import Clock
+    from demo.jose import SigningKey
 
 COGNITO = "COGNITO"
 """The name under which a client lists the pool's own users among its providers."""
@@ -257,8 +257,7 @@ class Pool:
 
     pool_id: str
     clock: Clock
-    keys: tuple[SigningKey, SigningKey]
-    """ID tokens are signed with the first, access tokens with the second; both are published."""
+    new_key: Callable[[], SigningKey]
     case_sensitive: bool = True
     schema: dict[str, SchemaAttribute] = field(default_factory=standard_schema)
     clients: dict[str, AppClient] = field(default_factory=dict)
@@ -270,10 +269,13 @@ class Pool:
     refresh_tokens: dict[str, RefreshToken] = field(default_factory=dict)
     sessions: dict[str, BrowserSession] = field(default_factory=dict)
     behaviour: Behaviour = field(default_factory=Behaviour)
+    keys: tuple[SigningKey, SigningKey] = field(init=False)
+    """ID tokens are signed with the first, access tokens with the second; both are published."""
     created: float = field(init=False)
     _unseen_until: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.keys = (self.new_key(), self.new_key())
         self.created = self.clock()
 
     @property
@@ -282,7 +284,7 @@ class Pool:
 
     def rotate_keys(self) -> None:
         """The second key takes over ID tokens; a new one is published for access tokens; the first is gone."""
-        self.keys = (self.keys[1], SigningKey.generate())
+        self.keys = (self.keys[1], self.new_key())
 
     def add_attribute(self, name: str, *, mutable: bool = True, max_length: int = 2048, required: bool = False) -> None:
         """Add to the schema, or redeclare; ``name`` carries its prefix."""

@@ -12,7 +12,7 @@ from demo.cognito.hosted import HostedSide
 from demo.cognito.pool import Pool
 from demo.cognito.tokens import TokenSide
 from demo.faults import Faults
-from demo.jose import SigningKey
+from demo.jose import NewKey, SigningKey
 
 if TYPE_CHECKING:
     from demo.clock import Clock
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class Cognito:
     """The server. ``url`` is the pool's domain as browsers and applications see it; ``http`` reaches the IdPs."""
 
-    def __init__(self, *, pool_id: str, url: str, port: int, clock: Clock, http: ClientSession) -> None:
+    def __init__(self, *, pool_id: str, url: str, port: int, clock: Clock, http: ClientSession, new_key: NewKey = SigningKey.generate) -> None:
         self.url = url
         self.endpoint_url = f"http://127.0.0.1:{port}"
         """Where boto finds the API: by address, since its resolver may not know ``*.localhost``."""
-        self.pool = Pool(pool_id, clock, keys=(SigningKey.generate(), SigningKey.generate()))
+        self.pool = Pool(pool_id, clock, new_key)
         self.faults = Faults()
         self.app = web.Application()
         self.control = ControlPlane(self.pool)

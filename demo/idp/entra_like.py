@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from demo.idp.directory import Directory, Person
 from demo.idp.provider import IdentityProviderServer, Paths, Refusal, RegisteredApp
-from demo.jose import Claims, b64url
+from demo.jose import Claims, NewKey, SigningKey, b64url
 
 if TYPE_CHECKING:
     from demo.clock import Clock
@@ -93,8 +93,8 @@ class EntraFace:
         return {"scopes_supported": ["openid", "profile", "email", "offline_access"], "subject_types_supported": ["pairwise"]}
 
 
-def entra_like(name: str, *, origin: str, port: int, clock: Clock, tenant_id: str | None = None) -> IdentityProviderServer:
+def entra_like(name: str, *, origin: str, port: int, clock: Clock, tenant_id: str | None = None, new_key: NewKey = SigningKey.generate) -> IdentityProviderServer:
     """An Entra tenant; its id is made up unless given."""
     directory = Directory(new_user_id=lambda: str(uuid.uuid4()), new_group_id=lambda: str(uuid.uuid4()), clock=clock)
     face = EntraFace(name, directory, tenant_id=tenant_id or str(uuid.uuid4()))
-    return IdentityProviderServer(name=name, origin=origin, port=port, face=face, directory=directory, clock=clock)
+    return IdentityProviderServer(name=name, origin=origin, port=port, face=face, directory=directory, clock=clock, new_key=new_key)

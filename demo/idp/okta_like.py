@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from demo.idp.directory import Directory, Person, Status, okta_id
 from demo.idp.provider import IdentityProviderServer, Paths, Refusal, RegisteredApp
+from demo.jose import SigningKey
 
 if TYPE_CHECKING:
     from demo.clock import Clock
-    from demo.jose import Claims
+    from demo.jose import Claims, NewKey
 
 SCOPES = ("openid", "profile", "email", "groups", "offline_access")
 
@@ -68,8 +69,8 @@ class OktaFace:
         return {"scopes_supported": list(SCOPES), "claims_supported": ["iss", "sub", "aud", "iat", "exp", "email", "groups"]}
 
 
-def okta_like(name: str, *, origin: str, port: int, clock: Clock) -> IdentityProviderServer:
+def okta_like(name: str, *, origin: str, port: int, clock: Clock, new_key: NewKey = SigningKey.generate) -> IdentityProviderServer:
     """An Okta org."""
     directory = Directory(new_user_id=lambda: okta_id("00u"), new_group_id=lambda: okta_id("00g"), clock=clock)
     face = OktaFace(name, directory)
-    return IdentityProviderServer(name=name, origin=origin, port=port, face=face, directory=directory, clock=clock)
+    return IdentityProviderServer(name=name, origin=origin, port=port, face=face, directory=directory, clock=clock, new_key=new_key)

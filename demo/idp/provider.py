@@ -18,7 +18,7 @@ from aiohttp import web
 
 from demo.faults import Faults
 from demo.html import Template
-from demo.jose import Claims, SigningKey, TokenDraft, half_hash, s256
+from demo.jose import Claims, NewKey, TokenDraft, half_hash, s256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,13 +116,14 @@ class Face(Protocol):
 class IdentityProviderServer:
     """One customer's IdP at one origin."""
 
-    def __init__(self, *, name: str, origin: str, port: int, face: Face, directory: Directory, clock: Clock) -> None:
+    def __init__(self, *, name: str, origin: str, port: int, face: Face, directory: Directory, clock: Clock, new_key: NewKey) -> None:
         self.name = name
         self.origin = origin
         self.face = face
         self.directory = directory
         self.faults = Faults()
-        self.key = SigningKey.generate()
+        self.key = new_key()
+        self._new_key = new_key
         self.apps: dict[str, RegisteredApp] = {}
         self.app = web.Application()
         self._clock = clock
@@ -146,7 +147,7 @@ class IdentityProviderServer:
 
     def rotate_key(self) -> None:
         """The old key is gone from the JWKS at once."""
-        self.key = SigningKey.generate()
+        self.key = self._new_key()
 
     def end_sessions(self, person: Person) -> None:
         """Forget the person's browser sessions here; an administrator's "clear sessions"."""

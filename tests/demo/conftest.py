@@ -10,6 +10,7 @@ from demo.clock import MovableClock
 from demo.cloud import DemoCloud
 from tests.browserless import Person
 from tests.demo.relying_party import RelyingParty, relying_party
+from tests.spare_keys import spare_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,7 +23,7 @@ def clock() -> MovableClock:
 
 @pytest.fixture
 async def cloud(clock: MovableClock) -> AsyncIterator[DemoCloud]:
-    async with DemoCloud(clock=clock) as started:
+    async with DemoCloud(clock=clock, new_key=spare_keys()) as started:
         yield started
 
 
