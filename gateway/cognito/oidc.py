@@ -1,0 +1,185 @@
+"""Cognito's OIDC side: where a login goes, what the code is worth, and whether a token is what it says.
+
+Every token is verified here and nowhere else. What is not checked in this file is not checked.
+Sources: OpenID Connect Core 1.0 §3.1.3.7; RFC 7636; RFC 8725; AWS "Verifying JSON web tokens".
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import jwt
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from gateway.cognito.http import request_json
+from gateway.cognito.jwks import KeySet
+from gateway.cognito.troubleshooting import diagnose
+from gateway.core.model import MachineToken, ProviderKind, Secret
+from gateway.errors import PeerError, UnavailableError
+from gateway.ports import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.model import PendingLogin, Tenant
+
+LEEWAY_S = 30
+"""Clock difference to AWS that is forgiven."""
+MAX_TOKEN_LIFE_S = 86_400 + LEEWAY_S
+"""Cognito's own limit for ID and access tokens; a token that claims more did not come from there."""
+MAX_TOKEN_CHARACTERS = 64 * 1024
+
+
+class CognitoRelyingParty:
+    """One per process; the tenant brings its own client."""
+
+    def __init__(self, client: aiohttp.ClientSession, *, domain: str, issuer: str, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
+        self._client = client
+        self._domain = domain.rstrip("/")
+        self._issuer = issuer
+        self._clock = clock
+        self._keys = KeySet(client, f"{issuer}/.well-known/jwks.json", monotonic=monotonic)
+
+    def authorize_url(self, tenant: Tenant, pending: PendingLogin, *, state: Secret, login_hint: str = "", lang: str = "", prompt: str = "") -> str:
+        """The authorization request. ``identity_provider`` is always sent, so Cognito never shows a page of its own choosing."""
+        provider = tenant.provider(pending.provider)
+        parameters = {
+            "redirect_uri": pending.redirect_uri,
+            "scope": " ".join(tenant.scopes),
+            "state": state.reveal(),
+            "nonce": pending.nonce,
+            "code_challenge": create_s256_code_challenge(pending.code_verifier),
+            "code_challenge_method": "S256",
+            "identity_provider": "COGNITO" if provider is not None and provider.kind is ProviderKind.COGNITO else pending.provider,
+            **{name: value for name, value in (("login_hint", login_hint), ("lang", lang), ("prompt", prompt)) if value},
+        }
+        uri: str = prepare_grant_uri(f"{self._domain}/oauth2/authorize", pending.client_id, "code", **parameters)
+        return uri
+
+    def logout_url(self, tenant: Tenant, *, logout_uri: str) -> str:
+        """Cognito's /logout, which ends its own one-hour session and comes back to ``logout_uri``."""
+        return f"{self._domain}/logout?{prepare_token_query(client_id=tenant.client_id, logout_uri=logout_uri)}"
+
+    async def exchange(self, tenant: Tenant, pending: PendingLogin, *, code: str) -> Tokens:
+        """Exchange the code (client secret, PKCE) and validate the ID token. ``UnavailableError`` when Cognito is down."""
+        body = prepare_token_request("authorization_code", redirect_uri=pending.redirect_uri, code=code, code_verifier=pending.code_verifier, client_id=pending.client_id)
+        status, answer = await self._token_request(tenant, body, client_id=pending.client_id)
+        if status != 200:
+            raise _refusal(answer, status)
+        id_token, access_token = answer.get("id_token"), answer.get("access_token")
+        if not isinstance(id_token, str) or not isinstance(access_token, str):
+            raise PeerError("malformed_answer", "the token endpoint answered 200 without an ID token")
+        claims = await self.validate_id_token(id_token, access_token=access_token, client_id=pending.client_id, nonce=pending.nonce)
+        refresh = answer.get("refresh_token")
+        return Tokens(claims, Secret(refresh) if isinstance(refresh, str) and refresh else None)
+
+    async def validate_id_token(self, token: str, *, access_token: str, client_id: str, nonce: str) -> dict[str, object]:
+        """Claims of a valid ID token for this client and this login; ``PeerError("id_token_invalid")`` otherwise."""
+        claims = await self._verify(token, audience=client_id)
+        if claims is None or claims.get("token_use") != "id":
+            raise PeerError("id_token_invalid", "signature, issuer, audience, expiry or token_use of the ID token is wrong")
+        sent = claims.get("nonce")
+        if not isinstance(sent, str) or not hmac.compare_digest(sent.encode(), nonce.encode()):
+            raise PeerError("id_token_invalid", "the nonce of the ID token is not the one of this login")
+        if claims.get("azp", client_id) != client_id:
+            raise PeerError("id_token_invalid", "the ID token was issued for another party (azp)")
+        if "at_hash" in claims and claims["at_hash"] != _half_hash(access_token):
+            raise PeerError("id_token_invalid", "at_hash does not match the access token")
+        return claims
+
+    async def verify_access_token(self, token: str) -> MachineToken | None:
+        """Signature, iss, exp, token_use=access; None if it is not one of this pool's. Client and scopes are the rule's business."""
+        claims = await self._verify(token, audience=None)
+        if claims is None or claims.get("token_use") != "access":
+            return None
+        client_id, sub, scope = claims.get("client_id"), claims.get("sub"), claims.get("scope", "")
+        if not isinstance(client_id, str) or not client_id or not isinstance(sub, str) or not isinstance(scope, str):
+            return None
+        auth_time, username = claims.get("auth_time", 0), claims.get("username", "")
+        if not isinstance(auth_time, int) or not isinstance(username, str):
+            return None
+        person = sub if sub != client_id else ""
+        return MachineToken(client_id, frozenset(scope.split()), person, username or person, auth_time)
+
+    async def revoke(self, tenant: Tenant, refresh_token: Secret) -> None:
+        """Revoke at Cognito; raises ``PeerError`` or ``UnavailableError``."""
+        body = prepare_token_query(token=refresh_token.reveal(), client_id=tenant.client_id)
+        try:
+            async with self._client.post(
+                f"{self._domain}/oauth2/revoke", data=body, headers=_form_headers(tenant.client_id, tenant.client_secret), allow_redirects=False
+            ) as response:
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(f"the revocation endpoint cannot be reached: {type(error).__name__}") from error
+        if status >= 500:
+            raise UnavailableError(f"the revocation endpoint answered {status}")
+        if status != 200:
+            raise PeerError("revoke_refused", f"the revocation endpoint answered {status} (is token revocation enabled for the client?)")
+
+    async def _token_request(self, tenant: Tenant, body: str, *, client_id: str) -> tuple[int, dict[str, object]]:
+        headers = _form_headers(client_id, tenant.client_secret)
+        return await request_json(self._client, "POST", f"{self._domain}/oauth2/token", what="the token endpoint", data=body, headers=headers)
+
+    async def _verify(self, token: str, *, audience: str | None) -> dict[str, Any] | None:
+        """Claims if signature (RS256, a published key), iss, aud, exp, iat and nbf hold; None otherwise."""
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            return None
+        try:
+            header = jwt.get_unverified_header(token)
+            kid = header.get("kid")
+            if header.get("alg") != "RS256" or not isinstance(kid, str):
+                return None
+            key = await self._keys.get(kid)
+            if key is None:
+                return None
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=["RS256"],
+                audience=audience,
+                issuer=self._issuer,
+                leeway=LEEWAY_S,
+                options={
+                    "require": ["exp", "iat", "iss", "sub", "token_use", *(["aud"] if audience else [])],
+                    "verify_aud": audience is not None,
+                    "strict_aud": audience is not None,
+                },
+            )
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
+            return None
+        now = self._clock()
+        exp, iat = claims["exp"], claims["iat"]
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (exp, iat))
+        return claims if numbers and now - LEEWAY_S < exp <= now + MAX_TOKEN_LIFE_S and iat <= now + LEEWAY_S else None
+
+
+def prepare_token_query(**parameters: str) -> str:
+    """``application/x-www-form-urlencoded`` of the parameters, by the library's own encoder."""
+    from authlib.common.urls import url_encode  # noqa: PLC0415 - re-exported nowhere else in authlib
+
+    encoded: str = url_encode(list(parameters.items()))
+    return encoded
+
+
+def _form_headers(client_id: str, secret: Secret) -> dict[str, str]:
+    return {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Accept": "application/json",
+        **({"Authorization": aiohttp.encode_basic_auth(client_id, secret.reveal())} if secret else {}),
+    }
+
+
+def _half_hash(access_token: str) -> str:
+    """``at_hash`` for RS256: base64url of the left half of SHA-256 (OpenID Connect Core §3.1.3.6)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(access_token.encode("ascii", "replace")).digest()[:16]).rstrip(b"=").decode("ascii")
+
+
+def _refusal(answer: dict[str, object], status: int) -> PeerError:
+    error, description = answer.get("error"), answer.get("error_description")
+    diagnosis = diagnose(error if isinstance(error, str) else "", description if isinstance(description, str) else "")
+    return PeerError(diagnosis.code, f"the token endpoint answered {status}: {diagnosis.cause} ({diagnosis.setting})")
