@@ -170,6 +170,16 @@ class RelyingParty(Protocol):
         """Signature, iss, exp, token_use=access; None if it is not one of this pool's. Client and scopes are the rule's business."""
 
 
+class MachineAuthenticator(Protocol):
+    """Bearer tokens on rules that take them."""
+
+    async def authenticate(self, tenant: Tenant, token: str) -> MachineToken | None:
+        """A valid access token whose person, if any, is not blocked or revoked (by the link record of the last login); else None.
+
+        ``UnavailableError`` if a store or the keys cannot be asked.
+        """
+
+
 # --- tenants ------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,134 @@
+"""``/_auth/callback``: what comes back from Cognito becomes a session, or a page that says why not.
+
+Order: state and browser first, so that nothing else of the URL means anything to a stranger; then Cognito's error;
+then the code; then the claims; then the store's word.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from gateway.cognito.troubleshooting import diagnose
+from gateway.core.decision import Reason
+from gateway.core.login import Refusal, accept
+from gateway.errors import PeerError, UnavailableError
+from gateway.log import fields
+from gateway.metrics import LOGINS, tenant_label
+from gateway.ports import AlreadyTaken, NewSession, Refused
+from gateway.web.browser.edge import redirect, set_cookie
+from gateway.web.browser.login import is_prefetch
+from gateway.web.browser.loop import count_return, give_up
+from gateway.web.browser.request import BrowserError, parse
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from gateway.core.model import PendingLogin, Provider, Tenant
+    from gateway.ports import Taken, Tokens
+    from gateway.web.browser.request import Browser
+
+_LOG = logging.getLogger("gateway")
+MAX_CODE = 2048
+MAX_STATE = 128
+
+
+async def callback(request: web.Request) -> web.StreamResponse:
+    browser = parse(request)
+    if is_prefetch(request):
+        raise BrowserError(Reason.LOGIN_STATE, 400, detail="prefetch", tenant=browser.tenant)
+    code, state, error = browser.parameter("code"), browser.parameter("state"), browser.parameter("error")
+    description = browser.parameter("error_description")
+    if not state or len(state) > MAX_STATE or len(code) > MAX_CODE:
+        raise _state_lost(browser, "no state of ours")
+    taken = await browser.services.sessions.take(state, binding=browser.binding)
+    if isinstance(taken, AlreadyTaken):
+        return await _again(browser, taken.pending)
+    if taken is None or taken.pending.host != browser.host:
+        raise _state_lost(browser, "the login is unknown here, expired, or began in another browser")
+    tenant, provider = _begun_with(browser, taken.pending)
+    request["tenant"], request["provider"] = tenant.id, provider.name
+    issuer = browser.parameter("iss")
+    if issuer and issuer != browser.services.config.cognito.effective_issuer:
+        # RFC 9207: an answer that names another issuer belongs to a mix-up.
+        raise _failed(tenant, provider, taken.pending, Reason.IDP_ERROR, "invalid_request", "the answer names another issuer (iss)")
+    if error or not code:
+        diagnosis = diagnose(error, description)
+        _LOG.warning("login_error", extra=fields(tenant=tenant.id, provider=provider.name, code=diagnosis.code, cause=diagnosis.cause, setting=diagnosis.setting, client_id=taken.pending.client_id, redirect_uri=taken.pending.redirect_uri))  # fmt: skip
+        raise _failed(tenant, provider, taken.pending, Reason.IDP_ERROR, diagnosis.code, diagnosis.cause)
+    try:
+        tokens = await browser.services.relying_party.exchange(tenant, taken.pending, code=code)
+    except PeerError as peer:
+        _LOG.warning("login_error", extra=fields(tenant=tenant.id, provider=provider.name, code=peer.code, cause=str(peer), client_id=taken.pending.client_id, redirect_uri=taken.pending.redirect_uri))  # fmt: skip
+        raise _failed(tenant, provider, taken.pending, Reason.IDP_ERROR, peer.code, "") from peer
+    except UnavailableError as outage:
+        raise _failed(tenant, provider, taken.pending, Reason.IDP_ERROR, "cognito_down", str(outage)) from outage
+    return await _finish(browser, tenant, provider, taken, tokens)
+
+
+async def _finish(browser: Browser, tenant: Tenant, provider: Provider, taken: Taken, tokens: Tokens) -> web.StreamResponse:
+    services, pending = browser.services, taken.pending
+    accepted = accept(tokens.claims, tenant, provider, pool_id=services.config.cognito.user_pool_id)
+    if isinstance(accepted, Refusal):
+        raise _failed(tenant, provider, pending, accepted.reason, "", accepted.detail)
+    for warning in accepted.warnings:
+        _LOG.warning("claims", extra=fields(tenant=tenant.id, provider=provider.name, detail=warning))
+    stored = await services.sessions.finish(
+        NewSession(
+            tenant=tenant, host=browser.host, identity=accepted.identity, began=taken.began, auth_time=accepted.auth_time, idp_iat=accepted.idp_iat,
+            idp_iat_mapped=accepted.idp_iat_mapped, client_id=pending.client_id, refresh_token=tokens.refresh_token,
+            user_agent=browser.request.headers.get("User-Agent", "")[:200],
+        )
+    )  # fmt: skip
+    if isinstance(stored, Refused):
+        raise _failed(tenant, provider, pending, stored.reason, "", "a block, a revocation or missing evidence of a fresh login")
+    await _end_other_persons_session(browser, accepted.identity.sub)
+    LOGINS.labels(tenant_label(tenant.id), provider.name, "ok").inc()
+    browser.request["user"], browser.request["reason"] = accepted.identity.sub, Reason.OK
+    response = redirect(pending.return_to)
+    set_cookie(response, services.config.cookie.name, stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(services.clock())))
+    if not count_return(browser, response, pending.return_to):
+        raise give_up(tenant)
+    return response
+
+
+async def _end_other_persons_session(browser: Browser, sub: str) -> None:
+    """Whoever was signed in here before, if it was somebody else (also a planted cookie), is not any more."""
+    present = await browser.session()
+    if present is not None and present[0].identity.sub != sub:
+        await browser.services.sessions.end_family(present[0], cookie=present[1])
+
+
+async def _again(browser: Browser, pending: PendingLogin) -> web.StreamResponse:
+    """Reload or back button: whoever is signed in goes on; anybody else starts again."""
+    present = await browser.session() if pending.host == browser.host else None
+    if present is None or present[0].tenant != pending.tenant:
+        raise _state_lost(browser, "this login was finished already")
+    response = redirect(pending.return_to)
+    if not count_return(browser, response, pending.return_to):
+        raise give_up(browser.tenant)
+    return response
+
+
+def _begun_with(browser: Browser, pending: PendingLogin) -> tuple[Tenant, Provider]:
+    """Tenant and provider as they are now; either may have been taken away since the login began."""
+    table = browser.services.tenants.table
+    tenant = table.by_id(pending.tenant)
+    provider = tenant.provider(pending.provider) if tenant is not None else None
+    if tenant is None or provider is None or not tenant.active or not (table.owns(tenant, browser.host) or browser.host == table.login_host):
+        raise _state_lost(browser, "tenant or provider changed since the login began")
+    return tenant, provider
+
+
+def _state_lost(browser: Browser, detail: str) -> BrowserError:
+    LOGINS.labels(tenant_label(browser.tenant.id) if browser.tenant else "", "", Reason.LOGIN_STATE.value).inc()
+    return BrowserError(Reason.LOGIN_STATE, 400, detail=detail, retry="/_auth/login", tenant=browser.tenant)
+
+
+def _failed(tenant: Tenant, provider: Provider, pending: PendingLogin, reason: Reason, code: str, detail: str) -> BrowserError:
+    """The page; its link starts again at the same address, with the choice of provider open."""
+    LOGINS.labels(tenant_label(tenant.id), provider.name, code or reason.value).inc()
+    retry = "/_auth/login?" + urlencode({"rd": pending.return_to, "switch": "1"})
+    status = 503 if code == "cognito_down" else 400 if reason is Reason.IDP_ERROR else 403
+    return BrowserError(reason, status, code=code, retry=retry, detail=detail, tenant=tenant)

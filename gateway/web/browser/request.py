@@ -1,0 +1,151 @@
+"""A browser's request to ``/_auth/…``, parsed once: which host, which tenant, which cookies.
+
+Here the host is the ``Host`` header alone; forwarded headers mean nothing except the client's address, for the log.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.core.cookies import own_values
+from gateway.core.decision import Reason
+from gateway.core.hosts import wire_host
+from gateway.core.tenants import HostKind
+from gateway.web.language import negotiate
+from gateway.web.services import SERVICES
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from gateway.core.model import Session, Tenant
+    from gateway.web.services import Services
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+BINDING_COOKIE = "__Host-gw-login"
+LOOP_COOKIE = "__Host-gw-loop"
+MAX_COOKIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """Who is asking, where. ``tenant`` is None on hosts that are no single tenant's."""
+
+    services: Services
+    request: web.Request
+    host: str
+    found: Tenant | HostKind
+    request_id: str
+    language: str
+    client: str
+
+    @property
+    def tenant(self) -> Tenant | None:
+        return None if isinstance(self.found, HostKind) else self.found
+
+    @property
+    def origin(self) -> str:
+        return self.services.config.origin(self.host)
+
+    def cookies(self, name: str) -> tuple[str, ...]:
+        return own_values(self.request.headers.getall("Cookie", ()), name)[:MAX_COOKIES]
+
+    @property
+    def binding(self) -> str | None:
+        """The binding cookie's value, if there is exactly one."""
+        values = self.cookies(BINDING_COOKIE)
+        return values[0] if len(values) == 1 else None
+
+    def parameter(self, name: str) -> str:
+        """A query parameter, "" if absent. Given twice it is refused: two readers could take different ones."""
+        values = self.request.query.getall(name, [])
+        if len(values) > 1:
+            raise BrowserError(Reason.BAD_REQUEST, 400)
+        return values[0] if values else ""
+
+    async def session(self) -> tuple[Session, str] | None:
+        """The live session of this browser at this host, and the cookie that carries it."""
+        for cookie in self.cookies(self.services.config.cookie.name):
+            session = await self.services.sessions.get(cookie, host=self.host)
+            if session is not None:
+                return session, cookie
+        return None
+
+    def return_origin(self, host: str) -> str | None:
+        """Origin of a host that a login begun here may return to: this host, or another of the same tenant."""
+        if host == self.host:
+            return self.origin
+        tenant = self.tenant
+        owner = self.services.tenants.table.by_host(host)
+        return self.services.config.origin(host) if tenant is not None and owner is tenant else None
+
+
+class BrowserError(Exception):
+    """Ends in the error page. ``code`` is a login error of ``cognito.troubleshooting``; ``retry`` a URL of ours."""
+
+    def __init__(self, reason: Reason, status: int, *, code: str = "", retry: str | None = None, detail: str = "", tenant: Tenant | None = None) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.status = status
+        self.code = code
+        self.retry = retry
+        self.detail = detail
+        self.tenant = tenant
+
+
+def parse(request: web.Request) -> Browser:
+    """Raises ``BrowserError`` for a host that nobody serves."""
+    services = request.app[SERVICES]
+    sent = request.headers.getall("Host", ())
+    host = wire_host(sent[0]) if len(sent) == 1 else None
+    if host is None:
+        raise BrowserError(Reason.BAD_REQUEST, 400)
+    found = services.tenants.table.by_host(host)
+    if found is HostKind.UNKNOWN:
+        raise BrowserError(Reason.UNKNOWN_HOST, 421)
+    if not isinstance(found, HostKind) and not found.active:
+        raise BrowserError(Reason.TENANT_INACTIVE, 403)
+    return Browser(services, request, host, found, request_id_of(request), language_of(request), client_of(request, services))
+
+
+def request_id_of(request: web.Request) -> str:
+    """The ingress' id if it has a harmless shape, else a new one; the same for the whole request."""
+    known: str | None = request.get("request_id")
+    if known is None:
+        sent = request.headers.get("X-Request-Id", "")
+        known = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+        request["request_id"] = known
+    return known
+
+
+def language_of(request: web.Request) -> str:
+    return negotiate(",".join(request.headers.getall("Accept-Language", ())))
+
+
+def client_of(request: web.Request, services: Services) -> str:
+    """Right-most entry of X-Forwarded-For that is not one of our proxies; the peer where that says nothing."""
+    networks = [ipaddress.ip_network(n) for n in services.config.ingress.trusted_proxies]
+
+    def ours(address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return parsed.is_loopback or any(parsed in network for network in networks)
+
+    peer = request.remote or "127.0.0.1"
+    if not ours(peer):
+        return peer
+    for entry in reversed(",".join(request.headers.getall("X-Forwarded-For", ())).split(",")):
+        candidate = entry.strip()
+        try:
+            ipaddress.ip_address(candidate)
+        except ValueError:
+            break
+        if not ours(candidate):
+            return candidate
+        peer = candidate
+    return peer

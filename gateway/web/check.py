@@ -1,0 +1,208 @@
+"""The hot path: one request of the ingress, top to bottom, on its own listener.
+
+    is the peer believed? → parse → tenant → rule → session (the only await) → decide → render → one counter, one log record
+
+No identity provider is asked, and at most one store. aiohttp's low-level server carries it: no routing, no middlewares.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import logging
+from collections import OrderedDict
+from time import perf_counter
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aiohttp import web
+
+from gateway.core.decide import decide, match, wants_bearer
+from gateway.core.decision import Allow, Deny, Login, Reason
+from gateway.core.headers import identity_headers, needs_assertion
+from gateway.core.model import RequestKind
+from gateway.core.tenants import HostKind
+from gateway.errors import UnavailableError
+from gateway.ingress import DIALECTS, Answer, Malformed, RawRequest, Verdict
+from gateway.log import fields
+from gateway.metrics import CHECK_SECONDS, CHECKS, tenant_label
+from gateway.web.denials import explain_body
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp.web_request import BaseRequest
+
+    from gateway.core.decision import Decision
+    from gateway.core.model import AuthRequest, MachineToken, Session, Tenant
+    from gateway.ingress import Dialect
+    from gateway.web.services import Services
+
+_LOG = logging.getLogger("gateway")
+KEY_HEADER = "X-Gateway-Key"
+PREFIX = "/auth/"
+MAX_HEAD_LINE_BYTES = 64 * 1024
+"""aiohttp's own limit of 8190 would turn a large cookie of the app into a 400 here and a 500 at nginx."""
+_MAX_PEERS = 4096
+_MAX_HEADS = 20_000
+_KINDS = {Allow: "allow", Login: "login", Deny: "deny"}
+
+
+class Checks:
+    """Answers the ingress. One instance per process; holds only caches that can be dropped at any time."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._keys = tuple(key.reveal().encode() for key in services.config.ingress.keys)
+        self._networks = tuple(ipaddress.ip_network(n) for n in services.config.ingress.trusted_proxies)
+        self._peers: dict[str, bool] = {}
+        self._heads: OrderedDict[tuple[str, str], tuple[Session, Tenant, float, tuple[tuple[str, str], ...] | None]] = OrderedDict()
+        self._seconds = {name: CHECK_SECONDS.labels(name) for name in DIALECTS}
+        self._counters: dict[tuple[str, str, str, str], object] = {}
+
+    async def __call__(self, request: BaseRequest) -> web.StreamResponse:
+        started = perf_counter()
+        name, _, _ = request.raw_path.removeprefix(PREFIX).partition("?")[0].partition("/")
+        dialect = DIALECTS.get(name) if request.raw_path.startswith(PREFIX) else None
+        if dialect is None:
+            return web.Response(status=404)
+        headers = request.headers
+        tenant, parsed, session = None, None, None
+        if not self._believed(request):
+            decision: Decision = Deny(Reason.UNTRUSTED_PROXY)
+        else:
+            asked = dialect.parse(RawRequest(request.method, request.raw_path, headers, request.remote or ""), cookie_name=self._services.config.cookie.name)
+            if isinstance(asked, Malformed):
+                _LOG.info("malformed_check", extra=fields(reason=asked.reason, detail=asked.detail, dialect=name))
+                decision = Deny(asked.reason)
+            else:
+                parsed = asked
+                try:
+                    tenant, decision, session = await self._decide(parsed)
+                except UnavailableError as error:
+                    _LOG.warning("store_unavailable", extra=fields(error=str(error), host=parsed.host))
+                    decision = Deny(Reason.STORE_UNAVAILABLE)
+        verdict = self._verdict(decision, tenant, parsed, headers.getall("Accept-Language", ()))
+        answer = dialect.render(verdict, parsed)
+        self._record(dialect, verdict.decision, tenant, parsed, session, started)
+        return _response(answer)
+
+    def _believed(self, request: BaseRequest) -> bool:
+        """Each that is configured must hold: a key of ours, and a peer in the trusted networks (a Unix socket counts as loopback)."""
+        if self._keys:
+            sent = request.headers.getall(KEY_HEADER, ())
+            given = sent[0].encode("utf-8", "surrogateescape") if len(sent) == 1 else b""
+            if not any([hmac.compare_digest(given, key) for key in self._keys]):  # noqa: C419 - every key is compared, in constant time
+                return False
+        return not self._networks or self._trusted_peer(request.remote or "127.0.0.1")
+
+    def _trusted_peer(self, peer: str) -> bool:
+        known = self._peers.get(peer)
+        if known is None:
+            try:
+                address = ipaddress.ip_address(peer)
+                known = any(address in network for network in self._networks)
+            except ValueError:
+                known = False
+            if len(self._peers) < _MAX_PEERS:
+                self._peers[peer] = known
+        return known
+
+    async def _decide(self, request: AuthRequest) -> tuple[Tenant | None, Decision, Session | None]:
+        services = self._services
+        found = services.tenants.table.by_host(request.host)
+        if found is HostKind.UNKNOWN:
+            return None, Deny(Reason.UNKNOWN_HOST), None
+        session: Session | None = None
+        if isinstance(found, HostKind):
+            # A shared host has no tenant of its own: the session names it.
+            session = await self._session(request)
+            tenant = services.tenants.table.by_id(session.tenant) if session is not None else None
+            if tenant is None:
+                return None, Login(Reason.NO_SESSION), None
+            matched = match(tenant, request)
+            return tenant, decide(tenant, request, matched, session=session, machine=None, now=services.clock()), session
+        tenant = found
+        matched = match(tenant, request)
+        machine: MachineToken | None = None
+        if matched.refused is None:
+            if wants_bearer(matched, request):
+                machine = await services.machines.authenticate(tenant, request.bearer) if request.bearer else None
+            elif request.cookies:
+                session = await self._session(request)
+        return tenant, decide(tenant, request, matched, session=session, machine=machine, now=services.clock()), session
+
+    async def _session(self, request: AuthRequest) -> Session | None:
+        """The first live session among the cookies of our name; a stale duplicate does not hide it."""
+        for cookie in request.cookies[:MAX_COOKIES]:
+            session = await self._services.sessions.get(cookie, host=request.host)
+            if session is not None:
+                return session
+        return None
+
+    def _verdict(self, decision: Decision, tenant: Tenant | None, request: AuthRequest | None, languages: Sequence[str]) -> Verdict:
+        """What the dialect needs to tell the decision: managed headers, or where to go, or what to show."""
+        if isinstance(decision, Allow) and tenant is not None and request is not None:
+            head = self._head(tenant, request, decision.session)
+            if head is not None:
+                return Verdict(decision=decision, headers=head)
+            decision = Deny(Reason.IDENTITY_TOO_LARGE)
+        location = ""
+        if request is not None and isinstance(decision, Login | Deny) and decision.reason not in _NO_PAGE:
+            origin = self._services.config.origin(request.host)
+            page = "login" if isinstance(decision, Login) else "denied"
+            location = f"{origin}/_auth/{page}?rd={quote(origin + request.target, safe='')}"
+        body, content_type = explain_body(self._services.pages, decision, tenant, request, location, languages)
+        redirect = request is not None and request.kind is RequestKind.NAVIGATION and (isinstance(decision, Deny) or (isinstance(decision, Login) and decision.redirect))
+        return Verdict(decision=decision, location=location if redirect else "", content_type=content_type, body=body)
+
+    def _head(self, tenant: Tenant, request: AuthRequest, session: Session | None) -> tuple[tuple[str, str], ...] | None:
+        """The managed headers, built once per session, host and minute rather than once per check."""
+        if session is None:
+            return identity_headers(tenant, None)
+        now = self._services.clock()
+        key = (session.digest, request.host)
+        cached = self._heads.get(key)
+        if cached is not None and cached[0] is session and cached[1] is tenant and cached[2] > now:
+            return cached[3]
+        origin = self._services.config.origin(request.host)
+        assertion = self._services.assertions.sign(session, origin=origin, now=now) if needs_assertion(tenant) else ""
+        head = identity_headers(tenant, session.identity, assertion=assertion)
+        self._heads[key] = (session, tenant, now + HEAD_LIFE_S, head)
+        if len(self._heads) > _MAX_HEADS:
+            self._heads.popitem(last=False)
+        return head
+
+    def _record(self, dialect: Dialect, decision: Decision, tenant: Tenant | None, request: AuthRequest | None, session: Session | None, started: float) -> None:
+        seconds = perf_counter() - started
+        self._seconds[dialect.name].observe(seconds)
+        kind = _KINDS[type(decision)]
+        CHECKS.labels(tenant_label(tenant.id) if tenant else "", dialect.name, kind, decision.reason.value).inc()
+        if not _LOG.isEnabledFor(logging.INFO):
+            return
+        _LOG.info(
+            "check",
+            extra=fields(
+                request_id=request.request_id if request else None, tenant=tenant.id if tenant else None, host=request.host if request else None,
+                method=request.method if request else None, path=request.path if request else None, decision=kind, reason=decision.reason.value,
+                user=session.identity.sub if session else None, provider=session.identity.provider if session else None,
+                duration_ms=round(seconds * 1000, 3), dialect=dialect.name, client=request.client if request else None,
+            ),
+        )  # fmt: skip
+
+
+MAX_COOKIES = 8
+"""Values of our cookie that are tried: a browser keeps one; more come only from somebody who plays."""
+HEAD_LIFE_S = 30.0
+"""How long a built head is used: well inside ``RENEW_BEFORE_S`` of the assertion in it."""
+_NO_PAGE = frozenset({Reason.UNTRUSTED_PROXY, Reason.UNKNOWN_HOST, Reason.BAD_REQUEST, Reason.STORE_UNAVAILABLE})
+
+
+def _response(answer: Answer) -> web.StreamResponse:
+    response = web.Response(status=answer.status, body=answer.body)
+    if not answer.body:
+        del response.headers["Content-Type"]
+        response.content_length = 0
+    for name, value in answer.headers:
+        response.headers[name] = value
+    return response

@@ -1,0 +1,36 @@
+"""What the web edge works with: one frozen value, built by ``app`` and reached through an ``AppKey``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.assertion import Assertions
+    from gateway.config import Config
+    from gateway.ports import MachineAuthenticator, RelyingParty, SessionStore, TenantSource
+    from gateway.web.pages import Pages
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a request may need. Clock and entropy are arguments, so tests can hold them."""
+
+    config: Config
+    tenants: TenantSource
+    sessions: SessionStore
+    relying_party: RelyingParty
+    machines: MachineAuthenticator
+    assertions: Assertions
+    pages: Pages
+    clock: Callable[[], float]
+    """UTC epoch seconds."""
+    random_token: Callable[[], str]
+    """32 random bytes, base64url."""
+
+
+SERVICES = web.AppKey("services", Services)
