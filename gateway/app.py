@@ -1,0 +1,197 @@
+"""Composition root: the only file that names every adapter. Lifecycles are a stack; what starts first ends last."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import time
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway import keys as key_file
+from gateway.assertion import Assertions
+from gateway.cognito.http import client_session, request_json
+from gateway.cognito.oidc import CognitoRelyingParty
+from gateway.errors import GatewayError, UnavailableError
+from gateway.log import fields
+from gateway.metrics import TENANTS
+from gateway.registry.files import FileTenants
+from gateway.sessions.connect import connect
+from gateway.sessions.redis import RedisSessions
+from gateway.web import system
+from gateway.web.browser import application as browser_application
+from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
+from gateway.web.machines import Machines
+from gateway.web.pages import Pages
+from gateway.web.services import Services
+from gateway.web.system import Finding, Probe
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Coroutine, Mapping
+    from pathlib import Path
+
+    import aiohttp
+
+    from gateway.config import Config
+    from gateway.keys import KeyRing
+    from gateway.ports import TenantSource
+    from gateway.sessions.connect import Link
+
+_LOG = logging.getLogger("gateway")
+KEEPALIVE_S = 3630.0
+"""Longer than any proxy keeps an idle connection, so it is never we who close one that is about to be used."""
+STOP_GRACE_S = 5.0
+
+
+class Role(StrEnum):
+    """``auth`` holds no AWS rights and never loads SQL or boto; ``admin`` never sees a browser."""
+
+    ALL = "all"
+    AUTH = "auth"
+    ADMIN = "admin"
+
+
+async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping[str, socket.socket], redis_socket: str | None) -> None:
+    """Serve on ``sockets`` (by listener) until SIGTERM or SIGINT. Raises ``ConfigError`` where it must not start."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    async with AsyncExitStack() as stack:
+        ring = key_file.load(config.key_file, create=config.keys is None)
+        http = await stack.enter_async_context(client_session(development=config.development))
+        link = connect(config.redis, socket_path=redis_socket)
+        stack.push_async_callback(link.close)
+        tenants = await _tenants(config, stack)
+        probes: dict[str, Probe] = {"redis": lambda: probe_redis(link), "tenants": lambda: probe_tenants(tenants), "cognito": lambda: probe_cognito(config, http)}
+        if role is not Role.ADMIN:
+            services = _services(config, ring, link, tenants, http, stack)
+            await _serve_checks(services, sockets["check"], stack)
+            await _serve_app(browser_application(services), sockets["public"], stack)
+        if "admin" in sockets:
+            await _serve_app(system.application(probes), sockets["admin"], stack)
+        loop.add_signal_handler(signal.SIGHUP, tenants.read_again)
+        _LOG.info("started", extra=fields(role=role.value, tenants=len(tenants.table), config=str(config_path)))
+        await stop.wait()
+        _LOG.info("stopping", extra=fields(role=role.value))
+
+
+def _services(config: Config, ring: KeyRing, link: Link, tenants: TenantSource, http: aiohttp.ClientSession, stack: AsyncExitStack) -> Services:
+    sessions = RedisSessions(link, lambda: ring)
+    stack.push_async_callback(sessions.close)
+    relying_party = CognitoRelyingParty(http, domain=config.cognito.domain, issuer=config.cognito.effective_issuer, clock=time.time, monotonic=time.monotonic)
+    return Services(
+        config=config,
+        tenants=tenants,
+        sessions=sessions,
+        relying_party=relying_party,
+        machines=Machines(relying_party),
+        assertions=Assertions(ring, issuer=config.assertion.issuer or (config.origin(config.login_host) if config.login_host else None)),
+        pages=Pages(),
+        clock=time.time,
+        random_token=lambda: secrets.token_urlsafe(32),
+    )
+
+
+async def _tenants(config: Config, stack: AsyncExitStack) -> FileTenants:
+    tenants = FileTenants(config, changed=lambda table: TENANTS.set(len(table)))
+    TENANTS.set(len(tenants.table))
+    await stack.enter_async_context(_background(tenants.watch()))
+    return tenants
+
+
+@contextlib.asynccontextmanager
+async def _background(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """A task that runs beside, and ends with its owner."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _serve_checks(services: Services, bound: socket.socket, stack: AsyncExitStack) -> None:
+    """The low-level server of aiohttp: the check needs no routing, no middlewares and no application."""
+    server = web.Server(Checks(services), keepalive_timeout=KEEPALIVE_S, max_line_size=MAX_HEAD_LINE_BYTES, max_field_size=MAX_HEAD_LINE_BYTES, access_log=None, tcp_keepalive=True)
+    await _start(web.ServerRunner(server, access_log=None), bound, stack)
+
+
+async def _serve_app(app: web.Application, bound: socket.socket, stack: AsyncExitStack) -> None:
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=KEEPALIVE_S, max_line_size=MAX_HEAD_LINE_BYTES, max_field_size=MAX_HEAD_LINE_BYTES, shutdown_timeout=STOP_GRACE_S
+    )
+    await _start(runner, bound, stack)
+
+
+async def _start(runner: web.AppRunner | web.ServerRunner, bound: socket.socket, stack: AsyncExitStack) -> None:
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.SockSite(runner, bound).start()
+
+
+# --- probes: readyz and `gateway config check` -----------------------------------------------------
+
+
+async def probe_redis(link: Link) -> Finding:
+    """The primary answers. Sessions cannot be read without it, so it is needed."""
+    started = time.perf_counter()
+    await link.command("EXISTS", "gw:probe")
+    return Finding("redis", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms")
+
+
+async def probe_tenants(tenants: FileTenants) -> Finding:
+    """What is served, and what could not be read. Old tenants go on being served, so a problem is told but not fatal."""
+    if tenants.problems:
+        return Finding("tenants", ok=False, needed=False, detail="; ".join(tenants.problems)[:1000])
+    return Finding("tenants", ok=True, detail=f"{len(tenants.table)} tenants")
+
+
+async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> Finding:
+    """Discovery answers and names the issuer. Not needed: whoever has a session goes on while Cognito is away."""
+    issuer = config.cognito.effective_issuer
+    try:
+        status, document = await request_json(http, "GET", f"{issuer}/.well-known/openid-configuration", what="Cognito discovery")
+    except GatewayError as error:
+        return Finding("cognito", ok=False, needed=False, detail=str(error))
+    if status != 200 or document.get("issuer") != issuer:
+        return Finding("cognito", ok=False, needed=False, detail=f"discovery of {issuer} answers {status} and issuer {str(document.get('issuer'))[:200]!r}")
+    endpoint = document.get("authorization_endpoint")
+    if isinstance(endpoint, str) and not endpoint.startswith(config.cognito.domain.rstrip("/") + "/"):
+        return Finding("cognito", ok=False, needed=False, detail=f"cognito.domain is {config.cognito.domain}, but discovery says {endpoint[:200]}")
+    return Finding("cognito", ok=True, detail=f"discovery of {issuer} fits")
+
+
+async def check_dependencies(config: Config) -> list[Finding]:
+    """``gateway config check``: the tenant files, Redis, and Cognito's discovery. Uses a running gateway's embedded stores, starts none."""
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(client_session(development=config.development))
+        tenants = await _tenants(config, stack)
+        probes: dict[str, Probe] = {"tenants": lambda: probe_tenants(tenants), "cognito": lambda: probe_cognito(config, http)}
+        if config.embedded_redis:
+            probes["redis"] = lambda: _embedded(config)
+        else:
+            link = connect(config.redis)
+            stack.push_async_callback(link.close)
+            probes["redis"] = lambda: probe_redis(link)
+        return await system.probe_all(probes)
+
+
+async def _embedded(config: Config) -> Finding:
+    socket_path = config.state_dir / "valkey" / "valkey.sock"
+    if not socket_path.exists():
+        return Finding("redis", ok=True, detail="embedded; no gateway is running in state_dir")
+    link = connect(config.redis, socket_path=str(socket_path))
+    try:
+        return await probe_redis(link)
+    finally:
+        with contextlib.suppress(UnavailableError):
+            await link.close()

@@ -1,0 +1,40 @@
+"""``gateway serve``: one process, or a supervisor with workers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from gateway.cli import config_option
+from gateway.config import load_config
+from gateway.log import configure
+
+
+@click.command("serve")
+@config_option
+@click.option("--role", type=click.Choice(["all", "auth", "admin"]), default="all", show_default=True, help="auth holds no AWS rights and no SQL; admin never sees a browser.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that answer checks and browsers.")
+def command(config_path: str, role: str, workers: int) -> int:
+    """Run the gateway."""
+    config = load_config(Path(config_path))
+    configure(config.log.form, config.log.level)
+    if workers > 1:
+        # The metrics library chooses its storage when it is first imported, so this comes before the application.
+        folder = config.state_dir / "metrics"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.absolute())
+    from gateway.serve import serve  # noqa: PLC0415 - after the environment is set
+
+    for line in startup_warnings(config.development):
+        print(line, file=sys.stderr)
+    return serve(Path(config_path), config, role=role, workers=workers)
+
+
+def startup_warnings(development: bool) -> list[str]:
+    """What an operator must not overlook."""
+    return ["gateway: development: true: http is permitted on loopback and *.localhost; never use this in production"] if development else []

@@ -1,0 +1,222 @@
+"""Processes, sockets and signals. The supervisor binds, starts the embedded store and forks; workers serve and die with it.
+
+one process     roles as asked, everything in one event loop
+workers         N auth workers share the sockets of check, public (and admin, in role auth);
+                in role all one further process holds the admin role
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.app import Role, run
+from gateway.errors import ConfigError, GatewayError
+from gateway.log import fields
+from gateway.metrics import worker_died
+from gateway.sessions.embedded import EmbeddedValkey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.config import Config
+
+_LOG = logging.getLogger("gateway")
+BACKLOG = 1024
+STOP_TIMEOUT_S = 10.0
+RESTART_DELAY_S = 1.0
+"""A worker that dies at once must not become a busy loop."""
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One process: what it does and which sockets it serves."""
+
+    name: str
+    role: Role
+    sockets: dict[str, socket.socket]
+
+
+def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
+    """Run until SIGTERM or SIGINT. Exit code 0, or 1 if it could not go on."""
+    store = EmbeddedValkey.start(config.state_dir) if config.embedded_redis else None
+    sockets: dict[str, socket.socket] = {}
+    try:
+        for name in _listeners(Role(role)):
+            sockets[name] = bind(getattr(config.listen, name), key=f"listen.{name}")
+            _LOG.info("listening", extra=fields(listener=name, address=_address(sockets[name]), role=role))
+        socket_path = store.socket_path if store is not None else None
+        if workers == 1:
+            return _serve_here(Plan("gateway", Role(role), sockets), config_path, config, socket_path, store)
+        plans = _plans(Role(role), workers, sockets)
+        return _supervise(plans, config_path, config, socket_path, store)
+    finally:
+        for bound in sockets.values():
+            _unbind(bound)
+        if store is not None:
+            store.stop()
+
+
+def _listeners(role: Role) -> tuple[str, ...]:
+    return {Role.AUTH: ("check", "public", "admin"), Role.ADMIN: ("admin", "hooks"), Role.ALL: ("check", "public", "admin", "hooks")}[role]
+
+
+def _plans(role: Role, workers: int, sockets: dict[str, socket.socket]) -> list[Plan]:
+    if role is Role.ADMIN:
+        raise ConfigError("--workers is for the auth role: several admin processes are several replicas")
+    browsers = {name: sockets[name] for name in ("check", "public")}
+    if role is Role.AUTH:
+        browsers["admin"] = sockets["admin"]
+    plans = [Plan(f"worker-{number}", Role.AUTH, browsers) for number in range(workers)]
+    if role is Role.ALL:
+        plans.append(Plan("admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}))
+    return plans
+
+
+def bind(address: str, *, key: str) -> socket.socket:
+    """A listening socket for ``host:port`` or ``unix:PATH``. Raises ``ConfigError`` that names ``key``."""
+    try:
+        if address.startswith("unix:"):
+            path = address.removeprefix("unix:")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108 - what is left of a predecessor
+            bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            bound.bind(path)
+            os.chmod(path, 0o660)  # noqa: PTH101 - the ingress' group may connect
+        else:
+            host, _, port = address.rpartition(":")
+            family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+            bound = socket.socket(family, socket.SOCK_STREAM)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host.strip("[]"), int(port)))
+        bound.listen(BACKLOG)
+        bound.setblocking(False)
+    except OSError as error:
+        raise ConfigError(f"{key}: cannot listen on {address}: {error.strerror or error}") from error
+    return bound
+
+
+def _address(bound: socket.socket) -> str:
+    name = bound.getsockname()
+    return f"unix:{name}" if isinstance(name, str) else f"{name[0]}:{name[1]}"
+
+
+def _unbind(bound: socket.socket) -> None:
+    name = bound.getsockname() if bound.fileno() >= 0 else None
+    bound.close()
+    if isinstance(name, str) and name:
+        with contextlib.suppress(OSError):
+            os.unlink(name)  # noqa: PTH108
+
+
+def _serve_here(plan: Plan, config_path: Path, config: Config, socket_path: str | None, store: EmbeddedValkey | None) -> int:
+    import uvloop  # noqa: PLC0415 - the supervisor needs none
+
+    async def main() -> None:
+        watcher = asyncio.create_task(store.watch()) if store is not None else None
+        try:
+            await run(config, config_path=config_path, role=plan.role, sockets=plan.sockets, redis_socket=socket_path)
+        finally:
+            if watcher is not None:
+                watcher.cancel()
+
+    try:
+        uvloop.run(main())
+    except GatewayError:
+        raise
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _supervise(plans: list[Plan], config_path: Path, config: Config, socket_path: str | None, store: EmbeddedValkey | None) -> int:
+    """Fork the workers, pass signals on, replace the dead. The supervisor itself runs no event loop and no threads."""
+    children: dict[int, Plan] = {}
+    started: dict[int, float] = {}
+    stopping = False
+    failed = False
+
+    def stop(signum: int, frame: object) -> None:  # noqa: ARG001 - a handler's signature
+        nonlocal stopping
+        stopping = True
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def reload(signum: int, frame: object) -> None:  # noqa: ARG001
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, reload)
+
+    def spawn(plan: Plan) -> None:
+        pid = os.fork()
+        if pid == 0:
+            _child(plan, config_path, config, socket_path)
+        children[pid] = plan
+        started[pid] = time.monotonic()
+
+    for plan in plans:
+        spawn(plan)
+    deadline = float("inf")
+    while children:
+        if stopping and deadline == float("inf"):
+            deadline = time.monotonic() + STOP_TIMEOUT_S
+        if time.monotonic() > deadline:
+            for pid in children:
+                os.kill(pid, signal.SIGKILL)
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            break
+        if pid == 0 or pid not in children:
+            time.sleep(0.05)
+            continue
+        plan = children.pop(pid)
+        worker_died(pid)
+        code = os.waitstatus_to_exitcode(status)
+        if stopping:
+            continue
+        _LOG.error("worker_died", extra=fields(worker=plan.name, exit_code=code))
+        if code == 2:
+            failed = True
+            stop(signal.SIGTERM, None)
+            continue
+        time.sleep(max(0.0, RESTART_DELAY_S - (time.monotonic() - started.pop(pid))))
+        spawn(plan)
+    return 2 if failed else 0
+
+
+def _child(plan: Plan, config_path: Path, config: Config, socket_path: str | None) -> None:
+    """Never returns."""
+    code = 1
+    try:
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(signum, signal.SIG_DFL)
+        code = _serve_here(plan, config_path, config, socket_path, None)
+    except ConfigError as error:
+        _LOG.critical("configuration", extra=fields(error=str(error)))
+        code = 2
+    except GatewayError as error:
+        _LOG.critical("stopped", extra=fields(error=str(error)))
+    except BaseException:  # noqa: BLE001 - a forked child must never return into the supervisor
+        _LOG.exception("worker_failed")
+    finally:
+        logging.shutdown()
+        os._exit(code)
