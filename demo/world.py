@@ -1,0 +1,253 @@
+"""The whole product on loopback: the stand-in cloud, applications, the gateway, and an ingress in front.
+
+Used by ``scripts/demo`` and by the tests, so that both run the files in ``config/`` and ``deploy/``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import random
+import re
+import secrets
+import shutil
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from demo.apps.legacy import LegacyApp
+from demo.cloud import DemoCloud, Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+ROOT = Path(__file__).parents[1]
+CANONICAL_PORTS = {"ingress": 8000, "public": 8080, "check": 8081, "admin": 8082, "hooks": 8083, "cognito": 9000, "acme_okta": 9001, "globex_entra": 9002}
+"""As written in ``config/``. The demo replaces them by ports that are free."""
+GLOBEX_GROUP = "2f0c1a57-6a1e-4c39-9d0b-5d8f2b7f4e11"
+"""As written in ``config/tenants/globex.yaml``; the demo's directory makes its own."""
+START_TIMEOUT_S = 30.0
+
+
+def free_port() -> int:
+    """Bindable now, and outside the range from which outgoing connections take theirs, so it stays free."""
+    chooser = random.SystemRandom()
+    while True:
+        port = chooser.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+
+
+def die_with_parent() -> None:
+    """For ``preexec_fn``: a child of ours never outlives us, whatever kills us."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+
+
+@dataclass(slots=True)
+class Replica:
+    """One running gateway. ``ports`` by listener."""
+
+    process: asyncio.subprocess.Process
+    ports: Mapping[str, int]
+    log: Path
+
+
+@dataclass(slots=True)
+class World:
+    """Start with ``async with``. ``directory`` holds configuration, state and logs; it is the caller's to remove."""
+
+    directory: Path
+    ingress: str | None = None
+    port: int = 0
+    replicas: int = 1
+    workers: int = 1
+    environment: dict[str, str] = field(default_factory=dict)
+    """More ``GATEWAY_…`` settings."""
+    cloud: DemoCloud = field(init=False)
+    apps: dict[str, int] = field(init=False, default_factory=dict)
+    """Port of each application."""
+    gateways: list[Replica] = field(init=False, default_factory=list)
+    ingress_key: str = field(init=False, default_factory=lambda: secrets.token_hex(32), repr=False)
+    secrets: dict[str, str] = field(init=False, default_factory=dict, repr=False)
+    legacy: LegacyApp = field(init=False)
+    _stack: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
+
+    @property
+    def config_path(self) -> Path:
+        return self.directory / "config" / "gateway.yaml"
+
+    def url(self, host: str) -> str:
+        """Origin of a protected host, as a browser types it."""
+        return f"http://{host}:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            if not self.port:
+                self.port = free_port()
+            self.cloud = await self._stack.enter_async_context(DemoCloud(ports=Ports()))
+            self.legacy = LegacyApp()
+            self.apps["legacy"] = (await self.cloud.add_app(self.legacy)).port
+            public_port = self.port if self.ingress is not None else free_port()
+            self.port = public_port
+            self._register_clients()
+            self._write_config()
+            for number in range(self.replicas):
+                await self._start_gateway(number)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._stack.aclose()
+
+    # --- configuration -----------------------------------------------------------------------
+
+    def _register_clients(self) -> None:
+        """The app clients that a provisioned pool would have, under the ids that ``config/tenants`` names."""
+        for tenant, client_id, providers, hosts in (
+            ("acme", "acmedemo0000000000000000", ["acme-okta"], ["acme.localhost", "calendar.acme.localhost"]),
+            ("globex", "globexdemo00000000000000", ["globex-entra"], ["globex.localhost"]),
+        ):
+            client = self.cloud.add_client(
+                tenant,
+                providers=providers,
+                callback_urls=[f"{self.url(h)}/_auth/callback" for h in hosts],
+                logout_urls=[f"{self.url(h)}/_auth/signed-out" for h in hosts],
+                client_id=client_id,
+            )
+            self.secrets[f"{tenant.upper()}_CLIENT_SECRET"] = client.secret or ""
+
+    @property
+    def _cognito_port(self) -> int:
+        port = urlsplit(self.cloud.cognito.url).port
+        if port is None:
+            raise ValueError(self.cloud.cognito.url)
+        return port
+
+    def _write_config(self) -> None:
+        ports = {
+            **{CANONICAL_PORTS["ingress"]: self.port, CANONICAL_PORTS["cognito"]: self._cognito_port},
+            CANONICAL_PORTS["acme_okta"]: self.cloud.customers["acme-okta"].port,
+            CANONICAL_PORTS["globex_entra"]: self.cloud.customers["globex-entra"].port,
+        }
+        group = next(iter(self.cloud.customers["globex-entra"].server.directory.groups.values())).id
+        for source in sorted((ROOT / "config").rglob("*.yaml")):
+            text = re.sub(r"\b\d{4}\b", lambda m: str(ports.get(int(m[0]), m[0])), source.read_text("utf-8")).replace(GLOBEX_GROUP, group)
+            target = self.directory / source.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, "utf-8")
+
+    # --- processes ---------------------------------------------------------------------------
+
+    def gateway_environment(self, ports: Mapping[str, int]) -> dict[str, str]:
+        """The process environment: secrets travel here, never in arguments."""
+        return {
+            **{k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")},
+            **self.secrets,
+            "GATEWAY_INGRESS_KEY": self.ingress_key,
+            **{f"GATEWAY_LISTEN__{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()},
+            "PYTHONPATH": str(ROOT),
+            **self.environment,
+        }
+
+    async def _start_gateway(self, number: int) -> None:
+        ports = {name: free_port() for name in ("check", "public", "admin", "hooks")}
+        if self.ingress is None and number == 0:
+            ports["public"] = self.port
+        log = self.directory / f"gateway-{number}.log"
+        role = "all" if number == 0 else "auth"
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gateway", "serve", "-c", "config/gateway.yaml", "--role", role, "--workers", str(self.workers),
+                cwd=self.directory, env=self.gateway_environment(ports), stdout=output, stderr=output, preexec_fn=die_with_parent,
+            )  # fmt: skip
+        replica = Replica(process, ports, log)
+        self.gateways.append(replica)
+        self._stack.push_async_callback(stop_process, process)
+        await wait_ready(ports["admin"], process, log)
+
+    async def stop_gateways(self, signum: int = signal.SIGTERM) -> None:
+        """End all gateways now, as an operator or a crash would."""
+        for replica in self.gateways:
+            with contextlib.suppress(ProcessLookupError):
+                replica.process.send_signal(signum)
+        for replica in self.gateways:
+            await replica.process.wait()
+        self.gateways.clear()
+
+    async def start_gateways(self) -> None:
+        for number in range(self.replicas):
+            await self._start_gateway(number)
+
+    def describe(self) -> dict[str, Any]:
+        """What a script needs to drive the demo (``--describe``)."""
+        customers = self.cloud.customers
+        return {
+            "ingress": self.ingress,
+            "hosts": {"acme": self.url("acme.localhost"), "globex": self.url("globex.localhost")},
+            "replicas": [{"check": f"http://127.0.0.1:{r.ports['check']}", "public": f"http://127.0.0.1:{r.ports['public']}"} for r in self.gateways],
+            "ingress_key": self.ingress_key,
+            "admin": {"url": f"http://127.0.0.1:{self.gateways[0].ports['admin']}", "key": ""},
+            "cognito": {"url": self.cloud.cognito.url, "user_pool_id": self.cloud.cognito.pool.pool_id},
+            "idps": {name: {"url": c.issuer, "console": f"{c.server.origin}/console", "kind": c.kind} for name, c in customers.items()},
+            "users": [
+                {"email": p.email, "password": "demo", "provider": name, "groups": [g.name for g in c.server.directory.groups_of(p)]}
+                for name, c in customers.items()
+                for p in c.server.directory.people.values()
+            ],
+            "hooks": {},
+            "config": str(self.config_path),
+            "pids": {"gateway": [r.process.pid for r in self.gateways]},
+        }
+
+
+async def stop_process(process: asyncio.subprocess.Process) -> None:
+    """SIGTERM, then SIGKILL for one that does not listen."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), 10)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def wait_ready(port: int, process: asyncio.subprocess.Process, log: Path) -> None:
+    """Until /readyz answers 200. Raises with the end of the log if the process ends first."""
+    deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
+    while asyncio.get_running_loop().time() < deadline:
+        if process.returncode is not None:
+            break
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            status = await reader.readline()
+            writer.close()
+            if b" 200 " in status:
+                return
+        await asyncio.sleep(0.05)
+    msg = f"the gateway did not become ready (exit code {process.returncode}):\n{log.read_text(errors='replace')[-4000:]}"
+    raise RuntimeError(msg)
+
+
+def dump(description: Mapping[str, Any], path: Path) -> None:
+    """Written whole, then moved: a script that waits for the file never reads half of it."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(json.dumps(description, indent=1), "utf-8")
+    shutil.move(temporary, path)
