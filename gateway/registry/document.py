@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 from wcmatch import glob
 
-from gateway.config import ClaimHeader, Colour, Duration, HeaderMap, Model, SecretValue, check_header_map
+from gateway.config import REDACTED, ClaimHeader, Colour, Duration, HeaderMap, Model, check_header_map, resolve_secret
 from gateway.core.hosts import canonical_host
-from gateway.core.model import BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, SessionLimits, Tenant
+from gateway.core.model import BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
 
 if TYPE_CHECKING:
     from gateway.config import Config
-    from gateway.core.model import Secret
 
 TENANT_ID = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
 PROVIDER_NAME = r"^[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])$"
@@ -54,6 +53,12 @@ def _names_or_any(value: object) -> object:
     return value
 
 
+SecretValue = Annotated[
+    Secret,
+    BeforeValidator(lambda v: Secret(REDACTED) if v == REDACTED else resolve_secret(v)),
+    PlainSerializer(lambda _: REDACTED, return_type=str),
+    WithJsonSchema({"type": "string", "description": "the secret, env:NAME or file:PATH; *** keeps the one that is stored"}),
+]
 HostPattern = Annotated[str, BeforeValidator(_host_or_wildcard)]
 EmailDomain = Annotated[str, BeforeValidator(_domain)]
 GroupName = Annotated[str, Field(min_length=1, max_length=256)]

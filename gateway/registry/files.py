@@ -25,6 +25,7 @@ from gateway.log import ROOT, fields
 from gateway.registry.admission import conflicts, problems
 from gateway.registry.document import TenantDocument
 from gateway.registry.record import Builder, record_of
+from gateway.registry.secrets import complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,6 +64,10 @@ def parse_file(path: Path, config: Config) -> TenantDocument:
         tenant = TenantDocument.model_validate(document)
     except ValidationError as error:
         raise ConfigError(explain_validation(str(path), error)) from error
+    try:
+        complete(tenant)
+    except ValueError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
     wrong = problems(tenant, config)
     if wrong:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in wrong))

@@ -119,11 +119,9 @@ class Builder:
     def _build(self, record: Record) -> Tenant:
         try:
             document, client_secret = document_of(record)
-        except ValidationError as error:
-            msg = f"the record of tenant {record.id} is of another release ({error.error_count()} keys)"
-            raise UnavailableError(msg) from error
         except ValueError as error:
-            msg = f"the record of tenant {record.id} cannot be read"
+            wrong = f"{error.error_count()} keys" if isinstance(error, ValidationError) else "unreadable"
+            msg = f"the record of tenant {record.id} is of another release ({wrong})"
             raise UnavailableError(msg) from error
         if not record.client_id:
             document = document.model_copy(update={"active": False})

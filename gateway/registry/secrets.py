@@ -36,8 +36,23 @@ def secrets_of(document: TenantDocument) -> dict[str, Secret]:
 
 
 def join(shown: Mapping[str, Any], secrets: Mapping[str, Secret]) -> TenantDocument:
-    """The document again. Raises ``pydantic.ValidationError``; a ``***`` without a stored secret is one."""
-    return TenantDocument.model_validate(_filled(shown, secrets, ""))
+    """The document again. Raises ``ValueError`` (``pydantic.ValidationError`` is one), also for a ``***`` that stands for no secret."""
+    return complete(TenantDocument.model_validate(_filled(shown, secrets, "")))
+
+
+def complete(document: TenantDocument) -> TenantDocument:
+    """The document itself. Raises ``ValueError`` if one of its secrets is still ``***``."""
+    left = [path for path, secret in secrets_of(document).items() if secret.reveal() == REDACTED]
+    if left:
+        msg = "\n".join(f"{path}: {REDACTED} is how a secret is shown, not one: nothing is stored here that could be kept" for path in left)
+        raise ValueError(msg)
+    return document
+
+
+def keep(document: TenantDocument, stored: Mapping[str, Secret]) -> TenantDocument:
+    """With each ``***`` replaced by the secret stored at its path. Raises ``ValueError`` where there is none."""
+    given = {path: stored.get(path, secret) if secret.reveal() == REDACTED else secret for path, secret in secrets_of(document).items()}
+    return join(show(document), given)
 
 
 def reveal(document: TenantDocument) -> Shown:

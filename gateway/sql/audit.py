@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, select, update
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import RowMapping
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.sql.database import Database
 
@@ -73,4 +75,35 @@ def _entry(row: RowMapping) -> AuditEntry:
     return AuditEntry(
         id=row["id"], at=row["at"], actor=row["actor"], action=row["action"], tenant=row["tenant"], target=row["target"],
         outcome=row["outcome"], request_id=row["request_id"], before=row["before"], after=row["after"],
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """A change that is one transaction. ``before`` and ``after`` are JSON values in which secrets are ``***``. ``at`` is UTC epoch seconds."""
+
+    at: float
+    actor: str
+    action: str
+    tenant: str | None
+    target: str = ""
+    before: object = None
+    after: object = None
+    request_id: str = ""
+
+
+async def write_within(connection: AsyncConnection, record: AuditRecord) -> None:
+    """In the caller's transaction: no change without its record, no record without its change."""
+    row = {name: getattr(record, name) for name in ("at", "actor", "action", "tenant", "before", "after", "request_id")}
+    await connection.execute(insert(audit).values(**row, target=record.target[:_TARGET_CHARACTERS], outcome="done"))
+
+
+def say(record: AuditRecord) -> None:
+    """To the log, after the commit."""
+    log.info(
+        "audit",
+        extra=fields(
+            request_id=record.request_id or None, tenant=record.tenant, actor=record.actor, action=record.action,
+            target=record.target or None, outcome="done", before=record.before, after=record.after,
+        ),
     )  # fmt: skip

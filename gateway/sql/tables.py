@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -49,6 +49,14 @@ tenants = Table(
     Column("updated_at", Float, nullable=False),
 )
 
+tenant_names = Table(
+    "tenant_names",  # every name a tenant in ``tenants`` claims: a second claim of it fails in the database itself
+    metadata,
+    Column("kind", String(10), primary_key=True),  # host, wildcard (without ``*.``), domain, client
+    Column("name", String(253), primary_key=True),
+    Column("tenant", String(40), ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
 client_credentials = Table(
     "client_credentials",  # of tenants that say ``client: provisioned``, from files too: hence no foreign key
     metadata,
@@ -59,11 +67,12 @@ client_credentials = Table(
 )
 
 registry_state = Table(
-    "registry_state",  # one row: the number of the last published tenant snapshot, so that it never goes back
+    "registry_state",  # one row
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("generation", BigInteger, nullable=False),
-    Column("fingerprint", String(64), nullable=False),
+    Column("revision", BigInteger, nullable=False),  # counts every change to tenants and credentials
+    Column("published_revision", BigInteger, nullable=False),  # the last one that went out in a snapshot
+    Column("generation", BigInteger, nullable=False),  # number of the last snapshot: never goes back
 )
 
 audit = Table(

@@ -1,0 +1,333 @@
+"""Tenants in SQL (admin role): optimistic versions, names that cannot be claimed twice, an audit record for each change.
+
+Rules:
+- A change names the version it was made from; another in between refuses it.
+- Claims are checked and written in one transaction under one lock, over all processes; the primary key of
+  ``tenant_names`` stands behind the check.
+- A document that changes nothing writes nothing.
+- Secrets are sealed; what is shown, compared for an audit record or logged is the half without them.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select, update
+
+from gateway.core.model import Secret
+from gateway.registry.admission import conflicts, problems
+from gateway.registry.record import Credentials, record_of
+from gateway.registry.secrets import join, keep, secrets_of, show
+from gateway.sql.audit import AuditRecord, say, write_within
+from gateway.sql.tables import client_credentials, registry_state, tenant_names, tenants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.config import Config
+    from gateway.core.tenants import Listing
+    from gateway.registry.document import TenantDocument
+    from gateway.registry.record import Record
+    from gateway.registry.secrets import Shown
+    from gateway.sql.database import Database
+
+LOCK = "tenants"
+STATE_ID = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTenant:
+    """``version`` is the ETag. ``document`` holds the secrets; ``show`` it before it goes anywhere."""
+
+    document: TenantDocument
+    version: int
+    updated_at: float
+
+    @property
+    def id(self) -> str:
+        return self.document.id
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """``code`` is one of ``invalid``, ``taken``, ``read_only``, ``exists``, ``absent``, ``changed``; ``message`` says by whom or why."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Whose change it is, for the audit record."""
+
+    actor: str
+    request_id: str = ""
+
+
+class TenantDatabase:
+    """Reads and writes. Every method raises ``UnavailableError`` while SQL does not answer."""
+
+    def __init__(self, database: Database, config: Config, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._config = config
+        self._clock = clock
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def get(self, tenant: str) -> StoredTenant | None:
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(tenants).where(tenants.c.id == tenant))).one_or_none()
+        return self._stored(row) if row else None
+
+    async def page(self, *, after: str = "", limit: int = 100) -> Sequence[StoredTenant]:
+        """By id, those behind ``after``."""
+        async with self._database.read() as connection:
+            rows = (await connection.execute(select(tenants).where(tenants.c.id > after).order_by(tenants.c.id).limit(limit))).all()
+        return [self._stored(row) for row in rows]
+
+    async def all(self) -> dict[str, StoredTenant]:
+        async with self._database.read() as connection:
+            rows = (await connection.execute(select(tenants).order_by(tenants.c.id))).all()
+        return {row.id: self._stored(row) for row in rows}
+
+    async def credentials(self, tenant: str) -> Credentials | None:
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(client_credentials).where(client_credentials.c.tenant == tenant))).one_or_none()
+        return self._credentials(row) if row else None
+
+    async def revision(self) -> tuple[int, int]:
+        """The number of the last change, and of the last that was published."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(registry_state.c.revision, registry_state.c.published_revision))).one_or_none()
+        return (row.revision, row.published_revision) if row else (0, 0)
+
+    # --- writing --------------------------------------------------------------------------------
+
+    async def put(self, wanted: TenantDocument, *, version: int | None, by: By | None, files: Iterable[Listing] = ()) -> StoredTenant | Refused:
+        """Create (``version`` None) or replace exactly that version. A secret given as ``***`` keeps the stored one.
+
+        ``files``: the tenants of the GitOps folder, whose names are taken too. ``by`` None: the caller keeps the audit record.
+        """
+        tenant = wanted.id
+        others = tuple(files)
+        async with self._database.write(LOCK) as connection:
+            row = (await connection.execute(select(tenants).where(tenants.c.id == tenant))).one_or_none()
+            before = self._stored(row) if row else None
+            document = self._admitted(wanted, before, version, others)
+            if isinstance(document, Refused):
+                return document
+            if before is not None and document == before.document:
+                return before
+            names = _names(document)
+            clash = await _clash(connection, tenant, names)
+            if clash is not None:
+                return clash
+            now = self._clock()
+            after = StoredTenant(document, (before.version if before else 0) + 1, now)
+            await self._write(connection, after, created=before is None)
+            await connection.execute(delete(tenant_names).where(tenant_names.c.tenant == tenant))
+            if names:
+                await connection.execute(insert(tenant_names), [{"kind": kind, "name": name, "tenant": tenant} for kind, name in names])
+            record = self._audit("tenant.update" if before else "tenant.create", tenant, by, before, after)
+            await _conclude(connection, record)
+        _say(record)
+        return after
+
+    async def delete(self, tenant: str, *, version: int | None, by: By | None) -> Refused | None:
+        """``version`` None deletes whatever is there. The app client's credentials stay until ``provision destroy`` ends the client."""
+        async with self._database.write(LOCK) as connection:
+            row = (await connection.execute(select(tenants).where(tenants.c.id == tenant))).one_or_none()
+            if row is None:
+                return Refused("absent", f"there is no tenant {tenant} in SQL")
+            before = self._stored(row)
+            if version is not None and version != before.version:
+                return Refused("changed", f"tenant {tenant} is at version {before.version} now")
+            await connection.execute(delete(tenant_names).where(tenant_names.c.tenant == tenant))
+            await connection.execute(delete(tenants).where(tenants.c.id == tenant))
+            record = self._audit("tenant.delete", tenant, by, before, None)
+            await _conclude(connection, record)
+        _say(record)
+        return None
+
+    async def put_credentials(self, tenant: str, credentials: Credentials, *, by: By | None) -> Refused | None:
+        """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself may be a file."""
+        async with self._database.write(LOCK) as connection:
+            clash = await _clash(connection, tenant, {("client", credentials.client_id)})
+            holder = (await connection.execute(select(client_credentials.c.tenant).where(client_credentials.c.client_id == credentials.client_id))).scalar_one_or_none()
+            if clash is None and holder not in (None, tenant):
+                clash = Refused("taken", f"client {credentials.client_id} is already claimed by {holder}")
+            if clash is not None:
+                return clash
+            sealed = self._database.crypt.seal(credentials.client_secret, table=client_credentials.name, row=tenant, column="client_secret")
+            await connection.execute(delete(client_credentials).where(client_credentials.c.tenant == tenant))
+            await connection.execute(insert(client_credentials).values(tenant=tenant, client_id=credentials.client_id, client_secret=sealed, updated_at=self._clock()))
+            record = self._audit("tenant.credentials", tenant, by, None, None, target=credentials.client_id)
+            await _conclude(connection, record)
+        _say(record)
+        return None
+
+    async def delete_credentials(self, tenant: str, *, by: By | None) -> None:
+        """Idempotent: the client is gone."""
+        async with self._database.write(LOCK) as connection:
+            row = (await connection.execute(select(client_credentials.c.client_id).where(client_credentials.c.tenant == tenant))).one_or_none()
+            if row is None:
+                return
+            await connection.execute(delete(client_credentials).where(client_credentials.c.tenant == tenant))
+            record = self._audit("tenant.credentials_removed", tenant, by, None, None, target=row.client_id)
+            await _conclude(connection, record)
+        _say(record)
+
+    # --- for the publisher ----------------------------------------------------------------------
+
+    async def changed(self, known: Mapping[str, str]) -> Changes:
+        """What differs from ``known`` (tenant → stamp), in one consistent view."""
+        async with self._database.read() as connection:
+            state = (await connection.execute(select(registry_state.c.revision))).scalar_one_or_none()
+            versions = {row.id: row.version for row in await connection.execute(select(tenants.c.id, tenants.c.version))}
+            held = {row.tenant: row for row in await connection.execute(select(client_credentials))}
+            stamps = {tenant: f"{version}/{held[tenant].client_secret if tenant in held else ''}" for tenant, version in versions.items()}
+            wanted = [tenant for tenant, stamp in stamps.items() if known.get(tenant) != stamp]
+            documents: dict[str, TenantDocument] = {}
+            for start in range(0, len(wanted), _BATCH):
+                rows = await connection.execute(select(tenants).where(tenants.c.id.in_(wanted[start : start + _BATCH])))
+                documents.update({row.id: self._stored(row).document for row in rows})
+        credentials = {tenant: self._credentials(row) for tenant, row in held.items()}
+        return Changes(int(state or 0), stamps, documents, credentials)
+
+    async def next_generation(self, *, at_least: int) -> int:
+        """A snapshot number above every one given out before, and above ``at_least``."""
+        async with self._database.write(LOCK) as connection:
+            await _state(connection)
+            current = (await connection.execute(select(registry_state.c.generation))).scalar_one()
+            following = max(int(current), at_least) + 1
+            await connection.execute(update(registry_state).values(generation=following))
+        return following
+
+    async def published(self, revision: int) -> None:
+        """Changes up to ``revision`` are in Redis."""
+        async with self._database.write(LOCK) as connection:
+            await _state(connection)
+            await connection.execute(update(registry_state).where(registry_state.c.published_revision < revision).values(published_revision=revision))
+
+    # --- rows and documents ---------------------------------------------------------------------
+
+    def _admitted(self, wanted: TenantDocument, before: StoredTenant | None, version: int | None, files: Sequence[Listing]) -> TenantDocument | Refused:
+        tenant = wanted.id
+        if any(listing.id == tenant for listing in files):
+            return Refused("read_only", f"tenant {tenant} is a file of tenants.files; change it there")
+        if version is None and before is not None:
+            return Refused("exists", f"tenant {tenant} exists (version {before.version})")
+        if version is not None and (before is None or before.version != version):
+            return Refused("changed", f"tenant {tenant} is at version {before.version} now" if before else f"tenant {tenant} does not exist any more")
+        try:
+            document = keep(wanted, secrets_of(before.document) if before else {})
+        except ValueError as error:
+            return Refused("invalid", "\n".join(f"tenant {tenant}: {line}" for line in str(error).splitlines()))
+        wrong = problems(document, self._config)
+        if wrong:
+            return Refused("invalid", "\n".join(f"tenant {tenant}: {problem}" for problem in wrong))
+        clashes = conflicts((*files, record_of(document, None)), self._config)
+        return Refused("taken", "\n".join(clashes)) if clashes else document
+
+    async def _write(self, connection: AsyncConnection, stored: StoredTenant, *, created: bool) -> None:
+        tenant = stored.id
+        secrets = json.dumps({path: secret.reveal() for path, secret in secrets_of(stored.document).items()})
+        values = {
+            "version": stored.version,
+            "document": show(stored.document),
+            "secrets": self._database.crypt.seal(secrets, table=tenants.name, row=tenant, column="secrets"),
+            "updated_at": stored.updated_at,
+        }
+        if created:
+            await connection.execute(insert(tenants).values(id=tenant, created_at=stored.updated_at, **values))
+        else:
+            await connection.execute(update(tenants).where(tenants.c.id == tenant).values(**values))
+
+    def _stored(self, row: Row[Any]) -> StoredTenant:
+        secrets = json.loads(self._database.crypt.open(row.secrets, table=tenants.name, row=row.id, column="secrets").reveal())
+        return StoredTenant(join(row.document, {path: Secret(value) for path, value in secrets.items()}), row.version, row.updated_at)
+
+    def _credentials(self, row: Row[Any]) -> Credentials:
+        return Credentials(row.client_id, self._database.crypt.open(row.client_secret, table=client_credentials.name, row=row.tenant, column="client_secret"))
+
+    def _audit(self, action: str, tenant: str, by: By | None, before: StoredTenant | None, after: StoredTenant | None, *, target: str = "") -> AuditRecord | None:
+        def shown(stored: StoredTenant | None) -> Shown | None:
+            return show(stored.document) if stored else None
+
+        if by is None:
+            return None
+        return AuditRecord(self._clock(), by.actor, action, tenant, target=target or tenant, before=shown(before), after=shown(after), request_id=by.request_id)
+
+
+_BATCH = 500
+"""Ids in one query: SQLite takes 32,766 parameters, PostgreSQL's driver as many; and no result is held that is larger than it need be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """``stamps`` of all tenants; ``documents`` of those whose stamp is new; ``credentials`` of all that have some."""
+
+    revision: int
+    stamps: dict[str, str]
+    documents: dict[str, TenantDocument]
+    credentials: dict[str, Credentials]
+
+    def records(self) -> dict[str, Record]:
+        """Of the changed ones. Takes about a millisecond each: not on the event loop."""
+        return {tenant: record_of(document, self.credentials.get(tenant)) for tenant, document in self.documents.items()}
+
+
+def _names(document: TenantDocument) -> set[tuple[str, str]]:
+    record = record_of(document, None)
+    names = {("host", host) for host in record.hosts} | {("wildcard", name) for name in record.wildcards} | {("domain", domain) for domain in record.email_domains}
+    return names | ({("client", record.client_id)} if record.client_id else set())
+
+
+_SHOWN = {"host": "host {}", "wildcard": "host *.{}", "domain": "e-mail domain {}", "client": "client {}"}
+
+
+async def _clash(connection: AsyncConnection, tenant: str, names: Iterable[tuple[str, str]]) -> Refused | None:
+    """The first name that another tenant in SQL holds, by containment in a wildcard too."""
+    other = tenant_names.c.tenant != tenant
+    for kind, name in sorted(names):
+        holder = (await connection.execute(select(tenant_names.c.tenant).where(other, tenant_names.c.kind == kind, tenant_names.c.name == name))).scalar_one_or_none()
+        if kind == "client" and holder is None:
+            held = select(client_credentials.c.tenant).where(client_credentials.c.tenant != tenant, client_credentials.c.client_id == name)
+            holder = (await connection.execute(held)).scalar_one_or_none()
+        within = ""
+        if kind in {"host", "wildcard"} and holder is None:
+            labels = name.split(".")
+            above = [".".join(labels[index:]) for index in range(1, len(labels))]
+            found = (await connection.execute(select(tenant_names).where(other, tenant_names.c.kind == "wildcard", tenant_names.c.name.in_(above)))).first()
+            if found is None and kind == "wildcard":
+                below = tenant_names.c.kind.in_(("host", "wildcard")) & tenant_names.c.name.endswith(f".{name}", autoescape=True)
+                found = (await connection.execute(select(tenant_names).where(other, below))).first()
+            if found is not None:
+                holder, within = found.tenant, f" (beside {_SHOWN[found.kind].format(found.name).removeprefix('host ')})"
+        if holder is not None:
+            return Refused("taken", f"{_SHOWN[kind].format(name)}{within}: claimed by {holder} and by {tenant}")
+    return None
+
+
+async def _state(connection: AsyncConnection) -> None:
+    if (await connection.execute(select(registry_state.c.id))).scalar_one_or_none() is None:
+        await connection.execute(insert(registry_state).values(id=STATE_ID, revision=0, published_revision=0, generation=0))
+
+
+async def _conclude(connection: AsyncConnection, record: AuditRecord | None) -> None:
+    """What every change ends with: its record, and the number by which the publisher sees it."""
+    if record is not None:
+        await write_within(connection, record)
+    await _state(connection)
+    await connection.execute(update(registry_state).values(revision=registry_state.c.revision + 1))
+
+
+def _say(record: AuditRecord | None) -> None:
+    if record is not None:
+        say(record)
