@@ -67,7 +67,7 @@ class People:
         return [
             *(ring.of(self.tenant, kind, normal(kind, value)) for kind, value in self._names(identity)),
             *(ring.of(self.tenant, "group", group) for group in identity.groups),
-            ring.of(self.tenant, "tenant"),
+            ring.of(self.tenant, "tenant", ""),
         ]
 
     def users(self, identity: Identity) -> list[Alias]:
@@ -89,7 +89,7 @@ class People:
 
     def everybody(self) -> list[Alias]:
         """The index entry of the whole tenant, under every key; also its mark."""
-        return [ring.of(self.tenant, "tenant") for ring in self._rings]
+        return self.named("tenant", "")
 
     def mark(self, kind: str, value: str, provider: str | None) -> list[Alias]:
         """Where a revocation of one name is written, under every key."""
@@ -98,7 +98,7 @@ class People:
     def marks(self, identity: Identity, *, family: str) -> list[Alias]:
         """Every place where a revocation of this person, session, group or tenant may stand."""
         names = [*self._names(identity), *(("group", group) for group in identity.groups)]
-        found = self.everybody() + self.mark("session", family, None)
+        found = self.everybody() + self.mark("tenant", "", identity.provider) + self.mark("session", family, None)
         for kind, value in names:
             found += self.mark(kind, value, None) + self.mark(kind, value, identity.provider)
         return found
@@ -108,7 +108,7 @@ class People:
         found = []
         for ring in self._rings:
             groups = {ring.of(self.tenant, "overlay", group): group for group in identity.groups}
-            for kind, value in self._names(identity):
+            for kind, value in (*self._names(identity), ("tenant", "")):
                 text = normal(kind, value)
                 found += [OverlayKey(ring.of(self.tenant, kind, text), groups), OverlayKey(ring.of(self.tenant, f"{kind} at", identity.provider, text), groups)]
         return found

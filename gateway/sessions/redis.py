@@ -143,7 +143,7 @@ class RedisSessions:
         began_s = new.began / 1_000_000
         asked = new.idp_iat is not None and new.idp_iat >= began_s - FRESHNESS_MARGIN_S if new.idp_iat_mapped else new.hopped
         family_key = self._entropy(32)
-        family = seal.new_id(self._entropy)
+        family = seal.new_family(bucket_of(new.tenant.id), self._entropy)
         session = Session(
             digest="", tenant=new.tenant.id, host=new.host, family=family, identity=new.identity, began=new.began,
             auth_time=new.auth_time, created_at=now, expires_at=now + limits.absolute_s, client_id=new.client_id,

@@ -35,6 +35,7 @@ NONCE_BYTES: Final = 12
 
 # 43 characters of base64url hold 258 bits: the last one has two spare bits, which must be zero, or one token would have four spellings.
 _TOKEN = re.compile(r"[0-3][0-9a-f]{2}[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
+_FAMILY = re.compile(r"[0-3][0-9a-f]{2}[A-Za-z0-9_-]{22}", re.ASCII)
 _BINDING = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 
 
@@ -88,9 +89,14 @@ def binding_id(binding: str) -> str:
     return hashlib.sha256(binding.encode("ascii")).hexdigest()
 
 
-def new_id(entropy: Callable[[int], bytes]) -> str:
-    """A public id (family): 128 random bits, 22 characters."""
-    return _encode(entropy(16))
+def new_family(bucket: int, entropy: Callable[[int], bytes]) -> str:
+    """A family's public id: its bucket, so that it can be found by itself, and 128 random bits; 25 characters."""
+    return f"{bucket:03x}{_encode(entropy(16))}"
+
+
+def family_bucket(family: str) -> int | None:
+    """Where a family is to be looked for; None for what is no family's id."""
+    return int(family[:3], 16) if _FAMILY.fullmatch(family) else None
 
 
 def derive(secret: bytes, *, salt: bytes, info: bytes) -> bytes:

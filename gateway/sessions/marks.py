@@ -1,0 +1,147 @@
+"""The revoking half of the store: watermarks, blocks and overlays in the tenant's slot, and the end of what is indexed there.
+
+Each method is one script (a sweep over a large tenant: one script per page), so that the caller can be stopped between any two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gateway.sessions import record as codec
+from gateway.sessions import seal
+from gateway.sessions.connect import Script
+from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.people import People
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.keys import KeyRing
+    from gateway.ports import Who
+    from gateway.sessions.connect import Link
+    from gateway.sessions.people import Alias
+    from gateway.sessions.record import Display
+
+WATERMARK_LIFE_S: Final = 30 * 86400 + 3600
+"""The longest ``session.absolute`` that a configuration may name, and an hour."""
+PAGE: Final = 500
+"""Families ended by one step: bounds how long one script keeps the others waiting (a few milliseconds)."""
+
+REVOKE, LIFT, CLEARED, ADVANCE = (Script.load(name) for name in ("revoke", "lift", "cleared", "advance"))
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where one ``Who`` stands in the slot of its tenant."""
+
+    marks: tuple[Alias, ...]
+    indexes: tuple[Alias, ...]
+    providers: tuple[Alias, ...]
+    family: str
+    overlays: tuple[Alias, ...] = ()
+    fields: tuple[Alias, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndedFamily:
+    """A family that a revocation ended. ``display`` says whose it was (None where it does not open)."""
+
+    family: str
+    display: Display | None
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """One step of a revocation. ``cursors`` is empty when nothing is left to end."""
+
+    watermark: int
+    cursors: str
+    sessions: int
+    families: tuple[EndedFamily, ...]
+
+
+def places(people: People, who: Who, *, group: str | None = None) -> Places:
+    """``group``: whose overlay is meant. A group as ``who`` overlays everybody; a single session has no overlay."""
+    for kind in ("user", "idp_subject", "oid", "email", "group"):
+        value = getattr(who, kind)
+        if value is None:
+            continue
+        marks = people.mark(kind, value, who.provider)
+        everybody = kind == "group"
+        return Places(
+            marks=tuple(marks),
+            indexes=tuple(people.named(kind, value)),
+            providers=tuple(people.providers(who.provider)) if who.provider else (),
+            family="",
+            overlays=() if group is None else tuple(people.mark("tenant", "", who.provider) if everybody else marks),
+            fields=() if group is None else tuple(people.overlay_fields(group)),
+        )
+    if who.session is not None:
+        return Places(tuple(people.mark("session", who.session, None)), (), (), who.session)
+    everyone = tuple(people.mark("tenant", "", who.provider))
+    return Places(
+        everyone, tuple(people.everybody()), tuple(people.providers(who.provider)) if who.provider else (), "",
+        () if group is None else everyone, () if group is None else tuple(people.overlay_fields(group)),
+    )  # fmt: skip
+
+
+class Marks:
+    """Revocations in Redis. ``ring`` is asked on every use."""
+
+    def __init__(self, link: Link, ring: Callable[[], KeyRing]) -> None:
+        self.link = link
+        self._ring = ring
+
+    def people(self, tenant: str) -> People:
+        return People(tenant, self._ring().sealing)
+
+    async def revoke(self, tenant: str, where: Places, *, block_source: str = "", watermark: int | None = None) -> Swept:
+        """Write the marks (and overlay), end the first page; durable as far as WAIT. ``watermark``: the original one, when restoring."""
+        return await self._step(
+            tenant, where, marks=where.marks, overlays=where.overlays, fields=where.fields,
+            watermark=watermark, block_source=block_source, family=where.family, cursors=" ".join("0" for _ in where.indexes),
+        )  # fmt: skip
+
+    async def sweep(self, tenant: str, where: Places, swept: Swept) -> Swept:
+        """The next page of a revocation whose ``cursors`` are not empty. Writes no mark: a block may have been lifted meanwhile."""
+        return await self._step(tenant, where, marks=(), overlays=(), fields=(), watermark=swept.watermark, block_source="", family="", cursors=swept.cursors)
+
+    async def _step(
+        self, tenant: str, where: Places, *, marks: Sequence[Alias], overlays: Sequence[Alias], fields: Sequence[Alias],
+        watermark: int | None, block_source: str, family: str, cursors: str,
+    ) -> Swept:  # fmt: skip
+        at = prefix(bucket_of(tenant))
+        keys = [f"{at}c:{tenant}", *(f"{at}w:{m}" for m in marks), *(f"{at}o:{o}" for o in overlays), *(f"{at}i:{i}" for i in where.indexes)]
+        answer = await self.link.run_durably(
+            REVOKE,
+            keys,
+            [
+                at, tenant, len(marks), len(overlays), "" if watermark is None else watermark, block_source, WATERMARK_LIFE_S,
+                " ".join(fields), " ".join(where.providers), family, PAGE, cursors,
+            ],
+        )  # fmt: skip
+        mark, left, sessions, *rows = answer
+        families = tuple(self._ended(tenant, row[0].decode("ascii"), row[1]) for row in rows)
+        return Swept(int(mark), left.decode("ascii"), int(sessions), families)
+
+    def _ended(self, tenant: str, family: str, sealed: bytes | None) -> EndedFamily:
+        raw = None if sealed is None else seal.unseal_under(self._ring().sealing, "display", f"{tenant} {family}", sealed)
+        return EndedFamily(family, None if raw is None else codec.load_display(raw))
+
+    async def lift(self, tenant: str, where: Places, *, sources: str) -> tuple[int, bool, bool]:
+        """Clock, whether a block of these ``sources`` (``*``: any) stood, whether the overlay stood."""
+        at = prefix(bucket_of(tenant))
+        keys = [f"{at}c:{tenant}", *(f"{at}w:{m}" for m in where.marks), *(f"{at}o:{o}" for o in where.overlays)]
+        clock, blocks, overlays = await self.link.run_durably(LIFT, keys, [len(where.marks), sources, WATERMARK_LIFE_S, " ".join(where.fields)])
+        return int(clock), bool(blocks), bool(overlays)
+
+    async def cleared(self, tenant: str, where: Places, *, watermark: int) -> int:
+        """Cognito's stored attribute was confirmed to lack the overlay's group, after the removal that had this watermark."""
+        at = prefix(bucket_of(tenant))
+        keys = [f"{at}c:{tenant}", *(f"{at}o:{o}" for o in where.overlays)]
+        return int(await self.link.run_durably(CLEARED, keys, [" ".join(where.fields), watermark]))
+
+    async def advance(self, tenant: str, *, past: int) -> int:
+        """Set the tenant's clock past a recorded value."""
+        return int(await self.link.run_durably(ADVANCE, [f"{prefix(bucket_of(tenant))}c:{tenant}"], [past]))
