@@ -174,7 +174,9 @@ class DemoCloud:
         self.cognito.pool.providers[provider.name] = provider
         return provider
 
-    def add_client(self, name: str, *, providers: Iterable[str], callback_urls: Iterable[str], logout_urls: Iterable[str], client_id: str | None = None, **settings: Any) -> AppClient:
+    def add_client(
+        self, name: str, *, providers: Iterable[str], callback_urls: Iterable[str], logout_urls: Iterable[str], client_id: str | None = None, **settings: Any
+    ) -> AppClient:
         """An app client with a secret and the settings the gateway recommends; ``settings`` are AWS's own names."""
         client = AppClient(
             client_id=client_id or random_id(26),

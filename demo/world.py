@@ -140,7 +140,8 @@ class World:
 
     def _write_config(self) -> None:
         ports = {
-            **{CANONICAL_PORTS["ingress"]: self.port, CANONICAL_PORTS["cognito"]: self._cognito_port},
+            CANONICAL_PORTS["ingress"]: self.port,
+            CANONICAL_PORTS["cognito"]: self._cognito_port,
             CANONICAL_PORTS["acme_okta"]: self.cloud.customers["acme-okta"].port,
             CANONICAL_PORTS["globex_entra"]: self.cloud.customers["globex-entra"].port,
         }
@@ -242,7 +243,8 @@ async def wait_ready(port: int, process: asyncio.subprocess.Process, log: Path) 
             if b" 200 " in status:
                 return
         await asyncio.sleep(0.05)
-    msg = f"the gateway did not become ready (exit code {process.returncode}):\n{log.read_text(errors='replace')[-4000:]}"
+    said = await asyncio.to_thread(log.read_text, errors="replace")
+    msg = f"the gateway did not become ready (exit code {process.returncode}):\n{said[-4000:]}"
     raise RuntimeError(msg)
 
 

@@ -37,7 +37,7 @@ class Assertions:
     def sign(self, session: Session, *, origin: str, now: float) -> str:
         """The assertion of ``session`` for the app at ``origin`` (``scheme://host[:port]``)."""
         cached = self._cache.get((session.digest, origin))
-        if cached is not None and cached[0] - RENEW_BEFORE_S > now and cached[1] is session:
+        if cached is not None and cached[0] - RENEW_BEFORE_S > now and (cached[1] is session or cached[1] == session):
             return cached[2]
         key = self._keys.assertion[0]
         identity = session.identity

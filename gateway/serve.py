@@ -182,6 +182,8 @@ def _supervise(plans: list[Plan], config_path: Path, config: Config, socket_path
         except ChildProcessError:
             break
         if pid == 0 or pid not in children:
+            if store is not None and not stopping:
+                store.ensure()
             time.sleep(0.05)
             continue
         plan = children.pop(pid)

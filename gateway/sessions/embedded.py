@@ -156,19 +156,23 @@ class EmbeddedValkey:
                 return False
 
     async def watch(self) -> None:
-        """Until cancelled: start the server again when it dies, or take it over when its owner is gone. Run it in the main thread's loop."""
+        """Until cancelled: ``ensure``. Run it in the main thread's loop."""
         while True:
             await asyncio.sleep(_WATCH_S)
-            if self._server is not None and self._server.poll() is None:
-                continue
-            if self._lock is None and not self._try_lock():
-                continue
-            _log.warning("the embedded store is not running; starting it", extra={"event": "embedded_start"})
-            self._reap()
-            try:
-                self._launch(time.monotonic() + START_TIMEOUT_S)
-            except UnavailableError as error:
-                _log.error("the embedded store does not start: %s", error, extra={"event": "embedded_failed"})
+            self.ensure()
+
+    def ensure(self) -> None:
+        """Start the server again when it died, or take it over when its owner is gone. Call from the main thread."""
+        if self._server is not None and self._server.poll() is None:
+            return
+        if self._lock is None and not self._try_lock():
+            return
+        _log.warning("the embedded store is not running; starting it", extra={"event": "embedded_start"})
+        self._reap()
+        try:
+            self._launch(time.monotonic() + START_TIMEOUT_S)
+        except UnavailableError as error:
+            _log.error("the embedded store does not start: %s", error, extra={"event": "embedded_failed"})
 
     def _reap(self) -> None:
         if self._server is not None:

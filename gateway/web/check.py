@@ -163,7 +163,7 @@ class Checks:
         now = self._services.clock()
         key = (session.digest, request.host)
         cached = self._heads.get(key)
-        if cached is not None and cached[0] is session and cached[1] is tenant and cached[2] > now:
+        if cached is not None and (cached[0] is session or cached[0] == session) and cached[1] is tenant and cached[2] > now:
             return cached[3]
         origin = self._services.config.origin(request.host)
         assertion = self._services.assertions.sign(session, origin=origin, now=now) if needs_assertion(tenant) else ""
@@ -199,10 +199,7 @@ _NO_PAGE = frozenset({Reason.UNTRUSTED_PROXY, Reason.UNKNOWN_HOST, Reason.BAD_RE
 
 
 def _response(answer: Answer) -> web.StreamResponse:
-    response = web.Response(status=answer.status, body=answer.body)
-    if not answer.body:
-        del response.headers["Content-Type"]
-        response.content_length = 0
+    response = web.Response(status=answer.status, body=answer.body or None)
     for name, value in answer.headers:
         response.headers[name] = value
     return response
