@@ -1,0 +1,8 @@
+"""Ready ingress configurations for one gateway configuration: ``gateway ingress render`` and the files in ``deploy/``."""
+
+from __future__ import annotations
+
+from gateway.deploy.render import KINDS, render
+from gateway.deploy.site import App, Site, SiteError, site_of
+
+__all__ = ["KINDS", "App", "Site", "SiteError", "render", "site_of"]

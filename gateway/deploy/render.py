@@ -1,0 +1,39 @@
+"""Site → files. Templates are the configurations themselves, readable as they stand."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.deploy.site import Site
+
+KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "nginx": ("nginx.conf",),
+    "traefik": ("traefik.yml", "dynamic.yml"),
+    "caddy": ("Caddyfile",),
+    "envoy": ("envoy.yaml",),
+    "haproxy": ("haproxy.cfg", "gateway.lua"),
+}
+"""Kind → the files it consists of, the one to start the proxy with first."""
+
+
+def _environment() -> Environment:
+    # Not HTML: no value can hold a character that any of these formats would have to quote (see site.py).
+    environment = Environment(  # noqa: S701
+        loader=PackageLoader("gateway.deploy"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["json"] = json.dumps
+    environment.filters["variable"] = lambda name: name.lower().replace("-", "_")
+    environment.filters["regex_host"] = lambda name: name.replace(".", "\\.")
+    return environment
+
+
+def render(kind: str, site: Site) -> dict[str, str]:
+    """File name → text, for one of ``KINDS``."""
+    environment = _environment()
+    return {name: environment.get_template(f"{kind}/{name}.j2").render(site=site) for name in KINDS[kind]}

@@ -1,0 +1,221 @@
+"""What an ingress has to know about this gateway: one value, from which every kind of configuration is rendered.
+
+Rules:
+- Managed header names come from the gateway's and the tenants' configuration, and from nowhere else.
+- Everything that ends up in a configuration file is checked here against the narrowest alphabet that works, so that no
+  template has to quote and no value can end a directive.
+- A client's own copy of a name that any common gateway uses for identity is removed even where it is not managed here:
+  applications read more names than their operators know.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.config import DEFAULT_HEADERS, check_header_map
+from gateway.core.hosts import canonical_host
+from gateway.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gateway.config import Config
+    from gateway.core.model import Secret, Tenant
+
+ASKED = (
+    "Cookie",
+    "Authorization",
+    "Accept",
+    "Accept-Language",
+    "Origin",
+    "Access-Control-Request-Method",
+    "X-Requested-With",
+    "Sec-Fetch-Mode",
+    "Sec-Fetch-Dest",
+    "Sec-Purpose",
+    "X-Request-Id",
+)
+"""What the check reads of the client's own headers; nothing else of a request has to reach it."""
+
+OTHER_IDENTITY = (
+    *DEFAULT_HEADERS,
+    "X-Auth-Request-Access-Token", "X-Auth-Request-Redirect", "X-Auth-Request-User-Groups",
+    "X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token", "X-Forwarded-Roles",
+    "Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "X-Remote-User", "X-Remote-Email", "X-Remote-Group", "X-Remote-Groups",
+    "X-WebAuth-User", "X-WebAuth-Email", "X-WebAuth-Groups",
+)  # fmt: skip
+"""Identity headers of other gateways."""
+
+OTHER_FORWARDING = (
+    "Forwarded", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Prefix", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Path",
+    "X-Original-Url", "X-Original-Uri", "X-Original-Host", "X-Original-Method", "X-Rewrite-Url", "X-Real-Ip", "X-Host",
+    "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "HTTP2-Settings",
+)  # fmt: skip
+"""Words of other proxies that applications believe; this ingress says its own."""
+
+STREAM_LIMIT_S = 3600
+"""Forward-auth sees the beginning of a connection only. Where the proxy can, a WebSocket or stream ends after this long
+and has to begin again, with a check; shorter means a revoked person is cut off sooner and clients reconnect more often."""
+
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:]{2,45}\]):\d{1,5}")
+_KEY = re.compile(r"[A-Za-z0-9._~+/=-]{16,200}")
+_FILE = re.compile(r"/[A-Za-z0-9._/-]{1,200}")
+
+
+class SiteError(ConfigError):
+    """Something cannot be written into an ingress configuration safely."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One upstream and the protected hosts that it serves; ``wildcards`` are the parts after ``*.``."""
+
+    name: str
+    upstream: str
+    hosts: tuple[str, ...]
+    wildcards: tuple[str, ...] = ()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        return (*self.hosts, *(f"*.{name}" for name in self.wildcards))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Addresses are ``host:port``. ``certificate`` is (chain, key) as absolute paths; None where TLS ends elsewhere or is not wanted."""
+
+    listen: str
+    scheme: str
+    apps: tuple[App, ...]
+    login_host: str | None
+    managed: tuple[str, ...]
+    cookie: str
+    key: Secret
+    check: str
+    public: str
+    certificate: tuple[str, str] | None = None
+    removed: tuple[str, ...] = field(init=False)
+    """Names that no client may pass through: the managed ones first."""
+
+    def __post_init__(self) -> None:
+        for what, address in (("listen", self.listen), ("check", self.check), ("public", self.public), *((f"upstream of {a.name}", a.upstream) for a in self.apps)):
+            if not _ADDRESS.fullmatch(address):
+                raise SiteError(f"{what}: {address!r}: host:port")
+        if not _KEY.fullmatch(self.key.reveal()):
+            raise SiteError("ingress.keys: a key that is rendered needs 16 to 200 letters, digits or . _ ~ + / = - (try: openssl rand -hex 32)")
+        for path in self.certificate or ():
+            if not _FILE.fullmatch(path):
+                raise SiteError(f"certificate: {path!r}: an absolute path of plain characters")
+        if not any(app.patterns for app in self.apps):
+            raise SiteError("no protected host: the configuration names no tenant host and no shared host")
+        object.__setattr__(self, "removed", _distinct((*self.managed, *OTHER_IDENTITY)))
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        return ASKED
+
+    @property
+    def other_forwarding(self) -> tuple[str, ...]:
+        return OTHER_FORWARDING
+
+    @property
+    def stream_limit_s(self) -> int:
+        return STREAM_LIMIT_S
+
+    @property
+    def port(self) -> int:
+        return int(self.listen.rpartition(":")[2])
+
+    @property
+    def bind(self) -> str:
+        return self.listen.rpartition(":")[0]
+
+    @property
+    def all_patterns(self) -> tuple[str, ...]:
+        """Every host name this ingress answers for."""
+        return (*self.protected, *((self.login_host,) if self.login_host else ()))
+
+    @property
+    def protected(self) -> tuple[str, ...]:
+        """Every host name of an application."""
+        return tuple(pattern for app in self.apps for pattern in app.patterns)
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    seen: dict[str, str] = {}
+    for name in names:
+        seen.setdefault(name.lower(), name)
+    return tuple(seen.values())
+
+
+def _pattern(value: str) -> str:
+    star = "*." if value.startswith("*.") else ""
+    host = canonical_host(value.removeprefix("*."))
+    if host is None:
+        raise SiteError(f"host: {value!r}: a host name such as app.example.com or *.app.example.com")
+    return star + host
+
+
+def managed_names(config: Config, tenants: Iterable[Tenant]) -> tuple[str, ...]:
+    """The gateway's managed headers and what single tenants add, in that order."""
+    return _distinct((*config.headers, *(spec.name for tenant in tenants for spec in tenant.headers)))
+
+
+def site_of(
+    config: Config,
+    tenants: Iterable[Tenant],
+    *,
+    listen: str,
+    upstream: str,
+    upstreams: Mapping[str, str] | None = None,
+    check: str | None = None,
+    public: str | None = None,
+    certificate: tuple[str, str] | None = None,
+    hosts: Iterable[str] = (),
+    headers: Iterable[str] = (),
+) -> Site:
+    """``upstream`` serves every protected host that ``upstreams`` (host pattern → address) does not name.
+
+    ``check`` and ``public``: how the ingress reaches those listeners, where it is not the address they bind. ``hosts`` and
+    ``headers``: of tenants that are not in ``tenants``, because they live in SQL. Raises ``SiteError``.
+    """
+    tenants = tuple(tenants)
+    if not config.ingress.keys:
+        raise SiteError("ingress.keys: a rendered configuration proves with a key that it is the ingress; set one")
+    of_tenants = (p for t in tenants for p in (*sorted(t.hosts), *(f"*.{w}" for w in sorted(t.wildcards))))
+    patterns = _distinct((*config.shared_hosts, *of_tenants, *(_pattern(host) for host in hosts)))
+    more = dict.fromkeys(headers, "sub")
+    try:
+        check_header_map(more)
+    except ValueError as error:
+        raise SiteError(f"--header: {error}") from error
+    chosen = dict(upstreams or {})
+    unknown = set(chosen) - set(patterns)
+    if unknown:
+        raise SiteError(f"{min(unknown)}: not a protected host (there are: {', '.join(patterns) or 'none'})")
+    by_upstream: dict[str, list[str]] = {}
+    for pattern in patterns:
+        by_upstream.setdefault(chosen.get(pattern, upstream), []).append(pattern)
+    apps = tuple(
+        App(
+            name="app" if number == 0 else f"app{number + 1}",
+            upstream=address,
+            hosts=tuple(p for p in served if not p.startswith("*.")),
+            wildcards=tuple(p[2:] for p in served if p.startswith("*.")),
+        )
+        for number, (address, served) in enumerate(by_upstream.items())
+    )
+    return Site(
+        listen=listen,
+        scheme=config.public_scheme,
+        apps=apps,
+        login_host=config.login_host,
+        managed=_distinct((*managed_names(config, tenants), *more)),
+        cookie=config.cookie.name,
+        key=config.ingress.keys[0],
+        check=check or config.listen.check,
+        public=public or config.listen.public,
+        certificate=certificate,
+    )

@@ -1,0 +1,139 @@
+"""The files in ``deploy/`` are what ``gateway ingress render`` writes for the configuration of the demo."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from demo.ingress import LAUNCHERS
+from gateway.cli import cli
+from gateway.config import DEFAULT_HEADERS
+from gateway.core.model import Secret
+from gateway.deploy import KINDS, App, Site, SiteError, render
+
+ROOT = Path(__file__).parents[2]
+KEY = "demo-ingress-key-replace-it-0123456789abcdef"
+ARGUMENTS = ["--listen", "127.0.0.1:8000", "--upstream", "127.0.0.1:9100", "--upstream", "calendar.acme.localhost=127.0.0.1:9101"]
+
+
+@pytest.fixture
+def demo_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("GATEWAY_INGRESS_KEY", KEY)
+    for tenant in (ROOT / "config" / "tenants").glob("*.yaml"):
+        monkeypatch.setenv(f"{tenant.stem.upper()}_CLIENT_SECRET", "not needed here")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.usefixtures("demo_environment")
+def test_the_shipped_files_are_the_rendered_ones(kind: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["ingress", "render", kind, *ARGUMENTS, "-o", str(tmp_path)], standalone_mode=False)
+    assert result.exception is None
+    for name in KINDS[kind]:
+        assert (tmp_path / name).read_text() == (ROOT / "deploy" / kind / name).read_text(), f"render again: gateway ingress render {kind} {' '.join(ARGUMENTS)} -o deploy/{kind}"
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.usefixtures("demo_environment")
+def test_one_kind_goes_to_the_terminal_whole() -> None:
+    result = CliRunner().invoke(cli, ["ingress", "render", "haproxy", *ARGUMENTS], standalone_mode=False)
+    assert "# ==> haproxy.cfg <==" in result.output
+    assert "# ==> gateway.lua <==" in result.output
+
+
+def site(**changes: object) -> Site:
+    values: dict[str, object] = {
+        "listen": "127.0.0.1:18443", "scheme": "https", "apps": (App("app", "127.0.0.1:1", ("a.test",), ("b.test",)), App("app2", "127.0.0.1:2", ("c.test",))), "login_host": "login.test",
+        "managed": (*DEFAULT_HEADERS, "X-Department"), "cookie": "__Host-gw", "key": Secret("k" * 32), "check": "127.0.0.1:3", "public": "127.0.0.1:4", **changes,
+    }  # fmt: skip
+    return Site(**values)  # type: ignore[arg-type]  # a table of arguments
+
+
+VALIDATE = {
+    "nginx": lambda binary, folder: [binary, "-t", "-p", folder, "-e", "stderr", "-c", f"{folder}/nginx.conf"],
+    "caddy": lambda binary, folder: [binary, "validate", "--adapter", "caddyfile", "--config", f"{folder}/Caddyfile"],
+    "envoy": lambda binary, folder: [binary, "--mode", "validate", "-c", f"{folder}/envoy.yaml"],
+    "haproxy": lambda binary, folder: [binary, "-c", "-f", f"{folder}/haproxy.cfg"],
+}
+"""Traefik has no way to check a configuration without running it; the cases through the real proxies do."""
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["TLS ends here", "TLS ends in front"])
+@pytest.mark.parametrize("kind", VALIDATE)
+def test_each_proxy_accepts_its_configuration_with_several_upstreams_and_wildcards(kind: str, tls: bool, tmp_path: Path) -> None:
+    binary = LAUNCHERS[kind].binary()
+    if binary is None:
+        pytest.skip(f"{kind} is not installed")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    subprocess.run([sys.executable, "-c", _CERTIFICATE, str(chain), str(key)], check=True)
+    for name, text in render(kind, site(certificate=(str(chain), str(key)) if tls else None)).items():
+        (tmp_path / name).write_text(text)
+    result = subprocess.run(VALIDATE[kind](str(binary), str(tmp_path)), check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60, env={"HOME": str(tmp_path)})
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+_CERTIFICATE = """
+import datetime, sys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+key = ec.generate_private_key(ec.SECP256R1())
+name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a.test")])
+day = datetime.timedelta(days=1)
+now = datetime.datetime.now(datetime.UTC)
+certificate = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1).not_valid_before(now - day).not_valid_after(now + day).sign(key, hashes.SHA256())
+private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+open(sys.argv[1], "wb").write(certificate.public_bytes(serialization.Encoding.PEM) + private)
+open(sys.argv[2], "wb").write(private)
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_managed_name_and_no_unrendered_word_is_in_the_files(kind: str) -> None:
+    text = "\n".join(render(kind, site()).values()).lower()
+    for name in ("x-department", *DEFAULT_HEADERS):
+        assert name.lower() in text
+    assert "{{" not in text
+
+
+REFUSED = {
+    "a key that could end a directive": {"key": Secret('0123456789abcdef"; return 200; #')},
+    "a short key": {"key": Secret("short")},
+    "an address with a space": {"check": "127.0.0.1:1 backup"},
+    "an address without a port": {"public": "gateway"},
+    "a certificate with a quote": {"certificate": ('/etc/x"y', "/etc/k")},
+    "no host": {"apps": ()},
+}
+
+
+@pytest.mark.parametrize("changes", REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_written_safely_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(SiteError):
+        site(**changes)
+
+
+@pytest.mark.usefixtures("demo_environment")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--upstream", "nobody.test=127.0.0.1:1"], "nobody.test: not a protected host"),
+        (["--upstream", "a:1", "--upstream", "b:1"], "one without HOST="),
+        (["--host", "a b"], "host: 'a b'"),
+        (["--header", "X_Bad"], "--header: 'X_Bad'"),
+    ],
+)
+def test_a_wrong_option_says_what_is_wrong(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(cli, ["ingress", "render", "nginx", *arguments], standalone_mode=False)
+    assert isinstance(result.exception, SiteError)
+    assert message in str(result.exception)
+
+
+@pytest.mark.usefixtures("demo_environment")
+def test_hosts_and_headers_of_tenants_in_sql_are_given_by_hand() -> None:
+    result = CliRunner().invoke(cli, ["ingress", "render", "nginx", *ARGUMENTS, "--host", "*.Example.com", "--header", "X-Cost-Centre"], standalone_mode=False)
+    assert "*.example.com" in result.output
+    assert "proxy_set_header X-Cost-Centre $gw_x_cost_centre;" in result.output
