@@ -2,12 +2,15 @@
 
 So method, host, path and query are those of the check request; forwarded host, URI and method are somebody else's words
 and are not read. The path is cut off as raw text: ``/auth/envoy/../healthz`` asks about ``/../healthz``, nothing else.
+An allow carries the cookies without ours; a header that the answer omits stays as the client sent it, so where no cookie
+is left the answer asks for the removal of the whole header.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.core.decision import Allow
 from gateway.ingress.answers import Answer, Verdict, passed_through
 from gateway.ingress.forwarded import Malformed, RawRequest, parse_below
 
@@ -25,5 +28,9 @@ class Envoy:
     def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
         return parse_below(PREFIX, request, cookie_name=cookie_name)
 
-    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:  # noqa: ARG002 - the protocol's
-        return passed_through(verdict)
+    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
+        answer = passed_through(verdict)
+        if not isinstance(verdict.decision, Allow) or request is None:
+            return answer
+        cookies = ("Cookie", request.other_cookies) if request.other_cookies else ("X-Envoy-Auth-Headers-To-Remove", "cookie")
+        return Answer(answer.status, (*answer.headers, cookies))

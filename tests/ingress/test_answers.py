@@ -112,6 +112,15 @@ def test_traefik_removes_the_cookie_header_when_the_answer_has_none() -> None:
     assert DIALECTS["traefik"].render(Verdict(decision=Allow(Reason.OK), headers=IDENTITY), request).headers == IDENTITY  # type: ignore[arg-type]  # parsed above
 
 
+def test_envoy_gets_the_cookies_without_ours_or_is_asked_to_remove_them() -> None:
+    envoy = [("Host", "app.acme.test"), ("X-Forwarded-Proto", "https")]
+    verdict = Verdict(decision=Allow(Reason.OK), headers=IDENTITY)
+    mixed = ask("envoy", [*envoy, ("Cookie", "a=1; __Host-gw=s")], raw_path="/auth/envoy/")
+    only_ours = ask("envoy", [*envoy, ("Cookie", "__Host-gw=s")], raw_path="/auth/envoy/")
+    assert DIALECTS["envoy"].render(verdict, mixed).headers == (*IDENTITY, ("Cookie", "a=1"))  # type: ignore[arg-type]  # parsed above
+    assert DIALECTS["envoy"].render(verdict, only_ours).headers == (*IDENTITY, ("X-Envoy-Auth-Headers-To-Remove", "cookie"))  # type: ignore[arg-type]  # parsed above
+
+
 def test_traefik_denials_carry_no_cookies() -> None:
     request = ask("traefik", forwarded(("Cookie", "a=1")))
     assert "Cookie" not in dict(DIALECTS["traefik"].render(Verdict(decision=Deny(Reason.GROUP_MISSING)), request).headers)  # type: ignore[arg-type]  # parsed above

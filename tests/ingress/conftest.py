@@ -1,0 +1,98 @@
+"""One stand and one proxy of each kind per test session."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo import net
+from demo.ingress import LAUNCHERS, RunningIngress, launch
+from gateway.deploy import KINDS
+from tests.ingress.stand import ACME, CASE, COOKIE, Stand, identity
+from tests.ingress.wire import Received, request, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.ingress.stand import Seen
+
+HARDENED = tuple(KINDS)
+
+
+@pytest.fixture(scope="session")
+def stand() -> Iterator[Stand]:
+    found = Stand()
+    found.start()
+    found.sign_in("alice", identity("alice@acme.test", groups=("app-users", "admins"), name="Álice"))
+    found.sign_in("bob", identity("bob@acme.test"))
+    yield found
+    found.stop()
+
+
+def free_port() -> int:
+    bound = net.bind()
+    bound.socket.close()
+    return bound.port
+
+
+@pytest.fixture(scope="session")
+def proxies(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RunningIngress]]:
+    """Starts each kind when it is first asked for; all are stopped at the end."""
+    running: dict[str, RunningIngress] = {}
+    with ExitStack() as stack:
+
+        def get(kind: str) -> RunningIngress:
+            if kind not in running:
+                if LAUNCHERS[kind].binary() is None:
+                    pytest.skip(f"{kind} is not installed")
+                port = free_port()
+                running[kind] = launch(kind, stand.site(port), directory=tmp_path_factory.mktemp(kind))
+                stack.callback(running[kind].stop)
+            return running[kind]
+
+        yield get
+
+
+class Proxy:
+    """One real proxy: send bytes through it, then look at what arrived where."""
+
+    def __init__(self, running: RunningIngress, stand: Stand) -> None:
+        self.kind = running.name
+        self.port = running.port
+        self.stand = stand
+        self.case = ""
+        self.alice = f"Cookie: {COOKIE}=alice"
+        self.bob = f"Cookie: {COOKIE}=bob"
+
+    def ask(
+        self, *lines: str | bytes, method: str = "GET", target: str | bytes = "/", host: str | None = ACME, version: str = "1.1", body: bytes = b"", close: bool = True
+    ) -> Received:
+        """Send one request; ``app``, ``checks`` and ``pages`` then say what it led to."""
+        self.case = uuid.uuid4().hex
+        return send(self.port, request(*lines, f"{CASE}: {self.case}", method=method, target=target, host=host, version=version, body=body, close=close), method=method)
+
+    def raw(self, data: bytes, method: str = "GET") -> Received:
+        """``data`` holds ``@case@`` where the case's number goes."""
+        self.case = uuid.uuid4().hex
+        return send(self.port, data.replace(b"@case@", self.case.encode()), method=method)
+
+    @property
+    def app(self) -> list[Seen]:
+        return self.stand.at("app", self.case)
+
+    @property
+    def pages(self) -> list[Seen]:
+        return self.stand.at("public", self.case)
+
+    def only(self) -> Seen:
+        """The one request that the application received."""
+        assert len(self.app) == 1, self.app
+        return self.app[0]
+
+
+@pytest.fixture(params=HARDENED)
+def proxy(request: pytest.FixtureRequest, proxies: Callable[[str], RunningIngress], stand: Stand) -> Proxy:
+    return Proxy(proxies(request.param), stand)

@@ -1,0 +1,203 @@
+"""The stand: real proxies in front of a legacy app, a check listener and a public listener, all on loopback.
+
+The servers run in one background thread, so that tests are plain blocking code over raw sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from aiohttp import web
+
+from demo import net
+from demo.apps.legacy import LegacyApp
+from gateway import keys
+from gateway.app import KEEPALIVE_S
+from gateway.assertion import Assertions
+from gateway.config import Config, Ingress
+from gateway.core.model import Identity, Secret, Session
+from gateway.core.tenants import TenantTable
+from gateway.deploy import Site, site_of
+from gateway.errors import UnavailableError
+from gateway.registry.document import TenantDocument, compile_tenant
+from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
+from gateway.web.pages import Pages
+from gateway.web.services import Services
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from aiohttp.web_request import BaseRequest
+
+    from gateway.ports import MachineAuthenticator, RelyingParty, SessionStore, TenantSource
+
+KEY = "the-ingress-key-of-the-tests-0123456789"
+ACME, GLOBEX, SHARED, LOGIN = "acme.localhost", "globex.localhost", "app.localhost", "login.localhost"
+CASE = "X-Case"
+COOKIE = "__Host-gw"
+T = TypeVar("T")
+NOW = 1_800_000_000.0
+
+TENANTS: tuple[dict[str, Any], ...] = (
+    {
+        "id": "acme", "name": "Acme", "hosts": [ACME, "*.acme.localhost"], "email_domains": ["acme.test"], "allowed_groups": ["app-users"], "client_id": "acme1", "client_secret": "s",
+        "providers": [{"name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.test"}],
+        "headers": {"X-Department": "claim:custom:department"},
+        "rules": [
+            {"path": "/public/**", "allow": "everyone"},
+            {"path": "/**/*.css", "allow": "everyone"},
+            {"path": "/gets", "methods": ["GET"], "allow": "everyone"},
+            {"path": "/admin/**", "groups": ["admins"]},
+        ],
+    },
+    {
+        "id": "globex", "name": "Globex", "hosts": [GLOBEX], "email_domains": ["globex.test"], "allowed_groups": "any", "client_id": "globex1", "client_secret": "s",
+        "providers": [{"name": "globex-entra", "kind": "entra", "issuer": "https://login.test/globex"}],
+    },
+)  # fmt: skip
+
+
+def identity(email: str, *, provider: str = "acme-okta", groups: tuple[str, ...] = ("app-users",), **more: Any) -> Identity:
+    values: dict[str, Any] = {
+        "sub": f"sub-{email}", "email": email, "email_domain": email.partition("@")[2], "username": f"{provider}_{email}", "preferred_username": email.partition("@")[0], "name": email.partition("@")[0].title(),
+        "groups": groups, "roles": (), "provider": provider, "idp_subject": f"idp-{email}", **more,
+    }  # fmt: skip
+    return Identity(**values)
+
+
+def session(cookie: str, who: Identity, *, tenant: str = "acme", host: str = ACME) -> Session:
+    return Session(
+        digest=f"digest-{cookie}", tenant=tenant, host=host, family=f"family-{cookie}", identity=who, began=0,
+        auth_time=int(NOW), created_at=int(NOW), expires_at=int(NOW) + 3600, client_id=f"{tenant}1",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request as a server behind the ingress received it."""
+
+    server: str
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+
+class Stand:
+    """Servers with their ports, and what each has seen under the ``X-Case`` of a test."""
+
+    def __init__(self) -> None:
+        self.config = Config(
+            development=True, public_scheme="http", login_host=LOGIN, shared_hosts=(SHARED,), ingress=Ingress(keys=(Secret(KEY),)),
+            cognito={"region": "eu-north-1", "user_pool_id": "eu-north-1_Test", "domain": "http://cognito.localhost"},
+        )  # fmt: skip
+        documents = [TenantDocument.model_validate(document) for document in TENANTS]
+        self.tenants = tuple(compile_tenant(d, self.config, client_id=d.client_id or "", client_secret=Secret("s")) for d in documents)
+        self.table = TenantTable(self.tenants, shared_hosts=self.config.shared_hosts, login_host=LOGIN)
+        self.sessions: dict[str, Session] = {}
+        self.seen: defaultdict[str, list[Seen]] = defaultdict(list)
+        self.check_connections: set[int] = set()
+        """Ports from which the check listener was asked: how many connections a proxy used."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="stand", daemon=True)
+        self._runners: list[web.BaseRunner] = []
+        self.store_is_down = False
+        self.check_port = self.public_port = self.app_port = 0
+
+    def start(self) -> None:
+        self._thread.start()
+        legacy = LegacyApp("legacy").app
+        public = web.Application()
+        public.router.add_route("*", "/{path:.*}", _page_of_the_gateway)
+        self.app_port = self._call(self._serve(legacy, "app"))
+        self.public_port = self._call(self._serve(public, "public"))
+        self.check_port = self._call(self._serve_checks())
+
+    def stop(self) -> None:
+        for runner in self._runners:
+            self._call(runner.cleanup())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    def site(self, port: int, *, check_port: int | None = None) -> Site:
+        """What a proxy on ``port`` has to know about this stand."""
+        return site_of(
+            self.config, self.tenants, listen=f"127.0.0.1:{port}", upstream=f"127.0.0.1:{self.app_port}",
+            check=f"127.0.0.1:{check_port or self.check_port}", public=f"127.0.0.1:{self.public_port}",
+        )  # fmt: skip
+
+    def sign_in(self, cookie: str, who: Identity, *, tenant: str = "acme", host: str = ACME) -> str:
+        """A live session; returns the Cookie header line."""
+        self.sessions[cookie] = session(cookie, who, tenant=tenant, host=host)
+        return f"Cookie: {COOKIE}={cookie}"
+
+    def at(self, server: str, case: str) -> list[Seen]:
+        return [seen for seen in self.seen[case] if seen.server == server]
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+    async def _serve_checks(self) -> int:
+        checks = Checks(self._services())
+
+        async def handle(request: BaseRequest) -> web.StreamResponse:
+            if request.transport is not None:
+                self.check_connections.add(request.transport.get_extra_info("peername")[1])
+            return await checks(request)
+
+        bound = net.bind()
+        runner = web.ServerRunner(web.Server(handle, keepalive_timeout=KEEPALIVE_S, max_line_size=MAX_HEAD_LINE_BYTES, max_field_size=MAX_HEAD_LINE_BYTES, access_log=None))
+        await runner.setup()
+        await web.SockSite(runner, bound.socket).start()
+        self._runners.append(runner)
+        return bound.port
+
+    def _services(self) -> Services:
+        return Services(
+            config=self.config,
+            tenants=cast("TenantSource", SimpleNamespace(table=self.table)),
+            sessions=cast("SessionStore", self),
+            relying_party=cast("RelyingParty", None),
+            machines=cast("MachineAuthenticator", None),
+            assertions=Assertions(keys.generate(), issuer=None),
+            pages=Pages(),
+            clock=lambda: NOW,
+            random_token=lambda: "unused",
+        )
+
+    async def get(self, cookie: str, *, host: str) -> Session | None:
+        """The session store of the stand."""
+        if self.store_is_down:
+            msg = "the store of the stand is down"
+            raise UnavailableError(msg)
+        found = self.sessions.get(cookie)
+        return found if found is not None and found.host == host else None
+
+    async def _serve(self, app: web.Application, name: str) -> int:
+        @web.middleware
+        async def record(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+            self.seen[request.headers.get(CASE, "")].append(Seen(name, request.method, request.raw_path, tuple(request.headers.items())))
+            return await handler(request)
+
+        app.middlewares.append(record)
+        bound = net.bind()
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, max_field_size=128 * 1024, max_line_size=128 * 1024)
+        await runner.setup()
+        await web.SockSite(runner, bound.socket).start()
+        self._runners.append(runner)
+        return bound.port
+
+
+async def _page_of_the_gateway(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"gateway": request.raw_path, "headers": [[k, v] for k, v in request.headers.items()]})
+
+
+__all__ = ["ACME", "CASE", "COOKIE", "GLOBEX", "KEY", "LOGIN", "SHARED", "Seen", "Stand", "identity"]
