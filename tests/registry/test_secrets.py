@@ -5,11 +5,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from gateway.core.model import Secret
 from gateway.registry.document import TenantDocument
-from gateway.registry.secrets import join, reveal, secrets_of, show
+from gateway.registry.secrets import join, keep, reveal, secrets_of, show
 from tests.registry.samples import sample
 
 names = st.frozensets(st.text(min_size=1, max_size=8), max_size=3)
@@ -72,10 +71,22 @@ def test_reordered_providers_keep_their_own_secrets() -> None:
 
 def test_a_redacted_secret_that_is_not_stored_is_refused() -> None:
     document = TenantDocument.model_validate(sample("acme"))
-    with pytest.raises(ValidationError, match="nothing is stored here that could be kept"):
+    with pytest.raises(ValueError, match=r"client_secret: \*\*\* .*nothing is stored here that could be kept"):
         join(show(document), {})
 
 
 def test_a_stored_secret_that_looks_like_a_reference_is_not_looked_up() -> None:
     document = join(show(TenantDocument.model_validate(sample("acme"))), {"client_secret": Secret("env:HOME")})
     assert document.client_secret == Secret("env:HOME")
+
+
+def test_a_redacted_secret_keeps_the_stored_one_and_a_new_one_replaces_it() -> None:
+    webhook = {"url": "https://app.example.com/", "secret": "old"}
+    stored = TenantDocument.model_validate(sample("acme", webhook=webhook))
+    sent = TenantDocument.model_validate(sample("acme", client_secret="***", webhook={**webhook, "secret": "new", "previous_secret": "***"}))
+    with pytest.raises(ValueError, match=r"^webhook\.previous_secret: "):
+        keep(sent, secrets_of(stored))
+    kept = keep(TenantDocument.model_validate(sample("acme", client_secret="***", webhook={**webhook, "secret": "new"})), secrets_of(stored))
+    assert kept.client_secret == Secret("secret of acme")
+    assert kept.webhook is not None
+    assert kept.webhook.secret == Secret("new")
