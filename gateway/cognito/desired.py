@@ -1,0 +1,179 @@
+"""What a tenant shall have in the pool, and what it has: values on which the plan is made. Pure.
+
+Sources: Cognito user pools API reference (CreateIdentityProvider, CreateUserPoolClient, DescribeUserPool);
+Okta and Microsoft Entra OpenID Connect documentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gateway.core.model import ProviderKind, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+POOL_USERS = "COGNITO"
+"""How a client names the pool's own users among its identity providers."""
+GROUPS, ROLES, OID, IDP_IAT = "custom:groups", "custom:roles", "custom:oid", "custom:idp_iat"
+CUSTOM_ATTRIBUTES = (GROUPS, ROLES, OID, IDP_IAT)
+ATTRIBUTE_CHARACTERS = 2048
+"""Cognito's own limit of an attribute's value: a shorter one fails logins of people in many groups."""
+MARKER_PREFIX = "gateway-run-"
+"""An identifier that each provider we create carries: unique in the pool, so it tells ours from a stranger's."""
+MAX_IDENTIFIERS = 49
+"""Cognito takes 50 per provider; one is the marker."""
+
+READABLE_STANDARD = (
+    "email", "email_verified", "name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile", "picture",
+    "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at",
+)  # fmt: skip
+"""All attributes of the scopes ``openid email profile``: a client that cannot read one of a scope's gets invalid_grant."""
+WRITABLE = ("email", "name", "preferred_username", *CUSTOM_ATTRIBUTES)
+"""What federation writes whatever the provider's kind."""
+_STANDARD_CLAIMS = frozenset({*READABLE_STANDARD, "phone_number", "phone_number_verified", "address"})
+_UNWRITABLE = frozenset({"sub", "email_verified", "phone_number_verified"})
+
+_COMMON_MAPPING: Mapping[str, str] = {"username": "sub", "email": "email", "name": "name", "preferred_username": "preferred_username", GROUPS: "groups", IDP_IAT: "iat"}
+MAPPINGS: Mapping[ProviderKind, Mapping[str, str]] = {
+    ProviderKind.OKTA: {**_COMMON_MAPPING, "email_verified": "email_verified"},
+    # Entra sends no email_verified, its sub differs per application, and its events name people by oid.
+    ProviderKind.ENTRA: {**_COMMON_MAPPING, OID: "oid", ROLES: "roles"},
+    ProviderKind.OIDC: {**_COMMON_MAPPING, "email_verified": "email_verified", ROLES: "roles"},
+}
+"""Pool attribute → claim of the identity provider, by kind."""
+SCOPES: Mapping[ProviderKind, tuple[str, ...]] = {
+    ProviderKind.OKTA: ("openid", "profile", "email"),
+    # Entra refuses a scope ``groups``, and sends ``oid`` only with ``profile``.
+    ProviderKind.ENTRA: ("openid", "profile", "email"),
+    ProviderKind.OIDC: ("openid", "profile", "email"),
+}
+GROUPS_SCOPE = "groups"
+"""Added for Okta where its discovery offers it: the org server does; a custom authorization server only if told to."""
+
+_OKTA_HOSTS = (".okta.com", ".oktapreview.com", ".okta-emea.com", ".okta-gov.com", ".okta.mil")
+_ENTRA_HOSTS = frozenset({"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "sts.windows.net", "login.windows.net"})
+
+
+@dataclass(frozen=True, slots=True)
+class WantedProvider:
+    """One OIDC provider. ``client_secret`` None keeps the one that Cognito has."""
+
+    name: str
+    kind: ProviderKind
+    issuer: str
+    client_id: str
+    client_secret: Secret | None
+    scopes: tuple[str, ...]
+    mapping: Mapping[str, str]
+    identifiers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WantedClient:
+    """The tenant's app client. ``providers`` are names, ``COGNITO`` for the pool's own users."""
+
+    providers: tuple[str, ...]
+    callback_urls: tuple[str, ...]
+    logout_urls: tuple[str, ...]
+    scopes: tuple[str, ...] = ("openid",)
+    read: tuple[str, ...] = (*READABLE_STANDARD, *CUSTOM_ATTRIBUTES)
+    write: tuple[str, ...] = WRITABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Everything of one tenant."""
+
+    tenant: str
+    providers: tuple[WantedProvider, ...]
+    client: WantedClient
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """One attribute of the pool's schema."""
+
+    name: str
+    data_type: str
+    mutable: bool
+    required: bool
+    max_length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ActualProvider:
+    """As DescribeIdentityProvider shows it; Cognito shows the secret too."""
+
+    name: str
+    type: str
+    details: Mapping[str, str] = field(repr=False)
+    mapping: Mapping[str, str]
+    identifiers: tuple[str, ...]
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        return tuple(i for i in self.identifiers if i.startswith(MARKER_PREFIX))
+
+
+@dataclass(frozen=True, slots=True)
+class ActualClient:
+    """As DescribeUserPoolClient shows it, the secret apart."""
+
+    client_id: str
+    name: str
+    secret: Secret | None
+    settings: Mapping[str, object]
+
+    def strings(self, name: str) -> tuple[str, ...]:
+        value = self.settings.get(name)
+        return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Actual:
+    """The pool as far as this tenant is concerned. ``client`` is the one that the gateway knows for it, if any."""
+
+    pool_id: str
+    attributes: Mapping[str, Attribute]
+    providers: Mapping[str, ActualProvider]
+    client: ActualClient | None
+    case_sensitive: bool = True
+    provider_count: int = 0
+
+
+def kind_of_issuer(issuer: str) -> ProviderKind | None:
+    """By its host; None where the host says nothing (an Okta custom domain, any other provider)."""
+    host = (urlsplit(issuer).hostname or "").lower()
+    if host.endswith(_OKTA_HOSTS):
+        return ProviderKind.OKTA
+    return ProviderKind.ENTRA if host in _ENTRA_HOSTS or host.endswith(".ciamlogin.com") else None
+
+
+def mapping_for(kind: ProviderKind, *, required: frozenset[str] = frozenset()) -> Mapping[str, str]:
+    """The kind's mapping, and each required attribute of the pool from the standard claim of the same name."""
+    return {**MAPPINGS[kind], **{name: name for name in sorted(required) if name in _STANDARD_CLAIMS and name not in MAPPINGS[kind]}}
+
+
+def scopes_for(kind: ProviderKind, *, offered: frozenset[str] | None) -> tuple[str, ...]:
+    """``offered``: scopes_supported of the discovery document, None where it says nothing."""
+    if kind is ProviderKind.OKTA and (offered is None or GROUPS_SCOPE in offered):
+        return (*SCOPES[kind], GROUPS_SCOPE)
+    return SCOPES[kind]
+
+
+def writable(mapped: frozenset[str], required: frozenset[str]) -> tuple[str, ...]:
+    """What federation must be able to write: an attribute that is mapped and not writable is dropped, or fails the login."""
+    return tuple(sorted({*WRITABLE, *mapped, *required} - _UNWRITABLE - {"username"}))
+
+
+def client_name(tenant: str, run: str) -> str:
+    """Cognito's names are not unique; ours are, so that a client whose creation went unanswered can be found again."""
+    return f"gateway-{tenant}-{run}"
+
+
+def marker(run: str) -> str:
+    """At most 40 characters, as IdpIdentifiers demands."""
+    return f"{MARKER_PREFIX}{run}"
