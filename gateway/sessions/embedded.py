@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import ConfigError, UnavailableError
+from gateway.log import fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ if os.getppid() != int(sys.argv[1]): sys.exit("the parent is gone")
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gateway.sessions")
 
 
 class EmbeddedValkey:
@@ -167,7 +168,7 @@ class EmbeddedValkey:
             return
         if self._lock is None and not self._try_lock():
             return
-        _log.warning("the embedded store is not running; starting it", extra={"event": "embedded_start"})
+        _log.warning("embedded_store_started_again", extra=fields(directory=str(self.directory)))
         self._reap()
         try:
             self._launch(time.monotonic() + START_TIMEOUT_S)

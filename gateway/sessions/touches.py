@@ -13,6 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import UnavailableError
+from gateway.log import fields
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,7 +26,7 @@ REMEMBERED: Final = 100_000
 WAITING: Final = 10_000
 """Touches that may wait while the store is slow; beyond, new ones are dropped and come back with the next request."""
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gateway.sessions")
 
 
 class Touches:
@@ -63,7 +64,7 @@ class Touches:
                 await self._touch(record)
             except UnavailableError as error:
                 self._last.pop(digest, None)
-                _log.debug("idle time not extended: %s", error, extra={"event": "touch_failed"})
+                _log.debug("touch_failed", extra=fields(error=str(error)))
 
     async def settle(self) -> None:
         """Until nothing waits."""

@@ -15,9 +15,12 @@ from gateway.ports import NewSession, Stored, Taken
 from gateway.sessions.connect import Link, Target, link_to
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.redis import RedisSessions
+from tests.sql.fixtures import database, database_url, postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+__all__ = ["database", "database_url", "postgres"]
 
 HOST = "acme.example.com"
 CHILD = "app.acme.example.com"

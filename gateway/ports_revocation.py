@@ -1,0 +1,98 @@
+"""What revocation needs of the rooms behind it: the record in SQL, and the replicas' confirmations. ``app`` binds the adapters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from gateway.ports import RevocationRequest, RevocationStatus, Who
+
+LIFT = "lift"
+"""``kind`` of a recorded lift, beside the values of ``RevocationKind``."""
+OPERATORS = frozenset({"admin", "cli"})
+"""Sources that may lift what any source imposed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A revocation as it stands in the record. ``watermark`` is the tenant's clock (µs) when it was first applied."""
+
+    status: RevocationStatus
+    kind: str
+    watermark: int
+    durable_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A block (``group`` None) or overlay in force."""
+
+    id: str
+    tenant: str
+    who: Who
+    source: str
+    reason: str
+    since: float
+    watermark: int
+    group: str | None = None
+
+
+class Change(Protocol):
+    """One open transaction of the record, alone with this person of this tenant: what it writes stands if it is left without an error."""
+
+    async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
+        """A block of the same who and source that stands already is kept."""
+
+    async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None: ...
+
+    async def lift(self, request: RevocationRequest, *, at: float) -> bool:
+        """End what this source (an operator: any source) imposed; whether another source's block or overlay of the same who still stands."""
+
+    async def revocation(self, recorded: Recorded) -> None: ...
+
+
+class RevocationRecord(Protocol):
+    """SQL is the record; Redis holds working copies. Raises ``UnavailableError``.
+
+    ``aliases``: HMACs that stand for the who of a request, the writing key's first; the record looks blocks and overlays up by them.
+    """
+
+    def change(self, tenant: str, aliases: Sequence[str]) -> AbstractAsyncContextManager[Change]: ...
+
+    async def acknowledged(self, revocation: str, *, at: float, replicas: Sequence[tuple[str, float | None]]) -> None: ...
+
+    async def find(self, revocation: str) -> Recorded | None: ...
+
+    async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
+        """By ``durable_at`` and id, oldest first, beyond that pair."""
+
+    async def of_tenant(self, tenant: str, *, durable_after: float) -> Sequence[Recorded]: ...
+
+    async def unacknowledged(self) -> Sequence[Recorded]: ...
+
+    async def tenants(self) -> Sequence[str]:
+        """Every tenant of which anything is recorded."""
+
+    async def standing(self, tenant: str) -> Sequence[Standing]:
+        """Blocks and overlays in force, with the first watermark of each."""
+
+    async def highest_watermark(self, tenant: str) -> int:
+        """0 where nothing is recorded."""
+
+    async def forget(self, *, before: float) -> int:
+        """Delete revocations that no session can be old enough for."""
+
+
+class Confirmations(Protocol):
+    """The replicas that may still answer from memory."""
+
+    async def confirm(self, tenant: str, report: Callable[[str, float | None], None]) -> None:
+        """Returns when every replica that holds a lease on the tenant's primary, listed after this call, has dropped what was pushed before it.
+
+        A replica that stays silent is waited for until its lease has surely run out. ``report(replica, at)`` is called with None
+        when a replica is listed and with this process's monotonic seconds when it confirmed. Raises ``UnavailableError``.
+        """

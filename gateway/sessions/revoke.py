@@ -1,0 +1,279 @@
+"""``Revoker``: the one operation behind admin API, commands, hooks and reconciliation.
+
+Rules:
+- Durable means: in the tenant's slot (and on its replicas) and committed to the record, in this order and in one transaction of the
+  record, so that both stores see changes about one person in the same order. Whoever gets an error repeats; repeating is harmless.
+- Acknowledged means: durable, and no replica can still answer from memory what was ended. Nothing is acknowledged before that.
+- A caller that goes away does not stop a revocation that has begun.
+- What follows elsewhere (Cognito) is told to observers and holds nothing up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import UnavailableError
+from gateway.log import fields
+from gateway.ports import RevocationKind, RevocationStatus
+from gateway.ports_revocation import LIFT, OPERATORS, Recorded
+from gateway.sessions.marks import WATERMARK_LIFE_S, places
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+
+    from gateway.ports import RevocationRequest
+    from gateway.ports_revocation import Change, Confirmations, RevocationRecord
+    from gateway.sessions.marks import EndedFamily, Marks, Places, Swept
+
+STREAM_POLL_S: Final = 0.5
+"""How soon a stream sees what another admin process made durable; what this process did is seen at once."""
+_OVERLAP_S: Final = 10.0
+"""Admin processes' clocks may differ: a stream looks back this far and leaves out what it has shown."""
+_PAGE: Final = 500
+
+_log = logging.getLogger("gateway.sessions")
+
+
+class Uncached:
+    """``Confirmations`` where no replica holds anything in memory: every check asks the store, so durable is acknowledged."""
+
+    async def confirm(self, tenant: str, report: Callable[[str, float | None], None]) -> None:
+        """Nobody to wait for."""
+
+
+@dataclass(slots=True)
+class _Timeline:
+    """One revocation on its way."""
+
+    id: str
+    request: RevocationRequest
+    received_at: float
+    started: float
+    """This process's monotonic seconds at receipt."""
+    durable_ms: float | None = None
+    acknowledged_ms: float | None = None
+    ended: int = 0
+    replicas: dict[str, float | None] = field(default_factory=dict)
+
+    def status(self) -> RevocationStatus:
+        return RevocationStatus(self.id, self.request, self.received_at, self.durable_ms, tuple(sorted(self.replicas.items())), self.acknowledged_ms, self.ended)
+
+
+class StoreRevoker:
+    """Implements ``ports.Revoker`` on the store and the record."""
+
+    def __init__(
+        self,
+        marks: Marks,
+        record: RevocationRecord,
+        confirmations: Confirmations,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self._marks = marks
+        self._record = record
+        self._confirmations = confirmations
+        self._clock = clock
+        self._monotonic = monotonic
+        self._new_id = new_id
+        self._under_way: dict[str, _Timeline] = {}
+        self._tasks: set[asyncio.Task[RevocationStatus]] = set()
+        self._news = asyncio.Condition()
+        self.observers: list[Callable[[RevocationStatus, Sequence[EndedFamily]], None]] = []
+
+    # --- the operation ---------------------------------------------------------------------------
+
+    async def revoke(self, request: RevocationRequest) -> RevocationStatus:
+        return await self._unstoppable(self._revoke, request)
+
+    async def lift(self, request: RevocationRequest) -> RevocationStatus:
+        return await self._unstoppable(self._lift, request)
+
+    async def _unstoppable(self, work: Callable[[_Timeline], Coroutine[None, None, None]], request: RevocationRequest) -> RevocationStatus:
+        """In a task of its own, so that a caller's cancellation is the caller's alone."""
+        received_at = self._clock()
+        if request.event_time is not None:
+            request = replace(request, event_time=min(request.event_time, received_at))
+        line = _Timeline(self._new_id(), request, received_at, self._monotonic())
+        task = asyncio.get_running_loop().create_task(self._run(work, line))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _run(self, work: Callable[[_Timeline], Coroutine[None, None, None]], line: _Timeline) -> RevocationStatus:
+        self._under_way[line.id] = line
+        try:
+            await work(line)
+        except UnavailableError as error:
+            _log.warning("revocation_unavailable", extra=fields(tenant=line.request.tenant, revocation=line.id, source=line.request.source, error=str(error)))
+            raise
+        finally:
+            del self._under_way[line.id]
+        return line.status()
+
+    async def _revoke(self, line: _Timeline) -> None:
+        request = line.request
+        where = self.places(request)
+        families: list[EndedFamily] = []
+
+        def count(swept: Swept) -> Swept:
+            families.extend(swept.families)
+            line.ended += swept.sessions
+            return swept
+
+        async with self._record.change(request.tenant, where.marks) as change:
+            swept = count(await self._marks.revoke(request.tenant, where, block_source=request.source if request.kind is RevocationKind.BLOCK else ""))
+            if request.kind is RevocationKind.BLOCK:
+                await change.block(request, watermark=swept.watermark, at=line.received_at)
+            if request.group_overlay is not None:
+                await change.overlay(request, watermark=swept.watermark, at=line.received_at)
+            if not swept.cursors:
+                await self._durable(line, change, swept.watermark, str(request.kind))
+        if swept.cursors:
+            # A large tenant: page by page, outside the transaction that others wait for, and durable when the last session is gone.
+            while swept.cursors:
+                swept = count(await self._marks.sweep(request.tenant, where, swept))
+            async with self._record.change(request.tenant, where.marks) as change:
+                await self._durable(line, change, swept.watermark, str(request.kind))
+        await self._announce()
+        await self._acknowledge(line)
+        status = line.status()
+        _log.info(
+            "revocation",
+            extra=fields(
+                tenant=request.tenant, revocation=line.id, source=request.source, kind=str(request.kind), ended=line.ended,
+                durable_ms=line.durable_ms, acknowledged_ms=line.acknowledged_ms,
+            ),
+        )  # fmt: skip
+        for observe in self.observers:
+            observe(status, families)
+
+    async def _durable(self, line: _Timeline, change: Change, watermark: int, kind: str) -> None:
+        line.durable_ms = self._since(line)
+        await change.revocation(Recorded(line.status(), kind, watermark, self._clock()))
+
+    async def _lift(self, line: _Timeline) -> None:
+        request = line.request
+        where = self.places(request)
+        async with self._record.change(request.tenant, where.marks) as change:
+            others_stand = await change.lift(request, at=line.received_at)
+            if request.group_overlay is not None:
+                where = replace(where, marks=(), overlays=() if others_stand else where.overlays, fields=() if others_stand else where.fields)
+            sources = "*" if request.source in OPERATORS else request.source
+            clock, _, _ = await self._marks.lift(request.tenant, where, sources=sources)
+            await self._durable(line, change, clock, LIFT)
+        # Nothing answered from memory becomes wrong by a lift: it only lets later logins in.
+        line.acknowledged_ms = line.durable_ms
+        await self._note_acknowledged(line)
+
+    def places(self, request: RevocationRequest) -> Places:
+        return places(self._marks.people(request.tenant), request.who, group=request.group_overlay)
+
+    async def _acknowledge(self, line: _Timeline) -> None:
+        def report(replica: str, at: float | None) -> None:
+            line.replicas[replica] = None if at is None else round((at - line.started) * 1000, 3)
+
+        await self._confirmations.confirm(line.request.tenant, report)
+        line.acknowledged_ms = self._since(line)
+        await self._note_acknowledged(line)
+
+    async def _note_acknowledged(self, line: _Timeline) -> None:
+        at = line.received_at + (line.acknowledged_ms or 0) / 1000
+        await self._record.acknowledged(line.id, at=at, replicas=tuple(sorted(line.replicas.items())))
+
+    def _since(self, line: _Timeline) -> float:
+        return round((self._monotonic() - line.started) * 1000, 3)
+
+    # --- the time line ---------------------------------------------------------------------------
+
+    async def status(self, revocation_id: str) -> RevocationStatus | None:
+        line = self._under_way.get(revocation_id)
+        if line is not None:
+            return line.status()
+        recorded = await self._record.find(revocation_id)
+        return None if recorded is None else recorded.status
+
+    async def stream(self, *, after: str | None = None) -> AsyncIterator[RevocationStatus]:
+        """Every revocation (not lifts) once, when it is durable: whoever follows it can cut what forward-auth cannot.
+
+        From ``after`` on if it is known, else from now on.
+        """
+        last = None if after is None else await self._record.find(after)
+        shown: dict[str, float] = {}
+        if last is None:
+            position = self._clock()
+            shown = {r.status.id: r.durable_at for r in await self._all_since(position - _OVERLAP_S)}
+        else:
+            position = last.durable_at
+            shown = {r.status.id: r.durable_at for r in await self._all_since(position - _OVERLAP_S) if r.durable_at <= position}
+        while True:
+            async with self._news:
+                fresh = [r for r in await self._all_since(position - _OVERLAP_S) if r.status.id not in shown]
+                if not fresh:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), STREAM_POLL_S)
+            for recorded in fresh:
+                shown[recorded.status.id] = recorded.durable_at
+                position = max(position, recorded.durable_at)
+                if recorded.kind != LIFT:
+                    yield recorded.status
+            shown = {name: at for name, at in shown.items() if at >= position - 2 * _OVERLAP_S}
+
+    async def _all_since(self, durable_at: float) -> list[Recorded]:
+        found: list[Recorded] = []
+        while True:
+            page = await self._record.since(durable_at, after=found[-1].status.id if found else "", limit=_PAGE)
+            found += page
+            if len(page) < _PAGE:
+                return found
+            durable_at = page[-1].durable_at
+
+    async def _announce(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    # --- after a restart, a fail-over, a new key -------------------------------------------------
+
+    async def acknowledge_open(self) -> int:
+        """Finish what a crash left durable and not acknowledged; the number of them. For start-up."""
+        waiting = await self._record.unacknowledged()
+        for recorded in waiting:
+            line = _Timeline(recorded.status.id, recorded.status.request, recorded.status.received_at, self._monotonic(), recorded.status.durable_ms, ended=recorded.status.ended)
+            await self._acknowledge(line)
+        return len(waiting)
+
+    async def restore(self, tenant: str) -> None:
+        """Bring a slot that may hold older data up to the record: clock first, then blocks and overlays, then revocations as they were.
+
+        Until this has returned for every tenant of a primary, that primary must not be believed.
+        """
+        highest = await self._record.highest_watermark(tenant)
+        if highest:
+            await self._marks.advance(tenant, past=highest)
+        await self.reapply_standing(tenant)
+        for recorded in await self._record.of_tenant(tenant, durable_after=self._clock() - WATERMARK_LIFE_S):
+            if recorded.kind == LIFT:
+                continue
+            where = places(self._marks.people(tenant), recorded.status.request.who)
+            swept = await self._marks.revoke(tenant, where, watermark=recorded.watermark)
+            while swept.cursors:
+                swept = await self._marks.sweep(tenant, where, swept)
+
+    async def reapply_standing(self, tenant: str) -> None:
+        """Write the blocks and overlays in force again, with their first watermarks, under every key of the ring."""
+        for standing in await self._record.standing(tenant):
+            where = places(self._marks.people(tenant), standing.who, group=standing.group)
+            # The sessions of then are the revocations' business; here only the marks count.
+            await self._marks.revoke(tenant, replace(where, indexes=(), family=""), block_source=standing.source if standing.group is None else "", watermark=standing.watermark)
+
+    async def close(self) -> None:
+        """Let what has begun become durable."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)

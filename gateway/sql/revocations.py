@@ -1,0 +1,190 @@
+"""The record of revocations, blocks and overlays: what Redis must be brought back to after a fail-over. See ``ports_revocation``."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, insert, or_, select, union, update
+
+from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
+from gateway.ports_admin import BlockView, Page
+from gateway.ports_revocation import OPERATORS, Recorded, Standing
+from gateway.sql.tables import blocks, overlays, revocations
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from sqlalchemy import ColumnElement, RowMapping, Table
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.sql.crypt import Crypt
+    from gateway.sql.database import Database
+
+
+class SqlRevocations:
+    """Implements ``ports_revocation.RevocationRecord``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def change(self, tenant: str, aliases: Sequence[str]) -> AsyncIterator[SqlChange]:
+        """Alone with this person: PostgreSQL by an advisory lock on the tenant and alias, SQLite because it has one writer."""
+        async with self._database.write(f"revoke:{tenant}:{aliases[0]}") as connection:
+            yield SqlChange(connection, self._database.crypt, tenant, aliases)
+
+    async def acknowledged(self, revocation: str, *, at: float, replicas: Sequence[tuple[str, float | None]]) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(update(revocations).where(revocations.c.id == revocation).values(acknowledged_at=at, replicas=[list(r) for r in replicas]))
+
+    async def find(self, revocation: str) -> Recorded | None:
+        found = await self._recorded(revocations.c.id == revocation)
+        return found[0] if found else None
+
+    async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
+        later = or_(revocations.c.durable_at > durable_at, (revocations.c.durable_at == durable_at) & (revocations.c.id > after))
+        return await self._recorded(later, limit=limit)
+
+    async def of_tenant(self, tenant: str, *, durable_after: float) -> Sequence[Recorded]:
+        return await self._recorded((revocations.c.tenant == tenant) & (revocations.c.durable_at > durable_after))
+
+    async def unacknowledged(self) -> Sequence[Recorded]:
+        return await self._recorded(revocations.c.acknowledged_at.is_(None))
+
+    async def _recorded(self, condition: ColumnElement[bool], *, limit: int | None = None) -> list[Recorded]:
+        query = select(revocations).where(condition).order_by(revocations.c.durable_at, revocations.c.id)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query if limit is None else query.limit(limit))).mappings().all()
+        return [_recorded(row, self._database.crypt) for row in rows]
+
+    async def tenants(self) -> Sequence[str]:
+        query = union(*(select(table.c.tenant) for table in (revocations, blocks, overlays)))
+        async with self._database.read() as connection:
+            return sorted((await connection.execute(query)).scalars())
+
+    async def standing(self, tenant: str) -> Sequence[Standing]:
+        found: list[Standing] = []
+        async with self._database.read() as connection:
+            for table in (blocks, overlays):
+                rows = (await connection.execute(select(table).where(table.c.tenant == tenant, table.c.lifted_at.is_(None)))).mappings().all()
+                found += [_standing(table, row, self._database.crypt) for row in rows]
+        return found
+
+    async def highest_watermark(self, tenant: str) -> int:
+        columns = (revocations.c.watermark_us, blocks.c.watermark_us, overlays.c.removed_us)
+        async with self._database.read() as connection:
+            found = [(await connection.execute(select(func.max(column)).where(column.table.c.tenant == tenant))).scalar() for column in columns]
+        return max((int(value) for value in found if value is not None), default=0)
+
+    async def forget(self, *, before: float) -> int:
+        async with self._database.write() as connection:
+            result = await connection.execute(delete(revocations).where(revocations.c.received_at < before, revocations.c.acknowledged_at.is_not(None)))
+        return result.rowcount
+
+
+class SqlBlocks:
+    """``BlockDirectory`` of the admin API."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
+        """Oldest first; ``position`` is the time and id of the last row seen."""
+        query = select(blocks).where(blocks.c.lifted_at.is_(None)).order_by(blocks.c.created_at, blocks.c.id).limit(limit + 1)
+        if tenant is not None:
+            query = query.where(blocks.c.tenant == tenant)
+        if position is not None:
+            at, _, last = position.partition(" ")
+            query = query.where(or_(blocks.c.created_at > float(at), (blocks.c.created_at == float(at)) & (blocks.c.id > last)))
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        shown = rows[:limit]
+        return Page([_view(row, self._database.crypt) for row in shown], f"{shown[-1]['created_at']!r} {shown[-1]['id']}" if len(rows) > limit else None)
+
+    async def find(self, block: str) -> BlockView | None:
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(blocks).where(blocks.c.id == block, blocks.c.lifted_at.is_(None)))).mappings().first()
+        return None if row is None else _view(row, self._database.crypt)
+
+
+class SqlChange:
+    """Implements ``ports_revocation.Change`` on one open transaction."""
+
+    def __init__(self, connection: AsyncConnection, crypt: Crypt, tenant: str, aliases: Sequence[str]) -> None:
+        self._connection, self._crypt = connection, crypt
+        self._tenant, self._aliases = tenant, tuple(aliases)
+
+    def _mine(self, table: Table, request: RevocationRequest) -> list[ColumnElement[bool]]:
+        found = [table.c.tenant == self._tenant, table.c.alias.in_(self._aliases), table.c.lifted_at.is_(None)]
+        return [*found, table.c.group_name == request.group_overlay] if table is overlays else found
+
+    async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
+        stands = await self._connection.execute(select(blocks.c.id).where(*self._mine(blocks, request), blocks.c.source == request.source).limit(1))
+        if stands.first() is not None:
+            return
+        row = secrets.token_hex(16)
+        await self._connection.execute(
+            insert(blocks).values(
+                id=row, tenant=self._tenant, alias=self._aliases[0], who=self._who("blocks", row, request.who), source=request.source,
+                reason=request.reason[:400], watermark_us=watermark, created_at=at, event_time=request.event_time,
+            )
+        )  # fmt: skip
+
+    async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
+        mine = (overlays.c.tenant == self._tenant, overlays.c.alias.in_(self._aliases), overlays.c.group_name == request.group_overlay, overlays.c.source == request.source)
+        removed = {"removed_at": request.event_time or at, "removed_us": watermark, "cleared_at": None, "lifted_at": None}
+        if (await self._connection.execute(update(overlays).where(*mine).values(removed))).rowcount:
+            return
+        row = secrets.token_hex(16)
+        await self._connection.execute(
+            insert(overlays).values(
+                id=row, tenant=self._tenant, alias=self._aliases[0], who=self._who("overlays", row, request.who), group_name=request.group_overlay, source=request.source, **removed
+            )
+        )
+
+    async def lift(self, request: RevocationRequest, *, at: float) -> bool:
+        table = blocks if request.group_overlay is None else overlays
+        mine = self._mine(table, request)
+        by = [] if request.source in OPERATORS else [table.c.source == request.source]
+        await self._connection.execute(update(table).where(*mine, *by).values(lifted_at=at))
+        return (await self._connection.execute(select(table.c.id).where(*mine).limit(1))).first() is not None
+
+    async def revocation(self, recorded: Recorded) -> None:
+        status = recorded.status
+        document = json.dumps({**asdict(status.request), "durable_ms": status.durable_ms}, default=str)
+        await self._connection.execute(
+            insert(revocations).values(
+                id=status.id, tenant=self._tenant, kind=recorded.kind, source=status.request.source,
+                request=self._crypt.seal(document, table="revocations", row=status.id, column="request"), watermark_us=recorded.watermark,
+                received_at=status.received_at, event_time=status.request.event_time, durable_at=recorded.durable_at, ended=status.ended,
+            )
+        )  # fmt: skip
+
+    def _who(self, table: str, row: str, who: Who) -> str:
+        return self._crypt.seal(json.dumps(asdict(who)), table=table, row=row, column="who")
+
+
+def _recorded(row: RowMapping, crypt: Crypt) -> Recorded:
+    document: dict[str, Any] = json.loads(crypt.open(row["request"], table="revocations", row=row["id"], column="request").reveal())
+    durable_ms = document.pop("durable_ms")
+    request = RevocationRequest(**{**document, "who": Who(**document["who"]), "kind": RevocationKind(document["kind"])})
+    acknowledged = None if row["acknowledged_at"] is None else max(durable_ms, round((row["acknowledged_at"] - row["received_at"]) * 1000, 3))
+    replicas = tuple((str(name), at) for name, at in row["replicas"] or ())
+    status = RevocationStatus(row["id"], request, row["received_at"], durable_ms, replicas, acknowledged, row["ended"])
+    return Recorded(status, row["kind"], int(row["watermark_us"]), row["durable_at"])
+
+
+def _standing(table: Table, row: RowMapping, crypt: Crypt) -> Standing:
+    who = Who(**json.loads(crypt.open(row["who"], table=table.name, row=row["id"], column="who").reveal()))
+    if table is blocks:
+        return Standing(row["id"], row["tenant"], who, row["source"], row["reason"], row["created_at"], int(row["watermark_us"]))
+    return Standing(row["id"], row["tenant"], who, row["source"], "", row["removed_at"], int(row["removed_us"]), row["group_name"])
+
+
+def _view(row: RowMapping, crypt: Crypt) -> BlockView:
+    standing = _standing(blocks, row, crypt)
+    return BlockView(standing.id, standing.tenant, standing.who, standing.reason, standing.source, standing.since)

@@ -1,0 +1,253 @@
+"""The revoker on a real Valkey and a real database: what is durable, what is acknowledged, and what is left after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import update
+
+from gateway.core.decision import Reason
+from gateway.errors import UnavailableError
+from gateway.ports import Refused, RevocationKind, RevocationRequest, Stored, Who
+from gateway.sessions.connect import Target, link_to
+from gateway.sessions.marks import Marks
+from gateway.sessions.revoke import StoreRevoker
+from gateway.sql.revocations import SqlBlocks, SqlRevocations
+from gateway.sql.tables import revocations
+
+from .conftest import HOST, Login, identity
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gateway import keys
+    from gateway.ports import RevocationStatus
+    from gateway.sessions.connect import Link
+    from gateway.sessions.redis import RedisSessions
+    from gateway.sql.database import Database
+
+ALICE = Who(email="alice@acme.test")
+
+
+class Gate:
+    """Confirmations that come when the test says so."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+        self.asked = asyncio.Event()
+
+    async def confirm(self, tenant: str, report: Callable[[str, float | None], None]) -> None:
+        report("r1", None)
+        self.asked.set()
+        await self.open.wait()
+        report("r1", time.monotonic())
+
+
+@pytest.fixture
+def record(database: Database) -> SqlRevocations:
+    return SqlRevocations(database)
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+async def revoker(link: Link, ring: keys.KeyRing, record: SqlRevocations, gate: Gate) -> AsyncIterator[StoreRevoker]:
+    made = StoreRevoker(Marks(link, lambda: ring), record, gate, clock=time.time, monotonic=time.monotonic)
+    yield made
+    gate.open.set()
+    await made.close()
+
+
+def request(who: Who = ALICE, *, kind: RevocationKind = RevocationKind.END_SESSIONS, source: str = "admin", group: str | None = None) -> RevocationRequest:
+    return RevocationRequest("acme", who, kind, "left the company", source, group_overlay=group)
+
+
+async def alive(sessions: RedisSessions, stored: Stored) -> bool:
+    return await sessions.get(stored.cookie.reveal(), host=HOST) is not None
+
+
+async def test_a_revocation_ends_sessions_and_tells_its_time_line(sessions: RedisSessions, login: Login, revoker: StoreRevoker) -> None:
+    stored = await login.finish()
+    status = await revoker.revoke(request())
+    assert not await alive(sessions, stored)
+    assert status.ended == 1
+    assert status.durable_ms is not None
+    assert status.acknowledged_ms is not None
+    assert status.replicas[0][0] == "r1"
+    assert 0 < status.durable_ms <= (status.replicas[0][1] or 0) <= status.acknowledged_ms
+    assert await revoker.status(status.id) == status
+    assert await revoker.status("unknown") is None
+
+
+async def test_nothing_is_acknowledged_before_every_replica_confirmed(sessions: RedisSessions, login: Login, revoker: StoreRevoker, gate: Gate) -> None:
+    stored = await login.finish()
+    gate.open.clear()
+    asked = asyncio.create_task(revoker.revoke(request()))
+    await gate.asked.wait()
+    assert not await alive(sessions, stored)
+    assert not asked.done()
+    under_way = next(iter(revoker._under_way))
+    status = await revoker.status(under_way)
+    assert status is not None
+    assert (status.durable_ms is not None, status.acknowledged_ms, status.replicas) == (True, None, (("r1", None),))
+    gate.open.set()
+    assert (await asked).acknowledged_ms is not None
+
+
+async def test_a_caller_that_goes_away_does_not_stop_it(login: Login, revoker: StoreRevoker, gate: Gate) -> None:
+    await login.finish()
+    gate.open.clear()
+    asked = asyncio.create_task(revoker.revoke(request()))
+    await gate.asked.wait()
+    under_way = next(iter(revoker._under_way))
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    gate.open.set()
+    await revoker.close()
+    status = await revoker.status(under_way)
+    assert status is not None
+    assert status.acknowledged_ms is not None
+
+
+async def test_an_event_of_the_future_happened_now(revoker: StoreRevoker) -> None:
+    status = await revoker.revoke(replace(request(), event_time=time.time() + 3600))
+    assert status.request.event_time is not None
+    assert status.request.event_time <= time.time()
+
+
+async def test_observers_learn_whose_sessions_ended(login: Login, revoker: StoreRevoker) -> None:
+    await login.finish()
+    seen: list[tuple[RevocationStatus, list[str]]] = []
+    revoker.observers.append(lambda status, families: seen.append((status, [f.display.username for f in families if f.display])))
+    status = await revoker.revoke(request())
+    assert seen == [(status, ["acme-okta_alice"])]
+
+
+async def test_a_block_is_on_record_until_lifted(sessions: RedisSessions, login: Login, revoker: StoreRevoker, database: Database) -> None:
+    await revoker.revoke(request(kind=RevocationKind.BLOCK))
+    await revoker.revoke(request(kind=RevocationKind.BLOCK))
+    directory = SqlBlocks(database)
+    page = await directory.page(tenant="acme", position=None, limit=10)
+    assert [(b.who, b.source, b.reason) for b in page.items] == [(ALICE, "admin", "left the company")]
+    assert await directory.find(page.items[0].id) == page.items[0]
+    assert await sessions.finish(login.new(await login.begin())) == Refused(Reason.USER_BLOCKED)
+    lifted = await revoker.lift(request(kind=RevocationKind.BLOCK))
+    assert lifted.acknowledged_ms is not None
+    assert (await directory.page(tenant=None, position=None, limit=10)).items == []
+    assert await directory.find(page.items[0].id) is None
+    assert isinstance(await sessions.finish(login.new(await login.begin())), Stored)
+
+
+LIFTS = {
+    "a_hook_lifts_its_own": ("okta", "okta", True),
+    "a_hook_does_not_lift_another_hooks": ("okta", "scim", False),
+    "a_hook_does_not_lift_an_operators": ("admin", "okta", False),
+    "an_operator_lifts_a_hooks": ("okta", "admin", True),
+    "an_operator_lifts_another_operators": ("admin", "cli", True),
+}
+
+
+@pytest.mark.parametrize(("imposed", "lifter", "free"), LIFTS.values(), ids=LIFTS)
+async def test_who_may_lift_a_block(sessions: RedisSessions, login: Login, revoker: StoreRevoker, record: SqlRevocations, *, imposed: str, lifter: str, free: bool) -> None:
+    await revoker.revoke(request(kind=RevocationKind.BLOCK, source=imposed))
+    await revoker.lift(request(kind=RevocationKind.BLOCK, source=lifter))
+    assert (len(await record.standing("acme")) == 0) is free
+    assert isinstance(await sessions.finish(login.new(await login.begin())), Stored) is free
+
+
+async def test_a_group_taken_away_by_two_sources_comes_back_when_both_gave_it_back(login: Login, revoker: StoreRevoker) -> None:
+    for source in ("okta", "scim"):
+        await revoker.revoke(request(source=source, group="admins"))
+    await revoker.lift(request(source="okta", group="admins"))
+    assert (await login.finish()).session.identity.groups == ("app-users",)
+    await revoker.lift(request(source="scim", group="admins"))
+    assert (await login.finish()).session.identity.groups == ("app-users", "admins")
+    await revoker.revoke(request(source="okta", group="admins"))
+    assert (await login.finish()).session.identity.groups == ("app-users",)
+
+
+async def test_lifting_an_overlay_leaves_a_block_alone(sessions: RedisSessions, login: Login, revoker: StoreRevoker) -> None:
+    await revoker.revoke(request(source="okta", kind=RevocationKind.BLOCK))
+    await revoker.revoke(request(source="okta", group="admins"))
+    await revoker.lift(request(source="okta", group="admins"))
+    assert await sessions.finish(login.new(await login.begin())) == Refused(Reason.USER_BLOCKED)
+
+
+async def test_without_the_store_nothing_is_acknowledged_and_nothing_recorded(revoker: StoreRevoker, record: SqlRevocations, ring: keys.KeyRing) -> None:
+    nowhere = link_to(Target("unix", path="/nonexistent/valkey.sock"), ca_file=None, replicas=0)
+    revoker._marks = Marks(nowhere, lambda: ring)
+    with pytest.raises(UnavailableError):
+        await revoker.revoke(request(kind=RevocationKind.BLOCK))
+    assert await record.standing("acme") == []
+    assert await record.tenants() == []
+    await nowhere.close()
+
+
+async def test_after_the_slot_was_lost_it_is_brought_up_to_the_record(sessions: RedisSessions, login: Login, revoker: StoreRevoker, record: SqlRevocations, link: Link) -> None:
+    ended, in_flight = await login.finish(), await login.begin()
+    spared = await login.finish(identity=identity("bob"))
+    dump = {key: await link.command("DUMP", key) for key in await link.command("KEYS", "*")}
+    await revoker.revoke(request())
+    await revoker.revoke(request(Who(oid="oid-carol"), kind=RevocationKind.BLOCK, source="entra"))
+    await revoker.revoke(request(Who(idp_subject="00u-bob", provider="acme-okta"), source="okta", group="admins"))
+    await revoker.revoke(request(Who(user="sub-dan"), kind=RevocationKind.BLOCK, source="okta"))
+    await revoker.lift(request(Who(user="sub-dan"), kind=RevocationKind.BLOCK, source="okta"))
+    watermarks = [r.watermark for r in await record.of_tenant("acme", durable_after=0)]
+
+    await link.command("FLUSHALL")
+    for key, value in dump.items():  # an older copy
+        await link.command("RESTORE", key, 0, value)
+    await revoker.restore("acme")
+
+    assert not await alive(sessions, ended)
+    assert not await alive(sessions, spared), "bob lost a group, so his session of then ended"
+    assert await sessions.finish(login.new(in_flight)) == Refused(Reason.SESSION_REVOKED)
+    began = await login.begin()
+    assert began > max(watermarks)
+    assert await sessions.finish(login.new(began, identity=identity("carol"))) == Refused(Reason.USER_BLOCKED)
+    assert isinstance(await sessions.finish(login.new(began, identity=identity("dan"))), Stored)
+    bob = await login.finish(identity=identity("bob"))
+    assert bob.session.identity.groups == ("app-users",)
+    again = await login.finish()
+    await revoker.restore("acme")
+    assert await alive(sessions, again)
+    assert await alive(sessions, bob)
+
+
+async def test_what_a_crash_left_unacknowledged_is_acknowledged_on_start(revoker: StoreRevoker, record: SqlRevocations, database: Database) -> None:
+    status = await revoker.revoke(request())
+    async with database.write() as connection:
+        await connection.execute(update(revocations).values(acknowledged_at=None, replicas=None))
+    assert await revoker.acknowledge_open() == 1
+    found = await revoker.status(status.id)
+    assert found is not None
+    assert found.acknowledged_ms is not None
+    assert await record.unacknowledged() == []
+
+
+async def test_the_stream_shows_each_revocation_once_from_a_known_one_on(revoker: StoreRevoker) -> None:
+    first = await revoker.revoke(request(Who(user="a")))
+    second = await revoker.revoke(request(Who(user="b"), kind=RevocationKind.BLOCK))
+    await revoker.lift(request(Who(user="b"), kind=RevocationKind.BLOCK))
+    stream = revoker.stream(after=first.id)
+    assert (await anext(stream)).id == second.id
+    upcoming = asyncio.ensure_future(anext(stream))
+    third = await revoker.revoke(request(Who(user="c")))
+    async with asyncio.timeout(5):
+        assert (await upcoming).id == third.id
+    await stream.aclose()  # type: ignore[attr-defined]  # the port promises an iterator; this one is a generator
+
+
+async def test_many_revocations_at_once_each_arrive(login: Login, revoker: StoreRevoker, sessions: RedisSessions) -> None:
+    stored = [await login.finish(identity=identity(f"p{n}")) for n in range(20)]
+    await asyncio.gather(*(revoker.revoke(request(Who(user=f"sub-p{n}"))) for n in range(20)))
+    assert not any([await alive(sessions, one) for one in stored])
