@@ -1,50 +1,65 @@
-"""``gateway health``: exit 0 if a running gateway answers. For container health checks; needs no other program."""
+"""``gateway health``: for container engines and service managers; a healthy answer is exit code 0."""
 
 from __future__ import annotations
 
-import http.client
-import socket
+import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
 from gateway.cli import config_option
 from gateway.config import load_config
+from gateway.errors import UnavailableError
 
-TIMEOUT_S = 3
+if TYPE_CHECKING:
+    import aiohttp
 
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT_S)
-        self.sock.connect(self._path)
+TIMEOUT_S = 4.0
+"""Below the five seconds that the image's HEALTHCHECK allows, so that the reason is printed before it is killed."""
 
 
-@click.command("health")
+@click.command()
+@click.argument("url", required=False)
 @config_option
-@click.option("--ready", is_flag=True, help="Ask /readyz (all needed dependencies answer) instead of /healthz.")
-def command(config_path: str, ready: bool) -> int:
-    """Ask a running gateway whether it is healthy."""
-    address = load_config(Path(config_path)).listen.admin
-    if address.startswith("unix:"):
-        connection: http.client.HTTPConnection = _UnixConnection(address.removeprefix("unix:"))
-    else:
-        host, _, port = address.rpartition(":")
-        host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}.get(host, host)  # noqa: S104 - the address to ask, not to bind
-        connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=TIMEOUT_S)
+@click.option("--ready", is_flag=True, help="Ask for readiness: whether every dependency answers.")
+def command(url: str | None, config_path: str, ready: bool) -> None:
+    """Ask a running gateway whether it is healthy.
+
+    URL is the admin listener, such as http://127.0.0.1:8082 or unix:/run/gateway/admin.sock. Without it the
+    configuration says where that is; with it no configuration is read.
+    """
+    address = url or load_config(Path(config_path)).listen.admin
+    click.echo(asyncio.run(probe(address, path="/readyz" if ready else "/healthz")))
+
+
+async def probe(address: str, *, path: str) -> str:
+    """The body of a 200; anything else is ``UnavailableError``."""
+    import aiohttp  # noqa: PLC0415 - not needed to list the commands
+
     try:
-        connection.request("GET", "/readyz" if ready else "/healthz")
-        response = connection.getresponse()
-        body = response.read(64 * 1024).decode(errors="replace")
-    except OSError as error:
-        click.echo(f"no answer at {address}: {error.strerror or type(error).__name__}", err=True)
-        return 1
-    finally:
-        connection.close()
-    click.echo(body)
-    return 0 if response.status == 200 else 1
+        base, connector = reach(address)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
+            session.get(base + path, allow_redirects=False) as response,
+        ):
+            body = (await response.content.read(65536)).decode(errors="replace").strip()
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        msg = f"{address} does not answer: {type(error).__name__}"
+        raise UnavailableError(msg) from error
+    if response.status != 200:
+        msg = f"{address}{path} answered {response.status}: {body}"
+        raise UnavailableError(msg)
+    return body
+
+
+def reach(address: str) -> tuple[str, aiohttp.BaseConnector | None]:
+    """URL and connector for a listen address or URL; an address that listens everywhere is asked on loopback."""
+    import aiohttp  # noqa: PLC0415
+
+    if address.startswith("unix:"):
+        return "http://gateway", aiohttp.UnixConnector(address.removeprefix("unix:"))
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname or "", parts.hostname or "127.0.0.1")  # noqa: S104 - compared, not bound
+    return f"{parts.scheme or 'http'}://{f'[{host}]' if ':' in host else host}:{parts.port}", None

