@@ -35,7 +35,7 @@ def test_cells_whose_parts_run_together_are_different() -> None:
 
 
 @given(value=st.text(max_size=80), prefix=st.booleans())
-def test_what_was_never_sealed_is_refused(value: str, prefix: bool) -> None:  # noqa: FBT001 - hypothesis passes by name
+def test_what_was_never_sealed_is_refused(value: str, prefix: bool) -> None:
     with pytest.raises(ConfigError):
         Crypt(RING).open((RING[0].kid + "." if prefix else "") + value, table="t", row="r", column="c")
 
