@@ -1,0 +1,121 @@
+"""Documentation that lags behind the code is wrong in the worst way: believed. Both directions, table by table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import Counter, Gauge, Histogram
+
+from gateway import metrics
+from gateway.cli import COMMANDS
+from gateway.cognito.troubleshooting import SYMPTOMS, UNKNOWN
+from gateway.config import Config
+from gateway.core.decision import Reason
+from gateway.registry.document import TenantDocument
+from gateway.web import browser, system
+from gateway.web.texts import REASONS
+from tests.docs import reference
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+OPERATOR = DOCS / "operator"
+PROSE = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"])
+every_page = pytest.mark.parametrize("path", PROSE, ids=lambda p: str(p.relative_to(ROOT)))
+
+
+def rows(name: str) -> list[list[str]]:
+    """Cells of every table row of a page, code marks taken off."""
+    lines = (OPERATOR / name).read_text(encoding="utf-8").splitlines()
+    return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if line.startswith("| ")]
+
+
+def code(cell: str) -> str:
+    return cell.strip("`")
+
+
+def test_the_configuration_reference_is_the_one_that_the_code_writes() -> None:
+    assert reference.TARGET.read_text(encoding="utf-8") == reference.render(), "run scripts/reference"
+
+
+@pytest.mark.parametrize(("section", "model"), [("gateway", Config), ("tenant", TenantDocument)])
+def test_every_key_is_described_and_every_description_has_its_key(section: str, model: type) -> None:
+    words = yaml.safe_load(reference.WORDS.read_text(encoding="utf-8"))[section]
+    assert list(words) == [key.path for key in reference.keys(model)]
+
+
+def test_every_reason_is_documented_with_the_words_of_its_page() -> None:
+    documented = {code(row[0]): row[3] for row in rows("reasons.md")[1:]}
+    assert documented == {reason.value: REASONS[reason].title for reason in Reason}
+
+
+def test_every_metric_is_documented_with_its_labels() -> None:
+    kinds = {Counter: "_total", Gauge: "", Histogram: ""}
+    known = {
+        metric._name + kinds[type(metric)]: ", ".join(metric._labelnames) or "–"  # type: ignore[index, attr-defined, unused-ignore]  # the library names no public way
+        for metric in vars(metrics).values()
+        if isinstance(metric, Counter | Gauge | Histogram)
+    }
+    documented = {code(row[0]): row[1] for row in rows("metrics.md") if row[0].startswith("`gateway_")}
+    assert documented == known
+
+
+def documented_routes(prefix: str) -> set[tuple[str, str]]:
+    cells = " ".join(row[0] for row in rows("endpoints.md"))
+    found = set()
+    for chunk in re.findall(r"`([^`]+)`", cells):
+        match = re.fullmatch(r"(GET|POST|PUT|DELETE) (\S+)", chunk)
+        if match and match[2].startswith(prefix):
+            found.add((match[1], match[2].partition("?")[0]))
+    return found
+
+
+def test_every_route_for_browsers_is_documented() -> None:
+    assert documented_routes("/_auth") == {(method, path) for method, path, _ in browser.ROUTES}
+
+
+def test_every_system_route_is_documented() -> None:
+    known = {(route.method, route.resource.canonical) for route in system.application({}).router.routes() if route.resource is not None and route.method != "HEAD"}
+    assert {route for prefix in ("/healthz", "/readyz", "/metrics") for route in documented_routes(prefix)} == known
+
+
+def test_the_troubleshooting_table_is_the_one_in_the_code() -> None:
+    documented = [(code(row[0]), row[2].replace("&lt;", "<"), row[3].replace("&lt;", "<")) for row in rows("troubleshooting.md") if len(row) == 4][1:]
+    known = [(d.code, d.cause, d.setting) for d in (*(s.diagnosis for s in SYMPTOMS), UNKNOWN)]
+    assert documented == known
+
+
+@every_page
+def test_links_within_the_documentation_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            assert (path.parent / target).exists(), target
+
+
+@every_page
+def test_commands_in_the_documentation_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:`|\n)gateway ([a-z-]+)\b(?! =)", text))
+    assert named <= COMMANDS.keys(), named - COMMANDS.keys()
+
+
+@pytest.mark.parametrize("path", [*PROSE, ROOT / "Dockerfile"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_environment_variables_in_the_documentation_are_keys(path: Path) -> None:
+    known = {reference.variable(key.path) for key in reference.keys(Config)} | {"GATEWAY_CONFIG", "GATEWAY_INGRESS_KEY"}
+    # GATEWAY_CONFIG names the file itself; GATEWAY_INGRESS_KEY is what the example configuration reads its key from.
+    assert set(re.findall(r"\bGATEWAY_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))) <= known
+
+
+def test_every_row_of_the_threat_model_names_a_test_that_exists() -> None:
+    text = (DOCS / "threat-model.md").read_text(encoding="utf-8")
+    guarantees = text.partition("## What it does not promise")[0]
+    table = [line for line in guarantees.splitlines() if re.match(r"\| \d", line)]
+    assert table
+    for line in table:
+        named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", line)
+        assert named, line
+        for file, test in named:
+            assert (ROOT / file).exists(), file
+            assert not test or re.search(rf"def {test}\b", (ROOT / file).read_text(encoding="utf-8")), f"{file}::{test}"
