@@ -18,7 +18,10 @@ from demo.clock import Clock, system_clock
 from demo.cognito.attributes import EMAIL_ATTRIBUTES, PROFILE_ATTRIBUTES
 from demo.cognito.pool import AppClient, IdentityProvider, random_id
 from demo.cognito.server import Cognito
+from demo.idp.console import Console
 from demo.idp.entra_like import entra_like
+from demo.idp.graph import Graph
+from demo.idp.okta_events import OktaEvents
 from demo.idp.okta_like import okta_like
 from demo.jose import NewKey, SigningKey
 from demo.net import Bound, bind, client_session, serve
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from demo.apps.legacy import LegacyApp
-    from demo.idp.provider import IdentityProviderServer, RegisteredApp
+    from demo.idp.face import RegisteredApp
+    from demo.idp.provider import IdentityProviderServer
 
 POOL_ID = "eu-north-1_Demo12345"
 GLOBEX_TENANT_ID = "6f1c0a52-8a0e-4a6b-9b4e-2d1f3c5a7b90"
@@ -65,13 +69,19 @@ Kind = Literal["okta", "entra"]
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A customer's IdP: the server, what kind it is, and the application registered there for Cognito."""
+    """A customer's IdP: the server, what kind it is, and the application registered there for Cognito.
+
+    An Okta-like one sends event hooks and keeps a System Log (``okta``); an Entra-like one has a Graph (``graph``).
+    """
 
     name: str
     kind: Kind
     server: IdentityProviderServer
     app: RegisteredApp
     port: int
+    console: Console
+    okta: OktaEvents | None = None
+    graph: Graph | None = None
 
     @property
     def issuer(self) -> str:
@@ -145,7 +155,21 @@ class DemoCloud:
         else:
             tenant_id = tenant_id or str(uuid.uuid4())
             server = entra_like(name, origin=origin, port=bound.port, clock=self.clock, tenant_id=tenant_id, new_key=self._new_key)
-        customer = Customer(name, kind, server, server.register(self.cognito.idp_callback), bound.port)
+        okta = OktaEvents(server, self._http, clock=self.clock) if kind == "okta" else None
+        graph = Graph(server, self._http, tenant_id=tenant_id, clock=self.clock) if tenant_id else None
+        outbox = okta.outbox if okta else graph.subscriptions.outbox if graph else None
+        if outbox:
+            self._stack.push_async_callback(outbox.stop)
+        customer = Customer(
+            name=name,
+            kind=kind,
+            server=server,
+            app=server.register(self.cognito.idp_callback),
+            port=bound.port,
+            console=Console(server, outbox),
+            okta=okta,
+            graph=graph,
+        )
         self.customers[name] = customer
         await self._serve(server.app, bound)
         return customer

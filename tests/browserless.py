@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookies import CookieError, Morsel, SimpleCookie
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from yarl import URL
 
@@ -117,6 +117,12 @@ class Person:
             return await self._navigate("GET", target, initiator=page.url, follow=follow)
         return await self._navigate("POST", chosen.action, initiator=page.url, body=urlencode(filled), follow=follow)
 
+    async def press(self, page: Page, action: str, fields: Mapping[str, str] | None = None) -> Page:
+        """Send the form of the page whose address ends so."""
+        numbers = [number for number, form in enumerate(page.forms) if form.action.endswith(action)]
+        assert len(numbers) == 1, f"{len(numbers)} forms lead to {action}: {[form.action for form in page.forms]}"
+        return await self.submit(page, fields, form=numbers[0])
+
     async def log_in(self, url: str, email: str, password: str = "demo") -> Page:
         """Open an address, sign in at the IdP's form that it leads to, and arrive where that leads."""
         page = await self.open(url)
@@ -178,7 +184,7 @@ class Person:
         headers: Mapping[str, str] | None = None,
     ) -> Page:
         hops: list[Hop] = []
-        url = URL(target, encoded=True)
+        url = _address(target)
         cross_site = initiator is not None and URL(initiator).host != url.host
         while True:
             sent = self._headers(url, method, initiator=initiator, cross_site=cross_site, extra=headers)
@@ -192,7 +198,7 @@ class Person:
                 return _page(str(url), response.status, text, tuple(hops))
             if len(hops) > MAX_REDIRECTS:
                 raise RedirectLoopError("\n".join(f"{hop.status} {hop.url}" for hop in hops))
-            onward = url.join(URL(location, encoded=True))
+            onward = url.join(_address(location))
             cross_site = cross_site or (onward.host != url.host)
             if response.status not in (307, 308):
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
@@ -215,6 +221,11 @@ class Person:
         if cookie := self._cookie_header(url, method=method, cross_site=cross_site):
             headers["Cookie"] = cookie
         return {**headers, **(extra or {})}
+
+
+def _address(text: str) -> URL:
+    """As a browser's address bar takes it: what is not allowed in an address is percent-encoded, the rest stays as typed."""
+    return URL(quote(text, safe="%" + "!#$&'()*+,/:;=?@[]~|^\\{}"), encoded=True)
 
 
 class _Reader(HTMLParser):

@@ -104,8 +104,11 @@ class LegacyApp:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: ``?count=`` lines (at most 100), ``?every_ms=`` apart."""
-        count = min(int(request.query.get("count", "5")), 100)
-        pause_s = min(int(request.query.get("every_ms", "50")), 5000) / 1000
+        try:
+            count = min(int(request.query.get("count", "5")), 100)
+            pause_s = min(int(request.query.get("every_ms", "50")), 5000) / 1000
+        except ValueError:
+            return web.Response(status=400, text="count and every_ms are numbers")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         for number in range(count):

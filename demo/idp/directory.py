@@ -40,6 +40,8 @@ class Change(Enum):
     DELETED = "deleted"
     PURGED = "purged"
     SIGNED_OUT = "signed_out"
+    SESSIONS_CLEARED = "sessions_cleared"
+    GROUP_DELETED = "group_deleted"
 
 
 @dataclass(slots=True)
@@ -66,12 +68,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryEvent:
-    """One announced change; ``at`` is UTC epoch seconds. ``group`` only for membership changes."""
+    """One announced change; ``at`` is UTC epoch seconds. ``group`` only where a group is concerned, ``person`` unless only a group is."""
 
     id: str
     at: float
     change: Change
-    person: Person
+    person: Person | None
     group: Group | None = None
 
 
@@ -152,8 +154,20 @@ class Directory:
             person.deleted = True
             await self._announce(Change.DELETED, person)
 
+    async def delete_group(self, group: Group) -> None:
+        """The group goes with all its memberships, in one announcement."""
+        del self.groups[group.id]
+        for person in self.people.values():
+            if group.id in person.group_ids:
+                person.group_ids.remove(group.id)
+        await self._announce(Change.GROUP_DELETED, None, group)
+
+    async def clear_sessions(self, person: Person) -> None:
+        """An administrator ends the person's browser sessions at the IdP."""
+        await self._announce(Change.SESSIONS_CLEARED, person)
+
     async def signed_out(self, person: Person) -> None:
-        """The person ended the IdP's session (or an administrator did)."""
+        """The person ended the IdP's session."""
         await self._announce(Change.SIGNED_OUT, person)
 
     async def _move(self, person: Person, status: Status, change: Change) -> None:
@@ -161,7 +175,7 @@ class Directory:
             person.status = status
             await self._announce(change, person)
 
-    async def _announce(self, change: Change, person: Person, group: Group | None = None) -> None:
+    async def _announce(self, change: Change, person: Person | None, group: Group | None = None) -> None:
         event = DirectoryEvent(str(uuid.uuid4()), self._clock(), change, person, group)
-        for listener in self.listeners:
+        for listener in tuple(self.listeners):
             await listener(event)

@@ -12,7 +12,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from demo.idp.directory import Directory, Person
-from demo.idp.provider import IdentityProviderServer, Paths, Refusal, RegisteredApp
+from demo.idp.face import Paths, Refusal, RegisteredApp
+from demo.idp.provider import IdentityProviderServer
 from demo.jose import Claims, NewKey, SigningKey, b64url
 
 if TYPE_CHECKING:

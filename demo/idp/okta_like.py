@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from demo.idp.directory import Directory, Person, Status, okta_id
-from demo.idp.provider import IdentityProviderServer, Paths, Refusal, RegisteredApp
+from demo.idp.face import Paths, Refusal, RegisteredApp
+from demo.idp.provider import IdentityProviderServer
 from demo.jose import SigningKey
 
 if TYPE_CHECKING:

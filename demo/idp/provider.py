@@ -10,21 +10,23 @@ import base64
 import binascii
 import hmac
 import secrets
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus, urlencode
 
 from aiohttp import web
 
 from demo.faults import Faults
 from demo.html import Template
+from demo.idp.directory import Change
+from demo.idp.face import Face, Grant, Refusal, RegisteredApp
 from demo.jose import Claims, NewKey, TokenDraft, half_hash, s256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from demo.clock import Clock
-    from demo.idp.directory import Directory, Person
+    from demo.idp.directory import Directory, DirectoryEvent
 
 CODE_LIFETIME_S = 60
 TOKEN_LIFETIME_S = 3600
@@ -40,38 +42,6 @@ _LOGIN = Template("""
 </form>
 """)
 _MESSAGE = Template("<p>{{ message }}</p>")
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredApp:
-    """An application registered at the IdP."""
-
-    client_id: str
-    client_secret: str = field(repr=False)
-    redirect_uris: tuple[str, ...]
-    logout_uris: tuple[str, ...] = ()
-    groups_claim: bool = True
-    """Okta: the groups-claim filter; Entra: the optional claim "groups"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Where a vendor puts its endpoints, from the origin on."""
-
-    issuer: str
-    authorize: str
-    token: str
-    jwks: str
-    userinfo: str
-    logout: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An OAuth error and its text."""
-
-    error: str
-    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +66,6 @@ class IssuedCode:
     issued_at: float
 
 
-class Face(Protocol):
-    """What makes the core look like one vendor."""
-
-    brand: str
-    paths: Paths
-
-    def refuse_scopes(self, app: RegisteredApp, scopes: tuple[str, ...]) -> Refusal | None: ...
-
-    def id_claims(self, app: RegisteredApp, person: Person, scopes: tuple[str, ...], auth_time: int) -> Claims: ...
-
-    def userinfo_claims(self, app: RegisteredApp, person: Person, scopes: tuple[str, ...]) -> Claims: ...
-
-    def locked_out(self, person: Person) -> str: ...
-
-    def discovery(self, origin: str) -> Claims: ...
-
-
 class IdentityProviderServer:
     """One customer's IdP at one origin."""
 
@@ -132,6 +85,9 @@ class IdentityProviderServer:
         self._sessions: dict[str, SignedIn] = {}
         self._codes: dict[str, IssuedCode] = {}
         self._access_tokens: dict[str, IssuedCode] = {}
+        self.grants: dict[str, Grant] = {}
+        """Further grant types of the token endpoint, by name."""
+        directory.listeners.append(self._end_sessions_of)
         self._add_routes()
 
     @property
@@ -149,9 +105,11 @@ class IdentityProviderServer:
         """The old key is gone from the JWKS at once."""
         self.key = self._new_key()
 
-    def end_sessions(self, person: Person) -> None:
-        """Forget the person's browser sessions here; an administrator's "clear sessions"."""
-        self._sessions = {value: found for value, found in self._sessions.items() if found.person_id != person.id}
+    async def _end_sessions_of(self, event: DirectoryEvent) -> None:
+        """Whoever may no longer sign in, or whose sessions were cleared, is signed out here for good, not until unsuspended."""
+        person = event.person
+        if person is not None and (event.change is Change.SESSIONS_CLEARED or not self.directory.can_sign_in(person)):
+            self._sessions = {value: found for value, found in self._sessions.items() if found.person_id != person.id}
 
     def _add_routes(self) -> None:
         route, wrap, paths = self.app.router, self.faults.endpoint, self.face.paths
@@ -299,19 +257,21 @@ class IdentityProviderServer:
         form = {name: str(value) for name, value in (await request.post()).items()}
         app = self._authenticated(request, form)
         if app is None:
-            return _refused("invalid_client", "Client authentication failed.", status=401)
+            return refused("invalid_client", "Client authentication failed.", status=401)
+        if other := self.grants.get(form.get("grant_type", "")):
+            return await other(app, form)
         if form.get("grant_type") != "authorization_code":
-            return _refused("unsupported_grant_type", "The grant type is not supported.")
+            return refused("unsupported_grant_type", "The grant type is not supported.")
         code = self._codes.pop(form.get("code", ""), None)
         if code is None or code.app != app or code.redirect_uri != form.get("redirect_uri"):
-            return _refused("invalid_grant", "The authorization code is invalid or has expired.")
+            return refused("invalid_grant", "The authorization code is invalid or has expired.")
         if self._clock() - code.issued_at > CODE_LIFETIME_S:
-            return _refused("invalid_grant", "The authorization code is invalid or has expired.")
+            return refused("invalid_grant", "The authorization code is invalid or has expired.")
         if code.challenge is not None and not hmac.compare_digest(s256(form.get("code_verifier", "")), code.challenge):
-            return _refused("invalid_grant", "PKCE verification failed.")
+            return refused("invalid_grant", "PKCE verification failed.")
         person = self.directory.people.get(code.person_id)
         if person is None or not self.directory.can_sign_in(person):
-            return _refused("invalid_grant", "The user may not sign in.")
+            return refused("invalid_grant", "The user may not sign in.")
         access_token = secrets.token_urlsafe(48)
         self._access_tokens[access_token] = code
         now = int(self._clock())
@@ -354,5 +314,5 @@ class IdentityProviderServer:
         return web.json_response(self.face.userinfo_claims(code.app, person, code.scopes))
 
 
-def _refused(error: str, description: str, *, status: int = 400) -> web.Response:
+def refused(error: str, description: str, *, status: int = 400) -> web.Response:
     return web.json_response({"error": error, "error_description": description}, status=status)

@@ -1,0 +1,177 @@
+"""The administrator's console of one IdP: people, groups, and how badly events are delivered. Plain forms, no script.
+
+Every click goes through the directory, and so through the one seam that events leave by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from demo.html import Template
+
+if TYPE_CHECKING:
+    from demo.idp.delivery import Outbox
+    from demo.idp.directory import Directory, Group, Person
+    from demo.idp.provider import IdentityProviderServer
+
+_PAGE = Template(
+    """
+<p>Issuer <code>{{ issuer }}</code></p>
+<h2>People</h2><table id="people"><thead><tr><th>Person</th><th>State</th><th>Groups</th><th></th></tr></thead><tbody>
+{% for person in people %}<tr id="person-{{ person.email }}">
+<td>{{ person.name }}<br><code>{{ person.email }}</code><br><code>{{ person.id }}</code></td>
+<td>{{ "deleted" if person.deleted else person.status.value }}</td>
+<td class="row">{% for group in groups %}
+{% set inside = group.id in person.group_ids %}
+<form method="post" action="/console/people/{{ person.id }}/groups/{{ group.id }}/{{ 'remove' if inside else 'add' }}">
+<button>{{ "Remove from" if inside else "Add to" }} {{ group.name }}</button></form>
+{% endfor %}</td>
+<td class="row">{% for action, label in actions.items() %}
+<form method="post" action="/console/people/{{ person.id }}/{{ action }}"><button>{{ label }}</button></form>
+{% endfor %}</td></tr>
+{% endfor %}</tbody></table>
+<h2>Groups</h2><table id="groups"><tbody>
+{% for group in groups %}<tr><td>{{ group.name }}</td><td><code>{{ group.id }}</code></td>
+<td><form method="post" action="/console/groups/{{ group.id }}/delete"><button>Delete {{ group.name }}</button></form></td></tr>
+{% endfor %}</tbody></table>
+{% if outbox %}
+<h2>Delivery of events</h2>
+<form method="post" action="/console/delivery">
+<label>Lost (share, 0 to 1) <input name="loss" value="{{ outbox.switches.loss }}" inputmode="decimal"></label>
+<label>Delayed by (seconds) <input name="delay_s" value="{{ outbox.switches.delay_s }}" inputmode="decimal"></label>
+<label>Duplicated (yes or no) <input name="duplicate" value="{{ 'yes' if outbox.switches.duplicate else 'no' }}"></label>
+<label>Reordered (yes or no) <input name="reorder" value="{{ 'yes' if outbox.switches.reorder else 'no' }}"></label>
+<button>Set</button></form>
+<table id="sent"><thead><tr><th>Event</th><th>Answer</th><th>ms</th><th>Attempt</th></tr></thead><tbody>
+{% for sent in outbox.sent[-20:] | reverse %}<tr><td>{{ sent.what }}</td><td>{{ sent.status or "none" }}</td><td>{{ "%.0f" | format(sent.took_ms) }}</td><td>{{ sent.attempt }}</td></tr>
+{% endfor %}{% for what in outbox.lost[-20:] | reverse %}<tr><td>{{ what }}</td><td>lost on purpose</td><td></td><td></td></tr>
+{% endfor %}</tbody></table>
+{% endif %}
+{% for panel in panels %}<h2>{{ panel.title }}</h2><table id="{{ panel.id }}"><tbody>
+{% for row in panel.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table>{% endfor %}
+""",
+    width="70rem",
+)
+_ACTIONS = {
+    "suspend": "Suspend",
+    "unsuspend": "Unsuspend",
+    "deactivate": "Deactivate",
+    "activate": "Activate",
+    "clear-sessions": "Clear sessions",
+    "delete": "Delete",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A table that someone else adds to the console, such as the gateway's time line of a revocation."""
+
+    id: str
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+
+
+PanelSource = Callable[[], Awaitable[Panel]]
+
+
+class Console:
+    """Mounted at ``/console`` of the IdP's own origin."""
+
+    def __init__(self, server: IdentityProviderServer, outbox: Outbox | None = None) -> None:
+        self.panels: list[PanelSource] = []
+        self.url = f"{server.origin}/console"
+        self._server = server
+        self._directory: Directory = server.directory
+        self._outbox = outbox
+        route = server.app.router
+        route.add_get("/console", self._show)
+        route.add_post("/console/people/{person}/groups/{group}/{action}", self._membership)
+        route.add_post("/console/people/{person}/{action}", self._person_action)
+        route.add_post("/console/groups/{group}/delete", self._delete_group)
+        route.add_post("/console/delivery", self._delivery)
+
+    async def _show(self, request: web.Request) -> web.StreamResponse:
+        return _PAGE.respond(
+            title="People and groups",
+            brand=self._server.face.brand,
+            issuer=self._server.issuer,
+            people=list(self._directory.people.values()),
+            groups=list(self._directory.groups.values()),
+            actions=_ACTIONS,
+            outbox=self._outbox,
+            panels=[await panel() for panel in self.panels],
+        )
+
+    async def _membership(self, request: web.Request) -> web.StreamResponse:
+        self._check_origin(request)
+        person, group = self._person(request), self._group(request)
+        change = {"add": self._directory.add_to_group, "remove": self._directory.remove_from_group}.get(request.match_info["action"])
+        if change is None:
+            raise web.HTTPNotFound
+        await change(person, group)
+        return _back()
+
+    async def _person_action(self, request: web.Request) -> web.StreamResponse:
+        self._check_origin(request)
+        directory = self._directory
+        action = {
+            "suspend": directory.suspend,
+            "unsuspend": directory.unsuspend,
+            "deactivate": directory.deactivate,
+            "activate": directory.activate,
+            "clear-sessions": directory.clear_sessions,
+            "delete": directory.delete,
+        }.get(request.match_info["action"])
+        if action is None:
+            raise web.HTTPNotFound
+        await action(self._person(request))
+        return _back()
+
+    async def _delete_group(self, request: web.Request) -> web.StreamResponse:
+        self._check_origin(request)
+        await self._directory.delete_group(self._group(request))
+        return _back()
+
+    async def _delivery(self, request: web.Request) -> web.StreamResponse:
+        self._check_origin(request)
+        if self._outbox is None:
+            raise web.HTTPNotFound
+        form = await request.post()
+        try:
+            loss, delay_s = float(str(form.get("loss", "0"))), float(str(form.get("delay_s", "0")))
+        except ValueError as malformed:
+            raise web.HTTPBadRequest(text="not a number") from malformed
+        if not (0 <= loss <= 1 and 0 <= delay_s <= 600):
+            raise web.HTTPBadRequest(text="out of range")
+        switches = self._outbox.switches
+        switches.loss, switches.delay_s = loss, delay_s
+        switches.duplicate, switches.reorder = form.get("duplicate") == "yes", form.get("reorder") == "yes"
+        if not switches.reorder:
+            self._outbox.release()
+        return _back()
+
+    def _person(self, request: web.Request) -> Person:
+        found = self._directory.people.get(request.match_info["person"])
+        if found is None:
+            raise web.HTTPNotFound
+        return found
+
+    def _group(self, request: web.Request) -> Group:
+        found = self._directory.groups.get(request.match_info["group"])
+        if found is None:
+            raise web.HTTPNotFound
+        return found
+
+    def _check_origin(self, request: web.Request) -> None:
+        """A page of another origin must not press buttons here; a client without Origin is not a browser."""
+        if request.headers.get("Origin", self._server.origin) != self._server.origin:
+            raise web.HTTPForbidden
+
+
+def _back() -> web.Response:
+    return web.Response(status=303, headers={"Location": "/console"})
