@@ -28,6 +28,13 @@ def stand() -> Iterator[Stand]:
     found.start()
     found.sign_in("alice", identity("alice@acme.test", groups=("app-users", "admins"), name="Álice"))
     found.sign_in("bob", identity("bob@acme.test"))
+    found.sign_in("crlf", identity("crlf@acme.test", name="José\r\nX-Auth-Request-Roles: evil".replace("evil", "admin")))
+    found.sign_in("controls", identity("controls@acme.test", name="".join(map(chr, [*range(1, 32), 127])), username="a\x00b"))
+    found.sign_in("unicode", identity("unicode@acme.test", name="José Ñ 漢", groups=("app-users", "größe")))
+    found.sign_in("commas", identity("commas@acme.test", groups=("app-users", "R&D, Core", 'a;b="c"', "50%,")))
+    found.sign_in("templates", identity("templates@acme.test", name="{http.request.host} $host %[src] ${jndi:x} {{7*7}} %REQ(:PATH)% {env.HOME}"))
+    found.sign_in("large", identity("large@acme.test", groups=("app-users", *(f"group-{number:04}-{'x' * 80}" for number in range(45)))))
+    found.sign_in("too large", identity("toolarge@acme.test", groups=("app-users", *(f"group-{number:04}-{'x' * 80}" for number in range(70)))))
     yield found
     found.stop()
 
