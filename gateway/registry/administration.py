@@ -1,0 +1,82 @@
+"""The registry as the admin API sees it: SQL to change, files to look at, and a change that answers once it is in force."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.ports_admin import Page, Rejected, TenantRecord
+from gateway.registry.database import Refused
+from gateway.registry.record import document_of
+from gateway.registry.secrets import show
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from gateway.registry.database import StoredTenant, TenantDatabase
+    from gateway.registry.document import TenantDocument
+    from gateway.registry.record import Record
+
+FILE_ETAG_CHARACTERS = 16
+_CODES = {"invalid": "invalid_body", "taken": "taken", "read_only": "read_only", "exists": "exists", "absent": "not_found", "changed": "precondition_failed"}
+"""The registry's refusals → the API's problem codes."""
+
+
+class RegistryRecords:
+    """``files``: tenants of the GitOps folder as they are now. ``in_force`` returns when what was just written is obeyed."""
+
+    def __init__(self, database: TenantDatabase, *, files: Callable[[], Mapping[str, Record]], in_force: Callable[[], Awaitable[None]]) -> None:
+        self._database, self._files, self._in_force = database, files, in_force
+
+    async def page(self, *, only: str | None, position: str | None, limit: int) -> Page[TenantRecord]:
+        """By id, files and SQL together."""
+        if only is not None:
+            found = await self.get(only)
+            return Page([found] if found is not None and position is None else [])
+        after = position or ""
+        rows = [_stored(s) for s in await self._database.page(after=after, limit=limit + 1)]
+        names = sorted(name for name in self._files() if name > after)[: limit + 1]
+        merged = sorted([*rows, *(_file(self._files()[name]) for name in names)], key=lambda r: r.id)
+        return Page(merged[:limit], merged[limit - 1].id if len(merged) > limit else None)
+
+    async def get(self, tenant: str) -> TenantRecord | None:
+        found = self._files().get(tenant)
+        if found is not None:
+            return _file(found)
+        stored = await self._database.get(tenant)
+        return _stored(stored) if stored is not None else None
+
+    async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
+        version = _version(etag)
+        if etag is not None and version is None and document.id not in self._files():
+            return Rejected("precondition_failed", "the tenant has changed since: GET it again")
+        stored = await self._database.put(document, version=version, by=None, files=self._files().values())
+        if isinstance(stored, Refused):
+            return _rejected(stored)
+        await self._in_force()
+        return _stored(stored)
+
+    async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
+        if tenant in self._files():
+            return Rejected("read_only", f"tenant {tenant} is a file of tenants.files; delete it there")
+        refused = await self._database.delete(tenant, version=_version(etag), by=None)
+        if refused is not None:
+            return _rejected(refused)
+        await self._in_force()
+        return None
+
+
+def _rejected(refused: Refused) -> Rejected:
+    return Rejected(_CODES[refused.code], refused.message)
+
+
+def _stored(stored: StoredTenant) -> TenantRecord:
+    return TenantRecord(stored.id, show(stored.document), str(stored.version), "sql")
+
+
+def _file(record: Record) -> TenantRecord:
+    document, _secret = document_of(record)
+    return TenantRecord(record.id, show(document), record.digest[:FILE_ETAG_CHARACTERS], "file")
+
+
+def _version(etag: str | None) -> int | None:
+    return int(etag) if etag is not None and etag.isdecimal() and len(etag) < 10 else None
