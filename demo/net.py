@@ -54,8 +54,12 @@ def bind(port: int = 0) -> Bound:
     """Listen on 127.0.0.1; port 0 takes a free one."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(("127.0.0.1", port))
-    listening.listen(128)
+    try:
+        listening.bind(("127.0.0.1", port))
+        listening.listen(128)
+    except OSError:
+        listening.close()
+        raise
     return Bound(listening, listening.getsockname()[1])
 
 

@@ -85,7 +85,7 @@ def parse(pool: Pool, query: Mapping[str, str]) -> AuthorizeRequest | SendBack |
         provider=_provider(pool, client, query),
         login_hint=query.get("login_hint"),
         prompts=frozenset(query.get("prompt", "").split()) if version_2 else frozenset(),
-        resource=query.get("resource") if version_2 else None,
+        resource=query.get("resource"),
         query=dict(query),
     )
     return _refusal(request) or request

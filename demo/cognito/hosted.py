@@ -71,12 +71,15 @@ class HostedSide:
             return False
         if behaviour.resume_across_providers:
             return True
-        if session.provider not in asked.client.providers:
+        if session.provider not in asked.client.providers or not self._provider_exists(session.provider):
             return False
         named = "identity_provider" in asked.query or "idp_identifier" in asked.query
         if not named:
             return behaviour.resume_without_provider
         return behaviour.resume_with_provider and asked.provider == session.provider
+
+    def _provider_exists(self, name: str) -> bool:
+        return name == COGNITO or self._pool.visible_provider(name) is not None
 
     def _resume(self, asked: AuthorizeRequest, session: BrowserSession) -> web.StreamResponse:
         user = self._pool.users[session.username]

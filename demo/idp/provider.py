@@ -40,6 +40,7 @@ _LOGIN = Template("""
 <label>Password <input name="password" type="password" autocomplete="current-password" required></label>
 <button>Sign in</button>
 </form>
+<p><a href="{{ cancel }}">Cancel</a></p>
 """)
 _MESSAGE = Template("<p>{{ message }}</p>")
 
@@ -185,6 +186,7 @@ class IdentityProviderServer:
             csrf=csrf,
             hint=hint,
             wrong=wrong,
+            cancel=_back_address(request.query, error="access_denied", error_description="User canceled the sign-in."),
         )
         response.set_cookie(self._csrf_cookie, csrf, httponly=True, samesite="Lax")
         return response
@@ -233,10 +235,7 @@ class IdentityProviderServer:
 
     @staticmethod
     def _back(query: Mapping[str, str], **parameters: str) -> web.Response:
-        target = query["redirect_uri"]
-        pairs = {**parameters, **({"state": query["state"]} if "state" in query else {})}
-        location = target + ("&" if "?" in target else "?") + urlencode(pairs)
-        return web.Response(status=302, headers={"Location": location, "Cache-Control": "no-store"})
+        return web.Response(status=302, headers={"Location": _back_address(query, **parameters), "Cache-Control": "no-store"})
 
     async def _logout(self, request: web.Request) -> web.StreamResponse:
         session = self._sessions.pop(request.cookies.get(self._cookie, ""), None)
@@ -312,6 +311,13 @@ class IdentityProviderServer:
         if code is None or person is None or self._clock() - code.issued_at > TOKEN_LIFETIME_S:
             return web.Response(status=401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
         return web.json_response(self.face.userinfo_claims(code.app, person, code.scopes))
+
+
+def _back_address(query: Mapping[str, str], **parameters: str) -> str:
+    """The redirect URI with these parameters and the state."""
+    target = query["redirect_uri"]
+    pairs = {**parameters, **({"state": query["state"]} if "state" in query else {})}
+    return target + ("&" if "?" in target else "?") + urlencode(pairs)
 
 
 def refused(error: str, description: str, *, status: int = 400) -> web.Response:

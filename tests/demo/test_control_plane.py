@@ -374,6 +374,27 @@ async def test_revoke_token_needs_the_clients_secret_and_no_signature(app: Relyi
     assert (await app.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"]))[1]["error"] == "invalid_grant"
 
 
+async def test_deleted_provider_leaves_its_people_and_signs_nobody_in(app: RelyingParty, aws: Any, person: Person) -> None:
+    username = app.verified((await app.log_in(person, "alice@acme.test"))["id_token"])["cognito:username"]
+    await aws.delete_identity_provider(UserPoolId=POOL_ID, ProviderName="acme-okta")
+    assert (await aws.admin_get_user(UserPoolId=POOL_ID, Username=username))["UserStatus"] == "EXTERNAL_PROVIDER"
+    assert "Continue with" in (await person.open(app.authorize_url(None))).text
+    assert query(await person.open(app.authorize_url("acme-okta")))["error"] == "invalid_request"
+
+
+async def test_update_of_a_provider_replaces_what_is_given_and_keeps_the_rest(aws: Any) -> None:
+    await aws.create_identity_provider(UserPoolId=POOL_ID, IdpIdentifiers=["initech.test"], **OKTA)
+    request = {"UserPoolId": POOL_ID, "ProviderName": "initech-okta"}
+    updated = (await aws.update_identity_provider(**request, AttributeMapping={"email": "mail"}))["IdentityProvider"]
+    assert updated["AttributeMapping"] == {"username": "sub", "email": "mail"}
+    assert updated["IdpIdentifiers"] == ["initech.test"] and updated["ProviderDetails"]["client_id"] == "0oa1"
+    details = {**OKTA["ProviderDetails"], "client_secret": "rotated"}
+    updated = (await aws.update_identity_provider(**request, ProviderDetails=details, IdpIdentifiers=[]))["IdentityProvider"]
+    assert updated["IdpIdentifiers"] == [] and updated["ProviderDetails"]["client_secret"] == "rotated"
+    wrong = {"custom:x": "x"}
+    assert (await refused(aws.update_identity_provider(**request, AttributeMapping=wrong)))[0] == "InvalidParameterException"
+
+
 # -- faults
 
 

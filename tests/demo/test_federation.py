@@ -126,6 +126,11 @@ async def test_refusal_by_the_idp_is_passed_on(cloud: DemoCloud, person: Person)
         assert query(page)["error"] == "invalid_client" and "AADSTS650053" in query(page)["error_description"]
 
 
+async def test_person_who_cancels_at_the_idp_is_access_denied(app: RelyingParty, person: Person) -> None:
+    page = await person.click(await person.open(app.authorize_url()), "Cancel")
+    assert page.url.startswith(app.callback) and query(page)["error"] == "access_denied" and query(page)["state"] == "state-1"
+
+
 async def test_secret_travels_in_the_form_and_not_by_basic(cloud: DemoCloud, app: RelyingParty, person: Person) -> None:
     seen: list[tuple[str | None, set[str]]] = []
 

@@ -121,6 +121,12 @@ async def test_access_token_names_its_client_and_has_no_audience(cloud: DemoClou
     assert jwt.get_unverified_header(tokens["id_token"])["alg"] == "RS256"
 
 
+async def test_resource_becomes_the_audience_of_the_access_token(app: RelyingParty, person: Person) -> None:
+    tokens = await app.log_in(person, "alice@acme.test", resource="https://api.example.com")
+    assert app.verified(tokens["access_token"], key=1)["aud"] == "https://api.example.com"
+    assert app.verified(tokens["id_token"])["aud"] == app.client.client_id
+
+
 async def test_nonce_is_made_up_for_a_federated_login_without_one(app: RelyingParty, person: Person) -> None:
     claims = app.verified((await app.log_in(person, "alice@acme.test", nonce=None))["id_token"])
     assert len(claims["nonce"]) > 20
