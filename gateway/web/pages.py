@@ -104,9 +104,8 @@ class Pages:
         branding = _branding(tenant)
         digest = base64.b64encode(hashlib.sha256(self._styled(branding).encode()).digest()).decode("ascii")
         policy = ["default-src 'none'", f"style-src 'sha256-{digest}'"]
-        if _logo(branding):
-            parts = urlsplit(branding.logo)
-            policy.append(f"img-src https://{parts.netloc}")
+        # data: is the empty icon, without which browsers ask the application for /favicon.ico.
+        policy.append("img-src data:" + (f" https://{urlsplit(branding.logo).netloc}" if _logo(branding) else ""))
         policy += [" ".join(("form-action 'self'", *form_action)), "frame-ancestors 'none'", "base-uri 'none'"]
         return (*PAGE_HEADERS, ("Content-Security-Policy", "; ".join(policy)), ("Content-Language", language))
 
