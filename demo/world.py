@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from demo.apps.legacy import LegacyApp
 from demo.cloud import DemoCloud, Ports
+from demo.ingress import LAUNCHERS, start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,8 +105,11 @@ class World:
             self.port = public_port
             self._register_clients()
             self._write_config()
+            await self._start_calendar()
             for number in range(self.replicas):
                 await self._start_gateway(number)
+            if self.ingress is not None:
+                await self._start_ingress(self.ingress)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -180,6 +184,38 @@ class World:
         self.gateways.append(replica)
         self._stack.push_async_callback(stop_process, process)
         await wait_ready(ports["admin"], process, log)
+
+    async def _start_calendar(self) -> None:
+        """Radicale, a calendar server from PyPI, unmodified: it takes its user from the header X-Remote-User."""
+        if self.ingress is None:
+            return
+        port = free_port()
+        with (self.directory / "calendar.log").open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "radicale", "--config", "", "--server-hosts", f"127.0.0.1:{port}", "--auth-type", "http_x_remote_user",
+                "--storage-filesystem-folder", str(self.directory / "calendars"), "--web-type", "none",
+                cwd=self.directory, stdout=output, stderr=output, preexec_fn=die_with_parent,
+            )  # fmt: skip
+        self._stack.push_async_callback(stop_process, process)
+        self.apps["calendar"] = port
+
+    async def _start_ingress(self, kind: str) -> None:
+        """Render the configuration as an operator would, with the command, and start the proxy with it."""
+        folder = self.directory / kind
+        ports = self.gateways[0].ports
+        legacy, calendar = (f"127.0.0.1:{self.apps[name]}" for name in ("legacy", "calendar"))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", "ingress", "render", kind, "-c", "config/gateway.yaml", "--listen", f"127.0.0.1:{self.port}",
+            "--upstream", legacy, "--upstream", f"calendar.acme.localhost={calendar}", "-o", str(folder),
+            cwd=self.directory, env=self.gateway_environment(ports), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        said, _ = await process.communicate()
+        if process.returncode != 0:
+            msg = f"the ingress configuration could not be rendered:\n{said.decode(errors='replace')}"
+            raise RuntimeError(msg)
+        files = {path.name: path.read_text("utf-8") for path in folder.iterdir() if path.is_file()}
+        running = await asyncio.to_thread(start, LAUNCHERS[kind], files, directory=folder, port=self.port, host="acme.localhost")
+        self._stack.callback(running.stop)
 
     async def stop_gateways(self, signum: int = signal.SIGTERM) -> None:
         """End all gateways now, as an operator or a crash would."""
