@@ -1,0 +1,128 @@
+"""The walk as people take it: a bookmark, one login, the app; and the two who must not get in."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Page
+
+    from tests.world import RunningWorld
+
+
+def sign_in(page: Page, email: str) -> None:
+    """Fill the identity provider's own form."""
+    page.locator("input[name=email]").fill(email)
+    page.locator("input[name=password]").fill("demo")
+    page.locator("button, input[type=submit]").first.click()
+
+
+def test_alice_opens_a_bookmark_signs_in_once_and_sees_her_name(fronted: RunningWorld, page: Page) -> None:
+    bookmark = fronted.world.url("acme.localhost") + "/reports/2026?month=11#summary"
+    page.goto(bookmark)
+    expect(page).to_have_url(re.compile(r"^http://okta\.localhost:"))
+    sign_in(page, "alice@acme.test")
+    expect(page.locator("#person")).to_have_text("alice@acme.test")
+    assert page.url.split("#")[0] == bookmark.split("#")[0]
+    page.goto(fronted.world.url("acme.localhost") + "/elsewhere")
+    expect(page.locator("#person")).to_have_text("alice@acme.test")
+
+
+def test_the_app_sees_every_managed_header_and_not_our_cookie(fronted: RunningWorld, page: Page) -> None:
+    page.goto(fronted.world.url("acme.localhost") + "/")
+    sign_in(page, "alice@acme.test")
+    headers = {row.locator("td").nth(0).inner_text().lower(): row.locator("td").nth(1).inner_text() for row in page.locator("#headers tr").all()}
+    assert headers["x-auth-request-email"] == "alice@acme.test"
+    assert headers["x-auth-request-groups"] == "app-users,admins"
+    assert headers["x-auth-request-tenant"] == "acme"
+    assert headers["remote-user"] == "alice@acme.test"
+    assert headers["x-auth-request-jwt"].count(".") == 2
+    assert "__Host-gw" not in headers.get("cookie", "")
+    assert "x-gateway-key" not in headers
+
+
+def test_mallory_gets_the_denied_page_with_the_reason(fronted: RunningWorld, page: Page) -> None:
+    page.goto(fronted.world.url("acme.localhost") + "/")
+    sign_in(page, "mallory@acme.test")
+    expect(page.locator("body")).to_contain_text("app-users")
+    expect(page.locator("body")).to_contain_text("mallory@acme.test")
+    assert page.locator("#person").count() == 0
+
+
+def test_carol_gets_in_at_globex_and_nowhere_at_acme(fronted: RunningWorld, page: Page) -> None:
+    page.goto(fronted.world.url("globex.localhost") + "/")
+    sign_in(page, "carol@globex.test")
+    expect(page.locator("#person")).to_have_text("carol@globex.test")
+    page.goto(fronted.world.url("acme.localhost") + "/")
+    expect(page).to_have_url(re.compile(r"^http://okta\.localhost:"))
+    sign_in(page, "carol@globex.test")
+    assert page.locator("#person").count() == 0
+
+
+def test_sign_in_as_someone_else_from_the_denied_page(fronted: RunningWorld, page: Page) -> None:
+    page.goto(fronted.world.url("acme.localhost") + "/")
+    sign_in(page, "mallory@acme.test")
+    page.locator("form[action*='/_auth/logout'] button").first.click()
+    expect(page).to_have_url(re.compile(r"^http://(okta\.localhost|acme\.localhost):"))
+    assert page.locator("#person").count() == 0
+
+
+def test_signing_out_says_what_may_still_be_signed_in(fronted: RunningWorld, page: Page) -> None:
+    page.goto(fronted.world.url("acme.localhost") + "/")
+    sign_in(page, "alice@acme.test")
+    page.goto(fronted.world.url("acme.localhost") + "/_auth/logout")
+    page.locator("button").first.click()
+    expect(page).to_have_url(fronted.world.url("acme.localhost") + "/_auth/signed-out")
+    expect(page.locator("body")).to_contain_text("Okta")
+    response = page.goto(fronted.world.url("acme.localhost") + "/")
+    assert response is not None
+    assert not page.url.startswith(fronted.world.url("acme.localhost") + "/_auth")
+
+
+def test_two_tabs_sign_in_and_each_arrives(fronted: RunningWorld, profile: BrowserContext) -> None:
+    first, second = profile.new_page(), profile.new_page()
+    first.goto(fronted.world.url("acme.localhost") + "/one")
+    second.goto(fronted.world.url("acme.localhost") + "/two")
+    sign_in(first, "alice@acme.test")
+    expect(first).to_have_url(fronted.world.url("acme.localhost") + "/one")
+    sign_in(second, "alice@acme.test")
+    expect(second).to_have_url(fronted.world.url("acme.localhost") + "/two")
+    first.reload()
+    expect(first.locator("#person")).to_have_text("alice@acme.test")
+
+
+def test_the_back_button_after_a_login_ends_in_the_app(fronted: RunningWorld, page: Page) -> None:
+    page.goto(fronted.world.url("acme.localhost") + "/start")
+    sign_in(page, "alice@acme.test")
+    expect(page.locator("#person")).to_be_visible()
+    page.go_back()
+    page.go_forward()
+    expect(page.locator("#person")).to_have_text("alice@acme.test")
+
+
+def test_a_fetch_without_a_session_gets_json_and_no_redirect(fronted: RunningWorld, page: Page) -> None:
+    page.goto(fronted.world.url("acme.localhost") + "/_auth/signed-out")
+    seen = page.evaluate("fetch('/api/data', {redirect: 'manual'}).then(async r => [r.status, r.type, r.headers.get('content-type'), await r.text()])")
+    assert seen[0] == 401
+    assert "json" in seen[2]
+
+
+def test_a_post_after_the_session_ended_keeps_the_person_on_a_page_that_helps(fronted: RunningWorld, profile: BrowserContext, page: Page) -> None:
+    page.goto(fronted.world.url("acme.localhost") + "/")
+    sign_in(page, "alice@acme.test")
+    expect(page.locator("#person")).to_be_visible()
+    profile.clear_cookies(name="__Host-gw")
+    response = page.evaluate("fetch('/echo', {method: 'POST', body: 'x', redirect: 'manual'}).then(r => r.status)")
+    assert response == 401
+
+
+def test_pages_run_no_script_and_cannot_be_framed(fronted: RunningWorld, page: Page) -> None:
+    response = page.goto(fronted.world.url("acme.localhost") + "/_auth/logout")
+    assert response is not None
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert page.locator("script").count() == 0
