@@ -17,7 +17,7 @@ from gateway.core.rules import find_rule
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
-    from gateway.core.model import AuthRequest, MachineToken, Rule, Session, Tenant
+    from gateway.core.model import AuthRequest, Identity, MachineToken, Rule, Session, Tenant
 
 
 @dataclass(slots=True)
@@ -179,3 +179,23 @@ def _trace_match(tenant: Tenant, matched: Match, trace: Trace) -> None:
         trace.add("rule", not matched.rule.deny, f"rules[{matched.index}] path {matched.rule.path}")
     else:
         trace.add("rule", passed=True, detail="none matches: login and the tenant's groups")
+
+
+def would_do(tenant: Tenant, matched: Match, identity: Identity, reason: Reason) -> tuple[list[str], list[str]]:
+    """Groups, and roles, any one of which would have done: the tenant's if those are what is missing, else the rule's."""
+    rule = matched.rule
+    for missing, held, tenant_wants, rule_wants, replaced in (
+        (
+            Reason.GROUP_MISSING,
+            identity.groups,
+            tenant.allowed_groups,
+            rule.groups if rule else None,
+            rule is not None and rule.replace and (rule.groups is not None or rule.any_group),
+        ),
+        (Reason.ROLE_MISSING, identity.roles, tenant.allowed_roles, rule.roles if rule else None, rule is not None and rule.replace and (rule.roles is not None or rule.any_role)),
+    ):
+        if reason is missing:
+            wanted = tenant_wants if tenant_wants is not None and not replaced and tenant_wants.isdisjoint(held) else rule_wants
+            names = sorted(wanted or ())
+            return (names, []) if missing is Reason.GROUP_MISSING else ([], names)
+    return [], []

@@ -41,6 +41,8 @@ class Verdict:
     content_type: str = ""
     body: bytes = b""
     """A page or a problem document for whoever may see one; without it the dialect writes a short problem document."""
+    page_headers: HeaderList = ()
+    """With a page: its policy and the like. Never identity."""
     retry_after: int | None = None
     """Seconds."""
 
@@ -87,4 +89,4 @@ def _explained(verdict: Verdict, status: int, reason: Reason, headers: HeaderLis
         # RFC 9457
         document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": reason.value}
         body, content_type = json.dumps(document).encode(), _PROBLEM
-    return Answer(status, (*headers, ("Content-Type", content_type), *_no_store()), body)
+    return Answer(status, (*headers, *verdict.page_headers, ("Content-Type", content_type), *_no_store()), body)

@@ -26,7 +26,7 @@ from gateway.errors import UnavailableError
 from gateway.ingress import DIALECTS, Answer, Malformed, RawRequest, Verdict
 from gateway.log import fields
 from gateway.metrics import CHECK_SECONDS, CHECKS, tenant_label
-from gateway.web.denials import explain_body
+from gateway.web.denials import Asked, explain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ class Checks:
                 except UnavailableError as error:
                     _LOG.warning("store_unavailable", extra=fields(error=str(error), host=parsed.host))
                     decision = Deny(Reason.STORE_UNAVAILABLE)
-        verdict = self._verdict(decision, tenant, parsed, headers.getall("Accept-Language", ()))
+        verdict = self._verdict(decision, tenant, parsed, session, headers.getall("Accept-Language", ()))
         answer = dialect.render(verdict, parsed)
         self._record(dialect, verdict.decision, tenant, parsed, session, started)
         return _response(answer)
@@ -140,7 +140,7 @@ class Checks:
                 return session
         return None
 
-    def _verdict(self, decision: Decision, tenant: Tenant | None, request: AuthRequest | None, languages: Sequence[str]) -> Verdict:
+    def _verdict(self, decision: Decision, tenant: Tenant | None, request: AuthRequest | None, session: Session | None, languages: Sequence[str]) -> Verdict:
         """What the dialect needs to tell the decision: managed headers, or where to go, or what to show."""
         if isinstance(decision, Allow) and tenant is not None and request is not None:
             head = self._head(tenant, request, decision.session)
@@ -152,9 +152,9 @@ class Checks:
             origin = self._services.config.origin(request.host)
             page = "login" if isinstance(decision, Login) else "denied"
             location = f"{origin}/_auth/{page}?rd={quote(origin + request.target, safe='')}"
-        body, content_type = explain_body(self._services.pages, decision, tenant, request, location, languages)
+        told = explain(self._services, decision, Asked(tenant, request, session, location, languages))
         redirect = request is not None and request.kind is RequestKind.NAVIGATION and (isinstance(decision, Deny) or (isinstance(decision, Login) and decision.redirect))
-        return Verdict(decision=decision, location=location if redirect else "", content_type=content_type, body=body)
+        return Verdict(decision=decision, location=location if redirect else "", content_type=told.content_type, body=told.body, page_headers=told.headers)
 
     def _head(self, tenant: Tenant, request: AuthRequest, session: Session | None) -> tuple[tuple[str, str], ...] | None:
         """The managed headers, built once per session, host and minute rather than once per check."""

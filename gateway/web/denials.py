@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from gateway.core.decision import Allow, Login
+from gateway.core.decide import match, would_do
+from gateway.core.decision import Allow, Deny, Login
 from gateway.core.model import RequestKind
 from gateway.ingress.answers import STATUS_OF_DENIAL
 from gateway.web.language import negotiate
@@ -14,28 +17,66 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.decision import Decision
-    from gateway.core.model import AuthRequest, Tenant
-    from gateway.web.pages import Pages
+    from gateway.core.model import AuthRequest, Session, Tenant
+    from gateway.ingress.answers import HeaderList
+    from gateway.web.services import Services
 
 UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
-def explain_body(pages: Pages, decision: Decision, tenant: Tenant | None, request: AuthRequest | None, location: str, languages: Sequence[str]) -> tuple[bytes, str]:
-    """Body and content type: a page where a person would see it, else ``application/problem+json`` (RFC 9457)."""
-    if isinstance(decision, Allow):
-        return b"", ""
-    login = isinstance(decision, Login)
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A page where a person would see it, else ``application/problem+json`` (RFC 9457)."""
+
+    body: bytes = b""
+    content_type: str = ""
+    headers: HeaderList = ()
+    """What belongs to a page besides its type: its policy, above all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked for what, as far as the check came. ``location``: of the login, or of the explanation page."""
+
+    tenant: Tenant | None
+    request: AuthRequest | None
+    session: Session | None
+    location: str
+    languages: Sequence[str]
+
+
+def explain(services: Services, decision: Decision, asked: Asked) -> Explained:
+    """Words for a decision that is not an allow."""
+    request = asked.request
+    if isinstance(decision, Allow) or (isinstance(decision, Login) and decision.redirect and request is not None and request.kind is RequestKind.NAVIGATION):
+        return Explained()
     if request is None or not request.html:
-        status = 401 if login else STATUS_OF_DENIAL.get(decision.reason, 403)
-        problem = {"type": "about:blank", "title": "Unauthorized" if login else "Refused", "status": status, "code": decision.reason.value}
-        if login and location:
-            problem["login"] = location
-        return json.dumps(problem).encode(), "application/problem+json"
-    language = negotiate(",".join(languages))
-    if login and request.kind is RequestKind.FRAME:
-        html = pages.render("frame", tenant, language, request_id=request.request_id, login=location)
-    elif login and request.method in UNSAFE_METHODS:
-        html = pages.render("retry", tenant, language, request_id=request.request_id, login=location, method=request.method)
+        return _problem(decision, asked.location)
+    pages, tenant, language = services.pages, asked.tenant, negotiate(",".join(asked.languages))
+    form_action: tuple[str, ...] = ()
+    if isinstance(decision, Login) and request.kind is RequestKind.FRAME:
+        html = pages.render("frame", tenant, language, request_id=request.request_id, login=asked.location)
+    elif isinstance(decision, Login) and request.method in UNSAFE_METHODS:
+        html = pages.render("retry", tenant, language, request_id=request.request_id, login=asked.location, method=request.method)
+    elif isinstance(decision, Deny) and tenant is not None and asked.session is not None:
+        matched = match(tenant, request)
+        groups, roles = would_do(tenant, matched, asked.session.identity, decision.reason)
+        parts = urlsplit(services.config.cognito.domain)
+        form_action = (f"{parts.scheme}://{parts.netloc}",)
+        html = pages.render(
+            "denied", tenant, language, request_id=request.request_id, reason=decision.reason, email=asked.session.identity.email, groups=groups, roles=roles,
+            rule=matched.rule.path if matched.rule is not None else "", return_to=services.config.origin(request.host) + request.target,
+        )  # fmt: skip
     else:
-        html = pages.render("error", tenant, language, request_id=request.request_id, reason=decision.reason, code="", retry=location or None)
-    return html.encode(), "text/html; charset=utf-8"
+        html = pages.render("error", tenant, language, request_id=request.request_id, reason=decision.reason, code="", retry=asked.location or None)
+    headers = tuple((n, v) for n, v in pages.headers(tenant, language, form_action=form_action) if n not in {"Content-Type", "Cache-Control"})
+    return Explained(html.encode(), "text/html; charset=utf-8", headers)
+
+
+def _problem(decision: Login | Deny, location: str) -> Explained:
+    login = isinstance(decision, Login)
+    status = 401 if login else STATUS_OF_DENIAL.get(decision.reason, 403)
+    problem = {"type": "about:blank", "title": "Unauthorized" if login else "Refused", "status": status, "code": decision.reason.value}
+    if login and location:
+        problem["login"] = location
+    return Explained(json.dumps(problem).encode(), "application/problem+json")

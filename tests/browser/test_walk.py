@@ -25,10 +25,10 @@ def test_alice_opens_a_bookmark_signs_in_once_and_sees_her_name(fronted: Running
     page.goto(bookmark)
     expect(page).to_have_url(re.compile(r"^http://okta\.localhost:"))
     sign_in(page, "alice@acme.test")
-    expect(page.locator("#person")).to_have_text("alice@acme.test")
+    expect(page.locator("#person")).to_contain_text("alice@acme.test")
     assert page.url.split("#")[0] == bookmark.split("#")[0]
     page.goto(fronted.world.url("acme.localhost") + "/elsewhere")
-    expect(page.locator("#person")).to_have_text("alice@acme.test")
+    expect(page.locator("#person")).to_contain_text("alice@acme.test")
 
 
 def test_the_app_sees_every_managed_header_and_not_our_cookie(fronted: RunningWorld, page: Page) -> None:
@@ -55,7 +55,7 @@ def test_mallory_gets_the_denied_page_with_the_reason(fronted: RunningWorld, pag
 def test_carol_gets_in_at_globex_and_nowhere_at_acme(fronted: RunningWorld, page: Page) -> None:
     page.goto(fronted.world.url("globex.localhost") + "/")
     sign_in(page, "carol@globex.test")
-    expect(page.locator("#person")).to_have_text("carol@globex.test")
+    expect(page.locator("#person")).to_contain_text("carol@globex.test")
     page.goto(fronted.world.url("acme.localhost") + "/")
     expect(page).to_have_url(re.compile(r"^http://okta\.localhost:"))
     sign_in(page, "carol@globex.test")
@@ -91,7 +91,7 @@ def test_two_tabs_sign_in_and_each_arrives(fronted: RunningWorld, profile: Brows
     sign_in(second, "alice@acme.test")
     expect(second).to_have_url(fronted.world.url("acme.localhost") + "/two")
     first.reload()
-    expect(first.locator("#person")).to_have_text("alice@acme.test")
+    expect(first.locator("#person")).to_contain_text("alice@acme.test")
 
 
 def test_the_back_button_after_a_login_ends_in_the_app(fronted: RunningWorld, page: Page) -> None:
@@ -100,11 +100,14 @@ def test_the_back_button_after_a_login_ends_in_the_app(fronted: RunningWorld, pa
     expect(page.locator("#person")).to_be_visible()
     page.go_back()
     page.go_forward()
-    expect(page.locator("#person")).to_have_text("alice@acme.test")
+    expect(page.locator("#person")).to_contain_text("alice@acme.test")
 
 
-def test_a_fetch_without_a_session_gets_json_and_no_redirect(fronted: RunningWorld, page: Page) -> None:
-    page.goto(fronted.world.url("acme.localhost") + "/_auth/signed-out")
+def test_a_fetch_without_a_session_gets_json_and_no_redirect(fronted: RunningWorld, profile: BrowserContext, page: Page) -> None:
+    page.goto(fronted.world.url("acme.localhost") + "/")
+    sign_in(page, "alice@acme.test")
+    expect(page.locator("#person")).to_be_visible()
+    profile.clear_cookies(name="__Host-gw")
     seen = page.evaluate("fetch('/api/data', {redirect: 'manual'}).then(async r => [r.status, r.type, r.headers.get('content-type'), await r.text()])")
     assert seen[0] == 401
     assert "json" in seen[2]

@@ -211,7 +211,7 @@ def test_a_logo_that_cannot_stand_in_the_policy_is_not_shown(logo: str) -> None:
 
 def test_a_page_is_not_stored_sniffed_or_named_to_others() -> None:
     assert header("Cache-Control") == "no-store"
-    assert header("Referrer-Policy") == "no-referrer"
+    assert header("Referrer-Policy") == "same-origin"
     assert header("X-Content-Type-Options") == "nosniff"
     assert header("Content-Language") == "de"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
-from gateway.core.decide import Trace, decide, match
+from gateway.core.decide import Trace, decide, match, would_do
 from gateway.core.decision import Deny, Login, Reason
 from gateway.core.model import AuthRequest, RequestKind
 from gateway.core.paths import canonical
@@ -16,8 +16,6 @@ from gateway.web.browser.request import BrowserError, parse
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from gateway.core.decide import Match
-    from gateway.core.model import Session, Tenant
     from gateway.web.browser.request import Browser
 
 
@@ -41,26 +39,12 @@ async def explain(request: web.Request) -> web.StreamResponse:
     if isinstance(decision, Login):
         return redirect("/_auth/login")
     reason = decision.reason if isinstance(decision, Deny) else Reason.OK
-    groups, roles = would_do(tenant, matched, session, reason)
+    groups, roles = would_do(tenant, matched, session.identity, reason)
     return page(
         request, "denied", tenant, status=403 if isinstance(decision, Deny) else 200, form_action=(cognito_origin(browser),),
         reason=reason, email=session.identity.email, groups=groups, roles=roles, rule=matched.rule.path if matched.rule is not None else "",
         return_to=f"{browser.origin}{parts.path or '/'}",
     )  # fmt: skip
-
-
-def would_do(tenant: Tenant, matched: Match, session: Session, reason: Reason) -> tuple[list[str], list[str]]:
-    """Groups and roles any one of which the person lacks: of the tenant first, then of the rule."""
-    rule = matched.rule
-    if reason is Reason.GROUP_MISSING:
-        tenant_wants = None if rule is not None and rule.replace and (rule.groups is not None or rule.any_group) else tenant.allowed_groups
-        missing = tenant_wants if tenant_wants is not None and tenant_wants.isdisjoint(session.identity.groups) else (rule.groups if rule is not None else None)
-        return sorted(missing or ()), []
-    if reason is Reason.ROLE_MISSING:
-        tenant_wants = None if rule is not None and rule.replace and (rule.roles is not None or rule.any_role) else tenant.allowed_roles
-        missing = tenant_wants if tenant_wants is not None and tenant_wants.isdisjoint(session.identity.roles) else (rule.roles if rule is not None else None)
-        return [], sorted(missing or ())
-    return [], []
 
 
 def _as_asked(browser: Browser, path: str, *, ambiguous: bool, target: str) -> AuthRequest:

@@ -76,10 +76,13 @@ async def signed_out(request: web.Request) -> web.StreamResponse:
 
 
 def require_own_origin(browser: Browser) -> None:
-    """Cross-site requests carry another Origin, or none with Fetch metadata that says so (CSRF)."""
+    """Against cross-site requests (CSRF): our own Origin, or Fetch metadata that no page can forge; never against each other.
+
+    Chromium sends ``Origin: null`` from a page without referrer, so "null" says nothing either way.
+    """
     headers = browser.request.headers
-    origins, sites = headers.getall("Origin", ()), headers.getall("Sec-Fetch-Site", ())
-    if list(origins) == [browser.origin] or (list(sites) == ["same-origin"] and not origins):
+    origins, sites = list(headers.getall("Origin", ())), list(headers.getall("Sec-Fetch-Site", ()))
+    if (origins == [browser.origin] and sites in ([], ["same-origin"])) or (sites == ["same-origin"] and origins in ([], ["null"])):
         return
     raise BrowserError(Reason.BAD_REQUEST, 403, detail="the form was sent from another site", tenant=browser.tenant)
 
