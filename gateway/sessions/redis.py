@@ -14,12 +14,14 @@ from gateway.core.decision import Reason
 from gateway.core.model import PendingLogin, Secret, Session
 from gateway.errors import UnavailableError
 from gateway.keys import Key
-from gateway.ports import AlreadyTaken, Begun, Ended, Refused, SessionView, Stored, Taken
+from gateway.ports import AlreadyTaken, Begun, Ended, Refused, Stored, Taken, Who
 from gateway.sessions import record as codec
 from gateway.sessions import seal
 from gateway.sessions.connect import Script
+from gateway.sessions.directory import StoreDirectory
+from gateway.sessions.marks import Marks, places
 from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.people import Alias, People, overlaid, parse_overlay
+from gateway.sessions.people import People, overlaid, parse_overlay
 from gateway.sessions.record import Display, Record, Ticket
 from gateway.sessions.touches import Touches
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Identity, Tenant
     from gateway.keys import KeyRing
-    from gateway.ports import NewSession
+    from gateway.ports import NewSession, SessionView
     from gateway.sessions.connect import Link
     from gateway.sessions.seal import Token
 
@@ -40,11 +42,9 @@ FRESHNESS_S: Final = 70 * 60
 """Cognito resumes its own session for 60 minutes; ten more for clocks and for logins in flight."""
 FRESHNESS_MARGIN_S: Final = 5
 """How far the identity provider's clock may be behind the store's."""
-LIST_PAGE: Final = 500
 
 BEGIN, TAKE, PEEK, FINISH = (Script.load(name) for name in ("begin", "take", "peek", "finish"))
-TICKET, REDEEM, TOUCH, LOGOUT, LIST = (Script.load(name) for name in ("ticket", "redeem", "touch", "logout", "list"))
-SCRIPTS: Final = (BEGIN, TAKE, PEEK, FINISH, TICKET, REDEEM, TOUCH, LOGOUT, LIST)
+TICKET, REDEEM, TOUCH, LOGOUT = (Script.load(name) for name in ("ticket", "redeem", "touch", "logout"))
 
 
 class RedisSessions:
@@ -64,6 +64,7 @@ class RedisSessions:
         self._ring = ring
         self._clock = clock
         self._entropy = entropy
+        self.directory = StoreDirectory(link, ring)
         self.touches = Touches(self._touch, monotonic=monotonic)
 
     @property
@@ -266,35 +267,22 @@ class RedisSessions:
         return None if value is None else self.open(token, value, host=session.host)
 
     async def list_user(self, session: Session, *, cookie: str) -> Sequence[SessionView]:  # noqa: ARG002 - the protocol's; this store needs no key of the family to list
-        found: list[SessionView] = []
-        for user in self.people(session.tenant).users(session.identity):
-            found += [replace(view, current=view.session == session.family) for view in await self.list_alias(session.tenant, user)]
-        return sorted(found, key=lambda view: view.created_at, reverse=True)
-
-    async def list_alias(self, tenant: str, name: Alias, *, offset: int = 0, limit: int = LIST_PAGE) -> list[SessionView]:
-        """Living families of one index entry, as the sealed display records say; ones that do not open are left out."""
-        at = prefix(bucket_of(tenant))
-        _size, *rows = await self.link.run(LIST, [f"{at}i:{name}"], [at, tenant, offset, limit])
-        views = []
-        for family_raw, expires, sealed, *hosts in rows:
-            family = family_raw.decode("ascii")
-            raw = seal.unseal_under(self._keys, "display", f"{tenant} {family}", sealed)
-            display = None if raw is None else codec.load_display(raw)
-            if display is not None:
-                views.append(
-                    SessionView(
-                        family, tenant, display.user, display.email, display.provider, tuple(sorted({h.decode() for h in hosts})),
-                        display.created_at, int(expires), display.user_agent,
-                    )
-                )  # fmt: skip
-        return views
+        found = await self.directory.all_of(session.tenant, self.people(session.tenant).users(session.identity))
+        return sorted((replace(view, current=view.session == session.family) for view in found), key=lambda view: view.created_at, reverse=True)
 
     async def end_own(self, session: Session, *, family: str | None) -> int:
+        """All of them is a revocation of the person: it outdates logins in flight too, and what comes soon after shows that it is fresh."""
         if family is not None:
             ended, _ = await self._logout(session, family)
             return 1 if ended else 0
-        own = [view.session for view in await self.list_user(session, cookie="")]
-        return sum([1 for other in own if (await self._logout(session, other))[0]])
+        marks = Marks(self.link, self._ring)
+        where = places(self.people(session.tenant), Who(user=session.identity.sub))
+        swept = await marks.revoke(session.tenant, where)
+        ended = len(swept.families)
+        while swept.cursors:
+            swept = await marks.sweep(session.tenant, where, swept)
+            ended += len(swept.families)
+        return ended
 
     async def close(self) -> None:
         await self.touches.close()

@@ -303,6 +303,13 @@ async def test_people_list_and_end_their_own_sessions_only(sessions: RedisSessio
     assert await sessions.get(bob.cookie.reveal(), host=HOST) is not None
 
 
+async def test_signing_out_everywhere_outdates_logins_in_flight(sessions: RedisSessions, login: Login) -> None:
+    first, _ = await login.finish(), await login.finish()
+    in_flight = await login.begin()
+    assert await sessions.end_own(first.session, family=None) == 2
+    assert await sessions.finish(login.new(in_flight)) == Refused(Reason.SESSION_REVOKED)
+
+
 async def test_tenants_that_share_a_bucket_do_not_share_people(sessions: RedisSessions) -> None:
     names = [f"t{n}" for n in range(5000)]
     other = next(n for n in names if bucket_of(n) == bucket_of("acme"))

@@ -1,0 +1,62 @@
+"""The stores of a configuration, for commands that run beside a gateway: the same ones, never a second one."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway import keys
+from gateway.config import load_config
+from gateway.sessions.connect import connect
+from gateway.sessions.directory import StoreDirectory
+from gateway.sessions.embedded import EmbeddedValkey
+from gateway.sessions.marks import Marks
+from gateway.sessions.revoke import StoreRevoker, Uncached
+from gateway.sql.database import open_database
+from gateway.sql.revocations import SqlBlocks, SqlRevocations
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway.config import Config
+    from gateway.sessions.connect import Link
+    from gateway.sql.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Redis and SQL of one configuration, opened and checked."""
+
+    config: Config
+    ring: keys.KeyRing
+    link: Link
+    database: Database
+    directory: StoreDirectory
+    blocks: SqlBlocks
+    revoker: StoreRevoker
+
+
+@asynccontextmanager
+async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
+    """Closed afterwards. Raises ``ConfigError`` and ``UnavailableError``."""
+    config = load_config(Path(config_path))
+    ring = keys.load(config.key_file, create=config.keys is None)
+    async with AsyncExitStack() as stack:
+        socket_path = None
+        if config.embedded_redis:
+            # Without a gateway in this directory the command is its owner for a moment, so that no other starts one meanwhile.
+            embedded = EmbeddedValkey.start(config.state_dir)
+            stack.callback(embedded.stop)
+            socket_path = embedded.socket_path
+        link = connect(config.redis, socket_path=socket_path)
+        stack.push_async_callback(link.close)
+        database = open_database(config, ring.database)
+        stack.push_async_callback(database.close)
+        await database.prepare()
+        marks = Marks(link, lambda: ring)
+        revoker = StoreRevoker(marks, SqlRevocations(database), Uncached(), clock=time.time, monotonic=time.monotonic)
+        yield Stores(config, ring, link, database, StoreDirectory(link, lambda: ring), SqlBlocks(database), revoker)
+        await revoker.close()

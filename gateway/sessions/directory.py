@@ -1,0 +1,88 @@
+"""Live sessions for operators and for their owners: rows from sealed display records, never a credential."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.ports import SessionView
+from gateway.ports_admin import Page
+from gateway.sessions import record as codec
+from gateway.sessions import seal
+from gateway.sessions.connect import Script
+from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.people import People
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.keys import KeyRing
+    from gateway.sessions.connect import Link
+    from gateway.sessions.people import Alias
+
+LIST, FAMILY = Script.load("list"), Script.load("family")
+STEP: Final = 500
+"""Index entries that one script looks at."""
+
+
+class StoreDirectory:
+    """Implements ``SessionDirectory`` of the admin API."""
+
+    def __init__(self, link: Link, ring: Callable[[], KeyRing]) -> None:
+        self._link = link
+        self._ring = ring
+
+    async def page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
+        """By absolute limit, the next to end first. ``position`` counts index entries, so what ends or comes meanwhile may shift a page."""
+        people = People(tenant, self._ring().sealing)
+        names = people.named("user", user) if user is not None else people.named("email", email) if email is not None else people.everybody()
+        number, offset = (int(part) for part in (position or "0:0").split(":"))
+        found: list[SessionView] = []
+        while number < len(names):
+            looked_at, views = await self._step(tenant, names[number], offset=offset, limit=min(STEP, limit - len(found)))
+            found += [view for view in views if email is None or user is None or view.email == email]
+            offset += looked_at
+            if not looked_at:
+                number, offset = number + 1, 0
+            elif len(found) >= limit:
+                return Page(found, f"{number}:{offset}")
+        return Page(found)
+
+    async def find(self, session: str) -> SessionView | None:
+        bucket = seal.family_bucket(session)
+        if bucket is None:
+            return None
+        at = prefix(bucket)
+        row = await self._link.run(FAMILY, [f"{at}f:{session}"], [at, session])
+        return None if row is None else self._view(row[0].decode(), session, row[1:])
+
+    async def all_of(self, tenant: str, names: Sequence[Alias]) -> list[SessionView]:
+        """Every living family of these index entries."""
+        found: dict[str, SessionView] = {}
+        for name in names:
+            offset = 0
+            while True:
+                looked_at, views = await self._step(tenant, name, offset=offset, limit=STEP)
+                found |= {view.session: view for view in views}
+                offset += looked_at
+                if looked_at < STEP:
+                    break
+        return list(found.values())
+
+    async def _step(self, tenant: str, name: Alias, *, offset: int, limit: int) -> tuple[int, list[SessionView]]:
+        """How many entries were looked at, and the living families among them."""
+        at = prefix(bucket_of(tenant))
+        size, *rows = await self._link.run(LIST, [f"{at}i:{name}"], [at, tenant, offset, limit])
+        views = [self._view(tenant, family.decode("ascii"), rest) for family, *rest in rows]
+        return max(0, min(limit, int(size) - offset)), [view for view in views if view is not None]
+
+    def _view(self, tenant: str, family: str, row: Sequence[Any]) -> SessionView | None:
+        """None where the display record does not open: not written by us, or under a key that is gone."""
+        expires, sealed, *hosts = row
+        raw = seal.unseal_under(self._ring().sealing, "display", f"{tenant} {family}", sealed) if sealed else None
+        display = None if raw is None else codec.load_display(raw)
+        if display is None:
+            return None
+        return SessionView(
+            family, tenant, display.user, display.email, display.provider, tuple(sorted({host.decode() for host in hosts})),
+            display.created_at, int(expires), display.user_agent,
+        )  # fmt: skip

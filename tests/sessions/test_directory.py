@@ -1,0 +1,77 @@
+"""Lists of live sessions against a real Valkey."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway import keys
+from gateway.sessions.directory import StoreDirectory
+from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.redis import RedisSessions
+
+from .conftest import HOST, Login, identity, tenant
+
+if TYPE_CHECKING:
+    from gateway.sessions.connect import Link
+
+
+@pytest.fixture
+def directory(link: Link, ring: keys.KeyRing) -> StoreDirectory:
+    return StoreDirectory(link, lambda: ring)
+
+
+async def everything(directory: StoreDirectory, *, user: str | None = None, email: str | None = None, limit: int = 7) -> list[str]:
+    found: list[str] = []
+    position: str | None = None
+    while True:
+        page = await directory.page(tenant="acme", user=user, email=email, position=position, limit=limit)
+        assert len(page.items) <= limit
+        found += [view.session for view in page.items]
+        if page.position is None:
+            return found
+        position = page.position
+
+
+async def test_pages_show_every_live_family_once(login: Login, directory: StoreDirectory, link: Link) -> None:
+    stored = [await login.finish(identity=identity(f"p{n % 5}")) for n in range(25)]
+    await login.sessions.end_family(stored[0].session, cookie=stored[0].cookie.reveal())
+    await link.command("DEL", f"{prefix(bucket_of('acme'))}s:{stored[1].session.digest}")
+    expected = {s.session.family for s in stored[2:]}
+    found = await everything(directory)
+    assert (len(found), set(found)) == (23, expected)
+    assert len(await everything(directory, user="sub-p3")) == 5
+    assert len(await everything(directory, email="P3@acme.test")) == 5
+    assert await everything(directory, email="nobody@acme.test") == []
+
+
+async def test_a_row_says_who_and_where(login: Login, directory: StoreDirectory) -> None:
+    stored = await login.finish()
+    view = await directory.find(stored.session.family)
+    assert view is not None
+    assert (view.tenant, view.user, view.email, view.provider, view.hosts) == ("acme", "sub-alice", "alice@acme.test", "acme-okta", (HOST,))
+    assert (await directory.page(tenant="acme", user=None, email=None, position=None, limit=5)).items == [view]
+
+
+@pytest.mark.parametrize("session", ["", "nonsense", "fff" + "A" * 22, "000" + "A" * 22])
+async def test_an_unknown_id_finds_nothing(directory: StoreDirectory, session: str) -> None:
+    assert await directory.find(session) is None
+
+
+async def test_an_ended_family_is_not_found(login: Login, directory: StoreDirectory) -> None:
+    stored = await login.finish()
+    await login.sessions.end_family(stored.session, cookie=stored.cookie.reveal())
+    assert await directory.find(stored.session.family) is None
+
+
+async def test_while_two_keys_are_in_the_ring_both_ones_sessions_are_listed(link: Link, ring: keys.KeyRing) -> None:
+    other = keys.generate()
+    old = RedisSessions(link, lambda: ring)
+    new = RedisSessions(link, lambda: replace(ring, sealing=(*other.sealing, *ring.sealing)))
+    before, after = await Login(old, tenant()).finish(), await Login(new, tenant()).finish()
+    assert {v.session for v in await new.list_user(after.session, cookie="")} == {before.session.family, after.session.family}
+    assert await new.get(before.cookie.reveal(), host=HOST) == before.session
+    assert await old.get(after.cookie.reveal(), host=HOST) is None
+    assert await new.end_own(after.session, family=before.session.family) == 1
