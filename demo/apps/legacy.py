@@ -59,7 +59,7 @@ class LegacyApp:
         """E-mail → active, for everyone a webhook named."""
         self.received: list[tuple[str, dict[str, Any]]] = []
         """Webhooks accepted: delivery id (header ``Webhook-Id``) and body."""
-        self.app = web.Application()
+        self.app = web.Application(client_max_size=16 * 1024 * 1024)  # uploads of a few megabytes are everyday life behind a proxy
         self.app.router.add_get("/ws", self._echo_socket)
         self.app.router.add_route("*", "/echo", self._echo)
         self.app.router.add_get("/stream", self._stream)

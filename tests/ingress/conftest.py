@@ -75,11 +75,21 @@ class Proxy:
         self.bob = f"Cookie: {COOKIE}=bob"
 
     def ask(
-        self, *lines: str | bytes, method: str = "GET", target: str | bytes = "/", host: str | None = ACME, version: str = "1.1", body: bytes = b"", close: bool = True
+        self,
+        *lines: str | bytes,
+        method: str = "GET",
+        target: str | bytes = "/",
+        host: str | None = ACME,
+        version: str = "1.1",
+        body: bytes = b"",
+        close: bool = True,
+        timeout_s: float = 20.0,
     ) -> Received:
-        """Send one request; ``app``, ``checks`` and ``pages`` then say what it led to."""
+        """Send one request; ``app`` and ``pages`` then say what it led to."""
         self.case = uuid.uuid4().hex
-        return send(self.port, request(*lines, f"{CASE}: {self.case}", method=method, target=target, host=host, version=version, body=body, close=close), method=method)
+        return send(
+            self.port, request(*lines, f"{CASE}: {self.case}", method=method, target=target, host=host, version=version, body=body, close=close), method=method, timeout_s=timeout_s
+        )
 
     def raw(self, data: bytes, method: str = "GET") -> Received:
         """``data`` holds ``@case@`` where the case's number goes."""

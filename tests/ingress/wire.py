@@ -21,7 +21,7 @@ class Received:
 
 
 def send(port: int, raw: bytes, *, method: str = "GET", timeout_s: float = 20.0) -> Received:
-    """One request on a new connection; a 101 is returned as it is and the connection closed."""
+    """One request on a new connection; a 101 is returned as it is and the connection closed. Raises ``TimeoutError``."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
         with contextlib.suppress(OSError):  # refused while we were still talking; the answer may be there all the same
             connection.sendall(raw)
@@ -29,6 +29,8 @@ def send(port: int, raw: bytes, *, method: str = "GET", timeout_s: float = 20.0)
         try:
             response.begin()
             body = b"" if response.status == 101 else response.read()
+        except TimeoutError:
+            raise
         except (OSError, http.client.HTTPException):
             return Received(0)
         return Received(response.status, tuple(response.getheaders()), body)
