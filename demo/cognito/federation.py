@@ -133,7 +133,7 @@ class Federation:
         }
         try:
             async with self._http.post(endpoints.token, data=form, allow_redirects=False) as response:
-                status, text = response.status, await response.text()
+                status, text = response.status, await response.text(errors="replace")
         except (ClientError, TimeoutError) as failure:
             raise SignInError("Timeout occurred in calling IdP token endpoint") from failure
         if status != 200:
@@ -147,9 +147,11 @@ class Federation:
             kid = jwt.get_unverified_header(id_token).get("kid")
             if not kid:
                 raise SignInError("Bad id_token: kid is missing")
-            key = next((key for key in jwt.PyJWKSet.from_dict(jwks).keys if key.key_id == kid), None)
-            if key is None:
+            published = jwks.get("keys")
+            jwk = next((jwk for jwk in published if isinstance(jwk, dict) and jwk.get("kid") == kid), None) if isinstance(published, list) else None
+            if jwk is None:
                 raise SignInError("Bad id_token: unknown kid")
+            key = jwt.PyJWK(jwk, "RS256")
             claims: Claims = jwt.decode(
                 id_token,
                 key.key,
@@ -162,9 +164,9 @@ class Federation:
             raise SignInError("Bad id_token issuer") from failure
         except jwt.InvalidAudienceError as failure:
             raise SignInError("Bad id_token audience") from failure
-        except (jwt.InvalidTokenError, jwt.PyJWKSetError) as failure:
+        except (jwt.InvalidTokenError, jwt.PyJWKError) as failure:
             raise SignInError("Bad id_token signature or claims") from failure
-        if claims["exp"] <= self._pool.clock() - CLOCK_SKEW_S:
+        if not isinstance(claims["exp"], int | float) or claims["exp"] <= self._pool.clock() - CLOCK_SKEW_S:
             raise SignInError("Bad id_token: expired")
         if claims.get("nonce") != nonce:
             raise SignInError("Bad id_token nonce")
@@ -184,7 +186,7 @@ class Federation:
     async def _get_json(self, url: str, *, failure: str, unreachable: str, headers: Mapping[str, str] | None = None) -> Claims:
         try:
             async with self._http.get(url, headers=headers, allow_redirects=False) as response:
-                status, text = response.status, await response.text()
+                status, text = response.status, await response.text(errors="replace")
         except (ClientError, TimeoutError) as trouble:
             raise SignInError(unreachable) from trouble
         if status != 200:

@@ -98,11 +98,12 @@ class Deltas:
     def _read(self, text: str, kind: str) -> _Token:
         try:
             since, upto, offset, issued_at, of = json.loads(base64.urlsafe_b64decode(text.encode()))
-        except ValueError as malformed:
+            token = _Token(None if since is None else int(since), int(upto), int(offset), float(issued_at), str(of))
+        except (ValueError, TypeError) as malformed:
             raise GraphError(400, "Request_BadRequest", "Badly formed token.") from malformed
-        if of != kind or self._clock() - issued_at > TOKEN_LIFETIME_S:
+        if token.kind != kind or self._clock() - token.issued_at > TOKEN_LIFETIME_S:
             raise GraphError(410, "syncStateNotFound", "The sync state generation is not found; start a full synchronization.")
-        return _Token(since, upto, offset, issued_at, of)
+        return token
 
     def _all(self, kind: str) -> list[dict[str, Any]]:
         if kind == "users":

@@ -220,7 +220,10 @@ def _post(url: str, item: dict[str, Any]) -> Post:
 
 def _address(value: Any, name: str) -> str:
     """https; http on loopback too, because the demo has no certificates."""
-    parts = urlsplit(value) if isinstance(value, str) else None
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+    except ValueError as malformed:
+        raise _invalid(f"{name} is not an address.") from malformed
     host = (parts.hostname or "") if parts else ""
     loopback = host in ("localhost", "127.0.0.1", "::1") or host.endswith(".localhost")
     if parts is None or not host or (parts.scheme != "https" and not (parts.scheme == "http" and loopback)):

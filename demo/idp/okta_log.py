@@ -132,12 +132,13 @@ class SystemLog:
         # Without a start, a week back: that is how Okta reads it.
         since = _epoch(given["since"]) if "since" in given else self._clock() - 7 * 86400
         limit = int(given.get("limit", _DEFAULT_PAGE))
-        if not 0 < limit <= _MAX_PAGE:
+        after = int(given.get("after", "0"))
+        if not 0 < limit <= _MAX_PAGE or after < 0:
             raise ValueError("limit")
         order = given.get("sortOrder", "ASCENDING")
         if order not in ("ASCENDING", "DESCENDING"):
             raise ValueError("sortOrder")
-        return _Query(since, until, _types(given.get("filter")), limit, int(given.get("after", "0")), order == "DESCENDING")
+        return _Query(since, until, _types(given.get("filter")), limit, after, order == "DESCENDING")
 
 
 def _types(text: str | None) -> frozenset[str] | None:
@@ -156,7 +157,9 @@ def _fits(query: _Query, event: dict[str, Any]) -> bool:
 
 
 def _epoch(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+    """UTC epoch seconds; a time without an offset is UTC."""
+    parsed = datetime.fromisoformat(text)
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 def _error(status: int, code: str, summary: str) -> web.Response:

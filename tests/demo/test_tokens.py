@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
+from joserfc import jwt as joserfc_jwt
+from joserfc.jwk import KeySet
 
 from demo import faults
 from demo.jose import half_hash
@@ -119,6 +121,13 @@ async def test_access_token_names_its_client_and_has_no_audience(cloud: DemoClou
     assert identity["at_hash"] == half_hash(tokens["access_token"])
     assert identity["exp"] - identity["iat"] == tokens["expires_in"] == 900
     assert jwt.get_unverified_header(tokens["id_token"])["alg"] == "RS256"
+
+
+async def test_tokens_verify_under_the_published_keys_with_another_library(cloud: DemoCloud, app: RelyingParty, person: Person) -> None:
+    tokens = await app.log_in(person, "alice@acme.test")
+    keys = KeySet.import_key_set((await get(f"{cloud.cognito.issuer}/.well-known/jwks.json"))[1])
+    for name in ("id_token", "access_token"):
+        assert joserfc_jwt.decode(tokens[name], keys, algorithms=["RS256"]).claims["iss"] == cloud.cognito.issuer
 
 
 async def test_resource_becomes_the_audience_of_the_access_token(app: RelyingParty, person: Person) -> None:

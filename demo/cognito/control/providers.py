@@ -122,8 +122,8 @@ def _details(state: ControlState, given: Mapping[str, str]) -> dict[str, str]:
 
 def _check_url(state: ControlState, name: str, url: str) -> None:
     """https on 443 or 80; http and any port on loopback in development, where there are no certificates."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError as malformed:
         raise invalid(f"Invalid ProviderDetails: {name} is not a URL") from malformed
