@@ -82,6 +82,7 @@ class World:
     gateways: list[Replica] = field(init=False, default_factory=list)
     ingress_key: str = field(init=False, default_factory=lambda: secrets.token_hex(32), repr=False)
     secrets: dict[str, str] = field(init=False, default_factory=dict, repr=False)
+    admin_key: str = field(init=False, default="", repr=False)
     legacy: LegacyApp = field(init=False)
     _stack: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
 
@@ -202,17 +203,11 @@ class World:
     async def _start_ingress(self, kind: str) -> None:
         """Render the configuration as an operator would, with the command, and start the proxy with it."""
         folder = self.directory / kind
-        ports = self.gateways[0].ports
         legacy, calendar = (f"127.0.0.1:{self.apps[name]}" for name in ("legacy", "calendar"))
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway", "ingress", "render", kind, "-c", "config/gateway.yaml", "--listen", f"127.0.0.1:{self.port}",
+        await self.command(
+            "ingress", "render", kind, "-c", "config/gateway.yaml", "--listen", f"127.0.0.1:{self.port}",
             "--upstream", legacy, "--upstream", f"calendar.acme.localhost={calendar}", "-o", str(folder),
-            cwd=self.directory, env=self.gateway_environment(ports), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
-        said, _ = await process.communicate()
-        if process.returncode != 0:
-            msg = f"the ingress configuration could not be rendered:\n{said.decode(errors='replace')}"
-            raise RuntimeError(msg)
         files = {path.name: path.read_text("utf-8") for path in folder.iterdir() if path.is_file()}
         running = await asyncio.to_thread(start, LAUNCHERS[kind], files, directory=folder, port=self.port, host="acme.localhost")
         self._stack.callback(running.stop)
@@ -230,6 +225,25 @@ class World:
         for number in range(self.replicas):
             await self._start_gateway(number)
 
+    async def command(self, *arguments: str) -> str:
+        """Run ``gateway …`` beside the running gateway; its standard output. Raises ``RuntimeError`` with what it said if it fails."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", *arguments,
+            cwd=self.directory, env=self.gateway_environment(self.gateways[0].ports), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await process.communicate()
+        if process.returncode != 0:
+            msg = f"gateway {' '.join(arguments[:2])} failed:\n{err.decode(errors='replace')}"
+            raise RuntimeError(msg)
+        return out.decode()
+
+    async def make_admin_key(self) -> str:
+        """A bearer key for everything, made with the command; the same one when asked again."""
+        if not self.admin_key:
+            made = json.loads(await self.command("admin-keys", "create", "demo", "--scope", "operator", "--json"))
+            self.admin_key = made["key"]
+        return self.admin_key
+
     def describe(self) -> dict[str, Any]:
         """What a script needs to drive the demo (``--describe``)."""
         customers = self.cloud.customers
@@ -238,7 +252,7 @@ class World:
             "hosts": {"acme": self.url("acme.localhost"), "globex": self.url("globex.localhost")},
             "replicas": [{"check": f"http://127.0.0.1:{r.ports['check']}", "public": f"http://127.0.0.1:{r.ports['public']}"} for r in self.gateways],
             "ingress_key": self.ingress_key,
-            "admin": {"url": f"http://127.0.0.1:{self.gateways[0].ports['admin']}", "key": ""},
+            "admin": {"url": f"http://127.0.0.1:{self.gateways[0].ports['admin']}", "key": self.admin_key},
             "cognito": {"url": self.cloud.cognito.url, "user_pool_id": self.cloud.cognito.pool.pool_id},
             "idps": {name: {"url": c.issuer, "console": f"{c.server.origin}/console", "kind": c.kind} for name, c in customers.items()},
             "users": [

@@ -75,8 +75,18 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
             services = _services(config, ring, link, tenants, http, stack)
             await _serve_checks(services, sockets["check"], stack)
             await _serve_app(browser_application(services), sockets["public"], stack)
+        admin = None
+        if role is not Role.AUTH:
+            # SQL and AWS live behind this import; the auth role never takes it.
+            from gateway.app_admin import admin_role  # noqa: PLC0415
+
+            admin = await admin_role(config, ring, link, tenants, stack)
+            probes.update(admin.probes)
         if "admin" in sockets:
-            await _serve_app(system.application(probes), sockets["admin"], stack)
+            app = system.application(probes)
+            if admin is not None:
+                admin.mount(app)
+            await _serve_app(app, sockets["admin"], stack)
         loop.add_signal_handler(signal.SIGHUP, tenants.read_again)
         _LOG.info("started", extra=fields(role=role.value, tenants=len(tenants.table), config=str(config_path)))
         await stop.wait()
@@ -171,7 +181,7 @@ async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> Finding:
 
 
 async def check_dependencies(config: Config) -> list[Finding]:
-    """``gateway config check``: the tenant files, Redis, and Cognito's discovery. Uses a running gateway's embedded stores, starts none."""
+    """``gateway config check``: the tenant files, Redis, SQL and Cognito's discovery. Uses a running gateway's embedded stores, starts none."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(client_session(development=config.development))
         tenants = await _tenants(config, stack)
@@ -182,6 +192,12 @@ async def check_dependencies(config: Config) -> list[Finding]:
             link = connect(config.redis)
             stack.push_async_callback(link.close)
             probes["redis"] = lambda: probe_redis(link)
+        from gateway.app_admin import probe_database  # noqa: PLC0415 - only where SQL is asked for
+        from gateway.sql.database import open_database  # noqa: PLC0415
+
+        database = open_database(config, key_file.load(config.key_file, create=config.keys is None).database)
+        stack.push_async_callback(database.close)
+        probes["database"] = lambda: probe_database(database)
         return await system.probe_all(probes)
 
 

@@ -187,6 +187,11 @@ class FileTenants:
         return self._table
 
     @property
+    def records(self) -> Mapping[str, Record]:
+        """The tenants being served, as they were read."""
+        return self._files.records
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the files now; what is served is the last that was right."""
         return self._files.problems
