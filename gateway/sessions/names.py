@@ -9,6 +9,10 @@
 ``gw:{2a7}:p:<digest>``   hash, a pending login: ``p`` sealed, ``b`` began, ``k`` digest of the binding cookie, ``t`` taken
 ``gw:{2a7}:t:<digest>``   hash, a ticket: ``p`` sealed, ``k`` digest of the binding, ``h`` host
 ``gw:{2a7}:c:<tenant>``   the tenant's clock, µs
+``gw:{2a7}:l``            hash, leases: replica → incarnation, last event applied (or ``-``), beat
+``gw:{2a7}:n``, ``…:e``   number of the last event, and the list of the last 256
+``gw:{2a7}:m``            marker: ``f`` (fresh) or ``s`` (seasoned), replication id of the primary it was written for, nonce
+``gw:{2a7}:g``            generation of the tenant snapshot that answers must be given by
 
 ``<digest>`` is hex SHA-256 of the random part of a token; ``<alias>`` an HMAC (see ``seal.Aliases``). Neither names anybody.
 """
@@ -21,7 +25,7 @@ BUCKETS = 1024
 """Tenants are spread over this many hash tags. Part of every cookie: changing it ends all sessions."""
 
 PUSH_CHANNEL = "gw:push"
-"""Every script that ends or rewrites sessions publishes their digests here, in the same step: ``<bucket> <digest> <digest>…``."""
+"""Every script that ends or rewrites sessions publishes an event here, in the same step: ``<bucket> <number> <what>`` (see ``push``)."""
 
 
 def bucket_of(tenant: str) -> int:

@@ -19,12 +19,33 @@ local function tick(clock)
   return now
 end
 
--- Tell every cache, in the same step in which the sessions end.
+-- Which server this is, as replication names it: another one after a restart, a fail-over or a promotion; '' on a replica.
+local function identity()
+  local info = redis.call('INFO', 'replication')
+  if not string.find(info, 'role:master', 1, true) then return '' end
+  return string.match(info, 'master_replid:(%x+)')
+end
+
+-- The bucket's marker, if it was written for this very server: then its data was brought up to the record. Else false.
+local function believed(prefix, server)
+  local marker = redis.call('GET', prefix .. 'm')
+  if marker and server ~= '' and string.sub(marker, 3, 42) == server then return marker end
+  return false
+end
+
+-- Append one event to the bucket's log and tell every replica. Events are numbered, so that nobody overlooks one.
+local function event(prefix, words)
+  local number = redis.call('INCR', prefix .. 'n')
+  redis.call('RPUSH', prefix .. 'e', words)
+  redis.call('LTRIM', prefix .. 'e', -256, -1)
+  redis.call('PUBLISH', CHANNEL, string.sub(prefix, 5, 7) .. ' ' .. text(number) .. ' ' .. words)
+  return number
+end
+
+-- Tell every cache, in the same step in which the sessions end. '*' is everything of the bucket.
 local function push(prefix, digests)
-  local bucket = string.sub(prefix, 5, 7)
-  for first = 1, #digests, 500 do
-    redis.call('PUBLISH', CHANNEL, bucket .. ' ' .. table.concat(digests, ' ', first, math.min(first + 499, #digests)))
-  end
+  if #digests == 0 then return end
+  event(prefix, #digests > 64 and '*' or table.concat(digests, ' '))
 end
 
 -- Members of a family as two lists: digests, hosts. Empty when the family is gone.

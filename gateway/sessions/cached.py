@@ -1,0 +1,128 @@
+"""The session store with memory in front: ``ports.SessionStore`` for the auth role. See docs/sessions.md, "Lease"."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.errors import UnavailableError
+from gateway.sessions import seal
+from gateway.sessions.cache import Entry, weigh
+from gateway.sessions.connect import Script
+from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.redis import RedisSessions
+from gateway.sessions.touches import FRACTION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.model import Session
+    from gateway.ports import Ended
+    from gateway.sessions.cache import SessionCache
+    from gateway.sessions.connect import Link
+    from gateway.sessions.lease import Lease
+    from gateway.sessions.record import Record
+    from gateway.sessions.replica import Replica
+    from gateway.sessions.seal import Token
+
+READ = Script.load("read")
+REPEATS: Final = 16
+"""A read that crossed an epoch is repeated. With an event every millisecond and a read of one, all of these cross once in 1,500 reads."""
+
+
+class Miss:
+    """Memory cannot tell."""
+
+
+MISS: Final = Miss()
+
+
+class CachedSessions(RedisSessions):
+    """Reads go through memory, under a lease; everything else is the store's."""
+
+    def __init__(self, link: Link, ring: Any, *, cache: SessionCache, replica: Replica, monotonic: Callable[[], float], **others: Any) -> None:
+        super().__init__(link, ring, monotonic=monotonic, **others)
+        self.cache = cache
+        self.replica = replica
+        self.hits = 0
+        self._found = cache.found
+        self._steady = monotonic
+
+    def cached(self, cookie: str, *, host: str) -> Session | Miss | None:
+        """What memory says, about a microsecond, no await: the lease is read last, just before the answer."""
+        entry = self._found.get(cookie)
+        if entry is None:
+            return MISS
+        now = self._steady()
+        if now >= entry.lease.answers_until or now >= entry.until:
+            return MISS
+        entry.lately = True
+        entry.lease.used_at = now
+        self.hits += 1
+        if now >= entry.touch_at:
+            entry.touch_at = now + entry.record.idle_s / FRACTION
+            self.touches.used(entry.record)
+        return entry.session if entry.session.host == host else None
+
+    async def get(self, cookie: str, *, host: str) -> Session | None:
+        found = self.cached(cookie, host=host)
+        if not isinstance(found, Miss):
+            return found
+        token = seal.parse_token(cookie)
+        if token is None:
+            return None
+        for _ in range(REPEATS):
+            lease = await self.replica.lease(token.bucket)
+            if lease.answers_until == -inf:
+                msg = "this replica has not yet applied a tenant snapshot that takes something away"
+                raise UnavailableError(msg)
+            epoch, sent_at = lease.epoch, self._steady()
+            value, left_s = await self.read(token, lease)
+            if not self.counts(lease, epoch):
+                continue
+            record = None if value is None else self.open(token, value, host=host)
+            if record is None:
+                return None
+            self.touches.used(record)
+            self.fill(cookie, record, lease, sent_at=sent_at, left_s=left_s)
+            return record.session
+        msg = "Redis: read: every one crossed an event"
+        raise UnavailableError(msg)
+
+    async def read(self, token: Token, lease: Lease) -> tuple[bytes | None, float]:
+        """One command, at the primary that the lease is held on: the sealed value, and how long it lives."""
+        at = prefix(token.bucket)
+        marker, value, left_ms = await self.link.run(READ, [f"{at}s:{token.digest}"], [at])
+        if marker is None or marker.decode("ascii")[2:] != lease.marker:
+            # Another server answered: whether it is the newer one is the next renewal's to say.
+            if lease.marker:
+                lease.lapse()
+            return None, 0.0
+        return value, left_ms / 1000
+
+    def counts(self, lease: Lease, epoch: int) -> bool:
+        """No event and no lapse since the read was sent, and the lease still held: so it was sent, and served, inside it."""
+        return lease.epoch == epoch and lease.held(self._steady())
+
+    def fill(self, cookie: str, record: Record, lease: Lease, *, sent_at: float, left_s: float) -> None:
+        """Remember a read that counts; no await lies between that finding and this."""
+        self.cache.put(cookie, Entry(record.session, record, lease, sent_at + left_s, sent_at + record.idle_s / FRACTION, weigh(cookie, record)))
+
+    # --- narrowing -------------------------------------------------------------------------------------
+
+    def current(self, tenant: str) -> bool:
+        """Whether answers about a tenant may be given now without asking the store: its lease is held, the snapshot new enough."""
+        lease = self.replica.leases.get(bucket_of(tenant))
+        return lease is not None and self._steady() < lease.answers_until
+
+    async def become_current(self, tenant: str) -> None:
+        """Returns when ``current``; raises ``UnavailableError`` where that is not to be had."""
+        lease = await self.replica.lease(bucket_of(tenant))
+        if not self._steady() < lease.answers_until:
+            msg = "this replica has not yet applied a tenant snapshot that takes something away"
+            raise UnavailableError(msg)
+
+    async def end_family(self, session: Session, *, cookie: str) -> Ended:
+        ended = await super().end_family(session, cookie=cookie)
+        self.cache.drop([session.digest])
+        return ended
