@@ -31,6 +31,18 @@ STORE_SECONDS = Histogram(
     "gateway_store_seconds", "Round trips to a store.", ["store", "command"], registry=REGISTRY,
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 3),
 )  # fmt: skip
+HOOK_EVENTS = Counter("gateway_hook_events", "Events of hooks, by what became of them.", ["source", "outcome"], registry=REGISTRY)
+HOOK_ACK_SECONDS = Histogram(
+    "gateway_hook_ack_seconds", "Delivery received until acknowledged; senders give up after 3 s.", ["source"], registry=REGISTRY,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.5, 3),
+)  # fmt: skip
+HOOK_BACKLOG = Gauge("gateway_hook_backlog", "Events stored and not yet applied.", registry=REGISTRY, multiprocess_mode="max")
+HOOK_LAG_SECONDS = Gauge("gateway_hook_lag_seconds", "Age of the oldest event not yet applied.", registry=REGISTRY, multiprocess_mode="max")
+RECONCILE_LAG_SECONDS = Gauge(
+    "gateway_reconcile_lag_seconds", "Since a provider's directory or log was last read to its end.", ["tenant", "provider"], registry=REGISTRY, multiprocess_mode="max"
+)  # fmt: skip
+RECONCILE_FINDINGS = Counter("gateway_reconcile_findings", "Events that no hook had delivered.", ["source"], registry=REGISTRY)
+WEBHOOKS = Counter("gateway_webhooks", "Messages to tenants' apps.", ["outcome"], registry=REGISTRY)
 HOOK_DELIVERIES = Counter("gateway_hook_deliveries", "Deliveries of identity-provider hooks.", ["source", "outcome"], registry=REGISTRY)
 PROVISION = Counter("gateway_provision", "Provisioning runs.", ["outcome"], registry=REGISTRY)
 TENANTS = Gauge("gateway_tenants", "Tenants being served.", registry=REGISTRY, multiprocess_mode="max")

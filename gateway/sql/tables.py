@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -178,68 +178,147 @@ overlays = Table(
 hook_inbox = Table(
     "hook_inbox",  # acknowledged to the sender once a row is here (invariant 11)
     metadata,
-    Column("id", String(36), primary_key=True),
+    Column("number", Serial, primary_key=True, autoincrement=True),  # order of receipt
+    Column("id", String(36), nullable=False, unique=True),
+    Column("delivery", String(36), nullable=False),
     Column("source", String(40), nullable=False),
     Column("tenant", String(40), nullable=False),
     Column("provider", String(32), nullable=False),
-    Column("event", String(200), nullable=False),  # the sender's event id, or a digest where it gives none
+    Column("event", String(320), nullable=False),  # the sender's event id; a random one where it gives none
+    Column("type", String(120), nullable=False),  # the sender's name of it
+    Column("lane", String(64), nullable=False),  # one person's (or group's) events: applied one after another
     Column("received_at", Float, nullable=False),
     Column("event_time", Float, nullable=True),
     sealed("payload"),
     Column("state", String(20), nullable=False),  # new, applied, ignored, failed
     Column("attempts", Integer, nullable=False, default=0),
-    Column("next_at", Float, nullable=True),
-    Column("error", String(400), nullable=True),
+    Column("next_at", Float, nullable=False),
+    Column("error", String(400), nullable=False, default=""),
     Column("applied_at", Float, nullable=True),
     Column("revocations", Json, nullable=True),
     UniqueConstraint("source", "tenant", "provider", "event"),
     Index(None, "state", "next_at"),
+    Index(None, "lane", "state"),
     Index(None, "tenant", "received_at"),
 )
 
-hook_deliveries = Table(
-    "hook_deliveries",  # every request to the hooks listener, refused ones too: what an operator looks at
+hook_lanes = Table(
+    "hook_lanes",  # who works on a lane, and until when; the row goes when the lane is empty
     metadata,
-    Column("id", String(36), primary_key=True),
+    Column("lane", String(64), primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("held_until", Float, nullable=False),
+)
+
+hook_standing = Table(
+    "hook_standing",  # per account (``about`` empty) and per person and group: what the newest event said
+    metadata,
+    Column("lane", String(64), primary_key=True),
+    Column("about", String(64), primary_key=True),  # digest of the group's key
+    Column("tenant", String(40), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Column("source", String(40), nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("at", Float, nullable=False),
+    sealed("imposed"),  # JSON: the revocations to lift when it is given back
+    Column("updated_at", Float, nullable=False),
+)
+
+hook_deliveries = Table(
+    "hook_deliveries",  # every authentic request to the hooks listener: what an operator looks at
+    metadata,
+    Column("number", Serial, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
     Column("source", String(40), nullable=False),
     Column("tenant", String(40), nullable=False),
     Column("provider", String(32), nullable=False),
+    Column("channel", String(20), nullable=False),  # push, backfill, delta
     Column("received_at", Float, nullable=False),
     Column("outcome", String(40), nullable=False),
-    Column("detail", String(400), nullable=False, default=""),
-    Column("events", Json, nullable=True),  # inbox ids
+    Column("events", Integer, nullable=False),  # stored by this delivery
+    Column("duplicates", Integer, nullable=False),
+    Column("skipped", Json, nullable=True),  # [[index, type, reason, detail]]
     Column("request_id", String(64), nullable=False, default=""),
     Index(None, "tenant", "received_at"),
+)
+
+hook_leaders = Table(
+    "hook_leaders",  # one admin replica does the periodic work of a name
+    metadata,
+    Column("name", String(120), primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("held_until", Float, nullable=False),
 )
 
 graph_subscriptions = Table(
     "graph_subscriptions",
     metadata,
-    Column("id", String(64), primary_key=True),  # Microsoft's
+    Column("id", String(128), primary_key=True),  # Microsoft's
     Column("tenant", String(40), nullable=False),
     Column("provider", String(32), nullable=False),
-    Column("resource", String(400), nullable=False),
-    sealed("client_state"),
-    Column("expires_at", Float, nullable=False),
+    Column("resource", String(40), nullable=False),
+    Column("made_for", String(64), nullable=False),  # digest of address and client state: another one means making it again
+    Column("created_at", Float, nullable=False),
     Column("renewed_at", Float, nullable=False),
-    Column("delta_link", Text, nullable=True),
+    Column("expires_at", Float, nullable=False),
     UniqueConstraint("tenant", "provider", "resource"),
+)
+
+directory_cursors = Table(
+    "directory_cursors",  # how far reconciliation has read
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("provider", String(32), primary_key=True),
+    Column("resource", String(40), primary_key=True),  # users, groups, log
+    sealed("cursor"),
+    Column("read_at", Float, nullable=False),  # last success
+    Column("wanted_at", Float, nullable=True),  # a gap was seen: do not wait for the schedule
+)
+
+directory_members = Table(
+    "directory_members",  # what reconciliation last saw of a group, so that a full reading can tell who is gone
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("provider", String(32), primary_key=True),
+    Column("group_id", String(128), primary_key=True),
+    Column("member", String(128), primary_key=True),
+)
+
+scim_resources = Table(
+    "scim_resources",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(40), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Column("kind", String(8), nullable=False),  # User, Group
+    Column("name_digest", String(64), nullable=False),  # userName or displayName, case-folded
+    Column("external_digest", String(64), nullable=False),  # "" where there is none
+    sealed("document"),
+    Column("version", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    UniqueConstraint("tenant", "provider", "kind", "name_digest"),
+    Index(None, "tenant", "provider", "kind", "external_digest"),
 )
 
 webhooks_outbox = Table(
     "webhooks_outbox",  # what a tenant's app is told; sent until it answers 2xx or the attempts are used up
     metadata,
-    Column("id", String(36), primary_key=True),
+    Column("number", Serial, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),  # the webhook-id that every attempt carries
     Column("tenant", String(40), nullable=False),
+    Column("lane", String(64), nullable=False),  # one person's messages go out in order
     Column("event", String(80), nullable=False),
     sealed("payload"),
     Column("created_at", Float, nullable=False),
     Column("state", String(20), nullable=False),  # new, sent, failed
     Column("attempts", Integer, nullable=False, default=0),
-    Column("next_at", Float, nullable=True),
+    Column("next_at", Float, nullable=False),
+    Column("held_until", Float, nullable=False, default=0.0),
     Column("sent_at", Float, nullable=True),
-    Column("error", String(400), nullable=True),
+    Column("error", String(400), nullable=False, default=""),
     Index(None, "state", "next_at"),
+    Index(None, "tenant", "lane", "state"),
 )
 
 # --- provisioning -------------------------------------------------------------------------------

@@ -1,0 +1,293 @@
+"""Takes waiting events out of the inbox and makes them true.
+
+Rules:
+- Per lane: claim (commit) → look up and revoke → settle, standing and outgoing message (one commit). A crash in between
+  repeats the middle part, which only ever says "end" or "refuse" again, and writes one message.
+- Whatever fails is tried again with growing pauses; an outage never uses up the attempts, a refusal by the provider does.
+- Giving back on a look-up waits until a refusal has settled: a directory may still answer with what was true before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gateway.errors import PeerError, UnavailableError
+from gateway.hooks.event import Effect, HookEvent, Source
+from gateway.hooks.inbox import Settled, about_key, lane_key
+from gateway.hooks.plan import Around, groups_that_count, overdue, plan
+from gateway.log import ROOT, fields
+from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_LAG_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.hooks.commit import Committer
+    from gateway.hooks.inbox import Inbox, Lane, Pending
+    from gateway.hooks.plan import Kept, Plan
+    from gateway.hooks.webhooks import Outbox
+    from gateway.ports import Revoker
+    from gateway.ports_hooks import Directory, HookTarget, HookTargets, People, Person
+
+LANES = 32
+"""Lanes worked on at once."""
+APPLY_S = 20.0
+"""Longest time for one lane. Shorter than ``inbox.LEASE_S``."""
+POLL_S = 1.0
+"""How often to look for what another replica left behind; what arrives here wakes the loop at once."""
+MAX_ATTEMPTS = 12
+MAX_PAUSE_S = 300.0
+SETTLE_S = 5.0
+"""How long a Graph look-up may lag behind its own notifications. Longer delays a re-add, shorter risks giving back too early (until the next delta)."""
+
+log = logging.getLogger(ROOT)
+
+
+class _Postponed(Exception):  # noqa: N818 - not an error: a directory is asked again at ``until``
+    def __init__(self, until: float) -> None:
+        super().__init__()
+        self.until = until
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What one lane came to, to be written in one transaction."""
+
+    settled: list[Settled]
+    standing: dict[str, tuple[Kept, HookTarget]]
+    messages: list[tuple[HookTarget, str, Plan, Pending]]
+
+
+class Applier:
+    """The loop of one admin replica. ``directory`` None: nothing can be looked up, and such events wait."""
+
+    def __init__(
+        self, inbox: Inbox, committer: Committer, *, targets: HookTargets, revoker: Revoker, people: People | None, directory: Directory | None, outbox: Outbox, clock: Callable[[], float]
+    ) -> None:  # fmt: skip
+        self._inbox = inbox
+        self._committer = committer
+        self._targets = targets
+        self._revoker = revoker
+        self._people = people
+        self._directory = directory
+        self._outbox = outbox
+        self._clock = clock
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was stored."""
+        self._wake.set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._run(), name="hook-applier")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            active: set[asyncio.Task[None]] = set()
+            measured_at = 0.0
+            while True:
+                self._wake.clear()
+                lanes: tuple[Lane, ...] = ()
+                try:
+                    lanes = await self._inbox.claim(now=self._clock(), limit=LANES - len(active)) if len(active) < LANES else ()
+                    if self._clock() - measured_at >= POLL_S:
+                        measured_at = self._clock()
+                        await self._measure()
+                except UnavailableError as error:
+                    log.warning("hook_inbox_unavailable", extra=fields(error=str(error)))
+                for lane in lanes:
+                    task = group.create_task(self._guarded(lane))
+                    active.add(task)
+                    task.add_done_callback(active.discard)
+                if not lanes or len(active) >= LANES:
+                    await self._pause(active)
+
+    async def _pause(self, active: set[asyncio.Task[None]]) -> None:
+        wake = asyncio.create_task(self._wake.wait())
+        try:
+            await asyncio.wait({wake, *active} if len(active) >= LANES else {wake}, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wake.cancel()
+
+    async def _measure(self) -> None:
+        waiting, oldest = await self._inbox.backlog()
+        HOOK_BACKLOG.set(waiting)
+        HOOK_LAG_SECONDS.set(max(0.0, self._clock() - oldest) if oldest is not None else 0.0)
+
+    async def _guarded(self, lane: Lane) -> None:
+        try:
+            await self.apply(lane)
+        except UnavailableError as error:
+            # The lane's lease runs out, and it is done again.
+            log.warning("hook_lane_unsettled", extra=fields(error=str(error)))
+        self._wake.set()
+
+    async def apply(self, lane: Lane) -> None:
+        """One lane, from claim to settled. Raises ``UnavailableError`` if settling could not be written."""
+        outcome = _Outcome([], {}, [])
+        kept = dict(lane.standing)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(APPLY_S):
+                for pending in lane.pending:
+                    outcome.settled.append(await self._one(pending, kept, outcome))
+
+        async def settle(connection: AsyncConnection) -> bool:
+            now = self._clock()
+            if not await self._inbox.holds(connection, lane.key, now=now):
+                return False
+            for about, (one, target) in outcome.standing.items():
+                await self._inbox.keep(connection, lane.key, about, one, target=target, now=now)
+            for target, revocation, planned, pending in outcome.messages:
+                if planned.notice is not None:
+                    await self._outbox.add(connection, target, planned.notice, lane=lane.key, event=pending.event, revocation=revocation, now=now)
+            await self._inbox.settle(connection, outcome.settled, now=now)
+            await self._inbox.release(connection, lane.key)
+            return True
+
+        if not await self._committer.run(settle):
+            log.warning("hook_lane_lost", extra=fields(events=len(outcome.settled)))
+        elif outcome.messages:
+            self._outbox.wake()
+
+    async def _one(self, pending: Pending, kept: dict[str, Kept], outcome: _Outcome) -> Settled:
+        source = pending.event.source.value
+        try:
+            settled = await self._applied(pending, kept, outcome)
+        except _Postponed as postponed:
+            return Settled(pending.id, "new", "waiting for the directory to settle", postponed.until)
+        except TimeoutError:
+            raise
+        except UnavailableError as error:
+            settled = self._again(pending, str(error), gives_up=False)
+        except PeerError as error:
+            settled = self._again(pending, f"{error.code}: {error}", gives_up=True)
+        except Exception as error:
+            log.exception("hook_event_fault", extra=fields(tenant=pending.tenant, provider=pending.provider, source=source, event_type=pending.event.type))
+            settled = self._again(pending, type(error).__name__, gives_up=True)
+        HOOK_EVENTS.labels(source, "retried" if settled.state == "new" else settled.state).inc()
+        level = logging.WARNING if settled.state in {"new", "failed"} else logging.INFO
+        log.log(
+            level, "hook_event", extra=fields(
+                tenant=pending.tenant, provider=pending.provider, source=source, event_type=pending.event.type, effect=pending.event.effect.value, outcome=settled.state,
+                error=settled.error or None, id=pending.id, revocations=list(settled.revocations) or None, duration_ms=round((self._clock() - pending.received_at) * 1000, 1),
+            ),
+        )  # fmt: skip
+        return settled
+
+    def _again(self, pending: Pending, error: str, *, gives_up: bool) -> Settled:
+        if gives_up and pending.attempts + 1 >= MAX_ATTEMPTS:
+            return Settled(pending.id, "failed", error)
+        return Settled(pending.id, "new", error, self._clock() + min(MAX_PAUSE_S if gives_up else MAX_PAUSE_S / 5, 2.0**pending.attempts))
+
+    async def _applied(self, pending: Pending, kept: dict[str, Kept], outcome: _Outcome) -> Settled:
+        target = self._targets.find(pending.tenant, pending.provider)
+        if target is None:
+            return Settled(pending.id, "ignored", "the tenant or provider is gone")
+        event = pending.event
+        if event.effect is Effect.NOTICE:
+            return Settled(pending.id, "ignored", "a notice of the sender, without effect")
+        if event.source is Source.ENTRA and event.reference and not await self._ask().owns_subscription(target, event.reference):
+            msg = "unknown_subscription"
+            raise PeerError(msg, "came through a subscription that this gateway does not hold")
+        if event.effect is Effect.SUBSCRIPTION:
+            await self._ask().lifecycle(target, event.reference, event.type)
+            return Settled(pending.id, "applied")
+        event = await self._looked_up(target, event, kept)
+        about = about_key(event.group if event.effect is not Effect.APP_REMOVED else None)
+        people = await self._who(target, event)
+        planned = plan(
+            event, target=target, kept=kept.get(about), received_at=pending.received_at if event is pending.event else self._clock(), people=people, around=_around(target, kept)
+        )
+        statuses = [await self._revoker.revoke(request) for request in planned.revoke]
+        statuses += [await self._revoker.lift(request) for request in planned.lift]
+        if planned.kept is not None and event.effect is not Effect.APP_REMOVED:
+            kept[about] = planned.kept
+            outcome.standing[about] = (planned.kept, target)
+        if planned.notice is not None:
+            outcome.messages.append((target, statuses[0].id if statuses else "", planned, pending))
+        return Settled(pending.id, "ignored" if planned.ignored and not statuses else "applied", planned.ignored, revocations=tuple(s.id for s in statuses))
+
+    async def _looked_up(self, target: HookTarget, event: HookEvent, kept: dict[str, Kept]) -> HookEvent:
+        """The event with what the directory says now in place of "something changed", and with the group's name where tokens may carry it."""
+        if event.source is not Source.ENTRA:
+            return event
+        if (
+            event.group is not None
+            and event.group.id
+            and not event.group.name
+            and target.groups_used is not None
+            and self._directory is not None
+            and not groups_that_count(target, event.group)
+        ):
+            event = replace(event, group=replace(event.group, name=await self._directory.group_name(target, event.group.id)))
+        if event.effect not in {Effect.LOOK_UP_ACCOUNT, Effect.LOOK_UP_MEMBERSHIP} or event.subject is None:
+            return event
+        standing = kept.get(about_key(event.group))
+        asked_at = self._clock()
+        if standing is not None and standing.standing.refused and asked_at < standing.standing.at + SETTLE_S:
+            raise _Postponed(standing.standing.at + SETTLE_S)
+        if event.group is None:
+            enabled = await self._ask().account_enabled(target, event.subject.oid)
+            return replace(event, effect=Effect.LIFT if enabled else Effect.BLOCK, event_time=asked_at)
+        member = await self._ask().is_member(target, event.subject.oid, event.group.id)
+        return replace(event, effect=Effect.GROUP_ADDED if member else Effect.GROUP_REMOVED, event_time=asked_at)
+
+    def _ask(self) -> Directory:
+        if self._directory is None:
+            msg = "no directory can be asked here"
+            raise UnavailableError(msg)
+        return self._directory
+
+    async def _who(self, target: HookTarget, event: HookEvent) -> Sequence[Person]:
+        """Who has signed in by one of the ids; where nobody has, by the address."""
+        subject = event.subject
+        if subject is None or self._people is None:
+            return ()
+        found: list[Person] = []
+        if subject.idp_subject:
+            found += await self._people.find(target.tenant, provider=target.provider, idp_subject=subject.idp_subject)
+        if subject.oid and not found:
+            found += await self._people.find(target.tenant, provider=target.provider, oid=subject.oid)
+        if subject.email and not found:
+            found += await self._people.find(target.tenant, provider=target.provider, email=subject.email)
+        return found
+
+    async def apply_overdue(self, target: HookTarget) -> int:
+        """Refusals of groups that the tenant's policy names only now; the number applied."""
+        count = 0
+        for lane, about, kept in await self._inbox.standings_without_effect(target.tenant, target.provider):
+            people = await self._who(target, kept.event)
+            planned = overdue(kept, target=target, people=people)
+            if planned is None or planned.kept is None:
+                continue
+            for request in planned.revoke:
+                await self._revoker.revoke(request)
+            after = planned.kept
+
+            async def keep(connection: AsyncConnection, lane: str = lane, about: str = about, after: Kept = after) -> None:
+                await self._inbox.keep(connection, lane, about, after, target=target, now=self._clock())
+
+            await self._committer.run(keep)
+            count += 1
+        return count
+
+
+def _around(target: HookTarget, kept: dict[str, Kept]) -> Around:
+    refused = [k for k in kept.values() if k.standing.refused]
+    lost = frozenset(s for k in refused if k.event.group is not None for s in groups_that_count(target, k.event.group))
+    return Around(any(k.event.group is None for k in refused), lost)
+
+
+__all__ = ["Applier", "lane_key"]

@@ -1,0 +1,241 @@
+"""The durable inbox: a delivery is acknowledged after its commit, and every event in it is applied once.
+
+Rules (invariant 11):
+- ``accept`` returns after the commit or raises; the caller answers 503 in time, and the sender or the backfill brings it again.
+- The sender's id makes an event: what is here already is a duplicate, whatever the envelope around it.
+- Events of one person (a lane) are applied by one holder at a time. A holder that lost its lease cannot settle.
+- What cannot be applied stays, counts its attempts and can be replayed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
+from gateway.hooks.reducer import Standing
+from gateway.sql.tables import hook_deliveries, hook_inbox, hook_lanes, hook_standing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Table
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.hooks.commit import Committer
+    from gateway.hooks.event import Delivery, Group, HookEvent
+    from gateway.hooks.plan import Kept
+    from gateway.ports_hooks import HookTarget
+    from gateway.sql.database import Database
+
+LEASE_S = 30.0
+"""How long a lane is held without settling. Longer than ``applier.APPLY_S``, so that a holder has stopped before another begins."""
+_ROWS = 500
+"""Rows of one INSERT: SQLite takes 32,766 parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a delivery came to: stored, known already, without effect."""
+
+    delivery: str
+    stored: int
+    duplicates: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An event that waits to be applied."""
+
+    id: str
+    tenant: str
+    provider: str
+    event: HookEvent
+    received_at: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One person's waiting events, held by this process, in order of receipt."""
+
+    key: str
+    pending: tuple[Pending, ...]
+    standing: dict[str, Kept]
+    """By group (``about``), "" for the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of one event. ``state``: applied, ignored, failed, or new to be tried again at ``next_at``."""
+
+    id: str
+    state: str
+    error: str = ""
+    next_at: float = 0.0
+    revocations: tuple[str, ...] = ()
+
+
+def lane_key(target: HookTarget, event: HookEvent) -> str:
+    """Names nobody: a digest of tenant, provider, source and the strongest id."""
+    about = event.subject.key if event.subject is not None else f"group:{event.group.key}" if event.group is not None else f"reference:{event.reference}"
+    return digest(target.tenant, target.provider, event.source.value, about)
+
+
+def about_key(group: Group | None) -> str:
+    return digest(group.key) if group is not None else ""
+
+
+def digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def insert_new(database: Database, table: Table) -> Any:
+    """INSERT … ON CONFLICT DO NOTHING in the database's own words."""
+    return (postgresql_insert if database.is_postgresql else sqlite_insert)(table)
+
+
+class Inbox:
+    """The tables behind the hooks. ``clock``: UTC epoch seconds."""
+
+    def __init__(self, database: Database, committer: Committer, *, holder: str) -> None:
+        self._database = database
+        self._committer = committer
+        self._holder = holder
+
+    # --- receiving ---
+
+    async def accept(self, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push") -> Accepted:
+        """Store; returns after the commit. Raises ``UnavailableError``."""
+        return await self._committer.run(lambda connection: self.store(connection, target, delivery, received_at=received_at, request_id=request_id, channel=channel))
+
+    async def store(self, connection: AsyncConnection, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push") -> Accepted:
+        """The same within a transaction of the caller's."""
+        delivery_id = str(uuid.uuid4())
+        rows = [self._row(target, event, delivery_id, received_at) for event in delivery.events]
+        stored = 0
+        for start in range(0, len(rows), _ROWS):
+            statement = insert_new(self._database, hook_inbox).values(rows[start : start + _ROWS]).on_conflict_do_nothing().returning(hook_inbox.c.id)
+            stored += len((await connection.execute(statement)).all())
+        outcome = "accepted" if stored else "duplicate" if rows else "ignored"
+        await connection.execute(
+            hook_deliveries.insert().values(
+                id=delivery_id, source=delivery.source.value, tenant=target.tenant, provider=target.provider, channel=channel, received_at=received_at, outcome=outcome,
+                events=stored, duplicates=len(rows) - stored, skipped=[[s.index, s.type, s.reason.value, s.detail] for s in delivery.skipped[:100]], request_id=request_id,
+            )
+        )  # fmt: skip
+        return Accepted(delivery_id, stored, len(rows) - stored, len(delivery.skipped))
+
+    def _row(self, target: HookTarget, event: HookEvent, delivery: str, received_at: float) -> dict[str, Any]:
+        row_id = str(uuid.uuid4())
+        return {
+            "id": row_id, "delivery": delivery, "source": event.source.value, "tenant": target.tenant, "provider": target.provider,
+            "event": event.id or f"none:{row_id}", "type": event.type[:120], "lane": lane_key(target, event), "received_at": received_at, "event_time": event.event_time,
+            "payload": self._database.crypt.seal(dump_event(event), table="hook_inbox", row=row_id, column="payload"),
+            "state": "new", "attempts": 0, "next_at": received_at, "error": "",
+        }  # fmt: skip
+
+    # --- applying ---
+
+    async def claim(self, *, now: float, limit: int) -> tuple[Lane, ...]:
+        """Up to ``limit`` lanes that wait and that nobody else holds; each is held by this process until settled or ``LEASE_S``."""
+        waiting = (
+            select(hook_inbox.c.lane)
+            .outerjoin(hook_lanes, hook_lanes.c.lane == hook_inbox.c.lane)
+            .where(hook_inbox.c.state == "new", hook_inbox.c.next_at <= now, or_(hook_lanes.c.lane.is_(None), hook_lanes.c.held_until < now))
+            .group_by(hook_inbox.c.lane)
+            .order_by(func.min(hook_inbox.c.number))
+            .limit(limit)
+        )
+        async with self._database.read() as reading:
+            keys = (await reading.execute(waiting)).scalars().all()
+        if not keys:
+            return ()
+
+        async def work(connection: AsyncConnection) -> tuple[Lane, ...]:
+            # Sorted: two processes that claim at once take rows in one order and cannot deadlock.
+            return tuple([lane for key in sorted(keys) if (lane := await self._hold(connection, key, now)) is not None])
+
+        return await self._committer.run(work)
+
+    async def _hold(self, connection: AsyncConnection, key: str, now: float) -> Lane | None:
+        # One statement, so that two processes that see the lane free cannot both take it.
+        held = insert_new(self._database, hook_lanes).values(lane=key, holder=self._holder, held_until=now + LEASE_S)
+        taken = held.on_conflict_do_update(
+            index_elements=["lane"], set_={"holder": self._holder, "held_until": now + LEASE_S}, where=hook_lanes.c.held_until < now
+        ).returning(hook_lanes.c.lane)  # fmt: skip
+        if (await connection.execute(taken)).first() is None:
+            return None
+        rows = await connection.execute(
+            select(hook_inbox).where(hook_inbox.c.lane == key, hook_inbox.c.state == "new", hook_inbox.c.next_at <= now).order_by(hook_inbox.c.number).limit(200)
+        )
+        pending = tuple(
+            Pending(
+                row.id, row.tenant, row.provider, load_event(self._database.crypt.open(row.payload, table="hook_inbox", row=row.id, column="payload").reveal()),
+                row.received_at, row.attempts,
+            )
+            for row in rows
+        )  # fmt: skip
+        kept = await connection.execute(select(hook_standing).where(hook_standing.c.lane == key))
+        return Lane(key, pending, {row.about: self._kept(row) for row in kept})
+
+    def _kept(self, row: Any) -> Kept:
+        text = self._database.crypt.open(row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed").reveal()
+        return load_kept(text, Standing(bool(row.refused), row.at))
+
+    async def holds(self, connection: AsyncConnection, lane: str, *, now: float) -> bool:
+        """Whether this process still holds the lane; to be asked inside the transaction that settles."""
+        statement = (
+            update(hook_lanes).where(hook_lanes.c.lane == lane, hook_lanes.c.holder == self._holder, hook_lanes.c.held_until >= now).values(held_until=hook_lanes.c.held_until)
+        )
+        return (await connection.execute(statement)).rowcount == 1
+
+    async def keep(self, connection: AsyncConnection, lane: str, about: str, kept: Kept, *, target: HookTarget, now: float) -> None:
+        """Write one standing."""
+        sealed = self._database.crypt.seal(dump_kept(kept), table="hook_standing", row=f"{lane}/{about}", column="imposed")
+        values = {"refused": int(kept.standing.refused), "at": kept.standing.at, "imposed": sealed, "updated_at": now}
+        statement = insert_new(self._database, hook_standing).values(
+            lane=lane, about=about, tenant=target.tenant, provider=target.provider, source=kept.event.source.value, **values
+        )  # fmt: skip
+        await connection.execute(statement.on_conflict_do_update(index_elements=["lane", "about"], set_=values))
+
+    async def settle(self, connection: AsyncConnection, settled: Sequence[Settled], *, now: float) -> None:
+        """Write what became of events; in the transaction that also writes standings and messages."""
+        for one in settled:
+            values: dict[str, Any] = {"state": one.state, "error": one.error[:400], "next_at": one.next_at or now}
+            if one.state == "new":
+                values["attempts"] = hook_inbox.c.attempts + 1
+            elif one.state != "failed":
+                values |= {"applied_at": now, "revocations": list(one.revocations)}
+            await connection.execute(update(hook_inbox).where(hook_inbox.c.id == one.id).values(**values))
+
+    async def release(self, connection: AsyncConnection, lane: str) -> None:
+        await connection.execute(delete(hook_lanes).where(hook_lanes.c.lane == lane, hook_lanes.c.holder == self._holder))
+
+    # --- standings of a policy that changed ---
+
+    async def standings_without_effect(self, tenant: str, provider: str, *, limit: int = 10_000) -> Sequence[tuple[str, str, Kept]]:
+        """Refusals of groups that were of no consequence when they came: lane, about, kept."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(hook_standing)
+                .where(hook_standing.c.tenant == tenant, hook_standing.c.provider == provider, hook_standing.c.refused == 1, hook_standing.c.about != "")
+                .limit(limit)
+            )
+            found = [(row.lane, row.about, self._kept(row)) for row in rows]
+        return [entry for entry in found if not entry[2].imposed]
+
+    # --- watching ---
+
+    async def backlog(self) -> tuple[int, float | None]:
+        """How many events wait, and since when the oldest does."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(func.count(), func.min(hook_inbox.c.received_at)).where(hook_inbox.c.state == "new"))).one()
+        return row[0], row[1]

@@ -1,0 +1,48 @@
+"""A ``HookEvent`` as JSON and back: what the inbox keeps, sealed, of what was said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from gateway.hooks.event import Effect, Group, HookEvent, Source, Subject
+from gateway.hooks.plan import Kept
+from gateway.ports import RevocationKind, RevocationRequest, Who
+
+if TYPE_CHECKING:
+    from gateway.hooks.reducer import Standing
+
+
+def dump_event(event: HookEvent) -> str:
+    return json.dumps(asdict(event), separators=(",", ":"))
+
+
+def load_event(text: str) -> HookEvent:
+    """Inverse of ``dump_event``."""
+    return _event(json.loads(text))
+
+
+def _event(raw: dict[str, Any]) -> HookEvent:
+    return HookEvent(
+        source=Source(raw["source"]),
+        type=raw["type"],
+        effect=Effect(raw["effect"]),
+        subject=Subject(**raw["subject"]) if raw["subject"] is not None else None,
+        group=Group(**raw["group"]) if raw["group"] is not None else None,
+        event_time=raw["event_time"],
+        id=raw["id"],
+        reference=raw["reference"],
+    )
+
+
+def dump_kept(kept: Kept) -> str:
+    """What a standing rests on; the standing itself has columns of its own."""
+    return json.dumps({"event": asdict(kept.event), "imposed": [asdict(r) for r in kept.imposed]}, separators=(",", ":"))
+
+
+def load_kept(text: str, standing: Standing) -> Kept:
+    """Inverse of ``dump_kept``."""
+    raw = json.loads(text)
+    imposed = tuple(RevocationRequest(**{**r, "who": Who(**r["who"]), "kind": RevocationKind(r["kind"])}) for r in raw["imposed"])
+    return Kept(standing, _event(raw["event"]), imposed)

@@ -1,0 +1,166 @@
+"""From one event to what is asked of the ``Revoker`` and told to the app. Pure: look-ups come as arguments.
+
+Rules:
+- A block binds ids of the provider, never an e-mail address: an address may have a new owner tomorrow.
+  Where an event knows only an address, or an id that never signed in, the people who have signed in with that address are meant.
+- A group matters if the tenant's policy names it, by name or id; what was taken is recorded in any case.
+- What is given back is exactly what this source imposed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gateway.hooks.event import Effect, Group, HookEvent, Subject
+from gateway.hooks.reducer import REFUSES, Standing, Step, reduce
+from gateway.ports import RevocationKind, RevocationRequest, Who
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.ports_hooks import HookTarget, Person
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The standing as stored, with the event that made it and what was imposed because of it."""
+
+    standing: Standing
+    event: HookEvent
+    imposed: tuple[RevocationRequest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What else stands for the same person with the same source: blocked, and the spellings of groups lost."""
+
+    blocked: bool = False
+    lost: frozenset[str] = frozenset()
+
+    def access(self, allowed: frozenset[str] | None) -> bool:
+        """Whether this person may come in, as far as this source has said anything."""
+        return not self.blocked and (allowed is None or not allowed <= self.lost)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the tenant's app is told: ``user.deprovisioned``, ``user.restored``, ``user.group_removed``, ``user.group_added``."""
+
+    type: str
+    cause: str
+    subject: Subject
+    people: tuple[Person, ...]
+    group: Group | None
+    event_time: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``kept`` None: nothing is remembered. ``ignored``: why nothing happens, for the operator."""
+
+    kept: Kept | None
+    revoke: tuple[RevocationRequest, ...] = ()
+    lift: tuple[RevocationRequest, ...] = ()
+    notice: Notice | None = None
+    ignored: str = ""
+
+
+def groups_that_count(target: HookTarget, group: Group) -> tuple[str, ...]:
+    """The spellings of this group that the tenant's tokens and rules may contain."""
+    spellings = tuple(dict.fromkeys(s for s in (group.id, group.name) if s))
+    return spellings if target.groups_used is None else tuple(s for s in spellings if s in target.groups_used)
+
+
+def plan(event: HookEvent, *, target: HookTarget, kept: Kept | None, received_at: float, people: Sequence[Person], around: Around = Around()) -> Plan:
+    """``people``: who has signed in by the event's ids, else by its address. ``around``: before this event."""
+    if event.effect is Effect.APP_REMOVED:
+        return _app_removed(event, target, kept, people)
+    standing, step = reduce(kept.standing if kept else None, event, received_at)
+    imposed = kept.imposed if kept else ()
+    if event.group is not None and not groups_that_count(target, event.group):
+        # Remembered all the same: the tenant's policy may name the group tomorrow, and Cognito will still report it then.
+        return Plan(_keep(standing, kept, event, ()), ignored="the tenant does not use this group")
+    match step:
+        case Step.NOTHING:
+            return Plan(_keep(standing, kept, event, imposed), ignored="older than what is known, or nothing to give back")
+        case Step.GIVE_BACK:
+            return Plan(_keep(standing, kept, event, ()), lift=imposed, notice=_notice(event, target, people, around))
+        case Step.END_SESSIONS:
+            return Plan(_keep(standing, kept, event, imposed), revoke=_requests(event, target, people, lasting=False))
+        case Step.REFUSE:
+            requests = _requests(event, target, people, lasting=True)
+            first = kept is None or not kept.standing.refused
+            all_imposed = tuple(dict.fromkeys(replace(r, event_time=None) for r in (*(() if first else imposed), *requests)))
+            return Plan(_keep(standing, kept, event, all_imposed), revoke=requests, notice=_notice(event, target, people, around) if first else None)
+
+
+def overdue(kept: Kept, *, target: HookTarget, people: Sequence[Person]) -> Plan | None:
+    """A refusal of a group that the tenant's policy names only now; None where nothing is missing."""
+    if not kept.standing.refused or kept.imposed or kept.event.group is None or not groups_that_count(target, kept.event.group):
+        return None
+    requests = _requests(kept.event, target, people, lasting=True)
+    return Plan(replace(kept, imposed=tuple(replace(r, event_time=None) for r in requests)), revoke=requests)
+
+
+def _keep(standing: Standing | None, kept: Kept | None, event: HookEvent, imposed: tuple[RevocationRequest, ...]) -> Kept | None:
+    if standing is None:
+        return None
+    return Kept(standing, event if kept is None or kept.standing != standing else kept.event, imposed)
+
+
+def _app_removed(event: HookEvent, target: HookTarget, kept: Kept | None, people: Sequence[Person]) -> Plan:
+    if target.client_id is not None and event.group is not None and event.group.id != target.client_id:
+        return Plan(kept, ignored="another application")
+    return Plan(kept, revoke=_requests(event, target, people, lasting=False))
+
+
+def whom(event: HookEvent, target: HookTarget, people: Sequence[Person], *, lasting: bool) -> tuple[Who, ...]:
+    """The aliases to act on. ``lasting``: what stays must not bind an address."""
+    if event.subject is None:
+        return tuple(Who(group=s, provider=target.provider) for s in groups_that_count(target, event.group or Group()))
+    subject = event.subject
+    named = [Who(idp_subject=subject.idp_subject, provider=target.provider)] if subject.idp_subject else []
+    named += [Who(oid=subject.oid, provider=target.provider)] if subject.oid else []
+    seen = any((subject.idp_subject and p.idp_subject == subject.idp_subject) or (subject.oid and p.oid == subject.oid) for p in people)
+    if not seen:
+        named += [Who(idp_subject=p.idp_subject, provider=target.provider) for p in people if p.idp_subject]
+        if subject.email and not lasting:
+            named.append(Who(email=subject.email, provider=target.provider))
+    return tuple(dict.fromkeys(named))
+
+
+def _requests(event: HookEvent, target: HookTarget, people: Sequence[Person], *, lasting: bool) -> tuple[RevocationRequest, ...]:
+    def request(who: Who, kind: RevocationKind, overlay: str | None = None) -> RevocationRequest:
+        return RevocationRequest(target.tenant, who, kind, event.type, event.source.value, event.event_time, overlay)
+
+    everybody = whom(event, target, people, lasting=False)
+    if not lasting:
+        return tuple(request(w, RevocationKind.END_SESSIONS) for w in everybody)
+    if event.effect is Effect.BLOCK:
+        bound = whom(event, target, people, lasting=True)
+        return tuple(request(w, RevocationKind.BLOCK if w in bound else RevocationKind.END_SESSIONS) for w in everybody)
+    spellings = groups_that_count(target, event.group or Group())
+    if event.subject is None:
+        return tuple(request(w, RevocationKind.END_SESSIONS, w.group) for w in everybody)
+    return tuple(request(w, RevocationKind.END_SESSIONS, spelling) for w in everybody for spelling in spellings)
+
+
+def _notice(event: HookEvent, target: HookTarget, people: Sequence[Person], around: Around) -> Notice | None:
+    """What changed for the app: access as a whole where it changed, else the one group."""
+    if event.subject is None:
+        return None
+    refuses = event.effect in REFUSES
+    if event.group is None:
+        after = replace(around, blocked=refuses)
+    else:
+        spellings = frozenset(groups_that_count(target, event.group))
+        after = replace(around, lost=around.lost | spellings if refuses else around.lost - spellings)
+    before_access, after_access = around.access(target.allowed_groups), after.access(target.allowed_groups)
+    if before_access != after_access:
+        kind = "user.restored" if after_access else "user.deprovisioned"
+    elif event.group is not None:
+        kind = "user.group_removed" if refuses else "user.group_added"
+    else:
+        return None
+    return Notice(kind, "account" if event.group is None else "group", event.subject, tuple(people), event.group, event.event_time)

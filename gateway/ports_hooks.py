@@ -1,0 +1,92 @@
+"""What the hooks need of the rooms behind them: protocols and the values that cross them. ``app`` binds the adapters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gateway.core.model import ProviderKind, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class HookTarget:
+    """One provider of one tenant, as its hooks see it: how senders prove themselves, and what matters of what they say."""
+
+    tenant: str
+    provider: str
+    kind: ProviderKind
+    issuer: str | None
+    secrets: tuple[Secret, ...]
+    """The first is current, the others are still accepted."""
+    directory_id: str | None
+    client_id: str | None
+    """The gateway's own registration at the provider: audience of logout tokens, and Graph's application."""
+    client_secret: Secret | None
+    api_token: Secret | None
+    """Okta: reads the System Log for backfill."""
+    audience: str | None
+    groups_used: frozenset[str] | None
+    """Names and ids that the tenant's policy mentions; None: it mentions none, so every group may matter to the app."""
+    allowed_groups: frozenset[str] | None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.tenant, self.provider
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTarget:
+    """Where a tenant's app hears of its people. ``secrets``: the first signs too, so that both sides may rotate."""
+
+    tenant: str
+    url: str
+    secrets: tuple[Secret, ...] = field(repr=False)
+
+
+class HookTargets(Protocol):
+    """The tenants as they are now."""
+
+    def find(self, tenant: str, provider: str) -> HookTarget | None: ...
+
+    def all(self) -> Iterable[HookTarget]:
+        """Active tenants only."""
+
+    def webhook(self, tenant: str) -> WebhookTarget | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who has signed in here. ``user`` is Cognito's ``sub``, which apps know people by."""
+
+    user: str
+    username: str
+    email: str
+    idp_subject: str
+    oid: str = ""
+
+
+class People(Protocol):
+    """Who has signed in, by what their provider calls them. Never across tenants or providers."""
+
+    async def find(self, tenant: str, *, provider: str, idp_subject: str = "", oid: str = "", email: str = "") -> Sequence[Person]:
+        """Everybody who matches the one name given. Raises ``UnavailableError``."""
+
+
+class Directory(Protocol):
+    """What a provider says now, asked over its API. Raises ``PeerError`` or ``UnavailableError``."""
+
+    async def account_enabled(self, target: HookTarget, oid: str) -> bool:
+        """False for disabled and for gone."""
+
+    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool: ...
+
+    async def group_name(self, target: HookTarget, group_id: str) -> str:
+        """Tokens may carry names where events carry ids; "" where the group is gone."""
+
+    async def owns_subscription(self, target: HookTarget, subscription: str) -> bool: ...
+
+    async def lifecycle(self, target: HookTarget, subscription: str, kind: str) -> None:
+        """React to what the provider says about one of its subscriptions."""
