@@ -320,6 +320,20 @@ class Tenants(Model):
     files: Path | None = None
 
 
+class Hooks(Model):
+    """``url``: how identity providers reach the ``hooks`` listener; ``reconcile``: how often their directories and logs are read for what no event told."""
+
+    url: str | None = None
+    reconcile: Duration = timedelta(minutes=5)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Hooks:
+        if not timedelta(seconds=1) <= self.reconcile <= timedelta(days=1):
+            msg = "reconcile: between 1s and 1d (a delta token lives 7 days, a hook that was not heard is made up for within one interval)"
+            raise ValueError(msg)
+        return self
+
+
 class Canary(Model):
     """Self-probe through the ingress: ``url`` must answer a login or a denial to a request without a session."""
 
@@ -382,6 +396,7 @@ class Config(BaseSettings):
     headers: HeaderMap = Field(default_factory=lambda: dict[str, str | ClaimHeader](DEFAULT_HEADERS))
     groups_header: Literal["all", "policy"] = "all"
     tenants: Tenants = Tenants()
+    hooks: Hooks = Hooks()
     canary: Canary = Canary()
     log: Log = Log()
 
@@ -399,7 +414,7 @@ class Config(BaseSettings):
         if self.public_scheme == "http" and not self.development:
             msg = "public_scheme: http needs development: true (and then works on loopback and *.localhost only)"
             raise ValueError(msg)
-        for key, url in (("cognito.domain", self.cognito.domain), ("cognito.issuer", self.cognito.effective_issuer), ("cognito.endpoint_url", self.cognito.endpoint_url)):
+        for key, url in (("cognito.domain", self.cognito.domain), ("cognito.issuer", self.cognito.effective_issuer), ("cognito.endpoint_url", self.cognito.endpoint_url), ("hooks.url", self.hooks.url)):
             if url is not None:
                 self._https(key, url)
         if self.login_host is not None and self.login_host in self.shared_hosts:

@@ -27,6 +27,8 @@ class HookTarget:
     client_secret: Secret | None
     api_token: Secret | None
     """Okta: reads the System Log for backfill."""
+    api_url: str | None
+    """Another address of the provider's API than its usual one (national clouds, development)."""
     audience: str | None
     groups_used: frozenset[str] | None
     """Names and ids that the tenant's policy mentions; None: it mentions none, so every group may matter to the app."""
@@ -75,11 +77,18 @@ class People(Protocol):
         """Everybody who matches the one name given. Raises ``UnavailableError``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of a directory. ``enabled`` is False for disabled and for gone."""
+
+    enabled: bool
+    email: str = ""
+
+
 class Directory(Protocol):
     """What a provider says now, asked over its API. Raises ``PeerError`` or ``UnavailableError``."""
 
-    async def account_enabled(self, target: HookTarget, oid: str) -> bool:
-        """False for disabled and for gone."""
+    async def account(self, target: HookTarget, oid: str) -> Account: ...
 
     async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool: ...
 

@@ -239,8 +239,8 @@ class Applier:
         if standing is not None and standing.standing.refused and asked_at < standing.standing.at + SETTLE_S:
             raise _Postponed(standing.standing.at + SETTLE_S)
         if event.group is None:
-            enabled = await self._ask().account_enabled(target, event.subject.oid)
-            return replace(event, effect=Effect.LIFT if enabled else Effect.BLOCK, event_time=asked_at)
+            account = await self._ask().account(target, event.subject.oid)
+            return replace(event, effect=Effect.LIFT if account.enabled else Effect.BLOCK, event_time=asked_at)
         member = await self._ask().is_member(target, event.subject.oid, event.group.id)
         return replace(event, effect=Effect.GROUP_ADDED if member else Effect.GROUP_REMOVED, event_time=asked_at)
 

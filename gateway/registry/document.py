@@ -79,13 +79,15 @@ PathGlob = Annotated[str, Field(pattern=r"^/[^\s?#\\%;\x00-\x1f\x7f]*$", max_len
 
 
 class HookDocument(Model):
-    """How this provider's events are recognised. ``secrets``: two during rotation."""
+    """How this provider's events are recognised. ``secrets``: two during rotation; ``api_token``: reads Okta's System Log."""
 
     secrets: tuple[SecretValue, ...] = ()
     directory_id: str | None = None
     client_id: str | None = None
     client_secret: SecretValue | None = None
     audience: str | None = None
+    api_token: SecretValue | None = None
+    api_url: Annotated[str, Field(pattern=r"^https?://[^\s?#]+[^\s?#/]$", max_length=512)] | None = None
 
 
 class ProviderDocument(Model):

@@ -1,0 +1,31 @@
+"""``/hooks/okta/{tenant}/{provider}``: Event Hooks. GET is Okta's one-time verification, POST a delivery."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.core.model import ProviderKind
+from gateway.hooks import credential, okta
+from gateway.hooks.event import HookRefusedError, Refusal, Source
+from gateway.web.hooks.reception import Reception, body, handled, media_type, said
+
+PATH = "/hooks/okta/{tenant}/{provider}"
+
+
+def routes(reception: Reception) -> list[web.RouteDef]:
+    async def verify(request: web.Request) -> web.Response:
+        target = reception.target(request, {ProviderKind.OKTA})
+        answer = okta.verification(request.headers.get("X-Okta-Verification-Challenge", ""))
+        said(request, target, Source.OKTA, "verified")
+        return web.json_response(answer)
+
+    async def deliver(request: web.Request) -> web.Response:
+        target = reception.target(request, {ProviderKind.OKTA})
+        presented = request.headers.getall("Authorization", [])
+        if len(presented) != 1 or not (credential.matches(presented[0], target.secrets) or credential.matches(credential.bearer(presented[0]), target.secrets)):
+            raise HookRefusedError(Refusal.UNAUTHENTICATED, "the Authorization header is not this provider's secret")
+        media_type(request, {"application/json"})
+        await reception.accept(request, target, okta.parse(await body(request)))
+        return web.Response(status=200)
+
+    return [web.get(PATH, handled(Source.OKTA, verify), allow_head=False), web.post(PATH, handled(Source.OKTA, deliver))]

@@ -1,0 +1,184 @@
+"""What every delivery goes through: who is meant, how large, within what time, what is counted and logged.
+
+Rules:
+- Authentic, then durable, then acknowledged; everything within ``DEADLINE_S``, else 503 and the sender or the backfill brings it again.
+- A refusal says no more than its status and a fixed word; what was wrong goes to the log, without secrets and without the body.
+- A tenant or provider that does not exist, or is of another kind than the address says, is 404 to everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.errors import UnavailableError
+from gateway.hooks.event import HookRefusedError, Refusal, SkipReason, Source
+from gateway.log import ROOT, fields
+from gateway.metrics import HOOK_ACK_SECONDS, HOOK_DELIVERIES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from gateway.core.model import ProviderKind
+    from gateway.hooks.event import Delivery
+    from gateway.hooks.inbox import Accepted
+    from gateway.ports_hooks import HookTarget
+    from gateway.web.hooks.services import HookServices
+
+DEADLINE_S = 2.5
+"""Okta and Graph give up after three seconds."""
+MAX_BODY_BYTES = 1024 * 1024
+"""A Graph batch of a hundred is about 80 kB, an Okta batch less."""
+MAX_TOKEN_BYTES = 64 * 1024
+RETRY_AFTER_S = 5
+STARTED = web.RequestKey("started", float)
+REQUEST_ID = web.RequestKey("request_id", str)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+STATUS = {
+    Refusal.UNAUTHENTICATED: 401, Refusal.MALFORMED: 400, Refusal.TOO_LARGE: 413, Refusal.CONTENT_TYPE: 415, Refusal.KEY: 400, Refusal.ISSUER: 400,
+    Refusal.AUDIENCE: 400, Refusal.EXPIRED: 400, Refusal.UNKNOWN_SUBJECT: 400, Refusal.NOT_CONFIGURED: 404,
+}  # fmt: skip
+SAFE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+log = logging.getLogger(ROOT)
+
+
+class NoSuchTargetError(HookRefusedError):
+    """404: nobody of this name."""
+
+    def __init__(self) -> None:
+        super().__init__(Refusal.NOT_CONFIGURED, "no such tenant or provider")
+
+
+class Reception:
+    """Shared by the routes of all senders."""
+
+    def __init__(self, services: HookServices) -> None:
+        self.services = services
+
+    def target(self, request: web.Request, kinds: Collection[ProviderKind]) -> HookTarget:
+        """Raises ``NoSuchTargetError``."""
+        found = self.services.targets.find(request.match_info["tenant"], request.match_info["provider"])
+        if found is None or found.kind not in kinds:
+            raise NoSuchTargetError
+        return found
+
+    def endpoint(self, request: web.Request) -> str:
+        """The request's address as its sender knows it; "" where ``hooks.url`` is not configured. Never from the Host header."""
+        return f"{self.services.url}{request.path}" if self.services.url is not None else ""
+
+    async def accept(self, request: web.Request, target: HookTarget, delivery: Delivery) -> Accepted | None:
+        """Durable on return. None where the delivery held nothing that is ours to keep."""
+        strangers = sum(1 for s in delivery.skipped if s.reason is SkipReason.CLIENT_STATE)
+        if strangers:
+            HOOK_DELIVERIES.labels(delivery.source.value, SkipReason.CLIENT_STATE.value).inc(strangers)
+        if strangers == len(delivery.skipped) and not delivery.events and strangers:
+            said(request, target, delivery.source, SkipReason.CLIENT_STATE.value, level=logging.WARNING)
+            return None
+        received_at = self.services.clock()
+        accepted = await self.services.inbox.accept(target, delivery, received_at=received_at, request_id=request_id(request))
+        if accepted.stored:
+            self.services.stored()
+        outcome = "accepted" if accepted.stored else "duplicate" if accepted.duplicates else "ignored"
+        HOOK_DELIVERIES.labels(delivery.source.value, outcome).inc()
+        if accepted.skipped - strangers:
+            HOOK_DELIVERIES.labels(delivery.source.value, "skipped").inc(accepted.skipped - strangers)
+        said(request, target, delivery.source, outcome, delivery=accepted.delivery, stored=accepted.stored, duplicates=accepted.duplicates, skipped=accepted.skipped)
+        return accepted
+
+
+def request_id(request: web.Request) -> str:
+    """The ingress's, if it has the shape of one, else our own; the same for the whole request."""
+    known = request.get(REQUEST_ID)
+    if known is None:
+        given = request.headers.get("X-Request-Id", "")
+        known = request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return known
+
+
+def said(request: web.Request, target: HookTarget | None, source: Source, outcome: str, *, level: int = logging.INFO, **more: object) -> None:
+    """The one log line of a delivery."""
+    where = (
+        {"tenant": request.match_info.get("tenant", "")[:64], "provider": request.match_info.get("provider", "")[:64]}
+        if target is None
+        else {"tenant": target.tenant, "provider": target.provider}
+    )
+    took_ms = round((time.monotonic() - request[STARTED]) * 1000, 1)
+    log.log(level, "hook", extra=fields(request_id=request_id(request), **where, source=source.value, outcome=outcome, duration_ms=took_ms, **more))
+
+
+def media_type(request: web.Request, allowed: Collection[str]) -> None:
+    """Raises for another Content-Type, and for a compressed body: no sender compresses, and a bomb would."""
+    if request.content_type not in allowed or request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise HookRefusedError(Refusal.CONTENT_TYPE, f"send {' or '.join(sorted(allowed))}")
+
+
+async def body(request: web.Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
+    """The whole body; never more than ``limit`` is read."""
+    if (request.content_length or 0) > limit:
+        raise HookRefusedError(Refusal.TOO_LARGE, f"more than {limit} bytes")
+    found = bytearray()
+    async for chunk in request.content.iter_any():
+        found += chunk
+        if len(found) > limit:
+            raise HookRefusedError(Refusal.TOO_LARGE, f"more than {limit} bytes")
+    return bytes(found)
+
+
+def handled(
+    source: Source,
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    refused: Callable[[HookRefusedError], web.StreamResponse] | None = None,
+    unavailable: Callable[[], web.StreamResponse] | None = None,
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The handler within the deadline; refusals and outages as their sender expects them."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        started = request[STARTED] = time.monotonic()
+        response: web.StreamResponse
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                response = await handler(request)
+        except HookRefusedError as error:
+            HOOK_DELIVERIES.labels(source.value, error.refusal.value).inc()
+            said(request, None, source, error.refusal.value, level=logging.WARNING, error=str(error))
+            response = refused(error) if refused is not None and not isinstance(error, NoSuchTargetError) else refusal(error)
+        except (UnavailableError, TimeoutError) as error:
+            HOOK_DELIVERIES.labels(source.value, "unavailable").inc()
+            said(request, None, source, "unavailable", level=logging.ERROR, error=str(error) or "deadline")
+            response = unavailable() if unavailable is not None else web.json_response({"error": "temporarily_unavailable"}, status=503)
+            response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        HOOK_ACK_SECONDS.labels(source.value).observe(time.monotonic() - started)
+        return response
+
+    return handle
+
+
+def refusal(error: HookRefusedError) -> web.Response:
+    """Status and one word."""
+    response = web.json_response({"error": error.refusal.value}, status=STATUS[error.refusal])
+    if error.refusal is Refusal.UNAUTHENTICATED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+@web.middleware
+async def answering(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    """Headers of every answer; a fault of ours is 500 without a word about it."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        response = web.json_response({"error": error.reason.lower().replace(" ", "_")}, status=error.status, headers={k: v for k, v in error.headers.items() if k == "Allow"})
+    except Exception:
+        log.exception("hook_fault", extra=fields(request_id=request_id(request), path=request.path[:200], method=request.method))
+        response = web.json_response({"error": "internal"}, status=500)
+    response.headers.update(SAFE_HEADERS)
+    response.headers["X-Request-Id"] = request_id(request)
+    return response

@@ -1,0 +1,190 @@
+"""``/scim/v2/{tenant}/{provider}/…``: a SCIM 2.0 service provider that people leave through (RFC 7644)."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiohttp import web
+
+from gateway.core.model import ProviderKind
+from gateway.hooks import credential, scim_discovery, scim_patch
+from gateway.hooks.event import HookRefusedError, Refusal, Source, json_object
+from gateway.hooks.scim import GROUP_SCHEMA, USER_SCHEMA
+from gateway.hooks.scim_store import GROUP, USER, ScimConflictError
+from gateway.metrics import HOOK_DELIVERIES
+from gateway.web.hooks.reception import STATUS, Reception, body, handled, media_type, request_id, said
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.hooks.scim_store import Stored
+    from gateway.ports_hooks import HookTarget
+
+T = TypeVar("T")
+BASE = "/scim/v2/{tenant}/{provider}"
+MEDIA = "application/scim+json"
+_KINDS = {"Users": USER, "Groups": GROUP}
+_SCHEMAS = {USER: USER_SCHEMA, GROUP: GROUP_SCHEMA}
+_ID = "{id:[0-9a-f-]{36}}"
+_ALL = frozenset(ProviderKind)
+
+
+def routes(reception: Reception) -> list[web.RouteDef]:
+    store = reception.services.scim
+
+    def authentic(request: web.Request) -> HookTarget:
+        target = reception.target(request, _ALL)
+        headers = request.headers.getall("Authorization", [])
+        if len(headers) != 1 or not credential.matches(credential.bearer(headers[0]), target.secrets):
+            raise HookRefusedError(Refusal.UNAUTHENTICATED, "the bearer token is not this provider's secret")
+        return target
+
+    def base(request: web.Request, target: HookTarget) -> str:
+        return f"{reception.services.url or f'{request.scheme}://{request.host}'}/scim/v2/{target.tenant}/{target.provider}"
+
+    async def received(request: web.Request) -> dict[str, Any]:
+        media_type(request, {MEDIA, "application/json"})
+        return json_object(await body(request))
+
+    def wrote(request: web.Request, target: HookTarget, kind: str) -> None:
+        reception.services.stored()
+        HOOK_DELIVERIES.labels(Source.SCIM.value, "accepted").inc()
+        said(request, target, Source.SCIM, "accepted", method=request.method, kind=kind)
+
+    def resource(request: web.Request, target: HookTarget, stored: Stored, *, status: int = 200) -> web.Response:
+        shown = represent(stored, base(request, target))
+        return answer(shown, status=status, headers={"Location": shown["meta"]["location"]})
+
+    async def listed(request: web.Request) -> web.Response:
+        target = authentic(request)
+        kind = _KINDS[request.match_info["kind"]]
+        wanted = scim_patch.parse_filter(request.query["filter"]) if request.query.get("filter") else None
+        start, count = _number(request, "startIndex", 1), min(_number(request, "count", 100), scim_discovery.MAX_RESULTS)
+        found = await store.find(target, kind, wanted=wanted, start=start, count=max(0, count))
+        without = {a.strip().lower() for a in request.query.get("excludedAttributes", "").split(",")}
+        shown = [{k: v for k, v in represent(r, base(request, target)).items() if k.lower() not in without} for r in found.resources]
+        return answer(_page(shown, total=found.total, start=max(1, start)))
+
+    async def create(request: web.Request) -> web.Response:
+        target = authentic(request)
+        kind = _KINDS[request.match_info["kind"]]
+        stored = await store.create(target, kind, await received(request), request_id=request_id(request))
+        wrote(request, target, kind)
+        return resource(request, target, stored, status=201)
+
+    async def get(request: web.Request) -> web.Response:
+        target = authentic(request)
+        return resource(request, target, _there(await store.get(target, _KINDS[request.match_info["kind"]], request.match_info["id"])))
+
+    async def replace(request: web.Request) -> web.Response:
+        target = authentic(request)
+        kind = _KINDS[request.match_info["kind"]]
+        stored = _there(await store.replace(target, kind, request.match_info["id"], await received(request), request_id=request_id(request)))
+        wrote(request, target, kind)
+        return resource(request, target, stored)
+
+    async def patch(request: web.Request) -> web.Response:
+        target = authentic(request)
+        kind = _KINDS[request.match_info["kind"]]
+        stored = _there(await store.patch(target, kind, request.match_info["id"], await received(request), request_id=request_id(request)))
+        wrote(request, target, kind)
+        return resource(request, target, stored)
+
+    async def delete(request: web.Request) -> web.Response:
+        target = authentic(request)
+        kind = _KINDS[request.match_info["kind"]]
+        if not await store.delete(target, kind, request.match_info["id"], request_id=request_id(request)):
+            raise MissingError
+        wrote(request, target, kind)
+        return web.Response(status=204)
+
+    async def service_provider_config(request: web.Request) -> web.Response:
+        target = authentic(request)
+        return answer(scim_discovery.service_provider_config(base(request, target)))
+
+    def discovery(documents: Callable[[str], list[dict[str, Any]]]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def show(request: web.Request) -> web.Response:
+            found = documents(base(request, authentic(request)))
+            wanted = request.match_info.get("id")
+            if wanted is None:
+                return answer(_page(found, total=len(found), start=1))
+            return answer(_there(next((d for d in found if d["id"] == wanted), None)))
+
+        return show
+
+    def scim(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        return handled(Source.SCIM, handler, _refused, lambda: error(503, "temporarily unavailable"))
+
+    kinds = "{kind:Users|Groups}"
+    return [
+        web.get(f"{BASE}/ServiceProviderConfig", scim(service_provider_config)),
+        web.get(f"{BASE}/ResourceTypes", scim(discovery(scim_discovery.resource_types))),
+        web.get(f"{BASE}/ResourceTypes/{{id}}", scim(discovery(scim_discovery.resource_types))),
+        web.get(f"{BASE}/Schemas", scim(discovery(scim_discovery.schemas))),
+        web.get(f"{BASE}/Schemas/{{id}}", scim(discovery(scim_discovery.schemas))),
+        web.get(f"{BASE}/{kinds}", scim(listed)),
+        web.post(f"{BASE}/{kinds}", scim(create)),
+        web.get(f"{BASE}/{kinds}/{_ID}", scim(get)),
+        web.put(f"{BASE}/{kinds}/{_ID}", scim(replace)),
+        web.patch(f"{BASE}/{kinds}/{_ID}", scim(patch)),
+        web.delete(f"{BASE}/{kinds}/{_ID}", scim(delete)),
+    ]
+
+
+class MissingError(HookRefusedError):
+    """404: no such resource."""
+
+    def __init__(self) -> None:
+        super().__init__(Refusal.NOT_CONFIGURED, "no such resource")
+
+
+def _there(found: T | None) -> T:
+    if found is None:
+        raise MissingError
+    return found
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, "")
+    if text and not (text.isascii() and text.lstrip("-").isdigit() and len(text) < 10):
+        raise scim_patch.ScimError("invalidValue", f"{name} is a number")
+    return int(text) if text else default
+
+
+def _page(resources: list[dict[str, Any]], *, total: int, start: int) -> dict[str, Any]:
+    return {"schemas": [scim_discovery.LIST_SCHEMA], "totalResults": total, "startIndex": start, "itemsPerPage": len(resources), "Resources": resources}
+
+
+def represent(stored: Stored, base: str) -> dict[str, Any]:
+    """The resource with ``id`` and ``meta``."""
+    location = f"{base}/{stored.kind}s/{stored.id}"
+    meta = {"resourceType": stored.kind, "created": _time(stored.created_at), "lastModified": _time(stored.updated_at), "location": location, "version": f'W/"{stored.version}"'}
+    extensions = sorted(k for k, v in stored.document.items() if k.lower().startswith("urn:") and isinstance(v, dict))
+    return {"schemas": [_SCHEMAS[stored.kind], *extensions], "id": stored.id, **stored.document, "meta": meta}
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def answer(document: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=json.dumps(document).encode(), status=status, content_type=MEDIA, headers=headers)
+
+
+def error(status: int, detail: str, scim_type: str | None = None) -> web.Response:
+    # RFC 7644 §3.12: the status is a string.
+    document = {"schemas": [scim_discovery.ERROR_SCHEMA], "status": str(status), "detail": detail}
+    return answer(document if scim_type is None else {**document, "scimType": scim_type}, status=status)
+
+
+def _refused(refused: HookRefusedError) -> web.Response:
+    if isinstance(refused, ScimConflictError):
+        return error(409, str(refused), "uniqueness")
+    if isinstance(refused, scim_patch.ScimError):
+        return error(400, str(refused), refused.scim_type)
+    response = error(STATUS[refused.refusal], refused.refusal.value, "invalidSyntax" if refused.refusal is Refusal.MALFORMED else None)
+    if refused.refusal is Refusal.UNAUTHENTICATED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response

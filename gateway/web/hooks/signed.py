@@ -1,0 +1,94 @@
+"""Signed messages: Universal Logout, OpenID back-channel logout, security event tokens. Each answers as its specification says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.core.model import ProviderKind
+from gateway.hooks import backchannel, credential, ssf, universal_logout
+from gateway.hooks.event import Delivery, HookRefusedError, Refusal, Source
+from gateway.hooks.issuer_keys import issuers_of
+from gateway.hooks.signed import UnknownKeyError
+from gateway.web.hooks.reception import MAX_TOKEN_BYTES, STATUS, Reception, body, handled, media_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import jwt
+
+    from gateway.ports_hooks import HookTarget
+
+FEDERATED = frozenset({ProviderKind.OKTA, ProviderKind.ENTRA, ProviderKind.OIDC})
+_SET_ERRORS = {Refusal.UNAUTHENTICATED: "authentication_failed", Refusal.KEY: "invalid_key", Refusal.ISSUER: "invalid_issuer", Refusal.AUDIENCE: "invalid_audience"}
+"""RFC 8935 §2.4; everything else is ``invalid_request``."""
+
+
+def routes(reception: Reception) -> list[web.RouteDef]:
+    async def verified(target: HookTarget, parse: Callable[[jwt.PyJWKSet], Delivery]) -> Delivery:
+        """Parse with the issuer's keys; with fresh ones if the message names a key that is not among them."""
+        issuers = issuers_of(target)
+        try:
+            return parse(await reception.services.keys.keys(issuers))
+        except UnknownKeyError:
+            return parse(await reception.services.keys.keys(issuers, again=True))
+
+    async def logout(request: web.Request) -> web.Response:
+        target = reception.target(request, {ProviderKind.OKTA, ProviderKind.OIDC})
+        token = credential.bearer(request.headers.get("Authorization", ""))
+        endpoint = target.audience or reception.endpoint(request)
+        if not token or not endpoint:
+            raise HookRefusedError(Refusal.UNAUTHENTICATED, "no bearer token" if not token else "hooks.url is not configured, so no token can be for this address")
+        media_type(request, {"application/json"})
+        raw = await body(request, limit=MAX_TOKEN_BYTES)
+        delivery = await verified(
+            target, lambda keys: universal_logout.parse(raw, token=token, keys=keys, issuers=issuers_of(target), endpoint=endpoint, client_id=target.client_id, now=reception.services.clock())
+        )  # fmt: skip
+        await reception.accept(request, target, delivery)
+        return web.Response(status=204)
+
+    async def backchannel_logout(request: web.Request) -> web.Response:
+        target = reception.target(request, FEDERATED)
+        audiences = frozenset(a for a in (target.client_id, target.audience) if a)
+        if not audiences:
+            raise HookRefusedError(Refusal.NOT_CONFIGURED, "hooks.client_id is not configured")
+        media_type(request, {"application/x-www-form-urlencoded"})
+        raw = await body(request, limit=MAX_TOKEN_BYTES)
+        delivery = await verified(target, lambda keys: backchannel.parse(raw, keys=keys, issuers=issuers_of(target), audiences=audiences, now=reception.services.clock()))
+        await reception.accept(request, target, delivery)
+        return web.Response(status=200)
+
+    async def security_event(request: web.Request) -> web.Response:
+        target = reception.target(request, FEDERATED)
+        audiences = frozenset(a for a in (target.audience, reception.endpoint(request)) if a)
+        if not audiences:
+            raise HookRefusedError(Refusal.NOT_CONFIGURED, "neither hooks.audience nor hooks.url is configured")
+        if target.secrets and "Authorization" in request.headers and not credential.matches(credential.bearer(request.headers["Authorization"]), target.secrets):
+            # RFC 8935 leaves it open whether a transmitter authenticates; if it tries, it must be right.
+            raise HookRefusedError(Refusal.UNAUTHENTICATED, "the Authorization header is not this provider's secret")
+        media_type(request, {"application/secevent+jwt"})
+        raw = await body(request, limit=MAX_TOKEN_BYTES)
+        delivery = await verified(
+            target, lambda keys: ssf.parse(raw, keys=keys, issuers=issuers_of(target), audiences=audiences, now=reception.services.clock(), entra=target.kind is ProviderKind.ENTRA)
+        )  # fmt: skip
+        await reception.accept(request, target, delivery)
+        return web.Response(status=202)
+
+    return [
+        web.post("/hooks/universal-logout/{tenant}/{provider}", handled(Source.UNIVERSAL_LOGOUT, logout)),
+        web.post("/hooks/backchannel/{tenant}/{provider}", handled(Source.BACKCHANNEL, backchannel_logout, _backchannel_refused)),
+        web.post("/hooks/ssf/{tenant}/{provider}", handled(Source.SSF, security_event, _set_refused)),
+    ]
+
+
+def _backchannel_refused(error: HookRefusedError) -> web.Response:
+    # OpenID Connect Back-Channel Logout 1.0 §2.8
+    return web.json_response(
+        {"error": "invalid_request", "error_description": error.refusal.value}, status=STATUS[error.refusal] if error.refusal in {Refusal.TOO_LARGE, Refusal.CONTENT_TYPE} else 400
+    )
+
+
+def _set_refused(error: HookRefusedError) -> web.Response:
+    code = _SET_ERRORS.get(error.refusal, "invalid_request")
+    return web.json_response({"err": code, "description": error.refusal.value}, status=413 if error.refusal is Refusal.TOO_LARGE else 400)
