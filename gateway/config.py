@@ -414,7 +414,12 @@ class Config(BaseSettings):
         if self.public_scheme == "http" and not self.development:
             msg = "public_scheme: http needs development: true (and then works on loopback and *.localhost only)"
             raise ValueError(msg)
-        for key, url in (("cognito.domain", self.cognito.domain), ("cognito.issuer", self.cognito.effective_issuer), ("cognito.endpoint_url", self.cognito.endpoint_url), ("hooks.url", self.hooks.url)):
+        for key, url in (
+            ("cognito.domain", self.cognito.domain),
+            ("cognito.issuer", self.cognito.effective_issuer),
+            ("cognito.endpoint_url", self.cognito.endpoint_url),
+            ("hooks.url", self.hooks.url),
+        ):
             if url is not None:
                 self._https(key, url)
         if self.login_host is not None and self.login_host in self.shared_hosts:

@@ -176,7 +176,7 @@ async def test_graph_lifecycle_reaches_the_subscriptions(world: World) -> None:
 async def test_back_channel_logout_over_http(world: World) -> None:
     issuer = world.targets.by_key["acme", "acme-okta"].issuer
     now = int(world.clock())
-    claims = {"iss": issuer, "sub": LUCA, "aud": "0oa1", "iat": now, "exp": now + 60, "jti": "j-1", "events": {backchannel.EVENT: {}}}
+    claims: dict[str, Any] = {"iss": issuer, "sub": LUCA, "aud": "0oa1", "iat": now, "exp": now + 60, "jti": "j-1", "events": {backchannel.EVENT: {}}}
     form = urlencode({"logout_token": sign(claims, typ="logout+jwt")}).encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     for _ in range(2):
