@@ -160,13 +160,18 @@ class DemoCloud:
         outbox = okta.outbox if okta else graph.subscriptions.outbox if graph else None
         if outbox:
             self._stack.push_async_callback(outbox.stop)
+        console = Console(server, outbox)
+        if okta:
+            console.panels.append(okta.panel)
+        if graph:
+            console.panels.append(graph.subscriptions.panel)
         customer = Customer(
             name=name,
             kind=kind,
             server=server,
             app=server.register(self.cognito.idp_callback),
             port=bound.port,
-            console=Console(server, outbox),
+            console=console,
             okta=okta,
             graph=graph,
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from demo.html import Template
+from demo.idp.directory import Status
 
 if TYPE_CHECKING:
     from demo.idp.delivery import Outbox
@@ -23,14 +24,14 @@ _PAGE = Template(
 <p>Issuer <code>{{ issuer }}</code></p>
 <h2>People</h2><table id="people"><thead><tr><th>Person</th><th>State</th><th>Groups</th><th></th></tr></thead><tbody>
 {% for person in people %}<tr id="person-{{ person.email }}">
-<td>{{ person.name }}<br><code>{{ person.email }}</code><br><code>{{ person.id }}</code></td>
+<td style="min-width: 13rem">{{ person.name }}<br><code>{{ person.email }}</code><br><code>{{ person.id }}</code></td>
 <td>{{ "deleted" if person.deleted else person.status.value }}</td>
 <td class="row">{% for group in groups %}
 {% set inside = group.id in person.group_ids %}
 <form method="post" action="/console/people/{{ person.id }}/groups/{{ group.id }}/{{ 'remove' if inside else 'add' }}">
 <button>{{ "Remove from" if inside else "Add to" }} {{ group.name }}</button></form>
 {% endfor %}</td>
-<td class="row">{% for action, label in actions.items() %}
+<td class="row">{% for action, label in actions(person).items() %}
 <form method="post" action="/console/people/{{ person.id }}/{{ action }}"><button>{{ label }}</button></form>
 {% endfor %}</td></tr>
 {% endfor %}</tbody></table>
@@ -40,7 +41,7 @@ _PAGE = Template(
 {% endfor %}</tbody></table>
 {% if outbox %}
 <h2>Delivery of events</h2>
-<form method="post" action="/console/delivery">
+<form method="post" action="/console/delivery" style="width: 16rem">
 <label>Lost (share, 0 to 1) <input name="loss" value="{{ outbox.switches.loss }}" inputmode="decimal"></label>
 <label>Delayed by (seconds) <input name="delay_s" value="{{ outbox.switches.delay_s }}" inputmode="decimal"></label>
 <label>Duplicated (yes or no) <input name="duplicate" value="{{ 'yes' if outbox.switches.duplicate else 'no' }}"></label>
@@ -58,13 +59,14 @@ _PAGE = Template(
     width="70rem",
 )
 _ACTIONS = {
-    "suspend": "Suspend",
-    "unsuspend": "Unsuspend",
-    "deactivate": "Deactivate",
-    "activate": "Activate",
-    "clear-sessions": "Clear sessions",
-    "delete": "Delete",
+    Status.ACTIVE: {"suspend": "Suspend", "deactivate": "Deactivate", "clear-sessions": "Clear sessions", "delete": "Delete"},
+    Status.SUSPENDED: {"unsuspend": "Unsuspend", "deactivate": "Deactivate", "delete": "Delete"},
+    Status.DEACTIVATED: {"activate": "Activate", "delete": "Delete"},
 }
+
+
+def _actions(person: Person) -> dict[str, str]:
+    return {"delete": "Delete for good"} if person.deleted else _ACTIONS[person.status]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Console:
             issuer=self._server.issuer,
             people=list(self._directory.people.values()),
             groups=list(self._directory.groups.values()),
-            actions=_ACTIONS,
+            actions=_actions,
             outbox=self._outbox,
             panels=[await panel() for panel in self.panels],
         )

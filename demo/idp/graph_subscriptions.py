@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from demo.idp.console import Panel
 from demo.idp.delivery import Outbox, Post, Retry
 from demo.idp.directory import Change, DirectoryEvent
 from demo.idp.graph_errors import GraphError
@@ -158,6 +159,12 @@ class Subscriptions:
             raise GraphError(400, "ValidationError", "Subscription validation request timed out.") from failure
         if not fits:
             raise GraphError(400, "ValidationError", "Subscription validation request failed. Response must exactly match validationToken query parameter.")
+
+    async def panel(self) -> Panel:
+        """For the console: who is told of what, and until when."""
+        now = self._clock()
+        rows = ((found.resource, found.notification_url, graph_time(found.expires_at), "live" if found.expires_at > now else "expired") for found in self.by_id.values())
+        return Panel("subscriptions", "Graph subscriptions", tuple(rows))
 
     # -- notifications
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from demo.idp.console import Panel
 from demo.idp.delivery import Outbox, Post, Retry
 from demo.idp.directory import DirectoryEvent, okta_id
 from demo.idp.okta_log import SystemLog, okta_time
@@ -75,6 +76,10 @@ class OktaEvents:
             body = None
         hook.verified = isinstance(body, dict) and body.get("verification") == challenge
         return hook.verified
+
+    async def panel(self) -> Panel:
+        """For the console: who is told."""
+        return Panel("hooks", "Event hooks", tuple((hook.url, hook.header, "verified" if hook.verified else "not verified") for hook in self.hooks))
 
     async def on_event(self, event: DirectoryEvent) -> None:
         recorded = self.log.record(event)

@@ -8,10 +8,11 @@ import pytest
 
 from demo.idp.console import Panel
 from demo.idp.directory import Change, DirectoryEvent, Status
+from demo.net import client_session
 
 if TYPE_CHECKING:
     from demo.cloud import Customer, DemoCloud
-    from tests.browserless import Person
+    from tests.browserless import Page, Person
 
 
 @pytest.fixture
@@ -73,10 +74,37 @@ async def test_life_of_a_person(okta: Customer, person: Person, announced: list[
 async def test_click_that_changes_nothing_announces_nothing(okta: Customer, person: Person, announced: list[DirectoryEvent]) -> None:
     bob = okta.server.directory.by_email("bob@acme.test")
     assert bob is not None
-    page = await person.open(okta.console.url)
-    for action in ("unsuspend", "activate"):
-        page = await person.press(page, f"/people/{bob.id}/{action}")
+    async with client_session() as http:
+        for action in ("unsuspend", "activate"):
+            async with http.post(f"{okta.console.url}/people/{bob.id}/{action}", allow_redirects=False) as response:
+                assert response.status == 303
+        async with http.post(f"{okta.console.url}/people/{bob.id}/promote") as response:
+            assert response.status == 404
     assert announced == []
+
+
+async def test_console_offers_what_fits_the_state(okta: Customer, person: Person) -> None:
+    bob = okta.server.directory.by_email("bob@acme.test")
+    assert bob is not None
+
+    def offered(page: Page) -> list[str]:
+        return [form.action.rpartition("/")[2] for form in page.forms if f"/people/{bob.id}/" in form.action and "/groups/" not in form.action]
+
+    assert offered(await person.open(okta.console.url)) == ["suspend", "deactivate", "clear-sessions", "delete"]
+    await okta.server.directory.suspend(bob)
+    assert offered(await person.open(okta.console.url)) == ["unsuspend", "deactivate", "delete"]
+    await okta.server.directory.deactivate(bob)
+    assert offered(await person.open(okta.console.url)) == ["activate", "delete"]
+    await okta.server.directory.delete(bob)
+    assert offered(await person.open(okta.console.url)) == ["delete"]
+
+
+async def test_console_shows_who_is_told(okta: Customer, cloud: DemoCloud, person: Person) -> None:
+    assert okta.okta is not None
+    await okta.okta.register("http://127.0.0.1:1/hook", secret="s3cret")
+    page = await person.open(okta.console.url)
+    assert "http://127.0.0.1:1/hook" in page.text and "not verified" in page.text and "s3cret" not in page.text
+    assert "Graph subscriptions" in (await person.open(cloud.customers["globex-entra"].console.url)).text
 
 
 async def test_deleted_group_leaves_nobody_in_it(okta: Customer, person: Person, announced: list[DirectoryEvent]) -> None:
