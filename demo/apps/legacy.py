@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from demo.apps.webhooks import Interpret, Verify, gateway_notice
 from demo.html import Template
 
 _PAGE = Template(
@@ -33,32 +32,17 @@ _PAGE = Template(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """What a webhook says about one person."""
-
-    email: str
-    active: bool
-
-
-Verify = Callable[[Mapping[str, str], bytes], bool]
-"""Whether headers and raw body of a webhook are genuine."""
-
-Interpret = Callable[[Mapping[str, Any]], Notice | None]
-"""What the body of a webhook means; ``None`` for what this application does not care about."""
-
-
 class LegacyApp:
     """The server. Without ``verify`` every webhook is refused."""
 
-    def __init__(self, name: str = "legacy", *, verify: Verify | None = None, interpret: Interpret | None = None) -> None:
+    def __init__(self, name: str = "legacy", *, verify: Verify | None = None, interpret: Interpret = gateway_notice) -> None:
         self.name = name
         self.verify = verify
         self.interpret = interpret
         self.people: dict[str, bool] = {}
         """E-mail → active, for everyone a webhook named."""
         self.received: list[tuple[str, dict[str, Any]]] = []
-        """Webhooks accepted: delivery id (header ``Webhook-Id``) and body."""
+        """Every delivery accepted, repetitions too: message id (header ``webhook-id``) and body."""
         self.app = web.Application(client_max_size=16 * 1024 * 1024)  # uploads of a few megabytes are everyday life behind a proxy
         self.app.router.add_get("/ws", self._echo_socket)
         self.app.router.add_route("*", "/echo", self._echo)
@@ -73,7 +57,7 @@ class LegacyApp:
             title="Legacy application",
             brand=self.name,
             person=f"{name} <{email}>" if name and email else email,
-            deactivated=self.people.get(email or "") is False,
+            deactivated=self.people.get((email or "").lower()) is False,
             method=request.method,
             raw_path=request.raw_path,
             headers=list(request.headers.items()),
@@ -126,8 +110,10 @@ class LegacyApp:
             body = None
         if not isinstance(body, dict):
             return web.Response(status=400, text="not a JSON object")
-        self.received.append((request.headers.get("Webhook-Id", ""), body))
-        notice = self.interpret(body) if self.interpret else None
+        message_id = request.headers.get("webhook-id", "")
+        seen = any(known == message_id for known, _ in self.received)
+        self.received.append((message_id, body))
+        notice = None if seen and message_id else self.interpret(body)
         if notice is not None:
-            self.people[notice.email] = notice.active
+            self.people.update(dict.fromkeys(notice.emails, notice.active))
         return web.Response(status=204)
