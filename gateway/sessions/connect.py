@@ -32,8 +32,8 @@ COMMAND_TIMEOUT_S: Final = 1.0
 """One command, one reply. An ingress waits longer than this, so that a slow store is our 503 and not its 504."""
 DEADLINE_S: Final = 2.5
 """All attempts of one operation, connecting and fail-over included."""
-WAIT_MS: Final = 1000
-"""How long a durable write waits for its replicas before it is not promised."""
+WAIT_MS: Final = 800
+"""How long a durable write waits for its replicas before it is not promised; less than ``COMMAND_TIMEOUT_S``."""
 MAX_CONNECTIONS: Final = 64
 
 
@@ -218,7 +218,7 @@ def link_to(target: Target, *, ca_file: Path | None, replicas: int) -> Link:
     tls: dict[str, Any] = {"ssl_ca_certs": str(ca_file) if ca_file else None, "ssl_check_hostname": True} if target.tls else {}
     if target.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in target.hosts]
-        return Link(RedisCluster(startup_nodes=nodes, cluster_error_retry_attempts=1, ssl=target.tls, max_connections=MAX_CONNECTIONS, **common, **tls), replicas=replicas)
+        return Link(RedisCluster(startup_nodes=nodes, ssl=target.tls, max_connections=MAX_CONNECTIONS, **common, **tls), replicas=replicas)
     common |= {"db": target.database}
     if target.kind == "sentinel":
         sentinels = {

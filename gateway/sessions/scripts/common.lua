@@ -10,6 +10,12 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
+-- A full store refuses the first write of a script that may need memory, and lets a script go on that has begun to write.
+-- Ending sessions must work then too, so such scripts begin with a write that needs none.
+local function go_on_when_full()
+  redis.call('DEL', KEYS[1] .. ':none')
+end
+
 -- The tenant's clock: never back, never twice the same, whatever the server's own clock does.
 local function tick(clock)
   local last = tonumber(redis.call('GET', clock) or '0')

@@ -2,6 +2,7 @@
 -- KEYS  clock, then n_marks keys of blocks, then keys of overlays
 -- ARGV  1 n_marks   2 sources whose block goes, space-separated ('*' all)   3 life of a watermark (s)   4 fields of the overlays
 -- Returns {clock, blocks that stood, overlay entries that stood}
+go_on_when_full()
 local n_marks, lifted, given_back = tonumber(ARGV[1]), 0, 0
 local now = tick(KEYS[1])
 for i = 2, 1 + n_marks do

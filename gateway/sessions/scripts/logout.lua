@@ -1,5 +1,6 @@
 -- End one family of a tenant. KEYS: family, then index keys to leave. ARGV: prefix, family, tenant, user alias ('' for any).
 -- Returns {sessions ended, sealed refresh token or nothing}.
+go_on_when_full()
 local owner = redis.call('HMGET', KEYS[1], 't', 'u', 'r')
 if owner[1] ~= ARGV[3] or (ARGV[4] ~= '' and owner[2] ~= ARGV[4]) then return {0} end
 local ended = {}

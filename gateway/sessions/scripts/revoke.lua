@@ -7,6 +7,7 @@
 --       9 aliases of the provider that is meant, space-separated ('' any)   10 a single family ('' none)   11 entries by step
 --      12 cursors of the index keys, space-separated
 -- Returns {watermark, cursors ('' when done), sessions ended, {family, sealed display}, ...}
+go_on_when_full()
 local prefix, tenant, n_marks, n_overlays = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local watermark = tonumber(ARGV[5])
 if watermark == nil then watermark = tick(KEYS[1]) end

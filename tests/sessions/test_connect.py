@@ -1,0 +1,272 @@
+"""Every arrangement of Redis that a URL can name, and what comes of each way it can fail."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ipaddress
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gateway.config import Redis as RedisSettings
+from gateway.core.model import Secret
+from gateway.errors import ConfigError, UnavailableError
+from gateway.ports import Stored
+from gateway.sessions.connect import DEADLINE_S, Link, Target, connect, link_to, parse_url
+from gateway.sessions.redis import RedisSessions
+
+from . import servers
+from .conftest import HOST, Login, identity, pending, tenant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from gateway import keys
+
+URLS = {
+    "redis://h": Target("single", (("h", 6379),)),
+    "redis://h:1/3": Target("single", (("h", 1),), database=3),
+    "redis://u:p%40@h": Target("single", (("h", 6379),), username="u", password="p@"),
+    "redis://:p@h": Target("single", (("h", 6379),), password="p"),
+    "rediss://[::1]:7": Target("single", (("::1", 7),), tls=True),
+    "unix:///run/v.sock": Target("unix", path="/run/v.sock"),
+    "unix://u:p@/run/v.sock?db=2": Target("unix", path="/run/v.sock", username="u", password="p", database=2),
+    "redis+sentinel://a:1,b/main": Target("sentinel", (("a", 1), ("b", 26379)), service="main"),
+    "rediss+sentinel://u:p@a/main/2?sentinel_password=s": Target(
+        "sentinel", (("a", 26379),), service="main", database=2, username="u", password="p", tls=True, sentinel_password="s"
+    ),
+    "redis+cluster://u:p@a,b:2": Target("cluster", (("a", 6379), ("b", 2)), username="u", password="p"),
+}
+
+
+@pytest.mark.parametrize(("url", "target"), URLS.items(), ids=URLS)
+def test_urls(url: str, target: Target) -> None:
+    assert parse_url(url) == target
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h", "redis://", "redis://h:x", "redis://h/x", "redis://h/1/2", "redis://h,i", "redis://h?ssl_cert_reqs=none", "unix://", "unix://h/p", "unix:///p?x=1",
+        "redis+sentinel://h", "redis+sentinel://h/a/b/c", "redis+cluster://h/1", "redis+other://h", "redis://h:99999",
+    ],
+)  # fmt: skip
+def test_other_urls_are_refused_without_being_quoted(url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_url(url.replace("//", "//user:hunter2@", 1))
+    assert "hunter2" not in str(refused.value)
+
+
+async def walk(link: Link, ring: keys.KeyRing, *, name: str = "acme") -> None:
+    """A login, a check, a hand-over and a logout."""
+    sessions = RedisSessions(link, lambda: ring)
+    stored = await Login(sessions, tenant(name)).finish()
+    assert await sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
+    await sessions.touches.settle()
+    await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
+    assert await sessions.get(stored.cookie.reveal(), host=HOST) is None
+
+
+async def test_an_acl_user_with_a_password(tmp_path: Path, ring: keys.KeyRing) -> None:
+    rights = ("--user", "gw", "on", ">secret", "~gw:*", "&gw:*", "+@all", "-@dangerous", "--user", "default", "off")
+    with servers.running(tmp_path, *rights) as server:
+        for login, works in (("gw:secret@", True), ("gw:wrong@", False), ("", False)):
+            link = link_to(parse_url(f"redis://{login}127.0.0.1:{server.port}"), ca_file=None, replicas=0)
+            if works:
+                await walk(link, ring)
+            else:
+                with pytest.raises(UnavailableError):
+                    await walk(link, ring)
+            await link.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1 and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("tls")
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    return folder / "cert.pem", folder / "key.pem"
+
+
+async def test_tls_is_verified(tmp_path: Path, ring: keys.KeyRing, certificate: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with servers.running(tmp_path) as server:
+        async with servers.relay(server.port, tls=context) as front:
+            url = Secret(f"rediss://127.0.0.1:{front.port}")
+            trusted = connect(RedisSettings(url=url, ca_file=certificate[0]))
+            await walk(trusted, ring)
+            await trusted.close()
+            untrusted = connect(RedisSettings(url=url))
+            with pytest.raises(UnavailableError):
+                await walk(untrusted, ring)
+            await untrusted.close()
+
+
+async def test_sentinel_finds_the_primary_and_a_logout_waits_for_its_replica(tmp_path: Path, ring: keys.KeyRing) -> None:
+    with servers.sentinel(tmp_path) as (_primary, replica, watcher):
+        link = connect(RedisSettings(url=Secret(f"redis+sentinel://127.0.0.1:{watcher.port}/gw"), min_replicas=1))
+        await walk(link, ring)
+        sessions = RedisSessions(link, lambda: ring)
+        stored = await Login(sessions, tenant()).finish()
+        replica.ask("REPLICAOF", "NO", "ONE")
+        with pytest.raises(UnavailableError, match="0 of 1 replicas confirmed"):
+            await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
+        await link.close()
+
+
+async def test_a_cluster_holds_tenants_on_all_its_primaries(tmp_path: Path, ring: keys.KeyRing) -> None:
+    with servers.cluster(tmp_path) as nodes:
+        link = connect(RedisSettings(url=Secret(f"redis+cluster://127.0.0.1:{nodes[0].port}"), min_replicas=0))
+        for number in range(24):
+            await walk(link, ring, name=f"tenant-{number}")
+        assert all(b"keys=" in node.ask("INFO", "keyspace") for node in nodes)
+        link.replicas = 1
+        sessions = RedisSessions(link, lambda: ring)
+        stored = await Login(sessions, tenant()).finish()
+        with pytest.raises(UnavailableError, match="0 of 1 replicas confirmed"):
+            await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
+        await link.close()
+
+
+# --- the store in trouble: 503, never a logout and never an allow (invariant 8) --------------------
+
+
+@pytest.fixture
+async def trouble(tmp_path: Path) -> AsyncIterator[tuple[servers.Server, servers.Relay, Link]]:
+    with servers.running(tmp_path) as server:
+        async with servers.relay(server.port) as front:
+            link = link_to(Target("single", (("127.0.0.1", front.port),)), ca_file=None, replicas=0)
+            yield server, front, link
+            await link.close()
+
+
+def down(_server: servers.Server, front: servers.Relay) -> None:
+    front.cut = True
+    front.drop()
+
+
+def silent(_server: servers.Server, front: servers.Relay) -> None:
+    front.delay_s = 60
+
+
+def full(server: servers.Server, _front: servers.Relay) -> None:
+    server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+
+
+def read_only(server: servers.Server, _front: servers.Relay) -> None:
+    server.ask("REPLICAOF", "127.0.0.1", "1")
+    server.ask("CONFIG", "SET", "replica-serve-stale-data", "yes")
+
+
+def stale(server: servers.Server, _front: servers.Relay) -> None:
+    server.ask("REPLICAOF", "127.0.0.1", "1")
+    server.ask("CONFIG", "SET", "replica-serve-stale-data", "no")
+
+
+def password_changed(server: servers.Server, front: servers.Relay) -> None:
+    server.ask("CONFIG", "SET", "requirepass", "changed")
+    front.drop()
+
+
+def renamed_scripts(server: servers.Server, front: servers.Relay) -> None:
+    server.ask("ACL", "SETUSER", "default", "-@scripting", "-get")
+    front.drop()
+
+
+# What is broken; whether checks go on; whether sessions can still be ended. Nobody can come in with any of them.
+TROUBLES: dict[str, tuple[Callable[[servers.Server, servers.Relay], None], bool, bool]] = {
+    "down": (down, False, False),
+    "silent": (silent, False, False),
+    "full": (full, True, True),
+    "read_only": (read_only, True, False),
+    "stale_replica": (stale, False, False),
+    "wrong_password": (password_changed, False, False),
+    "no_rights": (renamed_scripts, False, False),
+}
+
+
+@pytest.mark.parametrize(("begins", "checks_go_on", "endings_go_on"), TROUBLES.values(), ids=TROUBLES)
+async def test_a_store_in_trouble_logs_nobody_out_and_lets_nobody_in(
+    trouble: tuple[servers.Server, servers.Relay, Link],
+    ring: keys.KeyRing,
+    *,
+    begins: Callable[[servers.Server, servers.Relay], None],
+    checks_go_on: bool,
+    endings_go_on: bool,
+) -> None:
+    server, front, link = trouble
+    sessions = RedisSessions(link, lambda: ring)
+    login = Login(sessions, tenant())
+    stored, other, began = await login.finish(), await login.finish(identity=identity("bob")), await login.begin()
+    begins(server, front)
+
+    async def expect(attempt: Awaitable[object], *, goes_on: bool) -> object:
+        if goes_on:
+            return await attempt
+        with pytest.raises(UnavailableError):
+            await attempt
+        return None
+
+    before = time.monotonic()
+    found = await expect(sessions.get(stored.cookie.reveal(), host=HOST), goes_on=checks_go_on)
+    assert found == (stored.session if checks_go_on else None)
+    await asyncio.gather(
+        expect(sessions.begin(pending(), binding=None), goes_on=False),
+        expect(sessions.finish(login.new(began)), goes_on=False),
+        expect(sessions.end_own(stored.session, family=None), goes_on=endings_go_on),
+        expect(sessions.end_family(other.session, cookie=other.cookie.reveal()), goes_on=endings_go_on),
+    )
+    assert time.monotonic() - before < 3 * DEADLINE_S
+    await sessions.touches.close()
+
+
+async def test_a_connection_that_flaps_heals_by_itself(trouble: tuple[servers.Server, servers.Relay, Link], ring: keys.KeyRing) -> None:
+    _server, front, link = trouble
+    sessions = RedisSessions(link, lambda: ring)
+    stored = await Login(sessions, tenant()).finish()
+    for _ in range(10):
+        front.drop()
+        assert await sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
+    front.cut = True
+    front.drop()
+    with pytest.raises(UnavailableError):
+        await sessions.get(stored.cookie.reveal(), host=HOST)
+    front.cut = False
+    assert await sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
+    await sessions.touches.close()
+
+
+async def test_more_requests_than_connections_wait_their_turn(link: Link, ring: keys.KeyRing) -> None:
+    sessions = RedisSessions(link, lambda: ring)
+    stored = await Login(sessions, tenant()).finish(identity=identity("busy"))
+    found = await asyncio.gather(*(sessions.get(stored.cookie.reveal(), host=HOST) for _ in range(300)))
+    assert all(one == stored.session for one in found)
+    await sessions.touches.settle()
+
+
+async def test_a_server_that_forgot_the_scripts_is_taught_again(link: Link, ring: keys.KeyRing) -> None:
+    login = Login(RedisSessions(link, lambda: ring), tenant())
+    assert isinstance(await login.finish(), Stored)
+    await link.command("SCRIPT", "FLUSH")
+    assert isinstance(await login.finish(), Stored)
