@@ -19,6 +19,7 @@ from demo.idp.console import Panel
 from demo.idp.delivery import Outbox, Post, Retry
 from demo.idp.directory import DirectoryEvent, okta_id
 from demo.idp.okta_log import SystemLog, okta_time
+from demo.idp.okta_universal_logout import UniversalLogout
 
 if TYPE_CHECKING:
     from demo.clock import Clock
@@ -45,12 +46,13 @@ class EventHook:
 
 
 class OktaEvents:
-    """Listens to the org's directory, keeps its System Log, and sends its hooks."""
+    """Listens to the org's directory, keeps its System Log, and sends its hooks and universal logouts."""
 
     def __init__(self, server: IdentityProviderServer, http: ClientSession, *, clock: Clock) -> None:
         self.hooks: list[EventHook] = []
         self.log = SystemLog(server.origin, clock=clock)
         self.outbox = Outbox(http, Retry(DEADLINE_S, (0.0,), lambda status: status == 0 or status >= 500), clock=clock)
+        self.universal_logout = UniversalLogout(server, self.outbox, clock=clock)
         self._origin = server.origin
         self._http = http
         self._clock = clock
