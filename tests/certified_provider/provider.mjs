@@ -1,0 +1,21 @@
+// The npm oidc-provider on a free loopback port. Reads {host, clients, accounts} from stdin; says {"port": …} when it listens.
+import { createServer } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { Provider } from 'oidc-provider';
+
+const { host, clients, accounts } = JSON.parse(await text(process.stdin));
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  const { port } = server.address();
+  const provider = new Provider(`http://${host}:${port}`, {
+    clients,
+    scopes: ['openid', 'offline_access', 'groups'],
+    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'], groups: ['groups'] },
+    conformIdTokenClaims: false,
+    findAccount: (_, id) => accounts[id] && { accountId: id, claims: () => ({ sub: id, ...accounts[id] }) },
+    pkce: { required: () => false },
+    features: { backchannelLogout: { enabled: true }, revocation: { enabled: true } },
+  });
+  server.on('request', provider.callback());
+  console.log(JSON.stringify({ port }));
+});
