@@ -11,6 +11,7 @@ import time
 from contextlib import AsyncExitStack
 from enum import StrEnum
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -104,10 +105,17 @@ def _services(config: Config, ring: KeyRing, link: Link, tenants: TenantSource, 
         relying_party=relying_party,
         machines=Machines(relying_party),
         assertions=Assertions(ring, issuer=config.assertion.issuer or (config.origin(config.login_host) if config.login_host else None)),
-        pages=Pages(),
+        pages=_pages(config),
         clock=time.time,
         random_token=lambda: secrets.token_urlsafe(32),
     )
+
+
+def _pages(config: Config) -> Pages:
+    """A logout form is redirected to Cognito and on to the login host; a login form to any customer's identity provider."""
+    cognito = urlsplit(config.cognito.domain)
+    back = [config.origin(config.login_host)] if config.login_host is not None else []
+    return Pages(logout_hops=(f"{cognito.scheme}://{cognito.netloc}", *back), login_hops=("https:", "http:") if config.development else ("https:",))
 
 
 async def _tenants(config: Config, stack: AsyncExitStack) -> FileTenants:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from gateway.core.decide import match, would_do
 from gateway.core.decision import Allow, Deny, Login
@@ -53,24 +52,26 @@ def explain(services: Services, decision: Decision, asked: Asked) -> Explained:
     if request is None or not request.html:
         return _problem(decision, asked.location)
     pages, tenant, language = services.pages, asked.tenant, negotiate(",".join(asked.languages))
-    form_action: tuple[str, ...] = ()
+    name, values = _page(services, decision, asked, tenant, request)
+    html = pages.render(name, tenant, language, request_id=request.request_id, **values)
+    headers = tuple((n, v) for n, v in pages.headers(name, tenant, language) if n not in {"Content-Type", "Cache-Control"})
+    return Explained(html.encode(), "text/html; charset=utf-8", headers)
+
+
+def _page(services: Services, decision: Login | Deny, asked: Asked, tenant: Tenant | None, request: AuthRequest) -> tuple[str, dict[str, object]]:
+    """Which page tells it, with its values."""
     if isinstance(decision, Login) and request.kind is RequestKind.FRAME:
-        html = pages.render("frame", tenant, language, request_id=request.request_id, login=asked.location)
-    elif isinstance(decision, Login) and request.method in UNSAFE_METHODS:
-        html = pages.render("retry", tenant, language, request_id=request.request_id, login=asked.location, method=request.method)
-    elif isinstance(decision, Deny) and tenant is not None and asked.session is not None:
+        return "frame", {"login": asked.location}
+    if isinstance(decision, Login) and request.method in UNSAFE_METHODS:
+        return "retry", {"login": asked.location, "method": request.method}
+    if isinstance(decision, Deny) and tenant is not None and asked.session is not None:
         matched = match(tenant, request)
         groups, roles = would_do(tenant, matched, asked.session.identity, decision.reason)
-        parts = urlsplit(services.config.cognito.domain)
-        form_action = (f"{parts.scheme}://{parts.netloc}",)
-        html = pages.render(
-            "denied", tenant, language, request_id=request.request_id, reason=decision.reason, email=asked.session.identity.email, groups=groups, roles=roles,
-            rule=matched.rule.path if matched.rule is not None else "", return_to=services.config.origin(request.host) + request.target,
-        )  # fmt: skip
-    else:
-        html = pages.render("error", tenant, language, request_id=request.request_id, reason=decision.reason, code="", retry=asked.location or None)
-    headers = tuple((n, v) for n, v in pages.headers(tenant, language, form_action=form_action) if n not in {"Content-Type", "Cache-Control"})
-    return Explained(html.encode(), "text/html; charset=utf-8", headers)
+        return "denied", {
+            "reason": decision.reason, "email": asked.session.identity.email, "groups": groups, "roles": roles,
+            "rule": matched.rule.path if matched.rule is not None else "", "return_to": services.config.origin(request.host) + request.target,
+        }  # fmt: skip
+    return "error", {"reason": decision.reason, "code": "", "retry": asked.location or None}
 
 
 def _problem(decision: Login | Deny, location: str) -> Explained:

@@ -2,7 +2,7 @@
 
 Rules:
 - No JavaScript anywhere; the policy forbids it, so injected markup would find nothing to run and nowhere to send.
-- A page is never stored, framed, or named to others (``headers``).
+- A page is never stored, framed (but for the one that is meant for frames), or named to other sites (``headers``).
 - Each page takes exactly the values that ``PAGES`` lists: one too few or too many is a ``TypeError``, not an empty place.
 """
 
@@ -12,7 +12,9 @@ import base64
 import gettext
 import hashlib
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -36,48 +38,74 @@ _ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]{1,
 """CSP 3 §2.3.1 host-source, less wildcards and paths: no ``;`` or ``,`` that would end the directive."""
 _EMAIL = re.compile(r"[^\s@/?#:]+@[^\s@/?#:]+\.[^\s@/?#:]+")
 
-PAGES: Final[Mapping[str, frozenset[str]]] = {
+
+class Form(Enum):
+    """Where a page's form leads, redirects included: Chromium checks each of them against ``form-action``."""
+
+    NONE = "none"
+    LOGOUT = "logout"
+    """Through Cognito's ``/logout`` to the signed-out page."""
+    LOGIN = "login"
+    """Through Cognito to whatever host a customer's identity provider has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The values a page takes, and what its policy has to permit."""
+
+    values: frozenset[str]
+    form: Form = Form.NONE
+    framed: bool = False
+    """Shown inside other sites' frames; holds a link and nothing that could be clicked to an attacker's gain."""
+
+
+PAGES: Final[Mapping[str, Page]] = {
     # A login that did not work, and every other refusal that is told in the browser: Reason, PeerError code or "", URL to try again or None.
-    "error": frozenset({"reason", "code", "retry"}),
+    "error": Page(frozenset({"reason", "code", "retry"})),
     # Signed in but not allowed here. email: who (or ""); groups, roles: which would do; rule: the path glob that decided (or "");
     # return_to: where "sign in as someone else" leads back to. That form posts to /_auth/logout with ``again`` = return_to.
-    "denied": frozenset({"reason", "email", "groups", "roles", "rule", "return_to"}),
+    "denied": Page(frozenset({"reason", "email", "groups", "roles", "rule", "return_to"}), Form.LOGIN),
     # providers: labels where the person may still be signed in; login: URL or None.
-    "signed_out": frozenset({"providers", "login"}),
+    "signed_out": Page(frozenset({"providers", "login"})),
     # Asks before logging out; posts to /_auth/logout. return_to: where "no" leads.
-    "logout": frozenset({"email", "return_to"}),
+    "logout": Page(frozenset({"email", "return_to"}), Form.LOGOUT),
     # Which organisation? Sends GET /_auth/login with login_hint and rd. problem: "", "unknown" or "too_many".
-    "email": frozenset({"return_to", "email", "problem"}),
+    "email": Page(frozenset({"return_to", "email", "problem"}), Form.LOGIN),
     # choices: (label, URL) of each provider; change: URL to type another address, or None.
-    "chooser": frozenset({"choices", "change"}),
+    "chooser": Page(frozenset({"choices", "change"})),
     # Inside an iframe: a link that opens the login in a new tab.
-    "frame": frozenset({"login"}),
+    "frame": Page(frozenset({"login"}), framed=True),
     # An unsafe method met an ended session: sign in in a new tab, then send again.
-    "retry": frozenset({"login", "method"}),
+    "retry": Page(frozenset({"login", "method"})),
     # sessions: ports.SessionView of the person; posts ``session`` (a family, or "all") to /_auth/sessions.
-    "sessions": frozenset({"sessions", "email"}),
+    "sessions": Page(frozenset({"sessions", "email"}), Form.LOGOUT),
     # Test connection. steps: (name, milliseconds, ok, detail); claims: (name, value); allowed: the decision; reason: its Reason.
-    "test_result": frozenset({"steps", "claims", "groups", "missing", "allowed", "reason"}),
-    "not_found": frozenset(),
+    "test_result": Page(frozenset({"steps", "claims", "groups", "missing", "allowed", "reason"})),
+    "not_found": Page(frozenset()),
     # seconds after which to try again.
-    "unavailable": frozenset({"seconds"}),
+    "unavailable": Page(frozenset({"seconds"})),
 }
-"""Page → the values it takes."""
 
 
 class Pages:
     """Draws pages in every language; one environment each, all made at start-up so that a broken catalog or template shows there."""
 
-    __slots__ = ("_environments", "_style")
+    __slots__ = ("_environments", "_form_action", "_style")
 
-    def __init__(self) -> None:
+    def __init__(self, *, logout_hops: tuple[str, ...] = (), login_hops: tuple[str, ...] = ("https:",)) -> None:
+        """``logout_hops``: origins that a logout passes through. ``login_hops``: schemes that identity providers are reached by."""
+        for hop in logout_hops:
+            if not _ORIGIN.fullmatch(hop):
+                msg = f"{hop!r} is not an origin"
+                raise ValueError(msg)
+        self._form_action = {Form.NONE: "'none'", Form.LOGOUT: " ".join(("'self'", *logout_hops)), Form.LOGIN: " ".join(("'self'", *login_hops))}
         self._style = (HERE / "static" / "pages.css").read_text(encoding="utf-8")
         self._environments = {language: _environment(language) for language in LANGUAGES}
 
     def render(self, name: str, tenant: Tenant | None, language: str, *, request_id: str = "", **values: object) -> str:
         """HTML of page ``name`` with ``values`` (see ``PAGES``); ``tenant`` None where it is not known or must not show."""
-        if values.keys() != PAGES[name]:
-            msg = f"page {name} takes {sorted(PAGES[name])}, not {sorted(values)}"
+        if values.keys() != PAGES[name].values:
+            msg = f"page {name} takes {sorted(PAGES[name].values)}, not {sorted(values)}"
             raise TypeError(msg)
         branding = _branding(tenant)
         template = self._environments[language].get_template(f"{name}.html")
@@ -91,22 +119,19 @@ class Pages:
             style=self._styled(branding),
         )
 
-    def headers(self, tenant: Tenant | None, language: str, *, form_action: tuple[str, ...] = ()) -> tuple[tuple[str, str], ...]:
-        """Headers of every page drawn for ``tenant``.
-
-        ``form_action``: origins (or ``https:``) that a form on this page reaches by redirects. Chromium checks each hop of a
-        form's redirects against it, so the logout form needs Cognito's origin, and a form that ends in a login needs ``https:``.
-        """
-        for source in form_action:
-            if source not in {"https:", "http:"} and not _ORIGIN.fullmatch(source):
-                msg = f"{source!r} is not an origin"
-                raise ValueError(msg)
-        branding = _branding(tenant)
+    def headers(self, name: str, tenant: Tenant | None, language: str) -> tuple[tuple[str, str], ...]:
+        """Headers of page ``name`` as drawn for ``tenant``."""
+        page, branding = PAGES[name], _branding(tenant)
         digest = base64.b64encode(hashlib.sha256(self._styled(branding).encode()).digest()).decode("ascii")
-        policy = ["default-src 'none'", f"style-src 'sha256-{digest}'"]
-        # data: is the empty icon, without which browsers ask the application for /favicon.ico.
-        policy.append("img-src data:" + (f" https://{urlsplit(branding.logo).netloc}" if _logo(branding) else ""))
-        policy += [" ".join(("form-action 'self'", *form_action)), "frame-ancestors 'none'", "base-uri 'none'"]
+        logo = f" https://{urlsplit(branding.logo).netloc}" if _logo(branding) else ""
+        policy = (
+            "default-src 'none'",
+            f"style-src 'sha256-{digest}'",
+            f"img-src data:{logo}",  # data: is the empty icon, without which browsers ask the application for /favicon.ico
+            f"form-action {self._form_action[page.form]}",
+            "frame-ancestors *" if page.framed else "frame-ancestors 'none'",
+            "base-uri 'none'",
+        )
         return (*PAGE_HEADERS, ("Content-Security-Policy", "; ".join(policy)), ("Content-Language", language))
 
     def _styled(self, branding: Branding) -> str:
@@ -114,6 +139,8 @@ class Pages:
         return f":root{{--accent:{colours.accent};--on-accent:{colours.on_accent};--link-light:{colours.light};--link-dark:{colours.dark}}}\n{self._style}"
 
 
+# Not no-referrer: with it browsers send ``Origin: null`` with a form (Fetch, "append a request Origin header"), and our own
+# forms could not be told from a foreign site's.
 PAGE_HEADERS: Final = (
     ("Content-Type", "text/html; charset=utf-8"),
     ("Cache-Control", "no-store"),

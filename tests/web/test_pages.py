@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import itertools
 import re
 from html.parser import HTMLParser
@@ -121,9 +123,9 @@ def test_the_request_number_and_the_support_contact_are_on_every_page(name: str)
 def test_a_missing_or_unexpected_value_is_an_error(name: str) -> None:
     with pytest.raises(TypeError):
         draw(name, surprise=1)
-    if PAGES[name]:
+    if PAGES[name].values:
         with pytest.raises(TypeError):
-            pages.render(name, ACME, "en", request_id="", **{k: v for k, v in VALUES[name].items() if k != min(PAGES[name])})
+            pages.render(name, ACME, "en", request_id="", **{k: v for k, v in VALUES[name].items() if k != min(PAGES[name].values)})
 
 
 def poisoned(value: object) -> object:
@@ -176,30 +178,52 @@ def test_an_unknown_login_error_is_told_in_general_words() -> None:
     assert "Sign-in did not work" in draw("error", code="something_new")
 
 
-def header(name: str, tenant: Tenant | None = ACME, form_action: tuple[str, ...] = ()) -> str:
-    return dict(pages.headers(tenant, "de", form_action=form_action))[name]
+def header(name: str, tenant: Tenant | None = ACME, page: str = "error", drawn: Pages = pages) -> str:
+    return dict(drawn.headers(page, tenant, "de"))[name]
 
 
-def test_the_policy_permits_this_style_and_nothing_else() -> None:
-    policy = dict(d.split(" ", 1) for d in header("Content-Security-Policy").split("; "))
-    assert set(policy) == {"default-src", "style-src", "img-src", "form-action", "frame-ancestors", "base-uri"}
-    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
-    assert policy["img-src"] == "data: https://cdn.acme.com"
-    assert policy["form-action"] == "'self'"
-    assert re.fullmatch(r"'sha256-[A-Za-z0-9+/]{43}='", policy["style-src"])
+def policy(page: str, tenant: Tenant | None = ACME, drawn: Pages = pages) -> dict[str, str]:
+    return dict(directive.split(" ", 1) for directive in header("Content-Security-Policy", tenant, page, drawn).split("; "))
+
+
+@every_page
+def test_the_policy_permits_this_style_and_nothing_else(name: str) -> None:
+    permitted = policy(name)
+    assert set(permitted) == {"default-src", "style-src", "img-src", "form-action", "frame-ancestors", "base-uri"}
+    assert permitted["default-src"] == permitted["base-uri"] == "'none'"
+    assert permitted["img-src"] == "data: https://cdn.acme.com"
+    style = re.search(r"<style>(.*)</style>", draw(name), re.DOTALL)
+    assert style is not None
+    assert permitted["style-src"] == f"'sha256-{base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()}'"
+
+
+@every_page
+def test_only_the_page_for_frames_may_be_framed_and_it_has_no_form(name: str) -> None:
+    framed = policy(name)["frame-ancestors"] == "*"
+    assert framed == (name == "frame")
+    assert not framed or not Outline(draw(name)).all("form", "button", "input")
+
+
+@every_page
+def test_a_page_without_a_form_can_send_none(name: str) -> None:
+    assert (policy(name)["form-action"] == "'none'") == (not Outline(draw(name)).all("form"))
+
+
+def test_forms_may_go_where_a_logout_or_a_login_leads() -> None:
+    drawn = Pages(logout_hops=("https://x.auth.eu-north-1.amazoncognito.com", "https://login.example.com"))
+    assert policy("logout", drawn=drawn)["form-action"] == "'self' https://x.auth.eu-north-1.amazoncognito.com https://login.example.com"
+    assert policy("denied", drawn=drawn)["form-action"] == policy("email", drawn=drawn)["form-action"] == "'self' https:"
+
+
+@pytest.mark.parametrize("wrong", ["*", "https:", "https://x;script-src *", "https://x/path", "'unsafe-inline'", "https://x y", "data:"])
+def test_anything_but_an_origin_is_refused_as_a_hop(wrong: str) -> None:
+    with pytest.raises(ValueError, match="not an origin"):
+        Pages(logout_hops=(wrong,))
 
 
 def test_other_colours_need_another_style_hash() -> None:
     red = dataclasses.replace(ACME, branding=dataclasses.replace(ACME.branding, color="#aa0000"))
-    assert header("Content-Security-Policy", red) != header("Content-Security-Policy")
-
-
-def test_form_targets_are_added_and_anything_but_an_origin_is_refused() -> None:
-    assert "form-action 'self' https://x.auth.eu-north-1.amazoncognito.com;" in header("Content-Security-Policy", form_action=("https://x.auth.eu-north-1.amazoncognito.com",))
-    assert "form-action 'self' https:;" in header("Content-Security-Policy", form_action=("https:",))
-    for wrong in ("*", "https://x;script-src *", "https://x/path", "'unsafe-inline'", "https://x y", "data:"):
-        with pytest.raises(ValueError, match="not an origin"):
-            pages.headers(ACME, "en", form_action=(wrong,))
+    assert policy("error", red)["style-src"] != policy("error")["style-src"]
 
 
 @pytest.mark.parametrize("logo", ["https://a;sandbox/x.png", "https://a,b/x", "http://cdn.acme.com/x.png", "https://user@cdn.acme.com/x", "javascript:alert(1)", ""])

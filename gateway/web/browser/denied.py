@@ -10,7 +10,6 @@ from gateway.core.decision import Deny, Login, Reason
 from gateway.core.model import AuthRequest, RequestKind
 from gateway.core.paths import canonical
 from gateway.web.browser.edge import page, redirect
-from gateway.web.browser.logout import cognito_origin
 from gateway.web.browser.request import BrowserError, parse
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ async def explain(request: web.Request) -> web.StreamResponse:
     reason = decision.reason if isinstance(decision, Deny) else Reason.OK
     groups, roles = would_do(tenant, matched, session.identity, reason)
     return page(
-        request, "denied", tenant, status=403 if isinstance(decision, Deny) else 200, form_action=(cognito_origin(browser),),
+        request, "denied", tenant, status=403 if isinstance(decision, Deny) else 200,
         reason=reason, email=session.identity.email, groups=groups, roles=roles, rule=matched.rule.path if matched.rule is not None else "",
         return_to=f"{browser.origin}{parts.path or '/'}",
     )  # fmt: skip

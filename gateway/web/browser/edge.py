@@ -57,13 +57,13 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-def page(request: web.Request, name: str, tenant: Tenant | None, *, status: int = 200, form_action: tuple[str, ...] = (), **values: object) -> web.Response:
+def page(request: web.Request, name: str, tenant: Tenant | None, *, status: int = 200, **values: object) -> web.Response:
     """A page of ours with all its headers."""
     pages = request.app[SERVICES].pages
     language = language_of(request)
     html = pages.render(name, tenant, language, request_id=request_id_of(request), **values)
     response = web.Response(status=status, body=html.encode())
-    for key, value in pages.headers(tenant, language, form_action=form_action):
+    for key, value in pages.headers(name, tenant, language):
         response.headers[key] = value
     return response
 

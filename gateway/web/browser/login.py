@@ -37,8 +37,8 @@ async def start(request: web.Request) -> web.StreamResponse:
     if tenant is None:
         raise BrowserError(Reason.UNKNOWN_HOST, 421)
     request["tenant"] = tenant.id
-    wanted, hint = browser.parameter("provider"), browser.parameter("login_hint")
-    if not wanted and not browser.parameter("switch"):
+    wanted, hint, switch = browser.parameter("provider"), browser.parameter("login_hint"), bool(browser.parameter("switch"))
+    if not wanted and not switch:
         present = await browser.session()
         if present is not None and present[0].tenant == tenant.id and tenant.provider(present[0].identity.provider) is not None:
             # A parallel tab signed in meanwhile; the count ends the loop of an ingress that never forwards the cookie.
@@ -48,9 +48,13 @@ async def start(request: web.Request) -> web.StreamResponse:
             raise give_up(tenant)
     provider = choose_provider(tenant, wanted=wanted, hint=hint)
     if provider is None:
-        choices = [(p.label, "/_auth/login?" + urlencode({"provider": p.name, "rd": return_to, **({"login_hint": hint} if hint else {})})) for p in tenant.providers]
+        choices = [
+            (p.label, "/_auth/login?" + urlencode({"provider": p.name, "rd": return_to, **({"login_hint": hint} if hint else {}), **({"switch": "1"} if switch else {})}))
+            for p in tenant.providers
+        ]
         return page(request, "chooser", tenant, choices=choices, change=None)
-    return await send_to_cognito(browser, tenant, provider, return_to=return_to, hint=hint)
+    # Somebody else: the identity provider must ask again, or it silently signs in the one who was just refused.
+    return await send_to_cognito(browser, tenant, provider, return_to=return_to, hint=hint, prompt="login" if switch else "")
 
 
 def return_target(browser: Browser) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from gateway.core.decision import Reason
 from gateway.core.returns import safe_return
@@ -33,7 +33,7 @@ async def ask(request: web.Request) -> web.StreamResponse:
     browser = parse(request)
     present = await browser.session()
     email = present[0].identity.email if present is not None else ""
-    return page(request, "logout", _tenant(browser, present[0].tenant if present else None), form_action=(cognito_origin(browser),), email=email, return_to=f"{browser.origin}/")
+    return page(request, "logout", _tenant(browser, present[0].tenant if present else None), email=email, return_to=f"{browser.origin}/")
 
 
 async def end(request: web.Request) -> web.StreamResponse:
@@ -89,12 +89,6 @@ def require_own_origin(browser: Browser) -> None:
 
 def _tenant(browser: Browser, tenant_id: str | None) -> Tenant | None:
     return browser.tenant or (browser.services.tenants.table.by_id(tenant_id) if tenant_id else None)
-
-
-def cognito_origin(browser: Browser) -> str:
-    """For ``form-action``: the logout form is redirected there."""
-    parts = urlsplit(browser.services.config.cognito.domain)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _decoded(value: str, browser: Browser) -> str | None:
