@@ -16,7 +16,7 @@ STANDARD = {
 ROOMS = {
     "core": {"idna", "gateway.core", "gateway.errors"},
     "ingress": {"gateway.core", "gateway.errors", "gateway.ingress"},
-    "hooks": {"jwt", "datetime", "copy", "gateway.core", "gateway.errors", "gateway.hooks", "gateway.ports"},
+    "hooks": {"jwt", "datetime", "copy", "gateway.core", "gateway.errors", "gateway.hooks", "gateway.ports", "gateway.ports_hooks"},
 }
 """Pure rooms, and what else each may import. Hooks verify signatures and read timestamps."""
 APPLYING = {"applier", "commit", "inbox", "issuer_keys", "scim_store", "webhooks"}
