@@ -35,6 +35,11 @@ def test_every_allowed_redirect_is_accepted_and_leads_where_it_says(encoded: str
     assert unquote(result) == unquote(absolute)
 
 
+def test_what_is_encoded_again_and_again_is_refused() -> None:
+    assert safe_return("/%25252541", origin=ORIGIN, allowed=allowed)
+    assert safe_return("/%2525252525252541", origin=ORIGIN, allowed=allowed) is None
+
+
 def test_another_tenants_host_is_refused() -> None:
     assert safe_return("https://app.globex.test/", origin=ORIGIN, allowed=allowed) is None
 

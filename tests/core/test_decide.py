@@ -1,0 +1,188 @@
+"""The decision: a table of cases, and a plain evaluator that it may never be more generous than."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.decide import Trace, decide, match, wants_bearer, would_do
+from gateway.core.decision import Allow, Decision, Deny, Login, Reason
+from gateway.core.model import AuthRequest, BearerRule, MachineToken, Rule, Session, Tenant
+from tests.core.build import NOW, identity, request, rule, session, tenant
+
+API = BearerRule(frozenset({"machine"}), frozenset({"api/read"}))
+MACHINE = MachineToken("machine", frozenset({"api/read"}), "", "", 0)
+
+
+def outcome(at: Tenant, asked: AuthRequest, held: Session | None, machine: MachineToken | None = None) -> Decision:
+    trace = Trace()
+    matched = match(at, asked)
+    decision = decide(at, asked, matched, session=held, machine=machine, now=NOW, trace=trace)
+    assert decision == decide(at, asked, matched, session=held, machine=machine, now=NOW), "the trace must not change the decision"
+    assert trace.steps[0][0] == "tenant"
+    return decision
+
+
+def told(decision: Decision) -> tuple[type[object], Reason]:
+    return type(decision), decision.reason
+
+
+CASES: dict[str, tuple[Tenant, AuthRequest, Session | None, type[object], Reason]] = {
+    "signed in": (tenant(), request(), session(), Allow, Reason.OK),
+    "nobody": (tenant(), request(), None, Login, Reason.NO_SESSION),
+    "inactive": (tenant(active=False), request(), session(), Deny, Reason.TENANT_INACTIVE),
+    "another tenant's session": (tenant(), request(), session(tenant="globex"), Login, Reason.WRONG_TENANT),
+    "another host's session": (tenant(), request(), session(host="other.acme.com"), Login, Reason.WRONG_HOST),
+    "expired this second": (tenant(), request(), session(expires_at=NOW), Login, Reason.SESSION_EXPIRED),
+    "provider taken away": (tenant(), request(), session(identity=identity(provider="gone")), Login, Reason.REAUTHENTICATE),
+    "no group": (tenant(), request(), session(identity=identity(groups=())), Deny, Reason.GROUP_MISSING),
+    "group in other case": (tenant(), request(), session(identity=identity(groups=("Users",))), Deny, Reason.GROUP_MISSING),
+    "empty list lets nobody in": (tenant(allowed_groups=frozenset()), request(), session(), Deny, Reason.GROUP_MISSING),
+    "any group": (tenant(allowed_groups=None), request(), session(identity=identity(groups=())), Allow, Reason.OK),
+    "role missing": (tenant(allowed_roles=frozenset({"r"})), request(), session(), Deny, Reason.ROLE_MISSING),
+    "role held": (tenant(allowed_roles=frozenset({"r"})), request(), session(identity=identity(roles=("r",))), Allow, Reason.OK),
+    "domain narrowed": (tenant(email_domains=frozenset({"other.com"})), request(), session(), Deny, Reason.EMAIL_DOMAIN),
+    "domain of another provider": (tenant(), request(), session(identity=identity(email_domain="evil.com")), Deny, Reason.EMAIL_DOMAIN),
+    "public": (tenant(rules=(rule("/public/**", everyone=True),)), request("/public/x"), None, Allow, Reason.PUBLIC),
+    "public, the folder itself": (tenant(rules=(rule("/public/**", everyone=True),)), request("/public"), None, Allow, Reason.PUBLIC),
+    "not public": (tenant(rules=(rule("/public/**", everyone=True),)), request("/publicity"), None, Login, Reason.NO_SESSION),
+    "closed": (tenant(rules=(rule("/internal/**", deny=True),)), request("/internal/x"), session(), Deny, Reason.RULE_DENIED),
+    "rule group missing": (tenant(rules=(rule("/admin/**", groups=frozenset({"admins"})),)), request("/admin"), session(), Deny, Reason.GROUP_MISSING),
+    "rule group held, tenant's not": (tenant(rules=(rule("/admin/**", groups=frozenset({"admins"})),)), request("/admin"), session(identity=identity(groups=("admins",))), Deny, Reason.GROUP_MISSING),
+    "rule group replaces": (tenant(rules=(rule("/admin/**", groups=frozenset({"admins"}), replace=True),)), request("/admin"), session(identity=identity(groups=("admins",))), Allow, Reason.OK),
+    "any group replaces": (tenant(rules=(rule("/open/**", any_group=True, replace=True),)), request("/open"), session(identity=identity(groups=())), Allow, Reason.OK),
+    "replacing groups leaves roles": (tenant(allowed_roles=frozenset({"r"}), rules=(rule("/open/**", any_group=True, replace=True),)), request("/open"), session(), Deny, Reason.ROLE_MISSING),
+    "rule role replaces": (tenant(allowed_roles=frozenset({"r"}), rules=(rule("/x", roles=frozenset({"q"}), replace=True),)), request("/x"), session(identity=identity(roles=("q",))), Allow, Reason.OK),
+    "rule role missing": (tenant(rules=(rule("/x", roles=frozenset({"q"})),)), request("/x"), session(), Deny, Reason.ROLE_MISSING),
+    "any role replaces": (tenant(allowed_roles=frozenset({"r"}), rules=(rule("/x", any_role=True, replace=True),)), request("/x"), session(), Allow, Reason.OK),
+    "replacing does not lift the domain": (tenant(rules=(rule("/**", any_group=True, replace=True),)), request(), session(identity=identity(email_domain="evil.com")), Deny, Reason.EMAIL_DOMAIN),
+    "HEAD is judged as GET": (tenant(rules=(rule("/a", methods=["GET"], deny=True),)), request("/a", method="HEAD"), session(), Deny, Reason.RULE_DENIED),
+    "another method is not": (tenant(rules=(rule("/a", methods=["GET"], deny=True),)), request("/a", method="POST"), session(), Allow, Reason.OK),
+    "ambiguous path with rules": (tenant(rules=(rule("/public/**", everyone=True),)), request("/public/x", ambiguous=True), session(), Deny, Reason.BAD_REQUEST),
+    "ambiguous path without rules": (tenant(), request("/a", ambiguous=True), session(), Allow, Reason.OK),
+    "first match wins": (tenant(rules=(rule("/a/**", everyone=True), rule("/a/b", deny=True))), request("/a/b"), None, Allow, Reason.PUBLIC),
+    "paths are case-sensitive": (tenant(rules=(rule("/public/**", everyone=True),)), request("/Public/x"), None, Login, Reason.NO_SESSION),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_decision(case: str) -> None:
+    at, asked, held, kind, reason = CASES[case]
+    assert told(outcome(at, asked, held)) == (kind, reason)
+
+
+def test_a_public_path_says_who_is_there_only_for_a_valid_session_of_this_tenant() -> None:
+    at = tenant(rules=(rule("/**", everyone=True),))
+    assert outcome(at, request(), session()) == Allow(Reason.PUBLIC, session())
+    assert outcome(at, request(), session(tenant="globex")) == Allow(Reason.PUBLIC)
+    assert outcome(at, request(), session(expires_at=0)) == Allow(Reason.PUBLIC)
+
+
+BEARER: dict[str, tuple[dict[str, Any], str | None, MachineToken | None, Session | None, Decision]] = {
+    "right client and scope": ({}, "t", MACHINE, None, Allow(Reason.BEARER)),
+    "another client": ({}, "t", replace(MACHINE, client_id="other"), None, Login(Reason.BEARER_INVALID, redirect=False)),
+    "another scope": ({}, "t", replace(MACHINE, scopes=frozenset({"api/write"})), None, Login(Reason.BEARER_INVALID, redirect=False)),
+    "no valid token": ({}, "t", None, None, Login(Reason.BEARER_INVALID, redirect=False)),
+    "an invalid token is not ignored for a session": ({}, "t", None, session(), Login(Reason.BEARER_INVALID, redirect=False)),
+    "a malformed token is not ignored for a session": ({}, "", None, session(), Login(Reason.BEARER_INVALID, redirect=False)),
+    "no token, a session": ({}, None, None, session(), Allow(Reason.OK, session())),
+    "no token, sessions not taken": ({"session": False}, None, None, session(), Login(Reason.BEARER_INVALID, redirect=False)),
+    "a person's token": ({}, "t", replace(MACHINE, sub="p", username="p"), None, Login(Reason.BEARER_INVALID, redirect=False)),
+    "a person's token where the rule says any group": ({"any_group": True}, "t", replace(MACHINE, sub="p", username="p"), None, Allow(Reason.BEARER)),
+    "any scope": ({"bearer": BearerRule(frozenset({"machine"}), frozenset())}, "t", replace(MACHINE, scopes=frozenset()), None, Allow(Reason.BEARER)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BEARER)
+def test_bearer(case: str) -> None:
+    changes, token, machine, held, expected = BEARER[case]
+    at = tenant(rules=(rule("/api/**", **{"bearer": API, **changes}),))
+    assert outcome(at, request("/api/x", bearer=token), held, machine) == expected
+
+
+def test_a_bearer_token_elsewhere_is_the_apps_own_business() -> None:
+    at = tenant(rules=(rule("/api/**", bearer=API),))
+    asked = request("/other", bearer="t")
+    assert not wants_bearer(match(at, asked), asked)
+    assert outcome(at, asked, session()) == Allow(Reason.OK, session())
+
+
+def test_rules_next_are_matched_in_place_of_the_rules() -> None:
+    at = tenant(rules_next=(rule("/a", deny=True),))
+    assert match(at, request("/a")).rule is None
+    assert match(at, request("/a"), rules=at.rules_next).refused is Reason.RULE_DENIED
+    assert match(at, request("/a")).public is False
+
+
+@pytest.mark.parametrize(
+    ("at", "reason", "expected"),
+    [
+        (tenant(), Reason.GROUP_MISSING, (["users"], [])),
+        (tenant(allowed_groups=None, rules=(rule("/x", groups=frozenset({"b", "a"})),)), Reason.GROUP_MISSING, (["a", "b"], [])),
+        (tenant(rules=(rule("/x", groups=frozenset({"a"}), replace=True),)), Reason.GROUP_MISSING, (["a"], [])),
+        (tenant(allowed_roles=frozenset({"r"})), Reason.ROLE_MISSING, ([], ["r"])),
+        (tenant(rules=(rule("/x", roles=frozenset({"q"})),)), Reason.ROLE_MISSING, ([], ["q"])),
+        (tenant(), Reason.ROLE_MISSING, ([], [])),
+        (tenant(), Reason.EMAIL_DOMAIN, ([], [])),
+    ],
+)
+def test_what_would_have_done(at: Tenant, reason: Reason, expected: tuple[list[str], list[str]]) -> None:
+    assert would_do(at, match(at, request("/x")), identity(groups=(), roles=()), reason) == expected
+
+
+# --- never more generous than the obvious reading ------------------------------------------------
+
+GROUPS = st.frozensets(st.sampled_from(["users", "admins", "x"]), max_size=2)
+PATHS = ["/", "/public", "/public/a", "/admin", "/admin/x/y", "/api/v1", "/other"]
+GLOBS = ["/public/**", "/admin/**", "/api/*", "/**", "/other"]
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    path, methods = draw(st.sampled_from(GLOBS)), draw(st.sampled_from([None, ["GET"], ["POST"]]))
+    kind = draw(st.sampled_from(["everyone", "deny", "groups", "nothing"]))
+    if kind == "groups":
+        return rule(path, methods=methods, groups=draw(GROUPS), replace=draw(st.booleans()))
+    return rule(path, methods=methods, everyone=kind == "everyone", deny=kind == "deny")
+
+
+def obvious(at: Tenant, asked: AuthRequest, held: Session | None) -> bool:
+    """What somebody would write who reads the documentation once."""
+    found = None
+    for candidate in at.rules:
+        folder = candidate.path.removesuffix("/**")
+        fits = asked.path == folder or fnmatch.fnmatchcase(asked.path, candidate.path.replace("**", "*")) or candidate.path == "/**"
+        if candidate.path == "/api/*":
+            fits = asked.path.startswith("/api/") and asked.path.count("/") == 2
+        if fits and (candidate.methods is None or asked.method in candidate.methods or (asked.method == "HEAD" and "GET" in candidate.methods)):
+            found = candidate
+            break
+    if found is not None and found.deny:
+        return False
+    if found is not None and found.everyone:
+        return True
+    if held is None or held.tenant != at.id or held.host != asked.host or held.expires_at <= NOW:
+        return False
+    groups = set(held.identity.groups)
+    if found is not None and found.groups is not None and not groups & found.groups:
+        return False
+    replaced = found is not None and found.replace and found.groups is not None
+    return replaced or at.allowed_groups is None or bool(groups & at.allowed_groups)
+
+
+@given(
+    st.lists(rules(), max_size=4),
+    st.one_of(st.none(), GROUPS),
+    st.sampled_from(PATHS),
+    st.sampled_from(["GET", "HEAD", "POST", "DELETE"]),
+    st.one_of(st.none(), st.builds(lambda g, t, e: session(identity=identity(groups=tuple(sorted(g))), tenant=t, expires_at=e), GROUPS, st.sampled_from(["acme", "globex"]), st.sampled_from([NOW, NOW + 1]))),
+)  # fmt: skip
+def test_rules_never_allow_what_the_obvious_reading_denies(made: list[Rule], allowed: frozenset[str] | None, path: str, method: str, held: Session | None) -> None:
+    at = tenant(rules=tuple(made), allowed_groups=allowed)
+    asked = request(path, method=method)
+    assert isinstance(outcome(at, asked, held), Allow) == obvious(at, asked, held)

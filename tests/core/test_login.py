@@ -1,0 +1,115 @@
+"""Claims of a validated token → identity, for the provider that the login was begun with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.core.decision import Reason
+from gateway.core.login import MAX_GROUPS, Accepted, Refusal, accept
+from gateway.core.model import EmailTrust, HeaderSpec, ProviderKind
+from tests.core.build import provider, tenant
+
+POOL = "eu-north-1_Pool"
+CLAIMS: dict[str, Any] = {
+    "sub": "s", "cognito:username": "acme-okta_1", "email": "Alice@acme.com", "name": "Alice\r\n A", "preferred_username": "alice", "custom:groups": "[a, b%2Cc]",
+    "custom:roles": "editor", "custom:oid": "o", "auth_time": 5, "custom:idp_iat": "17", "identities": [{"userId": "00u1", "providerName": "acme-okta"}],
+}  # fmt: skip
+
+
+def result(changes: dict[str, Any], **kind: Any) -> Accepted | Refusal:
+    claims = {k: v for k, v in {**CLAIMS, **changes}.items() if v is not None}
+    wanted = kind.pop("provider", provider())
+    return accept(claims, tenant(providers=(wanted,), **kind), wanted, pool_id=POOL)
+
+
+def accepted(changes: dict[str, Any], **kind: Any) -> Accepted:
+    made = result(changes, **kind)
+    assert isinstance(made, Accepted), made
+    return made
+
+
+def test_an_identity_is_what_the_claims_say() -> None:
+    made = accepted({})
+    who = made.identity
+    assert (who.sub, who.email, who.email_domain, who.idp_subject, who.oid, who.groups, who.roles, who.name) == (
+        "s",
+        "Alice@acme.com",
+        "acme.com",
+        "00u1",
+        "o",
+        ("a", "b,c"),
+        ("editor",),
+        "Alice A",
+    )
+    assert (made.auth_time, made.idp_iat, made.idp_iat_mapped, made.warnings) == (5, 17, True, ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"sub": None}, Reason.IDP_ERROR),
+        ({"sub": 1}, Reason.IDP_ERROR),
+        ({"sub": "a\x00"}, Reason.IDP_ERROR),
+        ({"sub": "a" * 3000}, Reason.IDP_ERROR),
+        ({"cognito:username": "a\n"}, Reason.IDP_ERROR),
+        ({"identities": None}, Reason.IDP_ERROR),
+        ({"identities": "text"}, Reason.IDP_ERROR),
+        ({"identities": ["x", {"providerName": "other", "userId": "1"}]}, Reason.IDP_ERROR),
+        ({"identities": [{"providerName": "ACME-OKTA", "userId": "1"}]}, Reason.IDP_ERROR),
+        ({"identities": [{"providerName": "acme-okta", "userId": ""}]}, Reason.IDP_ERROR),
+        ({"identities": [{"providerName": "acme-okta", "userId": "a\x07"}]}, Reason.IDP_ERROR),
+        ({"email": None}, Reason.EMAIL_UNTRUSTED),
+        ({"email": "a@b@acme.com"}, Reason.EMAIL_UNTRUSTED),
+        ({"email": "a@evil.com"}, Reason.EMAIL_DOMAIN),
+        ({"custom:groups": [f"g{n}" for n in range(MAX_GROUPS + 1)]}, Reason.IDENTITY_TOO_LARGE),
+    ],
+)
+def test_refused(changes: dict[str, Any], reason: Reason) -> None:
+    made = result(changes)
+    assert isinstance(made, Refusal)
+    assert made.reason is reason
+
+
+def test_a_domain_that_is_the_tenants_but_another_providers_is_refused() -> None:
+    wanted = provider(domains=frozenset({"sub.acme.com"}))
+    made = result({}, provider=wanted, email_domains=frozenset({"acme.com", "sub.acme.com"}))
+    assert isinstance(made, Refusal)
+    assert made.reason is Reason.EMAIL_DOMAIN
+
+
+@pytest.mark.parametrize(("verified", "ok"), [(True, True), ("true", True), (False, False), ("false", False), (None, False), ("True", False), (1, True)])
+def test_where_the_claim_must_be_verified_only_true_is_true(verified: object, ok: bool) -> None:
+    """(EML-07) ``1 == True`` in Python; Cognito sends a boolean."""
+    made = result({"email_verified": verified}, provider=provider(email_trust=EmailTrust.VERIFIED_CLAIM))
+    assert isinstance(made, Accepted) is ok
+
+
+def test_the_pools_own_users_have_no_identities_and_groups_of_their_own() -> None:
+    own = provider("own", ProviderKind.COGNITO, email_trust=EmailTrust.VERIFIED_CLAIM)
+    base = {"identities": None, "email_verified": True, "cognito:groups": ["staff", f"{POOL}_acme-okta", 7]}
+    made = accepted(base, provider=own)
+    assert (made.identity.groups, made.identity.idp_subject) == (("staff",), "s")
+    assert accepted({**base, "cognito:groups": "staff"}, provider=own).identity.groups == ()
+    assert isinstance(result({**base, "identities": CLAIMS["identities"]}, provider=own), Refusal)
+
+
+def test_a_list_that_was_cut_off_is_none_and_told() -> None:
+    made = accepted({"custom:groups": "[a, b", "custom:roles": 7})
+    assert (made.identity.groups, made.identity.roles, len(made.warnings)) == ((), (), 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("17", 17), (17, 17), (17.9, 17), ("x", None), ("", None), (True, None), (-1, None), ("1" * 12, None), (1e99, None), ("\u0661", None)]
+)
+def test_the_idps_own_issue_time_is_a_number_or_nothing(value: object, seconds: int | None) -> None:
+    made = accepted({"custom:idp_iat": value})
+    assert (made.idp_iat, made.idp_iat_mapped) == (seconds, True)
+    assert not accepted({"custom:idp_iat": None}).idp_iat_mapped
+
+
+def test_claims_that_headers_name_are_kept_as_text() -> None:
+    specs = (HeaderSpec("X-A", "claim:custom:a"), HeaderSpec("X-B", "claim:b"), HeaderSpec("X-C", "claim:c"), HeaderSpec("X-D", "claim:d"), HeaderSpec("X-S", "sub"))
+    made = accepted({"custom:a": "x\ny", "b": True, "c": 7, "d": ["no"]}, headers=specs)
+    assert made.identity.claims == (("b", "true"), ("c", "7"), ("custom:a", "xy"))

@@ -1,0 +1,84 @@
+"""Which tenant a name belongs to, and who may not have it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.model import Secret, Tenant
+from gateway.core.tenants import HostKind, TenantTable, claims
+from tests.core.build import tenant
+
+ACME = tenant(hosts=frozenset({"app.acme.com"}), wildcards=frozenset({"w.acme.com"}))
+GLOBEX = tenant(id="globex", hosts=frozenset({"globex.com"}), wildcards=frozenset({"x.globex.com", "deep.x.globex.com"}), email_domains=frozenset({"globex.com"}), client_id="g")
+
+
+def table(*tenants: Tenant) -> TenantTable:
+    return TenantTable(tenants or (ACME, GLOBEX), shared_hosts=["app.example.com"], login_host="login.example.com", generation=3)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("app.acme.com", "acme"),
+        ("a.w.acme.com", "acme"),
+        ("a.b.w.acme.com", "acme"),
+        ("w.acme.com", HostKind.UNKNOWN),
+        ("evilapp.acme.com", HostKind.UNKNOWN),
+        ("app.acme.com.evil.com", HostKind.UNKNOWN),
+        ("sub.app.acme.com", HostKind.UNKNOWN),
+        ("a.x.globex.com", "globex"),
+        ("a.deep.x.globex.com", "globex"),
+        ("app.example.com", HostKind.SHARED),
+        ("login.example.com", HostKind.LOGIN),
+        ("com", HostKind.UNKNOWN),
+    ],
+)
+def test_host(host: str, expected: str | HostKind) -> None:
+    """(HOST-12)"""
+    found = table().by_host(host)
+    assert (found if isinstance(found, HostKind) else found.id) == expected
+
+
+def test_other_names_and_the_table_as_a_whole() -> None:
+    found = table()
+    assert found.by_email_domain("acme.com") is ACME
+    assert found.by_email_domain("sub.acme.com") is None
+    assert found.by_client_id("g") is GLOBEX
+    assert found.by_client_id("x") is None
+    assert found.by_id("acme") is ACME
+    assert found.by_id("x") is None
+    assert {t.id for t in found} == {"acme", "globex"}
+    assert (len(found), found.generation) == (2, 3)
+    assert found.owns(ACME, "app.acme.com")
+    assert found.owns(ACME, "app.example.com")
+    assert not found.owns(ACME, "globex.com")
+    assert not found.owns(ACME, "nowhere.com")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"hosts": frozenset({"app.acme.com"})},
+        {"hosts": frozenset({"a.w.acme.com"})},
+        {"wildcards": frozenset({"w.acme.com"})},
+        {"wildcards": frozenset({"deep.w.acme.com"})},
+        {"wildcards": frozenset({"acme.com"})},
+        {"hosts": frozenset({"app.example.com"})},
+        {"hosts": frozenset({"login.example.com"})},
+        {"wildcards": frozenset({"example.com"})},
+        {"email_domains": frozenset({"acme.com"})},
+        {"client_id": "client"},
+        {"id": "acme"},
+    ],
+    ids=str,
+)
+def test_a_name_has_one_owner(other: dict[str, object]) -> None:
+    base: dict[str, object] = {"id": "other", "hosts": frozenset({"other.com"}), "email_domains": frozenset({"other.com"}), "client_id": "o", "client_secret": Secret("x")}
+    rival = tenant(**{**base, **other})
+    assert claims((ACME, rival), shared_hosts=["app.example.com"], login_host="login.example.com")
+    with pytest.raises(ValueError, match="claimed by"):
+        table(ACME, rival)
+
+
+def test_a_tenant_may_have_a_host_within_its_own_wildcard() -> None:
+    assert not claims((tenant(hosts=frozenset({"a.acme.com"}), wildcards=frozenset({"acme.com", "b.acme.com"})),))
