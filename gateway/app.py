@@ -19,23 +19,26 @@ from gateway import keys as key_file
 from gateway.assertion import Assertions
 from gateway.cognito.http import client_session, request_json
 from gateway.cognito.oidc import CognitoRelyingParty
+from gateway.core.probe import LOCATION
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import TENANTS
 from gateway.registry.files import FileTenants
 from gateway.sessions.connect import connect
+from gateway.sessions.probes import RedisProbes
 from gateway.sessions.redis import RedisSessions
 from gateway.web import system
 from gateway.web.browser import application as browser_application
 from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
 from gateway.web.machines import Machines
 from gateway.web.pages import Pages
+from gateway.web.probed import ProbedChecks, location_handler, managed_at
 from gateway.web.services import Services
 from gateway.web.system import Finding, Probe
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
     from pathlib import Path
 
     import aiohttp
@@ -74,8 +77,11 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
         probes: dict[str, Probe] = {"redis": lambda: probe_redis(link), "tenants": lambda: probe_tenants(tenants), "cognito": lambda: probe_cognito(config, http)}
         if role is not Role.ADMIN:
             services = _services(config, ring, link, tenants, http, stack)
-            await _serve_checks(services, sockets["check"], stack)
-            await _serve_app(browser_application(services), sockets["public"], stack)
+            records = RedisProbes(link)
+            await _serve_checks(services, ring, records, sockets["check"], stack)
+            pages = browser_application(services)
+            pages.router.add_route("*", LOCATION, location_handler(records, keys=_sealing(ring), cookie_name=config.cookie.name, clock=time.time))
+            await _serve_app(pages, sockets["public"], stack)
         admin = None
         if role is not Role.AUTH:
             # SQL and AWS live behind this import; the auth role never takes it.
@@ -137,9 +143,18 @@ async def _background(work: Coroutine[object, object, None]) -> AsyncIterator[No
             await task
 
 
-async def _serve_checks(services: Services, bound: socket.socket, stack: AsyncExitStack) -> None:
+def _sealing(ring: KeyRing) -> Callable[[], tuple[bytes, ...]]:
+    return lambda: tuple(key.material for key in ring.sealing)
+
+
+async def _serve_checks(services: Services, ring: KeyRing, records: RedisProbes, bound: socket.socket, stack: AsyncExitStack) -> None:
     """The low-level server of aiohttp: the check needs no routing, no middlewares and no application."""
-    server = web.Server(Checks(services), keepalive_timeout=KEEPALIVE_S, max_line_size=MAX_HEAD_LINE_BYTES, max_field_size=MAX_HEAD_LINE_BYTES, access_log=None, tcp_keepalive=True)
+    config = services.config
+    checks = ProbedChecks(
+        Checks(services), records,
+        keys=_sealing(ring), managed=lambda host: managed_at(services.tenants.table, config, host), cookie_name=config.cookie.name, clock=time.time,
+    )  # fmt: skip
+    server = web.Server(checks, keepalive_timeout=KEEPALIVE_S, max_line_size=MAX_HEAD_LINE_BYTES, max_field_size=MAX_HEAD_LINE_BYTES, access_log=None, tcp_keepalive=True)
     await _start(web.ServerRunner(server, access_log=None), bound, stack)
 
 

@@ -11,6 +11,7 @@ from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.marks import Marks
+from gateway.sessions.probes import RedisProbes
 from gateway.sessions.revoke import StoreRevoker, Uncached
 from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.audit import SqlAuditLog
@@ -18,6 +19,8 @@ from gateway.sql.database import Database, open_database
 from gateway.sql.idempotency import SqlIdempotency
 from gateway.sql.revocations import SqlBlocks, SqlRevocations
 from gateway.web.admin import PREFIX, AdminServices, admin_application
+from gateway.web.admin.doctor import doctor_routes
+from gateway.web.probed import managed_at
 from gateway.web.system import Finding
 
 if TYPE_CHECKING:
@@ -58,6 +61,13 @@ async def admin_role(config: Config, ring: KeyRing, link: Link, tenants: FileTen
         revoker=revoker,
         sessions=StoreDirectory(link, lambda: ring),
         blocks=SqlBlocks(database),
+        more=doctor_routes(
+            RedisProbes(link),
+            keys=lambda: tuple(key.material for key in ring.sealing),
+            managed=lambda host: managed_at(tenants.table, config, host),
+            cookie_name=config.cookie.name,
+            clock=clock,
+        ),
         exposed=not _loopback(config.listen.admin),
     )
     return AdminRole(admin_application(services), {"database": lambda: probe_database(database)})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from gateway.core.decision import Reason
     from gateway.core.model import Identity, MachineToken, PendingLogin, Secret, Session, Tenant
@@ -178,6 +178,18 @@ class MachineAuthenticator(Protocol):
 
         ``UnavailableError`` if a store or the keys cannot be asked.
         """
+
+
+# --- the doctor ---------------------------------------------------------------------------------
+
+
+class ProbeRecords(Protocol):
+    """What arrived under a nonce of ``gateway ingress doctor``, by place (``check``, ``location``). Raises ``UnavailableError``."""
+
+    async def write(self, nonce: str, place: str, record: Mapping[str, Any]) -> None:
+        """Keep it for a quarter of an hour; what is there already stays."""
+
+    async def read(self, nonce: str, place: str) -> Mapping[str, Any] | None: ...
 
 
 # --- tenants ------------------------------------------------------------------------------------

@@ -28,14 +28,19 @@ local function unavailable(txn)
   txn:done(reply)
 end
 
--- Every cookie but the gateway's own and its companions.
+-- The session cookie, its companions, and those of a login in progress.
+local function ours(name)
+  return name == COOKIE or name:sub(1, #COOKIE + 1) == COOKIE .. "-" or name:sub(1, 10) == "__Host-gw-"
+end
+
+-- Every cookie but the gateway's own.
 local function others(lines)
   local kept = {}
   for _, line in ipairs(lines) do
     for pair in line:gmatch("[^;]+") do
       local trimmed = pair:match("^%s*(.-)%s*$")
       local name = trimmed:match("^([^=]-)%s*=") or trimmed
-      if trimmed ~= "" and name ~= COOKIE and name:sub(1, #COOKIE + 1) ~= COOKIE .. "-" then kept[#kept + 1] = trimmed end
+      if trimmed ~= "" and not ours(name) then kept[#kept + 1] = trimmed end
     end
   end
   return table.concat(kept, "; ")
@@ -60,7 +65,7 @@ core.register_action("gateway_ask", { "http-req" }, function(txn)
   if answer.status == 200 then
     for _, name in ipairs(MANAGED) do
       local value = answer.headers[name]
-      if value and #value > 0 then return unavailable(txn) end
+      if value and (#value > 0 or value[0]:find("%c")) then return unavailable(txn) end
       if value and value[0] ~= "" then txn.http:req_set_header(name, value[0]) else txn.http:req_del_header(name) end
     end
     local cookies = given["cookie"] and others(all(given["cookie"])) or ""
@@ -69,7 +74,8 @@ core.register_action("gateway_ask", { "http-req" }, function(txn)
   end
 
   local known = { [302] = true, [400] = true, [401] = true, [403] = true, [421] = true, [503] = true }
-  if not known[answer.status] then return unavailable(txn) end
+  -- HAProxy's own client says 503 too, when nobody listens; only the gateway says when to come back.
+  if not known[answer.status] or (answer.status == 503 and not answer.headers["retry-after"]) then return unavailable(txn) end
   local reply = txn:reply({ status = answer.status })
   for _, name in ipairs(RELAYED) do
     if answer.headers[name] then reply:add_header(name, answer.headers[name][0]) end

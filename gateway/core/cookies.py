@@ -3,8 +3,8 @@
 Rules:
 - Every Cookie line counts, and every pair of our name in it, in order: a stale twin must not hide the good one.
 - Names compare exactly (RFC 6265 §5.4 sends them as stored); values are handed on as they are, never unquoted.
-- What the application receives holds none of our pairs, however they are spaced. Companions of our cookie, whose names
-  begin with its name and a dash, are ours too.
+- What the application receives holds none of our pairs, however they are spaced. The companions of a login
+  (``__Host-gw-login`` and its like) and names that begin with our cookie's name and a dash are ours too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+
+COMPANIONS = "__Host-gw-"
+"""How the names of the cookies of a login in progress begin, whatever the session cookie is called."""
 
 
 def own_values(lines: Iterable[str], name: str) -> tuple[str, ...]:
@@ -26,7 +30,7 @@ def without(lines: Iterable[str], name: str) -> str:
 
 
 def _is_ours(key: str, name: str) -> bool:
-    return key == name or key.startswith(f"{name}-")
+    return key == name or key.startswith((f"{name}-", COMPANIONS))
 
 
 def _pairs(lines: Iterable[str]) -> Iterator[str]:

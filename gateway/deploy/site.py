@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.config import DEFAULT_HEADERS, check_header_map
+from gateway.core.cookies import COMPANIONS
 from gateway.core.hosts import canonical_host
 from gateway.errors import ConfigError
 
@@ -119,6 +120,12 @@ class Site:
     @property
     def other_forwarding(self) -> tuple[str, ...]:
         return OTHER_FORWARDING
+
+    @property
+    def own_cookies(self) -> str:
+        """Regular expression of the names of our cookies: the session's, and those of a login in progress."""
+        companions = COMPANIONS.removesuffix("-")
+        return f"{self.cookie}(?:-[^=;]*)?" if self.cookie == companions else f"(?:{self.cookie}(?:-[^=;]*)?|{COMPANIONS}[^=;]*)"
 
     @property
     def stream_limit_s(self) -> int:

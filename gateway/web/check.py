@@ -68,7 +68,7 @@ class Checks:
             return web.Response(status=404)
         headers = request.headers
         tenant, parsed, session = None, None, None
-        if not self._believed(request):
+        if not self.believes(request):
             decision: Decision = Deny(Reason.UNTRUSTED_PROXY)
         else:
             asked = dialect.parse(RawRequest(request.method, request.raw_path, headers, request.remote or ""), cookie_name=self._services.config.cookie.name)
@@ -85,9 +85,9 @@ class Checks:
         verdict = self._verdict(decision, tenant, parsed, session, headers.getall("Accept-Language", ()))
         answer = dialect.render(verdict, parsed)
         self._record(dialect, verdict.decision, tenant, parsed, session, started)
-        return _response(answer)
+        return response_of(answer)
 
-    def _believed(self, request: BaseRequest) -> bool:
+    def believes(self, request: BaseRequest) -> bool:
         """Each that is configured must hold: a key of ours, and a peer in the trusted networks (a Unix socket counts as loopback)."""
         if self._keys:
             sent = request.headers.getall(KEY_HEADER, ())
@@ -198,7 +198,8 @@ HEAD_LIFE_S = 30.0
 _NO_PAGE = frozenset({Reason.UNTRUSTED_PROXY, Reason.UNKNOWN_HOST, Reason.BAD_REQUEST, Reason.STORE_UNAVAILABLE})
 
 
-def _response(answer: Answer) -> web.StreamResponse:
+def response_of(answer: Answer) -> web.StreamResponse:
+    """What the dialect said, as aiohttp sends it."""
     response = web.Response(status=answer.status, body=answer.body or None)
     for name, value in answer.headers:
         response.headers[name] = value

@@ -31,6 +31,10 @@ def test_the_application_gets_everything_but_ours() -> None:
     assert without(lines, NAME) == "a=1; b = 2; c"
 
 
+def test_companions_are_ours_whatever_the_session_cookie_is_called() -> None:
+    assert without(["__Host-gw-login=x; __Host-acme=y; __Host-acme-z=1; __Host-gwx=2"], "__Host-acme") == "__Host-gwx=2"
+
+
 def test_nothing_but_ours_leaves_nothing() -> None:
     assert without(["__Host-gw=x"], NAME) == ""
     assert without([], NAME) == ""

@@ -57,5 +57,7 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "list_deliveries": (Scope.HOOKS, Binding.QUERY),
     "get_delivery": (Scope.HOOKS, Binding.OWN),
     "replay_delivery": (Scope.HOOKS, Binding.OWN),
+    "create_probes": (Scope.DOCTOR, Binding.UNBOUND),
+    "get_probe": (Scope.DOCTOR, Binding.UNBOUND),
 }
 """Operation → scope and binding. ``operator`` has every scope."""

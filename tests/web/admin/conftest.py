@@ -13,8 +13,9 @@ from gateway.sql.audit import SqlAuditLog
 from gateway.sql.database import Database, open_database
 from gateway.sql.idempotency import SqlIdempotency
 from gateway.web.admin import PREFIX, AdminServices, admin_application
+from gateway.web.admin.doctor import doctor_routes
 from tests.sql.fixtures import config_with
-from tests.web.admin.rooms import Blocks, Deliveries, Explanations, Links, Revocations, Sessions, Tenants
+from tests.web.admin.rooms import PROBE_KEY, Blocks, Deliveries, Explanations, Links, Probes, Revocations, Sessions, Tenants
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,7 +82,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
     services = AdminServices(
         keys=admin_keys, audit=SqlAuditLog(database, clock=clock), idempotency=SqlIdempotency(database, clock=clock),
         tenants=Tenants(), login_tests=Links(), revoker=Revocations(), sessions=Sessions(), blocks=Blocks(), explainer=Explanations(), deliveries=Deliveries(),
-        monotonic=clock,
+        more=doctor_routes(Probes(), keys=lambda: (PROBE_KEY,), managed=lambda _: ("X-Auth-Request-Email",), cookie_name="__Host-gw", clock=clock), monotonic=clock,
     )  # fmt: skip
     application = web.Application()
     application.add_subapp(PREFIX, admin_application(services))

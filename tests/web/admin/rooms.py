@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.ports import RevocationRequest, RevocationStatus, SessionView, Who
 from gateway.ports_admin import BlockView, DeliveryView, Json, Page, Question, Rejected, TenantRecord
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from gateway.registry.document import TenantDocument
 
@@ -127,3 +127,14 @@ class Deliveries:
     async def replay(self, delivery: str) -> DeliveryView | Rejected:
         self.stored[delivery] = replace(self.stored[delivery], state="new", error="")
         return self.stored[delivery]
+
+
+PROBE_KEY = b"k" * 32
+
+
+class Probes:
+    async def write(self, nonce: str, place: str, record: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+    async def read(self, nonce: str, place: str) -> Mapping[str, Any] | None:
+        return {"seen": True} if place == "check" else None

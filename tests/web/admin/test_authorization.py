@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.core.probe import issue
 from gateway.ports_admin import Scope
 from gateway.web.admin import admin_routes
 from gateway.web.admin.permissions import PERMISSIONS
+from tests.web.admin.rooms import PROBE_KEY
 from tests.web.admin.test_edge import TENANT, problem
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "list_deliveries": (Scope.HOOKS, "GET", "/hooks/deliveries?tenant=acme", None, 200, NOBODY),
     "get_delivery": (Scope.HOOKS, "GET", "/hooks/deliveries/d1", None, 200, HIDDEN),
     "replay_delivery": (Scope.HOOKS, "POST", "/hooks/deliveries/d1/replay", None, 200, HIDDEN),
+    "create_probes": (Scope.DOCTOR, "POST", "/doctor/probes", {"host": "acme.example.com", "count": 2}, 201, NOBODY),
+    "get_probe": (Scope.DOCTOR, "GET", f"/doctor/probes/{issue(PROBE_KEY, chance=bytes(12), expires_at=2_000_000_000)}", None, 200, NOBODY),
 }
 CALLERS = ["no key", "wrong scope", "other tenant", "expired", "right", "operator"]
 

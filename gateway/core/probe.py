@@ -1,0 +1,55 @@
+"""The doctor's nonces: how a probe is recognised where it arrives, without anybody having announced it there.
+
+Rules:
+- A nonce is 16 bytes (when it expires, and chance) and a MAC over them under the gateway's key: every replica knows its own.
+- It travels in the query of the probed URL, since that is the one thing every proxy hands on to the check.
+- It opens nothing. Whoever holds one can have a check recorded, and receives nothing back through the ingress.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PARAMETER = "gateway-doctor"
+LOCATION = "/_auth/doctor"
+"""Where an ingress sends what it would send to an application, to the gateway itself, after asking the check."""
+LIFETIME_S = 600
+CHANCE_BYTES = 12
+_MAC_BYTES = 16
+_IN_TEXT = re.compile(rf"[?&]{PARAMETER}=([A-Za-z0-9_-]{{43}})(?![A-Za-z0-9_-])")
+
+
+def issue(key: bytes, *, chance: bytes, expires_at: int) -> str:
+    """43 characters. ``expires_at`` in UTC epoch seconds; ``chance`` is ``CHANCE_BYTES`` random bytes."""
+    text = expires_at.to_bytes(4, "big") + chance
+    return base64.urlsafe_b64encode(text + _mac(key, text)).rstrip(b"=").decode("ascii")
+
+
+def is_ours(keys: Iterable[bytes], nonce: str, *, now: float) -> bool:
+    """Whether one of ``keys`` made it and it has not expired."""
+    try:
+        raw = base64.urlsafe_b64decode(nonce + "=")
+    except ValueError:
+        return False
+    text, mac = raw[: 4 + CHANCE_BYTES], raw[4 + CHANCE_BYTES :]
+    made_here = any([hmac.compare_digest(mac, _mac(key, text)) for key in keys])  # noqa: C419 - every key is compared
+    return made_here and int.from_bytes(text[:4], "big") > now
+
+
+def nonce_in(text: str) -> str | None:
+    """The nonce in the query of a URL or path, if it looks like one."""
+    if PARAMETER not in text:
+        return None
+    found = _IN_TEXT.search(text)
+    return found[1] if found else None
+
+
+def _mac(key: bytes, text: bytes) -> bytes:
+    return hmac.digest(hmac.digest(key, b"gateway doctor", hashlib.sha256), text, hashlib.sha256)[:_MAC_BYTES]

@@ -1,0 +1,71 @@
+"""``/doctor/probes``: nonces for ``gateway ingress doctor``, and what arrived under each."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from gateway.core.hosts import wire_host
+from gateway.core.probe import CHANCE_BYTES, LIFETIME_S, is_ours, issue
+from gateway.web.admin.problem import Code, Problem
+from gateway.web.admin.route import Answer, AnswerModel, ApiModel, Call, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.ports import ProbeRecords
+
+MAX_PROBES = 500
+
+
+class ProbesBody(ApiModel):
+    """``host``: the protected host that will be probed."""
+
+    host: Annotated[str, Field(min_length=1, max_length=260)]
+    count: Annotated[int, Field(ge=1, le=MAX_PROBES)] = 1
+
+
+class ProbesAnswer(AnswerModel):
+    """``managed``: the headers that the gateway fills at that host; ``cookie``: name of its session cookie."""
+
+    nonces: list[str]
+    expires_at: int
+    managed: list[str]
+    cookie: str
+
+
+class ProbeAnswer(AnswerModel):
+    """What the check and the test location saw; null where nothing arrived."""
+
+    check: dict[str, Any] | None
+    location: dict[str, Any] | None
+
+
+def doctor_routes(
+    records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]], managed: Callable[[str], Sequence[str]], cookie_name: str, clock: Callable[[], float]
+) -> tuple[Route, ...]:
+    """``managed``: names of the managed headers at a host."""
+
+    async def create(call: Call) -> Answer:
+        body = call.body(ProbesBody)
+        host = wire_host(body.host)
+        if host is None:
+            raise Problem(Code.INVALID_BODY, "host: a host name such as app.example.com")
+        expires_at = int(clock()) + LIFETIME_S
+        nonces = [issue(keys()[0], chance=secrets.token_bytes(CHANCE_BYTES), expires_at=expires_at) for _ in range(body.count)]
+        call.note.target = host
+        return Answer(ProbesAnswer(nonces=nonces, expires_at=expires_at, managed=list(managed(host)), cookie=cookie_name), status=201)
+
+    async def read(call: Call) -> Answer:
+        nonce = call.path["nonce"]
+        if not is_ours(keys(), nonce, now=clock()):
+            raise Problem(Code.NOT_FOUND)
+        check, location = await records.read(nonce, "check"), await records.read(nonce, "location")
+        return Answer(ProbeAnswer(check=dict(check) if check else None, location=dict(location) if location else None))
+
+    return (
+        Route("create_probes", "POST", "/doctor/probes", "Nonces for probing a live ingress.", create, {201: ProbesAnswer}, body=ProbesBody),
+        Route("get_probe", "GET", "/doctor/probes/{nonce}", "What arrived under a nonce.", read, {200: ProbeAnswer}),
+    )

@@ -1,0 +1,140 @@
+"""The gateway's half of ``gateway ingress doctor``: records what arrived under a nonce, at the check and at the test location.
+
+Rules:
+- A check with a nonce is answered exactly as it would have been; the record is made beside it.
+- Only at the test location, whose upstream is the gateway itself, is a probe let through, with values that name nobody:
+  that shows what an application would receive. A third of the managed headers is filled, a third empty, a third left out.
+- Nothing that was recorded goes back through the ingress; it is read from the admin API.
+- Values are recorded only where the doctor can have sent them; of cookies and keys only that they were there.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from gateway.core.cookies import own_values
+from gateway.core.decision import Allow, Reason
+from gateway.core.probe import LOCATION, is_ours, nonce_in
+from gateway.core.tenants import HostKind
+from gateway.errors import UnavailableError
+from gateway.ingress import DIALECTS, Malformed, RawRequest, Verdict
+from gateway.log import fields
+from gateway.web.check import KEY_HEADER, PREFIX, response_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from aiohttp.web_request import BaseRequest
+    from multidict import CIMultiDictProxy
+
+    from gateway.config import Config
+    from gateway.core.tenants import TenantTable
+    from gateway.ingress import Dialect
+    from gateway.ports import ProbeRecords
+    from gateway.web.check import Checks
+
+_LOG = logging.getLogger("gateway")
+CANARY = "gateway-doctor"
+"""Value of a filled header at the test location. No identity provider has such a person; no application receives it."""
+LARGE_VALUE = "x" * 11_000
+"""With the rest, the largest identity head that the gateway ever answers (12 kB)."""
+LARGE = "gateway-doctor-large=1"
+MAX_RECORDED = 400
+MAX_VALUE = 200
+
+
+class ProbedChecks:
+    """The check listener's handler: ``Checks`` and, for a request that carries a nonce, a record of it."""
+
+    def __init__(
+        self, checks: Checks, records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]], managed: Callable[[str], Sequence[str]], cookie_name: str, clock: Callable[[], float]
+    ) -> None:
+        self._checks = checks
+        self._records = records
+        self._keys = keys
+        self._managed = managed
+        self._cookie_name = cookie_name
+        self._clock = clock
+
+    async def __call__(self, request: BaseRequest) -> web.StreamResponse:
+        nonce = nonce_in(request.raw_path) or nonce_in(request.headers.get("X-Forwarded-Uri", ""))
+        if nonce is None or not is_ours(self._keys(), nonce, now=self._clock()):
+            return await self._checks(request)
+        name = request.raw_path.removeprefix(PREFIX).partition("?")[0].partition("/")[0]
+        dialect = DIALECTS.get(name)
+        if dialect is None:
+            return await self._checks(request)
+        return await self._probed(request, dialect, nonce)
+
+    async def _probed(self, request: BaseRequest, dialect: Dialect, nonce: str) -> web.StreamResponse:
+        believed = self._checks.believes(request)
+        asked = dialect.parse(RawRequest(request.method, request.raw_path, request.headers, request.remote or ""), cookie_name=self._cookie_name)
+        record: dict[str, Any] = {
+            "dialect": dialect.name,
+            "believed": believed,
+            "key": bool(request.headers.getall(KEY_HEADER, ())),
+            "own_query": nonce_in(request.raw_path) == nonce,
+        }
+        if isinstance(asked, Malformed):
+            record["malformed"] = asked.detail
+        else:
+            record |= {"method": asked.method, "scheme": asked.scheme, "host": asked.host, "target": asked.target, "path": asked.path, "cookies": len(asked.cookies)}
+        if believed and not isinstance(asked, Malformed) and asked.target.partition("?")[0] == LOCATION:
+            response = response_of(dialect.render(Verdict(decision=Allow(Reason.PUBLIC), headers=canary_headers(self._managed(asked.host), large=LARGE in asked.target)), asked))
+        else:
+            response = await self._checks(request)
+        record["status"] = response.status
+        await note(self._records, nonce, "check", record)
+        return response
+
+
+def canary_headers(managed: Sequence[str], *, large: bool) -> tuple[tuple[str, str], ...]:
+    """Filled, empty and left out in turn; the last filled one is as long as it may be if ``large``."""
+    filled = [name for number, name in enumerate(managed) if number % 3 == 0]
+    return tuple((name, (LARGE_VALUE if large and name == filled[-1] else CANARY) if number % 3 == 0 else "") for number, name in enumerate(managed) if number % 3 != 2)
+
+
+def location_handler(records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]], cookie_name: str, clock: Callable[[], float]) -> Callable[[web.Request], Any]:
+    """Handler of ``LOCATION`` on the public listener: records the request as an application would have received it."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        nonce = nonce_in(request.raw_path)
+        if nonce is None or not is_ours(keys(), nonce, now=clock()):
+            raise web.HTTPNotFound
+        await note(
+            records, nonce, "location",
+            {"method": request.method, "target": request.raw_path, "headers": _shown(request.headers), "own_cookies": len(own_values(request.headers.getall("Cookie", ()), cookie_name))},
+        )  # fmt: skip
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})
+
+    return handle
+
+
+def _shown(headers: CIMultiDictProxy[str]) -> list[list[str]]:
+    """Names and values in order; of secrets and cookies only the names (of a cookie header, the cookies' names)."""
+    shown = []
+    for name, value in list(headers.items())[:MAX_RECORDED]:
+        lowered = name.lower()
+        if lowered in {"authorization", "proxy-authorization"} or "key" in lowered or "secret" in lowered or "token" in lowered:
+            value = "***"  # noqa: PLW2901 - the value is not to be kept
+        elif lowered == "cookie":
+            value = "; ".join(pair.partition("=")[0].strip() for pair in value.split(";"))  # noqa: PLW2901
+        shown.append([ascii(name[:MAX_VALUE])[1:-1], ascii(value[:MAX_VALUE])[1:-1]])
+    return shown
+
+
+def managed_at(table: TenantTable, config: Config, host: str) -> tuple[str, ...]:
+    """Names of the managed headers at a host: the tenant's, or the gateway's where no one tenant owns it."""
+    found = table.by_host(host)
+    return tuple(config.headers) if isinstance(found, HostKind) else tuple(spec.name for spec in found.headers)
+
+
+async def note(records: ProbeRecords, nonce: str, place: str, record: Mapping[str, Any]) -> None:
+    """A record that cannot be kept is the doctor's loss, never the request's."""
+    try:
+        await records.write(nonce, place, record)
+    except UnavailableError as error:
+        _LOG.warning("probe_not_recorded", extra=fields(error=str(error)))

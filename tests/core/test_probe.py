@@ -1,0 +1,46 @@
+"""Nonces of the doctor: ours, unexpired, and recognised in a URL."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.probe import CHANCE_BYTES, is_ours, issue, nonce_in
+
+KEY = b"k" * 32
+NOW = 1_800_000_000
+chances = st.binary(min_size=CHANCE_BYTES, max_size=CHANCE_BYTES)
+
+
+@given(chances, st.integers(min_value=NOW + 1, max_value=2**32 - 1))
+def test_a_nonce_is_ours_until_it_expires(chance: bytes, expires_at: int) -> None:
+    nonce = issue(KEY, chance=chance, expires_at=expires_at)
+    assert is_ours((b"another", KEY), nonce, now=NOW)
+    assert not is_ours((KEY,), nonce, now=expires_at)
+    assert not is_ours((b"another",), nonce, now=NOW)
+    assert not is_ours((), nonce, now=NOW)
+
+
+@given(chances, st.integers(0, 42), st.sampled_from("AbZ09-_"))
+def test_a_changed_nonce_is_nobodys(chance: bytes, place: int, letter: str) -> None:
+    nonce = issue(KEY, chance=chance, expires_at=NOW + 60)
+    changed = nonce[:place] + letter + nonce[place + 1 :]
+    assert changed[:-1] == nonce[:-1] or not is_ours((KEY,), changed, now=NOW)
+
+
+@given(st.text(max_size=60))
+def test_no_text_is_taken_for_a_nonce_or_breaks_the_reader(text: str) -> None:
+    assert not is_ours((KEY,), text, now=NOW)
+
+
+@given(chances)
+def test_it_is_found_in_the_query_wherever_it_stands(chance: bytes) -> None:
+    nonce = issue(KEY, chance=chance, expires_at=NOW)
+    for url in (f"/x?gateway-doctor={nonce}", f"/auth/envoy/x?a=1&gateway-doctor={nonce}&b=2", f"https://a.test/?gateway-doctor={nonce}#x"):
+        assert nonce_in(url) == nonce
+
+
+@pytest.mark.parametrize("url", ["/", "/?gateway-doctor=", "/?gateway-doctor=short", "/gateway-doctor=" + "a" * 43, "/?gateway-doctor=" + "a" * 44])
+def test_what_is_no_nonce_is_not_found(url: str) -> None:
+    assert nonce_in(url) is None
