@@ -23,6 +23,7 @@ from gateway.core.tenants import TenantTable
 from gateway.errors import ConfigError
 from gateway.log import ROOT, fields
 from gateway.registry.admission import conflicts, problems
+from gateway.registry.background import in_background, woken
 from gateway.registry.document import TenantDocument
 from gateway.registry.record import Builder, record_of
 from gateway.registry.secrets import complete
@@ -203,10 +204,10 @@ class FileTenants:
     async def watch(self) -> None:
         """Until cancelled: look for changes, swap the table when there are any."""
         while True:
-            everything = await _set_within(self._wake, POLL_S)
+            everything = await woken(self._wake, within_s=POLL_S)
             said = self._files.problems
-            if await asyncio.to_thread(self._files.refresh, everything=everything):
-                self._table = await asyncio.to_thread(self._build)
+            if await in_background(self._files.refresh, everything=everything):
+                self._table = await in_background(self._build)
                 log.info("tenants_changed", extra=fields(tenants=len(self._table), source=str(self._config.tenants.files)))
                 self._changed(self._table)
             complain(said, self._files.problems, again=everything)
@@ -225,12 +226,3 @@ def complain(before: tuple[str, ...], now: tuple[str, ...], *, again: bool) -> N
             log.error("tenants_refused", extra=fields(problem=problem))
     if before and not now:
         log.info("tenants_mended")
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    event.clear()
-    return True

@@ -73,6 +73,12 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
     return Record(*header, body=zlib.compress(plain, 6), digest=hashlib.sha256(json.dumps(header).encode() + b"\n" + plain).hexdigest()[:32])
 
 
+def with_credentials(record: Record, credentials: Credentials) -> Record:
+    """The record of a file that says ``client: provisioned``, completed from SQL."""
+    document, _ = document_of(record)
+    return record_of(document, credentials)
+
+
 def _header(*names: object) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], str]:
     return names  # type: ignore[return-value]  # gives the positional tuple its type, once
 

@@ -1,0 +1,234 @@
+"""The admin role's side of the registry: files and SQL become one set of tenants, and that set the snapshot in Redis.
+
+Rules:
+- What two tenants claim, or is in both files and SQL, is published by nobody: the last good set stays.
+- SQL that does not answer changes nothing: without having read it, no snapshot is made that would lack its tenants.
+- A snapshot is published when the set changed, and again when Redis has none or an older one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from gateway.errors import ConfigError, GatewayError, UnavailableError
+from gateway.log import ROOT, fields
+from gateway.registry import snapshot
+from gateway.registry.admission import conflicts
+from gateway.registry.background import in_background, woken
+from gateway.registry.files import TenantFiles, complain
+from gateway.registry.record import with_credentials
+from gateway.registry.snapshot import Manifest, Sealer, SnapshotError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gateway.config import Config
+    from gateway.keys import KeyRing
+    from gateway.registry.database import Changes, TenantDatabase
+    from gateway.registry.record import Credentials, Record
+    from gateway.registry.snapshot import Store
+
+POLL_S = 0.25
+"""Of the folder and of SQL's revision number (one row): changes made by commands and by other admin processes."""
+CHECK_S = 1.0
+"""Of Redis' generation: after a fail-over or FLUSHALL the snapshot is back within this."""
+
+log = logging.getLogger(ROOT)
+
+
+class Publisher:
+    """One per admin process. Several may run: they read the same SQL and the same files."""
+
+    def __init__(self, database: TenantDatabase, store: Store, ring: Callable[[], KeyRing], config: Config, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._store = store
+        self._sealer = Sealer(ring)
+        self._config = config
+        self._clock = clock
+        self._files = TenantFiles(config.tenants.files, config) if config.tenants.files is not None else None
+        self._stamps: dict[str, str] = {}
+        self._rows: dict[str, Record] = {}
+        self._credentials: dict[str, Credentials] = {}
+        self._completed: dict[str, tuple[str, Credentials, Record]] = {}
+        """Files with their credentials, by tenant: made once, not at each look."""
+        self._revision = -1
+        self._published_revision = -1
+        self._records: dict[str, Record] | None = None
+        """What is, or ought to be, published; None before SQL was read once."""
+        self._manifest: Manifest | None = None
+        self._previous: frozenset[str] = frozenset()
+        self._wake = asyncio.Event()
+        self._everything = False
+        self._published = asyncio.Condition()
+        self._problems: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What keeps the newest state of files and SQL from being served."""
+        return tuple(problem for kind in sorted(self._problems) for problem in self._problems[kind])
+
+    @property
+    def generation(self) -> int:
+        return self._manifest.generation if self._manifest is not None else 0
+
+    @property
+    def file_records(self) -> Mapping[str, Record]:
+        """Tenants of the folder, whose names SQL's may not take."""
+        return self._files.records if self._files is not None else {}
+
+    def wake(self) -> None:
+        """Something was just written: look now."""
+        self._wake.set()
+
+    def read_again(self) -> None:
+        """SIGHUP: every file again."""
+        self._everything = True
+        self._wake.set()
+
+    async def start(self) -> None:
+        """Read the folder, then try to read SQL and publish. Raises ``ConfigError`` for what must not be started with."""
+        if self._files is not None:
+            await in_background(self._files.load)
+        try:
+            await self._read_database()
+            await self._merge()
+        except UnavailableError as error:
+            self._problems["sql"] = (str(error),)
+        if self._problems.get("claims"):
+            raise ConfigError("\n".join(self._problems["claims"]))
+        await self._publish_quietly()
+        complain((), self.problems, again=False)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        checked = time.monotonic()
+        while True:
+            await woken(self._wake, within_s=POLL_S)
+            said = self.problems
+            changed = await self._look()
+            if changed or time.monotonic() - checked >= CHECK_S:
+                await self._publish_quietly()
+                checked = time.monotonic()
+            complain(said, self.problems, again=False)
+
+    async def published(self, revision: int, *, timeout_s: float) -> int:
+        """Wait until changes up to ``revision`` are in Redis; the generation they are in. Raises ``UnavailableError``."""
+        self.wake()
+        try:
+            async with asyncio.timeout(timeout_s), self._published:
+                await self._published.wait_for(lambda: self._published_revision >= revision)
+        except TimeoutError as error:
+            msg = "the change is stored, and not yet published" + (f": {self.problems[0]}" if self.problems else "")
+            raise UnavailableError(msg) from error
+        return self.generation
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def _look(self) -> bool:
+        """True where there may be something new to publish."""
+        changed = False
+        if self._files is not None:
+            everything, self._everything = self._everything, False
+            changed = await in_background(self._files.refresh, everything=everything)
+            self._note("files", self._files.problems)
+        try:
+            revision, _ = await self._database.revision()
+            if revision != self._revision:
+                await self._read_database()
+                changed = True
+            self._note("sql", ())
+        except (UnavailableError, ConfigError) as error:
+            self._note("sql", (str(error),))
+        if changed and self._revision >= 0:
+            await self._merge()
+        return changed
+
+    async def _read_database(self) -> None:
+        changes = await self._database.changed(self._stamps)
+        self._rows = await in_background(self._merged_rows, changes)
+        self._stamps, self._credentials, self._revision = changes.stamps, changes.credentials, changes.revision
+
+    def _merged_rows(self, changes: Changes) -> dict[str, Record]:
+        fresh = changes.records()
+        return {tenant: fresh.get(tenant) or self._rows[tenant] for tenant in changes.stamps}
+
+    async def _merge(self) -> None:
+        records, clashes = await in_background(self._merged)
+        self._note("claims", clashes)
+        if not clashes:
+            self._records = records
+
+    def _merged(self) -> tuple[dict[str, Record], tuple[str, ...]]:
+        """All tenants by id, and what keeps them from being one set."""
+        files = dict(self._files.records) if self._files is not None else {}
+        both = sorted(files.keys() & self._rows.keys())
+        if both:
+            return {}, tuple(f"tenant {tenant} is in tenants.files and in SQL: remove it from one (gateway tenants delete {tenant})" for tenant in both)
+        for tenant in self._files.provisioned if self._files is not None else ():
+            if tenant in files and tenant in self._credentials:
+                files[tenant] = self._complete(files[tenant], self._credentials[tenant])
+        merged = dict(sorted({**files, **self._rows}.items()))
+        return merged, conflicts(merged.values(), self._config, named={tenant: f"{tenant} (file)" for tenant in files})
+
+    def _complete(self, record: Record, credentials: Credentials) -> Record:
+        known = self._completed.get(record.id)
+        if known is None or known[:2] != (record.digest, credentials):
+            known = self._completed[record.id] = (record.digest, credentials, with_credentials(record, credentials))
+        return known[2]
+
+    # --- publishing -----------------------------------------------------------------------------
+
+    async def _publish_quietly(self) -> None:
+        if self._records is None:
+            return
+        try:
+            await self._publish(self._records)
+            self._note("redis", ())
+        except (GatewayError, SnapshotError) as error:
+            self._note("redis", (f"the tenant snapshot could not be published: {error}",))
+            return
+        async with self._published:
+            self._published.notify_all()
+
+    async def _publish(self, records: dict[str, Record]) -> None:
+        revision = self._revision
+        wanted = {tenant: record.digest for tenant, record in records.items()}
+        there = await snapshot.stored_generation(self._store)
+        if self._manifest is None and there:
+            self._manifest = await self._found()
+        if self._manifest is None or there != self.generation or self._manifest.digests != wanted:
+            await self._write(records, wanted, there)
+        if revision > self._published_revision and "claims" not in self._problems:
+            await self._database.published(revision)
+            self._published_revision = revision
+
+    async def _found(self) -> Manifest | None:
+        """What a predecessor left, so that a restart publishes nothing new; None where it cannot be read."""
+        try:
+            return await snapshot.read_manifest(self._store, self._sealer)
+        except SnapshotError:
+            return None
+
+    async def _write(self, records: dict[str, Record], wanted: dict[str, str], there: int) -> None:
+        by_digest = {record.digest: record for record in records.values()}
+        present = await snapshot.present(self._store)
+        await snapshot.write_records(self._store, self._sealer, (record for digest, record in by_digest.items() if digest not in present))
+        # Counting from the clock, a number stays above all before it even where SQL and Redis were both lost.
+        generation = await self._database.next_generation(at_least=max(there, self.generation, int(self._clock() * 1000)))
+        manifest = Manifest(generation, wanted)
+        if not await snapshot.write_manifest(self._store, self._sealer, manifest):
+            msg = f"another admin process published a snapshot above {generation} meanwhile"
+            raise SnapshotError(msg)
+        before, self._manifest = self._manifest, manifest
+        keep = set(by_digest) | (set(before.digests.values()) if before is not None else set())
+        await snapshot.drop_records(self._store, present - keep)
+        log.info("tenants_published", extra=fields(tenants=len(records), generation=generation, written=len(set(by_digest) - present)))
+
+    def _note(self, kind: str, problems: tuple[str, ...]) -> None:
+        if problems:
+            self._problems[kind] = problems
+        else:
+            self._problems.pop(kind, None)

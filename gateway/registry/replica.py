@@ -1,0 +1,178 @@
+"""The tenants as one process serves them: the snapshot in Redis, or files until there has been one.
+
+Rules:
+- The table is swapped whole, after everything that can go wrong has not.
+- A generation is never replaced by an older one. Whatever is missing, broken or unreachable changes nothing but
+  ``problems``: the last good table goes on serving.
+- A new snapshot is noticed by push (``wake``) or by polling, and built beside the checks, not between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from gateway.core.tenants import TenantTable
+from gateway.errors import UnavailableError
+from gateway.log import ROOT, fields
+from gateway.registry.background import in_background, woken
+from gateway.registry.files import FileTenants, complain
+from gateway.registry.record import Builder
+from gateway.registry.snapshot import Sealer, SnapshotError, open_records, read_manifest, read_records, stored_generation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.config import Config
+    from gateway.keys import KeyRing
+    from gateway.registry.record import Record
+    from gateway.registry.snapshot import Manifest, Store
+
+POLL_S = 0.25
+"""Fallback for a push that did not arrive: one GET of a few bytes."""
+RETRY_S = 0.5
+"""After something went wrong: a manifest that does not open is half a megabyte to read again."""
+
+log = logging.getLogger(ROOT)
+
+
+class Replica:
+    """A ``TenantSource``."""
+
+    def __init__(self, store: Store, ring: Callable[[], KeyRing], config: Config, *, changed: Callable[[TenantTable], None] = lambda _: None) -> None:
+        """``changed`` is called on the loop after each swap."""
+        self._store = store
+        self._sealer = Sealer(ring)
+        self._config = config
+        self._changed = changed
+        self._records: dict[str, Record] = {}
+        self._builder = Builder(config)
+        self._table: TenantTable | None = None
+        self._files: FileTenants | None = None
+        self._wake = asyncio.Event()
+        self.problems: tuple[str, ...] = ()
+        """Why the newest snapshot is not the one being served. Without the files' own; see ``all_problems``."""
+
+    @property
+    def table(self) -> TenantTable:
+        """Raises ``UnavailableError`` while there has been neither a snapshot nor a folder."""
+        if self._table is not None:
+            return self._table
+        if self._files is not None:
+            return self._files.table
+        msg = "no tenants yet: no snapshot in Redis, and tenants.files is not set here"
+        raise UnavailableError(msg)
+
+    @property
+    def generation(self) -> int:
+        """Of the snapshot being served; 0 without one."""
+        return self._table.generation if self._table is not None else 0
+
+    @property
+    def source(self) -> str:
+        """What is being served, for operators."""
+        if self._table is not None:
+            return f"snapshot {self.generation}"
+        return f"files {self._config.tenants.files}" if self._files is not None else "nothing yet"
+
+    @property
+    def all_problems(self) -> tuple[str, ...]:
+        return self.problems + (self._files.problems if self._files is not None and self._table is None else ())
+
+    def wake(self) -> None:
+        """There may be a new snapshot."""
+        self._wake.set()
+
+    def read_again(self) -> None:
+        """SIGHUP: files too."""
+        if self._files is not None:
+            self._files.read_again()
+        self.wake()
+
+    async def start(self) -> None:
+        """The newest snapshot, else the files. Raises ``ConfigError`` for broken files, where they are needed."""
+        await self.refresh()
+        if self._table is None and self._config.tenants.files is not None:
+            self._files = FileTenants(self._config, changed=self._files_changed)
+            self._changed(self._files.table)
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._files.watch()) if self._files is not None else None
+            while True:
+                await woken(self._wake, within_s=RETRY_S if self.problems else POLL_S)
+                await self.refresh()
+                if watching is not None and self._table is not None:
+                    watching.cancel()
+                    watching, self._files = None, None
+
+    async def refresh(self) -> bool:
+        """Look once; True where the table was swapped. Never raises for what Redis holds or does not answer."""
+        said = self.problems
+        try:
+            swapped = await self._refresh()
+            self.problems = ()
+        except (SnapshotError, UnavailableError) as error:
+            swapped = False
+            self.problems = (str(error),)
+        if self._table is not None or self._config.tenants.files is None:
+            complain(said, self.problems, again=False)
+        return swapped
+
+    async def _refresh(self) -> bool:
+        generation = await stored_generation(self._store)
+        if generation == self.generation:
+            if generation == 0:
+                self._missing()
+            return False
+        manifest = await read_manifest(self._store, self._sealer)
+        if manifest is None:
+            self._missing()
+            return False
+        if manifest.generation <= self.generation:
+            msg = f"Redis holds snapshot {manifest.generation}, older than {self.generation}, which is being served"
+            raise SnapshotError(msg)
+        sealed = await read_records(self._store, [digest for digest in manifest.digests.values() if digest not in self._records])
+        records, builder, table = await in_background(self._build, manifest, sealed)
+        self._records, self._builder, self._table = records, builder, table
+        log.info("tenants_changed", extra=fields(tenants=len(table), source="snapshot", generation=table.generation, read=len(sealed)))
+        self._changed(table)
+        return True
+
+    def _missing(self) -> None:
+        msg = "there is no tenant snapshot in Redis (the admin role publishes one)" + (f"; {self.generation} goes on being served" if self.generation else "")
+        raise SnapshotError(msg)
+
+    def _build(self, manifest: Manifest, sealed: dict[str, bytes]) -> tuple[dict[str, Record], Builder, TenantTable]:
+        opened = open_records(self._sealer, sealed)
+        records = {digest: opened.get(digest) or self._records[digest] for digest in manifest.digests.values()}
+        builder = self._builder.successor(records)
+        try:
+            table = TenantTable.lazy(
+                records.values(), builder, shared_hosts=self._config.shared_hosts, login_host=self._config.login_host, generation=manifest.generation
+            )  # fmt: skip
+        except ValueError as error:
+            msg = f"snapshot {manifest.generation} does not fit this gateway.yaml: {error}"
+            raise SnapshotError(msg) from error
+        if len(opened) <= _TRIED:
+            for record in opened.values():
+                _try(builder, record)
+        return records, builder, table
+
+    def _files_changed(self, table: TenantTable) -> None:
+        if self._table is None:
+            self._changed(table)
+
+
+_TRIED = 100
+"""Changed tenants that are built before the swap, so that a record of another release keeps the whole old table. At a
+start-up with thousands they are built on first use, and one that cannot be is 503 for its own hosts only."""
+
+
+def _try(builder: Builder, record: Record) -> None:
+    try:
+        builder(record)
+    except UnavailableError as error:
+        raise SnapshotError(str(error)) from error

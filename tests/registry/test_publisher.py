@@ -1,0 +1,364 @@
+"""Publisher and replica together: what the admin role writes is what every replica serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway import keys
+from gateway.core.model import Secret, Tenant
+from gateway.core.tenants import HostKind
+from gateway.errors import ConfigError, UnavailableError
+from gateway.registry import snapshot
+from gateway.registry.database import By, StoredTenant, TenantDatabase
+from gateway.registry.document import TenantDocument
+from gateway.registry.publisher import Publisher
+from gateway.registry.record import Credentials
+from gateway.registry.replica import Replica
+from gateway.sql.database import open_database
+from tests.registry.samples import sample, write
+from tests.sql.fixtures import config_with
+from tests.sql.postgres import Postgres
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from gateway.sessions.connect import Link
+    from gateway.sql.database import Database
+
+RING = keys.generate()
+ALICE = By("cli:alice")
+
+
+def ring() -> keys.KeyRing:
+    return RING
+
+
+def doc(tenant: str = "acme", **more: Any) -> TenantDocument:
+    return TenantDocument.model_validate(sample(tenant, **more))
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 5) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+class Rig:
+    """One admin process and as many replicas as a test wants, on one Valkey and one SQL."""
+
+    def __init__(self, database: Database, link: Link, folder: Path, *, with_files: bool = True) -> None:
+        files = {"files": str(folder)} if with_files else {}
+        self.config = config_with(folder.parent / "state", tenants=files, login_host="login.example.com")
+        self.tenants = TenantDatabase(database, self.config)
+        self.link = link
+        self.folder = folder
+        self.publisher = self.new_publisher()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def new_publisher(self) -> Publisher:
+        return Publisher(self.tenants, self.link, ring, self.config)
+
+    async def started(self) -> Rig:
+        await self.publisher.start()
+        self._tasks.append(asyncio.create_task(self.publisher.run()))
+        return self
+
+    async def replica(self, *, with_files: bool = False) -> Replica:
+        config = self.config if with_files else config_with(self.folder.parent / "state", login_host="login.example.com")
+        made = Replica(self.link, ring, config)
+        await made.start()
+        self._tasks.append(asyncio.create_task(made.watch()))
+        return made
+
+    async def put(self, document: TenantDocument, *, version: int | None = None) -> None:
+        answer = await self.tenants.put(document, version=version, by=ALICE)
+        assert isinstance(answer, StoredTenant), answer
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def rig(database: Database, link: Link, tmp_path: Path) -> AsyncIterator[Rig]:
+    folder = tmp_path / "tenants"
+    write(folder, sample("acme"))
+    made = Rig(database, link, folder)
+    yield made
+    await made.close()
+
+
+def serves(replica: Replica, host: str) -> bool:
+    return isinstance(replica.table.by_host(host), Tenant)
+
+
+async def test_files_and_sql_are_served_together(rig: Rig) -> None:
+    await rig.put(doc("globex"))
+    await rig.started()
+    replica = await rig.replica()
+    assert serves(replica, "acme.example.com")
+    globex = replica.table.by_email_domain("globex.test")
+    assert globex is not None
+    assert globex.client_secret == Secret("secret of globex")
+    assert replica.problems == rig.publisher.problems == ()
+    assert replica.source == f"snapshot {replica.generation}"
+
+
+@pytest.mark.parametrize("where", ["sql", "file"])
+async def test_a_change_is_live_within_a_second(rig: Rig, where: str) -> None:
+    await rig.started()
+    replica = await rig.replica()
+    async with asyncio.timeout(1):
+        if where == "sql":
+            await rig.put(doc("globex"))
+        else:
+            write(rig.folder, sample("globex"))
+        await until(lambda: serves(replica, "globex.example.com"))
+    assert serves(replica, "acme.example.com")
+
+
+async def test_a_deleted_tenant_is_gone_within_a_second(rig: Rig) -> None:
+    await rig.put(doc("globex"))
+    await rig.started()
+    replica = await rig.replica()
+    await rig.tenants.delete("globex", version=None, by=ALICE)
+    await until(lambda: replica.table.by_host("globex.example.com") is HostKind.UNKNOWN, seconds=1)
+
+
+async def test_who_waits_for_a_revision_gets_the_generation_it_is_in(rig: Rig) -> None:
+    await rig.started()
+    replica = await rig.replica()
+    before = replica.generation
+    await rig.put(doc("globex"))
+    revision, _ = await rig.tenants.revision()
+    generation = await rig.publisher.published(revision, timeout_s=5)
+    assert generation > before
+    await until(lambda: replica.generation == generation)
+    assert (await rig.tenants.revision())[1] == revision
+    with pytest.raises(UnavailableError, match="stored, and not yet published"):
+        await rig.publisher.published(revision + 1, timeout_s=0.05)
+
+
+async def test_only_what_changed_is_read_again(rig: Rig) -> None:
+    await rig.started()
+    replica = await rig.replica()
+    acme = replica.table.by_id("acme")
+    await rig.put(doc("globex"))
+    await until(lambda: serves(replica, "globex.example.com"))
+    assert replica.table.by_id("acme") is acme
+    assert len(await snapshot.present(rig.link)) == 2
+
+
+async def test_records_of_long_ago_leave_redis(rig: Rig) -> None:
+    await rig.put(doc("globex"))
+    await rig.started()
+    replica = await rig.replica()
+    for number in range(3):
+        await rig.put(doc("globex", name=f"Name {number}"), version=number + 1)
+        await until(lambda wanted=f"Name {number}": replica.table.by_id("globex").name == wanted)  # type: ignore[misc, union-attr]
+    assert len(await snapshot.present(rig.link)) == 3
+
+
+async def test_a_file_gets_its_client_from_sql(rig: Rig) -> None:
+    document = sample("globex", client="provisioned")
+    del document["client_id"], document["client_secret"]
+    write(rig.folder, document)
+    await rig.started()
+    replica = await rig.replica()
+    waiting = replica.table.by_id("globex")
+    assert waiting is not None
+    assert not waiting.active
+    await rig.tenants.put_credentials("globex", Credentials("made", Secret("rattle")), by=ALICE)
+    await until(lambda: replica.table.by_client_id("made") is not None, seconds=1)
+    globex = replica.table.by_host("globex.example.com")
+    assert isinstance(globex, Tenant)
+    assert (globex.active, globex.client_secret) == (True, Secret("rattle"))
+
+
+async def test_a_restart_publishes_nothing_new(rig: Rig) -> None:
+    await rig.started()
+    generation = rig.publisher.generation
+    again = rig.new_publisher()
+    await again.start()
+    assert again.generation == generation == await snapshot.stored_generation(rig.link)
+
+
+async def test_an_emptied_redis_gets_its_snapshot_back(rig: Rig) -> None:
+    await rig.started()
+    replica = await rig.replica()
+    generation = replica.generation
+    await rig.link.command("FLUSHALL")
+    await until(lambda: replica.generation > generation)
+    assert serves(replica, "acme.example.com")
+
+
+async def test_redis_with_older_data_is_told_and_mended(rig: Rig) -> None:
+    await rig.started()
+    old = {key: await rig.link.command("DUMP", key) for key in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)}
+    replica = await rig.replica()
+    await rig.put(doc("globex"))
+    await until(lambda: serves(replica, "globex.example.com"))
+    await rig.close()
+    for key, dumped in old.items():
+        await rig.link.command("RESTORE", key, 0, dumped, "REPLACE")
+    assert not await replica.refresh()
+    assert "older than" in replica.problems[0]
+    assert serves(replica, "globex.example.com")
+    await rig.new_publisher().start()
+    assert await replica.refresh()
+    assert replica.problems == ()
+    assert serves(replica, "globex.example.com")
+
+
+TAMPERED = {
+    "another key ring": b"00000000." + bytes(40),
+    "not sealed": b"{}",
+    "cut": None,
+}
+
+
+@pytest.mark.parametrize("value", TAMPERED.values(), ids=TAMPERED.keys())
+async def test_a_forged_manifest_changes_nothing(rig: Rig, value: bytes | None) -> None:
+    await rig.started()
+    replica = await rig.replica()
+    await rig.close()
+    sealed: bytes = await rig.link.command("GET", snapshot.MANIFEST)
+    await rig.link.command("SET", snapshot.MANIFEST, value if value is not None else sealed[:-1])
+    await rig.link.command("INCR", snapshot.GENERATION)
+    assert not await replica.refresh()
+    assert replica.problems
+    assert serves(replica, "acme.example.com")
+    fresh = Replica(rig.link, ring, config_with(rig.folder.parent))
+    await fresh.start()
+    with pytest.raises(UnavailableError, match="no tenants yet"):
+        _ = fresh.table
+
+
+async def test_a_record_moved_under_another_name_does_not_open(rig: Rig) -> None:
+    await rig.put(doc("globex"))
+    await rig.started()
+    one, two = await snapshot.present(rig.link)
+    first, second = await rig.link.command("HMGET", snapshot.RECORDS, one, two)
+    await rig.link.command("HSET", snapshot.RECORDS, one, second, two, first)
+    fresh = Replica(rig.link, ring, config_with(rig.folder.parent))
+    await fresh.start()
+    assert "does not open" in fresh.problems[0]
+
+
+async def test_a_dump_of_redis_names_nobody(rig: Rig) -> None:
+    await rig.started()
+    everything = b"".join([await rig.link.command("DUMP", key) for key in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)])
+    assert b"acme" not in everything
+    assert b"secret" not in everything
+
+
+async def test_a_missing_record_keeps_the_old_table(rig: Rig) -> None:
+    await rig.started()
+    replica = await rig.replica()
+    await rig.put(doc("globex"))
+    await rig.close()
+    await rig.new_publisher().start()
+    await rig.link.command("DEL", snapshot.RECORDS)
+    assert not await replica.refresh()
+    assert replica.problems == ("a record that the manifest names is missing",)
+    assert serves(replica, "acme.example.com")
+
+
+async def test_without_a_snapshot_the_folder_is_served_until_there_is_one(rig: Rig) -> None:
+    replica = await rig.replica(with_files=True)
+    assert replica.source.startswith("files ")
+    assert serves(replica, "acme.example.com")
+    write(rig.folder, sample("initech"))
+    await until(lambda: serves(replica, "initech.example.com"))
+    await rig.put(doc("globex"))
+    await rig.started()
+    await until(lambda: serves(replica, "globex.example.com"))
+    assert replica.source.startswith("snapshot ")
+    assert serves(replica, "initech.example.com")
+
+
+async def test_a_broken_file_is_no_matter_where_there_is_a_snapshot(rig: Rig) -> None:
+    await rig.started()
+    (rig.folder / "acme.yaml").write_text("id: [", encoding="utf-8")
+    replica = await rig.replica(with_files=True)
+    assert serves(replica, "acme.example.com")
+    await until(lambda: bool(rig.publisher.problems))
+    assert "acme.yaml, line" in rig.publisher.problems[0]
+
+
+async def test_a_tenant_in_files_and_sql_is_an_error(rig: Rig) -> None:
+    await rig.started()
+    replica = await rig.replica()
+    generation = replica.generation
+    await rig.put(doc("acme", hosts=["other.example.com"], email_domains=["other.test"], client_id="other"))
+    await until(lambda: bool(rig.publisher.problems))
+    assert rig.publisher.problems == ("tenant acme is in tenants.files and in SQL: remove it from one (gateway tenants delete acme)",)
+    assert replica.generation == generation
+    with pytest.raises(ConfigError, match=r"tenant acme is in tenants\.files and in SQL"):
+        await rig.new_publisher().start()
+    await rig.tenants.delete("acme", version=None, by=ALICE)
+    await until(lambda: not rig.publisher.problems)
+
+
+async def test_a_name_claimed_by_a_file_and_in_sql_is_an_error(rig: Rig) -> None:
+    await rig.started()
+    replica = await rig.replica()
+    await rig.put(doc("globex", hosts=["acme.example.com"]))
+    await until(lambda: bool(rig.publisher.problems))
+    assert rig.publisher.problems == ("host acme.example.com: claimed by acme (file) and by globex",)
+    acme = replica.table.by_host("acme.example.com")
+    assert isinstance(acme, Tenant)
+    assert acme.id == "acme"
+
+
+async def test_two_admin_processes_agree(rig: Rig) -> None:
+    await rig.started()
+    other = rig.new_publisher()
+    await other.start()
+    task = asyncio.create_task(other.run())
+    replica = await rig.replica()
+    for number in range(5):
+        await rig.put(doc(f"t{number}x"))
+    await until(lambda: len(replica.table) == 6)
+    revision, _ = await rig.tenants.revision()
+    await rig.publisher.published(revision, timeout_s=5)
+    await other.published(revision, timeout_s=5)
+    await until(lambda: not rig.publisher.problems and not other.problems)
+    assert len(replica.table) == 6
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_while_sql_is_away_everything_goes_on_and_a_new_replica_starts(link: Link, tmp_path: Path) -> None:
+    server = Postgres()
+    try:
+        server.start()
+        config = config_with(tmp_path / "state", database={"url": server.new_database()})
+        database = open_database(config, RING.database)
+        await database.prepare()
+        rig = Rig(database, link, tmp_path / "tenants", with_files=False)
+        await rig.put(doc("globex"))
+        await rig.started()
+        server.stop()
+        await until(lambda: bool(rig.publisher.problems))
+        replica = await rig.replica()
+        assert serves(replica, "globex.example.com")
+        again = rig.new_publisher()
+        await again.start()
+        assert again.problems[0].startswith("SQL does not answer")
+        assert serves(replica, "globex.example.com")
+        server.start()
+        await rig.put(doc("initech"))
+        await until(lambda: serves(replica, "initech.example.com"))
+        assert rig.publisher.problems == ()
+        await rig.close()
+        await database.close()
+    finally:
+        server.remove()
