@@ -4,6 +4,7 @@ Rules:
 - What two tenants claim, or is in both files and SQL, is published by nobody: the last good set stays.
 - SQL that does not answer changes nothing: without having read it, no snapshot is made that would lack its tenants.
 - A snapshot is published when the set changed, and again when Redis has none or an older one.
+- A change that takes something away is published, and then waited for: it counts as done when every replica obeys it.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from gateway.registry import snapshot
 from gateway.registry.admission import conflicts
 from gateway.registry.background import in_background, woken
 from gateway.registry.files import TenantFiles, complain
+from gateway.registry.narrowing import narrowed
 from gateway.registry.record import with_credentials
 from gateway.registry.snapshot import Manifest, Sealer, SnapshotError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from gateway.config import Config
     from gateway.keys import KeyRing
@@ -42,11 +44,22 @@ log = logging.getLogger(ROOT)
 class Publisher:
     """One per admin process. Several may run: they read the same SQL and the same files."""
 
-    def __init__(self, database: TenantDatabase, store: Store, ring: Callable[[], KeyRing], config: Config, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: TenantDatabase,
+        store: Store,
+        ring: Callable[[], KeyRing],
+        config: Config,
+        *,
+        narrow: Callable[[Collection[str], int], Awaitable[None]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``narrow`` returns when no replica answers for these tenants by an older snapshot than this generation any more."""
         self._database = database
         self._store = store
         self._sealer = Sealer(ring)
         self._config = config
+        self._narrow = narrow
         self._clock = clock
         self._files = TenantFiles(config.tenants.files, config) if config.tenants.files is not None else None
         self._stamps: dict[str, str] = {}
@@ -59,7 +72,10 @@ class Publisher:
         self._records: dict[str, Record] | None = None
         """What is, or ought to be, published; None before SQL was read once."""
         self._manifest: Manifest | None = None
-        self._previous: frozenset[str] = frozenset()
+        self._sent: dict[str, Record] = {}
+        """The records of ``_manifest``; fewer where a predecessor wrote it."""
+        self._unconfirmed: set[str] = set()
+        """Tenants that were narrowed, and not every replica is known to obey yet."""
         self._wake = asyncio.Event()
         self._everything = False
         self._published = asyncio.Condition()
@@ -115,13 +131,13 @@ class Publisher:
             complain(said, self.problems, again=False)
 
     async def published(self, revision: int, *, timeout_s: float) -> int:
-        """Wait until changes up to ``revision`` are in Redis; the generation they are in. Raises ``UnavailableError``."""
+        """Wait until changes up to ``revision`` are obeyed; the generation they are in. Raises ``UnavailableError``."""
         self.wake()
         try:
             async with asyncio.timeout(timeout_s), self._published:
                 await self._published.wait_for(lambda: self._published_revision >= revision)
         except TimeoutError as error:
-            msg = "the change is stored, and not yet published" + (f": {self.problems[0]}" if self.problems else "")
+            msg = "the change is stored, and not yet obeyed everywhere" + (f": {self.problems[0]}" if self.problems else "")
             raise UnavailableError(msg) from error
         return self.generation
 
@@ -199,8 +215,13 @@ class Publisher:
         there = await snapshot.stored_generation(self._store)
         if self._manifest is None and there:
             self._manifest = await self._found()
+            if self._manifest is not None and self._manifest.digests == wanted:
+                self._sent = records
         if self._manifest is None or there != self.generation or self._manifest.digests != wanted:
             await self._write(records, wanted, there)
+        if self._unconfirmed:
+            await self._narrow(frozenset(self._unconfirmed), self.generation)
+            self._unconfirmed.clear()
         if revision > self._published_revision and "claims" not in self._problems:
             await self._database.published(revision)
             self._published_revision = revision
@@ -223,9 +244,12 @@ class Publisher:
             msg = f"another admin process published a snapshot above {generation} meanwhile"
             raise SnapshotError(msg)
         before, self._manifest = self._manifest, manifest
+        lost = await in_background(narrowed, self._sent, records, unknown=before.digests if before is not None else {})
+        self._unconfirmed |= lost
+        self._sent = records
         keep = set(by_digest) | (set(before.digests.values()) if before is not None else set())
         await snapshot.drop_records(self._store, present - keep)
-        log.info("tenants_published", extra=fields(tenants=len(records), generation=generation, written=len(set(by_digest) - present)))
+        log.info("tenants_published", extra=fields(tenants=len(records), generation=generation, written=len(set(by_digest) - present), narrowed=len(lost)))
 
     def _note(self, kind: str, problems: tuple[str, ...]) -> None:
         if problems:

@@ -17,14 +17,14 @@ from gateway.registry.database import By, StoredTenant, TenantDatabase
 from gateway.registry.document import TenantDocument
 from gateway.registry.publisher import Publisher
 from gateway.registry.record import Credentials
-from gateway.registry.replica import Replica
+from gateway.registry.subscriber import SnapshotTenants
 from gateway.sql.database import open_database
 from tests.registry.samples import sample, write
 from tests.sql.fixtures import config_with
 from tests.sql.postgres import Postgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection
     from pathlib import Path
 
     from gateway.sessions.connect import Link
@@ -57,20 +57,28 @@ class Rig:
         self.tenants = TenantDatabase(database, self.config)
         self.link = link
         self.folder = folder
+        self.narrowed: list[tuple[list[str], int]] = []
+        self.gate = asyncio.Event()
+        """Closed: some replica does not obey yet."""
+        self.gate.set()
         self.publisher = self.new_publisher()
         self._tasks: list[asyncio.Task[None]] = []
 
     def new_publisher(self) -> Publisher:
-        return Publisher(self.tenants, self.link, ring, self.config)
+        async def narrow(tenants: Collection[str], generation: int) -> None:
+            self.narrowed.append((sorted(tenants), generation))
+            await self.gate.wait()
+
+        return Publisher(self.tenants, self.link, ring, self.config, narrow=narrow)
 
     async def started(self) -> Rig:
         await self.publisher.start()
         self._tasks.append(asyncio.create_task(self.publisher.run()))
         return self
 
-    async def replica(self, *, with_files: bool = False) -> Replica:
+    async def replica(self, *, with_files: bool = False) -> SnapshotTenants:
         config = self.config if with_files else config_with(self.folder.parent / "state", login_host="login.example.com")
-        made = Replica(self.link, ring, config)
+        made = SnapshotTenants(self.link, ring, config)
         await made.start()
         self._tasks.append(asyncio.create_task(made.watch()))
         return made
@@ -94,7 +102,7 @@ async def rig(database: Database, link: Link, tmp_path: Path) -> AsyncIterator[R
     await made.close()
 
 
-def serves(replica: Replica, host: str) -> bool:
+def serves(replica: SnapshotTenants, host: str) -> bool:
     return isinstance(replica.table.by_host(host), Tenant)
 
 
@@ -141,7 +149,7 @@ async def test_who_waits_for_a_revision_gets_the_generation_it_is_in(rig: Rig) -
     assert generation > before
     await until(lambda: replica.generation == generation)
     assert (await rig.tenants.revision())[1] == revision
-    with pytest.raises(UnavailableError, match="stored, and not yet published"):
+    with pytest.raises(UnavailableError, match="stored, and not yet obeyed"):
         await rig.publisher.published(revision + 1, timeout_s=0.05)
 
 
@@ -234,7 +242,7 @@ async def test_a_forged_manifest_changes_nothing(rig: Rig, value: bytes | None) 
     assert not await replica.refresh()
     assert replica.problems
     assert serves(replica, "acme.example.com")
-    fresh = Replica(rig.link, ring, config_with(rig.folder.parent))
+    fresh = SnapshotTenants(rig.link, ring, config_with(rig.folder.parent))
     await fresh.start()
     with pytest.raises(UnavailableError, match="no tenants yet"):
         _ = fresh.table
@@ -246,7 +254,7 @@ async def test_a_record_moved_under_another_name_does_not_open(rig: Rig) -> None
     one, two = await snapshot.present(rig.link)
     first, second = await rig.link.command("HMGET", snapshot.RECORDS, one, two)
     await rig.link.command("HSET", snapshot.RECORDS, one, second, two, first)
-    fresh = Replica(rig.link, ring, config_with(rig.folder.parent))
+    fresh = SnapshotTenants(rig.link, ring, config_with(rig.folder.parent))
     await fresh.start()
     assert "does not open" in fresh.problems[0]
 
@@ -362,3 +370,31 @@ async def test_while_sql_is_away_everything_goes_on_and_a_new_replica_starts(lin
         await database.close()
     finally:
         server.remove()
+
+
+async def test_a_narrowing_counts_as_done_when_every_replica_obeys(rig: Rig) -> None:
+    await rig.put(doc("globex", hosts=["globex.example.com", "old.example.com"]))
+    await rig.started()
+    await rig.replica()
+    assert rig.narrowed == []
+    await rig.put(doc("globex", hosts=["globex.example.com", "old.example.com", "new.example.com"], name="Wider"), version=1)
+    await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
+    assert rig.narrowed == []
+    rig.gate.clear()
+    await rig.put(doc("globex"), version=2)
+    revision, _ = await rig.tenants.revision()
+    with pytest.raises(UnavailableError, match="not yet obeyed"):
+        await rig.publisher.published(revision, timeout_s=0.5)
+    assert rig.narrowed == [(["globex"], rig.publisher.generation)]
+    rig.gate.set()
+    await rig.publisher.published(revision, timeout_s=5)
+
+
+async def test_what_changed_while_no_admin_process_ran_is_taken_for_a_narrowing(rig: Rig) -> None:
+    await rig.put(doc("globex"))
+    await rig.started()
+    await rig.close()
+    await rig.put(doc("globex", name="Other"), version=1)
+    write(rig.folder, sample("initech"))
+    await rig.new_publisher().start()
+    assert [tenants for tenants, _ in rig.narrowed] == [["globex"]]

@@ -37,7 +37,7 @@ RETRY_S = 0.5
 log = logging.getLogger(ROOT)
 
 
-class Replica:
+class SnapshotTenants:
     """A ``TenantSource``."""
 
     def __init__(self, store: Store, ring: Callable[[], KeyRing], config: Config, *, changed: Callable[[TenantTable], None] = lambda _: None) -> None:
