@@ -17,13 +17,15 @@ from aiohttp import web
 
 from gateway import keys as key_file
 from gateway.assertion import Assertions
+from gateway.beside import beside
 from gateway.cognito.http import client_session, request_json
 from gateway.cognito.oidc import CognitoRelyingParty
 from gateway.core.probe import LOCATION
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import TENANTS
-from gateway.registry.files import FileTenants
+from gateway.registry.files import read_folder
+from gateway.registry.subscriber import SnapshotTenants
 from gateway.sessions.connect import connect
 from gateway.sessions.probes import RedisProbes
 from gateway.sessions.redis import RedisSessions
@@ -38,7 +40,7 @@ from gateway.web.system import Finding, Probe
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import aiohttp
@@ -73,7 +75,13 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
         http = await stack.enter_async_context(client_session(development=config.development))
         link = connect(config.redis, socket_path=redis_socket)
         stack.push_async_callback(link.close)
-        tenants = await _tenants(config, stack)
+        stores = None
+        if role is not Role.AUTH:
+            # SQL and AWS live behind this import; the auth role never takes it.
+            from gateway.app_admin import admin_role, admin_stores  # noqa: PLC0415
+
+            stores = await admin_stores(config, ring, link, stack)
+        tenants = await _tenants(config, ring, link, stack)
         probes: dict[str, Probe] = {"redis": lambda: probe_redis(link), "tenants": lambda: probe_tenants(tenants), "cognito": lambda: probe_cognito(config, http)}
         if role is not Role.ADMIN:
             services = _services(config, ring, link, tenants, http, stack)
@@ -83,19 +91,22 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
             pages.router.add_route("*", LOCATION, location_handler(records, keys=_sealing(ring), cookie_name=config.cookie.name, clock=time.time))
             await _serve_app(pages, sockets["public"], stack)
         admin = None
-        if role is not Role.AUTH:
-            # SQL and AWS live behind this import; the auth role never takes it.
-            from gateway.app_admin import admin_role  # noqa: PLC0415
-
-            admin = await admin_role(config, ring, link, tenants, stack)
+        if stores is not None:
+            admin = await admin_role(config, ring, link, tenants, stores, stack)
             probes.update(admin.probes)
         if "admin" in sockets:
             app = system.application(probes)
             if admin is not None:
                 admin.mount(app)
             await _serve_app(app, sockets["admin"], stack)
-        loop.add_signal_handler(signal.SIGHUP, tenants.read_again)
-        _LOG.info("started", extra=fields(role=role.value, tenants=len(tenants.table), config=str(config_path)))
+
+        def read_again() -> None:
+            tenants.read_again()
+            if stores is not None:
+                stores.publisher.read_again()
+
+        loop.add_signal_handler(signal.SIGHUP, read_again)
+        _LOG.info("started", extra=fields(role=role.value, tenants=tenants.count, source=tenants.source, config=str(config_path)))
         await stop.wait()
         _LOG.info("stopping", extra=fields(role=role.value))
 
@@ -124,23 +135,12 @@ def _pages(config: Config) -> Pages:
     return Pages(logout_hops=(f"{cognito.scheme}://{cognito.netloc}", *back), login_hops=("https:", "http:") if config.development else ("https:",))
 
 
-async def _tenants(config: Config, stack: AsyncExitStack) -> FileTenants:
-    tenants = FileTenants(config, changed=lambda table: TENANTS.set(len(table)))
-    TENANTS.set(len(tenants.table))
-    await stack.enter_async_context(_background(tenants.watch()))
+async def _tenants(config: Config, ring: KeyRing, link: Link, stack: AsyncExitStack) -> SnapshotTenants:
+    """What is served in every role: the snapshot in Redis, or the folder until there is one."""
+    tenants = SnapshotTenants(link, lambda: ring, config, changed=lambda table: TENANTS.set(len(table)))
+    await tenants.start()
+    await stack.enter_async_context(beside(tenants.watch()))
     return tenants
-
-
-@contextlib.asynccontextmanager
-async def _background(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """A task that runs beside, and ends with its owner."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def _sealing(ring: KeyRing) -> Callable[[], tuple[bytes, ...]]:
@@ -181,11 +181,20 @@ async def probe_redis(link: Link) -> Finding:
     return Finding("redis", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms")
 
 
-async def probe_tenants(tenants: FileTenants) -> Finding:
-    """What is served, and what could not be read. Old tenants go on being served, so a problem is told but not fatal."""
-    if tenants.problems:
-        return Finding("tenants", ok=False, needed=False, detail="; ".join(tenants.problems)[:1000])
-    return Finding("tenants", ok=True, detail=f"{len(tenants.table)} tenants")
+async def probe_tenants(tenants: SnapshotTenants) -> Finding:
+    """What is served, and why it is not the newest. Old tenants go on being served, so only having none at all is fatal."""
+    served = f"{tenants.count} tenants from {tenants.source}"
+    if tenants.all_problems:
+        return Finding("tenants", ok=False, needed=not tenants.ready, detail=f"{served}; {'; '.join(tenants.all_problems)}"[:1000])
+    return Finding("tenants", ok=True, detail=served)
+
+
+async def probe_files(config: Config) -> Finding:
+    """Every file of the folder, without the gateway's running copy."""
+    if config.tenants.files is None:
+        return Finding("tenants", ok=True, detail="tenants.files is not set: all tenants are in SQL")
+    documents = await asyncio.to_thread(read_folder, config.tenants.files, config)
+    return Finding("tenants", ok=True, detail=f"{len(documents)} tenants in {config.tenants.files}")
 
 
 async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> Finding:
@@ -207,8 +216,7 @@ async def check_dependencies(config: Config) -> list[Finding]:
     """``gateway config check``: the tenant files, Redis, SQL and Cognito's discovery. Uses a running gateway's embedded stores, starts none."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(client_session(development=config.development))
-        tenants = await _tenants(config, stack)
-        probes: dict[str, Probe] = {"tenants": lambda: probe_tenants(tenants), "cognito": lambda: probe_cognito(config, http)}
+        probes: dict[str, Probe] = {"tenants": lambda: probe_files(config), "cognito": lambda: probe_cognito(config, http)}
         if config.embedded_redis:
             probes["redis"] = lambda: _embedded(config)
         else:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from gateway.beside import beside
+from gateway.errors import GatewayError
 from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
+from gateway.registry.publisher import Publisher
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.marks import Marks
 from gateway.sessions.probes import RedisProbes
@@ -24,15 +28,19 @@ from gateway.web.probed import managed_at
 from gateway.web.system import Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from contextlib import AsyncExitStack
 
     from aiohttp import web
 
     from gateway.config import Config
     from gateway.keys import KeyRing
-    from gateway.registry.files import FileTenants
+    from gateway.ports import TenantSource
     from gateway.sessions.connect import Link
     from gateway.web.system import Probe
+
+IN_FORCE_S: Final = 15.0
+"""How long a change waits for its replicas before its answer is "stored, not yet obeyed"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +54,46 @@ class AdminRole:
         app.add_subapp(PREFIX, self.api)
 
 
-async def admin_role(config: Config, ring: KeyRing, link: Link, tenants: FileTenants, stack: AsyncExitStack) -> AdminRole:
-    """Open SQL and build the rooms on it. Raises ``ConfigError``, and ``UnavailableError`` when SQL does not answer."""
+@dataclass(frozen=True, slots=True)
+class AdminStores:
+    """SQL, and what keeps Redis' copy of the tenants in step with it and with the files."""
+
+    database: Database
+    tenants: TenantDatabase
+    publisher: Publisher
+
+    async def in_force(self) -> None:
+        """Returns when what was just written is obeyed by every replica. Raises ``UnavailableError`` when that cannot be said."""
+        revision, _ = await self.tenants.revision()
+        await self.publisher.published(revision, timeout_s=IN_FORCE_S)
+
+
+async def admin_stores(config: Config, ring: KeyRing, link: Link, stack: AsyncExitStack) -> AdminStores:
+    """Open SQL and publish the tenants. Raises ``ConfigError``, and ``UnavailableError`` when SQL does not answer."""
     database = open_database(config, ring.database)
     stack.push_async_callback(database.close)
     await database.prepare()
+    tenants = TenantDatabase(database, config)
+
+    async def narrow(_tenants: Collection[str], _generation: int) -> None:
+        await asyncio.sleep(config.session.staleness.total_seconds())
+
+    publisher = Publisher(tenants, link, lambda: ring, config, narrow=narrow)
+    await publisher.start()
+    await stack.enter_async_context(beside(publisher.run()))
+    return AdminStores(database, tenants, publisher)
+
+
+async def admin_role(config: Config, ring: KeyRing, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> AdminRole:  # noqa: ARG001 - for what starts later
+    """Build the rooms on the open stores."""
+    database = stores.database
     clock = time.time
     revoker = StoreRevoker(Marks(link, lambda: ring), SqlRevocations(database), Uncached(), clock=clock, monotonic=time.monotonic)
     services = AdminServices(
         keys=SqlAdminKeys(database, clock=clock),
         audit=SqlAuditLog(database, clock=clock),
         idempotency=SqlIdempotency(database, clock=clock),
-        tenants=RegistryRecords(TenantDatabase(database, config), files=lambda: tenants.records, in_force=_at_once),
+        tenants=RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force),
         revoker=revoker,
         sessions=StoreDirectory(link, lambda: ring),
         blocks=SqlBlocks(database),
@@ -70,18 +106,25 @@ async def admin_role(config: Config, ring: KeyRing, link: Link, tenants: FileTen
         ),
         exposed=not _loopback(config.listen.admin),
     )
-    return AdminRole(admin_application(services), {"database": lambda: probe_database(database)})
-
-
-async def _at_once() -> None:
-    """Nobody to wait for: files alone are served."""
+    probes: dict[str, Probe] = {"database": lambda: probe_database(database), "publisher": lambda: probe_publisher(stores.publisher)}
+    return AdminRole(admin_application(services), probes)
 
 
 async def probe_database(database: Database) -> Finding:
-    """Not needed by /readyz of a process that also serves checks: sessions do not live in SQL."""
+    """Not needed by /readyz of a process that also serves checks: sessions do not live in SQL, and tenants not only."""
     started = time.perf_counter()
-    await database.ping()
+    try:
+        await database.ping()
+    except GatewayError as error:
+        return Finding("database", ok=False, needed=False, detail=str(error))
     return Finding("database", ok=True, needed=False, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms")
+
+
+async def probe_publisher(publisher: Publisher) -> Finding:
+    """What keeps the newest files and rows from being served; the last good ones are."""
+    if publisher.problems:
+        return Finding("publisher", ok=False, needed=False, detail="; ".join(publisher.problems)[:1000])
+    return Finding("publisher", ok=True, needed=False, detail=f"snapshot {publisher.generation}")
 
 
 def _loopback(address: str) -> bool:

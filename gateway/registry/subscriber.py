@@ -70,6 +70,14 @@ class SnapshotTenants:
         return self._table.generation if self._table is not None else 0
 
     @property
+    def ready(self) -> bool:
+        return self._table is not None or self._files is not None
+
+    @property
+    def count(self) -> int:
+        return len(self.table) if self.ready else 0
+
+    @property
     def source(self) -> str:
         """What is being served, for operators."""
         if self._table is not None:

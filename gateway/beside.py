@@ -1,0 +1,33 @@
+"""A task that runs beside, and ends with its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from gateway.log import fields
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+log = logging.getLogger("gateway")
+
+
+@contextlib.asynccontextmanager
+async def beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """``work`` goes on until the block is left. If it ends before by an error, that is logged when it happens: nobody awaits it."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.error("task_failed", exc_info=error, extra=fields(task=getattr(task.get_coro(), "__qualname__", "")))
