@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import re
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 512 * 1024
 """Entra's key sets are about 20 kB; what is larger is no key set."""
 TOTAL_S = 8.0
+_ENTRA_ISSUER = re.compile(r"/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/v2\.0$")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -192,7 +194,8 @@ def _reason(error: BaseException) -> str:
 
 def looks_like(document: Mapping[str, object]) -> str | None:
     """``entra`` or ``okta`` by what only their discovery documents hold; for custom domains, where the host says nothing."""
-    if "msgraph_host" in document or "tenant_region_scope" in document:
+    issuer = document.get("issuer")
+    if "msgraph_host" in document or "tenant_region_scope" in document or (isinstance(issuer, str) and _ENTRA_ISSUER.search(issuer)):
         return "entra"
     endpoint = document.get("authorization_endpoint")
     # Okta's paths: /oauth2/v1/authorize (org server), /oauth2/{server}/v1/authorize (custom authorization servers).

@@ -107,6 +107,15 @@ class TenantDatabase:
             row = (await connection.execute(select(registry_state.c.revision, registry_state.c.published_revision))).one_or_none()
         return (row.revision, row.published_revision) if row else (0, 0)
 
+    async def taken(self, wanted: TenantDocument, *, files: Iterable[Listing] = ()) -> Refused | None:
+        """Whether another tenant, of SQL or ``files``, holds one of its names now; ``put`` asks again in its transaction."""
+        others = [listing for listing in files if listing.id != wanted.id]
+        clashes = conflicts((*others, record_of(wanted, None)), self._config)
+        if clashes:
+            return Refused("taken", "\n".join(clashes))
+        async with self._database.read() as connection:
+            return await _clash(connection, wanted.id, _names(wanted))
+
     # --- writing --------------------------------------------------------------------------------
 
     async def put(self, wanted: TenantDocument, *, version: int | None, by: By | None, files: Iterable[Listing] = ()) -> StoredTenant | Refused:

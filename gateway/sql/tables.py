@@ -329,8 +329,9 @@ provision_runs = Table(
     Column("id", String(36), primary_key=True),
     Column("tenant", String(40), nullable=False),
     Column("actor", String(200), nullable=False),
-    Column("state", String(20), nullable=False),  # running, done, rolled_back, rollback_failed
-    sealed("request"),  # holds the identity provider's client secret
+    Column("kind", String(20), nullable=False),  # apply, rotate, destroy
+    Column("state", String(20), nullable=False),  # running, undoing, settling, done, rolled_back
+    sealed("request"),  # without the identity provider's client secret, unless it was asked to be kept
     Column("plan", Json, nullable=True),
     Column("started_at", Float, nullable=False),
     Column("finished_at", Float, nullable=True),
@@ -348,7 +349,7 @@ provision_steps = Table(
     Column("number", Integer, primary_key=True),
     Column("action", String(80), nullable=False),
     Column("resource", String(400), nullable=False),
-    Column("state", String(20), nullable=False),  # intended, done, undone, failed
+    Column("state", String(20), nullable=False),  # intended, done, refused, undone
     Column("undo", Json, nullable=True),
     sealed("before", nullable=True),  # what an update replaced
     Column("started_at", Float, nullable=False),

@@ -1,0 +1,175 @@
+"""Provisioning's journal, and the values that cross between it, Cognito's side and the registry's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.core.model import Secret
+    from gateway.ports_admin import Page
+
+Json = dict[str, Any]
+
+
+class RunState(StrEnum):
+    """``running`` and ``undoing`` hold the tenant; ``settling`` watches for a late effect of a call nobody answered."""
+
+    RUNNING = "running"
+    UNDOING = "undoing"
+    SETTLING = "settling"
+    DONE = "done"
+    ROLLED_BACK = "rolled_back"
+
+
+ACTIVE = frozenset({RunState.RUNNING, RunState.UNDOING})
+
+
+class StepState(StrEnum):
+    """``intended``: written before the call, and nothing is known since. ``refused``: the call had no effect."""
+
+    INTENDED = "intended"
+    DONE = "done"
+    REFUSED = "refused"
+    UNDONE = "undone"
+
+
+class RunKind(StrEnum):
+    """``destroy`` is finished by recovery, the others are undone."""
+
+    APPLY = "apply"
+    ROTATE = "rotate"
+    DESTROY = "destroy"
+
+
+class Action(StrEnum):
+    """What a step does; each has one way to be undone."""
+
+    ADD_ATTRIBUTES = "add_attributes"
+    CREATE_PROVIDER = "create_provider"
+    UPDATE_PROVIDER = "update_provider"
+    CREATE_CLIENT = "create_client"
+    UPDATE_CLIENT = "update_client"
+    PUT_TENANT = "put_tenant"
+    PUT_CREDENTIALS = "put_credentials"
+    DELETE_TENANT = "delete_tenant"
+    DELETE_CREDENTIALS = "delete_credentials"
+    DELETE_CLIENT = "delete_client"
+    DELETE_PROVIDER = "delete_provider"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStep:
+    """One call. ``undo`` is what undoing needs and holds no secret; ``before`` is what was replaced, sealed at rest."""
+
+    number: int
+    action: Action
+    resource: str
+    state: StepState
+    undo: Json
+    before: Json | None = field(repr=False)
+    started_at: float
+    error: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One provisioning. ``request`` is what was asked, without the identity providers' secrets."""
+
+    id: str
+    tenant: str
+    kind: RunKind
+    actor: str
+    state: RunState
+    request: Json = field(repr=False)
+    plan: Sequence[Json]
+    started_at: float
+    finished_at: float | None
+    error: Json | None
+    steps: Sequence[JournalStep] = ()
+
+
+class DeposedError(GatewayError):
+    """Another process took this run over: whoever was slow must stop, and take back what it did last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another run holds the tenant."""
+
+    run: str
+    interrupted: bool
+    """Its process is gone; recovery is about to undo it."""
+
+
+class Journal(Protocol):
+    """Durable before each call. ``holder`` names this process; every write fails with ``DeposedError`` once another one holds the run."""
+
+    async def open(self, run: str, *, tenant: str, kind: RunKind, actor: str, request: Json, plan: Sequence[Json]) -> Run | Busy: ...
+
+    async def intend(self, run: str, number: int, action: Action, resource: str, *, undo: Json, before: Json | None) -> None: ...
+
+    async def settle(self, run: str, number: int, state: StepState, *, undo: Json | None = None, error: Json | None = None) -> None: ...
+
+    async def move(self, run: str, state: RunState, *, error: Json | None = None) -> None: ...
+
+    async def hold(self, run: str) -> None:
+        """Renew the claim on the run."""
+
+    async def take_over(self, run: str) -> bool:
+        """Claim a run that nobody holds any more; False if somebody does."""
+
+    async def reopen(self, run: str) -> bool:
+        """Hold a finished run again, to undo it; False unless it is ``done`` and its tenant is free."""
+
+    async def abandoned(self) -> Sequence[str]:
+        """Ids of unfinished runs that nobody holds."""
+
+    async def run(self, run: str) -> Run | None: ...
+
+    async def latest(self, tenant: str) -> Run | None:
+        """The last run of the tenant that is in force: its state is ``done`` and no later one destroyed it."""
+
+    async def page(self, tenant: str, *, position: str | None, limit: int) -> Page[Run]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """An app client as the registry keeps it."""
+
+    client_id: str
+    client_secret: Secret
+
+
+class Registrar(Protocol):
+    """The registry as provisioning sees it. Documents are JSON; secrets in ``before`` states are real."""
+
+    async def before(self, tenant: str) -> Json | None:
+        """Everything needed to ``restore`` the tenant; None where SQL has none."""
+
+    async def put(self, tenant: str, document: Mapping[str, object], *, before: Json | None) -> None:
+        """Create, or replace exactly the version that ``before`` is. Raises ``RegistryRefusedError``."""
+
+    async def restore(self, tenant: str, before: Json | None, *, written: Mapping[str, object] | None) -> None:
+        """Back to ``before``; None deletes the tenant, unless it is no longer what was ``written`` (None: whatever it is)."""
+
+    async def credentials(self, tenant: str) -> ClientCredentials | None: ...
+
+    async def put_credentials(self, tenant: str, credentials: ClientCredentials | None) -> None:
+        """None removes them. Raises ``RegistryRefusedError``."""
+
+    async def in_force(self) -> None:
+        """Returns when what was written is obeyed by every replica, or raises ``UnavailableError``."""
+
+
+class RegistryRefusedError(GatewayError):
+    """The registry says no: ``code`` is a problem code of the API."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
