@@ -102,8 +102,6 @@ class World:
             self.cloud = await self._stack.enter_async_context(DemoCloud(ports=Ports()))
             self.legacy = LegacyApp()
             self.apps["legacy"] = (await self.cloud.add_app(self.legacy)).port
-            public_port = self.port if self.ingress is not None else free_port()
-            self.port = public_port
             self._register_clients()
             self._write_config()
             await self._start_calendar()

@@ -58,8 +58,10 @@ async def _install() -> None:
 
 
 @asynccontextmanager
-async def certified_provider(*, clients: Iterable[Mapping[str, Any]], accounts: Mapping[str, Mapping[str, Any]], host: str = "op.localhost") -> AsyncIterator[CertifiedProvider]:
-    """Start it with clients in the provider's own words (``client_id``, ``redirect_uris``, …) and accounts by subject."""
+async def certified_provider(
+    *, clients: Iterable[Mapping[str, Any]], accounts: Mapping[str, Mapping[str, Any]], host: str = "op.localhost", cognito: bool = False
+) -> AsyncIterator[CertifiedProvider]:
+    """``cognito`` puts its endpoints where Cognito has them. Start it with clients in the provider's own words (``client_id``, ``redirect_uris``, …) and accounts by subject."""
     await _install()
     process = await asyncio.create_subprocess_exec(
         "node", "provider.mjs",
@@ -69,7 +71,7 @@ async def certified_provider(*, clients: Iterable[Mapping[str, Any]], accounts: 
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps({"host": host, "clients": list(clients), "accounts": accounts}).encode())
+        process.stdin.write(json.dumps({"host": host, "clients": list(clients), "accounts": accounts, "cognito": cognito}).encode())
         process.stdin.write_eof()
         line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
         assert line, "the provider did not start"
