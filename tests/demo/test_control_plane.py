@@ -140,6 +140,9 @@ REFUSED_PROVIDERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown attribute": ({"AttributeMapping": {"custom:x": "x"}}, "InvalidParameterException", "AttributeMapping contains invalid mapping: [custom:x]"),
     "51 identifiers": ({"IdpIdentifiers": [f"d{n}.test" for n in range(51)]}, "InvalidParameterException", "length less than or equal to 50"),
     "41 characters": ({"IdpIdentifiers": ["d" * 41]}, "InvalidParameterException", "'idpIdentifiers.1.member'"),
+    "same identifier twice": ({"IdpIdentifiers": ["a.test", "a.test"]}, "InvalidParameterException", "twice"),
+    "a SAML provider": ({"ProviderType": "SAML"}, "InvalidParameterException", "OIDC"),
+    "a reserved name": ({"ProviderName": "Google"}, "DuplicateProviderException", "Google"),
     "identifier pattern": ({"IdpIdentifiers": ["a/b"]}, "InvalidParameterException", "regular expression pattern"),
 }
 REFUSED_DETAILS: dict[str, tuple[dict[str, str | None], str]] = {
@@ -148,6 +151,11 @@ REFUSED_DETAILS: dict[str, tuple[dict[str, str | None], str]] = {
     "slash": ({"oidc_issuer": "https://initech.okta.com/"}, "slash"),
     "http": ({"oidc_issuer": "http://initech.okta.com"}, "https"),
     "port": ({"oidc_issuer": "https://initech.okta.com:8443"}, "port"),
+    "no openid": ({"authorize_scopes": "email"}, "openid"),
+    "no URL": ({"oidc_issuer": "https://"}, "not a URL"),
+    "no port": ({"oidc_issuer": "https://initech.okta.com:x"}, "not a URL"),
+    "no address": ({"oidc_issuer": "https://[initech"}, "not a URL"),
+    "an endpoint by http": ({"token_url": "http://initech.okta.com/token"}, "token_url"),
     "method": ({"attributes_request_method": "PUT"}, "GET or POST"),
 }
 
@@ -201,6 +209,17 @@ REFUSED_CLIENTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "rotation and refresh flow": ({"ExplicitAuthFlows": ["ALLOW_REFRESH_TOKEN_AUTH"]}, "InvalidParameterException", "rotation"),
     "rotation and default flows": ({"ExplicitAuthFlows": None}, "InvalidParameterException", "rotation"),
     "grace of a minute and more": ({"RefreshTokenRotation": {"Feature": "ENABLED", "RetryGracePeriodSeconds": 61}}, "InvalidParameterException", "60"),
+    "refresh shorter than access": (
+        {"AccessTokenValidity": 24, "RefreshTokenValidity": 2, "TokenValidityUnits": {"AccessToken": "hours", "IdToken": "minutes", "RefreshToken": "hours"}},
+        "InvalidParameterException",
+        "shorter",
+    ),
+    "default that is no callback": ({"DefaultRedirectURI": "https://other.test/"}, "InvalidParameterException", "DefaultRedirectURI"),
+    "old and new flows": ({"ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH", "ADMIN_NO_SRP_AUTH"]}, "InvalidParameterException", "mix"),
+    "relative callback": ({"CallbackURLs": ["/cb"]}, "InvalidParameterException", "absolute"),
+    "callback without a host": ({"CallbackURLs": ["https:///cb"]}, "InvalidParameterException", "not a valid URL"),
+    "callback that is no URL": ({"CallbackURLs": ["https://[x"]}, "InvalidParameterException", "not a valid URL"),
+    "no callback": ({"CallbackURLs": []}, "InvalidParameterException", "CallbackURLs are required"),
     "name pattern": ({"ClientName": "a/b"}, "InvalidParameterException", "regular expression pattern"),
     "flows without scopes": ({"AllowedOAuthScopes": []}, "InvalidOAuthFlowException", "AllowedOAuthScopes are required"),
     "two kinds of flow": ({"AllowedOAuthFlows": ["code", "client_credentials"]}, "InvalidOAuthFlowException", "client_credentials"),
@@ -316,6 +335,31 @@ async def test_client_has_one_style_and_it_goes_with_the_client(aws: Any, cloud:
     assert cloud.cognito.pool.styles == {}
 
 
+async def test_style_is_described_deleted_and_refused(aws: Any) -> None:
+    client_id = (await aws.create_user_pool_client(UserPoolId=POOL_ID, **CLIENT))["UserPoolClient"]["ClientId"]
+    by_client = {"UserPoolId": POOL_ID, "ClientId": client_id}
+    assert (await refused(aws.describe_managed_login_branding_by_client(**by_client)))[0] == "ResourceNotFoundException"
+    both = aws.create_managed_login_branding(**by_client, UseCognitoProvidedValues=True, Settings={"a": 1})
+    assert (await refused(both))[0] == "InvalidParameterException"
+    style = (await aws.create_managed_login_branding(**by_client, Settings={"a": 1}))["ManagedLoginBranding"]
+    assert (style["UseCognitoProvidedValues"], style["Settings"]) == (False, {"a": 1})
+    by_id = {"UserPoolId": POOL_ID, "ManagedLoginBrandingId": style["ManagedLoginBrandingId"]}
+    await aws.delete_managed_login_branding(**by_id)
+    assert (await refused(aws.describe_managed_login_branding(**by_id)))[0] == "ResourceNotFoundException"
+
+
+async def test_what_is_not_there_is_not_found(aws: Any) -> None:
+    for call in (
+        aws.delete_user_pool_client(UserPoolId=POOL_ID, ClientId="nobody"),
+        aws.describe_user_pool_client(UserPoolId=POOL_ID, ClientId="nobody"),
+        aws.delete_identity_provider(UserPoolId=POOL_ID, ProviderName="nobody"),
+        aws.get_identity_provider_by_identifier(UserPoolId=POOL_ID, IdpIdentifier="nobody.test"),
+        aws.revoke_token(Token="x", ClientId="nobody"),
+    ):
+        assert (await refused(call))[0] == "ResourceNotFoundException"
+    assert (await refused(aws.list_user_pool_clients(UserPoolId=POOL_ID, NextToken="nonsense")))[0] == "InvalidParameterException"
+
+
 async def test_domain_is_described_and_an_unknown_one_is_empty(aws: Any) -> None:
     assert (await aws.describe_user_pool_domain(Domain="demo"))["DomainDescription"]["ManagedLoginVersion"] == 1
     assert (await aws.describe_user_pool_domain(Domain="nobody"))["DomainDescription"] == {}
@@ -361,15 +405,23 @@ async def test_attribute_updated_to_blank_is_gone(app: RelyingParty, aws: Any, p
     await aws.admin_update_user_attributes(UserPoolId=POOL_ID, Username=username, UserAttributes=[{"Name": "custom:groups", "Value": ""}])
     tokens = (await app.redeem(await person.open(app.authorize_url(None))))[1]
     assert "custom:groups" not in app.verified(tokens["id_token"])
-    unknown = [{"Name": "custom:x", "Value": "1"}]
-    code, _ = await refused(aws.admin_update_user_attributes(UserPoolId=POOL_ID, Username=username, UserAttributes=unknown))
-    assert code == "InvalidParameterException"
+    for name, value in (("custom:x", "1"), ("sub", "other"), ("custom:groups", "x" * 2049)):
+        change = [{"Name": "name", "Value": "Eve"}, {"Name": name, "Value": value}]
+        code, _ = await refused(aws.admin_update_user_attributes(UserPoolId=POOL_ID, Username=username, UserAttributes=change))
+        assert code == "InvalidParameterException"
+    profile = await aws.admin_get_user(UserPoolId=POOL_ID, Username=username)
+    assert {"Name": "name", "Value": "Alice Adams"} in profile["UserAttributes"], "all or none"
+    sub = next(pair["Value"] for pair in profile["UserAttributes"] if pair["Name"] == "sub")
+    await aws.admin_update_user_attributes(UserPoolId=POOL_ID, Username=sub, UserAttributes=[{"Name": "name", "Value": "Alice"}])
+    assert {"Name": "name", "Value": "Alice"} in (await aws.admin_get_user(UserPoolId=POOL_ID, Username=sub))["UserAttributes"]
 
 
 async def test_revoke_token_needs_the_clients_secret_and_no_signature(app: RelyingParty, aws: Any, person: Person) -> None:
     tokens = await app.log_in(person, "alice@acme.test")
     request = {"Token": tokens["refresh_token"], "ClientId": app.client.client_id}
     assert (await refused(aws.revoke_token(**request, ClientSecret="wrong")))[0] == "UnauthorizedException"
+    access = {**request, "Token": tokens["access_token"], "ClientSecret": app.client.secret}
+    assert (await refused(aws.revoke_token(**access)))[0] == "UnsupportedTokenTypeException"
     await aws.revoke_token(**request, ClientSecret=app.client.secret)
     assert (await app.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"]))[1]["error"] == "invalid_grant"
 

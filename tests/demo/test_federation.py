@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from demo import faults
 from demo.cognito.attributes import Flattening, flatten
@@ -109,6 +110,42 @@ async def test_token_endpoint_and_jwks_that_do_not_answer(app: RelyingParty, per
 async def test_answer_without_an_id_token(cloud: DemoCloud, app: RelyingParty, person: Person) -> None:
     cloud.customers["acme-okta"].server.faults.spoil_token_response = lambda body: {"access_token": body["access_token"]}
     assert await failure(app, person) == "Bad id_token response"
+
+
+async def test_provider_whose_endpoints_are_named_needs_no_discovery(cloud: DemoCloud, app: RelyingParty, person: Person) -> None:
+    server, provider = cloud.customers["acme-okta"].server, cloud.cognito.pool.providers["acme-okta"]
+    paths = server.face.paths
+    named = {"authorize_url": paths.authorize, "token_url": paths.token, "jwks_uri": paths.jwks, "attributes_url": paths.userinfo}
+    details = {**provider.settings["ProviderDetails"], **{name: server.origin + path for name, path in named.items()}}
+    cloud.cognito.pool.providers["acme-okta"] = replace(provider, settings={**provider.settings, "ProviderDetails": details})
+    server.faults.always("discovery", faults.status(500))
+    await app.log_in(person, "alice@acme.test")
+
+
+@pytest.mark.parametrize("answer", [faults.status(500), faults.status(200, "[]", "application/json"), faults.status(200, "<html>", "text/html")])
+async def test_idp_that_cannot_be_found_out_sends_nobody_away(cloud: DemoCloud, app: RelyingParty, person: Person, answer: faults.Answer) -> None:
+    cloud.customers["acme-okta"].server.faults.always("discovery", answer)
+    page = await person.open(app.authorize_url())
+    assert query(page)["error"] == "invalid_request" and not page.visited("okta.localhost")
+
+
+@pytest.mark.parametrize("document", ["[]", "{}", '{"keys": {}}', '{"keys": [1, {}]}', "x"])
+async def test_key_set_that_is_none_is_no_reason_to_believe(cloud: DemoCloud, app: RelyingParty, person: Person, document: str) -> None:
+    cloud.customers["acme-okta"].server.faults.always("jwks", faults.status(200, document, "application/json"))
+    assert "Bad" in await failure(app, person)
+
+
+async def test_broken_userinfo_fails_the_login(cloud: DemoCloud, app: RelyingParty, person: Person) -> None:
+    cloud.customers["acme-okta"].server.faults.always("userinfo", faults.status(500))
+    assert await failure(app, person) == "Error calling the attributes url"
+
+
+async def test_answer_without_a_code_fails_the_login(app: RelyingParty, person: Person) -> None:
+    page = await person.open(app.authorize_url())
+    answer = await person.submit(page, {"email": "alice@acme.test", "password": "demo"}, follow=False)
+    location = URL(str(answer.headers.header("Location")))
+    arrived = await person.open(str(location.with_query({"state": location.query["state"]})))
+    assert "No code" in query(arrived)["error_description"]
 
 
 async def test_discovery_of_another_issuer_is_refused(cloud: DemoCloud, app: RelyingParty, person: Person) -> None:
