@@ -4,7 +4,8 @@
 ``assertion``  EC P-256 private keys (PEM): sign the identity assertion handed to apps
 ``database``   32 bytes each: encrypt secrets at rest in SQL
 
-In each list the first entry writes; every entry reads.
+In each list the first entry writes; every entry reads. An entry with ``retired_at`` wrote until then; any other entry
+that is not the first has yet to begin (see ``key_file``).
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Key:
 
     kid: str
     material: bytes = field(repr=False)
+    retired_at: int = 0
+    """UTC epoch seconds when it stopped writing; 0 while it writes or has yet to begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class SigningKey:
 
     kid: str
     private: ec.EllipticCurvePrivateKey = field(repr=False)
+    retired_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +61,33 @@ def new_kid() -> str:
     return secrets.token_hex(4)
 
 
+def new_key() -> Key:
+    return Key(new_kid(), secrets.token_bytes(KEY_BYTES))
+
+
+def new_signing_key() -> SigningKey:
+    return SigningKey(new_kid(), ec.generate_private_key(ec.SECP256R1()))
+
+
 def generate() -> KeyRing:
     """A fresh ring with one key of each kind."""
-    return KeyRing(
-        sealing=(Key(new_kid(), secrets.token_bytes(KEY_BYTES)),),
-        assertion=(SigningKey(new_kid(), ec.generate_private_key(ec.SECP256R1())),),
-        database=(Key(new_kid(), secrets.token_bytes(KEY_BYTES)),),
-    )
+    return KeyRing(sealing=(new_key(),), assertion=(new_signing_key(),), database=(new_key(),))
 
 
 def dump(ring: KeyRing) -> str:
     """The file's text."""
 
-    def symmetric(keys: tuple[Key, ...]) -> list[dict[str, str]]:
-        return [{"kid": k.kid, "key": base64.b64encode(k.material).decode("ascii")} for k in keys]
+    def retired(key: Key | SigningKey) -> dict[str, int]:
+        return {"retired_at": key.retired_at} if key.retired_at else {}
+
+    def symmetric(keys: tuple[Key, ...]) -> list[dict[str, str | int]]:
+        return [{"kid": k.kid, "key": base64.b64encode(k.material).decode("ascii"), **retired(k)} for k in keys]
 
     def pem(key: SigningKey) -> str:
         return key.private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode("ascii")
 
     return json.dumps(
-        {"sealing": symmetric(ring.sealing), "assertion": [{"kid": k.kid, "pem": pem(k)} for k in ring.assertion], "database": symmetric(ring.database)},
+        {"sealing": symmetric(ring.sealing), "assertion": [{"kid": k.kid, "pem": pem(k), **retired(k)} for k in ring.assertion], "database": symmetric(ring.database)},
         indent=1,
     )
 
@@ -87,7 +98,7 @@ def parse(text: str, *, source: str) -> KeyRing:
         document = json.loads(text)
 
         def symmetric(name: str) -> tuple[Key, ...]:
-            keys = tuple(Key(str(e["kid"]), base64.b64decode(e["key"], validate=True)) for e in document[name])
+            keys = tuple(Key(str(e["kid"]), base64.b64decode(e["key"], validate=True), int(e.get("retired_at", 0))) for e in document[name])
             if not keys or any(len(k.material) != KEY_BYTES for k in keys):
                 msg = name
                 raise ValueError(msg)  # noqa: TRY301
@@ -99,7 +110,7 @@ def parse(text: str, *, source: str) -> KeyRing:
             if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
                 msg = "assertion"
                 raise ValueError(msg)  # noqa: TRY301, TRY004
-            signing.append(SigningKey(str(entry["kid"]), private))
+            signing.append(SigningKey(str(entry["kid"]), private, int(entry.get("retired_at", 0))))
         if not signing:
             msg = "assertion"
             raise ValueError(msg)  # noqa: TRY301

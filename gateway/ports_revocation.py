@@ -80,6 +80,9 @@ class RevocationRecord(Protocol):
     async def standing(self, tenant: str) -> Sequence[Standing]:
         """Blocks and overlays in force, with the first watermark of each."""
 
+    async def rename(self, standing: Standing, alias: str) -> None:
+        """After a new key: the block or overlay is looked up by this alias from now on."""
+
     async def highest_watermark(self, tenant: str) -> int:
         """0 where nothing is recorded."""
 

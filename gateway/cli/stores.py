@@ -36,6 +36,7 @@ class Stores:
     database: Database
     directory: StoreDirectory
     blocks: SqlBlocks
+    record: SqlRevocations
     revoker: StoreRevoker
 
 
@@ -57,6 +58,7 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
         stack.push_async_callback(database.close)
         await database.prepare()
         marks = Marks(link, lambda: ring)
-        revoker = StoreRevoker(marks, SqlRevocations(database), Uncached(), clock=time.time, monotonic=time.monotonic)
-        yield Stores(config, ring, link, database, StoreDirectory(link, lambda: ring), SqlBlocks(database), revoker)
+        record = SqlRevocations(database)
+        revoker = StoreRevoker(marks, record, Uncached(), clock=time.time, monotonic=time.monotonic)
+        yield Stores(config, ring, link, database, StoreDirectory(link, lambda: ring), SqlBlocks(database), record, revoker)
         await revoker.close()

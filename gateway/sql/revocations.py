@@ -74,6 +74,11 @@ class SqlRevocations:
                 found += [_standing(table, row, self._database.crypt) for row in rows]
         return found
 
+    async def rename(self, standing: Standing, alias: str) -> None:
+        table = blocks if standing.group is None else overlays
+        async with self._database.write() as connection:
+            await connection.execute(update(table).where(table.c.id == standing.id, table.c.alias != alias).values(alias=alias))
+
     async def highest_watermark(self, tenant: str) -> int:
         columns = (revocations.c.watermark_us, blocks.c.watermark_us, overlays.c.removed_us)
         async with self._database.read() as connection:

@@ -1,0 +1,124 @@
+"""``gateway keys list | rotate``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway import key_file, keys
+from gateway.cli import config_option, json_option
+from gateway.cli.stores import configured_stores
+from gateway.config import load_config, parse_duration
+from gateway.sessions.marks import WATERMARK_LIFE_S
+from gateway.sessions.reading import Readers
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+    from gateway.keys import KeyRing
+
+ASSERTION_LIFE_S = 86400
+"""An assertion lives for five minutes; a day leaves room for apps that keep our key set for long."""
+_POLL_S = 0.2
+
+
+@click.group("keys")
+def command() -> None:
+    """List and rotate the gateway's own keys."""
+
+
+@command.command("list")
+@config_option
+@json_option
+def list_keys(*, config_path: str, as_json: bool) -> None:
+    """Ids and states of all keys, never the keys."""
+    config = load_config(Path(config_path))
+    ring = keys.load(config.key_file, create=config.keys is None)
+    rows = [_row(ring, kind, number) for kind in key_file.KINDS for number in range(len(getattr(ring, kind)))]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        since = row["retired_at"]
+        retired = f" since {datetime.fromtimestamp(since, UTC).strftime('%Y-%m-%d %H:%M')}" if isinstance(since, int) else ""
+        click.echo(f"{row['kind']:10} {row['kid']}  {row['state']}{retired}")
+
+
+def _row(ring: KeyRing, kind: str, number: int) -> dict[str, object]:
+    key = getattr(ring, kind)[number]
+    state = "writes" if number == 0 else "retired, still reads" if key.retired_at else "staged, reads"
+    return {"kind": kind, "kid": key.kid, "state": state, "retired_at": key.retired_at or None}
+
+
+@command.command()
+@config_option
+@click.argument("kinds", nargs=-1, type=click.Choice(key_file.KINDS))
+@click.option("--create", is_flag=True, help="Make the key ring if there is none, and do nothing else.")
+@click.option("--wait", "patience", default="30s", show_default=True, help="How long to wait for every process to know the new key.")
+@json_option
+def rotate(*, config_path: str, kinds: tuple[str, ...], create: bool, patience: str, as_json: bool) -> int:
+    """Let a new key write, and drop retired ones that nothing needs any more. Without KINDS: sealing and assertion.
+
+    Nobody is signed out. Where the key ring is distributed by other means than a shared file, run it again after the new
+    file has arrived everywhere: the first run stages the key, the second lets it write.
+    """
+    config = load_config(Path(config_path))
+    if create:
+        keys.load(config.key_file, create=True)
+        click.echo(json.dumps({"file": str(config.key_file)}) if as_json else f"{config.key_file} is there")
+        return 0
+    try:
+        patience_s = parse_duration(patience).total_seconds()
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--wait") from error
+    results = [asyncio.run(_rotate(config, config_path, kind, patience_s=patience_s)) for kind in kinds or ("sealing", "assertion")]
+    if as_json:
+        click.echo(json.dumps(results, indent=1))
+    else:
+        for result in results:
+            click.echo(_told(result))
+    return 0 if all(result["promoted"] for result in results) else 1
+
+
+def _told(result: dict[str, object]) -> str:
+    waiting = result["waiting_for"]
+    if waiting:
+        return f"{result['kind']}: {result['kid']} is staged; {len(waiting) if isinstance(waiting, list) else 0} processes do not know it yet: {waiting}. Run it again."
+    dropped = f"; dropped {result['dropped']}" if result["dropped"] else ""
+    return f"{result['kind']}: {result['kid']} writes now{dropped}"
+
+
+async def _rotate(config: Config, config_path: str, kind: str, *, patience_s: float) -> dict[str, object]:
+    path = config.key_file
+    with key_file.editing(path) as save:
+        ring = key_file.stage(keys.load(path, create=False), kind)
+        fresh = key_file.staged(ring, kind)
+        if fresh is None:
+            msg = "staging leaves a staged key"
+            raise RuntimeError(msg)
+        save(ring)
+        async with configured_stores(config_path) as stores:
+            readers = Readers(stores.link, lambda: ring)
+            deadline = time.monotonic() + patience_s
+            while True:
+                _count, waiting = await readers.without(fresh.kid)
+                if not waiting or time.monotonic() > deadline:
+                    break
+                await asyncio.sleep(_POLL_S)
+            if waiting:
+                return {"kind": kind, "kid": fresh.kid, "promoted": False, "waiting_for": waiting, "dropped": []}
+            if kind == "sealing":
+                # Under the new key too, before any session is refused or overlaid by it alone.
+                for tenant in await stores.record.tenants():
+                    await stores.revoker.reapply_standing(tenant)
+        now = int(time.time())
+        promoted = key_file.promote(ring, kind, now=now)
+        pruned = promoted if kind == "database" else key_file.prune(promoted, kind, before=now - (WATERMARK_LIFE_S if kind == "sealing" else ASSERTION_LIFE_S))
+        save(pruned)
+        left = {key.kid for key in getattr(pruned, kind)}
+        return {"kind": kind, "kid": fresh.kid, "promoted": True, "waiting_for": [], "dropped": [key.kid for key in getattr(ring, kind) if key.kid not in left]}

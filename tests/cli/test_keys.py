@@ -1,0 +1,112 @@
+"""``gateway keys``: a rotation signs nobody out, forgets no block, and waits for every process."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway import key_file, keys
+from gateway.core.decision import Reason
+from gateway.ports import Refused, Stored
+from gateway.sessions.reading import Readers
+from tests.sessions.conftest import Login, identity
+
+from .test_sessions_and_blocks import Beside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Iterator[Beside]:
+    made = Beside(tmp_path)
+    yield made
+    made.store.stop()
+
+
+def answer(capsys: pytest.CaptureFixture[str]) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_rotation_signs_nobody_out_and_forgets_no_block(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:
+    before = beside.with_sessions(lambda login: login.finish())
+    assert beside.gateway("blocks", "add", "--tenant", "acme", "--email", "carol@acme.test", "--reason", "left") == 0
+    capsys.readouterr()
+    assert beside.gateway("keys", "rotate", "--json") == 0
+    rotated = answer(capsys)
+    assert [(r["kind"], r["promoted"], r["dropped"]) for r in rotated] == [("sealing", True, []), ("assertion", True, [])]
+    old = beside.ring
+    beside.ring = keys.load(beside.state / "keys.json", create=False)
+    assert beside.ring.sealing[0].kid == rotated[0]["kid"]
+    assert beside.ring.sealing[1].material == old.sealing[0].material
+    assert beside.alive(before)
+    after = beside.with_sessions(lambda login: login.finish())
+    assert beside.alive(after)
+
+    # The old key is gone one day: what stands, stands under the new one.
+    beside.ring = replace(beside.ring, sealing=beside.ring.sealing[:1])
+    assert beside.alive(after)
+    assert not beside.alive(before)
+
+    async def carol(login: Login) -> object:
+        return await login.sessions.finish(login.new(await login.begin(), identity=identity("carol")))
+
+    assert beside.with_sessions(carol) == Refused(Reason.USER_BLOCKED)
+    assert beside.gateway("blocks", "list", "--json") == 0
+    (block,) = answer(capsys)
+    assert beside.gateway("blocks", "remove", block["id"]) == 0
+    assert isinstance(beside.with_sessions(carol), Stored)
+
+
+def test_a_key_does_not_write_before_every_process_reads_with_it(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:
+    async def speak(login: Login) -> None:
+        await Readers(login.sessions.link, lambda: beside.ring).say("replica-1")
+
+    beside.with_sessions(speak)
+    assert beside.gateway("keys", "rotate", "sealing", "--wait", "1ms", "--json") == 1
+    (result,) = answer(capsys)
+    assert (result["promoted"], result["waiting_for"]) == (False, ["replica-1"])
+    assert keys.load(beside.state / "keys.json", create=False).sealing[0].kid == beside.ring.sealing[0].kid
+    assert beside.gateway("keys", "list", "--json") == 0
+    assert [(k["kind"], k["state"]) for k in answer(capsys)] == [
+        ("sealing", "writes"), ("sealing", "staged, reads"), ("assertion", "writes"), ("database", "writes"),
+    ]  # fmt: skip
+    beside.ring = keys.load(beside.state / "keys.json", create=False)
+    beside.with_sessions(speak)
+    assert beside.gateway("keys", "rotate", "sealing", "--json") == 0
+    assert answer(capsys)[0]["kid"] == result["kid"]
+
+
+def test_a_retired_key_is_dropped_when_nothing_it_wrote_can_be_alive(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:
+    path = beside.state / "keys.json"
+    ring = key_file.promote(key_file.stage(beside.ring, "sealing"), "sealing", now=int(time.time()) - 31 * 86400)
+    with key_file.editing(path) as save:
+        save(ring)
+    assert beside.gateway("keys", "rotate", "sealing", "--json") == 0
+    assert answer(capsys)[0]["dropped"] == [beside.ring.sealing[0].kid]
+    assert len(keys.load(path, create=False).sealing) == 2
+
+
+def test_a_list_never_shows_a_key(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:
+    assert beside.gateway("keys", "list") == 0
+    shown = capsys.readouterr().out
+    text = (beside.state / "keys.json").read_text()
+    assert beside.ring.sealing[0].kid in shown
+    assert all(entry["key"] not in shown for entry in json.loads(text)["sealing"])
+    assert "PRIVATE" not in shown
+
+
+def test_an_unknown_kind_is_refused(beside: Beside) -> None:
+    assert beside.gateway("keys", "rotate", "everything") == 2
+
+
+def test_a_ring_is_made_where_there_is_none(tmp_path: Path, beside: Beside) -> None:
+    beside.config.write_text(beside.config.read_text() + f"keys: {{file: {tmp_path / 'new' / 'keys.json'}}}\n")
+    assert beside.gateway("keys", "list") == 2
+    assert beside.gateway("keys", "rotate", "--create") == 0
+    assert beside.gateway("keys", "list") == 0
