@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import platform
 import secrets
 import signal
 import time
@@ -15,19 +17,21 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway import keys as key_file
+from gateway import keys
 from gateway.assertion import Assertions
 from gateway.beside import beside
 from gateway.cognito.http import client_session, request_json
 from gateway.cognito.oidc import CognitoRelyingParty
 from gateway.core.probe import LOCATION
 from gateway.errors import GatewayError, UnavailableError
+from gateway.key_file import KeyFile
 from gateway.log import fields
 from gateway.metrics import TENANTS
 from gateway.registry.files import read_folder
 from gateway.registry.subscriber import SnapshotTenants
 from gateway.sessions.connect import connect
 from gateway.sessions.probes import RedisProbes
+from gateway.sessions.reading import Readers
 from gateway.sessions.redis import RedisSessions
 from gateway.web import system
 from gateway.web.browser import application as browser_application
@@ -46,7 +50,6 @@ if TYPE_CHECKING:
     import aiohttp
 
     from gateway.config import Config
-    from gateway.keys import KeyRing
     from gateway.ports import TenantSource
     from gateway.sessions.connect import Link
 
@@ -71,10 +74,12 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     async with AsyncExitStack() as stack:
-        ring = key_file.load(config.key_file, create=config.keys is None)
+        ring = KeyFile(config.key_file, create=config.keys is None)
+        await stack.enter_async_context(beside(ring.watch()))
         http = await stack.enter_async_context(client_session(development=config.development))
         link = connect(config.redis, socket_path=redis_socket)
         stack.push_async_callback(link.close)
+        await stack.enter_async_context(beside(Readers(link, ring).keep_saying(f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}")))
         stores = None
         if role is not Role.AUTH:
             # SQL and AWS live behind this import; the auth role never takes it.
@@ -111,17 +116,19 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
         _LOG.info("stopping", extra=fields(role=role.value))
 
 
-def _services(config: Config, ring: KeyRing, link: Link, tenants: TenantSource, http: aiohttp.ClientSession, stack: AsyncExitStack) -> Services:
-    sessions = RedisSessions(link, lambda: ring)
+def _services(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, http: aiohttp.ClientSession, stack: AsyncExitStack) -> Services:
+    sessions = RedisSessions(link, ring)
     stack.push_async_callback(sessions.close)
     relying_party = CognitoRelyingParty(http, domain=config.cognito.domain, issuer=config.cognito.effective_issuer, clock=time.time, monotonic=time.monotonic)
+    assertions = Assertions(ring(), issuer=config.assertion.issuer or (config.origin(config.login_host) if config.login_host else None))
+    ring.changed.append(assertions.replace_keys)
     return Services(
         config=config,
         tenants=tenants,
         sessions=sessions,
         relying_party=relying_party,
         machines=Machines(relying_party),
-        assertions=Assertions(ring, issuer=config.assertion.issuer or (config.origin(config.login_host) if config.login_host else None)),
+        assertions=assertions,
         pages=_pages(config),
         clock=time.time,
         random_token=lambda: secrets.token_urlsafe(32),
@@ -135,19 +142,19 @@ def _pages(config: Config) -> Pages:
     return Pages(logout_hops=(f"{cognito.scheme}://{cognito.netloc}", *back), login_hops=("https:", "http:") if config.development else ("https:",))
 
 
-async def _tenants(config: Config, ring: KeyRing, link: Link, stack: AsyncExitStack) -> SnapshotTenants:
+async def _tenants(config: Config, ring: KeyFile, link: Link, stack: AsyncExitStack) -> SnapshotTenants:
     """What is served in every role: the snapshot in Redis, or the folder until there is one."""
-    tenants = SnapshotTenants(link, lambda: ring, config, changed=lambda table: TENANTS.set(len(table)))
+    tenants = SnapshotTenants(link, ring, config, changed=lambda table: TENANTS.set(len(table)))
     await tenants.start()
     await stack.enter_async_context(beside(tenants.watch()))
     return tenants
 
 
-def _sealing(ring: KeyRing) -> Callable[[], tuple[bytes, ...]]:
-    return lambda: tuple(key.material for key in ring.sealing)
+def _sealing(ring: KeyFile) -> Callable[[], tuple[bytes, ...]]:
+    return lambda: tuple(key.material for key in ring().sealing)
 
 
-async def _serve_checks(services: Services, ring: KeyRing, records: RedisProbes, bound: socket.socket, stack: AsyncExitStack) -> None:
+async def _serve_checks(services: Services, ring: KeyFile, records: RedisProbes, bound: socket.socket, stack: AsyncExitStack) -> None:
     """The low-level server of aiohttp: the check needs no routing, no middlewares and no application."""
     config = services.config
     checks = ProbedChecks(
@@ -226,7 +233,7 @@ async def check_dependencies(config: Config) -> list[Finding]:
         from gateway.app_admin import probe_database  # noqa: PLC0415 - only where SQL is asked for
         from gateway.sql.database import open_database  # noqa: PLC0415
 
-        database = open_database(config, key_file.load(config.key_file, create=config.keys is None).database)
+        database = open_database(config, keys.load(config.key_file, create=config.keys is None).database)
         stack.push_async_callback(database.close)
         probes["database"] = lambda: probe_database(database)
         return await system.probe_all(probes)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from gateway.config import Config
-    from gateway.keys import KeyRing
+    from gateway.key_file import KeyFile
     from gateway.ports import TenantSource
     from gateway.sessions.connect import Link
     from gateway.web.system import Probe
@@ -68,9 +68,10 @@ class AdminStores:
         await self.publisher.published(revision, timeout_s=IN_FORCE_S)
 
 
-async def admin_stores(config: Config, ring: KeyRing, link: Link, stack: AsyncExitStack) -> AdminStores:
+async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncExitStack) -> AdminStores:
     """Open SQL and publish the tenants. Raises ``ConfigError``, and ``UnavailableError`` when SQL does not answer."""
-    database = open_database(config, ring.database)
+    database = open_database(config, ring().database)
+    ring.changed.append(lambda now: database.replace_keys(now.database))
     stack.push_async_callback(database.close)
     await database.prepare()
     tenants = TenantDatabase(database, config)
@@ -78,28 +79,28 @@ async def admin_stores(config: Config, ring: KeyRing, link: Link, stack: AsyncEx
     async def narrow(_tenants: Collection[str], _generation: int) -> None:
         await asyncio.sleep(config.session.staleness.total_seconds())
 
-    publisher = Publisher(tenants, link, lambda: ring, config, narrow=narrow)
+    publisher = Publisher(tenants, link, ring, config, narrow=narrow)
     await publisher.start()
     await stack.enter_async_context(beside(publisher.run()))
     return AdminStores(database, tenants, publisher)
 
 
-async def admin_role(config: Config, ring: KeyRing, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> AdminRole:  # noqa: ARG001 - for what starts later
+async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> AdminRole:  # noqa: ARG001 - for what starts later
     """Build the rooms on the open stores."""
     database = stores.database
     clock = time.time
-    revoker = StoreRevoker(Marks(link, lambda: ring), SqlRevocations(database), Uncached(), clock=clock, monotonic=time.monotonic)
+    revoker = StoreRevoker(Marks(link, ring), SqlRevocations(database), Uncached(), clock=clock, monotonic=time.monotonic)
     services = AdminServices(
         keys=SqlAdminKeys(database, clock=clock),
         audit=SqlAuditLog(database, clock=clock),
         idempotency=SqlIdempotency(database, clock=clock),
         tenants=RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force),
         revoker=revoker,
-        sessions=StoreDirectory(link, lambda: ring),
+        sessions=StoreDirectory(link, ring),
         blocks=SqlBlocks(database),
         more=doctor_routes(
             RedisProbes(link),
-            keys=lambda: tuple(key.material for key in ring.sealing),
+            keys=lambda: tuple(key.material for key in ring().sealing),
             managed=lambda host: managed_at(tenants.table, config, host),
             cookie_name=config.cookie.name,
             clock=clock,

@@ -49,6 +49,10 @@ class Database:
         self._engine = engine
         self.crypt = Crypt(keys)
 
+    def replace_keys(self, keys: Iterable[Key]) -> None:
+        """After a rotation: encrypt with the new first key."""
+        self.crypt = Crypt(keys)
+
     @property
     def is_postgresql(self) -> bool:
         return self._engine.dialect.name == "postgresql"
