@@ -25,6 +25,7 @@ from demo.idp.okta_events import OktaEvents
 from demo.idp.okta_like import okta_like
 from demo.jose import NewKey, SigningKey
 from demo.net import Bound, bind, client_session, serve
+from demo.timeline import TimeLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -243,6 +244,13 @@ class DemoCloud:
         bound = bind(port)
         await self._serve(app.app, bound)
         return bound
+
+    async def show_time_lines(self, *, admin_url: str, key: str) -> None:
+        """Let each console show how long a click took to reach the last replica of the gateway behind this admin API."""
+        for customer in self.customers.values():
+            line = TimeLine(customer.server.directory, self._http, admin_url=admin_url, key=key)
+            customer.console.panels.append(line.panel)
+            await self._stack.enter_async_context(line.running())
 
     async def _serve(self, app: Any, bound: Bound) -> None:
         runner = await serve(app, bound)
