@@ -21,6 +21,14 @@ FIELDS = ("request_id", "tenant", "host", "method", "path", "decision", "reason"
 _CREDENTIAL = re.compile(r"(?i)(?:eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|(?<=code=)[^&\s\"]+|(?<=state=)[^&\s\"]+|(?<=ticket=)[^&\s\"]+|(?<=token=)[^&\s\"]+|(?<=secret=)[^&\s\"]+|(?<=://)[^/@\s:]*:[^/@\s]+(?=@)|(?<=Bearer )\S+)")  # fmt: skip
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What ends a line for some reader (NEL and the separators of Unicode too) or steers a terminal (C1 holds an escape of its own)."""
+
+
+def _on_one_line(text: str) -> str:
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def redact(text: str) -> str:
     """Last line of defence for text that came from outside (a library's message, a peer's error)."""
     return _CREDENTIAL.sub("***", text)
@@ -41,14 +49,14 @@ class _Json(logging.Formatter):
         document.update(_ordered(record))
         if record.exc_info:
             document["error"] = redact(self.formatException(record.exc_info))
-        return json.dumps(document, ensure_ascii=False, default=str).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+        return _on_one_line(json.dumps(document, ensure_ascii=False, default=str))
 
 
 class _Human(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         rest = " ".join(f"{k}={json.dumps(v, ensure_ascii=True, default=str) if not isinstance(v, int | float) else v}" for k, v in _ordered(record).items())
-        line = f"{clock} {record.levelname.lower():7} {redact(record.getMessage())} {rest}".rstrip()
+        line = _on_one_line(f"{clock} {record.levelname.lower():7} {redact(record.getMessage())} {rest}".rstrip())
         return f"{line}\n{redact(self.formatException(record.exc_info))}" if record.exc_info else line
 
 

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.log import FIELDS, configure, fields, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOG = logging.getLogger("gateway")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level, _LOG.level
+    yield
+    root.handlers[:], root.level, _LOG.level = before[0], before[1], before[2]
+
+
+def written(form: Literal["json", "text"], *records: tuple[str, dict[str, object]], level: str = "info") -> str:
+    stream, real = io.StringIO(), sys.stderr
+    sys.stderr = stream
+    try:
+        configure(form, level)
+        for event, values in records:
+            _LOG.info(event, extra=fields(**values))
+    finally:
+        sys.stderr = real
+    return stream.getvalue()
+
+
+def one(event: str, **values: object) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(written("json", (event, values)))
+    return document
+
+
+def test_a_record_is_one_json_object_with_its_fields_in_order() -> None:
+    document = one("check", reason="ok", decision="allow", zebra=1, request_id="r", tenant="acme", duration_ms=0.2, absent=None)
+    assert list(document) == ["time", "level", "event", "request_id", "tenant", "decision", "reason", "duration_ms", "zebra"]
+    assert document["time"].endswith("Z")
+    assert (document["level"], document["event"], document["zebra"]) == ("info", "check", 1)
+
+
+def test_the_promised_fields_are_those_of_the_documentation() -> None:
+    assert FIELDS == ("request_id", "tenant", "host", "method", "path", "decision", "reason", "user", "provider", "duration_ms")
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(event=st.text(max_size=40), value=st.text(max_size=40))
+def test_nothing_written_starts_a_line_of_its_own_or_steers_a_terminal(form: Literal["json", "text"], event: str, value: str) -> None:
+    text = written(form, (event, {"path": value}))
+    assert len(text.splitlines()) == 1
+    assert not [c for c in text[:-1] if ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0]
+
+
+@given(event=st.text(max_size=40), value=st.text(max_size=40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_holds_no_credential_is_read_back_as_it_was(event: str, value: str) -> None:
+    if redact(event) == event and redact(value) == value:
+        document = one(event, path=value)
+        assert (document["event"], document["path"]) == (event, value)
+
+
+TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ1LTEifQ.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"got {TOKEN} from peer",
+        "https://x/cb?code=hunter2&state=hunter2",
+        "GET /_auth/complete?ticket=hunter2",
+        "client_secret=hunter2&x=1",
+        "refresh_token=hunter2",
+        "redis://user:hunter2@host/0",
+        "Authorization: Bearer hunter2",
+    ],
+)
+def test_a_credential_in_foreign_text_is_taken_out(text: str) -> None:
+    for document in (one("failed", error=text), one(text)):
+        assert "hunter2" not in json.dumps(document)
+        assert TOKEN not in json.dumps(document)
+
+
+def test_an_exceptions_text_is_taken_out_too() -> None:
+    stream, real = io.StringIO(), sys.stderr
+    sys.stderr = stream
+    try:
+        configure("json", "info")
+        try:
+            int("redis://user:hunter2@host/0")
+        except ValueError:
+            _LOG.exception("failed")
+    finally:
+        sys.stderr = real
+    assert "hunter2" not in stream.getvalue()
+    assert "ValueError" in json.loads(stream.getvalue())["error"]
+
+
+def test_the_level_counts_and_other_libraries_are_quiet() -> None:
+    assert written("json", ("check", {}), level="warning") == ""
+    configure("json", "debug")
+    assert not logging.getLogger("aiohttp.access").isEnabledFor(logging.INFO)
+
+
+def test_the_text_form_is_for_people() -> None:
+    assert written("text", ("check", {"tenant": "acme", "duration_ms": 0.2})).rstrip().endswith('info    check tenant="acme" duration_ms=0.2')
