@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import jwt
+import pytest
+
+from gateway.assertion import LIFETIME_S, RENEW_BEFORE_S, Assertions
+from gateway.core.model import Identity, Session
+from gateway.keys import KeyRing, generate
+
+RING = generate()
+ORIGIN = "https://acme.example.com"
+ISSUER = "https://login.example.com"
+NOW = 1_800_000_000
+SESSION = Session(
+    digest="a" * 64, tenant="acme", host="acme.example.com", family="f", began=1, auth_time=NOW - 10, created_at=NOW, expires_at=NOW + 3600, client_id="c",
+    identity=Identity(
+        sub="u-1", email="alice@acme.test", email_domain="acme.test", username="acme-okta_1", preferred_username="alice", name="Alice Ek",
+        groups=("app-users", "R&D, Core"), roles=("owner",), provider="acme-okta", idp_subject="1",
+    ),
+)  # fmt: skip
+
+
+def read(token: str, signer: Assertions) -> dict[str, Any]:
+    keys = jwt.PyJWKSet.from_dict(signer.jwks())
+    claims: dict[str, Any] = jwt.decode(
+        token, keys[jwt.get_unverified_header(token)["kid"]], algorithms=["ES256"], audience=ORIGIN, options={"verify_exp": False, "verify_iat": False}
+    )
+    return claims
+
+
+def test_it_says_who_for_whom_by_whom_and_for_five_minutes() -> None:
+    signer = Assertions(RING, issuer=ISSUER)
+    claims = read(signer.sign(SESSION, origin=ORIGIN, now=NOW), signer)
+    assert (claims["iss"], claims["aud"], claims["sub"], claims["tenant"]) == (ISSUER, ORIGIN, "u-1", "acme")
+    assert claims["groups"] == ["app-users", "R&D, Core"]
+    assert claims["exp"] - claims["iat"] == LIFETIME_S <= 300
+
+
+def test_without_an_issuer_it_is_the_applications_own_origin() -> None:
+    signer = Assertions(RING, issuer=None)
+    assert read(signer.sign(SESSION, origin=ORIGIN, now=NOW), signer)["iss"] == ORIGIN
+
+
+def test_it_never_outlives_the_session() -> None:
+    signer = Assertions(RING, issuer=ISSUER)
+    short = dataclasses.replace(SESSION, expires_at=NOW + 30)
+    assert read(signer.sign(short, origin=ORIGIN, now=NOW), signer)["exp"] == NOW + 30
+
+
+def test_one_signature_serves_a_session_at_an_origin_until_a_minute_before_its_end() -> None:
+    signer = Assertions(RING, issuer=ISSUER)
+    first = signer.sign(SESSION, origin=ORIGIN, now=NOW)
+    assert signer.sign(SESSION, origin=ORIGIN, now=NOW + LIFETIME_S - RENEW_BEFORE_S - 1) == first
+    assert signer.sign(SESSION, origin=ORIGIN, now=NOW + LIFETIME_S - RENEW_BEFORE_S) != first
+    assert signer.sign(SESSION, origin="https://calendar.acme.example.com", now=NOW) != first
+
+
+def test_a_session_that_changed_is_signed_anew() -> None:
+    signer = Assertions(RING, issuer=ISSUER)
+    first = signer.sign(SESSION, origin=ORIGIN, now=NOW)
+    fewer = dataclasses.replace(SESSION, identity=dataclasses.replace(SESSION.identity, groups=()))
+    assert read(signer.sign(fewer, origin=ORIGIN, now=NOW), signer)["groups"] == []
+    assert signer.sign(SESSION, origin=ORIGIN, now=NOW) != first
+
+
+def test_published_keys_are_the_public_halves_of_all() -> None:
+    ring = KeyRing(RING.sealing, (generate().assertion[0], *RING.assertion), RING.database)
+    published = Assertions(ring, issuer=ISSUER).jwks()["keys"]
+    assert [key["kid"] for key in published] == [key.kid for key in ring.assertion]
+    assert all({"kty", "crv", "x", "y", "kid", "use", "alg"} == set(key) for key in published)
+    json.dumps(published)
+
+
+def test_after_a_rotation_the_new_key_signs_and_the_old_one_still_verifies() -> None:
+    signer = Assertions(RING, issuer=ISSUER)
+    old = signer.sign(SESSION, origin=ORIGIN, now=NOW)
+    rotated = KeyRing(RING.sealing, (generate().assertion[0], *RING.assertion), RING.database)
+    signer.replace_keys(rotated)
+    new = signer.sign(SESSION, origin=ORIGIN, now=NOW)
+    assert jwt.get_unverified_header(new)["kid"] == rotated.assertion[0].kid != jwt.get_unverified_header(old)["kid"]
+    assert read(old, signer)["sub"] == read(new, signer)["sub"] == "u-1"
+
+
+def test_another_ring_verifies_nothing() -> None:
+    token = Assertions(RING, issuer=ISSUER).sign(SESSION, origin=ORIGIN, now=NOW)
+    with pytest.raises(KeyError):
+        read(token, Assertions(generate(), issuer=ISSUER))

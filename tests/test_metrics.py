@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway import metrics
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _fresh_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_tenant_labels", set[str]())
+
+
+def test_tenants_beyond_the_cap_share_a_label_and_earlier_ones_keep_theirs() -> None:
+    labels = [metrics.tenant_label(f"t{n}") for n in range(metrics.MAX_TENANT_LABELS + 5)]
+    assert labels[: metrics.MAX_TENANT_LABELS] == [f"t{n}" for n in range(metrics.MAX_TENANT_LABELS)]
+    assert set(labels[metrics.MAX_TENANT_LABELS :]) == {"other"}
+    assert metrics.tenant_label("t0") == "t0"
+
+
+def test_a_scrape_is_what_prometheus_reads() -> None:
+    metrics.CHECKS.labels(tenant="acme", dialect="nginx", decision="allow", reason="ok").inc()
+    body, content_type = metrics.scrape()
+    assert content_type.startswith("text/plain")
+    assert b'gateway_checks_total{decision="allow",dialect="nginx",reason="ok",tenant="acme"}' in body
+
+
+def test_with_workers_one_scrape_shows_the_sum(tmp_path: Path) -> None:
+    # The library chooses its storage when it is imported, so every worker is a process of its own here as there.
+    count = 'from gateway import metrics; metrics.CHECKS.labels("acme", "nginx", "allow", "ok").inc({}); metrics.TENANTS.set({})'
+    environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    for number in (2, 3):
+        subprocess.run([sys.executable, "-c", count.format(number, number)], env=environment, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", "from gateway import metrics; print(metrics.scrape()[0].decode())"], env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    assert 'gateway_checks_total{decision="allow",dialect="nginx",reason="ok",tenant="acme"} 5.0' in shown
+    assert "gateway_tenants 3.0" in shown
