@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.beside import beside
+
+
+class Work:
+    """Goes on until it is stopped."""
+
+    def __init__(self) -> None:
+        self.started, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+
+
+async def test_it_runs_while_its_owner_does_and_no_longer() -> None:
+    work = Work()
+    async with beside(work()):
+        await work.started.wait()
+        assert not work.ended.is_set()
+    assert work.ended.is_set()
+
+
+async def test_its_owners_error_ends_it_and_passes_through() -> None:
+    work = Work()
+    with pytest.raises(ZeroDivisionError):
+        async with beside(work()):
+            await work.started.wait()
+            raise ZeroDivisionError
+    assert work.ended.is_set()
+
+
+async def test_its_own_error_is_logged_and_its_owner_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    failed = asyncio.Event()
+
+    async def work() -> None:
+        failed.set()
+        msg = "the folder is gone"
+        raise LookupError(msg)
+
+    async with beside(work()):
+        await failed.wait()
+    assert [record.message for record in caplog.records] == ["task_failed"]
