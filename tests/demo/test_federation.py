@@ -51,6 +51,7 @@ BAD_TOKENS: dict[str, tuple[Any, str]] = {
     "another issuer": (lambda draft: draft.with_claims(iss="https://evil.test"), "Bad id_token issuer"),
     "another audience": (lambda draft: draft.with_claims(aud="someone"), "Bad id_token audience"),
     "expired": (lambda draft: draft.with_claims(exp=draft.claims["iat"] - 60), "Bad id_token: expired"),
+    "expiry that is no number": (lambda draft: draft.with_claims(exp="soon"), "Bad id_token: expired"),
     "no expiry": (lambda draft: draft.with_claims(exp=None), "Bad id_token signature or claims"),
     "another nonce": (lambda draft: draft.with_claims(nonce="other"), "Bad id_token nonce"),
     "no nonce": (lambda draft: draft.with_claims(nonce=None), "Bad id_token nonce"),

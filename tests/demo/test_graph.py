@@ -51,7 +51,7 @@ async def receiver() -> AsyncIterator[Receiver]:
     app = web.Application()
     app.router.add_post("/{path:.*}", receiver.take)
     runner = await serve(app, bound)
-    receiver.url = bound.url()
+    receiver.url = bound.url("gateway.localhost")
     yield receiver
     await runner.cleanup()
 
