@@ -79,7 +79,7 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
         http = await stack.enter_async_context(client_session(development=config.development))
         link = connect(config.redis, socket_path=redis_socket)
         stack.push_async_callback(link.close)
-        await stack.enter_async_context(beside(Readers(link, ring).keep_saying(f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}")))
+        await stack.enter_async_context(beside(Readers(link, ring).keep_saying(f"{role.value}-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}")))
         stores = None
         if role is not Role.AUTH:
             # SQL and AWS live behind this import; the auth role never takes it.
@@ -204,6 +204,15 @@ async def probe_files(config: Config) -> Finding:
     return Finding("tenants", ok=True, detail=f"{len(documents)} tenants in {config.tenants.files}")
 
 
+async def probe_demands(link: Link, config: Config) -> Finding:
+    """What the store must be set to; everything that is not is told at once."""
+    from gateway.sessions.demands import demands  # noqa: PLC0415 - for `config check` only
+
+    found = await demands(link, config.redis, lambda: keys.load(config.key_file, create=False))
+    wrong = [demand.detail for demand in found if not demand.ok]
+    return Finding("redis_demands", ok=not wrong, detail="; ".join(wrong or [demand.detail for demand in found]))
+
+
 async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> Finding:
     """Discovery answers and names the issuer. Not needed: whoever has a session goes on while Cognito is away."""
     issuer = config.cognito.effective_issuer
@@ -230,6 +239,7 @@ async def check_dependencies(config: Config) -> list[Finding]:
             link = connect(config.redis)
             stack.push_async_callback(link.close)
             probes["redis"] = lambda: probe_redis(link)
+            probes["redis_demands"] = lambda: probe_demands(link, config)
         from gateway.app_admin import probe_database  # noqa: PLC0415 - only where SQL is asked for
         from gateway.sql.database import open_database  # noqa: PLC0415
 

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.app import probe_demands
+from gateway.cli import run
 from gateway.config import Redis as RedisSettings
+from gateway.config import load_config
 from gateway.core.model import Secret
 from gateway.sessions.connect import connect
 from gateway.sessions.demands import Demand, demands
@@ -66,3 +69,20 @@ async def test_each_primary_of_a_cluster_is_asked(tmp_path: Path, ring: keys.Key
         found = await demands(link, settings, lambda: ring)
         await link.close()
     assert sorted(demand.ok for demand in found if demand.name == "redis eviction") == [False, True, True]
+
+
+@pytest.mark.parametrize(("policy", "code"), [("noeviction", 0), ("allkeys-lru", 1)])
+async def test_config_check_fails_and_says_why(tmp_path: Path, *, policy: str, code: int) -> None:
+    with servers.running(tmp_path / "valkey", "--maxmemory-policy", policy) as server:
+        path = tmp_path / "gateway.yaml"
+        path.write_text(
+            "ingress: {trusted_proxies: [127.0.0.1/32]}\n"
+            "cognito: {region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, domain: https://pool.example.com}\n"
+            f"redis: {{url: 'redis://127.0.0.1:{server.port}'}}\nstate_dir: {tmp_path}\nkeys: {{file: {tmp_path / 'keys.json'}}}\n"
+        )
+        assert run(["keys", "rotate", "--create", "-c", str(path)]) == 0
+        link = connect(load_config(path).redis)
+        finding = await probe_demands(link, load_config(path))
+        await link.close()
+    assert finding.ok is (code == 0)
+    assert ("way back in" in finding.detail) is (code == 1)
