@@ -31,10 +31,14 @@ async def test_it_runs_while_its_owner_does_and_no_longer() -> None:
 
 async def test_its_owners_error_ends_it_and_passes_through() -> None:
     work = Work()
-    with pytest.raises(ZeroDivisionError):
+
+    async def owner() -> None:
         async with beside(work()):
             await work.started.wait()
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await owner()
     assert work.ended.is_set()
 
 
