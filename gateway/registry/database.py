@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.core.tenants import Listing
     from gateway.registry.document import TenantDocument
+    from gateway.registry.plan import Change
     from gateway.registry.record import Record
     from gateway.registry.secrets import Shown
     from gateway.sql.database import Database
@@ -68,6 +69,21 @@ class By:
 
     actor: str
     request_id: str = ""
+
+
+class _Undone(Exception):  # noqa: N818 - leaves a transaction, is seen by nobody
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.code)
+        self.refused = refused
+
+
+_REHEARSED = Refused("rehearsed", "nothing was to be changed")
+
+
+def _or_undo(answer: AuditRecord | Refused | None) -> AuditRecord | None:
+    if isinstance(answer, Refused):
+        raise _Undone(answer)
+    return answer
 
 
 class TenantDatabase:
@@ -123,46 +139,87 @@ class TenantDatabase:
 
         ``files``: the tenants of the GitOps folder, whose names are taken too. ``by`` None: the caller keeps the audit record.
         """
-        tenant = wanted.id
-        others = tuple(files)
         async with self._database.write(LOCK) as connection:
-            row = (await connection.execute(select(tenants).where(tenants.c.id == tenant))).one_or_none()
-            before = self._stored(row) if row else None
-            document = self._admitted(wanted, before, version, others)
-            if isinstance(document, Refused):
-                return document
-            if before is not None and document == before.document:
-                return before
-            names = _names(document)
-            clash = await _clash(connection, tenant, names)
-            if clash is not None:
-                return clash
-            now = self._clock()
-            after = StoredTenant(document, (before.version if before else 0) + 1, now)
-            await self._write(connection, after, created=before is None)
-            await connection.execute(delete(tenant_names).where(tenant_names.c.tenant == tenant))
-            if names:
-                await connection.execute(insert(tenant_names), [{"kind": kind, "name": name, "tenant": tenant} for kind, name in names])
-            record = self._audit("tenant.update" if before else "tenant.create", tenant, by, before, after)
-            await _conclude(connection, record)
-        _say(record)
-        return after
+            stored, record = await self._put(connection, wanted, version, by, tuple(files))
+            if record is not None:
+                await _conclude(connection, record, by)
+        _say(record, by)
+        return stored
+
+    async def apply(self, changes: Sequence[Change], *, by: By, files: Iterable[Listing] = ()) -> Refused | None:
+        """A plan, all of it or nothing: names may move between the tenants in it."""
+        return await self._all_or_nothing(changes, by, tuple(files), at_last=None)
+
+    async def rehearse(self, changes: Sequence[Change], *, files: Iterable[Listing] = ()) -> Refused | None:
+        """Why ``apply`` would refuse; changes nothing."""
+        return await self._all_or_nothing(changes, By("rehearsal"), tuple(files), at_last=_REHEARSED)
+
+    async def _all_or_nothing(self, changes: Sequence[Change], by: By, others: Sequence[Listing], *, at_last: Refused | None) -> Refused | None:
+        """``at_last``: what to refuse with at the end, None to commit."""
+        records = []
+        try:
+            async with self._database.write(LOCK) as connection:
+                await connection.execute(delete(tenant_names).where(tenant_names.c.tenant.in_([change.tenant for change in changes])))
+                for change in changes:
+                    record = _or_undo(await self._apply(connection, change, by, others))
+                    if record is not None:
+                        await _conclude(connection, record, by)
+                        records.append(record)
+                _or_undo(at_last)
+        except _Undone as undone:
+            return None if undone.refused is _REHEARSED else undone.refused
+        for done in records:
+            _say(done, by)
+        return None
+
+    async def _apply(self, connection: AsyncConnection, change: Change, by: By, files: Sequence[Listing]) -> AuditRecord | Refused | None:
+        if change.document is None:
+            return await self._delete(connection, change.tenant, change.version, by)
+        stored, record = await self._put(connection, change.document, change.version, by, files)
+        return stored if isinstance(stored, Refused) else record
+
+    async def _put(
+        self, connection: AsyncConnection, wanted: TenantDocument, version: int | None, by: By | None, files: Sequence[Listing]
+    ) -> tuple[StoredTenant | Refused, AuditRecord | None]:
+        tenant = wanted.id
+        row = (await connection.execute(select(tenants).where(tenants.c.id == tenant))).one_or_none()
+        before = self._stored(row) if row else None
+        document = self._admitted(wanted, before, version, files)
+        if isinstance(document, Refused):
+            return document, None
+        if before is not None and document == before.document:
+            return before, None
+        names = _names(document)
+        clash = await _clash(connection, tenant, names)
+        if clash is not None:
+            return clash, None
+        after = StoredTenant(document, (before.version if before else 0) + 1, self._clock())
+        await self._write(connection, after, created=before is None)
+        await connection.execute(delete(tenant_names).where(tenant_names.c.tenant == tenant))
+        if names:
+            await connection.execute(insert(tenant_names), [{"kind": kind, "name": name, "tenant": tenant} for kind, name in names])
+        return after, self._audit("tenant.update" if before else "tenant.create", tenant, by, before, after)
 
     async def delete(self, tenant: str, *, version: int | None, by: By | None) -> Refused | None:
         """``version`` None deletes whatever is there. The app client's credentials stay until ``provision destroy`` ends the client."""
         async with self._database.write(LOCK) as connection:
-            row = (await connection.execute(select(tenants).where(tenants.c.id == tenant))).one_or_none()
-            if row is None:
-                return Refused("absent", f"there is no tenant {tenant} in SQL")
-            before = self._stored(row)
-            if version is not None and version != before.version:
-                return Refused("changed", f"tenant {tenant} is at version {before.version} now")
-            await connection.execute(delete(tenant_names).where(tenant_names.c.tenant == tenant))
-            await connection.execute(delete(tenants).where(tenants.c.id == tenant))
-            record = self._audit("tenant.delete", tenant, by, before, None)
-            await _conclude(connection, record)
-        _say(record)
+            record = await self._delete(connection, tenant, version, by)
+            if isinstance(record, Refused):
+                return record
+            await _conclude(connection, record, by)
+        _say(record, by)
         return None
+
+    async def _delete(self, connection: AsyncConnection, tenant: str, version: int | None, by: By | None) -> AuditRecord | Refused:
+        row = (await connection.execute(select(tenants).where(tenants.c.id == tenant))).one_or_none()
+        if row is None:
+            return Refused("absent", f"there is no tenant {tenant} in SQL")
+        before = self._stored(row)
+        if version is not None and version != before.version:
+            return Refused("changed", f"tenant {tenant} is at version {before.version} now")
+        await connection.execute(delete(tenant_names).where(tenant_names.c.tenant == tenant))
+        await connection.execute(delete(tenants).where(tenants.c.id == tenant))
+        return self._audit("tenant.delete", tenant, by, before, None)
 
     async def put_credentials(self, tenant: str, credentials: Credentials, *, by: By | None) -> Refused | None:
         """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself may be a file."""
@@ -177,8 +234,8 @@ class TenantDatabase:
             await connection.execute(delete(client_credentials).where(client_credentials.c.tenant == tenant))
             await connection.execute(insert(client_credentials).values(tenant=tenant, client_id=credentials.client_id, client_secret=sealed, updated_at=self._clock()))
             record = self._audit("tenant.credentials", tenant, by, None, None, target=credentials.client_id)
-            await _conclude(connection, record)
-        _say(record)
+            await _conclude(connection, record, by)
+        _say(record, by)
         return None
 
     async def delete_credentials(self, tenant: str, *, by: By | None) -> None:
@@ -189,8 +246,8 @@ class TenantDatabase:
                 return
             await connection.execute(delete(client_credentials).where(client_credentials.c.tenant == tenant))
             record = self._audit("tenant.credentials_removed", tenant, by, None, None, target=row.client_id)
-            await _conclude(connection, record)
-        _say(record)
+            await _conclude(connection, record, by)
+        _say(record, by)
 
     # --- for the publisher ----------------------------------------------------------------------
 
@@ -265,13 +322,12 @@ class TenantDatabase:
     def _credentials(self, row: Row[Any]) -> Credentials:
         return Credentials(row.client_id, self._database.crypt.open(row.client_secret, table=client_credentials.name, row=row.tenant, column="client_secret"))
 
-    def _audit(self, action: str, tenant: str, by: By | None, before: StoredTenant | None, after: StoredTenant | None, *, target: str = "") -> AuditRecord | None:
+    def _audit(self, action: str, tenant: str, by: By | None, before: StoredTenant | None, after: StoredTenant | None, *, target: str = "") -> AuditRecord:
         def shown(stored: StoredTenant | None) -> Shown | None:
             return show(stored.document) if stored else None
 
-        if by is None:
-            return None
-        return AuditRecord(self._clock(), by.actor, action, tenant, target=target or tenant, before=shown(before), after=shown(after), request_id=by.request_id)
+        whose = by or By("")
+        return AuditRecord(self._clock(), whose.actor, action, tenant, target=target or tenant, before=shown(before), after=shown(after), request_id=whose.request_id)
 
 
 _BATCH = 500
@@ -329,14 +385,14 @@ async def _state(connection: AsyncConnection) -> None:
         await connection.execute(insert(registry_state).values(id=STATE_ID, revision=0, published_revision=0, generation=0))
 
 
-async def _conclude(connection: AsyncConnection, record: AuditRecord | None) -> None:
+async def _conclude(connection: AsyncConnection, record: AuditRecord, by: By | None) -> None:
     """What every change ends with: its record, and the number by which the publisher sees it."""
-    if record is not None:
+    if by is not None:
         await write_within(connection, record)
     await _state(connection)
     await connection.execute(update(registry_state).values(revision=registry_state.c.revision + 1))
 
 
-def _say(record: AuditRecord | None) -> None:
-    if record is not None:
+def _say(record: AuditRecord | None, by: By | None) -> None:
+    if record is not None and by is not None:
         say(record)

@@ -58,13 +58,17 @@ class _Loaded:
     problem: str
 
 
-def parse_file(path: Path, config: Config) -> TenantDocument:
-    """One file. Raises ``ConfigError`` with file, key, value and what is allowed, one line for each mistake."""
-    document = read_yaml(path)
+def parse_document(path: Path) -> TenantDocument:
+    """One file by itself; a secret may be ``***``. Raises ``ConfigError`` with file, key, value and what is allowed, one line for each mistake."""
     try:
-        tenant = TenantDocument.model_validate(document)
+        return TenantDocument.model_validate(read_yaml(path))
     except ValidationError as error:
         raise ConfigError(explain_validation(str(path), error)) from error
+
+
+def parse_file(path: Path, config: Config) -> TenantDocument:
+    """One file that this gateway can serve. Raises ``ConfigError``."""
+    tenant = parse_document(path)
     try:
         complete(tenant)
     except ValueError as error:
@@ -79,7 +83,7 @@ def read_folder(folder: Path, config: Config) -> dict[Path, TenantDocument]:
     """Every file of a folder. Raises ``ConfigError`` with all mistakes of all files, names claimed twice among them."""
     documents: dict[Path, TenantDocument] = {}
     wrong: list[str] = []
-    for path in _scan(folder):
+    for path in scan_folder(folder):
         try:
             documents[path] = parse_file(path, config)
         except ConfigError as error:
@@ -91,7 +95,8 @@ def read_folder(folder: Path, config: Config) -> dict[Path, TenantDocument]:
     return documents
 
 
-def _scan(folder: Path) -> dict[Path, _Stamp]:
+def scan_folder(folder: Path) -> dict[Path, _Stamp]:
+    """The tenant files, by name. Raises ``ConfigError``."""
     try:
         with os.scandir(folder) as entries:
             found = {}
@@ -136,7 +141,7 @@ class TenantFiles:
     def refresh(self, *, everything: bool) -> bool:
         """Read what changed (or all); True where ``records`` did. Complaints go to ``problems``."""
         try:
-            stamps = _scan(self._folder)
+            stamps = scan_folder(self._folder)
         except ConfigError as error:
             self.problems = (str(error),)
             return False

@@ -1,0 +1,293 @@
+"""``gateway tenants list | show | plan | apply | export | delete``: tenants in SQL, declaratively; those of files are shown."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import yaml
+
+from gateway.cli import config_option, json_option
+from gateway.cli.database import configured_database
+from gateway.errors import ConfigError
+from gateway.registry.database import By, TenantDatabase
+from gateway.registry.files import TenantFiles
+from gateway.registry.plan import make_plan, pruned, read_wanted
+from gateway.registry.record import document_of
+from gateway.registry.secrets import reveal
+from gateway.registry.secrets import show as shown_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.config import Config
+    from gateway.registry.document import TenantDocument
+    from gateway.registry.plan import Change, Plan
+    from gateway.registry.record import Record
+
+POLL_S = 0.1
+_SIGN = {"create": "+", "update": "~", "delete": "-"}
+folder_argument = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+
+
+@click.group("tenants")
+def command() -> None:
+    """Tenants: plan and apply what is in SQL, look at all of them."""
+
+
+@command.command("list")
+@config_option
+@json_option
+def list_tenants(*, config_path: str, as_json: bool) -> None:
+    """All tenants of files and SQL, by id."""
+    rows = asyncio.run(_rows(config_path))
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        click.echo(f"{row['id']:24}  {'active' if row['active'] else 'inactive':8}  {row['origin']:4}  {', '.join(row['hosts']) or '(shared hosts)'}  {row['name']}")
+
+
+@command.command()
+@config_option
+@click.argument("tenant")
+@json_option
+def show(*, config_path: str, tenant: str, as_json: bool) -> int:
+    """One tenant as a document, secrets as ***."""
+    found = asyncio.run(_find(config_path, tenant))
+    if found is None:
+        return _failed(f"there is no tenant {tenant!r}")
+    document, origin, version = found
+    if as_json:
+        click.echo(json.dumps({"origin": origin, "version": version, "tenant": shown_of(document)}, indent=1))
+    else:
+        click.echo(f"# from {origin}" + (f", version {version}" if version is not None else ""))
+        click.echo(_yaml(shown_of(document, defaults=False)), nl=False)
+    return 0
+
+
+@command.command()
+@config_option
+@folder_argument
+@click.option("--prune", is_flag=True, help="Also delete the tenants in SQL that the folder lacks.")
+@json_option
+def plan(*, config_path: str, folder: Path, prune: bool, as_json: bool) -> None:
+    """What applying a folder would change. Changes nothing."""
+    made = asyncio.run(_plan(config_path, folder, prune=prune))
+    click.echo(json.dumps(_plan_as_json(made), indent=1) if as_json else "\n".join(_plan_as_lines(made, prune=prune)))
+
+
+@command.command()
+@config_option
+@folder_argument
+@click.option("--prune", is_flag=True, help="Also delete the tenants in SQL that the folder lacks.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait", "wait_s", type=click.FloatRange(0, 300), default=5.0, show_default=True, help="Seconds to wait until every replica obeys.")
+@json_option
+def apply(*, config_path: str, folder: Path, prune: bool, yes: bool, wait_s: float, as_json: bool) -> int:
+    """Show the difference, then make SQL say what the folder says: all of it, or nothing."""
+    return asyncio.run(_apply(config_path, folder, prune=prune, yes=yes, wait_s=wait_s, as_json=as_json))
+
+
+@command.command()
+@config_option
+@click.argument("tenants", nargs=-1)
+@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="Write ID.yaml files into this folder instead of standard output.")
+@click.option("--reveal-secrets", is_flag=True, help="Write the secrets themselves. Without it they are ***, which 'apply' takes for: keep what is stored.")
+@json_option
+def export(*, config_path: str, tenants: tuple[str, ...], folder: Path | None, reveal_secrets: bool, as_json: bool) -> int:
+    """The tenants in SQL as documents that 'apply' takes."""
+    documents = asyncio.run(_stored_documents(config_path))
+    missing = sorted(set(tenants) - documents.keys())
+    if missing:
+        return _failed(f"not in SQL: {', '.join(missing)}")
+    chosen = {tenant: (reveal if reveal_secrets else _shown)(document) for tenant, document in documents.items() if not tenants or tenant in tenants}
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for tenant, document in chosen.items():
+            path = folder / f"{tenant}.yaml"
+            path.touch(mode=0o600)
+            path.write_text(_yaml(document), encoding="utf-8")
+        click.echo(f"{len(chosen)} tenants written to {folder}", err=True)
+    elif as_json:
+        click.echo(json.dumps(list(chosen.values()), indent=1))
+    else:
+        click.echo("---\n".join(_yaml(document) for document in chosen.values()), nl=False)
+    return 0
+
+
+@command.command()
+@config_option
+@click.argument("tenant")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait", "wait_s", type=click.FloatRange(0, 300), default=5.0, show_default=True, help="Seconds to wait until every replica obeys.")
+def delete(*, config_path: str, tenant: str, yes: bool, wait_s: float) -> int:
+    """Delete a tenant from SQL. What it has in Cognito stays: see 'gateway provision destroy'."""
+    return asyncio.run(_delete(config_path, tenant, yes=yes, wait_s=wait_s))
+
+
+# --- the work -------------------------------------------------------------------------------------
+
+
+async def _rows(config_path: str) -> list[dict[str, Any]]:
+    async with configured_database(config_path) as (config, database):
+        stored = await TenantDatabase(database, config).all()
+        found: list[tuple[TenantDocument, str, int | None]] = [(document_of(record)[0], "file", None) for record in _file_records(config).values()]
+        found += [(tenant.document, "sql", tenant.version) for tenant in stored.values()]
+    return [
+        {"id": d.id, "name": d.name, "active": d.active, "origin": origin, "version": version, "hosts": list(d.hosts), "email_domains": sorted(d.email_domains)}
+        for d, origin, version in sorted(found, key=lambda row: row[0].id)
+    ]
+
+
+async def _find(config_path: str, tenant: str) -> tuple[TenantDocument, str, int | None] | None:
+    async with configured_database(config_path) as (config, database):
+        record = _file_records(config).get(tenant)
+        if record is not None:
+            return document_of(record)[0], "file", None
+        stored = await TenantDatabase(database, config).get(tenant)
+        return (stored.document, "sql", stored.version) if stored is not None else None
+
+
+async def _stored_documents(config_path: str) -> dict[str, TenantDocument]:
+    async with configured_database(config_path) as (config, database):
+        return {tenant: stored.document for tenant, stored in (await TenantDatabase(database, config).all()).items()}
+
+
+async def _plan(config_path: str, folder: Path, *, prune: bool) -> Plan:
+    async with configured_database(config_path) as (config, database):
+        return await _made(TenantDatabase(database, config), config, folder, prune=prune)
+
+
+async def _made(tenants: TenantDatabase, config: Config, folder: Path, *, prune: bool) -> Plan:
+    stored = await tenants.all()
+    made = make_plan(read_wanted(folder, config, stored), stored)
+    made = pruned(made, stored) if prune else made
+    refused = await tenants.rehearse(made.changes, files=_file_records(config).values())
+    if refused is not None:
+        raise ConfigError(f"{folder}: {refused.message}")
+    return made
+
+
+async def _apply(config_path: str, folder: Path, *, prune: bool, yes: bool, wait_s: float, as_json: bool) -> int:
+    async with configured_database(config_path) as (config, database):
+        tenants = TenantDatabase(database, config)
+        made = await _made(tenants, config, folder, prune=prune)
+        click.echo("\n".join(_plan_as_lines(made, prune=prune)), err=as_json)
+        if not made.changes:
+            if as_json:
+                click.echo(json.dumps({**_plan_as_json(made), "in_force": True}, indent=1))
+            return 0
+        if not yes and sys.stdin.isatty():
+            click.confirm("Apply this?", abort=True, err=True)
+        refused = await tenants.apply(made.changes, by=_by(), files=_file_records(config).values())
+        if refused is not None:
+            return _failed(f"nothing was changed: {refused.message}")
+        in_force = await _in_force(tenants, wait_s)
+    if as_json:
+        click.echo(json.dumps({**_plan_as_json(made), "in_force": in_force}, indent=1))
+    else:
+        click.echo(f"applied: {len(made.changes)} tenants" + _when(in_force=in_force))
+    return 0
+
+
+async def _delete(config_path: str, tenant: str, *, yes: bool, wait_s: float) -> int:
+    async with configured_database(config_path) as (config, database):
+        tenants = TenantDatabase(database, config)
+        if tenant in _file_records(config):
+            return _failed(f"tenant {tenant} is a file of tenants.files; delete it there")
+        if not yes and sys.stdin.isatty():
+            click.confirm(f"Delete tenant {tenant} and end its sessions?", abort=True, err=True)
+        refused = await tenants.delete(tenant, version=None, by=_by())
+        if refused is not None:
+            return _failed(refused.message)
+        in_force = await _in_force(tenants, wait_s)
+    click.echo(f"deleted: {tenant}" + _when(in_force=in_force))
+    return 0
+
+
+async def _in_force(tenants: TenantDatabase, wait_s: float) -> bool:
+    """Wait for the admin role to say so in SQL; False where it does not in time (none is running, perhaps)."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        revision, published = await tenants.revision()
+        if published >= revision:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        await asyncio.sleep(POLL_S)
+
+
+def _file_records(config: Config) -> Mapping[str, Record]:
+    """What the folder holds now. Raises ``ConfigError``."""
+    if config.tenants.files is None:
+        return {}
+    files = TenantFiles(config.tenants.files, config)
+    files.load()
+    return files.records
+
+
+def _by() -> By:
+    try:
+        return By(f"cli:{getpass.getuser()}"[:200])
+    except (OSError, KeyError):
+        return By("cli")
+
+
+# --- what is printed ------------------------------------------------------------------------------
+
+
+def _shown(document: TenantDocument) -> dict[str, Any]:
+    return shown_of(document, defaults=False)
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+def _plan_as_lines(made: Plan, *, prune: bool) -> list[str]:
+    lines = [line for change in made.changes for line in _change_as_lines(change)]
+    counts = {deed: sum(change.deed == deed for change in made.changes) for deed in _SIGN}
+    lines.append(f"{counts['create']} to create, {counts['update']} to update, {counts['delete']} to delete, {len(made.unchanged)} unchanged")
+    if made.kept and not prune:
+        lines.append(f"{len(made.kept)} in SQL and not in the folder, kept (--prune deletes): {', '.join(made.kept[:20])}{' …' if len(made.kept) > 20 else ''}")
+    return lines
+
+
+def _change_as_lines(change: Change) -> list[str]:
+    lines = [f"{_SIGN[change.deed]} {change.tenant}"]
+    if change.deed == "delete":
+        return lines
+    for difference in change.differences:
+        before, after = (json.dumps(value, ensure_ascii=False) for value in (difference.before, difference.after))
+        if difference.before is None:
+            lines.append(f"    + {difference.key}: {after}")
+        elif difference.after is None:
+            lines.append(f"    - {difference.key}: {before}")
+        else:
+            lines.append(f"    ~ {difference.key}: {before} → {after}")
+    return lines
+
+
+def _plan_as_json(made: Plan) -> dict[str, Any]:
+    changes = [
+        {"deed": c.deed, "tenant": c.tenant, "version": c.version, "differences": [{"key": d.key, "before": d.before, "after": d.after} for d in c.differences]}
+        for c in made.changes
+    ]
+    return {"changes": changes, "unchanged": list(made.unchanged), "kept": list(made.kept)}
+
+
+def _when(*, in_force: bool) -> str:
+    return ", in force" if in_force else "; stored, and in force as soon as an admin role publishes it (none has within the time given)"
+
+
+def _failed(message: str) -> int:
+    click.echo(f"gateway: {message}", err=True)
+    return 1

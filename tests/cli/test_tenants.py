@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from gateway.cli import run
+from tests.registry.samples import sample, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Cli:
+    """``gateway`` with one configuration."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root = root
+        self.served = root / "served"
+        self.folder = root / "folder"
+        self._capsys = capsys
+        self.config = root / "gateway.yaml"
+        write(self.served, sample("filed"))
+        self.folder.mkdir()
+        document = {
+            "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
+            "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_AbCdEfGhI", "domain": "https://pool.example.com"},
+            "state_dir": str(root / "state"),
+            "tenants": {"files": str(self.served)},
+        }
+        self.config.write_text(yaml.safe_dump(document), encoding="utf-8")
+
+    def __call__(self, *arguments: str | Path) -> tuple[int, str, str]:
+        name, *rest = arguments
+        code = run(["tenants", str(name), "-c", str(self.config), *map(str, rest)])
+        out, err = self._capsys.readouterr()
+        return code, out, err
+
+    def json(self, *arguments: str | Path) -> Any:
+        code, out, err = self(*arguments, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    def apply(self, *more: str) -> tuple[int, str, str]:
+        return self("apply", self.folder, "--wait", "0", *more)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(tmp_path, capsys)
+
+
+def test_a_folder_is_planned_applied_and_then_there_is_nothing_to_do(cli: Cli) -> None:
+    write(cli.folder, sample("acme"))
+    write(cli.folder, sample("globex", active=False))
+    code, out, _ = cli("plan", cli.folder)
+    assert code == 0
+    assert "+ acme" in out
+    assert '    + client_secret: "***"' in out
+    assert "secret of" not in out
+    assert "2 to create, 0 to update, 0 to delete, 0 unchanged" in out
+    assert cli.json("list") == [row for row in cli.json("list") if row["id"] == "filed"]
+    code, out, _ = cli.apply()
+    assert code == 0
+    assert "applied: 2 tenants; stored, and in force as soon as an admin role publishes it" in out
+    assert [(row["id"], row["active"], row["origin"], row["version"]) for row in cli.json("list")] == [
+        ("acme", True, "sql", 1),
+        ("filed", True, "file", None),
+        ("globex", False, "sql", 1),
+    ]
+    assert "0 to create, 0 to update, 0 to delete, 2 unchanged" in cli.apply()[1]
+    assert [row["version"] for row in cli.json("list")] == [1, None, 1]
+
+
+def test_a_difference_is_shown_key_by_key_and_secrets_only_as_changed(cli: Cli) -> None:
+    write(cli.folder, sample("acme", rules=[{"path": "/a", "allow": "everyone"}]))
+    cli.apply()
+    write(cli.folder, sample("acme", name="Other", client_secret="hunter2", allowed_groups=["app-users", "admins"], rules=[{"path": "/b", "allow": "everyone"}]))
+    _, out, _ = cli("plan", cli.folder)
+    assert out.splitlines()[:5] == [
+        "~ acme",
+        '    ~ allowed_groups: ["app-users"] → ["admins", "app-users"]',
+        '    ~ name: "Acme" → "Other"',
+        '    ~ rules.0.path: "/a" → "/b"',
+        '    ~ client_secret: "***" → "*** (another)"',
+    ]
+    assert "hunter2" not in out
+    assert cli.json("plan", cli.folder)["changes"][0]["deed"] == "update"
+
+
+def test_only_pruning_deletes(cli: Cli) -> None:
+    write(cli.folder, sample("acme"))
+    path = write(cli.folder, sample("globex"))
+    cli.apply()
+    path.unlink()
+    _, out, _ = cli.apply()
+    assert "1 in SQL and not in the folder, kept (--prune deletes): globex" in out
+    _, out, _ = cli.apply("--prune")
+    assert "- globex" in out
+    assert [row["id"] for row in cli.json("list")] == ["acme", "filed"]
+
+
+def test_names_move_between_the_tenants_of_one_plan(cli: Cli) -> None:
+    write(cli.folder, sample("acme", hosts=["one.example.org"]))
+    write(cli.folder, sample("globex", hosts=["two.example.org"]))
+    cli.apply()
+    write(cli.folder, sample("acme", hosts=["two.example.org"]))
+    write(cli.folder, sample("globex", hosts=["one.example.org"]))
+    assert cli.apply()[0] == 0
+    assert {row["id"]: row["hosts"] for row in cli.json("list")} == {"acme": ["two.example.org"], "filed": ["filed.example.com"], "globex": ["one.example.org"]}
+
+
+REFUSED = {
+    "a mistake": ({"colour": "red"}, "acme.yaml: colour: unknown key"),
+    "a wildcard without login_host": ({"hosts": ["*.acme.example.com"]}, "acme.yaml: hosts (is '*.acme.example.com'): a wildcard host needs login_host"),
+    "a file's host": ({"hosts": ["filed.example.com"]}, "host filed.example.com: claimed by filed and by acme"),
+    "a file's id": ({"id": "filed", "hosts": ["x.example.com"]}, "tenant filed is a file of tenants.files; change it there"),
+    "a kept secret that is not stored": ({"client_secret": "***"}, "acme.yaml: client_secret: *** is how a secret is shown"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize("deed", ["plan", "apply"])
+def test_what_cannot_be_applied_changes_nothing_and_exits_with_2(cli: Cli, deed: str, change: dict[str, Any], message: str) -> None:
+    write(cli.folder, sample("globex"))
+    write(cli.folder, sample("acme", **change), name="acme")
+    code, _, err = cli(deed, cli.folder)
+    assert code == 2
+    assert message in err
+    assert [row["id"] for row in cli.json("list")] == ["filed"]
+
+
+def test_two_files_that_claim_one_host_change_nothing(cli: Cli) -> None:
+    write(cli.folder, sample("acme", hosts=["same.example.org"]))
+    write(cli.folder, sample("globex", hosts=["same.example.org"]))
+    code, _, err = cli.apply()
+    assert code == 2
+    assert "host same.example.org: claimed by acme and by globex" in err
+    assert [row["id"] for row in cli.json("list")] == ["filed"]
+
+
+def test_the_served_folder_cannot_be_applied(cli: Cli) -> None:
+    for deed in ("plan", "apply"):
+        code, _, err = cli(deed, cli.root / "folder" / ".." / "served")
+        assert code == 2
+        assert "is tenants.files: its tenants are served from there already" in err
+
+
+def test_an_export_is_applied_without_a_change_and_without_its_secrets(cli: Cli) -> None:
+    write(cli.folder, sample("acme", webhook={"url": "https://app.example.com/", "secret": "whisper"}))
+    cli.apply()
+    exported = cli.root / "exported"
+    assert cli("export", "--to", exported)[0] == 0
+    text = (exported / "acme.yaml").read_text(encoding="utf-8")
+    assert "whisper" not in text
+    assert "secret: '***'" in text
+    assert "0 to create, 0 to update, 0 to delete, 1 unchanged" in cli("plan", exported)[1]
+    _, out, _ = cli("export")
+    assert yaml.safe_load(out)["id"] == "acme"
+
+
+def test_revealed_secrets_make_the_same_tenant_elsewhere(cli: Cli) -> None:
+    write(cli.folder, sample("acme"))
+    cli.apply()
+    exported = cli.root / "exported"
+    cli("export", "acme", "--to", exported, "--reveal-secrets")
+    assert (exported / "acme.yaml").stat().st_mode & 0o777 == 0o600
+    cli("delete", "acme", "--wait", "0")
+    assert cli("apply", exported, "--wait", "0")[0] == 0
+    _, out, _ = cli("export", "--reveal-secrets")
+    assert yaml.safe_load(out)["client_secret"] == "secret of acme"
+
+
+def test_a_tenant_is_shown_without_secrets(cli: Cli) -> None:
+    code, out, _ = cli("show", "filed")
+    assert code == 0
+    assert "# from file" in out
+    assert "secret of" not in out
+    assert cli.json("show", "filed")["tenant"]["client_secret"] == "***"
+    code, _, err = cli("show", "nobody")
+    assert (code, err) == (1, "gateway: there is no tenant 'nobody'\n")
+
+
+def test_deleting_is_for_tenants_in_sql(cli: Cli) -> None:
+    code, _, err = cli("delete", "filed")
+    assert (code, err) == (1, "gateway: tenant filed is a file of tenants.files; delete it there\n")
+    assert cli("delete", "nobody") == (1, "", "gateway: there is no tenant nobody in SQL\n")
+
+
+def test_json_of_apply_is_json_and_nothing_else(cli: Cli) -> None:
+    write(cli.folder, sample("acme"))
+    answer = cli.json("apply", cli.folder, "--wait", "0")
+    assert (answer["changes"][0]["tenant"], answer["in_force"]) == ("acme", False)
+
+
+def test_a_folder_that_is_not_there_is_a_usage_error(cli: Cli) -> None:
+    assert cli("plan", cli.root / "nowhere")[0] == 2
