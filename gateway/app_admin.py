@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.beside import beside
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError
+from gateway.log import fields
+from gateway.onboarding.open import open_onboarding
 from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
 from gateway.registry.publisher import Publisher
@@ -35,9 +38,12 @@ if TYPE_CHECKING:
 
     from gateway.config import Config
     from gateway.key_file import KeyFile
+    from gateway.onboarding.service import Onboarding
     from gateway.ports import TenantSource
     from gateway.sessions.connect import Link
     from gateway.web.system import Probe
+
+log = logging.getLogger("gateway")
 
 IN_FORCE_S: Final = 15.0
 """How long a change waits for its replicas before its answer is "stored, not yet obeyed"."""
@@ -85,7 +91,7 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     return AdminStores(database, tenants, publisher)
 
 
-async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> AdminRole:  # noqa: ARG001 - for what starts later
+async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> AdminRole:
     """Build the rooms on the open stores."""
     database = stores.database
     clock = time.time
@@ -95,6 +101,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         audit=SqlAuditLog(database, clock=clock),
         idempotency=SqlIdempotency(database, clock=clock),
         tenants=RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force),
+        onboarding=await _onboarding(config, stores, stack),
         revoker=revoker,
         sessions=StoreDirectory(link, ring),
         blocks=SqlBlocks(database),
@@ -109,6 +116,18 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
     )
     probes: dict[str, Probe] = {"database": lambda: probe_database(database), "publisher": lambda: probe_publisher(stores.publisher)}
     return AdminRole(admin_application(services), probes)
+
+
+async def _onboarding(config: Config, stores: AdminStores, stack: AsyncExitStack) -> Onboarding | None:
+    """With its recovery of interrupted runs; None where the AWS SDK is not installed, and then there are no such routes."""
+    opening = open_onboarding(config, stores.database, stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force)
+    try:
+        onboarding = await stack.enter_async_context(opening)
+    except ConfigError as error:
+        log.warning("provisioning_off", extra=fields(detail=str(error)))
+        return None
+    await stack.enter_async_context(beside(onboarding.provisioning.recover_forever()))
+    return onboarding
 
 
 async def probe_database(database: Database) -> Finding:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 
-from gateway.errors import PeerError, UnavailableError
+from gateway.errors import ConfigError, PeerError, UnavailableError
 from gateway.log import fields
 
 if TYPE_CHECKING:
@@ -165,8 +165,12 @@ async def open_cognito(
     config: Config, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, read_s: float = READ_S, per_second: float = PER_SECOND
 ) -> AsyncIterator[CognitoApi]:
     """A client of the configured pool. Credentials are boto's own business, except for a development endpoint, which takes any."""
-    import aioboto3  # noqa: PLC0415 - the admin role only
-    from botocore.config import Config as BotoConfig  # noqa: PLC0415
+    try:
+        import aioboto3  # noqa: PLC0415 - the admin role only
+        from botocore.config import Config as BotoConfig  # noqa: PLC0415
+    except ImportError as error:
+        msg = "provisioning needs the AWS SDK: pip install 'cognito-gateway[aws]'"
+        raise ConfigError(msg) from error
 
     settings = BotoConfig(retries={"total_max_attempts": 1}, connect_timeout=CONNECT_S, read_timeout=read_s, max_pool_connections=20)
     anyone = {"aws_access_key_id": "development", "aws_secret_access_key": "development"} if config.development and config.cognito.endpoint_url else {}

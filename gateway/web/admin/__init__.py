@@ -18,6 +18,7 @@ from gateway.ports_admin import AdminKey
 from gateway.web.admin.edge import Edge, dispatcher, problems_for_everything
 from gateway.web.admin.limits import RateLimit
 from gateway.web.admin.openapi import openapi_document
+from gateway.web.admin.provisioning import provisioning_routes
 from gateway.web.admin.records import audit_routes, delivery_routes, explain_routes
 from gateway.web.admin.revocations import revocation_routes
 from gateway.web.admin.sessions import block_routes, session_routes
@@ -26,6 +27,7 @@ from gateway.web.admin.tenants import tenant_routes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway.onboarding.service import Onboarding
     from gateway.ports import Revoker
     from gateway.ports_admin import (
         AdminKeys,
@@ -58,6 +60,7 @@ class AdminServices:
     idempotency: IdempotencyRecords
     tenants: TenantRecords | None = None
     login_tests: LoginTests | None = None
+    onboarding: Onboarding | None = None
     revoker: Revoker | None = None
     sessions: SessionDirectory | None = None
     blocks: BlockDirectory | None = None
@@ -81,6 +84,8 @@ def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Ro
     routes: list[Route] = [*audit_routes(services.audit)]
     if services.tenants is not None:
         routes += tenant_routes(services.tenants, services.login_tests)
+    if services.onboarding is not None:
+        routes += provisioning_routes(services.onboarding)
     if services.revoker is not None:
         routes += revocation_routes(services.revoker, still_allowed=still_allowed, closing=closing)
         if services.sessions is not None:

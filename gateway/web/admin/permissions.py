@@ -42,7 +42,6 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "get_run": (Scope.PROVISION, Binding.PATH),
     "rollback_run": (Scope.PROVISION, Binding.PATH),
     "verify": (Scope.PROVISION, Binding.PATH),
-    "rotate_client_secret": (Scope.PROVISION, Binding.PATH),
     "destroy": (Scope.PROVISION, Binding.UNBOUND),
     "list_sessions": (Scope.SESSIONS_READ, Binding.QUERY),
     "end_session": (Scope.SESSIONS_REVOKE, Binding.OWN),

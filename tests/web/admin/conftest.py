@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from aiohttp import ClientResponse, web
@@ -15,7 +15,7 @@ from gateway.sql.idempotency import SqlIdempotency
 from gateway.web.admin import PREFIX, AdminServices, admin_application
 from gateway.web.admin.doctor import doctor_routes
 from tests.sql.fixtures import config_with
-from tests.web.admin.rooms import PROBE_KEY, Blocks, Deliveries, Explanations, Links, Probes, Revocations, Sessions, Tenants
+from tests.web.admin.rooms import PROBE_KEY, Blocks, Deliveries, Explanations, Links, Onboardings, Probes, Revocations, Sessions, Tenants
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from aiohttp.test_utils import TestClient
     from pytest_aiohttp.plugin import AiohttpClient
+
+    from gateway.onboarding.service import Onboarding
 
 
 class Clock:
@@ -79,9 +81,10 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 @pytest.fixture
 async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -> Api:
     admin_keys = SqlAdminKeys(database, clock=clock)
+    tenants = Tenants()
     services = AdminServices(
         keys=admin_keys, audit=SqlAuditLog(database, clock=clock), idempotency=SqlIdempotency(database, clock=clock),
-        tenants=Tenants(), login_tests=Links(), revoker=Revocations(), sessions=Sessions(), blocks=Blocks(), explainer=Explanations(), deliveries=Deliveries(),
+        tenants=tenants, onboarding=cast("Onboarding", Onboardings(tenants)), login_tests=Links(), revoker=Revocations(), sessions=Sessions(), blocks=Blocks(), explainer=Explanations(), deliveries=Deliveries(),
         more=doctor_routes(Probes(), keys=lambda: (PROBE_KEY,), managed=lambda _: ("X-Auth-Request-Email",), cookie_name="__Host-gw", clock=clock), monotonic=clock,
     )  # fmt: skip
     application = web.Application()

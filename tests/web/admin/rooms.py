@@ -6,12 +6,18 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gateway.cognito.plan import Plan, Resource, Step, Verb
+from gateway.cognito.provision import Done
+from gateway.core.model import Secret
+from gateway.onboarding.service import Drift, Proposal
 from gateway.ports import RevocationRequest, RevocationStatus, SessionView, Who
 from gateway.ports_admin import BlockView, DeliveryView, Json, Page, Question, Rejected, TenantRecord
+from gateway.ports_provisioning import ClientCredentials, Run, RunKind, RunState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from gateway.onboarding.body import ProvisionBody
     from gateway.registry.document import TenantDocument
 
 
@@ -138,3 +144,50 @@ class Probes:
 
     async def read(self, nonce: str, place: str) -> Mapping[str, Any] | None:
         return {"seen": True} if place == "check" else None
+
+
+@dataclass(slots=True)
+class Runs:
+    """The journal's readable half, with one finished run of acme."""
+
+    stored: dict[str, Run] = field(default_factory=lambda: {"abcdef012345": Run("abcdef012345", "acme", RunKind.APPLY, "key:0", RunState.DONE, {}, (), 1.0, 2.0, None, ())})
+
+    async def run(self, run: str) -> Run | None:
+        return self.stored.get(run)
+
+    async def page(self, tenant: str, *, position: str | None, limit: int) -> Page[Run]:
+        return Page([r for r in self.stored.values() if r.tenant == tenant])
+
+
+class Registered:
+    async def credentials(self, tenant: str) -> ClientCredentials | None:
+        return ClientCredentials("4r8abc", Secret("s3cr3t-of-the-client"))
+
+
+@dataclass(slots=True)
+class Provisionings:
+    journal: Runs = field(default_factory=Runs)
+    registrar: Registered = field(default_factory=Registered)
+
+
+@dataclass(slots=True)
+class Onboardings:
+    """Every proposal is good and every run succeeds."""
+
+    records: Tenants
+    provisioning: Provisionings = field(default_factory=Provisionings)
+
+    async def propose(self, tenant: str, body: ProvisionBody, *, update: bool) -> Proposal:
+        return Proposal(tenant, Plan((Step(Verb.CREATE, Resource.CLIENT, "", "there is none"),)))
+
+    async def apply(self, proposal: Proposal, *, actor: str) -> Done:
+        return Done("abcdef012345")
+
+    async def verify(self, tenant: str, *, fix: bool, actor: str) -> Drift:
+        return Drift(tenant, "abcdef012345", (), ())
+
+    async def roll_back(self, tenant: str, run: str) -> RunState:
+        return RunState.ROLLED_BACK
+
+    async def destroy(self, tenant: str, *, actor: str) -> Done:
+        return Done("abcdef012345")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.web.admin.conftest import Api, Clock
 
 WHO = {"tenant": "acme", "email": "bob@acme.test", "reason": "left"}
+PROVISION = {"provider": {"client_id": "0oa", "client_secret": "s3cr3t", "oidc_issuer": "https://acme.okta.com"}, "group": "app-users", "allowed_domain": "acme.test"}
 NOBODY = 403
 HIDDEN = 404
 FILTERED = 200
@@ -30,6 +31,13 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "put_tenant": (Scope.TENANTS_WRITE, "PUT", "/tenants/acme", TENANT, 200, NOBODY),
     "delete_tenant": (Scope.TENANTS_WRITE, "DELETE", "/tenants/acme", None, 204, NOBODY),
     "test_tenant": (Scope.TENANTS_WRITE, "POST", "/tenants/acme/test", None, 201, NOBODY),
+    "provision": (Scope.PROVISION, "POST", "/tenants/acme/provision", PROVISION, 201, NOBODY),
+    "reprovision": (Scope.PROVISION, "PUT", "/tenants/acme/provision", PROVISION, 200, NOBODY),
+    "list_runs": (Scope.PROVISION, "GET", "/tenants/acme/provision", None, 200, NOBODY),
+    "get_run": (Scope.PROVISION, "GET", "/tenants/acme/provision/abcdef012345", None, 200, NOBODY),
+    "rollback_run": (Scope.PROVISION, "POST", "/tenants/acme/provision/abcdef012345/rollback", None, 200, NOBODY),
+    "verify": (Scope.PROVISION, "POST", "/tenants/acme/provision/verify", None, 200, NOBODY),
+    "destroy": (Scope.PROVISION, "DELETE", "/tenants/acme/provision", None, 204, NOBODY),
     "list_sessions": (Scope.SESSIONS_READ, "GET", "/sessions?tenant=acme", None, 200, NOBODY),
     "end_session": (Scope.SESSIONS_REVOKE, "DELETE", "/sessions/acme-1", None, 200, HIDDEN),
     "revoke": (Scope.SESSIONS_REVOKE, "POST", "/revocations", {**WHO, "kind": "end_sessions"}, 201, NOBODY),

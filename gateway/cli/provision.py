@@ -1,0 +1,283 @@
+"""``gateway provision plan | apply | verify | rollback | destroy``: the admin API's own code, run beside the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+import yaml
+from pydantic import ValidationError
+
+from gateway.cli import config_option, json_option
+from gateway.cli.database import configured_database
+from gateway.cognito.provision import Done, Failed
+from gateway.config import explain_validation
+from gateway.errors import ConfigError, GatewayError, UnavailableError
+from gateway.onboarding.body import ProvisionBody
+from gateway.onboarding.open import open_onboarding
+from gateway.onboarding.service import describe
+from gateway.ports_provisioning import Busy, RunState
+from gateway.registry.database import TenantDatabase
+from gateway.registry.files import TenantFiles
+from gateway.sql.audit import SqlAuditLog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from gateway.cognito.plan import Plan, Step
+    from gateway.cognito.preflight import Finding
+    from gateway.cognito.provision import Outcome
+    from gateway.cognito.steps import Work
+    from gateway.onboarding.service import Onboarding, Proposal
+    from gateway.sql.database import Database
+
+T = TypeVar("T")
+ACTOR = "cli"
+IN_FORCE_S = 10.0
+"""How long a command waits for a running gateway to publish what it wrote."""
+
+
+@click.group("provision")
+def command() -> None:
+    """Create and check a tenant's resources in Cognito."""
+
+
+file_option = click.option(
+    "-f", "--file", "path", required=True, help="The request as YAML or JSON, as for the admin API; - reads standard input. Secrets may be env:NAME or file:PATH."
+)
+
+
+@command.command()
+@config_option
+@click.argument("tenant")
+@file_option
+@json_option
+def plan(config_path: str, tenant: str, path: str, as_json: bool) -> int:
+    """Say what would be created, changed and kept, and why; change nothing."""
+    return asyncio.run(_plan(config_path, tenant, _body(path), as_json=as_json))
+
+
+@command.command()
+@config_option
+@click.argument("tenant")
+@file_option
+@json_option
+def apply(config_path: str, tenant: str, path: str, as_json: bool) -> int:
+    """Make it so: everything, or nothing is left behind."""
+    return asyncio.run(_apply(config_path, tenant, _body(path), as_json=as_json))
+
+
+@command.command()
+@config_option
+@click.argument("tenant")
+@click.option("--fix", is_flag=True, help="Put back what differs.")
+@json_option
+def verify(config_path: str, tenant: str, fix: bool, as_json: bool) -> int:
+    """Compare Cognito with what was provisioned; exit 1 if it differs."""
+    return asyncio.run(_verify(config_path, tenant, fix=fix, as_json=as_json))
+
+
+@command.command()
+@config_option
+@click.argument("tenant")
+@click.argument("run")
+def rollback(config_path: str, tenant: str, run: str) -> int:
+    """Take back the latest finished run of a tenant."""
+    return asyncio.run(_rollback(config_path, tenant, run))
+
+
+@command.command()
+@config_option
+@click.argument("tenant")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def destroy(config_path: str, tenant: str, yes: bool) -> int:
+    """End a tenant: its sessions, its app client, and the providers that the gateway made."""
+    if not yes:
+        click.confirm(f"End tenant {tenant}, its client and its providers in Cognito?", abort=True)
+    return asyncio.run(_destroy(config_path, tenant))
+
+
+async def _plan(config_path: str, tenant: str, body: ProvisionBody, *, as_json: bool) -> int:
+    async with _opened(config_path) as (onboarding, _database):
+        proposal = await onboarding.propose(tenant, body, update=True)
+    if proposal.problems:
+        return _say_problems(proposal.problems, as_json=as_json)
+    if as_json:
+        click.echo(json.dumps({"tenant": tenant, "steps": [describe(s) for s in proposal.plan.steps], "notes": list(proposal.plan.notes)}, indent=1))
+    else:
+        _say_plan(proposal.plan)
+    return 0
+
+
+async def _apply(config_path: str, tenant: str, body: ProvisionBody, *, as_json: bool) -> int:
+    async with _opened(config_path) as (onboarding, database):
+        proposal = await onboarding.propose(tenant, body, update=True)
+        if proposal.problems:
+            return _say_problems(proposal.problems, as_json=as_json)
+        if not as_json:
+            _say_plan(proposal.plan)
+
+        async def work() -> Outcome:
+            return await onboarding.apply(proposal, actor=ACTOR, progress=_progress(as_json=as_json))
+
+        outcome = await _audited(database, "provision", tenant, work)
+        return await _say_outcome(onboarding, proposal, outcome, as_json=as_json)
+
+
+async def _verify(config_path: str, tenant: str, *, fix: bool, as_json: bool) -> int:
+    async with _opened(config_path) as (onboarding, _database):
+        drift = await onboarding.verify(tenant, fix=fix, actor=ACTOR, progress=_progress(as_json=as_json))
+    if drift is None:
+        click.echo(f"gateway: tenant {tenant} is not provisioned", err=True)
+        return 1
+    mended = isinstance(drift.fixed, Done)
+    if as_json:
+        found = {"tenant": tenant, "clean": drift.clean, "steps": [describe(s) for s in drift.steps], "problems": [str(p) for p in drift.problems], "mended": mended}
+        click.echo(json.dumps(found, indent=1))
+    else:
+        _say_steps([s for s in drift.steps if s.does])
+        for problem in drift.problems:
+            click.echo(f"  {problem}")
+        click.echo("as it was provisioned" if drift.clean else "mended" if mended else "differs from what was provisioned")
+    return 0 if drift.clean or mended else 1
+
+
+async def _rollback(config_path: str, tenant: str, run: str) -> int:
+    async with _opened(config_path) as (onboarding, database):
+
+        async def work() -> RunState | Finding:
+            return await onboarding.roll_back(tenant, run)
+
+        state = await _audited(database, "rollback_run", tenant, work)
+    if isinstance(state, RunState):
+        click.echo(f"run {run}: {state}")
+        return 0
+    click.echo(f"gateway: {state.message}", err=True)
+    return 1
+
+
+async def _destroy(config_path: str, tenant: str) -> int:
+    async with _opened(config_path) as (onboarding, database):
+
+        async def work() -> Outcome | Finding:
+            return await onboarding.destroy(tenant, actor=ACTOR, progress=_progress(as_json=False))
+
+        outcome = await _audited(database, "destroy", tenant, work)
+    if isinstance(outcome, Done):
+        click.echo(f"tenant {tenant} is gone")
+        return 0
+    click.echo(f"gateway: {_why_not(outcome)}", err=True)
+    return 1
+
+
+@asynccontextmanager
+async def _opened(config_path: str) -> AsyncIterator[tuple[Onboarding, Database]]:
+    async with configured_database(config_path) as (config, database):
+        tenants = TenantDatabase(database, config)
+        files = TenantFiles(config.tenants.files, config) if config.tenants.files is not None else None
+        if files is not None:
+            files.load()
+
+        async def in_force() -> None:
+            """A gateway that runs beside publishes what SQL holds; without one there is nobody to obey."""
+            revision, published = await tenants.revision()
+            until = time.monotonic() + IN_FORCE_S
+            while published < revision:
+                if time.monotonic() >= until:
+                    msg = "stored, and not yet published: no gateway with the admin role seems to be running"
+                    raise UnavailableError(msg)
+                await asyncio.sleep(0.1)
+                _, published = await tenants.revision()
+
+        async with open_onboarding(config, database, tenants, files=lambda: files.records if files is not None else {}, in_force=in_force) as onboarding:
+            yield onboarding, database
+
+
+async def _audited(database: Database, action: str, tenant: str, work: Callable[[], Awaitable[T]]) -> T:
+    audit = SqlAuditLog(database, clock=time.time)
+    entry = await audit.begin(actor=ACTOR, action=action, tenant=tenant, target=tenant, request_id="")
+    try:
+        outcome = await work()
+    except GatewayError:
+        await audit.finish(entry, outcome="failed", before=None, after=None)
+        raise
+    good = isinstance(outcome, Done | RunState)
+    await audit.finish(entry, outcome="done" if good else "refused", before=None, after={"run": getattr(outcome, "run", None)})
+    return outcome
+
+
+def _body(path: str) -> ProvisionBody:
+    """From a file or standard input; every mistake named."""
+    name = "standard input" if path == "-" else path
+    try:
+        document = yaml.safe_load(sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        msg = f"{name}: cannot be read as YAML or JSON ({type(error).__name__})"
+        raise ConfigError(msg) from error
+    try:
+        return ProvisionBody.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(explain_validation(name, error)) from error
+
+
+def _say_plan(found: Plan) -> None:
+    _say_steps(found.steps)
+    for note in found.notes:
+        click.echo(f"  note: {note}")
+    if not found.changes:
+        click.echo("nothing to do")
+
+
+def _say_steps(steps: Sequence[Step]) -> None:
+    for step in steps:
+        click.echo(f"  {step}")
+        for difference in step.differences:
+            click.echo(f"            {difference}")
+
+
+def _progress(*, as_json: bool) -> Callable[[Work, str], None]:
+    """A line per step as it ends, on stderr, so that standard output stays the result."""
+
+    def say(work: Work, state: str) -> None:
+        if not as_json:
+            click.echo(f"  {state:10} {work.action.replace('_', ' ')} {work.resource}", err=True)
+
+    return say
+
+
+def _say_problems(problems: Sequence[Finding], *, as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps({"problems": [{"kind": p.kind, "where": p.where, "problem": p.message} for p in problems]}, indent=1))
+    else:
+        for problem in problems:
+            click.echo(f"gateway: {problem}", err=True)
+    return 1
+
+
+async def _say_outcome(onboarding: Onboarding, proposal: Proposal, outcome: Outcome, *, as_json: bool) -> int:
+    if not isinstance(outcome, Done):
+        text = _why_not(outcome)
+        click.echo(json.dumps({"done": False, "problem": text}) if as_json else f"gateway: {text}", err=not as_json)
+        return 1
+    credentials = await onboarding.provisioning.registrar.credentials(proposal.tenant)
+    client_id = credentials.client_id if credentials else ""
+    if as_json:
+        click.echo(json.dumps({"done": True, "run": outcome.run, "client_id": client_id, "in_force": outcome.in_force}))
+    else:
+        click.echo(f"done: run {outcome.run}, client {client_id}" + ("" if outcome.in_force else "; stored, and not yet obeyed by a running gateway"))
+    return 0
+
+
+def _why_not(outcome: Failed | Busy | Finding) -> str:
+    if isinstance(outcome, Busy):
+        return f"run {outcome.run} of this tenant is {'being taken back' if outcome.interrupted else 'going on'}"
+    if isinstance(outcome, Failed):
+        left = "nothing of it is left" if outcome.state is RunState.ROLLED_BACK else "a running gateway takes back what is left"
+        return f"{outcome.code}: {outcome.message} ({left})"
+    return outcome.message
