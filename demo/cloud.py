@@ -151,21 +151,19 @@ class DemoCloud:
         """Start a customer's IdP at ``{host}`` (``{name}.localhost`` unless given) and register Cognito there."""
         bound = bind(port)
         origin = bound.url(host or f"{name}.localhost")
+        okta, graph = None, None
         if kind == "okta":
             server = okta_like(name, origin=origin, port=bound.port, clock=self.clock, new_key=self._new_key)
+            okta = OktaEvents(server, self._http, clock=self.clock)
+            outbox, panel = okta.outbox, okta.panel
         else:
             tenant_id = tenant_id or str(uuid.uuid4())
             server = entra_like(name, origin=origin, port=bound.port, clock=self.clock, tenant_id=tenant_id, new_key=self._new_key)
-        okta = OktaEvents(server, self._http, clock=self.clock) if kind == "okta" else None
-        graph = Graph(server, self._http, tenant_id=tenant_id, clock=self.clock) if tenant_id else None
-        outbox = okta.outbox if okta else graph.subscriptions.outbox if graph else None
-        if outbox:
-            self._stack.push_async_callback(outbox.stop)
+            graph = Graph(server, self._http, tenant_id=tenant_id, clock=self.clock)
+            outbox, panel = graph.subscriptions.outbox, graph.subscriptions.panel
+        self._stack.push_async_callback(outbox.stop)
         console = Console(server, outbox)
-        if okta:
-            console.panels.append(okta.panel)
-        if graph:
-            console.panels.append(graph.subscriptions.panel)
+        console.panels.append(panel)
         customer = Customer(
             name=name,
             kind=kind,

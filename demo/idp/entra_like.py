@@ -44,6 +44,9 @@ class EntraFace:
         """Pairwise: another application sees another subject for the same person."""
         return b64url(hashlib.sha256(f"{app.client_id}|{person.id}".encode()).digest())
 
+    def new_client_id(self) -> str:
+        return str(uuid.uuid4())
+
     def refuse_scopes(self, app: RegisteredApp, scopes: tuple[str, ...]) -> Refusal | None:
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if not unknown:

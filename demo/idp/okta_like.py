@@ -36,6 +36,9 @@ class OktaFace:
         self._directory = directory
         self._org = okta_id("00o")
 
+    def new_client_id(self) -> str:
+        return okta_id("0oa")
+
     def refuse_scopes(self, app: RegisteredApp, scopes: tuple[str, ...]) -> Refusal | None:
         if set(scopes) - set(SCOPES):
             return Refusal("invalid_scope", "One or more scopes are not configured for the authorization server resource.")

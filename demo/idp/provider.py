@@ -97,7 +97,7 @@ class IdentityProviderServer:
 
     def register(self, *redirect_uris: str, groups_claim: bool = True) -> RegisteredApp:
         """A new application with a secret."""
-        client_id = "0oa" + secrets.token_hex(9)[:17]
+        client_id = self.face.new_client_id()
         app = RegisteredApp(client_id, secrets.token_urlsafe(30), redirect_uris, groups_claim=groups_claim)
         self.apps[client_id] = app
         return app

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from demo.clock import MovableClock
 from demo.cloud import DemoCloud
 from tests.browserless import Person
+from tests.demo.aws import control_plane
 from tests.demo.relying_party import RelyingParty, relying_party
 from tests.spare_keys import spare_keys
 
@@ -37,3 +38,10 @@ async def person() -> AsyncIterator[Person]:
 async def app(cloud: DemoCloud) -> AsyncIterator[RelyingParty]:
     async with relying_party(cloud) as started:
         yield started
+
+
+@pytest.fixture
+async def aws(cloud: DemoCloud) -> AsyncIterator[Any]:
+    """A boto client of the cloud's pool."""
+    async with control_plane(cloud) as client:
+        yield client
