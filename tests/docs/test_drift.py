@@ -119,3 +119,12 @@ def test_every_row_of_the_threat_model_names_a_test_that_exists() -> None:
         for file, test in named:
             assert (ROOT / file).exists(), file
             assert not test or re.search(rf"def {test}\b", (ROOT / file).read_text(encoding="utf-8")), f"{file}::{test}"
+
+
+def test_every_rule_of_the_session_protocol_names_a_test_that_exists() -> None:
+    rules = [line for line in (DOCS / "sessions.md").read_text(encoding="utf-8").splitlines() if re.match(r"\| [^|]+ \| `[\w/]*test_\w+\.py", line)]
+    assert len(rules) > 40
+    for line in rules:
+        for file, test in re.findall(r"`([\w/]+\.py)::(\w+)`", line):
+            path = ROOT / (file if "/" in file else f"tests/sessions/{file}")
+            assert re.search(rf"def {test}\b", path.read_text(encoding="utf-8")), f"{file}::{test}"

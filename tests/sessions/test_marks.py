@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,10 +17,10 @@ from .conftest import HOST, Login, identity, tenant
 from .test_redis import ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway import keys
-    from gateway.sessions.connect import Link
+    from gateway.sessions.connect import Link, Script
     from gateway.sessions.redis import RedisSessions
 
 ALIASES = {
@@ -295,3 +296,27 @@ async def test_the_clock_is_set_past_the_record(login: Login, marks: Marks) -> N
     assert await marks.advance("acme", past=ahead) > ahead
     assert await login.begin() > ahead
     assert await marks.advance("acme", past=5) > ahead
+
+
+async def test_a_group_taken_away_while_a_login_finishes_is_taken_from_that_login(sessions: RedisSessions, login: Login, marks: Marks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between reading the overlay and writing the session: only what does not ask for the group's sessions to end can fall there."""
+    began = await login.begin()
+    where = at(marks, Who(user="sub-alice"), group="admins")
+    original, asked = sessions.link.run, 0
+
+    async def meanwhile(script: Script, names: Sequence[str], arguments: Sequence[str | bytes | int]) -> object:
+        nonlocal asked
+        answer = await original(script, names, arguments)
+        if script.name == "finish" and answer[0] == b"overlay":
+            asked += 1
+            if asked == 1:  # the reply is on its way; now the group is given back, and another one goes
+                await marks.lift("acme", replace(where, marks=()), sources="*")
+                await marks.revoke("acme", replace(at(marks, Who(user="sub-alice"), group="app-users"), marks=(), indexes=()), watermark=began - 2)
+        return answer
+
+    await marks.revoke("acme", where, watermark=began - 1)
+    monkeypatch.setattr(sessions.link, "run", meanwhile)
+    stored = await sessions.finish(login.new(began, idp_iat=began // 1_000_000 + 1))
+    assert isinstance(stored, Stored)
+    assert stored.session.identity.groups == ("admins",)
+    assert asked == 2
