@@ -95,10 +95,10 @@ class IdentityProviderServer:
     def issuer(self) -> str:
         return self.origin + self.face.paths.issuer
 
-    def register(self, *redirect_uris: str, groups_claim: bool = True) -> RegisteredApp:
+    def register(self, *redirect_uris: str, logout_uris: tuple[str, ...] = (), groups_claim: bool = True) -> RegisteredApp:
         """A new application with a secret."""
         client_id = self.face.new_client_id()
-        app = RegisteredApp(client_id, secrets.token_urlsafe(30), redirect_uris, groups_claim=groups_claim)
+        app = RegisteredApp(client_id, secrets.token_urlsafe(30), redirect_uris, logout_uris, groups_claim)
         self.apps[client_id] = app
         return app
 

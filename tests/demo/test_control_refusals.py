@@ -121,6 +121,13 @@ async def test_client_that_aws_refuses(aws: Any, cloud: DemoCloud, changes: dict
     assert cloud.cognito.pool.clients == {}
 
 
+async def test_required_attribute_must_be_writable(cloud: DemoCloud, aws: Any) -> None:
+    cloud.cognito.pool.add_attribute("email", required=True)
+    code, message = await refused(aws.create_user_pool_client(UserPoolId=POOL_ID, **{**CLIENT, "WriteAttributes": ["custom:groups"]}))
+    assert code == "InvalidParameterException" and "write attributes" in message
+    await aws.create_user_pool_client(UserPoolId=POOL_ID, **CLIENT)
+
+
 REFUSED_ATTRIBUTES: dict[str, tuple[dict[str, Any], str]] = {
     "21 characters": ({"Name": "a" * 21}, "less than or equal to 20"),
     "there already": ({"Name": "groups"}, "Existing attribute already has name custom:groups."),

@@ -319,9 +319,12 @@ async def test_delta_of_users_is_full_then_small(call: Caller, entra: Customer, 
 
 async def test_delta_of_groups_shows_members_with_removed_as_an_object(call: Caller, entra: Customer, carol: Account) -> None:
     directory = entra.server.directory
-    group = directory.add_group("app-users")
+    group, empty = (directory.add_group(name) for name in ("app-users", "empty"))
     _, full = await call("GET", "/groups/delta?$select=displayName,members")
-    assert full["value"][0]["members@delta"] == [{"@odata.type": "#microsoft.graph.user", "id": carol.id}]
+    assert {found["id"]: found["members@delta"] for found in full["value"]} == {
+        group.id: [{"@odata.type": "#microsoft.graph.user", "id": carol.id}],
+        empty.id: [],
+    }
     await directory.remove_from_group(carol, group)
     _, changed = await call("GET", full["@odata.deltaLink"])
     assert changed["value"][0]["members@delta"] == [{"@odata.type": "#microsoft.graph.user", "id": carol.id, "@removed": {"reason": "deleted"}}]

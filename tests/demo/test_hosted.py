@@ -137,6 +137,13 @@ async def test_chooser_shows_the_clients_providers_and_leads_on(app: RelyingPart
     assert (await person.click(page, "globex-entra")).host == "entra.localhost"
 
 
+async def test_chooser_shows_own_users_form_beside_the_providers(cloud: DemoCloud, person: Person) -> None:
+    async with relying_party(cloud, "both.localhost", providers=["COGNITO", "acme-okta"]) as app:
+        page = await person.open(app.authorize_url(None))
+        assert [label for label, _ in page.links] == ["Continue with acme-okta"]
+        assert set(page.forms[0].fields) == {"_csrf", "username", "password"}
+
+
 async def test_clients_only_provider_is_not_asked_for(cloud: DemoCloud, person: Person) -> None:
     async with relying_party(cloud, "single.localhost", providers=["acme-okta"]) as app:
         assert (await person.open(app.authorize_url(None))).host == "okta.localhost"

@@ -164,6 +164,14 @@ async def test_second_login_is_silent_until_logout_or_prompt(okta: Customer, per
     assert location(await upstream.arrive(person, upstream.authorize_url(prompt="none")))["error"] == "login_required"
 
 
+async def test_logout_leads_on_to_registered_addresses_only(okta: Customer, person: Person) -> None:
+    okta.server.register(BACK, logout_uris=("http://rp.localhost:1/bye",))
+    logout = okta.server.origin + okta.server.face.paths.logout
+    for target, followed in (("http://rp.localhost:1/bye", True), ("http://evil.test/", False)):
+        page = await person.open(f"{logout}?{urlencode({'post_logout_redirect_uri': target})}", follow=False)
+        assert (page.headers.header("Location") == target) is followed
+
+
 async def test_session_of_the_idp_ends(okta: Customer, person: Person, clock: MovableClock) -> None:
     upstream = Upstream(okta)
     await upstream.arrive(person, upstream.authorize_url(), "alice@acme.test")

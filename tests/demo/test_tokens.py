@@ -258,6 +258,19 @@ async def test_userinfo_says_true_as_a_string(cloud: DemoCloud, app: RelyingPart
     assert (await get(url, Authorization=bearer))[0] == 401
 
 
+async def test_userinfo_needs_openid_and_a_client_that_still_exists(cloud: DemoCloud, person: Person) -> None:
+    cloud.cognito.pool.resource_scopes.add("api/read")
+    url = f"{cloud.cognito.url}/oauth2/userInfo"
+    async with relying_party(cloud, "api.localhost", AllowedOAuthScopes=["openid", "api/read"]) as app:
+        tokens = await app.log_in(person, "alice@acme.test", scope="api/read")
+        assert "id_token" not in tokens
+        assert (await get(url, Authorization=f"Bearer {tokens['access_token']}"))[0] == 401
+        tokens = (await app.redeem(await person.open(app.authorize_url(None))))[1]
+        assert (await get(url, Authorization=f"Bearer {tokens['access_token']}"))[0] == 200
+        del cloud.cognito.pool.clients[app.client.client_id]
+        assert (await get(url, Authorization=f"Bearer {tokens['access_token']}"))[0] == 401
+
+
 # -- keys and faults
 
 
