@@ -93,9 +93,10 @@ class RevocationRecord(Protocol):
 class Confirmations(Protocol):
     """The replicas that may still answer from memory."""
 
-    async def confirm(self, tenant: str, report: Callable[[str, float | None], None]) -> None:
+    async def confirm(self, tenant: str, report: Callable[[str, float | None], None], *, server: str) -> None:
         """Returns when every replica that holds a lease on the tenant's primary, listed after this call, has dropped what was pushed before it.
 
         A replica that stays silent is waited for until its lease has surely run out. ``report(replica, at)`` is called with None
-        when a replica is listed and with this process's monotonic seconds when it confirmed. Raises ``UnavailableError``.
+        when a replica is listed and with this process's monotonic seconds when it confirmed. Raises ``UnavailableError``, also when the
+        primary is another one than ``server``, which ended the sessions: that one may have been restored before this was on record.
         """

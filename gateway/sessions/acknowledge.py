@@ -68,21 +68,26 @@ class Acknowledgements:
         self._waiting: dict[int, list[_Waiting]] = {}
         self._pollers: dict[int, asyncio.Task[None]] = {}
 
-    async def confirm(self, tenant: str, report: Callable[[str, float | None], None]) -> None:
-        """Returns when no replica can still answer by what was pushed for this tenant before."""
-        await self._bucket(bucket_of(tenant), report)
+    async def confirm(self, tenant: str, report: Callable[[str, float | None], None], *, server: str) -> None:
+        """Returns when no replica can still answer by what was pushed for this tenant, on this ``server``, before."""
+        await self._bucket(bucket_of(tenant), report, server)
 
     async def narrow(self, tenants: Iterable[str], generation: int, report: Callable[[str, float | None], None]) -> None:
         """Returns when no replica answers for these tenants by a snapshot older than ``generation`` any more."""
         by_bucket: dict[int, list[str]] = {}
         for tenant in tenants:
             by_bucket.setdefault(bucket_of(tenant), []).append(tenant)
-        for bucket, names in by_bucket.items():
-            await self._link.run_durably(NARROW, [f"{prefix(bucket)}g"], [prefix(bucket), generation, " ".join(names)])
-        await asyncio.gather(*(self._bucket(bucket, report) for bucket in by_bucket))
+        await asyncio.gather(*(self._narrow(bucket, names, generation, report) for bucket, names in by_bucket.items()))
 
-    async def _bucket(self, bucket: int, report: Callable[[str, float | None], None]) -> None:
+    async def _narrow(self, bucket: int, names: list[str], generation: int, report: Callable[[str, float | None], None]) -> None:
+        server = await self._link.run_durably(NARROW, [f"{prefix(bucket)}g"], [prefix(bucket), generation, " ".join(names)])
+        await self._bucket(bucket, report, server.decode("ascii"))
+
+    async def _bucket(self, bucket: int, report: Callable[[str, float | None], None], server: str) -> None:
         marker, fence, holders = await self.fence(bucket)
+        if marker[2:].split(b" ")[0].decode("ascii") != server:
+            msg = "Redis: another primary took over before the revocation was acknowledged"
+            raise UnavailableError(msg)
         for name in holders:
             report(name, None)
         waiting = _Waiting(fence, marker, self._monotonic(), holders, report, asyncio.get_running_loop().create_future())

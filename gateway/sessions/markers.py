@@ -10,22 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from redis.asyncio.cluster import RedisCluster
 
 from gateway.errors import UnavailableError
 from gateway.sessions.connect import Script
-from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.names import BUCKETS, bucket_of, prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from gateway.sessions.connect import Link
 
 MARKERS, MARK, SEASON = (Script.load(name) for name in ("markers", "mark", "season"))
 LOOK_S: Final = 0.25
 """How long a fail-over may go unnoticed by the admin role; part of the time to recover."""
+TURNS: Final = 64
+"""In a Cluster, looks until every bucket was asked for: a single lost key is noticed within 16 s, another primary at once."""
 
 _log = logging.getLogger("gateway.sessions")
 
@@ -37,14 +39,14 @@ class Markers:
         self,
         link: Link,
         *,
-        tenants: Callable[[], Iterable[str]],
+        tenants: Callable[[], Awaitable[Iterable[str]]],
         restore: Callable[[str], Awaitable[None]],
         staleness_s: float,
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         nonce: Callable[[], str] = lambda: secrets.token_hex(4),
     ) -> None:
-        """``restore`` brings one tenant's slot up to the record; ``tenants`` are those that exist, and whose buckets are marked."""
+        """``restore`` brings one tenant's slot up to the record; ``tenants`` are those of which anything is recorded."""
         self._link = link
         self._tenants = tenants
         self._restore = restore
@@ -53,7 +55,7 @@ class Markers:
         self._sleep = sleep
         self._nonce = nonce
         self._fresh: dict[tuple[int, bytes], float] = {}
-        self._clustered = isinstance(link.client, RedisCluster)
+        self._turn = 0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -66,43 +68,51 @@ class Markers:
 
     async def look(self) -> int:
         """Restore and mark what does not fit, season what did for a full staleness; how many buckets were restored."""
-        by_bucket: dict[int, list[str]] = {}
-        for tenant in self._tenants():
-            by_bucket.setdefault(bucket_of(tenant), []).append(tenant)
-        buckets = sorted(by_bucket)
-        groups = [[bucket] for bucket in buckets] if self._clustered else [buckets] if buckets else []
-        results = await asyncio.gather(*(self._look(group, by_bucket) for group in groups), return_exceptions=True)
+        if not isinstance(self._link.client, RedisCluster):
+            return await self._look(range(BUCKETS))
+        # One command may name the keys of one slot only: one bucket of each primary, some more in turn, and all of a primary that has changed.
+        nodes: dict[str, list[int]] = {}
+        await self._link.client.initialize()
+        for bucket in range(BUCKETS):
+            node = self._link.client.nodes_manager.get_node_from_slot(self._link.client.keyslot(prefix(bucket)))
+            nodes.setdefault(node.name, []).append(bucket)
+        restored = 0
+        for buckets in nodes.values():
+            sample = {buckets[0], *buckets[self._turn :: TURNS], *(bucket for bucket, _ in self._fresh if bucket in set(buckets))}
+            if await self._look_each(sorted(sample)):
+                restored += await self._look_each(buckets)
+        self._turn = (self._turn + 1) % TURNS
+        return restored
+
+    async def _look_each(self, buckets: Sequence[int]) -> int:
+        results = await asyncio.gather(*(self._look([bucket]) for bucket in buckets), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        return sum(r for r in results if isinstance(r, int))
+        return sum(result for result in results if isinstance(result, int))
 
-    async def _look(self, buckets: list[int], tenants: dict[int, list[str]]) -> int:
+    async def _look(self, buckets: Sequence[int]) -> int:
         identity, *markers = await self._link.run(MARKERS, [f"{prefix(bucket)}m" for bucket in buckets], [])
         if not identity:
             msg = "Redis: the server is no primary"
             raise UnavailableError(msg)
-        missing = [bucket for bucket, marker in zip(buckets, markers, strict=True) if marker is None]
-        for bucket in missing:
-            for tenant in tenants[bucket]:
-                await self._restore(tenant)
-            await self._mark([bucket], identity)
-        await self._season({bucket: marker for bucket, marker in zip(buckets, markers, strict=True) if marker is not None})
+        missing = {bucket for bucket, marker in zip(buckets, markers, strict=True) if marker is None}
         if missing:
+            for tenant in await self._tenants():
+                if bucket_of(tenant) in missing:
+                    await self._restore(tenant)
+            marked = await self._link.run_durably(MARK, [f"{prefix(bucket)}m" for bucket in sorted(missing)], [self._nonce(), identity])
+            if not marked:
+                msg = "Redis: another primary took over while one was restored"
+                raise UnavailableError(msg)
             _log.warning("restored", extra={"event": "restored", "buckets": len(missing)})
+        await self._season({bucket: marker for bucket, marker in zip(buckets, markers, strict=True) if marker is not None})
         return len(missing)
-
-    async def _mark(self, buckets: list[int], identity: bytes) -> None:
-        marked: Any = await self._link.run_durably(MARK, [f"{prefix(bucket)}m" for bucket in buckets], [self._nonce(), identity])
-        if not marked:
-            msg = "Redis: another primary took over while one was restored"
-            raise UnavailableError(msg)
 
     async def _season(self, markers: dict[int, bytes]) -> None:
         now = self._monotonic()
         fresh = {(bucket, marker): self._fresh.get((bucket, marker), now) for bucket, marker in markers.items() if marker.startswith(b"f")}
-        seen = {bucket for bucket, _ in fresh} | set(markers)
-        self._fresh = {key: at for key, at in self._fresh.items() if key[0] not in seen} | fresh
+        self._fresh = {key: at for key, at in self._fresh.items() if key[0] not in markers} | fresh
         ripe = [key for key, at in fresh.items() if now - at >= self._staleness_s]
         if ripe:
             await self._link.run_durably(SEASON, [f"{prefix(bucket)}m" for bucket, _ in ripe], [marker for _, marker in ripe])

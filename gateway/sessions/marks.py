@@ -58,6 +58,8 @@ class Swept:
     watermark: int
     cursors: str
     sessions: int
+    server: str
+    """Which primary ended them: only there may they be acknowledged."""
     families: tuple[EndedFamily, ...]
 
 
@@ -121,9 +123,9 @@ class Marks:
                 " ".join(fields), " ".join(where.providers), family, PAGE, cursors,
             ],
         )  # fmt: skip
-        mark, left, sessions, *rows = answer
+        mark, left, sessions, server, *rows = answer
         families = tuple(self._ended(tenant, row[0].decode("ascii"), row[1]) for row in rows)
-        return Swept(int(mark), left.decode("ascii"), int(sessions), families)
+        return Swept(int(mark), left.decode("ascii"), int(sessions), server.decode("ascii"), families)
 
     def _ended(self, tenant: str, family: str, sealed: bytes | None) -> EndedFamily:
         raw = None if sealed is None else seal.unseal_under(self._ring().sealing, "display", f"{tenant} {family}", sealed)

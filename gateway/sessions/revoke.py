@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import UnavailableError
 from gateway.log import fields
+from gateway.metrics import REVOCATION_SECONDS
 from gateway.ports import RevocationKind, RevocationStatus
 from gateway.ports_revocation import LIFT, OPERATORS, Recorded
 from gateway.sessions.marks import WATERMARK_LIFE_S, places
@@ -42,7 +43,7 @@ _log = logging.getLogger("gateway.sessions")
 class Uncached:
     """``Confirmations`` where no replica holds anything in memory: every check asks the store, so durable is acknowledged."""
 
-    async def confirm(self, tenant: str, report: Callable[[str, float | None], None]) -> None:
+    async def confirm(self, tenant: str, report: Callable[[str, float | None], None], *, server: str) -> None:
         """Nobody to wait for."""
 
 
@@ -143,7 +144,7 @@ class StoreRevoker:
             async with self._record.change(request.tenant, where.marks) as change:
                 await self._durable(line, change, swept.watermark, str(request.kind))
         await self._announce()
-        await self._acknowledge(line)
+        await self._acknowledge(line, server=swept.server)
         status = line.status()
         _log.info(
             "revocation",
@@ -176,12 +177,13 @@ class StoreRevoker:
     def places(self, request: RevocationRequest) -> Places:
         return places(self._marks.people(request.tenant), request.who, group=request.group_overlay)
 
-    async def _acknowledge(self, line: _Timeline) -> None:
+    async def _acknowledge(self, line: _Timeline, *, server: str) -> None:
         def report(replica: str, at: float | None) -> None:
             line.replicas[replica] = None if at is None else round((at - line.started) * 1000, 3)
 
-        await self._confirmations.confirm(line.request.tenant, report)
+        await self._confirmations.confirm(line.request.tenant, report, server=server)
         line.acknowledged_ms = self._since(line)
+        REVOCATION_SECONDS.labels(line.request.source).observe(line.acknowledged_ms / 1000)
         await self._note_acknowledged(line)
 
     async def _note_acknowledged(self, line: _Timeline) -> None:
@@ -246,7 +248,9 @@ class StoreRevoker:
         waiting = await self._record.unacknowledged()
         for recorded in waiting:
             line = _Timeline(recorded.status.id, recorded.status.request, recorded.status.received_at, self._monotonic(), recorded.status.durable_ms, ended=recorded.status.ended)
-            await self._acknowledge(line)
+            # Again, with its first watermark: the primary may have been restored between its end and its entry in the record.
+            swept = await self._apply(recorded)
+            await self._acknowledge(line, server=swept.server)
         return len(waiting)
 
     async def restore(self, tenant: str) -> None:
@@ -261,10 +265,16 @@ class StoreRevoker:
         for recorded in await self._record.of_tenant(tenant, durable_after=self._clock() - WATERMARK_LIFE_S):
             if recorded.kind == LIFT:
                 continue
-            where = places(self._marks.people(tenant), recorded.status.request.who)
-            swept = await self._marks.revoke(tenant, where, watermark=recorded.watermark)
-            while swept.cursors:
-                swept = await self._marks.sweep(tenant, where, swept)
+            await self._apply(recorded)
+
+    async def _apply(self, recorded: Recorded) -> Swept:
+        """A revocation as it was. Idempotent."""
+        tenant = recorded.status.request.tenant
+        where = places(self._marks.people(tenant), recorded.status.request.who)
+        swept = await self._marks.revoke(tenant, where, watermark=recorded.watermark)
+        while swept.cursors:
+            swept = await self._marks.sweep(tenant, where, swept)
+        return swept
 
     async def reapply_standing(self, tenant: str) -> None:
         """Write the blocks and overlays in force again, with their first watermarks, under every key of the ring."""

@@ -60,7 +60,11 @@ async def markers(link: Link, clock: Clock) -> Markers:
         restored.append(tenant)
 
     restored: list[str] = []
-    keeper = Markers(link, tenants=lambda: ["acme"], restore=restore, staleness_s=STALENESS_S, monotonic=lambda: clock.steady)
+
+    async def recorded() -> list[str]:
+        return ["acme"]
+
+    keeper = Markers(link, tenants=recorded, restore=restore, staleness_s=STALENESS_S, monotonic=lambda: clock.steady)
     await season(keeper, clock)
     assert restored == ["acme"]
     return keeper
@@ -231,6 +235,10 @@ class Reports:
         self.at[replica] = at
 
 
+async def server_of(link: Link) -> str:
+    return str((await link.command("INFO", "replication"))["master_replid"])
+
+
 def acknowledgements(link: Link) -> Acknowledgements:
     return Acknowledgements(link, staleness_s=STALENESS_S, monotonic=steady())
 
@@ -242,7 +250,7 @@ async def test_a_revocation_is_acknowledged_when_every_lease_holder_confirmed(wo
             assert await each.get(stored) == stored.session
         await RedisLogout(link, ring).end(stored)
         reports, began = Reports(), steady()()
-        await acknowledgements(link).confirm("acme", reports)
+        await acknowledgements(link).confirm("acme", reports, server=await server_of(link))
         took = steady()() - began
         assert worker.cached(stored) is MISS
         assert other.cached(stored) is MISS
@@ -271,7 +279,7 @@ async def test_without_the_push_channel_a_renewal_brings_the_event(worker: Worke
     await worker.get(stored)
     await RedisLogout(link, ring).end(stored)
     reports = Reports()
-    await acknowledgements(link).confirm("acme", reports)
+    await acknowledgements(link).confirm("acme", reports, server=await server_of(link))
     assert worker.cached(stored) is MISS
     assert reports.at["one"] is not None
     renewing.cancel()
@@ -281,7 +289,7 @@ async def test_a_silent_replica_is_waited_for_a_full_staleness_and_then_forgotte
     await worker.get(stored)
     await RedisLogout(link, ring).end(stored)
     reports, began = Reports(), steady()()
-    await acknowledgements(link).confirm("acme", reports)
+    await acknowledgements(link).confirm("acme", reports, server=await server_of(link))
     assert STALENESS_S <= steady()() - began < STALENESS_S + 0.25
     assert reports.at == {"one": None}
     assert await link.command("HGETALL", LEASES) == {}
@@ -296,22 +304,22 @@ async def test_on_a_primary_that_is_not_known_for_long_a_full_staleness_passes(l
     await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
     await markers.look()
     began = steady()()
-    await acknowledgements(link).confirm("acme", Reports())
+    await acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
     assert steady()() - began >= STALENESS_S
     await season(markers, clock)
     began = steady()()
-    await acknowledgements(link).confirm("acme", Reports())
+    await acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
     assert steady()() - began < STALENESS_S / 2
 
 
 async def test_nothing_is_acknowledged_on_a_store_that_was_not_restored(link: Link) -> None:
     with pytest.raises(UnavailableError, match="not yet restored"):
-        await acknowledgements(link).confirm("acme", Reports())
+        await acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
 
 
 async def test_nothing_is_acknowledged_when_another_primary_takes_over_meanwhile(worker: Worker, stored: Stored, link: Link, markers: Markers) -> None:
     await worker.get(stored)
-    waiting = asyncio.create_task(acknowledgements(link).confirm("acme", Reports()))
+    waiting = asyncio.create_task(acknowledgements(link).confirm("acme", Reports(), server=await server_of(link)))
     async with asyncio.timeout(5):
         while b"-" not in (await link.command("LINDEX", f"{prefix(bucket_of('acme'))}e", -1) or b""):  # noqa: ASYNC110 - the store tells nobody
             await asyncio.sleep(0.001)
@@ -324,10 +332,10 @@ async def test_nothing_is_acknowledged_when_another_primary_takes_over_meanwhile
 async def test_those_who_wait_together_each_wait_no_longer_than_a_staleness(worker: Worker, stored: Stored, link: Link) -> None:
     await worker.get(stored)
     acks = acknowledgements(link)
-    first = asyncio.create_task(acks.confirm("acme", Reports()))
+    first = asyncio.create_task(acks.confirm("acme", Reports(), server=await server_of(link)))
     await asyncio.sleep(STALENESS_S / 2)
     began = steady()()
-    await acks.confirm("acme", Reports())
+    await acks.confirm("acme", Reports(), server=await server_of(link))
     assert steady()() - began < STALENESS_S + 0.25
     await first
 

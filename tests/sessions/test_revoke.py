@@ -41,7 +41,7 @@ class Gate:
         self.open.set()
         self.asked = asyncio.Event()
 
-    async def confirm(self, tenant: str, report: Callable[[str, float | None], None]) -> None:
+    async def confirm(self, tenant: str, report: Callable[[str, float | None], None], *, server: str) -> None:
         report("r1", None)
         self.asked.set()
         await self.open.wait()

@@ -6,7 +6,7 @@
 --       6 source of a block ('' none)   7 life of a watermark (s)   8 fields of the overlays, space-separated, one per overlay key
 --       9 aliases of the provider that is meant, space-separated ('' any)   10 a single family ('' none)   11 entries by step
 --      12 cursors of the index keys, space-separated
--- Returns {watermark, cursors ('' when done), sessions ended, {family, sealed display}, ...}
+-- Returns {watermark, cursors ('' when done), sessions ended, which server this is, {family, sealed display}, ...}
 go_on_when_full()
 local prefix, tenant, n_marks, n_overlays = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local watermark = tonumber(ARGV[5])
@@ -63,4 +63,4 @@ for cursor in string.gmatch(ARGV[12], '%S+') do
   cursors[#cursors + 1] = cursor
 end
 push(prefix, ended)
-return {text(watermark), open and table.concat(cursors, ' ') or '', #ended, unpack(rows)}
+return {text(watermark), open and table.concat(cursors, ' ') or '', #ended, identity(), unpack(rows)}
