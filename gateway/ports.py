@@ -31,6 +31,8 @@ class Taken:
 
     pending: PendingLogin
     began: int
+    server: str = ""
+    """The primary whose clock that is: ``finish`` there or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class NewSession:
     """This login went through Cognito's /logout: accepted in place of ``idp_iat`` where that is not mapped."""
     user_agent: str = ""
     """For the list of one's own sessions; at most 200 characters."""
+    server: str = ""
+    """``Taken.server``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class RedisSessions:
         token = seal.new_token(bucket_of(pending.tenant), self._entropy)
         at = prefix(token.bucket)
         value = seal.seal(f"pending {browser_id}", token, codec.dump_pending(pending), tenant=pending.tenant, host=pending.host, key=self._keys[0], entropy=self._entropy)
-        await self.link.run(BEGIN, [f"{at}c:{pending.tenant}", f"{at}p:{token.digest}"], [value, browser_id, PENDING_LIFETIME_S])
+        await self.link.run(BEGIN, [f"{at}c:{pending.tenant}", f"{at}p:{token.digest}"], [value, browser_id, PENDING_LIFETIME_S, at])
         return Begun(Secret(token.text), Secret(browser))
 
     async def take(self, state: str, *, binding: str | None) -> Taken | AlreadyTaken | None:
@@ -124,7 +124,7 @@ class RedisSessions:
         pending = None if answer is None else self._open_pending(token, answer[1], binding)
         if pending is None:
             return None
-        return Taken(pending, int(answer[2])) if answer[0] == b"taken" else AlreadyTaken(pending)
+        return Taken(pending, int(answer[2]), answer[3].decode("ascii")) if answer[0] == b"taken" else AlreadyTaken(pending)
 
     async def peek(self, state: str, *, binding: str | None) -> PendingLogin | None:
         token = seal.parse_token(state)
@@ -161,9 +161,10 @@ class RedisSessions:
             max_families=limits.max_per_user,
             display=seal.seal_under(self._keys[0], "display", name, codec.dump_display(display), entropy=self._entropy),
             refresh=refresh,
+            server=new.server or "?",
         )
 
-    async def _store(self, record: Record, *, reported: Identity, stale: bool, max_families: int, display: bytes, refresh: bytes) -> Stored | Refused:
+    async def _store(self, record: Record, *, reported: Identity, stale: bool, max_families: int, display: bytes, refresh: bytes, server: str = "") -> Stored | Refused:
         """``reported`` is what Cognito said: marks are looked up for all of it, the session holds what overlays leave."""
         session = record.session
         people = self.people(session.tenant)
@@ -187,7 +188,7 @@ class RedisSessions:
                 at, len(index), len(marks), len(overlays), session.family, token.digest, session.host, value,
                 record.idle_s * 1000, session.expires_at, session.began, session.auth_time, "1" if stale else "0", FRESHNESS_S * 1_000_000,
                 record.parent, overlay, "\n".join(f"{n} {field}" for n, field in lifted), max_families,
-                session.tenant, people.user(reported), people.provider(reported.provider), display, refresh,
+                session.tenant, people.user(reported), people.provider(reported.provider), display, refresh, server,
             ]  # fmt: skip
             answer = await self.link.run(FINISH, keys, arguments)
             match answer[0]:

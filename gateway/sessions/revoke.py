@@ -139,8 +139,12 @@ class StoreRevoker:
                 await self._durable(line, change, swept.watermark, str(request.kind))
         if swept.cursors:
             # A large tenant: page by page, outside the transaction that others wait for, and durable when the last session is gone.
+            server = swept.server
             while swept.cursors:
                 swept = count(await self._marks.sweep(request.tenant, where, swept))
+                if swept.server != server:
+                    msg = "Redis: another primary took over in the middle of a revocation"
+                    raise UnavailableError(msg)
             async with self._record.change(request.tenant, where.marks) as change:
                 await self._durable(line, change, swept.watermark, str(request.kind))
         await self._announce()

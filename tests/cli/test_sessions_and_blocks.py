@@ -17,7 +17,7 @@ from gateway.ports import Refused
 from gateway.sessions.connect import Target, link_to
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.redis import RedisSessions
-from tests.sessions.conftest import HOST, Login, identity, tenant
+from tests.sessions.conftest import HOST, Login, believe, identity, tenant
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -49,6 +49,7 @@ class Beside:
     def with_sessions(self, work: Callable[[Login], Awaitable[T]]) -> T:
         async def inside() -> T:
             sessions = RedisSessions(link_to(Target("unix", path=self.store.socket_path), ca_file=None, replicas=0), lambda: self.ring)
+            await believe(sessions.link)
             try:
                 return await work(Login(sessions, tenant()))
             finally:

@@ -14,6 +14,7 @@ from gateway.core.model import EmailTrust, Identity, PendingLogin, Provider, Pro
 from gateway.ports import NewSession, Stored, Taken
 from gateway.sessions.connect import Link, Target, link_to
 from gateway.sessions.embedded import EmbeddedValkey
+from gateway.sessions.markers import Markers
 from gateway.sessions.redis import RedisSessions
 from tests.sql.fixtures import database, database_url, postgres
 
@@ -37,8 +38,27 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]
 async def link(valkey: EmbeddedValkey) -> AsyncIterator[Link]:
     made = link_to(Target("unix", path=valkey.socket_path), ca_file=None, replicas=0)
     await made.command("FLUSHALL")
+    await believe(made)
     yield made
     await made.close()
+
+
+async def believe(link: Link) -> None:
+    """As an admin role leaves an empty store that it has known for a while."""
+
+    async def nobody() -> tuple[str, ...]:
+        return ()
+
+    async def nothing(tenant: str) -> None:
+        raise AssertionError(tenant)
+
+    keeper = Markers(link, tenants=nobody, restore=nothing, staleness_s=0, monotonic=time.monotonic)
+    await keeper.look()
+    await keeper.look()
+
+
+SERVERS: dict[int, str] = {}
+"""Which server gave a ``began``, for tests that only carry the number."""
 
 
 @dataclass
@@ -105,11 +125,12 @@ class Login:
         begun = await self.sessions.begin(pending(self.tenant.id), binding=None)
         taken = await self.sessions.take(begun.state.reveal(), binding=begun.binding.reveal())
         assert isinstance(taken, Taken)
+        SERVERS[taken.began] = taken.server
         return taken.began
 
     def new(self, began: int, **changes: object) -> NewSession:
         values: dict[str, object] = {
-            "tenant": self.tenant, "host": HOST, "identity": identity(), "began": began, "auth_time": int(time.time()), "idp_iat": int(time.time()) + 1,
+            "tenant": self.tenant, "host": HOST, "identity": identity(), "began": began, "server": SERVERS.get(began, ""), "auth_time": int(time.time()), "idp_iat": int(time.time()) + 1,
             "idp_iat_mapped": True, "client_id": "client", "refresh_token": Secret("refresh"), "user_agent": "Browser/1",
         }  # fmt: skip
         return NewSession(**(values | changes))  # type: ignore[arg-type]  # the table above has every field

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.decision import Reason
+from gateway.errors import UnavailableError
 from gateway.ports import AlreadyTaken, Refused, Stored, Taken
 from gateway.sessions import seal
 from gateway.sessions.names import bucket_of, prefix
@@ -319,3 +320,30 @@ async def test_tenants_that_share_a_bucket_do_not_share_people(sessions: RedisSe
     assert await sessions.end_own(ours.session, family=theirs.session.family) == 0
     await sessions.end_family(forged, cookie=ours.cookie.reveal())
     assert await sessions.get(theirs.cookie.reveal(), host=HOST) is not None
+
+
+# --- another primary ------------------------------------------------------------------------------
+
+
+async def test_a_login_needs_a_store_that_was_restored(sessions: RedisSessions, login: Login, link: Link) -> None:
+    began = await login.begin()
+    await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
+    with pytest.raises(UnavailableError):
+        await login.begin()
+    with pytest.raises(UnavailableError):
+        await sessions.finish(login.new(began))
+
+
+async def test_a_pending_login_dies_with_the_server_that_it_began_on(sessions: RedisSessions, link: Link) -> None:
+    begun = await sessions.begin(pending(), binding=None)
+    state, binding = begun.state.reveal(), begun.binding.reveal()
+    assert await sessions.peek(state, binding=binding) is not None
+    (key,) = await link.command("KEYS", "gw:*:p:*")
+    await link.command("HSET", key, "s", "0" * 40)
+    assert await sessions.peek(state, binding=binding) is None
+    assert await sessions.take(state, binding=binding) is None
+
+
+async def test_a_login_taken_at_one_server_cannot_finish_at_another(sessions: RedisSessions, login: Login) -> None:
+    assert await sessions.finish(login.new(await login.begin(), server="0" * 40)) == Refused(Reason.LOGIN_STATE)
+    assert await sessions.finish(login.new(await login.begin(), server="")) == Refused(Reason.LOGIN_STATE)

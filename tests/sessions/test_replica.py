@@ -57,17 +57,12 @@ class Worker:
 @pytest.fixture
 async def markers(link: Link, clock: Clock) -> Markers:
     async def restore(tenant: str) -> None:
-        restored.append(tenant)
-
-    restored: list[str] = []
+        assert tenant == "acme"
 
     async def recorded() -> list[str]:
         return ["acme"]
 
-    keeper = Markers(link, tenants=recorded, restore=restore, staleness_s=STALENESS_S, monotonic=lambda: clock.steady)
-    await season(keeper, clock)
-    assert restored == ["acme"]
-    return keeper
+    return Markers(link, tenants=recorded, restore=restore, staleness_s=STALENESS_S, monotonic=lambda: clock.steady)
 
 
 async def season(keeper: Markers, clock: Clock) -> None:
@@ -220,7 +215,7 @@ async def test_flushing_the_store_logs_nobody_out_until_it_was_restored(worker: 
     worker.clock.advance(STALENESS_S)
     with pytest.raises(UnavailableError):
         await worker.get(stored)
-    await markers.look()
+    assert await markers.look() == 1024
     assert await worker.get(stored) is None
 
 
@@ -313,6 +308,7 @@ async def test_on_a_primary_that_is_not_known_for_long_a_full_staleness_passes(l
 
 
 async def test_nothing_is_acknowledged_on_a_store_that_was_not_restored(link: Link) -> None:
+    await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
     with pytest.raises(UnavailableError, match="not yet restored"):
         await acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
 

@@ -39,6 +39,12 @@ local function believed(prefix, server)
   return false
 end
 
+-- Logins need a primary whose data was brought up to the record; without one they are neither refused nor let in.
+local function demand_restored(prefix)
+  local server = identity()
+  return not believed(prefix, server) and redis.error_reply('UNRESTORED the store was not yet restored from the record'), server
+end
+
 -- Append one event to the bucket's log and tell every replica. Events are numbered, so that nobody overlooks one.
 local function event(prefix, words)
   local number = redis.call('INCR', prefix .. 'n')

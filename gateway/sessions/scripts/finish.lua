@@ -6,12 +6,16 @@
 --      11 began          12 auth_time     13 '1' where evidence of a fresh login is lacking       14 how long it is demanded (us)
 --      15 parent's digest, for a child    16 overlay as the caller knew it       17 overlay fields to lift: "<n> <field>" by line
 --      18 families allowed  19 tenant     20 user alias      21 provider alias    22 display       23 refresh token (sealed)
+--      24 server that gave `began` ('' for a child: its family is here or nowhere)
 -- Returns {'stored'}, {'gone'} (a child whose family has ended, or is absurdly large), {'overlay', text}, or {reason}.
 local prefix, n_index, n_marks, n_overlays = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local session, family_key, family, digest = KEYS[1], KEYS[2], ARGV[5], ARGV[6]
 local limit, began, auth_time = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local parent = ARGV[15]
 local now = now_us()
+local unrestored, server = demand_restored(prefix)
+if unrestored then return unrestored end
+if ARGV[24] ~= '' and ARGV[24] ~= server then return {'login_state'} end
 
 if parent ~= '' and (redis.call('EXISTS', prefix .. 's:' .. parent) == 0 or redis.call('HGET', family_key, 't') ~= ARGV[19]) then
   return {'gone'}

@@ -78,7 +78,7 @@ async def _finish(browser: Browser, tenant: Tenant, provider: Provider, taken: T
         NewSession(
             tenant=tenant, host=browser.host, identity=accepted.identity, began=taken.began, auth_time=accepted.auth_time, idp_iat=accepted.idp_iat,
             idp_iat_mapped=accepted.idp_iat_mapped, client_id=pending.client_id, refresh_token=tokens.refresh_token,
-            user_agent=browser.request.headers.get("User-Agent", "")[:200],
+            user_agent=browser.request.headers.get("User-Agent", "")[:200], server=taken.server,
         )
     )  # fmt: skip
     if isinstance(stored, Refused):
