@@ -28,6 +28,8 @@ LOOK_S: Final = 0.25
 """How long a fail-over may go unnoticed by the admin role; part of the time to recover."""
 TURNS: Final = 64
 """In a Cluster, looks until every bucket was asked for: a single lost key is noticed within 16 s, another primary at once."""
+AT_ONCE: Final = 16
+"""Commands under way to a Cluster: fewer than a pool has connections."""
 
 _log = logging.getLogger("gateway.sessions")
 
@@ -85,11 +87,14 @@ class Markers:
         return restored
 
     async def _look_each(self, buckets: Sequence[int]) -> int:
-        results = await asyncio.gather(*(self._look([bucket]) for bucket in buckets), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return sum(result for result in results if isinstance(result, int))
+        restored = 0
+        for first in range(0, len(buckets), AT_ONCE):
+            results = await asyncio.gather(*(self._look([bucket]) for bucket in buckets[first : first + AT_ONCE]), return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+                restored += result
+        return restored
 
     async def _look(self, buckets: Sequence[int]) -> int:
         identity, *markers = await self._link.run(MARKERS, [f"{prefix(bucket)}m" for bucket in buckets], [])

@@ -23,7 +23,7 @@ from gateway.sessions.connect import DEADLINE_S, Link, Target, connect, link_to,
 from gateway.sessions.redis import RedisSessions
 
 from . import servers
-from .conftest import HOST, Login, identity, pending, tenant
+from .conftest import HOST, Login, believe, identity, pending, tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -67,6 +67,7 @@ def test_other_urls_are_refused_without_being_quoted(url: str) -> None:
 
 async def walk(link: Link, ring: keys.KeyRing, *, name: str = "acme") -> None:
     """A login, a check, a hand-over and a logout."""
+    await believe(link)
     sessions = RedisSessions(link, lambda: ring)
     stored = await Login(sessions, tenant(name)).finish()
     assert await sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
@@ -76,7 +77,7 @@ async def walk(link: Link, ring: keys.KeyRing, *, name: str = "acme") -> None:
 
 
 async def test_an_acl_user_with_a_password(tmp_path: Path, ring: keys.KeyRing) -> None:
-    rights = ("--user", "gw", "on", ">secret", "~gw:*", "&gw:*", "+@all", "-@dangerous", "--user", "default", "off")
+    rights = ("--user", "gw", "on", ">secret", "~gw:*", "&gw:*", "+@all", "-@dangerous", "+info", "--user", "default", "off")
     with servers.running(tmp_path, *rights) as server:
         for login, works in (("gw:secret@", True), ("gw:wrong@", False), ("", False)):
             link = link_to(parse_url(f"redis://{login}127.0.0.1:{server.port}"), ca_file=None, replicas=0)
@@ -156,6 +157,7 @@ async def trouble(tmp_path: Path) -> AsyncIterator[tuple[servers.Server, servers
     with servers.running(tmp_path) as server:
         async with servers.relay(server.port) as front:
             link = link_to(Target("single", (("127.0.0.1", front.port),)), ca_file=None, replicas=0)
+            await believe(link)
             yield server, front, link
             await link.close()
 

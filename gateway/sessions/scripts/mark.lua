@@ -1,5 +1,6 @@
 -- Write the markers of buckets: what they hold was brought up to the record, on the server that this is now.
 -- KEYS: markers. ARGV: nonce, identity for which the record was applied. Returns 1, or 0 where another server has taken over meanwhile.
+go_on_when_full()
 if identity() ~= ARGV[2] then return 0 end
 for _, key in ipairs(KEYS) do
   -- Another admin role may have been first; a second marker would end everybody's incarnation for nothing.

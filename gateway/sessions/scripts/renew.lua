@@ -1,6 +1,7 @@
 -- Renew the leases of one replica, on one or more buckets of this primary. Nothing here expires: see docs/sessions.md, "Lease".
 -- KEYS  per bucket: its leases. ARGV: replica, beat, then per bucket: prefix, incarnation, event applied ('' while joining).
 -- Returns per bucket {marker or nothing, number of the last event, generation demanded, {events since} or nothing where the log is too short}.
+go_on_when_full()
 local self_id, rows = identity(), {}
 for i = 1, #KEYS do
   local prefix, incarnation, applied = ARGV[3 * i], ARGV[3 * i + 1], tonumber(ARGV[3 * i + 2])
