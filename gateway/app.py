@@ -29,10 +29,12 @@ from gateway.log import fields
 from gateway.metrics import TENANTS
 from gateway.registry.files import read_folder
 from gateway.registry.subscriber import SnapshotTenants
+from gateway.sessions.cache import SessionCache
+from gateway.sessions.cached import CachedSessions
 from gateway.sessions.connect import connect
 from gateway.sessions.probes import RedisProbes
 from gateway.sessions.reading import Readers
-from gateway.sessions.redis import RedisSessions
+from gateway.sessions.replica import Replica, replica_name, steady
 from gateway.web import system
 from gateway.web.browser import application as browser_application
 from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from gateway.config import Config
+    from gateway.core.tenants import TenantTable
     from gateway.ports import TenantSource
     from gateway.sessions.connect import Link
 
@@ -86,10 +89,12 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
             from gateway.app_admin import admin_role, admin_stores  # noqa: PLC0415
 
             stores = await admin_stores(config, ring, link, stack)
-        tenants = await _tenants(config, ring, link, stack)
+        memory, monotonic = SessionCache(), steady()
+        leases = Replica(link, memory, name=replica_name(), staleness_s=config.session.staleness.total_seconds(), monotonic=monotonic)
+        tenants = await _tenants(config, ring, link, stack, leases)
         probes: dict[str, Probe] = {"redis": lambda: probe_redis(link), "tenants": lambda: probe_tenants(tenants), "cognito": lambda: probe_cognito(config, http)}
         if role is not Role.ADMIN:
-            services = _services(config, ring, link, tenants, http, stack)
+            services = await _services(config, ring, link, tenants, http, stack, memory, leases, monotonic)
             records = RedisProbes(link)
             await _serve_checks(services, ring, records, sockets["check"], stack)
             pages = browser_application(services)
@@ -116,9 +121,16 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
         _LOG.info("stopping", extra=fields(role=role.value))
 
 
-def _services(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, http: aiohttp.ClientSession, stack: AsyncExitStack) -> Services:
-    sessions = RedisSessions(link, ring)
+async def _services(
+    config: Config, ring: KeyFile, link: Link, tenants: TenantSource, http: aiohttp.ClientSession, stack: AsyncExitStack,
+    memory: SessionCache, leases: Replica, monotonic: Callable[[], float],
+) -> Services:  # fmt: skip
+    sessions = CachedSessions(link, ring, cache=memory, replica=leases, monotonic=monotonic)
     stack.push_async_callback(sessions.close)
+    stack.push_async_callback(leases.leave)
+    leases.each_round = sessions.count
+    await stack.enter_async_context(beside(leases.run()))
+    await stack.enter_async_context(beside(leases.listen()))
     relying_party = CognitoRelyingParty(http, domain=config.cognito.domain, issuer=config.cognito.effective_issuer, clock=time.time, monotonic=time.monotonic)
     assertions = Assertions(ring(), issuer=config.assertion.issuer or (config.origin(config.login_host) if config.login_host else None))
     ring.changed.append(assertions.replace_keys)
@@ -142,9 +154,14 @@ def _pages(config: Config) -> Pages:
     return Pages(logout_hops=(f"{cognito.scheme}://{cognito.netloc}", *back), login_hops=("https:", "http:") if config.development else ("https:",))
 
 
-async def _tenants(config: Config, ring: KeyFile, link: Link, stack: AsyncExitStack) -> SnapshotTenants:
+async def _tenants(config: Config, ring: KeyFile, link: Link, stack: AsyncExitStack, leases: Replica) -> SnapshotTenants:
     """What is served in every role: the snapshot in Redis, or the folder until there is one."""
-    tenants = SnapshotTenants(link, ring, config, changed=lambda table: TENANTS.set(len(table)))
+
+    def changed(table: TenantTable) -> None:
+        TENANTS.set(len(table))
+        leases.applied(table.generation)
+
+    tenants = SnapshotTenants(link, ring, config, changed=changed)
     await tenants.start()
     await stack.enter_async_context(beside(tenants.watch()))
     return tenants

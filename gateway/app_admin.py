@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import ipaddress
 import logging
 import time
@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.beside import beside
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.onboarding.open import open_onboarding
 from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
 from gateway.registry.publisher import Publisher
+from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.directory import StoreDirectory
+from gateway.sessions.markers import Markers
 from gateway.sessions.marks import Marks
 from gateway.sessions.probes import RedisProbes
-from gateway.sessions.revoke import StoreRevoker, Uncached
+from gateway.sessions.replica import steady
+from gateway.sessions.revoke import StoreRevoker
 from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.audit import SqlAuditLog
 from gateway.sql.database import Database, open_database
@@ -67,6 +70,7 @@ class AdminStores:
     database: Database
     tenants: TenantDatabase
     publisher: Publisher
+    revoker: StoreRevoker
 
     async def in_force(self) -> None:
         """Returns when what was just written is obeyed by every replica. Raises ``UnavailableError`` when that cannot be said."""
@@ -82,27 +86,37 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     await database.prepare()
     tenants = TenantDatabase(database, config)
 
-    async def narrow(_tenants: Collection[str], _generation: int) -> None:
-        await asyncio.sleep(config.session.staleness.total_seconds())
+    staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
+    acknowledgements = Acknowledgements(link, staleness_s=staleness_s, monotonic=monotonic)
+    stack.push_async_callback(acknowledgements.close)
+
+    async def narrow(narrowed: Collection[str], generation: int) -> None:
+        await acknowledgements.narrow(narrowed, generation, lambda _replica, _at: None)
 
     publisher = Publisher(tenants, link, ring, config, narrow=narrow)
     await publisher.start()
+    record = SqlRevocations(database)
+    revoker = StoreRevoker(Marks(link, ring), record, acknowledgements, clock=time.time, monotonic=monotonic)
+    stack.push_async_callback(revoker.close)
+    markers = Markers(link, tenants=record.tenants, restore=revoker.restore, generation=lambda: publisher.generation, staleness_s=staleness_s, monotonic=monotonic)
+    with contextlib.suppress(UnavailableError):
+        await markers.look()  # else in the background: until then checks and logins answer 503
     await stack.enter_async_context(beside(publisher.run()))
-    return AdminStores(database, tenants, publisher)
+    await stack.enter_async_context(beside(markers.run()))
+    return AdminStores(database, tenants, publisher, revoker)
 
 
 async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> AdminRole:
     """Build the rooms on the open stores."""
     database = stores.database
     clock = time.time
-    revoker = StoreRevoker(Marks(link, ring), SqlRevocations(database), Uncached(), clock=clock, monotonic=time.monotonic)
     services = AdminServices(
         keys=SqlAdminKeys(database, clock=clock),
         audit=SqlAuditLog(database, clock=clock),
         idempotency=SqlIdempotency(database, clock=clock),
         tenants=RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force),
         onboarding=await _onboarding(config, stores, stack),
-        revoker=revoker,
+        revoker=stores.revoker,
         sessions=StoreDirectory(link, ring),
         blocks=SqlBlocks(database),
         more=doctor_routes(

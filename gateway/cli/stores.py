@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from gateway import keys
 from gateway.config import load_config
+from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.connect import connect
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.embedded import EmbeddedValkey
+from gateway.sessions.markers import Markers
 from gateway.sessions.marks import Marks
-from gateway.sessions.revoke import StoreRevoker, Uncached
+from gateway.sessions.replica import steady
+from gateway.sessions.revoke import StoreRevoker
 from gateway.sql.database import open_database
 from gateway.sql.revocations import SqlBlocks, SqlRevocations
 
@@ -59,6 +62,11 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
         await database.prepare()
         marks = Marks(link, lambda: ring)
         record = SqlRevocations(database)
-        revoker = StoreRevoker(marks, record, Uncached(), clock=time.time, monotonic=time.monotonic)
+        staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
+        acknowledgements = Acknowledgements(link, staleness_s=staleness_s, monotonic=monotonic)
+        stack.push_async_callback(acknowledgements.close)
+        revoker = StoreRevoker(marks, record, acknowledgements, clock=time.time, monotonic=monotonic)
+        # Where no gateway runs, nobody else brings the store up to the record. No snapshot is demanded beyond what already was.
+        await Markers(link, tenants=record.tenants, restore=revoker.restore, generation=lambda: 0, staleness_s=staleness_s, monotonic=monotonic).look()
         yield Stores(config, ring, link, database, StoreDirectory(link, lambda: ring), SqlBlocks(database), record, revoker)
         await revoker.close()

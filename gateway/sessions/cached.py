@@ -6,6 +6,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import UnavailableError
+from gateway.metrics import SESSION_CACHE
+from gateway.ports import MISS, Miss
 from gateway.sessions import seal
 from gateway.sessions.cache import Entry, weigh
 from gateway.sessions.connect import Script
@@ -30,13 +32,6 @@ REPEATS: Final = 16
 """A read that crossed an epoch is repeated. With an event every millisecond and a read of one, all of these cross once in 1,500 reads."""
 
 
-class Miss:
-    """Memory cannot tell."""
-
-
-MISS: Final = Miss()
-
-
 class CachedSessions(RedisSessions):
     """Reads go through memory, under a lease; everything else is the store's."""
 
@@ -44,7 +39,8 @@ class CachedSessions(RedisSessions):
         super().__init__(link, ring, monotonic=monotonic, **others)
         self.cache = cache
         self.replica = replica
-        self.hits = 0
+        self._hits = self._counted = 0
+        self._count = {result: SESSION_CACHE.labels(result) for result in ("hit", "miss", "crossed", "unavailable")}
         self._found = cache.found
         self._steady = monotonic
 
@@ -58,11 +54,16 @@ class CachedSessions(RedisSessions):
             return MISS
         entry.lately = True
         entry.lease.used_at = now
-        self.hits += 1
+        self._hits += 1
         if now >= entry.touch_at:
             entry.touch_at = now + entry.record.idle_s / FRACTION
             self.touches.used(entry.record)
         return entry.session if entry.session.host == host else None
+
+    def count(self) -> None:
+        """Hits go to Prometheus now and then: its counter costs as much as a hit."""
+        hits, self._counted = self._hits - self._counted, self._hits
+        self._count["hit"].inc(hits)
 
     async def get(self, cookie: str, *, host: str) -> Session | None:
         found = self.cached(cookie, host=host)
@@ -71,6 +72,14 @@ class CachedSessions(RedisSessions):
         token = seal.parse_token(cookie)
         if token is None:
             return None
+        self._count["miss"].inc()
+        try:
+            return await self._get(cookie, token, host=host)
+        except UnavailableError:
+            self._count["unavailable"].inc()
+            raise
+
+    async def _get(self, cookie: str, token: Token, *, host: str) -> Session | None:
         for _ in range(REPEATS):
             lease = await self.replica.lease(token.bucket)
             if lease.answers_until == -inf:
@@ -79,6 +88,7 @@ class CachedSessions(RedisSessions):
             epoch, sent_at = lease.epoch, self._steady()
             value, left_s = await self.read(token, lease)
             if not self.counts(lease, epoch):
+                self._count["crossed"].inc()
                 continue
             record = None if value is None else self.open(token, value, host=host)
             if record is None:
@@ -110,13 +120,11 @@ class CachedSessions(RedisSessions):
 
     # --- narrowing -------------------------------------------------------------------------------------
 
-    def current(self, tenant: str) -> bool:
-        """Whether answers about a tenant may be given now without asking the store: its lease is held, the snapshot new enough."""
+    def suspended(self, tenant: str) -> bool:
         lease = self.replica.leases.get(bucket_of(tenant))
-        return lease is not None and self._steady() < lease.answers_until
+        return lease is not None and lease.answers_until == -inf and lease.held(self._steady())
 
     async def become_current(self, tenant: str) -> None:
-        """Returns when ``current``; raises ``UnavailableError`` where that is not to be had."""
         lease = await self.replica.lease(bucket_of(tenant))
         if not self._steady() < lease.answers_until:
             msg = "this replica has not yet applied a tenant snapshot that takes something away"

@@ -43,15 +43,20 @@ class Markers:
         *,
         tenants: Callable[[], Awaitable[Iterable[str]]],
         restore: Callable[[str], Awaitable[None]],
+        generation: Callable[[], int],
         staleness_s: float,
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         nonce: Callable[[], str] = lambda: secrets.token_hex(4),
     ) -> None:
-        """``restore`` brings one tenant's slot up to the record; ``tenants`` are those of which anything is recorded."""
+        """``restore`` brings one tenant's slot up to the record; ``tenants`` are those of which anything is recorded.
+
+        ``generation`` is that of the tenant snapshot which this admin role publishes: nothing older is to be answered by.
+        """
         self._link = link
         self._tenants = tenants
         self._restore = restore
+        self._generation = generation
         self._staleness_s = staleness_s
         self._monotonic = monotonic
         self._sleep = sleep
@@ -106,7 +111,7 @@ class Markers:
             for tenant in await self._tenants():
                 if bucket_of(tenant) in missing:
                     await self._restore(tenant)
-            marked = await self._link.run_durably(MARK, [f"{prefix(bucket)}m" for bucket in sorted(missing)], [self._nonce(), identity])
+            marked = await self._link.run_durably(MARK, [f"{prefix(bucket)}m" for bucket in sorted(missing)], [self._nonce(), identity, self._generation()])
             if not marked:
                 msg = "Redis: another primary took over while one was restored"
                 raise UnavailableError(msg)

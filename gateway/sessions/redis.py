@@ -14,7 +14,7 @@ from gateway.core.decision import Reason
 from gateway.core.model import PendingLogin, Secret, Session
 from gateway.errors import UnavailableError
 from gateway.keys import Key
-from gateway.ports import AlreadyTaken, Begun, Ended, Refused, Stored, Taken, Who
+from gateway.ports import MISS, AlreadyTaken, Begun, Ended, Refused, Stored, Taken, Who
 from gateway.sessions import record as codec
 from gateway.sessions import seal
 from gateway.sessions.connect import Script
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Identity, Tenant
     from gateway.keys import KeyRing
-    from gateway.ports import NewSession, SessionView
+    from gateway.ports import Miss, NewSession, SessionView
     from gateway.sessions.connect import Link
     from gateway.sessions.seal import Token
 
@@ -76,6 +76,15 @@ class RedisSessions:
         return People(tenant, self._keys)
 
     # --- reading ---------------------------------------------------------------------------------
+
+    def cached(self, cookie: str, *, host: str) -> Session | Miss | None:  # noqa: ARG002 - the protocol's; there is no memory here
+        return MISS
+
+    def suspended(self, tenant: str) -> bool:  # noqa: ARG002 - the protocol's
+        return False
+
+    async def become_current(self, tenant: str) -> None:
+        """Without leases nothing is acknowledged to be narrowed."""
 
     async def get(self, cookie: str, *, host: str) -> Session | None:
         token = seal.parse_token(cookie)

@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import secrets
+import socket
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +44,12 @@ def steady() -> Callable[[], float]:
     return partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 
 
+def replica_name() -> str:
+    """Host and process for people, random bits for uniqueness: a process id comes back."""
+    host = "".join(c if c.isascii() and (c.isalnum() or c in "-._") else "-" for c in socket.gethostname())[:64]
+    return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
 class Replica:
     """The leases of this process."""
 
@@ -58,6 +67,8 @@ class Replica:
         self.name = name
         self.hearing = False
         self.leases: dict[int, Lease] = {}
+        self.each_round: Callable[[], None] = lambda: None
+        """Called before every regular round of renewals."""
         self._link = link
         self._memory = memory
         self._length_s = staleness_s * LEASE_PART
@@ -146,6 +157,7 @@ class Replica:
     async def _tick(self) -> None:
         while True:
             await self._sleep(self._interval_s)
+            self.each_round()
             await self._withdraw(self.sweep())
             self._wanted |= self.leases.keys()
             self._wake.set()

@@ -26,6 +26,7 @@ from gateway.errors import UnavailableError
 from gateway.ingress import DIALECTS, Answer, Malformed, RawRequest, Verdict
 from gateway.log import fields
 from gateway.metrics import CHECK_SECONDS, CHECKS, tenant_label
+from gateway.ports import Miss
 from gateway.web.denials import Asked, explain
 
 if TYPE_CHECKING:
@@ -128,14 +129,22 @@ class Checks:
         if matched.refused is None:
             if wants_bearer(matched, request):
                 machine = await services.machines.authenticate(tenant, request.bearer) if request.bearer else None
+                if machine is not None:
+                    await services.sessions.become_current(tenant.id)
             elif request.cookies:
                 session = await self._session(request)
-        return tenant, decide(tenant, request, matched, session=session, machine=machine, now=services.clock()), session
+        decision = decide(tenant, request, matched, session=session, machine=machine, now=services.clock())
+        if isinstance(decision, Allow) and services.sessions.suspended(tenant.id):
+            msg = "this replica has not yet applied a tenant snapshot that takes something away"
+            raise UnavailableError(msg)
+        return tenant, decision, session
 
     async def _session(self, request: AuthRequest) -> Session | None:
         """The first live session among the cookies of our name; a stale duplicate does not hide it."""
         for cookie in request.cookies[:MAX_COOKIES]:
-            session = await self._services.sessions.get(cookie, host=request.host)
+            session = self._services.sessions.cached(cookie, host=request.host)
+            if isinstance(session, Miss):
+                session = await self._services.sessions.get(cookie, host=request.host)
             if session is not None:
                 return session
         return None

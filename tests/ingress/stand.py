@@ -24,6 +24,7 @@ from gateway.core.model import Identity, Secret, Session
 from gateway.core.tenants import TenantTable
 from gateway.deploy import Site, site_of
 from gateway.errors import UnavailableError
+from gateway.ports import MISS
 from gateway.registry.document import TenantDocument, compile_tenant
 from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
 from gateway.web.pages import Pages
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from aiohttp.web_request import BaseRequest
 
-    from gateway.ports import MachineAuthenticator, RelyingParty, SessionStore, TenantSource
+    from gateway.ports import MachineAuthenticator, Miss, RelyingParty, SessionStore, TenantSource
 
 KEY = "the-ingress-key-of-the-tests-0123456789"
 ACME, GLOBEX, SHARED, LOGIN = "acme.localhost", "globex.localhost", "app.localhost", "login.localhost"
@@ -172,6 +173,15 @@ class Stand:
             clock=lambda: NOW,
             random_token=lambda: "unused",
         )
+
+    def cached(self, cookie: str, *, host: str) -> Miss:
+        """The session store of the stand has no memory."""
+        return MISS
+
+    def suspended(self, tenant: str) -> bool:
+        return False
+
+    async def become_current(self, tenant: str) -> None: ...
 
     async def get(self, cookie: str, *, host: str) -> Session | None:
         """The session store of the stand."""

@@ -52,7 +52,7 @@ async def believe(link: Link) -> None:
     async def nothing(tenant: str) -> None:
         raise AssertionError(tenant)
 
-    keeper = Markers(link, tenants=nobody, restore=nothing, staleness_s=0, monotonic=time.monotonic)
+    keeper = Markers(link, tenants=nobody, restore=nothing, generation=lambda: 0, staleness_s=0, monotonic=time.monotonic)
     await keeper.look()
     await keeper.look()
 

@@ -149,7 +149,10 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
             return Answer(PlanAnswer(tenant=tenant, steps=_steps(proposal.plan), notes=list(proposal.plan.notes)))
         outcome = await onboarding.apply(proposal, actor=call.actor)
         run = _done(outcome)
-        call.note.before, call.note.after = (proposal.before or {}).get("document"), {"run": run.run, "steps": [describe(s) for s in proposal.plan.steps], "tenant": proposal.document}
+        call.note.before, call.note.after = (
+            (proposal.before or {}).get("document"),
+            {"run": run.run, "steps": [describe(s) for s in proposal.plan.steps], "tenant": proposal.document},
+        )
         return Answer(await _provisioned(proposal, run), status=200 if update else 201, headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"})
 
     async def _check_bound(call: Call, tenant: str, body: ProvisionBody) -> None:
