@@ -61,17 +61,14 @@ class HookTargets(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who has signed in here. ``user`` is Cognito's ``sub``, which apps know people by."""
+    """Somebody who is signed in here. ``user`` is Cognito's ``sub``, which apps know people by; one for each provider and subject."""
 
     user: str
-    username: str
     email: str
-    idp_subject: str
-    oid: str = ""
 
 
 class People(Protocol):
-    """Who has signed in, by what their provider calls them. Never across tenants or providers."""
+    """Who is signed in, by what their provider calls them. Never across tenants or providers."""
 
     async def find(self, tenant: str, *, provider: str, idp_subject: str = "", oid: str = "", email: str = "") -> Sequence[Person]:
         """Everybody who matches the one name given. Raises ``UnavailableError``."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import Effect, HookEvent, Source
 from gateway.hooks.inbox import Settled, about_key, lane_key
-from gateway.hooks.plan import Around, groups_that_count, overdue, plan
+from gateway.hooks.plan import Around, Found, groups_that_count, overdue, plan
 from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_LAG_SECONDS
 
@@ -206,9 +206,9 @@ class Applier:
             return Settled(pending.id, "applied")
         event = await self._looked_up(target, event, kept)
         about = about_key(event.group if event.effect is not Effect.APP_REMOVED else None)
-        people = await self._who(target, event)
+        found = await self._who(target, event)
         planned = plan(
-            event, target=target, kept=kept.get(about), received_at=pending.received_at if event is pending.event else self._clock(), people=people, around=_around(target, kept)
+            event, target=target, kept=kept.get(about), received_at=pending.received_at if event is pending.event else self._clock(), found=found, around=_around(target, kept)
         )
         statuses = [await self._revoker.revoke(request) for request in planned.revoke]
         statuses += [await self._revoker.lift(request) for request in planned.lift]
@@ -250,26 +250,26 @@ class Applier:
             raise UnavailableError(msg)
         return self._directory
 
-    async def _who(self, target: HookTarget, event: HookEvent) -> Sequence[Person]:
-        """Who has signed in by one of the ids; where nobody has, by the address."""
+    async def _who(self, target: HookTarget, event: HookEvent) -> Found:
+        """Who is signed in by one of the ids; where nobody is, by the address."""
         subject = event.subject
         if subject is None or self._people is None:
-            return ()
-        found: list[Person] = []
+            return Found()
+        people: Sequence[Person] = ()
         if subject.idp_subject:
-            found += await self._people.find(target.tenant, provider=target.provider, idp_subject=subject.idp_subject)
-        if subject.oid and not found:
-            found += await self._people.find(target.tenant, provider=target.provider, oid=subject.oid)
-        if subject.email and not found:
-            found += await self._people.find(target.tenant, provider=target.provider, email=subject.email)
-        return found
+            people = await self._people.find(target.tenant, provider=target.provider, idp_subject=subject.idp_subject)
+        if subject.oid and not people:
+            people = await self._people.find(target.tenant, provider=target.provider, oid=subject.oid)
+        if people or not subject.email:
+            return Found(tuple(people))
+        return Found(tuple(await self._people.find(target.tenant, provider=target.provider, email=subject.email)), by_address=True)
 
     async def apply_overdue(self, target: HookTarget) -> int:
         """Refusals of groups that the tenant's policy names only now; the number applied."""
         count = 0
         for lane, about, kept in await self._inbox.standings_without_effect(target.tenant, target.provider):
-            people = await self._who(target, kept.event)
-            planned = overdue(kept, target=target, people=people)
+            found = await self._who(target, kept.event)
+            planned = overdue(kept, target=target, found=found)
             if planned is None or planned.kept is None:
                 continue
             for request in planned.revoke:

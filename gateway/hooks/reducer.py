@@ -5,7 +5,7 @@ Rules:
 - An event time is never later than its receipt: a sender's fast clock cannot outvote what comes after it.
 - A refusal without an event time counts from its receipt. What gives back never counts without one.
 - A late refusal changes no state and still ends sessions: between the two events somebody may have come in who should not have.
-- Applying the same event twice changes nothing.
+- Applying the same event twice changes nothing; a refusal is only said again, so that a replay repairs what a store has lost.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def reduce(standing: Standing | None, event: HookEvent, received_at: float) -> t
     if event.event_time is None and not refuses:
         return standing, Step.NOTHING
     at = effective_time(event.event_time, received_at)
-    if standing is not None and (at, refuses) <= (standing.at, standing.refused):
-        # Older, or the same again, or the loser of a tie.
+    if standing is not None and (at, refuses) == (standing.at, standing.refused):
+        return standing, Step.REFUSE if refuses else Step.NOTHING
+    if standing is not None and (at, refuses) < (standing.at, standing.refused):
         return standing, Step.END_SESSIONS if refuses else Step.NOTHING
     step = Step.REFUSE if refuses else Step.GIVE_BACK if standing is not None and standing.refused else Step.NOTHING
     return Standing(refuses, at), step

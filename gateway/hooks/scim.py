@@ -116,7 +116,8 @@ def user_events(before: Mapping[str, Any] | None, after: Mapping[str, Any] | Non
         changed = before is None or before.get("active") is not False
         return (event("User.active=false", Effect.BLOCK, person),) if changed or inactive_said else ()
     events: list[HookEvent] = []
-    if before is not None and before.get("active") is False:
+    if before is None or before.get("active") is False:
+        # Created active counts too: the same name may have been deleted before.
         events.append(event("User.active=true", Effect.LIFT, person))
     previous = subject(before, kind) if before is not None else person
     if previous and previous.key != person.key:

@@ -23,6 +23,8 @@ def event(effect: Effect, at: float | None) -> HookEvent:
         pytest.param(Standing(refused=True, at=10), Effect.LIFT, None, Standing(refused=True, at=10), Step.NOTHING, id="lift-without-time"),
         pytest.param(Standing(refused=False, at=10), Effect.GROUP_REMOVED, None, Standing(refused=True, at=100), Step.REFUSE, id="removal-without-time-counts-from-receipt"),
         pytest.param(Standing(refused=False, at=10), Effect.END_SESSIONS, 5.0, Standing(refused=False, at=10), Step.END_SESSIONS, id="sessions-end-whatever-stands"),
+        pytest.param(Standing(refused=True, at=10), Effect.BLOCK, 10.0, Standing(refused=True, at=10), Step.REFUSE, id="same-again-is-said-again"),
+        pytest.param(Standing(refused=False, at=10), Effect.LIFT, 10.0, Standing(refused=False, at=10), Step.NOTHING, id="same-lift-again"),
         pytest.param(None, Effect.BLOCK, 5000.0, Standing(refused=True, at=100), Step.REFUSE, id="time-capped-at-receipt"),
     ],
 )

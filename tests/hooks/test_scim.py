@@ -25,7 +25,7 @@ def test_activation_gives_back_and_deletion_refuses() -> None:
     inactive = {**BOB, "active": False}
     assert [e.effect for e in scim.user_events(inactive, BOB, kind=ProviderKind.OKTA, now=NOW)] == [Effect.LIFT]
     assert [e.effect for e in scim.user_events(BOB, None, kind=ProviderKind.OKTA, now=NOW)] == [Effect.BLOCK]
-    assert scim.user_events(None, BOB, kind=ProviderKind.OKTA, now=NOW) == ()
+    assert [e.effect for e in scim.user_events(None, BOB, kind=ProviderKind.OKTA, now=NOW)] == [Effect.LIFT]
     assert [e.effect for e in scim.user_events(inactive, inactive, kind=ProviderKind.OKTA, now=NOW, inactive_said=True)] == [Effect.BLOCK]
 
 

@@ -106,16 +106,16 @@ class RecordingRevoker:
 
     def said(self) -> list[tuple[str, str, str, str | None]]:
         """verb, kind, whom, group: short enough for a table."""
-        return [(v, r.kind.value, r.who.idp_subject or r.who.oid or r.who.email or f"group {r.who.group}", r.group_overlay) for v, r in self.calls]
+        return [(v, r.kind.value, r.who.idp_subject or r.who.oid or r.who.user or r.who.email or f"group {r.who.group}", r.group_overlay) for v, r in self.calls]
 
 
 class KnownPeople:
-    def __init__(self, *people: tuple[str, str, Person]) -> None:
+    def __init__(self, *people: tuple[str, str, dict[str, str], Person]) -> None:
         self.people = list(people)
 
     async def find(self, tenant: str, *, provider: str, idp_subject: str = "", oid: str = "", email: str = "") -> Sequence[Person]:
         wanted = {"idp_subject": idp_subject, "oid": oid, "email": email}
-        return [p for t, n, p in self.people if (t, n) == (tenant, provider) and all(getattr(p, k) == v for k, v in wanted.items() if v)]
+        return [p for t, n, names, p in self.people if (t, n) == (tenant, provider) and all(names.get(k) == v for k, v in wanted.items() if v)]
 
 
 @dataclass

@@ -1,0 +1,81 @@
+"""What the hooks know of each tenant, from its document. Built once for each version of a tenant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.errors import UnavailableError
+from gateway.ports_hooks import HookTarget, WebhookTarget
+from gateway.registry.record import document_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gateway.registry.document import TenantDocument
+    from gateway.registry.record import Record
+
+
+def groups_named(document: TenantDocument) -> frozenset[str] | None:
+    """Groups that the tenant's policy mentions, in ``rules_next`` too. None where it mentions none: then any may matter to the app."""
+    named = set(document.allowed_groups or ())
+    for rule in (*document.rules, *document.rules_next):
+        if isinstance(rule.groups, frozenset):
+            named |= rule.groups
+    return None if document.allowed_groups is None and not named else frozenset(named)
+
+
+def hook_targets(document: TenantDocument) -> tuple[HookTarget, ...]:
+    """One for each provider."""
+    groups = groups_named(document)
+    return tuple(
+        HookTarget(
+            tenant=document.id, provider=p.name, kind=p.kind, issuer=p.issuer, secrets=p.hooks.secrets, directory_id=p.hooks.directory_id, client_id=p.hooks.client_id,
+            client_secret=p.hooks.client_secret, api_token=p.hooks.api_token, api_url=p.hooks.api_url, audience=p.hooks.audience, groups_used=groups, allowed_groups=document.allowed_groups,
+        )
+        for p in document.providers
+    )  # fmt: skip
+
+
+def webhook_target(document: TenantDocument) -> WebhookTarget | None:
+    if document.webhook is None:
+        return None
+    previous = (document.webhook.previous_secret,) if document.webhook.previous_secret is not None else ()
+    return WebhookTarget(document.id, document.webhook.url, (document.webhook.secret, *previous))
+
+
+class RecordedHookTargets:
+    """``HookTargets`` over the records that are being served. ``records``: by tenant id, as they are now."""
+
+    def __init__(self, records: Callable[[], Mapping[str, Record]]) -> None:
+        self._records = records
+        self._built: dict[str, tuple[str, bool, tuple[HookTarget, ...], WebhookTarget | None]] = {}
+
+    def _of(self, tenant: str) -> tuple[str, bool, tuple[HookTarget, ...], WebhookTarget | None] | None:
+        record = self._records().get(tenant)
+        if record is None:
+            self._built.pop(tenant, None)
+            return None
+        built = self._built.get(tenant)
+        if built is None or built[0] != record.digest:
+            try:
+                document, _ = document_of(record)
+            except ValueError as error:
+                msg = f"the record of tenant {tenant} cannot be read"
+                raise UnavailableError(msg) from error
+            built = self._built[tenant] = (record.digest, document.active, hook_targets(document), webhook_target(document))
+        return built
+
+    def find(self, tenant: str, provider: str) -> HookTarget | None:
+        """Inactive tenants too: what is taken away while a tenant sleeps stays away when it wakes."""
+        built = self._of(tenant)
+        return next((t for t in built[2] if t.provider == provider), None) if built is not None else None
+
+    def all(self) -> Iterable[HookTarget]:
+        for tenant in list(self._records()):
+            built = self._of(tenant)
+            if built is not None and built[1]:
+                yield from built[2]
+
+    def webhook(self, tenant: str) -> WebhookTarget | None:
+        built = self._of(tenant)
+        return built[3] if built is not None else None

@@ -1,0 +1,141 @@
+"""Once, whatever happens: outages, crashes, several replicas, replays."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from gateway.errors import PeerError
+from gateway.hooks import applier as applier_module
+from gateway.hooks.deliveries import InboxRecords
+from gateway.ports_admin import Rejected
+from tests.hooks.samples import okta_delivery, okta_event
+from tests.hooks.world import hooks_world, okta_target
+
+if TYPE_CHECKING:
+    import aiohttp
+    import pytest
+
+    from gateway.ports import RevocationRequest, RevocationStatus
+    from gateway.sql.database import Database
+    from tests.hooks.world import World
+
+
+async def test_an_outage_of_the_store_is_outlasted(world: World) -> None:
+    world.revoker.failing = 3
+    assert await world.okta(okta_delivery(okta_event("user.lifecycle.suspend"))) == 200
+    await world.settled()
+    assert len(world.revoker.standing) == 1
+    assert await world.states() == [("user.lifecycle.suspend", "applied", "")]
+
+
+async def test_a_refusing_peer_uses_up_the_attempts_and_the_event_stays_visible_and_replayable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applier_module, "MAX_ATTEMPTS", 2)
+    revoke = world.revoker.revoke
+
+    async def refuses(_request: RevocationRequest) -> RevocationStatus:
+        raise PeerError("directory_forbidden", "Insufficient privileges")
+
+    monkeypatch.setattr(world.revoker, "revoke", refuses)
+    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
+    await world.settled()
+    assert await world.states() == [("user.lifecycle.suspend", "failed", "directory_forbidden: Insufficient privileges")]
+    monkeypatch.setattr(world.revoker, "revoke", revoke)
+    records = InboxRecords(world.database, world.committer, clock=world.clock, wake=world.applier.wake)
+    [row] = (await records.page(tenant="acme", state="failed", position=None, limit=10)).items
+    replayed = await records.replay(row.id)
+    assert not isinstance(replayed, Rejected)
+    await world.settled()
+    assert [state for _, state, _ in await world.states()] == ["applied"]
+    assert len(world.revoker.standing) == 1
+    assert isinstance(await records.replay("nobody"), Rejected)
+
+
+async def test_pages_of_deliveries_are_newest_first_and_end(world: World) -> None:
+    for n in range(5):
+        await world.okta(okta_delivery(okta_event("user.session.end", uuid=f"u-{n}"), event_id=f"e-{n}"))
+    await world.settled()
+    records = InboxRecords(world.database, world.committer, clock=world.clock, wake=world.applier.wake)
+    first = await records.page(tenant=None, state=None, position=None, limit=3)
+    second = await records.page(tenant=None, state=None, position=first.position, limit=3)
+    assert (len(first.items), len(second.items), second.position) == (3, 2, None)
+    assert [r.received_at for r in (*first.items, *second.items)] == sorted((r.received_at for r in (*first.items, *second.items)), reverse=True)
+
+
+async def test_one_bad_event_does_not_stop_the_others_of_its_lane(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = world.people.find
+    calls = 0
+
+    async def faulty(*arguments: object, **named: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            msg = "surprise"
+            raise RuntimeError(msg)
+        return await original(*arguments, **named)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(world.people, "find", faulty)
+    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid="a"), okta_event("user.session.clear", uuid="b")))
+    await world.until(lambda: len(world.revoker.calls) >= 1)
+    await world.settled()
+    assert sorted(v for _, v, _ in await world.states()) == ["applied", "applied"]
+
+
+async def test_a_tenant_that_is_gone_is_not_an_error(world: World) -> None:
+    target = world.targets.by_key.pop(("acme", "acme-okta"))
+    from gateway.hooks import okta
+    from tests.hooks.samples import raw
+
+    await world.inbox.accept(target, okta.parse(raw(okta_delivery(okta_event("user.lifecycle.suspend")))), received_at=world.clock())
+    world.applier.wake()
+    await world.settled()
+    assert [(s, e) for _, s, e in await world.states()] == [("ignored", "the tenant or provider is gone")]
+
+
+async def test_two_replicas_apply_each_event_once(database: Database, http: aiohttp.ClientSession) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(hooks_world(database, http, applying=False, holder="one"))
+        second = await stack.enter_async_context(hooks_world(database, http, applying=False, holder="two"))
+        second.targets.by_key = first.targets.by_key
+        for world in (first, second):
+            await stack.enter_async_context(world.applier.running())
+        for n in range(60):
+            world = (first, second)[n % 2]
+            await world.okta(okta_delivery(okta_event("user.session.clear", uuid=f"u-{n}", user=f"00u{n % 7}"), event_id=f"e-{n}"))
+        await first.settled()
+        calls = [request for _, request in first.revoker.calls + second.revoker.calls if request.who.idp_subject]
+        assert len(calls) == 60
+
+
+async def test_a_replica_that_lost_its_lease_cannot_settle_and_another_finishes(database: Database, http: aiohttp.ClientSession) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        frozen = await stack.enter_async_context(hooks_world(database, http, applying=False, holder="frozen"))
+        other = await stack.enter_async_context(hooks_world(database, http, applying=False, holder="other"))
+        await frozen.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
+        [lane] = await frozen.inbox.claim(now=frozen.clock(), limit=10)
+        frozen.revoker.hold = asyncio.Event()
+        working = asyncio.create_task(frozen.applier.apply(lane))
+        other.clock.ahead = 31
+        [taken] = await other.inbox.claim(now=other.clock(), limit=10)
+        assert [p.id for p in taken.pending] == [p.id for p in lane.pending]
+        await other.applier.apply(taken)
+        frozen.revoker.hold.set()
+        frozen.clock.ahead = 31
+        await working
+        assert await frozen.states() == [("user.lifecycle.suspend", "applied", "")]
+        assert len(other.revoker.standing) == 1
+        assert await other.inbox.claim(now=other.clock() + 100, limit=10) == ()
+
+
+async def test_a_group_that_the_policy_names_later_is_refused_then(world: World) -> None:
+    event = okta_event("group.user_membership.remove", group="00gCANTEEN")
+    event["target"][1]["displayName"] = "Canteen"
+    await world.okta(okta_delivery(event))
+    await world.settled()
+    assert world.revoker.calls == []
+    wider = okta_target(str(world.targets.by_key["acme", "acme-okta"].issuer), groups_used=frozenset({"Canteen"}))
+    world.targets.by_key["acme", "acme-okta"] = wider
+    assert await world.applier.apply_overdue(wider) == 1
+    assert [o for _, _, _, o in world.revoker.said()] == ["Canteen", None]
+    assert await world.applier.apply_overdue(wider) == 0

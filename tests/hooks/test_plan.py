@@ -1,0 +1,123 @@
+"""Whom an event binds, for how long, and what the app is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gateway.hooks.event import Effect, Group, HookEvent, Source, Subject
+from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
+from gateway.hooks.plan import Around, Found, Kept, overdue, plan
+from gateway.hooks.reducer import Standing
+from gateway.ports import RevocationKind, RevocationRequest, Who
+from gateway.ports_hooks import Person
+from tests.hooks.world import okta_target
+
+TARGET = okta_target()
+SALES = Group("00g1", "Sales")
+P = "acme-okta"
+BOB = Person("cognito-sub-bob", "bob@acme.com")
+
+
+def event(effect: Effect, *, subject: Subject | None = Subject("00ubob", email="bob@acme.com"), group: Group | None = None, at: float = 10.0) -> HookEvent:  # noqa: B008 - a frozen value
+    return HookEvent(Source.OKTA, "t", effect, subject, group, at, "id")
+
+
+def asked(requests: tuple[RevocationRequest, ...]) -> set[tuple[Who, str, str | None]]:
+    return {(r.who, r.kind.value, r.group_overlay) for r in requests}
+
+
+@pytest.mark.parametrize(
+    ("subject", "found", "block", "only_now"),
+    [
+        pytest.param(Subject("00ubob", email="bob@acme.com"), Found((BOB,)), {Who(idp_subject="00ubob", provider=P)}, set(), id="known-by-id"),
+        pytest.param(
+            Subject("00ubob", email="bob@acme.com"), Found((BOB,), by_address=True),
+            {Who(idp_subject="00ubob", provider=P), Who(user=BOB.user, provider=P)}, {Who(email="bob@acme.com", provider=P)}, id="id-never-seen-address-signed-in",
+        ),
+        pytest.param(Subject("00ubob", email="bob@acme.com"), Found(by_address=True), {Who(idp_subject="00ubob", provider=P)}, {Who(email="bob@acme.com", provider=P)}, id="nobody-signed-in"),
+        pytest.param(Subject(email="bob@acme.com"), Found((BOB,), by_address=True), {Who(user=BOB.user, provider=P)}, {Who(email="bob@acme.com", provider=P)}, id="address-only-signed-in"),
+        pytest.param(Subject(email="bob@acme.com"), Found(by_address=True), {Who(email="bob@acme.com", provider=P)}, set(), id="address-only-nobody"),
+        pytest.param(Subject(oid="o-1"), Found(), {Who(oid="o-1", provider=P)}, set(), id="object-id"),
+    ],
+)  # fmt: skip
+def test_a_block_binds_ids_and_an_address_only_where_nothing_else_is_known(subject: Subject, found: Found, block: set[Who], only_now: set[Who]) -> None:
+    planned = plan(event(Effect.BLOCK, subject=subject), target=TARGET, kept=None, received_at=20.0, found=found)
+    assert asked(planned.revoke) == {(w, "block", None) for w in block} | {(w, "end_sessions", None) for w in only_now}
+    assert planned.kept is not None
+    assert {r.who for r in planned.kept.imposed} == block
+    back = plan(event(Effect.LIFT, subject=subject, at=11.0), target=TARGET, kept=planned.kept, received_at=20.0, found=found)
+    assert {r.who for r in back.lift} == block
+    assert back.kept is not None
+    assert back.kept.imposed == ()
+
+
+def test_a_group_counts_by_name_or_id_and_is_remembered_even_where_it_does_not() -> None:
+    by_name = plan(event(Effect.GROUP_REMOVED, group=SALES), target=TARGET, kept=None, received_at=20.0, found=Found((BOB,)))
+    assert asked(by_name.revoke) == {(Who(idp_subject="00ubob", provider=P), "end_sessions", "Sales")}
+    by_id = plan(event(Effect.GROUP_REMOVED, group=Group("00gID", "x")), target=TARGET, kept=None, received_at=20.0, found=Found((BOB,)))
+    assert asked(by_id.revoke) == {(Who(idp_subject="00ubob", provider=P), "end_sessions", "00gID")}
+    unused = plan(event(Effect.GROUP_REMOVED, group=Group("00g2", "Canteen")), target=TARGET, kept=None, received_at=20.0, found=Found((BOB,)))
+    assert unused.revoke == ()
+    assert unused.kept is not None
+    wider = replace(TARGET, groups_used=frozenset({"Canteen"}))
+    late = overdue(unused.kept, target=wider, found=Found((BOB,)))
+    assert late is not None
+    assert asked(late.revoke) == {(Who(idp_subject="00ubob", provider=P), "end_sessions", "Canteen")}
+    assert late.kept is not None
+    assert overdue(late.kept, target=wider, found=Found((BOB,))) is None
+
+
+def test_a_deleted_group_is_taken_from_everybody() -> None:
+    planned = plan(event(Effect.GROUP_DELETED, subject=None, group=SALES), target=TARGET, kept=None, received_at=20.0, found=Found())
+    assert asked(planned.revoke) == {(Who(group="Sales", provider=P), "end_sessions", "Sales")}
+    assert planned.notice is None
+
+
+def test_an_application_that_is_not_ours_does_not_matter() -> None:
+    removed = event(Effect.APP_REMOVED, group=Group("0oaOTHER", "Other"))
+    assert plan(removed, target=TARGET, kept=None, received_at=20.0, found=Found()).revoke == ()
+    ours = plan(replace(removed, group=Group("0oa1")), target=TARGET, kept=None, received_at=20.0, found=Found((BOB,)))
+    assert asked(ours.revoke) == {(Who(idp_subject="00ubob", provider=P), "end_sessions", None)}
+    assert ours.kept is None
+
+
+REFUSED = Kept(Standing(refused=True, at=5.0), event(Effect.BLOCK, at=5.0))
+OUT = Kept(Standing(refused=True, at=5.0), event(Effect.GROUP_REMOVED, group=SALES, at=5.0))
+
+
+@pytest.mark.parametrize(
+    ("what", "kept", "around", "told"),
+    [
+        pytest.param(event(Effect.BLOCK), None, Around(), "user.deprovisioned", id="blocked"),
+        pytest.param(event(Effect.BLOCK), REFUSED, Around(blocked=True), None, id="blocked-again"),
+        pytest.param(event(Effect.LIFT), REFUSED, Around(blocked=True), "user.restored", id="back"),
+        pytest.param(event(Effect.LIFT), REFUSED, Around(blocked=True, lost=frozenset({"Sales"})), None, id="back-but-out-of-the-group"),
+        pytest.param(event(Effect.GROUP_REMOVED, group=SALES), None, Around(), "user.deprovisioned", id="out-of-the-only-group"),
+        pytest.param(event(Effect.GROUP_REMOVED, group=SALES), None, Around(blocked=True), "user.group_removed", id="out-of-the-group-while-blocked"),
+        pytest.param(event(Effect.GROUP_REMOVED, group=Group("00gID")), None, Around(), "user.group_removed", id="a-group-of-a-rule"),
+        pytest.param(event(Effect.GROUP_ADDED, group=SALES), OUT, Around(lost=frozenset({"Sales"})), "user.restored", id="back-in-the-group"),
+        pytest.param(event(Effect.GROUP_ADDED, group=SALES), OUT, Around(blocked=True, lost=frozenset({"Sales"})), "user.group_added", id="back-in-the-group-while-blocked"),
+        pytest.param(event(Effect.END_SESSIONS), None, Around(), None, id="sessions-ended"),
+        pytest.param(event(Effect.BLOCK, at=1.0), Kept(Standing(refused=False, at=5.0), event(Effect.LIFT, at=5.0)), Around(), None, id="late-deactivation"),
+    ],
+)
+def test_the_app_hears_of_access_as_a_whole(what: HookEvent, kept: Kept | None, around: Around, told: str | None) -> None:
+    notice = plan(what, target=TARGET, kept=kept, received_at=20.0, found=Found((BOB,)), around=around).notice
+    assert (notice.type if notice else None) == told
+
+
+def test_late_deactivation_still_ends_sessions() -> None:
+    kept = Kept(Standing(refused=False, at=15.0), event(Effect.LIFT, at=15.0))
+    planned = plan(event(Effect.BLOCK), target=TARGET, kept=kept, received_at=20.0, found=Found((BOB,)))
+    assert asked(planned.revoke) == {(Who(idp_subject="00ubob", provider=P), "end_sessions", None)}
+    assert planned.kept is not None
+    assert not planned.kept.standing.refused
+
+
+def test_events_and_standings_survive_storage() -> None:
+    one = event(Effect.GROUP_REMOVED, group=SALES)
+    assert load_event(dump_event(one)) == one
+    kept = Kept(Standing(refused=True, at=1.0), one, (RevocationRequest("acme", Who(idp_subject="x"), RevocationKind.BLOCK, "t", "okta"),))
+    assert load_kept(dump_kept(kept), kept.standing) == kept

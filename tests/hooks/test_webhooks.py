@@ -1,0 +1,137 @@
+"""What a tenant's app hears: signed, in order, again until taken, always the same id and body."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from gateway.core.model import Secret
+from gateway.hooks import webhooks
+from gateway.ports_hooks import Person, WebhookTarget
+from tests.hooks.samples import okta_delivery, okta_event
+from tests.hooks.world import serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.hooks.world import World
+
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
+
+
+class App:
+    """A tenant's app that answers from a list, then 204."""
+
+    def __init__(self) -> None:
+        self.answers: list[int] = []
+        self.requests: list[tuple[dict[str, str], bytes]] = []
+
+    async def receive(self, request: web.Request) -> web.Response:
+        self.requests.append(({k.lower(): v for k, v in request.headers.items()}, await request.read()))
+        status = self.answers.pop(0) if self.answers else 204
+        return web.Response(status=status, headers={"Location": "http://127.0.0.1:1/"} if status == 302 else None)
+
+    def documents(self) -> list[dict[str, Any]]:
+        return [json.loads(b) for _, b in self.requests]
+
+
+def verify(secret: bytes, headers: dict[str, str], body: bytes) -> bool:
+    """The verification of docs/user/webhooks.md, in its own words."""
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    wanted = "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+    return any(hmac.compare_digest(wanted, given) for given in headers["webhook-signature"].split(" "))
+
+
+@pytest.fixture
+async def app(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
+    found = App()
+    server = web.Application()
+    server.add_routes([web.post("/hooks", found.receive)])
+    monkeypatch.setattr(webhooks, "PAUSES_S", (0.0, 0.0, 0.0))
+    async with contextlib.AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serving(server))
+        world.targets.webhooks["acme"] = WebhookTarget("acme", f"{url}/hooks", (Secret(SECRET), Secret("the-secret-before")))
+        yield found
+
+
+async def drained(world: World, app: App, count: int) -> None:
+    await world.settled()
+    await world.until(lambda: len(app.requests) >= count)
+    await world.until(lambda: True)
+
+
+async def test_the_app_hears_who_left_and_who_is_back_with_every_name_it_may_know(world: World, app: App) -> None:
+    world.people.people.append(("acme", "acme-okta", {"idp_subject": "00ufh433fil4JtjEw4x7"}, Person("cognito-sub", "luca@acme.com")))
+    await world.okta(okta_delivery(okta_event("user.lifecycle.deactivate", published="2026-01-01T00:00:00Z"), event_id="a"))
+    await drained(world, app, 1)
+    await world.okta(okta_delivery(okta_event("user.lifecycle.activate", uuid="b", published="2026-01-01T00:00:09Z"), event_id="b"))
+    await drained(world, app, 2)
+    left, back = app.documents()
+    assert (left["type"], back["type"]) == ("user.deprovisioned", "user.restored")
+    assert left["data"]["subject"] == {"idp_subject": "00ufh433fil4JtjEw4x7", "oid": "", "email": "luca@acme.com"}
+    assert left["data"]["users"] == [{"user": "cognito-sub", "email": "luca@acme.com"}]
+    assert left["data"]["revocation"]
+    for headers, body in app.requests:
+        assert verify(base64.b64decode(SECRET.removeprefix("whsec_")), headers, body)
+        assert verify(b"the-secret-before", headers, body)
+        assert not verify(b"another", headers, body)
+
+
+async def test_it_is_sent_again_under_the_same_id_and_body_until_taken(world: World, app: App) -> None:
+    app.answers = [500, 302, 204]
+    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
+    await drained(world, app, 3)
+    assert len({(h["webhook-id"], b) for h, b in app.requests}) == 1
+
+
+async def test_one_persons_messages_keep_their_order_while_others_pass(world: World, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "PAUSES_S", (0.3, 0.0, 0.0))
+    app.answers = [503]
+    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid="a", user="00uA"), event_id="a"))
+    await drained(world, app, 1)
+    await world.okta(okta_delivery(okta_event("user.lifecycle.unsuspend", uuid="b", user="00uA", published="2026-01-01T00:01:00Z"), event_id="b"))
+    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid="c", user="00uC"), event_id="c"))
+    await drained(world, app, 4)
+    of_a = [d["type"] for d in app.documents() if d["data"]["subject"]["idp_subject"] == "00uA"]
+    assert of_a == ["user.deprovisioned", "user.deprovisioned", "user.restored"]
+
+
+async def test_given_up_it_is_kept_and_can_be_sent_again(world: World, app: App) -> None:
+    app.answers = [500] * 4
+    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
+    await drained(world, app, 4)
+
+    async def failed() -> bool:
+        return [s for _, s, _ in await world.messages()] == ["failed"]
+
+    while not await failed():
+        await world.until(lambda: True)
+    assert await world.outbox.replay(app.requests[0][0]["webhook-id"])
+    await world.until(lambda: len(app.requests) == 5)
+    assert app.requests[4][1] == app.requests[0][1]
+
+
+async def test_events_without_a_change_for_the_app_send_nothing(world: World, app: App) -> None:
+    await world.okta(okta_delivery(okta_event("user.session.end"), okta_event("user.lifecycle.activate", uuid="b")))
+    await world.settled()
+    assert await world.messages() == []
+
+
+def test_a_secret_may_be_any_text_or_the_standards_form() -> None:
+    assert webhooks.signing_key(Secret(SECRET)) == b"0123456789abcdef01234567"
+    assert webhooks.signing_key(Secret("plain")) == b"plain"
+    assert webhooks.signing_key(Secret("whsec_not base64!")) == b"whsec_not base64!"
+
+
+def test_signature_is_the_one_of_the_standard() -> None:
+    # The example of the Standard Webhooks specification's reference libraries.
+    secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    value = webhooks.signature((secret,), message_id="msg_p5jXN8AQM9LWM0D4loKWxJek", timestamp=1614265330, body='{"test": 2432232314}')
+    assert value == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
