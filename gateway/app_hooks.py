@@ -1,0 +1,75 @@
+"""The hooks' part of the composition root: inbox, applier, reconciliation, outgoing webhooks and their listener. Admin role only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gateway.config import is_loopback_name
+from gateway.hooks.applier import Applier
+from gateway.hooks.commit import Committer
+from gateway.hooks.deliveries import InboxRecords
+from gateway.hooks.inbox import Inbox
+from gateway.hooks.issuer_keys import IssuerKeys
+from gateway.hooks.scim_store import ScimStore
+from gateway.hooks.webhooks import Outbox
+from gateway.web.hooks import application
+from gateway.web.hooks.services import HookServices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AsyncExitStack
+
+    import aiohttp
+    from aiohttp import web
+
+    from gateway.config import Config
+    from gateway.ports import Revoker
+    from gateway.ports_hooks import HookTargets, People
+    from gateway.sql.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class HookRole:
+    """What the hooks add to a process: the listener's application, and the admin API's view of the inbox."""
+
+    app: web.Application
+    deliveries: InboxRecords
+
+
+def permitted(config: Config) -> Callable[[str], bool]:
+    """Addresses of identity providers that may be fetched: https, or loopback in development."""
+
+    def permits(url: str) -> bool:
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+        except ValueError:
+            return False
+        return (parts.scheme == "https" and bool(host)) or (parts.scheme == "http" and config.development and is_loopback_name(host))
+
+    return permits
+
+
+async def hook_role(
+    config: Config, database: Database, *, targets: HookTargets, revoker: Revoker, people: People, http: aiohttp.ClientSession, clock: Callable[[], float], monotonic: Callable[[], float],
+    stack: AsyncExitStack,
+) -> HookRole:  # fmt: skip
+    """Build and start. What begins last ends first: the listener is the caller's and closes before any of this."""
+    holder = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+    committer = Committer(database)
+    await stack.enter_async_context(committer.running())
+    inbox = Inbox(database, committer, holder=holder)
+    outbox = Outbox(database, committer, targets=targets, http=http, clock=clock)
+    applier = Applier(inbox, committer, targets=targets, revoker=revoker, people=people, directory=None, outbox=outbox, clock=clock)
+    await stack.enter_async_context(outbox.running())
+    await stack.enter_async_context(applier.running())
+    services = HookServices(
+        targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=clock), keys=IssuerKeys(http, monotonic=monotonic, permits=permitted(config)),
+        stored=applier.wake, url=config.hooks.url.rstrip("/") if config.hooks.url is not None else None, clock=clock,
+    )  # fmt: skip
+    return HookRole(application(services), InboxRecords(database, committer, clock=clock, wake=applier.wake))

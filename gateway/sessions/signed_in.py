@@ -1,0 +1,30 @@
+"""Who is signed in, by what their provider calls them: the hooks' ``People`` over the store's index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.ports_hooks import Person
+from gateway.sessions.people import People
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.keys import KeyRing
+    from gateway.sessions.directory import StoreDirectory
+
+
+class SignedIn:
+    """Implements ``ports_hooks.People``. The index knows each name without its provider; the display record says whose it is."""
+
+    def __init__(self, directory: StoreDirectory, ring: Callable[[], KeyRing]) -> None:
+        self._directory = directory
+        self._ring = ring
+
+    async def find(self, tenant: str, *, provider: str, idp_subject: str = "", oid: str = "", email: str = "") -> Sequence[Person]:
+        named = next(((kind, value) for kind, value in (("idp_subject", idp_subject), ("oid", oid), ("email", email)) if value), None)
+        if named is None:
+            return ()
+        aliases = People(tenant, self._ring().sealing).named(*named)
+        views = await self._directory.all_of(tenant, aliases)
+        return tuple({view.user: Person(view.user, view.email) for view in views if view.provider == provider}.values())
