@@ -9,12 +9,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gateway.app_hooks import hook_role
 from gateway.beside import beside
 from gateway.errors import ConfigError, GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.onboarding.open import open_onboarding
 from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
+from gateway.registry.hook_targets import RecordedHookTargets
 from gateway.registry.publisher import Publisher
 from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.directory import StoreDirectory
@@ -23,6 +25,7 @@ from gateway.sessions.marks import Marks
 from gateway.sessions.probes import RedisProbes
 from gateway.sessions.replica import steady
 from gateway.sessions.revoke import StoreRevoker
+from gateway.sessions.signed_in import SignedIn
 from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.audit import SqlAuditLog
 from gateway.sql.database import Database, open_database
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from contextlib import AsyncExitStack
 
+    import aiohttp
     from aiohttp import web
 
     from gateway.config import Config
@@ -57,6 +61,8 @@ class AdminRole:
     """What the admin role adds to a process: routes on the admin listener, and a dependency that /readyz tells."""
 
     api: web.Application
+    hooks: web.Application
+    """The hooks listener's own."""
     probes: dict[str, Probe]
 
     def mount(self, app: web.Application) -> None:
@@ -106,10 +112,15 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     return AdminStores(database, tenants, publisher, revoker)
 
 
-async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> AdminRole:
+async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, http: aiohttp.ClientSession, stack: AsyncExitStack) -> AdminRole:
     """Build the rooms on the open stores."""
     database = stores.database
     clock = time.time
+    directory = StoreDirectory(link, ring)
+    hooks = await hook_role(
+        config, database, targets=RecordedHookTargets(lambda: stores.publisher.records), revoker=stores.revoker, people=SignedIn(directory, ring), http=http, clock=clock,
+        monotonic=time.monotonic, stack=stack,
+    )  # fmt: skip
     services = AdminServices(
         keys=SqlAdminKeys(database, clock=clock),
         audit=SqlAuditLog(database, clock=clock),
@@ -117,8 +128,9 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         tenants=RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force),
         onboarding=await _onboarding(config, stores, stack),
         revoker=stores.revoker,
-        sessions=StoreDirectory(link, ring),
+        sessions=directory,
         blocks=SqlBlocks(database),
+        deliveries=hooks.deliveries,
         more=doctor_routes(
             RedisProbes(link),
             keys=lambda: tuple(key.material for key in ring().sealing),
@@ -129,7 +141,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         exposed=not _loopback(config.listen.admin),
     )
     probes: dict[str, Probe] = {"database": lambda: probe_database(database), "publisher": lambda: probe_publisher(stores.publisher)}
-    return AdminRole(admin_application(services), probes)
+    return AdminRole(admin_application(services), hooks.app, probes)
 
 
 async def _onboarding(config: Config, stores: AdminStores, stack: AsyncExitStack) -> Onboarding | None:

@@ -95,6 +95,11 @@ class Publisher:
         """Tenants of the folder, whose names SQL's may not take."""
         return self._files.records if self._files is not None else {}
 
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """Every tenant as it is, or ought to be, published; the files alone until SQL was read once."""
+        return self._records if self._records is not None else self.file_records
+
     def wake(self) -> None:
         """Something was just written: look now."""
         self._wake.set()
