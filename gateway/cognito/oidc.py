@@ -78,6 +78,20 @@ class CognitoRelyingParty:
         refresh = answer.get("refresh_token")
         return Tokens(claims, Secret(refresh) if isinstance(refresh, str) and refresh else None)
 
+    async def refresh(self, tenant: Tenant, refresh_token: Secret) -> Secret | None:
+        """Whether Cognito still honours the token: its successor where it rotates, else None; ``PeerError("invalid_grant")`` when it does not.
+
+        The tokens that come with it are not read: a refresh does not ask the identity provider.
+        """
+        body = prepare_token_request("refresh_token", refresh_token=refresh_token.reveal(), client_id=tenant.client_id)
+        status, answer = await self._token_request(tenant, body, client_id=tenant.client_id)
+        if status == 400 and answer.get("error") == "invalid_grant":
+            raise PeerError("invalid_grant", "Cognito does not honour this refresh token any more")
+        if status != 200:
+            raise _refusal(answer, status)
+        successor = answer.get("refresh_token")
+        return Secret(successor) if isinstance(successor, str) and successor and successor != refresh_token.reveal() else None
+
     async def validate_id_token(self, token: str, *, access_token: str, client_id: str, nonce: str) -> dict[str, object]:
         """Claims of a valid ID token for this client and this login; ``PeerError("id_token_invalid")`` otherwise."""
         claims = await self._verify(token, audience=client_id)

@@ -13,7 +13,6 @@ from gateway.sessions.cache import Entry, weigh
 from gateway.sessions.connect import Script
 from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.redis import RedisSessions
-from gateway.sessions.touches import FRACTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +55,7 @@ class CachedSessions(RedisSessions):
         entry.lease.used_at = now
         self._hits += 1
         if now >= entry.touch_at:
-            entry.touch_at = now + entry.record.idle_s / FRACTION
+            entry.touch_at = now + self.touches.interval_s(entry.record)
             self.touches.used(entry.record)
         return entry.session if entry.session.host == host else None
 
@@ -116,7 +115,7 @@ class CachedSessions(RedisSessions):
 
     def fill(self, cookie: str, record: Record, lease: Lease, *, sent_at: float, left_s: float) -> None:
         """Remember a read that counts; no await lies between that finding and this."""
-        self.cache.put(cookie, Entry(record.session, record, lease, sent_at + left_s, sent_at + record.idle_s / FRACTION, weigh(cookie, record)))
+        self.cache.put(cookie, Entry(record.session, record, lease, sent_at + left_s, sent_at + self.touches.interval_s(record), weigh(cookie, record)))
 
     # --- narrowing -------------------------------------------------------------------------------------
 

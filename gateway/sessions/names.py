@@ -2,7 +2,8 @@
 
 ``gw:{2a7}:s:<digest>``   a sealed session; lives for the idle time, at most until the absolute limit
 ``gw:{2a7}:f:<family>``   hash of a family: ``t`` tenant, ``w`` began, ``u`` HMAC of the user, ``v`` HMAC of the provider, ``e`` absolute
-                          limit (s), ``d`` sealed display record, ``r`` sealed refresh token, ``m:<digest>`` host of each member
+                          limit (s), ``d`` sealed display record, ``r`` sealed refresh token, ``m:<digest>`` host of each member,
+                          ``k`` when Cognito last knew it and ``l`` until when somebody is asking (s)
 ``gw:{2a7}:i:<alias>``    sorted set of families by absolute limit: everybody who is this user, subject, oid, e-mail, group, tenant
 ``gw:{2a7}:w:<alias>``    hash, what was revoked: ``w`` watermark (tenant clock), ``b`` block record while one stands
 ``gw:{2a7}:o:<alias>``    hash, groups taken away from this person: HMAC of the group → ``set:cleared`` (tenant clock)

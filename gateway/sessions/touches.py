@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import UnavailableError
@@ -38,12 +39,20 @@ class Touches:
         self._last: OrderedDict[str, float] = OrderedDict()
         self._waiting: OrderedDict[str, Record] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
+        self.at_most_s = inf
+        """However long the idle time is, a session that is in use is touched this often."""
+        self.tell: list[Callable[[Record], None]] = []
+        """Called after each touch: the session is in use."""
+
+    def interval_s(self, record: Record) -> float:
+        """How long after a touch the next one is due."""
+        return min(record.idle_s / FRACTION, self.at_most_s)
 
     def used(self, record: Record) -> None:
         """A request used the session. Returns at once."""
         now, digest = self._monotonic(), record.session.digest
         last = self._last.get(digest)
-        if (last is not None and now - last < record.idle_s / FRACTION) or len(self._waiting) >= WAITING:
+        if (last is not None and now - last < self.interval_s(record)) or len(self._waiting) >= WAITING:
             return
         self._last[digest] = now
         self._last.move_to_end(digest)
@@ -65,6 +74,9 @@ class Touches:
             except UnavailableError as error:
                 self._last.pop(digest, None)
                 _log.debug("touch_failed", extra=fields(error=str(error)))
+                continue
+            for tell in self.tell:
+                tell(record)
 
     async def settle(self) -> None:
         """Until nothing waits."""

@@ -1,0 +1,134 @@
+"""``session.recheck``: ask Cognito now and then whether it still knows the person, by the family's refresh token.
+
+Rules:
+- A check schedules it and never awaits it. Until Cognito has answered, the session is as good as it was.
+- One process at a time asks about a family, with the tenant's own client; the store says who.
+- Only ``invalid_grant``, for the very token that is stored, ends a session. Cognito down, slow, throttled or misconfigured ends nothing.
+- What Cognito says about groups is not read: a refresh does not ask the identity provider, and an absent claim is not an empty one.
+- A rotated token is stored before anybody asks again. A crash in between leaves the old one, good for Cognito's grace period.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import PeerError, UnavailableError
+from gateway.log import fields
+from gateway.sessions import seal
+from gateway.sessions.connect import Script
+from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.redis import family_seal, unseal_refresh
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.core.model import Secret, Tenant
+    from gateway.sessions.connect import Link
+    from gateway.sessions.record import Record
+
+HOLD_S: Final = 20
+"""How long a claim keeps others from asking; shorter than Cognito's grace for a rotated token (30 s as provisioned)."""
+ANSWER_S: Final = 15.0
+AT_ONCE: Final = 16
+"""Requests to Cognito under way; its token endpoint counts them by address."""
+WAITING: Final = 10_000
+STORE_AGAIN_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
+
+CLAIM, RECHECKED = Script.load("claim"), Script.load("rechecked")
+_log = logging.getLogger("gateway.sessions")
+
+
+class Rechecks:
+    """One per process."""
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        interval_s: float,
+        tenant: Callable[[str], Tenant | None],
+        refresh: Callable[[Tenant, Secret], Awaitable[Secret | None]],
+        entropy: Callable[[int], bytes] = secrets.token_bytes,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """``refresh`` returns the token's successor where Cognito rotates; raises ``PeerError`` or ``UnavailableError``."""
+        self.interval_s = interval_s
+        self._link = link
+        self._tenant = tenant
+        self._refresh = refresh
+        self._entropy = entropy
+        self._sleep = sleep
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    def used(self, record: Record) -> None:
+        """A session of this family is in use; the store knows whether it is due. Returns at once."""
+        family = record.session.family
+        if family in self._under_way or len(self._under_way) >= WAITING:
+            return
+        task = asyncio.get_running_loop().create_task(self._ask(record))
+        self._under_way[family] = task
+        task.add_done_callback(lambda _: self._under_way.pop(family, None))
+
+    async def _ask(self, record: Record) -> None:
+        session = record.session
+        tenant = self._tenant(session.tenant)
+        if tenant is None or tenant.client_id != session.client_id:
+            return  # Another client cannot use this token; the change of client has ended what it had to.
+        async with self._slots:
+            try:
+                await self._ask_cognito(record, tenant)
+            except (UnavailableError, PeerError, TimeoutError) as error:
+                code = error.code if isinstance(error, PeerError) else type(error).__name__
+                _log.info("recheck_postponed", extra=fields(tenant=session.tenant, provider=session.identity.provider, error=code))
+
+    async def _ask_cognito(self, record: Record, tenant: Tenant) -> None:
+        session = record.session
+        at = prefix(bucket_of(session.tenant))
+        answer = await self._link.run(CLAIM, [f"{at}f:{session.family}"], [session.tenant, int(self.interval_s), HOLD_S])
+        if answer[0] != b"go":
+            return
+        asked = answer[1]
+        token = unseal_refresh(record, asked)
+        if token is None:
+            return
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                successor = await self._refresh(tenant, token)
+        except PeerError as error:
+            if error.code != "invalid_grant":
+                raise
+            ended = await self._note(record, asked, successor=b"", refused=True)
+            if ended >= 0:
+                _log.info("recheck_ended", extra=fields(tenant=session.tenant, user=session.identity.sub, provider=session.identity.provider, ended=ended))
+            return
+        name = f"{session.tenant} {session.family}"
+        sealed = b"" if successor is None else seal.seal_under(family_seal(record.family_key), "refresh", name, successor.reveal().encode(), entropy=self._entropy)
+        await self._note(record, asked, successor=sealed, refused=False)
+
+    async def _note(self, record: Record, asked: bytes, *, successor: bytes, refused: bool) -> int:
+        """Tell the store, again if it must be: a rotated token that is lost signs the person out at the next time."""
+        at, family = prefix(bucket_of(record.session.tenant)), record.session.family
+        for pause in STORE_AGAIN_S:
+            with contextlib.suppress(UnavailableError):
+                return int(await self._link.run_durably(RECHECKED, [f"{at}f:{family}"], [asked, successor, "refused" if refused else "", at, family]))
+            await self._sleep(pause)
+        return int(await self._link.run_durably(RECHECKED, [f"{at}f:{family}"], [asked, successor, "refused" if refused else "", at, family]))
+
+    async def settle(self) -> None:
+        """Until nothing is under way."""
+        while self._under_way:
+            await asyncio.wait(self._under_way.values())
+
+    async def close(self) -> None:
+        tasks = list(self._under_way.values())
+        if tasks:
+            # What Cognito has rotated should be stored; it takes a moment.
+            _, late = await asyncio.wait(tasks, timeout=2)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)

@@ -1,0 +1,14 @@
+-- Cognito has answered for the refresh token that was asked about; one that was replaced or ended meanwhile is none of ours.
+-- KEYS: family. ARGV: 1 the sealed refresh token that was asked about   2 its successor ('' none)   3 'refused' or ''   4 prefix   5 family
+-- Returns the sessions that ended, -1 when it is another token's business.
+if redis.call('HGET', KEYS[1], 'r') ~= ARGV[1] then return -1 end
+if ARGV[3] == 'refused' then
+  local ended = {}
+  end_family(ARGV[4], ARGV[5], ended)
+  push(ARGV[4], ended)
+  return #ended
+end
+redis.call('HSET', KEYS[1], 'k', text(now_us() / 1000000))
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'r', ARGV[2]) end
+redis.call('HDEL', KEYS[1], 'l')
+return 0

@@ -1,0 +1,205 @@
+"""``session.recheck`` on a real Valkey: who asks Cognito, when, and what its answers do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.core.model import Secret
+from gateway.errors import PeerError, UnavailableError
+from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.recheck import Rechecks
+from gateway.sessions.redis import RedisSessions
+
+from .conftest import HOST, Clock, Login, tenant
+from .test_redis import child_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gateway import keys
+    from gateway.core.model import Tenant
+    from gateway.ports import Stored
+    from gateway.sessions.connect import Link
+
+
+class Cognito:
+    """Answers as it is told, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answer: Secret | Exception | None = None
+        self.open = asyncio.Event()
+        self.open.set()
+        self.was_asked = asyncio.Event()
+
+    async def refresh(self, _tenant: Tenant, token: Secret) -> Secret | None:
+        self.asked.append(token.reveal())
+        self.was_asked.set()
+        await self.open.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def cognito() -> Cognito:
+    return Cognito()
+
+
+async def no_sleep(_seconds: float) -> None:
+    await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def rechecks(sessions: RedisSessions, link: Link, cognito: Cognito) -> AsyncIterator[Rechecks]:
+    made = Rechecks(link, interval_s=600, tenant=tenant, refresh=cognito.refresh, sleep=no_sleep)
+    sessions.touches.tell.append(made.used)
+    sessions.touches.at_most_s = made.interval_s
+    yield made
+    cognito.open.set()
+    await made.close()
+
+
+async def use(sessions: RedisSessions, rechecks: Rechecks, stored: Stored, clock: Clock) -> bool:
+    """One request, at a time when a touch is due; whether the session is alive afterwards."""
+    clock.advance(601)
+    found = await sessions.get(stored.cookie.reveal(), host=stored.session.host)
+    await sessions.touches.settle()
+    await rechecks.settle()
+    return found is not None and await sessions.get(stored.cookie.reveal(), host=stored.session.host) is not None
+
+
+async def age(link: Link, stored: Stored, seconds: int) -> None:
+    """As if Cognito had last been asked so long ago."""
+    now = int((await link.command("TIME"))[0])
+    await link.command("HSET", f"{prefix(bucket_of('acme'))}f:{stored.session.family}", "k", now - seconds)
+
+
+async def test_cognito_is_asked_when_it_is_due_and_not_before(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+    stored = await login.finish()
+    assert await use(sessions, rechecks, stored, clock)
+    assert cognito.asked == []
+    await age(link, stored, 601)
+    assert await use(sessions, rechecks, stored, clock)
+    assert cognito.asked == ["refresh"]
+    assert await use(sessions, rechecks, stored, clock)
+    assert cognito.asked == ["refresh"]
+
+
+async def test_a_check_never_waits_for_cognito(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+    stored = await login.finish()
+    await age(link, stored, 601)
+    cognito.open.clear()
+    clock.advance(601)
+    assert await sessions.get(stored.cookie.reveal(), host=HOST) is not None
+    await sessions.touches.settle()
+    await asyncio.wait_for(cognito.was_asked.wait(), 5)
+    assert await sessions.get(stored.cookie.reveal(), host=HOST) is not None
+    cognito.open.set()
+    await rechecks.settle()
+
+
+async def test_only_invalid_grant_ends_the_family(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+    parent = await login.finish()
+    child = await child_of(sessions, parent)
+    cognito.answer = PeerError("invalid_grant", "disabled")
+    await age(link, parent, 601)
+    assert not await use(sessions, rechecks, child, clock)
+    assert await sessions.get(parent.cookie.reveal(), host=HOST) is None
+
+
+OTHER_ANSWERS = {
+    "down": UnavailableError("down"),
+    "wrong_secret": PeerError("invalid_client", "wrong secret"),
+    "throttled": PeerError("too_many_requests", "slow down"),
+    "slow": TimeoutError(),
+}
+
+
+@pytest.mark.parametrize("answer", OTHER_ANSWERS.values(), ids=OTHER_ANSWERS)
+async def test_no_other_answer_ends_a_session(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock, *, answer: Exception) -> None:
+    stored = await login.finish()
+    cognito.answer = answer
+    await age(link, stored, 601)
+    assert await use(sessions, rechecks, stored, clock)
+    assert await use(sessions, rechecks, stored, clock)
+    assert cognito.asked == ["refresh"], "the claim keeps everybody from asking again at once"
+
+
+async def test_a_rotated_token_takes_the_place_of_the_old_one(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+    stored = await login.finish()
+    for successor in ("second", "third"):
+        cognito.answer = Secret(successor)
+        await age(link, stored, 601)
+        assert await use(sessions, rechecks, stored, clock)
+    assert cognito.asked == ["refresh", "second"]
+    ended = await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
+    assert ended.refresh_token is not None
+    assert ended.refresh_token.reveal() == "third"
+
+
+async def test_of_many_replicas_one_asks(link: Link, ring: keys.KeyRing, login: Login, cognito: Cognito) -> None:
+    stored = await login.finish()
+    await age(link, stored, 601)
+    cognito.open.clear()
+    replicas = [Rechecks(link, interval_s=600, tenant=tenant, refresh=cognito.refresh) for _ in range(5)]
+    stores = [RedisSessions(link, lambda: ring) for _ in replicas]
+    for store, replica in zip(stores, replicas, strict=True):
+        store.touches.tell.append(replica.used)
+        await store.get(stored.cookie.reveal(), host=HOST)
+        await store.touches.settle()
+    cognito.open.set()
+    for replica in replicas:
+        await replica.settle()
+    assert cognito.asked == ["refresh"]
+
+
+async def test_a_refusal_of_a_token_that_was_replaced_meanwhile_ends_nothing(
+    sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock
+) -> None:
+    stored = await login.finish()
+    await age(link, stored, 601)
+    cognito.open.clear()
+    clock.advance(601)
+    await sessions.get(stored.cookie.reveal(), host=HOST)
+    await sessions.touches.settle()
+    await asyncio.wait_for(cognito.was_asked.wait(), 5)
+    await link.command("HSET", f"{prefix(bucket_of('acme'))}f:{stored.session.family}", "r", b"a successor that another replica stored")
+    cognito.answer = PeerError("invalid_grant", "reused")
+    cognito.open.set()
+    await rechecks.settle()
+    assert await sessions.get(stored.cookie.reveal(), host=HOST) is not None
+
+
+async def test_an_ended_family_is_not_brought_back_by_cognitos_answer(
+    sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock
+) -> None:
+    stored = await login.finish()
+    await age(link, stored, 601)
+    cognito.open.clear()
+    cognito.answer = Secret("second")
+    clock.advance(601)
+    await sessions.get(stored.cookie.reveal(), host=HOST)
+    await sessions.touches.settle()
+    await asyncio.wait_for(cognito.was_asked.wait(), 5)
+    await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
+    cognito.open.set()
+    await rechecks.settle()
+    assert await link.command("EXISTS", f"{prefix(bucket_of('acme'))}f:{stored.session.family}") == 0
+
+
+async def test_another_client_never_uses_the_token(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+    stored = await login.finish(client_id="the-client-of-then")
+    await age(link, stored, 601)
+    assert await use(sessions, rechecks, stored, clock)
+    assert cognito.asked == []
+
+
+async def test_a_login_without_a_refresh_token_is_left_alone(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+    stored = await login.finish(refresh_token=None)
+    await age(link, stored, 601)
+    assert await use(sessions, rechecks, stored, clock)
+    assert cognito.asked == []
