@@ -34,6 +34,7 @@ from gateway.sessions.cached import CachedSessions
 from gateway.sessions.connect import connect
 from gateway.sessions.probes import RedisProbes
 from gateway.sessions.reading import Readers
+from gateway.sessions.recheck import Rechecks
 from gateway.sessions.replica import Replica, replica_name, steady
 from gateway.web import system
 from gateway.web.browser import application as browser_application
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from gateway.config import Config
+    from gateway.core.model import Tenant
     from gateway.core.tenants import TenantTable
     from gateway.ports import TenantSource
     from gateway.sessions.connect import Link
@@ -133,6 +135,15 @@ async def _services(
     await stack.enter_async_context(beside(leases.run()))
     await stack.enter_async_context(beside(leases.listen()))
     relying_party = CognitoRelyingParty(http, domain=config.cognito.domain, issuer=config.cognito.effective_issuer, clock=time.time, monotonic=time.monotonic)
+    if config.session.recheck is not None:
+
+        def tenant(name: str) -> Tenant | None:
+            return tenants.table.by_id(name)
+
+        rechecks = Rechecks(link, interval_s=config.session.recheck.total_seconds(), tenant=tenant, refresh=relying_party.refresh)
+        sessions.touches.tell.append(rechecks.used)
+        sessions.touches.at_most_s = rechecks.interval_s
+        stack.push_async_callback(rechecks.close)
     assertions = Assertions(ring(), issuer=config.assertion.issuer or (config.origin(config.login_host) if config.login_host else None))
     ring.changed.append(assertions.replace_keys)
     return Services(
