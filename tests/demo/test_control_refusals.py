@@ -121,6 +121,22 @@ async def test_client_that_aws_refuses(aws: Any, cloud: DemoCloud, changes: dict
     assert cloud.cognito.pool.clients == {}
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "app.localhost"])
+async def test_http_is_accepted_on_loopback(aws: Any, host: str) -> None:
+    await aws.create_user_pool_client(UserPoolId=POOL_ID, **{**CLIENT, "CallbackURLs": [f"http://{host}:8000/cb"]})
+    details = {**OKTA["ProviderDetails"], "oidc_issuer": f"http://{host}:9001"}
+    await aws.create_identity_provider(UserPoolId=POOL_ID, **{**OKTA, "ProviderDetails": details})
+
+
+async def test_only_the_real_loopback_names_take_http_outside_development(cloud: DemoCloud, aws: Any) -> None:
+    cloud.cognito.control.state.development = False
+    await aws.create_user_pool_client(UserPoolId=POOL_ID, **{**CLIENT, "CallbackURLs": ["http://localhost:8000/cb"]})
+    callback = aws.create_user_pool_client(UserPoolId=POOL_ID, **{**CLIENT, "CallbackURLs": ["http://app.localhost:8000/cb"]})
+    assert "HTTP scheme" in (await refused(callback))[1]
+    details = {**OKTA["ProviderDetails"], "oidc_issuer": "http://localhost:9001"}
+    assert "https" in (await refused(aws.create_identity_provider(UserPoolId=POOL_ID, **{**OKTA, "ProviderDetails": details})))[1]
+
+
 async def test_required_attribute_must_be_writable(cloud: DemoCloud, aws: Any) -> None:
     cloud.cognito.pool.add_attribute("email", required=True)
     code, message = await refused(aws.create_user_pool_client(UserPoolId=POOL_ID, **{**CLIENT, "WriteAttributes": ["custom:groups"]}))

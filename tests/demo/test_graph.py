@@ -159,6 +159,9 @@ async def test_failed_handshake_makes_no_subscription(call: Caller, receiver: Re
 
 REFUSED: dict[str, dict[str, Any]] = {
     "http on the internet": {"notificationUrl": "http://gateway.example.com/hooks"},
+    "no host": {"notificationUrl": "https:///hooks"},
+    "no address": {"notificationUrl": "https://[x"},
+    "no text": {"notificationUrl": 1},
     "unknown resource": {"resource": "me/messages"},
     "members of users": {"resource": "users/members"},
     "unknown change": {"changeType": "removed"},
