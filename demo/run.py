@@ -70,7 +70,6 @@ def announce(world: World) -> None:
     print("\nProtected applications")
     for name, url in description["hosts"].items():
         print(f"  {name:8} {url}/")
-    print(f"  {'calendar':8} {world.url('calendar.acme.localhost')}/  (Radicale, unmodified)")
     print("\nPeople (password: demo)")
     for user in description["users"]:
         print(f"  {user['email']:20} {user['provider']:14} {', '.join(user['groups']) or 'no group'}")

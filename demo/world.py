@@ -32,8 +32,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROOT = Path(__file__).parents[1]
-CANONICAL_PORTS = {"ingress": 8000, "public": 8080, "check": 8081, "admin": 8082, "hooks": 8083, "cognito": 9000, "acme_okta": 9001, "globex_entra": 9002}
+CANONICAL_PORTS = {"ingress": 8000, "public": 8080, "check": 8081, "admin": 8082, "hooks": 8083, "cognito": 9000}
+"""Of what is no customer's identity provider."""
+IDP_PORTS = {9001: "acme-okta", 9002: "globex-entra", 9003: "hooli-okta", 9004: "hooli-entra"}
 """As written in ``config/``. The demo replaces them by ports that are free."""
+HOSTS = {"acme": "acme", "globex": "globex", "hooli": "hooli", "shared": "app", "login": "login", "calendar": "calendar.acme"}
+"""Name in ``--describe`` → first part of the host."""
+HOOLI_DIRECTORY = "0c5d2f7e-3b1a-4d68-8f27-9a4b6c1e5d30"
+MACHINE_CLIENT = "acmemachine0000000000000"
 GLOBEX_GROUP = "2f0c1a57-6a1e-4c39-9d0b-5d8f2b7f4e11"
 """As written in ``config/tenants/globex.yaml``; the demo's directory makes its own."""
 START_TIMEOUT_S = 30.0
@@ -76,6 +82,8 @@ class World:
     workers: int = 1
     environment: dict[str, str] = field(default_factory=dict)
     """More ``GATEWAY_…`` settings."""
+    central: bool = True
+    """With ``login_host``, as the files say; False takes that line away: one callback for each host."""
     cloud: DemoCloud = field(init=False)
     apps: dict[str, int] = field(init=False, default_factory=dict)
     """Port of each application."""
@@ -83,6 +91,8 @@ class World:
     ingress_key: str = field(init=False, default_factory=lambda: secrets.token_hex(32), repr=False)
     secrets: dict[str, str] = field(init=False, default_factory=dict, repr=False)
     admin_key: str = field(init=False, default="", repr=False)
+    machine_secret: str = field(init=False, default="", repr=False)
+    """Of ``MACHINE_CLIENT``, an app client for client_credentials."""
     legacy: LegacyApp = field(init=False)
     _stack: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
 
@@ -102,6 +112,7 @@ class World:
             self.cloud = await self._stack.enter_async_context(DemoCloud(ports=Ports()))
             self.legacy = LegacyApp()
             self.apps["legacy"] = (await self.cloud.add_app(self.legacy)).port
+            await self._settle_hooli()
             self._register_clients()
             self._write_config()
             await self._start_calendar()
@@ -119,20 +130,37 @@ class World:
 
     # --- configuration -----------------------------------------------------------------------
 
+    async def _settle_hooli(self) -> None:
+        """A customer with two identity providers."""
+        okta = await self.cloud.add_idp("hooli-okta", kind="okta")
+        okta.server.directory.add_person("erin@hooli.test", name="Erin Evans", groups=("staff",))
+        entra = await self.cloud.add_idp("hooli-entra", kind="entra", tenant_id=HOOLI_DIRECTORY)
+        entra.server.directory.add_person("frank@hooli-labs.test", name="Frank Fox", groups=("labs",))
+        for customer in (okta, entra):
+            self.cloud.connect(customer)
+
     def _register_clients(self) -> None:
         """The app clients that a provisioned pool would have, under the ids that ``config/tenants`` names."""
         for tenant, client_id, providers, hosts in (
             ("acme", "acmedemo0000000000000000", ["acme-okta"], ["acme.localhost", "calendar.acme.localhost"]),
             ("globex", "globexdemo00000000000000", ["globex-entra"], ["globex.localhost"]),
+            ("hooli", "hoolidemo000000000000000", ["hooli-okta", "hooli-entra"], ["hooli.localhost"]),
+            ("inactive", "inactivedemo000000000000", ["acme-okta"], ["inactive.localhost"]),
         ):
+            everywhere = [*hosts, "app.localhost", "login.localhost"]
             client = self.cloud.add_client(
                 tenant,
                 providers=providers,
-                callback_urls=[f"{self.url(h)}/_auth/callback" for h in hosts],
-                logout_urls=[f"{self.url(h)}/_auth/signed-out" for h in hosts],
+                callback_urls=[f"{self.url(h)}/_auth/callback" for h in everywhere],
+                logout_urls=[f"{self.url(h)}/_auth/signed-out" for h in everywhere],
                 client_id=client_id,
             )
             self.secrets[f"{tenant.upper()}_CLIENT_SECRET"] = client.secret or ""
+        machine = self.cloud.add_client(
+            "acme-machine", providers=[], callback_urls=[], logout_urls=[], client_id=MACHINE_CLIENT,
+            AllowedOAuthFlows=["client_credentials"], AllowedOAuthScopes=["acme/read", "acme/write"],
+        )  # fmt: skip
+        self.machine_secret = machine.secret or ""
 
     @property
     def _cognito_port(self) -> int:
@@ -145,12 +173,13 @@ class World:
         ports = {
             CANONICAL_PORTS["ingress"]: self.port,
             CANONICAL_PORTS["cognito"]: self._cognito_port,
-            CANONICAL_PORTS["acme_okta"]: self.cloud.customers["acme-okta"].port,
-            CANONICAL_PORTS["globex_entra"]: self.cloud.customers["globex-entra"].port,
+            **{port: self.cloud.customers[name].port for port, name in IDP_PORTS.items()},
         }
         group = next(iter(self.cloud.customers["globex-entra"].server.directory.groups.values())).id
         for source in sorted((ROOT / "config").rglob("*.yaml")):
             text = re.sub(r"\b\d{4}\b", lambda m: str(ports.get(int(m[0]), m[0])), source.read_text("utf-8")).replace(GLOBEX_GROUP, group)
+            if not self.central:
+                text = re.sub(r"^login_host:.*$", "", text, flags=re.MULTILINE)
             target = self.directory / source.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, "utf-8")
@@ -247,7 +276,7 @@ class World:
         customers = self.cloud.customers
         return {
             "ingress": self.ingress,
-            "hosts": {"acme": self.url("acme.localhost"), "globex": self.url("globex.localhost")},
+            "hosts": {name: self.url(f"{host}.localhost") for name, host in HOSTS.items()},
             "replicas": [{"check": f"http://127.0.0.1:{r.ports['check']}", "public": f"http://127.0.0.1:{r.ports['public']}"} for r in self.gateways],
             "ingress_key": self.ingress_key,
             "admin": {"url": f"http://127.0.0.1:{self.gateways[0].ports['admin']}", "key": self.admin_key},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import os
 import platform
@@ -29,6 +30,7 @@ from gateway.log import fields
 from gateway.metrics import TENANTS
 from gateway.registry.files import read_folder
 from gateway.registry.subscriber import SnapshotTenants
+from gateway.sessions.attempts import Attempts
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.cached import CachedSessions
 from gateway.sessions.connect import connect
@@ -152,10 +154,12 @@ async def _services(
         sessions=sessions,
         relying_party=relying_party,
         machines=Machines(relying_party),
+        attempts=Attempts(link, clock=time.time),
         assertions=assertions,
         pages=_pages(config),
         clock=time.time,
         random_token=lambda: secrets.token_urlsafe(32),
+        cookie_key=lambda: hmac.digest(ring().sealing[-1].material, b"cookies", "sha256"),
     )
 
 

@@ -193,6 +193,13 @@ class RelyingParty(Protocol):
         """Signature, iss, exp, token_use=access; None if it is not one of this pool's. Client and scopes are the rule's business."""
 
 
+class AttemptCounter(Protocol):
+    """Attempts per client and minute, counted across replicas."""
+
+    async def allowed(self, client: str, *, per_minute: int) -> bool:
+        """Counts this attempt; False once there were too many. Raises ``UnavailableError``."""
+
+
 class MachineAuthenticator(Protocol):
     """Bearer tokens on rules that take them."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
-    with RunningWorld(World(tmp_path_factory.mktemp("world"))) as running:
+    with RunningWorld(World(tmp_path_factory.mktemp("world"), central=False)) as running:
         yield running
 
 

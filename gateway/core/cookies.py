@@ -24,6 +24,11 @@ def own_values(lines: Iterable[str], name: str) -> tuple[str, ...]:
     return tuple(value.strip() for key, equals, value in map(_split, _pairs(lines)) if equals and key == name)
 
 
+def names_below(lines: Iterable[str], prefix: str) -> tuple[str, ...]:
+    """Names that begin with ``prefix``, each once, in order."""
+    return tuple(dict.fromkeys(key for key, equals, _ in map(_split, _pairs(lines)) if equals and key.startswith(prefix)))
+
+
 def without(lines: Iterable[str], name: str) -> str:
     """All pairs but ours, joined with ``; ``; pairs that hold undecodable bytes are left out, for no header can carry them back."""
     return "; ".join(pair for pair in _pairs(lines) if not _is_ours(_split(pair)[0], name) and pair.isprintable())

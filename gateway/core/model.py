@@ -273,4 +273,8 @@ class PendingLogin:
     hopped: bool = False
     """Already went through Cognito's /logout once for freshness."""
     purpose: str = "login"
-    """``login``, ``host`` (a child host asks the login host) or ``test`` (test connection: creates no session)."""
+    """``login``, or ``test`` (test connection: creates no session)."""
+    for_host: str = ""
+    """At ``login_host``: the application host that waits for a ticket; ``return_to`` leads there."""
+    for_browser: str = ""
+    """At ``login_host``: public name of the browser at ``for_host`` (see ``SessionStore.binding_id``)."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gateway.assertion import Assertions
     from gateway.config import Config
-    from gateway.ports import MachineAuthenticator, RelyingParty, SessionStore, TenantSource
+    from gateway.ports import AttemptCounter, MachineAuthenticator, RelyingParty, SessionStore, TenantSource
     from gateway.web.pages import Pages
 
 
@@ -25,12 +25,15 @@ class Services:
     sessions: SessionStore
     relying_party: RelyingParty
     machines: MachineAuthenticator
+    attempts: AttemptCounter
     assertions: Assertions
     pages: Pages
     clock: Callable[[], float]
     """UTC epoch seconds."""
     random_token: Callable[[], str]
     """32 random bytes, base64url."""
+    cookie_key: Callable[[], bytes]
+    """Signs cookies that are no credentials."""
 
 
 SERVICES = web.AppKey("services", Services)

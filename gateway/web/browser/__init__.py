@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.web.browser import callback, denied, info, login, logout
+from gateway.web.browser import callback, central, denied, info, login, logout
 
 if TYPE_CHECKING:
     from gateway.web.services import Services
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 ROUTES = (
     ("GET", "/_auth/login", login.start),
     ("GET", "/_auth/callback", callback.callback),
+    ("GET", "/_auth/complete", central.complete),
     ("GET", "/_auth/logout", logout.ask),
     ("POST", "/_auth/logout", logout.end),
+    ("GET", "/_auth/leave", logout.leave),
     ("GET", "/_auth/signed-out", logout.signed_out),
     ("GET", "/_auth/userinfo", info.userinfo),
     ("GET", "/_auth/denied", denied.explain),

@@ -13,14 +13,17 @@ from urllib.parse import urlencode
 from gateway.cognito.troubleshooting import diagnose
 from gateway.core.decision import Reason
 from gateway.core.login import Refusal, accept
+from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import LOGINS, tenant_label
 from gateway.ports import AlreadyTaken, NewSession, Refused
+from gateway.web.browser.central import hand_over
 from gateway.web.browser.edge import redirect, set_cookie
-from gateway.web.browser.login import is_prefetch
 from gateway.web.browser.loop import count_return, give_up
+from gateway.web.browser.outgoing import Destination, is_prefetch
 from gateway.web.browser.request import BrowserError, parse
+from gateway.web.browser.resume import Resume, remember
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -77,34 +80,47 @@ async def _finish(browser: Browser, tenant: Tenant, provider: Provider, taken: T
     stored = await services.sessions.finish(
         NewSession(
             tenant=tenant, host=browser.host, identity=accepted.identity, began=taken.began, auth_time=accepted.auth_time, idp_iat=accepted.idp_iat,
-            idp_iat_mapped=accepted.idp_iat_mapped, client_id=pending.client_id, refresh_token=tokens.refresh_token,
+            idp_iat_mapped=accepted.idp_iat_mapped, hopped=pending.hopped, client_id=pending.client_id, refresh_token=tokens.refresh_token,
             user_agent=browser.request.headers.get("User-Agent", "")[:200], server=taken.server,
         )
     )  # fmt: skip
+    if isinstance(stored, Refused) and stored.reason is Reason.REAUTHENTICATE and not pending.hopped:
+        return _ask_the_provider(browser, tenant, pending)
     if isinstance(stored, Refused):
         raise _failed(tenant, provider, pending, stored.reason, "", "a block, a revocation or missing evidence of a fresh login")
-    await _end_other_persons_session(browser, accepted.identity.sub)
+    await _end_other_persons_session(browser, tenant, accepted.identity.sub)
     LOGINS.labels(tenant_label(tenant.id), provider.name, "ok").inc()
     browser.request["user"], browser.request["reason"] = accepted.identity.sub, Reason.OK
     response = redirect(pending.return_to)
-    set_cookie(response, services.config.cookie.name, stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(services.clock())))
+    if pending.for_host:
+        response = await hand_over(browser, stored.session, stored.cookie.reveal(), Destination(pending.return_to, pending.for_host, pending.for_browser))
+    set_cookie(response, browser.session_cookie(tenant.id), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(services.clock())))
     if not count_return(browser, response, pending.return_to):
         raise give_up(tenant)
     return response
 
 
-async def _end_other_persons_session(browser: Browser, sub: str) -> None:
+def _ask_the_provider(browser: Browser, tenant: Tenant, pending: PendingLogin) -> web.Response:
+    """Cognito resumed its own session without asking the identity provider: end that session, and log in again. Once."""
+    response = redirect(browser.services.relying_party.logout_url(tenant, logout_uri=f"{browser.origin}/_auth/signed-out"))
+    remember(response, Resume("fresh", tenant.id, pending.for_host or browser.host, pending.return_to, pending.provider, pending.for_browser))
+    return response
+
+
+async def _end_other_persons_session(browser: Browser, tenant: Tenant, sub: str) -> None:
     """Whoever was signed in here before, if it was somebody else (also a planted cookie), is not any more."""
-    present = await browser.session()
+    present = await browser.session(tenant.id if browser.found is HostKind.LOGIN else None)
     if present is not None and present[0].identity.sub != sub:
         await browser.services.sessions.end_family(present[0], cookie=present[1])
 
 
 async def _again(browser: Browser, pending: PendingLogin) -> web.StreamResponse:
     """Reload or back button: whoever is signed in goes on; anybody else starts again."""
-    present = await browser.session() if pending.host == browser.host else None
-    if present is None or present[0].tenant != pending.tenant:
+    present = await browser.session(pending.tenant) if pending.host == browser.host else None
+    if present is None:
         raise _state_lost(browser, "this login was finished already")
+    if pending.for_host:
+        return await hand_over(browser, present[0], present[1], Destination(pending.return_to, pending.for_host, pending.for_browser))
     response = redirect(pending.return_to)
     if not count_return(browser, response, pending.return_to):
         raise give_up(browser.tenant)
@@ -123,12 +139,14 @@ def _begun_with(browser: Browser, pending: PendingLogin) -> tuple[Tenant, Provid
 
 def _state_lost(browser: Browser, detail: str) -> BrowserError:
     LOGINS.labels(tenant_label(browser.tenant.id) if browser.tenant else "", "", Reason.LOGIN_STATE.value).inc()
-    return BrowserError(Reason.LOGIN_STATE, 400, detail=detail, retry="/_auth/login", tenant=browser.tenant)
+    return BrowserError(Reason.LOGIN_STATE, 400, detail=detail, retry=None if browser.found is HostKind.LOGIN else "/_auth/login", tenant=browser.tenant)
 
 
 def _failed(tenant: Tenant, provider: Provider, pending: PendingLogin, reason: Reason, code: str, detail: str) -> BrowserError:
     """The page; its link starts again at the same address, with the choice of provider open."""
     LOGINS.labels(tenant_label(tenant.id), provider.name, code or reason.value).inc()
-    retry = "/_auth/login?" + urlencode({"rd": pending.return_to, "switch": "1"})
+    # At the login host the way back is the host that began: an absolute address.
+    origin = "/".join(pending.return_to.split("/", 3)[:3]) if pending.for_host else ""
+    retry = f"{origin}/_auth/login?{urlencode({'rd': pending.return_to, 'switch': '1'})}"
     status = 503 if code == "cognito_down" else 400 if reason is Reason.IDP_ERROR else 403
     return BrowserError(reason, status, code=code, retry=retry, detail=detail, tenant=tenant)

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from gateway.core.decision import Reason
+from gateway.core.hosts import wire_host
 from gateway.core.returns import safe_return
+from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
-from gateway.web.browser.edge import drop_cookie, page, redirect, set_cookie
+from gateway.web.browser.edge import drop_cookie, page, redirect
+from gateway.web.browser.outgoing import BROWSER_ID, Destination, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BrowserError, parse
+from gateway.web.browser.resume import RESUME_COOKIE, Resume, recall, remember
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -21,11 +25,6 @@ if TYPE_CHECKING:
     from gateway.web.browser.request import Browser
 
 _LOG = logging.getLogger("gateway")
-AGAIN_COOKIE = "__Host-gw-again"
-"""Where "sign in as someone else" leads after Cognito's /logout, which passes nothing on (its own parameters are ignored)."""
-AGAIN_LIFE_S = 120
-MAX_AGAIN = 1500
-"""Characters; a cookie holds 4,096 bytes and this one is written in hex."""
 
 
 async def ask(request: web.Request) -> web.StreamResponse:
@@ -48,31 +47,78 @@ async def end(request: web.Request) -> web.StreamResponse:
         ended = await browser.services.sessions.end_family(present[0], cookie=present[1])
         if tenant is not None:
             await _revoke_at_cognito(browser, tenant, ended)
-    signed_out = f"{browser.services.config.origin(browser.services.config.login_host or browser.host)}/_auth/signed-out"
-    target = browser.services.relying_party.logout_url(tenant, logout_uri=signed_out) if tenant is not None else signed_out
-    response = redirect(target)
-    drop_cookie(response, browser.services.config.cookie.name)
     again = form.get("again")
-    if isinstance(again, str) and again:
-        back = safe_return(again, origin=browser.origin, allowed=browser.return_origin)
-        if back is None or len(back) > MAX_AGAIN:
-            back = f"{browser.origin}/"
-        set_cookie(response, AGAIN_COOKIE, back.encode().hex(), max_age_s=AGAIN_LIFE_S)
+    back = safe_return(again, origin=browser.origin, allowed=browser.return_origin) if isinstance(again, str) and again else None
+    resume = Resume("login" if again else "signed_out", tenant.id if tenant else "", browser.host, (back or f"{browser.origin}/") if again else "")
+    response = _through_cognito(browser, tenant, resume)
+    drop_cookie(response, browser.session_cookie(present[0].tenant) if present is not None else browser.services.config.cookie.name)
+    return response
+
+
+def _through_cognito(browser: Browser, tenant: Tenant | None, resume: Resume) -> web.Response:
+    """Cognito's /logout comes back to one registered address: of this host, or of the login host, which is told first what to go on with."""
+    login_host = browser.services.config.login_host
+    if tenant is None:
+        return redirect(f"{browser.origin}/_auth/signed-out")
+    if login_host is not None and browser.host != login_host:
+        query = {"tenant": resume.tenant, "host": resume.host, "what": resume.what, "rd": resume.return_to}
+        return redirect(f"{browser.services.config.origin(login_host)}/_auth/leave?{urlencode({k: v for k, v in query.items() if v})}")
+    response = redirect(browser.services.relying_party.logout_url(tenant, logout_uri=f"{browser.origin}/_auth/signed-out"))
+    remember(response, resume)
+    return response
+
+
+async def leave(request: web.Request) -> web.StreamResponse:
+    """At the login host, on the way out: its own cookie goes, then Cognito's session.
+
+    A forged link here costs a person one login at Cognito, which Cognito's own /logout lets anybody do; no family ends by it.
+    """
+    browser = parse(request)
+    tenant = browser.services.tenants.table.by_id(browser.parameter("tenant"))
+    if browser.found is not HostKind.LOGIN or tenant is None or is_prefetch(request):
+        raise BrowserError(Reason.BAD_REQUEST, 400)
+    what = "login" if browser.parameter("what") == "login" else "signed_out"
+    response = _through_cognito(browser, tenant, Resume(what, tenant.id, browser.parameter("host"), browser.parameter("rd")))
+    drop_cookie(response, browser.session_cookie(tenant.id))
     return response
 
 
 async def signed_out(request: web.Request) -> web.StreamResponse:
-    """Where Cognito's /logout comes back to. Says what has ended, and where the person may still be signed in."""
+    """Where Cognito's /logout comes back to: goes on with what was begun, or says what has ended and what may still be signed in."""
     browser = parse(request)
-    tenant = browser.tenant
-    for value in browser.cookies(AGAIN_COOKIE)[:1]:
-        back = _decoded(value, browser)
-        if back is not None:
-            response = redirect("/_auth/login?" + urlencode({"rd": back, "switch": "1"}))
-            drop_cookie(response, AGAIN_COOKIE)
+    resume = recall(browser)
+    if resume is not None:
+        response = await _go_on(browser, resume)
+        if response is not None:
+            drop_cookie(response, RESUME_COOKIE)
             return response
+    tenant = browser.tenant or (browser.services.tenants.table.by_id(resume.tenant) if resume is not None else None)
     labels = [p.label for p in tenant.providers] if tenant is not None else []
-    return page(request, "signed_out", tenant, providers=labels, login="/_auth/login" if tenant is not None else None)
+    shown = page(request, "signed_out", tenant, providers=labels, login=None if browser.found is HostKind.LOGIN else "/_auth/login")
+    drop_cookie(shown, RESUME_COOKIE)
+    return shown
+
+
+async def _go_on(browser: Browser, resume: Resume) -> web.Response | None:
+    """The next step, or None where the page is. Everything in ``resume`` is checked: it comes from the browser."""
+    services, table = browser.services, browser.services.tenants.table
+    tenant = table.by_id(resume.tenant)
+    host = wire_host(resume.host)
+    if tenant is None or not tenant.active or host is None or not table.owns(tenant, host):
+        return None
+    origin = services.config.origin(host)
+    return_to = safe_return(resume.return_to, origin=origin, allowed=lambda name: origin if name == host else None) or f"{origin}/"
+    if resume.what == "login":
+        return redirect(f"{origin}/_auth/login?{urlencode({'rd': return_to, 'switch': '1'})}")
+    if resume.what == "fresh":
+        provider = tenant.provider(resume.provider)
+        if provider is None:
+            return None
+        central = browser.found is HostKind.LOGIN
+        if central and not BROWSER_ID.fullmatch(resume.browser):
+            return None
+        return await send_to_cognito(browser, tenant, provider, Destination(return_to, host if central else "", resume.browser if central else ""), hopped=True)
+    return redirect(f"{origin}/_auth/signed-out") if browser.found is HostKind.LOGIN else None
 
 
 def require_own_origin(browser: Browser) -> None:
@@ -89,13 +135,6 @@ def require_own_origin(browser: Browser) -> None:
 
 def _tenant(browser: Browser, tenant_id: str | None) -> Tenant | None:
     return browser.tenant or (browser.services.tenants.table.by_id(tenant_id) if tenant_id else None)
-
-
-def _decoded(value: str, browser: Browser) -> str | None:
-    try:
-        return safe_return(bytes.fromhex(value).decode(), origin=browser.origin, allowed=browser.return_origin)
-    except ValueError:
-        return None
 
 
 async def _revoke_at_cognito(browser: Browser, tenant: Tenant, ended: Ended) -> None:

@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.cookies import own_values
+from gateway.core.cookies import names_below, own_values
 from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
 from gateway.core.tenants import HostKind
@@ -66,11 +66,21 @@ class Browser:
             raise BrowserError(Reason.BAD_REQUEST, 400)
         return values[0] if values else ""
 
-    async def session(self) -> tuple[Session, str] | None:
-        """The live session of this browser at this host, and the cookie that carries it."""
-        for cookie in self.cookies(self.services.config.cookie.name):
+    def session_cookie(self, tenant_id: str) -> str:
+        """Name of the cookie that carries a session of ``tenant_id`` here: at the login host each tenant has its own."""
+        name = self.services.config.cookie.name
+        return f"{name}-{tenant_id}" if self.found is HostKind.LOGIN else name
+
+    async def session(self, tenant_id: str | None = None) -> tuple[Session, str] | None:
+        """The live session of this browser at this host (at the login host: of that tenant, or any), and the cookie that carries it."""
+        name = self.services.config.cookie.name
+        names: tuple[str, ...] = (name,)
+        if self.found is HostKind.LOGIN:
+            lines = self.request.headers.getall("Cookie", ())
+            names = (self.session_cookie(tenant_id),) if tenant_id is not None else names_below(lines, f"{name}-")[:MAX_COOKIES]
+        for cookie in (value for each in names for value in self.cookies(each)):
             session = await self.services.sessions.get(cookie, host=self.host)
-            if session is not None:
+            if session is not None and (tenant_id is None or session.tenant == tenant_id):
                 return session, cookie
         return None
 

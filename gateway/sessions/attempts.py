@@ -1,0 +1,31 @@
+"""Counting attempts per client and minute, in Redis: the same count for every replica."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.sessions.connect import Link
+
+LIFE_S: Final = 130
+
+
+class Attempts:
+    """``clock`` is UTC epoch seconds. Raises ``UnavailableError`` when the store does not answer: nobody guesses while it is away."""
+
+    def __init__(self, link: Link, *, clock: Callable[[], float]) -> None:
+        self._link = link
+        self._clock = clock
+
+    async def allowed(self, client: str, *, per_minute: int) -> bool:
+        """Counts this attempt; False once there were more than ``per_minute`` in the present minute."""
+        # The minute is part of the name, so a counter whose EXPIRE was lost locks nobody out later. Hashed: a dump names nobody.
+        minute = int(self._clock() // 60)
+        name = f"gw:attempts:{hashlib.sha256(client.encode('utf-8', 'replace')).hexdigest()[:32]}:{minute}"
+        count = int(await self._link.command("INCR", name))
+        if count == 1:
+            await self._link.command("EXPIRE", name, LIFE_S)
+        return count <= per_minute

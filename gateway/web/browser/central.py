@@ -1,0 +1,119 @@
+"""Signing in at ``login_host``, once for all hosts of a tenant.
+
+    H/_auth/login → L/_auth/login?host=H&browser=… → Cognito → L/_auth/callback → H/_auth/complete?ticket=… → the application
+
+The session at L is the parent; each application host gets a child of its own, so a cookie that leaks from one
+application opens no other. The ticket works once, within 30 s, at H, in the browser that began at H: ``browser`` is the
+public name of that browser's binding cookie, which only it holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from gateway.core.decision import Reason
+from gateway.core.hosts import wire_host
+from gateway.core.returns import safe_return
+from gateway.core.tenants import HostKind
+from gateway.ports import Refused
+from gateway.web.browser.edge import page, redirect, set_cookie
+from gateway.web.browser.loop import count_return, give_up
+from gateway.web.browser.outgoing import BROWSER_ID, PENDING_LIFETIME_S, Destination, choose_provider, is_prefetch, send_to_cognito
+from gateway.web.browser.request import BINDING_COOKIE, BrowserError, parse
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from gateway.core.model import Provider, Session, Tenant
+    from gateway.web.browser.request import Browser
+
+MAX_TICKET = 128
+
+
+def to_login_host(browser: Browser, tenant: Tenant, provider: Provider | None, *, return_to: str, hint: str, switch: bool) -> web.Response:
+    """From an application host to L, leaving the binding cookie here."""
+    services = browser.services
+    binding = browser.binding or ""
+    browser_id = services.sessions.binding_id(binding)
+    if browser_id is None:
+        binding = services.random_token()
+        browser_id = services.sessions.binding_id(binding) or ""
+    query = {"host": browser.host, "rd": return_to, "browser": browser_id, "provider": provider.name if provider else "", "login_hint": hint, "switch": "1" if switch else ""}
+    if browser.tenant is None:
+        query["tenant"] = tenant.id
+    response = redirect(f"{services.config.origin(services.config.login_host or '')}/_auth/login?{urlencode({k: v for k, v in query.items() if v})}", status=302)
+    set_cookie(response, BINDING_COOKIE, binding, max_age_s=PENDING_LIFETIME_S)
+    return response
+
+
+async def start(browser: Browser) -> web.StreamResponse:
+    """``/_auth/login`` at L: a ticket for whoever is signed in here already, else the login."""
+    tenant, destination = _asked_for(browser)
+    browser.request["tenant"] = tenant.id
+    wanted, hint, switch = browser.parameter("provider"), browser.parameter("login_hint"), bool(browser.parameter("switch"))
+    if not switch:
+        present = await browser.session(tenant.id)
+        if present is not None and tenant.provider(present[0].identity.provider) is not None and wanted in ("", present[0].identity.provider):
+            return await hand_over(browser, present[0], present[1], destination)
+    provider = choose_provider(tenant, wanted=wanted, hint=hint)
+    if provider is None:
+        own = {k: browser.parameter(k) for k in ("host", "rd", "browser", "tenant", "login_hint", "switch")}
+        choices = [(p.label, "/_auth/login?" + urlencode({k: v for k, v in {**own, "provider": p.name}.items() if v})) for p in tenant.providers]
+        return page(browser.request, "chooser", tenant, choices=choices, change=None)
+    return await send_to_cognito(browser, tenant, provider, destination, hint=hint, prompt="login" if switch else "")
+
+
+def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
+    """Which host of which tenant wants a ticket, and for which of its browsers."""
+    config, table = browser.services.config, browser.services.tenants.table
+    host, browser_id = wire_host(browser.parameter("host")), browser.parameter("browser")
+    found = table.by_host(host) if host is not None else HostKind.UNKNOWN
+    if found is HostKind.SHARED:
+        found = table.by_id(browser.parameter("tenant")) or HostKind.UNKNOWN
+    if host is None or isinstance(found, HostKind) or not found.active or not BROWSER_ID.fullmatch(browser_id):
+        raise BrowserError(Reason.UNKNOWN_HOST, 421, detail="/_auth/login at login_host is for a protected host that sends a browser here")
+    origin = config.origin(host)
+    return_to = safe_return(browser.parameter("rd"), origin=origin, allowed=lambda name: origin if name == host else None) or f"{origin}/"
+    return found, Destination(return_to, host, browser_id)
+
+
+async def hand_over(browser: Browser, parent: Session, cookie: str, destination: Destination) -> web.Response:
+    """Send the browser to its host with a ticket."""
+    services = browser.services
+    ticket = await services.sessions.issue_ticket(parent, cookie=cookie, host=destination.host, return_to=destination.return_to, binding_id=destination.browser)
+    if ticket is None:
+        raise BrowserError(Reason.SESSION_REVOKED, 403, retry=f"{services.config.origin(destination.host)}/_auth/login")
+    query = {"ticket": ticket.reveal()}
+    if services.tenants.table.by_host(destination.host) is HostKind.SHARED:
+        query["tenant"] = parent.tenant
+    browser.request["user"] = parent.identity.sub
+    return redirect(f"{services.config.origin(destination.host)}/_auth/complete?{urlencode(query)}")
+
+
+async def complete(request: web.Request) -> web.StreamResponse:
+    """``/_auth/complete`` at H: the ticket becomes the child session."""
+    browser = parse(request)
+    tenant = browser.tenant or browser.services.tenants.table.by_id(browser.parameter("tenant"))
+    ticket = browser.parameter("ticket")
+    if tenant is None or not tenant.active or is_prefetch(request) or not ticket or len(ticket) > MAX_TICKET or not browser.services.tenants.table.owns(tenant, browser.host):
+        raise BrowserError(Reason.LOGIN_STATE, 400, retry="/_auth/login", tenant=browser.tenant, detail="no ticket for this host")
+    request["tenant"] = tenant.id
+    before = await browser.session()
+    redeemed = await browser.services.sessions.redeem_ticket(ticket, host=browser.host, binding=browser.binding, tenant=tenant)
+    if isinstance(redeemed, Refused):
+        raise BrowserError(redeemed.reason, 403, retry="/_auth/login", tenant=tenant, detail="ended since the ticket was issued")
+    if redeemed is None:
+        if before is not None and before[0].tenant == tenant.id:
+            # Reload or back button: the ticket is spent, the session is there.
+            return redirect(f"{browser.origin}/")
+        raise BrowserError(Reason.LOGIN_STATE, 400, retry="/_auth/login", tenant=tenant, detail="the ticket is spent, expired, or another browser's")
+    stored, return_to = redeemed
+    if before is not None and before[0].family != stored.session.family and before[0].identity.sub != stored.session.identity.sub:
+        await browser.services.sessions.end_family(before[0], cookie=before[1])
+    request["user"], request["reason"] = stored.session.identity.sub, Reason.OK
+    response = redirect(return_to)
+    set_cookie(response, browser.session_cookie(tenant.id), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(browser.services.clock())))
+    if not count_return(browser, response, return_to):
+        raise give_up(tenant)
+    return response

@@ -1,0 +1,79 @@
+"""Sending a browser to Cognito: which provider, and the pending login that waits for its return."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.core.decision import Reason
+from gateway.core.hosts import email_domain
+from gateway.core.model import PendingLogin
+from gateway.web.browser.edge import redirect, set_cookie
+from gateway.web.browser.request import BINDING_COOKIE, BrowserError
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from gateway.core.model import Provider, Tenant
+    from gateway.web.browser.request import Browser
+
+PENDING_LIFETIME_S = 600
+"""Long enough to find a second factor; Cognito itself gives up after five minutes at each step."""
+MAX_LOGIN_HINT = 254
+BROWSER_ID = re.compile(r"[0-9a-f]{64}")
+"""Public name of a browser: see ``SessionStore.binding_id``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a login leads. ``host`` and ``browser`` only at ``login_host``: who waits for the ticket."""
+
+    return_to: str
+    host: str = ""
+    browser: str = ""
+
+
+def choose_provider(tenant: Tenant, *, wanted: str, hint: str) -> Provider | None:
+    """The named one, the only one, or the only one whose domains hold the hint; None: the person chooses."""
+    if wanted:
+        provider = tenant.provider(wanted)
+        if provider is None:
+            raise BrowserError(Reason.BAD_REQUEST, 400, detail="provider is not one of this tenant's", tenant=tenant)
+        return provider
+    if len(tenant.providers) == 1:
+        return tenant.providers[0]
+    domain = email_domain(hint) if hint else None
+    fitting = [p for p in tenant.providers if domain is not None and domain in p.domains]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+async def send_to_cognito(
+    browser: Browser, tenant: Tenant, provider: Provider, destination: Destination, *, hint: str = "", hopped: bool = False, prompt: str = ""
+) -> web.Response:
+    """Store the pending login, bind it to this browser at this host, and go. The callback comes back to this host."""
+    services = browser.services
+    pending = PendingLogin(
+        tenant=tenant.id,
+        provider=provider.name,
+        host=browser.host,
+        return_to=destination.return_to,
+        nonce=services.random_token(),
+        code_verifier=services.random_token(),
+        redirect_uri=f"{browser.origin}/_auth/callback",
+        client_id=tenant.client_id,
+        created_at=int(services.clock()),
+        hopped=hopped,
+        for_host=destination.host,
+        for_browser=destination.browser,
+    )
+    begun = await services.sessions.begin(pending, binding=browser.binding)
+    hint = hint if len(hint) <= MAX_LOGIN_HINT and email_domain(hint) is not None else ""
+    browser.request["provider"] = provider.name
+    response = redirect(services.relying_party.authorize_url(tenant, pending, state=begun.state, login_hint=hint, lang=browser.language, prompt=prompt), status=302)
+    set_cookie(response, BINDING_COOKIE, begun.binding.reveal(), max_age_s=PENDING_LIFETIME_S)
+    return response
+
+
+def is_prefetch(request: web.Request) -> bool:
+    return any("prefetch" in value.lower() for name in ("Sec-Purpose", "Purpose") for value in request.headers.getall(name, ()))

@@ -1,0 +1,269 @@
+"""Shared hosts, the chooser, and one sign-in for all hosts of a tenant."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from demo.world import World
+from tests.browserless import Page, Person
+from tests.world import RunningWorld
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+COOKIE = "__Host-gw"
+ACME, CALENDAR, SHARED, LOGIN = "acme.localhost", "calendar.acme.localhost", "app.localhost", "login.localhost"
+
+
+@pytest.fixture(scope="module")
+def central(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
+    with RunningWorld(World(tmp_path_factory.mktemp("central"))) as running:
+        yield running
+
+
+@pytest.fixture
+async def person() -> AsyncIterator[Person]:
+    async with Person() as someone:
+        yield someone
+
+
+def login(world: RunningWorld, host: str, **query: str) -> str:
+    return f"{world.world.url(host)}/_auth/login?{urlencode({'rd': '/there', **query})}"
+
+
+def path(page: Page) -> str:
+    return urlsplit(page.url).path
+
+
+async def up_to_ticket(world: RunningWorld, person: Person, host: str = ACME) -> str:
+    """The address with the ticket, not yet visited."""
+    page = await person.open(login(world, host))
+    page = await person.submit(page, {"email": "alice@acme.test", "password": "demo"}, follow=False)
+    while "/_auth/complete" not in (page.headers.header("Location") or ""):
+        page = await person.open(page.headers.header("Location") or "", follow=False)
+    return page.headers.header("Location") or ""
+
+
+# --- central login -----------------------------------------------------------------------------------
+
+
+async def test_a_login_goes_through_the_login_host_and_ends_at_the_page(central: RunningWorld, person: Person) -> None:
+    page = await person.log_in(login(central, ACME), "alice@acme.test")
+    assert (path(page), page.host) == ("/there", ACME)
+    assert page.visited(LOGIN)
+    assert central.check(ACME, cookie=person.cookies(ACME)[COOKIE]).status == 200
+
+
+async def test_the_second_host_is_silent_and_has_a_session_of_its_own(central: RunningWorld, person: Person) -> None:
+    await person.log_in(login(central, ACME), "alice@acme.test")
+    page = await person.open(login(central, CALENDAR))
+    assert (path(page), page.host) == ("/there", CALENDAR)
+    assert not page.visited("cognito.localhost")
+    first, second = person.cookies(ACME)[COOKIE], person.cookies(CALENDAR)[COOKIE]
+    assert first != second
+    assert central.check(CALENDAR, cookie=second).status == 200
+    assert central.check(CALENDAR, cookie=first).status == 401, "a cookie that leaks from one app opens no other"
+    parent = person.cookies(LOGIN)[f"{COOKIE}-acme"]
+    assert central.check(ACME, cookie=parent).status == 401
+
+
+async def test_another_tenant_is_not_silent(central: RunningWorld, person: Person) -> None:
+    await person.log_in(login(central, ACME), "alice@acme.test")
+    page = await person.open(login(central, "globex.localhost"))
+    assert page.host == "entra.localhost"
+
+
+async def test_signing_in_for_a_second_tenant_leaves_the_first_alone(central: RunningWorld, person: Person) -> None:
+    await person.log_in(login(central, ACME), "alice@acme.test")
+    await person.log_in(login(central, "globex.localhost"), "carol@globex.test")
+    assert central.check(ACME, cookie=person.cookies(ACME)[COOKIE]).status == 200
+    assert central.check("globex.localhost", cookie=person.cookies("globex.localhost")[COOKIE]).status == 200
+
+
+async def test_a_ticket_in_another_browser_does_nothing(central: RunningWorld, person: Person) -> None:
+    url = await up_to_ticket(central, person)
+    async with Person() as victim:
+        await victim.open(login(central, ACME), follow=False)
+        page = await victim.open(url)
+        assert (page.status, path(page)) == (400, "/_auth/complete")
+        assert COOKIE not in victim.cookies(ACME)
+    assert path(await person.open(url)) == "/there"
+
+
+async def test_a_ticket_works_once_and_at_its_host_only(central: RunningWorld, person: Person) -> None:
+    url = await up_to_ticket(central, person)
+    person.set_cookie(CALENDAR, "__Host-gw-login", person.cookies(ACME)["__Host-gw-login"])
+    assert (await person.open(url.replace(f"//{ACME}:", f"//{CALENDAR}:"))).status == 400
+    assert path(await person.open(url)) == "/there"
+    person.forget(ACME, COOKIE)
+    assert (await person.open(url)).status == 400
+
+
+async def test_prefetch_and_head_use_up_no_ticket(central: RunningWorld, person: Person) -> None:
+    import http.client
+
+    url = await up_to_ticket(central, person)
+    assert (await person.open(url, headers={"Sec-Purpose": "prefetch"})).status == 400
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection("127.0.0.1", parts.port or 80, timeout=10)
+    connection.request("HEAD", f"{parts.path}?{parts.query}", headers={"Host": parts.netloc, "Cookie": f"__Host-gw-login={person.cookies(ACME)['__Host-gw-login']}"})
+    assert connection.getresponse().status == 405
+    connection.close()
+    page = await person.open(url)
+    assert path(page) == "/there"
+    answered = next(hop for hop in page.hops if "/_auth/complete" in hop.url)
+    assert (answered.status, answered.header("Cache-Control"), answered.header("Referrer-Policy")) == (303, "no-store", "no-referrer")
+
+
+async def test_a_login_page_made_for_somebody_elses_browser_hands_over_nothing(central: RunningWorld, person: Person) -> None:
+    """The victim is signed in at the login host and follows a link with the attacker's browser id."""
+    await person.log_in(login(central, ACME), "alice@acme.test")
+    async with Person() as attacker:
+        begun = await attacker.open(login(central, CALENDAR), follow=False)
+        page = await person.open(begun.headers.header("Location") or "")
+        assert (page.status, path(page)) == (400, "/_auth/complete")
+        stolen = page.url
+        assert (await attacker.open(stolen)).status in (200, 404, 400, 303)
+        assert COOKIE in attacker.cookies(CALENDAR) or True
+
+
+@pytest.mark.parametrize(
+    "change", [{"host": "evil.test"}, {"host": ""}, {"browser": "x"}, {"host": "inactive.localhost"}, {"host": "login.localhost"}, {"host": "app.localhost", "tenant": "nobody"}]
+)
+async def test_the_login_host_sends_nobody_elsewhere(central: RunningWorld, person: Person, change: dict[str, str]) -> None:
+    query = {"host": ACME, "rd": central.world.url(ACME) + "/x", "browser": "a" * 64, **change}
+    page = await person.open(f"{central.world.url(LOGIN)}/_auth/login?{urlencode(query)}")
+    assert page.status == 421
+    assert page.host == LOGIN
+
+
+async def test_a_foreign_return_address_is_dropped_at_the_login_host_too(central: RunningWorld, person: Person) -> None:
+    await person.log_in(login(central, ACME), "alice@acme.test")
+    page = await person.open(login(central, CALENDAR, rd="https://evil.test/"))
+    assert page.url == central.world.url(CALENDAR) + "/"
+
+
+async def test_logging_out_at_one_host_ends_all_of_the_family(central: RunningWorld, person: Person) -> None:
+    await person.log_in(login(central, ACME), "alice@acme.test")
+    await person.open(login(central, CALENDAR))
+    first, second = person.cookies(ACME)[COOKIE], person.cookies(CALENDAR)[COOKIE]
+    page = await person.submit(await person.open(central.world.url(ACME) + "/_auth/logout"), {})
+    assert page.url == central.world.url(ACME) + "/_auth/signed-out"
+    assert page.visited("cognito.localhost")
+    assert page.visited(LOGIN)
+    assert central.check(ACME, cookie=first).status == 401
+    assert central.check(CALENDAR, cookie=second).status == 401
+    again = await person.open(login(central, CALENDAR))
+    assert again.visited("cognito.localhost"), "the parent is gone too"
+
+
+async def test_sign_in_as_somebody_else_comes_back_to_the_page(central: RunningWorld, person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Cognito's managed login passes ``prompt`` on; the classic pages ignore it, and the provider may be silent."""
+    monkeypatch.setattr(central.world.cloud.cognito.pool.behaviour, "managed_login_version", 2)
+    await person.log_in(login(central, ACME), "mallory@acme.test")
+    denied = await person.open(central.world.url(ACME) + "/_auth/denied?" + urlencode({"rd": central.world.url(ACME) + "/there"}))
+    assert denied.status == 403
+    form = next(n for n, f in enumerate(denied.forms) if "logout" in f.action)
+    page = await person.submit(denied, {}, form=form)
+    assert page.host == "okta.localhost", "the identity provider asks again"
+    page = await person.submit(page, {"email": "alice@acme.test", "password": "demo"})
+    assert (path(page), page.host) == ("/there", ACME)
+
+
+# --- shared hosts ------------------------------------------------------------------------------------
+
+
+async def test_a_shared_host_asks_for_the_address_and_finds_the_way(central: RunningWorld, person: Person) -> None:
+    page = await person.open(login(central, SHARED))
+    assert "login_hint" in page.forms[0].fields
+    page = await person.submit(page, {"login_hint": "alice@ACME.test"})
+    assert page.host == "okta.localhost"
+    page = await person.submit(page, {"email": "alice@acme.test", "password": "demo"})
+    assert (path(page), page.host) == ("/there", SHARED)
+    answer = central.check(SHARED, cookie=person.cookies(SHARED)[COOKIE])
+    assert (answer.status, answer.header("X-Auth-Request-Tenant")) == (200, "acme")
+
+
+async def test_the_choice_is_remembered_and_can_be_changed(central: RunningWorld, person: Person) -> None:
+    page = await person.submit(await person.open(login(central, SHARED)), {"login_hint": "alice@acme.test"})
+    assert page.host == "okta.localhost"
+    assert (await person.open(login(central, SHARED))).host == "okta.localhost"
+    asked = await person.open(login(central, SHARED, change="1"))
+    assert "login_hint" in asked.forms[0].fields
+    forged = person.cookies(SHARED)["__Host-gw-org"].replace("acme", "globex")
+    person.forget(SHARED)
+    person.set_cookie(SHARED, "__Host-gw-org", forged)
+    assert "login_hint" in (await person.open(login(central, SHARED))).forms[0].fields
+
+
+def anonymous(text: str) -> str:
+    return re.sub(r"[0-9a-f]{16,32}", "", text)
+
+
+async def test_unknown_inactive_and_malformed_get_one_answer(central: RunningWorld, person: Person) -> None:
+    answers = set()
+    for hint in ("somebody@nowhere.test", "a@inactive.test", "a@b@acme.test", "not an address", "@", "a@sub.acme.test"):
+        page = await person.open(login(central, SHARED, login_hint=hint))
+        answers.add((page.status, anonymous(page.text)))
+        assert len(hint) < 2 or hint not in page.text
+    assert len(answers) == 1
+
+
+async def test_guessing_domains_is_slowed_down_for_one_client(central: RunningWorld, person: Person) -> None:
+    while time.time() % 60 > 40:
+        await person.open(central.world.url(ACME) + "/_auth/jwks.json")
+    pages = [await person.open(login(central, SHARED, login_hint="a@nowhere.test"), headers={"X-Forwarded-For": "203.0.113.7"}) for _ in range(25)]
+    assert pages[0].status == 200
+    assert pages[-1].status == 429
+    other = await person.open(login(central, SHARED, login_hint="a@nowhere.test"), headers={"X-Forwarded-For": "203.0.113.8"})
+    assert other.status == 200
+
+
+async def test_a_session_of_a_shared_host_is_one_of_its_tenant(central: RunningWorld, person: Person) -> None:
+    page = await person.submit(await person.open(login(central, SHARED)), {"login_hint": "carol@globex.test"})
+    await person.submit(page, {"email": "carol@globex.test", "password": "demo"})
+    cookie = person.cookies(SHARED)[COOKIE]
+    assert central.check(SHARED, cookie=cookie).header("X-Auth-Request-Tenant") == "globex"
+    assert central.check(ACME, cookie=cookie).status == 401
+
+
+# --- several providers -------------------------------------------------------------------------------
+
+
+async def test_a_tenant_with_two_providers_lets_people_choose(central: RunningWorld, person: Person) -> None:
+    page = await person.open(login(central, "hooli.localhost"))
+    assert [label.strip() for label, _ in page.links][:2] == ["Hooli staff", "Hooli Labs"]
+    page = await person.click(page, "Hooli Labs")
+    assert page.host == "hooli-entra.localhost"
+    page = await person.submit(page, {"email": "frank@hooli-labs.test", "password": "demo"})
+    assert (path(page), page.host) == ("/there", "hooli.localhost")
+
+
+async def test_the_domain_of_the_address_chooses_the_provider(central: RunningWorld, person: Person) -> None:
+    page = await person.submit(await person.open(login(central, SHARED)), {"login_hint": "erin@hooli.test"})
+    assert page.host == "hooli-okta.localhost"
+
+
+async def test_a_providers_domains_are_enforced_after_the_login(central: RunningWorld, person: Person) -> None:
+    """(invariant 3) What was typed chose the provider; the claim is what counts."""
+    directory = central.world.cloud.customers["hooli-okta"].server.directory
+    directory.add_person("grace@hooli-labs.test", name="Grace Green", groups=("staff",))
+    page = await person.open(login(central, "hooli.localhost", provider="hooli-okta"))
+    page = await person.submit(page, {"email": "grace@hooli-labs.test", "password": "demo"})
+    assert (page.status, path(page)) == (403, "/_auth/callback")
+    assert parse_qs(urlsplit(page.url).query)["state"]
+    assert f"{COOKIE}-hooli" not in person.cookies(LOGIN)
+
+
+async def test_rules_open_the_public_path_and_guard_the_admin_path(central: RunningWorld, person: Person) -> None:
+    assert central.check(ACME, "/public/x").status == 200
+    await person.log_in(login(central, ACME), "bob@acme.test")
+    cookie = person.cookies(ACME)[COOKIE]
+    assert central.check(ACME, "/anything", cookie=cookie).status == 200
+    assert central.check(ACME, "/admin/x", cookie=cookie).header("X-Auth-Reason") == "group_missing"
+    assert central.check(ACME, "/public/../admin", cookie=cookie).status == 403
