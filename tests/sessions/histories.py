@@ -1,0 +1,515 @@
+"""A world in which every task can be held between a command, its reply and the use of that reply.
+
+The shipped cache, leases, login, revocation, acknowledgement and markers run on a real Valkey; only the clock, the push channel
+and the moments at which things happen belong to the test. Each command of an actor waits twice: before it is sent and before
+its reply is used. ``History`` keeps account of what was promised, and notes every broken promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gateway.errors import UnavailableError
+from gateway.ports import Refused, RevocationKind, RevocationRequest, RevocationStatus, Stored, Taken, Who
+from gateway.ports_revocation import LIFT, Recorded, Standing
+from gateway.sessions.acknowledge import Acknowledgements
+from gateway.sessions.cache import SessionCache
+from gateway.sessions.cached import CachedSessions
+from gateway.sessions.connect import Link
+from gateway.sessions.markers import Markers
+from gateway.sessions.marks import Marks
+from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.redis import RedisSessions
+from gateway.sessions.replica import Replica
+from gateway.sessions.revoke import StoreRevoker
+
+from .conftest import CHILD, HOST, believe, identity, pending, tenant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+
+    from gateway import keys
+    from gateway.sessions.connect import Script
+
+STALENESS_S = 10.0
+BUCKET = bucket_of("acme")
+AT = prefix(BUCKET)
+
+
+@dataclass(eq=False)
+class Held:
+    """Somebody waits for the test's word."""
+
+    actor: str
+    what: str
+    stage: str
+    go: asyncio.Future[None]
+
+
+class Schedule:
+    """Who waits for what, and what time it is."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.held: list[Held] = []
+        self.executing = 0
+        self._timers: list[tuple[float, asyncio.Future[None]]] = []
+
+    async def hold(self, actor: str, what: str, stage: str) -> None:
+        held = Held(actor, what, stage, asyncio.get_running_loop().create_future())
+        self.held.append(held)
+        try:
+            await held.go
+        finally:
+            if held in self.held:
+                self.held.remove(held)
+
+    async def sleep(self, seconds: float) -> None:
+        go = asyncio.get_running_loop().create_future()
+        self._timers.append((self.now + seconds, go))
+        await go
+
+    async def settle(self) -> None:
+        """Until nobody can go on without a word or the time."""
+        quiet = 0
+        while quiet < 6:
+            await asyncio.sleep(0)
+            quiet = 0 if self.executing else quiet + 1
+
+    async def release(self, held: Held) -> None:
+        self.held.remove(held)
+        held.go.set_result(None)
+        await self.settle()
+
+    async def advance(self, seconds: float) -> None:
+        self.now += seconds
+        due = [go for at, go in self._timers if at <= self.now]
+        self._timers = [(at, go) for at, go in self._timers if at > self.now]
+        for go in due:
+            if not go.done():
+                go.set_result(None)
+        await self.settle()
+
+
+class HeldLink(Link):
+    """A link whose every command waits before it is sent and before its reply is used."""
+
+    def __init__(self, schedule: Schedule, real: Link, actor: str, executed: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(real.client)
+        self._schedule, self._real, self._actor, self._executed = schedule, real, actor, executed
+
+    async def _through(self, what: str, call: Callable[[], Awaitable[Any]]) -> Any:
+        await self._schedule.hold(self._actor, what, "send")
+        self._schedule.executing += 1
+        try:
+            reply = await call()
+            await self._executed()
+        except UnavailableError as error:
+            reply = error
+        finally:
+            self._schedule.executing -= 1
+        await self._schedule.hold(self._actor, what, "reply")
+        if isinstance(reply, UnavailableError):
+            raise reply
+        return reply
+
+    async def command(self, *words: str | bytes | int) -> Any:
+        return await self._through(str(words[0]), lambda: self._real.command(*words))
+
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+        return await self._through(script.name, lambda: self._real.run(script, keys, arguments))
+
+    async def run_durably(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+        return await self._through(script.name, lambda: self._real.run_durably(script, keys, arguments))
+
+
+class MemoryRecord:
+    """``RevocationRecord`` in memory: durable in every history."""
+
+    def __init__(self) -> None:
+        self.recorded: dict[str, Recorded] = {}
+        self.stands: list[Standing] = []
+
+    @contextlib.asynccontextmanager
+    async def change(self, tenant: str, aliases: Sequence[str]) -> AsyncIterator[MemoryRecord]:
+        kept = dict(self.recorded), list(self.stands)
+        try:
+            yield self
+        except BaseException:
+            self.recorded, self.stands = kept
+            raise
+
+    async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
+        if all(s.who != request.who for s in self.stands):
+            self.stands.append(Standing(f"b{len(self.stands)}", request.tenant, request.who, request.source, "", at, watermark))
+
+    async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
+        raise NotImplementedError
+
+    async def lift(self, request: RevocationRequest, *, at: float) -> bool:
+        self.stands = [s for s in self.stands if s.who != request.who]
+        return False
+
+    async def revocation(self, recorded: Recorded) -> None:
+        self.recorded[recorded.status.id] = recorded
+
+    async def acknowledged(self, revocation: str, *, at: float, replicas: Sequence[tuple[str, float | None]]) -> None:
+        known = self.recorded[revocation]
+        self.recorded[revocation] = replace(known, status=replace(known.status, acknowledged_ms=at))
+
+    async def find(self, revocation: str) -> Recorded | None:
+        return self.recorded.get(revocation)
+
+    async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
+        return []
+
+    async def of_tenant(self, tenant: str, *, durable_after: float) -> Sequence[Recorded]:
+        return list(self.recorded.values())
+
+    async def unacknowledged(self) -> Sequence[Recorded]:
+        return [r for r in self.recorded.values() if r.status.acknowledged_ms is None and r.kind != LIFT]
+
+    async def tenants(self) -> Sequence[str]:
+        return ["acme"] if self.recorded else []
+
+    async def standing(self, tenant: str) -> Sequence[Standing]:
+        return list(self.stands)
+
+    async def rename(self, standing: Standing, alias: str) -> None: ...
+
+    async def highest_watermark(self, tenant: str) -> int:
+        return max((r.watermark for r in self.recorded.values()), default=0)
+
+    async def forget(self, *, before: float) -> int:
+        return 0
+
+
+@dataclass(eq=False)
+class Known:
+    """A session as the world knows it. Moments are numbers of the history."""
+
+    stored: Stored
+    user: str
+    began_at: int
+    lost: bool = False
+    """The store lost data since: that it is gone proves nothing."""
+    last: asyncio.Task[Any] | None = None
+
+
+@dataclass(eq=False)
+class Begun:
+    """A login on its way."""
+
+    user: str
+    began_at: int
+    began: int
+    server: str
+
+
+@dataclass(eq=False)
+class Promise:
+    """A revocation (``lifted``: a block) of a user, or a narrowing."""
+
+    user: str
+    kind: str
+    started_at: int
+    kept_since: int | None = None
+    lifted_at: int | None = None
+    generation: int = 0
+
+
+class Worker:
+    """One auth worker: shipped store, memory and leases, behind links that can be held."""
+
+    def __init__(self, history: History, number: int, life: int) -> None:
+        name = f"r{number}"
+        link = HeldLink(history.schedule, history.real, name, history.collect)
+        self.number = number
+        self.cache = SessionCache()
+        self.replica = history.replica_type(link, self.cache, name=f"{name}.{life}", staleness_s=STALENESS_S, monotonic=lambda: history.schedule.now, sleep=history.schedule.sleep)
+        self.sessions = history.sessions_type(link, lambda: history.ring, cache=self.cache, replica=self.replica, monotonic=lambda: history.schedule.now)
+        self.sessions.touches.used = lambda record: None  # type: ignore[method-assign]  # idle times are not this world's
+        self.pushes: list[str] = []
+        self.tasks = [asyncio.get_running_loop().create_task(self.replica.run())]
+
+
+class History:
+    """The world, its steps, and what was promised in it."""
+
+    def __init__(
+        self,
+        real: Link,
+        ring: keys.KeyRing,
+        *,
+        replica_type: type[Replica] = Replica,
+        sessions_type: type[CachedSessions] = CachedSessions,
+        acknowledgements_type: type[Acknowledgements] = Acknowledgements,
+    ) -> None:
+        self.real, self.ring = real, ring
+        self.replica_type, self.sessions_type = replica_type, sessions_type
+        self.schedule = Schedule()
+        self.broken: list[str] = []
+        self.known: list[Known] = []
+        self.begun: list[Begun] = []
+        self.promises: list[Promise] = []
+        self.generation = 0
+        self._moment = 0
+        self._heard = 0
+        self._life = 0
+        self._copy: list[tuple[bytes, bytes]] | None = None
+        self.tasks: set[asyncio.Task[Any]] = set()
+        admin = HeldLink(self.schedule, real, "admin", self.collect)
+        self.record = MemoryRecord()
+        self.acknowledgements = acknowledgements_type(admin, staleness_s=STALENESS_S, monotonic=lambda: self.schedule.now, sleep=self.schedule.sleep)
+        self.revoker = StoreRevoker(Marks(admin, lambda: ring), self.record, self.acknowledgements, clock=time.time, monotonic=lambda: self.schedule.now)
+        self.keeper = Markers(
+            HeldLink(self.schedule, real, "keeper", self.collect), tenants=self.record.tenants,
+            restore=StoreRevoker(
+                Marks(HeldLink(self.schedule, real, "keeper", self.collect), lambda: ring), self.record, self.acknowledgements, clock=time.time, monotonic=lambda: 0.0
+            ).restore,
+            generation=lambda: self.generation, staleness_s=STALENESS_S, monotonic=lambda: self.schedule.now,
+        )  # fmt: skip
+        self.direct = RedisSessions(real, lambda: ring)
+        self.workers: list[Worker] = []
+
+    async def begin(self) -> None:
+        await self.real.command("FLUSHALL")
+        await believe(self.real)
+        self.workers = [Worker(self, number, 0) for number in (0, 1)]
+        await self.schedule.settle()
+
+    async def end(self) -> None:
+        running = [*self.tasks, *(task for w in self.workers for task in w.tasks), *self.acknowledgements._pollers.values(), *self.revoker._tasks]
+        for w in self.workers:
+            running += w.replica._joining.values()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def moment(self) -> int:
+        self._moment += 1
+        return self._moment
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def collect(self) -> None:
+        """What was published by the command just executed, for the replicas to hear when the test says so."""
+        number, events = await asyncio.gather(self.real.command("GET", f"{AT}n"), self.real.command("LRANGE", f"{AT}e", 0, -1))
+        last = int(number or 0)
+        if last < self._heard:
+            self._heard = 0
+        for n in range(self._heard + 1, last + 1):
+            back = n - last - 1
+            if -back <= len(events):
+                for worker in self.workers:
+                    worker.pushes.append(f"{BUCKET:03x} {n} {events[back].decode()}")
+        self._heard = last
+
+    # --- steps -----------------------------------------------------------------------------------
+
+    async def login(self, user: str) -> Known:
+        """A whole login without a pause, on a store that is believed."""
+        began_at = self.moment()
+        begun = await self.direct.begin(pending(), binding=None)
+        taken = await self.direct.take(begun.state.reveal(), binding=begun.binding.reveal())
+        assert isinstance(taken, Taken)
+        stored = await self.direct.finish(self._new(user, taken.began, taken.server))
+        assert isinstance(stored, Stored)
+        known = Known(stored, user, began_at)
+        self.known.append(known)
+        return known
+
+    def _new(self, user: str, began: int, server: str) -> Any:
+        from gateway.ports import NewSession
+
+        # Fresh by the identity provider's own word, so that only watermarks and blocks decide.
+        later = int(time.time()) + 60
+        return NewSession(
+            tenant=tenant(), host=HOST, identity=identity(user), began=began, auth_time=later, idp_iat=later, idp_iat_mapped=True,
+            client_id="client", refresh_token=None, server=server,
+        )  # fmt: skip
+
+    async def begin_login(self, user: str) -> None:
+        moment = self.moment()
+        begun = await self.direct.begin(pending(), binding=None)
+        taken = await self.direct.take(begun.state.reveal(), binding=begun.binding.reveal())
+        assert isinstance(taken, Taken)
+        self.begun.append(Begun(user, moment, taken.began, taken.server))
+
+    async def finish_login(self, login: Begun, number: int) -> None:
+        self.begun.remove(login)
+        self.start(self._finish(login, self.workers[number], self.moment()))
+        await self.schedule.settle()
+
+    async def _finish(self, login: Begun, worker: Worker, started_at: int) -> None:
+        try:
+            stored = await worker.sessions.finish(self._new(login.user, login.began, login.server))
+        except UnavailableError:
+            return
+        if isinstance(stored, Refused):
+            return
+        for promise in self._kept(login.user, before=started_at):
+            if login.began_at < promise.started_at:
+                self.broken.append(f"a login of {login.user} that began before a revocation made a session")
+            elif promise.kind == RevocationKind.BLOCK and promise.lifted_at is None:
+                self.broken.append(f"a login of {login.user}, who is blocked, made a session")
+        self.known.append(Known(stored, login.user, login.began_at))
+
+    async def check(self, known: Known, number: int) -> None:
+        """A check arrives now."""
+        known.last = self.start(self._check(known, self.workers[number], self.moment()))
+        await self.schedule.settle()
+
+    async def _check(self, known: Known, worker: Worker, arrived_at: int) -> str:
+        host = known.stored.session.host
+        try:
+            session = await worker.sessions.get(known.stored.cookie.reveal(), host=host)
+        except UnavailableError:
+            return "503"
+        if session is None:
+            if not known.lost and all(p.user != known.user for p in self.promises):
+                self.broken.append(f"{known.user} was logged out by nobody")
+            return "no"
+        for promise in self._kept(known.user, before=arrived_at):
+            if known.began_at < promise.started_at:
+                self.broken.append(f"a check of {known.user} that arrived after the acknowledgement was allowed")
+        for promise in self._kept("", before=arrived_at):
+            if worker.replica._generation < promise.generation:
+                self.broken.append(f"a check was answered by snapshot {worker.replica._generation}, narrowed since by {promise.generation}")
+        return "allow"
+
+    def _kept(self, user: str, *, before: int) -> list[Promise]:
+        return [p for p in self.promises if p.user == user and p.kept_since is not None and p.kept_since < before]
+
+    async def revoke(self, user: str, kind: RevocationKind = RevocationKind.END_SESSIONS) -> None:
+        promise = Promise(user, kind, self.moment())
+        self.promises.append(promise)
+        self.start(self._revoke(promise))
+        await self.schedule.settle()
+
+    async def _revoke(self, promise: Promise) -> None:
+        request = RevocationRequest("acme", Who(user=f"sub-{promise.user}"), RevocationKind(promise.kind), "", "admin")
+        try:
+            status = await self.revoker.revoke(request)
+        except UnavailableError:
+            return
+        assert isinstance(status, RevocationStatus)
+        promise.kept_since = self.moment()
+
+    async def lift(self, user: str) -> None:
+        for promise in self.promises:
+            if promise.user == user:
+                promise.lifted_at = self.moment()
+        self.start(self._lift(user))
+        await self.schedule.settle()
+
+    async def _lift(self, user: str) -> None:
+        with contextlib.suppress(UnavailableError):
+            await self.revoker.lift(RevocationRequest("acme", Who(user=f"sub-{user}"), RevocationKind.BLOCK, "", "admin"))
+
+    async def narrow(self) -> None:
+        self.generation += 1
+        promise = Promise("", "narrowing", self.moment(), generation=self.generation)
+        self.promises.append(promise)
+        self.start(self._narrow(promise))
+        await self.schedule.settle()
+
+    async def _narrow(self, promise: Promise) -> None:
+        with contextlib.suppress(UnavailableError):
+            await self.acknowledgements.narrow(["acme"], promise.generation, lambda _replica, _at: None)
+            promise.kept_since = self.moment()
+
+    async def apply_snapshot(self, number: int) -> None:
+        self.workers[number].replica.applied(self.generation)
+
+    async def deliver(self, number: int) -> None:
+        worker = self.workers[number]
+        if worker.pushes:
+            worker.replica.heard(worker.pushes.pop(0))
+            await self.schedule.settle()
+
+    async def lose(self, number: int) -> None:
+        del self.workers[number].pushes[:1]
+
+    async def restart(self, number: int) -> None:
+        old = self.workers[number]
+        for task in [*old.tasks, *old.replica._joining.values()]:
+            task.cancel()
+        await asyncio.gather(*old.tasks, *old.replica._joining.values(), return_exceptions=True)
+        self._life += 1
+        self.workers[number] = Worker(self, number, self._life)
+        await self.schedule.settle()
+
+    async def renew(self, number: int) -> None:
+        worker = self.workers[number]
+        worker.replica._wanted |= worker.replica.leases.keys()
+        worker.replica._wake.set()
+        await self.schedule.settle()
+
+    async def look(self) -> None:
+        self.start(self._look())
+        await self.schedule.settle()
+
+    async def _look(self) -> None:
+        with contextlib.suppress(UnavailableError):
+            await self.keeper.look()
+
+    async def flush(self) -> None:
+        await self.real.command("FLUSHALL")
+        await self._lost()
+
+    async def copy(self) -> None:
+        """What a fail-over may go back to."""
+        names = await self.real.command("KEYS", "*")
+        self._copy = [(name, await self.real.command("DUMP", name)) for name in names]
+
+    async def fail_over(self) -> None:
+        """Another server takes over, with the data of the last copy (its times to live start anew), or without any."""
+        await self.real.command("FLUSHALL")
+        for name, value in self._copy or []:
+            await self.real.command("RESTORE", name, 0, value)
+        await self.real.command("DEBUG", "CHANGE-REPL-ID")
+        await self._lost()
+
+    async def _lost(self) -> None:
+        for known in self.known:
+            known.lost = True
+        for worker in self.workers:
+            worker.pushes.clear()
+        self._heard = int(await self.real.command("GET", f"{AT}n") or 0)
+
+    # --- whole sentences -------------------------------------------------------------------------
+
+    def held(self, actor: str, what: str, stage: str) -> Held:
+        (found,) = [h for h in self.schedule.held if (h.actor, h.what, h.stage) == (actor, what, stage)]
+        return found
+
+    async def pass_on(self, actor: str, what: str, stage: str) -> None:
+        await self.schedule.release(self.held(actor, what, stage))
+
+    async def flow(self, *actors: str, steps: int = 200) -> None:
+        """These actors (all, if none is named) go on, in order, until they wait for others or for the time."""
+        for _ in range(steps):
+            held = next((h for h in self.schedule.held if not actors or h.actor in actors), None)
+            if held is None:
+                return
+            await self.schedule.release(held)
+
+    async def ticket(self, parent: Known, number: int) -> Any:
+        from gateway.sessions import seal
+
+        sessions = self.workers[number].sessions
+        binding = seal.new_binding(bytes)
+        token = await self.direct.issue_ticket(
+            parent.stored.session, cookie=parent.stored.cookie.reveal(), host=CHILD, return_to=f"https://{CHILD}/", binding_id=seal.binding_id(binding)
+        )
+        assert token is not None
+        return sessions.redeem_ticket(token.reveal(), host=CHILD, binding=binding, tenant=tenant())
