@@ -112,6 +112,9 @@ class Journal(Protocol):
 
     async def open(self, run: str, *, tenant: str, kind: RunKind, actor: str, request: Json, plan: Sequence[Json]) -> Run | Busy: ...
 
+    async def busy(self, tenant: str) -> Busy | None:
+        """The run that holds the tenant, if one does."""
+
     async def intend(self, run: str, number: int, action: Action, resource: str, *, undo: Json, before: Json | None) -> None: ...
 
     async def settle(self, run: str, number: int, state: StepState, *, undo: Json | None = None, error: Json | None = None) -> None: ...

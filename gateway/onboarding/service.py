@@ -82,6 +82,10 @@ class Onboarding:
 
     async def propose(self, tenant: str, body: ProvisionBody, *, update: bool) -> Proposal:
         """``update`` False: a tenant that is provisioned already is a finding. Reads the pool and the providers' discovery, changes nothing."""
+        busy = await self.provisioning.journal.busy(tenant)
+        if busy is not None:
+            state = "was interrupted and is being taken back" if busy.interrupted else "is going on"
+            return _refused(tenant, Finding("busy", "tenant", f"run {busy.run} of this tenant {state}"))
         record, credentials = await self.records.get(tenant), await self.provisioning.registrar.credentials(tenant)
         if credentials is not None and not update:
             return _refused(tenant, Finding("exists", "tenant", f"{tenant} is provisioned already (client {credentials.client_id}); PUT changes it"))
@@ -133,7 +137,7 @@ class Onboarding:
             return [invalid("tenant", explain_validation(tenant, error))]
         if record is not None and record.origin == "file" and _compared(parsed) != _compared(TenantDocument.model_validate(record.document)):
             return [Finding("read_only", "tenant", f"{tenant} is a file of tenants.files: write these providers, domains, groups and hosts there first")]
-        findings = [invalid(p.key, str(p)) for p in problems(parsed, self.config)]
+        findings = [invalid(p.key, f"{p.value}: {p.allowed}" if p.value else p.allowed) for p in problems(parsed, self.config)]
         if (taken := await self.taken(parsed)) is not None:
             findings.append(Finding("taken", "tenant", taken))
         return findings

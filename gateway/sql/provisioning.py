@@ -34,11 +34,10 @@ class SqlJournal:
 
     async def open(self, run: str, *, tenant: str, kind: RunKind, actor: str, request: Json, plan: Sequence[Json]) -> Run | Busy:
         now = self._clock()
-        active = select(provision_runs).where(_runs.tenant == tenant, _runs.state.in_([str(s) for s in ACTIVE])).limit(1)
         async with self._database.write(f"provision:{tenant}") as connection:
-            row = (await connection.execute(active)).mappings().first()
-            if row is not None:
-                return Busy(row["id"], interrupted=(row["held_until"] or 0) <= now)
+            busy = await self._busy(connection, tenant)
+            if busy is not None:
+                return busy
             sealed = self._database.crypt.seal(json.dumps(request), table=provision_runs.name, row=run, column="request")
             await connection.execute(
                 insert(provision_runs).values(
@@ -47,6 +46,15 @@ class SqlJournal:
                 )
             )  # fmt: skip
         return Run(run, tenant, kind, actor, RunState.RUNNING, request, tuple(plan), now, None, None)
+
+    async def busy(self, tenant: str) -> Busy | None:
+        async with self._database.read() as connection:
+            return await self._busy(connection, tenant)
+
+    async def _busy(self, connection: AsyncConnection, tenant: str) -> Busy | None:
+        active = select(provision_runs).where(_runs.tenant == tenant, _runs.state.in_([str(s) for s in ACTIVE])).limit(1)
+        row = (await connection.execute(active)).mappings().first()
+        return None if row is None else Busy(row["id"], interrupted=(row["held_until"] or 0) <= self._clock())
 
     async def intend(self, run: str, number: int, action: Action, resource: str, *, undo: Json, before: Json | None) -> None:
         sealed = None if before is None else self._seal_before(run, number, before)
