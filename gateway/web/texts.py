@@ -87,12 +87,12 @@ REASONS: Final[Mapping[Reason, Text]] = {
     Reason.GROUP_MISSING: Text(
         N_("You do not have access to this page"),
         N_("You are signed in, but you are not in a group that may use this page."),
-        N_("Ask for membership in one of the groups below, then sign out and in again."),
+        N_("Ask for membership in one of the groups named here, then sign out and in again."),
     ),
     Reason.ROLE_MISSING: Text(
         N_("You do not have access to this page"),
         N_("You are signed in, but you do not have a role that may use this page."),
-        N_("Ask for one of the roles below, then sign out and in again."),
+        N_("Ask for one of the roles named here, then sign out and in again."),
     ),
     Reason.EMAIL_DOMAIN: Text(
         N_("This e-mail address may not come in here"),
