@@ -94,6 +94,23 @@ def test_links_within_the_documentation_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), target
 
 
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, waiting = set[Path](), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop().resolve()
+        if page not in reached and page.suffix == ".md" and page.exists():
+            reached.add(page)
+            waiting += [page.parent / target for target in re.findall(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))]
+    assert {str(p.relative_to(ROOT)) for p in PROSE if p.resolve() not in reached} == set()
+
+
+def test_every_decision_is_in_the_list_with_its_own_title() -> None:
+    listed = dict(re.findall(r"\]\((\d{4}-[\w-]+\.md)\) \| (.*) \|", (DOCS / "adr" / "README.md").read_text(encoding="utf-8")))
+    files = {path.name: path.read_text(encoding="utf-8").splitlines()[0] for path in (DOCS / "adr").glob("0*.md")}
+    assert listed.keys() == files.keys()
+    assert {name: title.partition(": ")[2] for name, title in files.items() if not name.startswith("0000")} == {n: t for n, t in listed.items() if not n.startswith("0000")}
+
+
 @every_page
 def test_commands_in_the_documentation_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
