@@ -109,6 +109,7 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
         await markers.look()  # else in the background: until then checks and logins answer 503
     await stack.enter_async_context(beside(publisher.run()))
     await stack.enter_async_context(beside(markers.run()))
+    await stack.enter_async_context(beside(revoker.tend()))
     return AdminStores(database, tenants, publisher, revoker)
 
 

@@ -25,7 +25,7 @@ from gateway.ports_revocation import LIFT, OPERATORS, Recorded
 from gateway.sessions.marks import WATERMARK_LIFE_S, places
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
     from gateway.ports import RevocationRequest
     from gateway.ports_revocation import Change, Confirmations, RevocationRecord
@@ -36,6 +36,8 @@ STREAM_POLL_S: Final = 0.5
 _OVERLAP_S: Final = 10.0
 """Admin processes' clocks may differ: a stream looks back this far and leaves out what it has shown."""
 _PAGE: Final = 500
+_TEND_S: Final = 3600.0
+_TEND_AGAIN_S: Final = 5.0
 
 _log = logging.getLogger("gateway.sessions")
 
@@ -249,13 +251,25 @@ class StoreRevoker:
 
     async def acknowledge_open(self) -> int:
         """Finish what a crash left durable and not acknowledged; the number of them. For start-up."""
-        waiting = await self._record.unacknowledged()
+        waiting = [recorded for recorded in await self._record.unacknowledged() if recorded.status.id not in self._under_way]
         for recorded in waiting:
             line = _Timeline(recorded.status.id, recorded.status.request, recorded.status.received_at, self._monotonic(), recorded.status.durable_ms, ended=recorded.status.ended)
             # Again, with its first watermark: the primary may have been restored between its end and its entry in the record.
             swept = await self._apply(recorded)
             await self._acknowledge(line, server=swept.server)
         return len(waiting)
+
+    async def tend(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Until cancelled: finish what a crash left open, and forget what no session can be old enough for (the audit log keeps who did it)."""
+        while True:
+            try:
+                await self.acknowledge_open()
+                await self._record.forget(before=self._clock() - WATERMARK_LIFE_S)
+            except UnavailableError as error:
+                _log.info("revocations_untended", extra=fields(error=str(error)))
+                await sleep(_TEND_AGAIN_S)
+            else:
+                await sleep(_TEND_S)
 
     async def restore(self, tenant: str) -> None:
         """Bring a slot that may hold older data up to the record: clock first, then blocks and overlays, then revocations as they were.

@@ -234,6 +234,34 @@ async def test_what_a_crash_left_unacknowledged_is_acknowledged_on_start(revoker
     assert await record.unacknowledged() == []
 
 
+async def test_revocations_are_tended(revoker: StoreRevoker, record: SqlRevocations, database: Database) -> None:
+    old, new = await revoker.revoke(request(Who(user="a"))), await revoker.revoke(request(Who(user="b")))
+    async with database.write() as connection:
+        await connection.execute(update(revocations).where(revocations.c.id == old.id).values(received_at=time.time() - 31 * 86400))
+        await connection.execute(update(revocations).where(revocations.c.id == new.id).values(acknowledged_at=None))
+    slept: list[float] = []
+
+    async def until_the_third(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 1:
+            revoker._record = Broken()  # type: ignore[assignment]  # only what is used of it
+        elif len(slept) == 2:
+            revoker._record = record
+        else:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await revoker.tend(sleep=until_the_third)
+    assert slept == [3600, 5, 3600]
+    assert await revoker.status(old.id) is None
+    assert await record.unacknowledged() == []
+
+
+class Broken:
+    async def unacknowledged(self) -> None:
+        raise UnavailableError("down")
+
+
 async def test_the_stream_shows_each_revocation_once_from_a_known_one_on(revoker: StoreRevoker) -> None:
     first = await revoker.revoke(request(Who(user="a")))
     second = await revoker.revoke(request(Who(user="b"), kind=RevocationKind.BLOCK))
