@@ -68,7 +68,8 @@ class Publisher:
         self._completed: dict[str, tuple[str, Credentials, Record]] = {}
         """Files with their credentials, by tenant: made once, not at each look."""
         self._revision = -1
-        self._published_revision = -1
+        self._sent_revision = -1
+        self._obeyed_revision = -1
         self._records: dict[str, Record] | None = None
         """What is, or ought to be, published; None before SQL was read once."""
         self._manifest: Manifest | None = None
@@ -78,7 +79,8 @@ class Publisher:
         """Tenants that were narrowed, and not every replica is known to obey yet."""
         self._wake = asyncio.Event()
         self._everything = False
-        self._published = asyncio.Condition()
+        self._to_confirm = asyncio.Event()
+        self._obeyed = asyncio.Condition()
         self._problems: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -125,22 +127,44 @@ class Publisher:
 
     async def run(self) -> None:
         """Until cancelled."""
-        checked = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._confirm())
+            checked = time.monotonic()
+            while True:
+                await woken(self._wake, within_s=POLL_S)
+                said = self.problems
+                changed = await self._look()
+                if changed or time.monotonic() - checked >= CHECK_S:
+                    await self._publish_quietly()
+                    checked = time.monotonic()
+                complain(said, self.problems, again=False)
+
+    async def _confirm(self) -> None:
+        """Until cancelled: what was published becomes what is obeyed. Beside ``run``: one slow replica delays no further change."""
         while True:
-            await woken(self._wake, within_s=POLL_S)
-            said = self.problems
-            changed = await self._look()
-            if changed or time.monotonic() - checked >= CHECK_S:
-                await self._publish_quietly()
-                checked = time.monotonic()
-            complain(said, self.problems, again=False)
+            await woken(self._to_confirm, within_s=CHECK_S)
+            narrowed_now, generation, revision = frozenset(self._unconfirmed), self.generation, self._sent_revision
+            try:
+                if narrowed_now:
+                    await self._narrow(narrowed_now, generation)
+                    # Narrowed again meanwhile, a tenant stays to be confirmed by the newer number.
+                    self._unconfirmed -= narrowed_now if generation == self.generation else set()
+                if revision > self._obeyed_revision and generation == self.generation:
+                    await self._database.published(revision)
+                    self._obeyed_revision = revision
+                    async with self._obeyed:
+                        self._obeyed.notify_all()
+                elif generation != self.generation:
+                    self._to_confirm.set()
+            except UnavailableError as error:
+                log.warning("tenants_not_confirmed", extra=fields(error=str(error), generation=generation))
 
     async def published(self, revision: int, *, timeout_s: float) -> int:
         """Wait until changes up to ``revision`` are obeyed; the generation they are in. Raises ``UnavailableError``."""
         self.wake()
         try:
-            async with asyncio.timeout(timeout_s), self._published:
-                await self._published.wait_for(lambda: self._published_revision >= revision)
+            async with asyncio.timeout(timeout_s), self._obeyed:
+                await self._obeyed.wait_for(lambda: self._obeyed_revision >= revision)
         except TimeoutError as error:
             msg = "the change is stored, and not yet obeyed everywhere" + (f": {self.problems[0]}" if self.problems else "")
             raise UnavailableError(msg) from error
@@ -210,26 +234,21 @@ class Publisher:
             self._note("redis", ())
         except (GatewayError, SnapshotError) as error:
             self._note("redis", (f"the tenant snapshot could not be published: {error}",))
-            return
-        async with self._published:
-            self._published.notify_all()
 
     async def _publish(self, records: dict[str, Record]) -> None:
         revision = self._revision
         wanted = {tenant: record.digest for tenant, record in records.items()}
         there = await snapshot.stored_generation(self._store)
-        if self._manifest is None and there:
+        if there > self.generation:
+            # A predecessor's, or another admin process': adopted if it says the same.
             self._manifest = await self._found()
-            if self._manifest is not None and self._manifest.digests == wanted:
-                self._sent = records
-        if self._manifest is None or there != self.generation or self._manifest.digests != wanted:
+            self._sent = records if self._manifest is not None and self._manifest.digests == wanted else {}
+        if self._manifest is None or there < self.generation or self._manifest.digests != wanted:
             await self._write(records, wanted, there)
-        if self._unconfirmed:
-            await self._narrow(frozenset(self._unconfirmed), self.generation)
-            self._unconfirmed.clear()
-        if revision > self._published_revision and "claims" not in self._problems:
-            await self._database.published(revision)
-            self._published_revision = revision
+        if revision > self._sent_revision and "claims" not in self._problems:
+            self._sent_revision = revision
+        if self._unconfirmed or self._sent_revision > self._obeyed_revision:
+            self._to_confirm.set()
 
     async def _found(self) -> Manifest | None:
         """What a predecessor left, so that a restart publishes nothing new; None where it cannot be read."""
@@ -243,7 +262,11 @@ class Publisher:
         present = await snapshot.present(self._store)
         await snapshot.write_records(self._store, self._sealer, (record for digest, record in by_digest.items() if digest not in present))
         # Counting from the clock, a number stays above all before it even where SQL and Redis were both lost.
-        generation = await self._database.next_generation(at_least=max(there, self.generation, int(self._clock() * 1000)))
+        at_least = max(there, self.generation, int(self._clock() * 1000))
+        try:
+            generation = await self._database.next_generation(at_least=at_least)
+        except UnavailableError:
+            generation = at_least + 1
         manifest = Manifest(generation, wanted)
         if not await snapshot.write_manifest(self._store, self._sealer, manifest):
             msg = f"another admin process published a snapshot above {generation} meanwhile"

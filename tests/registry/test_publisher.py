@@ -396,5 +396,47 @@ async def test_what_changed_while_no_admin_process_ran_is_taken_for_a_narrowing(
     await rig.close()
     await rig.put(doc("globex", name="Other"), version=1)
     write(rig.folder, sample("initech"))
-    await rig.new_publisher().start()
+    rig.publisher = rig.new_publisher()
+    await rig.started()
+    await until(lambda: bool(rig.narrowed))
     assert [tenants for tenants, _ in rig.narrowed] == [["globex"]]
+
+
+async def test_a_slow_replica_delays_no_other_change(rig: Rig) -> None:
+    await rig.put(doc("globex"))
+    await rig.started()
+    replica = await rig.replica()
+    rig.gate.clear()
+    await rig.put(doc("globex", active=False), version=1)
+    await until(lambda: bool(rig.narrowed))
+    write(rig.folder, sample("initech"))
+    await until(lambda: serves(replica, "initech.example.com"))
+    await rig.put(doc("globex", allowed_groups=[], active=False), version=2)
+    revision, _ = await rig.tenants.revision()
+    await until(lambda: (replica.table.by_id("globex") or _nobody()).allowed_groups == frozenset())
+    rig.gate.set()
+    generation = await rig.publisher.published(revision, timeout_s=5)
+    assert rig.narrowed[-1] == (["globex"], generation)
+
+
+def _nobody() -> Tenant:
+    raise AssertionError
+
+
+async def test_a_file_is_served_though_sql_is_away(link: Link, tmp_path: Path) -> None:
+    server = Postgres()
+    try:
+        server.start()
+        database = open_database(config_with(tmp_path / "state", database={"url": server.new_database()}), RING.database)
+        await database.prepare()
+        write(tmp_path / "tenants", sample("acme"))
+        rig = Rig(database, link, tmp_path / "tenants")
+        await rig.started()
+        replica = await rig.replica()
+        server.stop()
+        write(tmp_path / "tenants", sample("initech"))
+        await until(lambda: serves(replica, "initech.example.com"))
+        await rig.close()
+        await database.close()
+    finally:
+        server.remove()
