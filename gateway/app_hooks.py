@@ -15,6 +15,14 @@ from gateway.hooks.commit import Committer
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.inbox import Inbox
 from gateway.hooks.issuer_keys import IssuerKeys
+from gateway.hooks.reconcile.cursors import Cursors
+from gateway.hooks.reconcile.fetch import Fetch
+from gateway.hooks.reconcile.graph_client import GraphClient
+from gateway.hooks.reconcile.graph_delta import GraphDelta
+from gateway.hooks.reconcile.leader import Leader
+from gateway.hooks.reconcile.okta_backfill import OktaBackfill
+from gateway.hooks.reconcile.schedule import Reconciliation
+from gateway.hooks.reconcile.subscriptions import Subscriptions
 from gateway.hooks.scim_store import ScimStore
 from gateway.hooks.webhooks import Outbox
 from gateway.web.hooks import application
@@ -65,11 +73,23 @@ async def hook_role(
     await stack.enter_async_context(committer.running())
     inbox = Inbox(database, committer, holder=holder)
     outbox = Outbox(database, committer, targets=targets, http=http, clock=clock)
-    applier = Applier(inbox, committer, targets=targets, revoker=revoker, people=people, directory=None, outbox=outbox, clock=clock)
-    await stack.enter_async_context(outbox.running())
-    await stack.enter_async_context(applier.running())
+    permits = permitted(config)
+    url = config.hooks.url.rstrip("/") if config.hooks.url is not None else None
+    fetch = Fetch(http, permits=permits)
+    graph = GraphClient(fetch, clock=clock)
+    cursors = Cursors(database, committer)
+    subscriptions = Subscriptions(database, committer, graph, cursors, url=url, clock=clock)
+    applier = Applier(inbox, committer, targets=targets, revoker=revoker, people=people, directory=subscriptions, outbox=outbox, clock=clock)
+    reconciliation = Reconciliation(
+        leader=Leader(database, committer, name="reconciliation", holder=holder, clock=clock), targets=targets, subscriptions=subscriptions,
+        delta=GraphDelta(database, committer, graph, cursors, inbox, stored=applier.wake, clock=clock),
+        backfill=OktaBackfill(fetch, committer, cursors, inbox, stored=applier.wake, clock=clock), cursors=cursors, applier=applier,
+        interval_s=config.hooks.reconcile.total_seconds(), clock=clock,
+    )  # fmt: skip
+    for room in (outbox, applier, reconciliation):
+        await stack.enter_async_context(room.running())
     services = HookServices(
-        targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=clock), keys=IssuerKeys(http, monotonic=monotonic, permits=permitted(config)),
-        stored=applier.wake, url=config.hooks.url.rstrip("/") if config.hooks.url is not None else None, clock=clock,
+        targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=clock), keys=IssuerKeys(http, monotonic=monotonic, permits=permits),
+        stored=applier.wake, url=url, clock=clock,
     )  # fmt: skip
     return HookRole(application(services), InboxRecords(database, committer, clock=clock, wake=applier.wake))

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from sqlalchemy import select
 
+from demo.net import bind, serve
 from gateway.core.model import ProviderKind, Secret
 from gateway.errors import UnavailableError
 from gateway.hooks.applier import Applier
@@ -29,8 +30,9 @@ from gateway.web.hooks.services import HookServices
 from tests.hooks.samples import DIRECTORY, jwks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
+    from gateway.ports_hooks import Directory
     from gateway.sql.database import Database
 
 SECRET, PREVIOUS, GLOBEX_SECRET = "acme-hook-secret-0123456789", "acme-hook-secret-before", "globex-hook-secret-987654"
@@ -176,7 +178,7 @@ class World:
     revoker: RecordingRevoker
     people: KnownPeople
     directory: FakeDirectory
-    clock: Clock
+    clock: Any
     url: str
     http: aiohttp.ClientSession
 
@@ -252,25 +254,34 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 @contextlib.asynccontextmanager
 async def hooks_world(
-    database: Database, http: aiohttp.ClientSession, *, applying: bool = True, holder: str = "replica-1", patch: Callable[[World], Awaitable[None]] | None = None
+    database: Database,
+    http: aiohttp.ClientSession,
+    *,
+    applying: bool = True,
+    holder: str = "replica-1",
+    clock: Any = None,
+    ask: Callable[[Committer, str], Directory] | None = None,
 ) -> AsyncIterator[World]:
+    """``ask`` makes the directory, given the committer and the listener's address."""
     async with contextlib.AsyncExitStack() as stack:
         issuer = await stack.enter_async_context(serving(issuer_app()))
-        clock = Clock()
+        clock = clock or Clock()
         targets = Targets(okta_target(issuer), entra_target())
         committer = Committer(database)
         await stack.enter_async_context(committer.running())
         inbox = Inbox(database, committer, holder=holder)
         outbox = Outbox(database, committer, targets=targets, http=http, clock=clock)
         revoker, people, directory = RecordingRevoker(), KnownPeople(), FakeDirectory()
-        applier = Applier(inbox, committer, targets=targets, revoker=revoker, people=people, directory=directory, outbox=outbox, clock=clock)
+        bound = bind()
+        url = bound.url()
+        asked: Directory = ask(committer, url) if ask is not None else directory
+        applier = Applier(inbox, committer, targets=targets, revoker=revoker, people=people, directory=asked, outbox=outbox, clock=clock)
         scim = ScimStore(database, committer, inbox, clock=clock)
         keys = IssuerKeys(http, monotonic=time.monotonic, permits=lambda _: True)
         services = HookServices(targets=targets, inbox=inbox, scim=scim, keys=keys, stored=applier.wake, url="https://hooks.example.com", clock=clock)
-        url = await stack.enter_async_context(serving(application(services)))
+        runner = await serve(application(services), bound)
+        stack.push_async_callback(runner.cleanup)
         found = World(database, committer, inbox, scim, outbox, applier, targets, revoker, people, directory, clock, url, http)
-        if patch is not None:
-            await patch(found)
         if applying:
             await stack.enter_async_context(applier.running())
             await stack.enter_async_context(outbox.running())

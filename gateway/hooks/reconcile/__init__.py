@@ -1,0 +1,1 @@
+"""What no event told: directories and logs of identity providers, read on a schedule and after every gap."""

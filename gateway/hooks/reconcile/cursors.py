@@ -1,0 +1,66 @@
+"""How far each directory and log has been read, and when it is due again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, update
+
+from gateway.hooks.inbox import insert_new
+from gateway.sql.tables import directory_cursors
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.hooks.commit import Committer
+    from gateway.ports_hooks import HookTarget
+    from gateway.sql.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """``text`` is what continues the reading; ``read_at`` when it last reached the end; ``wanted`` a gap was seen since."""
+
+    text: str
+    read_at: float
+    wanted: bool
+
+
+class Cursors:
+    """Rows of ``directory_cursors``."""
+
+    def __init__(self, database: Database, committer: Committer) -> None:
+        self._database = database
+        self._committer = committer
+
+    async def get(self, target: HookTarget, resource: str) -> Cursor | None:
+        where = (directory_cursors.c.tenant == target.tenant, directory_cursors.c.provider == target.provider, directory_cursors.c.resource == resource)
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(directory_cursors).where(*where))).first()
+        if row is None:
+            return None
+        return Cursor(
+            self._database.crypt.open(row.cursor, table="directory_cursors", row=_row(target, resource), column="cursor").reveal(), row.read_at, row.wanted_at is not None
+        )
+
+    async def put(self, connection: AsyncConnection, target: HookTarget, resource: str, text: str, *, read_at: float | None) -> None:
+        """In the caller's transaction, with the events that were read. ``read_at`` None: there is more to read."""
+        values: dict[str, Any] = {"cursor": self._database.crypt.seal(text, table="directory_cursors", row=_row(target, resource), column="cursor")}
+        if read_at is not None:
+            values |= {"read_at": read_at, "wanted_at": None}
+        statement = insert_new(self._database, directory_cursors).values(tenant=target.tenant, provider=target.provider, resource=resource, **{"read_at": 0.0, **values})
+        await connection.execute(statement.on_conflict_do_update(index_elements=["tenant", "provider", "resource"], set_=values))
+
+    async def want(self, target: HookTarget, *, now: float) -> None:
+        """A gap was seen: read again before the schedule says so."""
+
+        async def work(connection: AsyncConnection) -> None:
+            where = (directory_cursors.c.tenant == target.tenant, directory_cursors.c.provider == target.provider)
+            await connection.execute(update(directory_cursors).where(*where).values(wanted_at=now))
+
+        await self._committer.run(work)
+
+
+def _row(target: HookTarget, resource: str) -> str:
+    return f"{target.tenant}/{target.provider}/{resource}"

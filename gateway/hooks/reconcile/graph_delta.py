@@ -1,0 +1,203 @@
+"""Delta queries of users and groups: what changed since the last reading, else everything.
+
+Rules:
+- A page's events and the cursor that continues after it are one transaction: a crash repeats a page and loses none.
+- A token that is too old (410) means reading everything; who was there before and is not any more has left.
+- What is already so is not said again: giving back only to whom this source refused, refusing only whom it did not.
+- Times are of the moment before asking. Being back is looked up once more by the applier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, select
+
+from gateway.errors import PeerError
+from gateway.hooks.event import Delivery, Effect, EntryError, Group, HookEvent, Source, Subject, optional, text
+from gateway.hooks.graph import removed
+from gateway.hooks.inbox import about_key, insert_new, lane_key
+from gateway.hooks.plan import groups_that_count
+from gateway.hooks.reconcile.fetch import said
+from gateway.sql.tables import directory_members, hook_standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.hooks.commit import Committer
+    from gateway.hooks.inbox import Inbox
+    from gateway.hooks.reconcile.cursors import Cursors
+    from gateway.hooks.reconcile.graph_client import GraphClient
+    from gateway.ports_hooks import HookTarget
+    from gateway.sql.database import Database
+
+QUERIES = {"users": "/users/delta?$select=id,accountEnabled", "groups": "/groups/delta?$select=displayName,members"}
+EVERYBODY = ""
+"""``group_id`` of the rows that stand for the directory's users themselves."""
+MAX_PAGES = 10_000
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Of one page: whom it names as there and as gone, by group (``EVERYBODY`` for users)."""
+
+    there: set[tuple[str, str]]
+    gone: set[tuple[str, str]]
+    groups: set[str]
+
+
+class GraphDelta:
+    """Reads one directory at a time into the inbox. ``stored`` wakes the applier."""
+
+    def __init__(
+        self, database: Database, committer: Committer, graph: GraphClient, cursors: Cursors, inbox: Inbox, *, stored: Callable[[], None], clock: Callable[[], float]
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._committer = committer
+        self._graph = graph
+        self._cursors = cursors
+        self._inbox = inbox
+        self._stored = stored
+        self._clock = clock
+
+    async def read(self, target: HookTarget) -> int:
+        """Users, then groups, to their ends; the number of events found. Raises ``UnavailableError``, ``PeerError``."""
+        return sum([await self._read(target, resource) for resource in QUERIES])
+
+    async def _read(self, target: HookTarget, resource: str) -> int:
+        cursor = await self._cursors.get(target, resource)
+        start = self._graph.url(target, QUERIES[resource])
+        url, full = (cursor.text, False) if cursor is not None and cursor.text else (start, True)
+        before = await self._members(target, resource) if full else set()
+        present: set[tuple[str, str]] = set()
+        found = 0
+        for _ in range(MAX_PAGES):
+            asked_at = self._clock()
+            reply = await self._graph.call(target, "GET", url)
+            if reply.status == 410 or (reply.status == 400 and not full):
+                if full:
+                    raise PeerError("malformed_answer", f"Graph refuses a full reading: {said(reply)}")
+                url, full, before, present = start, True, await self._members(target, resource), set()
+                continue
+            document = reply.document if isinstance(reply.document, dict) else {}
+            page = document.get("value")
+            if reply.status != 200 or not isinstance(page, list):
+                raise PeerError("malformed_answer", f"Graph answered {reply.status}: {said(reply)}")
+            onward, end = document.get("@odata.nextLink"), document.get("@odata.deltaLink")
+            if not isinstance(onward, str) and not isinstance(end, str):
+                raise PeerError("malformed_answer", "a page of a delta without a link onward")
+            events, seen = _page(target, resource, page, asked_at)
+            present |= seen.there
+            last = not isinstance(onward, str)
+            if full and last:
+                vanished = before - present
+                events += [_left(group, member, asked_at) for group, member in sorted(vanished)]
+                seen.gone |= vanished
+            found += await self._write(target, resource, events, seen, cursor=str(end if last else ("" if full else onward)), read_at=asked_at if last else None)
+            if last:
+                return found
+            url = str(onward)
+        raise PeerError("malformed_answer", "a delta without an end")
+
+    async def _members(self, target: HookTarget, resource: str) -> set[tuple[str, str]]:
+        where = [directory_members.c.tenant == target.tenant, directory_members.c.provider == target.provider]
+        where.append(directory_members.c.group_id == EVERYBODY if resource == "users" else directory_members.c.group_id != EVERYBODY)
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(directory_members.c.group_id, directory_members.c.member).where(*where))
+            return {(row.group_id, row.member) for row in rows}
+
+    async def _write(self, target: HookTarget, resource: str, events: list[HookEvent], seen: _Seen, *, cursor: str, read_at: float | None) -> int:
+        async def work(connection: AsyncConnection) -> int:
+            news = await self._news(connection, target, events)
+            if news:
+                await self._inbox.store(connection, target, Delivery(Source.ENTRA, tuple(news)), received_at=self._clock(), channel="delta")
+            await self._remember(connection, target, seen)
+            await self._cursors.put(connection, target, resource, cursor, read_at=read_at)
+            return len(news)
+
+        found = await self._committer.run(work)
+        if found:
+            self._stored()
+        return found
+
+    async def _news(self, connection: AsyncConnection, target: HookTarget, events: Iterable[HookEvent]) -> list[HookEvent]:
+        """Without what this source's standing says already."""
+        rows = await connection.execute(
+            select(hook_standing.c.lane, hook_standing.c.about).where(
+                hook_standing.c.tenant == target.tenant, hook_standing.c.provider == target.provider, hook_standing.c.source == Source.ENTRA.value, hook_standing.c.refused == 1
+            )
+        )
+        refused = {(row.lane, row.about) for row in rows}
+        gives_back = {Effect.LIFT, Effect.LOOK_UP_MEMBERSHIP}
+        news = [e for e in events if ((lane_key(target, e), about_key(e.group)) in refused) is (e.effect in gives_back) or e.effect is Effect.LOOK_UP_ACCOUNT]
+        # A delta, too, may still say what was true before the notification that refused: the applier asks again, later.
+        return [replace(e, effect=Effect.LOOK_UP_ACCOUNT, event_time=None) if e.effect is Effect.LIFT else e for e in news]
+
+    async def _remember(self, connection: AsyncConnection, target: HookTarget, seen: _Seen) -> None:
+        base = {"tenant": target.tenant, "provider": target.provider}
+        rows = [{**base, "group_id": group, "member": member} for group, member in sorted(seen.there)]
+        for start in range(0, len(rows), 500):
+            await connection.execute(insert_new(self._database, directory_members).values(rows[start : start + 500]).on_conflict_do_nothing())
+        mine = (directory_members.c.tenant == target.tenant, directory_members.c.provider == target.provider)
+        for group, member in sorted(seen.gone):
+            await connection.execute(delete(directory_members).where(*mine, directory_members.c.group_id == group, directory_members.c.member == member))
+        for group in sorted(seen.groups):
+            await connection.execute(delete(directory_members).where(*mine, directory_members.c.group_id == group))
+
+
+def _page(target: HookTarget, resource: str, page: list[Any], asked_at: float) -> tuple[list[HookEvent], _Seen]:
+    events: list[HookEvent] = []
+    seen = _Seen(set(), set(), set())
+    for entry in page:
+        try:
+            if not isinstance(entry, dict):
+                continue
+            identifier = text(entry.get("id"), "id")
+            if resource == "users":
+                events.append(_user(entry, identifier, seen, asked_at))
+            else:
+                events += _group(target, entry, identifier, seen, asked_at)
+        except EntryError:
+            # One object that cannot be read; the others still count.
+            continue
+    return events, seen
+
+
+def _user(entry: dict[str, Any], oid: str, seen: _Seen, asked_at: float) -> HookEvent:
+    enabled = entry.get("accountEnabled")
+    if removed(entry):
+        seen.gone.add((EVERYBODY, oid))
+        effect = Effect.BLOCK
+    else:
+        seen.there.add((EVERYBODY, oid))
+        effect = Effect.LOOK_UP_ACCOUNT if not isinstance(enabled, bool) else Effect.LIFT if enabled else Effect.BLOCK
+    return HookEvent(Source.ENTRA, "delta/user", effect, Subject(oid=oid), event_time=asked_at)
+
+
+def _group(target: HookTarget, entry: dict[str, Any], group_id: str, seen: _Seen, asked_at: float) -> list[HookEvent]:
+    group = Group(group_id, optional(entry.get("displayName"), "displayName", limit=1024))
+    if removed(entry):
+        seen.groups.add(group_id)
+        return [HookEvent(Source.ENTRA, "delta/group-deleted", Effect.GROUP_DELETED, None, group, asked_at)]
+    if not groups_that_count(target, group):
+        return []
+    events = []
+    members = entry.get("members@delta")
+    for member in members if isinstance(members, list) else []:
+        if not isinstance(member, dict):
+            continue
+        oid = text(member.get("id"), "members@delta.id")
+        out = removed(member)
+        (seen.gone if out else seen.there).add((group_id, oid))
+        effect = Effect.GROUP_REMOVED if out else Effect.LOOK_UP_MEMBERSHIP
+        events.append(HookEvent(Source.ENTRA, "delta/member", effect, Subject(oid=oid), group, asked_at if out else None))
+    return events
+
+
+def _left(group: str, member: str, asked_at: float) -> HookEvent:
+    if group == EVERYBODY:
+        return HookEvent(Source.ENTRA, "delta/user", Effect.LOOK_UP_ACCOUNT, Subject(oid=member))
+    return HookEvent(Source.ENTRA, "delta/member", Effect.GROUP_REMOVED, Subject(oid=member), Group(group), asked_at)

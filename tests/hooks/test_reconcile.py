@@ -1,0 +1,298 @@
+"""What no event told, against the stand-in Okta and Graph: lost events, expired tokens, subscriptions through their life. The clock is the test's."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import select
+
+from demo import faults
+from demo.clock import MovableClock
+from demo.cloud import GLOBEX_TENANT_ID, DemoCloud
+from demo.net import client_session
+from gateway.core.model import Secret
+from gateway.errors import PeerError, UnavailableError
+from gateway.hooks.reconcile.cursors import Cursors
+from gateway.hooks.reconcile.fetch import Fetch
+from gateway.hooks.reconcile.graph_client import GraphClient
+from gateway.hooks.reconcile.graph_delta import GraphDelta
+from gateway.hooks.reconcile.leader import Leader
+from gateway.hooks.reconcile.okta_backfill import OktaBackfill
+from gateway.hooks.reconcile.schedule import Reconciliation
+from gateway.hooks.reconcile.subscriptions import LIFETIME_S, Subscriptions
+from gateway.sql.tables import graph_subscriptions
+from tests.hooks.world import GLOBEX_SECRET, SECRET, entra_target, hooks_world, okta_target
+from tests.spare_keys import spare_keys
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import aiohttp
+
+    from demo.idp.directory import Person as Account
+    from gateway.hooks.commit import Committer
+    from gateway.sql.database import Database
+    from tests.hooks.world import World
+
+DAY_S = 86_400.0
+INTERVAL_S = 300.0
+
+
+@dataclass
+class Living:
+    """A cloud with both IdPs, and a gateway's hooks that know them."""
+
+    cloud: DemoCloud
+    world: World
+    subscriptions: Subscriptions
+    delta: GraphDelta
+    backfill: OktaBackfill
+    cursors: Cursors
+    reconciliation: Reconciliation
+    clock: MovableClock
+
+    @property
+    def graph(self) -> Any:
+        return self.cloud.customers["globex-entra"].graph
+
+    @property
+    def okta(self) -> Any:
+        return self.cloud.customers["acme-okta"].okta
+
+    def person(self, email: str) -> Account:
+        customer = self.cloud.customers["acme-okta" if email.endswith("acme.test") else "globex-entra"]
+        found = customer.server.directory.by_email(email)
+        assert found is not None
+        return found
+
+    def directory(self, name: str) -> Any:
+        return self.cloud.customers[name].server.directory
+
+    def group(self, name: str, provider: str) -> Any:
+        return next(g for g in self.directory(provider).groups.values() if g.name == name)
+
+    @property
+    def entra(self) -> Any:
+        return self.world.targets.by_key["globex", "globex-entra"]
+
+    def refused(self) -> set[tuple[str, str]]:
+        """(kind, whom) of what stands."""
+        return {(r.group_overlay or r.kind.value, r.who.idp_subject or r.who.oid or "") for r in self.world.revoker.standing}
+
+    async def round(self) -> None:
+        await self.reconciliation.round()
+        await self.world.settled()
+
+    async def rows(self) -> dict[str, Any]:
+        async with self.world.database.read() as connection:
+            return {r.resource: r for r in await connection.execute(select(graph_subscriptions))}
+
+
+@pytest.fixture
+async def living(database: Database) -> AsyncIterator[Living]:
+    clock = MovableClock()
+    async with contextlib.AsyncExitStack() as stack:
+        cloud = await stack.enter_async_context(DemoCloud(clock=clock, new_key=spare_keys()))
+        http: aiohttp.ClientSession = await stack.enter_async_context(client_session())
+        fetch = Fetch(http, permits=lambda _: True)
+        graph = GraphClient(fetch, clock=clock)
+        rooms: dict[str, Any] = {}
+
+        def ask(committer: Committer, url: str) -> Subscriptions:
+            rooms["cursors"] = Cursors(database, committer)
+            rooms["subscriptions"] = Subscriptions(database, committer, graph, rooms["cursors"], url=url.replace("127.0.0.1", "gateway.localhost"), clock=clock)
+            found: Subscriptions = rooms["subscriptions"]
+            return found
+
+        world = await stack.enter_async_context(hooks_world(database, http, clock=clock, ask=ask))
+        okta, entra = cloud.customers["acme-okta"], cloud.customers["globex-entra"]
+        assert okta.okta is not None
+        world.targets.by_key = {
+            ("acme", "acme-okta"): okta_target(okta.issuer, api_token=Secret(okta.okta.log.api_token), groups_used=frozenset({"app-users", "admins"}), allowed_groups=frozenset({"app-users"})),
+            ("globex", "globex-entra"): entra_target(
+                issuer=entra.issuer, directory_id=GLOBEX_TENANT_ID, client_id=entra.app.client_id, client_secret=Secret(entra.app.client_secret), api_url=entra.server.origin,
+                groups_used=frozenset({"app-users"}), allowed_groups=frozenset({"app-users"}),
+            ),
+        }  # fmt: skip
+        delta = GraphDelta(database, world.committer, graph, rooms["cursors"], world.inbox, stored=world.applier.wake, clock=clock)
+        backfill = OktaBackfill(fetch, world.committer, rooms["cursors"], world.inbox, stored=world.applier.wake, clock=clock)
+        leader = Leader(database, world.committer, name="reconciliation", holder="one", clock=clock)
+        reconciliation = Reconciliation(
+            leader=leader, targets=world.targets, subscriptions=rooms["subscriptions"], delta=delta, backfill=backfill, cursors=rooms["cursors"], applier=world.applier,
+            interval_s=INTERVAL_S, clock=clock,
+        )  # fmt: skip
+        yield Living(cloud, world, rooms["subscriptions"], delta, backfill, rooms["cursors"], reconciliation, clock)
+
+
+async def test_a_subscription_is_made_with_its_handshake_and_notifications_arrive(living: Living) -> None:
+    await living.round()
+    assert set(await living.rows()) == {"users", "groups"}
+    carol, group = living.person("carol@globex.test"), living.group("app-users", "globex-entra")
+    await living.directory("globex-entra").remove_from_group(carol, group)
+    await living.graph.subscriptions.outbox.idle()
+    await living.world.settled()
+    assert living.refused() == {("app-users", carol.id)}
+    living.clock.advance(60)
+    await living.directory("globex-entra").add_to_group(carol, group)
+    await living.graph.subscriptions.outbox.idle()
+    await living.world.settled()
+    assert living.refused() == set()
+
+
+async def test_every_event_that_was_lost_is_found_by_the_next_reading(living: Living) -> None:
+    await living.round()
+    for outbox in (living.okta.outbox, living.graph.subscriptions.outbox):
+        outbox.switches.loss = 1.0
+    alice, carol = living.person("alice@acme.test"), living.person("carol@globex.test")
+    await living.directory("acme-okta").remove_from_group(alice, living.group("app-users", "acme-okta"))
+    await living.directory("acme-okta").suspend(living.person("bob@acme.test"))
+    await living.directory("globex-entra").remove_from_group(carol, living.group("app-users", "globex-entra"))
+    await living.directory("globex-entra").deactivate(carol)
+    assert living.refused() == set()
+    living.clock.advance(INTERVAL_S + 1)
+    await living.round()
+    assert living.refused() == {("app-users", alice.id), ("block", living.person("bob@acme.test").id), ("app-users", carol.id), ("block", carol.id)}
+    await living.directory("acme-okta").add_to_group(alice, living.group("app-users", "acme-okta"))
+    await living.directory("acme-okta").unsuspend(living.person("bob@acme.test"))
+    await living.directory("globex-entra").add_to_group(carol, living.group("app-users", "globex-entra"))
+    await living.directory("globex-entra").activate(carol)
+    living.clock.advance(INTERVAL_S + 1)
+    await living.round()
+    assert living.refused() == set()
+
+
+async def test_reading_again_what_hooks_delivered_finds_nothing(living: Living) -> None:
+    await living.round()
+    await living.okta.register(f"{living.world.url}/hooks/okta/acme/acme-okta", secret=SECRET)
+    assert [h.verified for h in living.okta.hooks] == [True]
+    carol = living.person("carol@globex.test")
+    await living.directory("acme-okta").suspend(living.person("bob@acme.test"))
+    await living.directory("globex-entra").deactivate(carol)
+    for outbox in (living.okta.outbox, living.graph.subscriptions.outbox):
+        await outbox.idle()
+    await living.world.settled()
+    calls = len(living.world.revoker.calls)
+    assert await living.backfill.read(living.world.targets.by_key["acme", "acme-okta"]) == 0
+    assert await living.delta.read(living.entra) == 0
+    await living.world.settled()
+    assert len(living.world.revoker.calls) == calls
+
+
+async def test_a_token_that_is_too_old_means_reading_everything_and_who_left_meanwhile_is_found(living: Living) -> None:
+    await living.round()
+    living.graph.subscriptions.outbox.switches.loss = 1.0
+    carol = living.person("carol@globex.test")
+    await living.directory("globex-entra").remove_from_group(carol, living.group("app-users", "globex-entra"))
+    living.clock.advance(8 * DAY_S)
+    await living.round()
+    assert living.refused() == {("app-users", carol.id)}
+    assert await living.delta.read(living.entra) == 0
+
+
+async def test_someone_deleted_while_the_token_ran_out_is_found(living: Living) -> None:
+    await living.round()
+    living.graph.subscriptions.outbox.switches.loss = 1.0
+    carol = living.person("carol@globex.test")
+    await living.directory("globex-entra").delete(carol)
+    living.clock.advance(8 * DAY_S)
+    await living.round()
+    assert ("block", carol.id) in living.refused()
+
+
+async def test_subscriptions_are_renewed_at_half_life_and_made_again_when_graph_forgot_them(living: Living) -> None:
+    await living.round()
+    made = await living.rows()
+    living.clock.advance(LIFETIME_S / 2 - DAY_S)
+    await living.subscriptions.maintain(living.entra)
+    assert (await living.rows())["users"].renewed_at == made["users"].renewed_at
+    living.clock.advance(2 * DAY_S)
+    await living.subscriptions.maintain(living.entra)
+    renewed = await living.rows()
+    assert renewed["users"].id == made["users"].id
+    assert renewed["users"].expires_at > made["users"].expires_at
+    living.graph.subscriptions.by_id.clear()
+    living.clock.advance(LIFETIME_S / 2 + DAY_S)
+    await living.subscriptions.maintain(living.entra)
+    again = await living.rows()
+    assert {again[r].id for r in again} == set(living.graph.subscriptions.by_id)
+    assert again["users"].id != made["users"].id
+
+
+async def test_a_rotated_secret_makes_new_subscriptions_and_the_old_ones_go(living: Living) -> None:
+    await living.round()
+    before = set(living.graph.subscriptions.by_id)
+    living.world.targets.by_key["globex", "globex-entra"] = entra_target(
+        **{f: getattr(living.entra, f) for f in ("issuer", "directory_id", "client_id", "client_secret", "api_url", "groups_used", "allowed_groups")},
+        secrets=(Secret("the-next-secret"), Secret(GLOBEX_SECRET)),
+    )  # fmt: skip
+    await living.subscriptions.maintain(living.entra)
+    after = set(living.graph.subscriptions.by_id)
+    assert len(after) == 2
+    assert not before & after
+    carol = living.person("carol@globex.test")
+    await living.directory("globex-entra").deactivate(carol)
+    await living.graph.subscriptions.outbox.idle()
+    await living.world.settled()
+    assert ("block", carol.id) in living.refused()
+
+
+async def test_a_reauthorisation_is_answered_and_notifications_go_on(living: Living) -> None:
+    await living.round()
+    for subscription in list(living.graph.subscriptions.by_id.values()):
+        living.graph.subscriptions.require_reauthorization(subscription)
+    await living.graph.subscriptions.outbox.idle()
+    await living.world.settled()
+    assert [s.reauthorization_due for s in living.graph.subscriptions.by_id.values()] == [False, False]
+
+
+async def test_graph_down_for_an_hour_loses_nothing(living: Living) -> None:
+    await living.round()
+    carol = living.person("carol@globex.test")
+    living.cloud.customers["globex-entra"].server.faults.always("graph", faults.status(503))
+    await living.directory("globex-entra").deactivate(carol)
+    await living.graph.subscriptions.outbox.idle()
+    for _ in range(12):
+        living.clock.advance(INTERVAL_S + 1)
+        await living.reconciliation.round()
+    assert ("block", carol.id) not in living.refused()
+    living.cloud.customers["globex-entra"].server.faults.clear()
+    living.clock.advance(INTERVAL_S + 1)
+    await living.round()
+    assert ("block", carol.id) in living.refused()
+
+
+async def test_a_subscription_that_a_crash_left_behind_is_removed(living: Living) -> None:
+    await living.subscriptions.maintain(living.entra)
+    async with living.world.database.write() as connection:
+        await connection.execute(graph_subscriptions.delete())
+    await living.subscriptions.maintain(living.entra)
+    assert set(living.graph.subscriptions.by_id) == {r.id for r in (await living.rows()).values()}
+
+
+async def test_a_wrong_secret_is_the_customers_to_fix_and_says_so(living: Living) -> None:
+    wrong = entra_target(**{f: getattr(living.entra, f) for f in ("issuer", "directory_id", "client_id", "api_url")}, client_secret=Secret("expired"))
+    with pytest.raises(PeerError, match="token endpoint answered"):
+        await living.delta.read(wrong)
+
+
+async def test_one_replica_leads_and_another_takes_over_when_it_is_gone(living: Living) -> None:
+    world = living.world
+    first, second = (Leader(world.database, world.committer, name="x", holder=h, clock=living.clock) for h in ("one", "two"))
+    assert (await first.lead(), await second.lead(), await first.lead()) == (True, False, True)
+    living.clock.advance(31)
+    assert (await second.lead(), await first.lead()) == (True, False)
+    await second.resign()
+    assert await first.lead()
+
+
+async def test_an_address_outside_the_provider_is_not_followed(living: Living) -> None:
+    graph = GraphClient(Fetch(living.world.http, permits=lambda _: True), clock=living.clock)
+    with pytest.raises(PeerError, match="outside itself"):
+        await graph.call(living.entra, "GET", "http://127.0.0.1:1/v1.0/users/delta?$skiptoken=x")
+    with pytest.raises(PeerError, match="not https"):
+        await Fetch(living.world.http, permits=lambda url: url.startswith("https://")).call("GET", "http://example.com/", headers={})
+    with pytest.raises(UnavailableError):
+        await Fetch(living.world.http, permits=lambda _: True).call("GET", "http://127.0.0.1:1/", headers={})
