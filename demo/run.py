@@ -50,7 +50,7 @@ async def run(arguments: argparse.Namespace) -> int:
                 print(f"demo: {error}", file=sys.stderr)
                 return 1
             try:
-                await world.make_admin_key()
+                await world.show_time_lines()
                 announce(world)
                 if arguments.describe is not None:
                     await asyncio.to_thread(dump, world.describe(), arguments.describe)

@@ -6,6 +6,7 @@ Used by ``scripts/demo`` and by the tests, so that both run the files in ``confi
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import ctypes
 import json
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from demo.apps.legacy import LegacyApp
+from demo.apps.webhooks import standard_webhook
 from demo.cloud import DemoCloud, Ports
 from demo.ingress import LAUNCHERS, start
 
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROOT = Path(__file__).parents[1]
-CANONICAL_PORTS = {"ingress": 8000, "public": 8080, "check": 8081, "admin": 8082, "hooks": 8083, "cognito": 9000}
+CANONICAL_PORTS = {"ingress": 8000, "public": 8080, "check": 8081, "admin": 8082, "hooks": 8083, "cognito": 9000, "legacy": 9100}
 """Of what is no customer's identity provider."""
 IDP_PORTS = {9001: "acme-okta", 9002: "globex-entra", 9003: "hooli-okta", 9004: "hooli-entra"}
 """As written in ``config/``. The demo replaces them by ports that are free."""
 HOSTS = {"acme": "acme", "globex": "globex", "hooli": "hooli", "shared": "app", "login": "login", "calendar": "calendar.acme"}
 """Name in ``--describe`` → first part of the host."""
+ACME_OKTA_CLIENT, GLOBEX_ENTRA_CLIENT = "0oaACMEDEMOCLIENT000", "11111111-2222-4333-8444-555555555555"
+"""As written in ``config/tenants``; the stand-in identity providers make their own."""
 HOOLI_DIRECTORY = "0c5d2f7e-3b1a-4d68-8f27-9a4b6c1e5d30"
 MACHINE_CLIENT = "acmemachine0000000000000"
 GLOBEX_GROUP = "2f0c1a57-6a1e-4c39-9d0b-5d8f2b7f4e11"
@@ -113,6 +117,7 @@ class World:
             self.legacy = LegacyApp()
             self.apps["legacy"] = (await self.cloud.add_app(self.legacy)).port
             await self._settle_hooli()
+            self._make_secrets()
             self._register_clients()
             self._write_config()
             await self._start_calendar()
@@ -120,6 +125,7 @@ class World:
                 await self._start_gateway(number)
             if self.ingress is not None:
                 await self._start_ingress(self.ingress)
+            await self._register_hooks()
         except BaseException:
             await self._stack.aclose()
             raise
@@ -138,6 +144,35 @@ class World:
         entra.server.directory.add_person("frank@hooli-labs.test", name="Frank Fox", groups=("labs",))
         for customer in (okta, entra):
             self.cloud.connect(customer)
+
+    def _make_secrets(self) -> None:
+        okta, entra = self.cloud.customers["acme-okta"], self.cloud.customers["globex-entra"]
+        if okta.okta is None or entra.graph is None:
+            raise RuntimeError("the demo's customers are an Okta and an Entra directory")
+        self.secrets |= {
+            "ACME_HOOK_SECRET": secrets.token_urlsafe(24),
+            "ACME_OKTA_API_TOKEN": okta.okta.log.api_token,
+            "ACME_WEBHOOK_SECRET": "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
+            "GLOBEX_HOOK_SECRET": secrets.token_urlsafe(24),
+            "GLOBEX_GRAPH_SECRET": entra.app.client_secret,
+            "GLOBEX_WEBHOOK_SECRET": "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
+        }
+        verifiers = [standard_webhook(self.secrets[f"{name}_WEBHOOK_SECRET"], clock=self.cloud.clock) for name in ("ACME", "GLOBEX")]
+        self.legacy.verify = lambda headers, body: any(verify(headers, body) for verify in verifiers)
+
+    def hook_url(self, kind: str, tenant: str, provider: str) -> str:
+        """Where an identity provider sends its events."""
+        return f"http://127.0.0.1:{self.gateways[0].ports['hooks']}/hooks/{kind}/{tenant}/{provider}"
+
+    async def _register_hooks(self) -> None:
+        """What the customer's administrator ticks in Okta. Entra's subscriptions the gateway makes by itself."""
+        okta = self.cloud.customers["acme-okta"]
+        if okta.okta is not None:
+            await okta.okta.register(self.hook_url("okta", "acme", "acme-okta"), secret=self.secrets["ACME_HOOK_SECRET"])
+
+    async def show_time_lines(self) -> None:
+        """Let the consoles show how long a click takes to reach the last replica."""
+        await self.cloud.show_time_lines(admin_url=f"http://127.0.0.1:{self.gateways[0].ports['admin']}", key=await self.make_admin_key())
 
     def _register_clients(self) -> None:
         """The app clients that a provisioned pool would have, under the ids that ``config/tenants`` names."""
@@ -173,11 +208,18 @@ class World:
         ports = {
             CANONICAL_PORTS["ingress"]: self.port,
             CANONICAL_PORTS["cognito"]: self._cognito_port,
+            CANONICAL_PORTS["legacy"]: self.apps["legacy"],
             **{port: self.cloud.customers[name].port for port, name in IDP_PORTS.items()},
         }
         group = next(iter(self.cloud.customers["globex-entra"].server.directory.groups.values())).id
         for source in sorted((ROOT / "config").rglob("*.yaml")):
-            text = re.sub(r"\b\d{4}\b", lambda m: str(ports.get(int(m[0]), m[0])), source.read_text("utf-8")).replace(GLOBEX_GROUP, group)
+            text = re.sub(r"\b\d{4}\b", lambda m: str(ports.get(int(m[0]), m[0])), source.read_text("utf-8"))
+            for written, made in {
+                GLOBEX_GROUP: group,
+                ACME_OKTA_CLIENT: self.cloud.customers["acme-okta"].app.client_id,
+                GLOBEX_ENTRA_CLIENT: self.cloud.customers["globex-entra"].app.client_id,
+            }.items():
+                text = text.replace(written, made)
             if not self.central:
                 text = re.sub(r"^login_host:.*$", "", text, flags=re.MULTILINE)
             target = self.directory / source.relative_to(ROOT)
@@ -193,6 +235,7 @@ class World:
             **self.secrets,
             "GATEWAY_INGRESS_KEY": self.ingress_key,
             **{f"GATEWAY_LISTEN__{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()},
+            "GATEWAY_HOOKS__URL": f"http://127.0.0.1:{ports['hooks']}",
             "PYTHONPATH": str(ROOT),
             **self.environment,
         }
@@ -287,7 +330,10 @@ class World:
                 for name, c in customers.items()
                 for p in c.server.directory.people.values()
             ],
-            "hooks": {},
+            "hooks": {
+                "acme-okta": {"url": self.hook_url("okta", "acme", "acme-okta"), "header": "Authorization", "secret": self.secrets["ACME_HOOK_SECRET"]},
+                "globex-entra": {"url": self.hook_url("entra", "globex", "globex-entra"), "header": "clientState", "secret": self.secrets["GLOBEX_HOOK_SECRET"]},
+            },
             "config": str(self.config_path),
             "pids": {"gateway": [r.process.pid for r in self.gateways]},
         }

@@ -1,0 +1,95 @@
+"""Removed in the customer's directory, out of the app: from the click in the console to the denial, with nothing in between but the product."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+import pytest
+
+from demo.world import World
+from tests.browserless import Person
+from tests.world import RunningWorld
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from demo.idp.directory import Directory
+    from demo.idp.directory import Person as Employee
+
+COOKIE = "__Host-gw"
+PATIENCE_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
+    with RunningWorld(World(tmp_path_factory.mktemp("removed"))) as started:
+        yield started
+
+
+@pytest.fixture
+async def person() -> AsyncIterator[Person]:
+    async with Person() as someone:
+        yield someone
+
+
+def until(condition: Callable[[], bool]) -> float:
+    """Seconds until it holds; fails after ``PATIENCE_S``."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < PATIENCE_S, "it never came to hold"
+    return time.monotonic() - began
+
+
+def employee(running: RunningWorld, provider: str, email: str) -> tuple[Directory, Employee]:
+    directory = running.world.cloud.customers[provider].server.directory
+    found = directory.by_email(email)
+    assert found is not None
+    return directory, found
+
+
+async def sign_in(running: RunningWorld, person: Person, host: str, email: str) -> str:
+    page = await person.open(f"{running.world.url(host)}/_auth/login?{urlencode({'rd': '/x'})}")
+    if page.forms and "password" in page.forms[0].fields:
+        page = await person.submit(page, {"email": email, "password": "demo"})
+    return person.cookies(host).get(COOKIE, "")
+
+
+@pytest.mark.parametrize(("provider", "host", "email"), [("acme-okta", "acme.localhost", "bob@acme.test")])
+async def test_taken_out_of_the_group_the_next_click_is_refused_and_given_back_it_works(running: RunningWorld, person: Person, provider: str, host: str, email: str) -> None:
+    directory, who = employee(running, provider, email)
+    group = next(g for g in directory.groups_of(who) if g.name == "app-users")
+    cookie = await sign_in(running, person, host, email)
+    assert running.check(host, cookie=cookie).status == 200
+    running.run(directory.remove_from_group(who, group))
+    until(lambda: running.check(host, cookie=cookie).status != 200)
+    again = await sign_in(running, person, host, email)
+    assert running.check(host, cookie=again or "none").status in (401, 403), "Cognito still reports the group"
+    running.run(directory.add_to_group(who, group))
+
+    async with Person() as later:
+
+        def back() -> bool:
+            return running.check(host, cookie=restored).status == 200
+
+        began = time.monotonic()
+        restored = await sign_in(running, later, host, email)
+        while not back():
+            assert time.monotonic() - began < PATIENCE_S
+            later.forget(host)
+            later.forget("login.localhost")
+            restored = await sign_in(running, later, host, email) or "none"
+
+
+async def test_a_deactivated_person_is_out_and_cannot_come_back_in(running: RunningWorld, person: Person) -> None:
+    directory, alice = employee(running, "acme-okta", "alice@acme.test")
+    cookie = await sign_in(running, person, "acme.localhost", "alice@acme.test")
+    assert running.check("acme.localhost", cookie=cookie).status == 200
+    running.run(directory.deactivate(alice))
+    until(lambda: running.check("acme.localhost", cookie=cookie).status == 401)
+    page = await person.open(f"{running.world.url('acme.localhost')}/_auth/login?{urlencode({'rd': '/x'})}")
+    assert not any("/_auth/complete" in hop.url for hop in page.hops)
+    until(lambda: running.world.legacy.people.get("alice@acme.test") is False)
+    running.run(directory.activate(alice))
+    until(lambda: running.world.legacy.people.get("alice@acme.test") is True)
