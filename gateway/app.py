@@ -276,7 +276,8 @@ async def check_dependencies(config: Config) -> list[Finding]:
         from gateway.app_admin import probe_database  # noqa: PLC0415 - only where SQL is asked for
         from gateway.sql.database import open_database  # noqa: PLC0415
 
-        database = open_database(config, keys.load(config.key_file, create=config.keys is None).database)
+        ring = keys.load(config.key_file, create=config.keys is None)
+        database = open_database(config, lambda: ring.database)
         stack.push_async_callback(database.close)
         probes["database"] = lambda: probe_database(database)
         return await system.probe_all(probes)

@@ -86,8 +86,7 @@ class AdminStores:
 
 async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncExitStack) -> AdminStores:
     """Open SQL and publish the tenants. Raises ``ConfigError``, and ``UnavailableError`` when SQL does not answer."""
-    database = open_database(config, ring().database)
-    ring.changed.append(lambda now: database.replace_keys(now.database))
+    database = open_database(config, lambda: ring().database)
     stack.push_async_callback(database.close)
     await database.prepare()
     tenants = TenantDatabase(database, config)

@@ -22,7 +22,7 @@ async def configured_database(config_path: str) -> AsyncIterator[tuple[Config, D
     """Opened and checked; closed afterwards. Raises ``ConfigError`` and ``UnavailableError``."""
     config = load_config(Path(config_path))
     ring = keys.load(config.key_file, create=config.keys is None)
-    database = open_database(config, ring.database)
+    database = open_database(config, lambda: ring.database)
     try:
         await database.prepare()
         yield config, database

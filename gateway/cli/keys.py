@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,12 @@ import click
 
 from gateway import key_file, keys
 from gateway.cli import config_option, json_option
+from gateway.cli.database import configured_database
 from gateway.cli.stores import configured_stores
 from gateway.config import load_config, parse_duration
 from gateway.sessions.marks import WATERMARK_LIFE_S
 from gateway.sessions.reading import Readers
+from gateway.sql.reencrypt import kids_in_use, reencrypt
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 ASSERTION_LIFE_S = 86400
 """An assertion lives for five minutes; a day leaves room for apps that keep our key set for long."""
+DATABASE_LIFE_S = 3600
+"""A retired database key that no cell needs goes with the first rotation after this: whoever still wrote with it has read the new ring long since."""
+_LIFE_S = {"sealing": WATERMARK_LIFE_S, "assertion": ASSERTION_LIFE_S}
 _POLL_S = 0.2
 
 
@@ -118,7 +124,16 @@ async def _rotate(config: Config, config_path: str, kind: str, *, patience_s: fl
                     await stores.revoker.reapply_standing(tenant)
         now = int(time.time())
         promoted = key_file.promote(ring, kind, now=now)
-        pruned = promoted if kind == "database" else key_file.prune(promoted, kind, before=now - (WATERMARK_LIFE_S if kind == "sealing" else ASSERTION_LIFE_S))
+        save(promoted)
+        pruned = await _pruned_database(config_path, promoted, now=now) if kind == "database" else key_file.prune(promoted, kind, before=now - _LIFE_S[kind])
         save(pruned)
         left = {key.kid for key in getattr(pruned, kind)}
         return {"kind": kind, "kid": fresh.kid, "promoted": True, "waiting_for": [], "dropped": [key.kid for key in getattr(ring, kind) if key.kid not in left]}
+
+
+async def _pruned_database(config_path: str, ring: KeyRing, *, now: int) -> KeyRing:
+    """Every cell under the new key, then the ring without the old keys that no cell needs."""
+    async with configured_database(config_path) as (_config, database):
+        await reencrypt(database)
+        needed = await kids_in_use(database)
+    return replace(ring, database=tuple(key for key in ring.database if key.kid in needed or not 0 < key.retired_at < now - DATABASE_LIFE_S))

@@ -57,7 +57,7 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
             socket_path = embedded.socket_path
         link = connect(config.redis, socket_path=socket_path)
         stack.push_async_callback(link.close)
-        database = open_database(config, ring.database)
+        database = open_database(config, lambda: ring.database)
         stack.push_async_callback(database.close)
         await database.prepare()
         marks = Marks(link, lambda: ring)

@@ -21,7 +21,7 @@ from gateway.core.model import Secret
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
     from gateway.keys import Key
 
@@ -30,38 +30,45 @@ _NONCE_BYTES = 12
 
 
 class Crypt:
-    """Seals and opens single cells. Immutable: a rotated ring makes a new one."""
+    """Seals and opens single cells, under the keys as they are at that moment."""
 
-    __slots__ = ("_keys", "_writer")
+    __slots__ = ("_ciphers", "_keys")
 
-    def __init__(self, keys: Iterable[Key]) -> None:
-        ordered = tuple(keys)
-        self._keys = {key.kid: AESGCM(key.material) for key in ordered}
-        self._writer = ordered[0].kid
+    def __init__(self, keys: Callable[[], Sequence[Key]]) -> None:
+        """``keys`` is asked each time: a ring that was rotated while we run is obeyed at once."""
+        self._keys = keys
+        self._ciphers: dict[Key, AESGCM] = {}
 
     def seal(self, plaintext: Secret | str, *, table: str, row: str, column: str) -> str:
         text = plaintext.reveal() if isinstance(plaintext, Secret) else plaintext
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = nonce + self._keys[self._writer].encrypt(nonce, text.encode("utf-8"), _cell(table, row, column))
-        return f"{self._writer}.{base64.urlsafe_b64encode(sealed).decode('ascii')}"
+        key = self._keys()[0]
+        sealed = nonce + self._cipher(key).encrypt(nonce, text.encode("utf-8"), _cell(table, row, column))
+        return f"{key.kid}.{base64.urlsafe_b64encode(sealed).decode('ascii')}"
 
     def open(self, sealed: str, *, table: str, row: str, column: str) -> Secret:
         """Raises ``ConfigError`` when the key is not in the ring, or the value is not the one written into this cell."""
         kid, _, encoded = sealed.partition(".")
-        key = self._keys.get(kid)
+        key = next((key for key in self._keys() if key.kid == kid), None)
         if key is None:
             msg = f"SQL {table}/{row}/{column}: encrypted with key {kid!r}, which is not in the key ring (keys.file)"
             raise ConfigError(msg)
         try:
             raw = base64.b64decode(encoded.encode("ascii"), altchars=b"-_", validate=True)
-            return Secret(key.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _cell(table, row, column)).decode("utf-8"))
+            return Secret(self._cipher(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _cell(table, row, column)).decode("utf-8"))
         except (InvalidTag, ValueError, binascii.Error) as error:
             msg = f"SQL {table}/{row}/{column}: does not open; it was changed, copied from another row, or written under another key with this id"
             raise ConfigError(msg) from error
 
     def is_current(self, sealed: str) -> bool:
         """Whether the key that writes now wrote this."""
-        return sealed.partition(".")[0] == self._writer
+        return sealed.partition(".")[0] == self._keys()[0].kid
+
+    def _cipher(self, key: Key) -> AESGCM:
+        cipher = self._ciphers.get(key)
+        if cipher is None:
+            cipher = self._ciphers[key] = AESGCM(key.material)
+        return cipher
 
 
 def _cell(table: str, row: str, column: str) -> bytes:

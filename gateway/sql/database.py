@@ -25,7 +25,7 @@ from gateway.sql.crypt import Crypt
 from gateway.sql.tables import SCHEMA_VERSION, metadata, schema_version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import URL, Connection
@@ -45,12 +45,8 @@ _COMMAND_S = 30.0
 class Database:
     """Connections, the cells' encryption, and the schema check."""
 
-    def __init__(self, engine: AsyncEngine, keys: Iterable[Key]) -> None:
+    def __init__(self, engine: AsyncEngine, keys: Callable[[], Sequence[Key]]) -> None:
         self._engine = engine
-        self.crypt = Crypt(keys)
-
-    def replace_keys(self, keys: Iterable[Key]) -> None:
-        """After a rotation: encrypt with the new first key."""
         self.crypt = Crypt(keys)
 
     @property
@@ -114,7 +110,7 @@ class Database:
         await self._engine.dispose()
 
 
-def open_database(config: Config, keys: Iterable[Key]) -> Database:
+def open_database(config: Config, keys: Callable[[], Sequence[Key]]) -> Database:
     """The engine that ``database.url`` names; connects on first use. Raises ``ConfigError`` for a URL that cannot work."""
     if config.embedded_database:
         path = config.state_dir / EMBEDDED_FILE

@@ -197,3 +197,17 @@ def test_json_of_apply_is_json_and_nothing_else(cli: Cli) -> None:
 
 def test_a_folder_that_is_not_there_is_a_usage_error(cli: Cli) -> None:
     assert cli("plan", cli.root / "nowhere")[0] == 2
+
+
+def test_secrets_outlive_the_rotation_of_the_key_they_were_stored_under(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    write(cli.folder, sample("acme"))
+    cli.apply()
+    ring = cli.root / "state" / "keys.json"
+    before = [key["kid"] for key in json.loads(ring.read_text(encoding="ascii"))["database"]]
+    assert run(["keys", "rotate", "database", "-c", str(cli.config)]) == 0
+    capsys.readouterr()
+    after = json.loads(ring.read_text(encoding="ascii"))
+    assert [key["kid"] for key in after["database"]][1:] == before
+    after["database"] = after["database"][:1]
+    ring.write_text(json.dumps(after), encoding="ascii")
+    assert yaml.safe_load(cli("export", "--reveal-secrets")[1])["client_secret"] == "secret of acme"

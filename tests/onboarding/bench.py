@@ -85,7 +85,7 @@ class Bench:
             cognito = self.cloud.cognito
             self.config = config_for(self.state_dir, endpoint_url=cognito.endpoint_url, domain=cognito.url, issuer=cognito.issuer, pool_id=cognito.pool.pool_id, **self.options)
             ring = keys.load(self.config.key_file, create=True)
-            self.database = open_database(self.config, ring.database)
+            self.database = open_database(self.config, lambda: ring.database)
             self.stack.push_async_callback(self.database.close)
             await self.database.prepare()
             self.service = await self.replica()

@@ -67,7 +67,8 @@ class MortalJournal(SqlJournal):
 
 async def provision(cell: dict[str, Any]) -> None:
     config = config_for(Path(cell["state_dir"]), **cell["config"])
-    database = open_database(config, keys.load(config.key_file, create=False).database)
+    ring = keys.load(config.key_file, create=False)
+    database = open_database(config, lambda: ring.database)
     tenants = TenantDatabase(database, config)
 
     async def at_once() -> None:

@@ -349,7 +349,7 @@ async def test_while_sql_is_away_everything_goes_on_and_a_new_replica_starts(lin
     try:
         server.start()
         config = config_with(tmp_path / "state", database={"url": server.new_database()})
-        database = open_database(config, RING.database)
+        database = open_database(config, lambda: RING.database)
         await database.prepare()
         rig = Rig(database, link, tmp_path / "tenants", with_files=False)
         await rig.put(doc("globex"))
@@ -427,7 +427,7 @@ async def test_a_file_is_served_though_sql_is_away(link: Link, tmp_path: Path) -
     server = Postgres()
     try:
         server.start()
-        database = open_database(config_with(tmp_path / "state", database={"url": server.new_database()}), RING.database)
+        database = open_database(config_with(tmp_path / "state", database={"url": server.new_database()}), lambda: RING.database)
         await database.prepare()
         write(tmp_path / "tenants", sample("acme"))
         rig = Rig(database, link, tmp_path / "tenants")

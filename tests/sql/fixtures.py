@@ -12,10 +12,12 @@ from gateway.sql.database import Database, open_database
 from tests.sql.postgres import Postgres, postgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
-__all__ = ["config_with", "database", "database_url", "postgres"]
+    from gateway.keys import Key
+
+__all__ = ["config_with", "database", "database_keys", "database_url", "postgres"]
 
 
 def config_with(state_dir: Path, **more: object) -> Config:
@@ -30,6 +32,12 @@ def config_with(state_dir: Path, **more: object) -> Config:
     return Config(**document)  # type: ignore[arg-type]  # the settings class validates untyped input
 
 
+def database_keys() -> Callable[[], Sequence[Key]]:
+    """Fresh, and the same at each call."""
+    ring = keys.generate()
+    return lambda: ring.database
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """An empty database of each kind."""
@@ -42,7 +50,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
     """Prepared and empty."""
-    opened = open_database(config_with(tmp_path / "state", database={"url": database_url}), keys.generate().database)
+    opened = open_database(config_with(tmp_path / "state", database={"url": database_url}), database_keys())
     await opened.prepare()
     yield opened
     await opened.close()

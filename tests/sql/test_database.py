@@ -9,11 +9,10 @@ import pytest
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from gateway import keys
 from gateway.errors import ConfigError, UnavailableError
 from gateway.sql.database import EMBEDDED_FILE, Database, open_database
 from gateway.sql.tables import SCHEMA_VERSION, admin_keys, metadata, schema_version
-from tests.sql.fixtures import config_with
+from tests.sql.fixtures import config_with, database_keys
 from tests.sql.postgres import Postgres
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ async def test_parallel_read_then_write_loses_no_update(database: Database) -> N
 
 def _prepare_in_process(state_dir: Path, url: str, barrier: object) -> None:
     async def run() -> None:
-        database = open_database(config_with(state_dir, database={"url": url}), keys.generate().database)
+        database = open_database(config_with(state_dir, database={"url": url}), database_keys())
         barrier.wait()  # type: ignore[attr-defined]  # multiprocessing's barrier has no public type
         await database.prepare()
         await database.close()
@@ -94,7 +93,7 @@ def test_processes_that_start_at_once_make_the_schema_once(database_url: str, tm
 
 
 async def test_the_embedded_database_is_private(tmp_path: Path) -> None:
-    database = open_database(config_with(tmp_path / "state"), keys.generate().database)
+    database = open_database(config_with(tmp_path / "state"), database_keys())
     await database.prepare()
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").glob(EMBEDDED_FILE + "*")} == {0o600}
@@ -104,14 +103,14 @@ async def test_the_embedded_database_is_private(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:"], ids=["no file", "memory"])
 def test_a_database_that_would_be_lost_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"database\.url.*must name a file"):
-        open_database(config_with(tmp_path, database={"url": url}), keys.generate().database)
+        open_database(config_with(tmp_path, database={"url": url}), database_keys())
 
 
 async def test_a_server_that_does_not_answer_is_unavailable_and_its_password_unsaid(tmp_path: Path) -> None:
     server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     for url in (f"postgresql+asyncpg://gateway:hunter2@127.0.0.1:{port}/db", "postgresql+asyncpg://gateway:hunter2@127.0.0.1:1/db"):
-        database = open_database(config_with(tmp_path, database={"url": url}), keys.generate().database)
+        database = open_database(config_with(tmp_path, database={"url": url}), database_keys())
         with pytest.raises(UnavailableError) as caught:
             await database.prepare()
         assert "hunter2" not in str(caught.value)
@@ -124,7 +123,7 @@ async def test_a_database_that_comes_back_is_used_again(tmp_path: Path) -> None:
     server = Postgres()
     try:
         server.start()
-        database = open_database(config_with(tmp_path, database={"url": server.new_database()}), keys.generate().database)
+        database = open_database(config_with(tmp_path, database={"url": server.new_database()}), database_keys())
         await database.prepare()
         await database.ping()
         server.stop()
@@ -138,7 +137,7 @@ async def test_a_database_that_comes_back_is_used_again(tmp_path: Path) -> None:
 
 
 async def test_an_unknown_postgresql_database_is_unavailable(postgres: Postgres, tmp_path: Path) -> None:
-    database = open_database(config_with(tmp_path, database={"url": f"postgresql+asyncpg://gateway@127.0.0.1:{postgres.port}/missing"}), keys.generate().database)
+    database = open_database(config_with(tmp_path, database={"url": f"postgresql+asyncpg://gateway@127.0.0.1:{postgres.port}/missing"}), database_keys())
     with pytest.raises(UnavailableError, match="InvalidCatalogName"):
         await database.ping()
     await database.close()

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from aiohttp import ClientResponse, web
 
-from gateway import keys
 from gateway.ports_admin import Scope
 from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.audit import SqlAuditLog
@@ -14,7 +13,7 @@ from gateway.sql.database import Database, open_database
 from gateway.sql.idempotency import SqlIdempotency
 from gateway.web.admin import PREFIX, AdminServices, admin_application
 from gateway.web.admin.doctor import doctor_routes
-from tests.sql.fixtures import config_with
+from tests.sql.fixtures import config_with, database_keys
 from tests.web.admin.rooms import PROBE_KEY, Blocks, Deliveries, Explanations, Links, Onboardings, Probes, Revocations, Sessions, Tenants
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = open_database(config_with(tmp_path / "state"), keys.generate().database)
+    opened = open_database(config_with(tmp_path / "state"), database_keys())
     await opened.prepare()
     yield opened
     await opened.close()
