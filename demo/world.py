@@ -191,6 +191,7 @@ class World:
                 client_id=client_id,
             )
             self.secrets[f"{tenant.upper()}_CLIENT_SECRET"] = client.secret or ""
+        self.cloud.cognito.pool.resource_scopes |= {"acme/read", "acme/write"}
         machine = self.cloud.add_client(
             "acme-machine", providers=[], callback_urls=[], logout_urls=[], client_id=MACHINE_CLIENT,
             AllowedOAuthFlows=["client_credentials"], AllowedOAuthScopes=["acme/read", "acme/write"],

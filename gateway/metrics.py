@@ -20,6 +20,7 @@ CHECK_SECONDS = Histogram(
     "gateway_check_seconds", "Time of one check.", ["dialect"], registry=REGISTRY,
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 3),
 )  # fmt: skip
+RULES_NEXT = Counter("gateway_rules_next", "Checks that the tenant's next rules would have answered otherwise.", ["tenant", "decision", "would_decide"], registry=REGISTRY)
 LOGINS = Counter("gateway_logins", "Logins that came back from Cognito.", ["tenant", "provider", "outcome"], registry=REGISTRY)
 REVOCATIONS = Counter("gateway_revocations", "Revocations.", ["tenant", "source", "kind"], registry=REGISTRY)
 REVOCATION_SECONDS = Histogram(

@@ -2,6 +2,8 @@
 
     is the peer believed? → parse → tenant → rule → session (the only await) → decide → render → one counter, one log record
 
+Where a tenant has ``rules_next``, they are asked beside it and never obeyed (``rules_next.py``).
+
 No identity provider is asked, and at most one store. aiohttp's low-level server carries it: no routing, no middlewares.
 """
 
@@ -25,9 +27,10 @@ from gateway.core.tenants import HostKind
 from gateway.errors import UnavailableError
 from gateway.ingress import DIALECTS, Answer, Malformed, RawRequest, Verdict
 from gateway.log import fields
-from gateway.metrics import CHECK_SECONDS, CHECKS, tenant_label
+from gateway.metrics import CHECK_SECONDS, CHECKS, RULES_NEXT, tenant_label
 from gateway.ports import Miss
 from gateway.web.denials import Asked, explain
+from gateway.web.rules_next import would_decide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +71,7 @@ class Checks:
         if dialect is None:
             return web.Response(status=404)
         headers = request.headers
-        tenant, parsed, session = None, None, None
+        tenant, parsed, session, would = None, None, None, None
         if not self.believes(request):
             decision: Decision = Deny(Reason.UNTRUSTED_PROXY)
         else:
@@ -79,13 +82,15 @@ class Checks:
             else:
                 parsed = asked
                 try:
-                    tenant, decision, session = await self._decide(parsed)
+                    tenant, decision, session, machine = await self._decide(parsed)
+                    if tenant is not None and tenant.rules_next:
+                        would = await would_decide(self._services, tenant, parsed, session=session, machine=machine, find=self._session)
                 except UnavailableError as error:
                     _LOG.warning("store_unavailable", extra=fields(error=str(error), host=parsed.host))
                     decision = Deny(Reason.STORE_UNAVAILABLE)
         verdict = self._verdict(decision, tenant, parsed, session, headers.getall("Accept-Language", ()))
         answer = dialect.render(verdict, parsed)
-        self._record(dialect, verdict.decision, tenant, parsed, session, started)
+        self._record(dialect, verdict.decision, tenant, parsed, session, started, would)
         return response_of(answer)
 
     def believes(self, request: BaseRequest) -> bool:
@@ -109,20 +114,20 @@ class Checks:
                 self._peers[peer] = known
         return known
 
-    async def _decide(self, request: AuthRequest) -> tuple[Tenant | None, Decision, Session | None]:
+    async def _decide(self, request: AuthRequest) -> tuple[Tenant | None, Decision, Session | None, MachineToken | None]:
         services = self._services
         found = services.tenants.table.by_host(request.host)
         if found is HostKind.UNKNOWN:
-            return None, Deny(Reason.UNKNOWN_HOST), None
+            return None, Deny(Reason.UNKNOWN_HOST), None, None
         session: Session | None = None
         if isinstance(found, HostKind):
             # A shared host has no tenant of its own: the session names it.
             session = await self._session(request)
             tenant = services.tenants.table.by_id(session.tenant) if session is not None else None
             if tenant is None:
-                return None, Login(Reason.NO_SESSION), None
+                return None, Login(Reason.NO_SESSION), None, None
             matched = match(tenant, request)
-            return tenant, decide(tenant, request, matched, session=session, machine=None, now=services.clock()), session
+            return tenant, decide(tenant, request, matched, session=session, machine=None, now=services.clock()), session, None
         tenant = found
         matched = match(tenant, request)
         machine: MachineToken | None = None
@@ -137,7 +142,7 @@ class Checks:
         if isinstance(decision, Allow) and services.sessions.suspended(tenant.id):
             msg = "this replica has not yet applied a tenant snapshot that takes something away"
             raise UnavailableError(msg)
-        return tenant, decision, session
+        return tenant, decision, session, machine
 
     async def _session(self, request: AuthRequest) -> Session | None:
         """The first live session among the cookies of our name; a stale duplicate does not hide it."""
@@ -182,11 +187,18 @@ class Checks:
             self._heads.popitem(last=False)
         return head
 
-    def _record(self, dialect: Dialect, decision: Decision, tenant: Tenant | None, request: AuthRequest | None, session: Session | None, started: float) -> None:
+    def _record(
+        self, dialect: Dialect, decision: Decision, tenant: Tenant | None, request: AuthRequest | None, session: Session | None, started: float, would: Decision | None
+    ) -> None:
+        """``would``: what the tenant's next rules say; told where it is something else."""
         seconds = perf_counter() - started
         self._seconds[dialect.name].observe(seconds)
         kind = _KINDS[type(decision)]
         CHECKS.labels(tenant_label(tenant.id) if tenant else "", dialect.name, kind, decision.reason.value).inc()
+        if would is not None and type(would) is type(decision) and would.reason is decision.reason:
+            would = None
+        if would is not None and tenant is not None:
+            RULES_NEXT.labels(tenant_label(tenant.id), kind, _KINDS[type(would)]).inc()
         if not _LOG.isEnabledFor(logging.INFO):
             return
         _LOG.info(
@@ -196,6 +208,7 @@ class Checks:
                 method=request.method if request else None, path=request.path if request else None, decision=kind, reason=decision.reason.value,
                 user=session.identity.sub if session else None, provider=session.identity.provider if session else None,
                 duration_ms=round(seconds * 1000, 3), dialect=dialect.name, client=request.client if request else None,
+                would_decide=_KINDS[type(would)] if would else None, would_reason=would.reason.value if would else None,
             ),
         )  # fmt: skip
 

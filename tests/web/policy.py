@@ -1,0 +1,39 @@
+"""A world whose tenant acme has rules of every kind, and next rules that differ from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from demo.world import MACHINE_CLIENT, World
+
+OWN_CLIENT = "acmedemo0000000000000000"
+RULES: list[dict[str, Any]] = [
+    {"path": "/public/**", "allow": "everyone"},
+    {"path": "/admin/**", "groups": ["admins"]},
+    {"path": "/api/**", "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/read"]}},
+    {"path": "/machines/**", "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/read"]}, "session": False},
+    {"path": "/people/**", "bearer": {"clients": [OWN_CLIENT]}, "groups": "any"},
+    {"path": "/grouped/**", "bearer": {"clients": [OWN_CLIENT]}},
+    {"path": "/closing/**", "bearer": {"clients": [MACHINE_CLIENT]}},
+]
+RULES_NEXT: list[dict[str, Any]] = [
+    {"path": "/public/**", "groups": ["admins"]},
+    {"path": "/api/**", "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/write"]}},
+    {"path": "/closing/**", "allow": "nobody"},
+    {"path": "/opening/**", "allow": "everyone"},
+    {"path": "/machines/**", "groups": ["app-users"]},
+    {"path": "/becoming/**", "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/read"]}},
+    *(rule for rule in RULES if rule["path"] in {"/admin/**", "/people/**", "/grouped/**"}),
+]
+
+
+class PolicyWorld(World):
+    """Acme as in ``config/``, with these rules."""
+
+    def _write_config(self) -> None:
+        super()._write_config()
+        path = self.directory / "config" / "tenants" / "acme.yaml"
+        document = yaml.safe_load(path.read_text("utf-8"))
+        path.write_text(yaml.safe_dump({**document, "rules": RULES, "rules_next": RULES_NEXT}), "utf-8")
