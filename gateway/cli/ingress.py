@@ -1,15 +1,21 @@
-"""``gateway ingress render``: a ready ingress configuration for this gateway's configuration."""
+"""``gateway ingress render | doctor``: a ready ingress configuration, and an examination of a live one."""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import sys
 from pathlib import Path
 
 import click
 
-from gateway.cli import config_option
-from gateway.config import load_config
+from gateway.cli import config_option, json_option
+from gateway.config import load_config, resolve_secret
 from gateway.core.model import Secret
 from gateway.deploy import KINDS, SiteError, render, site_of
+from gateway.doctor import Doctor, Target
+from gateway.doctor.run import parse_address
+from gateway.errors import ConfigError
 from gateway.registry.document import compile_tenant
 from gateway.registry.files import read_folder
 
@@ -73,3 +79,47 @@ def _upstreams(options: tuple[str, ...]) -> tuple[str, dict[str, str]]:
         else:
             default = address
     return default or "127.0.0.1:9100", by_host
+
+
+@command.command("doctor")
+@click.argument("url")
+@click.option("--admin", "admin_url", default="http://127.0.0.1:8082", show_default=True, metavar="URL", help="The admin listener, reached on a way of its own.")
+@click.option(
+    "--key", default="env:GATEWAY_ADMIN_KEY", show_default=True, metavar="SECRET", help="A key of scope doctor: env:NAME or file:PATH. It never travels through the ingress."
+)
+@click.option("--path", "paths", multiple=True, metavar="PATH", help="One more path that must be asked about. Repeatable.")
+@click.option("--app", metavar="ADDRESS", help="The application's own host:port, which must not be reachable from here.")
+@click.option("--check", metavar="ADDRESS", help="listen.check's host:port, which must not be reachable from here.")
+@click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust, for an ingress with its own.")
+@json_option
+def doctor_command(url: str, admin_url: str, key: str, paths: tuple[str, ...], app: str | None, check: str | None, ca: str | None, as_json: bool) -> int:
+    """Probe the live ingress at URL for every way around the gateway. Nothing is broken to find out."""
+    if not key.startswith(("env:", "file:")):
+        raise ConfigError("--key: env:NAME or file:PATH; a key on the command line is seen by everybody on the machine")
+    try:
+        secret = resolve_secret(key)
+    except ValueError as error:
+        raise ConfigError(f"--key: {error}") from error
+    wrong = [path for path in paths if not path.startswith("/")]
+    if wrong:
+        raise ConfigError(f"--path: {wrong[0]}: begins with /")
+    examination = Doctor(
+        Target.of(url), admin_url, secret, paths=paths, ca_file=ca,
+        app=parse_address(app) if app else None, check=parse_address(check) if check else None, progress=_progress,
+    )  # fmt: skip
+    findings = asyncio.run(examination.examine())
+    if as_json:
+        click.echo(json.dumps([{"code": f.code, "severity": f.severity, "title": f.title, "evidence": list(f.evidence), "fix": f.fix} for f in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.severity.upper():8}  {finding.title}  [{finding.code}]")
+            for line in finding.evidence:
+                click.echo(f"          - {line}")
+            click.echo(f"          {finding.fix}\n")
+        click.echo(f"{len(findings)} findings at {url}" if findings else f"nothing found at {url}")
+    return 1 if findings else 0
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{done} of {total} probes" + ("\n" if done == total else ""), err=True, nl=False)

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +24,8 @@ LOCATION = "/_auth/doctor"
 LIFETIME_S = 600
 CHANCE_BYTES = 12
 _MAC_BYTES = 16
+MAX_SPELLING = 64
+_SPELLING = re.compile(r"(?:^|[/\\;])_auth[/\\.;]+doctor(?![a-z0-9])")
 _IN_TEXT = re.compile(rf"[?&]{PARAMETER}=([A-Za-z0-9_-]{{43}})(?![A-Za-z0-9_-])")
 
 
@@ -49,6 +52,16 @@ def nonce_in(text: str) -> str | None:
         return None
     found = _IN_TEXT.search(text)
     return found[1] if found else None
+
+
+def spells_location(path: str) -> bool:
+    """Whether a path could be taken for the test location by somebody who decodes, resolves or cuts it in his own way.
+
+    Such a path is nothing else: no application has pages under names like these.
+    """
+    for _ in range(3):
+        path = unquote(path)
+    return len(path) <= MAX_SPELLING and _SPELLING.search(path.lower()) is not None
 
 
 def _mac(key: bytes, text: bytes) -> bytes:

@@ -2,8 +2,8 @@
 
 Rules:
 - A check with a nonce is answered exactly as it would have been; the record is made beside it.
-- Only at the test location, whose upstream is the gateway itself, is a probe let through, with values that name nobody:
-  that shows what an application would receive. A third of the managed headers is filled, a third empty, a third left out.
+- Only at the test location, however it is spelled, is a probe let through, with values that name nobody: its upstream is
+  the gateway itself, and that shows what an application would receive. A third of the managed headers is filled, a third empty, a third left out.
 - Nothing that was recorded goes back through the ingress; it is read from the admin API.
 - Values are recorded only where the doctor can have sent them; of cookies and keys only that they were there.
 """
@@ -17,7 +17,7 @@ from aiohttp import web
 
 from gateway.core.cookies import own_values
 from gateway.core.decision import Allow, Reason
-from gateway.core.probe import LOCATION, is_ours, nonce_in
+from gateway.core.probe import is_ours, nonce_in, spells_location
 from gateway.core.tenants import HostKind
 from gateway.errors import UnavailableError
 from gateway.ingress import DIALECTS, Malformed, RawRequest, Verdict
@@ -82,7 +82,7 @@ class ProbedChecks:
             record["malformed"] = asked.detail
         else:
             record |= {"method": asked.method, "scheme": asked.scheme, "host": asked.host, "target": asked.target, "path": asked.path, "cookies": len(asked.cookies)}
-        if believed and not isinstance(asked, Malformed) and asked.target.partition("?")[0] == LOCATION:
+        if believed and not isinstance(asked, Malformed) and spells_location(asked.target.partition("?")[0]):
             response = response_of(dialect.render(Verdict(decision=Allow(Reason.PUBLIC), headers=canary_headers(self._managed(asked.host), large=LARGE in asked.target)), asked))
         else:
             response = await self._checks(request)
@@ -98,7 +98,7 @@ def canary_headers(managed: Sequence[str], *, large: bool) -> tuple[tuple[str, s
 
 
 def location_handler(records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]], cookie_name: str, clock: Callable[[], float]) -> Callable[[web.Request], Any]:
-    """Handler of ``LOCATION`` on the public listener: records the request as an application would have received it."""
+    """Handler of ``core.probe.LOCATION`` on the public listener: records the request as an application would have received it."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         nonce = nonce_in(request.raw_path)

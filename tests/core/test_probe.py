@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.probe import CHANCE_BYTES, is_ours, issue, nonce_in
+from gateway.core.probe import CHANCE_BYTES, is_ours, issue, nonce_in, spells_location
 
 KEY = b"k" * 32
 NOW = 1_800_000_000
@@ -44,3 +44,16 @@ def test_it_is_found_in_the_query_wherever_it_stands(chance: bytes) -> None:
 @pytest.mark.parametrize("url", ["/", "/?gateway-doctor=", "/?gateway-doctor=short", "/gateway-doctor=" + "a" * 43, "/?gateway-doctor=" + "a" * 44])
 def test_what_is_no_nonce_is_not_found(url: str) -> None:
     assert nonce_in(url) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/_auth/doctor", "/x/../_auth/doctor", "//_auth//doctor", "/_auth%2fdoctor", "/_auth%252fdoctor", "/_AUTH/doctor", "/_auth/doctor;x", "/_auth/./doctor", "/_auth\\doctor"],
+)
+def test_the_test_location_is_known_however_it_is_spelled(path: str) -> None:
+    assert spells_location(path)
+
+
+@pytest.mark.parametrize("path", ["/", "/doctor", "/_auth/login", "/admin/_auth", "/_auth/doctors", "/x_auth/doctor", "/_auth/doctor/" + "x" * 64])
+def test_nothing_else_is_taken_for_the_test_location(path: str) -> None:
+    assert not spells_location(path)

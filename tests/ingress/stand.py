@@ -21,25 +21,31 @@ from gateway.app import KEEPALIVE_S
 from gateway.assertion import Assertions
 from gateway.config import Config, Ingress
 from gateway.core.model import Identity, Secret, Session
+from gateway.core.probe import LOCATION
 from gateway.core.tenants import TenantTable
 from gateway.deploy import Site, site_of
 from gateway.errors import UnavailableError
 from gateway.ports import MISS
 from gateway.registry.document import TenantDocument, compile_tenant
+from gateway.web.admin import PREFIX, AdminServices, admin_application
+from gateway.web.admin.doctor import doctor_routes
 from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
 from gateway.web.pages import Pages
+from gateway.web.probed import ProbedChecks, location_handler, managed_at
 from gateway.web.services import Services
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from aiohttp.web_request import BaseRequest
 
     from gateway.ports import MachineAuthenticator, Miss, RelyingParty, SessionStore, TenantSource
+    from gateway.ports_admin import AdminKeys, AuditLog, IdempotencyRecords
 
 KEY = "the-ingress-key-of-the-tests-0123456789"
 ACME, GLOBEX, SHARED, LOGIN = "acme.localhost", "globex.localhost", "app.localhost", "login.localhost"
 CASE = "X-Case"
+PROBE_KEY = b"the sealing key of the stand"
 COOKIE = "__Host-gw"
 T = TypeVar("T")
 NOW = 1_800_000_000.0
@@ -91,6 +97,19 @@ class Seen:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
 
+class MemoryProbes:
+    """``ports.ProbeRecords`` without a Redis."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[str, str], Mapping[str, Any]] = {}
+
+    async def write(self, nonce: str, place: str, record: Mapping[str, Any]) -> None:
+        self.records.setdefault((nonce, place), record)
+
+    async def read(self, nonce: str, place: str) -> Mapping[str, Any] | None:
+        return self.records.get((nonce, place))
+
+
 class Stand:
     """Servers with their ports, and what each has seen under the ``X-Case`` of a test."""
 
@@ -110,12 +129,14 @@ class Stand:
         self._thread = threading.Thread(target=self._loop.run_forever, name="stand", daemon=True)
         self._runners: list[web.BaseRunner] = []
         self.store_is_down = False
+        self.probes = MemoryProbes()
         self.check_port = self.public_port = self.app_port = 0
 
     def start(self) -> None:
         self._thread.start()
         legacy = LegacyApp("legacy").app
         public = web.Application()
+        public.router.add_route("*", LOCATION, location_handler(self.probes, keys=lambda: (PROBE_KEY,), cookie_name=COOKIE, clock=lambda: NOW))
         public.router.add_route("*", "/{path:.*}", _page_of_the_gateway)
         self.app_port = self._call(self._serve(legacy, "app"))
         self.public_port = self._call(self._serve(public, "public"))
@@ -135,6 +156,16 @@ class Stand:
             check=f"127.0.0.1:{check_port or self.check_port}", public=f"127.0.0.1:{self.public_port}",
         )  # fmt: skip
 
+    async def serve_admin(self, keys: AdminKeys, audit: AuditLog, idempotency: IdempotencyRecords) -> web.AppRunner:
+        """The admin listener with the doctor's routes, on the caller's loop; returns its runner."""
+        routes = doctor_routes(self.probes, keys=lambda: (PROBE_KEY,), managed=lambda host: managed_at(self.table, self.config, host), cookie_name=COOKIE, clock=lambda: NOW)
+        app = web.Application()
+        app.add_subapp(PREFIX, admin_application(AdminServices(keys=keys, audit=audit, idempotency=idempotency, more=routes)))
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
+
     def sign_in(self, cookie: str, who: Identity, *, tenant: str = "acme", host: str = ACME) -> str:
         """A live session; returns the Cookie header line."""
         self.sessions[cookie] = session(cookie, who, tenant=tenant, host=host)
@@ -147,7 +178,10 @@ class Stand:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
     async def _serve_checks(self) -> int:
-        checks = Checks(self._services())
+        checks = ProbedChecks(
+            Checks(self._services()), self.probes,
+            keys=lambda: (PROBE_KEY,), managed=lambda host: managed_at(self.table, self.config, host), cookie_name=COOKIE, clock=lambda: NOW,
+        )  # fmt: skip
 
         async def handle(request: BaseRequest) -> web.StreamResponse:
             if request.transport is not None:

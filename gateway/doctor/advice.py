@@ -1,0 +1,198 @@
+"""The line to change, for every finding and every proxy. One literal; the table in docs/operator/ingress.md is held to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RENDER = "Easiest: `gateway ingress render` writes a configuration without this finding."
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """``general`` where the proxy is not known; ``lines`` by dialect."""
+
+    title: str
+    general: str
+    lines: Mapping[str, str] = field(default_factory=dict)
+
+
+ADVICE: Final[Mapping[str, Advice]] = {
+    "not_asked": Advice(
+        "A path is served without asking the gateway",
+        "Ask the gateway for every path of the host; open single paths with `allow: everyone` in the tenant's rules.",
+        {
+            "nginx": "Put `auth_request /_gateway_check;` into the server block, and no `return` or `rewrite` into a location that should ask: they run before it.",
+            "traefik": "Give every router of the host the forwardAuth middleware, the more specific ones too.",
+            "caddy": "Put `forward_auth` into a `route` block before every `reverse_proxy`, `respond` and `file_server` of the host.",
+            "envoy": "Remove the per-route `ExtAuthzPerRoute: {disabled: true}` of everything but `/_auth/`.",
+            "haproxy": "`http-request lua.gateway_ask` must stand before every `http-request return`, `redirect` and `use-service` of the frontend.",
+        },
+    ),
+    "let_through": Advice(
+        "The gateway said no and the client got in",
+        "The ingress must pass nothing on unless the check answered 200.",
+        {"nginx": "No `error_page 401 = …` or `403` may lead to a location that proxies to the application.", "envoy": "`failure_mode_allow: false`."},
+    ),
+    "gateway_unreachable": Advice("The gateway could not be asked", "Look at the ingress's error log and at `listen.check`; nothing gets in meanwhile."),
+    "key_missing": Advice(
+        "The check is asked without the ingress key",
+        "Send one of `ingress.keys` as X-Gateway-Key with every check.",
+        {
+            "nginx": 'In the check\'s location: `proxy_set_header X-Gateway-Key "…";`',
+            "traefik": "A `headers` middleware with `customRequestHeaders: {X-Gateway-Key: …}` before forwardAuth, and X-Gateway-Key in authRequestHeaders and authResponseHeaders.",
+            "caddy": "In forward_auth: `header_up X-Gateway-Key …`",
+            "envoy": "`authorization_request: {headers_to_add: [{key: x-gateway-key, value: …}]}`",
+            "haproxy": "`KEY` in gateway.lua.",
+        },
+    ),
+    "not_understood": Advice("The gateway cannot read what the ingress tells it", "X-Forwarded-Method, -Proto, -Host and -Uri must each be sent exactly once by the ingress."),
+    "path_rewritten": Advice(
+        "The gateway is asked about another path than the client's",
+        "Ask before any rewriting; rules are written for the path that the browser shows.",
+        {
+            "traefik": "forwardAuth must be the first middleware of the router, before stripPrefix, addPrefix and replacePath.",
+            "caddy": "Use a `route` block and write `uri strip_prefix` (or `handle_path`) after forward_auth.",
+            "nginx": "`proxy_set_header X-Forwarded-Uri $request_uri;` in the check's location.",
+        },
+    ),
+    "facts_wrong": Advice(
+        "The gateway is told a wrong host, scheme or method",
+        "Take them from the connection, not from the client.",
+        {"nginx": "`proxy_set_header X-Forwarded-Host $host;`, `X-Forwarded-Proto $scheme;`, `X-Forwarded-Method $request_method;` in the check's location."},
+    ),
+    "login_lost": Advice(
+        "A person without a session is not sent to the login",
+        "Pass status and Location of the check on to the client.",
+        {
+            "nginx": "`auth_request_set $gw_location $upstream_http_location;` and `error_page 401 = @gateway_login;` that returns 302 to it.",
+            "traefik": "`preserveLocationHeader: true`.",
+        },
+    ),
+    "pages_asked": Advice("The gateway's own pages do not work", "Send `/_auth/` of every protected host to `listen.public`, without asking the check (except `/_auth/doctor`)."),
+    "body_hangs": Advice(
+        "A request with a body waits for the check",
+        "The client's body and its length must not go to the check.",
+        {"nginx": '`proxy_pass_request_body off;` and `proxy_set_header Content-Length "";` in the check\'s location.', "traefik": "`forwardBody: false`."},
+    ),
+    "forged_facts": Advice(
+        "A client can choose what the gateway is asked about",
+        "The ingress must overwrite X-Forwarded-Method, -Proto, -Host and -Uri of the check, and drop every alias.",
+        {
+            "nginx": "`proxy_pass_request_headers off;` in the check's location, and all four set there with proxy_set_header.",
+            "traefik": "`forwardedHeaders: {insecure: false, trustedIPs: []}` on the entry point and `trustForwardHeader: false`.",
+            "caddy": "No `trusted_proxies` that contains clients.",
+            "envoy": "`/auth/envoy` reads none of them; ask there, and list x-forwarded-proto only where Envoy sets it.",
+            "haproxy": "Build the headers of the check from `txn.sf`, never from the request's headers.",
+        },
+    ),
+    "location_missing": Advice(
+        "There is no test location", "Render the configuration again: it sends `/_auth/doctor` to `listen.public` the way it sends requests to applications."
+    ),
+    "location_unasked": Advice(
+        "The test location is reached without asking",
+        "`/_auth/doctor` must be asked about, unlike the rest of `/_auth/`; if it is like the applications' locations, these are open too.",
+    ),
+    "identity_forged": Advice(
+        "A client can send identity headers to applications",
+        "Remove every managed header that a client sends, before the gateway's values are set.",
+        {
+            "nginx": "For every managed header: `auth_request_set $v $upstream_http_…;` and `proxy_set_header … $v;`. A location with a proxy_set_header of its own inherits none.",
+            "traefik": "List every managed header in authResponseHeaders.",
+            "caddy": "`request_header -NAME` for every managed header before forward_auth, and all of them in copy_headers.",
+            "envoy": "A header_mutation filter before ext_authz that removes every managed header; an answer without one leaves the client's.",
+            "haproxy": "`http-request del-header NAME` for every managed header before the action; `set-header … if found` alone leaves the client's.",
+        },
+    ),
+    "identity_lost": Advice(
+        "Identity does not reach the application",
+        "Hand every managed header of the check's answer on.",
+        {"envoy": "`allowed_upstream_headers`.", "traefik": "`authResponseHeaders`.", "caddy": "`copy_headers`."},
+    ),
+    "identity_alias": Advice(
+        "Aliases of identity headers reach applications",
+        "WSGI, PHP, FastCGI and others fold `_`, `.` and more onto `-`: remove every header whose name holds anything but letters, digits and dashes.",
+        {
+            "nginx": "`underscores_in_headers off;` and `ignore_invalid_headers on;` in the http block.",
+            "traefik": "`aliasHeadersStrategy: delete` on the entry point (3.7.13 and later).",
+            "caddy": 'One `request_header "-*CHARACTER*"` per odd character.',
+            "envoy": "`headers_with_underscores_action: REJECT_REQUEST` and a header_mutation `remove_on_match` of `.*[^a-z0-9:-].*`.",
+            "haproxy": "`option http-restrict-req-hdr-names delete`.",
+        },
+    ),
+    "connection_strips": Advice(
+        "A client can remove identity headers by naming them in Connection",
+        "Remove the client's Connection header before the identity is set.",
+        {"caddy": "`request_header -Connection` before forward_auth (and set it again for WebSockets only).", "haproxy": "`http-request del-header Connection`."},
+    ),
+    "foreign_identity": Advice(
+        "Identity headers of other gateways reach applications", "An application may trust X-Forwarded-User or Remote-User though nothing here sets it: remove them all."
+    ),
+    "foreign_words": Advice(
+        "Words of other proxies reach applications", "Remove X-Original-URL, X-HTTP-Method-Override, Forwarded and their like: applications route by them after the check."
+    ),
+    "key_in_app": Advice(
+        "The ingress key reaches applications",
+        "Whoever reads it there can ask the check as the ingress.",
+        {"traefik": "X-Gateway-Key in authResponseHeaders: Traefik removes what the answer does not hold.", "nginx": '`proxy_set_header X-Gateway-Key "";`'},
+    ),
+    "cookie_in_app": Advice(
+        "The session cookie reaches applications",
+        "An application that logs its requests then logs sessions: remove the gateway's cookies from Cookie, as the rendered configuration does.",
+    ),
+    "cookies_lost": Advice("Applications lose their own cookies", "Remove the gateway's cookies only."),
+    "h2c_relayed": Advice(
+        "Upgrade: h2c is relayed",
+        "Relay Upgrade for websocket only.",
+        {"nginx": 'map $http_upgrade $gw_upgrade { default ""; "~*^websocket$" websocket; }', "caddy": "`request_header -Upgrade` unless it is websocket."},
+    ),
+    "websocket_lost": Advice(
+        "WebSockets do not work",
+        "Relay Upgrade: websocket with Connection: upgrade.",
+        {"nginx": "`proxy_http_version 1.1;` and `proxy_set_header Upgrade`/`Connection` from maps.", "envoy": "`upgrade_configs: [{upgrade_type: websocket}]`."},
+    ),
+    "small_head": Advice(
+        "A large identity does not fit",
+        "Give the check's answer 16 kB for its head.",
+        {"nginx": "`proxy_buffer_size 16k;`, `proxy_buffers 8 16k;`, `proxy_busy_buffers_size 32k;`", "haproxy": "`tune.bufsize 65536`."},
+    ),
+    "path_confusion": Advice(
+        "Gateway and application are told different paths",
+        "Hand the application the same raw path that the gateway was asked about.",
+        {
+            "nginx": "`proxy_pass http://upstream;` without anything after the name, so that the raw path goes on.",
+            "envoy": "`normalize_path: true` before ext_authz, and no rewriting route.",
+        },
+    ),
+    "default_host": Advice(
+        "A host that is nobody's is taken for a protected one",
+        "Answer 421 to every host that is not yours.",
+        {
+            "nginx": "`server { listen … default_server; return 421; }`",
+            "caddy": "`handle { respond 421 }` as the last of the site.",
+            "envoy": 'A virtual host with `domains: ["*"]` and a direct_response of 421.',
+            "haproxy": "`http-request deny deny_status 421` unless the host is known.",
+        },
+    ),
+    "listener_exposed": Advice(
+        "A listener of the gateway is reachable through the ingress", "`listen.check` and `listen.admin` are for the ingress and for operators: no route may lead there."
+    ),
+    "hooks_exposed": Advice("`/hooks/` or `/scim/` of a protected host is not asked about", "Identity providers should reach `listen.hooks` at a host name of its own."),
+    "identity_in_answer": Advice(
+        "Identity headers are shown to clients", "Hand on Location, Content-Type, Cache-Control, Retry-After and WWW-Authenticate of a denial, nothing else."
+    ),
+    "app_reachable": Advice("The application answers without the ingress", "Bind it to loopback or to a network that only the ingress reaches."),
+    "check_reachable": Advice(
+        "The check listener is reachable from here", "Bind `listen.check` where only the ingress reaches it, and set both ingress.keys and ingress.trusted_proxies."
+    ),
+}
+
+
+def advice(code: str, dialect: str) -> str:
+    """The line for this proxy, else the general one; always what to do, never only what is wrong."""
+    entry = ADVICE[code]
+    line = entry.lines.get(dialect)
+    return f"{entry.general} In {dialect}: {line}" if line else entry.general

@@ -1,0 +1,289 @@
+"""What the probes showed: pure, from outcomes to findings.
+
+A finding is reported once, with the evidence of every probe that showed it. Severity says what it opens: ``critical``,
+somebody gets in or becomes somebody else; ``high``, one more mistake does; ``warning``, something does not work or was not seen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from gateway.doctor.advice import ADVICE, advice
+from gateway.doctor.probes import FORGED, STRANGE_HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.doctor.probes import Shot
+    from gateway.doctor.wire import Reply
+
+CANARY = "gateway-doctor"
+SLOW_S = 5.0
+REFUSED_BY_THE_INGRESS = frozenset({400, 403, 404, 405, 421})
+MAX_EVIDENCE = 6
+
+
+class Severity(StrEnum):
+    """What a finding opens."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    WARNING = "warning"
+
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """``fix`` names the line to change in the ingress that was recognised."""
+
+    code: str
+    severity: Severity
+    title: str
+    evidence: tuple[str, ...]
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A probe, its answer, and what the check and the test location recorded (None: nothing arrived)."""
+
+    shot: Shot
+    reply: Reply
+    check: Mapping[str, Any] | None
+    location: Mapping[str, Any] | None
+
+    @property
+    def what(self) -> str:
+        return f"{self.shot.method} {self.shot.target.partition('?')[0]} ({self.shot.name})"
+
+    @property
+    def answered(self) -> str:
+        return str(self.reply.status) if self.reply.status else self.reply.problem
+
+    @property
+    def succeeded(self) -> bool:
+        return 200 <= self.reply.status < 300
+
+
+@dataclass(slots=True)
+class _Findings:
+    """Evidence by code; a finding is as severe as the worst of it."""
+
+    evidence: defaultdict[str, list[tuple[Severity, str]]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, code: str, severity: Severity, text: str) -> None:
+        self.evidence[code].append((severity, text))
+
+    def all(self, dialect: str) -> list[Finding]:
+        found = []
+        for code, unsorted in self.evidence.items():
+            lines = sorted(unsorted, key=lambda line: line[0].rank)
+            shown = [text for _, text in lines[:MAX_EVIDENCE]] + ([f"and {len(lines) - MAX_EVIDENCE} more"] if len(lines) > MAX_EVIDENCE else [])
+            found.append(Finding(code, lines[0][0], ADVICE[code].title, tuple(shown), advice(code, dialect)))
+        return found
+
+
+def judge(outcomes: Sequence[Outcome], *, managed: Sequence[str], host: str, scheme: str) -> list[Finding]:
+    """All findings of one examination, in no order."""
+    found = _Findings()
+    groups: defaultdict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        groups[outcome.shot.group].append(outcome)
+    dialect = next((outcome.check["dialect"] for outcome in outcomes if outcome.check), "")
+    _asked(groups["asked"], found, host=host, scheme=scheme)
+    _everyday(groups, found)
+    _forged(groups["forged"], found, scheme=scheme)
+    _location(groups["location"], found, managed=managed)
+    _paths(groups["paths"], found)
+    _hosts(groups["hosts"], found)
+    _listeners(groups["listeners"], found, believed=any(o.check and o.check["believed"] for o in groups["asked"]))
+    names = {name.lower() for name in managed}
+    for outcome in outcomes:
+        if outcome.shot.group not in {"pages", "location", "asked"} and outcome.succeeded and outcome.check is not None and outcome.check["status"] != 200:
+            found.add("let_through", Severity.CRITICAL, f"{outcome.what}: the gateway answered {outcome.check['status']}, the client got {outcome.reply.status}")
+        shown = sorted({name for name, value in outcome.reply.headers if name.lower() in names and value})
+        if shown:
+            found.add("identity_in_answer", Severity.HIGH, f"{outcome.what}: {outcome.answered} with {', '.join(shown)}")
+    return found.all(dialect)
+
+
+def judge_direct(*, app: tuple[str, Reply] | None, check: tuple[str, Reply] | None, dialect: str = "") -> list[Finding]:
+    """Addresses that only the ingress should reach."""
+    found = _Findings()
+    if app is not None and app[1].status:
+        found.add("app_reachable", Severity.CRITICAL, f"{app[0]} answers {app[1].status} to this machine, without the ingress")
+    if check is not None and check[1].status:
+        believed = check[1].status == 200
+        found.add(
+            "check_reachable", Severity.CRITICAL if believed else Severity.WARNING,
+            f"{check[0]} answers {check[1].status} to this machine" + (", and believes it without the ingress key" if believed else "; it believes nobody without the key"),
+        )  # fmt: skip
+    return found.all(dialect)
+
+
+def _asked(outcomes: Sequence[Outcome], found: _Findings, *, host: str, scheme: str) -> None:
+    for outcome in outcomes:
+        seen, reply = outcome.check, outcome.reply
+        if seen is None:
+            if reply.status >= 500 or not reply.status:
+                found.add("gateway_unreachable", Severity.WARNING, f"{outcome.what}: {outcome.answered}, and the gateway was not asked")
+            elif reply.status < 400:
+                found.add("not_asked", Severity.CRITICAL, f"{outcome.what}: {reply.status}, and the gateway was not asked")
+            else:
+                found.add("not_asked", Severity.WARNING, f"{outcome.what}: {reply.status}, and the gateway was not asked; if an application said so, it is open")
+            continue
+        if not seen["believed"]:
+            found.add(
+                "key_missing",
+                Severity.HIGH,
+                f"{outcome.what}: the check came {'with a wrong' if seen['key'] else 'without a'} X-Gateway-Key, or from a network that is not trusted",
+            )
+        if "malformed" in seen:
+            found.add("not_understood", Severity.HIGH, f"{outcome.what}: {seen['malformed']}")
+            continue
+        if outcome.succeeded and seen["status"] != 200:
+            found.add("let_through", Severity.CRITICAL, f"{outcome.what}: the gateway answered {seen['status']}, the client got {reply.status}")
+        if seen["target"] != outcome.shot.target:
+            found.add("path_rewritten", Severity.HIGH, f"sent {outcome.shot.target.partition('?')[0]}, the gateway was asked about {_path(seen['target'])}")
+        for what, said, right in (("host", seen["host"], host), ("scheme", seen["scheme"], scheme), ("method", seen["method"], outcome.shot.method)):
+            if said != right:
+                found.add("facts_wrong", Severity.HIGH, f"{outcome.what}: the gateway was told {what} {said!r} instead of {right!r}")
+
+
+def _everyday(groups: Mapping[str, Sequence[Outcome]], found: _Findings) -> None:
+    for outcome in groups["navigation"]:
+        refused = outcome.check is not None and outcome.check["believed"] and outcome.check["status"] in {302, 401}
+        if refused and not (outcome.reply.status in {302, 303, 307} and "/_auth/login" in outcome.reply.header("Location")):
+            found.add("login_lost", Severity.WARNING, f"{outcome.what}: {outcome.answered} without a way to the login")
+    for outcome in groups["pages"]:
+        if outcome.check is not None:
+            found.add("pages_asked", Severity.WARNING, f"{outcome.what}: the gateway is asked about its own pages, so nobody can sign in")
+        elif outcome.reply.status >= 500 or not outcome.reply.status:
+            found.add("pages_asked", Severity.WARNING, f"{outcome.what}: {outcome.answered}")
+    for outcome in groups["body"]:
+        if outcome.reply.seconds > SLOW_S:
+            found.add("body_hangs", Severity.WARNING, f"{outcome.what}: {outcome.answered} after {outcome.reply.seconds:.0f} s")
+
+
+def _forged(outcomes: Sequence[Outcome], found: _Findings, *, scheme: str) -> None:
+    for outcome in outcomes:
+        seen = outcome.check
+        if seen is None:
+            continue
+        told = [str(seen.get("target", "")), str(seen.get("host", "")), str(seen.get("malformed", ""))]
+        believed = any(FORGED in text or STRANGE_HOST in text for text in told) or seen.get("method") == "OPTIONS"
+        worse = believed or (outcome.shot.name.startswith("X") and "2 lines" in told[2])
+        if worse or seen.get("scheme", scheme) != scheme:
+            severity = Severity.CRITICAL if worse else Severity.HIGH
+            found.add("forged_facts", severity, f"the client's {outcome.shot.name} reached the check: it was asked about {seen.get('malformed') or _told(seen)}")
+
+
+def _location(outcomes: Sequence[Outcome], found: _Findings, *, managed: Sequence[str]) -> None:
+    plain = next((outcome for outcome in outcomes if outcome.shot.name == "nothing added"), None)
+    if plain is None:
+        return
+    if plain.location is None:
+        found.add("location_missing", Severity.WARNING, f"{plain.what}: {plain.answered}; what applications receive was not examined")
+        return
+    if plain.check is None:
+        found.add("location_unasked", Severity.CRITICAL, f"{plain.what} was reached and the gateway was not asked")
+        return
+    lost = {name.lower() for number, name in enumerate(managed) if number % 3 == 0} - {str(name).lower() for name, value in plain.location["headers"] if value == CANARY}
+    for name in managed:
+        if name.lower() in lost:
+            found.add("identity_lost", Severity.HIGH, f"{name} did not reach the application")
+    for outcome in outcomes:
+        if outcome.location is not None:
+            _received(outcome, found, managed=managed, lost=lost)
+        elif outcome.shot.name == "Upgrade: websocket":
+            found.add("websocket_lost", Severity.WARNING, f"{outcome.what}: {outcome.answered}")
+        elif outcome.shot.name == "a large identity":
+            found.add("small_head", Severity.WARNING, f"{outcome.what}: {outcome.answered}, where a small identity passes")
+
+
+def _received(outcome: Outcome, found: _Findings, *, managed: Sequence[str], lost: set[str]) -> None:
+    """What an application would have received; ``lost`` are the names that never arrive."""
+    seen = outcome.location or {}
+    headers = [(str(name), str(value)) for name, value in seen["headers"]]
+    by_name: defaultdict[str, list[str]] = defaultdict(list)
+    for name, value in headers:
+        by_name[name.lower()].append(value)
+    lowered = {name.lower() for name in managed}
+    how = ("fills", "leaves empty", "leaves out")
+    for number, name in enumerate(managed):
+        values = [value for value in by_name[name.lower()] if value]
+        if any(FORGED in value for value in values):
+            found.add("identity_forged", Severity.CRITICAL, f"{name}, which the gateway {how[number % 3]}: the client's value reached the application ({outcome.shot.name})")
+        elif number % 3 == 0 and not values and name.lower() not in lost:
+            found.add("connection_strips", Severity.HIGH, f"{name} did not reach the application ({outcome.shot.name})")
+        elif len(values) > 1:
+            found.add("identity_forged", Severity.CRITICAL, f"{name} reached the application {len(values)} times ({outcome.shot.name})")
+    for name, value in headers:
+        if FORGED not in value or name.lower() in lowered or name.lower() == "cookie":
+            continue
+        if re.sub(r"[^a-z0-9]", "-", name.lower()) in lowered:
+            found.add("identity_alias", Severity.CRITICAL, f"{name} reached the application; many read it as {re.sub(r'[^A-Za-z0-9]', '-', name)}")
+        elif outcome.shot.name == "identity of other gateways":
+            found.add("foreign_identity", Severity.HIGH, f"the client's {name} reached the application")
+        elif outcome.shot.name.startswith("words of other proxies"):
+            found.add("foreign_words", Severity.WARNING, f"the client's {name} reached the application")
+    if by_name["x-gateway-key"] and outcome.shot.name != "gateway key":
+        found.add("key_in_app", Severity.HIGH, f"X-Gateway-Key reached the application ({outcome.shot.name})")
+    if seen["own_cookies"] or "__Host-gw-login" in "; ".join(by_name["cookie"]):
+        found.add("cookie_in_app", Severity.HIGH, f"the gateway's cookie reached the application ({outcome.shot.name})")
+    if outcome.shot.name == "cookies" and not ({"first", "last"} <= {part.strip() for value in by_name["cookie"] for part in value.split(";")}):
+        found.add("cookies_lost", Severity.WARNING, "the application's own cookies did not arrive")
+    upgrade = ",".join(by_name["upgrade"]).lower()
+    if "h2c" in upgrade:
+        found.add("h2c_relayed", Severity.HIGH, "Upgrade: h2c reached the application: what follows on that connection is not asked about")
+    if outcome.shot.name == "Upgrade: websocket" and "websocket" not in upgrade:
+        found.add("websocket_lost", Severity.WARNING, "Upgrade: websocket did not reach the application")
+
+
+def _paths(outcomes: Sequence[Outcome], found: _Findings) -> None:
+    for outcome in outcomes:
+        if outcome.location is None:
+            continue
+        if outcome.check is None:
+            found.add("path_confusion", Severity.CRITICAL, f"{outcome.what} reached the location and the gateway was not asked")
+        elif _path(str(outcome.check.get("target", ""))) != _path(outcome.location["target"]):
+            found.add(
+                "path_confusion", Severity.CRITICAL,
+                f"sent {outcome.shot.name}: the gateway was asked about {_path(str(outcome.check.get('target', '(malformed)')))}, the application received {_path(outcome.location['target'])}",
+            )  # fmt: skip
+
+
+def _hosts(outcomes: Sequence[Outcome], found: _Findings) -> None:
+    for outcome in outcomes:
+        if outcome.check is not None:
+            found.add(
+                "default_host", Severity.WARNING, f"{outcome.what}: taken for a protected host, and asked about as {outcome.check.get('host') or outcome.check.get('malformed')}"
+            )
+        elif outcome.reply.status and outcome.reply.status < 400:
+            found.add("default_host", Severity.CRITICAL, f"{outcome.what}: {outcome.answered}, and the gateway was not asked")
+
+
+def _listeners(outcomes: Sequence[Outcome], found: _Findings, *, believed: bool) -> None:
+    for outcome in outcomes:
+        reply, kind = outcome.reply, outcome.shot.name.partition(" ")[0]
+        if kind == "check" and (reply.header("X-Auth-Reason") or (believed and b"untrusted_proxy" in reply.body)):
+            found.add("listener_exposed", Severity.CRITICAL, f"{outcome.what}: {reply.status} from the check listener itself")
+        elif kind == "admin" and outcome.check is None and reply.status in {200, 503} and any(mark in reply.body for mark in (b'"/admin/v1', b"gateway_checks_total", b'"redis"')):
+            found.add("listener_exposed", Severity.CRITICAL, f"{outcome.what}: {reply.status} from the admin listener")
+        elif kind == "hooks" and outcome.check is None and reply.status and reply.status not in REFUSED_BY_THE_INGRESS - {404, 405}:
+            found.add("hooks_exposed", Severity.WARNING, f"{outcome.what}: {outcome.answered}, and the gateway was not asked")
+
+
+def _path(target: str) -> str:
+    return target.partition("?")[0]
+
+
+def _told(seen: Mapping[str, Any]) -> str:
+    return f"{seen.get('method')} {seen.get('scheme')}://{seen.get('host')}{_path(str(seen.get('target')))}"

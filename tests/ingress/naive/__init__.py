@@ -1,0 +1,48 @@
+"""One deliberately naive configuration per proxy: what the proxy's own minimal example comes to, with the mistakes people make.
+
+Every hole here is really there (docs/operator/ingress.md lists them); the doctor has to find each, by its code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.deploy import Site
+
+HERE = Path(__file__).parent
+FILES = {
+    "nginx": ("nginx.conf",),
+    "traefik": ("traefik.yml", "dynamic.yml"),
+    "caddy": ("Caddyfile",),
+    "envoy": ("envoy.yaml",),
+    "haproxy": ("haproxy.cfg", "gateway.lua"),
+}
+
+COMMON = {"identity_forged", "identity_lost", "foreign_identity", "foreign_words", "cookie_in_app"}
+"""Three headers are handed on, the rest is the client's; nobody removes other gateways' names or the session cookie."""
+
+HOLES = {
+    "nginx": COMMON | {"not_asked", "small_head", "h2c_relayed", "path_confusion", "default_host", "login_lost"},
+    "traefik": COMMON | {"identity_alias", "forged_facts", "key_in_app", "path_rewritten", "listener_exposed"},
+    "caddy": COMMON | {"identity_alias", "connection_strips", "h2c_relayed", "default_host"},
+    "envoy": COMMON | {"identity_alias", "websocket_lost", "default_host", "pages_asked", "forged_facts"},
+    "haproxy": COMMON | {"identity_alias", "h2c_relayed", "default_host"},
+}
+"""Kind → every finding that its naive configuration deserves, and no other."""
+
+
+def naive(kind: str, site: Site, *, app: str) -> dict[str, str]:
+    """File name → text. ``app`` is the application's address."""
+    host, _, port = site.listen.rpartition(":")
+    check_host, _, check_port = site.check.rpartition(":")
+    public_host, _, public_port = site.public.rpartition(":")
+    app_host, _, app_port = app.rpartition(":")
+    values = {
+        "LISTEN": site.listen, "PORT": port, "CHECK": site.check, "PUBLIC": site.public, "APP": app, "KEY": site.key.reveal(), "ADMIN": site.check,
+        "CHECK_PORT": check_port, "PUBLIC_PORT": public_port, "APP_PORT": app_port,
+    }  # fmt: skip
+    assert {host, check_host, public_host, app_host} == {"127.0.0.1"}
+    return {name: Template(HERE.joinpath(f"{kind}-{name}").read_text()).substitute(values) for name in FILES[kind]}
