@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiohttp.web_request import BaseRequest
+    from prometheus_client import Counter
 
     from gateway.core.decision import Decision
     from gateway.core.model import AuthRequest, MachineToken, Session, Tenant
@@ -62,7 +63,7 @@ class Checks:
         self._peers: dict[str, bool] = {}
         self._heads: OrderedDict[tuple[str, str], tuple[Session, Tenant, float, tuple[tuple[str, str], ...] | None]] = OrderedDict()
         self._seconds = {name: CHECK_SECONDS.labels(name) for name in DIALECTS}
-        self._counters: dict[tuple[str, str, str, str], object] = {}
+        self._counters: dict[tuple[str, str, str, str], Counter] = {}
 
     async def __call__(self, request: BaseRequest) -> web.StreamResponse:
         started = perf_counter()
@@ -194,7 +195,12 @@ class Checks:
         seconds = perf_counter() - started
         self._seconds[dialect.name].observe(seconds)
         kind = _KINDS[type(decision)]
-        CHECKS.labels(tenant_label(tenant.id) if tenant else "", dialect.name, kind, decision.reason.value).inc()
+        labels = (tenant_label(tenant.id) if tenant else "", dialect.name, kind, decision.reason.value)
+        counter = self._counters.get(labels)
+        if counter is None:
+            # As many as there are label sets, which are capped; finding one by its labels costs more than counting.
+            counter = self._counters[labels] = CHECKS.labels(*labels)
+        counter.inc()
         if would is not None and type(would) is type(decision) and would.reason is decision.reason:
             would = None
         if would is not None and tenant is not None:
