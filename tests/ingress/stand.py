@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from aiohttp.web_request import BaseRequest
 
-    from gateway.ports import MachineAuthenticator, Miss, RelyingParty, SessionStore, TenantSource
+    from gateway.ports import AttemptCounter, MachineAuthenticator, Miss, RelyingParty, SessionStore, TenantSource
     from gateway.ports_admin import AdminKeys, AuditLog, IdempotencyRecords
 
 KEY = "the-ingress-key-of-the-tests-0123456789"
@@ -202,10 +202,12 @@ class Stand:
             sessions=cast("SessionStore", self),
             relying_party=cast("RelyingParty", None),
             machines=cast("MachineAuthenticator", None),
+            attempts=cast("AttemptCounter", None),
             assertions=Assertions(keys.generate(), issuer=None),
             pages=Pages(),
             clock=lambda: NOW,
             random_token=lambda: "unused",
+            cookie_key=lambda: b"unused",
         )
 
     def cached(self, cookie: str, *, host: str) -> Miss:

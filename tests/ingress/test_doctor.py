@@ -48,7 +48,8 @@ class Office:
 
 @pytest.fixture
 async def office(stand: Stand, tmp_path: Path) -> AsyncIterator[Office]:
-    database = open_database(config_with(tmp_path / "state"), keys.generate().database)
+    ring = keys.generate()
+    database = open_database(config_with(tmp_path / "state"), lambda: ring.database)
     await database.prepare()
     admin_keys = SqlAdminKeys(database, clock=lambda: NOW)
     made = await admin_keys.create(name="doctor", scopes=[Scope.DOCTOR], tenant=None, lifetime_s=None)
