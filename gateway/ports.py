@@ -101,6 +101,9 @@ class SessionView:
     expires_at: int
     user_agent: str
     current: bool = False
+    groups: tuple[str, ...] = ()
+    """At the login; what was taken away since is not in force, though listed here."""
+    roles: tuple[str, ...] = ()
 
 
 class Miss:

@@ -15,6 +15,8 @@ import yaml
 
 from gateway.cli import config_option, json_option
 from gateway.cli.database import configured_database
+from gateway.cli.impact import Impact, measure
+from gateway.cli.stores import Stores, configured_stores
 from gateway.errors import ConfigError
 from gateway.registry.database import By, TenantDatabase
 from gateway.registry.files import TenantFiles
@@ -79,8 +81,8 @@ def show(*, config_path: str, tenant: str, as_json: bool) -> int:
 @json_option
 def plan(*, config_path: str, folder: Path, prune: bool, as_json: bool) -> None:
     """What applying a folder would change. Changes nothing."""
-    made = asyncio.run(_plan(config_path, folder, prune=prune))
-    click.echo(json.dumps(_plan_as_json(made), indent=1) if as_json else "\n".join(_plan_as_lines(made, prune=prune)))
+    made, impact = asyncio.run(_plan(config_path, folder, prune=prune))
+    click.echo(json.dumps(_plan_as_json(made, impact), indent=1) if as_json else "\n".join(_plan_as_lines(made, impact, prune=prune)))
 
 
 @command.command()
@@ -160,38 +162,38 @@ async def _stored_documents(config_path: str) -> dict[str, TenantDocument]:
         return {tenant: stored.document for tenant, stored in (await TenantDatabase(database, config).all()).items()}
 
 
-async def _plan(config_path: str, folder: Path, *, prune: bool) -> Plan:
-    async with configured_database(config_path) as (config, database):
-        return await _made(TenantDatabase(database, config), config, folder, prune=prune)
+async def _plan(config_path: str, folder: Path, *, prune: bool) -> tuple[Plan, Impact]:
+    async with configured_stores(config_path) as stores:
+        return await _made(TenantDatabase(stores.database, stores.config), stores, folder, prune=prune)
 
 
-async def _made(tenants: TenantDatabase, config: Config, folder: Path, *, prune: bool) -> Plan:
-    stored = await tenants.all()
+async def _made(tenants: TenantDatabase, stores: Stores, folder: Path, *, prune: bool) -> tuple[Plan, Impact]:
+    config, stored = stores.config, await tenants.all()
     made = make_plan(read_wanted(folder, config, stored), stored)
     made = pruned(made, stored) if prune else made
     refused = await tenants.rehearse(made.changes, files=_file_records(config).values())
     if refused is not None:
         raise ConfigError(f"{folder}: {refused.message}")
-    return made
+    return made, await measure(made, stored, config, stores.directory)
 
 
 async def _apply(config_path: str, folder: Path, *, prune: bool, yes: bool, wait_s: float, as_json: bool) -> int:
-    async with configured_database(config_path) as (config, database):
-        tenants = TenantDatabase(database, config)
-        made = await _made(tenants, config, folder, prune=prune)
-        click.echo("\n".join(_plan_as_lines(made, prune=prune)), err=as_json)
+    async with configured_stores(config_path) as stores:
+        tenants = TenantDatabase(stores.database, stores.config)
+        made, impact = await _made(tenants, stores, folder, prune=prune)
+        click.echo("\n".join(_plan_as_lines(made, impact, prune=prune)), err=as_json)
         if not made.changes:
             if as_json:
-                click.echo(json.dumps({**_plan_as_json(made), "in_force": True}, indent=1))
+                click.echo(json.dumps({**_plan_as_json(made, impact), "in_force": True}, indent=1))
             return 0
         if not yes and sys.stdin.isatty():
             click.confirm("Apply this?", abort=True, err=True)
-        refused = await tenants.apply(made.changes, by=_by(), files=_file_records(config).values())
+        refused = await tenants.apply(made.changes, by=_by(), files=_file_records(stores.config).values())
         if refused is not None:
             return _failed(f"nothing was changed: {refused.message}")
         in_force = await _in_force(tenants, wait_s)
     if as_json:
-        click.echo(json.dumps({**_plan_as_json(made), "in_force": in_force}, indent=1))
+        click.echo(json.dumps({**_plan_as_json(made, impact), "in_force": in_force}, indent=1))
     else:
         click.echo(f"applied: {len(made.changes)} tenants" + _when(in_force=in_force))
     return 0
@@ -252,8 +254,11 @@ def _yaml(document: dict[str, Any]) -> str:
     return text
 
 
-def _plan_as_lines(made: Plan, *, prune: bool) -> list[str]:
-    lines = [line for change in made.changes for line in _change_as_lines(change)]
+def _plan_as_lines(made: Plan, impact: Impact, *, prune: bool) -> list[str]:
+    lines = [line for change in made.changes for line in (*_change_as_lines(change), *impact.lines(change.tenant))]
+    lines += [line for tenant in made.unchanged for line in impact.lines(tenant, heading=True)]
+    if impact.unknown:
+        lines.append(f"what this does to people who are signed in is not known: {impact.unknown}")
     counts = {deed: sum(change.deed == deed for change in made.changes) for deed in _SIGN}
     lines.append(f"{counts['create']} to create, {counts['update']} to update, {counts['delete']} to delete, {len(made.unchanged)} unchanged")
     if made.kept and not prune:
@@ -276,12 +281,12 @@ def _change_as_lines(change: Change) -> list[str]:
     return lines
 
 
-def _plan_as_json(made: Plan) -> dict[str, Any]:
+def _plan_as_json(made: Plan, impact: Impact) -> dict[str, Any]:
     changes = [
         {"deed": c.deed, "tenant": c.tenant, "version": c.version, "differences": [{"key": d.key, "before": d.before, "after": d.after} for d in c.differences]}
         for c in made.changes
     ]
-    return {"changes": changes, "unchanged": list(made.unchanged), "kept": list(made.kept)}
+    return {"changes": changes, "unchanged": list(made.unchanged), "kept": list(made.kept), "people": impact.as_json()}
 
 
 def _when(*, in_force: bool) -> str:

@@ -46,6 +46,9 @@ class Display:
     provider: str
     created_at: int
     user_agent: str
+    groups: tuple[str, ...] = ()
+    """As the identity provider said at the login; with these an operator sees what a change of rules would do to whom."""
+    roles: tuple[str, ...] = ()
 
 
 def _dump(value: list[Any]) -> bytes:
@@ -126,8 +129,12 @@ def load_pending(raw: bytes) -> PendingLogin | None:
 
 def dump_display(display: Display) -> bytes:
     d = display
-    return _dump([d.user, d.email, d.username, d.provider, d.created_at, d.user_agent])
+    return _dump([d.user, d.email, d.username, d.provider, d.created_at, d.user_agent, d.groups, d.roles])
 
 
 def load_display(raw: bytes) -> Display | None:
-    return _load(raw, lambda rest: Display(*rest))
+    def build(rest: list[Any]) -> Display:
+        user, email, username, provider, created_at, user_agent, groups, roles = rest
+        return Display(user, email, username, provider, created_at, user_agent, tuple(groups), tuple(roles))
+
+    return _load(raw, build)

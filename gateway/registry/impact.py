@@ -1,0 +1,88 @@
+"""What a change of a tenant would do to the people who are signed in: the deciding function itself, before and after.
+
+Pure. A rule is tried at a path that its glob surely matches, with its methods; what matches no rule, at a path of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.core.decide import decide, match
+from gateway.core.decision import Allow, Reason
+from gateway.core.hosts import email_domain
+from gateway.core.model import AuthRequest, Identity, RequestKind, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from gateway.core.model import Rule, Tenant
+    from gateway.ports import SessionView
+
+ELSEWHERE = "/-no-rule-names-this-path-"
+_ANY_METHOD = "GET"
+_GONE = Reason.UNKNOWN_HOST.value
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """``where``: method and path as the rule writes it; empty for the whole tenant. ``reason``: of the refusal, before or after."""
+
+    email: str
+    gains: bool
+    where: str
+    reason: str
+
+
+def effects(before: Tenant, after: Tenant | None, people: Iterable[SessionView]) -> tuple[Effect, ...]:
+    """Each person once per place. ``after`` None: the tenant goes."""
+    places = dict.fromkeys((*_places(before.rules), *(_places(after.rules) if after is not None else ())))
+    return tuple(dict.fromkeys(effect for person in people for effect in _effects(before, after, person, tuple(places))))
+
+
+def _effects(before: Tenant, after: Tenant | None, person: SessionView, places: Sequence[tuple[str, str, str]]) -> Iterator[Effect]:
+    left = after is None or not _owns(before, after, person)
+    tried = [(where, _reason(before, person, method, path), _GONE if left or after is None else _reason(after, person, method, path)) for where, method, path in places]
+    changed = [(where, old, new) for where, old, new in tried if bool(old) != bool(new)]
+    if len(changed) == len(tried) and len({(bool(old), old or new) for _, old, new in changed}) == 1:
+        _, old, new = changed[0]
+        changed = [("", old, new)]
+    for where, old, new in changed:
+        yield Effect(person.email, gains=bool(old), where=where, reason=old or new)
+
+
+def _owns(before: Tenant, after: Tenant, person: SessionView) -> bool:
+    """Whether some host of this person's sessions stays the tenant's; a shared host was never its own."""
+
+    def own(tenant: Tenant, host: str) -> bool:
+        return host in tenant.hosts or any(host.endswith(f".{name}") for name in tenant.wildcards)
+
+    return not person.hosts or any(own(after, host) or not own(before, host) for host in person.hosts)
+
+
+def _reason(tenant: Tenant, person: SessionView, method: str, path: str) -> str:
+    """Why not; empty for yes."""
+    host = person.hosts[0] if person.hosts else next(iter(sorted(tenant.hosts)), "")
+    request = AuthRequest(
+        scheme="https", host=host, method=method, path=path, ambiguous=False, target=path, kind=RequestKind.NAVIGATION, html=True,
+        cookies=(), other_cookies="", bearer=None, preflight=False, client="", request_id="",
+    )  # fmt: skip
+    identity = Identity(
+        sub=person.user, email=person.email, email_domain=email_domain(person.email) or "", username="", preferred_username="", name="",
+        groups=person.groups, roles=person.roles, provider=person.provider, idp_subject="",
+    )  # fmt: skip
+    session = Session("", tenant.id, host, person.session, identity, 0, 0, person.created_at, person.expires_at, tenant.client_id)
+    decision = decide(tenant, request, match(tenant, request), session=session, machine=None, now=person.created_at)
+    return "" if isinstance(decision, Allow) else decision.reason.value
+
+
+def _places(rules: Iterable[Rule]) -> Iterator[tuple[str, str, str]]:
+    yield "(what no rule names)", _ANY_METHOD, ELSEWHERE
+    for rule in rules:
+        for method in sorted(rule.methods) if rule.methods else (_ANY_METHOD,):
+            yield f"{method} {rule.path}", method, example(rule.path)
+
+
+def example(glob: str) -> str:
+    """A path that the glob matches. Character classes and the like stay as they are, and then match nothing: no effect is told."""
+    return glob.replace("**", "-").replace("*", "-").replace("?", "-")
