@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 it did not work; 2 the command or the configuration is wro
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Machine-read
 
 def run(arguments: Sequence[str]) -> int:
     """Every error becomes one clear message on stderr and an exit code."""
+    # A command says what it did itself; `serve` turns the log on.
+    logging.getLogger("gateway").addHandler(logging.NullHandler())
     try:
         result = cli.main(args=list(arguments), prog_name="gateway", standalone_mode=False)
     except click.exceptions.Abort:
