@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.web.browser import callback, central, denied, info, login, logout
+from gateway.web.browser import callback, central, denied, info, login, logout, own_sessions
 
 if TYPE_CHECKING:
     from gateway.web.services import Services
@@ -19,6 +19,8 @@ ROUTES = (
     ("POST", "/_auth/logout", logout.end),
     ("GET", "/_auth/leave", logout.leave),
     ("GET", "/_auth/signed-out", logout.signed_out),
+    ("GET", own_sessions.PATH, own_sessions.show),
+    ("POST", own_sessions.PATH, own_sessions.end),
     ("GET", "/_auth/userinfo", info.userinfo),
     ("GET", "/_auth/denied", denied.explain),
     ("GET", "/_auth/jwks.json", info.jwks),

@@ -20,7 +20,7 @@ from gateway.web.browser.resume import RESUME_COOKIE, Resume, recall, remember
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from gateway.core.model import Tenant
+    from gateway.core.model import Session, Tenant
     from gateway.ports import Ended
     from gateway.web.browser.request import Browser
 
@@ -39,16 +39,20 @@ async def end(request: web.Request) -> web.StreamResponse:
     """POST from our own page: the family ends, the refresh token is revoked, Cognito's own session goes too."""
     browser = parse(request)
     require_own_origin(browser)
-    form = await request.post()
-    present = await browser.session()
+    again = (await request.post()).get("again")
+    return await sign_out(browser, await browser.session(), again=again if isinstance(again, str) else "")
+
+
+async def sign_out(browser: Browser, present: tuple[Session, str] | None, *, again: str = "") -> web.Response:
+    """End ``present``, a session and its cookie, and go through Cognito: back to ``again`` as somebody else, or to the signed-out page."""
+    request = browser.request
     tenant = _tenant(browser, present[0].tenant if present else None)
     if present is not None:
         request["tenant"], request["user"] = present[0].tenant, present[0].identity.sub
         ended = await browser.services.sessions.end_family(present[0], cookie=present[1])
         if tenant is not None:
             await _revoke_at_cognito(browser, tenant, ended)
-    again = form.get("again")
-    back = safe_return(again, origin=browser.origin, allowed=browser.return_origin) if isinstance(again, str) and again else None
+    back = safe_return(again, origin=browser.origin, allowed=browser.return_origin) if again else None
     resume = Resume("login" if again else "signed_out", tenant.id if tenant else "", browser.host, (back or f"{browser.origin}/") if again else "")
     response = _through_cognito(browser, tenant, resume)
     drop_cookie(response, browser.session_cookie(present[0].tenant) if present is not None else browser.services.config.cookie.name)

@@ -1,0 +1,54 @@
+"""``/_auth/sessions``: where a person is signed in, and ending one of these sessions, or all. Never anybody else's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.decision import Reason
+from gateway.web.browser.edge import page, redirect
+from gateway.web.browser.logout import require_own_origin, sign_out
+from gateway.web.browser.request import BrowserError, parse
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from gateway.core.model import Session
+    from gateway.web.browser.request import Browser
+
+PATH = "/_auth/sessions"
+ALL = "all"
+"""Not the id of a family: those are longer."""
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    browser = parse(request)
+    session, cookie = await _present(browser)
+    views = await browser.services.sessions.list_user(session, cookie=cookie)
+    tenant = browser.services.tenants.table.by_id(session.tenant)
+    return page(request, "sessions", tenant, sessions=views, email=session.identity.email)
+
+
+async def end(request: web.Request) -> web.StreamResponse:
+    """One's own current session ends as by signing out, through Cognito; another one just ends."""
+    browser = parse(request)
+    require_own_origin(browser)
+    asked = (await request.post()).get("session")
+    present = await _present(browser)
+    session, cookie = present
+    if asked == session.family:
+        return await sign_out(browser, present)
+    if asked == ALL:
+        response = await sign_out(browser, present)
+        await browser.services.sessions.end_own(session, family=None)
+        return response
+    if any(view.session == asked for view in await browser.services.sessions.list_user(session, cookie=cookie)):
+        await browser.services.sessions.end_own(session, family=str(asked))
+    return redirect(PATH)
+
+
+async def _present(browser: Browser) -> tuple[Session, str]:
+    present = await browser.session()
+    if present is None:
+        raise BrowserError(Reason.NO_SESSION, 401, retry="/_auth/login" if browser.tenant is not None else None, tenant=browser.tenant)
+    browser.request["tenant"], browser.request["user"] = present[0].tenant, present[0].identity.sub
+    return present
