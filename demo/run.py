@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import signal
 import sys
 import tempfile
@@ -76,6 +77,10 @@ def announce(world: World) -> None:
     print("\nConsoles of the customers' identity providers")
     for name, idp in description["idps"].items():
         print(f"  {name:14} {idp['console']}")
+    onboarding = description["onboarding"]
+    print("\nInitech is not a customer yet. One call, and peter@initech.test (password: demo) gets in at " + onboarding["then"] + "/")
+    print(f"  curl -H 'Authorization: Bearer {description['admin']['key']}' -H 'Content-Type: application/json' \\")
+    print(f"    -d '{json.dumps(onboarding['body'])}' \\\n    {onboarding['url']}")
     print(f"\nGateway: {description['config']}\n  admin listener {description['admin']['url']} (/metrics, /readyz), Cognito {description['cognito']['url']}\n")
 
 

@@ -44,6 +44,8 @@ ACME_OKTA_CLIENT, GLOBEX_ENTRA_CLIENT = "0oaACMEDEMOCLIENT000", "11111111-2222-4
 """As written in ``config/tenants``; the stand-in identity providers make their own."""
 HOOLI_DIRECTORY = "0c5d2f7e-3b1a-4d68-8f27-9a4b6c1e5d30"
 MACHINE_CLIENT = "acmemachine0000000000000"
+INITECH_HOST = "initech.localhost"
+"""Of the tenant that the demo onboards by one call; the ingress passes it on from the start."""
 GLOBEX_GROUP = "2f0c1a57-6a1e-4c39-9d0b-5d8f2b7f4e11"
 """As written in ``config/tenants/globex.yaml``; the demo's directory makes its own."""
 START_TIMEOUT_S = 30.0
@@ -117,6 +119,7 @@ class World:
             self.legacy = LegacyApp()
             self.apps["legacy"] = (await self.cloud.add_app(self.legacy)).port
             await self._settle_hooli()
+            await self._settle_initech()
             self._make_secrets()
             self._register_clients()
             self._write_config()
@@ -144,6 +147,20 @@ class World:
         entra.server.directory.add_person("frank@hooli-labs.test", name="Frank Fox", groups=("labs",))
         for customer in (okta, entra):
             self.cloud.connect(customer)
+
+    async def _settle_initech(self) -> None:
+        """A customer who is not onboarded yet: an identity provider with an application for Cognito, and nothing anywhere else."""
+        okta = await self.cloud.add_idp("initech-okta", kind="okta")
+        okta.server.directory.add_person("peter@initech.test", name="Peter Parks", groups=("app-users",))
+
+    @property
+    def onboarding(self) -> dict[str, Any]:
+        """The one call that onboards Initech, as their administrator's few facts."""
+        customer = self.cloud.customers["initech-okta"]
+        provider = {"client_id": customer.app.client_id, "client_secret": customer.app.client_secret, "oidc_issuer": customer.issuer}
+        body = {"provider": provider, "group": "app-users", "allowed_domain": "initech.test", "hosts": [INITECH_HOST]}
+        url = f"http://127.0.0.1:{self.gateways[0].ports['admin']}/admin/v1/tenants/initech/provision"
+        return {"method": "POST", "url": url, "body": body, "then": self.url(INITECH_HOST), "email": "peter@initech.test"}
 
     def _make_secrets(self) -> None:
         okta, entra = self.cloud.customers["acme-okta"], self.cloud.customers["globex-entra"]
@@ -277,7 +294,7 @@ class World:
         legacy, calendar = (f"127.0.0.1:{self.apps[name]}" for name in ("legacy", "calendar"))
         await self.command(
             "ingress", "render", kind, "-c", "config/gateway.yaml", "--listen", f"127.0.0.1:{self.port}",
-            "--upstream", legacy, "--upstream", f"calendar.acme.localhost={calendar}", "-o", str(folder),
+            "--upstream", legacy, "--upstream", f"calendar.acme.localhost={calendar}", "--host", INITECH_HOST, "-o", str(folder),
         )  # fmt: skip
         files = {path.name: path.read_text("utf-8") for path in folder.iterdir() if path.is_file()}
         running = await asyncio.to_thread(start, LAUNCHERS[kind], files, directory=folder, port=self.port, host="acme.localhost")
@@ -335,6 +352,7 @@ class World:
                 "acme-okta": {"url": self.hook_url("okta", "acme", "acme-okta"), "header": "Authorization", "secret": self.secrets["ACME_HOOK_SECRET"]},
                 "globex-entra": {"url": self.hook_url("entra", "globex", "globex-entra"), "header": "clientState", "secret": self.secrets["GLOBEX_HOOK_SECRET"]},
             },
+            "onboarding": self.onboarding,
             "config": str(self.config_path),
             "pids": {"gateway": [r.process.pid for r in self.gateways]},
         }
