@@ -16,6 +16,7 @@ from gateway.log import fields
 from gateway.onboarding.open import open_onboarding
 from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
+from gateway.registry.explanations import Explanations
 from gateway.registry.hook_targets import RecordedHookTargets
 from gateway.registry.publisher import Publisher
 from gateway.sessions.acknowledge import Acknowledgements
@@ -130,6 +131,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         revoker=stores.revoker,
         sessions=directory,
         blocks=SqlBlocks(database),
+        explainer=Explanations(lambda: tenants.table, clock=clock),
         deliveries=hooks.deliveries,
         more=doctor_routes(
             RedisProbes(link),

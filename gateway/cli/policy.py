@@ -1,0 +1,97 @@
+"""``gateway policy explain``: what a request would come to, and why, by the function that decides."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gateway.cli import config_option, json_option
+from gateway.cli.database import configured_database
+from gateway.core.tenants import TenantTable
+from gateway.errors import ConfigError
+from gateway.ports_admin import Question
+from gateway.registry.database import TenantDatabase
+from gateway.registry.explanations import Explanations
+from gateway.registry.files import TenantFiles
+from gateway.registry.record import Builder, with_credentials
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+
+_SIGN = {True: "✓", False: "✗"}
+
+
+@click.group("policy")
+def command() -> None:
+    """What the rules say."""
+
+
+@command.command()
+@config_option
+@click.option("--host", required=True, help="As the browser types it.")
+@click.option("--path", default="/", show_default=True, help="As it stands in the request, escapes included.")
+@click.option("--method", default="GET", show_default=True)
+@click.option("--email", help="Who would be signed in; left out, nobody is.")
+@click.option("--group", "groups", multiple=True, help="A group of theirs; may be repeated.")
+@click.option("--role", "roles", multiple=True, help="A role of theirs; may be repeated.")
+@click.option("--provider", help="Which identity provider they came through; left out, the one of their e-mail domain.")
+@json_option
+def explain(
+    *, config_path: str, host: str, path: str, method: str, email: str | None, groups: tuple[str, ...], roles: tuple[str, ...], provider: str | None, as_json: bool
+) -> None:
+    """What a request would come to, step by step. Asks the tenants of files and SQL; blocks and ended sessions are not looked at."""
+    if email is None and (groups or roles or provider):
+        msg = "--group, --role and --provider say something about a person: name one with --email"
+        raise click.UsageError(msg)
+    if not path.startswith("/"):
+        msg = "--path begins with /"
+        raise click.UsageError(msg)
+    question = Question(host=host, path=path, method=method.upper(), email=email, groups=groups, roles=roles, provider=provider, signed_in=email is not None)
+    found = asyncio.run(_explain(config_path, question))
+    click.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else "\n".join(_lines(found)))
+
+
+async def _explain(config_path: str, question: Question) -> dict[str, Any]:
+    async with configured_database(config_path) as (config, database):
+        table = await _table(config, TenantDatabase(database, config))
+    found = await Explanations(lambda: table, clock=time.time).explain(question)
+    assert found is not None  # noqa: S101 - only a question on behalf of one tenant goes without an answer
+    return found
+
+
+async def _table(config: Config, database: TenantDatabase) -> TenantTable:
+    """Files and SQL as they are now, whether or not a gateway serves them already. Raises ``ConfigError`` where they do not fit together."""
+    stored = await database.changed({})
+    records = {}
+    if config.tenants.files is not None:
+        files = TenantFiles(config.tenants.files, config)
+        files.load()
+        completed = stored.credentials
+        records = {
+            tenant: with_credentials(record, completed[tenant]) if tenant in files.provisioned and tenant in completed else record for tenant, record in files.records.items()
+        }
+    rows = stored.records()
+    if twice := sorted(records.keys() & rows.keys()):
+        msg = f"tenant {twice[0]} is in tenants.files and in SQL: remove it from one"
+        raise ConfigError(msg)
+    try:
+        return TenantTable.lazy({**records, **rows}.values(), Builder(config), shared_hosts=config.shared_hosts, login_host=config.login_host)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    lines = [f"{found['decision']} ({found['reason']})"]
+    lines += [f"  {_SIGN[row['passed']]} {row['step']}{': ' + row['detail'] if row['detail'] else ''}" for row in found["steps"]]
+    for kind, names in found["would_do"].items():
+        if names:
+            lines.append(f"  any of these {kind} would do: {', '.join(names)}")
+    if found["rules_next"] is not None and (found["rules_next"]["decision"], found["rules_next"]["reason"]) != (found["decision"], found["reason"]):
+        lines.append(f"  rules_next would say: {found['rules_next']['decision']} ({found['rules_next']['reason']})")
+    if found["support"] and found["decision"] != "allow":
+        lines.append(f"  who can help: {found['support']}")
+    return lines

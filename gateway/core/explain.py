@@ -1,0 +1,133 @@
+"""What a request would come to, and why: a hypothetical request and person, judged by the function that judges real ones.
+
+Rules:
+- The steps are the trace of that very call of ``decide``; nothing here decides anything.
+- ``only`` names the one tenant that the asker may know. For everybody else's hosts, and for those that nobody has, there is
+  then one answer: none.
+- What lies in stores is no part of it: blocks, ended sessions, groups taken away by an identity provider's event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.core.decide import Trace, decide, match, would_do
+from gateway.core.decision import Deny, Login, Reason
+from gateway.core.hosts import email_domain, wire_host
+from gateway.core.model import AuthRequest, Identity, RequestKind, Session
+from gateway.core.paths import canonical
+from gateway.core.tenants import HostKind
+
+if TYPE_CHECKING:
+    from gateway.core.decide import Match
+    from gateway.core.decision import Decision
+    from gateway.core.model import Tenant
+    from gateway.core.paths import CanonicalPath
+    from gateway.core.tenants import TenantTable
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A request as an ingress would describe it, and who would be signed in there; without ``email`` nobody is."""
+
+    host: str
+    path: str
+    method: str
+    email: str | None = None
+    groups: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    provider: str | None = None
+    """None: the one whose domains hold the e-mail's, else the tenant's first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """``steps`` are name, whether it passed, detail. ``matched`` and ``tenant`` are None where it did not come so far."""
+
+    decision: Decision
+    steps: tuple[tuple[str, bool, str], ...]
+    tenant: Tenant | None = None
+    matched: Match | None = None
+    provider: str = ""
+    groups: tuple[str, ...] = ()
+    """Any one of these, or of ``roles``, would have done."""
+    roles: tuple[str, ...] = ()
+    next: Decision | None = None
+    """What ``rules_next`` say; None where there are none."""
+
+
+def explain(table: TenantTable, asked: Hypothesis, *, now: float, only: str | None = None) -> Explained | None:
+    """None where ``only`` may not know the answer."""
+    trace = Trace()
+    host = wire_host(asked.host)
+    path = canonical(asked.path.partition("?")[0])
+    domain = email_domain(asked.email) if asked.email is not None else None
+    tenant = _tenant(table, host, domain, trace)
+    if only is not None and (tenant.id != only if tenant is not None else not (asked.email is None and host is not None and table.by_host(host) is HostKind.SHARED)):
+        return None
+    if host is None or path is None:
+        trace.add("host" if host is None else "path", passed=False, detail="malformed")
+        return Explained(Deny(Reason.BAD_REQUEST), tuple(trace.steps))
+    if tenant is None:
+        return Explained(Deny(Reason.UNKNOWN_HOST) if table.by_host(host) is HostKind.UNKNOWN else Login(Reason.NO_SESSION), tuple(trace.steps))
+    request = _request(asked, host, path)
+    session = _session(tenant, asked, host, domain, now=now, trace=trace)
+    matched = match(tenant, request)
+    decision = decide(tenant, request, matched, session=session, machine=None, now=now, trace=trace)
+    groups, roles = would_do(tenant, matched, session.identity, decision.reason) if session is not None and isinstance(decision, Deny) else ([], [])
+    after = decide(tenant, request, match(tenant, request, rules=tenant.rules_next), session=session, machine=None, now=now) if tenant.rules_next else None
+    return Explained(decision, tuple(trace.steps), tenant, matched, session.identity.provider if session is not None else "", tuple(groups), tuple(roles), after)
+
+
+def _tenant(table: TenantTable, host: str | None, domain: str | None, trace: Trace) -> Tenant | None:
+    """Whose host it is; on a shared host, whose e-mail domain."""
+    found = table.by_host(host) if host is not None else HostKind.UNKNOWN
+    if not isinstance(found, HostKind):
+        return found
+    if host is None:
+        return None
+    if found is HostKind.UNKNOWN:
+        trace.add("host", passed=False, detail=f"{host} is no tenant's")
+        return None
+    if found is HostKind.LOGIN:
+        trace.add("host", passed=False, detail=f"{host} is login_host: it protects nothing, and its sessions open no other host")
+        return None
+    tenant = table.by_email_domain(domain) if domain is not None else None
+    if tenant is None:
+        trace.add(
+            "host",
+            passed=False,
+            detail=f"{host} is shared, and " + (f"no tenant has the e-mail domain {domain}" if domain else "nobody is signed in who could say which tenant's it is"),
+        )
+    else:
+        trace.add("host", passed=True, detail=f"{host} is shared; the e-mail domain {domain} is {tenant.id}'s")
+    return tenant
+
+
+def _session(tenant: Tenant, asked: Hypothesis, host: str, domain: str | None, *, now: float, trace: Trace) -> Session | None:
+    """The session that this person would have after a login, begun this moment."""
+    if asked.email is None:
+        return None
+    if domain is None:
+        trace.add("login", passed=False, detail=f"{Reason.EMAIL_UNTRUSTED}: the e-mail is not one plain address, so no login of this person succeeds")
+        return None
+    provider = asked.provider
+    if provider is None:
+        provider = next((p.name for p in tenant.providers if domain in p.domains), tenant.providers[0].name if tenant.providers else "")
+        trace.add("login", passed=True, detail=f"taken to be through {provider}")
+    else:
+        trace.add("login", passed=tenant.provider(provider) is not None, detail=f"through {provider}")
+    identity = Identity(
+        sub="hypothetical", email=asked.email, email_domain=domain, username="", preferred_username="", name="", groups=asked.groups, roles=asked.roles,
+        provider=provider, idp_subject="hypothetical",
+    )  # fmt: skip
+    moment = int(now)
+    return Session("", tenant.id, host, "", identity, began=0, auth_time=moment, created_at=moment, expires_at=moment + tenant.session.absolute_s, client_id=tenant.client_id)
+
+
+def _request(asked: Hypothesis, host: str, path: CanonicalPath) -> AuthRequest:
+    return AuthRequest(
+        scheme="https", host=host, method=asked.method, path=path.path, ambiguous=path.ambiguous, target=asked.path, kind=RequestKind.NAVIGATION, html=True,
+        cookies=(), other_cookies="", bearer=None, preflight=False, client="", request_id="",
+    )  # fmt: skip

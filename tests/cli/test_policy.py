@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from gateway.cli import run
+from tests.registry.samples import sample, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RULES: list[dict[str, Any]] = [{"path": "/public/**", "allow": "everyone"}, {"path": "/admin/**", "groups": ["admins"]}]
+
+
+class Cli:
+    """``gateway`` with a tenant of a file and one of SQL."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._config = root / "gateway.yaml"
+        write(root / "served", sample("filed", rules=RULES, rules_next=[{"path": "/public/**", "allow": "nobody"}, *RULES[1:]], branding={"support": "it@filed.test"}))
+        write(root / "folder", sample("acme", allowed_groups="any"))
+        document = {
+            "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
+            "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_AbCdEfGhI", "domain": "https://pool.example.com"},
+            "state_dir": str(root / "state"), "tenants": {"files": str(root / "served")}, "shared_hosts": ["app.example.com"],
+        }  # fmt: skip
+        self._config.write_text(yaml.safe_dump(document), encoding="utf-8")
+        assert self("tenants", "apply", str(root / "folder"), "--wait", "0")[0] == 0
+
+    def __call__(self, group: str, name: str, *rest: str) -> tuple[int, str, str]:
+        code = run([group, name, "-c", str(self._config), *rest])
+        out, err = self._capsys.readouterr()
+        return code, out, err
+
+    def explain(self, *rest: str) -> Any:
+        code, out, err = self("policy", "explain", *rest, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(tmp_path, capsys)
+
+
+def test_who_is_missing_what_is_told_in_words_and_in_json(cli: Cli) -> None:
+    asked = ("--host", "filed.example.com", "--path", "/admin/x", "--email", "bob@filed.test", "--group", "app-users")
+    code, out, _ = cli("policy", "explain", *asked)
+    assert code == 0
+    assert out.splitlines() == [
+        "deny (group_missing)",
+        "  ✓ login: taken to be through filed-okta",
+        "  ✓ tenant: filed",
+        "  ✓ rule: rules[1] path /admin/**",
+        "  ✓ session: valid",
+        "  ✓ e-mail domain: filed.test",
+        "  ✓ tenant's groups: any of: app-users",
+        "  ✗ rule's groups: any of: admins",
+        "  any of these groups would do: admins",
+        "  who can help: it@filed.test",
+    ]
+    found = cli.explain(*asked)
+    assert (found["decision"], found["reason"], found["rule"], found["would_do"]) == (
+        "deny",
+        "group_missing",
+        {"index": 1, "path": "/admin/**"},
+        {"groups": ["admins"], "roles": []},
+    )
+    assert cli.explain(*asked, "--group", "admins")["decision"] == "allow"
+
+
+def test_tenants_of_sql_are_explained_too(cli: Cli) -> None:
+    assert cli.explain("--host", "acme.example.com", "--email", "a@acme.test")["decision"] == "allow"
+    assert cli.explain("--host", "app.example.com", "--email", "a@acme.test")["tenant"] == "acme"
+
+
+def test_an_unknown_host_is_told_as_unknown(cli: Cli) -> None:
+    found = cli.explain("--host", "nobody.example.org")
+    assert (found["decision"], found["reason"], found["tenant"]) == ("deny", "unknown_host", None)
+    assert "nobody.example.org is no tenant's" in found["steps"][0]["detail"]
+
+
+def test_what_the_next_rules_would_say_is_told(cli: Cli) -> None:
+    asked = ("--host", "filed.example.com", "--path", "/public/x")
+    assert cli.explain(*asked)["rules_next"] == {"decision": "deny", "reason": "rule_denied"}
+    assert "rules_next would say: deny (rule_denied)" in cli("policy", "explain", *asked)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(("--host", "x", "--group", "g"), "name one with --email"), (("--host", "x", "--path", "admin"), "--path begins with /"), ((), "--host")]
+)
+def test_a_question_that_means_nothing_is_refused_with_2(cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+    code, _, err = cli("policy", "explain", *arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_an_explanation_holds_no_secret(cli: Cli) -> None:
+    code, out, err = cli("policy", "explain", "--host", "filed.example.com", "--email", "a@filed.test")
+    assert code == 0
+    assert "secret of" not in out + err
