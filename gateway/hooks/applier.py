@@ -67,7 +67,8 @@ class Applier:
     """The loop of one admin replica. ``directory`` None: nothing can be looked up, and such events wait."""
 
     def __init__(
-        self, inbox: Inbox, committer: Committer, *, targets: HookTargets, revoker: Revoker, people: People | None, directory: Directory | None, outbox: Outbox, clock: Callable[[], float]
+        self, inbox: Inbox, committer: Committer, *, targets: HookTargets, revoker: Revoker, people: People | None, directory: Directory | None, outbox: Outbox, clock: Callable[[], float],
+        apply_s: float = APPLY_S,
     ) -> None:  # fmt: skip
         self._inbox = inbox
         self._committer = committer
@@ -77,6 +78,7 @@ class Applier:
         self._directory = directory
         self._outbox = outbox
         self._clock = clock
+        self._apply_s = apply_s
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -139,7 +141,7 @@ class Applier:
         outcome = _Outcome([], {}, [])
         kept = dict(lane.standing)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(APPLY_S):
+            async with asyncio.timeout(self._apply_s):
                 for pending in lane.pending:
                     outcome.settled.append(await self._one(pending, kept, outcome))
 

@@ -103,9 +103,10 @@ def insert_new(database: Database, table: Table) -> Any:
 
 
 class Inbox:
-    """The tables behind the hooks. ``clock``: UTC epoch seconds."""
+    """The tables behind the hooks. ``holder`` names this process; ``lease_s`` is how long another waits for it after its death."""
 
-    def __init__(self, database: Database, committer: Committer, *, holder: str) -> None:
+    def __init__(self, database: Database, committer: Committer, *, holder: str, lease_s: float = LEASE_S) -> None:
+        self._lease_s = lease_s
         self._database = database
         self._committer = committer
         self._holder = holder
@@ -167,9 +168,9 @@ class Inbox:
 
     async def _hold(self, connection: AsyncConnection, key: str, now: float) -> Lane | None:
         # One statement, so that two processes that see the lane free cannot both take it.
-        held = insert_new(self._database, hook_lanes).values(lane=key, holder=self._holder, held_until=now + LEASE_S)
+        held = insert_new(self._database, hook_lanes).values(lane=key, holder=self._holder, held_until=now + self._lease_s)
         taken = held.on_conflict_do_update(
-            index_elements=["lane"], set_={"holder": self._holder, "held_until": now + LEASE_S}, where=hook_lanes.c.held_until < now
+            index_elements=["lane"], set_={"holder": self._holder, "held_until": now + self._lease_s}, where=hook_lanes.c.held_until < now
         ).returning(hook_lanes.c.lane)  # fmt: skip
         if (await connection.execute(taken)).first() is None:
             return None
