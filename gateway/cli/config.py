@@ -47,4 +47,5 @@ def show(config_path: str, as_json: bool) -> None:
 @command.command()
 def schema() -> None:
     """Print the JSON Schema of gateway.yaml."""
-    click.echo(json.dumps(Config.model_json_schema(), indent=1))
+    # As files spell it: a default is 30m, not PT30M.
+    click.echo(json.dumps(Config.model_json_schema(mode="serialization"), indent=1))

@@ -11,6 +11,8 @@ from playwright.sync_api import expect
 from tests.browser.test_walk import sign_in
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from playwright.sync_api import Browser, BrowserContext, Page
 
     from tests.world import RunningWorld
@@ -24,7 +26,7 @@ PATIENCE_MS = 30_000
     ids=["okta", "entra"],
 )
 def test_the_next_click_is_refused_and_given_back_it_works(
-    fronted: RunningWorld, chromium: Browser, profile: BrowserContext, page: Page, provider: str, host: str, email: str, group: str, record_property: pytest.RecordProperty
+    fronted: RunningWorld, chromium: Browser, profile: BrowserContext, page: Page, provider: str, host: str, email: str, group: str, record_property: Callable[[str, object], None]
 ) -> None:
     work = fronted.world.url(host) + "/work"
     page.goto(work)
