@@ -14,7 +14,8 @@ GATEWAY, TESTS = ROOT / "gateway", ROOT / "tests"
 ELSEWHERE = {
     "core/decision.py": "core/test_decide.py",  # values and a vocabulary
     "core/model.py": "core/test_decide.py",  # values
-    "errors.py": "cli/test_health.py",  # an exception tree
+    "errors.py": "cli/test_health.py",
+    "settings.py": "test_config.py",  # an exception tree
     "app.py": "test_roles.py",  # wiring, started whole
     "serve.py": "test_roles.py",
 }

@@ -1,0 +1,158 @@
+"""What single settings may look like: durations, addresses, host names, header maps. Parsed at the edge, so that nothing behind checks again."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from gateway.core.hosts import canonical_host
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
+_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_HEADER_NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
+"""RFC 9110 tokens less the odd characters: proxies disagree about ``_`` and ``.`` in names."""
+IDENTITY_FIELDS = frozenset({"sub", "email", "username", "preferred_username", "name", "groups", "roles", "tenant", "provider", "assertion"})
+
+
+def parse_duration(value: object) -> timedelta:
+    """``30s``, ``15m``, ``12h`` (also ``ms`` and ``d``)."""
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        msg = "a duration such as 30s, 15m or 12h"
+        raise ValueError(msg)
+    return timedelta(seconds=int(match[1]) * _UNIT[match[2]])
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest exact spelling: ``90m`` stays ``90m``, ``3600s`` becomes ``1h``."""
+    milliseconds = round(value.total_seconds() * 1000)
+    for unit in ("d", "h", "m", "s"):
+        size = int(_UNIT[unit] * 1000)
+        if milliseconds and milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(ms|s|m|h|d)$"}),
+]
+Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+class Model(BaseModel):
+    """Base of every configured value: frozen, unknown keys refused, values never echoed in errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+
+
+def parse_listen(value: str) -> str:
+    """``host:port``, ``[::1]:port`` or ``unix:/path``; port 0 lets the system choose."""
+    if value.startswith("unix:") and len(value) > len("unix:"):
+        return value
+    parts = urlsplit(f"//{value}")
+    try:
+        if parts.hostname and parts.port is not None and not parts.path and not parts.username:
+            return value
+    except ValueError:
+        pass
+    msg = "host:port or unix:PATH"
+    raise ValueError(msg)
+
+
+ListenAddress = Annotated[str, BeforeValidator(parse_listen)]
+
+
+def parse_network(value: object) -> str:
+    try:
+        return str(ipaddress.ip_network(str(value)))
+    except ValueError:
+        msg = "a network such as 10.0.0.0/8 (host bits zero)"
+        raise ValueError(msg) from None
+
+
+def off_or_duration(value: object) -> object:
+    # YAML 1.1 reads a bare ``off`` as false.
+    return None if value is False or value == "off" or value is None else parse_duration(value)
+
+
+DEFAULT_HEADERS: Mapping[str, str] = {
+    "X-Auth-Request-User": "sub",
+    "X-Auth-Request-Email": "email",
+    "X-Auth-Request-Preferred-Username": "preferred_username",
+    "X-Auth-Request-Name": "name",
+    "X-Auth-Request-Groups": "groups",
+    "X-Auth-Request-Roles": "roles",
+    "X-Auth-Request-Tenant": "tenant",
+    "X-Auth-Request-Provider": "provider",
+    "X-Auth-Request-Jwt": "assertion",
+    "Remote-User": "email",
+}
+_FORBIDDEN_HEADERS = frozenset(
+    {
+        "cookie", "set-cookie", "host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive",
+        "authorization", "proxy-authorization", "location", "content-type", "x-gateway-key", "x-auth-reason", "x-request-id",
+        "www-authenticate", "cache-control", "retry-after", "date", "server", "expect",
+    }
+)  # fmt: skip
+
+
+def check_header_map(headers: Mapping[str, object]) -> Mapping[str, object]:
+    """Names that every proxy reads alike, once each, and sources that exist."""
+    seen: set[str] = set()
+    for name, source in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or len(name) > 64 or name.lower() in _FORBIDDEN_HEADERS or name.lower().startswith(("x-forwarded-", "sec-")):
+            msg = f"{name!r}: letters, digits and single dashes, and not a header of HTTP itself or of the proxies"
+            raise ValueError(msg)
+        if name.lower() in seen:
+            msg = f"{name!r}: named twice (header names are case-insensitive)"
+            raise ValueError(msg)
+        seen.add(name.lower())
+        text = source if isinstance(source, str) else getattr(source, "source", "")
+        if text not in IDENTITY_FIELDS and not re.fullmatch(r"claim:[A-Za-z0-9:_.-]{1,64}", text):
+            msg = f"{name}: {text!r}: one of {', '.join(sorted(IDENTITY_FIELDS))} or claim:NAME"
+            raise ValueError(msg)
+    return headers
+
+
+class ClaimHeader(Model):
+    """A header with a default for when the claim is absent."""
+
+    source: str
+    default: Annotated[str, Field(max_length=256)] = ""
+
+
+HeaderMap = Annotated[dict[str, str | ClaimHeader], BeforeValidator(lambda v: v or {}), Field(max_length=40)]
+
+
+def _host(value: object) -> str:
+    host = canonical_host(value) if isinstance(value, str) else None
+    if host is None:
+        msg = "a host name such as app.example.com, without scheme or port"
+        raise ValueError(msg)
+    return host
+
+
+HostName = Annotated[str, BeforeValidator(_host)]
+
+
+def is_loopback_name(host: str) -> bool:
+    """``localhost``, ``*.localhost`` (RFC 6761 §6.3) and loopback addresses."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
