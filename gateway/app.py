@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway import keys
+from gateway import canary, keys
 from gateway.assertion import Assertions
 from gateway.beside import beside
 from gateway.cognito.http import client_session, request_json
@@ -114,6 +114,8 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
             if admin is not None:
                 admin.mount(app)
             await _serve_app(app, sockets["admin"], stack)
+            # One process only, and that is the one with the admin listener.
+            await stack.enter_async_context(beside(canary.watch(config.canary, http)))
 
         def read_again() -> None:
             tenants.read_again()

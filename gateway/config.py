@@ -230,8 +230,15 @@ class Hooks(Model):
 class Canary(Model):
     """Self-probe through the ingress: ``url`` must answer a login or a denial to a request without a session."""
 
-    url: str | None = None
+    url: Annotated[str, Field(pattern=r"^https?://[^\s#]+$", max_length=2048)] | None = None
     interval: Duration = timedelta(minutes=1)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Canary:
+        if not timedelta(seconds=5) <= self.interval <= timedelta(days=1):
+            msg = "interval: between 5s and 1d"
+            raise ValueError(msg)
+        return self
 
 
 class Log(Model):
