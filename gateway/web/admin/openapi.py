@@ -149,5 +149,6 @@ def _problem_schema() -> Json:
         "properties": {
             "type": text, "title": text, "status": {"type": "integer"}, "code": {"type": "string", "enum": sorted(map(str, Code))},
             "detail": text, "errors": {"type": "array", "items": mistake}, "request_id": text,
+            "scope": text, "run": text, "state": text, "left": text, "cognito_error": text,
         },
     }  # fmt: skip

@@ -52,7 +52,7 @@ class NoQuery(ApiModel):
 class PageQuery(ApiModel):
     """``cursor`` is the ``next`` of the page before."""
 
-    cursor: Annotated[str, Field(max_length=2048)] | None = None
+    cursor: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,512}$")] | None = None
     limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT)] = 50
 
 
