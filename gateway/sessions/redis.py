@@ -198,6 +198,7 @@ class RedisSessions:
                 record.idle_s * 1000, session.expires_at, session.began, session.auth_time, "1" if stale else "0", FRESHNESS_S * 1_000_000,
                 record.parent, overlay, "\n".join(f"{n} {field}" for n, field in lifted), max_families,
                 session.tenant, people.user(reported), people.provider(reported.provider), display, refresh, server,
+                " ".join(people.users(reported)[1:]),
             ]  # fmt: skip
             answer = await self.link.run(FINISH, keys, arguments)
             match answer[0]:

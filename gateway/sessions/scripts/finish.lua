@@ -7,6 +7,7 @@
 --      15 parent's digest, for a child    16 overlay as the caller knew it       17 overlay fields to lift: "<n> <field>" by line
 --      18 families allowed  19 tenant     20 user alias      21 provider alias    22 display       23 refresh token (sealed)
 --      24 server that gave `began` ('' for a child: its family is here or nowhere)
+--      25 the user's aliases under the other keys of the ring
 -- Returns {'stored'}, {'gone'} (a child whose family has ended, or is absurdly large), {'overlay', text}, or {reason}.
 local prefix, n_index, n_marks, n_overlays = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local session, family_key, family, digest = KEYS[1], KEYS[2], ARGV[5], ARGV[6]
@@ -52,23 +53,27 @@ local expires_ms = math.min(now / 1000 + tonumber(ARGV[9]), limit * 1000)
 if expires_ms <= now / 1000 then return {'session_expired'} end
 
 if parent == '' then
-  -- Families that idled out are no families; of the others the oldest make room.
+  -- Families that idled out are no families; of the others the oldest make room. While keys rotate, a person is indexed under each.
   local families, ended = {}, {}
-  for _, other in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
-    if other ~= family then
-      local digests = members(prefix, other)
-      if alive(prefix, digests) then
-        families[#families + 1] = {tonumber(redis.call('HGET', prefix .. 'f:' .. other, 'w')), other}
-      else
-        redis.call('DEL', prefix .. 'f:' .. other)
-        redis.call('ZREM', KEYS[3], other)
+  local function count(index)
+    for _, other in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+      if other ~= family then
+        local digests = members(prefix, other)
+        if alive(prefix, digests) then
+          families[#families + 1] = {tonumber(redis.call('HGET', prefix .. 'f:' .. other, 'w')), other, index}
+        else
+          redis.call('DEL', prefix .. 'f:' .. other)
+          redis.call('ZREM', index, other)
+        end
       end
     end
   end
+  count(KEYS[3])
+  for user in string.gmatch(ARGV[25], '%S+') do count(prefix .. 'i:' .. user) end
   table.sort(families, function(a, b) return a[1] < b[1] end)
   for i = 1, #families - tonumber(ARGV[18]) + 1 do
     end_family(prefix, families[i][2], ended)
-    redis.call('ZREM', KEYS[3], families[i][2])
+    redis.call('ZREM', families[i][3], families[i][2])
   end
   push(prefix, ended)
   redis.call('HSET', family_key, 't', ARGV[19], 'w', ARGV[11], 'e', ARGV[10], 'u', ARGV[20], 'v', ARGV[21], 'd', ARGV[22], 'm:' .. digest, ARGV[7])
