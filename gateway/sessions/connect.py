@@ -128,9 +128,10 @@ def unavailable(what: str) -> Iterator[None]:
 class Link:
     """Commands to one deployment. ``replicas`` > 0: a durable write waits for that many, on the connection that wrote."""
 
-    def __init__(self, client: redis.Redis | RedisCluster, *, replicas: int = 0, sentinel: Sentinel | None = None) -> None:
+    def __init__(self, client: redis.Redis | RedisCluster, *, replicas: int = 0, sentinel: Sentinel | None = None, deadline_s: float = DEADLINE_S) -> None:
         self.client = client
         self.replicas = replicas
+        self.deadline_s = deadline_s
         self._sentinel = sentinel
 
     async def get(self, key: str) -> bytes | None:
@@ -140,13 +141,13 @@ class Link:
     async def command(self, *words: str | bytes | int) -> Any:
         """Any command whose first argument is its key."""
         with unavailable(str(words[0])):
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(self.deadline_s):
                 return await self.client.execute_command(*words)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
         """One script; its keys are all of one bucket."""
         with unavailable(script.name):
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(self.deadline_s):
                 try:
                     return await self.client.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
                 except NoScriptError:
@@ -157,7 +158,7 @@ class Link:
         if not self.replicas:
             return await self.run(script, keys, arguments)
         with unavailable(script.name):
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(self.deadline_s):
                 # WAIT speaks for the connection it is sent on, so both travel as one batch.
                 evaluate: tuple[Any, ...] = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
                 answer, confirmed = await self._batch(keys[0], evaluate, ("WAIT", self.replicas, WAIT_MS))
@@ -203,14 +204,15 @@ def connect(settings: RedisSettings, *, socket_path: str | None = None) -> Link:
     return link_to(parse_url(settings.url.reveal()), ca_file=settings.ca_file, replicas=settings.min_replicas)
 
 
-def link_to(target: Target, *, ca_file: Path | None, replicas: int) -> Link:
-    """``replicas`` counts where a fail-over is possible: Sentinel and Cluster."""
+def link_to(target: Target, *, ca_file: Path | None, replicas: int, command_timeout_s: float = COMMAND_TIMEOUT_S) -> Link:
+    """``replicas`` counts where a fail-over is possible: Sentinel and Cluster. The deadline of an operation grows with the time-out of a command."""
+    deadline_s = DEADLINE_S * command_timeout_s / COMMAND_TIMEOUT_S
     common: dict[str, Any] = {
         "username": target.username,
         "password": target.password,
         "protocol": 3,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
-        "socket_timeout": COMMAND_TIMEOUT_S,
+        "socket_timeout": command_timeout_s,
         # A pooled connection may have died unnoticed: once more, at once. Time-outs are not repeated: a slow store does not get faster by asking twice.
         "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
@@ -218,18 +220,18 @@ def link_to(target: Target, *, ca_file: Path | None, replicas: int) -> Link:
     tls: dict[str, Any] = {"ssl_ca_certs": str(ca_file) if ca_file else None, "ssl_check_hostname": True} if target.tls else {}
     if target.kind == "cluster":
         nodes = [ClusterNode(host, port) for host, port in target.hosts]
-        return Link(RedisCluster(startup_nodes=nodes, ssl=target.tls, max_connections=MAX_CONNECTIONS, **common, **tls), replicas=replicas)
+        return Link(RedisCluster(startup_nodes=nodes, ssl=target.tls, max_connections=MAX_CONNECTIONS, **common, **tls), replicas=replicas, deadline_s=deadline_s)
     common |= {"db": target.database}
     if target.kind == "sentinel":
         sentinels = {
             "username": target.sentinel_username, "password": target.sentinel_password, "protocol": 3, "ssl": target.tls,
-            "socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": COMMAND_TIMEOUT_S, "retry": common["retry"],
+            "socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": command_timeout_s, "retry": common["retry"],
             "maint_notifications_config": common["maint_notifications_config"], **tls,
         }  # fmt: skip
         sentinel = Sentinel(target.hosts, sentinel_kwargs=sentinels)  # type: ignore[no-untyped-call]
         client = sentinel.master_for(target.service, ssl=target.tls, max_connections=MAX_CONNECTIONS, **common, **tls)
-        return Link(client, replicas=replicas, sentinel=sentinel)
-    pool: dict[str, Any] = {**common, "max_connections": MAX_CONNECTIONS, "timeout": COMMAND_TIMEOUT_S}
+        return Link(client, replicas=replicas, sentinel=sentinel, deadline_s=deadline_s)
+    pool: dict[str, Any] = {**common, "max_connections": MAX_CONNECTIONS, "timeout": command_timeout_s}
     if target.kind == "unix":
         pool |= {"connection_class": redis.UnixDomainSocketConnection, "path": target.path}
     else:
@@ -237,7 +239,7 @@ def link_to(target: Target, *, ca_file: Path | None, replicas: int) -> Link:
         pool |= {"host": host, "port": port, **tls}
         if target.tls:
             pool["connection_class"] = redis.SSLConnection
-    return Link(redis.Redis.from_pool(redis.BlockingConnectionPool(**pool)))
+    return Link(redis.Redis.from_pool(redis.BlockingConnectionPool(**pool)), deadline_s=deadline_s)
 
 
 __all__ = ["COMMAND_TIMEOUT_S", "CONNECT_TIMEOUT_S", "DEADLINE_S", "Link", "Script", "Target", "connect", "link_to", "parse_url", "unavailable"]

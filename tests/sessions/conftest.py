@@ -36,7 +36,8 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]
 
 @pytest.fixture
 async def link(valkey: EmbeddedValkey) -> AsyncIterator[Link]:
-    made = link_to(Target("unix", path=valkey.socket_path), ca_file=None, replicas=0)
+    # Patient: a busy machine is no failure of these tests. What time-outs do is tested where they are the matter.
+    made = link_to(Target("unix", path=valkey.socket_path), ca_file=None, replicas=0, command_timeout_s=30)
     await made.command("FLUSHALL")
     await believe(made)
     yield made

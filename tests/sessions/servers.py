@@ -50,6 +50,8 @@ class Server:
             with contextlib.suppress(OSError):
                 if condition(self.ask(*words)):
                     return
+            if self.process.poll() is not None:
+                return  # the caller looks whether it lives
             assert time.monotonic() < deadline, words
             time.sleep(0.02)
 
@@ -59,21 +61,26 @@ class Server:
 
 
 def start(directory: Path, *options: str, sentinel: str | None = None) -> Server:
-    """A server on a free port; with ``sentinel`` (its configuration) a sentinel."""
-    port = free_port()
+    """A server on a free port; with ``sentinel`` (its configuration) a sentinel. A port that somebody else took meanwhile is tried no further."""
     directory.mkdir(parents=True, exist_ok=True)
+    for _ in range(5):
+        server = _launch(directory, free_port(), options, sentinel)
+        try:
+            server.until(lambda reply: reply.startswith((b"+PONG", b"-NOAUTH")), "PING")
+        except BaseException:
+            server.stop()
+            raise
+        if server.process.poll() is None:
+            return server
+    raise AssertionError((directory / "log").read_text())
+
+
+def _launch(directory: Path, port: int, options: tuple[str, ...], sentinel: str | None) -> Server:
     arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(directory), "--logfile", "log", *options]
     if sentinel is not None:
         (directory / "sentinel.conf").write_text(f"port {port}\nbind 127.0.0.1\ndir {directory}\nlogfile {directory}/log\n{sentinel}")
         arguments = [str(directory / "sentinel.conf"), "--sentinel"]
-    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL)
-    server = Server(port, process)
-    try:
-        server.until(lambda reply: reply.startswith((b"+PONG", b"-NOAUTH")), "PING")
-    except BaseException:
-        server.stop()
-        raise
-    return server
+    return Server(port, subprocess.Popen([sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL))
 
 
 @contextlib.contextmanager
