@@ -120,7 +120,8 @@ def unavailable(what: str) -> Iterator[None]:
     """Whatever goes wrong on the way to the store and back is ``UnavailableError``; the cause is chained, its text not repeated."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RedisError, OSError, TimeoutError, AttributeError) as error:
+        # AttributeError: redis-py's Cluster client closes connections under the commands of others when one of them fails ('NoneType' … 'writelines').
         msg = f"Redis: {what}: {type(error).__name__}"
         raise UnavailableError(msg) from error
 
@@ -168,6 +169,9 @@ class Link:
                     if isinstance(reply, Exception):
                         raise reply
         if confirmed < self.replicas:
+            if self._sentinel is not None:
+                # Perhaps a primary that lost its replicas to another one, and still answers us: connections made from now on ask the sentinels.
+                await self.client.connection_pool.disconnect(inuse_connections=False)  # type: ignore[union-attr]  # with sentinels it is no Cluster
             msg = f"Redis: {script.name}: written, but {confirmed} of {self.replicas} replicas confirmed in {WAIT_MS} ms"
             raise UnavailableError(msg)
         return answer

@@ -62,6 +62,7 @@ class Markers:
         self._sleep = sleep
         self._nonce = nonce
         self._fresh: dict[tuple[int, bytes], float] = {}
+        self._unseasoned: set[int] = set()
         self._turn = 0
 
     async def run(self) -> None:
@@ -85,7 +86,7 @@ class Markers:
             nodes.setdefault(node.name, []).append(bucket)
         restored = 0
         for buckets in nodes.values():
-            sample = {buckets[0], *buckets[self._turn :: TURNS], *(bucket for bucket, _ in self._fresh if bucket in set(buckets))}
+            sample = {buckets[0], *buckets[self._turn :: TURNS], *self._unseasoned.intersection(buckets)}
             if await self._look_each(sorted(sample)):
                 restored += await self._look_each(buckets)
         self._turn = (self._turn + 1) % TURNS
@@ -116,6 +117,8 @@ class Markers:
                 msg = "Redis: another primary took over while one was restored"
                 raise UnavailableError(msg)
             _log.warning("restored", extra={"event": "restored", "buckets": len(missing)})
+        self._unseasoned -= {bucket for bucket, marker in zip(buckets, markers, strict=True) if marker is not None and marker.startswith(b"s")}
+        self._unseasoned |= missing | {bucket for bucket, marker in zip(buckets, markers, strict=True) if marker is not None and marker.startswith(b"f")}
         await self._season({bucket: marker for bucket, marker in zip(buckets, markers, strict=True) if marker is not None})
         return len(missing)
 

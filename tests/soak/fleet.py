@@ -1,0 +1,326 @@
+"""A fleet of real gateway processes under load, and an account of every check: when it was sent, and what had been promised by then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+
+from gateway import keys
+from gateway.config import Redis
+from gateway.core.model import Secret
+from gateway.sessions.connect import connect
+from gateway.sessions.names import bucket_of
+from gateway.sessions.redis import RedisSessions
+from tests.sessions.conftest import HOST, Login, identity, tenant
+from tests.sessions.servers import free_port
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+ROOT = Path(__file__).parents[2]
+CONFIG = """
+ingress: {{trusted_proxies: [127.0.0.1/32]}}
+cognito: {{region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, domain: https://pool.example.com}}
+state_dir: {folder}/state
+keys: {{file: {folder}/state/keys.json}}
+redis: {{url: "{redis}", min_replicas: {min_replicas}}}
+session: {{staleness: {staleness_ms}ms}}
+tenants: {{files: {folder}/tenants}}
+log: {{level: warning}}
+"""
+TENANT = """
+id: acme
+name: Acme
+hosts: [{host}]
+email_domains: [acme.test]
+allowed_groups: any
+client_id: client
+client_secret: secret
+providers: [{{name: acme-okta, kind: okta, label: Okta, issuer: https://idp.example, domains: [acme.test]}}]
+"""
+
+
+@dataclass(eq=False, slots=True)
+class Person:
+    """One user's sessions, and what was promised about them (monotonic seconds)."""
+
+    name: str
+    cookies: list[str] = field(default_factory=list)
+    revoking_since: float | None = None
+    acknowledged_at: float | None = None
+
+
+@dataclass(slots=True)
+class Account:
+    """What came of all checks."""
+
+    allowed: int = 0
+    denied: int = 0
+    unavailable: int = 0
+    broken: int = 0
+    """Sent after the acknowledgement, and allowed."""
+    wrong_logouts: int = 0
+    failed: int = 0
+    """No answer at all: a connection broke, or the deadline passed."""
+    without_retry_after: int = 0
+    seconds: list[float] = field(default_factory=list, repr=False)
+
+
+class Connection:
+    """One keep-alive connection of an ingress to a check listener."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def send(self, cookie: str) -> None:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        request = (
+            f"GET /auth/nginx HTTP/1.1\r\nHost: gateway\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: {HOST}\r\n"
+            f"X-Forwarded-Uri: /\r\nCookie: __Host-gw={cookie}\r\n\r\n"
+        )
+        self._streams[1].write(request.encode("ascii"))
+
+    async def answer(self) -> tuple[int, bytes]:
+        assert self._streams is not None
+        head = await self._streams[0].readuntil(b"\r\n\r\n")
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                await self._streams[0].readexactly(int(line.split(b":")[1]))
+        return int(head.split(b" ", 2)[1]), head
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
+class Fleet:
+    """Processes, people and load. ``async with Fleet(...)``."""
+
+    def __init__(self, folder: Path, redis_url: str, *, replicas: int, workers: int, staleness_s: float = 2.0, min_replicas: int = 0) -> None:
+        self.folder, self.redis_url, self.replicas, self.workers = folder, redis_url, replicas, workers
+        self.staleness_s, self.min_replicas = staleness_s, min_replicas
+        self.account = Account()
+        self.people: list[Person] = []
+        self.check_ports: list[int] = []
+        self.admin_port = free_port()
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.admin_key = ""
+        self._random = random.Random(1)
+        self._load: list[asyncio.Task[None]] = []
+        self._touched: list[Person] = []
+        self._http: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Self:
+        (self.folder / "state").mkdir(parents=True)
+        (self.folder / "state").chmod(0o700)
+        (self.folder / "tenants").mkdir()
+        (self.folder / "tenants" / "acme.yaml").write_text(TENANT.format(host=HOST))
+        self.config = self.folder / "gateway.yaml"
+        self.config.write_text(CONFIG.format(folder=self.folder, redis=self.redis_url, min_replicas=max(self.min_replicas, 0), staleness_ms=round(self.staleness_s * 1000)))
+        self.ring = keys.load(self.folder / "state" / "keys.json", create=True)
+        self._http = aiohttp.ClientSession()
+        made = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-m", "gateway", "admin-keys", "create", "soak", "--scope", "operator", "--json", "-c", str(self.config)],
+            cwd=ROOT, capture_output=True, check=True,
+        )  # fmt: skip
+        self.admin_key = json.loads(made.stdout)["key"]
+        try:
+            self._serve("admin", {"admin": self.admin_port, "hooks": free_port()})
+            for _ in range(self.replicas):
+                ports = {"check": free_port(), "public": free_port(), "admin": free_port()}
+                self._serve("auth", ports)
+                self.check_ports.append(ports["check"])
+            for port in (self.admin_port, *self.check_ports):
+                await self._answers(port)
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    def _serve(self, role: str, ports: dict[str, int]) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
+        environment |= {f"GATEWAY_LISTEN__{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()}
+        workers = ["--workers", str(self.workers)] if role == "auth" else []
+        with (self.folder / f"{role}-{len(self.processes)}.log").open("wb") as log:
+            self.processes.append(
+                subprocess.Popen([sys.executable, "-m", "gateway", "serve", "-c", str(self.config), "--role", role, *workers], cwd=ROOT, env=environment, stdout=log, stderr=log)
+            )
+
+    async def _answers(self, port: int) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.close()
+                    return
+                assert all(p.poll() is None for p in self.processes), "a gateway ended; see its log"
+                await asyncio.sleep(0.05)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.rest()
+        await self._http.close()
+        for process in self.processes:
+            for pid in self.worker_pids(process):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+            process.terminate()
+        for process in self.processes:
+            try:
+                await asyncio.to_thread(process.wait, 15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def worker_pids(self, process: subprocess.Popen[bytes]) -> list[int]:
+        """Forked workers of one ``gateway serve``; the process itself where it forked none."""
+        try:
+            children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        except OSError:
+            return []
+        return children or [process.pid]
+
+    # --- people ----------------------------------------------------------------------------------
+
+    async def log_in(self, people: int, *, sessions_each: int) -> None:
+        """Directly at the store, as callbacks would."""
+        link = connect(_settings(self.redis_url, self.min_replicas))
+        sessions = RedisSessions(link, lambda: self.ring)
+        login = Login(sessions, tenant())
+        gate = asyncio.Semaphore(16)
+        first = len(self.people)
+
+        async def one(person: Person) -> None:
+            async with gate:
+                for _ in range(sessions_each):
+                    stored = await login.finish(identity=identity(person.name))
+                    person.cookies.append(stored.cookie.reveal())
+
+        async with asyncio.timeout(600):
+            await self.store_answers()
+            await link.command("EXISTS", "gw:probe")  # one before many: they would otherwise all discover the Cluster at once
+            fresh = [Person(f"user{first + n}") for n in range(people)]
+            await asyncio.gather(*(one(person) for person in fresh))
+        self.people += fresh
+        await sessions.touches.close()
+        await link.close()
+
+    async def store_answers(self, *, seconds: float = 60) -> float:
+        """How long until a check of nobody's session is answered (and not 503) by every replica."""
+        began = time.monotonic()
+        async with asyncio.timeout(seconds):
+            for port in self.check_ports:
+                while await self._ask(port) == 503:  # noqa: ASYNC110 - of another process
+                    await asyncio.sleep(0.02)
+        return time.monotonic() - began
+
+    async def _ask(self, port: int) -> int:
+        connection = Connection(port)
+        try:
+            await connection.send(f"{bucket_of('acme'):03x}" + "A" * 43)
+            return (await connection.answer())[0]
+        except (OSError, asyncio.IncompleteReadError):
+            return 503
+        finally:
+            connection.close()
+
+    # --- load ------------------------------------------------------------------------------------
+
+    def load(self, connections: int, *, pause_s: float = 0.0) -> None:
+        """Closed loops, spread over the replicas, that prefer whom a promise was made about."""
+        self._load = [asyncio.create_task(self._loop(self.check_ports[n % len(self.check_ports)], pause_s)) for n in range(connections)]
+
+    async def rest(self) -> None:
+        for task in self._load:
+            task.cancel()
+        await asyncio.gather(*self._load, return_exceptions=True)
+        self._load = []
+
+    def somebody(self) -> Person:
+        """Two in five checks are of those about whom a promise was made lately."""
+        return self._random.choice(self._touched[-40:] if self._touched and self._random.random() < 0.4 else self.people)
+
+    async def _loop(self, port: int, pause_s: float) -> None:
+        connection = Connection(port)
+        while True:
+            person = self.somebody()
+            cookie = self._random.choice(person.cookies)
+            sent = time.monotonic()
+            try:
+                await connection.send(cookie)
+                async with asyncio.timeout(30):
+                    status, head = await connection.answer()
+            except (OSError, TimeoutError, asyncio.IncompleteReadError):
+                self.account.failed += 1
+                connection.close()
+                await asyncio.sleep(0.02)
+                continue
+            self.note(person, sent, status, head)
+            if pause_s:
+                await asyncio.sleep(pause_s)
+
+    def note(self, person: Person, sent: float, status: int, head: bytes = b"") -> None:
+        account = self.account
+        account.seconds.append(time.monotonic() - sent)
+        if status == 200:
+            account.allowed += 1
+            if person.acknowledged_at is not None and sent > person.acknowledged_at:
+                account.broken += 1
+        elif status in {401, 403}:
+            account.denied += 1
+            if person.revoking_since is None:
+                account.wrong_logouts += 1
+        else:
+            account.unavailable += 1
+            account.without_retry_after += b"retry-after" not in head.lower()
+
+    # --- revoking --------------------------------------------------------------------------------
+
+    def fresh_person(self) -> Person:
+        return self._random.choice([p for p in self.people if p.revoking_since is None])
+
+    async def revoke(self, person: Person | None = None, *, kind: str = "end_sessions", seconds: float = 60) -> tuple[Person, float, dict[str, Any]]:
+        """Through the admin API until it is acknowledged; who, how long the last request took, what it said."""
+        person = person or self.fresh_person()
+        person.revoking_since = time.monotonic()
+        self._touched = [*self._touched, person]
+        body = {"tenant": "acme", "user": f"sub-{person.name}", "kind": kind, "reason": "soak"}
+        async with asyncio.timeout(seconds):
+            while True:
+                began = time.monotonic()
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with self._http.post(
+                        f"http://127.0.0.1:{self.admin_port}/admin/v1/revocations", json=body, headers={"Authorization": f"Bearer {self.admin_key}"},
+                        timeout=aiohttp.ClientTimeout(total=20),
+                    ) as response:  # fmt: skip
+                        said = await response.json()
+                        if response.status < 300:
+                            person.acknowledged_at = time.monotonic()
+                            return person, person.acknowledged_at - began, said
+                        assert response.status == 503, (response.status, said)
+                await asyncio.sleep(0.1)
+
+
+def _settings(url: str, min_replicas: int) -> Redis:
+    return Redis(url=Secret(url), min_replicas=min_replicas)
+
+
+def quantiles(values: list[float]) -> str:
+    """p50, p99 and maximum, in milliseconds."""
+    ordered = sorted(values)
+    return f"p50 {statistics.median(ordered) * 1000:.1f} ms, p99 {ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000:.1f} ms, max {ordered[-1] * 1000:.1f} ms"

@@ -1,0 +1,354 @@
+"""Revocation under load, with the push channel cut, with a worker frozen, and through fail-overs.
+
+``python -m tests.soak.revocation [load|frozen|sentinel|isolated|cluster|cut|all] [--small]`` prints what it measured; exit code 1
+where a check that was sent after an acknowledgement was allowed, or somebody was logged out by nobody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.sessions import servers
+from tests.soak.fleet import Account, Connection, Fleet, Person, quantiles
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of everything."""
+
+    replicas: int
+    workers: int
+    people: int
+    sessions_each: int
+    revocations: int
+    disturbed: int
+    connections: int
+    pause_s: float = 0.0
+
+
+FULL = Size(replicas=3, workers=2, people=500, sessions_each=20, revocations=200, disturbed=20, connections=24)
+SMALL = Size(replicas=2, workers=1, people=60, sessions_each=2, revocations=15, disturbed=3, connections=4, pause_s=0.002)
+MARGIN_S = 0.25
+"""Beyond a staleness, for everything that is not waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a scenario promises to have measured."""
+
+    name: str
+    lines: tuple[str, ...]
+    account: Account
+    late: int = 0
+    """Acknowledgements that took longer than a staleness and ``MARGIN_S``."""
+
+    @property
+    def ok(self) -> bool:
+        return self.account.broken == 0 and self.account.wrong_logouts == 0 and self.late == 0 and self.account.without_retry_after == 0
+
+    def __str__(self) -> str:
+        a = self.account
+        total = a.allowed + a.denied + a.unavailable
+        head = f"{self.name}: {total} checks ({a.allowed} allowed, {a.denied} denied, {a.unavailable} answered 503, {a.failed} without an answer)"
+        return "\n  ".join(
+            [
+                head,
+                *self.lines,
+                f"sent after an acknowledgement and allowed: {a.broken}; wrong logouts: {a.wrong_logouts}; acknowledged too late: {self.late}; 503 without Retry-After: {a.without_retry_after}",
+            ]
+        )
+
+
+@contextlib.asynccontextmanager
+async def single(size: Size) -> AsyncIterator[tuple[Fleet, servers.Server]]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with servers.running(folder / "valkey") as server:
+            async with Fleet(folder / "fleet", f"redis://127.0.0.1:{server.port}", replicas=size.replicas, workers=size.workers) as fleet:
+                await fleet.log_in(size.people, sessions_each=size.sessions_each)
+                yield fleet, server
+
+
+async def under_load(size: Size) -> Result:
+    """Nothing is wrong; then the push channel is cut again and again."""
+    async with single(size) as (fleet, server):
+        # A primary is seasoned after a staleness.
+        await asyncio.sleep(fleet.staleness_s + 1)
+        fleet.load(size.connections, pause_s=size.pause_s)
+        await asyncio.sleep(1)
+        usual = [(await fleet.revoke())[1:] for _ in range(size.revocations)]
+        timeline = [
+            max((at for at in said["replicas"].values() if at is not None), default=0.0) / 1000 if isinstance(said.get("replicas"), dict) else _last(said) for _, said in usual
+        ]
+        cutting = asyncio.create_task(_cut_push(server))
+        await asyncio.sleep(0.5)
+        cut = [(await fleet.revoke())[1] for _ in range(size.disturbed)]
+        cutting.cancel()
+        await asyncio.sleep(0.5)
+        await fleet.rest()
+        late = sum(took > fleet.staleness_s + MARGIN_S for took in [*(took for took, _ in usual), *cut])
+        lines = (
+            f"{len(fleet.people) * size.sessions_each} sessions, {size.replicas} replicas x {size.workers} workers; check: {quantiles(fleet.account.seconds)}",
+            f"{len(usual)} revocations, asked to answered: {quantiles([took for took, _ in usual])}; received to last replica confirmed: {quantiles(timeline)}",
+            f"{len(cut)} with the push channel cut: {quantiles(cut)}",
+        )
+        return Result("under load", lines, fleet.account, late)
+
+
+def _last(said: dict[str, object]) -> float:
+    replicas = said.get("replicas")
+    times = [r.get("confirmed_ms") for r in replicas if isinstance(r, dict)] if isinstance(replicas, list) else []
+    return max((float(t) for t in times if isinstance(t, (int, float))), default=0.0) / 1000
+
+
+async def _cut_push(server: servers.Server) -> None:
+    while True:
+        await asyncio.to_thread(server.ask, "CLIENT", "KILL", "TYPE", "pubsub")
+        await asyncio.sleep(0.02)
+
+
+async def frozen(size: Size) -> Result:
+    """A worker is stopped with a request in flight and more behind it; people are revoked; more requests follow; it thaws."""
+    async with single(size) as (fleet, _):
+        await asyncio.sleep(fleet.staleness_s + 1)
+        port = fleet.check_ports[0]
+        pids = fleet.worker_pids(fleet.processes[1])
+        took: list[float] = []
+        for _round in range(size.disturbed):
+            person = fleet.fresh_person()
+            connections = [Connection(port) for _ in range(8)]
+            for connection in connections:  # warm every worker's memory
+                for cookie in person.cookies[:2]:
+                    await connection.send(cookie)
+                    await connection.answer()
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            sent: list[tuple[Connection, Person, float]] = []
+            for connection in connections:
+                sent.append((connection, person, time.monotonic()))
+                await connection.send(person.cookies[0])
+            _, seconds, _ = await fleet.revoke(person)
+            took.append(seconds)
+            for connection in connections:
+                sent.append((connection, person, time.monotonic()))
+                await connection.send(person.cookies[0])
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+            for connection, whose, at in sent:
+                status, head = await connection.answer()
+                fleet.note(whose, at, status, head)
+            for connection in connections:
+                connection.close()
+            await fleet.store_answers()
+        late = sum(seconds > fleet.staleness_s + MARGIN_S for seconds in took)
+        return Result("frozen", (f"{len(took)} revocations beside a frozen replica: {quantiles(took)}",), fleet.account, late)
+
+
+async def through_failover(size: Size, name: str, url: str, fleet: Fleet, strike: Callable[[], Coroutine[None, None, None]]) -> Result:
+    """Load and revocations before, during and after a fail-over."""
+    await asyncio.sleep(fleet.staleness_s + 1)
+    fleet.load(size.connections, pause_s=size.pause_s)
+    await asyncio.sleep(0.5)
+    before = [(await fleet.revoke())[1] for _ in range(size.disturbed)]
+    under_way = [asyncio.create_task(fleet.revoke()) for _ in range(size.disturbed)]
+    struck = time.monotonic()
+    await strike()
+    during = [(await task)[1] for task in under_way]
+    recovered = await _recovered(fleet, struck)
+    after = [(await fleet.revoke())[1] for _ in range(size.disturbed)]
+    await asyncio.sleep(0.5)
+    await fleet.rest()
+    lines = (
+        f"acknowledged before: {quantiles(before)}; asked for when it struck: {quantiles(during)}; after: {quantiles(after)}",
+        f"checks answered again by every replica {recovered:.1f} s after the fail-over began",
+    )
+    return Result(name, lines, fleet.account)
+
+
+async def _recovered(fleet: Fleet, struck: float) -> float:
+    await fleet.store_answers()
+    return time.monotonic() - struck
+
+
+SENTINEL = "sentinel monitor gw 127.0.0.1 {port} 2\nsentinel down-after-milliseconds gw 500\nsentinel failover-timeout gw 4000\nsentinel parallel-syncs gw 1\n"
+
+
+async def sentinel_kill(size: Size) -> Result:
+    """Three sentinels, a primary and two replicas; the primary is killed."""
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        primary = stack.enter_context(servers.running(folder / "p"))
+        replicas = [stack.enter_context(servers.running(folder / f"r{n}", "--replicaof", f"127.0.0.1 {primary.port}")) for n in (1, 2)]
+        for replica in replicas:
+            replica.until(lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
+        watchers = [stack.enter_context(servers.running(folder / f"s{n}", sentinel=SENTINEL.format(port=primary.port))) for n in (1, 2, 3)]
+        for watcher in watchers:
+            watcher.until(lambda reply: b"slaves=2,sentinels=3" in reply, "INFO", "sentinel")
+        hosts = ",".join(f"127.0.0.1:{w.port}" for w in watchers)
+        url = f"redis+sentinel://{hosts}/gw"
+        async with Fleet(folder / "fleet", url, replicas=size.replicas, workers=size.workers, min_replicas=1) as fleet:
+            await fleet.log_in(size.people, sessions_each=size.sessions_each)
+
+            async def strike() -> None:
+                await asyncio.to_thread(primary.stop)
+
+            return await through_failover(size, "sentinel, primary killed", url, fleet, strike)
+
+
+async def sentinel_isolated(size: Size) -> Result:
+    """The primary answers the gateway, but reaches neither its replicas nor a sentinel: both know it by the port of a relay, which is cut."""
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        primary = stack.enter_context(servers.running(folder / "p"))
+        async with servers.relay(primary.port) as front:
+            copies = [await asyncio.to_thread(servers.start, folder / f"r{n}", "--replicaof", f"127.0.0.1 {front.port}") for n in (1, 2)]
+            for copy in copies:
+                stack.callback(copy.stop)
+                await asyncio.to_thread(copy.until, lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
+            start = [asyncio.to_thread(servers.start, folder / f"s{n}", sentinel=SENTINEL.format(port=front.port)) for n in (1, 2, 3)]
+            watchers = await asyncio.gather(*start)
+            for watcher in watchers:
+                stack.callback(watcher.stop)
+                await asyncio.to_thread(watcher.until, lambda reply: b"slaves=2,sentinels=3" in reply, "INFO", "sentinel")
+            url = f"redis+sentinel://{','.join(f'127.0.0.1:{w.port}' for w in watchers)}/gw"
+            # The gateways' own connections are made before, and are kept: theirs are the pairs that are not cut.
+            async with Fleet(folder / "fleet", url, replicas=size.replicas, workers=size.workers, min_replicas=1) as fleet:
+                await fleet.log_in(size.people, sessions_each=size.sessions_each)
+                machinery = {*(c.process.pid for c in copies), *(w.process.pid for w in watchers)}
+
+                async def strike() -> None:
+                    front.cut = True
+                    await asyncio.to_thread(_cut_machinery, front, machinery)
+                    old = f"\r\n{front.port}\r\n".encode()
+                    await asyncio.to_thread(watchers[0].until, lambda reply: old not in reply, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "gw", seconds=60)
+
+                return await through_failover(size, "sentinel, primary isolated", url, fleet, strike)
+
+
+def _cut_machinery(front: servers.Relay, pids: set[int]) -> None:
+    """Abort the relay's connections that come from these processes; the others go on."""
+    inodes = {str(link.readlink()) for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir() if _is_socket(link)}
+    ports = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if f"socket:[{fields[9]}]" in inodes:
+            ports.add(int(fields[1].split(":")[1], 16))
+    for writer in list(front.writers):
+        peer = writer.get_extra_info("peername")
+        if peer is not None and peer[1] in ports:
+            loop = writer.transport.get_loop() if hasattr(writer.transport, "get_loop") else writer._loop  # type: ignore[attr-defined]  # asyncio keeps it there
+            loop.call_soon_threadsafe(writer.transport.abort)
+
+
+def _is_socket(link: Path) -> bool:
+    try:
+        return str(link.readlink()).startswith("socket:")
+    except OSError:
+        return False
+
+
+async def cluster_kill(size: Size) -> Result:
+    """A Cluster of three primaries with a replica each; the primary that holds the tenant is killed."""
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        nodes = stack.enter_context(servers.cluster(folder / "c"))
+        bus = nodes[0].option("cluster-port")
+        for n, node in enumerate(nodes):
+            replica = servers.start(folder / f"replica{n}", "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(servers.free_port()))
+            stack.callback(replica.stop)
+            replica.ask("CLUSTER", "MEET", "127.0.0.1", str(nodes[0].port), bus)
+            primary_id = node.ask("CLUSTER", "MYID").split(b"\r\n")[1].decode()
+            replica.until(lambda reply, primary_id=primary_id: primary_id.encode() in reply, "CLUSTER", "NODES")  # type: ignore[misc]  # mypy does not infer a lambda's default
+            replica.until(lambda reply: reply.startswith(b"+OK"), "CLUSTER", "REPLICATE", primary_id)
+            replica.until(lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
+        for node in nodes:
+            node.until(lambda reply: b"cluster_known_nodes:6" in reply and b"cluster_state:ok" in reply, "CLUSTER", "INFO")
+        url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+        async with Fleet(folder / "fleet", url, replicas=size.replicas, workers=size.workers) as fleet:
+            await fleet.log_in(size.people, sessions_each=size.sessions_each)
+            owner = next(node for node in nodes if b"db0:keys=" in node.ask("INFO", "keyspace") and _holds(node))
+
+            async def strike() -> None:
+                await asyncio.to_thread(owner.stop)
+
+            return await through_failover(size, "cluster, primary killed", url, fleet, strike)
+
+
+def _holds(node: servers.Server) -> bool:
+    from gateway.sessions.names import bucket_of, prefix
+
+    return not node.ask("EXISTS", f"{prefix(bucket_of('acme'))}m").startswith(b"-")
+
+
+async def cut_file(size: Size) -> Result:
+    """The one server is killed; it comes back from its file without the end of it: what was acknowledged holds."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        options = ("--appendonly", "yes", "--appendfsync", "everysec")
+        server = servers.start(folder / "valkey", *options)
+        try:
+            async with Fleet(folder / "fleet", f"redis://127.0.0.1:{server.port}", replicas=size.replicas, workers=size.workers) as fleet:
+                await fleet.log_in(size.people, sessions_each=size.sessions_each)
+                file = max((folder / "valkey" / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_size)
+                synced = file.stat().st_size
+
+                async def strike() -> None:
+                    nonlocal server
+                    await asyncio.to_thread(server.stop)
+                    with file.open("r+b") as cut:
+                        cut.truncate(synced)  # everything since the logins: revocations, marks, leases
+                    server = await asyncio.to_thread(_start_again, folder / "valkey", server.port, options)
+
+                return await through_failover(size, "restart from a cut file", "", fleet, strike)
+        finally:
+            server.stop()
+
+
+def _start_again(directory: Path, port: int, options: tuple[str, ...]) -> servers.Server:
+    taken, servers.free_port = servers.free_port, lambda: port
+    try:
+        return servers.start(directory, *options)
+    finally:
+        servers.free_port = taken
+
+
+SCENARIOS: dict[str, Callable[[Size], Coroutine[None, None, Result]]] = {
+    "load": under_load,
+    "frozen": frozen,
+    "sentinel": sentinel_kill,
+    "isolated": sentinel_isolated,
+    "cluster": cluster_kill,
+    "cut": cut_file,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/soak revocation", description=__doc__)
+    parser.add_argument("scenario", nargs="?", default="all", choices=[*SCENARIOS, "all"])
+    parser.add_argument("--small", action="store_true", help="as the tests run it: seconds")
+    arguments = parser.parse_args()
+    failed = False
+    for name, scenario in SCENARIOS.items():
+        if arguments.scenario in {name, "all"}:
+            result = asyncio.run(scenario(SMALL if arguments.small else FULL))
+            sys.stdout.write(f"{result}\n")
+            sys.stdout.flush()
+            failed |= not result.ok
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
