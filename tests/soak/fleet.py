@@ -21,6 +21,7 @@ import aiohttp
 from gateway import keys
 from gateway.config import Redis
 from gateway.core.model import Secret
+from gateway.errors import UnavailableError
 from gateway.sessions.connect import connect
 from gateway.sessions.names import bucket_of
 from gateway.sessions.redis import RedisSessions
@@ -202,14 +203,15 @@ class Fleet:
         link = connect(_settings(self.redis_url, self.min_replicas))
         sessions = RedisSessions(link, lambda: self.ring)
         login = Login(sessions, tenant())
-        gate = asyncio.Semaphore(16)
+        gate = asyncio.Semaphore(8)
         first = len(self.people)
 
         async def one(person: Person) -> None:
             async with gate:
-                for _ in range(sessions_each):
-                    stored = await login.finish(identity=identity(person.name))
-                    person.cookies.append(stored.cookie.reveal())
+                while len(person.cookies) < sessions_each:
+                    with contextlib.suppress(UnavailableError):  # a busy machine: once more
+                        stored = await login.finish(identity=identity(person.name))
+                        person.cookies.append(stored.cookie.reveal())
 
         async with asyncio.timeout(600):
             await self.store_answers()
