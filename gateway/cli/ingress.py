@@ -10,14 +10,11 @@ from pathlib import Path
 import click
 
 from gateway.cli import config_option, json_option
-from gateway.config import load_config, resolve_secret
-from gateway.core.model import Secret
-from gateway.deploy import KINDS, SiteError, render, site_of
+from gateway.config import load_config, read_yaml, resolve_secret
+from gateway.deploy import RENDERED, SiteError, render, site_of
 from gateway.doctor import Doctor, Target
 from gateway.doctor.run import parse_address
 from gateway.errors import ConfigError
-from gateway.registry.document import compile_tenant
-from gateway.registry.files import read_folder
 
 
 @click.group("ingress")
@@ -26,7 +23,7 @@ def command() -> None:
 
 
 @command.command("render")
-@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("kind", type=click.Choice(list(RENDERED)))
 @config_option
 @click.option("--listen", default="0.0.0.0:443", show_default=True, help="Where the ingress listens.")
 @click.option("--upstream", "upstreams", multiple=True, metavar="[HOST=]ADDRESS", help="The application's host:port; with HOST= only for that protected host. Repeatable.")
@@ -50,10 +47,12 @@ def render_command(
 ) -> None:
     """Write a ready configuration: hosts, header names, key and addresses are those of the gateway's configuration."""
     config = load_config(Path(config_path))
-    documents = read_folder(config.tenants.files, config).values() if config.tenants.files else ()
-    tenants = [compile_tenant(document, config, client_id="", client_secret=Secret("")) for document in documents]
+    tenant_hosts, tenant_headers = _names(config.tenants.files)
     default, by_host = _upstreams(upstreams)
-    site = site_of(config, tenants, listen=listen, upstream=default, upstreams=by_host, check=check, public=public, certificate=certificate, hosts=hosts, headers=headers)
+    site = site_of(
+        config, (), listen=listen, upstream=default, upstreams=by_host, check=check, public=public, certificate=certificate,
+        hosts=(*tenant_hosts, *hosts), headers=(*tenant_headers, *headers),
+    )  # fmt: skip
     files = render(kind, site)
     if output is None:
         for name, text in files.items():
@@ -65,6 +64,20 @@ def render_command(
         path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8")
         click.echo(str(path))
+
+
+def _names(folder: Path | None) -> tuple[list[str], list[str]]:
+    """Hosts and header names of the tenant files. Nothing else of them is read, so that rendering needs none of their secrets."""
+    hosts: list[str] = []
+    headers: list[str] = []
+    for path in sorted(folder.glob("*.y*ml")) if folder is not None else ():
+        document = read_yaml(path)
+        listed, mapped = document.get("hosts") or [], document.get("headers") or {}
+        if not isinstance(listed, list) or not isinstance(mapped, dict):
+            raise ConfigError(f"{path}: hosts is a list, headers a mapping")
+        hosts += map(str, listed)
+        headers += map(str, mapped)
+    return hosts, headers
 
 
 def _upstreams(options: tuple[str, ...]) -> tuple[str, dict[str, str]]:
@@ -84,9 +97,7 @@ def _upstreams(options: tuple[str, ...]) -> tuple[str, dict[str, str]]:
 @command.command("doctor")
 @click.argument("url")
 @click.option("--admin", "admin_url", default="http://127.0.0.1:8082", show_default=True, metavar="URL", help="The admin listener, reached on a way of its own.")
-@click.option(
-    "--key", default="env:GATEWAY_ADMIN_KEY", show_default=True, metavar="SECRET", help="A key of scope doctor: env:NAME or file:PATH. It never travels through the ingress."
-)
+@click.option("--key", default="env:DOCTOR_KEY", show_default=True, metavar="SECRET", help="A key of scope doctor: env:NAME or file:PATH. It never travels through the ingress.")
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="One more path that must be asked about. Repeatable.")
 @click.option("--app", metavar="ADDRESS", help="The application's own host:port, which must not be reachable from here.")
 @click.option("--check", metavar="ADDRESS", help="listen.check's host:port, which must not be reachable from here.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.deploy.render import KINDS, render
+from gateway.deploy.render import KINDS, RENDERED, render
 from gateway.deploy.site import App, Site, SiteError, site_of
 
-__all__ = ["KINDS", "App", "Site", "SiteError", "render", "site_of"]
+__all__ = ["KINDS", "RENDERED", "App", "Site", "SiteError", "render", "site_of"]

@@ -19,7 +19,9 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "envoy": ("envoy.yaml",),
     "haproxy": ("haproxy.cfg", "gateway.lua"),
 }
-"""Kind → the files it consists of, the one to start the proxy with first."""
+"""Proxy → the files it consists of, the one to start it with first."""
+RENDERED: Final[Mapping[str, tuple[str, ...]]] = {**KINDS, "kubernetes": ("traefik.yaml", "envoy-gateway.yaml", "ingress-nginx.yaml")}
+"""Everything that can be rendered; Kubernetes is one of its files, not all."""
 
 
 def _environment() -> Environment:
@@ -30,10 +32,14 @@ def _environment() -> Environment:
     environment.filters["json"] = json.dumps
     environment.filters["variable"] = lambda name: name.lower().replace("-", "_")
     environment.filters["regex_host"] = lambda name: name.replace(".", "\\.")
+    # service.namespace:port, as cluster addresses are written
+    environment.filters["service"] = lambda address: address.partition(":")[0].partition(".")[0]
+    environment.filters["namespace"] = lambda address: address.partition(":")[0].split(".")[1] if "." in address.partition(":")[0] else "default"
+    environment.filters["port"] = lambda address: address.rpartition(":")[2]
     return environment
 
 
 def render(kind: str, site: Site) -> dict[str, str]:
-    """File name → text, for one of ``KINDS``."""
+    """File name → text, for one of ``RENDERED``."""
     environment = _environment()
-    return {name: environment.get_template(f"{kind}/{name}.j2").render(site=site) for name in KINDS[kind]}
+    return {name: environment.get_template(f"{kind}/{name}.j2").render(site=site) for name in RENDERED[kind]}

@@ -193,7 +193,7 @@ def site_of(
         raise SiteError("ingress.keys: a rendered configuration proves with a key that it is the ingress; set one")
     of_tenants = (p for t in tenants for p in (*sorted(t.hosts), *(f"*.{w}" for w in sorted(t.wildcards))))
     patterns = _distinct((*config.shared_hosts, *of_tenants, *(_pattern(host) for host in hosts)))
-    more = dict.fromkeys(headers, "sub")
+    more = dict.fromkeys(_distinct(headers), "sub")
     try:
         check_header_map(more)
     except ValueError as error:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import jsonschema_rs
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from demo.ingress import LAUNCHERS
 from gateway.cli import cli
 from gateway.config import DEFAULT_HEADERS
 from gateway.core.model import Secret
-from gateway.deploy import KINDS, App, Site, SiteError, render
+from gateway.deploy import KINDS, RENDERED, App, Site, SiteError, render
 
 ROOT = Path(__file__).parents[2]
 KEY = "demo-ingress-key-replace-it-0123456789abcdef"
@@ -24,8 +28,6 @@ ARGUMENTS = ["--listen", "127.0.0.1:8000", "--upstream", "127.0.0.1:9100", "--up
 def demo_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("GATEWAY_INGRESS_KEY", KEY)
-    for tenant in (ROOT / "config" / "tenants").glob("*.yaml"):
-        monkeypatch.setenv(f"{tenant.stem.upper()}_CLIENT_SECRET", "not needed here")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -36,6 +38,41 @@ def test_the_shipped_files_are_the_rendered_ones(kind: str, tmp_path: Path) -> N
     for name in KINDS[kind]:
         assert (tmp_path / name).read_text() == (ROOT / "deploy" / kind / name).read_text(), f"render again: gateway ingress render {kind} {' '.join(ARGUMENTS)} -o deploy/{kind}"
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
+
+
+IN_A_CLUSTER = ["--check", "gateway.gateway:8081", "--public", "gateway.gateway:8080", "--upstream", "app.default:8080"]
+
+
+@pytest.mark.usefixtures("demo_environment")
+def test_the_manifests_are_the_rendered_ones_and_fit_the_schemas_of_their_resources(tmp_path: Path) -> None:
+    """Resources without a schema in a registry (``networking.k8s.io``) are read as YAML only."""
+    result = CliRunner().invoke(cli, ["ingress", "render", "kubernetes", *IN_A_CLUSTER, "-o", str(tmp_path)], standalone_mode=False)
+    assert result.exception is None
+    schemas = json.loads((ROOT / "tests" / "data" / "kubernetes" / "schemas.json").read_text())
+    checked = set()
+    for name in RENDERED["kubernetes"]:
+        text = (tmp_path / name).read_text()
+        assert text == (ROOT / "deploy" / "kubernetes" / name).read_text(), f"render again: gateway ingress render kubernetes {' '.join(IN_A_CLUSTER)} -o deploy/kubernetes"
+        for document in yaml.safe_load_all(text):
+            known = schemas.get(f"{document['apiVersion']} {document['kind']}")
+            if known is not None:
+                jsonschema_rs.validator_for(strict(known["schema"])).validate(document)
+                checked.add(document["kind"])
+    assert checked == {"Middleware", "IngressRoute", "ClientTrafficPolicy", "SecurityPolicy", "HTTPRoute"}
+
+
+def strict(schema: Any) -> Any:
+    """The API server prunes what a schema does not name; here a name that it does not know is a mistake."""
+    if isinstance(schema, list):
+        return [strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: {name: strict(value) for name, value in inner.items()} if key == "properties" else strict(inner) for key, inner in schema.items()}
+    if schema.get("x-kubernetes-int-or-string"):
+        found["type"] = ["integer", "string"]
+    if "properties" in found and "additionalProperties" not in found and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        found["additionalProperties"] = False
+    return found
 
 
 @pytest.mark.usefixtures("demo_environment")

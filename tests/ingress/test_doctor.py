@@ -180,7 +180,7 @@ def test_only_the_url_of_a_protected_host_can_be_examined(url: str) -> None:
 async def test_the_command_reports_findings_and_exits_1(stand: Stand, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio
 
-    monkeypatch.setenv("GATEWAY_ADMIN_KEY", office.key.reveal())
+    monkeypatch.setenv("DOCTOR_KEY", office.key.reveal())
     url = f"http://{ACME}:{stand.app_port}/"
 
     def run(*arguments: str) -> tuple[int, str]:

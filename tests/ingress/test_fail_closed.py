@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 BOUND_S = {"nginx": 8.0, "traefik": 5.0, "caddy": 12.0, "envoy": 10.0, "haproxy": 14.0}
 """How long a person may wait for the refusal. HAProxy's client asks four times."""
-DOCUMENT = Path(__file__).parents[2] / "docs" / "operator" / "ingress.md"
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "operator" / "ingress.md").read_text(encoding="utf-8")
+
+
+def documented(behaviour: str, kind: str) -> int:
+    """What a person sees, according to the table in the documentation."""
+    rows = {cells[1]: cells[2:7] for line in DOCUMENT.splitlines() if len(cells := [cell.strip() for cell in line.split("|")]) == 8}
+    return int(rows[behaviour][rows["the gateway"].index(kind)])
+
 
 BEHAVIOURS: dict[str, Misbehaviour] = {
     "resets": Misbehaviour(reset=True),
@@ -43,6 +50,10 @@ BEHAVIOURS: dict[str, Misbehaviour] = {
     "399": status(399),
     "600": status(600),
 }
+
+
+ODD_ALLOWS = {"answers a head without end", "answers 200 with a NUL in the head"}
+"""A 200 all the same: where the proxy passes it on, the application refuses it."""
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +86,17 @@ def proxy(request: pytest.FixtureRequest, misled: Callable[[str], RunningIngress
     return Proxy(misled(request.param), stand)
 
 
-@pytest.mark.parametrize("behaviour", BEHAVIOURS.values(), ids=BEHAVIOURS)
-def test_avl_04_nothing_passes_a_gateway_that_is_not_itself(proxy: Proxy, gateway: MisbehavingGateway, behaviour: Misbehaviour) -> None:
-    gateway.behaviour = behaviour
+@pytest.mark.parametrize("name", BEHAVIOURS)
+def test_avl_04_nothing_passes_a_gateway_that_is_not_itself(proxy: Proxy, gateway: MisbehavingGateway, name: str) -> None:
+    gateway.behaviour = BEHAVIOURS[name]
     asked = gateway.asked
     answer = proxy.ask(proxy.alice)
     assert gateway.asked > asked, "the proxy did not ask"
     assert proxy.app == []
     assert not 200 <= answer.status < 300, answer
     assert b"evil.test" not in answer.body
-    assert "evil" not in str([pair for pair in answer.headers if pair[0].lower() != "x-auth-request-email"])
+    if name not in ODD_ALLOWS:
+        assert answer.status == documented(name, proxy.kind)
 
 
 def test_avl_02_a_gateway_that_hangs_is_given_up(proxy: Proxy, gateway: MisbehavingGateway) -> None:
@@ -97,7 +109,7 @@ def test_avl_02_a_gateway_that_hangs_is_given_up(proxy: Proxy, gateway: Misbehav
     started = time.monotonic()
     answer = proxy.ask(proxy.alice)
     assert proxy.app == []
-    assert answer.status in {500, 502, 503, 504}
+    assert answer.status == documented("hangs", proxy.kind)
     assert time.monotonic() - started < BOUND_S[proxy.kind]
 
 
@@ -106,7 +118,7 @@ def test_avl_01_a_gateway_that_is_away_closes_the_door(proxy: Proxy, gateway: Mi
         started = time.monotonic()
         answer = proxy.ask(proxy.alice)
     assert proxy.app == []
-    assert answer.status in {500, 502, 503}
+    assert answer.status == documented("is away", proxy.kind)
     assert time.monotonic() - started < BOUND_S[proxy.kind]
 
 
