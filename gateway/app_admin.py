@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.app_hooks import hook_role
 from gateway.beside import beside
+from gateway.cognito.aws import open_cognito
+from gateway.cognito.users import CognitoUsers
 from gateway.errors import ConfigError, GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.onboarding.open import open_onboarding
+from gateway.pool_people import PoolPeople
 from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
 from gateway.registry.explanations import Explanations
@@ -127,7 +130,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         audit=SqlAuditLog(database, clock=clock),
         idempotency=SqlIdempotency(database, clock=clock),
         tenants=RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force),
-        onboarding=await _onboarding(config, stores, stack),
+        onboarding=await _onboarding(config, ring, link, tenants, stores, stack),
         revoker=stores.revoker,
         sessions=directory,
         blocks=SqlBlocks(database),
@@ -146,8 +149,8 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
     return AdminRole(admin_application(services), hooks.app, probes)
 
 
-async def _onboarding(config: Config, stores: AdminStores, stack: AsyncExitStack) -> Onboarding | None:
-    """With its recovery of interrupted runs; None where the AWS SDK is not installed, and then there are no such routes."""
+async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> Onboarding | None:
+    """With its recovery of interrupted runs, and the pool's people kept in step; None where the AWS SDK is not installed, and then there are no such routes."""
     opening = open_onboarding(config, stores.database, stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force)
     try:
         onboarding = await stack.enter_async_context(opening)
@@ -155,6 +158,10 @@ async def _onboarding(config: Config, stores: AdminStores, stack: AsyncExitStack
         log.warning("provisioning_off", extra=fields(detail=str(error)))
         return None
     await stack.enter_async_context(beside(onboarding.provisioning.recover_forever()))
+    api = await stack.enter_async_context(open_cognito(config))
+    people = PoolPeople(CognitoUsers(api), SqlRevocations(stores.database), stores.revoker, Marks(link, ring), table=lambda: tenants.table, clock=time.time)
+    stores.revoker.observers.append(people.observe)
+    await stack.enter_async_context(beside(people.run()))
     return onboarding
 
 

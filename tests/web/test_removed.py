@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import pytest
@@ -95,3 +95,21 @@ async def test_a_deactivated_person_is_out_and_cannot_come_back_in(running: Runn
     until(lambda: running.world.legacy.people.get("alice@acme.test") is False)
     running.run(directory.activate(alice))
     until(lambda: running.world.legacy.people.get("alice@acme.test") is True)
+
+
+def pool_user(running: RunningWorld, email: str) -> Any:
+    return next(u for u in running.world.cloud.cognito.pool.users.values() if u.attributes.get("email") == email)
+
+
+async def test_the_pool_follows_disabled_without_the_group_and_enabled_again(running: RunningWorld, person: Person) -> None:
+    directory, alice = employee(running, "acme-okta", "alice@acme.test")
+    await sign_in(running, person, "acme.localhost", "alice@acme.test")
+    admins = next(g for g in directory.groups_of(alice) if g.name == "admins")
+    assert "admins" in pool_user(running, "alice@acme.test").attributes["custom:groups"]
+    running.run(directory.remove_from_group(alice, admins))
+    until(lambda: "admins" not in pool_user(running, "alice@acme.test").attributes["custom:groups"])
+    running.run(directory.add_to_group(alice, admins))
+    running.run(directory.deactivate(alice))
+    until(lambda: not pool_user(running, "alice@acme.test").enabled)
+    running.run(directory.activate(alice))
+    until(lambda: pool_user(running, "alice@acme.test").enabled)

@@ -1,0 +1,154 @@
+"""The pool follows the record: what stands when a write runs decides, and nothing is done to somebody else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from gateway.cognito.aws import UnansweredError
+from gateway.core.tenants import TenantTable
+from gateway.pool_people import SECOND_CLEARING_S, PoolPeople
+from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
+from gateway.ports_revocation import LIFT, Recorded, Standing
+from gateway.sessions.marks import EndedFamily
+from gateway.sessions.record import Display
+from tests.core.build import tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUBJECT = Who(idp_subject="00u1", provider="acme-okta")
+
+
+class Pool:
+    """Remembers what was asked of it; ``trouble`` answers are refused first."""
+
+    def __init__(self, *, addresses: dict[str, tuple[str, ...]] | None = None, trouble: int = 0) -> None:
+        self.done: list[tuple[str, ...]] = []
+        self.addresses = addresses or {}
+        self.trouble = trouble
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*words: str, **_: object) -> bool:
+            if self.trouble:
+                self.trouble -= 1
+                raise UnansweredError("AdminDisableUser", "no answer")
+            self.done.append((name, *words))
+            return True
+
+        return call
+
+    async def usernames(self, email: str) -> tuple[str, ...]:
+        return self.addresses.get(email, ())
+
+
+class Record:
+    def __init__(self, recorded: Sequence[Recorded], standing: Sequence[Standing] = ()) -> None:
+        self.recorded, self.standing_now = list(recorded), list(standing)
+
+    async def since(self, durable_at: float, *, after: str, limit: int) -> list[Recorded]:
+        return [r for r in sorted(self.recorded, key=lambda r: (r.durable_at, r.status.id)) if (r.durable_at, r.status.id) > (durable_at, after)][:limit]
+
+    async def standing(self, _tenant: str) -> list[Standing]:
+        return self.standing_now
+
+
+class Marks:
+    def __init__(self) -> None:
+        self.cleared_with: list[int] = []
+
+    async def cleared(self, _tenant: str, _where: object, *, watermark: int) -> int:
+        self.cleared_with.append(watermark)
+        return 1
+
+
+class Revoker:
+    def places(self, request: RevocationRequest) -> RevocationRequest:
+        return request
+
+
+NOW = 1_000_000.0
+
+
+def recorded(who: Who, kind: str = "end_sessions", *, number: int = 1, at: float = NOW + 1, group: str | None = None) -> Recorded:
+    request = RevocationRequest("acme", who, RevocationKind.BLOCK if kind == "block" else RevocationKind.END_SESSIONS, "", "okta", group_overlay=group)
+    return Recorded(RevocationStatus(f"r{number}", request, at, 1.0, (), 1.0, 0), kind, 7, at)
+
+
+def block(who: Who) -> Standing:
+    return Standing("b", "acme", who, "okta", "", NOW, 7)
+
+
+async def follow(pool: Pool, record: Record, *, families: dict[str, list[EndedFamily]] | None = None) -> tuple[list[tuple[str, ...]], Marks, list[float]]:
+    """Run until nothing is left to do; every wait is over at once."""
+    marks, waited = Marks(), []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        await asyncio.sleep(0)
+
+    people = PoolPeople(cast("Any", pool), cast("Any", record), cast("Any", Revoker()), cast("Any", marks), table=lambda: TenantTable([tenant()]), clock=lambda: NOW, sleep=sleep)
+    for found in record.recorded:
+        people.observe(found.status, (families or {}).get(found.status.id, ()))
+    task = asyncio.create_task(people.run())
+    for _ in range(300):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return pool.done, marks, waited
+
+
+async def test_a_block_disables_the_pool_user_of_that_provider() -> None:
+    done, _, _ = await follow(Pool(), Record([recorded(SUBJECT, "block")], [block(SUBJECT)]))
+    assert done == [("disable", "acme-okta_00u1")]
+
+
+async def test_a_block_that_was_lifted_meanwhile_disables_nobody() -> None:
+    done, _, _ = await follow(Pool(), Record([recorded(SUBJECT, "block"), recorded(SUBJECT, LIFT, number=2, at=NOW + 2)]))
+    assert done == [("enable", "acme-okta_00u1")]
+
+
+async def test_a_lift_leaves_disabled_whom_another_source_still_blocks() -> None:
+    done, _, _ = await follow(Pool(), Record([recorded(SUBJECT, LIFT)], [block(SUBJECT)]))
+    assert done == [("disable", "acme-okta_00u1")]
+
+
+async def test_ended_sessions_sign_out_and_are_not_repeated_at_the_next_start() -> None:
+    done, _, _ = await follow(Pool(), Record([recorded(SUBJECT), recorded(Who(idp_subject="old", provider="acme-okta"), number=2, at=NOW - 60)]))
+    assert done == [("sign_out", "acme-okta_00u1")]
+
+
+async def test_a_group_is_taken_out_twice_before_a_later_login_is_believed() -> None:
+    overlay = Standing("o", "acme", SUBJECT, "okta", "", NOW, 9, "admins")
+    done, marks, waited = await follow(Pool(), Record([recorded(SUBJECT, group="admins")], [overlay]))
+    assert [d for d in done if d[0] == "remove_group"] == [("remove_group", "acme-okta_00u1", "admins")] * 2
+    assert marks.cleared_with == [9]
+    assert SECOND_CLEARING_S in waited
+
+
+async def test_an_address_that_two_people_have_disables_neither() -> None:
+    who = Who(email="bob@acme.com", provider="acme-okta")
+    done, _, _ = await follow(Pool(addresses={"bob@acme.com": ("acme-okta_1", "acme-okta_2")}), Record([recorded(who, "block")], [block(who)]))
+    assert done == []
+
+
+async def test_an_address_means_people_of_this_tenants_providers_only() -> None:
+    who = Who(email="bob@acme.com")
+    done, _, _ = await follow(Pool(addresses={"bob@acme.com": ("globex-entra_9", "acme-okta_1")}), Record([recorded(who, "block")], [block(who)]))
+    assert done == [("disable", "acme-okta_1")]
+
+
+async def test_an_oid_leads_to_the_pool_user_whose_family_ended() -> None:
+    who = Who(oid="o-1", provider="acme-okta")
+    family = EndedFamily("f", Display("sub", "bob@acme.com", "acme-okta_pairwise", "acme-okta", 0, ""))
+    done, _, _ = await follow(Pool(), Record([recorded(who, "block")], [block(who)]), families={"r1": [family]})
+    assert done == [("disable", "acme-okta_pairwise")]
+
+
+@pytest.mark.parametrize("trouble", [1, 3])
+async def test_a_pool_that_does_not_answer_is_asked_again(trouble: int) -> None:
+    done, _, waited = await follow(Pool(trouble=trouble), Record([recorded(SUBJECT, "block")], [block(SUBJECT)]))
+    assert done == [("disable", "acme-okta_00u1")]
+    assert len([w for w in waited if w > 3 or w == 1.0]) >= trouble
