@@ -124,6 +124,9 @@ class Journal(Protocol):
     async def hold(self, run: str) -> None:
         """Renew the claim on the run."""
 
+    async def release(self, run: str) -> None:
+        """Hold it no longer: whoever recovers next goes on at once."""
+
     async def take_over(self, run: str) -> bool:
         """Claim a run that nobody holds any more; False if somebody does."""
 

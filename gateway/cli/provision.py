@@ -278,6 +278,8 @@ def _why_not(outcome: Failed | Busy | Finding) -> str:
     if isinstance(outcome, Busy):
         return f"run {outcome.run} of this tenant is {'being taken back' if outcome.interrupted else 'going on'}"
     if isinstance(outcome, Failed):
-        left = "nothing of it is left" if outcome.state is RunState.ROLLED_BACK else "a running gateway takes back what is left"
+        left = {RunState.ROLLED_BACK: "nothing of it is left", RunState.RUNNING: "a gateway with the admin role finishes it"}.get(
+            outcome.state, "a gateway with the admin role takes back what is left"
+        )
         return f"{outcome.code}: {outcome.message} ({left})"
     return outcome.message

@@ -21,7 +21,7 @@ from gateway.cognito.undoing import Undoing
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import PROVISION
-from gateway.ports_provisioning import Busy, DeposedError, JournalStep, RegistryRefusedError, RunKind, RunState, StepState
+from gateway.ports_provisioning import ACTIVE, Busy, DeposedError, JournalStep, RegistryRefusedError, RunKind, RunState, StepState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -118,6 +118,8 @@ class Provisioning:
             else:
                 await self.journal.move(run, RunState.UNDOING, error={"code": code, "message": message})
                 state = await self._undo_quietly(run)
+            if by != "deposed" and state in ACTIVE:
+                await self.journal.release(run)
             PROVISION.labels(str(state)).inc()
             return Failed(run, code, message, state, by)
 

@@ -107,6 +107,10 @@ class SqlJournal:
         async with self._database.write() as connection:
             await self._held(connection, run)
 
+    async def release(self, run: str) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(update(provision_runs).where(_runs.id == run, _runs.holder == self._holder).values(held_until=0.0))
+
     async def _held(self, connection: AsyncConnection, run: str) -> None:
         mine = update(provision_runs).where(_runs.id == run, _runs.holder == self._holder).values(held_until=self._clock() + self._hold_s)
         if (await connection.execute(mine)).rowcount == 0:
