@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from gateway.hooks.commit import Committer
     from gateway.hooks.inbox import Inbox, Lane, Pending
-    from gateway.hooks.plan import Kept, Plan
+    from gateway.hooks.plan import Kept, Notice, Plan
     from gateway.hooks.webhooks import Outbox
     from gateway.ports import Revoker
     from gateway.ports_hooks import Directory, HookTarget, HookTargets, People, Person
@@ -218,7 +218,7 @@ class Applier:
             kept[about] = planned.kept
             outcome.standing[about] = (planned.kept, target)
         if planned.notice is not None:
-            outcome.messages.append((target, statuses[0].id if statuses else "", planned, pending))
+            outcome.messages.append((target, statuses[0].id if statuses else "", await self._addressed(target, planned, planned.notice), pending))
         return Settled(pending.id, "ignored" if planned.ignored and not statuses else "applied", planned.ignored, revocations=tuple(s.id for s in statuses))
 
     async def _looked_up(self, target: HookTarget, event: HookEvent, kept: dict[str, Kept]) -> HookEvent:
@@ -265,6 +265,15 @@ class Applier:
         if people or not subject.email:
             return Found(tuple(people))
         return Found(tuple(await self._people.find(target.tenant, provider=target.provider, email=subject.email)), by_address=True)
+
+    async def _addressed(self, target: HookTarget, planned: Plan, notice: Notice) -> Plan:
+        """For the app, which knows people by address: Graph's events name ids only. Nobody else acts on this address."""
+        if self._directory is None or not notice.subject.oid or notice.subject.email or self._outbox.silent(target):
+            return planned
+        with contextlib.suppress(UnavailableError, PeerError):
+            account = await self._directory.account(target, notice.subject.oid)
+            return replace(planned, notice=replace(notice, subject=replace(notice.subject, email=account.email)))
+        return planned
 
     async def apply_overdue(self, target: HookTarget) -> int:
         """Refusals of groups that the tenant's policy names only now; the number applied."""

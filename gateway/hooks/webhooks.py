@@ -117,9 +117,13 @@ class Outbox:
     def wake(self) -> None:
         self._wake.set()
 
+    def silent(self, target: HookTarget) -> bool:
+        """Whether this tenant's app hears nothing."""
+        return self._targets.webhook(target.tenant) is None
+
     async def add(self, connection: AsyncConnection, target: HookTarget, notice: Notice, *, lane: str, event: HookEvent, revocation: str, now: float) -> None:
         """In the transaction of the caller; nothing for tenants without a webhook."""
-        if self._targets.webhook(target.tenant) is None:
+        if self.silent(target):
             return
         message_id = f"msg_{uuid.uuid4().hex[:32]}"[:36]
         body = render(notice, target, event, now=now, revocation=revocation)

@@ -14,9 +14,10 @@ from aiohttp import web
 
 from gateway.core.model import Secret
 from gateway.hooks import webhooks
+from gateway.hooks.credential import client_state
 from gateway.ports_hooks import Person, WebhookTarget
-from tests.hooks.samples import okta_delivery, okta_event
-from tests.hooks.world import serving
+from tests.hooks.samples import load, okta_delivery, okta_event
+from tests.hooks.world import GLOBEX_SECRET, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -116,6 +117,17 @@ async def test_given_up_it_is_kept_and_can_be_sent_again(world: World, app: App)
     assert await world.outbox.replay(app.requests[0][0]["webhook-id"])
     await world.until(lambda: len(app.requests) == 5)
     assert app.requests[4][1] == app.requests[0][1]
+
+
+async def test_who_graph_names_by_id_is_told_with_the_address_that_the_directory_knows(world: World, app: App) -> None:
+    world.targets.webhooks["globex"] = world.targets.webhooks["acme"]
+    state = client_state(Secret(GLOBEX_SECRET), tenant="globex", provider="globex-entra")
+    document = json.loads(json.dumps(load("graph_group_member_removed.json")).replace('"STATE"', json.dumps(state)))
+    world.directory.emails["b6f0c1f0-0f6e-4d7a-8d50-2f0e1d6a7b11"] = "carol@globex.com"
+    assert (await world.post("/hooks/entra/globex/globex-entra", json=document))[0] == 202
+    await drained(world, app, 1)
+    assert app.documents()[0]["data"]["subject"]["email"] == "carol@globex.com"
+    assert all(r.who.email is None for _, r in world.revoker.calls)
 
 
 async def test_events_without_a_change_for_the_app_send_nothing(world: World, app: App) -> None:

@@ -125,6 +125,7 @@ class FakeDirectory:
     """What the provider would answer."""
 
     accounts: dict[str, bool] = field(default_factory=dict)
+    emails: dict[str, str] = field(default_factory=dict)
     members: set[tuple[str, str]] = field(default_factory=set)
     names: dict[str, str] = field(default_factory=dict)
     subscriptions: set[str] = field(default_factory=lambda: {"7f105c7d-2dc5-4530-97cd-4e7ae6534c07", "7f105c7d-2dc5-4530-97cd-4e7ae6534c08"})
@@ -138,7 +139,7 @@ class FakeDirectory:
 
     async def account(self, target: HookTarget, oid: str) -> Account:
         self._up()
-        return Account(self.accounts.get(oid, False))
+        return Account(self.accounts.get(oid, False), self.emails.get(oid, ""))
 
     async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool:
         self._up()
