@@ -2,6 +2,7 @@
 
 Rules:
 - Work that waits while a transaction runs shares the next one: one fsync for a hundred deliveries.
+- What a sender waits for goes before what only we wait for, in transactions of its own; the rest goes in small ones in between.
 - A caller hears success only after its transaction committed. If one piece fails, the others are done again without it.
 - A piece may run more than once; only the committed run counts. It therefore does nothing but SQL.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MAX_BATCH = 128
 """Pieces in one transaction: large enough to make the fsync cheap, small enough that a failed batch is redone quickly."""
+MAX_PATIENT_BATCH = 16
+"""Of pieces that nobody outside waits for: what a sender's piece has to wait for at most."""
 MAX_DEADLOCKS = 3
 MAX_WAITING = 4096
 """Beyond this the database is not keeping up: the next caller hears so at once."""
@@ -41,7 +45,9 @@ class Committer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queue: asyncio.Queue[_Piece] = asyncio.Queue(MAX_WAITING)
+        self._urgent: deque[_Piece] = deque()
+        self._patient: deque[_Piece] = deque()
+        self._some = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -52,33 +58,41 @@ class Committer:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            while not self._queue.empty():
-                _fail(self._queue.get_nowait(), UnavailableError("shutting down"))
+            for piece in (*self._urgent, *self._patient):
+                _fail(piece, UnavailableError("shutting down"))
 
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, urgent: bool = False) -> T:
         """What ``work`` returned, after its transaction committed. Raises ``UnavailableError``, or what ``work`` raised.
+
+        ``urgent``: somebody outside counts the seconds.
 
         A caller that gives up waiting does not undo the work: it may still be committed.
         """
         piece = _Piece(work, asyncio.get_running_loop().create_future())
-        try:
-            self._queue.put_nowait(piece)
-        except asyncio.QueueFull:
+        if len(self._urgent) + len(self._patient) >= MAX_WAITING:
             msg = "SQL does not keep up"
-            raise UnavailableError(msg) from None
+            raise UnavailableError(msg)
+        (self._urgent if urgent else self._patient).append(piece)
+        self._some.set()
         return cast("T", await asyncio.shield(piece.done))
 
     async def _run(self) -> None:
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < MAX_BATCH and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            try:
-                await self._commit(batch)
-            except BaseException:
-                for piece in batch:
-                    _fail(piece, UnavailableError("shutting down"))
-                raise
+            await self._some.wait()
+            self._some.clear()
+            while self._urgent or self._patient:
+                for waiting, most in ((self._urgent, MAX_BATCH), (self._patient, MAX_PATIENT_BATCH)):
+                    batch = [waiting.popleft() for _ in range(min(most, len(waiting)))]
+                    if batch:
+                        await self._together(batch)
+
+    async def _together(self, batch: list[_Piece]) -> None:
+        try:
+            await self._commit(batch)
+        except BaseException:
+            for piece in batch:
+                _fail(piece, UnavailableError("shutting down"))
+            raise
 
     async def _commit(self, batch: list[_Piece], *, deadlocks: int = 0) -> None:
         try:

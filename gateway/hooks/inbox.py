@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, or_, select, update
@@ -115,7 +116,8 @@ class Inbox:
 
     async def accept(self, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push") -> Accepted:
         """Store; returns after the commit. Raises ``UnavailableError``."""
-        return await self._committer.run(lambda connection: self.store(connection, target, delivery, received_at=received_at, request_id=request_id, channel=channel))
+        work = partial(self.store, target=target, delivery=delivery, received_at=received_at, request_id=request_id, channel=channel)
+        return await self._committer.run(work, urgent=channel == "push")
 
     async def store(self, connection: AsyncConnection, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push") -> Accepted:
         """The same within a transaction of the caller's."""

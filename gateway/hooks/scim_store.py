@@ -104,7 +104,7 @@ class ScimStore:
             await self._tell(connection, target, made, before=None, after=document, body=body, request_id=request_id)
             return made
 
-        return await self._committer.run(work)
+        return await self._committer.run(work, urgent=True)
 
     async def replace(self, target: HookTarget, kind: str, resource: str, body: dict[str, Any], *, request_id: str = "") -> Stored | None:
         """PUT. None: there is no such resource."""
@@ -129,7 +129,7 @@ class ScimStore:
             await self._tell(connection, target, after, before=before.document, after=document, body=body, request_id=request_id)
             return after
 
-        return await self._committer.run(work)
+        return await self._committer.run(work, urgent=True)
 
     async def delete(self, target: HookTarget, kind: str, resource: str, *, request_id: str = "") -> bool:
         """False: there is no such resource."""
@@ -142,7 +142,7 @@ class ScimStore:
             await connection.execute(delete(scim_resources).where(scim_resources.c.id == before.id))
             return True
 
-        return await self._committer.run(work)
+        return await self._committer.run(work, urgent=True)
 
     async def _tell(
         self, connection: AsyncConnection, target: HookTarget, resource: Stored, *, before: dict[str, Any] | None, after: dict[str, Any] | None, body: dict[str, Any], request_id: str

@@ -16,6 +16,8 @@ server.listen(0, '127.0.0.1', () => {
     conformIdTokenClaims: false,
     findAccount: (_, id) => accounts[id] && { accountId: id, claims: () => ({ sub: id, ...accounts[id] }) },
     pkce: { required: () => false },
+    // Its guard against requests into special-use networks would refuse every receiver on loopback.
+    fetch: (url, { dispatcher: _, ...options }) => fetch(url, options),
     features: { backchannelLogout: { enabled: true }, revocation: { enabled: true } },
   });
   server.on('request', provider.callback());
