@@ -35,12 +35,14 @@ def mutations(sample: Any) -> st.SearchStrategy[Any]:
 refusal = contextlib.suppress(HookRefusedError)
 
 
+@settings(deadline=None)
 @given(mutations(okta_delivery(okta_event("group.user_membership.remove", group="00g1"))))
 def test_okta_parses_or_refuses(document: Any) -> None:
     with refusal:
         okta.parse(json.dumps(document).encode("utf-8", "surrogatepass"))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_parse_or_are_refused(body: bytes) -> None:
     with refusal:
@@ -53,6 +55,7 @@ def test_bytes_parse_or_are_refused(body: bytes) -> None:
         backchannel.parse(body, keys=keys(), issuers=frozenset({"i"}), audiences=frozenset({"a"}), now=NOW)
 
 
+@settings(deadline=None)
 @given(mutations(load("graph_group_member_removed.json")) | mutations(load("graph_lifecycle.json")))
 def test_graph_parses_or_refuses(document: Any) -> None:
     body = json.dumps(document).encode("utf-8", "surrogatepass")
@@ -62,7 +65,7 @@ def test_graph_parses_or_refuses(document: Any) -> None:
         graph.parse_lifecycle(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(mutations(load("okta_caep_session_revoked.json")), st.dictionaries(st.sampled_from(["iss", "aud", "iat", "jti", "events", "sub", "nonce"]), documents))
 def test_signed_messages_parse_or_are_refused(claims: Any, changes: dict[str, Any]) -> None:
     merged = {**(claims if isinstance(claims, dict) else {}), **changes}
@@ -77,6 +80,7 @@ def test_signed_messages_parse_or_are_refused(claims: Any, changes: dict[str, An
         universal_logout.parse(json.dumps(changes).encode("utf-8", "surrogatepass"), token=token, keys=keys(), issuers=issuers, endpoint=min(audiences), client_id=None, now=NOW)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=12) | st.sampled_from(["userName", "active", "members", "displayName"]), documents), mutations(load("scim_patches.json")[1]["body"]))
 def test_scim_parses_or_refuses(document: dict[str, Any], patch: Any) -> None:
     with refusal:
@@ -101,6 +105,7 @@ events = st.builds(
 received = st.integers(95, 120).map(float)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(events, received), max_size=8).flatmap(lambda base: st.tuples(st.just(base), st.permutations(base + base[:3]))))
 def test_standing_depends_on_the_set_of_events_only(orders: tuple[list[tuple[HookEvent, float]], list[tuple[HookEvent, float]]]) -> None:
     def fold(order: list[tuple[HookEvent, float]]) -> Standing | None:

