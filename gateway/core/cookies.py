@@ -1,8 +1,10 @@
-"""The Cookie header: every value of ours, and what is left for the application.
+r"""The Cookie header: every value of ours, and what is left for the application.
 
 Rules:
 - Every Cookie line counts, and every pair of our name in it, in order: a stale twin must not hide the good one.
 - Names compare exactly (RFC 6265 §5.4 sends them as stored); values are handed on as they are, never unquoted.
+- Around a name only space and tab are nothing (§5.2). Other space belongs to the name: a browser lets any sibling host set
+  ``\u00a0__Host-gw`` for the whole domain, and forgiving it would undo what ``__Host-`` promises.
 - What the application receives holds none of our pairs, however they are spaced. The companions of a login
   (``__Host-gw-login`` and its like) and names that begin with our cookie's name and a dash are ours too.
 """
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
 
 COMPANIONS = "__Host-gw-"
 """How the names of the cookies of a login in progress begin, whatever the session cookie is called."""
+_SPACE = " \t"
 
 
 def own_values(lines: Iterable[str], name: str) -> tuple[str, ...]:
     """The value of every pair called ``name``."""
-    return tuple(value.strip() for key, equals, value in map(_split, _pairs(lines)) if equals and key == name)
+    return tuple(value.strip(_SPACE) for key, equals, value in map(_split, _pairs(lines)) if equals and key == name)
 
 
 def names_below(lines: Iterable[str], prefix: str) -> tuple[str, ...]:
@@ -39,9 +42,9 @@ def _is_ours(key: str, name: str) -> bool:
 
 
 def _pairs(lines: Iterable[str]) -> Iterator[str]:
-    return (pair for line in lines for part in line.split(";") if (pair := part.strip()))
+    return (pair for line in lines for part in line.split(";") if (pair := part.strip(_SPACE)))
 
 
 def _split(pair: str) -> tuple[str, str, str]:
     key, equals, value = pair.partition("=")
-    return key.strip(), equals, value
+    return key.strip(_SPACE), equals, value

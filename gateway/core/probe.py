@@ -24,8 +24,8 @@ LOCATION = "/_auth/doctor"
 LIFETIME_S = 600
 CHANCE_BYTES = 12
 _MAC_BYTES = 16
-MAX_SPELLING = 64
-_SPELLING = re.compile(r"(?:^|[/\\;])_auth[/\\.;]+doctor(?![a-z0-9])")
+_SPELLING = re.compile(r"[/\\]{1,2}(?:x[/\\](?:\.\.;?[/\\]){1,2})?_auth[/\\]{1,2}(?:\.[/\\])?doctor(?:/|#|;x?|/\.\./x)?")
+"""Whole paths. However one is resolved, it ends at nothing but ``x``, ``_auth`` and ``doctor``."""
 _IN_TEXT = re.compile(rf"[?&]{PARAMETER}=([A-Za-z0-9_-]{{43}})(?![A-Za-z0-9_-])")
 
 
@@ -57,11 +57,12 @@ def nonce_in(text: str) -> str | None:
 def spells_location(path: str) -> bool:
     """Whether a path could be taken for the test location by somebody who decodes, resolves or cuts it in his own way.
 
-    Such a path is nothing else: no application has pages under names like these.
+    Such a path is nothing else: no application has pages under names like these. Anything in front or behind would make
+    it the path of a real page to whoever resolves it, and a nonce would open that page.
     """
     for _ in range(3):
         path = unquote(path)
-    return len(path) <= MAX_SPELLING and _SPELLING.search(path.lower()) is not None
+    return _SPELLING.fullmatch(path.lower()) is not None
 
 
 def _mac(key: bytes, text: bytes) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.cookies import own_values, without
+from gateway.core.cookies import names_below, own_values, without
 
 NAME = "__Host-gw"
 
@@ -20,6 +21,18 @@ def test_a_value_keeps_its_equals_signs_and_quotes() -> None:
 
 def test_names_compare_exactly() -> None:
     assert own_values(["__host-gw=x; __Host-gw2=y; __Host-gw; X__Host-gw=z"], NAME) == ()
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2000", "\u3000", "\x85", "\x0b", "\x0c", "\x1c"])
+def test_a_name_that_only_looks_like_ours_is_not_ours(space: str) -> None:
+    """A sibling host may set it for the whole domain, which no browser allows for a real ``__Host-`` name."""
+    line = f"a=1; {space}{NAME}=planted; {NAME}{space}=planted; {space}{NAME}-acme=planted"
+    assert own_values([line], NAME) == ()
+    assert names_below([line], f"{NAME}-") == ()
+
+
+def test_space_and_tab_around_a_name_are_nothing() -> None:
+    assert own_values([f" {NAME}\t=\tgood ;"], NAME) == ("good",)
 
 
 def test_proxies_that_join_lines_with_a_comma_spoil_the_value_rather_than_choose_one() -> None:

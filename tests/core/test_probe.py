@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.probe import CHANCE_BYTES, is_ours, issue, nonce_in, spells_location
+from gateway.doctor.probes import CONFUSING
 
 KEY = b"k" * 32
 NOW = 1_800_000_000
@@ -57,3 +58,20 @@ def test_the_test_location_is_known_however_it_is_spelled(path: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/doctor", "/_auth/login", "/admin/_auth", "/_auth/doctors", "/x_auth/doctor", "/_auth/doctor/" + "x" * 64])
 def test_nothing_else_is_taken_for_the_test_location(path: str) -> None:
     assert not spells_location(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/_auth/doctor/../../admin", "/_auth/doctor/..%2f..%2fadmin", "/_auth/doctor/..;/..;/admin", "/admin;/_auth/doctor", "/admin/_auth/doctor", "/admin;_auth/doctor",
+        "/_auth/../doctor", "/_auth/doctor/../..", "/_auth/doctor/../../", "/_auth/doctor%3f/admin", "/admin%2f_auth%2fdoctor", "/_auth/doctor#/../../admin", "/_auth/doctor\\..\\..\\admin",
+    ],
+)  # fmt: skip
+def test_a_path_that_somebody_resolves_to_a_real_page_is_not_the_test_location(path: str) -> None:
+    """Else a nonce would let its holder in there, past the tenant's rules."""
+    assert not spells_location(path)
+
+
+@pytest.mark.parametrize("path", CONFUSING)
+def test_every_spelling_that_the_doctor_sends_is_known(path: str) -> None:
+    assert spells_location(path)
