@@ -241,6 +241,7 @@ class Publisher:
         there = await snapshot.stored_generation(self._store)
         if there > self.generation:
             # A predecessor's, or another admin process': adopted if it says the same.
+            self._unconfirmed |= await self._narrowed_by_another(records)
             self._manifest = await self._found()
             self._sent = records if self._manifest is not None and self._manifest.digests == wanted else {}
         if self._manifest is None or there < self.generation or self._manifest.digests != wanted:
@@ -249,6 +250,13 @@ class Publisher:
             self._sent_revision = revision
         if self._unconfirmed or self._sent_revision > self._obeyed_revision:
             self._to_confirm.set()
+
+    async def _narrowed_by_another(self, records: dict[str, Record]) -> frozenset[str]:
+        """Tenants that may have lost something in a snapshot of somebody else: who wrote it may be waiting still, or be gone."""
+        if self._manifest is not None:
+            return await in_background(narrowed, self._sent, records, unknown=self._manifest.digests)
+        _, obeyed = await self._database.revision()
+        return frozenset(records) if obeyed < self._revision else frozenset()
 
     async def _found(self) -> Manifest | None:
         """What a predecessor left, so that a restart publishes nothing new; None where it cannot be read."""
