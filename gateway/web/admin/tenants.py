@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KEPT = "***"
 _BOUND_FIELDS = ("hosts", "email_domains", "client", "client_id")
-"""What a tenant's own key cannot change: with them it could take another customer's names or app client."""
+"""What a tenant's own key cannot change: with them it could take another customer's names or app client. Nor may it add providers."""
 
 
 class TenantAnswer(AnswerModel):
@@ -146,6 +146,10 @@ def _check_bound(key: AdminKey, document: TenantDocument, existing: TenantRecord
         now = existing.document.get(name)
         if _comparable(wanted.get(name)) != _comparable(now):
             raise Problem(Code.TENANT_BOUND, f"{name}: only an operator changes this")
+    # A provider is known by its name alone in the pool: under another customer's, revocations would reach that customer's people.
+    added = {p.name for p in document.providers} - {p["name"] for p in existing.document.get("providers", ())}
+    if added:
+        raise Problem(Code.TENANT_BOUND, f"providers: {', '.join(sorted(added))}: a new one comes by provisioning it, or from an operator")
     if document.client_secret is not None and document.client_secret.reveal() != KEPT:
         raise Problem(Code.TENANT_BOUND, "client_secret: only an operator changes this")
 

@@ -267,8 +267,14 @@ async def test_updates_need_the_version_they_replace(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"hosts": ["globex.example.com"]}, {"email_domains": ["globex.test"]}, {"client_id": "9zz"}, {"client_secret": "mine-now"}],
-    ids=["hosts", "domains", "client", "secret"],
+    [
+        {"hosts": ["globex.example.com"]},
+        {"email_domains": ["globex.test"]},
+        {"client_id": "9zz"},
+        {"client_secret": "mine-now"},
+        {"providers": [*TENANT["providers"], {"name": "globex-okta", "kind": "okta", "issuer": "https://acme.okta.com"}]},
+    ],
+    ids=["hosts", "domains", "client", "secret", "provider"],
 )
 async def test_a_tenants_own_key_cannot_take_names_or_clients(api: Api, change: dict[str, Any]) -> None:
     await api.call("PUT", "/tenants/acme", json=TENANT)
