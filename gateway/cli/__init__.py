@@ -27,6 +27,7 @@ COMMANDS = {
     "policy": ("gateway.cli.policy", "Explain what a request would come to, and why."),
     "sessions": ("gateway.cli.sessions", "List and end sessions."),
     "blocks": ("gateway.cli.blocks", "Keep people out, and let them in again."),
+    "hooks": ("gateway.cli.hooks", "What to set up at an identity provider, and what has arrived from it."),
     "keys": ("gateway.cli.keys", "List and rotate the gateway's own keys."),
     "admin-keys": ("gateway.cli.admin_keys", "Bearer keys of the admin API."),
     "ingress": ("gateway.cli.ingress", "Render an ingress configuration, or probe a live one."),
