@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hmac
 import logging
 import os
@@ -123,6 +124,9 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
                 stores.publisher.read_again()
 
         loop.add_signal_handler(signal.SIGHUP, read_again)
+        # What is there now stays: the collector need not visit it again and again while checks wait (0.1 s for 200,000 objects).
+        gc.collect()
+        gc.freeze()
         _LOG.info("started", extra=fields(role=role.value, tenants=tenants.count, source=tenants.source, config=str(config_path)))
         await stop.wait()
         _LOG.info("stopping", extra=fields(role=role.value))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.log import fields
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
 log = logging.getLogger("gateway")
 
@@ -23,8 +23,16 @@ async def beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        await end([task])
+
+
+async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel, and again each second until all have ended: a library that turns a cancellation into its own time-out loses it."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=1)
+    await asyncio.sleep(0)  # what was to be told of their end is told before the owner goes on
 
 
 def _ended(task: asyncio.Task[None]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.beside import beside
+from gateway.beside import beside, end
 
 
 class Work:
@@ -53,3 +53,21 @@ async def test_its_own_error_is_logged_and_its_owner_goes_on(caplog: pytest.LogC
     async with beside(work()):
         await failed.wait()
     assert [record.message for record in caplog.records] == ["task_failed"]
+
+
+async def test_a_task_that_loses_a_cancellation_is_asked_again() -> None:
+    asked = 0
+
+    async def work() -> None:
+        nonlocal asked
+        while asked < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                asked += 1
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    await end([task])
+    assert task.done()
+    assert asked == 2

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MANY = 10_000
+"""Fewer are not worth it: what happens to be garbage at that moment is never collected either."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -29,6 +32,12 @@ async def woken(event: asyncio.Event, *, within_s: float) -> bool:
         return False
     event.clear()
     return True
+
+
+def settled(*, objects: int) -> None:
+    """So many objects came to stay: from now on the collector, which stops everything, passes them by."""
+    if objects >= MANY:
+        gc.freeze()
 
 
 async def in_background(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -131,7 +131,7 @@ class Publisher:
             tasks.create_task(self._confirm())
             checked = time.monotonic()
             while True:
-                await woken(self._wake, within_s=POLL_S)
+                await woken(self._wake, within_s=self._files.pause_s if self._files is not None else POLL_S)
                 said = self.problems
                 changed = await self._look()
                 if changed or time.monotonic() - checked >= CHECK_S:

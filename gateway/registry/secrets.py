@@ -9,7 +9,8 @@ providers does not exchange their secrets: ``providers.acme-okta.hooks.secrets.0
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
@@ -61,11 +62,23 @@ def reveal(document: TenantDocument) -> Shown:
     return revealed
 
 
+@cache
+def _bearing(model: type[BaseModel]) -> tuple[str, ...]:
+    """Fields below which a secret can be; the rest of a document, its rules above all, need not be walked."""
+    return tuple(name for name, field in model.model_fields.items() if _may_hold_a_secret(field.annotation))
+
+
+def _may_hold_a_secret(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return bool(_bearing(annotation))
+    return annotation is Secret or any(_may_hold_a_secret(part) for part in get_args(annotation))
+
+
 def _secrets(value: object, path: str) -> Iterator[tuple[str, Secret]]:
     if isinstance(value, Secret):
         yield path, value
     elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
+        for name in _bearing(type(value)):
             yield from _secrets(getattr(value, name), _below(path, name))
     elif isinstance(value, tuple):
         for index, item in enumerate(value):

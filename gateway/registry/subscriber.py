@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
 from gateway.log import ROOT, fields
-from gateway.registry.background import in_background, woken
+from gateway.registry.background import in_background, settled, woken
 from gateway.registry.files import FileTenants, complain
 from gateway.registry.record import Builder
 from gateway.registry.snapshot import Sealer, SnapshotError, open_records, read_manifest, read_records, stored_generation
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.25
 """Fallback for a push that did not arrive: one GET of a few bytes."""
+OBJECTS_OF_A_RECORD = 5
 RETRY_S = 0.5
 """After something went wrong: a manifest that does not open is half a megabyte to read again."""
 
@@ -145,6 +146,7 @@ class SnapshotTenants:
         sealed = await read_records(self._store, [digest for digest in manifest.digests.values() if digest not in self._records])
         records, builder, table = await in_background(self._build, manifest, sealed)
         self._records, self._builder, self._table = records, builder, table
+        settled(objects=len(sealed) * OBJECTS_OF_A_RECORD)
         log.info("tenants_changed", extra=fields(tenants=len(table), source="snapshot", generation=table.generation, read=len(sealed)))
         self._changed(table)
         return True

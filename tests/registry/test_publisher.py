@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gateway import keys
+from gateway.beside import end
 from gateway.core.model import Secret, Tenant
 from gateway.core.tenants import HostKind
 from gateway.errors import ConfigError, UnavailableError
@@ -88,9 +88,7 @@ class Rig:
         assert isinstance(answer, StoredTenant), answer
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
 
 @pytest.fixture
@@ -339,9 +337,7 @@ async def test_two_admin_processes_agree(rig: Rig) -> None:
     await other.published(revision, timeout_s=5)
     await until(lambda: not rig.publisher.problems and not other.problems)
     assert len(replica.table) == 6
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await end([task])
 
 
 async def test_while_sql_is_away_everything_goes_on_and_a_new_replica_starts(link: Link, tmp_path: Path) -> None:

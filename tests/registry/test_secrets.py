@@ -90,3 +90,17 @@ def test_a_redacted_secret_keeps_the_stored_one_and_a_new_one_replaces_it() -> N
     assert kept.client_secret == Secret("secret of acme")
     assert kept.webhook is not None
     assert kept.webhook.secret == Secret("new")
+
+
+def test_a_secret_is_found_wherever_the_document_has_room_for_one() -> None:
+    hooks = {"secrets": ["1", "2"], "client_secret": "3", "api_token": "4"}
+    document = TenantDocument.model_validate(
+        sample(
+            "acme",
+            client_secret="5",
+            providers=[{"name": "one", "kind": "okta", "issuer": "https://idp.example.com", "hooks": hooks}],
+            webhook={"url": "https://app.example.com/", "secret": "6", "previous_secret": "7"},
+        )
+    )
+    assert sorted(secret.reveal() for secret in secrets_of(document).values()) == list("1234567")
+    assert str(TenantDocument.model_json_schema()).count("*** keeps the one that is stored") == 6
