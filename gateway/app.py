@@ -159,7 +159,7 @@ async def _services(
         tenants=tenants,
         sessions=sessions,
         relying_party=relying_party,
-        machines=Machines(relying_party),
+        machines=Machines(relying_party, sessions),
         attempts=Attempts(link, clock=time.time),
         assertions=assertions,
         pages=_pages(config),

@@ -80,6 +80,14 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Linked:
+    """What a person's last login says about their bearer tokens, where nothing stands against this one."""
+
+    provider: str
+    email_domain: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """What ending a family leaves to do elsewhere: revoke this refresh token at Cognito."""
 
@@ -142,6 +150,9 @@ class SessionStore(Protocol):
 
     async def finish(self, new: NewSession) -> Stored | Refused:
         """One atomic script: refuse if a watermark or block on the user, an alias or the tenant is at or after ``began``."""
+
+    async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
+        """One command. None without a login of this Cognito ``sub`` here, and where a block or a mark at or after ``auth_time`` stands."""
 
     def binding_id(self, binding: str) -> str | None:
         """What a binding cookie may be called in a URL (its digest); None for a malformed value."""

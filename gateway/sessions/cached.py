@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.errors import UnavailableError
 from gateway.metrics import SESSION_CACHE
 from gateway.ports import MISS, Miss
-from gateway.sessions import seal
+from gateway.sessions import links, seal
 from gateway.sessions.cache import Entry, weigh
 from gateway.sessions.connect import Script
 from gateway.sessions.names import bucket_of, prefix
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.core.model import Session
-    from gateway.ports import Ended
+    from gateway.ports import Ended, Linked
     from gateway.sessions.cache import SessionCache
     from gateway.sessions.connect import Link
     from gateway.sessions.lease import Lease
@@ -116,6 +116,22 @@ class CachedSessions(RedisSessions):
     def fill(self, cookie: str, record: Record, lease: Lease, *, sent_at: float, left_s: float) -> None:
         """Remember a read that counts; no await lies between that finding and this."""
         self.cache.put(cookie, Entry(record.session, record, lease, sent_at + left_s, sent_at + self.touches.interval_s(record), weigh(cookie, record)))
+
+    async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
+        """One command, sent and answered inside the lease of its primary: an isolated old one would answer happily."""
+        people = self.people(tenant)
+        keys, arguments = links.asked(people, user=user, auth_time=auth_time)
+        for _ in range(REPEATS):
+            lease = await self.replica.lease(bucket_of(tenant))
+            epoch = lease.epoch
+            answer = await self.link.run(links.LINKED, keys, arguments)
+            if answer[0].decode("ascii")[2:] != lease.marker:
+                if lease.marker:
+                    lease.lapse()
+            elif self.counts(lease, epoch):
+                return links.opened(answer, people, user=user, keys=self._keys)
+        msg = "Redis: linked: every read crossed an event"
+        raise UnavailableError(msg)
 
     # --- narrowing -------------------------------------------------------------------------------------
 

@@ -97,8 +97,12 @@ class People:
 
     def marks(self, identity: Identity, *, family: str) -> list[Alias]:
         """Every place where a revocation of this person, session, group or tenant may stand."""
+        return self.standing(identity) + self.mark("session", family, None)
+
+    def standing(self, identity: Identity) -> list[Alias]:
+        """As above, less what is said of one session only."""
         names = [*self._names(identity), *(("group", group) for group in identity.groups)]
-        found = self.everybody() + self.mark("tenant", "", identity.provider) + self.mark("session", family, None)
+        found = self.everybody() + self.mark("tenant", "", identity.provider)
         for kind, value in names:
             found += self.mark(kind, value, None) + self.mark(kind, value, identity.provider)
         return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway.core.model import Identity, PendingLogin, Session
+from gateway.ports import Linked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,3 +139,11 @@ def load_display(raw: bytes) -> Display | None:
         return Display(user, email, username, provider, created_at, user_agent, tuple(groups), tuple(roles))
 
     return _load(raw, build)
+
+
+def dump_link(link: Linked) -> bytes:
+    return _dump([link.provider, link.email_domain])
+
+
+def load_link(raw: bytes) -> Linked | None:
+    return _load(raw, lambda rest: Linked(*rest))

@@ -15,8 +15,8 @@ from gateway.core.model import PendingLogin, Secret, Session
 from gateway.errors import UnavailableError
 from gateway.keys import Key
 from gateway.ports import MISS, AlreadyTaken, Begun, Ended, Refused, Stored, Taken, Who
+from gateway.sessions import links, seal
 from gateway.sessions import record as codec
-from gateway.sessions import seal
 from gateway.sessions.connect import Script
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.marks import Marks, places
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Identity, Tenant
     from gateway.keys import KeyRing
-    from gateway.ports import Miss, NewSession, SessionView
+    from gateway.ports import Linked, Miss, NewSession, SessionView
     from gateway.sessions.connect import Link
     from gateway.sessions.seal import Token
 
@@ -199,6 +199,7 @@ class RedisSessions:
                 record.parent, overlay, "\n".join(f"{n} {field}" for n, field in lifted), max_families,
                 session.tenant, people.user(reported), people.provider(reported.provider), display, refresh, server,
                 " ".join(people.users(reported)[1:]),
+                *(("", "", 0) if child else links.written(people, reported, key=self._keys[0], entropy=self._entropy)),
             ]  # fmt: skip
             answer = await self.link.run(FINISH, keys, arguments)
             match answer[0]:
@@ -212,6 +213,12 @@ class RedisSessions:
                     return Refused(Reason(refusal.decode("ascii")))
         msg = "Redis: finish: the overlay of this person keeps changing"
         raise UnavailableError(msg)
+
+    # --- bearer tokens of people -----------------------------------------------------------------
+
+    async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
+        people = self.people(tenant)
+        return links.opened(await self.link.run(links.LINKED, *links.asked(people, user=user, auth_time=auth_time)), people, user=user, keys=self._keys)
 
     # --- hand-over to another host ---------------------------------------------------------------
 

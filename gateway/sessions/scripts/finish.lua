@@ -8,6 +8,7 @@
 --      18 families allowed  19 tenant     20 user alias      21 provider alias    22 display       23 refresh token (sealed)
 --      24 server that gave `began` ('' for a child: its family is here or nowhere)
 --      25 the user's aliases under the other keys of the ring
+--      26 names that a link record lists, 27 sealed link record ('' for a child), 28 its life (s)
 -- Returns {'stored'}, {'gone'} (a child whose family has ended, or is absurdly large), {'overlay', text}, or {reason}.
 local prefix, n_index, n_marks, n_overlays = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local session, family_key, family, digest = KEYS[1], KEYS[2], ARGV[5], ARGV[6]
@@ -79,6 +80,11 @@ if parent == '' then
   redis.call('HSET', family_key, 't', ARGV[19], 'w', ARGV[11], 'e', ARGV[10], 'u', ARGV[20], 'v', ARGV[21], 'd', ARGV[22], 'm:' .. digest, ARGV[7])
   if ARGV[23] ~= '' then redis.call('HSET', family_key, 'r', ARGV[23]) end
   redis.call('EXPIREAT', family_key, limit)
+  local link = prefix .. 'k:' .. ARGV[20]
+  if tonumber(redis.call('HGET', link, 'w') or '0') < began then
+    redis.call('HSET', link, 'w', ARGV[11], 'a', ARGV[26], 'd', ARGV[27])
+    redis.call('EXPIRE', link, ARGV[28])
+  end
 else
   -- A host that is visited again leaves a dead member behind; and no browser needs this many living ones.
   local digests = members(prefix, family)

@@ -1,0 +1,54 @@
+"""Link records: what a person's last login leaves in the tenant's slot, so that blocks and watermarks reach their bearer tokens too.
+
+Rules:
+- A record is written by ``finish``, in the step that makes the session. It holds the names (HMACs) under which something may
+  stand against this person, and, sealed, the e-mail's domain and the provider, which the tenant's present policy is asked about.
+- No record, no entry. A mark at or after the token's ``auth_time`` (Cognito's clock, whole seconds: with five seconds of margin)
+  refuses it; ``iat`` means nothing, since refreshing renews it.
+- Record and tokens count for as long as a mark is kept, never longer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.ports import Linked
+from gateway.sessions import record as codec
+from gateway.sessions import seal
+from gateway.sessions.connect import Script
+from gateway.sessions.marks import WATERMARK_LIFE_S
+from gateway.sessions.names import bucket_of, prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.model import Identity
+    from gateway.keys import Key
+    from gateway.sessions.people import People
+
+LINKED = Script.load("linked")
+MARGIN_S: Final = 5
+"""How far Cognito's clock may be ahead of the store's. Too small, and a token of just before a revocation passes."""
+LIFE_S: Final = WATERMARK_LIFE_S - 3600
+"""Longest time since a person authenticated that a token of theirs may have. A mark outlives it by an hour."""
+
+
+def written(people: People, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]) -> list[str | bytes | int]:
+    """Arguments of ``finish.lua``: the names, the sealed record, its life."""
+    sealed = seal.seal_under(key, "link", f"{people.tenant} {people.user(identity)}", codec.dump_link(Linked(identity.provider, identity.email_domain)), entropy=entropy)
+    return [" ".join(people.standing(identity)), sealed, LIFE_S]
+
+
+def asked(people: People, *, user: str, auth_time: int) -> tuple[list[str], list[str | bytes | int]]:
+    """Keys and arguments of ``linked.lua``."""
+    at = prefix(bucket_of(people.tenant))
+    return [f"{at}k:{alias}" for alias in people.named("user", user)], [at, auth_time, MARGIN_S, LIFE_S]
+
+
+def opened(answer: list[Any], people: People, *, user: str, keys: tuple[Key, ...]) -> Linked | None:
+    """What ``linked.lua`` found, if it was sealed by us for this person of this tenant."""
+    if len(answer) < 3:
+        return None
+    alias = people.named("user", user)[int(answer[1]) - 1]
+    raw = seal.unseal_under(keys, "link", f"{people.tenant} {alias}", answer[2])
+    return None if raw is None else codec.load_link(raw)
