@@ -120,6 +120,9 @@ class Checks:
         found = services.tenants.table.by_host(request.host)
         if found is HostKind.UNKNOWN:
             return None, Deny(Reason.UNKNOWN_HOST), None, None
+        if found is HostKind.LOGIN:
+            # It protects nothing: the sessions there sign in to other hosts, and are no answer about whatever stands behind it.
+            return None, Login(Reason.NO_SESSION), None, None
         session: Session | None = None
         if isinstance(found, HostKind):
             # A shared host has no tenant of its own: the session names it.

@@ -70,6 +70,7 @@ async def test_the_second_host_is_silent_and_has_a_session_of_its_own(central: R
     assert central.check(CALENDAR, cookie=first).status == 401, "a cookie that leaks from one app opens no other"
     parent = person.cookies(LOGIN)[f"{COOKIE}-acme"]
     assert central.check(ACME, cookie=parent).status == 401
+    assert central.check(LOGIN, cookie=parent).status == 401, "the login host protects nothing, whatever stands behind it"
 
 
 async def test_another_tenant_is_not_silent(central: RunningWorld, person: Person) -> None:
