@@ -20,7 +20,7 @@ from sqlalchemy import delete, insert, select, update
 from gateway.core.model import Secret
 from gateway.registry.admission import conflicts, problems
 from gateway.registry.record import Credentials, record_of
-from gateway.registry.secrets import join, keep, secrets_of, show
+from gateway.registry.secrets import join, keep, keepable, secrets_of, show
 from gateway.sql.audit import AuditRecord, say, write_within
 from gateway.sql.tables import client_credentials, registry_state, tenant_names, tenants
 
@@ -292,7 +292,7 @@ class TenantDatabase:
         if version is not None and (before is None or before.version != version):
             return Refused("changed", f"tenant {tenant} is at version {before.version} now" if before else f"tenant {tenant} does not exist any more")
         try:
-            document = keep(wanted, secrets_of(before.document) if before else {})
+            document = keep(wanted, keepable(before.document if before else None, wanted))
         except ValueError as error:
             return Refused("invalid", "\n".join(f"tenant {tenant}: {line}" for line in str(error).splitlines()))
         wrong = problems(document, self._config)

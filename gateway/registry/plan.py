@@ -9,7 +9,7 @@ from gateway.config import REDACTED
 from gateway.errors import ConfigError
 from gateway.registry.admission import problems
 from gateway.registry.files import parse_document, scan_folder
-from gateway.registry.secrets import complete, keep, secrets_of, show
+from gateway.registry.secrets import complete, keep, keepable, secrets_of, show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ def read_wanted(folder: Path, config: Config, stored: Mapping[str, StoredTenant]
         try:
             document = parse_document(path)
             found = stored.get(document.id)
-            document = complete(document) if found is None else keep(document, secrets_of(found.document))
+            document = complete(document) if found is None else keep(document, keepable(found.document, document))
             wrong += [f"{path}: {problem}" for problem in problems(document, config)]
             if document.id in wanted:
                 wrong.append(f"{path}: id (is {document.id!r}): already used by another file")

@@ -5,12 +5,16 @@ held. A document that is sent back with ``***`` in a secret's place keeps the se
 
 A path is the keys down to the secret; a provider is named by its name, not its position, so that reordering
 providers does not exchange their secrets: ``providers.acme-okta.hooks.secrets.0``.
+
+What is sent to an identity provider is kept only while its address stays: else ``***`` under another address would have
+the stored secret sent to whoever may change the document and never see it.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -20,6 +24,8 @@ from gateway.registry.document import TenantDocument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from gateway.registry.document import ProviderDocument
 
 Shown = dict[str, Any]
 """JSON values only, ``***`` for each secret, sets sorted: equal documents are equal bytes."""
@@ -48,6 +54,22 @@ def complete(document: TenantDocument) -> TenantDocument:
         msg = "\n".join(f"{path}: {REDACTED} is how a secret is shown, not one: nothing is stored here that could be kept" for path in left)
         raise ValueError(msg)
     return document
+
+
+def keepable(stored: TenantDocument | None, wanted: TenantDocument) -> dict[str, Secret]:
+    """The stored secrets that a ``***`` in ``wanted`` may stand for."""
+    if stored is None:
+        return {}
+    before, moved = {p.name: _addresses(p) for p in stored.providers}, set()
+    for provider in wanted.providers:
+        if before.get(provider.name, _addresses(provider)) != _addresses(provider):
+            moved |= {f"providers.{provider.name}.hooks.{name}" for name in ("client_secret", "api_token")}
+    return {path: secret for path, secret in secrets_of(stored).items() if path not in moved}
+
+
+def _addresses(provider: ProviderDocument) -> list[tuple[str, str]]:
+    """Whom its credentials are sent to."""
+    return [urlsplit(url or "")[:2] for url in (provider.issuer, provider.hooks.api_url)]
 
 
 def keep(document: TenantDocument, stored: Mapping[str, Secret]) -> TenantDocument:

@@ -404,9 +404,7 @@ async def test_what_another_admin_process_narrowed_is_waited_for_all_the_same(ri
         rig.gate.set()
         await other.published(revision, timeout_s=5)
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end([task])
 
 
 async def test_a_narrowing_that_was_cut_short_is_waited_for_after_a_restart(rig: Rig) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.core.model import Secret
 from gateway.registry.document import TenantDocument
-from gateway.registry.secrets import join, keep, reveal, secrets_of, show
+from gateway.registry.secrets import join, keep, keepable, reveal, secrets_of, show
 from tests.registry.samples import sample
 
 names = st.frozensets(st.text(min_size=1, max_size=8), max_size=3)
@@ -90,6 +91,19 @@ def test_a_redacted_secret_keeps_the_stored_one_and_a_new_one_replaces_it() -> N
     assert kept.client_secret == Secret("secret of acme")
     assert kept.webhook is not None
     assert kept.webhook.secret == Secret("new")
+
+
+@pytest.mark.parametrize("change", [{"issuer": "https://evil.example.com"}, {"hooks": {"api_url": "https://evil.example.com"}}], ids=["issuer", "api_url"])
+@pytest.mark.parametrize("name", ["client_secret", "api_token"])
+def test_a_credential_that_is_sent_to_an_address_is_not_kept_under_another(change: dict[str, Any], name: str) -> None:
+    provider = {"name": "one", "kind": "okta", "issuer": "https://one.example.com", "hooks": {name: "secret"}}
+    stored = TenantDocument.model_validate(sample("acme", providers=[provider]))
+    hooks = {name: "***", **change.get("hooks", {})}
+    same = TenantDocument.model_validate(sample("acme", providers=[{**provider, "issuer": "https://one.example.com/oauth2/default", "hooks": {name: "***"}}]))
+    moved = TenantDocument.model_validate(sample("acme", providers=[{**provider, **change, "hooks": hooks}]))
+    assert getattr(keep(same, keepable(stored, same)).providers[0].hooks, name) == Secret("secret")
+    with pytest.raises(ValueError, match=rf"^providers\.one\.hooks\.{name}: "):
+        keep(moved, keepable(stored, moved))
 
 
 def test_a_secret_is_found_wherever_the_document_has_room_for_one() -> None:
