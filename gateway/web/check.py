@@ -49,7 +49,8 @@ PREFIX = "/auth/"
 MAX_HEAD_LINE_BYTES = 64 * 1024
 """aiohttp's own limit of 8190 would turn a large cookie of the app into a 400 here and a 500 at nginx."""
 _MAX_PEERS = 4096
-_MAX_HEADS = 20_000
+_MAX_HEADS = 5_000
+"""An identity head may be 12 kB: at most 60 MB in a worker."""
 _KINDS = {Allow: "allow", Login: "login", Deny: "deny"}
 
 

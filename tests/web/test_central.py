@@ -68,7 +68,7 @@ async def test_the_second_host_is_silent_and_has_a_session_of_its_own(central: R
     assert first != second
     assert central.check(CALENDAR, cookie=second).status == 200
     assert central.check(CALENDAR, cookie=first).status == 401, "a cookie that leaks from one app opens no other"
-    parent = person.cookies(LOGIN)[f"{COOKIE}-acme"]
+    parent = person.cookies(LOGIN)[f"{COOKIE}-at-acme"]
     assert central.check(ACME, cookie=parent).status == 401
     assert central.check(LOGIN, cookie=parent).status == 401, "the login host protects nothing, whatever stands behind it"
 
@@ -258,7 +258,7 @@ async def test_a_providers_domains_are_enforced_after_the_login(central: Running
     page = await person.submit(page, {"email": "grace@hooli-labs.test", "password": "demo"})
     assert (page.status, path(page)) == (403, "/_auth/callback")
     assert parse_qs(urlsplit(page.url).query)["state"]
-    assert f"{COOKIE}-hooli" not in person.cookies(LOGIN)
+    assert f"{COOKIE}-at-hooli" not in person.cookies(LOGIN)
 
 
 async def test_rules_open_the_public_path_and_guard_the_admin_path(central: RunningWorld, person: Person) -> None:

@@ -29,7 +29,7 @@ def count_return(browser: Browser, response: web.Response, return_to: str) -> bo
     count, since = 0, now
     for value in browser.cookies(LOOP_COOKIE)[:1]:
         parts = value.split(".")
-        if len(parts) == 3 and parts[0] == digest and parts[1].isdigit() and parts[2].isdigit() and len(value) < 64 and 0 <= now - int(parts[2]) < WINDOW_S:
+        if len(parts) == 3 and parts[0] == digest and value.isascii() and parts[1].isdigit() and parts[2].isdigit() and len(value) < 64 and 0 <= now - int(parts[2]) < WINDOW_S:
             count, since = int(parts[1]), int(parts[2])
     set_cookie(response, LOOP_COOKIE, f"{digest}.{count + 1}.{since}", max_age_s=WINDOW_S)
     return count < MAX_RETURNS

@@ -69,7 +69,7 @@ class Browser:
     def session_cookie(self, tenant_id: str) -> str:
         """Name of the cookie that carries a session of ``tenant_id`` here: at the login host each tenant has its own."""
         name = self.services.config.cookie.name
-        return f"{name}-{tenant_id}" if self.found is HostKind.LOGIN else name
+        return f"{name}-at-{tenant_id}" if self.found is HostKind.LOGIN else name
 
     async def session(self, tenant_id: str | None = None) -> tuple[Session, str] | None:
         """The live session of this browser at this host (at the login host: of that tenant, or any), and the cookie that carries it."""
@@ -77,7 +77,7 @@ class Browser:
         names: tuple[str, ...] = (name,)
         if self.found is HostKind.LOGIN:
             lines = self.request.headers.getall("Cookie", ())
-            names = (self.session_cookie(tenant_id),) if tenant_id is not None else names_below(lines, f"{name}-")[:MAX_COOKIES]
+            names = (self.session_cookie(tenant_id),) if tenant_id is not None else names_below(lines, f"{name}-at-")[:MAX_COOKIES]
         for cookie in (value for each in names for value in self.cookies(each)):
             session = await self.services.sessions.get(cookie, host=self.host)
             if session is not None and (tenant_id is None or session.tenant == tenant_id):
