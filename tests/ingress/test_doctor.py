@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from demo.ingress import LAUNCHERS, RunningIngress, start
+from demo.world import World
 from gateway import keys
 from gateway.cli import cli
 from gateway.core.model import Secret
@@ -25,6 +26,7 @@ from tests.ingress.conftest import free_port
 from tests.ingress.naive import HOLES, naive
 from tests.ingress.stand import ACME, NOW, Stand
 from tests.sql.fixtures import config_with
+from tests.world import RunningWorld
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -208,3 +210,16 @@ def test_every_finding_says_what_to_do() -> None:
         assert entry.title, code
         assert entry.general, code
         assert set(entry.lines) <= set(KINDS), code
+
+
+def test_nothing_is_found_on_the_whole_product_with_a_key_that_only_examines(tmp_path: Path) -> None:
+    """The shipped gateway, not the stand: check, test location, records in Valkey and admin API, found through the command itself."""
+    with RunningWorld(World(tmp_path, ingress="nginx")) as running:
+        world = running.world
+        made = json.loads(running.run(world.command("admin-keys", "create", "doctor", "--scope", "doctor", "--json")))
+        (tmp_path / "key").write_text(made["key"])
+        admin = f"http://127.0.0.1:{world.gateways[0].ports['admin']}"
+        found = running.run(world.command("ingress", "doctor", world.url("acme.localhost"), "--admin", admin, "--key", f"file:{tmp_path / 'key'}", "--json"))
+        assert json.loads(found) == []
+        with pytest.raises(RuntimeError):
+            running.run(world.command("ingress", "doctor", f"http://acme.localhost:{world.apps['legacy']}", "--admin", admin, "--key", f"file:{tmp_path / 'key'}"))
