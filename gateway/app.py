@@ -39,6 +39,7 @@ from gateway.sessions.probes import RedisProbes
 from gateway.sessions.reading import Readers
 from gateway.sessions.recheck import Rechecks
 from gateway.sessions.replica import Replica, replica_name, steady
+from gateway.sessions.trials import Trials
 from gateway.web import system
 from gateway.web.browser import application as browser_application
 from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
@@ -161,6 +162,7 @@ async def _services(
         relying_party=relying_party,
         machines=Machines(relying_party, sessions),
         attempts=Attempts(link, clock=time.time),
+        trials=Trials(link, _sealing(ring), clock=time.time),
         assertions=assertions,
         pages=_pages(config),
         clock=time.time,

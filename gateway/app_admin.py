@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
 from gateway.registry.explanations import Explanations
 from gateway.registry.hook_targets import RecordedHookTargets
+from gateway.registry.login_tests import LoginLinks
 from gateway.registry.publisher import Publisher
 from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.directory import StoreDirectory
@@ -130,6 +132,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         audit=SqlAuditLog(database, clock=clock),
         idempotency=SqlIdempotency(database, clock=clock),
         tenants=RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force),
+        login_tests=LoginLinks(config, table=lambda: tenants.table, key=lambda: ring().sealing[0].material, clock=clock, entropy=secrets.token_bytes),
         onboarding=await _onboarding(config, ring, link, tenants, stores, stack),
         revoker=stores.revoker,
         sessions=directory,

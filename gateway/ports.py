@@ -214,6 +214,16 @@ class AttemptCounter(Protocol):
         """Counts this attempt; False once there were too many. Raises ``UnavailableError``."""
 
 
+class TestedConnections(Protocol):
+    """One-time links that test a connection. Raises ``UnavailableError``."""
+
+    async def open(self, token: str) -> tuple[str, str] | None:
+        """Tenant and name of a link of ours that is neither too old nor used; uses nothing up."""
+
+    async def spend(self, name: str) -> bool:
+        """True once."""
+
+
 class MachineAuthenticator(Protocol):
     """Bearer tokens on rules that take them."""
 

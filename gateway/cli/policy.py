@@ -5,22 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gateway.cli import config_option, json_option
 from gateway.cli.database import configured_database
-from gateway.core.tenants import TenantTable
-from gateway.errors import ConfigError
+from gateway.cli.tenant_table import tenant_table
 from gateway.ports_admin import Question
 from gateway.registry.database import TenantDatabase
 from gateway.registry.explanations import Explanations
-from gateway.registry.files import TenantFiles
-from gateway.registry.record import Builder, with_credentials
-
-if TYPE_CHECKING:
-    from gateway.config import Config
 
 _SIGN = {True: "✓", False: "✗"}
 
@@ -57,31 +51,10 @@ def explain(
 
 async def _explain(config_path: str, question: Question) -> dict[str, Any]:
     async with configured_database(config_path) as (config, database):
-        table = await _table(config, TenantDatabase(database, config))
+        table = await tenant_table(config, TenantDatabase(database, config))
     found = await Explanations(lambda: table, clock=time.time).explain(question)
     assert found is not None  # noqa: S101 - only a question on behalf of one tenant goes without an answer
     return found
-
-
-async def _table(config: Config, database: TenantDatabase) -> TenantTable:
-    """Files and SQL as they are now, whether or not a gateway serves them already. Raises ``ConfigError`` where they do not fit together."""
-    stored = await database.changed({})
-    records = {}
-    if config.tenants.files is not None:
-        files = TenantFiles(config.tenants.files, config)
-        files.load()
-        completed = stored.credentials
-        records = {
-            tenant: with_credentials(record, completed[tenant]) if tenant in files.provisioned and tenant in completed else record for tenant, record in files.records.items()
-        }
-    rows = stored.records()
-    if twice := sorted(records.keys() & rows.keys()):
-        msg = f"tenant {twice[0]} is in tenants.files and in SQL: remove it from one"
-        raise ConfigError(msg)
-    try:
-        return TenantTable.lazy({**records, **rows}.values(), Builder(config), shared_hosts=config.shared_hosts, login_host=config.login_host)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _lines(found: dict[str, Any]) -> list[str]:

@@ -1,10 +1,11 @@
-"""``gateway tenants list | show | plan | apply | export | delete``: tenants in SQL, declaratively; those of files are shown."""
+"""``gateway tenants list | show | test | plan | apply | export | delete``: tenants in SQL, declaratively; those of files are shown."""
 
 from __future__ import annotations
 
 import asyncio
 import getpass
 import json
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -13,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
+from gateway import keys
 from gateway.cli import config_option, json_option
 from gateway.cli.database import configured_database
 from gateway.cli.impact import Impact, measure
 from gateway.cli.stores import Stores, configured_stores
+from gateway.cli.tenant_table import tenant_table
 from gateway.errors import ConfigError
+from gateway.ports_admin import Rejected
 from gateway.registry.database import By, TenantDatabase
 from gateway.registry.files import TenantFiles
+from gateway.registry.login_tests import LoginLinks
 from gateway.registry.plan import make_plan, pruned, read_wanted
 from gateway.registry.record import document_of
 from gateway.registry.secrets import reveal
@@ -71,6 +76,19 @@ def show(*, config_path: str, tenant: str, as_json: bool) -> int:
     else:
         click.echo(f"# from {origin}" + (f", version {version}" if version is not None else ""))
         click.echo(_yaml(shown_of(document, defaults=False)), nl=False)
+    return 0
+
+
+@command.command()
+@config_option
+@click.argument("tenant")
+@json_option
+def test(*, config_path: str, tenant: str, as_json: bool) -> int:
+    """A one-time link, good for an hour, that walks a whole login through the tenant's provider and creates no session."""
+    link = asyncio.run(_test(config_path, tenant))
+    if isinstance(link, Rejected):
+        return _failed(link.message)
+    click.echo(json.dumps({"url": link}) if as_json else link)
     return 0
 
 
@@ -155,6 +173,14 @@ async def _find(config_path: str, tenant: str) -> tuple[TenantDocument, str, int
             return document_of(record)[0], "file", None
         stored = await TenantDatabase(database, config).get(tenant)
         return (stored.document, "sql", stored.version) if stored is not None else None
+
+
+async def _test(config_path: str, tenant: str) -> str | Rejected:
+    async with configured_database(config_path) as (config, database):
+        table = await tenant_table(config, TenantDatabase(database, config))
+        ring = keys.load(config.key_file, create=False)
+        links = LoginLinks(config, table=lambda: table, key=lambda: ring.sealing[0].material, clock=time.time, entropy=secrets.token_bytes)
+        return await links.link(tenant)
 
 
 async def _stored_documents(config_path: str) -> dict[str, TenantDocument]:

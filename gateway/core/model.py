@@ -278,3 +278,5 @@ class PendingLogin:
     """At ``login_host``: the application host that waits for a ticket; ``return_to`` leads there."""
     for_browser: str = ""
     """At ``login_host``: public name of the browser at ``for_host`` (see ``SessionStore.binding_id``)."""
+    test: str = ""
+    """Name of the one-time link, where the purpose is a test."""

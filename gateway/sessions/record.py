@@ -117,13 +117,15 @@ def load_ticket(raw: bytes, *, tenant: str) -> Ticket | None:
 
 def dump_pending(pending: PendingLogin) -> bytes:
     p = pending
-    return _dump([p.tenant, p.provider, p.host, p.return_to, p.nonce, p.code_verifier, p.redirect_uri, p.client_id, p.created_at, p.hopped, p.purpose, p.for_host, p.for_browser])
+    return _dump(
+        [p.tenant, p.provider, p.host, p.return_to, p.nonce, p.code_verifier, p.redirect_uri, p.client_id, p.created_at, p.hopped, p.purpose, p.for_host, p.for_browser, p.test]
+    )
 
 
 def load_pending(raw: bytes) -> PendingLogin | None:
     def build(rest: list[Any]) -> PendingLogin:
-        tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose, for_host, for_browser = rest
-        return PendingLogin(tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose, for_host, for_browser)
+        tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose, for_host, for_browser, test = rest
+        return PendingLogin(tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose, for_host, for_browser, test)
 
     return _load(raw, build)
 

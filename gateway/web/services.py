@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gateway.assertion import Assertions
     from gateway.config import Config
-    from gateway.ports import AttemptCounter, MachineAuthenticator, RelyingParty, SessionStore, TenantSource
+    from gateway.ports import AttemptCounter, MachineAuthenticator, RelyingParty, SessionStore, TenantSource, TestedConnections
     from gateway.web.pages import Pages
 
 
@@ -26,6 +26,7 @@ class Services:
     relying_party: RelyingParty
     machines: MachineAuthenticator
     attempts: AttemptCounter
+    trials: TestedConnections
     assertions: Assertions
     pages: Pages
     clock: Callable[[], float]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from aiohttp.web_request import BaseRequest
 
-    from gateway.ports import AttemptCounter, MachineAuthenticator, Miss, RelyingParty, SessionStore, TenantSource
+    from gateway.ports import AttemptCounter, MachineAuthenticator, Miss, RelyingParty, SessionStore, TenantSource, TestedConnections
     from gateway.ports_admin import AdminKeys, AuditLog, IdempotencyRecords
 
 KEY = "the-ingress-key-of-the-tests-0123456789"
@@ -203,6 +203,7 @@ class Stand:
             relying_party=cast("RelyingParty", None),
             machines=cast("MachineAuthenticator", None),
             attempts=cast("AttemptCounter", None),
+            trials=cast("TestedConnections", None),
             assertions=Assertions(keys.generate(), issuer=None),
             pages=Pages(),
             clock=lambda: NOW,

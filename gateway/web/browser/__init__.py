@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.web.browser import callback, central, denied, info, login, logout, own_sessions
+from gateway.web.browser import callback, central, denied, info, login, logout, own_sessions, trial
 
 if TYPE_CHECKING:
     from gateway.web.services import Services
@@ -23,10 +23,11 @@ ROUTES = (
     ("POST", own_sessions.PATH, own_sessions.end),
     ("GET", "/_auth/userinfo", info.userinfo),
     ("GET", "/_auth/denied", denied.explain),
+    ("GET", "/_auth/test", trial.start),
     ("GET", "/_auth/jwks.json", info.jwks),
 )
 """Method, path, handler. GET routes answer HEAD too only where nothing is consumed; see ``allow_head``."""
-HEAD_CONSUMES = frozenset({"/_auth/login", "/_auth/callback", "/_auth/complete"})
+HEAD_CONSUMES = frozenset({"/_auth/login", "/_auth/callback", "/_auth/complete", "/_auth/test"})
 """A link preview sends HEAD: it must neither start a login nor use up a code or a ticket."""
 
 

@@ -18,11 +18,12 @@ from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import LOGINS, tenant_label
 from gateway.ports import AlreadyTaken, NewSession, Refused
+from gateway.web.browser import trial
 from gateway.web.browser.central import hand_over
 from gateway.web.browser.edge import redirect, set_cookie
 from gateway.web.browser.loop import count_return, give_up
 from gateway.web.browser.outgoing import Destination, is_prefetch
-from gateway.web.browser.request import BrowserError, parse
+from gateway.web.browser.request import BrowserError, parse_any
 from gateway.web.browser.resume import Resume, remember
 
 if TYPE_CHECKING:
@@ -38,18 +39,26 @@ MAX_STATE = 128
 
 
 async def callback(request: web.Request) -> web.StreamResponse:
-    browser = parse(request)
+    browser = parse_any(request)
     if is_prefetch(request):
         raise BrowserError(Reason.LOGIN_STATE, 400, detail="prefetch", tenant=browser.tenant)
     code, state, error = browser.parameter("code"), browser.parameter("state"), browser.parameter("error")
     description = browser.parameter("error_description")
     if not state or len(state) > MAX_STATE or len(code) > MAX_CODE:
         raise _state_lost(browser, "no state of ours")
+    if browser.tenant is not None and not browser.tenant.active:
+        waiting = await browser.services.sessions.peek(state, binding=browser.binding)
+        if waiting is None or waiting.purpose != trial.PURPOSE:
+            raise BrowserError(Reason.TENANT_INACTIVE, 403)
     taken = await browser.services.sessions.take(state, binding=browser.binding)
+    if isinstance(taken, AlreadyTaken) and taken.pending.purpose == trial.PURPOSE:
+        raise _state_lost(browser, "this test was finished already")
     if isinstance(taken, AlreadyTaken):
         return await _again(browser, taken.pending)
     if taken is None or taken.pending.host != browser.host:
         raise _state_lost(browser, "the login is unknown here, expired, or began in another browser")
+    if taken.pending.purpose == trial.PURPOSE:
+        return await trial.finish(browser, taken, code=code, error=error, description=description)
     tenant, provider = _begun_with(browser, taken.pending)
     request["tenant"], request["provider"] = tenant.id, provider.name
     issuer = browser.parameter("iss")

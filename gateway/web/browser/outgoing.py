@@ -49,9 +49,12 @@ def choose_provider(tenant: Tenant, *, wanted: str, hint: str) -> Provider | Non
 
 
 async def send_to_cognito(
-    browser: Browser, tenant: Tenant, provider: Provider, destination: Destination, *, hint: str = "", hopped: bool = False, prompt: str = ""
+    browser: Browser, tenant: Tenant, provider: Provider, destination: Destination, *, hint: str = "", hopped: bool = False, prompt: str = "", test: str = ""
 ) -> web.Response:
-    """Store the pending login, bind it to this browser at this host, and go. The callback comes back to this host."""
+    """Store the pending login, bind it to this browser at this host, and go. The callback comes back to this host.
+
+    ``test``: name of the link that tests a connection; the login then makes no session.
+    """
     services = browser.services
     pending = PendingLogin(
         tenant=tenant.id,
@@ -64,6 +67,8 @@ async def send_to_cognito(
         client_id=tenant.client_id,
         created_at=int(services.clock()),
         hopped=hopped,
+        purpose="test" if test else "login",
+        test=test,
         for_host=destination.host,
         for_browser=destination.browser,
     )

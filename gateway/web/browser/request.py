@@ -107,7 +107,15 @@ class BrowserError(Exception):
 
 
 def parse(request: web.Request) -> Browser:
-    """Raises ``BrowserError`` for a host that nobody serves."""
+    """Raises ``BrowserError`` for a host that nobody serves, or whose tenant is not active."""
+    browser = parse_any(request)
+    if browser.tenant is not None and not browser.tenant.active:
+        raise BrowserError(Reason.TENANT_INACTIVE, 403)
+    return browser
+
+
+def parse_any(request: web.Request) -> Browser:
+    """As above, of tenants that are not active too: for testing their connection."""
     services = request.app[SERVICES]
     sent = request.headers.getall("Host", ())
     host = wire_host(sent[0]) if len(sent) == 1 else None
@@ -116,8 +124,6 @@ def parse(request: web.Request) -> Browser:
     found = services.tenants.table.by_host(host)
     if found is HostKind.UNKNOWN:
         raise BrowserError(Reason.UNKNOWN_HOST, 421)
-    if not isinstance(found, HostKind) and not found.active:
-        raise BrowserError(Reason.TENANT_INACTIVE, 403)
     return Browser(services, request, host, found, request_id_of(request), language_of(request), client_of(request, services))
 
 

@@ -1,0 +1,58 @@
+"""Links that test a connection: a tenant's id, when the link expires, and chance, under a MAC of the gateway's own key.
+
+Rules:
+- Every replica, and a command beside it, can make one and knows its own; nothing is stored until it is spent.
+- It opens nothing but a test: a whole login that creates no session.
+- What is stored, logged or sent through Cognito is its name, a digest, from which nobody makes the link.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PATH = "/_auth/test"
+LIFETIME_S = 3600
+"""Time for a message to a customer's IT and for somebody there to read it. Longer, and a forgotten one is found in an inbox."""
+CHANCE_BYTES = 16
+MAX_CHARACTERS = 200
+_MAC_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of ours that has not expired."""
+
+    tenant: str
+    name: str
+    expires_at: int
+
+
+def issue(key: bytes, tenant: str, *, chance: bytes, expires_at: int) -> str:
+    """The token. ``expires_at`` in UTC epoch seconds."""
+    text = expires_at.to_bytes(5, "big") + chance + tenant.encode("ascii")
+    return base64.urlsafe_b64encode(_mac(key, text) + text).rstrip(b"=").decode("ascii")
+
+
+def opened(keys: Iterable[bytes], token: str, *, now: float) -> Link | None:
+    """None for what none of ``keys`` made, and for what has expired."""
+    try:
+        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True) if len(token) <= MAX_CHARACTERS and token.isascii() else b""
+    except ValueError:
+        return None
+    mac, text = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+    made_here = any([hmac.compare_digest(mac, _mac(key, text)) for key in keys])  # noqa: C419 - every key is compared
+    if not made_here or len(text) <= 5 + CHANCE_BYTES:
+        return None
+    expires_at = int.from_bytes(text[:5], "big")
+    return Link(text[5 + CHANCE_BYTES :].decode("ascii"), hashlib.sha256(text).hexdigest(), expires_at) if expires_at > now else None
+
+
+def _mac(key: bytes, text: bytes) -> bytes:
+    return hmac.digest(key, b"gateway test connection v1\x00" + text, "sha256")
