@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from gateway.core.model import ProviderKind, Secret
 
@@ -53,8 +53,8 @@ class HookTargets(Protocol):
 
     def find(self, tenant: str, provider: str) -> HookTarget | None: ...
 
-    def all(self) -> Iterable[HookTarget]:
-        """Active tenants only."""
+    async def all(self) -> Sequence[HookTarget]:
+        """Active tenants that have hook settings at some provider. With thousands of them this takes seconds, beside the loop."""
 
     def webhook(self, tenant: str) -> WebhookTarget | None: ...
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.ports_admin import Page, Rejected, TenantRecord
 from gateway.registry.database import Refused
-from gateway.registry.record import document_of
+from gateway.registry.record import shown_of
 from gateway.registry.secrets import show
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def _stored(stored: StoredTenant) -> TenantRecord:
 
 
 def _file(record: Record) -> TenantRecord:
-    document, _secret = document_of(record)
-    return TenantRecord(record.id, show(document), record.digest[:FILE_ETAG_CHARACTERS], "file")
+    return TenantRecord(record.id, shown_of(record), record.digest[:FILE_ETAG_CHARACTERS], "file")
 
 
 def _version(etag: str | None) -> int | None:

@@ -139,12 +139,17 @@ class TenantFiles:
         self._config = config
         self._seen: dict[str, Stamp] = {}
         self._scan_s = 0.0
+        self._abandoned = False
         self._loaded: dict[Path, _Loaded] = {}
         self.records: dict[str, Record] = {}
         """By id; the last set that could be served."""
         self.provisioned: frozenset[str] = frozenset()
         """Tenants whose client SQL must supply."""
         self.problems: tuple[str, ...] = ()
+
+    def abandon(self) -> None:
+        """The process ends: a thread that reads thousands of files is to stop at the next."""
+        self._abandoned = True
 
     def load(self) -> None:
         """First time. Raises ``ConfigError``."""
@@ -173,7 +178,12 @@ class TenantFiles:
             self.problems = (f"tenants.files: {self._folder}: holds no tenant file any more; the {len(self.records)} tenants read before are kept",)
             return False
         stamps = {self._folder / name: stamp for name, stamp in sorted(seen.items())}
-        self._loaded = {path: self._load(path, stamp, everything=everything) for path, stamp in stamps.items()}
+        loaded_now: dict[Path, _Loaded] = {}
+        for path, stamp in stamps.items():
+            if self._abandoned:
+                return False
+            loaded_now[path] = self._load(path, stamp, everything=everything)
+        self._loaded = loaded_now
         wrong = [loaded.problem for loaded in self._loaded.values() if loaded.problem]
         records = {path: loaded.record for path, loaded in self._loaded.items() if loaded.record is not None}
         clashes = _clashes(records, self._config)
@@ -231,6 +241,12 @@ class FileTenants:
 
     async def watch(self) -> None:
         """Until cancelled: look for changes, swap the table when there are any."""
+        try:
+            await self._watch()
+        finally:
+            self._files.abandon()
+
+    async def _watch(self) -> None:
         while True:
             everything = await woken(self._wake, within_s=self._files.pause_s)
             said = self._files.problems

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import UnavailableError
 from gateway.ports_hooks import HookTarget, WebhookTarget
+from gateway.registry.background import in_background
 from gateway.registry.record import document_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from gateway.registry.document import TenantDocument
     from gateway.registry.record import Record
@@ -70,11 +71,13 @@ class RecordedHookTargets:
         built = self._of(tenant)
         return next((t for t in built[2] if t.provider == provider), None) if built is not None else None
 
-    def all(self) -> Iterable[HookTarget]:
-        for tenant in list(self._records()):
-            built = self._of(tenant)
-            if built is not None and built[1]:
-                yield from built[2]
+    async def all(self) -> Sequence[HookTarget]:
+        hooked = [record.id for record in self._records().values() if record.hooked]
+        return await in_background(self._built_of, hooked)
+
+    def _built_of(self, tenants: Sequence[str]) -> list[HookTarget]:
+        found = (self._of(tenant) for tenant in tenants)
+        return [target for built in found if built is not None and built[1] for target in built[2]]
 
     def webhook(self, tenant: str) -> WebhookTarget | None:
         built = self._of(tenant)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.registry.record import document_of
-from gateway.registry.secrets import show
+from gateway.registry.record import shown_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,10 +37,10 @@ def _narrowed(before: Mapping[str, Record], after: Mapping[str, Record], unknown
 
 def narrows(before: Record, after: Record) -> bool:
     """Raises ``ValueError`` for records of another release."""
-    old, new = show(document_of(before)[0]), show(document_of(after)[0])
+    old, new = shown_of(before), shown_of(after)
     if before.client_id != after.client_id and before.client_id:
         return True
-    return any(_field_narrows(name, old[name], new[name]) for name in old.keys() - HARMLESS if old[name] != new[name])
+    return old.keys() != new.keys() or any(_field_narrows(name, old[name], new[name]) for name in old.keys() - HARMLESS if old[name] != new[name])
 
 
 def _field_narrows(name: str, old: Any, new: Any) -> bool:

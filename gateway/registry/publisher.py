@@ -127,6 +127,13 @@ class Publisher:
 
     async def run(self) -> None:
         """Until cancelled."""
+        try:
+            await self._run()
+        finally:
+            if self._files is not None:
+                self._files.abandon()
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._confirm())
             checked = time.monotonic()

@@ -10,13 +10,13 @@ import hashlib
 import json
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from gateway.core.model import Secret
 from gateway.errors import UnavailableError
-from gateway.registry.document import compile_tenant
+from gateway.registry.document import HookDocument, compile_tenant
 from gateway.registry.secrets import join, secrets_of, show
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.registry.document import TenantDocument
 
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 """Raised when a record of this release cannot be read by the one before: a replica refuses a snapshot of another format."""
 
 
@@ -46,6 +46,8 @@ class Record:
     email_domains: tuple[str, ...]
     client_id: str
     """Empty while the tenant waits to be provisioned: its names are taken, and it is inactive."""
+    hooked: bool
+    """Some provider has hook settings: rounds over all tenants build only these."""
     body: bytes = field(repr=False)
     """zlib of JSON; holds secrets."""
     digest: str
@@ -69,6 +71,7 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
         tuple(sorted(h[2:] for h in document.hosts if h.startswith("*."))),
         tuple(sorted(document.email_domains)),
         client_id,
+        any(provider.hooks != _NO_HOOKS for provider in document.providers),
     )
     return Record(*header, body=zlib.compress(plain, 6), digest=hashlib.sha256(json.dumps(header).encode() + b"\n" + plain).hexdigest()[:32])
 
@@ -79,24 +82,37 @@ def with_credentials(record: Record, credentials: Credentials) -> Record:
     return record_of(document, credentials)
 
 
-def _header(*names: object) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], str]:
+_NO_HOOKS = HookDocument()
+
+
+def _header(*names: object) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], str, bool]:
     return names  # type: ignore[return-value]  # gives the positional tuple its type, once
 
 
 def encode(record: Record) -> bytes:
     """For the snapshot: one line of JSON, then the body."""
-    header = [record.id, record.hosts, record.wildcards, record.email_domains, record.client_id, record.digest]
+    header = [record.id, record.hosts, record.wildcards, record.email_domains, record.client_id, record.hooked, record.digest]
     return json.dumps(header, separators=(",", ":")).encode("ascii") + b"\n" + record.body
 
 
 def decode(encoded: bytes) -> Record:
     """Inverse of ``encode``; raises ``ValueError`` for anything else."""
     header, _, body = encoded.partition(b"\n")
-    tenant, hosts, wildcards, domains, client_id, digest = json.loads(header)
-    if not body or not all(isinstance(text, str) for text in (tenant, client_id, digest, *hosts, *wildcards, *domains)):
+    tenant, hosts, wildcards, domains, client_id, hooked, digest = json.loads(header)
+    if not body or not isinstance(hooked, bool) or not all(isinstance(text, str) for text in (tenant, client_id, digest, *hosts, *wildcards, *domains)):
         msg = "not a tenant record"
         raise ValueError(msg)
-    return Record(tenant, tuple(hosts), tuple(wildcards), tuple(domains), client_id, body, digest)
+    return Record(tenant, tuple(hosts), tuple(wildcards), tuple(domains), client_id, hooked, body, digest)
+
+
+def shown_of(record: Record) -> dict[str, Any]:
+    """The document without its secrets, as it was shown; a tenth of the time that the document itself takes. Raises ``ValueError``."""
+    try:
+        shown: dict[str, Any] = json.loads(zlib.decompress(record.body).decode("utf-8", "surrogatepass"))["document"]
+    except (zlib.error, KeyError, TypeError) as error:
+        msg = "not a tenant record"
+        raise ValueError(msg) from error
+    return shown
 
 
 def document_of(record: Record) -> tuple[TenantDocument, str]:

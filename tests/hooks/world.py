@@ -63,7 +63,7 @@ class Targets:
     def find(self, tenant: str, provider: str) -> HookTarget | None:
         return self.by_key.get((tenant, provider))
 
-    def all(self) -> Sequence[HookTarget]:
+    async def all(self) -> Sequence[HookTarget]:
         return list(self.by_key.values())
 
     def webhook(self, tenant: str) -> WebhookTarget | None:

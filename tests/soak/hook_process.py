@@ -46,7 +46,7 @@ class OneTenant:
     def find(self, tenant: str, provider: str) -> HookTarget | None:
         return TARGET if (tenant, provider) == TARGET.key else None
 
-    def all(self) -> list[HookTarget]:
+    async def all(self) -> list[HookTarget]:
         return [TARGET]
 
     def webhook(self, tenant: str) -> WebhookTarget | None:

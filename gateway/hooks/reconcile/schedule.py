@@ -105,7 +105,7 @@ class Reconciliation:
             async with limit:
                 await self._target(target)
 
-        await asyncio.gather(*(one(target) for target in self._targets.all() if self._resources(target)))
+        await asyncio.gather(*(one(target) for target in await self._targets.all() if self._resources(target)))
 
     @staticmethod
     def _resources(target: HookTarget) -> tuple[str, ...]:
