@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
+from demo.world import die_with_parent
 from gateway import keys
 from gateway.config import Redis
 from gateway.core.model import Secret
@@ -160,7 +161,14 @@ class Fleet:
         workers = ["--workers", str(self.workers)] if role == "auth" else []
         with (self.folder / f"{role}-{len(self.processes)}.log").open("wb") as log:
             self.processes.append(
-                subprocess.Popen([sys.executable, "-m", "gateway", "serve", "-c", str(self.config), "--role", role, *workers], cwd=ROOT, env=environment, stdout=log, stderr=log)
+                subprocess.Popen(
+                    [sys.executable, "-m", "gateway", "serve", "-c", str(self.config), "--role", role, *workers],
+                    cwd=ROOT,
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=die_with_parent,
+                )
             )
 
     async def _answers(self, port: int) -> None:
