@@ -10,5 +10,5 @@ from tests.soak.revocation import SCENARIOS, SMALL
 @pytest.mark.parametrize("name", ["sentinel", "isolated", "cluster", "cut"])
 async def test_a_fail_over_breaks_no_promise(name: str) -> None:
     result = await SCENARIOS[name](SMALL)
-    assert result.ok, str(result)
+    assert result.kept, str(result)
     assert result.account.unavailable > 0, "it was not noticed"

@@ -167,7 +167,7 @@ class Fleet:
                     env=environment,
                     stdout=log,
                     stderr=log,
-                    preexec_fn=die_with_parent,
+                    preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls the kernel and nothing else
                 )
             )
 

@@ -56,8 +56,13 @@ class Result:
     """Acknowledgements that took longer than a staleness and ``MARGIN_S``."""
 
     @property
+    def kept(self) -> bool:
+        """What holds on any machine, however busy."""
+        return self.account.broken == 0 and self.account.wrong_logouts == 0 and self.account.without_retry_after == 0
+
+    @property
     def ok(self) -> bool:
-        return self.account.broken == 0 and self.account.wrong_logouts == 0 and self.late == 0 and self.account.without_retry_after == 0
+        return self.kept and self.late == 0
 
     def __str__(self) -> str:
         a = self.account
