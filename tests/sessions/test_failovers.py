@@ -6,6 +6,9 @@ import pytest
 
 from tests.soak.revocation import SCENARIOS, SMALL
 
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+"""The load's connections to servers that were killed are collected while they close."""
+
 
 @pytest.mark.parametrize("name", ["sentinel", "isolated", "cluster", "cut"])
 async def test_a_fail_over_breaks_no_promise(name: str) -> None:

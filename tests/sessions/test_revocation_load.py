@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.soak.revocation import SMALL, frozen, under_load
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+"""The load's connections to replicas that were stopped are collected while they close."""
 
 
 async def test_nothing_that_was_sent_after_an_acknowledgement_is_allowed_push_or_no_push() -> None:

@@ -27,7 +27,7 @@ async def test_a_login_works_against_a_certified_provider(tmp_path: Path) -> Non
     client = {"client_id": CLIENT, "client_secret": SECRET, "redirect_uris": [f"{origin}/_auth/callback"], "token_endpoint_auth_method": "client_secret_basic"}
     async with certified_provider(clients=[client], accounts={"peter": ACCOUNT}, cognito=True) as certified:
         environment = {"GATEWAY_COGNITO__DOMAIN": certified.issuer, "GATEWAY_COGNITO__ISSUER": certified.issuer, "ACME_CLIENT_SECRET": SECRET}
-        with RunningWorld(World(tmp_path, port=port, environment=environment)) as running:
+        with RunningWorld(World(tmp_path, port=port, environment=environment, central=False)) as running:
             async with Person() as person:
                 page = await person.open(f"{origin}/_auth/login?{urlencode({'rd': '/there'})}")
                 page = await certified.log_in(person, page, "peter")
