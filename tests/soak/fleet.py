@@ -105,10 +105,12 @@ class Connection:
                 await self._streams[0].readexactly(int(line.split(b":")[1]))
         return int(head.split(b" ", 2)[1]), head
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
+            writer, self._streams = self._streams[1], None
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 class Fleet:
@@ -177,6 +179,8 @@ class Fleet:
                 with contextlib.suppress(OSError):
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
                     writer.close()
+                    with contextlib.suppress(OSError):
+                        await writer.wait_closed()
                     return
                 assert all(p.poll() is None for p in self.processes), "a gateway ended; see its log"
                 await asyncio.sleep(0.05)
@@ -247,7 +251,7 @@ class Fleet:
         except (OSError, asyncio.IncompleteReadError):
             return 503
         finally:
-            connection.close()
+            await connection.close()
 
     # --- load ------------------------------------------------------------------------------------
 
@@ -267,6 +271,12 @@ class Fleet:
 
     async def _loop(self, port: int, pause_s: float) -> None:
         connection = Connection(port)
+        try:
+            await self._ask_for_ever(connection, pause_s)
+        finally:
+            await connection.close()
+
+    async def _ask_for_ever(self, connection: Connection, pause_s: float) -> None:
         while True:
             person = self.somebody()
             cookie = self._random.choice(person.cookies)
@@ -277,7 +287,7 @@ class Fleet:
                     status, head = await connection.answer()
             except (OSError, TimeoutError, asyncio.IncompleteReadError):
                 self.account.failed += 1
-                connection.close()
+                await connection.close()
                 await asyncio.sleep(0.02)
                 continue
             self.note(person, sent, status, head)

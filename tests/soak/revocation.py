@@ -157,7 +157,7 @@ async def frozen(size: Size) -> Result:
                 status, head = await connection.answer()
                 fleet.note(whose, at, status, head)
             for connection in connections:
-                connection.close()
+                await connection.close()
             await fleet.store_answers()
         late = sum(seconds > fleet.staleness_s + MARGIN_S for seconds in took)
         return Result("frozen", (f"{len(took)} revocations beside a frozen replica: {quantiles(took)}",), fleet.account, late)
