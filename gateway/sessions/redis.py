@@ -201,7 +201,8 @@ class RedisSessions:
                 " ".join(people.users(reported)[1:]),
                 *(("", "", 0) if child else links.written(people, reported, key=self._keys[0], entropy=self._entropy)),
             ]  # fmt: skip
-            answer = await self.link.run(FINISH, keys, arguments)
+            # A session that a fail-over loses would be a logout by nobody: as durable as a revocation.
+            answer = await self.link.run_durably(FINISH, keys, arguments)
             match answer[0]:
                 case b"stored":
                     return Stored(Secret(token.text), session)

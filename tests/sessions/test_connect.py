@@ -141,9 +141,9 @@ async def test_a_cluster_holds_tenants_on_all_its_primaries(tmp_path: Path, ring
         for number in range(24):
             await walk(link, ring, name=f"tenant-{number}")
         assert all(b"keys=" in node.ask("INFO", "keyspace") for node in nodes)
-        link.replicas = 1
         sessions = RedisSessions(link, lambda: ring)
         stored = await Login(sessions, tenant()).finish()
+        link.replicas = 1
         with pytest.raises(UnavailableError, match="0 of 1 replicas confirmed"):
             await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
         await link.close()
