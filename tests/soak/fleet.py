@@ -182,7 +182,7 @@ class Fleet:
                     with contextlib.suppress(OSError):
                         await writer.wait_closed()
                     return
-                assert all(p.poll() is None for p in self.processes), "a gateway ended; see its log"
+                assert all(p.poll() is None for p in self.processes), [log.read_text()[-2000:] for log in self.folder.glob("*.log")]
                 await asyncio.sleep(0.05)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
