@@ -138,6 +138,10 @@ class Replica:
         rows = await self._link.run_durably(RENEW, [f"{prefix(bucket)}l" for bucket in buckets], arguments)
         for lease, renewal, row in zip(leases, renewals, rows, strict=True):
             lease.renewed(renewal, _renewed(row), sent_at=sent_at, now=self._monotonic())
+            if renewal.applied is not None and lease.applied is not None and lease.applied > renewal.applied:
+                # Somebody waits to hear that this was applied.
+                self._wanted.add(lease.bucket)
+                self._wake.set()
 
     async def run(self) -> None:
         """Until cancelled: renew in time, and at once when an event is to be confirmed or was missed."""
@@ -201,7 +205,7 @@ class Replica:
                 # A publication reaches every node of a Cluster; any one of them will do.
                 await client.initialize()
                 node = client.nodes_manager.get_node_from_slot(client.keyslot(prefix(0)))
-                client = redis.Redis(**{**node.connection_kwargs, "host": node.host, "port": node.port})
+                client = redis.Redis.from_pool(redis.ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs))
                 stack.push_async_callback(client.aclose)
             channel = client.pubsub(ignore_subscribe_messages=False)
             stack.push_async_callback(channel.aclose)
