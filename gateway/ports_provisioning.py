@@ -75,6 +75,8 @@ class JournalStep:
     before: Json | None = field(repr=False)
     started_at: float
     error: Json | None = None
+    finished_at: float | None = None
+    """From then on nobody makes this call any more, whatever came of it; None while somebody may."""
 
 
 @dataclass(frozen=True, slots=True)

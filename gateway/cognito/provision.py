@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gateway.cognito.aws import RefusedError
@@ -195,6 +195,10 @@ class Provisioning:
         for step in reversed(found.steps):
             if step.state in {StepState.REFUSED, StepState.UNDONE}:
                 continue
+            if step.finished_at is None:
+                # Whoever was making this call is gone, or has given up.
+                step = replace(step, finished_at=self.clock())  # noqa: PLW2901 - the same step, better known
+                await self.journal.settle(run, step.number, step.state)
             if await undoing.undo(found.tenant, step):
                 await self.journal.settle(run, step.number, StepState.UNDONE)
             else:

@@ -2,7 +2,8 @@
 
 Rules:
 - Only what carries this run's mark is deleted: a provider by its marker, a client by its name or the id in the answer.
-- A step whose call went unanswered and whose effect is not to be seen is not settled before ``visible_s`` has passed.
+- A step whose call went unanswered and whose effect is not to be seen is not settled before ``visible_s`` has passed since
+  nobody makes that call any more: it may have waited long for its turn.
 - Everything repeats harmlessly: undoing may itself be interrupted.
 """
 
@@ -33,11 +34,13 @@ class Undoing:
         self._pool, self._registrar, self._clock, self._visible_s = pool, registrar, clock, visible_s
 
     async def undo(self, tenant: str, step: JournalStep) -> bool:
+        # Taken before looking: what a slow look does not see may be there by its end.
+        waited = step.finished_at is not None and self._clock() >= step.finished_at + self._visible_s
         match step.action:
             case Action.CREATE_PROVIDER:
-                return await self._provider(step)
+                return await self._provider(step, waited=waited)
             case Action.CREATE_CLIENT:
-                return await self._client(step)
+                return await self._client(step, waited=waited)
             case Action.UPDATE_PROVIDER | Action.UPDATE_CLIENT:
                 await self._restore(step)
             case Action.PUT_TENANT:
@@ -50,7 +53,7 @@ class Undoing:
                 pass
         return True
 
-    async def _provider(self, step: JournalStep) -> bool:
+    async def _provider(self, step: JournalStep, *, waited: bool) -> bool:
         found = await self._pool.provider(step.resource)
         if found is not None:
             if step.undo["marker"] in found.identifiers:
@@ -62,9 +65,9 @@ class Undoing:
             # It was made and cannot be seen yet: deleting does not wait for that.
             await self._pool.delete_provider(step.resource)
             return True
-        return self._never_happened(step)
+        return waited
 
-    async def _client(self, step: JournalStep) -> bool:
+    async def _client(self, step: JournalStep, *, waited: bool) -> bool:
         known = step.undo.get("client_id")
         if known is not None:
             await self._pool.delete_client(str(known))
@@ -72,10 +75,7 @@ class Undoing:
         found = await self._pool.clients_named(str(step.undo["name"]))
         for client_id in found:
             await self._pool.delete_client(client_id)
-        return bool(found) or self._never_happened(step)
-
-    def _never_happened(self, step: JournalStep) -> bool:
-        return self._clock() >= step.started_at + self._visible_s
+        return bool(found) or waited
 
     async def _restore(self, step: JournalStep) -> None:
         before = step.before or {}

@@ -184,4 +184,5 @@ class SqlJournal:
         if row["before"] is not None:
             cell = f"{row['run']}/{row['number']}"
             before = json.loads(self._database.crypt.open(row["before"], table=provision_steps.name, row=cell, column="before").reveal())
-        return JournalStep(row["number"], Action(row["action"]), row["resource"], StepState(row["state"]), row["undo"] or {}, before, row["started_at"], row["error"])
+        state, undo = StepState(row["state"]), row["undo"] or {}
+        return JournalStep(row["number"], Action(row["action"]), row["resource"], state, undo, before, row["started_at"], row["error"], row["finished_at"])

@@ -117,7 +117,7 @@ class Bench:
     async def apply(self, tenant: str = "initech", body: ProvisionBody | None = None, *, update: bool = False, service: Onboarding | None = None) -> Outcome:
         onboarding = service or self.service
         proposal = await onboarding.propose(tenant, body or await self.body(tenant), update=update)
-        assert proposal.problems == ()
+        assert proposal.problems == (), [str(problem) for problem in proposal.problems]
         return await onboarding.apply(proposal, actor="test")
 
     # --- what is there ------------------------------------------------------------------------------

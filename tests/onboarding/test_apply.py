@@ -8,7 +8,7 @@ import pytest
 
 from gateway.cognito.desired import CUSTOM_ATTRIBUTES
 from gateway.cognito.provision import Done, Failed
-from gateway.ports_provisioning import Busy, RunState
+from gateway.ports_provisioning import Busy, RunKind, RunState
 from tests.onboarding.bench import Bench
 
 if TYPE_CHECKING:
@@ -235,10 +235,11 @@ async def test_a_client_deleted_in_the_console_is_made_again(bench: Bench) -> No
 
 async def test_one_run_at_a_time_per_tenant(bench: Bench) -> None:
     journal = bench.service.provisioning.journal
-    from gateway.ports_provisioning import RunKind
-
+    proposal = await bench.service.propose("initech", await bench.body(), update=False)
     await journal.open("0" * 12, tenant="initech", kind=RunKind.APPLY, actor="x", request={}, plan=())
-    assert await bench.apply() == Busy("0" * 12, interrupted=False)
+    assert await bench.service.apply(proposal, actor="test") == Busy("0" * 12, interrupted=False)
+    (finding,) = (await bench.service.propose("initech", await bench.body(), update=False)).problems
+    assert (finding.kind, finding.message) == ("busy", "run 000000000000 of this tenant is going on")
 
 
 async def test_a_refusal_names_cognitos_own_message_and_leaves_nothing(bench: Bench) -> None:
