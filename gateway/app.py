@@ -30,10 +30,12 @@ from gateway.key_file import KeyFile
 from gateway.log import fields
 from gateway.metrics import TENANTS
 from gateway.registry.files import read_folder
+from gateway.registry.snapshot import CHANNEL
 from gateway.registry.subscriber import SnapshotTenants
 from gateway.sessions.attempts import Attempts
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.cached import CachedSessions
+from gateway.sessions.channel import listen
 from gateway.sessions.connect import connect
 from gateway.sessions.probes import RedisProbes
 from gateway.sessions.reading import Readers
@@ -188,6 +190,7 @@ async def _tenants(config: Config, ring: KeyFile, link: Link, stack: AsyncExitSt
     tenants = SnapshotTenants(link, ring, config, changed=changed)
     await tenants.start()
     await stack.enter_async_context(beside(tenants.watch()))
+    await stack.enter_async_context(beside(listen(link, CHANNEL, hearing=tenants.hears, heard=lambda _: tenants.wake())))
     return tenants
 
 

@@ -4,7 +4,7 @@ Rules:
 - The table is swapped whole, after everything that can go wrong has not.
 - A generation is never replaced by an older one. Whatever is missing, broken or unreachable changes nothing but
   ``problems``: the last good table goes on serving.
-- A new snapshot is noticed by push (``wake``) or by polling, and built beside the checks, not between them.
+- A new snapshot is noticed by push (``wake``), or by polling where that is lost, and built beside the checks, not between them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from gateway.registry.record import Record
     from gateway.registry.snapshot import Manifest, Store
 
-POLL_S = 0.25
-"""Fallback for a push that did not arrive: one GET of a few bytes."""
+POLL_S = 2.0
+"""While the push is heard: for the one that is lost all the same. One GET of a few bytes."""
+DEAF_POLL_S = 0.25
+"""While it is not heard: polling is then the only way."""
 OBJECTS_OF_A_RECORD = 5
 RETRY_S = 0.5
 """After something went wrong: a manifest that does not open is half a megabyte to read again."""
@@ -41,12 +43,23 @@ log = logging.getLogger(ROOT)
 class SnapshotTenants:
     """A ``TenantSource``."""
 
-    def __init__(self, store: Store, ring: Callable[[], KeyRing], config: Config, *, changed: Callable[[TenantTable], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ring: Callable[[], KeyRing],
+        config: Config,
+        *,
+        changed: Callable[[TenantTable], None] = lambda _: None,
+        poll_s: float = POLL_S,
+        deaf_poll_s: float = DEAF_POLL_S,
+    ) -> None:
         """``changed`` is called on the loop after each swap."""
         self._store = store
         self._sealer = Sealer(ring)
         self._config = config
         self._changed = changed
+        self._poll_s, self._deaf_poll_s = poll_s, deaf_poll_s
+        self._hearing = False
         self._records: dict[str, Record] = {}
         self._builder = Builder(config)
         self._table: TenantTable | None = None
@@ -93,6 +106,16 @@ class SnapshotTenants:
         """There may be a new snapshot."""
         self._wake.set()
 
+    def hears(self, standing: bool) -> None:  # noqa: FBT001 - a state, told
+        """Whether pushes call ``wake`` from now on. What was published in between is looked for."""
+        if standing or self._hearing:
+            self.wake()
+        self._hearing = standing
+
+    @property
+    def _pause_s(self) -> float:
+        return RETRY_S if self.problems else self._poll_s if self._hearing else self._deaf_poll_s
+
     def read_again(self) -> None:
         """SIGHUP: files too."""
         if self._files is not None:
@@ -111,7 +134,7 @@ class SnapshotTenants:
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(self._files.watch()) if self._files is not None else None
             while True:
-                await woken(self._wake, within_s=RETRY_S if self.problems else POLL_S)
+                await woken(self._wake, within_s=self._pause_s)
                 await self.refresh()
                 if watching is not None and self._table is not None:
                     watching.cancel()

@@ -15,11 +15,10 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import redis.asyncio as redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
 
 from gateway.errors import UnavailableError
+from gateway.sessions.channel import listen
 from gateway.sessions.connect import Script
 from gateway.sessions.lease import LEASE_PART, RENEWALS, Lease, Renewed
 from gateway.sessions.names import PUSH_CHANNEL, prefix
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 RENEW = Script.load("renew")
 UNUSED_S: Final = 120.0
 """A bucket that nobody asked for this long is not renewed any more."""
-RESUBSCRIBE_S: Final = 0.2
 
 _log = logging.getLogger("gateway.sessions")
 
@@ -192,31 +190,13 @@ class Replica:
 
     async def listen(self) -> None:
         """Until cancelled: follow the channel. While it is cut, the renewals bring the events, later."""
-        while True:
-            with contextlib.suppress(RedisError, OSError, UnavailableError):
-                await self._follow()
-            self.hearing = False
-            await self._sleep(RESUBSCRIBE_S)
+        await listen(self._link, PUSH_CHANNEL, hearing=self._hears, heard=self.heard, sleep=self._sleep)
 
-    async def _follow(self) -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            client: Any = self._link.client
-            if isinstance(client, RedisCluster):
-                # A publication reaches every node of a Cluster; any one of them will do.
-                await client.initialize()
-                node = client.nodes_manager.get_node_from_slot(client.keyslot(prefix(0)))
-                client = redis.Redis.from_pool(redis.ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs))
-                stack.push_async_callback(client.aclose)
-            channel = client.pubsub(ignore_subscribe_messages=False)
-            stack.push_async_callback(channel.aclose)
-            await channel.subscribe(PUSH_CHANNEL)
-            async for message in channel.listen():
-                if message["type"] == "subscribe":
-                    self.hearing = True
-                    self._wanted |= self.leases.keys()
-                    self._wake.set()
-                elif message["type"] == "message":
-                    self.heard(message["data"].decode("ascii", "replace"))
+    def _hears(self, standing: bool) -> None:  # noqa: FBT001 - a state, told
+        self.hearing = standing
+        if standing:
+            self._wanted |= self.leases.keys()
+            self._wake.set()
 
     async def leave(self) -> None:
         """Answer nothing from memory any more, then say so: a revoker need not wait for us."""

@@ -17,7 +17,8 @@ from gateway.registry.database import By, StoredTenant, TenantDatabase
 from gateway.registry.document import TenantDocument
 from gateway.registry.publisher import Publisher
 from gateway.registry.record import Credentials
-from gateway.registry.subscriber import SnapshotTenants
+from gateway.registry.subscriber import DEAF_POLL_S, POLL_S, SnapshotTenants
+from gateway.sessions.channel import listen
 from gateway.sql.database import open_database
 from tests.registry.samples import sample, write
 from tests.sql.fixtures import config_with
@@ -76,11 +77,13 @@ class Rig:
         self._tasks.append(asyncio.create_task(self.publisher.run()))
         return self
 
-    async def replica(self, *, with_files: bool = False) -> SnapshotTenants:
+    async def replica(self, *, with_files: bool = False, listens: bool = True, poll_s: float = POLL_S, deaf_poll_s: float = DEAF_POLL_S) -> SnapshotTenants:
         config = self.config if with_files else config_with(self.folder.parent / "state", login_host="login.example.com")
-        made = SnapshotTenants(self.link, ring, config)
+        made = SnapshotTenants(self.link, ring, config, poll_s=poll_s, deaf_poll_s=deaf_poll_s)
         await made.start()
         self._tasks.append(asyncio.create_task(made.watch()))
+        if listens:
+            self._tasks.append(asyncio.create_task(listen(self.link, snapshot.CHANNEL, hearing=made.hears, heard=lambda _: made.wake())))
         return made
 
     async def put(self, document: TenantDocument, *, version: int | None = None) -> None:
@@ -127,6 +130,41 @@ async def test_a_change_is_live_within_a_second(rig: Rig, where: str) -> None:
             write(rig.folder, sample("globex"))
         await until(lambda: serves(replica, "globex.example.com"))
     assert serves(replica, "acme.example.com")
+
+
+async def test_a_push_alone_brings_a_change(rig: Rig) -> None:
+    await rig.started()
+    replica = await rig.replica(poll_s=3600, deaf_poll_s=3600)
+    await rig.put(doc("globex"))
+    await until(lambda: serves(replica, "globex.example.com"))
+
+
+async def test_a_push_that_is_lost_is_made_up_for_by_polling(rig: Rig) -> None:
+    await rig.started()
+    replica = await rig.replica(listens=False, poll_s=0.05, deaf_poll_s=3600)
+    replica.hears(standing=True)
+    await rig.put(doc("globex"))
+    await until(lambda: serves(replica, "globex.example.com"))
+
+
+async def test_who_hears_no_push_polls(rig: Rig) -> None:
+    await rig.started()
+    replica = await rig.replica(listens=False, poll_s=3600, deaf_poll_s=0.05)
+    await rig.put(doc("globex"))
+    await until(lambda: serves(replica, "globex.example.com"))
+
+
+async def test_what_was_published_while_no_push_was_heard_is_looked_for_when_one_is_again(rig: Rig) -> None:
+    await rig.started()
+    replica = await rig.replica(listens=False, poll_s=3600, deaf_poll_s=3600)
+    before = await snapshot.stored_generation(rig.link)
+    await rig.put(doc("globex"))
+    async with asyncio.timeout(5):
+        while await snapshot.stored_generation(rig.link) == before:
+            await asyncio.sleep(0.005)
+    assert not serves(replica, "globex.example.com")
+    replica.hears(standing=True)
+    await until(lambda: serves(replica, "globex.example.com"))
 
 
 async def test_a_deleted_tenant_is_gone_within_a_second(rig: Rig) -> None:

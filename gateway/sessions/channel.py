@@ -1,0 +1,48 @@
+"""A push channel, followed for as long as the process lives. What is said there is a hint: whoever listens has another way to learn it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import redis.asyncio as redis
+from redis.asyncio.cluster import RedisCluster
+
+from gateway.errors import UnavailableError
+from gateway.sessions.connect import unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.sessions.connect import Link
+
+RESUBSCRIBE_S: Final = 0.2
+
+
+async def listen(link: Link, channel: str, *, hearing: Callable[[bool], None], heard: Callable[[str], None], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    """Until cancelled. ``hearing`` is told when the subscription stands (what was said before is missed) and when it is cut."""
+    while True:
+        with contextlib.suppress(UnavailableError), unavailable("subscribe"):
+            await _follow(link, channel, hearing, heard)
+        hearing(False)
+        await sleep(RESUBSCRIBE_S)
+
+
+async def _follow(link: Link, channel: str, hearing: Callable[[bool], None], heard: Callable[[str], None]) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        client: Any = link.client
+        if isinstance(client, RedisCluster):
+            # A publication reaches every node of a Cluster; any one of them will do.
+            await client.initialize()
+            node = client.nodes_manager.get_node_from_slot(client.keyslot(channel))
+            client = redis.Redis.from_pool(redis.ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs))
+            stack.push_async_callback(client.aclose)
+        subscription = client.pubsub(ignore_subscribe_messages=False)
+        stack.push_async_callback(subscription.aclose)
+        await subscription.subscribe(channel)
+        async for message in subscription.listen():
+            if message["type"] == "subscribe":
+                hearing(True)
+            elif message["type"] == "message":
+                heard(message["data"].decode("ascii", "replace"))
