@@ -81,6 +81,7 @@ def announce(world: World) -> None:
     print("\nInitech is not a customer yet. One call, and peter@initech.test (password: demo) gets in at " + onboarding["then"] + "/")
     print(f"  curl -H 'Authorization: Bearer {description['admin']['key']}' -H 'Content-Type: application/json' \\")
     print(f"    -d '{json.dumps(onboarding['body'])}' \\\n    {onboarding['url']}")
+    print(f"\nCommands, beside the running gateway:\n  {Path(sys.executable).parent / 'gateway'} sessions list --tenant acme -c {description['config']}")
     print(f"\nGateway: {description['config']}\n  admin listener {description['admin']['url']} (/metrics, /readyz), Cognito {description['cognito']['url']}\n")
 
 

@@ -99,6 +99,8 @@ class World:
     admin_key: str = field(init=False, default="", repr=False)
     machine_secret: str = field(init=False, default="", repr=False)
     """Of ``MACHINE_CLIENT``, an app client for client_credentials."""
+    ports: dict[str, int] = field(init=False, default_factory=dict)
+    """Of the first replica, by listener, as its configuration says; the others' are in their environment."""
     legacy: LegacyApp = field(init=False)
     _stack: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
 
@@ -120,8 +122,12 @@ class World:
             self.apps["legacy"] = (await self.cloud.add_app(self.legacy)).port
             await self._settle_hooli()
             await self._settle_initech()
+            self.ports = {name: free_port() for name in ("check", "public", "admin", "hooks")}
+            if self.ingress is None:
+                self.ports["public"] = self.port
             self._make_secrets()
             self._register_clients()
+            self._write_secrets()
             self._write_config()
             await self._start_calendar()
             for number in range(self.replicas):
@@ -222,8 +228,18 @@ class World:
             raise ValueError(self.cloud.cognito.url)
         return port
 
+    def _write_secrets(self) -> None:
+        """One file for each, which the configuration names: so every command works beside the demo from any folder, without its environment."""
+        folder = self.directory / "secrets"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for name, value in {**self.secrets, "GATEWAY_INGRESS_KEY": self.ingress_key}.items():
+            file = folder / name
+            file.touch(mode=0o600)
+            file.write_text(value, "utf-8")
+
     def _write_config(self) -> None:
         ports = {
+            **{CANONICAL_PORTS[name]: port for name, port in self.ports.items()},
             CANONICAL_PORTS["ingress"]: self.port,
             CANONICAL_PORTS["cognito"]: self._cognito_port,
             CANONICAL_PORTS["legacy"]: self.apps["legacy"],
@@ -238,6 +254,8 @@ class World:
                 GLOBEX_ENTRA_CLIENT: self.cloud.customers["globex-entra"].app.client_id,
             }.items():
                 text = text.replace(written, made)
+            text = re.sub(r"\benv:([A-Z_]+)", lambda m: f"file:{self.directory / 'secrets' / m[1]}" if (self.directory / "secrets" / m[1]).is_file() else m[0], text)
+            text = text.replace("state_dir: ./state", f"state_dir: {self.directory / 'state'}").replace("files: config/tenants", f"files: {self.directory / 'config' / 'tenants'}")
             if not self.central:
                 text = re.sub(r"^login_host:.*$", "", text, flags=re.MULTILINE)
             target = self.directory / source.relative_to(ROOT)
@@ -259,9 +277,7 @@ class World:
         }
 
     async def _start_gateway(self, number: int) -> None:
-        ports = {name: free_port() for name in ("check", "public", "admin", "hooks")}
-        if self.ingress is None and number == 0:
-            ports["public"] = self.port
+        ports = self.ports if number == 0 else {name: free_port() for name in self.ports}
         log = self.directory / f"gateway-{number}.log"
         role = "all" if number == 0 else "auth"
         with log.open("wb") as output:
@@ -393,5 +409,7 @@ async def wait_ready(port: int, process: asyncio.subprocess.Process, log: Path) 
 def dump(description: Mapping[str, Any], path: Path) -> None:
     """Written whole, then moved: a script that waits for the file never reads half of it."""
     temporary = path.with_name(path.name + ".new")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600)  # it holds the keys of everything
     temporary.write_text(json.dumps(description, indent=1), "utf-8")
     shutil.move(temporary, path)

@@ -56,6 +56,11 @@ def test_the_demo_gets_ready_and_leaves_no_process(tmp_path: Path, ingress: str,
         assert told["ingress"] == ingress
         assert set(told) >= {"hosts", "replicas", "ingress_key", "admin", "cognito", "idps", "users", "hooks", "config", "pids"}
         assert Path(told["config"]).is_file()
+        assert description.stat().st_mode & 0o077 == 0, "it holds keys"
+        command = [str(ROOT / ".venv" / "bin" / "gateway"), "tenants", "list", "--json", "-c", told["config"]]
+        beside = subprocess.run(command, cwd="/", env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
+        assert beside.returncode == 0, beside.stderr
+        assert {"acme", "globex", "hooli", "inactive"} <= {tenant["id"] for tenant in json.loads(beside.stdout)}
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         connection.request("GET", "/", headers={"Host": f"acme.localhost:{port}", "Accept": "text/html"})
         answer = connection.getresponse()
