@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import web, web_response
 
 from gateway import canary, keys
 from gateway.assertion import Assertions
@@ -68,6 +68,9 @@ _LOG = logging.getLogger("gateway")
 KEEPALIVE_S = 3630.0
 """Longer than any proxy keeps an idle connection, so it is never we who close one that is about to be used."""
 STOP_GRACE_S = 5.0
+web_response.SERVER_SOFTWARE = "gateway"  # type: ignore[attr-defined]  # a constant that the module imports for itself
+"""On every answer of every listener, also of those to bytes that are no HTTP: aiohttp has no setting for it, and would tell strangers which
+versions to look up."""
 
 
 class Role(StrEnum):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import click
 
 from gateway.cli import config_option
 from gateway.config import load_config
-from gateway.log import configure
+from gateway.log import configure, fields
 
 
 @click.command("serve")
@@ -30,11 +30,7 @@ def command(config_path: str, role: str, workers: int) -> int:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.absolute())
     from gateway.serve import serve  # noqa: PLC0415 - after the environment is set
 
-    for line in startup_warnings(config.development):
-        print(line, file=sys.stderr)
+    if config.development:
+        # A log record like every other: whoever reads the log as JSON reads this line too.
+        logging.getLogger("gateway").warning("development", extra=fields(detail="http is permitted on loopback and *.localhost; never use this in production"))
     return serve(Path(config_path), config, role=role, workers=workers)
-
-
-def startup_warnings(development: bool) -> list[str]:
-    """What an operator must not overlook."""
-    return ["gateway: development: true: http is permitted on loopback and *.localhost; never use this in production"] if development else []

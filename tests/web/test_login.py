@@ -5,6 +5,7 @@ Ids in parentheses are those of the attack corpus for forward-auth gateways, of 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -552,3 +553,22 @@ async def test_the_log_holds_no_credential(world: RunningWorld, person: Person) 
     for secret in secrets:
         if secret is not None and len(secret) >= 24:
             assert secret not in text
+
+
+# --- what a stranger may learn -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("request_line", [b"GET / HTTP/1.1", b"GET /healthz HTTP/1.1", b"\x16\x03\x01 no HTTP"])
+async def test_no_listener_names_the_software_it_runs(world: RunningWorld, request_line: bytes) -> None:
+    for name, port in world.world.gateways[0].ports.items():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request_line + b"\r\nHost: acme.localhost\r\nConnection: close\r\n\r\n")
+        head = (await reader.read()).partition(b"\r\n\r\n")[0].lower()
+        writer.close()
+        assert head.startswith(b"http/1."), name
+        assert b"aiohttp" not in head and b"python" not in head, name
+
+
+async def test_every_line_of_the_log_is_one_json_object(world: RunningWorld) -> None:
+    lines = world.log().splitlines()
+    assert {"development", "listening", "started"} <= {json.loads(line)["event"] for line in lines}
