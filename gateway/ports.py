@@ -195,11 +195,11 @@ class RelyingParty(Protocol):
     async def exchange(self, tenant: Tenant, pending: PendingLogin, *, code: str) -> Tokens:
         """Exchange the code (client secret, PKCE) and validate the ID token. ``UnavailableError`` when Cognito is down."""
 
-    async def refresh(self, tenant: Tenant, refresh_token: Secret) -> Secret | None:
-        """Whether Cognito still honours it: the successor where it rotates, else None; ``PeerError("invalid_grant")`` when it does not."""
+    async def refresh(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> Secret | None:
+        """``client_id``: of the login that brought the token. Whether Cognito still honours it: the successor where it rotates, else None; ``PeerError("invalid_grant")`` when it does not."""
 
-    async def revoke(self, tenant: Tenant, refresh_token: Secret) -> None:
-        """Revoke at Cognito; raises ``PeerError`` or ``UnavailableError``."""
+    async def revoke(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> None:
+        """``client_id``: of the login that brought the token. Revoke at Cognito; raises ``PeerError`` or ``UnavailableError``."""
 
     def logout_url(self, tenant: Tenant, *, logout_uri: str) -> str: ...
 

@@ -11,7 +11,7 @@ from gateway.errors import GatewayError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gateway.core.model import Secret
+    from gateway.core.model import AppClient, Secret
     from gateway.ports_admin import Page
 
 Json = dict[str, Any]
@@ -148,10 +148,15 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """An app client as the registry keeps it."""
+    """A tenant's app clients as the registry keeps them: the one that logins begin with, and those that it replaced."""
 
     client_id: str
     client_secret: Secret
+    retired: tuple[AppClient, ...] = ()
+
+    @property
+    def client_ids(self) -> tuple[str, ...]:
+        return (self.client_id, *(client.client_id for client in self.retired))
 
 
 class Registrar(Protocol):
@@ -169,7 +174,10 @@ class Registrar(Protocol):
     async def credentials(self, tenant: str) -> ClientCredentials | None: ...
 
     async def put_credentials(self, tenant: str, credentials: ClientCredentials | None) -> None:
-        """None removes them. Raises ``RegistryRefusedError``."""
+        """All of them, retired ones too; None removes them. Raises ``RegistryRefusedError``."""
+
+    async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
+        """Ids of retired clients by tenant whose time has come. ``now``: UTC epoch seconds."""
 
     async def in_force(self) -> None:
         """Returns when what was written is obeyed by every replica, or raises ``UnavailableError``."""

@@ -26,7 +26,7 @@ from gateway.ports import Tokens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.core.model import PendingLogin, Tenant
+    from gateway.core.model import AppClient, PendingLogin, Tenant
 
 LEEWAY_S = 30
 """Clock difference to AWS that is forgiven."""
@@ -36,7 +36,10 @@ MAX_TOKEN_CHARACTERS = 64 * 1024
 
 
 class CognitoRelyingParty:
-    """One per process; the tenant brings its own client."""
+    """One per process; the tenant brings its own client, and during a rotation also those that were replaced.
+
+    A code and a refresh token are good only with the client that they were made for, so whoever asks says with which.
+    """
 
     def __init__(self, client: aiohttp.ClientSession, *, domain: str, issuer: str, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._client = client
@@ -67,8 +70,9 @@ class CognitoRelyingParty:
 
     async def exchange(self, tenant: Tenant, pending: PendingLogin, *, code: str) -> Tokens:
         """Exchange the code (client secret, PKCE) and validate the ID token. ``UnavailableError`` when Cognito is down."""
-        body = prepare_token_request("authorization_code", redirect_uri=pending.redirect_uri, code=code, code_verifier=pending.code_verifier, client_id=pending.client_id)
-        status, answer = await self._token_request(tenant, body, client_id=pending.client_id)
+        client = _client(tenant, pending.client_id)
+        body = prepare_token_request("authorization_code", redirect_uri=pending.redirect_uri, code=code, code_verifier=pending.code_verifier, client_id=client.client_id)
+        status, answer = await self._token_request(client, body)
         if status != 200:
             raise _refusal(answer, status)
         id_token, access_token = answer.get("id_token"), answer.get("access_token")
@@ -78,13 +82,14 @@ class CognitoRelyingParty:
         refresh = answer.get("refresh_token")
         return Tokens(claims, Secret(refresh) if isinstance(refresh, str) and refresh else None)
 
-    async def refresh(self, tenant: Tenant, refresh_token: Secret) -> Secret | None:
+    async def refresh(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> Secret | None:
         """Whether Cognito still honours the token: its successor where it rotates, else None; ``PeerError("invalid_grant")`` when it does not.
 
         The tokens that come with it are not read: a refresh does not ask the identity provider.
         """
-        body = prepare_token_request("refresh_token", refresh_token=refresh_token.reveal(), client_id=tenant.client_id)
-        status, answer = await self._token_request(tenant, body, client_id=tenant.client_id)
+        client = _client(tenant, client_id)
+        body = prepare_token_request("refresh_token", refresh_token=refresh_token.reveal(), client_id=client.client_id)
+        status, answer = await self._token_request(client, body)
         if status == 400 and answer.get("error") == "invalid_grant":
             raise PeerError("invalid_grant", "Cognito does not honour this refresh token any more")
         if status != 200:
@@ -120,13 +125,12 @@ class CognitoRelyingParty:
         person = sub if sub != client_id else ""
         return MachineToken(client_id, frozenset(scope.split()), person, username or person, auth_time)
 
-    async def revoke(self, tenant: Tenant, refresh_token: Secret) -> None:
+    async def revoke(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> None:
         """Revoke at Cognito; raises ``PeerError`` or ``UnavailableError``."""
-        body = prepare_token_query(token=refresh_token.reveal(), client_id=tenant.client_id)
+        client = _client(tenant, client_id)
+        body = prepare_token_query(token=refresh_token.reveal(), client_id=client.client_id)
         try:
-            async with self._client.post(
-                f"{self._domain}/oauth2/revoke", data=body, headers=_form_headers(tenant.client_id, tenant.client_secret), allow_redirects=False
-            ) as response:
+            async with self._client.post(f"{self._domain}/oauth2/revoke", data=body, headers=_form_headers(client), allow_redirects=False) as response:
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError(f"the revocation endpoint cannot be reached: {type(error).__name__}") from error
@@ -135,9 +139,8 @@ class CognitoRelyingParty:
         if status != 200:
             raise PeerError("revoke_refused", f"the revocation endpoint answered {status} (is token revocation enabled for the client?)")
 
-    async def _token_request(self, tenant: Tenant, body: str, *, client_id: str) -> tuple[int, dict[str, object]]:
-        headers = _form_headers(client_id, tenant.client_secret)
-        return await request_json(self._client, "POST", f"{self._domain}/oauth2/token", what="the token endpoint", data=body, headers=headers)
+    async def _token_request(self, client: AppClient, body: str) -> tuple[int, dict[str, object]]:
+        return await request_json(self._client, "POST", f"{self._domain}/oauth2/token", what="the token endpoint", data=body, headers=_form_headers(client))
 
     async def _verify(self, token: str, *, audience: str | None) -> dict[str, Any] | None:
         """Claims if signature (RS256, a published key), iss, aud, exp, iat and nbf hold; None otherwise."""
@@ -180,11 +183,19 @@ def prepare_token_query(**parameters: str) -> str:
     return encoded
 
 
-def _form_headers(client_id: str, secret: Secret) -> dict[str, str]:
+def _client(tenant: Tenant, client_id: str) -> AppClient:
+    """Raises ``PeerError("client_gone")``: it was retired, and what was begun with it cannot go on."""
+    client = tenant.client(client_id)
+    if client is None:
+        raise PeerError("client_gone", "the app client of this login or session is not the tenant's any more")
+    return client
+
+
+def _form_headers(client: AppClient) -> dict[str, str]:
     return {
         "Content-Type": "application/x-www-form-urlencoded",
         "Accept": "application/json",
-        **({"Authorization": aiohttp.encode_basic_auth(client_id, secret.reveal())} if secret else {}),
+        **({"Authorization": aiohttp.encode_basic_auth(client.client_id, client.client_secret.reveal())} if client.client_secret else {}),
     }
 
 

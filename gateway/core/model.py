@@ -126,6 +126,16 @@ class Branding:
 
 
 @dataclass(frozen=True, slots=True)
+class AppClient:
+    """An app client of Cognito: codes, tokens and refresh tokens are good only with the one that they were made for."""
+
+    client_id: str
+    client_secret: Secret
+    retires_at: float | None = None
+    """UTC epoch seconds from which nothing made with it can be left; None for the one that logins begin with."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """A customer. None in ``allowed_groups`` or ``allowed_roles`` is the word ``any``; an empty set lets nobody in."""
 
@@ -152,6 +162,19 @@ class Tenant:
     group_header_names: frozenset[str] | None = None
     """With ``groups_header: policy`` only these names are handed to apps; None hands out all."""
     generation: int = 0
+    retired: tuple[AppClient, ...] = ()
+    """Clients that a rotation replaced: no login begins with them, and what did is finished with them."""
+
+    @property
+    def client_ids(self) -> tuple[str, ...]:
+        """Of every client whose tokens are this tenant's; the one that logins begin with comes first."""
+        return (self.client_id, *(c.client_id for c in self.retired)) if self.client_id else ()
+
+    def client(self, client_id: str) -> AppClient | None:
+        """The one of that id, if it is this tenant's still."""
+        if client_id and client_id == self.client_id:
+            return AppClient(self.client_id, self.client_secret)
+        return next((c for c in self.retired if c.client_id == client_id), None)
 
     def provider(self, name: str) -> Provider | None:
         """The provider of that exact name (Cognito's names are case-sensitive)."""

@@ -45,7 +45,7 @@ class Listing(Protocol):
     @property
     def email_domains(self) -> Collection[str]: ...
     @property
-    def client_id(self) -> str: ...
+    def client_ids(self) -> Collection[str]: ...
 
 
 L = TypeVar("L", bound=Listing)
@@ -90,8 +90,7 @@ class TenantTable:
             self._by_host.update(dict.fromkeys(listing.hosts, listing))
             self._by_wildcard.update(dict.fromkeys(listing.wildcards, listing))
             self._by_domain.update(dict.fromkeys(listing.email_domains, listing))
-            if listing.client_id:
-                self._by_client[listing.client_id] = listing
+            self._by_client.update(dict.fromkeys(listing.client_ids, listing))
 
     def by_host(self, host: str) -> Tenant | HostKind:
         """``host`` canonical. Inactive tenants are found too: their answer is ``tenant_inactive``."""
@@ -162,8 +161,8 @@ def claims(tenants: Iterable[Listing], *, shared_hosts: Iterable[str] = (), logi
             claim(wildcards, wildcard, tenant.id, f"host *.{wildcard}")
         for domain in sorted(tenant.email_domains):
             claim(domains, domain, tenant.id, f"e-mail domain {domain}")
-        if tenant.client_id:
-            claim(clients, tenant.client_id, tenant.id, f"client {tenant.client_id}")
+        for client_id in tenant.client_ids:
+            claim(clients, client_id, tenant.id, f"client {client_id}")
     for host, owner in hosts.items():
         _contained(host, owner, f"host {host}", wildcards, conflicts)
     for wildcard, owner in wildcards.items():

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
 
-from gateway.core.model import Secret
+from gateway.core.model import AppClient, Secret
 from gateway.registry.admission import conflicts, problems
 from gateway.registry.record import Credentials, record_of
 from gateway.registry.secrets import join, keep, keepable, secrets_of, show
@@ -114,8 +114,18 @@ class TenantDatabase:
 
     async def credentials(self, tenant: str) -> Credentials | None:
         async with self._database.read() as connection:
-            row = (await connection.execute(select(client_credentials).where(client_credentials.c.tenant == tenant))).one_or_none()
-        return self._credentials(row) if row else None
+            rows = (await connection.execute(select(client_credentials).where(client_credentials.c.tenant == tenant))).all()
+        return self._credentials(rows)
+
+    async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
+        """Retired clients by tenant whose time has come."""
+        query = select(client_credentials.c.tenant, client_credentials.c.client_id).where(client_credentials.c.retires_at <= now).order_by(client_credentials.c.retires_at)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        found: dict[str, tuple[str, ...]] = {}
+        for row in rows:
+            found[row.tenant] = (*found.get(row.tenant, ()), row.client_id)
+        return found
 
     async def revision(self) -> tuple[int, int]:
         """The number of the last change, and of the last that was published."""
@@ -222,17 +232,14 @@ class TenantDatabase:
         return self._audit("tenant.delete", tenant, by, before, None)
 
     async def put_credentials(self, tenant: str, credentials: Credentials, *, by: By | None) -> Refused | None:
-        """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself may be a file."""
+        """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself may be a file. Replaces all that it had, retired ones too."""
+        clients = (AppClient(credentials.client_id, credentials.client_secret), *credentials.retired)
         async with self._database.write(LOCK) as connection:
-            clash = await _clash(connection, tenant, {("client", credentials.client_id)})
-            holder = (await connection.execute(select(client_credentials.c.tenant).where(client_credentials.c.client_id == credentials.client_id))).scalar_one_or_none()
-            if clash is None and holder not in (None, tenant):
-                clash = Refused("taken", f"client {credentials.client_id} is already claimed by {holder}")
+            clash = await _clash(connection, tenant, {("client", client.client_id) for client in clients})
             if clash is not None:
                 return clash
-            sealed = self._database.crypt.seal(credentials.client_secret, table=client_credentials.name, row=tenant, column="client_secret")
             await connection.execute(delete(client_credentials).where(client_credentials.c.tenant == tenant))
-            await connection.execute(insert(client_credentials).values(tenant=tenant, client_id=credentials.client_id, client_secret=sealed, updated_at=self._clock()))
+            await connection.execute(insert(client_credentials), [self._client_row(tenant, client) for client in clients])
             record = self._audit("tenant.credentials", tenant, by, None, None, target=credentials.client_id)
             await _conclude(connection, record, by)
         _say(record, by)
@@ -241,11 +248,12 @@ class TenantDatabase:
     async def delete_credentials(self, tenant: str, *, by: By | None) -> None:
         """Idempotent: the client is gone."""
         async with self._database.write(LOCK) as connection:
-            row = (await connection.execute(select(client_credentials.c.client_id).where(client_credentials.c.tenant == tenant))).one_or_none()
-            if row is None:
+            query = select(client_credentials.c.client_id).where(client_credentials.c.tenant == tenant).order_by(client_credentials.c.client_id)
+            gone = (await connection.execute(query)).scalars().all()
+            if not gone:
                 return
             await connection.execute(delete(client_credentials).where(client_credentials.c.tenant == tenant))
-            record = self._audit("tenant.credentials_removed", tenant, by, None, None, target=row.client_id)
+            record = self._audit("tenant.credentials_removed", tenant, by, None, None, target=", ".join(gone))
             await _conclude(connection, record, by)
         _say(record, by)
 
@@ -256,14 +264,16 @@ class TenantDatabase:
         async with self._database.read() as connection:
             state = (await connection.execute(select(registry_state.c.revision))).scalar_one_or_none()
             versions = {row.id: row.version for row in await connection.execute(select(tenants.c.id, tenants.c.version))}
-            held = {row.tenant: row for row in await connection.execute(select(client_credentials))}
-            stamps = {tenant: f"{version}/{held[tenant].client_secret if tenant in held else ''}" for tenant, version in versions.items()}
+            held: dict[str, list[Row[Any]]] = {}
+            for row in await connection.execute(select(client_credentials).order_by(client_credentials.c.client_id)):
+                held.setdefault(row.tenant, []).append(row)
+            stamps = {tenant: f"{version}/{_stamp(held.get(tenant, ()))}" for tenant, version in versions.items()}
             wanted = [tenant for tenant, stamp in stamps.items() if known.get(tenant) != stamp]
             documents: dict[str, TenantDocument] = {}
             for start in range(0, len(wanted), _BATCH):
                 rows = await connection.execute(select(tenants).where(tenants.c.id.in_(wanted[start : start + _BATCH])))
                 documents.update({row.id: self._stored(row).document for row in rows})
-        credentials = {tenant: self._credentials(row) for tenant, row in held.items()}
+        credentials = {tenant: found for tenant, rows in held.items() if (found := self._credentials(rows)) is not None}
         return Changes(int(state or 0), stamps, documents, credentials)
 
     async def next_generation(self, *, at_least: int) -> int:
@@ -319,8 +329,21 @@ class TenantDatabase:
         secrets = json.loads(self._database.crypt.open(row.secrets, table=tenants.name, row=row.id, column="secrets").reveal())
         return StoredTenant(join(row.document, {path: Secret(value) for path, value in secrets.items()}), row.version, row.updated_at)
 
-    def _credentials(self, row: Row[Any]) -> Credentials:
-        return Credentials(row.client_id, self._database.crypt.open(row.client_secret, table=client_credentials.name, row=row.tenant, column="client_secret"))
+    def _client_row(self, tenant: str, client: AppClient) -> dict[str, object]:
+        sealed = self._database.crypt.seal(client.client_secret, table=client_credentials.name, row=client.client_id, column="client_secret")
+        return {"tenant": tenant, "client_id": client.client_id, "client_secret": sealed, "retires_at": client.retires_at, "updated_at": self._clock()}
+
+    def _credentials(self, rows: Sequence[Row[Any]]) -> Credentials | None:
+        """Of one tenant; the retired in the order in which they end."""
+        clients = [
+            AppClient(row.client_id, self._database.crypt.open(row.client_secret, table=client_credentials.name, row=row.client_id, column="client_secret"), row.retires_at)
+            for row in rows
+        ]
+        current = next((client for client in clients if client.retires_at is None), None)
+        if current is None:
+            return None
+        retired = sorted((client for client in clients if client.retires_at is not None), key=lambda client: (client.retires_at, client.client_id))
+        return Credentials(current.client_id, current.client_secret, tuple(retired))
 
     def _audit(self, action: str, tenant: str, by: By | None, before: StoredTenant | None, after: StoredTenant | None, *, target: str = "") -> AuditRecord:
         def shown(stored: StoredTenant | None) -> Shown | None:
@@ -348,10 +371,15 @@ class Changes:
         return {tenant: record_of(document, self.credentials.get(tenant)) for tenant, document in self.documents.items()}
 
 
+def _stamp(rows: Iterable[Row[Any]]) -> str:
+    """Differs after every write: what is sealed never looks the same twice."""
+    return " ".join(row.client_secret for row in rows)
+
+
 def _names(document: TenantDocument) -> set[tuple[str, str]]:
     record = record_of(document, None)
     names = {("host", host) for host in record.hosts} | {("wildcard", name) for name in record.wildcards} | {("domain", domain) for domain in record.email_domains}
-    return names | ({("client", record.client_id)} if record.client_id else set())
+    return names | {("client", client_id) for client_id in record.client_ids}
 
 
 _SHOWN = {"host": "host {}", "wildcard": "host *.{}", "domain": "e-mail domain {}", "client": "client {}"}

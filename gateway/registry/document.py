@@ -14,7 +14,7 @@ from wcmatch import glob
 
 from gateway.config import REDACTED, ClaimHeader, Colour, Duration, HeaderMap, Model, check_header_map, resolve_secret
 from gateway.core.hosts import canonical_host
-from gateway.core.model import BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
+from gateway.core.model import AppClient, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -221,13 +221,14 @@ class TenantDocument(Model):
         return self
 
 
-def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, client_secret: Secret, generation: int = 0) -> Tenant:
-    """Everything that can be computed once, computed once. ``client_id`` and secret come from the document or from SQL."""
+def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, client_secret: Secret, retired: tuple[AppClient, ...] = (), generation: int = 0) -> Tenant:
+    """Everything that can be computed once, computed once. ``client_id`` and secret come from the document or from SQL, ``retired`` from SQL alone."""
     headers: dict[str, HeaderSpec] = {}
     for name, source in [*config.headers.items(), *document.headers.items()]:
         previous = next((n for n in headers if n.lower() == name.lower()), name)
         headers[previous] = HeaderSpec(previous, source) if isinstance(source, str) else HeaderSpec(previous, source.source, source.default)
-    rules = tuple(_rule(rule, client_id) for rule in document.rules)
+    own_clients = frozenset({client_id, *(client.client_id for client in retired)})
+    rules = tuple(_rule(rule, own_clients) for rule in document.rules)
     limits = document.session
     absolute = limits.absolute or config.session.absolute
     return Tenant(
@@ -244,7 +245,7 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
         scopes=document.scopes,
         providers=tuple(_provider(p, document) for p in document.providers),
         rules=rules,
-        rules_next=tuple(_rule(rule, client_id) for rule in document.rules_next),
+        rules_next=tuple(_rule(rule, own_clients) for rule in document.rules_next),
         headers=tuple(headers.values()),
         session=SessionLimits(
             idle_s=int(min(limits.idle or config.session.idle, absolute).total_seconds()),
@@ -254,6 +255,7 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
         branding=Branding(document.branding.logo, document.branding.color, document.branding.support),
         group_header_names=_policy_groups(document) if config.groups_header == "policy" else None,
         generation=generation,
+        retired=retired,
     )
 
 
@@ -274,7 +276,7 @@ def _policy_groups(document: TenantDocument) -> frozenset[str]:
     return frozenset(named)
 
 
-def _rule(document: RuleDocument, client_id: str) -> Rule:
+def _rule(document: RuleDocument, own_clients: frozenset[str]) -> Rule:
     def names(value: frozenset[str] | str | None) -> frozenset[str] | None:
         return value if isinstance(value, frozenset) else None
 
@@ -290,7 +292,7 @@ def _rule(document: RuleDocument, client_id: str) -> Rule:
         roles=names(document.roles),
         any_role=document.roles is None,
         replace=document.replace,
-        bearer=BearerRule(frozenset({client_id}) if bearer.clients is None else bearer.clients, bearer.scopes) if bearer else None,
+        bearer=BearerRule(own_clients if bearer.clients is None else bearer.clients, bearer.scopes) if bearer else None,
         session=document.session,
     )
 

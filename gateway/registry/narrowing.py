@@ -38,7 +38,7 @@ def _narrowed(before: Mapping[str, Record], after: Mapping[str, Record], unknown
 def narrows(before: Record, after: Record) -> bool:
     """Raises ``ValueError`` for records of another release."""
     old, new = shown_of(before), shown_of(after)
-    if before.client_id != after.client_id and before.client_id:
+    if not set(before.client_ids) <= set(after.client_ids):
         return True
     return old.keys() != new.keys() or any(_field_narrows(name, old[name], new[name]) for name in old.keys() - HARMLESS if old[name] != new[name])
 
@@ -54,7 +54,7 @@ def _field_narrows(name: str, old: Any, new: Any) -> bool:
         case "providers":
             return any(_provider_narrows(provider, {p["name"]: p for p in new}) for provider in old)
         case "client" | "client_id":
-            return False  # judged by the record's, which is the effective one
+            return False  # judged by the record's, which are the effective ones
         case _:
             return True
 

@@ -61,15 +61,18 @@ class RegistryOfProvisioning:
 
     async def credentials(self, tenant: str) -> ClientCredentials | None:
         found = await self._database.credentials(tenant)
-        return None if found is None else ClientCredentials(found.client_id, found.client_secret)
+        return None if found is None else ClientCredentials(found.client_id, found.client_secret, found.retired)
 
     async def put_credentials(self, tenant: str, credentials: ClientCredentials | None) -> None:
         if credentials is None:
             await self._database.delete_credentials(tenant, by=None)
             return
-        refused = await self._database.put_credentials(tenant, Credentials(credentials.client_id, credentials.client_secret), by=None)
+        refused = await self._database.put_credentials(tenant, Credentials(credentials.client_id, credentials.client_secret, credentials.retired), by=None)
         if refused is not None:
             raise RegistryRefusedError(_CODES[refused.code], refused.message)
+
+    async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
+        return await self._database.due(now)
 
     async def in_force(self) -> None:
         await self._in_force()

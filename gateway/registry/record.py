@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gateway.core.model import Secret
+from gateway.core.model import AppClient, Secret
 from gateway.errors import UnavailableError
 from gateway.registry.document import HookDocument, compile_tenant
 from gateway.registry.secrets import join, secrets_of, show
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.registry.document import TenantDocument
 
-RECORD_FORMAT = 2
+RECORD_FORMAT = 3
 """Raised when a record of this release cannot be read by the one before: a replica refuses a snapshot of another format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The app client that provisioning made for a tenant that says ``client: provisioned``."""
+    """The app client that provisioning made for a tenant that says ``client: provisioned``, and those that it replaced."""
 
     client_id: str
     client_secret: Secret
+    retired: tuple[AppClient, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class Record:
     hosts: tuple[str, ...]
     wildcards: tuple[str, ...]
     email_domains: tuple[str, ...]
-    client_id: str
-    """Empty while the tenant waits to be provisioned: its names are taken, and it is inactive."""
+    client_ids: tuple[str, ...]
+    """The one that logins begin with, then the retired. Empty while the tenant waits to be provisioned: its names are taken, and it is inactive."""
     hooked: bool
     """Some provider has hook settings: rounds over all tenants build only these."""
     body: bytes = field(repr=False)
@@ -56,13 +57,15 @@ class Record:
 
 def record_of(document: TenantDocument, credentials: Credentials | None) -> Record:
     """``credentials`` are looked at only for ``client: provisioned``."""
-    client_id, client_secret = document.client_id or "", document.client_secret
+    clients: tuple[AppClient, ...] = ()
     if document.client == "provisioned" and credentials is not None:
-        client_id, client_secret = credentials.client_id, credentials.client_secret
+        clients = (AppClient(credentials.client_id, credentials.client_secret), *credentials.retired)
+    elif document.client_id is not None:
+        clients = (AppClient(document.client_id, document.client_secret or Secret("")),)
     body = {
         "document": show(document),
         "secrets": {path: secret.reveal() for path, secret in secrets_of(document).items()},
-        "client_secret": client_secret.reveal() if client_secret else "",
+        "clients": [[client.client_id, client.client_secret.reveal(), client.retires_at] for client in clients],
     }
     plain = json.dumps(body, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8", "surrogatepass")
     header = _header(
@@ -70,7 +73,7 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
         tuple(sorted(h for h in document.hosts if not h.startswith("*."))),
         tuple(sorted(h[2:] for h in document.hosts if h.startswith("*."))),
         tuple(sorted(document.email_domains)),
-        client_id,
+        tuple(client.client_id for client in clients),
         any(provider.hooks != _NO_HOOKS for provider in document.providers),
     )
     return Record(*header, body=zlib.compress(plain, 6), digest=hashlib.sha256(json.dumps(header).encode() + b"\n" + plain).hexdigest()[:32])
@@ -85,24 +88,24 @@ def with_credentials(record: Record, credentials: Credentials) -> Record:
 _NO_HOOKS = HookDocument()
 
 
-def _header(*names: object) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], str, bool]:
+def _header(*names: object) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...], bool]:
     return names  # type: ignore[return-value]  # gives the positional tuple its type, once
 
 
 def encode(record: Record) -> bytes:
     """For the snapshot: one line of JSON, then the body."""
-    header = [record.id, record.hosts, record.wildcards, record.email_domains, record.client_id, record.hooked, record.digest]
+    header = [record.id, record.hosts, record.wildcards, record.email_domains, record.client_ids, record.hooked, record.digest]
     return json.dumps(header, separators=(",", ":")).encode("ascii") + b"\n" + record.body
 
 
 def decode(encoded: bytes) -> Record:
     """Inverse of ``encode``; raises ``ValueError`` for anything else."""
     header, _, body = encoded.partition(b"\n")
-    tenant, hosts, wildcards, domains, client_id, hooked, digest = json.loads(header)
-    if not body or not isinstance(hooked, bool) or not all(isinstance(text, str) for text in (tenant, client_id, digest, *hosts, *wildcards, *domains)):
+    tenant, hosts, wildcards, domains, clients, hooked, digest = json.loads(header)
+    if not body or not isinstance(hooked, bool) or not all(isinstance(text, str) for text in (tenant, digest, *hosts, *wildcards, *domains, *clients)):
         msg = "not a tenant record"
         raise ValueError(msg)
-    return Record(tenant, tuple(hosts), tuple(wildcards), tuple(domains), client_id, hooked, body, digest)
+    return Record(tenant, tuple(hosts), tuple(wildcards), tuple(domains), tuple(clients), hooked, body, digest)
 
 
 def shown_of(record: Record) -> dict[str, Any]:
@@ -115,11 +118,12 @@ def shown_of(record: Record) -> dict[str, Any]:
     return shown
 
 
-def document_of(record: Record) -> tuple[TenantDocument, str]:
-    """The document and the client's secret. Raises ``ValueError`` (a ``ValidationError`` is one) for a body of another release."""
+def document_of(record: Record) -> tuple[TenantDocument, tuple[AppClient, ...]]:
+    """The document and the clients, in the order of ``client_ids``. Raises ``ValueError`` (a ``ValidationError`` is one) for a body of another release."""
     try:
         body = json.loads(zlib.decompress(record.body).decode("utf-8", "surrogatepass"))
-        return join(body["document"], {path: Secret(value) for path, value in body["secrets"].items()}), body["client_secret"]
+        clients = tuple(AppClient(str(client_id), Secret(str(secret)), retires_at) for client_id, secret, retires_at in body["clients"])
+        return join(body["document"], {path: Secret(value) for path, value in body["secrets"].items()}), clients
     except (zlib.error, KeyError, TypeError, AttributeError) as error:
         msg = "not a tenant record"
         raise ValueError(msg) from error
@@ -140,14 +144,15 @@ class Builder:
 
     def _build(self, record: Record) -> Tenant:
         try:
-            document, client_secret = document_of(record)
+            document, clients = document_of(record)
         except ValueError as error:
             wrong = f"{error.error_count()} keys" if isinstance(error, ValidationError) else "unreadable"
             msg = f"the record of tenant {record.id} is of another release ({wrong})"
             raise UnavailableError(msg) from error
-        if not record.client_id:
+        if not clients:
             document = document.model_copy(update={"active": False})
-        return compile_tenant(document, self._config, client_id=record.client_id, client_secret=Secret(client_secret))
+        current, *retired = clients or (AppClient("", Secret("")),)
+        return compile_tenant(document, self._config, client_id=current.client_id, client_secret=current.client_secret, retired=tuple(retired))
 
     def successor(self, records: dict[str, Record]) -> Builder:
         """For the next table: keeps what has not changed. ``records`` by digest."""

@@ -2,7 +2,7 @@
 
 Rules:
 - A check schedules it and never awaits it. Until Cognito has answered, the session is as good as it was.
-- One process at a time asks about a family, with the tenant's own client; the store says who.
+- One process at a time asks about a family, with the client that its login used; the store says who.
 - Only ``invalid_grant``, for the very token that is stored, ends a session. Cognito down, slow, throttled or misconfigured ends nothing.
 - What Cognito says about groups is not read: a refresh does not ask the identity provider, and an absent claim is not an empty one.
 - A rotated token is stored before anybody asks again. A crash in between leaves the old one, good for Cognito's grace period.
@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
@@ -42,6 +42,12 @@ CLAIM, RECHECKED = Script.load("claim"), Script.load("rechecked")
 _log = logging.getLogger("gateway.sessions")
 
 
+class Refresh(Protocol):
+    """``RelyingParty.refresh``."""
+
+    async def __call__(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> Secret | None: ...
+
+
 class Rechecks:
     """One per process."""
 
@@ -51,7 +57,7 @@ class Rechecks:
         *,
         interval_s: float,
         tenant: Callable[[str], Tenant | None],
-        refresh: Callable[[Tenant, Secret], Awaitable[Secret | None]],
+        refresh: Refresh,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -77,7 +83,7 @@ class Rechecks:
     async def _ask(self, record: Record) -> None:
         session = record.session
         tenant = self._tenant(session.tenant)
-        if tenant is None or tenant.client_id != session.client_id:
+        if tenant is None or tenant.client(session.client_id) is None:
             return  # Another client cannot use this token; the change of client has ended what it had to.
         async with self._slots:
             try:
@@ -98,7 +104,7 @@ class Rechecks:
             return
         try:
             async with asyncio.timeout(ANSWER_S):
-                successor = await self._refresh(tenant, token)
+                successor = await self._refresh(tenant, token, client_id=session.client_id)
         except PeerError as error:
             if error.code != "invalid_grant":
                 raise

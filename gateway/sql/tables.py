@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -60,9 +60,10 @@ tenant_names = Table(
 client_credentials = Table(
     "client_credentials",  # of tenants that say ``client: provisioned``, from files too: hence no foreign key
     metadata,
-    Column("tenant", String(40), primary_key=True),
-    Column("client_id", String(128), nullable=False, unique=True),
+    Column("client_id", String(128), primary_key=True),
+    Column("tenant", String(40), nullable=False, index=True),
     sealed("client_secret"),
+    Column("retires_at", Float, nullable=True),  # of a client that a rotation replaced: when it is deleted; null for the one in use
     Column("updated_at", Float, nullable=False),
 )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from gateway.core.model import Secret, Tenant
+from gateway.core.model import AppClient, Secret, Tenant
 from gateway.core.tenants import HostKind, TenantTable, claims
 from tests.core.build import tenant
 
@@ -45,6 +47,9 @@ def test_other_names_and_the_table_as_a_whole() -> None:
     assert found.by_email_domain("sub.acme.com") is None
     assert found.by_client_id("g") is GLOBEX
     assert found.by_client_id("x") is None
+    rotated = tenant(client_id="new", retired=(AppClient("old", Secret("s"), retires_at=1.0),))
+    assert table(rotated, GLOBEX).by_client_id("old") is rotated
+    assert [c.name for c in claims([rotated, replace(GLOBEX, client_id="old")])] == ["client old"]
     assert found.by_id("acme") is ACME
     assert found.by_id("x") is None
     assert {t.id for t in found} == {"acme", "globex"}

@@ -199,6 +199,9 @@ class FaultyRegistrar:
         if credentials is not None:
             await self._fault("put_credentials", after=True)
 
+    async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
+        return await self.inner.due(now)
+
     async def in_force(self) -> None:
         await self._fault("in_force", after=False)
         await self.inner.in_force()

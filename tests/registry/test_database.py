@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from gateway.core.model import Secret
+from gateway.core.model import AppClient, Secret
 from gateway.registry.database import By, Refused, StoredTenant, TenantDatabase
 from gateway.registry.document import TenantDocument
 from gateway.registry.record import Credentials, document_of, record_of
@@ -192,6 +192,12 @@ async def test_a_provisioned_client_belongs_to_one_tenant(registry: TenantDataba
     await registry.put_credentials("acme", Credentials("two", Secret("t")), by=ALICE)
     held = await registry.credentials("acme")
     assert held == Credentials("two", Secret("t"))
+    soon, later = AppClient("one", Secret("s"), retires_at=100.0), AppClient("zero", Secret("z"), retires_at=200.0)
+    await registry.put_credentials("acme", Credentials("three", Secret("u"), (later, soon)), by=ALICE)
+    assert await registry.credentials("acme") == Credentials("three", Secret("u"), (soon, later))
+    assert await registry.due(99.0) == {}
+    assert await registry.due(200.0) == {"acme": ("one", "zero")}
+    assert await registry.put_credentials("globex", Credentials("zero", Secret("s")), by=ALICE) == Refused("taken", "client zero: claimed by acme and by globex")
     await registry.delete_credentials("acme", by=ALICE)
     await registry.delete_credentials("acme", by=ALICE)
     assert await registry.credentials("acme") is None
@@ -213,13 +219,13 @@ async def test_only_what_changed_is_handed_to_the_publisher(registry: TenantData
     await created(registry, TenantDocument.model_validate(provisioned))
     first = await registry.changed({})
     assert sorted(first.documents) == ["acme", "globex"]
-    assert first.records()["globex"].client_id == ""
+    assert first.records()["globex"].client_ids == ()
     assert (await registry.changed(first.stamps)).documents == {}
     await registry.put_credentials("globex", Credentials("made", Secret("rattle")), by=ALICE)
     second = await registry.changed(first.stamps)
     assert list(second.documents) == ["globex"]
     record = second.records()["globex"]
-    assert (record.client_id, document_of(record)[1]) == ("made", "rattle")
+    assert document_of(record)[1] == (AppClient("made", Secret("rattle")),)
     assert second.revision == first.revision + 1
     await registry.delete("acme", version=None, by=ALICE)
     assert list((await registry.changed(second.stamps)).stamps) == ["globex"]

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.core.model import Secret
+from gateway.core.model import AppClient, Secret
 from gateway.registry.document import TenantDocument
 from gateway.registry.narrowing import HARMLESS, narrowed, narrows
-from gateway.registry.record import Credentials, Record, record_of
+from gateway.registry.record import Builder, Credentials, Record, decode, document_of, encode, record_of
 from tests.registry.samples import sample
+from tests.sql.fixtures import config_with
 
 PROVIDERS: list[dict[str, Any]] = [
     {"name": "one", "kind": "okta", "issuer": "https://one.example.com", "domains": ["acme.test"]},
@@ -106,3 +108,26 @@ def test_a_provisioned_client_that_changes_narrows_and_the_first_one_does_not() 
     assert not narrows(waiting, one)
     assert narrows(one, two)
     assert narrows(one, waiting)
+
+
+def test_a_second_client_narrows_nobody_and_the_end_of_the_first_does() -> None:
+    document = sample("acme", client="provisioned")
+    del document["client_id"], document["client_secret"]
+    parsed = TenantDocument.model_validate(document)
+    one = record_of(parsed, Credentials("one", Secret("s")))
+    both = record_of(parsed, Credentials("two", Secret("t"), (AppClient("one", Secret("s"), retires_at=1.0),)))
+    two = record_of(parsed, Credentials("two", Secret("t")))
+    assert not narrows(one, both)
+    assert narrows(both, two)
+
+
+def test_a_record_carries_every_client_there_and_back() -> None:
+    document = sample("acme", client="provisioned")
+    del document["client_id"], document["client_secret"]
+    old = AppClient("one", Secret("s"), retires_at=1.5)
+    record = record_of(TenantDocument.model_validate(document), Credentials("two", Secret("t"), (old,)))
+    assert decode(encode(record)) == record
+    assert document_of(record)[1] == (AppClient("two", Secret("t")), old)
+    tenant = Builder(config_with(Path("unused")))(record)
+    assert (tenant.client_ids, tenant.client("one"), tenant.client("two")) == (("two", "one"), old, AppClient("two", Secret("t")))
+    assert tenant.client("three") is None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.core.model import Secret
+from gateway.core.model import AppClient, Secret
 from gateway.errors import PeerError, UnavailableError
 from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.recheck import Rechecks
@@ -30,13 +31,15 @@ class Cognito:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.clients: list[str] = []
         self.answer: Secret | Exception | None = None
         self.open = asyncio.Event()
         self.open.set()
         self.was_asked = asyncio.Event()
 
-    async def refresh(self, _tenant: Tenant, token: Secret) -> Secret | None:
-        self.asked.append(token.reveal())
+    async def refresh(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> Secret | None:
+        self.asked.append(refresh_token.reveal())
+        self.clients.append(client_id)
         self.was_asked.set()
         await self.open.wait()
         if isinstance(self.answer, Exception):
@@ -196,6 +199,18 @@ async def test_another_client_never_uses_the_token(sessions: RedisSessions, rech
     await age(link, stored, 601)
     assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == []
+
+
+async def test_a_session_of_a_replaced_client_is_asked_about_with_that_client(sessions: RedisSessions, link: Link, login: Login, cognito: Cognito, clock: Clock) -> None:
+    rotated = replace(tenant(), retired=(AppClient("the-client-of-then", Secret("its secret"), retires_at=1e12),))
+    rechecks = Rechecks(link, interval_s=600, tenant=lambda _: rotated, refresh=cognito.refresh, sleep=no_sleep)
+    sessions.touches.tell.append(rechecks.used)
+    sessions.touches.at_most_s = rechecks.interval_s
+    stored = await login.finish(client_id="the-client-of-then")
+    await age(link, stored, 601)
+    assert await use(sessions, rechecks, stored, clock)
+    assert (cognito.asked, cognito.clients) == (["refresh"], ["the-client-of-then"])
+    await rechecks.close()
 
 
 async def test_a_login_without_a_refresh_token_is_left_alone(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:

@@ -137,12 +137,18 @@ async def _again(browser: Browser, pending: PendingLogin) -> web.StreamResponse:
 
 
 def _begun_with(browser: Browser, pending: PendingLogin) -> tuple[Tenant, Provider]:
-    """Tenant and provider as they are now; either may have been taken away since the login began."""
+    """Tenant and provider as they are now; either may have been taken away since the login began, and so may the client."""
     table = browser.services.tenants.table
     tenant = table.by_id(pending.tenant)
     provider = tenant.provider(pending.provider) if tenant is not None else None
-    if tenant is None or provider is None or not tenant.active or not (table.owns(tenant, browser.host) or browser.host == table.login_host):
-        raise _state_lost(browser, "tenant or provider changed since the login began")
+    if (
+        tenant is None
+        or provider is None
+        or not tenant.active
+        or tenant.client(pending.client_id) is None
+        or not (table.owns(tenant, browser.host) or browser.host == table.login_host)
+    ):
+        raise _state_lost(browser, "tenant, provider or app client changed since the login began")
     return tenant, provider
 
 

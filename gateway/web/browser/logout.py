@@ -146,6 +146,6 @@ async def _revoke_at_cognito(browser: Browser, tenant: Tenant, ended: Ended) -> 
     if ended.refresh_token is None:
         return
     try:
-        await browser.services.relying_party.revoke(tenant, ended.refresh_token)
+        await browser.services.relying_party.revoke(tenant, ended.refresh_token, client_id=ended.session.client_id)
     except (PeerError, UnavailableError) as error:
         _LOG.warning("revoke_at_cognito_failed", extra=fields(tenant=tenant.id, error=str(error)))

@@ -92,7 +92,7 @@ async def finish(browser: Browser, taken: Taken, *, code: str, error: str, descr
         tokens = await _exchange(browser, tenant, pending, code, result)
         if tokens is not None:
             _judge(browser, tenant, provider, tokens, result)
-            await _throw_away(browser, tenant, tokens, result)
+            await _throw_away(browser, tenant, pending, tokens, result)
     browser.request["reason"] = result.reason
     return page(
         browser.request, "test_result", tenant,
@@ -159,12 +159,12 @@ def _would_do(tenant: Tenant, asked: AuthRequest, identity: Identity, decision: 
     return [f"any of the {kind}: {', '.join(names)}" for kind, names in (("groups", groups), ("roles", roles)) if names]
 
 
-async def _throw_away(browser: Browser, tenant: Tenant, tokens: Tokens, result: _Result) -> None:
+async def _throw_away(browser: Browser, tenant: Tenant, pending: PendingLogin, tokens: Tokens, result: _Result) -> None:
     if tokens.refresh_token is None:
         return
     started = perf_counter()
     try:
-        await browser.services.relying_party.revoke(tenant, tokens.refresh_token)
+        await browser.services.relying_party.revoke(tenant, tokens.refresh_token, client_id=pending.client_id)
     except (PeerError, UnavailableError) as fault:
         result.steps.append(("Tokens thrown away", _ms(started), False, str(fault)))
     else:
