@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
 from gateway import metrics
-from gateway.cli import COMMANDS
+from gateway.cli import COMMANDS, cli
 from gateway.cognito.troubleshooting import SYMPTOMS, UNKNOWN
-from gateway.config import Config
+from gateway.config import Config, load_config
 from gateway.core.decision import Reason
 from gateway.registry.document import TenantDocument
 from gateway.web import browser, system
@@ -116,6 +118,49 @@ def test_commands_in_the_documentation_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     named = set(re.findall(r"(?:`|\n)gateway ([a-z-]+)\b(?! =)", text))
     assert named <= COMMANDS.keys(), named - COMMANDS.keys()
+
+
+def command_lines() -> list[tuple[str, str]]:
+    """Lines of code blocks that are ready to be typed: page and line, comments and optional parts taken off."""
+    found = []
+    for path in PROSE:
+        for block in re.findall(r"^```\w*\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            for line in block.splitlines():
+                match = re.match(r"(?:\$ )?gateway ((?!\[)[a-z].*)", line)
+                if match and "…" not in line:
+                    found.append((str(path.relative_to(ROOT)), re.sub(r"\[[^\]]*\]", "", match[1].partition("  #")[0].partition(" # ")[0]).strip()))
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), command_lines())
+def test_a_command_in_the_documentation_is_one_that_the_parser_takes(page: str, line: str) -> None:
+    words = shlex.split(line)
+    command: click.Command = cli
+    context = click.Context(cli, info_name="gateway")
+    while isinstance(command, click.Group):
+        name = words.pop(0)
+        found = command.get_command(context, name)
+        assert found is not None, f"{page}: no {name}"
+        command = found
+        context = click.Context(command, parent=context, info_name=name)
+    if not words and line.count(" ") == 0:
+        return  # a command by its name alone, in a text about it
+    try:
+        # Parses and converts, runs nothing; files that an example names need not exist.
+        parser = command.make_parser(context)
+        _, rest, _ = parser.parse_args(list(words))
+    except click.UsageError as error:
+        pytest.fail(f"{page}: gateway {line}: {error.format_message()}")
+    assert rest == [] or any(isinstance(p, click.Argument) for p in command.params), f"{page}: gateway {line}: {rest} is too much"
+
+
+def test_the_configuration_in_the_guide_is_valid(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", (OPERATOR / "production.md").read_text(encoding="utf-8"), re.DOTALL)
+    for secret, value in (("ingress_key", "k" * 32), ("redis_url", "rediss://valkey.internal:6379"), ("database_url", "postgresql+asyncpg://gateway:x@sql.internal/gateway")):
+        (tmp_path / secret).write_text(value, encoding="utf-8")
+    (tmp_path / "gateway.yaml").write_text(block.replace("/run/secrets", str(tmp_path)), encoding="utf-8")
+    config = load_config(tmp_path / "gateway.yaml")
+    assert config.login_host == "login.example.com"
 
 
 @pytest.mark.parametrize("path", [*PROSE, ROOT / "Dockerfile"], ids=lambda p: str(p.relative_to(ROOT)))
