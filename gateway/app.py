@@ -24,10 +24,11 @@ from gateway.assertion import Assertions
 from gateway.beside import beside
 from gateway.cognito.http import client_session, request_json
 from gateway.cognito.oidc import CognitoRelyingParty
+from gateway.config_file import ConfigFile
 from gateway.core.probe import LOCATION
 from gateway.errors import GatewayError, UnavailableError
 from gateway.key_file import KeyFile
-from gateway.log import fields
+from gateway.log import configure, fields
 from gateway.metrics import TENANTS
 from gateway.registry.files import read_folder
 from gateway.registry.snapshot import CHANNEL
@@ -50,6 +51,7 @@ from gateway.web.pages import Pages
 from gateway.web.probed import ProbedChecks, location_handler, managed_at
 from gateway.web.services import Services
 from gateway.web.system import Finding, Probe
+from gateway.web.trust import Trust
 
 if TYPE_CHECKING:
     import socket
@@ -88,6 +90,9 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     async with AsyncExitStack() as stack:
+        file = ConfigFile(config_path, config)
+        file.changed.append(lambda now: configure(now.log.form, now.log.level))
+        await stack.enter_async_context(beside(file.watch()))
         ring = KeyFile(config.key_file, create=config.keys is None)
         await stack.enter_async_context(beside(ring.watch()))
         http = await stack.enter_async_context(client_session(development=config.development))
@@ -106,6 +111,7 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
         probes: dict[str, Probe] = {"redis": lambda: probe_redis(link), "tenants": lambda: probe_tenants(tenants), "cognito": lambda: probe_cognito(config, http)}
         if role is not Role.ADMIN:
             services = await _services(config, ring, link, tenants, http, stack, memory, leases, monotonic)
+            file.changed.append(lambda now: services.trust.replace(now.ingress))
             records = RedisProbes(link)
             await _serve_checks(services, ring, records, sockets["check"], stack)
             pages = browser_application(services)
@@ -125,6 +131,7 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
             await stack.enter_async_context(beside(canary.watch(config.canary, http)))
 
         def read_again() -> None:
+            file.read_again()
             tenants.read_again()
             if stores is not None:
                 stores.publisher.read_again()
@@ -162,6 +169,7 @@ async def _services(
     ring.changed.append(assertions.replace_keys)
     return Services(
         config=config,
+        trust=Trust(config.ingress),
         tenants=tenants,
         sessions=sessions,
         relying_party=relying_party,
@@ -205,7 +213,7 @@ async def _serve_checks(services: Services, ring: KeyFile, records: RedisProbes,
     """The low-level server of aiohttp: the check needs no routing, no middlewares and no application."""
     config = services.config
     checks = ProbedChecks(
-        Checks(services), records,
+        Checks(services), records, trust=services.trust,
         keys=_sealing(ring), managed=lambda host: managed_at(services.tenants.table, config, host), cookie_name=config.cookie.name, clock=time.time,
     )  # fmt: skip
     server = web.Server(checks, keepalive_timeout=KEEPALIVE_S, max_line_size=MAX_HEAD_LINE_BYTES, max_field_size=MAX_HEAD_LINE_BYTES, access_log=None, tcp_keepalive=True)

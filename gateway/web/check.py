@@ -9,8 +9,6 @@ No identity provider is asked, and at most one store. aiohttp's low-level server
 
 from __future__ import annotations
 
-import hmac
-import ipaddress
 import logging
 from collections import OrderedDict
 from time import perf_counter
@@ -44,11 +42,9 @@ if TYPE_CHECKING:
     from gateway.web.services import Services
 
 _LOG = logging.getLogger("gateway")
-KEY_HEADER = "X-Gateway-Key"
 PREFIX = "/auth/"
 MAX_HEAD_LINE_BYTES = 64 * 1024
 """aiohttp's own limit of 8190 would turn a large cookie of the app into a 400 here and a 500 at nginx."""
-_MAX_PEERS = 4096
 _MAX_HEADS = 5_000
 """An identity head may be 12 kB: at most 60 MB in a worker."""
 _KINDS = {Allow: "allow", Login: "login", Deny: "deny"}
@@ -59,9 +55,6 @@ class Checks:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._keys = tuple(key.reveal().encode() for key in services.config.ingress.keys)
-        self._networks = tuple(ipaddress.ip_network(n) for n in services.config.ingress.trusted_proxies)
-        self._peers: dict[str, bool] = {}
         self._heads: OrderedDict[tuple[str, str], tuple[Session, Tenant, float, tuple[tuple[str, str], ...] | None]] = OrderedDict()
         self._seconds = {name: CHECK_SECONDS.labels(name) for name in DIALECTS}
         self._counters: dict[tuple[str, str, str, str], Counter] = {}
@@ -74,7 +67,7 @@ class Checks:
             return web.Response(status=404)
         headers = request.headers
         tenant, parsed, session, would = None, None, None, None
-        if not self.believes(request):
+        if not self._services.trust.believes(request):
             decision: Decision = Deny(Reason.UNTRUSTED_PROXY)
         else:
             asked = dialect.parse(RawRequest(request.method, request.raw_path, headers, request.remote or ""), cookie_name=self._services.config.cookie.name)
@@ -94,27 +87,6 @@ class Checks:
         answer = dialect.render(verdict, parsed)
         self._record(dialect, verdict.decision, tenant, parsed, session, started, would)
         return response_of(answer)
-
-    def believes(self, request: BaseRequest) -> bool:
-        """Each that is configured must hold: a key of ours, and a peer in the trusted networks (a Unix socket counts as loopback)."""
-        if self._keys:
-            sent = request.headers.getall(KEY_HEADER, ())
-            given = sent[0].encode("utf-8", "surrogateescape") if len(sent) == 1 else b""
-            if not any([hmac.compare_digest(given, key) for key in self._keys]):  # noqa: C419 - every key is compared, in constant time
-                return False
-        return not self._networks or self._trusted_peer(request.remote or "127.0.0.1")
-
-    def _trusted_peer(self, peer: str) -> bool:
-        known = self._peers.get(peer)
-        if known is None:
-            try:
-                address = ipaddress.ip_address(peer)
-                known = any(address in network for network in self._networks)
-            except ValueError:
-                known = False
-            if len(self._peers) < _MAX_PEERS:
-                self._peers[peer] = known
-        return known
 
     async def _decide(self, request: AuthRequest) -> tuple[Tenant | None, Decision, Session | None, MachineToken | None]:
         services = self._services

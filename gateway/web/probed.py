@@ -22,7 +22,8 @@ from gateway.core.tenants import HostKind
 from gateway.errors import UnavailableError
 from gateway.ingress import DIALECTS, Malformed, RawRequest, Verdict
 from gateway.log import fields
-from gateway.web.check import KEY_HEADER, PREFIX, response_of
+from gateway.web.check import PREFIX, response_of
+from gateway.web.trust import KEY_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from gateway.ingress import Dialect
     from gateway.ports import ProbeRecords
     from gateway.web.check import Checks
+    from gateway.web.trust import Trust
 
 _LOG = logging.getLogger("gateway")
 CANARY = "gateway-doctor"
@@ -50,10 +52,11 @@ class ProbedChecks:
     """The check listener's handler: ``Checks`` and, for a request that carries a nonce, a record of it."""
 
     def __init__(
-        self, checks: Checks, records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]], managed: Callable[[str], Sequence[str]], cookie_name: str, clock: Callable[[], float]
+        self, checks: Checks, records: ProbeRecords, *, trust: Trust, keys: Callable[[], Sequence[bytes]], managed: Callable[[str], Sequence[str]], cookie_name: str, clock: Callable[[], float]
     ) -> None:
         self._checks = checks
         self._records = records
+        self._trust = trust
         self._keys = keys
         self._managed = managed
         self._cookie_name = cookie_name
@@ -70,7 +73,7 @@ class ProbedChecks:
         return await self._probed(request, dialect, nonce)
 
     async def _probed(self, request: BaseRequest, dialect: Dialect, nonce: str) -> web.StreamResponse:
-        believed = self._checks.believes(request)
+        believed = self._trust.believes(request)
         asked = dialect.parse(RawRequest(request.method, request.raw_path, request.headers, request.remote or ""), cookie_name=self._cookie_name)
         record: dict[str, Any] = {
             "dialect": dialect.name,

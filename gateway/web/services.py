@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.ports import AttemptCounter, MachineAuthenticator, RelyingParty, SessionStore, TenantSource, TestedConnections
     from gateway.web.pages import Pages
+    from gateway.web.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Services:
     """Everything a request may need. Clock and entropy are arguments, so tests can hold them."""
 
     config: Config
+    trust: Trust
     tenants: TenantSource
     sessions: SessionStore
     relying_party: RelyingParty

@@ -33,6 +33,7 @@ from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
 from gateway.web.pages import Pages
 from gateway.web.probed import ProbedChecks, location_handler, managed_at
 from gateway.web.services import Services
+from gateway.web.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -178,8 +179,9 @@ class Stand:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
 
     async def _serve_checks(self) -> int:
+        services = self._services()
         checks = ProbedChecks(
-            Checks(self._services()), self.probes,
+            Checks(services), self.probes, trust=services.trust,
             keys=lambda: (PROBE_KEY,), managed=lambda host: managed_at(self.table, self.config, host), cookie_name=COOKIE, clock=lambda: NOW,
         )  # fmt: skip
 
@@ -198,6 +200,7 @@ class Stand:
     def _services(self) -> Services:
         return Services(
             config=self.config,
+            trust=Trust(self.config.ingress),
             tenants=cast("TenantSource", SimpleNamespace(table=self.table)),
             sessions=cast("SessionStore", self),
             relying_party=cast("RelyingParty", None),

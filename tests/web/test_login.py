@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import signal
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -572,3 +573,42 @@ async def test_no_listener_names_the_software_it_runs(world: RunningWorld, reque
 async def test_every_line_of_the_log_is_one_json_object(world: RunningWorld) -> None:
     lines = world.log().splitlines()
     assert {"development", "listening", "started"} <= {json.loads(line)["event"] for line in lines}
+
+
+# --- while it runs -------------------------------------------------------------------------------------
+
+
+async def test_an_ingress_key_is_rotated_without_a_restart(world: RunningWorld) -> None:
+    """Two keys while the ingress changes over; then the old one is believed no more."""
+    path, process, fresh = world.world.config_path, world.world.gateways[0].process, "next-" + world.world.ingress_key
+    before = path.read_text("utf-8")
+    line = next(line for line in before.splitlines() if line.strip().startswith("keys:"))
+    reads = world.log().count('"configuration_read"')
+
+    async def say(keys: str) -> None:
+        nonlocal reads
+        path.write_text(before.replace(line, f"  keys: [{keys}]"), "utf-8")
+        process.send_signal(signal.SIGHUP)
+        reads += 1
+        async with asyncio.timeout(20):
+            while world.log().count('"configuration_read"') < reads:  # noqa: ASYNC110 - another process' log
+                await asyncio.sleep(0.02)
+
+    def believed(key: str) -> bool:
+        return world.check("acme.localhost", key=key).header("X-Auth-Reason") != "untrusted_proxy"
+
+    old = world.world.ingress_key
+    try:
+        await say(f"{fresh}, {old}")
+        assert [believed(fresh), believed(old), believed("neither of them")] == [True, True, False]
+        await say(fresh)
+        assert [believed(fresh), believed(old)] == [True, False]
+    finally:
+        await say(old)
+    path.write_text("ingress: {}\n", "utf-8")
+    process.send_signal(signal.SIGHUP)
+    async with asyncio.timeout(20):
+        while '"configuration_refused"' not in world.log():  # noqa: ASYNC110 - another process' log
+            await asyncio.sleep(0.02)
+    path.write_text(before, "utf-8")
+    assert believed(old)

@@ -143,14 +143,12 @@ def language_of(request: web.Request) -> str:
 
 def client_of(request: web.Request, services: Services) -> str:
     """Right-most entry of X-Forwarded-For that is not one of our proxies; the peer where that says nothing."""
-    networks = [ipaddress.ip_network(n) for n in services.config.ingress.trusted_proxies]
 
     def ours(address: str) -> bool:
         try:
-            parsed = ipaddress.ip_address(address)
+            return ipaddress.ip_address(address).is_loopback or services.trust.proxy(address)
         except ValueError:
             return False
-        return parsed.is_loopback or any(parsed in network for network in networks)
 
     peer = request.remote or "127.0.0.1"
     if not ours(peer):
