@@ -52,7 +52,15 @@ class ProbedChecks:
     """The check listener's handler: ``Checks`` and, for a request that carries a nonce, a record of it."""
 
     def __init__(
-        self, checks: Checks, records: ProbeRecords, *, trust: Trust, keys: Callable[[], Sequence[bytes]], managed: Callable[[str], Sequence[str]], cookie_name: str, clock: Callable[[], float]
+        self,
+        checks: Checks,
+        records: ProbeRecords,
+        *,
+        trust: Trust,
+        keys: Callable[[], Sequence[bytes]],
+        managed: Callable[[str], Sequence[str]],
+        cookie_name: str,
+        clock: Callable[[], float],
     ) -> None:
         self._checks = checks
         self._records = records

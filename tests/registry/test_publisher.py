@@ -160,7 +160,7 @@ async def test_what_was_published_while_no_push_was_heard_is_looked_for_when_one
     before = await snapshot.stored_generation(rig.link)
     await rig.put(doc("globex"))
     async with asyncio.timeout(5):
-        while await snapshot.stored_generation(rig.link) == before:
+        while await snapshot.stored_generation(rig.link) == before:  # noqa: ASYNC110 - Redis says nothing by itself
             await asyncio.sleep(0.005)
     assert not serves(replica, "globex.example.com")
     replica.hears(standing=True)
