@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Allow, Deny, Login, Reason
-from gateway.core.rules import find_rule
+from gateway.core.rules import NO_RULE, Match
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
     from gateway.core.model import AuthRequest, Identity, MachineToken, Rule, Session, Tenant
+    from gateway.core.rules import CompiledRules
 
 
 @dataclass(slots=True)
@@ -37,36 +38,28 @@ _LOGIN_BEARER = Login(Reason.BEARER_INVALID, redirect=False)
 _DENY = {reason: Deny(reason) for reason in Reason}
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """What the rules said before anybody looked at credentials; tells the caller which store it needs, if any."""
-
-    index: int | None
-    rule: Rule | None
-    refused: Reason | None = None
-
-    @property
-    def public(self) -> bool:
-        return self.rule is not None and self.rule.everyone
+_INACTIVE = Match(None, None, Reason.TENANT_INACTIVE)
+_AMBIGUOUS = Match(None, None, Reason.BAD_REQUEST)
 
 
-NO_RULE = Match(None, None)
+def match(tenant: Tenant, request: AuthRequest) -> Match:
+    """First half of the decision: tenant and rule."""
+    return _match(tenant, request, tenant.compiled)
 
 
-def match(tenant: Tenant, request: AuthRequest, *, rules: tuple[Rule, ...] | None = None) -> Match:
-    """First half of the decision: tenant and rule. ``rules`` replaces the tenant's (for ``rules_next``)."""
+def match_next(tenant: Tenant, request: AuthRequest) -> Match:
+    """As ``match``, with ``rules_next`` in place of the rules."""
+    return _match(tenant, request, tenant.compiled_next)
+
+
+def _match(tenant: Tenant, request: AuthRequest, rules: CompiledRules) -> Match:
     if not tenant.active:
-        return Match(None, None, Reason.TENANT_INACTIVE)
-    effective = tenant.rules if rules is None else rules
-    if not effective:
+        return _INACTIVE
+    if not rules:
         return NO_RULE
     if request.ambiguous:
-        return Match(None, None, Reason.BAD_REQUEST)
-    found = find_rule(effective, method=request.method, path=request.path)
-    if found is None:
-        return NO_RULE
-    index, rule = found
-    return Match(index, rule, Reason.RULE_DENIED if rule.deny else None)
+        return _AMBIGUOUS
+    return rules.find(method=request.method, path=request.path)
 
 
 def wants_bearer(matched: Match, request: AuthRequest) -> bool:
@@ -137,20 +130,22 @@ def _policy_denial(tenant: Tenant, rule: Rule | None, session: Session, trace: T
     if rule is not None and rule.replace:
         groups = None if rule.groups is not None or rule.any_group else groups
         roles = None if rule.roles is not None or rule.any_role else roles
-    for wanted, held, reason, whose in (
-        (groups, identity.groups, Reason.GROUP_MISSING, "tenant's groups"),
-        (rule.groups if rule else None, identity.groups, Reason.GROUP_MISSING, "rule's groups"),
-        (roles, identity.roles, Reason.ROLE_MISSING, "tenant's roles"),
-        (rule.roles if rule else None, identity.roles, Reason.ROLE_MISSING, "rule's roles"),
-    ):
-        if wanted is None:
-            continue
-        passed = not wanted.isdisjoint(held)
-        if trace is not None:
-            trace.add(whose, passed, f"any of: {', '.join(sorted(wanted)) or '(none: nobody)'}")
-        if not passed:
-            return reason
+    if groups is not None and not _one_of(groups, identity.groups, trace, "tenant's groups"):
+        return Reason.GROUP_MISSING
+    if rule is not None and rule.groups is not None and not _one_of(rule.groups, identity.groups, trace, "rule's groups"):
+        return Reason.GROUP_MISSING
+    if roles is not None and not _one_of(roles, identity.roles, trace, "tenant's roles"):
+        return Reason.ROLE_MISSING
+    if rule is not None and rule.roles is not None and not _one_of(rule.roles, identity.roles, trace, "rule's roles"):
+        return Reason.ROLE_MISSING
     return None
+
+
+def _one_of(wanted: frozenset[str], held: tuple[str, ...], trace: Trace | None, whose: str) -> bool:
+    passed = not wanted.isdisjoint(held)
+    if trace is not None:
+        trace.add(whose, passed, f"any of: {', '.join(sorted(wanted)) or '(none: nobody)'}")
+    return passed
 
 
 def _decide_bearer(rule: Rule, machine: MachineToken | None, trace: Trace | None) -> Decision:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.decide import Trace, decide, match, would_do
+from gateway.core.decide import Trace, decide, match, match_next, would_do
 from gateway.core.decision import Deny, Login, Reason
 from gateway.core.hosts import email_domain, wire_host
 from gateway.core.model import AuthRequest, Identity, RequestKind, Session
@@ -20,10 +20,10 @@ from gateway.core.paths import canonical
 from gateway.core.tenants import HostKind
 
 if TYPE_CHECKING:
-    from gateway.core.decide import Match
     from gateway.core.decision import Decision
     from gateway.core.model import Tenant
     from gateway.core.paths import CanonicalPath
+    from gateway.core.rules import Match
     from gateway.core.tenants import TenantTable
 
 
@@ -76,7 +76,7 @@ def explain(table: TenantTable, asked: Hypothesis, *, now: float, only: str | No
     matched = match(tenant, request)
     decision = decide(tenant, request, matched, session=session, machine=None, now=now, trace=trace)
     groups, roles = would_do(tenant, matched, session.identity, decision.reason) if session is not None and isinstance(decision, Deny) else ([], [])
-    after = decide(tenant, request, match(tenant, request, rules=tenant.rules_next), session=session, machine=None, now=now) if tenant.rules_next else None
+    after = decide(tenant, request, match_next(tenant, request), session=session, machine=None, now=now) if tenant.rules_next else None
     return Explained(decision, tuple(trace.steps), tenant, matched, session.identity.provider if session is not None else "", tuple(groups), tuple(roles), after)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from gateway.core.decide import decide, match, wants_bearer
+from gateway.core.decide import decide, match, match_next, wants_bearer
 from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ async def would_decide(
     services: Services, tenant: Tenant, request: AuthRequest, *, session: Session | None, machine: MachineToken | None, find: Callable[[AuthRequest], Awaitable[Session | None]]
 ) -> Decision | None:
     """``session`` and ``machine`` as found for today's rules; ``find`` reads the session where they did not want it. None: not known."""
-    matched = match(tenant, request, rules=tenant.rules_next)
+    matched = match_next(tenant, request)
     today = match(tenant, request)
     judged_alone = wants_bearer(today, request)
     own_host = services.tenants.table.by_host(request.host) is tenant

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.decide import Trace, decide, match, wants_bearer, would_do
+from gateway.core.decide import Trace, decide, match, match_next, wants_bearer, would_do
 from gateway.core.decision import Allow, Decision, Deny, Login, Reason
 from gateway.core.model import AuthRequest, BearerRule, MachineToken, Rule, Session, Tenant
 from tests.core.build import NOW, identity, request, rule, session, tenant
@@ -115,7 +115,7 @@ def test_a_bearer_token_elsewhere_is_the_apps_own_business() -> None:
 def test_rules_next_are_matched_in_place_of_the_rules() -> None:
     at = tenant(rules_next=(rule("/a", deny=True),))
     assert match(at, request("/a")).rule is None
-    assert match(at, request("/a"), rules=at.rules_next).refused is Reason.RULE_DENIED
+    assert match_next(at, request("/a")).refused is Reason.RULE_DENIED
     assert match(at, request("/a")).public is False
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from gateway.core.model import BearerRule, Rule
-from gateway.core.rules import find_rule
+from gateway.core.paths import canonical
+from gateway.core.rules import NO_RULE, CompiledRules
 from gateway.registry.document import compile_glob
 
 
@@ -14,7 +17,7 @@ def rule(path: str, **more: object) -> Rule:
 
 
 def found(one: Rule, path: str) -> bool:
-    return find_rule((one,), method="GET", path=path) is not None
+    return CompiledRules((one,)).find(method="GET", path=path) is not NO_RULE
 
 
 GIVING: dict[str, dict[str, object]] = {
@@ -40,5 +43,43 @@ def test_a_rule_that_restricts_speaks_about_both_spellings(more: dict[str, objec
 
 
 def test_a_rule_for_get_speaks_about_head() -> None:
-    assert find_rule((rule("/x", methods=frozenset({"GET"})),), method="HEAD", path="/x") is not None
-    assert find_rule((rule("/x", methods=frozenset({"GET"})),), method="POST", path="/x") is None
+    only_get = CompiledRules((rule("/x", methods=frozenset({"GET"})),))
+    assert only_get.find(method="HEAD", path="/x") is not NO_RULE
+    assert only_get.find(method="POST", path="/x") is NO_RULE
+
+
+def test_the_first_that_matches_speaks() -> None:
+    rules = (rule("/a/*/c"), rule("/a/**"), rule("/**"), rule("/a/b/c"))
+    compiled = CompiledRules(rules)
+    found = {path: compiled.find(method="GET", path=path).rule for path in ("/a/b/c", "/a/b", "/a", "/b")}
+    assert found == {"/a/b/c": rules[0], "/a/b": rules[1], "/a": rules[1], "/b": rules[2]}
+    assert bool(compiled) and not CompiledRules(())
+
+
+SEGMENTS = ["a", "b", "a.b", ".a", "*", "**", "*.b", "a*", "[ab]", "a[!b]", "{a,b}", "a@b", "é", "", ".", ".."]
+GLOBS = st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=4).map(lambda segments: "/" + "/".join(segments))
+PATHS = st.lists(st.sampled_from(["a", "b", "ab", "a.b", ".a", "x.b", "{a,b}", "a@b", "é", "A", "a\nb", ""]), min_size=1, max_size=5).map(lambda segments: "/" + "/".join(segments))
+WAYS: list[dict[str, object]] = [{}, {"deny": True}, *GIVING.values(), {"methods": frozenset({"GET"})}, {"methods": frozenset({"POST"}), "everyone": True}]
+
+
+def one_after_the_other(rules: list[Rule], method: str, path: str) -> int | None:
+    """Every pattern is asked, in order; nothing is left out beforehand."""
+    for index, one in enumerate(rules):
+        gives = one.everyone or one.replace or one.bearer is not None
+        forgiven = gives and path.endswith("/") and not one.path.endswith(("/", "**"))
+        spoken_of = one.methods is None or method in one.methods or (method == "HEAD" and "GET" in one.methods)
+        if spoken_of and one.pattern.fullmatch(path) and not forgiven:
+            return index
+    return None
+
+
+@given(st.lists(st.builds(lambda path, more: rule(path, **more), GLOBS, st.sampled_from(WAYS)), max_size=6), PATHS, st.sampled_from(["GET", "HEAD", "POST"]))
+@example([rule("/a//b")], "/a/b", "GET")
+@example([rule("/a/./b"), rule("/a/../b")], "/a/b", "GET")
+@example([rule("/a/**")], "/a/", "GET")
+@example([rule("/a/**", everyone=True)], "/a", "GET")
+def test_what_is_left_out_beforehand_would_not_have_matched(rules: list[Rule], path: str, method: str) -> None:
+    parsed = canonical(path)
+    if parsed is None or parsed.ambiguous:
+        return
+    assert CompiledRules(tuple(rules)).find(method=method, path=parsed.path).index == one_after_the_other(rules, method, parsed.path)

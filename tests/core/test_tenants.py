@@ -87,3 +87,30 @@ def test_a_name_has_one_owner(other: dict[str, object]) -> None:
 
 def test_a_tenant_may_have_a_host_within_its_own_wildcard() -> None:
     assert not claims((tenant(hosts=frozenset({"a.acme.com"}), wildcards=frozenset({"acme.com", "b.acme.com"})),))
+
+
+def test_a_table_of_listings_builds_a_tenant_when_it_is_asked_for() -> None:
+    built: list[str] = []
+
+    def load(listing: Tenant) -> Tenant:
+        built.append(listing.id)
+        return listing
+
+    found = TenantTable.lazy((ACME, GLOBEX), load)
+    assert (list(found.ids()), built) == (["acme", "globex"], [])
+    assert found.by_host("globex.com") is GLOBEX
+    assert built == ["globex"]
+
+
+def test_a_tenant_that_waits_for_its_client_has_its_hosts_and_no_client() -> None:
+    waiting = tenant(hosts=frozenset({"app.acme.com"}), client_id="")
+    found = TenantTable((waiting,))
+    assert found.by_host("app.acme.com") is waiting
+    assert found.by_client_id("") is None
+    assert found.by_host("a.b.nowhere.com") is HostKind.UNKNOWN
+
+
+def test_a_secret_never_shows_itself() -> None:
+    secret = Secret("s")
+    assert (f"{secret}", repr(secret), bool(secret), bool(Secret(""))) == ("***", "***", True, False)
+    assert (secret.reveal(), secret == Secret("s"), secret == Secret("t"), secret == "s", {secret: 1}[Secret("s")]) == ("s", True, False, False, 1)
