@@ -138,7 +138,9 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         sessions=directory,
         blocks=SqlBlocks(database),
         explainer=Explanations(lambda: tenants.table, clock=clock),
+        hook_desk=hooks.desk,
         deliveries=hooks.deliveries,
+        messages=hooks.messages,
         more=doctor_routes(
             RedisProbes(link),
             keys=lambda: tuple(key.material for key in ring().sealing),

@@ -11,10 +11,13 @@ from urllib.parse import urlsplit
 
 from gateway.config import is_loopback_name
 from gateway.hooks.applier import Applier
+from gateway.hooks.arrivals import Tally
 from gateway.hooks.commit import Committer
 from gateway.hooks.deliveries import InboxRecords
+from gateway.hooks.desk import HookDesk
 from gateway.hooks.inbox import Inbox
 from gateway.hooks.issuer_keys import IssuerKeys
+from gateway.hooks.messages import OutboxRecords
 from gateway.hooks.reconcile.cursors import Cursors
 from gateway.hooks.reconcile.fetch import Fetch
 from gateway.hooks.reconcile.graph_client import GraphClient
@@ -47,6 +50,8 @@ class HookRole:
 
     app: web.Application
     deliveries: InboxRecords
+    desk: HookDesk
+    messages: OutboxRecords
 
 
 def permitted(config: Config) -> Callable[[str], bool]:
@@ -86,10 +91,14 @@ async def hook_role(
         backfill=OktaBackfill(fetch, committer, cursors, inbox, stored=applier.wake, clock=clock), cursors=cursors, applier=applier,
         interval_s=config.hooks.reconcile.total_seconds(), clock=clock,
     )  # fmt: skip
-    for room in (outbox, applier, reconciliation):
+    tally = Tally(database, committer, clock=clock)
+    for room in (tally, outbox, applier, reconciliation):
         await stack.enter_async_context(room.running())
     services = HookServices(
         targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=clock), keys=IssuerKeys(http, monotonic=monotonic, permits=permits),
-        stored=applier.wake, url=url, clock=clock,
+        tally=tally, stored=applier.wake, url=url, clock=clock,
     )  # fmt: skip
-    return HookRole(application(services), InboxRecords(database, committer, clock=clock, wake=applier.wake))
+    desk = HookDesk(database, tally, targets=targets, url=url, clock=clock)
+    return HookRole(
+        application(services), InboxRecords(database, committer, clock=clock, wake=applier.wake), desk, OutboxRecords(database, committer, clock=clock, wake=outbox.wake)
+    )

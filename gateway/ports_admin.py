@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gateway.core.model import Secret
     from gateway.ports import SessionView, Who
     from gateway.registry.document import TenantDocument
 
@@ -179,6 +180,12 @@ class TenantRecords(Protocol):
         Rejected: ``taken`` (names the other owner), ``read_only``, ``exists``, ``precondition_failed``, ``invalid_body``.
         """
 
+    async def put_hook_secret(self, tenant: str, provider: str, secret: Secret | None) -> TenantRecord | Rejected:
+        """Make it the current one; the one that was stays valid beside it. None: only the current one stays valid.
+
+        Rejected: ``not_found``, ``read_only``, ``conflict``.
+        """
+
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None: ...
 
 
@@ -264,3 +271,30 @@ class DeliveryRecords(Protocol):
     async def find(self, delivery: str) -> DeliveryView | None: ...
 
     async def replay(self, delivery: str) -> DeliveryView | Rejected: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """One outgoing webhook. ``id`` is what its ``webhook-id`` header says; the body stays sealed."""
+
+    id: str
+    tenant: str
+    event: str
+    created_at: float
+    state: str
+    """``new`` (due at ``next_at``), ``sent``, ``failed``: given up."""
+    attempts: int
+    next_at: float
+    sent_at: float | None
+    error: str
+
+
+class MessageRecords(Protocol):
+    """Outgoing webhooks as operators see them."""
+
+    async def page(self, *, tenant: str | None, state: str | None, position: str | None, limit: int) -> Page[MessageView]: ...
+
+    async def find(self, message: str) -> MessageView | None: ...
+
+    async def replay(self, message: str) -> MessageView | Rejected:
+        """Send it again, under the same id and with the same body. Rejected: ``not_found``, ``conflict`` while it is on its way."""

@@ -53,6 +53,9 @@ class HookTargets(Protocol):
 
     def find(self, tenant: str, provider: str) -> HookTarget | None: ...
 
+    def of(self, tenant: str) -> Sequence[HookTarget]:
+        """All of one tenant's."""
+
     async def all(self) -> Sequence[HookTarget]:
         """Active tenants that have hook settings at some provider. With thousands of them this takes seconds, beside the loop."""
 

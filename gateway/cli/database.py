@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway import keys
 from gateway.config import load_config
+from gateway.registry.files import TenantFiles
 from gateway.sql.database import open_database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from gateway.config import Config
+    from gateway.registry.database import TenantDatabase
+    from gateway.registry.record import Record
     from gateway.sql.database import Database
+
+POLL_S = 0.1
 
 
 @asynccontextmanager
@@ -28,3 +35,24 @@ async def configured_database(config_path: str) -> AsyncIterator[tuple[Config, D
         yield config, database
     finally:
         await database.close()
+
+
+def file_records(config: Config) -> Mapping[str, Record]:
+    """What the folder of ``tenants.files`` holds now. Raises ``ConfigError``."""
+    if config.tenants.files is None:
+        return {}
+    files = TenantFiles(config.tenants.files, config)
+    files.load()
+    return files.records
+
+
+async def in_force_within(tenants: TenantDatabase, wait_s: float) -> bool:
+    """Wait for the admin role to say so in SQL; False where it does not in time (none is running, perhaps)."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        revision, published = await tenants.revision()
+        if published >= revision:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        await asyncio.sleep(POLL_S)

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from gateway.cli import config_option, json_option
-from gateway.cli.database import configured_database
+from gateway.cli.database import configured_database, file_records, in_force_within
 from gateway.cognito.provision import Done, Failed
 from gateway.config import explain_validation
 from gateway.errors import ConfigError, GatewayError, UnavailableError
@@ -24,7 +24,6 @@ from gateway.onboarding.open import open_onboarding
 from gateway.onboarding.service import describe
 from gateway.ports_provisioning import Busy, RunState
 from gateway.registry.database import TenantDatabase
-from gateway.registry.files import TenantFiles
 from gateway.sql.audit import SqlAuditLog
 
 if TYPE_CHECKING:
@@ -180,22 +179,15 @@ async def _destroy(config_path: str, tenant: str) -> int:
 async def _opened(config_path: str) -> AsyncIterator[tuple[Onboarding, Database]]:
     async with configured_database(config_path) as (config, database):
         tenants = TenantDatabase(database, config)
-        files = TenantFiles(config.tenants.files, config) if config.tenants.files is not None else None
-        if files is not None:
-            files.load()
+        files = file_records(config)
 
         async def in_force() -> None:
             """A gateway that runs beside publishes what SQL holds; without one there is nobody to obey."""
-            revision, published = await tenants.revision()
-            until = time.monotonic() + IN_FORCE_S
-            while published < revision:
-                if time.monotonic() >= until:
-                    msg = "stored, and not yet published: no gateway with the admin role seems to be running"
-                    raise UnavailableError(msg)
-                await asyncio.sleep(0.1)
-                _, published = await tenants.revision()
+            if not await in_force_within(tenants, IN_FORCE_S):
+                msg = "stored, and not yet published: no gateway with the admin role seems to be running"
+                raise UnavailableError(msg)
 
-        async with open_onboarding(config, database, tenants, files=lambda: files.records if files is not None else {}, in_force=in_force) as onboarding:
+        async with open_onboarding(config, database, tenants, files=lambda: files, in_force=in_force) as onboarding:
             yield onboarding, database
 
 
@@ -268,9 +260,10 @@ async def _say_outcome(onboarding: Onboarding, proposal: Proposal, outcome: Outc
     credentials = await onboarding.provisioning.registrar.credentials(proposal.tenant)
     client_id = credentials.client_id if credentials else ""
     if as_json:
-        click.echo(json.dumps({"done": True, "run": outcome.run, "client_id": client_id, "in_force": outcome.in_force}))
+        click.echo(json.dumps({"done": True, "run": outcome.run, "client_id": client_id, "in_force": outcome.in_force, "hooks": f"gateway hooks setup {proposal.tenant}"}))
     else:
         click.echo(f"done: run {outcome.run}, client {client_id}" + ("" if outcome.in_force else "; stored, and not yet obeyed by a running gateway"))
+        click.echo(f"next: gateway hooks setup {proposal.tenant} (addresses and events for its administrator), gateway hooks secret {proposal.tenant} PROVIDER")
     return 0
 
 

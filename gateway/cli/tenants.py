@@ -16,14 +16,13 @@ import yaml
 
 from gateway import keys
 from gateway.cli import config_option, json_option
-from gateway.cli.database import configured_database
+from gateway.cli.database import configured_database, file_records, in_force_within
 from gateway.cli.impact import Impact, measure
 from gateway.cli.stores import Stores, configured_stores
 from gateway.cli.tenant_table import tenant_table
 from gateway.errors import ConfigError
 from gateway.ports_admin import Rejected
 from gateway.registry.database import By, TenantDatabase
-from gateway.registry.files import TenantFiles
 from gateway.registry.login_tests import LoginLinks
 from gateway.registry.plan import make_plan, pruned, read_wanted
 from gateway.registry.record import document_of
@@ -31,14 +30,9 @@ from gateway.registry.secrets import reveal
 from gateway.registry.secrets import show as shown_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gateway.config import Config
     from gateway.registry.document import TenantDocument
     from gateway.registry.plan import Change, Plan
-    from gateway.registry.record import Record
 
-POLL_S = 0.1
 _SIGN = {"create": "+", "update": "~", "delete": "-"}
 folder_argument = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
@@ -158,7 +152,7 @@ def delete(*, config_path: str, tenant: str, yes: bool, wait_s: float) -> int:
 async def _rows(config_path: str) -> list[dict[str, Any]]:
     async with configured_database(config_path) as (config, database):
         stored = await TenantDatabase(database, config).all()
-        found: list[tuple[TenantDocument, str, int | None]] = [(document_of(record)[0], "file", None) for record in _file_records(config).values()]
+        found: list[tuple[TenantDocument, str, int | None]] = [(document_of(record)[0], "file", None) for record in file_records(config).values()]
         found += [(tenant.document, "sql", tenant.version) for tenant in stored.values()]
     return [
         {"id": d.id, "name": d.name, "active": d.active, "origin": origin, "version": version, "hosts": list(d.hosts), "email_domains": sorted(d.email_domains)}
@@ -168,7 +162,7 @@ async def _rows(config_path: str) -> list[dict[str, Any]]:
 
 async def _find(config_path: str, tenant: str) -> tuple[TenantDocument, str, int | None] | None:
     async with configured_database(config_path) as (config, database):
-        record = _file_records(config).get(tenant)
+        record = file_records(config).get(tenant)
         if record is not None:
             return document_of(record)[0], "file", None
         stored = await TenantDatabase(database, config).get(tenant)
@@ -197,7 +191,7 @@ async def _made(tenants: TenantDatabase, stores: Stores, folder: Path, *, prune:
     config, stored = stores.config, await tenants.all()
     made = make_plan(read_wanted(folder, config, stored), stored)
     made = pruned(made, stored) if prune else made
-    refused = await tenants.rehearse(made.changes, files=_file_records(config).values())
+    refused = await tenants.rehearse(made.changes, files=file_records(config).values())
     if refused is not None:
         raise ConfigError(f"{folder}: {refused.message}")
     return made, await measure(made, stored, config, stores.directory)
@@ -214,10 +208,10 @@ async def _apply(config_path: str, folder: Path, *, prune: bool, yes: bool, wait
             return 0
         if not yes and sys.stdin.isatty():
             click.confirm("Apply this?", abort=True, err=True)
-        refused = await tenants.apply(made.changes, by=_by(), files=_file_records(stores.config).values())
+        refused = await tenants.apply(made.changes, by=_by(), files=file_records(stores.config).values())
         if refused is not None:
             return _failed(f"nothing was changed: {refused.message}")
-        in_force = await _in_force(tenants, wait_s)
+        in_force = await in_force_within(tenants, wait_s)
     if as_json:
         click.echo(json.dumps({**_plan_as_json(made, impact), "in_force": in_force}, indent=1))
     else:
@@ -228,37 +222,16 @@ async def _apply(config_path: str, folder: Path, *, prune: bool, yes: bool, wait
 async def _delete(config_path: str, tenant: str, *, yes: bool, wait_s: float) -> int:
     async with configured_database(config_path) as (config, database):
         tenants = TenantDatabase(database, config)
-        if tenant in _file_records(config):
+        if tenant in file_records(config):
             return _failed(f"tenant {tenant} is a file of tenants.files; delete it there")
         if not yes and sys.stdin.isatty():
             click.confirm(f"Delete tenant {tenant} and end its sessions?", abort=True, err=True)
         refused = await tenants.delete(tenant, version=None, by=_by())
         if refused is not None:
             return _failed(refused.message)
-        in_force = await _in_force(tenants, wait_s)
+        in_force = await in_force_within(tenants, wait_s)
     click.echo(f"deleted: {tenant}" + _when(in_force=in_force))
     return 0
-
-
-async def _in_force(tenants: TenantDatabase, wait_s: float) -> bool:
-    """Wait for the admin role to say so in SQL; False where it does not in time (none is running, perhaps)."""
-    deadline = time.monotonic() + wait_s
-    while True:
-        revision, published = await tenants.revision()
-        if published >= revision:
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        await asyncio.sleep(POLL_S)
-
-
-def _file_records(config: Config) -> Mapping[str, Record]:
-    """What the folder holds now. Raises ``ConfigError``."""
-    if config.tenants.files is None:
-        return {}
-    files = TenantFiles(config.tenants.files, config)
-    files.load()
-    return files.records
 
 
 def _by() -> By:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from gateway.ports_admin import DeliveryView, Page, Rejected
-from gateway.sql.tables import hook_deliveries, hook_inbox
+from gateway.sql.tables import hook_inbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,28 +64,6 @@ class InboxRecords:
             return Rejected("conflict", "it is waiting to be applied already")
         self._wake()
         return found
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """The last delivery of one sender. ``outcome``: accepted, duplicate, ignored."""
-
-    source: str
-    channel: str
-    received_at: float
-    outcome: str
-
-
-async def last_arrivals(database: Database, tenant: str, provider: str) -> tuple[Arrival, ...]:
-    """Of each sender and way of arriving: what "does it work?" is answered with."""
-    newest = (
-        select(func.max(hook_deliveries.c.number))
-        .where(hook_deliveries.c.tenant == tenant, hook_deliveries.c.provider == provider)
-        .group_by(hook_deliveries.c.source, hook_deliveries.c.channel)
-    )
-    async with database.read() as connection:
-        rows = await connection.execute(select(hook_deliveries).where(hook_deliveries.c.number.in_(newest)).order_by(hook_deliveries.c.number.desc()))
-        return tuple(Arrival(row.source, row.channel, row.received_at, row.outcome) for row in rows)
 
 
 def _view(row: Any) -> DeliveryView:

@@ -242,15 +242,3 @@ class Outbox:
                 return "" if 200 <= response.status < 300 else f"answered {response.status}"
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return type(error).__name__
-
-    async def replay(self, message_id: str) -> bool:
-        """Send a failed or sent message again, under the same id and with the same body."""
-
-        async def work(connection: AsyncConnection) -> bool:
-            values = {"state": "new", "attempts": 0, "next_at": self._clock(), "held_until": 0.0}
-            statement = update(webhooks_outbox).where(webhooks_outbox.c.id == message_id, webhooks_outbox.c.state != "new").values(**values)
-            return (await connection.execute(statement)).rowcount == 1
-
-        found = await self._committer.run(work)
-        self.wake()
-        return found

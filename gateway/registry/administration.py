@@ -12,8 +12,9 @@ from gateway.registry.secrets import show
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from gateway.core.model import Secret
     from gateway.registry.database import StoredTenant, TenantDatabase
-    from gateway.registry.document import TenantDocument
+    from gateway.registry.document import ProviderDocument, TenantDocument
     from gateway.registry.record import Record
 
 FILE_ETAG_CHARACTERS = 16
@@ -55,6 +56,19 @@ class RegistryRecords:
         await self._in_force()
         return _stored(stored)
 
+    async def put_hook_secret(self, tenant: str, provider: str, secret: Secret | None) -> TenantRecord | Rejected:
+        if tenant in self._files():
+            return Rejected("read_only", f"tenant {tenant} is a file of tenants.files; write the secret there (gateway hooks secret makes one)")
+        stored = await self._database.get(tenant)
+        if stored is None or provider not in {p.name for p in stored.document.providers}:
+            return Rejected("not_found", f"there is no tenant {tenant} with a provider {provider}")
+        document = stored.document.model_copy(update={"providers": tuple(_with_secret(p, secret) if p.name == provider else p for p in stored.document.providers)})
+        written = await self._database.put(document, version=stored.version, by=None, files=self._files().values())
+        if isinstance(written, Refused):
+            return Rejected("conflict", "the tenant was changed at the same moment: ask again") if written.code == "changed" else _rejected(written)
+        await self._in_force()
+        return _stored(written)
+
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
         if tenant in self._files():
             return Rejected("read_only", f"tenant {tenant} is a file of tenants.files; delete it there")
@@ -63,6 +77,13 @@ class RegistryRecords:
             return _rejected(refused)
         await self._in_force()
         return None
+
+
+def _with_secret(provider: ProviderDocument, secret: Secret | None) -> ProviderDocument:
+    """The new one first; of the others the current one stays, so that both sides can change over."""
+    current = provider.hooks.secrets[:1]
+    secrets = current if secret is None else (secret, *current)
+    return provider.model_copy(update={"hooks": provider.hooks.model_copy(update={"secrets": secrets})})
 
 
 def _rejected(refused: Refused) -> Rejected:

@@ -71,6 +71,10 @@ class RecordedHookTargets:
         built = self._of(tenant)
         return next((t for t in built[2] if t.provider == provider), None) if built is not None else None
 
+    def of(self, tenant: str) -> Sequence[HookTarget]:
+        built = self._of(tenant)
+        return built[2] if built is not None else ()
+
     async def all(self) -> Sequence[HookTarget]:
         hooked = [record.id for record in self._records().values() if record.hooked]
         return await in_background(self._built_of, hooked)

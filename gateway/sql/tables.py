@@ -243,6 +243,20 @@ hook_deliveries = Table(
     Index(None, "tenant", "received_at"),
 )
 
+hook_arrivals = Table(
+    "hook_arrivals",  # what senders did that stores nothing else: handshakes and refusals, counted by the minute
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("provider", String(32), primary_key=True),
+    Column("source", String(40), primary_key=True),
+    Column("outcome", String(40), primary_key=True),  # handshake, unavailable, or why it was refused
+    Column("minute", BigInteger, primary_key=True),  # of the epoch
+    Column("times", Integer, nullable=False),
+    Column("last_at", Float, nullable=False),
+    Column("detail", String(200), nullable=False, default=""),  # our own words about the last one
+    Index(None, "minute"),
+)
+
 hook_leaders = Table(
     "hook_leaders",  # one admin replica does the periodic work of a name
     metadata,

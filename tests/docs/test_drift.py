@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import click
 import pytest
 import yaml
+from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
 from gateway import metrics
@@ -17,7 +20,8 @@ from gateway.cognito.troubleshooting import SYMPTOMS, UNKNOWN
 from gateway.config import Config, load_config
 from gateway.core.decision import Reason
 from gateway.registry.document import TenantDocument
-from gateway.web import browser, system
+from gateway.web import browser, hooks, system
+from gateway.web.hooks.services import HookServices
 from gateway.web.texts import REASONS
 from tests.docs import reference
 
@@ -68,7 +72,7 @@ def documented_routes(prefix: str) -> set[tuple[str, str]]:
     cells = " ".join(row[0] for row in rows("endpoints.md"))
     found = set()
     for chunk in re.findall(r"`([^`]+)`", cells):
-        match = re.fullmatch(r"(GET|POST|PUT|DELETE) (\S+)", chunk)
+        match = re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) (\S+)", chunk)
         if match and match[2].startswith(prefix):
             found.add((match[1], match[2].partition("?")[0]))
     return found
@@ -76,6 +80,21 @@ def documented_routes(prefix: str) -> set[tuple[str, str]]:
 
 def test_every_route_for_browsers_is_documented() -> None:
     assert documented_routes("/_auth") == {(method, path) for method, path, _ in browser.ROUTES}
+
+
+def test_every_route_for_identity_providers_is_documented() -> None:
+    # The routes are values; what stands behind them is not asked for their paths.
+    application = web.Application()
+    application.add_routes(hooks.routes(create_autospec(HookServices, instance=True)))
+    known = {(route.method, route.resource.canonical) for route in application.router.routes() if route.resource is not None and route.method != "HEAD"}
+    assert documented_routes("/hooks") | documented_routes("/scim") == known
+
+
+def test_every_route_of_the_admin_api_about_hooks_is_named_where_hooks_are_explained() -> None:
+    page = (OPERATOR / "hooks.md").read_text(encoding="utf-8")
+    served = json.loads((OPERATOR / "openapi.json").read_text(encoding="utf-8"))["paths"]
+    about = {(method.upper(), path.removeprefix("/admin/v1")) for path, methods in served.items() if "/hooks" in path for method in methods}
+    assert {(m, p) for m, p in re.findall(r"`(GET|POST|DELETE) (/[^`?\s]+)`", page)} == about
 
 
 def test_every_system_route_is_documented() -> None:

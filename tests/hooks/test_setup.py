@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+from sqlalchemy import select
+
 from gateway.core.model import ProviderKind, Secret
-from gateway.hooks.deliveries import last_arrivals
+from gateway.errors import UnavailableError
+from gateway.hooks.desk import HookDesk
 from gateway.hooks.okta import EFFECTS
 from gateway.hooks.setup import setup
+from gateway.sql.tables import hook_arrivals
 from tests.hooks.samples import okta_delivery, okta_event
-from tests.hooks.world import entra_target, okta_target
+from tests.hooks.world import SECRET, entra_target, okta_target
 
 if TYPE_CHECKING:
     from tests.hooks.world import World
@@ -36,9 +41,80 @@ def test_the_pools_own_users_have_scim_only() -> None:
     assert [name for name, _ in setup(replace(okta_target(), kind=ProviderKind.COGNITO), URL).addresses] == ["scim"]
 
 
-async def test_what_arrived_last_is_told_by_sender(world: World) -> None:
-    assert await last_arrivals(world.database, "acme", "acme-okta") == ()
-    for _ in range(2):
-        await world.okta(okta_delivery(okta_event("user.session.clear")))
-    [arrival] = await last_arrivals(world.database, "acme", "acme-okta")
-    assert (arrival.source, arrival.channel, arrival.outcome) == ("okta", "push", "duplicate")
+async def test_nothing_then_a_handshake_then_a_wrong_secret_then_it_works(world: World) -> None:
+    desk = HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock)
+
+    async def verdict() -> str:
+        return (await desk.arrived("acme", "acme-okta", since=None)).verdict
+
+    assert await verdict() == "nothing"
+    async with world.http.get(f"{world.url}/hooks/okta/acme/acme-okta", headers={"X-Okta-Verification-Challenge": "abc"}) as response:
+        assert response.status == 200
+    assert await verdict() == "handshake"
+    world.clock.ahead += 1
+    for _ in range(3):
+        assert await world.okta(okta_delivery(okta_event("user.session.clear")), secret="guessed") == 401
+    assert await verdict() == "refused"
+    world.clock.ahead += 1
+    assert await world.okta(okta_delivery(okta_event("user.session.clear"), okta_event("user.unheard.of", uuid="u2"))) == 200
+    await world.settled()
+    assert await verdict() == "works"
+
+    told = await desk.arrived("acme", "acme-okta", since=None)
+    [refused], [handshake], [taken] = told.refused, told.handshakes, told.taken
+    assert (refused.outcome, refused.count, refused.detail) == ("unauthenticated", 3, "the Authorization header is not this provider's secret")
+    assert (handshake.source, handshake.count) == ("okta", 1)
+    assert (taken.source, taken.channel, taken.outcome, taken.count) == ("okta", "push", "accepted", 1)
+    assert told.skipped == (("unknown_type", 1),)
+    assert told.last_event is not None
+    assert (told.last_event.type, told.last_event.state) == ("user.session.clear", "applied")
+
+
+async def test_what_was_before_is_not_told(world: World) -> None:
+    desk = HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock)
+    await world.okta(okta_delivery(okta_event("user.session.clear")), secret="guessed")
+    await world.okta(okta_delivery(okta_event("user.session.clear")))
+    world.clock.ahead += 3600
+    told = await desk.arrived("acme", "acme-okta", since=world.clock() - 60)
+    assert (told.taken, told.refused, told.last_event, told.verdict) == ((), (), None, "nothing")
+    assert (await desk.arrived("globex", "globex-entra", since=0)).verdict == "nothing"
+
+
+async def test_refusals_cost_a_row_a_minute_and_invented_names_cost_none(world: World) -> None:
+    for _ in range(20):
+        await world.okta(okta_delivery(okta_event("user.session.clear")), secret="guessed")
+        await world.okta(okta_delivery(okta_event("user.session.clear")), path="/hooks/okta/acme/nobody")
+        await world.tally.flush()
+    async with world.database.read() as connection:
+        rows = (await connection.execute(select(hook_arrivals))).all()
+    assert {(r.tenant, r.provider, r.outcome) for r in rows} == {("acme", "acme-okta", "unauthenticated")}
+    assert sum(r.times for r in rows) == 20
+    assert len(rows) <= 2  # a minute may end meanwhile
+
+
+async def test_what_could_not_be_written_is_counted_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = world.targets.by_key["acme", "acme-okta"]
+
+    async def away(_work: object, **_: object) -> None:
+        msg = "SQL is away"
+        raise UnavailableError(msg)
+
+    world.tally.note(target, "okta", "unauthenticated", "first")
+    with monkeypatch.context() as broken:
+        broken.setattr(world.committer, "run", away)
+        with pytest.raises(UnavailableError):
+            await world.tally.flush()
+    world.tally.note(target, "okta", "unauthenticated", "second")
+    await world.tally.flush()
+    told = await HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock).arrived("acme", "acme-okta", since=0)
+    assert sum(a.count for a in told.refused) == 2
+    assert told.refused[0].detail == "second"
+
+
+async def test_a_scim_client_that_asks_is_seen_and_what_it_does_not_find_is_no_refusal(world: World) -> None:
+    desk = HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock)
+    for path, status in (("/Users", 200), (f"/Users/{'0' * 8}-0000-0000-0000-{'0' * 12}", 404)):
+        async with world.http.get(f"{world.url}/scim/v2/acme/acme-okta{path}", headers={"Authorization": f"Bearer {SECRET}"}) as response:
+            assert response.status == status
+    told = await desk.arrived("acme", "acme-okta", since=None)
+    assert (told.verdict, told.refused) == ("works", ())

@@ -15,6 +15,8 @@ from aiohttp import web
 from gateway.core.model import Secret
 from gateway.hooks import webhooks
 from gateway.hooks.credential import client_state
+from gateway.hooks.messages import OutboxRecords
+from gateway.ports_admin import Rejected
 from gateway.ports_hooks import Person, WebhookTarget
 from tests.hooks.samples import load, okta_delivery, okta_event
 from tests.hooks.world import GLOBEX_SECRET, serving
@@ -114,9 +116,38 @@ async def test_given_up_it_is_kept_and_can_be_sent_again(world: World, app: App)
 
     while not await failed():
         await world.until(lambda: True)
-    assert await world.outbox.replay(app.requests[0][0]["webhook-id"])
+    records = OutboxRecords(world.database, world.committer, clock=world.clock, wake=world.outbox.wake)
+    [message] = (await records.page(tenant="acme", state="failed", position=None, limit=10)).items
+    assert (message.id, message.event, message.attempts, message.error) == (app.requests[0][0]["webhook-id"], "user.deprovisioned", 4, "answered 500")
+    assert (await records.page(tenant="globex", state=None, position=None, limit=10)).items == []
+    replayed = await records.replay(message.id)
+    assert not isinstance(replayed, Rejected)
     await world.until(lambda: len(app.requests) == 5)
-    assert app.requests[4][1] == app.requests[0][1]
+    assert {(h["webhook-id"], b) for h, b in app.requests} == {(message.id, app.requests[0][1])}
+    assert isinstance(await records.replay("msg_nobody"), Rejected)
+
+
+async def test_what_the_app_took_and_lost_can_be_sent_again(world: World, app: App) -> None:
+    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
+    await drained(world, app, 1)
+    records = OutboxRecords(world.database, world.committer, clock=world.clock, wake=world.outbox.wake)
+    [message] = (await records.page(tenant=None, state=None, position=None, limit=10)).items
+    while isinstance(await records.replay(message.id), Rejected):
+        await world.until(lambda: True)  # it is still being settled
+    await world.until(lambda: len(app.requests) == 2)
+    assert app.requests[0][1] == app.requests[1][1]
+    assert app.requests[0][0]["webhook-id"] == app.requests[1][0]["webhook-id"]
+
+
+async def test_pages_of_messages_follow_one_another(world: World, app: App) -> None:
+    for n in range(5):
+        await world.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid=f"u{n}", user=f"00u{n}"), event_id=f"e{n}"))
+    await drained(world, app, 5)
+    records = OutboxRecords(world.database, world.committer, clock=world.clock, wake=world.outbox.wake)
+    first = await records.page(tenant="acme", state=None, position=None, limit=3)
+    second = await records.page(tenant="acme", state=None, position=first.position, limit=3)
+    assert len({m.id for m in (*first.items, *second.items)}) == 5
+    assert second.position is None
 
 
 async def test_who_graph_names_by_id_is_told_with_the_address_that_the_directory_knows(world: World, app: App) -> None:

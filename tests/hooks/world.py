@@ -17,6 +17,7 @@ from demo.net import bind, serve
 from gateway.core.model import ProviderKind, Secret
 from gateway.errors import UnavailableError
 from gateway.hooks.applier import Applier
+from gateway.hooks.arrivals import Tally
 from gateway.hooks.commit import Committer
 from gateway.hooks.inbox import Inbox
 from gateway.hooks.issuer_keys import IssuerKeys
@@ -62,6 +63,9 @@ class Targets:
 
     def find(self, tenant: str, provider: str) -> HookTarget | None:
         return self.by_key.get((tenant, provider))
+
+    def of(self, tenant: str) -> Sequence[HookTarget]:
+        return [t for t in self.by_key.values() if t.tenant == tenant]
 
     async def all(self) -> Sequence[HookTarget]:
         return list(self.by_key.values())
@@ -180,6 +184,7 @@ class World:
     people: KnownPeople
     directory: FakeDirectory
     clock: Any
+    tally: Tally
     url: str
     http: aiohttp.ClientSession
 
@@ -283,10 +288,11 @@ async def hooks_world(
         applier = Applier(inbox, committer, targets=targets, revoker=revoker, people=people, directory=asked, outbox=outbox, clock=clock)
         scim = ScimStore(database, committer, inbox, clock=clock)
         keys = IssuerKeys(http, monotonic=time.monotonic, permits=lambda _: True)
-        services = HookServices(targets=targets, inbox=inbox, scim=scim, keys=keys, stored=applier.wake, url="https://hooks.example.com", clock=clock)
+        tally = Tally(database, committer, clock=clock)
+        services = HookServices(targets=targets, inbox=inbox, scim=scim, keys=keys, tally=tally, stored=applier.wake, url="https://hooks.example.com", clock=clock)
         runner = await serve(application(services), bound)
         stack.push_async_callback(runner.cleanup)
-        found = World(database, committer, inbox, scim, outbox, applier, targets, revoker, people, directory, clock, url, http)
+        found = World(database, committer, inbox, scim, outbox, applier, targets, revoker, people, directory, clock, tally, url, http)
         if applying:
             await stack.enter_async_context(applier.running())
             await stack.enter_async_context(outbox.running())

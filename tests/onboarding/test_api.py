@@ -87,6 +87,7 @@ async def test_dry_run_create_conflict_run_and_rollback(api: Api) -> None:
     answer = await made.json()
     assert (answer["providers"], answer["hosts"], answer["in_force"]) == (["initech-okta"], ["initech.localhost"], True)
     assert {answer["client_id"]} == api.bench.clients
+    assert answer["hooks"] == {"initech-okta": "/admin/v1/tenants/initech/hooks/initech-okta"}
     again = await api.call("POST", PATH, body=body)
     assert (again.status, (await again.json())["code"]) == (409, "exists")
     run = await (await api.call("GET", f"{PATH}/{answer['run']}")).json()

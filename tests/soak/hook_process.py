@@ -20,6 +20,7 @@ from demo.net import bind, serve
 from gateway import keys as key_ring
 from gateway.core.model import ProviderKind, Secret
 from gateway.hooks.applier import Applier
+from gateway.hooks.arrivals import Tally
 from gateway.hooks.commit import Committer
 from gateway.hooks.inbox import Inbox
 from gateway.hooks.issuer_keys import IssuerKeys
@@ -45,6 +46,9 @@ class OneTenant:
 
     def find(self, tenant: str, provider: str) -> HookTarget | None:
         return TARGET if (tenant, provider) == TARGET.key else None
+
+    def of(self, tenant: str) -> list[HookTarget]:
+        return [TARGET] if tenant == TARGET.tenant else []
 
     async def all(self) -> list[HookTarget]:
         return [TARGET]
@@ -94,7 +98,7 @@ async def main(state: Path, port: int, webhook: str, database_url: str) -> None:
         await stack.enter_async_context(outbox.running())
         await stack.enter_async_context(applier.running())
         services = HookServices(
-            targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=time.time), stored=applier.wake,
+            targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=time.time), stored=applier.wake, tally=Tally(database, committer, clock=time.time),
             keys=IssuerKeys(http, monotonic=time.monotonic, permits=lambda _: True), url=None, clock=time.time,
         )  # fmt: skip
         runner = await serve(application(services), bind(port))

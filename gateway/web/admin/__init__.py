@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.ports_admin import AdminKey
+from gateway.web.admin.deliveries import delivery_routes, message_routes
 from gateway.web.admin.edge import Edge, dispatcher, problems_for_everything
+from gateway.web.admin.hooks import hook_routes
 from gateway.web.admin.limits import RateLimit
 from gateway.web.admin.openapi import openapi_document
 from gateway.web.admin.provisioning import provisioning_routes
-from gateway.web.admin.records import audit_routes, delivery_routes, explain_routes
+from gateway.web.admin.records import audit_routes, explain_routes
 from gateway.web.admin.revocations import revocation_routes
 from gateway.web.admin.sessions import block_routes, session_routes
 from gateway.web.admin.tenants import tenant_routes
@@ -27,6 +29,7 @@ from gateway.web.admin.tenants import tenant_routes
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gateway.hooks.desk import HookDesk
     from gateway.onboarding.service import Onboarding
     from gateway.ports import Revoker
     from gateway.ports_admin import (
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
         Explainer,
         IdempotencyRecords,
         LoginTests,
+        MessageRecords,
         SessionDirectory,
         TenantRecords,
     )
@@ -65,12 +69,15 @@ class AdminServices:
     sessions: SessionDirectory | None = None
     blocks: BlockDirectory | None = None
     explainer: Explainer | None = None
+    hook_desk: HookDesk | None = None
     deliveries: DeliveryRecords | None = None
+    messages: MessageRecords | None = None
     more: Sequence[Route] = ()
     """Routes of other rooms (the doctor's records, for one)."""
     exposed: bool = False
     """Whether other machines reach the listener: then nothing is served while no key exists."""
     monotonic: Callable[[], float] = time.monotonic
+    new_hook_secret: Callable[[], str] = field(default=lambda: secrets.token_urlsafe(32))
     new_request_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
 
 
@@ -94,8 +101,12 @@ def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Ro
             routes += block_routes(services.blocks, services.revoker)
     if services.explainer is not None:
         routes += explain_routes(services.explainer)
+    if services.hook_desk is not None and services.tenants is not None:
+        routes += hook_routes(services.hook_desk, services.tenants, new_secret=services.new_hook_secret)
     if services.deliveries is not None:
         routes += delivery_routes(services.deliveries)
+    if services.messages is not None:
+        routes += message_routes(services.messages)
     return (*routes, *services.more)
 
 

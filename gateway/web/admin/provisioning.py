@@ -78,6 +78,7 @@ class ProvisionedAnswer(AnswerModel):
     client_id: str
     providers: list[str]
     hosts: list[str]
+    hooks: Annotated[dict[str, str], Field(description="by provider: where its hook address, secret, events and test are")]
     steps: list[StepAnswer]
     notes: list[str]
     in_force: bool
@@ -171,8 +172,9 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
     async def _provisioned(proposal: Proposal, run: Done) -> ProvisionedAnswer:
         credentials = await onboarding.provisioning.registrar.credentials(proposal.tenant)
         record = await onboarding.records.get(proposal.tenant)
+        connected = [str(p["name"]) for p in record.document.get("providers", ())] if record else []
         return ProvisionedAnswer(
-            tenant=proposal.tenant, run=run.run, client_id=credentials.client_id if credentials else "",
+            tenant=proposal.tenant, hooks={name: f"/admin/v1/tenants/{proposal.tenant}/hooks/{name}" for name in connected}, run=run.run, client_id=credentials.client_id if credentials else "",
             providers=[p.name for p in proposal.wanted.providers] if proposal.wanted else [], hosts=list(record.document.get("hosts", ())) if record else [],
             steps=_steps(proposal.plan), notes=list(proposal.plan.notes), in_force=run.in_force,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""``/explain``, ``/audit`` and ``/hooks/deliveries``: what would happen, what was done, what arrived."""
+"""``/explain`` and ``/audit``: what would happen, what was done."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ConfigDict, Field, RootModel
 
-from gateway.ports_admin import AuditFilter, Question, Rejected
+from gateway.ports_admin import AuditFilter, Question
 from gateway.web.admin.problem import Code, Problem
 from gateway.web.admin.reading import read_cursor, write_cursor
 from gateway.web.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 
 if TYPE_CHECKING:
-    from gateway.ports_admin import AuditEntry, AuditLog, DeliveryRecords, DeliveryView, Explainer
+    from gateway.ports_admin import AuditEntry, AuditLog, Explainer
 
 Tenant = Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
@@ -66,28 +66,6 @@ class AuditList(AnswerModel):
     next: str | None
 
 
-class DeliveriesQuery(PageQuery):
-    tenant: Tenant | None = None
-    state: Annotated[str, Field(pattern=r"^[a-z_]{1,20}$")] | None = None
-
-
-class DeliveryRow(AnswerModel):
-    id: str
-    tenant: str
-    provider: str
-    source: str
-    received_at: float
-    state: str
-    attempts: int
-    summary: str
-    error: str
-
-
-class DeliveryList(AnswerModel):
-    items: list[DeliveryRow]
-    next: str | None
-
-
 def explain_routes(explainer: Explainer) -> tuple[Route, ...]:
     async def explain(call: Call) -> Answer:
         body = call.body(ExplainBody)
@@ -116,47 +94,8 @@ def audit_routes(audit: AuditLog) -> tuple[Route, ...]:
     return (Route("list_audit", "GET", "/audit", "Who changed what, newest first", list_audit, {200: AuditList}, query=AuditQuery),)
 
 
-def delivery_routes(deliveries: DeliveryRecords) -> tuple[Route, ...]:
-    async def list_deliveries(call: Call) -> Answer:
-        query = call.query(DeliveriesQuery)
-        page = await deliveries.page(tenant=query.tenant, state=query.state, position=read_cursor("list_deliveries", query.cursor), limit=query.limit)
-        return Answer(DeliveryList(items=[_delivery(d) for d in page.items], next=write_cursor("list_deliveries", page.position)))
-
-    async def get_delivery(call: Call) -> Answer:
-        return Answer(_delivery(await _found(deliveries, call)))
-
-    async def replay_delivery(call: Call) -> Answer:
-        found = await _found(deliveries, call)
-        call.note.before = {"state": found.state, "attempts": found.attempts}
-        replayed = await deliveries.replay(found.id)
-        if isinstance(replayed, Rejected):
-            raise Problem(Code(replayed.code), replayed.message)
-        return Answer(_delivery(replayed))
-
-    return (
-        Route("list_deliveries", "GET", "/hooks/deliveries", "What the hooks received, newest first", list_deliveries, {200: DeliveryList}, query=DeliveriesQuery),
-        Route("get_delivery", "GET", "/hooks/deliveries/{delivery}", "One delivery", get_delivery, {200: DeliveryRow}),
-        Route("replay_delivery", "POST", "/hooks/deliveries/{delivery}/replay", "Apply it again", replay_delivery, {200: DeliveryRow}, problems=(Code.CONFLICT,)),
-    )
-
-
-async def _found(deliveries: DeliveryRecords, call: Call) -> DeliveryView:
-    found = await deliveries.find(call.path["delivery"])
-    if found is None:
-        raise Problem(Code.NOT_FOUND)
-    call.own(found.tenant)
-    return found
-
-
 def _entry(entry: AuditEntry) -> AuditRow:
     return AuditRow(
         id=entry.id, at=entry.at, actor=entry.actor, action=entry.action, tenant=entry.tenant, target=entry.target,
         outcome=entry.outcome, request_id=entry.request_id, before=entry.before, after=entry.after,
-    )  # fmt: skip
-
-
-def _delivery(view: DeliveryView) -> DeliveryRow:
-    return DeliveryRow(
-        id=view.id, tenant=view.tenant, provider=view.provider, source=view.source, received_at=view.received_at, state=view.state,
-        attempts=view.attempts, summary=view.summary, error=view.error,
     )  # fmt: skip

@@ -28,6 +28,8 @@ PARAMETERS: Mapping[str, str] = {
     "revocation": r"[A-Za-z0-9_.:-]{1,128}",
     "block": r"[A-Za-z0-9_.:-]{1,256}",
     "delivery": r"[A-Za-z0-9_.:-]{1,128}",
+    "message": r"[A-Za-z0-9_.:-]{1,128}",
+    "provider": r"[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])",
     "nonce": r"[A-Za-z0-9_-]{1,128}",
 }
 """What may stand in each place of a path; anything else is not found."""

@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.core.model import ProviderKind, Secret
 from gateway.hooks import credential, graph
 from gateway.hooks.event import HookRefusedError, Refusal, Source
-from gateway.web.hooks.reception import Reception, body, handled, media_type, said
+from gateway.web.hooks.reception import Reception, body, media_type
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +33,9 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         async def receive(request: web.Request) -> web.Response:
             target = reception.target(request, {ProviderKind.ENTRA})
             if "validationToken" in request.query:
-                return _handshake(request, target)
+                response = _handshake(request)
+                reception.shook_hands(request, target, Source.ENTRA)
+                return response
             if not target.secrets:
                 raise HookRefusedError(Refusal.NOT_CONFIGURED, "the provider has no hook secret")
             media_type(request, {"application/json"})
@@ -44,16 +46,15 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         return receive
 
     return [
-        web.post(PATH, handled(Source.ENTRA, receiver(graph.parse))),
-        web.post(f"{PATH}/lifecycle", handled(Source.ENTRA, receiver(graph.parse_lifecycle))),
+        web.post(PATH, reception.handled(Source.ENTRA, receiver(graph.parse))),
+        web.post(f"{PATH}/lifecycle", reception.handled(Source.ENTRA, receiver(graph.parse_lifecycle))),
     ]
 
 
-def _handshake(request: web.Request, target: HookTarget) -> web.Response:
+def _handshake(request: web.Request) -> web.Response:
     """The token back, as plain text and nothing else: whatever it holds must not become a page."""
     tokens = request.query.getall("validationToken")
     if len(tokens) != 1:
         raise HookRefusedError(Refusal.MALFORMED, "validationToken is repeated")
     text = graph.handshake(tokens[0])
-    said(request, target, Source.ENTRA, "handshake")
     return web.Response(text=text, content_type="text/plain", headers={"Content-Security-Policy": "default-src 'none'", "Content-Disposition": "inline"})

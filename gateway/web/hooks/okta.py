@@ -7,7 +7,7 @@ from aiohttp import web
 from gateway.core.model import ProviderKind
 from gateway.hooks import credential, okta
 from gateway.hooks.event import HookRefusedError, Refusal, Source
-from gateway.web.hooks.reception import Reception, body, handled, media_type, said
+from gateway.web.hooks.reception import Reception, body, media_type
 
 PATH = "/hooks/okta/{tenant}/{provider}"
 
@@ -16,7 +16,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
     async def verify(request: web.Request) -> web.Response:
         target = reception.target(request, {ProviderKind.OKTA})
         answer = okta.verification(request.headers.get("X-Okta-Verification-Challenge", ""))
-        said(request, target, Source.OKTA, "verified")
+        reception.shook_hands(request, target, Source.OKTA)
         return web.json_response(answer)
 
     async def deliver(request: web.Request) -> web.Response:
@@ -28,4 +28,4 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         await reception.accept(request, target, okta.parse(await body(request)))
         return web.Response(status=200)
 
-    return [web.get(PATH, handled(Source.OKTA, verify), allow_head=False), web.post(PATH, handled(Source.OKTA, deliver))]
+    return [web.get(PATH, reception.handled(Source.OKTA, verify), allow_head=False), web.post(PATH, reception.handled(Source.OKTA, deliver))]

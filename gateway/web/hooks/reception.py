@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.errors import UnavailableError
+from gateway.hooks.arrivals import HANDSHAKE
 from gateway.hooks.event import HookRefusedError, Refusal, SkipReason, Source
 from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_ACK_SECONDS, HOOK_DELIVERIES
@@ -79,6 +81,7 @@ class Reception:
         strangers = sum(1 for s in delivery.skipped if s.reason is SkipReason.CLIENT_STATE)
         if strangers:
             HOOK_DELIVERIES.labels(delivery.source.value, SkipReason.CLIENT_STATE.value).inc(strangers)
+            self.services.tally.note(target, delivery.source.value, SkipReason.CLIENT_STATE.value, "clientState is not derived from one of this provider's secrets")
         if strangers == len(delivery.skipped) and not delivery.events and strangers:
             said(request, target, delivery.source, SkipReason.CLIENT_STATE.value, level=logging.WARNING)
             return None
@@ -92,6 +95,53 @@ class Reception:
             HOOK_DELIVERIES.labels(delivery.source.value, "skipped").inc(accepted.skipped - strangers)
         said(request, target, delivery.source, outcome, delivery=accepted.delivery, stored=accepted.stored, duplicates=accepted.duplicates, skipped=accepted.skipped)
         return accepted
+
+    def handled(
+        self,
+        source: Source,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+        refused: Callable[[HookRefusedError], web.StreamResponse] | None = None,
+        unavailable: Callable[[], web.StreamResponse] | None = None,
+        expected: tuple[type[HookRefusedError], ...] = (),
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """The handler within the deadline; refusals and outages as their sender expects them. ``expected``: answers, not signs of a wrong set-up."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            started = request[STARTED] = time.monotonic()
+            response: web.StreamResponse
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    response = await handler(request)
+            except HookRefusedError as error:
+                self._failed(request, source, error.refusal.value, str(error), level=logging.WARNING)
+                if not isinstance(error, expected):
+                    self._tell(request, source, error.refusal.value, str(error))
+                response = refused(error) if refused is not None and not isinstance(error, NoSuchTargetError) else refusal(error)
+            except (UnavailableError, TimeoutError) as error:
+                self._failed(request, source, "unavailable", str(error) or "deadline", level=logging.ERROR)
+                self._tell(request, source, "unavailable", "a store did not answer in time")
+                response = unavailable() if unavailable is not None else web.json_response({"error": "temporarily_unavailable"}, status=503)
+                response.headers["Retry-After"] = str(RETRY_AFTER_S)
+            HOOK_ACK_SECONDS.labels(source.value).observe(time.monotonic() - started)
+            return response
+
+        return handle
+
+    def _failed(self, request: web.Request, source: Source, outcome: str, error: str, *, level: int) -> None:
+        HOOK_DELIVERIES.labels(source.value, outcome).inc()
+        said(request, None, source, outcome, level=level, error=error)
+
+    def _tell(self, request: web.Request, source: Source, outcome: str, detail: str) -> None:
+        """Whoever sets this up hears of it; names that do not exist are nobody's."""
+        with contextlib.suppress(UnavailableError):
+            target = self.services.targets.find(request.match_info["tenant"], request.match_info["provider"])
+            if target is not None:
+                self.services.tally.note(target, source.value, outcome, detail)
+
+    def shook_hands(self, request: web.Request, target: HookTarget, source: Source) -> None:
+        """The provider asked whether this address is ours, and was answered."""
+        said(request, target, source, HANDSHAKE)
+        self.services.tally.note(target, source.value, HANDSHAKE)
 
 
 def request_id(request: web.Request) -> str:
@@ -130,35 +180,6 @@ async def body(request: web.Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
         if len(found) > limit:
             raise HookRefusedError(Refusal.TOO_LARGE, f"more than {limit} bytes")
     return bytes(found)
-
-
-def handled(
-    source: Source,
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
-    refused: Callable[[HookRefusedError], web.StreamResponse] | None = None,
-    unavailable: Callable[[], web.StreamResponse] | None = None,
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler within the deadline; refusals and outages as their sender expects them."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        started = request[STARTED] = time.monotonic()
-        response: web.StreamResponse
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                response = await handler(request)
-        except HookRefusedError as error:
-            HOOK_DELIVERIES.labels(source.value, error.refusal.value).inc()
-            said(request, None, source, error.refusal.value, level=logging.WARNING, error=str(error))
-            response = refused(error) if refused is not None and not isinstance(error, NoSuchTargetError) else refusal(error)
-        except (UnavailableError, TimeoutError) as error:
-            HOOK_DELIVERIES.labels(source.value, "unavailable").inc()
-            said(request, None, source, "unavailable", level=logging.ERROR, error=str(error) or "deadline")
-            response = unavailable() if unavailable is not None else web.json_response({"error": "temporarily_unavailable"}, status=503)
-            response.headers["Retry-After"] = str(RETRY_AFTER_S)
-        HOOK_ACK_SECONDS.labels(source.value).observe(time.monotonic() - started)
-        return response
-
-    return handle
 
 
 def refusal(error: HookRefusedError) -> web.Response:

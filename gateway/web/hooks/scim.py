@@ -10,11 +10,12 @@ from aiohttp import web
 
 from gateway.core.model import ProviderKind
 from gateway.hooks import credential, scim_discovery, scim_patch
+from gateway.hooks.arrivals import REQUEST
 from gateway.hooks.event import HookRefusedError, Refusal, Source, json_object
 from gateway.hooks.scim import GROUP_SCHEMA, USER_SCHEMA
 from gateway.hooks.scim_store import GROUP, USER, ScimConflictError
 from gateway.metrics import HOOK_DELIVERIES
-from gateway.web.hooks.reception import STATUS, Reception, body, handled, media_type, request_id, said
+from gateway.web.hooks.reception import STATUS, Reception, body, media_type, request_id, said
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,6 +40,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         headers = request.headers.getall("Authorization", [])
         if len(headers) != 1 or not credential.matches(credential.bearer(headers[0]), target.secrets):
             raise HookRefusedError(Refusal.UNAUTHENTICATED, "the bearer token is not this provider's secret")
+        reception.services.tally.note(target, Source.SCIM.value, REQUEST)
         return target
 
     def base(request: web.Request, target: HookTarget) -> str:
@@ -115,7 +117,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         return show
 
     def scim(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        return handled(Source.SCIM, handler, _refused, lambda: error(503, "temporarily unavailable"))
+        return reception.handled(Source.SCIM, handler, _refused, lambda: error(503, "temporarily unavailable"), expected=(MissingError, ScimConflictError))
 
     kinds = "{kind:Users|Groups}"
     return [

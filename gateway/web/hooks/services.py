@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.hooks.arrivals import Tally
     from gateway.hooks.inbox import Inbox
     from gateway.hooks.issuer_keys import IssuerKeys
     from gateway.hooks.scim_store import ScimStore
@@ -21,6 +22,7 @@ class HookServices:
     targets: HookTargets
     inbox: Inbox
     scim: ScimStore
+    tally: Tally
     keys: IssuerKeys
     stored: Callable[[], None]
     """Called after a commit: wakes the applier."""

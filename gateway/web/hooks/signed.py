@@ -11,7 +11,7 @@ from gateway.hooks import backchannel, credential, ssf, universal_logout
 from gateway.hooks.event import Delivery, HookRefusedError, Refusal, Source
 from gateway.hooks.issuer_keys import issuers_of
 from gateway.hooks.signed import UnknownKeyError
-from gateway.web.hooks.reception import MAX_TOKEN_BYTES, STATUS, Reception, body, handled, media_type
+from gateway.web.hooks.reception import MAX_TOKEN_BYTES, STATUS, Reception, body, media_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,9 +76,9 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         return web.Response(status=202)
 
     return [
-        web.post("/hooks/universal-logout/{tenant}/{provider}", handled(Source.UNIVERSAL_LOGOUT, logout)),
-        web.post("/hooks/backchannel/{tenant}/{provider}", handled(Source.BACKCHANNEL, backchannel_logout, _backchannel_refused)),
-        web.post("/hooks/ssf/{tenant}/{provider}", handled(Source.SSF, security_event, _set_refused)),
+        web.post("/hooks/universal-logout/{tenant}/{provider}", reception.handled(Source.UNIVERSAL_LOGOUT, logout)),
+        web.post("/hooks/backchannel/{tenant}/{provider}", reception.handled(Source.BACKCHANNEL, backchannel_logout, _backchannel_refused)),
+        web.post("/hooks/ssf/{tenant}/{provider}", reception.handled(Source.SSF, security_event, _set_refused)),
     ]
 
 

@@ -14,7 +14,7 @@ from gateway.sql.idempotency import SqlIdempotency
 from gateway.web.admin import PREFIX, AdminServices, admin_application
 from gateway.web.admin.doctor import doctor_routes
 from tests.sql.fixtures import config_with, database_keys
-from tests.web.admin.rooms import PROBE_KEY, Blocks, Deliveries, Explanations, Links, Onboardings, Probes, Revocations, Sessions, Tenants
+from tests.web.admin.rooms import PROBE_KEY, Blocks, Deliveries, Desk, Explanations, Links, Messages, Onboardings, Probes, Revocations, Sessions, Tenants
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aiohttp.test_utils import TestClient
     from pytest_aiohttp.plugin import AiohttpClient
 
+    from gateway.hooks.desk import HookDesk
     from gateway.onboarding.service import Onboarding
 
 
@@ -83,7 +84,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
     tenants = Tenants()
     services = AdminServices(
         keys=admin_keys, audit=SqlAuditLog(database, clock=clock), idempotency=SqlIdempotency(database, clock=clock),
-        tenants=tenants, onboarding=cast("Onboarding", Onboardings(tenants)), login_tests=Links(), revoker=Revocations(), sessions=Sessions(), blocks=Blocks(), explainer=Explanations(), deliveries=Deliveries(),
+        tenants=tenants, onboarding=cast("Onboarding", Onboardings(tenants)), login_tests=Links(), revoker=Revocations(), sessions=Sessions(), blocks=Blocks(), explainer=Explanations(), deliveries=Deliveries(), messages=Messages(), hook_desk=cast("HookDesk", Desk()),
         more=doctor_routes(Probes(), keys=lambda: (PROBE_KEY,), managed=lambda _: ("X-Auth-Request-Email",), cookie_name="__Host-gw", clock=clock), monotonic=clock,
     )  # fmt: skip
     application = web.Application()

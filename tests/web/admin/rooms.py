@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from gateway.cognito.plan import Plan, Resource, Step, Verb
 from gateway.cognito.provision import Done
 from gateway.core.model import Secret
+from gateway.hooks.arrivals import Arrived
+from gateway.hooks.setup import Setup
 from gateway.onboarding.service import Drift, Proposal
 from gateway.ports import RevocationRequest, RevocationStatus, SessionView, Who
-from gateway.ports_admin import BlockView, DeliveryView, Json, Page, Question, Rejected, TenantRecord
+from gateway.ports_admin import BlockView, DeliveryView, Json, MessageView, Page, Question, Rejected, TenantRecord
 from gateway.ports_provisioning import ClientCredentials, Run, RunKind, RunState
 
 if TYPE_CHECKING:
@@ -47,6 +49,9 @@ class Tenants:
             return Rejected("precondition_failed", "changed meanwhile")
         self.stored[document.id] = TenantRecord(document.id, document.model_dump(mode="json"), str(int(etag or "0") + 1), "sql")
         return self.stored[document.id]
+
+    async def put_hook_secret(self, tenant: str, provider: str, secret: Secret | None) -> TenantRecord | Rejected:
+        return self.stored[tenant]
 
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
         if self.stored[tenant].etag != etag:
@@ -133,6 +138,35 @@ class Deliveries:
     async def replay(self, delivery: str) -> DeliveryView | Rejected:
         self.stored[delivery] = replace(self.stored[delivery], state="new", error="")
         return self.stored[delivery]
+
+
+@dataclass(slots=True)
+class Messages:
+    stored: dict[str, MessageView] = field(default_factory=lambda: {"msg_1": MessageView("msg_1", "acme", "user.deprovisioned", 1.0, "failed", 13, 2.0, None, "answered 500")})
+
+    async def page(self, *, tenant: str | None, state: str | None, position: str | None, limit: int) -> Page[MessageView]:
+        return Page([m for m in self.stored.values() if tenant in (None, m.tenant) and state in (None, m.state)])
+
+    async def find(self, message: str) -> MessageView | None:
+        return self.stored.get(message)
+
+    async def replay(self, message: str) -> MessageView | Rejected:
+        self.stored[message] = replace(self.stored[message], state="new", error="")
+        return self.stored[message]
+
+
+class Desk:
+    """One Okta provider of acme's, from which nothing has arrived."""
+
+    def setups(self, tenant: str) -> list[Setup]:
+        return [found] if (found := self.setup(tenant, f"{tenant}-okta")) is not None else []
+
+    def setup(self, tenant: str, provider: str) -> Setup | None:
+        where = "https://hooks.example.com/hooks/okta/acme/acme-okta"
+        return Setup(tenant, provider, "okta", 1, (("okta", where),), ("user.session.end",), ()) if (tenant, provider) == ("acme", "acme-okta") else None
+
+    async def arrived(self, tenant: str, provider: str, *, since: float | None) -> Arrived:
+        return Arrived(tenant, provider, since or 1.0, (), (), (), (), None)
 
 
 PROBE_KEY = b"k" * 32
