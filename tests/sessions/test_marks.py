@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway import keys
 from gateway.core.decision import Reason
 from gateway.ports import Refused, Stored, Who
 from gateway.sessions.marks import PAGE, Marks, Places, Swept, places
 from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.redis import RedisSessions
 
 from .conftest import HOST, Login, identity, tenant
 from .test_redis import ticket
@@ -19,9 +21,7 @@ from .test_redis import ticket
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway import keys
     from gateway.sessions.connect import Link, Script
-    from gateway.sessions.redis import RedisSessions
 
 ALIASES = {
     "user": Who(user="sub-alice"),
@@ -160,6 +160,29 @@ async def test_soon_after_a_revocation_a_login_shows_that_it_asked_the_identity_
     changes = evidence | {"idp_iat": None if iat is None else began // 1_000_000 + int(str(iat))}
     result = await sessions.finish(login.new(began, auth_time=began // 1_000_000 + 1, **changes))
     assert isinstance(result, Stored) if accepted else result == Refused(Reason.REAUTHENTICATE)
+
+
+async def test_what_one_login_has_shown_is_no_evidence_for_another(sessions: RedisSessions, login: Login, marks: Marks) -> None:
+    """Cognito keeps the time by person: a stolen device that resumes shows what its owner's login elsewhere has brought there."""
+    before = int(time.time()) + 1
+    await login.finish(idp_iat=before)
+    await marks.revoke("acme", at(marks, Who(user="sub-alice")))
+    begun_by_the_thief = await login.begin()
+    await login.finish(idp_iat=before)  # shown before the revocation: it says no less than any other time within the margin
+    for shown in (before, before - 1):
+        assert await sessions.finish(login.new(begun_by_the_thief, idp_iat=shown)) == Refused(Reason.REAUTHENTICATE)
+    assert isinstance(await sessions.finish(login.new(await login.begin(), idp_iat=before + 1)), Stored)
+    assert await sessions.finish(login.new(begun_by_the_thief, idp_iat=before + 1)) == Refused(Reason.REAUTHENTICATE)
+    assert isinstance(await sessions.finish(login.new(begun_by_the_thief, identity=identity("bob"), idp_iat=before + 1)), Stored)
+
+
+async def test_what_a_login_has_shown_is_known_through_a_rotation_of_the_key_ring(sessions: RedisSessions, login: Login, marks: Marks, link: Link, ring: keys.KeyRing) -> None:
+    await marks.revoke("acme", at(marks, Who(user="sub-alice")))
+    shown = int(time.time()) + 1
+    await login.finish(idp_iat=shown)
+    rotated = replace(ring, sealing=(keys.Key("new", bytes(range(32))), *ring.sealing))
+    later = RedisSessions(link, lambda: rotated)
+    assert await later.finish(login.new(await login.begin(), idp_iat=shown)) == Refused(Reason.REAUTHENTICATE)
 
 
 async def test_seventy_minutes_later_no_evidence_is_asked_for(sessions: RedisSessions, login: Login, marks: Marks) -> None:

@@ -97,6 +97,21 @@ async def test_a_deactivated_person_is_out_and_cannot_come_back_in(running: Runn
     until(lambda: running.world.legacy.people.get("alice@acme.test") is True)
 
 
+async def test_of_two_tabs_that_ask_in_one_second_after_a_revocation_both_arrive(running: RunningWorld, person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory, alice = employee(running, "acme-okta", "alice@acme.test")
+    cookie = await sign_in(running, person, "acme.localhost", "alice@acme.test")
+    running.run(directory.clear_sessions(alice))
+    until(lambda: running.check("acme.localhost", cookie=cookie).status == 401)
+    second = time.time()
+    monkeypatch.setattr(running.world.cloud.customers["acme-okta"].server, "_clock", lambda: second)
+    async with Person() as later:
+        tabs = [await later.open(f"{running.world.url('acme.localhost')}/_auth/login?{urlencode({'rd': f'/{name}'})}") for name in ("one", "two")]
+        for tab, name in zip(tabs, ("one", "two"), strict=True):
+            arrived = await later.submit(tab, {"email": "alice@acme.test", "password": "demo"})
+            assert arrived.url.endswith(f"/{name}")
+        assert running.check("acme.localhost", cookie=later.cookies("acme.localhost")[COOKIE]).status == 200
+
+
 def pool_user(running: RunningWorld, email: str) -> Any:
     return next(u for u in running.world.cloud.cognito.pool.users.values() if u.attributes.get("email") == email)
 

@@ -9,6 +9,7 @@
 --      24 server that gave `began` ('' for a child: its family is here or nowhere)
 --      25 the user's aliases under the other keys of the ring
 --      26 names that a link record lists, 27 sealed link record ('' for a child), 28 its life (s)
+--      29 the identity provider's time that this login shows (s; '' for a child, and where it is not mapped)
 -- Returns {'stored'}, {'gone'} (a child whose family has ended, or is absurdly large), {'overlay', text}, or {reason}.
 local prefix, n_index, n_marks, n_overlays = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local session, family_key, family, digest = KEYS[1], KEYS[2], ARGV[5], ARGV[6]
@@ -33,7 +34,14 @@ if latest > 0 then
   if latest >= began then return {'session_revoked'} end
   -- Cognito's clock is not ours: only what is clearly older counts.
   if auth_time + 5 < latest / 1000000 then return {'reauthenticate'} end
-  if ARGV[13] == '1' and began - latest < tonumber(ARGV[14]) then return {'reauthenticate'} end
+  if began - latest < tonumber(ARGV[14]) then
+    if ARGV[13] == '1' then return {'reauthenticate'} end
+    -- Cognito keeps that time by person, not by browser: what another login has shown since then proves nothing about this one.
+    for user in string.gmatch(ARGV[20] .. ' ' .. ARGV[25], '%S+') do
+      local shown = redis.call('HMGET', prefix .. 'k:' .. user, 'i', 'j')
+      if ARGV[29] ~= '' and shown[1] and tonumber(shown[1]) >= tonumber(ARGV[29]) and tonumber(shown[2]) > latest then return {'reauthenticate'} end
+    end
+  end
 end
 
 local found, first_overlay = {}, 2 + n_index + n_marks
@@ -84,6 +92,11 @@ if parent == '' then
   if tonumber(redis.call('HGET', link, 'w') or '0') < began then
     redis.call('HSET', link, 'w', ARGV[11], 'a', ARGV[26], 'd', ARGV[27])
     redis.call('EXPIRE', link, ARGV[28])
+  end
+  if ARGV[29] ~= '' then
+    local shown = redis.call('HMGET', link, 'i', 'j')
+    local time, by = tonumber(shown[1] or '0'), tonumber(shown[2] or '0')
+    if tonumber(ARGV[29]) > time or (tonumber(ARGV[29]) == time and began > by) then redis.call('HSET', link, 'i', ARGV[29], 'j', ARGV[11]) end
   end
 else
   -- A host that is visited again leaves a dead member behind; and no browser needs this many living ones.

@@ -29,7 +29,7 @@ from gateway.web.browser.resume import Resume, remember
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from gateway.core.model import PendingLogin, Provider, Tenant
+    from gateway.core.model import PendingLogin, Provider, Session, Tenant
     from gateway.ports import Taken, Tokens
     from gateway.web.browser.request import Browser
 
@@ -93,8 +93,13 @@ async def _finish(browser: Browser, tenant: Tenant, provider: Provider, taken: T
             user_agent=browser.request.headers.get("User-Agent", "")[:200], server=taken.server,
         )
     )  # fmt: skip
-    if isinstance(stored, Refused) and stored.reason is Reason.REAUTHENTICATE and not pending.hopped:
-        return _ask_the_provider(browser, tenant, pending)
+    if isinstance(stored, Refused) and stored.reason is Reason.REAUTHENTICATE:
+        # Of two tabs that asked in one second only one has shown something new; the other is signed in by it all the same.
+        present = await browser.session(tenant.id)
+        if present is not None and present[0].identity.sub == accepted.identity.sub:
+            return await _go_on(browser, pending, present)
+        if not pending.hopped:
+            return _ask_the_provider(browser, tenant, pending)
     if isinstance(stored, Refused):
         raise _failed(tenant, provider, pending, stored.reason, "", "a block, a revocation or missing evidence of a fresh login")
     await _end_other_persons_session(browser, tenant, accepted.identity.sub)
@@ -128,6 +133,11 @@ async def _again(browser: Browser, pending: PendingLogin) -> web.StreamResponse:
     present = await browser.session(pending.tenant) if pending.host == browser.host else None
     if present is None:
         raise _state_lost(browser, "this login was finished already")
+    return await _go_on(browser, pending, present)
+
+
+async def _go_on(browser: Browser, pending: PendingLogin, present: tuple[Session, str]) -> web.StreamResponse:
+    """With the session and cookie that this browser holds already."""
     if pending.for_host:
         return await hand_over(browser, present[0], present[1], Destination(pending.return_to, pending.for_host, pending.for_browser))
     response = redirect(pending.return_to)
