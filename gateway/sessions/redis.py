@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.core.decision import Reason
 from gateway.core.model import PendingLogin, Secret, Session
 from gateway.errors import UnavailableError
-from gateway.keys import Key
 from gateway.ports import MISS, AlreadyTaken, Begun, Ended, Refused, Stored, Taken, Who
 from gateway.sessions import links, seal
 from gateway.sessions import record as codec
@@ -23,13 +22,14 @@ from gateway.sessions.marks import Marks, places
 from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.people import People, overlaid, parse_overlay
 from gateway.sessions.record import Display, Record, Ticket
+from gateway.sessions.refresh import seal_refresh, unseal_refresh
 from gateway.sessions.touches import Touches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.core.model import Identity, Tenant
-    from gateway.keys import KeyRing
+    from gateway.keys import Key, KeyRing
     from gateway.ports import Linked, Miss, NewSession, SessionView
     from gateway.sessions.connect import Link
     from gateway.sessions.seal import Token
@@ -162,7 +162,7 @@ class RedisSessions:
         name = f"{new.tenant.id} {family}"
         refresh = b""
         if new.refresh_token is not None:
-            refresh = seal.seal_under(family_seal(family_key), "refresh", name, new.refresh_token.reveal().encode(), entropy=self._entropy)
+            refresh = seal_refresh(session, family_key, new.refresh_token, entropy=self._entropy)
         return await self._store(
             Record(session, "", family_key, limits.idle_s),
             reported=new.identity,
@@ -310,14 +310,3 @@ class RedisSessions:
     async def close(self) -> None:
         await self.touches.close()
         await self.link.close()
-
-
-def family_seal(family_key: bytes) -> Key:
-    """The family's own key in the shape of a ring key, to seal its refresh token with."""
-    return Key("family", family_key)
-
-
-def unseal_refresh(record: Record, sealed: bytes) -> Secret | None:
-    """The family's refresh token, for whoever holds the cookie of one of its sessions."""
-    raw = seal.unseal_under((family_seal(record.family_key),), "refresh", f"{record.session.tenant} {record.session.family}", sealed)
-    return None if raw is None else Secret(raw.decode())

@@ -1,107 +1,219 @@
-"""Memory of a session in the store, and what a read costs with so many of them there.
+"""Memory of a session in the store, and what a check, a login and a revocation cost with so many of them there.
 
-    python -m tests.bench.sessions [--counts 1 10000] [--seconds 3]
+    scripts/soak sessions [--counts 1 10000 1000000] [--seconds 10]
 
-Sessions are made by the shipped login, one person each, five groups, a refresh token. Bytes are the store's ``used_memory`` less what it held
-empty, by session. Latencies are of the shipped ``get`` without memory in front; quote their ratio to the first count.
+Of each thousand sessions (a tenant's people: five groups, a refresh token of 1,100 characters) the first is made by the shipped login, the
+others are copies of its records under names of their own, made inside the store; a run begins by weighing copies against shipped
+sessions and stops if they differ by more than a twentieth. Bytes are the store's ``used_memory`` less what it held empty, by session; the
+server is set as ``docs/operator/production.md`` says.
+Times are of the shipped code without memory in front, one after the other, spread over all tenants; quote their ratios to the first count.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
+import random
+import secrets
 import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway import keys
 from gateway.core.model import Secret
-from gateway.ports import Refused
-from gateway.sessions.connect import Link, Target, link_to
+from gateway.ports import Refused, Stored, Who
+from gateway.sessions.connect import Link, Script, Target, link_to
+from gateway.sessions.marks import Marks, places
+from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.redis import RedisSessions
 from tests.sessions import servers
 from tests.sessions.conftest import HOST, Login, believe, identity, tenant
 
-AT_ONCE = 24
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
 PEOPLE_PER_TENANT = 1000
+STEP = 500
+"""Copies by one script: some 20 ms."""
 GROUPS = tuple(f"group-{n}" for n in range(5))
-KEPT_COOKIES = 2000
+WEIGHED = 500
+TOLERANCE = 0.05
+RARE = 200
+"""Logins and revocations that are timed at each count; each leaves the store as it was."""
+_LUA = Path(__file__).with_name("copies.lua").read_text("utf-8")
+COPIES = Script("copies", _LUA, hashlib.sha1(_LUA.encode()).hexdigest())
+KINDS = {"s": "session", "f": "family", "i": "index", "k": "link record"}
 
 
-async def memory(link: Link) -> int:
-    info: dict[str, Any] = await link.command("INFO", "memory")
-    return int(info["used_memory"])
+@dataclass(slots=True)
+class Crowd:
+    """So many people, signed in."""
+
+    link: Link
+    ring: keys.KeyRing
+    sessions: RedisSessions
+    began: int = 0
+    made: int = 0
+    cookies: list[str] = field(default_factory=list)
+    tenants: int = 0
+
+    async def log_in(self, tenant_name: str, person: str) -> Stored:
+        login = Login(self.sessions, tenant(tenant_name))
+        stored = await self.sessions.finish(login.new(self.began, identity=identity(person, groups=GROUPS), refresh_token=Secret(secrets.token_urlsafe(825))))
+        if isinstance(stored, Refused):
+            raise RuntimeError(stored.reason)  # noqa: TRY004 - a refusal is an outcome, no wrong type
+        return stored
+
+    async def grow(self, count: int) -> None:
+        """To this many sessions."""
+        while self.made < count:
+            name = f"tenant-{self.tenants}"
+            people = min(PEOPLE_PER_TENANT, count - self.made)
+            stored = await self.log_in(name, f"first-of-{name}")
+            self.cookies.append(stored.cookie.reveal())
+            await self.copy(stored, people - 1)
+            self.made, self.tenants = self.made + people, self.tenants + 1
+
+    async def copy(self, stored: Stored, count: int) -> None:
+        session = stored.session
+        at, index = prefix(bucket_of(session.tenant)), self.sessions.people(session.tenant).index(session.identity)
+        personal, shared = index[: -len(GROUPS) - 1], index[-len(GROUPS) - 1 :]
+        for first in range(1, count + 1, STEP):
+            arguments: list[str | bytes | int] = [at, session.family, session.digest, first, min(first + STEP - 1, count), " ".join(personal), " ".join(shared)]
+            await self.link.run(COPIES, [f"{at}c:{session.tenant}"], arguments)
+
+    async def memory(self) -> int:
+        info: dict[str, Any] = await self.link.command("INFO", "memory")
+        return int(info["used_memory"])
+
+    async def weigh(self) -> tuple[float, float]:
+        """Bytes of a shipped session, and of a copy, in stores of equal size."""
+        found = []
+        for shipped in (True, False):
+            before = await self.memory()
+            if shipped:
+                for number in range(WEIGHED):
+                    await self.log_in("weighed", f"person-{number}")
+            else:
+                await self.copy(await self.log_in("weighed", "person-0"), WEIGHED - 1)
+            found.append((await self.memory() - before) / WEIGHED)
+            await self.empty()
+        return found[0], found[1]
+
+    async def empty(self) -> None:
+        await self.link.command("FLUSHALL")
+        await believe(self.link)
+        warm = Login(self.sessions, tenant("warm"))
+        self.began = await warm.begin()
+        await self.sessions.finish(warm.new(self.began))
+
+    async def by_kind(self) -> dict[str, int]:
+        """Bytes of one session's keys, by what they are; shared index entries not counted."""
+        stored = await self.log_in("kinds", "somebody")
+        at, people = prefix(bucket_of("kinds")), self.sessions.people("kinds")
+        session = stored.session
+        user = people.user(session.identity)
+        names = [f"s:{session.digest}", f"f:{session.family}", f"k:{user}", *(f"i:{alias}" for alias in people.index(session.identity)[: -len(GROUPS) - 1])]
+        weights: dict[str, int] = {}
+        for name in names:
+            kind = KINDS[name[0]]
+            weights[kind] = weights.get(kind, 0) + int(await self.link.command("MEMORY", "USAGE", at + name, "SAMPLES", 0))
+        await self.sessions.end_family(session, cookie=stored.cookie.reveal())
+        return weights
+
+    # --- times -----------------------------------------------------------------------------------
+
+    async def check(self) -> None:
+        if await self.sessions.get(random.choice(self.cookies), host=HOST) is None:
+            msg = "a session is missing"
+            raise RuntimeError(msg)
+
+    async def come_and_go(self) -> float:
+        """Seconds of a login; the session ends again."""
+        began = time.perf_counter()
+        stored = await self.log_in(f"tenant-{random.randrange(self.tenants)}", "visitor")
+        took = time.perf_counter() - began
+        await self.sessions.end_family(stored.session, cookie=stored.cookie.reveal())
+        return took
+
+    async def revoke(self) -> float:
+        """Seconds until one person's session is ended in the slot."""
+        name = f"tenant-{random.randrange(self.tenants)}"
+        stored = await self.log_in(name, "revoked")
+        marks = Marks(self.link, lambda: self.ring)
+        where = places(marks.people(name), Who(session=stored.session.family))
+        began = time.perf_counter()
+        swept = await marks.revoke(name, where)
+        took = time.perf_counter() - began
+        if swept.sessions != 1:
+            msg = f"{swept.sessions} sessions ended"
+            raise RuntimeError(msg)
+        return took
 
 
-async def fill(sessions: RedisSessions, began: int, first: int, last: int, cookies: list[str]) -> None:
-    numbers = iter(range(first, last))
-
-    async def make() -> None:
-        for number in numbers:
-            login = Login(sessions, tenant(f"tenant-{number // PEOPLE_PER_TENANT}"))
-            who = identity(f"person-{number}", groups=GROUPS)
-            stored = await sessions.finish(login.new(began, identity=who, refresh_token=Secret("r" * 1100)))
-            if isinstance(stored, Refused):
-                raise RuntimeError(stored.reason)  # noqa: TRY004 - a refusal is an outcome, no wrong type
-            if len(cookies) < KEPT_COOKIES:
-                cookies.append(stored.cookie.reveal())
-
-    await asyncio.gather(*(make() for _ in range(AT_ONCE)))
-
-
-async def latency_us(sessions: RedisSessions, cookies: list[str], seconds: float) -> tuple[float, float]:
-    """Median and 99th percentile of one ``get`` after the other."""
+async def checks_us(crowd: Crowd, seconds: float) -> tuple[float, float]:
     took: list[float] = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
-        for cookie in cookies[:200]:
-            began = time.perf_counter()
-            found = await sessions.get(cookie, host=HOST)
-            took.append((time.perf_counter() - began) * 1e6)
-            if found is None:
-                msg = "a session is missing"
-                raise RuntimeError(msg)
-    await sessions.touches.settle()
-    cuts = statistics.quantiles(took, n=100)
-    return statistics.median(took), cuts[98]
+        began = time.perf_counter()
+        await crowd.check()
+        took.append((time.perf_counter() - began) * 1e6)
+    await crowd.sessions.touches.settle()
+    return statistics.median(took), statistics.quantiles(took, n=100)[98]
+
+
+async def median_us(step: Callable[[], Awaitable[float]]) -> float:
+    return statistics.median([await step() for _ in range(RARE)]) * 1e6
 
 
 async def measure(counts: list[int], seconds: float) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = []
-    with tempfile.TemporaryDirectory() as folder, servers.running(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, servers.running(Path(folder), "--hash-max-listpack-value", "2048") as server:
         link = link_to(Target("single", (("127.0.0.1", server.port),)), ca_file=None, replicas=0)
-        await believe(link)
         ring = keys.generate()
-        sessions = RedisSessions(link, lambda: ring)
-        warm = Login(sessions, tenant("warm"))
-        began = await warm.begin()
-        await sessions.finish(warm.new(began))
-        empty, made = await memory(link), 0
-        cookies: list[str] = []
+        crowd = Crowd(link, ring, RedisSessions(link, lambda: ring))
+        await crowd.empty()
+        shipped, copied = await crowd.weigh()
+        print(f"a shipped session {shipped:.0f} bytes, a copy {copied:.0f}", flush=True)
+        if abs(copied - shipped) > TOLERANCE * shipped:
+            msg = "copies do not weigh what sessions do"
+            raise RuntimeError(msg)
+        print(json.dumps({"bytes_by_kind": await crowd.by_kind()}), flush=True)
+        empty = await crowd.memory()
         for count in counts:
-            await fill(sessions, began, made, count, cookies)
-            made = count
-            held = await memory(link) - empty
-            median, worst = await latency_us(sessions, cookies, seconds)
-            rows.append({"sessions": count, "bytes_per_session": round(held / count), "get_us_p50": round(median), "get_us_p99": round(worst)})
+            began = time.perf_counter()
+            await crowd.grow(count)
+            grown = time.perf_counter() - began
+            held = await crowd.memory() - empty
+            median, worst = await checks_us(crowd, seconds)
+            rows.append(
+                {
+                    "sessions": count, "bytes_per_session": round(held / count), "gigabytes": round(held / 1e9, 3), "made_in_s": round(grown, 1),
+                    "check_us_p50": round(median), "check_us_p99": round(worst),
+                    "login_us_p50": round(await median_us(crowd.come_and_go)), "revoke_us_p50": round(await median_us(crowd.revoke)),
+                }
+            )  # fmt: skip
             print(json.dumps(rows[-1]), flush=True)
-        await sessions.close()
+        await crowd.sessions.close()
     return rows
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--counts", type=int, nargs="+", default=[1, 10_000])
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 10_000, 1_000_000])
+    parser.add_argument("--seconds", type=float, default=10.0, help="of checks at each count")
     chosen = parser.parse_args()
     rows = asyncio.run(measure(sorted(chosen.counts), chosen.seconds))
     first = rows[0]
     for row in rows[1:]:
-        print(f"{row['sessions']} sessions: p50 {row['get_us_p50'] / first['get_us_p50']:.2f}, p99 {row['get_us_p99'] / first['get_us_p99']:.2f} of {first['sessions']}")
+        ratios = ", ".join(f"{name} {row[name] / first[name]:.2f}" for name in first if name.endswith(("p50", "p99")))
+        print(f"{row['sessions']} sessions, as ratios to {first['sessions']}: {ratios}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.decision import Reason
+from gateway.core.model import Secret
 from gateway.errors import UnavailableError
 from gateway.ports import AlreadyTaken, Refused, Stored, Taken
 from gateway.sessions import seal
@@ -273,6 +275,16 @@ async def test_touching_a_child_touches_its_parent(sessions: RedisSessions, logi
 
 
 # --- logout and lists -----------------------------------------------------------------------------
+
+
+async def test_a_refresh_token_takes_less_room_than_its_text(sessions: RedisSessions, login: Login, link: Link) -> None:
+    token = secrets.token_urlsafe(825)
+    stored = await login.finish(refresh_token=Secret(token))
+    kept = await link.command("HGET", f"{prefix(bucket_of('acme'))}f:{stored.session.family}", "r")
+    assert len(kept) < 0.85 * len(token)
+    ended = await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
+    assert ended.refresh_token is not None
+    assert ended.refresh_token.reveal() == token
 
 
 async def test_logout_ends_the_whole_family_from_any_member_and_hands_back_the_refresh_token(sessions: RedisSessions, login: Login) -> None:
