@@ -17,6 +17,7 @@ from gateway.cognito.users import CognitoUsers
 from gateway.errors import ConfigError, GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.onboarding.open import open_onboarding
+from gateway.onboarding.rotation import retire_forever
 from gateway.pool_people import PoolPeople
 from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
@@ -155,7 +156,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
 
 
 async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> Onboarding | None:
-    """With its recovery of interrupted runs, and the pool's people kept in step; None where the AWS SDK is not installed, and then there are no such routes."""
+    """With its recovery of interrupted runs, the end of replaced clients, and the pool's people kept in step; None where the AWS SDK is not installed, and then there are no such routes."""
     opening = open_onboarding(config, stores.database, stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force)
     try:
         onboarding = await stack.enter_async_context(opening)
@@ -163,6 +164,7 @@ async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: Tenant
         log.warning("provisioning_off", extra=fields(detail=str(error)))
         return None
     await stack.enter_async_context(beside(onboarding.provisioning.recover_forever()))
+    await stack.enter_async_context(beside(retire_forever(onboarding)))
     api = await stack.enter_async_context(open_cognito(config))
     people = PoolPeople(CognitoUsers(api), SqlRevocations(stores.database), stores.revoker, Marks(link, ring), table=lambda: tenants.table, clock=time.time)
     stores.revoker.observers.append(people.observe)

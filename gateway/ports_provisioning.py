@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gateway.core.model import AppClient, Secret
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from gateway.core.model import AppClient, Secret
     from gateway.ports_admin import Page
 
 Json = dict[str, Any]
@@ -40,11 +40,17 @@ class StepState(StrEnum):
 
 
 class RunKind(StrEnum):
-    """``destroy`` is finished by recovery, the others are undone."""
+    """What a run is for."""
 
     APPLY = "apply"
     ROTATE = "rotate"
+    RETIRE = "retire"
+    """Deletes what is not used any more: replaced clients, providers that were taken out."""
     DESTROY = "destroy"
+
+
+FINISHED = frozenset({RunKind.RETIRE, RunKind.DESTROY})
+"""What only deletes: half of it is finished by recovery and never undone. Other kinds are undone."""
 
 
 class Action(StrEnum):
@@ -123,6 +129,9 @@ class Journal(Protocol):
 
     async def move(self, run: str, state: RunState, *, error: Json | None = None) -> None: ...
 
+    async def follow(self, run: str, *, by: str, kind: RunKind, request: Json) -> Run:
+        """``run`` is done, and in the same transaction another one of its tenant and actor begins, held by this process."""
+
     async def hold(self, run: str) -> None:
         """Renew the claim on the run."""
 
@@ -157,6 +166,25 @@ class ClientCredentials:
     @property
     def client_ids(self) -> tuple[str, ...]:
         return (self.client_id, *(client.client_id for client in self.retired))
+
+    def replaced_by(self, made: ClientCredentials, *, retires_at: float) -> ClientCredentials:
+        """``made`` is what logins begin with; the one that they began with is accepted until ``retires_at``."""
+        return ClientCredentials(made.client_id, made.client_secret, (*self.retired, AppClient(self.client_id, self.client_secret, retires_at)))
+
+    def without(self, client_ids: Collection[str]) -> ClientCredentials:
+        """Less these of the retired."""
+        return replace(self, retired=tuple(client for client in self.retired if client.client_id not in client_ids))
+
+    def sealable(self) -> Json:
+        """With the secrets: only for what is sealed."""
+        retired = [[client.client_id, client.client_secret.reveal(), client.retires_at] for client in self.retired]
+        return {"client_id": self.client_id, "client_secret": self.client_secret.reveal(), "retired": retired}
+
+    @classmethod
+    def unsealed(cls, sealable: Json) -> ClientCredentials:
+        """Inverse of ``sealable``."""
+        retired = tuple(AppClient(client_id, Secret(secret), retires_at) for client_id, secret, retires_at in sealable["retired"])
+        return cls(sealable["client_id"], Secret(sealable["client_secret"]), retired)
 
 
 class Registrar(Protocol):

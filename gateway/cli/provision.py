@@ -1,12 +1,10 @@
-"""``gateway provision plan | apply | verify | rollback | destroy``: the admin API's own code, run beside the gateway."""
+"""``gateway provision plan | apply | verify | rotate | retire | rollback | destroy``: the admin API's own code, run beside the gateway."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
-import time
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,31 +13,24 @@ import yaml
 from pydantic import ValidationError
 
 from gateway.cli import config_option, json_option
-from gateway.cli.database import configured_database, file_records, in_force_within
-from gateway.cognito.provision import Done, Failed
+from gateway.cli.beside_onboarding import ACTOR, audited, opened, telling, why_not
+from gateway.cli.rotation import retire, rotate
+from gateway.cognito.provision import Done
 from gateway.config import explain_validation
-from gateway.errors import ConfigError, GatewayError, UnavailableError
+from gateway.errors import ConfigError
 from gateway.onboarding.body import ProvisionBody
-from gateway.onboarding.open import open_onboarding
-from gateway.onboarding.service import describe
-from gateway.ports_provisioning import Busy, RunState
-from gateway.registry.database import TenantDatabase
-from gateway.sql.audit import SqlAuditLog
+from gateway.onboarding.proposal import describe
+from gateway.ports_provisioning import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from gateway.cognito.plan import Plan, Step
     from gateway.cognito.preflight import Finding
     from gateway.cognito.provision import Outcome
-    from gateway.cognito.steps import Work
     from gateway.onboarding.service import Onboarding, Proposal
-    from gateway.sql.database import Database
 
 T = TypeVar("T")
-ACTOR = "cli"
-IN_FORCE_S = 10.0
-"""How long a command waits for a running gateway to publish what it wrote."""
 
 
 @click.group("provision")
@@ -103,7 +94,7 @@ def destroy(config_path: str, tenant: str, yes: bool) -> int:
 
 
 async def _plan(config_path: str, tenant: str, body: ProvisionBody, *, as_json: bool) -> int:
-    async with _opened(config_path) as (onboarding, _database):
+    async with opened(config_path) as (onboarding, _database):
         proposal = await onboarding.propose(tenant, body, update=True)
     if proposal.problems:
         return _say_problems(proposal.problems, as_json=as_json)
@@ -115,7 +106,7 @@ async def _plan(config_path: str, tenant: str, body: ProvisionBody, *, as_json: 
 
 
 async def _apply(config_path: str, tenant: str, body: ProvisionBody, *, as_json: bool) -> int:
-    async with _opened(config_path) as (onboarding, database):
+    async with opened(config_path) as (onboarding, database):
         proposal = await onboarding.propose(tenant, body, update=True)
         if proposal.problems:
             return _say_problems(proposal.problems, as_json=as_json)
@@ -123,15 +114,15 @@ async def _apply(config_path: str, tenant: str, body: ProvisionBody, *, as_json:
             _say_plan(proposal.plan)
 
         async def work() -> Outcome:
-            return await onboarding.apply(proposal, actor=ACTOR, progress=_progress(as_json=as_json))
+            return await onboarding.apply(proposal, actor=ACTOR, progress=telling(as_json=as_json))
 
-        outcome = await _audited(database, "provision", tenant, work)
+        outcome = await audited(database, "provision", tenant, work)
         return await _say_outcome(onboarding, proposal, outcome, as_json=as_json)
 
 
 async def _verify(config_path: str, tenant: str, *, fix: bool, as_json: bool) -> int:
-    async with _opened(config_path) as (onboarding, _database):
-        drift = await onboarding.verify(tenant, fix=fix, actor=ACTOR, progress=_progress(as_json=as_json))
+    async with opened(config_path) as (onboarding, _database):
+        drift = await onboarding.verify(tenant, fix=fix, actor=ACTOR, progress=telling(as_json=as_json))
     if drift is None:
         click.echo(f"gateway: tenant {tenant} is not provisioned", err=True)
         return 1
@@ -148,12 +139,12 @@ async def _verify(config_path: str, tenant: str, *, fix: bool, as_json: bool) ->
 
 
 async def _rollback(config_path: str, tenant: str, run: str) -> int:
-    async with _opened(config_path) as (onboarding, database):
+    async with opened(config_path) as (onboarding, database):
 
         async def work() -> RunState | Finding:
             return await onboarding.roll_back(tenant, run)
 
-        state = await _audited(database, "rollback_run", tenant, work)
+        state = await audited(database, "rollback_run", tenant, work)
     if isinstance(state, RunState):
         click.echo(f"run {run}: {state}")
         return 0
@@ -162,46 +153,17 @@ async def _rollback(config_path: str, tenant: str, run: str) -> int:
 
 
 async def _destroy(config_path: str, tenant: str) -> int:
-    async with _opened(config_path) as (onboarding, database):
+    async with opened(config_path) as (onboarding, database):
 
         async def work() -> Outcome | Finding:
-            return await onboarding.destroy(tenant, actor=ACTOR, progress=_progress(as_json=False))
+            return await onboarding.destroy(tenant, actor=ACTOR, progress=telling(as_json=False))
 
-        outcome = await _audited(database, "destroy", tenant, work)
+        outcome = await audited(database, "destroy", tenant, work)
     if isinstance(outcome, Done):
         click.echo(f"tenant {tenant} is gone")
         return 0
-    click.echo(f"gateway: {_why_not(outcome)}", err=True)
+    click.echo(f"gateway: {why_not(outcome)}", err=True)
     return 1
-
-
-@asynccontextmanager
-async def _opened(config_path: str) -> AsyncIterator[tuple[Onboarding, Database]]:
-    async with configured_database(config_path) as (config, database):
-        tenants = TenantDatabase(database, config)
-        files = file_records(config)
-
-        async def in_force() -> None:
-            """A gateway that runs beside publishes what SQL holds; without one there is nobody to obey."""
-            if not await in_force_within(tenants, IN_FORCE_S):
-                msg = "stored, and not yet published: no gateway with the admin role seems to be running"
-                raise UnavailableError(msg)
-
-        async with open_onboarding(config, database, tenants, files=lambda: files, in_force=in_force) as onboarding:
-            yield onboarding, database
-
-
-async def _audited(database: Database, action: str, tenant: str, work: Callable[[], Awaitable[T]]) -> T:
-    audit = SqlAuditLog(database, clock=time.time)
-    entry = await audit.begin(actor=ACTOR, action=action, tenant=tenant, target=tenant, request_id="")
-    try:
-        outcome = await work()
-    except GatewayError:
-        await audit.finish(entry, outcome="failed", before=None, after=None)
-        raise
-    good = isinstance(outcome, Done | RunState)
-    await audit.finish(entry, outcome="done" if good else "refused", before=None, after={"run": getattr(outcome, "run", None)})
-    return outcome
 
 
 def _body(path: str) -> ProvisionBody:
@@ -233,16 +195,6 @@ def _say_steps(steps: Sequence[Step]) -> None:
             click.echo(f"            {difference}")
 
 
-def _progress(*, as_json: bool) -> Callable[[Work, str], None]:
-    """A line per step as it ends, on stderr, so that standard output stays the result."""
-
-    def say(work: Work, state: str) -> None:
-        if not as_json:
-            click.echo(f"  {state:10} {work.action.replace('_', ' ')} {work.resource}", err=True)
-
-    return say
-
-
 def _say_problems(problems: Sequence[Finding], *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"problems": [{"kind": p.kind, "where": p.where, "problem": p.message} for p in problems]}, indent=1))
@@ -254,7 +206,7 @@ def _say_problems(problems: Sequence[Finding], *, as_json: bool) -> int:
 
 async def _say_outcome(onboarding: Onboarding, proposal: Proposal, outcome: Outcome, *, as_json: bool) -> int:
     if not isinstance(outcome, Done):
-        text = _why_not(outcome)
+        text = why_not(outcome)
         click.echo(json.dumps({"done": False, "problem": text}) if as_json else f"gateway: {text}", err=not as_json)
         return 1
     credentials = await onboarding.provisioning.registrar.credentials(proposal.tenant)
@@ -267,12 +219,5 @@ async def _say_outcome(onboarding: Onboarding, proposal: Proposal, outcome: Outc
     return 0
 
 
-def _why_not(outcome: Failed | Busy | Finding) -> str:
-    if isinstance(outcome, Busy):
-        return f"run {outcome.run} of this tenant is {'being taken back' if outcome.interrupted else 'going on'}"
-    if isinstance(outcome, Failed):
-        left = {RunState.ROLLED_BACK: "nothing of it is left", RunState.RUNNING: "a gateway with the admin role finishes it"}.get(
-            outcome.state, "a gateway with the admin role takes back what is left"
-        )
-        return f"{outcome.code}: {outcome.message} ({left})"
-    return outcome.message
+command.add_command(rotate)
+command.add_command(retire)

@@ -134,7 +134,7 @@ class ActualClient:
 
 @dataclass(frozen=True, slots=True)
 class Actual:
-    """The pool as far as this tenant is concerned. ``client`` is the one that the gateway knows for it, if any."""
+    """The pool as far as this tenant is concerned. ``client`` is the one that its logins begin with, if there is one."""
 
     pool_id: str
     attributes: Mapping[str, Attribute]
@@ -142,6 +142,8 @@ class Actual:
     client: ActualClient | None
     case_sensitive: bool = True
     provider_count: int = 0
+    retired: tuple[ActualClient, ...] = ()
+    """Replaced ones that are still accepted."""
 
 
 def kind_of_issuer(issuer: str) -> ProviderKind | None:

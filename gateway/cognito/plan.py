@@ -33,6 +33,7 @@ class Verb(StrEnum):
     CHANGE = "change"
     ADOPT = "adopt"
     KEEP = "keep"
+    REMOVE = "remove"
 
 
 class Resource(StrEnum):
@@ -86,8 +87,11 @@ class Plan:
         return tuple(s for s in self.steps if s.does)
 
 
-def plan(wanted: Wanted, actual: Actual, *, known: frozenset[str] = frozenset(), adopt: bool = False) -> Plan:
-    """``known``: names of providers that this tenant had before; with ``adopt`` others that exist are taken over too."""
+def plan(wanted: Wanted, actual: Actual, *, known: frozenset[str] = frozenset(), adopt: bool = False, retired: Sequence[str] = ()) -> Plan:
+    """``known``: names of providers that this tenant had before; with ``adopt`` others that exist are taken over too.
+
+    ``retired``: ids of clients that a rotation replaced and that are accepted still.
+    """
     problems: list[Finding] = list(check_pool(wanted, actual))
     steps: list[Step] = [_attributes(actual)]
     for provider in wanted.providers:
@@ -103,6 +107,7 @@ def plan(wanted: Wanted, actual: Actual, *, known: frozenset[str] = frozenset(),
             continue
         steps.append(_provider(provider, found, adopted=provider.name not in known))
     steps.append(_client(wanted.client, actual.client))
+    steps += [_retired(wanted.client, client_id, next((c for c in actual.retired if c.client_id == client_id), None)) for client_id in retired]
     return Plan(tuple(steps), tuple(problems), _notes(wanted, actual))
 
 
@@ -151,6 +156,15 @@ def _client(wanted: WantedClient, found: ActualClient | None) -> Step:
     if differences:
         return Step(Verb.CHANGE, Resource.CLIENT, found.client_id, f"{', '.join(d.setting for d in differences)} differ", differences)
     return Step(Verb.KEEP, Resource.CLIENT, found.client_id, "it is as wanted")
+
+
+def _retired(wanted: WantedClient, client_id: str, found: ActualClient | None) -> Step:
+    if found is None:
+        return Step(Verb.REMOVE, Resource.CLIENT, client_id, "it was replaced, and is gone from the pool: the gateway forgets it")
+    differences = client_differences(wanted, found)
+    if differences:
+        return Step(Verb.CHANGE, Resource.CLIENT, client_id, f"it was replaced, and is accepted still; {', '.join(d.setting for d in differences)} differ", differences)
+    return Step(Verb.KEEP, Resource.CLIENT, client_id, "it was replaced, and is accepted still")
 
 
 def client_differences(wanted: WantedClient, found: ActualClient) -> tuple[Difference, ...]:

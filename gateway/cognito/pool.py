@@ -8,7 +8,7 @@ from gateway.cognito import shapes
 from gateway.cognito.aws import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from gateway.cognito.aws import CognitoApi
     from gateway.cognito.desired import Actual, ActualClient, ActualProvider
@@ -24,12 +24,14 @@ class Pool:
     def __init__(self, api: CognitoApi) -> None:
         self.api = api
 
-    async def actual(self, *, providers: Iterable[str], client_id: str | None) -> Actual:
-        """As far as it concerns providers of these names and this client."""
+    async def actual(self, *, providers: Iterable[str], clients: Sequence[str]) -> Actual:
+        """As far as it concerns providers of these names and these clients, of which the first is the one that logins begin with."""
         described = (await self.api.call("DescribeUserPool", idempotent=True))["UserPool"]
         found = {name: provider for name in providers if (provider := await self.provider(name)) is not None}
-        client = await self.client(client_id) if client_id else None
-        return shapes.read_pool(described, providers=found, client=client, provider_count=await self.provider_count())
+        described_clients = [await self.client(client_id) for client_id in clients]
+        current = described_clients[0] if described_clients else None
+        retired = tuple(client for client in described_clients[1:] if client is not None)
+        return shapes.read_pool(described, providers=found, client=current, retired=retired, provider_count=await self.provider_count())
 
     async def provider(self, name: str) -> ActualProvider | None:
         try:

@@ -3,7 +3,8 @@
 Rules:
 - The journal is written before each call and after it. Whoever finds a run that nobody holds undoes it from the journal.
 - Whatever goes wrong, the run is undone in reverse order; only ``done`` means that anything of it stays.
-- One run at a time per tenant, over all processes.
+- One run at a time per tenant, over all processes. What a run deletes at its end is a run of its own that begins in the
+  same transaction: what cannot be made again goes only when everything else is done.
 - A process that was taken for dead and wakes up again finds itself deposed, and takes back its last call.
 """
 
@@ -16,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gateway.cognito.aws import RefusedError
+from gateway.cognito.deleting import deleting
 from gateway.cognito.steps import VISIBLE_S, Steps
 from gateway.cognito.undoing import Undoing
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import PROVISION
-from gateway.ports_provisioning import ACTIVE, Busy, DeposedError, JournalStep, RegistryRefusedError, RunKind, RunState, StepState
+from gateway.ports_provisioning import ACTIVE, FINISHED, Busy, DeposedError, JournalStep, RegistryRefusedError, RunKind, RunState, StepState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -43,6 +45,8 @@ class Done:
 
     run: str
     in_force: bool = True
+    deleting: str | None = None
+    """The run that deletes what this one left, where it has not ended: recovery finishes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,13 @@ class Provisioning:
         actor: str,
         request: Json,
         plan: Sequence[Json],
+        then: Json | None = None,
         progress: Callable[[Work, str], None] = lambda _work, _state: None,
     ) -> Outcome:
-        """Every work in order. Raises ``UnavailableError`` where the journal itself is lost; recovery then undoes the run."""
+        """Every work in order. Raises ``UnavailableError`` where the journal itself is lost; recovery then undoes the run.
+
+        ``then`` is the request of a run that deletes what is left over (``RunKind.RETIRE``).
+        """
         opened = await self.journal.open(run, tenant=tenant, kind=kind, actor=actor, request=request, plan=plan)
         if isinstance(opened, Busy):
             PROVISION.labels("busy").inc()
@@ -104,24 +112,43 @@ class Provisioning:
         log.info("provision_started", extra=fields(tenant=tenant, run=run, kind=str(kind), actor=actor))
         async with self._held(run):
             failure = await self._forward(run, tenant, works, progress)
+            if failure is not None:
+                return await self._failed(run, tenant, kind, failure)
+            following = await self._concluded(run, then)
+            done = Done(run, in_force=await self._in_force(tenant, run))
+        return done if following is None else await self._delete(done, following, progress)
+
+    async def _concluded(self, run: str, then: Json | None) -> Run | None:
+        if then is None:
+            await self.journal.move(run, RunState.DONE)
+            return None
+        return await self.journal.follow(run, by=self.new_run(), kind=RunKind.RETIRE, request=then)
+
+    async def _delete(self, done: Done, following: Run, progress: Callable[[Work, str], None]) -> Done:
+        async with self._held(following.id):
+            failure = await self._forward(following.id, following.tenant, lambda steps: deleting(steps, following.kind, following.tenant, following.request), progress)
             if failure is None:
-                await self.journal.move(run, RunState.DONE)
-                return Done(run, in_force=await self._in_force(tenant, run))
-            code, message, by = failure
-            log.warning("provision_failed", extra=fields(tenant=tenant, run=run, code=code, detail=message))
-            if by == "deposed":
-                state = RunState.UNDOING
-            elif kind is RunKind.DESTROY:
-                # Half-destroyed is finished, never restored: recovery goes on with it.
-                state = RunState.RUNNING
-                await self.journal.move(run, state, error={"code": code, "message": message})
-            else:
-                await self.journal.move(run, RunState.UNDOING, error={"code": code, "message": message})
-                state = await self._undo_quietly(run)
-            if by != "deposed" and state in ACTIVE:
-                await self.journal.release(run)
-            PROVISION.labels(str(state)).inc()
-            return Failed(run, code, message, state, by)
+                await self.journal.move(following.id, RunState.DONE)
+                return done
+            await self._failed(following.id, following.tenant, following.kind, failure)
+            return replace(done, deleting=following.id)
+
+    async def _failed(self, run: str, tenant: str, kind: RunKind, failure: tuple[str, str, str]) -> Failed:
+        code, message, by = failure
+        log.warning("provision_failed", extra=fields(tenant=tenant, run=run, code=code, detail=message))
+        if by == "deposed":
+            state = RunState.UNDOING
+        elif kind in FINISHED:
+            # Half-deleted is finished, never restored: recovery goes on with it.
+            state = RunState.RUNNING
+            await self.journal.move(run, state, error={"code": code, "message": message})
+        else:
+            await self.journal.move(run, RunState.UNDOING, error={"code": code, "message": message})
+            state = await self._undo_quietly(run)
+        if by != "deposed" and state in ACTIVE:
+            await self.journal.release(run)
+        PROVISION.labels(str(state)).inc()
+        return Failed(run, code, message, state, by)
 
     async def _forward(self, run: str, tenant: str, works: Callable[[Steps], AsyncIterator[Work]], progress: Callable[[Work, str], None]) -> tuple[str, str, str] | None:
         """None when all is done; else code, message and by whom."""
@@ -216,7 +243,7 @@ class Provisioning:
             return RunState.UNDOING
 
     async def recover(self) -> int:
-        """Once: every run that nobody holds is undone or, where it destroys, finished. The number that came to an end."""
+        """Once: every run that nobody holds is undone or, where it only deletes, finished. The number that came to an end."""
         ended = 0
         for run in await self.journal.abandoned():
             if not await self.journal.take_over(run):
@@ -225,7 +252,7 @@ class Provisioning:
                 found = await self.journal.run(run)
                 if found is None:
                     continue
-                state = await (self._finish_destroying(found) if found.kind is RunKind.DESTROY else self._undo_quietly(run))
+                state = await (self._finish(found) if found.kind in FINISHED else self._undo_quietly(run))
             PROVISION.labels("recovered").inc()
             ended += state in {RunState.ROLLED_BACK, RunState.DONE}
         return ended
@@ -239,24 +266,13 @@ class Provisioning:
                 log.warning("provision_recovery", extra=fields(detail=str(error)))
             await self.sleep(self.timing.recover_every_s)
 
-    async def _finish_destroying(self, run: Run) -> RunState:
+    async def _finish(self, run: Run) -> RunState:
         steps = Steps(self.pool, self.registrar, run=run.id, clock=self.clock, sleep=self.sleep, visible_s=self.timing.visible_s)
         try:
-            async for work in destroying(steps, run.tenant, run.request):
+            async for work in deleting(steps, run.kind, run.tenant, run.request):
                 await work.perform()
             await self.journal.move(run.id, RunState.DONE)
         except GatewayError as error:
-            log.warning("provision_destroy_later", extra=fields(run=run.id, detail=str(error)))
+            log.warning("provision_delete_later", extra=fields(run=run.id, detail=str(error)))
             return RunState.RUNNING
         return RunState.DONE
-
-
-async def destroying(steps: Steps, tenant: str, request: Json) -> AsyncIterator[Work]:
-    """What ends a tenant: first nobody can come in, then what they came through goes."""
-    if request.get("tenant"):
-        yield steps.delete_tenant(tenant)
-    yield steps.delete_credentials(tenant)
-    for client_id in request.get("clients", ()):
-        yield steps.delete_client(str(client_id))
-    for provider in request.get("providers", ()):
-        yield steps.delete_provider(str(provider["name"]), mark=str(provider["marker"]))

@@ -99,8 +99,11 @@ def client_settings(wanted: WantedClient) -> Request:
     }
 
 
-def create_client(wanted: WantedClient, *, name: str) -> Request:
-    return {"ClientName": name, "GenerateSecret": True, **client_settings(wanted)}
+def create_client(wanted: WantedClient, *, name: str, like: ActualClient | None) -> Request:
+    """``like``: whose other settings it has too (analytics, say); None for a tenant's first."""
+    kept = restore_client(like) if like is not None else {}
+    kept.pop("ClientId", None)
+    return {**kept, "ClientName": name, "GenerateSecret": True, **client_settings(wanted)}
 
 
 def update_client(wanted: WantedClient, found: ActualClient) -> Request:
@@ -141,7 +144,9 @@ def read_client(described: Mapping[str, Any]) -> ActualClient:
     return ActualClient(str(described["ClientId"]), str(described.get("ClientName", "")), Secret(str(secret)) if secret else None, settings)
 
 
-def read_pool(described: Mapping[str, Any], *, providers: Mapping[str, ActualProvider], client: ActualClient | None, provider_count: int) -> Actual:
+def read_pool(
+    described: Mapping[str, Any], *, providers: Mapping[str, ActualProvider], client: ActualClient | None, retired: tuple[ActualClient, ...], provider_count: int
+) -> Actual:
     """``UserPool`` of DescribeUserPool with what else is known."""
     case_sensitive = bool((described.get("UsernameConfiguration") or {}).get("CaseSensitive", False))
-    return Actual(str(described["Id"]), read_attributes(described), providers, client, case_sensitive, provider_count)
+    return Actual(str(described["Id"]), read_attributes(described), providers, client, case_sensitive, provider_count, retired)

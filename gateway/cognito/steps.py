@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from gateway.cognito import shapes
 from gateway.cognito.aws import RefusedError, UnansweredError
 from gateway.cognito.desired import client_name, marker
-from gateway.ports_provisioning import Action, ClientCredentials
+from gateway.ports_provisioning import Action, ClientCredentials, RegistryRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.cognito.desired import ActualClient, ActualProvider, WantedClient, WantedProvider
     from gateway.cognito.pool import Pool
@@ -60,7 +60,7 @@ class Steps:
                 await self._pool.api.call("AddCustomAttributes", idempotent=False, CustomAttributes=shapes.custom_attributes(names))
             except (RefusedError, UnansweredError):
                 # Another run may have added them first, or this call did before its answer was lost.
-                present = (await self._pool.actual(providers=(), client_id=None)).attributes
+                present = (await self._pool.actual(providers=(), clients=())).attributes
                 if not set(names) <= set(present):
                     raise
             return {}
@@ -105,11 +105,12 @@ class Steps:
         secret = request["ProviderDetails"].pop("client_secret", None)
         return Work(Action.UPDATE_PROVIDER, wanted.name, perform, before={"request": request, "idp_secret": secret})
 
-    def create_client(self, wanted: WantedClient, *, tenant: str) -> Work:
+    def create_client(self, wanted: WantedClient, *, tenant: str, like: ActualClient | None = None) -> Work:
+        """``like``: the one whose place it takes."""
         name = client_name(tenant, self.run)
 
         async def perform() -> Json:
-            described = await self._create_client(shapes.create_client(wanted, name=name), name)
+            described = await self._create_client(shapes.create_client(wanted, name=name, like=like), name)
             client = shapes.read_client(described)
             if client.secret is None:
                 msg = "Cognito returned a client without a secret"
@@ -165,14 +166,40 @@ class Steps:
 
     def put_credentials(self, tenant: str, credentials: Callable[[], ClientCredentials], before: ClientCredentials | None) -> Work:
         async def perform() -> Json:
-            made = credentials()
-            await self._registrar.put_credentials(tenant, made)
-            return {"client_id": made.client_id}
+            wanted = credentials()
+            if await self._registrar.credentials(tenant) != before:
+                # Another run ended between our look and our hold on the tenant: what it wrote would be lost.
+                msg = f"the app clients of {tenant} have changed meanwhile"
+                raise RegistryRefusedError("conflict", msg)
+            if before is not None and before.client_id != wanted.client_id:
+                await self._until_seen(wanted.client_id)
+            await self._registrar.put_credentials(tenant, wanted)
+            return {"client_id": wanted.client_id}
 
-        old = None if before is None else {"client_id": before.client_id, "client_secret": before.client_secret.reveal()}
-        return Work(Action.PUT_CREDENTIALS, tenant, perform, before=old)
+        return Work(Action.PUT_CREDENTIALS, tenant, perform, before=None if before is None else before.sealable())
 
-    # --- destroying: each repeats harmlessly, and is never undone --------------------------------
+    async def _until_seen(self, client_id: str) -> None:
+        """Logins that worked are about to begin with this client: not before Cognito shows that it knows it."""
+        until = self._clock() + self._visible_s
+        while await self._pool.client(client_id) is None:
+            if self._clock() >= until:
+                msg = f"Cognito does not show the new client {client_id}"
+                raise UnansweredError(msg)
+            await self._sleep(_LOOK_EVERY_S)
+
+    # --- deleting: each repeats harmlessly, and is never undone ----------------------------------
+
+    def let_go(self, tenant: str, client_ids: Sequence[str]) -> Work:
+        """No replica uses these clients any more, nor what the tenant's document has lost: only then may they be deleted."""
+
+        async def perform() -> Json:
+            held = await self._registrar.credentials(tenant)
+            if held is not None and client_ids:
+                await self._registrar.put_credentials(tenant, held.without(client_ids))
+            await self._registrar.in_force()
+            return {}
+
+        return Work(Action.DELETE_CREDENTIALS, ", ".join(client_ids) or tenant, perform)
 
     def delete_tenant(self, tenant: str) -> Work:
         async def perform() -> Json:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from gateway.cognito.aws import RefusedError
 from gateway.cognito.pool import NOT_FOUND
-from gateway.core.model import Secret
 from gateway.log import fields
 from gateway.ports_provisioning import Action, ClientCredentials, StepState
 
@@ -99,6 +98,8 @@ class Undoing:
     async def _credentials(self, tenant: str, step: JournalStep) -> None:
         written, now = step.undo.get("client_id"), await self._registrar.credentials(tenant)
         if step.before is not None:
-            await self._registrar.put_credentials(tenant, ClientCredentials(step.before["client_id"], Secret(step.before["client_secret"])))
+            await self._registrar.put_credentials(tenant, ClientCredentials.unsealed(step.before))
+            # The next step back deletes the client that logins may begin with at this moment.
+            await self._registrar.in_force()
         elif now is not None and written in (None, now.client_id):
             await self._registrar.put_credentials(tenant, None)

@@ -22,8 +22,10 @@ from gateway.cognito.preflight import Finding, invalid
 from gateway.core.model import ProviderKind, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from gateway.cognito.desired import Attribute
+    from gateway.cognito.plan import Step
     from gateway.config import Config
     from gateway.onboarding.body import ProviderBody, ProvisionBody
 
@@ -149,3 +151,14 @@ def recalled(entries: Sequence[Json]) -> tuple[WantedProvider, ...]:
         )
         for e in entries
     )  # fmt: skip
+
+
+def required_attributes(attributes: Iterable[Attribute]) -> frozenset[str]:
+    """Names of those that the pool demands of everybody."""
+    return frozenset(a.name for a in attributes if a.required and a.name != "sub")
+
+
+def describe(step: Step) -> Json:
+    """For answers and the journal."""
+    changes = [{"setting": d.setting, "now": d.now, "wanted": d.wanted} for d in step.differences]
+    return {"verb": str(step.verb), "resource": str(step.resource), "name": step.name, "why": step.why, "changes": changes}

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from gateway.cognito.deleting import destroying
 from gateway.cognito.desired import CUSTOM_ATTRIBUTES, marker
 from gateway.cognito.plan import Plan, Resource, Step, Verb, plan
 from gateway.cognito.preflight import Finding, check_discovery, check_issuer, check_provider, invalid
-from gateway.cognito.provision import destroying
 from gateway.config import explain_validation
 from gateway.errors import PeerError
-from gateway.onboarding.proposal import recalled, recognise, remembered, tenant_document, wanted, wanted_providers
-from gateway.ports_provisioning import RunKind, RunState
+from gateway.onboarding import rotation
+from gateway.onboarding.proposal import describe, recalled, recognise, remembered, required_attributes, tenant_document, wanted, wanted_providers
+from gateway.ports_provisioning import FINISHED, RunKind, RunState
 from gateway.registry.admission import problems
 from gateway.registry.document import TenantDocument
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from gateway.cognito.desired import Actual, Attribute, Wanted, WantedProvider
+    from gateway.cognito.desired import Actual, Wanted, WantedProvider
     from gateway.cognito.discovery import Discovered, DiscoveryFetcher
     from gateway.cognito.provision import Outcome, Provisioning
     from gateway.cognito.steps import Steps, Work
@@ -105,10 +106,10 @@ class Onboarding:
         if findings:
             return _refused(tenant, *findings)
         known = await self._known_providers(tenant)
-        actual = await self.provisioning.pool.actual(providers=[p.name for p in shape], client_id=credentials.client_id if credentials else None)
-        required = _required(actual.attributes.values())
+        actual = await self.provisioning.pool.actual(providers=[p.name for p in shape], clients=credentials.client_ids if credentials else ())
+        required = required_attributes(actual.attributes.values())
         target = wanted(tenant, document, wanted_providers(recognised, required=required), self.config, required=required)
-        proposed = plan(target, actual, known=known, adopt=body.adopt)
+        proposed = plan(target, actual, known=known, adopt=body.adopt, retired=_retired(credentials))
         filed = record is not None and record.origin == "file"
         request = await self._request(tenant, target.providers, keep_secrets=body.keep_secrets)
         return Proposal(tenant, proposed, None if filed else document, None if filed else await self.provisioning.registrar.before(tenant), target, actual, credentials, request)
@@ -184,15 +185,23 @@ class Onboarding:
         if latest is None or record is None:
             return None
         providers = recalled(latest.request.get("providers", ()))
-        actual = await self.provisioning.pool.actual(providers=[p.name for p in providers], client_id=credentials.client_id if credentials else None)
-        target = wanted(tenant, record.document, providers, self.config, required=_required(actual.attributes.values()))
-        found = plan(target, actual, known=frozenset(p.name for p in providers))
+        actual = await self.provisioning.pool.actual(providers=[p.name for p in providers], clients=credentials.client_ids if credentials else ())
+        target = wanted(tenant, record.document, providers, self.config, required=required_attributes(actual.attributes.values()))
+        found = plan(target, actual, known=frozenset(p.name for p in providers), retired=_retired(credentials))
         drift = [*found.problems, *_irreparable(providers, actual, credentials)]
         steps = found.steps
         if not fix or drift or not found.changes:
             return Drift(tenant, latest.id, steps, tuple(drift))
         proposal = Proposal(tenant, found, None, None, target, actual, credentials, latest.request)
         return Drift(tenant, latest.id, steps, (), await self.apply(proposal, actor=actor, progress=progress))
+
+    async def rotate(self, tenant: str, *, actor: str, progress: Callable[[Work, str], None] = lambda _work, _state: None) -> Outcome | Finding:
+        """Another app client for new logins; the present one is accepted until its last session has ended."""
+        return await rotation.rotate(self, tenant, actor=actor, progress=progress)
+
+    async def retire(self, tenant: str, *, actor: str, progress: Callable[[Work, str], None] = lambda _work, _state: None) -> Outcome | Finding:
+        """The end of the clients that were replaced, now."""
+        return await rotation.retire(self, tenant, actor=actor, progress=progress)
 
     async def roll_back(self, tenant: str, run: str) -> RunState | Finding:
         """Undo the latest finished run, as if it had failed."""
@@ -201,8 +210,10 @@ class Onboarding:
         if found is None or found.tenant != tenant:
             return Finding("not_found", "run", f"tenant {tenant} has no run {run}")
         latest = await journal.latest(tenant)
-        if found.state is not RunState.DONE or latest is None or latest.id != run or found.kind is RunKind.DESTROY:
+        if found.state is not RunState.DONE or latest is None or latest.id != run:
             return Finding("conflict", "run", f"run {run} is {found.state}; only the latest run that is done can be rolled back")
+        if found.kind in FINISHED:
+            return Finding("conflict", "run", f"run {run} deleted what was not used any more, and what was before it cannot be brought back")
         if not await journal.reopen(run):
             return Finding("busy", "run", "another run of this tenant is going on")
         return await self.provisioning.undo(run)
@@ -215,7 +226,7 @@ class Onboarding:
         if latest is None and credentials is None:
             return Finding("not_found", "tenant", f"{tenant} is not provisioned")
         ours = [{"name": p["name"], "marker": p["marker"]} for p in (latest.request.get("providers", ()) if latest else ()) if p.get("marker")]
-        request: Json = {"tenant": record is not None and record.origin == "sql", "clients": [credentials.client_id] if credentials else [], "providers": ours}
+        request: Json = {"tenant": record is not None and record.origin == "sql", "clients": list(credentials.client_ids) if credentials else [], "providers": ours}
         return await self.provisioning.carry_out(
             tenant,
             lambda steps: destroying(steps, tenant, request),
@@ -246,15 +257,23 @@ async def _works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
             yield steps.create_provider(provider)
         elif step.differences:
             yield steps.update_provider(provider, found)
-    client = next(s for s in proposal.plan.steps if s.resource is Resource.CLIENT)
     if actual.client is None:
         yield steps.create_client(target.client, tenant=proposal.tenant)
-    elif client.verb is Verb.CHANGE:
-        yield steps.update_client(target.client, actual.client)
+    changed = {s.name for s in proposal.plan.steps if s.resource is Resource.CLIENT and s.verb is Verb.CHANGE}
+    for client in (actual.client, *actual.retired):
+        if client is not None and client.client_id in changed:
+            yield steps.update_client(target.client, client)
     if proposal.document is not None:
         yield steps.put_tenant(proposal.tenant, proposal.document, proposal.before)
+    held, gone = proposal.credentials, frozenset(_retired(proposal.credentials)) - {c.client_id for c in actual.retired}
     if actual.client is None:
-        yield steps.put_credentials(proposal.tenant, steps.credentials_made, proposal.credentials)
+        yield steps.put_credentials(proposal.tenant, lambda: replace(steps.credentials_made(), retired=held.without(gone).retired if held else ()), held)
+    elif gone and held is not None:
+        yield steps.put_credentials(proposal.tenant, lambda: held.without(gone), held)
+
+
+def _retired(credentials: ClientCredentials | None) -> tuple[str, ...]:
+    return credentials.client_ids[1:] if credentials is not None else ()
 
 
 def _checks(name: str, issuer: str, discovered: Discovered | None) -> Iterable[Finding]:
@@ -270,10 +289,6 @@ def _irreparable(providers: Sequence[WantedProvider], actual: Actual, credential
         yield invalid("client", "its secret in Cognito is not the one that the gateway holds: rotate it")
 
 
-def _required(attributes: Iterable[Attribute]) -> frozenset[str]:
-    return frozenset(a.name for a in attributes if a.required and a.name != "sub")
-
-
 def _compared(document: TenantDocument) -> Mapping[str, Any]:
     shown: dict[str, Any] = document.model_dump(mode="json", include={"hosts", "email_domains", "allowed_groups", "providers"})
     return {n: sorted(map(str, v)) if isinstance(v, list) else v for n, v in shown.items()}
@@ -281,9 +296,3 @@ def _compared(document: TenantDocument) -> Mapping[str, Any]:
 
 def _refused(tenant: str, *findings: Finding) -> Proposal:
     return Proposal(tenant, Plan((), findings))
-
-
-def describe(step: Step) -> Json:
-    """For answers and the journal."""
-    changes = [{"setting": d.setting, "now": d.now, "wanted": d.wanted} for d in step.differences]
-    return {"verb": str(step.verb), "resource": str(step.resource), "name": step.name, "why": step.why, "changes": changes}

@@ -38,14 +38,17 @@ class SqlJournal:
             busy = await self._busy(connection, tenant)
             if busy is not None:
                 return busy
-            sealed = self._database.crypt.seal(json.dumps(request), table=provision_runs.name, row=run, column="request")
-            await connection.execute(
-                insert(provision_runs).values(
-                    id=run, tenant=tenant, kind=str(kind), actor=actor, state=str(RunState.RUNNING), request=sealed, plan=list(plan), started_at=now,
-                    holder=self._holder, held_until=now + self._hold_s,
-                )
-            )  # fmt: skip
-        return Run(run, tenant, kind, actor, RunState.RUNNING, request, tuple(plan), now, None, None)
+            return await self._begin(connection, Run(run, tenant, kind, actor, RunState.RUNNING, request, tuple(plan), now, None, None))
+
+    async def _begin(self, connection: AsyncConnection, run: Run) -> Run:
+        sealed = self._database.crypt.seal(json.dumps(run.request), table=provision_runs.name, row=run.id, column="request")
+        await connection.execute(
+            insert(provision_runs).values(
+                id=run.id, tenant=run.tenant, kind=str(run.kind), actor=run.actor, state=str(run.state), request=sealed, plan=list(run.plan), started_at=run.started_at,
+                holder=self._holder, held_until=run.started_at + self._hold_s,
+            )
+        )  # fmt: skip
+        return run
 
     async def busy(self, tenant: str) -> Busy | None:
         async with self._database.read() as connection:
@@ -76,7 +79,17 @@ class SqlJournal:
             await self._held(connection, run)
             await connection.execute(update(provision_steps).where(_steps.run == run, _steps.number == number).values(**values))
 
+    async def follow(self, run: str, *, by: str, kind: RunKind, request: Json) -> Run:
+        async with self._database.write() as connection:
+            row = (await connection.execute(select(_runs.tenant, _runs.actor).where(_runs.id == run))).one()
+            await self._move(connection, run, RunState.DONE, error=None)
+            return await self._begin(connection, Run(by, row.tenant, kind, row.actor, RunState.RUNNING, request, (), self._clock(), None, None))
+
     async def move(self, run: str, state: RunState, *, error: Json | None = None) -> None:
+        async with self._database.write() as connection:
+            await self._move(connection, run, state, error=error)
+
+    async def _move(self, connection: AsyncConnection, run: str, state: RunState, *, error: Json | None) -> None:
         values: dict[str, object] = {"state": str(state)}
         if state not in _UNFINISHED:
             values |= {"finished_at": self._clock(), "held_until": None, "holder": None}
@@ -85,11 +98,10 @@ class SqlJournal:
             values |= {"held_until": 0.0}
         if error is not None:
             values["error"] = error
-        async with self._database.write() as connection:
-            await self._held(connection, run)
-            await connection.execute(update(provision_runs).where(_runs.id == run).values(**values))
-            if state is RunState.DONE:
-                await self._forget_secrets(connection, run)
+        await self._held(connection, run)
+        await connection.execute(update(provision_runs).where(_runs.id == run).values(**values))
+        if state is RunState.DONE:
+            await self._forget_secrets(connection, run)
 
     async def _forget_secrets(self, connection: AsyncConnection, run: str) -> None:
         """Secrets of identity providers are kept only while undoing could need them."""

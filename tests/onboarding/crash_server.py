@@ -79,8 +79,14 @@ async def provision(cell: dict[str, Any]) -> None:
         journal = MortalJournal(SqlJournal(database, holder=secrets.token_hex(8), clock=time.time, hold_s=cell["hold_s"]), cell["point"])
         provisioning = Provisioning(Pool(api), journal, registrar, new_run=lambda: secrets.token_hex(6), clock=time.time, timing=TIMING)
         onboarding = Onboarding(config, RegistryRecords(tenants, files=dict, in_force=at_once), provisioning, DiscoveryFetcher(development=True), registrar.taken)
-        proposal = await onboarding.propose(cell["tenant"], ProvisionBody.model_validate(cell["body"]), update=cell["update"])
-        await onboarding.apply(proposal, actor="crash")
+        match cell["kind"]:
+            case "rotate":
+                await onboarding.rotate(cell["tenant"], actor="crash")
+            case "retire":
+                await onboarding.retire(cell["tenant"], actor="crash")
+            case kind:
+                proposal = await onboarding.propose(cell["tenant"], ProvisionBody.model_validate(cell["body"]), update=kind == "change")
+                await onboarding.apply(proposal, actor="crash")
 
 
 def main() -> None:

@@ -187,6 +187,27 @@ async def test_every_change_is_on_record_with_the_run(api: Api) -> None:
     assert rows[1]["after"]["run"]
 
 
+async def test_a_client_is_rotated_and_the_old_one_retired(api: Api) -> None:
+    first = await (await api.call("POST", PATH, body=await api.body())).json()
+    own = await api.key(Scope.PROVISION, tenant="initech")
+    rotated = await api.call("POST", f"{PATH}/rotate", key=own)
+    answer = await rotated.json()
+    assert (rotated.status, [r["client_id"] for r in answer["retired"]]) == (201, [first["client_id"]])
+    assert api.bench.clients == {first["client_id"], answer["client_id"]}
+    run = await (await api.call("GET", f"{PATH}/{answer['run']}")).json()
+    assert (run["kind"], run["state"], [s["action"] for s in run["steps"]]) == ("rotate", "done", ["create_client", "put_credentials"])
+    assert first["client_id"] in run["plan"][0]["why"]
+    retired = await api.call("POST", f"{PATH}/retire")
+    assert (retired.status, (await retired.json())["retired"]) == (200, [])
+    assert api.bench.clients == {answer["client_id"]}
+    nothing_left = await api.call("POST", f"{PATH}/retire")
+    assert (nothing_left.status, (await nothing_left.json())["code"]) == (404, "not_found")
+    rows = (await (await api.call("GET", "/audit?tenant=initech")).json())["items"]
+    assert [(r["action"], r["outcome"]) for r in rows] == [("retire", "refused:404"), ("retire", "done"), ("rotate", "done"), ("provision", "done")]
+    secrets_made = [c.secret for c in api.bench.cloud.cognito.pool.clients.values()]
+    assert not any(secret and secret in str(answer) for secret in secrets_made)
+
+
 # --- commands ----------------------------------------------------------------------------------------
 
 
@@ -233,6 +254,24 @@ async def test_the_commands_plan_apply_verify_and_destroy(api: Api) -> None:
     assert await bench.left_behind() == {}
     page = await SqlAuditLog(bench.database, clock=time.time).page(AuditFilter(), position=None, limit=10)
     assert [(e.actor, e.action, e.outcome) for e in page.items] == [("cli", "destroy", "refused"), ("cli", "provision", "done")]
+
+
+async def test_the_commands_rotate_and_retire(api: Api) -> None:
+    await api.bench.apply()
+    (old,) = api.bench.clients
+    revision, _ = await api.bench.tenants.revision()
+    await api.bench.tenants.published(revision + 100)  # as if a gateway published each change at once
+    code, out, err = await gateway(api.bench, "provision", "rotate", "initech", "--json")
+    assert code == 0, err
+    answer = json.loads(out)
+    assert (answer["in_force"], [r["client_id"] for r in answer["retired"]]) == (True, [old])
+    code, out, err = await gateway(api.bench, "provision", "rotate", "initech", "--retire-now")
+    assert code == 0, err
+    assert "done       delete client" in err
+    (left,) = api.bench.clients
+    assert f"client {left}" in out
+    code, _, err = await gateway(api.bench, "provision", "retire", "initech")
+    assert (code, err.strip()) == (1, "gateway: initech has no replaced client")
 
 
 async def test_a_wrong_request_is_exit_2_and_an_unready_one_is_exit_1(api: Api) -> None:

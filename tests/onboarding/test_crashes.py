@@ -85,6 +85,17 @@ class Pools:
         stored = await self.bench.tenants.get(tenant)
         assert stored is not None
 
+    async def both_clients_or_the_old_one(self, tenant: str, *, rotated: bool) -> None:
+        credentials = await self.bench.tenants.credentials(tenant)
+        assert credentials is not None
+        pool = self.bench.cloud.cognito.pool
+        assert {credentials.client_id, *(c.client_id for c in credentials.retired)} == set(pool.clients)
+        assert pool.clients[credentials.client_id].secret == credentials.client_secret.reveal()
+        assert len(set(pool.clients) - set(self.clients)) == (1 if rotated else 0)
+        if not rotated:
+            await self.holds_nothing_new(tenant)
+            assert {credentials.client_id} == set(self.clients) - {c.client_id for c in credentials.retired}
+
     async def all_or_nothing(self, tenant: str, outcome: Outcome | None) -> None:
         if isinstance(outcome, Done) or (outcome is None and await self.bench.tenants.credentials(tenant) is not None):
             await self.holds_all_of(tenant)
@@ -264,13 +275,13 @@ async def crash_server() -> AsyncIterator[asyncio.subprocess.Process]:
         await process.wait()
 
 
-async def run_cell(process: asyncio.subprocess.Process, bench: Bench, tenant: str, point: str, *, update: bool = False) -> dict[str, Any]:
+async def run_cell(process: asyncio.subprocess.Process, bench: Bench, tenant: str, point: str, *, kind: str = "create") -> dict[str, Any]:
     cognito = bench.cloud.cognito
     customer = bench.cloud.customers.get("one-idp") or await bench.cloud.add_idp("one-idp", kind="okta")
     provider = {"client_id": customer.app.client_id, "client_secret": customer.app.client_secret, "oidc_issuer": customer.issuer}
-    hosts = [f"{tenant}.localhost"] + (["more.localhost"] if update else [])
+    hosts = [f"{tenant}.localhost"] + (["more.localhost"] if kind == "change" else [])
     cell = {
-        "state_dir": str(bench.state_dir), "hold_s": HOLD_S, "tenant": tenant, "point": point, "update": update,
+        "state_dir": str(bench.state_dir), "hold_s": HOLD_S, "tenant": tenant, "point": point, "kind": kind,
         "config": {"endpoint_url": cognito.endpoint_url, "domain": cognito.url, "issuer": cognito.issuer, "pool_id": cognito.pool.pool_id},
         "body": {"provider": provider, "group": "app-users", "allowed_domain": f"{tenant}.test", "hosts": hosts},
     }  # fmt: skip
@@ -307,13 +318,45 @@ async def test_killed_between_any_two_writes_of_a_change(tmp_path: Path) -> None
         before = await bench.tenants.get("acme")
         for point in [f"{write}:{number}:{side}" for number in (1, 2) for write in ("intend", "settle") for side in ("before", "after")] + ["move:done:before"]:
             pools = Pools(bench)
-            assert (await run_cell(process, bench, "acme", point, update=True))["killed"], point
+            assert (await run_cell(process, bench, "acme", point, kind="change"))["killed"], point
             await until_settled(bench)
             await pools.holds_nothing_new("acme")
             after = await bench.tenants.get("acme")
             assert before is not None
             assert after is not None
             assert after.document == before.document, point
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+async def test_faults_of_a_rotation(tmp_path: Path, fault: str) -> None:
+    async with Bench(tmp_path) as bench:
+        assert isinstance(await bench.apply("acme", await bench.body("acme")), Done)
+        pools = Pools(bench)
+        FAULTS[fault](bench, "CreateUserPoolClient")
+        outcome = await bench.service.rotate("acme", actor="test")
+        bench.cloud.cognito.control.faults.clear()
+        await until_settled(bench)
+        await pools.both_clients_or_the_old_one("acme", rotated=isinstance(outcome, Done))
+
+
+ROTATION_KILLS = [f"{write}:{number}:{side}" for number in (1, 2) for write in ("intend", "settle") for side in ("before", "after")] + ["move:done:before", "move:done:after"]
+
+
+async def test_killed_between_any_two_writes_of_a_rotation_and_of_its_end(tmp_path: Path) -> None:
+    async with Bench(tmp_path, hold_s=HOLD_S) as bench, crash_server() as process:
+        assert isinstance(await bench.apply("acme", await bench.body("acme", idp="one-idp")), Done)
+        for point in ROTATION_KILLS:
+            pools = Pools(bench)
+            assert (await run_cell(process, bench, "acme", point, kind="rotate"))["killed"], point
+            await until_settled(bench)
+            await pools.both_clients_or_the_old_one("acme", rotated=point == "move:done:after")
+        for number, point in enumerate(["intend:1:after", "settle:1:before", "settle:2:before", "move:done:before"]):
+            assert (await run_cell(process, bench, "acme", point, kind="retire"))["killed"], point
+            await until_settled(bench)
+            credentials = await bench.tenants.credentials("acme")
+            assert credentials is not None
+            assert (bench.clients, credentials.retired) == ({credentials.client_id}, ()), f"{number}: what is half deleted is finished"
+            assert isinstance(await bench.service.rotate("acme", actor="test"), Done)
 
 
 async def test_killed_while_undoing(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from gateway.web.admin.openapi import openapi_document
 from gateway.web.admin.provisioning import provisioning_routes
 from gateway.web.admin.records import audit_routes, explain_routes
 from gateway.web.admin.revocations import revocation_routes
+from gateway.web.admin.rotation import rotation_routes
 from gateway.web.admin.sessions import block_routes, session_routes
 from gateway.web.admin.tenants import tenant_routes
 
@@ -93,6 +94,7 @@ def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Ro
         routes += tenant_routes(services.tenants, services.login_tests)
     if services.onboarding is not None:
         routes += provisioning_routes(services.onboarding)
+        routes += rotation_routes(services.onboarding)
     if services.revoker is not None:
         routes += revocation_routes(services.revoker, still_allowed=still_allowed, closing=closing)
         if services.sessions is not None:

@@ -42,6 +42,8 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "get_run": (Scope.PROVISION, Binding.PATH),
     "rollback_run": (Scope.PROVISION, Binding.PATH),
     "verify": (Scope.PROVISION, Binding.PATH),
+    "rotate": (Scope.PROVISION, Binding.PATH),
+    "retire": (Scope.PROVISION, Binding.PATH),
     "destroy": (Scope.PROVISION, Binding.UNBOUND),
     "list_sessions": (Scope.SESSIONS_READ, Binding.QUERY),
     "end_session": (Scope.SESSIONS_REVOKE, Binding.OWN),

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, RootModel
 
 from gateway.cognito.provision import Done, Failed
 from gateway.onboarding.body import ProvisionBody
-from gateway.onboarding.service import describe
+from gateway.onboarding.proposal import describe
 from gateway.ports_provisioning import Busy, RunState
 from gateway.web.admin.problem import Code, Mistake, Problem
 from gateway.web.admin.reading import read_cursor, write_cursor
@@ -54,7 +54,7 @@ class ChangeAnswer(AnswerModel):
 class StepAnswer(AnswerModel):
     """One row of a plan."""
 
-    verb: Literal["add", "create", "change", "adopt", "keep"]
+    verb: Literal["add", "create", "change", "adopt", "keep", "remove"]
     resource: Literal["attributes", "provider", "client"]
     name: str
     why: str
@@ -115,7 +115,7 @@ class RunAnswer(AnswerModel):
 
     id: str
     tenant: str
-    kind: Literal["apply", "rotate", "destroy"]
+    kind: Literal["apply", "rotate", "retire", "destroy"]
     actor: str
     state: Literal["running", "undoing", "settling", "done", "rolled_back"]
     started_at: float
@@ -149,7 +149,7 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
             call.note.after = "dry run"
             return Answer(PlanAnswer(tenant=tenant, steps=_steps(proposal.plan), notes=list(proposal.plan.notes)))
         outcome = await onboarding.apply(proposal, actor=call.actor)
-        run = _done(outcome)
+        run = done(outcome)
         call.note.before, call.note.after = (
             (proposal.before or {}).get("document"),
             {"run": run.run, "steps": [describe(s) for s in proposal.plan.steps], "tenant": proposal.document},
@@ -210,7 +210,7 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
         if drift is None:
             raise Problem(Code.NOT_FOUND, "the tenant is not provisioned")
         call.note.after = {"clean": drift.clean, "changes": [str(d) for s in drift.steps for d in s.differences]}
-        run = None if drift.fixed is None else _done(drift.fixed).run
+        run = None if drift.fixed is None else done(drift.fixed).run
         steps = [_step(s) for s in map(describe, drift.steps)]
         return Answer(DriftAnswer(tenant=drift.tenant, clean=drift.clean, steps=steps, problems=[str(p) for p in drift.problems], run=run))
 
@@ -218,7 +218,7 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
         outcome = await onboarding.destroy(call.path["tenant"], actor=call.actor)
         if not isinstance(outcome, Done | Failed | Busy):
             raise problem([outcome])
-        call.note.after = {"run": _done(outcome).run}
+        call.note.after = {"run": done(outcome).run}
         return Answer(status=204)
 
     failing = (Code.PREFLIGHT_FAILED, Code.COGNITO_REFUSED, Code.QUOTA_REACHED, Code.TAKEN, Code.READ_ONLY, Code.BUSY, Code.CONFLICT, Code.TENANT_BOUND)
@@ -244,7 +244,7 @@ def problem(findings: Sequence[Finding]) -> Problem:
     return Problem(_CODES[kind], detail, mistakes=[Mistake(f.where, f.message) for f in findings])
 
 
-def _done(outcome: Outcome) -> Done:
+def done(outcome: Outcome) -> Done:
     """What is done; anything else is a problem."""
     if isinstance(outcome, Done):
         return outcome

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cognito.plan import Plan, Resource, Step, Verb
 from gateway.cognito.provision import Done
-from gateway.core.model import Secret
+from gateway.core.model import AppClient, Secret
 from gateway.hooks.arrivals import Arrived
 from gateway.hooks.setup import Setup
 from gateway.onboarding.service import Drift, Proposal
@@ -195,7 +195,7 @@ class Runs:
 
 class Registered:
     async def credentials(self, tenant: str) -> ClientCredentials | None:
-        return ClientCredentials("4r8abc", Secret("s3cr3t-of-the-client"))
+        return ClientCredentials("4r8abc", Secret("s3cr3t-of-the-client"), (AppClient("3q7old", Secret("s3cr3t-of-the-old-client"), retires_at=1.5),))
 
 
 @dataclass(slots=True)
@@ -219,6 +219,12 @@ class Onboardings:
 
     async def verify(self, tenant: str, *, fix: bool, actor: str) -> Drift:
         return Drift(tenant, "abcdef012345", (), ())
+
+    async def rotate(self, tenant: str, *, actor: str) -> Done:
+        return Done("abcdef012345")
+
+    async def retire(self, tenant: str, *, actor: str) -> Done:
+        return Done("abcdef012345")
 
     async def roll_back(self, tenant: str, run: str) -> RunState:
         return RunState.ROLLED_BACK

@@ -36,6 +36,8 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "list_runs": (Scope.PROVISION, "GET", "/tenants/acme/provision", None, 200, NOBODY),
     "get_run": (Scope.PROVISION, "GET", "/tenants/acme/provision/abcdef012345", None, 200, NOBODY),
     "rollback_run": (Scope.PROVISION, "POST", "/tenants/acme/provision/abcdef012345/rollback", None, 200, NOBODY),
+    "rotate": (Scope.PROVISION, "POST", "/tenants/acme/provision/rotate", None, 201, NOBODY),
+    "retire": (Scope.PROVISION, "POST", "/tenants/acme/provision/retire", None, 200, NOBODY),
     "verify": (Scope.PROVISION, "POST", "/tenants/acme/provision/verify", None, 200, NOBODY),
     "destroy": (Scope.PROVISION, "DELETE", "/tenants/acme/provision", None, 204, NOBODY),
     "list_sessions": (Scope.SESSIONS_READ, "GET", "/sessions?tenant=acme", None, 200, NOBODY),

@@ -1,0 +1,80 @@
+"""What every ``gateway provision …`` command shares: the service beside a running gateway, its audit record, its words."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from gateway.cli.database import configured_database, file_records, in_force_within
+from gateway.cognito.provision import Done, Failed
+from gateway.errors import GatewayError, UnavailableError
+from gateway.onboarding.open import open_onboarding
+from gateway.ports_provisioning import Busy, RunState
+from gateway.registry.database import TenantDatabase
+from gateway.sql.audit import SqlAuditLog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from gateway.cognito.preflight import Finding
+    from gateway.cognito.steps import Work
+    from gateway.onboarding.service import Onboarding
+    from gateway.sql.database import Database
+
+T = TypeVar("T")
+ACTOR = "cli"
+IN_FORCE_S = 10.0
+"""How long a command waits for a running gateway to publish what it wrote."""
+
+
+@asynccontextmanager
+async def opened(config_path: str) -> AsyncIterator[tuple[Onboarding, Database]]:
+    async with configured_database(config_path) as (config, database):
+        tenants = TenantDatabase(database, config)
+        files = file_records(config)
+
+        async def in_force() -> None:
+            """A gateway that runs beside publishes what SQL holds; without one there is nobody to obey."""
+            if not await in_force_within(tenants, IN_FORCE_S):
+                msg = "stored, and not yet published: no gateway with the admin role seems to be running"
+                raise UnavailableError(msg)
+
+        async with open_onboarding(config, database, tenants, files=lambda: files, in_force=in_force) as onboarding:
+            yield onboarding, database
+
+
+async def audited(database: Database, action: str, tenant: str, work: Callable[[], Awaitable[T]]) -> T:
+    audit = SqlAuditLog(database, clock=time.time)
+    entry = await audit.begin(actor=ACTOR, action=action, tenant=tenant, target=tenant, request_id="")
+    try:
+        outcome = await work()
+    except GatewayError:
+        await audit.finish(entry, outcome="failed", before=None, after=None)
+        raise
+    good = isinstance(outcome, Done | RunState)
+    await audit.finish(entry, outcome="done" if good else "refused", before=None, after={"run": getattr(outcome, "run", None)})
+    return outcome
+
+
+def telling(*, as_json: bool) -> Callable[[Work, str], None]:
+    """A line per step as it ends, on stderr, so that standard output stays the result."""
+
+    def say(work: Work, state: str) -> None:
+        if not as_json:
+            click.echo(f"  {state:10} {work.action.replace('_', ' ')} {work.resource}", err=True)
+
+    return say
+
+
+def why_not(outcome: Failed | Busy | Finding) -> str:
+    if isinstance(outcome, Busy):
+        return f"run {outcome.run} of this tenant is {'being taken back' if outcome.interrupted else 'going on'}"
+    if isinstance(outcome, Failed):
+        left = {RunState.ROLLED_BACK: "nothing of it is left", RunState.RUNNING: "a gateway with the admin role finishes it"}.get(
+            outcome.state, "a gateway with the admin role takes back what is left"
+        )
+        return f"{outcome.code}: {outcome.message} ({left})"
+    return outcome.message

@@ -1,0 +1,73 @@
+"""``/tenants/{tenant}/provision/rotate`` and ``…/retire``: another app client, and the end of those that it replaced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.cognito.preflight import Finding
+from gateway.web.admin.problem import Code
+from gateway.web.admin.provisioning import done, problem
+from gateway.web.admin.route import Answer, AnswerModel, ApiModel, Call, Route
+
+if TYPE_CHECKING:
+    from gateway.cognito.provision import Done, Outcome
+    from gateway.onboarding.service import Onboarding
+
+
+class RotateQuery(ApiModel):
+    """``retire_now`` deletes the replaced client at once: logins in progress begin again, and refresh tokens made with it end."""
+
+    retire_now: bool = False
+
+
+class RetiredAnswer(AnswerModel):
+    """A replaced client, accepted until ``retires_at`` (UTC epoch seconds) and then deleted."""
+
+    client_id: str
+    retires_at: float
+
+
+class ClientsAnswer(AnswerModel):
+    """The tenant's app clients after ``run``. Secrets are not shown: the gateway keeps them. ``in_force`` false: stored, and some replica has not confirmed yet."""
+
+    tenant: str
+    run: str
+    client_id: str
+    retired: list[RetiredAnswer]
+    in_force: bool
+
+
+def rotation_routes(onboarding: Onboarding) -> tuple[Route, ...]:
+    async def rotate_client(call: Call) -> Answer:
+        tenant = call.path["tenant"]
+        run = _done(await onboarding.rotate(tenant, actor=call.actor))
+        call.note.after = {"run": run.run}
+        if call.query(RotateQuery).retire_now:
+            retired = _done(await onboarding.retire(tenant, actor=call.actor))
+            call.note.after = {"run": run.run, "retired": retired.run}
+        return Answer(await _clients(tenant, run), status=201, headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"})
+
+    async def retire_clients(call: Call) -> Answer:
+        tenant = call.path["tenant"]
+        run = _done(await onboarding.retire(tenant, actor=call.actor))
+        call.note.after = {"run": run.run}
+        return Answer(await _clients(tenant, run))
+
+    async def _clients(tenant: str, run: Done) -> ClientsAnswer:
+        held = await onboarding.provisioning.registrar.credentials(tenant)
+        retired = [RetiredAnswer(client_id=c.client_id, retires_at=c.retires_at or 0.0) for c in held.retired] if held is not None else []
+        return ClientsAnswer(tenant=tenant, run=run.run, client_id=held.client_id if held is not None else "", retired=retired, in_force=run.in_force)
+
+    base = "/tenants/{tenant}/provision"
+    failing = (Code.COGNITO_REFUSED, Code.QUOTA_REACHED, Code.BUSY, Code.CONFLICT)
+    return (
+        Route("rotate", "POST", f"{base}/rotate", "Another app client for new logins; the present one is accepted until its last session has ended", rotate_client,
+              {201: ClientsAnswer}, query=RotateQuery, problems=failing, creates=True),
+        Route("retire", "POST", f"{base}/retire", "Delete the replaced app clients now", retire_clients, {200: ClientsAnswer}, problems=failing),
+    )  # fmt: skip
+
+
+def _done(outcome: Outcome | Finding) -> Done:
+    if isinstance(outcome, Finding):
+        raise problem([outcome])
+    return done(outcome)
