@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import importlib.resources
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -20,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.errors import ConfigError, UnavailableError
+from gateway.metrics import STORE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,6 +128,17 @@ def unavailable(what: str) -> Iterator[None]:
         raise UnavailableError(msg) from error
 
 
+@contextlib.contextmanager
+def asked(what: str) -> Iterator[None]:
+    """A question to the store: its faults as above, and its time, answered or not."""
+    started = perf_counter()
+    try:
+        with unavailable(what):
+            yield
+    finally:
+        STORE_SECONDS.labels("redis", what).observe(perf_counter() - started)
+
+
 class Link:
     """Commands to one deployment. ``replicas`` > 0: a durable write waits for that many, on the connection that wrote."""
 
@@ -141,13 +154,13 @@ class Link:
 
     async def command(self, *words: str | bytes | int) -> Any:
         """Any command whose first argument is its key."""
-        with unavailable(str(words[0])):
+        with asked(str(words[0])):
             async with asyncio.timeout(self.deadline_s):
                 return await self.client.execute_command(*words)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
         """One script; its keys are all of one bucket."""
-        with unavailable(script.name):
+        with asked(script.name):
             async with asyncio.timeout(self.deadline_s):
                 try:
                     return await self.client.execute_command("EVALSHA", script.sha, len(keys), *keys, *arguments)
@@ -158,7 +171,7 @@ class Link:
         """As ``run``, and the replicas have it. ``UnavailableError`` when too few answer: done here, not promised."""
         if not self.replicas:
             return await self.run(script, keys, arguments)
-        with unavailable(script.name):
+        with asked(script.name):
             async with asyncio.timeout(self.deadline_s):
                 # WAIT speaks for the connection it is sent on, so both travel as one batch.
                 evaluate: tuple[Any, ...] = ("EVALSHA", script.sha, len(keys), *keys, *arguments)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -21,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.errors import ConfigError, UnavailableError
+from gateway.metrics import STORE_SECONDS
 from gateway.sql.crypt import Crypt
 from gateway.sql.tables import SCHEMA_VERSION, metadata, schema_version
 
@@ -56,7 +58,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A consistent view. Raises ``UnavailableError``."""
-        with _translated():
+        with _asked("read"):
             async with self._engine.connect() as connection:
                 level = "REPEATABLE READ" if self.is_postgresql else None
                 if level:
@@ -72,7 +74,7 @@ class Database:
         ``locks``: names under which only one writer at a time may be inside, over all processes. SQLite has one
         writer anyway; PostgreSQL takes an advisory lock until the end of the transaction.
         """
-        with _translated():
+        with _asked("write"):
             async with self._engine.begin() as connection:
                 for name in sorted(locks):
                     await self._lock(connection, name)
@@ -165,6 +167,17 @@ def _sqlite(url: URL) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE")
 
     return engine
+
+
+@contextmanager
+def _asked(what: str) -> Iterator[None]:
+    """A transaction: its faults translated, and its time."""
+    started = perf_counter()
+    try:
+        with _translated():
+            yield
+    finally:
+        STORE_SECONDS.labels("sql", what).observe(perf_counter() - started)
 
 
 @contextmanager
