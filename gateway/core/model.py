@@ -242,6 +242,8 @@ class RequestKind(StrEnum):
     """Who is asking: decides whether a redirect can be followed by a person."""
 
     NAVIGATION = "navigation"
+    FORM = "form"
+    """A POST whose answer a person will see: never redirected, for what was typed would be lost."""
     FRAME = "frame"
     OTHER = "other"
 

@@ -150,18 +150,19 @@ def _build(described: Described, request: RawRequest, *, cookie_name: str) -> Au
 
 def request_kind(headers: Headers, method: str) -> RequestKind:
     """Whether a person would see where a redirect leads. Fetch metadata decides where there is any; Accept is the fallback."""
-    if method not in {"GET", "HEAD"}:
+    shown = {"GET": RequestKind.NAVIGATION, "HEAD": RequestKind.NAVIGATION, "POST": RequestKind.FORM}.get(method)
+    if shown is None:
         return RequestKind.OTHER
     mode, destination = headers.getall("Sec-Fetch-Mode", ()), headers.getall("Sec-Fetch-Dest", ())
     if any("prefetch" in value.lower() for value in headers.getall("Sec-Purpose", ())):
         return RequestKind.OTHER
     if not mode and not destination:
         plain = not headers.getall("X-Requested-With", ()) and names_html(headers.getall("Accept", ()))
-        return RequestKind.NAVIGATION if plain else RequestKind.OTHER
+        return shown if plain else RequestKind.OTHER
     if list(mode) != ["navigate"] or len(destination) > 1:
         return RequestKind.OTHER
     if not destination or destination[0] == "document":
-        return RequestKind.NAVIGATION
+        return shown
     return RequestKind.FRAME if destination[0] in _FRAMES else RequestKind.OTHER
 
 

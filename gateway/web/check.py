@@ -142,7 +142,9 @@ class Checks:
         if request is not None and isinstance(decision, Login | Deny) and decision.reason not in _NO_PAGE:
             origin = self._services.config.origin(request.host)
             page = "login" if isinstance(decision, Login) else "denied"
-            location = f"{origin}/_auth/{page}?rd={quote(origin + request.target, safe='')}"
+            # What was sent to an address with another method may not be there for a GET.
+            back = request.target if request.method in SAFE_METHODS else "/"
+            location = f"{origin}/_auth/{page}?rd={quote(origin + back, safe='')}"
         told = explain(self._services, decision, Asked(tenant, request, session, location, languages))
         redirect = request is not None and request.kind is RequestKind.NAVIGATION and (isinstance(decision, Deny) or (isinstance(decision, Login) and decision.redirect))
         return Verdict(decision=decision, location=location if redirect else "", content_type=told.content_type, body=told.body, page_headers=told.headers)
@@ -195,6 +197,8 @@ class Checks:
         )  # fmt: skip
 
 
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+"""After a login, the browser comes back with one of these."""
 MAX_COOKIES = 8
 """Values of our cookie that are tried: a browser keeps one; more come only from somebody who plays."""
 HEAD_LIFE_S = 30.0

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from gateway.ingress.answers import HeaderList
     from gateway.web.services import Services
 
-UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-
 
 @dataclass(frozen=True, slots=True)
 class Explained:
@@ -49,7 +47,7 @@ def explain(services: Services, decision: Decision, asked: Asked) -> Explained:
     request = asked.request
     if isinstance(decision, Allow) or (isinstance(decision, Login) and decision.redirect and request is not None and request.kind is RequestKind.NAVIGATION):
         return Explained()
-    if request is None or not request.html:
+    if request is None or not request.html or (isinstance(decision, Login) and request.kind is RequestKind.OTHER):
         return _problem(decision, asked.location)
     pages, tenant, language = services.pages, asked.tenant, negotiate(",".join(asked.languages))
     name, values = _page(services, decision, asked, tenant, request)
@@ -62,7 +60,7 @@ def _page(services: Services, decision: Login | Deny, asked: Asked, tenant: Tena
     """Which page tells it, with its values."""
     if isinstance(decision, Login) and request.kind is RequestKind.FRAME:
         return "frame", {"login": asked.location}
-    if isinstance(decision, Login) and request.method in UNSAFE_METHODS:
+    if isinstance(decision, Login) and request.kind is RequestKind.FORM:
         return "retry", {"login": asked.location, "method": request.method}
     if isinstance(decision, Deny) and tenant is not None and asked.session is not None:
         matched = match(tenant, request)

@@ -235,6 +235,29 @@ async def test_what_is_no_navigation_gets_401_and_no_login(world: RunningWorld, 
         assert (answer.status, answer.header("Location"), answer.header("Set-Cookie")) == (expected, None, None)
 
 
+@pytest.mark.parametrize(
+    ("headers", "page"),
+    [
+        ({"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, False),
+        ({"Sec-Fetch-Mode": "", "Sec-Fetch-Dest": "", "X-Requested-With": "XMLHttpRequest"}, False),
+        ({"Sec-Purpose": "prefetch"}, False),
+        ({"X-Forwarded-Method": "PUT"}, False),
+        ({"X-Forwarded-Method": "POST", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, False),
+        ({"X-Forwarded-Method": "POST"}, True),
+        ({"Sec-Fetch-Dest": "iframe"}, True),
+    ],
+    ids=["fetch", "xhr", "prefetch", "put", "fetch post", "form", "iframe"],
+)
+async def test_a_script_without_a_session_gets_a_problem_and_a_person_a_page(world: RunningWorld, headers: dict[str, str], page: bool) -> None:
+    """Whatever it says it accepts: a page inside a program's answer helps nobody (ADR 0074)."""
+    for dialect in ("traefik", "caddy", "haproxy"):
+        answer = world.check("acme.localhost", "/save?x=1", dialect=dialect, headers={"Accept": "text/html,*/*", **headers})
+        assert (answer.status, answer.header("WWW-Authenticate"), answer.header("Location")) == (401, "Bearer", None)
+        assert answer.header("Content-Type") == ("text/html; charset=utf-8" if page else "application/problem+json")
+        back = world.world.url("acme.localhost") + ("/save?x=1" if headers.get("X-Forwarded-Method", "GET") == "GET" else "/")
+        assert urlencode({"rd": back}) in answer.body.decode()
+
+
 async def test_prefetch_and_head_start_no_login_and_use_up_no_code(world: RunningWorld, person: Person) -> None:
     """(CB-12)"""
     assert (await person.open(start_url(world), headers={"Sec-Purpose": "prefetch"})).status == 400

@@ -36,7 +36,7 @@ async def explain(request: web.Request) -> web.StreamResponse:
     decision = decide(tenant, asked, matched, session=session, machine=None, now=browser.services.clock(), trace=Trace())
     request["reason"] = decision.reason
     if isinstance(decision, Login):
-        return redirect("/_auth/login")
+        return redirect("/_auth/login?" + urlencode({"rd": wanted}))
     reason = decision.reason if isinstance(decision, Deny) else Reason.OK
     groups, roles = would_do(tenant, matched, session.identity, reason)
     return page(
