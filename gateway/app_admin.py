@@ -128,11 +128,13 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         config, database, targets=RecordedHookTargets(lambda: stores.publisher.records), revoker=stores.revoker, people=SignedIn(directory, ring), http=http, clock=clock,
         monotonic=time.monotonic, stack=stack,
     )  # fmt: skip
+    records = RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force)
     services = AdminServices(
         keys=SqlAdminKeys(database, clock=clock),
         audit=SqlAuditLog(database, clock=clock),
         idempotency=SqlIdempotency(database, clock=clock),
-        tenants=RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force),
+        tenants=records,
+        is_tenant=records.has,
         login_tests=LoginLinks(config, table=lambda: tenants.table, key=lambda: ring().sealing[0].material, clock=clock, entropy=secrets.token_bytes),
         onboarding=await _onboarding(config, ring, link, tenants, stores, stack),
         revoker=stores.revoker,

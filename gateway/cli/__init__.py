@@ -71,9 +71,12 @@ def run(arguments: Sequence[str]) -> int:
         result = cli.main(args=list(arguments), prog_name="gateway", standalone_mode=False)
     except click.exceptions.Abort:
         return 1
-    except click.ClickException as error:
+    except click.UsageError as error:
         error.show()
-        return 2 if isinstance(error, click.UsageError) else 1
+        return 2
+    except click.ClickException as error:
+        print(f"gateway: {error.format_message()}", file=sys.stderr)
+        return 1
     except ConfigError as error:
         print(str(error), file=sys.stderr)
         return 2

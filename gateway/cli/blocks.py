@@ -14,6 +14,7 @@ from gateway.cli import config_option, json_option
 from gateway.cli.audited import audited
 from gateway.cli.sessions import describe, one_who, summary, who_options
 from gateway.cli.stores import configured_stores
+from gateway.cli.tenant_table import expect_tenant
 from gateway.ports import RevocationKind, RevocationRequest
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ async def _list(config_path: str, tenant: str | None) -> list[BlockView]:
 
 async def _add(config_path: str, request: RevocationRequest) -> RevocationStatus:
     async with configured_stores(config_path) as stores:
+        await expect_tenant(stores, request.tenant)
         return await audited(stores.database, "add_block", request.tenant, request.who, lambda: stores.revoker.revoke(request))
 
 

@@ -76,9 +76,9 @@ def verify(config_path: str, tenant: str, fix: bool, as_json: bool) -> int:
 @command.command()
 @config_option
 @click.argument("tenant")
-@click.argument("run")
-def rollback(config_path: str, tenant: str, run: str) -> int:
-    """Take back the latest finished run of a tenant."""
+@click.argument("run", required=False)
+def rollback(config_path: str, tenant: str, run: str | None) -> int:
+    """Take back the latest finished run of a tenant; with RUN only if it is that one."""
     return asyncio.run(_rollback(config_path, tenant, run))
 
 
@@ -138,8 +138,13 @@ async def _verify(config_path: str, tenant: str, *, fix: bool, as_json: bool) ->
     return 0 if drift.clean or mended else 1
 
 
-async def _rollback(config_path: str, tenant: str, run: str) -> int:
+async def _rollback(config_path: str, tenant: str, named: str | None) -> int:
     async with opened(config_path) as (onboarding, database):
+        latest = await onboarding.provisioning.journal.latest(tenant)
+        run = named or (latest.id if latest is not None else "")
+        if not run:
+            click.echo(f"gateway: tenant {tenant} has no run", err=True)
+            return 1
 
         async def work() -> RunState | Finding:
             return await onboarding.roll_back(tenant, run)

@@ -13,6 +13,7 @@ import click
 from gateway.cli import config_option, json_option
 from gateway.cli.audited import audited
 from gateway.cli.stores import configured_stores
+from gateway.cli.tenant_table import expect_tenant, tenant_ids
 from gateway.ports import RevocationKind, RevocationRequest, Who
 
 if TYPE_CHECKING:
@@ -55,18 +56,22 @@ def one_who(*, session: str | None = None, **names: str | None) -> Who:
 
 @command.command("list")
 @config_option
-@click.option("--tenant", required=True, help="Tenant id.")
+@click.option("--tenant", help="Only this tenant's.")
 @click.option("--user", help="Cognito's sub.")
 @click.option("--email", help="E-mail address.")
+@click.option("--all", "everybody", is_flag=True, help="Of every tenant, which is what is meant where none is named.")
 @json_option
-def list_sessions(*, config_path: str, tenant: str, user: str | None, email: str | None, as_json: bool) -> None:
+def list_sessions(*, config_path: str, tenant: str | None, user: str | None, email: str | None, everybody: bool, as_json: bool) -> None:
     """Live sessions: one line per family of sessions, never a credential."""
+    if everybody and tenant is not None:
+        msg = "--tenant or --all"
+        raise click.UsageError(msg)
     found = asyncio.run(_list(config_path, tenant=tenant, user=user, email=email))
     if as_json:
         click.echo(json.dumps([asdict(view) for view in found], indent=1))
         return
     for view in found:
-        click.echo(f"{view.session}  {view.email}  {view.provider}  since {_when(view.created_at)}  until {_when(view.expires_at)}  {','.join(view.hosts)}")
+        click.echo(f"{view.session}  {view.tenant}  {view.email}  {view.provider}  since {_when(view.created_at)}  until {_when(view.expires_at)}  {','.join(view.hosts)}")
 
 
 @command.command()
@@ -129,16 +134,20 @@ def summary(status: RevocationStatus) -> str:
     return f"{status.id}: {status.ended} sessions ended, acknowledged after {status.acknowledged_ms} ms ({len(status.replicas)} replicas)"
 
 
-async def _list(config_path: str, *, tenant: str, user: str | None, email: str | None) -> list[SessionView]:
+async def _list(config_path: str, *, tenant: str | None, user: str | None, email: str | None) -> list[SessionView]:
     async with configured_stores(config_path) as stores:
+        if tenant is not None:
+            await expect_tenant(stores, tenant)
         found: list[SessionView] = []
-        position: str | None = None
-        while True:
-            page = await stores.directory.page(tenant=tenant, user=user, email=email, position=position, limit=PAGE)
-            found += page.items
-            if page.position is None:
-                return found
-            position = page.position
+        for name in (tenant,) if tenant is not None else await tenant_ids(stores):
+            position: str | None = None
+            while True:
+                page = await stores.directory.page(tenant=name, user=user, email=email, position=position, limit=PAGE)
+                found += page.items
+                position = page.position
+                if position is None:
+                    break
+        return found
 
 
 async def _find(config_path: str, session: str) -> SessionView | None:
@@ -153,6 +162,8 @@ async def _revoke(config_path: str, *, tenant: str | None, who: Who, reason: str
             if view is None:
                 return None
             tenant = view.tenant
+        else:
+            await expect_tenant(stores, tenant)
         request = RevocationRequest(tenant, who, RevocationKind.END_SESSIONS, reason, "cli")
         return await audited(stores.database, "revoke", tenant, who, lambda: stores.revoker.revoke(request))
 

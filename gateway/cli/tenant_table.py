@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from gateway.core.tenants import TenantTable
 from gateway.errors import ConfigError
+from gateway.registry.database import TenantDatabase
 from gateway.registry.files import TenantFiles
 from gateway.registry.record import Builder, with_credentials
+from gateway.registry.snapshot import Sealer, SnapshotError, read_manifest
 
 if TYPE_CHECKING:
+    from gateway.cli.stores import Stores
     from gateway.config import Config
-    from gateway.registry.database import TenantDatabase
 
 
 async def tenant_table(config: Config, database: TenantDatabase) -> TenantTable:
@@ -33,3 +37,28 @@ async def tenant_table(config: Config, database: TenantDatabase) -> TenantTable:
         return TenantTable.lazy({**records, **rows}.values(), Builder(config), shared_hosts=config.shared_hosts, login_host=config.login_host)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+async def tenant_ids(stores: Stores) -> tuple[str, ...]:
+    """All there are, in order: those being served, where a gateway runs; else those of files and SQL."""
+    return tuple(sorted(await _served(stores) or (tenant.id for tenant in await _written(stores))))
+
+
+async def expect_tenant(stores: Stores, tenant: str) -> None:
+    """A mistyped tenant ends nothing, and "0 sessions ended" would be believed. Raises ``ClickException``."""
+    if tenant not in await _served(stores) and (await _written(stores)).by_id(tenant) is None:
+        msg = f"there is no tenant {tenant} (see: gateway tenants list)"
+        raise click.ClickException(msg)
+
+
+async def _served(stores: Stores) -> frozenset[str]:
+    """One small read, however many tenants there are: whoever ends sessions is in a hurry."""
+    try:
+        manifest = await read_manifest(stores.link, Sealer(lambda: stores.ring))
+    except SnapshotError:
+        return frozenset()
+    return frozenset(manifest.digests) if manifest is not None else frozenset()
+
+
+async def _written(stores: Stores) -> TenantTable:
+    return await tenant_table(stores.config, TenantDatabase(stores.database, stores.config))

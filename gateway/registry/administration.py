@@ -46,6 +46,9 @@ class RegistryRecords:
         stored = await self._database.get(tenant)
         return _stored(stored) if stored is not None else None
 
+    async def has(self, tenant: str) -> bool:
+        return await self.get(tenant) is not None
+
     async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
         version = _version(etag)
         if etag is not None and version is None and document.id not in self._files():

@@ -30,6 +30,17 @@ CONFIG = """
 ingress: {trusted_proxies: [127.0.0.1/32]}
 cognito: {region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, domain: https://pool.example.com}
 state_dir: STATE
+tenants: {files: STATE/../tenants}
+"""
+ACME = """
+id: acme
+name: Acme
+hosts: [app.acme.test]
+email_domains: [acme.test]
+allowed_groups: any
+client_id: client
+client_secret: not-a-real-secret
+providers: [{name: acme-okta, kind: okta, issuer: "https://idp.example"}]
 """
 
 
@@ -40,6 +51,8 @@ class Beside:
         self.state = folder / "state"
         self.config = folder / "gateway.yaml"
         self.config.write_text(CONFIG.replace("STATE", str(self.state)))
+        (folder / "tenants").mkdir()
+        (folder / "tenants" / "acme.yaml").write_text(ACME)
         self.store = EmbeddedValkey.start(self.state)
         self.ring = keys.load(self.state / "keys.json", create=True)
 
@@ -101,6 +114,35 @@ def test_everybody_in_a_tenant_is_revoked_only_when_said_so(beside: Beside) -> N
     assert beside.alive(stored)
     assert beside.gateway("sessions", "revoke", "--tenant", "acme", "--all") == 0
     assert not beside.alive(stored)
+
+
+def test_sessions_of_every_tenant_are_listed_where_none_is_named(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:
+    beside.with_sessions(lambda login: login.finish())
+    for more in ((), ("--all",), ("--email", "alice@acme.test"), ("--tenant", "acme")):
+        assert beside.gateway("sessions", "list", "--json", *more) == 0
+        assert [row["tenant"] for row in answer(capsys)] == ["acme"]
+    assert beside.gateway("sessions", "list", "--all", "--tenant", "acme") == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sessions", "list"),
+        ("sessions", "revoke", "--all"),
+        ("sessions", "revoke", "--email", "alice@acme.test"),
+        ("blocks", "add", "--email", "alice@acme.test", "--reason", "left"),
+    ],
+    ids=" ".join,
+)
+def test_a_mistyped_tenant_is_told_and_never_taken_for_done(beside: Beside, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    stored = beside.with_sessions(lambda login: login.finish())
+    assert beside.gateway(*arguments, "--tenant", "amce") == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "there is no tenant amce" in said.err
+    assert beside.alive(stored)
+    assert beside.gateway("blocks", "list", "--json") == 0
+    assert answer(capsys) == []
 
 
 def test_a_block_keeps_somebody_out_until_it_is_removed(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from gateway.ports import RevocationStatus, Revoker
 
+    IsTenant = Callable[[str], Awaitable[bool]]
+
 KEEP_ALIVE_S = 15.0
 """Proxies cut a silent response after 30 to 60 s; also how soon a revoked key loses its stream."""
 Name = Annotated[str, Field(min_length=1, max_length=320)]
@@ -94,10 +96,17 @@ def describe(status: RevocationStatus) -> RevocationAnswer:
     )  # fmt: skip
 
 
-def revocation_routes(revoker: Revoker, *, still_allowed: Callable[[Call], Awaitable[bool]], closing: asyncio.Event) -> tuple[Route, ...]:
+async def expect_tenant(is_tenant: IsTenant, tenant: str) -> None:
+    """A mistyped tenant ends nothing, and "done, 0 sessions" would be believed. Raises ``Problem``."""
+    if not await is_tenant(tenant):
+        raise Problem(Code.NOT_FOUND, f"tenant: there is no {tenant}")
+
+
+def revocation_routes(revoker: Revoker, is_tenant: IsTenant, *, still_allowed: Callable[[Call], Awaitable[bool]], closing: asyncio.Event) -> tuple[Route, ...]:
     async def revoke(call: Call) -> Answer:
         body = call.body(RevocationBody)
         call.note.after = body
+        await expect_tenant(is_tenant, body.tenant)
         status = await revoker.revoke(RevocationRequest(body.tenant, body.who(), RevocationKind(body.kind), body.reason, "admin"))
         call.note.target = status.id
         return Answer(describe(status), status=201, headers={"Location": f"/admin/v1/revocations/{status.id}"})
@@ -122,7 +131,7 @@ def revocation_routes(revoker: Revoker, *, still_allowed: Callable[[Call], Await
         return response
 
     return (
-        Route("revoke", "POST", "/revocations", "End sessions or block; answers when acknowledged", revoke, {201: RevocationAnswer}, body=RevocationBody, creates=True),
+        Route("revoke", "POST", "/revocations", "End sessions or block; answers when acknowledged", revoke, {201: RevocationAnswer}, body=RevocationBody, creates=True, problems=(Code.NOT_FOUND,)),
         Route("stream_revocations", "GET", "/revocations/stream", "All revocations as server-sent events", stream_revocations, {200: None}, query=StreamQuery, stream="text/event-stream"),
         Route("get_revocation", "GET", "/revocations/{revocation}", "The time line of one revocation", get_revocation, {200: RevocationAnswer}),
     )  # fmt: skip

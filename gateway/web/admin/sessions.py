@@ -10,12 +10,13 @@ from pydantic import Field
 from gateway.ports import RevocationKind, RevocationRequest, Who
 from gateway.web.admin.problem import Code, Problem
 from gateway.web.admin.reading import read_cursor, write_cursor
-from gateway.web.admin.revocations import RevocationAnswer, WhoBody, describe
+from gateway.web.admin.revocations import RevocationAnswer, WhoBody, describe, expect_tenant
 from gateway.web.admin.route import PARAMETERS, Answer, AnswerModel, Call, PageQuery, Route
 
 if TYPE_CHECKING:
     from gateway.ports import Revoker, SessionView
     from gateway.ports_admin import BlockDirectory, BlockView, SessionDirectory
+    from gateway.web.admin.revocations import IsTenant
 
 TenantName = Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$", description="tenant id")]
 Name = Annotated[str, Field(min_length=1, max_length=320)]
@@ -73,11 +74,12 @@ class BlockList(AnswerModel):
     next: str | None
 
 
-def session_routes(directory: SessionDirectory, revoker: Revoker) -> tuple[Route, ...]:
+def session_routes(directory: SessionDirectory, revoker: Revoker, is_tenant: IsTenant) -> tuple[Route, ...]:
     async def list_sessions(call: Call) -> Answer:
         query = call.query(SessionsQuery)
         if query.tenant is None:
             raise Problem(Code.INVALID_QUERY, "tenant: needed with a key that is bound to none")
+        await expect_tenant(is_tenant, query.tenant)
         page = await directory.page(tenant=query.tenant, user=query.user, email=query.email, position=read_cursor("list_sessions", query.cursor), limit=query.limit)
         return Answer(SessionList(items=[_session(s) for s in page.items], next=write_cursor("list_sessions", page.position)))
 
@@ -91,12 +93,12 @@ def session_routes(directory: SessionDirectory, revoker: Revoker) -> tuple[Route
         return Answer(describe(await revoker.revoke(request)))
 
     return (
-        Route("list_sessions", "GET", "/sessions", "Live sessions of a tenant", list_sessions, {200: SessionList}, query=SessionsQuery),
+        Route("list_sessions", "GET", "/sessions", "Live sessions of a tenant", list_sessions, {200: SessionList}, query=SessionsQuery, problems=(Code.NOT_FOUND,)),
         Route("end_session", "DELETE", "/sessions/{session}", "End one session and its family; answers when acknowledged", end_session, {200: RevocationAnswer}),
     )
 
 
-def block_routes(directory: BlockDirectory, revoker: Revoker) -> tuple[Route, ...]:
+def block_routes(directory: BlockDirectory, revoker: Revoker, is_tenant: IsTenant) -> tuple[Route, ...]:
     async def list_blocks(call: Call) -> Answer:
         query = call.query(BlocksQuery)
         page = await directory.page(tenant=query.tenant, position=read_cursor("list_blocks", query.cursor), limit=query.limit)
@@ -105,6 +107,7 @@ def block_routes(directory: BlockDirectory, revoker: Revoker) -> tuple[Route, ..
     async def add_block(call: Call) -> Answer:
         body = call.body(BlockBody)
         call.note.after = body
+        await expect_tenant(is_tenant, body.tenant)
         status = await revoker.revoke(RevocationRequest(body.tenant, body.who(), RevocationKind.BLOCK, body.reason, "admin"))
         return Answer(describe(status), status=201)
 
@@ -119,7 +122,17 @@ def block_routes(directory: BlockDirectory, revoker: Revoker) -> tuple[Route, ..
 
     return (
         Route("list_blocks", "GET", "/blocks", "Blocks in force", list_blocks, {200: BlockList}, query=BlocksQuery),
-        Route("add_block", "POST", "/blocks", "Keep somebody out; answers when acknowledged", add_block, {201: RevocationAnswer}, body=BlockBody, creates=True),
+        Route(
+            "add_block",
+            "POST",
+            "/blocks",
+            "Keep somebody out; answers when acknowledged",
+            add_block,
+            {201: RevocationAnswer},
+            body=BlockBody,
+            creates=True,
+            problems=(Code.NOT_FOUND,),
+        ),
         Route("remove_block", "DELETE", "/blocks/{block}", "Lift a block", remove_block, {200: RevocationAnswer}),
     )
 

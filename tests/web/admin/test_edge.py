@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -310,3 +311,22 @@ async def _event(stream: ClientResponse) -> str:
             return str(json.loads(line[6:])["id"])
     msg = "the stream ended"
     raise AssertionError(msg)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/revocations", {"tenant": "amce", "email": "bob@acme.test", "kind": "end_sessions"}),
+        ("POST", "/blocks", {"tenant": "amce", "email": "bob@acme.test", "reason": "left"}),
+        ("GET", "/sessions?tenant=amce", None),
+    ],
+)
+async def test_a_mistyped_tenant_is_told_and_never_taken_for_done(aiohttp_client: AiohttpClient, api: Api, method: str, path: str, body: object) -> None:
+    async def is_tenant(tenant: str) -> bool:
+        return tenant == "acme"
+
+    application = web.Application()
+    application.add_subapp(PREFIX, admin_application(replace(api.services, is_tenant=is_tenant)))
+    strict = replace(api, client=await aiohttp_client(application))
+    answer = await strict.call(method, path, json=body)
+    assert (answer.status, (await answer.json())["detail"]) == (404, "tenant: there is no amce")
