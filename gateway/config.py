@@ -8,13 +8,11 @@ with file, key, value (never a secret's) and what is allowed.
 from __future__ import annotations
 
 import os
-import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     BeforeValidator,
     Field,
@@ -47,6 +45,7 @@ from gateway.settings import (
     parse_listen,
     parse_network,
 )
+from gateway.yaml_file import explain_validation, read_yaml
 
 ENV_PREFIX = "GATEWAY_"
 REDACTED = "***"
@@ -351,61 +350,6 @@ class Config(BaseSettings):
         return (EnvSettingsSource(settings_cls), init_settings)
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the C parser where libyaml is built in: ten times as fast
-    """A key written twice is an error (YAML 1.2 §3.2.1.3), not the last one's victory."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the library's signature
-        written = len(node.value)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        if len(mapping) != written:
-            self._refuse_twice(node)
-        return mapping
-
-    def _refuse_twice(self, node: yaml.MappingNode) -> None:
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode):
-                if key_node.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key_node.value!r} is written twice", key_node.start_mark)
-                seen.add(key_node.value)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """One YAML mapping, or ``ConfigError`` with file, line and column."""
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader, made stricter
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"
-        raise ConfigError(msg) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        msg = f"{path}{where}: not valid YAML: {getattr(error, 'problem', 'unreadable')}"
-        raise ConfigError(msg) from error
-    if not isinstance(document, dict):
-        msg = f"{path}: must hold a mapping of keys to values"
-        raise ConfigError(msg)
-    return document
-
-
-_SECRET_KEYS = re.compile(r"secret|key|password|token|url|credential", re.IGNORECASE)
-
-
-def explain_validation(source: str, error: ValidationError) -> str:
-    """Each mistake on its own line: where, what, what is allowed; values of secret-looking keys are left out."""
-    lines = []
-    for item in error.errors(include_url=False, include_context=False):
-        where = ".".join(str(part) for part in item["loc"]) or "(whole file)"
-        problem = item["msg"].removeprefix("Value error, ")
-        value = ""
-        if item["type"] not in {"missing", "extra_forbidden"} and item["loc"] and not _SECRET_KEYS.search(where) and isinstance(item["input"], str | int | float | bool):
-            value = f" (is {str(item['input'])[:80]!r})"
-        if item["type"] == "extra_forbidden":
-            problem = "unknown key"
-        lines.append(f"{source}: {where}{value}: {problem}")
-    return "\n".join(lines)
-
-
 def load_config(path: Path) -> Config:
     """Read, merge with the environment, validate. Relative paths are relative to the working directory. Raises ``ConfigError``."""
     document = read_yaml(path)
@@ -437,7 +381,6 @@ __all__ = [
     "SecretValue",
     "ValidationInfo",
     "check_header_map",
-    "explain_validation",
     "format_duration",
     "is_loopback_name",
     "load_config",
@@ -445,6 +388,5 @@ __all__ = [
     "parse_duration",
     "parse_listen",
     "parse_network",
-    "read_yaml",
     "resolve_secret",
 ]

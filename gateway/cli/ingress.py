@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 
 from gateway.cli import config_option, json_option
-from gateway.config import load_config, read_yaml, resolve_secret
+from gateway.config import load_config, resolve_secret
 from gateway.deploy import RENDERED, SiteError, render, site_of
 from gateway.doctor import Doctor, Target
 from gateway.doctor.run import parse_address
 from gateway.errors import ConfigError
+from gateway.yaml_file import read_yaml
 
 
 @click.group("ingress")

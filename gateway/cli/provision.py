@@ -16,11 +16,11 @@ from gateway.cli import config_option, json_option
 from gateway.cli.beside_onboarding import ACTOR, audited, opened, telling, why_not
 from gateway.cli.rotation import retire, rotate
 from gateway.cognito.provision import Done
-from gateway.config import explain_validation
 from gateway.errors import ConfigError
 from gateway.onboarding.body import ProvisionBody
 from gateway.onboarding.proposal import describe
 from gateway.ports_provisioning import RunState
+from gateway.yaml_file import explain_validation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -55,30 +55,65 @@ class TenantTable:
     """Exact host, then the longest wildcard; shared hosts find their tenant by e-mail domain."""
 
     __slots__ = ("_by_client", "_by_domain", "_by_host", "_by_id", "_by_wildcard", "_load", "generation", "login_host", "shared_hosts")
+    generation: int
+    login_host: str | None
+    shared_hosts: frozenset[str]
+    _load: Callable[[Listing], Tenant]
+    _by_id: dict[str, Listing]
+    _by_host: dict[str, Listing | HostKind]
+    _by_wildcard: dict[str, Listing]
+    _by_domain: dict[str, Listing]
+    _by_client: dict[str, Listing]
 
     def __init__(self, tenants: Iterable[Tenant], *, shared_hosts: Iterable[str] = (), login_host: str | None = None, generation: int = 0) -> None:
         """Raises ``ValueError`` naming both tenants when a name is claimed twice; see ``claims`` for the list."""
         self._fill(tenants, lambda tenant: tenant, shared_hosts, login_host, generation)
 
     @classmethod
-    def lazy(cls, listings: Iterable[L], load: Callable[[L], Tenant], *, shared_hosts: Iterable[str] = (), login_host: str | None = None, generation: int = 0) -> TenantTable:
-        """As above, of listings. ``load`` gives the tenant of one; it remembers, and raises ``UnavailableError`` where it cannot."""
-        table = cls.__new__(cls)
-        table._fill(listings, load, shared_hosts, login_host, generation)  # noqa: SLF001 - its own class
+    def lazy(
+        cls,
+        listings: Iterable[L],
+        load: Callable[[L], Tenant],
+        *,
+        shared_hosts: Iterable[str] = (),
+        login_host: str | None = None,
+        generation: int = 0,
+        before: TenantTable | None = None,
+    ) -> TenantTable:
+        """As above, of listings. ``load`` gives the tenant of one; it remembers, and raises ``UnavailableError`` where it cannot.
+
+        ``before`` is the table that this one replaces: where no name changed its owner, what was found out about them then is kept.
+        """
+        table, seen = cls.__new__(cls), tuple(listings)
+        wanted = {listing.id: listing for listing in seen}
+        if before is not None and len(wanted) == len(seen) and before._has(wanted, frozenset(shared_hosts), login_host):  # noqa: SLF001 - its own class
+            table._follow(before, wanted, load, generation)  # noqa: SLF001
+        else:
+            table._fill(seen, load, shared_hosts, login_host, generation)  # noqa: SLF001
         return table
+
+    def _has(self, listings: Mapping[str, Listing], shared_hosts: frozenset[str], login_host: str | None) -> bool:
+        return (self.shared_hosts, self.login_host) == (shared_hosts, login_host) and same_names(self._by_id, listings)
+
+    def _follow(self, before: TenantTable, listings: Mapping[str, L], load: Callable[[L], Tenant], generation: int) -> None:
+        self.generation = generation
+        self.login_host, self.shared_hosts = before.login_host, before.shared_hosts
+        self._load = cast("Callable[[Listing], Tenant]", load)
+        self._by_id, self._by_host, self._by_wildcard = before._by_id.copy(), before._by_host.copy(), before._by_wildcard.copy()
+        self._by_domain, self._by_client = before._by_domain.copy(), before._by_client.copy()
+        for listing in listings.values():
+            if self._by_id[listing.id] is not listing:
+                self._put(listing)
 
     def _fill(self, listings: Iterable[L], load: Callable[[L], Tenant], shared_hosts: Iterable[str], login_host: str | None, generation: int) -> None:
         self.generation = generation
         self.login_host = login_host
         self.shared_hosts = frozenset(shared_hosts)
         self._load = cast("Callable[[Listing], Tenant]", load)
-        self._by_id: dict[str, Listing] = {}
-        self._by_host: dict[str, Listing | HostKind] = dict.fromkeys(self.shared_hosts, HostKind.SHARED)
+        self._by_id, self._by_wildcard, self._by_domain, self._by_client = {}, {}, {}, {}
+        self._by_host = dict.fromkeys(self.shared_hosts, HostKind.SHARED)
         if login_host is not None:
             self._by_host[login_host] = HostKind.LOGIN
-        self._by_wildcard: dict[str, Listing] = {}
-        self._by_domain: dict[str, Listing] = {}
-        self._by_client: dict[str, Listing] = {}
         materialised = tuple(listings)
         conflicts = claims(materialised, shared_hosts=self.shared_hosts, login_host=login_host)
         if conflicts:
@@ -86,11 +121,14 @@ class TenantTable:
             msg = f"{first.name} is claimed by {first.first} and by {first.second}"
             raise ValueError(msg)
         for listing in materialised:
-            self._by_id[listing.id] = listing
-            self._by_host.update(dict.fromkeys(listing.hosts, listing))
-            self._by_wildcard.update(dict.fromkeys(listing.wildcards, listing))
-            self._by_domain.update(dict.fromkeys(listing.email_domains, listing))
-            self._by_client.update(dict.fromkeys(listing.client_ids, listing))
+            self._put(listing)
+
+    def _put(self, listing: Listing) -> None:
+        self._by_id[listing.id] = listing
+        self._by_host.update(dict.fromkeys(listing.hosts, listing))
+        self._by_wildcard.update(dict.fromkeys(listing.wildcards, listing))
+        self._by_domain.update(dict.fromkeys(listing.email_domains, listing))
+        self._by_client.update(dict.fromkeys(listing.client_ids, listing))
 
     def by_host(self, host: str) -> Tenant | HostKind:
         """``host`` canonical. Inactive tenants are found too: their answer is ``tenant_inactive``."""
@@ -132,6 +170,15 @@ class TenantTable:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+
+def same_names(before: Mapping[str, Listing], after: Mapping[str, Listing]) -> bool:
+    """Whether every name belongs to whom it belonged to: what ``claims`` found out then, it would find out now."""
+    return before.keys() == after.keys() and all(_alike(before[key], listing) for key, listing in after.items())
+
+
+def _alike(one: Listing, other: Listing) -> bool:
+    return one is other or all(getattr(one, name) == getattr(other, name) for name in ("id", "hosts", "wildcards", "email_domains", "client_ids"))
 
 
 def claims(tenants: Iterable[Listing], *, shared_hosts: Iterable[str] = (), login_host: str | None = None) -> tuple[Claim, ...]:

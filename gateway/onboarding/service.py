@@ -13,13 +13,13 @@ from gateway.cognito.deleting import destroying
 from gateway.cognito.desired import CUSTOM_ATTRIBUTES, marker
 from gateway.cognito.plan import Plan, Resource, Step, Verb, plan
 from gateway.cognito.preflight import Finding, check_discovery, check_issuer, check_provider, invalid
-from gateway.config import explain_validation
 from gateway.errors import PeerError
 from gateway.onboarding import rotation
 from gateway.onboarding.proposal import describe, recalled, recognise, remembered, required_attributes, tenant_document, wanted, wanted_providers
 from gateway.ports_provisioning import FINISHED, RunKind, RunState
 from gateway.registry.admission import problems
 from gateway.registry.document import TenantDocument
+from gateway.yaml_file import explain_validation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence

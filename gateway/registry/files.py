@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from gateway.config import explain_validation, read_yaml
-from gateway.core.tenants import TenantTable
+from gateway.core.tenants import TenantTable, same_names
 from gateway.errors import ConfigError
 from gateway.log import ROOT, fields
 from gateway.registry.admission import conflicts, problems
@@ -28,6 +27,7 @@ from gateway.registry.background import in_background, woken
 from gateway.registry.document import TenantDocument
 from gateway.registry.record import Builder, record_of
 from gateway.registry.secrets import complete
+from gateway.yaml_file import explain_validation, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -140,7 +140,10 @@ class TenantFiles:
         self._seen: dict[str, Stamp] = {}
         self._scan_s = 0.0
         self._abandoned = False
-        self._loaded: dict[Path, _Loaded] = {}
+        self._loaded: dict[str, _Loaded] = {}
+        """By the name of the file."""
+        self._agreed: dict[str, Record] = {}
+        """By the name of the file: the last set in which no two claimed one name."""
         self.records: dict[str, Record] = {}
         """By id; the last set that could be served."""
         self.provisioned: frozenset[str] = frozenset()
@@ -177,27 +180,28 @@ class TenantFiles:
         if not seen and self.records:
             self.problems = (f"tenants.files: {self._folder}: holds no tenant file any more; the {len(self.records)} tenants read before are kept",)
             return False
-        stamps = {self._folder / name: stamp for name, stamp in sorted(seen.items())}
-        loaded_now: dict[Path, _Loaded] = {}
-        for path, stamp in stamps.items():
+        loaded_now: dict[str, _Loaded] = {}
+        for name, stamp in sorted(seen.items()):
             if self._abandoned:
                 return False
-            loaded_now[path] = self._load(path, stamp, everything=everything)
+            before = self._loaded.get(name)
+            loaded_now[name] = before if before is not None and before.stamp == stamp and not everything else self._load(self._folder / name, stamp, before)
         self._loaded = loaded_now
         wrong = [loaded.problem for loaded in self._loaded.values() if loaded.problem]
-        records = {path: loaded.record for path, loaded in self._loaded.items() if loaded.record is not None}
-        clashes = _clashes(records, self._config)
+        records = {name: loaded.record for name, loaded in self._loaded.items() if loaded.record is not None}
+        clashes = [] if same_names(self._agreed, records) else _clashes({self._folder / name: record for name, record in records.items()}, self._config)
         self.problems = (*wrong, *clashes)
         if clashes:
             return False
+        self._agreed = records
+        return self._take(records)
+
+    def _take(self, records: Mapping[str, Record]) -> bool:
         before, self.records = self.records, {record.id: record for record in records.values()}
         self.provisioned = frozenset(loaded.record.id for loaded in self._loaded.values() if loaded.record is not None and loaded.provisioned)
         return before != self.records
 
-    def _load(self, path: Path, stamp: Stamp, *, everything: bool) -> _Loaded:
-        before = self._loaded.get(path)
-        if before is not None and before.stamp == stamp and not everything:
-            return before
+    def _load(self, path: Path, stamp: Stamp, before: _Loaded | None) -> _Loaded:
         try:
             document = parse_file(path, self._config)
         except ConfigError as error:
@@ -219,7 +223,7 @@ class FileTenants:
         self._changed = changed
         self._wake = asyncio.Event()
         self._builder = Builder(config)
-        self._table = self._build()
+        self._table = self._build(None)
 
     @property
     def table(self) -> TenantTable:
@@ -251,16 +255,16 @@ class FileTenants:
             everything = await woken(self._wake, within_s=self._files.pause_s)
             said = self._files.problems
             if await in_background(self._files.refresh, everything=everything):
-                self._table = await in_background(self._build)
+                self._table = await in_background(self._build, self._table)
                 log.info("tenants_changed", extra=fields(tenants=len(self._table), source=str(self._config.tenants.files)))
                 self._changed(self._table)
             complain(said, self._files.problems, again=everything)
 
-    def _build(self) -> TenantTable:
+    def _build(self, before: TenantTable | None) -> TenantTable:
         records = self._files.records
         self._builder = self._builder.successor({record.digest: record for record in records.values()})
-        generation = self._table.generation + 1 if hasattr(self, "_table") else 1
-        return TenantTable.lazy(records.values(), self._builder, shared_hosts=self._config.shared_hosts, login_host=self._config.login_host, generation=generation)
+        generation = before.generation + 1 if before is not None else 1
+        return TenantTable.lazy(records.values(), self._builder, shared_hosts=self._config.shared_hosts, login_host=self._config.login_host, generation=generation, before=before)
 
 
 def complain(before: tuple[str, ...], now: tuple[str, ...], *, again: bool) -> None:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from gateway.config import explain_validation
 from gateway.core.model import Secret
 from gateway.ports_provisioning import ClientCredentials, RegistryRefusedError
 from gateway.registry.database import Refused
 from gateway.registry.document import TenantDocument
 from gateway.registry.record import Credentials
 from gateway.registry.secrets import join, secrets_of, show
+from gateway.yaml_file import explain_validation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -14,6 +14,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from gateway.core.tenants import same_names
 from gateway.errors import ConfigError, GatewayError, UnavailableError
 from gateway.log import ROOT, fields
 from gateway.registry import snapshot
@@ -223,6 +224,8 @@ class Publisher:
             if tenant in files and tenant in self._credentials:
                 files[tenant] = self._complete(files[tenant], self._credentials[tenant])
         merged = dict(sorted({**files, **self._rows}.items()))
+        if self._records is not None and same_names(self._records, merged):
+            return merged, ()
         return merged, conflicts(merged.values(), self._config, named={tenant: f"{tenant} (file)" for tenant in files})
 
     def _complete(self, record: Record, credentials: Credentials) -> Record:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from gateway.core.model import AppClient, Secret
 from gateway.errors import UnavailableError
 from gateway.registry.document import HookDocument, compile_tenant
-from gateway.registry.secrets import join, secrets_of, show
+from gateway.registry.secrets import join, plainly, secrets_of
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -63,11 +63,11 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
     elif document.client_id is not None:
         clients = (AppClient(document.client_id, document.client_secret or Secret("")),)
     body = {
-        "document": show(document),
+        "document": document.model_dump(mode="python"),
         "secrets": {path: secret.reveal() for path, secret in secrets_of(document).items()},
         "clients": [[client.client_id, client.client_secret.reveal(), client.retires_at] for client in clients],
     }
-    plain = json.dumps(body, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8", "surrogatepass")
+    plain = json.dumps(body, default=plainly, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode("utf-8", "surrogatepass")
     header = _header(
         document.id,
         tuple(sorted(h for h in document.hosts if not h.startswith("*."))),

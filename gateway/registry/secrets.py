@@ -121,13 +121,20 @@ def _below(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
+def plainly(value: object) -> object:
+    """``default`` of ``json.dumps``: a dump of a document as the text of ``show``, without a walk in between."""
+    if isinstance(value, frozenset):
+        return sorted(value)
+    raise TypeError(type(value).__name__)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Secret):
         return value.reveal()
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, frozenset):
-        return sorted(value)
+        return plainly(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, str) else value

@@ -184,7 +184,7 @@ class SnapshotTenants:
         builder = self._builder.successor(records)
         try:
             table = TenantTable.lazy(
-                records.values(), builder, shared_hosts=self._config.shared_hosts, login_host=self._config.login_host, generation=manifest.generation
+                records.values(), builder, shared_hosts=self._config.shared_hosts, login_host=self._config.login_host, generation=manifest.generation, before=self._table
             )  # fmt: skip
         except ValueError as error:
             msg = f"snapshot {manifest.generation} does not fit this gateway.yaml: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -114,3 +115,36 @@ def test_a_secret_never_shows_itself() -> None:
     secret = Secret("s")
     assert (f"{secret}", repr(secret), bool(secret), bool(Secret(""))) == ("***", "***", True, False)
     assert (secret.reveal(), secret == Secret("s"), secret == Secret("t"), secret == "s", {secret: 1}[Secret("s")]) == ("s", True, False, False, 1)
+
+
+ROLLED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "nothing": ({}, {}),
+    "no name": ({"name": "Acme Corporation"}, {}),
+    "a host": ({"hosts": frozenset({"new.acme.com"})}, {}),
+    "a wildcard": ({"wildcards": frozenset({"v.acme.com"})}, {}),
+    "a domain": ({"email_domains": frozenset({"acme.org"})}, {}),
+    "a client": ({"client_id": "other"}, {}),
+    "the id": ({"id": "acme2"}, {}),
+    "a shared host": ({}, {"shared_hosts": ["other.example.com"]}),
+    "the login host": ({}, {"login_host": "signin.example.com"}),
+}
+
+
+@pytest.mark.parametrize("case", ROLLED)
+def test_a_table_that_follows_another_is_as_if_it_had_been_made_anew(case: str) -> None:
+    of_tenant, of_table = ROLLED[case]
+    settings: dict[str, Any] = {"shared_hosts": ["app.example.com"], "login_host": "login.example.com"}
+    before = TenantTable.lazy((ACME, GLOBEX), lambda listing: listing, **settings)
+    after = (replace(ACME, **of_tenant), GLOBEX)
+    following = TenantTable.lazy(after, lambda listing: listing, **(settings | of_table), generation=7, before=before)
+    anew = TenantTable.lazy(after, lambda listing: listing, **(settings | of_table), generation=7)
+    assert [getattr(following, name) for name in TenantTable.__slots__ if name != "_load"] == [getattr(anew, name) for name in TenantTable.__slots__ if name != "_load"]
+    assert following.by_id(after[0].id) is after[0]
+    assert before.by_id("acme") is ACME
+
+
+def test_a_table_that_follows_another_refuses_what_two_claim() -> None:
+    before = TenantTable.lazy((ACME, GLOBEX), lambda listing: listing)
+    for wrong in ((ACME, GLOBEX, ACME), (ACME, replace(GLOBEX, hosts=ACME.hosts))):
+        with pytest.raises(ValueError, match="claimed by acme"):
+            TenantTable.lazy(wrong, lambda listing: listing, before=before)
