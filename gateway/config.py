@@ -157,6 +157,13 @@ class Assertion(Model):
     issuer: str | None = None
 
 
+class CognitoQuotas(Model):
+    """How many a pool may hold, as AWS has granted it: both can be raised on request."""
+
+    clients: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    providers: Annotated[int, Field(ge=1, le=1000)] = 300
+
+
 class Cognito(Model):
     """The user pool that brokers every customer's identity provider."""
 
@@ -165,6 +172,7 @@ class Cognito(Model):
     domain: str
     issuer: str | None = None
     endpoint_url: str | None = None
+    quotas: CognitoQuotas = CognitoQuotas()
 
     @property
     def effective_issuer(self) -> str:

@@ -141,7 +141,9 @@ class Actual:
     providers: Mapping[str, ActualProvider]
     client: ActualClient | None
     case_sensitive: bool = True
-    provider_count: int = 0
+    provider_count: int | None = None
+    client_count: int | None = None
+    """Of the whole pool; None where nothing of the sort is missing, so that nobody has counted."""
     retired: tuple[ActualClient, ...] = ()
     """Replaced ones that are still accepted."""
 

@@ -14,13 +14,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from gateway.cognito.desired import CUSTOM_ATTRIBUTES, POOL_USERS
-from gateway.cognito.preflight import Finding, check_pool
+from gateway.cognito.preflight import Finding, check_pool, check_quotas
 from gateway.cognito.shapes import client_settings, provider_details
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gateway.cognito.desired import Actual, ActualClient, ActualProvider, Wanted, WantedClient, WantedProvider
+    from gateway.config import CognitoQuotas
 
 SECRET_SHOWN = "***"
 
@@ -87,7 +88,7 @@ class Plan:
         return tuple(s for s in self.steps if s.does)
 
 
-def plan(wanted: Wanted, actual: Actual, *, known: frozenset[str] = frozenset(), adopt: bool = False, retired: Sequence[str] = ()) -> Plan:
+def plan(wanted: Wanted, actual: Actual, *, quotas: CognitoQuotas, known: frozenset[str] = frozenset(), adopt: bool = False, retired: Sequence[str] = ()) -> Plan:
     """``known``: names of providers that this tenant had before; with ``adopt`` others that exist are taken over too.
 
     ``retired``: ids of clients that a rotation replaced and that are accepted still.
@@ -108,6 +109,8 @@ def plan(wanted: Wanted, actual: Actual, *, known: frozenset[str] = frozenset(),
         steps.append(_provider(provider, found, adopted=provider.name not in known))
     steps.append(_client(wanted.client, actual.client))
     steps += [_retired(wanted.client, client_id, next((c for c in actual.retired if c.client_id == client_id), None)) for client_id in retired]
+    made = [step.resource for step in steps if step.verb is Verb.CREATE]
+    problems += check_quotas(actual, quotas, clients=made.count(Resource.CLIENT), providers=made.count(Resource.PROVIDER))
     return Plan(tuple(steps), tuple(problems), _notes(wanted, actual))
 
 

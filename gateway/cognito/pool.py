@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.cognito import shapes
 from gateway.cognito.aws import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gateway.cognito.aws import CognitoApi
     from gateway.cognito.desired import Actual, ActualClient, ActualProvider
+    from gateway.config import CognitoQuotas
 
 NOT_FOUND = "ResourceNotFoundException"
 _PAGE = 60
 """Cognito's own maximum."""
+COUNTED_FOR_S = 60.0
+"""A thousand clients are seventeen calls, of which a pool takes five a second. A count that is too old costs an attempt that Cognito refuses."""
 
 
 class Pool:
     """All of it idempotent."""
 
-    def __init__(self, api: CognitoApi) -> None:
+    def __init__(self, api: CognitoApi, quotas: CognitoQuotas, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.api = api
+        self._quotas = quotas
+        self._monotonic = monotonic
+        self._counting = asyncio.Lock()
+        self._counted: dict[str, tuple[int, float]] = {}
+        """Operation that lists → how many there were, and when."""
 
     async def actual(self, *, providers: Iterable[str], clients: Sequence[str]) -> Actual:
         """As far as it concerns providers of these names and these clients, of which the first is the one that logins begin with."""
         described = (await self.api.call("DescribeUserPool", idempotent=True))["UserPool"]
-        found = {name: provider for name in providers if (provider := await self.provider(name)) is not None}
+        names = tuple(providers)
+        found = {name: provider for name in names if (provider := await self.provider(name)) is not None}
         described_clients = [await self.client(client_id) for client_id in clients]
         current = described_clients[0] if described_clients else None
         retired = tuple(client for client in described_clients[1:] if client is not None)
-        return shapes.read_pool(described, providers=found, client=current, retired=retired, provider_count=await self.provider_count())
+        return replace(
+            shapes.read_pool(described, providers=found, client=current, retired=retired),
+            provider_count=await self.count("ListIdentityProviders", quota=self._quotas.providers) if len(found) < len(names) else None,
+            client_count=await self.client_count() if current is None else None,
+        )
 
     async def provider(self, name: str) -> ActualProvider | None:
         try:
@@ -63,16 +79,30 @@ class Pool:
             if not token:
                 return tuple(found)
 
-    async def provider_count(self) -> int:
+    async def client_count(self) -> int:
+        """App clients of the whole pool, or its quota where there are that many."""
+        return await self.count("ListUserPoolClients", quota=self._quotas.clients)
+
+    async def count(self, operation: str, *, quota: int) -> int:
+        """Shared by those who ask at once, and for a minute; a full pool is counted again each time, since somebody may have made room."""
+        async with self._counting:
+            counted, at = self._counted.get(operation, (quota, 0.0))
+            if counted >= quota or self._monotonic() - at > COUNTED_FOR_S:
+                counted = await self._count(operation, quota)
+                self._counted[operation] = (counted, self._monotonic())
+            return counted
+
+    async def _count(self, operation: str, quota: int) -> int:
         count = 0
         token: str | None = None
-        while True:
+        while count < quota:
             more = {"NextToken": token} if token else {}
-            answer = await self.api.call("ListIdentityProviders", idempotent=True, MaxResults=_PAGE, **more)
-            count += len(answer.get("Providers", ()))
+            answer = await self.api.call(operation, idempotent=True, MaxResults=_PAGE, **more)
+            count += len(answer.get("Providers", ())) + len(answer.get("UserPoolClients", ()))
             token = answer.get("NextToken")
             if not token:
-                return count
+                break
+        return min(count, quota)
 
     async def delete_provider(self, name: str) -> None:
         """Gone is as good as deleted."""

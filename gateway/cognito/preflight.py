@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gateway.cognito.desired import Actual, Wanted, WantedProvider
+    from gateway.config import CognitoQuotas
 
 _PROVIDER_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])")
 _IDENTIFIER = re.compile(r"[\w\s+=.@-]{1,40}")
@@ -21,6 +22,7 @@ _GUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE
 _ENTRA_SHARED = frozenset({"common", "organizations", "consumers"})
 _CUSTOM_PER_POOL = 50
 _CALLBACKS_PER_CLIENT = 100
+_SCOPES_PER_CLIENT = 50
 _MAX_REDIRECT_URI = 1024
 
 
@@ -127,11 +129,29 @@ def check_pool(wanted: Wanted, actual: Actual) -> Iterator[Finding]:
     custom = sum(name.startswith("custom:") for name in actual.attributes)
     missing = sum(name not in actual.attributes for name in CUSTOM_ATTRIBUTES)
     if custom + missing > _CUSTOM_PER_POOL:
-        yield Finding("quota", "pool attributes", f"{custom} custom attributes are there and {missing} are needed; a pool has at most {_CUSTOM_PER_POOL}")
+        yield Finding(
+            "quota", "pool attributes", f"{custom} custom attributes are there and {missing} more {'is' if missing == 1 else 'are'} needed; a pool has at most {_CUSTOM_PER_POOL}"
+        )
     for provider in wanted.providers:
         yield from _check_mapping(provider, actual)
+    if len(wanted.client.scopes) > _SCOPES_PER_CLIENT:
+        yield Finding("quota", "scopes", f"{len(wanted.client.scopes)}; Cognito takes at most {_SCOPES_PER_CLIENT} per client")
     yield from _check_urls("callback", wanted.client.callback_urls)
     yield from _check_urls("logout", wanted.client.logout_urls)
+
+
+def check_quotas(actual: Actual, quotas: CognitoQuotas, *, clients: int, providers: int) -> Iterator[Finding]:
+    """Whether there is room for so many new ones. What somebody else takes meanwhile Cognito refuses."""
+    for count, quota, new, what, key, ceiling in (
+        (actual.client_count, quotas.clients, clients, "app clients", "clients", "10,000"),
+        (actual.provider_count, quotas.providers, providers, "identity providers", "providers", "1,000"),
+    ):
+        if new and count is not None and count + new > quota:
+            yield Finding(
+                "quota", f"pool {what}",
+                f"{count} of {quota} are there and {new} more {'is' if new == 1 else 'are'} needed: delete some that nobody uses, "
+                f"or have the quota raised (AWS Service Quotas, up to {ceiling}) and say so in cognito.quotas.{key}",
+            )  # fmt: skip
 
 
 def _check_mapping(provider: WantedProvider, actual: Actual) -> Iterator[Finding]:

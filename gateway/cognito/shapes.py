@@ -144,9 +144,7 @@ def read_client(described: Mapping[str, Any]) -> ActualClient:
     return ActualClient(str(described["ClientId"]), str(described.get("ClientName", "")), Secret(str(secret)) if secret else None, settings)
 
 
-def read_pool(
-    described: Mapping[str, Any], *, providers: Mapping[str, ActualProvider], client: ActualClient | None, retired: tuple[ActualClient, ...], provider_count: int
-) -> Actual:
+def read_pool(described: Mapping[str, Any], *, providers: Mapping[str, ActualProvider], client: ActualClient | None, retired: tuple[ActualClient, ...]) -> Actual:
     """``UserPool`` of DescribeUserPool with what else is known."""
     case_sensitive = bool((described.get("UsernameConfiguration") or {}).get("CaseSensitive", False))
-    return Actual(str(described["Id"]), read_attributes(described), providers, client, case_sensitive, provider_count, retired)
+    return Actual(str(described["Id"]), read_attributes(described), providers, client, case_sensitive, retired=retired)

@@ -37,7 +37,7 @@ def onboarding_over(
 ) -> Onboarding:
     registrar = RegistryOfProvisioning(tenants, files=files, in_force=in_force)
     journal = SqlJournal(database, holder=secrets.token_hex(8), clock=time.time)
-    provisioning = Provisioning(Pool(api), journal, registrar, new_run=lambda: secrets.token_hex(6), clock=time.time)
+    provisioning = Provisioning(Pool(api, config.cognito.quotas), journal, registrar, new_run=lambda: secrets.token_hex(6), clock=time.time)
     records = RegistryRecords(tenants, files=files, in_force=in_force)
     return Onboarding(config, records, provisioning, DiscoveryFetcher(development=config.development), registrar.taken)
 

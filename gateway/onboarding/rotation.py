@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from gateway.cognito.deleting import retiring
 from gateway.cognito.plan import Resource, Step, Verb
-from gateway.cognito.preflight import Finding
+from gateway.cognito.preflight import Finding, check_quotas
 from gateway.cognito.provision import Done
 from gateway.errors import GatewayError
 from gateway.log import fields
@@ -51,6 +52,9 @@ async def rotate(onboarding: Onboarding, tenant: str, *, actor: str, progress: C
     if len(held.retired) >= MAX_RETIRED:
         return Finding("conflict", "client", f"{len(held.retired)} replaced clients are accepted still: retire them first (gateway provision retire {tenant})")
     actual = await provisioning.pool.actual(providers=(), clients=[held.client_id])
+    room = replace(actual, client_count=await provisioning.pool.client_count())
+    if (full := next(check_quotas(room, onboarding.config.cognito.quotas, clients=1, providers=0), None)) is not None:
+        return full
     remembered = recalled(latest.request.get("providers", ()))
     target = wanted(tenant, record.document, remembered, onboarding.config, required=required_attributes(actual.attributes.values()))
     retires_at = provisioning.clock() + longest_session_s(record.document, onboarding.config) + SPARE_S

@@ -109,7 +109,7 @@ class Onboarding:
         actual = await self.provisioning.pool.actual(providers=[p.name for p in shape], clients=credentials.client_ids if credentials else ())
         required = required_attributes(actual.attributes.values())
         target = wanted(tenant, document, wanted_providers(recognised, required=required), self.config, required=required)
-        proposed = plan(target, actual, known=known, adopt=body.adopt, retired=_retired(credentials))
+        proposed = plan(target, actual, quotas=self.config.cognito.quotas, known=known, adopt=body.adopt, retired=_retired(credentials))
         filed = record is not None and record.origin == "file"
         request = await self._request(tenant, target.providers, keep_secrets=body.keep_secrets)
         return Proposal(tenant, proposed, None if filed else document, None if filed else await self.provisioning.registrar.before(tenant), target, actual, credentials, request)
@@ -187,7 +187,7 @@ class Onboarding:
         providers = recalled(latest.request.get("providers", ()))
         actual = await self.provisioning.pool.actual(providers=[p.name for p in providers], clients=credentials.client_ids if credentials else ())
         target = wanted(tenant, record.document, providers, self.config, required=required_attributes(actual.attributes.values()))
-        found = plan(target, actual, known=frozenset(p.name for p in providers), retired=_retired(credentials))
+        found = plan(target, actual, quotas=self.config.cognito.quotas, known=frozenset(p.name for p in providers), retired=_retired(credentials))
         drift = [*found.problems, *_irreparable(providers, actual, credentials)]
         steps = found.steps
         if not fix or drift or not found.changes:

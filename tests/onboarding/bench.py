@@ -103,7 +103,9 @@ class Bench:
         self.tenants = TenantDatabase(self.database, self.config)
         journal = SqlJournal(self.database, holder=secrets.token_hex(8), clock=time.time, hold_s=self.hold_s)
         registrar = RegistryOfProvisioning(self.tenants, files=lambda: self.files, in_force=self.in_force)
-        provisioning = Provisioning(Pool(api), self.wrap_journal(journal), self.wrap_registrar(registrar), new_run=lambda: secrets.token_hex(6), clock=time.time, timing=TIMING)
+        provisioning = Provisioning(
+            Pool(api, self.config.cognito.quotas), self.wrap_journal(journal), self.wrap_registrar(registrar), new_run=lambda: secrets.token_hex(6), clock=time.time, timing=TIMING
+        )
         records = RegistryRecords(self.tenants, files=lambda: self.files, in_force=self.in_force)
         return Onboarding(self.config, records, provisioning, DiscoveryFetcher(development=True), registrar.taken)
 

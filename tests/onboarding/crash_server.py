@@ -77,7 +77,7 @@ async def provision(cell: dict[str, Any]) -> None:
     async with open_cognito(config, read_s=READ_S, per_second=1000.0) as api:
         registrar = RegistryOfProvisioning(tenants, files=dict, in_force=at_once)
         journal = MortalJournal(SqlJournal(database, holder=secrets.token_hex(8), clock=time.time, hold_s=cell["hold_s"]), cell["point"])
-        provisioning = Provisioning(Pool(api), journal, registrar, new_run=lambda: secrets.token_hex(6), clock=time.time, timing=TIMING)
+        provisioning = Provisioning(Pool(api, config.cognito.quotas), journal, registrar, new_run=lambda: secrets.token_hex(6), clock=time.time, timing=TIMING)
         onboarding = Onboarding(config, RegistryRecords(tenants, files=dict, in_force=at_once), provisioning, DiscoveryFetcher(development=True), registrar.taken)
         match cell["kind"]:
             case "rotate":

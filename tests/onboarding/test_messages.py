@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,10 @@ from aiohttp import web
 
 from demo.cognito.attributes import SchemaAttribute
 from gateway.cognito.discovery import DiscoveryFetcher
+from gateway.cognito.pool import COUNTED_FOR_S, Pool
+from gateway.cognito.preflight import Finding
 from gateway.cognito.provision import Done, Failed
+from gateway.config import CognitoQuotas
 from gateway.onboarding.body import ProvisionBody
 from gateway.onboarding.service import Onboarding
 from gateway.registry.document import TenantDocument
@@ -199,7 +203,7 @@ async def test_a_pool_full_of_attributes(bench: Bench) -> None:
     schema = bench.cloud.cognito.pool.schema
     del schema["custom:groups"]
     schema.update({f"custom:x{n}": SchemaAttribute(f"custom:x{n}", "String", mutable=True) for n in range(47)})
-    assert await messages(bench.service, await bench.body()) == [("quota", "pool attributes: 50 custom attributes are there and 1 are needed; a pool has at most 50")]
+    assert await messages(bench.service, await bench.body()) == [("quota", "pool attributes: 50 custom attributes are there and 1 more is needed; a pool has at most 50")]
 
 
 @pytest.mark.parametrize(("what", "message"), [("providers", "Maximum number of identity providers (0) reached."), ("clients", "Maximum number of user pool clients (0) reached.")])
@@ -209,6 +213,40 @@ async def test_a_quota_reached_is_cognitos_own_message(bench: Bench, what: str, 
     assert isinstance(outcome, Failed)
     assert (outcome.code, outcome.message) == ("LimitExceededException", message)
     assert await bench.left_behind() == {}
+
+
+async def test_a_quota_that_is_used_up_is_said_before_anything_is_made(bench: Bench) -> None:
+    assert isinstance(await bench.apply("hooli", await bench.body("hooli")), Done)
+    quotas = CognitoQuotas(clients=1, providers=1)
+    config = bench.service.config.model_copy(update={"cognito": bench.service.config.cognito.model_copy(update={"quotas": quotas})})
+    full = replace(bench.service, config=config, provisioning=replace(bench.service.provisioning, pool=Pool(bench.service.provisioning.pool.api, quotas)))
+    raised = "delete some that nobody uses, or have the quota raised (AWS Service Quotas, up to {}) and say so in cognito.quotas.{}"
+    assert await messages(full, await bench.body()) == [
+        ("quota", f"pool app clients: 1 of 1 are there and 1 more is needed: {raised.format('10,000', 'clients')}"),
+        ("quota", f"pool identity providers: 1 of 1 are there and 1 more is needed: {raised.format('1,000', 'providers')}"),
+    ]
+    rotated = await full.rotate("hooli", actor="test")
+    assert isinstance(rotated, Finding)
+    assert rotated.kind == "quota"
+    assert (await full.propose("hooli", await bench.body("hooli"), update=True)).problems == (), "what is there already needs no room"
+
+
+async def test_a_pool_is_counted_once_a_minute_and_again_where_it_is_full(bench: Bench) -> None:
+    now, clients = 0.0, bench.cloud.cognito.pool.clients
+    pool = Pool(bench.service.provisioning.pool.api, CognitoQuotas(clients=130), monotonic=lambda: now)
+    assert await pool.client_count() == 0
+    await bench.apply()
+    (made,) = clients.values()
+    assert await pool.client_count() == 0
+    now = COUNTED_FOR_S + 1
+    assert await pool.client_count() == 1
+    for number in range(199):
+        clients[f"client{number}"] = type(made)(f"client{number}", made.secret, {**made.settings, "ClientId": f"client{number}"})
+    now *= 2
+    assert await pool.client_count() == 130, "more than it needs to know is not asked"
+    for number in range(199):
+        del clients[f"client{number}"]
+    assert await pool.client_count() == 1
 
 
 async def test_more_hosts_than_a_client_has_callbacks(bench: Bench) -> None:
