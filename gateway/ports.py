@@ -139,6 +139,9 @@ class SessionStore(Protocol):
         Memory, else one Redis command. Extends the idle time (without a write per request).
         """
 
+    def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
+        """After ``get`` found none: what is known here about it. ``tenant``: whose host this is. For logs and metrics, never for a decision."""
+
     async def begin(self, pending: PendingLogin, *, binding: str | None) -> Begun:
         """Store a pending login bound to the browser; reuses ``binding`` (the cookie's value) if it is well-formed."""
 

@@ -8,8 +8,11 @@ reads the cookies of its requests anyway.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from gateway.core.decision import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 MAX_ENTRIES: Final = 50_000
 MAX_BYTES: Final = 128 * 1024 * 1024
 """Per worker, by the estimate below. Beyond, what was not asked for lately goes."""
+_MAX_ENDED: Final = 10_000
+"""About 2 MB: what ended in the last minutes of a busy worker."""
 _FIXED_BYTES: Final = 2_600
 """Objects, dictionary slots and the family key of one entry, measured with tracemalloc on CPython 3.11."""
 
@@ -47,6 +52,7 @@ class SessionCache:
         self.bytes = 0
         self._max_entries = max_entries
         self._max_bytes = max_bytes
+        self._ended: OrderedDict[str, Reason] = OrderedDict()
         self._cookies: dict[str, str] = {}
         self._buckets: dict[int, set[str]] = {}
 
@@ -82,6 +88,23 @@ class SessionCache:
                 held.discard(digest)
                 if not held:
                     del self._buckets[entry.lease.bucket]
+
+    def end(self, digests: Sequence[str]) -> None:
+        """An event said that they were ended."""
+        for digest in digests:
+            cookie = self._cookies.get(digest)
+            if cookie is not None:
+                self.note(cookie, Reason.SESSION_REVOKED)
+        self.drop(digests)
+
+    def note(self, cookie: str, reason: Reason) -> None:
+        """Why there is no session behind a cookie any more: for the log and the metrics, never for a decision."""
+        self._ended[cookie] = reason
+        if len(self._ended) > _MAX_ENDED:
+            self._ended.popitem(last=False)
+
+    def why_not(self, cookie: str) -> Reason | None:
+        return self._ended.get(cookie)
 
     def empty(self, bucket: int) -> None:
         self.drop(list(self._buckets.get(bucket, ())))

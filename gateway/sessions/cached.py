@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.core.decision import Reason
 from gateway.errors import UnavailableError
 from gateway.metrics import SESSION_CACHE
 from gateway.ports import MISS, Miss
@@ -12,7 +13,7 @@ from gateway.sessions import links, seal
 from gateway.sessions.cache import Entry, weigh
 from gateway.sessions.connect import Script
 from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.redis import RedisSessions
+from gateway.sessions.redis import RedisSessions, wrong_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,12 +92,26 @@ class CachedSessions(RedisSessions):
                 continue
             record = None if value is None else self.open(token, value, host=host)
             if record is None:
+                self._gone(cookie)
                 return None
             self.touches.used(record)
             self.fill(cookie, record, lease, sent_at=sent_at, left_s=left_s)
             return record.session
         msg = "Redis: read: every one crossed an event"
         raise UnavailableError(msg)
+
+    def _gone(self, cookie: str) -> None:
+        """The store has it no more: idled out or at its limit, since an event would have told of anything else."""
+        entry = self._found.get(cookie)
+        if entry is not None:
+            self.cache.note(cookie, Reason.SESSION_EXPIRED if entry.session.expires_at <= self._clock() else Reason.SESSION_IDLE)
+            self.cache.drop([entry.session.digest])
+
+    def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
+        entry = self._found.get(cookie)
+        if entry is not None:
+            return wrong_place(entry.session.tenant, tenant)
+        return self.cache.why_not(cookie) or super().why_not(cookie, tenant=tenant)
 
     async def read(self, token: Token, lease: Lease) -> tuple[bytes | None, float]:
         """One command, at the primary that the lease is held on: the sealed value, and how long it lives."""
@@ -147,5 +162,5 @@ class CachedSessions(RedisSessions):
 
     async def end_family(self, session: Session, *, cookie: str) -> Ended:
         ended = await super().end_family(session, cookie=cookie)
-        self.cache.drop([session.digest])
+        self.cache.end([session.digest])
         return ended

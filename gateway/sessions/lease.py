@@ -32,7 +32,7 @@ RENEWALS: Final = 5
 class Memory(Protocol):
     """What a lease permits to answer from."""
 
-    def drop(self, digests: Sequence[str]) -> None: ...
+    def end(self, digests: Sequence[str]) -> None: ...
 
     def empty(self, bucket: int) -> None: ...
 
@@ -132,7 +132,7 @@ class Lease:
         self.applied = number
         match event:
             case Ended(digests):
-                self.memory.drop(digests)
+                self.memory.end(digests)
             case Everything():
                 self.memory.empty(self.bucket)
             case Narrowed(generation):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,8 +44,15 @@ FRESHNESS_S: Final = 70 * 60
 FRESHNESS_MARGIN_S: Final = 5
 """How far the identity provider's clock may be behind the store's."""
 
+_MAX_ELSEWHERE: Final = 1_000
+
 BEGIN, TAKE, PEEK, FINISH = (Script.load(name) for name in ("begin", "take", "peek", "finish"))
 TICKET, REDEEM, TOUCH, LOGOUT = (Script.load(name) for name in ("ticket", "redeem", "touch", "logout"))
+
+
+def wrong_place(owner: str, tenant: str | None) -> Reason:
+    """Why a live session of ``owner`` is none here. ``tenant`` is None at a shared host."""
+    return Reason.WRONG_HOST if tenant in (None, owner) else Reason.WRONG_TENANT
 
 
 class RedisSessions:
@@ -64,6 +72,8 @@ class RedisSessions:
         self._ring = ring
         self._clock = clock
         self._entropy = entropy
+        self._elsewhere: OrderedDict[str, str] = OrderedDict()
+        """Tenants of live sessions that were shown at a host that is not theirs, by cookie: for the log and the metrics."""
         self.directory = StoreDirectory(link, ring)
         self.touches = Touches(self._touch, monotonic=monotonic)
 
@@ -79,6 +89,10 @@ class RedisSessions:
 
     def cached(self, cookie: str, *, host: str) -> Session | Miss | None:  # noqa: ARG002 - the protocol's; there is no memory here
         return MISS
+
+    def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
+        owner = self._elsewhere.get(cookie)
+        return Reason.NO_SESSION if owner is None else wrong_place(owner, tenant)
 
     def suspended(self, tenant: str) -> bool:  # noqa: ARG002 - the protocol's
         return False
@@ -104,7 +118,12 @@ class RedisSessions:
     def open(self, token: Token, value: bytes, *, host: str) -> Record | None:
         """What the value says, if it was sealed for this token and host by us, and its absolute limit lies ahead. No I/O."""
         opened = seal.unseal("session", token, value, keys=self._keys)
-        if opened is None or opened.host != host or bucket_of(opened.tenant) != token.bucket:
+        if opened is None or bucket_of(opened.tenant) != token.bucket:
+            return None
+        if opened.host != host:
+            self._elsewhere[token.text] = opened.tenant
+            if len(self._elsewhere) > _MAX_ELSEWHERE:
+                self._elsewhere.popitem(last=False)
             return None
         record = codec.load_record(opened.plaintext, digest=token.digest, tenant=opened.tenant, host=opened.host)
         return record if record is not None and record.session.expires_at > self._clock() else None

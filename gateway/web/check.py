@@ -102,7 +102,7 @@ class Checks:
             session = await self._session(request)
             tenant = services.tenants.table.by_id(session.tenant) if session is not None else None
             if tenant is None:
-                return None, Login(Reason.NO_SESSION), None, None
+                return None, self._no_session(request, None), None, None
             matched = match(tenant, request)
             return tenant, decide(tenant, request, matched, session=session, machine=None, now=services.clock()), session, None
         tenant = found
@@ -116,10 +116,17 @@ class Checks:
             elif request.cookies:
                 session = await self._session(request)
         decision = decide(tenant, request, matched, session=session, machine=machine, now=services.clock())
+        if isinstance(decision, Login) and session is None and decision.reason is Reason.NO_SESSION:
+            decision = self._no_session(request, tenant.id)
         if isinstance(decision, Allow) and services.sessions.suspended(tenant.id):
             msg = "this replica has not yet applied a tenant snapshot that takes something away"
             raise UnavailableError(msg)
         return tenant, decision, session, machine
+
+    def _no_session(self, request: AuthRequest, tenant: str | None) -> Login:
+        """Whatever the reason, it is a login: nothing of another place is ever carried over."""
+        reasons = (self._services.sessions.why_not(cookie, tenant=tenant) for cookie in request.cookies[:MAX_COOKIES])
+        return Login(next((reason for reason in reasons if reason is not Reason.NO_SESSION), Reason.NO_SESSION))
 
     async def _session(self, request: AuthRequest) -> Session | None:
         """The first live session among the cookies of our name; a stale duplicate does not hide it."""

@@ -20,6 +20,7 @@ from gateway import keys
 from gateway.app import KEEPALIVE_S
 from gateway.assertion import Assertions
 from gateway.config import Config, Ingress
+from gateway.core.decision import Reason
 from gateway.core.model import Identity, Secret, Session
 from gateway.core.probe import LOCATION
 from gateway.core.tenants import TenantTable
@@ -217,6 +218,9 @@ class Stand:
     def cached(self, cookie: str, *, host: str) -> Miss:
         """The session store of the stand has no memory."""
         return MISS
+
+    def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
+        return Reason.NO_SESSION
 
     def suspended(self, tenant: str) -> bool:
         return False

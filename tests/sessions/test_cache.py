@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.decision import Reason
 from gateway.core.model import Session
 from gateway.sessions.cache import Entry, SessionCache, weigh
 from gateway.sessions.lease import Lease
@@ -28,6 +29,15 @@ def test_what_is_put_is_found_until_it_is_dropped() -> None:
     assert cache.found["cookie"] is one
     cache.drop([one.session.digest, "unknown"])
     assert (cache.found, cache.bytes) == ({}, 0)
+
+
+def test_what_an_event_ended_is_told_from_what_had_to_make_room() -> None:
+    cache = SessionCache()
+    cache.put("ended", one := entry(1))
+    cache.put("dropped", two := entry(2))
+    cache.end([one.session.digest, "unknown"])
+    cache.drop([two.session.digest])
+    assert (cache.found, cache.why_not("ended"), cache.why_not("dropped")) == ({}, Reason.SESSION_REVOKED, None)
 
 
 def test_the_same_session_is_held_once() -> None:

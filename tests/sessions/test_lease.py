@@ -21,7 +21,7 @@ class Memory:
     dropped: list[str] = field(default_factory=list)
     emptied: list[int] = field(default_factory=list)
 
-    def drop(self, digests: Sequence[str]) -> None:
+    def end(self, digests: Sequence[str]) -> None:
         self.dropped += digests
 
     def empty(self, bucket: int) -> None:

@@ -217,6 +217,25 @@ async def test_a_cookie_that_never_reaches_the_check_ends_in_a_page_that_says_so
     assert "circles" in pages[-1].text
 
 
+async def test_a_cookie_that_opens_nothing_says_in_the_log_why(world: RunningWorld, person: Person) -> None:
+    """Never a decision: whatever the reason, a login begins there."""
+    await log_in(world, person)
+    cookie = person.cookies("acme.localhost")[COOKIE]
+
+    def told(host: str, value: str = cookie) -> tuple[int, str | None, bool]:
+        answer = world.check(host, cookie=value)
+        return answer.status, answer.header("X-Auth-Reason"), answer.header("X-Auth-Request-Email") is None
+
+    for _ in range(2):  # from the store, then from memory
+        assert told("globex.localhost") == (401, "wrong_tenant", True)
+        assert told("calendar.acme.localhost") == (401, "wrong_host", True)
+        assert world.check("acme.localhost", cookie=cookie).status == 200
+    assert told("acme.localhost", cookie[:-2] + "AA") == (401, "no_session", True)
+    page = await person.open(world.world.url("acme.localhost") + "/_auth/logout")
+    await person.submit(page, {})
+    assert told("acme.localhost") == (401, "session_revoked", True)
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
