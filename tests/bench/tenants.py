@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
-import json
 import os
 import random
 import signal
@@ -21,7 +20,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -29,18 +27,22 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from demo.world import free_port
+from tests.bench import deciding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 KEY = "a key for the bench, of no worth"
 FEW = 10
+SLOW_MS = 20
+"""What no check may wait while all tenants change."""
 
 
-def tenant(number: int, *, group: str = "app-users") -> dict[str, Any]:
-    """Names and rules that no other tenant shares: nothing is cheaper here than with real customers."""
+def tenant(number: int, *, group: str = "app-users", fresh: str = "") -> dict[str, Any]:
+    """Names and rules that no other tenant shares: nothing is cheaper here than with real customers. ``fresh``: one more public path."""
     t = f"t{number}"
     rules: list[dict[str, Any]] = [{"path": f"/{t}/public/{rule}/**", "allow": "everyone"} for rule in range(5)]
+    rules += [{"path": fresh, "allow": "everyone"}] if fresh else []
     rules += [{"path": f"/{t}/area/{rule}/**", "methods": ["GET", "POST"], "groups": [f"{t}-group-{rule}", "admins"]} for rule in range(15)]
     return {
         "id": t,
@@ -72,14 +74,24 @@ class Gateway:
     ports: dict[str, int] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     started_s: float = 0.0
+    started_mb: dict[str, float] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
         return self.root / "tenants"
 
     def start(self) -> None:
+        self._launch(self.roles)
+        self.started_mb = self.memory_mb()
+
+    def restart(self, role: str) -> None:
+        self.processes[role].send_signal(signal.SIGTERM)
+        self.processes[role].wait(30)
+        self._launch((role,))
+
+    def _launch(self, roles: Sequence[str]) -> None:
         before = time.monotonic()
-        for role in self.roles:
+        for role in roles:
             ports = {name: free_port() for name in ("check", "public", "hooks", "admin")}
             if role != "admin":
                 self.ports = ports
@@ -125,10 +137,6 @@ class Gateway:
             lines = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines()
             found[role] = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
         return found
-
-    def generation(self) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['admin']}/readyz", timeout=5) as answer:
-            return str(json.load(answer)["dependencies"]["tenants"]["detail"])
 
     def stop(self) -> None:
         for process in reversed(self.processes.values()):
@@ -188,11 +196,10 @@ def latencies(made: Gateway, tenants: int, checks: int) -> list[float]:
     return found
 
 
-def show(name: str, values: Sequence[float]) -> None:
+def line(name: str, values: Sequence[float]) -> str:
     ordered = sorted(values)
-    print(
-        f"  {name:44} n {len(ordered):6}  p50 {statistics.median(ordered):.3f}  p99 {ordered[int(len(ordered) * 0.99)]:.3f}  p99.9 {ordered[int(len(ordered) * 0.999)]:.3f}  max {ordered[-1]:.2f} ms"
-    )
+    quantiles = f"p50 {statistics.median(ordered):.2f}  p99 {ordered[int(len(ordered) * 0.99)]:.2f}  p99.9 {ordered[int(len(ordered) * 0.999)]:.2f}  max {ordered[-1]:.1f}"
+    return f"  {name:42} {quantiles} ms, over {SLOW_MS} ms: {sum(t > SLOW_MS for t in ordered)} of {len(ordered)}"
 
 
 class Asking:
@@ -223,47 +230,38 @@ class Asking:
         self._thread.join()
 
 
-def swap(made: Gateway, tenants: int) -> None:
+def swap(made: Gateway, tenants: int) -> list[str]:
     """Every tenant changes at once: prepared beside, moved in place in one go, then waited for."""
-    calm_for = 5.0
     with Asking(made) as calm:
-        time.sleep(calm_for)
+        time.sleep(5)
     beside = made.root / "next"
     beside.mkdir()
     for number in range(tenants):
-        write(beside, number, group="other-users")
-    before = made.generation()
+        write(beside, number, group="other-users", fresh="/swapped")
+    watched = {*range(0, tenants, max(1, tenants // 20)), tenants - 1}
     with Asking(made) as asking:
         began = time.monotonic()
         for path in beside.iterdir():
             path.replace(made.folder / path.name)
-        moved = time.monotonic() - began
-        made.wait_until(lambda: made.generation() != before)
+        for number in watched:
+            made.wait_until(lambda number=number: made.ask(f"t{number}.example.com", "/swapped")[0] == 200)  # type: ignore[misc]
         took = time.monotonic() - began
         time.sleep(1)
-    print(f"  all {tenants} files moved in place in {moved:.2f} s, served after {took:.2f} s; wrong answers: {asking.wrong}")
-    show("checks in calm", calm.took)
-    show("checks while all tenants swap", asking.took)
-    print(f"  over 20 ms: {sum(t > 20 for t in asking.took)} of {len(asking.took)} (in calm {sum(t > 20 for t in calm.took)} of {len(calm.took)})")
+    return [
+        f"  all {tenants} changed, served after {took:.2f} s; wrong answers: {asking.wrong}",
+        line("checks in calm", calm.took),
+        line("checks while all change", asking.took),
+    ]
 
 
-def one_change(made: Gateway) -> None:
+def one_change(made: Gateway) -> list[float]:
+    """Seconds from the change of a file to the first answer by it, ten times."""
     found = []
-    for round_ in range(5):
-        public = bool(round_ % 2)
-        write(made.folder, 1, group=f"group-{round_}")
-        path = made.folder / "t1.yaml"
-        document = tenant(1)
-        if not public:
-            document["rules"] = [{"path": f"/fresh/{round_}", "allow": "everyone"}, *document["rules"]]
-        else:
-            document["rules"] = [{"path": f"/fresh/{round_}", "allow": "everyone"}, *document["rules"][1:]]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(yaml.safe_dump(document), encoding="utf-8")
-        temporary.replace(path)
+    for round_ in range(10):
         wanted = f"/fresh/{round_}"
+        write(made.folder, 1, fresh=wanted)
         found.append(made.wait_until(lambda wanted=wanted: made.ask("t1.example.com", wanted)[0] == 200))  # type: ignore[misc]
-    print(f"  one file changed, live after: {', '.join(f'{t:.2f}' for t in found)} s")
+    return found
 
 
 def main() -> None:
@@ -271,24 +269,34 @@ def main() -> None:
     parser.add_argument("--tenants", type=int, default=10_000)
     parser.add_argument("--checks", type=int, default=4000)
     arguments = parser.parse_args()
-    print(f"load average {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors")
+    load, told = os.getloadavg()[0], []
     with gateway(FEW) as few, gateway(arguments.tenants) as many:
-        print(f"start to first answer: {few.started_s:.2f} s with {FEW} tenants, {many.started_s:.2f} s with {arguments.tenants}")
-        print(f"memory: {few.memory_mb()['all']:.0f} MB with {FEW} tenants, {many.memory_mb()['all']:.0f} MB with {arguments.tenants}")
         rounds: list[tuple[list[float], list[float]]] = [(latencies(few, FEW, arguments.checks // 4), latencies(many, arguments.tenants, arguments.checks // 4)) for _ in range(4)]
         small, large = [t for r in rounds for t in r[0]], [t for r in rounds for t in r[1]]
-        show(f"checks at {FEW} tenants", small)
-        show(f"checks at {arguments.tenants} tenants (most for the first time)", large)
         warm = latencies(many, FEW, arguments.checks // 2)
-        show(f"checks at {arguments.tenants} tenants, the same ten", warm)
-        print(f"  ratio of medians, all tenants {statistics.median(large) / statistics.median(small):.2f}, the same ten {statistics.median(warm) / statistics.median(small):.2f}")
-        print(f"memory after that: {many.memory_mb()['all']:.0f} MB")
-        one_change(many)
-        print("one process for everything:")
-        swap(many, arguments.tenants)
+        told += [
+            f"one process for both roles: {FEW} tenants / {arguments.tenants} tenants",
+            f"  start to first answer                      {few.started_s:.2f} s / {many.started_s:.2f} s",
+            f"  memory at start, after the checks          {few.memory_mb()['all']:.0f} MB / {many.started_mb['all']:.0f} MB, {many.memory_mb()['all']:.0f} MB",
+            line(f"checks at {FEW}", small),
+            line(f"checks at {arguments.tenants}, most for the first time", large),
+            line(f"checks at {arguments.tenants}, the same ten", warm),
+            f"  ratio of medians                           {statistics.median(large) / statistics.median(small):.2f}, for the same ten {statistics.median(warm) / statistics.median(small):.2f}",
+        ]
+        changes = sorted(one_change(many))
+        told.append(f"  one file changed, live after               median {statistics.median(changes):.2f} s, longest {changes[-1]:.2f} s, of {len(changes)}")
+        told += swap(many, arguments.tenants)
     with gateway(arguments.tenants, roles=("admin", "auth")) as split:
-        print(f"a process for each role: memory {', '.join(f'{role} {mb:.0f} MB' for role, mb in split.memory_mb().items())}; start to first answer {split.started_s:.2f} s")
-        swap(split, arguments.tenants)
+        told += [f"a process for each role, {arguments.tenants} tenants", f"  start to first answer                      {split.started_s:.2f} s"]
+        told.append(f"  memory at start                            {', '.join(f'{role} {mb:.0f} MB' for role, mb in split.memory_mb().items())}")
+        changes = sorted(one_change(split))
+        told.append(f"  one file changed, live after               median {statistics.median(changes):.2f} s, longest {changes[-1]:.2f} s, of {len(changes)}")
+        told += swap(split, arguments.tenants)
+        split.restart("auth")
+        told.append(f"  auth role restarted, start to first answer {split.started_s:.2f} s")
+    print(f"\nload average {load:.1f} at the beginning, {os.getloadavg()[0]:.1f} at the end; {os.cpu_count()} processors; {arguments.checks} checks a side")
+    print("\n".join(told))
+    deciding.show()
 
 
 if __name__ == "__main__":
