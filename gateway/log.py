@@ -73,6 +73,18 @@ def _ordered(record: logging.LogRecord) -> dict[str, object]:
     return {name: redact(value) if isinstance(value, str) else value for name, value in placed.items() if value is not None}
 
 
+class _NoHttp(logging.Filter):
+    """What a parser could not read may be a cookie or the ingress key with one wrong byte, and aiohttp quotes it: only the kind of mistake is kept."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if type(error).__module__ == "aiohttp.http_exceptions":  # commands log too, and do without the server
+            record.msg, record.args, record.exc_info = "no_http", (), None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.gateway_fields = fields(error=type(error).__name__)["gateway_fields"]
+        return True
+
+
 def configure(form: Literal["auto", "json", "text"], level: str) -> None:
     """Send everything to stderr. ``auto`` is the human form on a terminal."""
     human = form == "text" or (form == "auto" and sys.stderr.isatty())
@@ -81,4 +93,6 @@ def configure(form: Literal["auto", "json", "text"], level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    server = logging.getLogger("aiohttp.server")
+    server.filters[:] = [_NoHttp()]
     logging.getLogger(ROOT).setLevel(level.upper())

@@ -612,6 +612,20 @@ async def test_no_listener_names_the_software_it_runs(world: RunningWorld, reque
         assert b"aiohttp" not in head and b"python" not in head, name
 
 
+async def test_a_request_that_is_no_http_is_not_quoted_in_the_log(world: RunningWorld) -> None:
+    secret = "secret-" + "q" * 40
+    for spoilt in (f"X-Gateway-Key : {secret}", f"Cookie: __Host-gw={secret}\x00", f"Authorization: Bearer {secret}\x01"):
+        before = world.log().count('"no_http"')
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.world.gateways[0].ports["check"])
+        writer.write(f"GET /auth/nginx HTTP/1.1\r\nHost: x\r\n{spoilt}\r\n\r\n".encode())
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        async with asyncio.timeout(10):
+            while world.log().count('"no_http"') == before:  # noqa: ASYNC110 - another process' log
+                await asyncio.sleep(0.02)
+    assert secret not in world.log()
+
+
 async def test_every_line_of_the_log_is_one_json_object(world: RunningWorld) -> None:
     lines = world.log().splitlines()
     assert {"development", "listening", "started"} <= {json.loads(line)["event"] for line in lines}
