@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import ipaddress
 import ssl
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from gateway.config import Redis as RedisSettings
 from gateway.core.model import Secret
@@ -23,6 +17,7 @@ from gateway.sessions.connect import DEADLINE_S, Link, Target, connect, link_to,
 from gateway.sessions.redis import RedisSessions
 
 from . import servers
+from .acl import documented_rights
 from .conftest import HOST, Login, believe, identity, pending, tenant
 
 if TYPE_CHECKING:
@@ -77,7 +72,7 @@ async def walk(link: Link, ring: keys.KeyRing, *, name: str = "acme") -> None:
 
 
 async def test_an_acl_user_with_a_password(tmp_path: Path, ring: keys.KeyRing) -> None:
-    rights = ("--user", "gw", "on", ">secret", "~gw:*", "&gw:*", "+@all", "-@dangerous", "+info", "--user", "default", "off")
+    rights = ("--user", "gw", "on", ">secret", *documented_rights(), "--user", "default", "off")
     with servers.running(tmp_path, *rights) as server:
         for login, works in (("gw:secret@", True), ("gw:wrong@", False), ("", False)):
             link = link_to(parse_url(f"redis://{login}127.0.0.1:{server.port}"), ca_file=None, replicas=0)
@@ -87,25 +82,6 @@ async def test_an_acl_user_with_a_password(tmp_path: Path, ring: keys.KeyRing) -
                 with pytest.raises(UnavailableError):
                     await walk(link, ring)
             await link.close()
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    folder = tmp_path_factory.mktemp("tls")
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    return folder / "cert.pem", folder / "key.pem"
 
 
 async def test_tls_is_verified(tmp_path: Path, ring: keys.KeyRing, certificate: tuple[Path, Path]) -> None:

@@ -167,13 +167,21 @@ async def test_what_one_login_has_shown_is_no_evidence_for_another(sessions: Red
     before = int(time.time()) + 1
     await login.finish(idp_iat=before)
     await marks.revoke("acme", at(marks, Who(user="sub-alice")))
-    begun_by_the_thief = await login.begin()
-    await login.finish(idp_iat=before)  # shown before the revocation: it says no less than any other time within the margin
+    by_the_thief = await login.begin()
+    await login.finish(idp_iat=before, auth_time=before + 3)  # shown before the revocation: as good as any other time within the margin
     for shown in (before, before - 1):
-        assert await sessions.finish(login.new(begun_by_the_thief, idp_iat=shown)) == Refused(Reason.REAUTHENTICATE)
+        assert await sessions.finish(login.new(by_the_thief, idp_iat=shown, auth_time=before + 3)) == Refused(Reason.REAUTHENTICATE)
     assert isinstance(await sessions.finish(login.new(await login.begin(), idp_iat=before + 1)), Stored)
-    assert await sessions.finish(login.new(begun_by_the_thief, idp_iat=before + 1)) == Refused(Reason.REAUTHENTICATE)
-    assert isinstance(await sessions.finish(login.new(begun_by_the_thief, identity=identity("bob"), idp_iat=before + 1)), Stored)
+    assert await sessions.finish(login.new(by_the_thief, idp_iat=before + 1, auth_time=before + 3)) == Refused(Reason.REAUTHENTICATE)
+    assert isinstance(await sessions.finish(login.new(by_the_thief, identity=identity("bob"), idp_iat=before + 1, auth_time=before + 3)), Stored)
+
+
+async def test_two_logins_within_one_second_after_a_revocation_are_two_logins(sessions: RedisSessions, login: Login, marks: Marks) -> None:
+    await marks.revoke("acme", at(marks, Who(user="sub-alice")))
+    second = int(time.time())
+    for auth_time, accepted in ((second, True), (second + 1, True), (second + 2, False), (second - 2, False)):
+        result = await sessions.finish(login.new(await login.begin(), idp_iat=second, auth_time=auth_time))
+        assert isinstance(result, Stored) is accepted
 
 
 async def test_what_a_login_has_shown_is_known_through_a_rotation_of_the_key_ring(sessions: RedisSessions, login: Login, marks: Marks, link: Link, ring: keys.KeyRing) -> None:
@@ -182,7 +190,7 @@ async def test_what_a_login_has_shown_is_known_through_a_rotation_of_the_key_rin
     await login.finish(idp_iat=shown)
     rotated = replace(ring, sealing=(keys.Key("new", bytes(range(32))), *ring.sealing))
     later = RedisSessions(link, lambda: rotated)
-    assert await later.finish(login.new(await login.begin(), idp_iat=shown)) == Refused(Reason.REAUTHENTICATE)
+    assert await later.finish(login.new(await login.begin(), idp_iat=shown, auth_time=shown + 3)) == Refused(Reason.REAUTHENTICATE)
 
 
 async def test_seventy_minutes_later_no_evidence_is_asked_for(sessions: RedisSessions, login: Login, marks: Marks) -> None:

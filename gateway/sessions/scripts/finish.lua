@@ -36,10 +36,14 @@ if latest > 0 then
   if auth_time + 5 < latest / 1000000 then return {'reauthenticate'} end
   if began - latest < tonumber(ARGV[14]) then
     if ARGV[13] == '1' then return {'reauthenticate'} end
-    -- Cognito keeps that time by person, not by browser: what another login has shown since then proves nothing about this one.
+    -- Cognito keeps that time by person, not by browser: what another login has shown since then proves nothing about this one,
+    -- unless both signed in at Cognito in that very second.
     for user in string.gmatch(ARGV[20] .. ' ' .. ARGV[25], '%S+') do
       local shown = redis.call('HMGET', prefix .. 'k:' .. user, 'i', 'j')
-      if ARGV[29] ~= '' and shown[1] and tonumber(shown[1]) >= tonumber(ARGV[29]) and tonumber(shown[2]) > latest then return {'reauthenticate'} end
+      local asked = tonumber(ARGV[29])
+      if asked and shown[1] and tonumber(shown[2]) > latest then
+        if tonumber(shown[1]) > asked or (tonumber(shown[1]) == asked and math.abs(auth_time - asked) > 1) then return {'reauthenticate'} end
+      end
     end
   end
 end
