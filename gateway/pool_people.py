@@ -183,7 +183,8 @@ class PoolPeople:
     async def _usernames(self, job: _Job) -> tuple[str, ...]:
         """``{provider}_{subject}`` is Cognito's own rule; an address is looked up, among this tenant's providers only."""
         who, tenant = job.who, self._table().by_id(job.tenant)
-        providers = [p.name for p in tenant.providers if who.provider in (None, p.name)] if tenant is not None else []
+        # Only names that are this tenant's alone (core.tenants.claims): the first part of a pool user's name says whose they are.
+        providers = [name for name in tenant.provider_names if who.provider in (None, name)] if tenant is not None else []
         names = list(self._ended.get(job.revocation, ()))
         if who.idp_subject is not None:
             names += [f"{provider}_{who.idp_subject}" for provider in providers]

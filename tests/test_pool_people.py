@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from gateway.cognito.aws import UnansweredError
+from gateway.core.model import ProviderKind
 from gateway.core.tenants import TenantTable
 from gateway.pool_people import SECOND_CLEARING_S, PoolPeople
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_revocation import LIFT, Recorded, Standing
 from gateway.sessions.marks import EndedFamily
 from gateway.sessions.record import Display
-from tests.core.build import tenant
+from tests.core.build import provider, tenant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from gateway.core.model import Tenant
 
 SUBJECT = Who(idp_subject="00u1", provider="acme-okta")
 
@@ -81,7 +84,7 @@ def block(who: Who) -> Standing:
     return Standing("b", "acme", who, "okta", "", NOW, 7)
 
 
-async def follow(pool: Pool, record: Record, *, families: dict[str, list[EndedFamily]] | None = None) -> tuple[list[tuple[str, ...]], Marks, list[float]]:
+async def follow(pool: Pool, record: Record, *, families: dict[str, list[EndedFamily]] | None = None, of: Tenant | None = None) -> tuple[list[tuple[str, ...]], Marks, list[float]]:
     """Run until nothing is left to do; every wait is over at once."""
     marks, waited = Marks(), []
 
@@ -89,7 +92,9 @@ async def follow(pool: Pool, record: Record, *, families: dict[str, list[EndedFa
         waited.append(seconds)
         await asyncio.sleep(0)
 
-    people = PoolPeople(cast("Any", pool), cast("Any", record), cast("Any", Revoker()), cast("Any", marks), table=lambda: TenantTable([tenant()]), clock=lambda: NOW, sleep=sleep)
+    people = PoolPeople(
+        cast("Any", pool), cast("Any", record), cast("Any", Revoker()), cast("Any", marks), table=lambda: TenantTable([of or tenant()]), clock=lambda: NOW, sleep=sleep
+    )
     for found in record.recorded:
         people.observe(found.status, (families or {}).get(found.status.id, ()))
     task = asyncio.create_task(people.run())
@@ -131,6 +136,14 @@ async def test_a_group_is_taken_out_twice_before_a_later_login_is_believed() -> 
 async def test_an_address_that_two_people_have_disables_neither() -> None:
     who = Who(email="bob@acme.com", provider="acme-okta")
     done, _, _ = await follow(Pool(addresses={"bob@acme.com": ("acme-okta_1", "acme-okta_2")}), Record([recorded(who, "block")], [block(who)]))
+    assert done == []
+
+
+@pytest.mark.parametrize("who", [Who(email="bob@globex.com"), Who(idp_subject="9", provider="globex-entra"), Who(idp_subject="9")])
+async def test_what_a_tenant_calls_the_pools_own_users_begins_nobodys_name(who: Who) -> None:
+    """It is its own business, and may be what another tenant's provider is called."""
+    own = tenant(providers=(provider("globex-entra", kind=ProviderKind.COGNITO),))
+    done, _, _ = await follow(Pool(addresses={"bob@globex.com": ("globex-entra_9",)}), Record([recorded(who, "block")], [block(who)]), of=own)
     assert done == []
 
 

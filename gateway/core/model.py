@@ -178,6 +178,11 @@ class Tenant:
         """Of every client whose tokens are this tenant's; the one that logins begin with comes first."""
         return (self.client_id, *(c.client_id for c in self.retired)) if self.client_id else ()
 
+    @property
+    def provider_names(self) -> tuple[str, ...]:
+        """As Cognito knows them: its names are the pool's, and each is one tenant's. The pool's own users are nobody's alone, and have none."""
+        return tuple(p.name for p in self.providers if p.kind is not ProviderKind.COGNITO)
+
     def client(self, client_id: str) -> AppClient | None:
         """The one of that id, if it is this tenant's still."""
         if client_id and client_id == self.client_id:

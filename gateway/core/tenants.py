@@ -46,6 +46,8 @@ class Listing(Protocol):
     def email_domains(self) -> Collection[str]: ...
     @property
     def client_ids(self) -> Collection[str]: ...
+    @property
+    def provider_names(self) -> Collection[str]: ...
 
 
 L = TypeVar("L", bound=Listing)
@@ -178,11 +180,11 @@ def same_names(before: Mapping[str, Listing], after: Mapping[str, Listing]) -> b
 
 
 def _alike(one: Listing, other: Listing) -> bool:
-    return one is other or all(getattr(one, name) == getattr(other, name) for name in ("id", "hosts", "wildcards", "email_domains", "client_ids"))
+    return one is other or all(getattr(one, name) == getattr(other, name) for name in ("id", "hosts", "wildcards", "email_domains", "client_ids", "provider_names"))
 
 
 def claims(tenants: Iterable[Listing], *, shared_hosts: Iterable[str] = (), login_host: str | None = None) -> tuple[Claim, ...]:
-    """Every host, wildcard, e-mail domain and client id that two owners claim; containment in a wildcard counts."""
+    """Every host, wildcard, e-mail domain, client id and provider name that two owners claim; containment in a wildcard counts."""
     conflicts: list[Claim] = []
     hosts: dict[str, str] = dict.fromkeys(shared_hosts, "shared_hosts")
     if login_host is not None:
@@ -190,6 +192,7 @@ def claims(tenants: Iterable[Listing], *, shared_hosts: Iterable[str] = (), logi
     wildcards: dict[str, str] = {}
     domains: dict[str, str] = {}
     clients: dict[str, str] = {}
+    providers: dict[str, str] = {}
     ids: dict[str, str] = {}
 
     def claim(table: dict[str, str], name: str, owner: str, shown: str) -> None:
@@ -210,6 +213,8 @@ def claims(tenants: Iterable[Listing], *, shared_hosts: Iterable[str] = (), logi
             claim(domains, domain, tenant.id, f"e-mail domain {domain}")
         for client_id in tenant.client_ids:
             claim(clients, client_id, tenant.id, f"client {client_id}")
+        for provider in sorted(tenant.provider_names):
+            claim(providers, provider, tenant.id, f"provider {provider}")
     for host, owner in hosts.items():
         _contained(host, owner, f"host {host}", wildcards, conflicts)
     for wildcard, owner in wildcards.items():

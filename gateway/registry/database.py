@@ -379,10 +379,10 @@ def _stamp(rows: Iterable[Row[Any]]) -> str:
 def _names(document: TenantDocument) -> set[tuple[str, str]]:
     record = record_of(document, None)
     names = {("host", host) for host in record.hosts} | {("wildcard", name) for name in record.wildcards} | {("domain", domain) for domain in record.email_domains}
-    return names | {("client", client_id) for client_id in record.client_ids}
+    return names | {("client", client_id) for client_id in record.client_ids} | {("provider", name) for name in record.provider_names}
 
 
-_SHOWN = {"host": "host {}", "wildcard": "host *.{}", "domain": "e-mail domain {}", "client": "client {}"}
+_SHOWN = {"host": "host {}", "wildcard": "host *.{}", "domain": "e-mail domain {}", "client": "client {}", "provider": "provider {}"}
 
 
 async def _clash(connection: AsyncConnection, tenant: str, names: Iterable[tuple[str, str]]) -> Refused | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from gateway.core.model import AppClient, Secret
+from gateway.core.model import AppClient, ProviderKind, Secret
 from gateway.errors import UnavailableError
 from gateway.registry.document import HookDocument, compile_tenant
 from gateway.registry.secrets import join, plainly, secrets_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.registry.document import TenantDocument
 
-RECORD_FORMAT = 3
+RECORD_FORMAT = 4
 """Raised when a record of this release cannot be read by the one before: a replica refuses a snapshot of another format."""
 
 
@@ -47,6 +47,8 @@ class Record:
     email_domains: tuple[str, ...]
     client_ids: tuple[str, ...]
     """The one that logins begin with, then the retired. Empty while the tenant waits to be provisioned: its names are taken, and it is inactive."""
+    provider_names: tuple[str, ...]
+    """Without the pool's own users."""
     hooked: bool
     """Some provider has hook settings: rounds over all tenants build only these."""
     body: bytes = field(repr=False)
@@ -74,6 +76,7 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
         tuple(sorted(h[2:] for h in document.hosts if h.startswith("*."))),
         tuple(sorted(document.email_domains)),
         tuple(client.client_id for client in clients),
+        tuple(sorted(provider.name for provider in document.providers if provider.kind is not ProviderKind.COGNITO)),
         any(provider.hooks != _NO_HOOKS for provider in document.providers),
     )
     return Record(*header, body=zlib.compress(plain, 6), digest=hashlib.sha256(json.dumps(header).encode() + b"\n" + plain).hexdigest()[:32])
@@ -88,24 +91,24 @@ def with_credentials(record: Record, credentials: Credentials) -> Record:
 _NO_HOOKS = HookDocument()
 
 
-def _header(*names: object) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...], bool]:
+def _header(*names: object) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...], bool]:
     return names  # type: ignore[return-value]  # gives the positional tuple its type, once
 
 
 def encode(record: Record) -> bytes:
     """For the snapshot: one line of JSON, then the body."""
-    header = [record.id, record.hosts, record.wildcards, record.email_domains, record.client_ids, record.hooked, record.digest]
+    header = [record.id, record.hosts, record.wildcards, record.email_domains, record.client_ids, record.provider_names, record.hooked, record.digest]
     return json.dumps(header, separators=(",", ":")).encode("ascii") + b"\n" + record.body
 
 
 def decode(encoded: bytes) -> Record:
     """Inverse of ``encode``; raises ``ValueError`` for anything else."""
     header, _, body = encoded.partition(b"\n")
-    tenant, hosts, wildcards, domains, clients, hooked, digest = json.loads(header)
-    if not body or not isinstance(hooked, bool) or not all(isinstance(text, str) for text in (tenant, digest, *hosts, *wildcards, *domains, *clients)):
+    tenant, hosts, wildcards, domains, clients, providers, hooked, digest = json.loads(header)
+    if not body or not isinstance(hooked, bool) or not all(isinstance(text, str) for text in (tenant, digest, *hosts, *wildcards, *domains, *clients, *providers)):
         msg = "not a tenant record"
         raise ValueError(msg)
-    return Record(tenant, tuple(hosts), tuple(wildcards), tuple(domains), tuple(clients), hooked, body, digest)
+    return Record(tenant, tuple(hosts), tuple(wildcards), tuple(domains), tuple(clients), tuple(providers), hooked, body, digest)
 
 
 def shown_of(record: Record) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -52,7 +52,7 @@ tenants = Table(
 tenant_names = Table(
     "tenant_names",  # every name a tenant in ``tenants`` claims: a second claim of it fails in the database itself
     metadata,
-    Column("kind", String(10), primary_key=True),  # host, wildcard (without ``*.``), domain, client
+    Column("kind", String(10), primary_key=True),  # host, wildcard (without ``*.``), domain, client, provider
     Column("name", String(253), primary_key=True),
     Column("tenant", String(40), ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False, index=True),
 )

@@ -28,7 +28,8 @@ def tenant(**changes: Any) -> Tenant:
         rules=(), rules_next=(), headers=(HeaderSpec("X-User", "sub"), HeaderSpec("X-Groups", "groups"), HeaderSpec("X-Jwt", "assertion")),
         session=SessionLimits(1800, 43200, 20),
     )  # fmt: skip
-    return replace(made, **changes)
+    own = {"providers": (provider(f"{changes['id']}-okta"),)} if "id" in changes else {}
+    return replace(made, **{**own, **changes})
 
 
 def identity(**changes: Any) -> Identity:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.core.model import AppClient, Secret, Tenant
+from gateway.core.model import AppClient, ProviderKind, Secret, Tenant
 from gateway.core.tenants import HostKind, TenantTable, claims
-from tests.core.build import tenant
+from tests.core.build import provider, tenant
 
 ACME = tenant(hosts=frozenset({"app.acme.com"}), wildcards=frozenset({"w.acme.com"}))
 GLOBEX = tenant(id="globex", hosts=frozenset({"globex.com"}), wildcards=frozenset({"x.globex.com", "deep.x.globex.com"}), email_domains=frozenset({"globex.com"}), client_id="g")
@@ -74,6 +74,7 @@ def test_other_names_and_the_table_as_a_whole() -> None:
         {"wildcards": frozenset({"example.com"})},
         {"email_domains": frozenset({"acme.com"})},
         {"client_id": "client"},
+        {"providers": (provider("acme-okta"),)},
         {"id": "acme"},
     ],
     ids=str,
@@ -84,6 +85,11 @@ def test_a_name_has_one_owner(other: dict[str, object]) -> None:
     assert claims((ACME, rival), shared_hosts=["app.example.com"], login_host="login.example.com")
     with pytest.raises(ValueError, match="claimed by"):
         table(ACME, rival)
+
+
+def test_the_pools_own_users_are_nobodys_alone() -> None:
+    own = (provider("pool", kind=ProviderKind.COGNITO),)
+    assert not claims((replace(ACME, providers=own), replace(GLOBEX, providers=own)))
 
 
 def test_a_tenant_may_have_a_host_within_its_own_wildcard() -> None:
@@ -124,6 +130,7 @@ ROLLED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a wildcard": ({"wildcards": frozenset({"v.acme.com"})}, {}),
     "a domain": ({"email_domains": frozenset({"acme.org"})}, {}),
     "a client": ({"client_id": "other"}, {}),
+    "a provider": ({"providers": (provider("acme-entra"),)}, {}),
     "the id": ({"id": "acme2"}, {}),
     "a shared host": ({}, {"shared_hosts": ["other.example.com"]}),
     "the login host": ({}, {"login_host": "signin.example.com"}),
@@ -145,6 +152,6 @@ def test_a_table_that_follows_another_is_as_if_it_had_been_made_anew(case: str) 
 
 def test_a_table_that_follows_another_refuses_what_two_claim() -> None:
     before = TenantTable.lazy((ACME, GLOBEX), lambda listing: listing)
-    for wrong in ((ACME, GLOBEX, ACME), (ACME, replace(GLOBEX, hosts=ACME.hosts))):
+    for wrong in ((ACME, GLOBEX, ACME), (ACME, replace(GLOBEX, hosts=ACME.hosts)), (ACME, replace(GLOBEX, providers=ACME.providers))):
         with pytest.raises(ValueError, match="claimed by acme"):
             TenantTable.lazy(wrong, lambda listing: listing, before=before)

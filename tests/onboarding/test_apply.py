@@ -121,14 +121,24 @@ async def test_a_second_provider_joins_the_first(bench: Bench) -> None:
 
 
 async def test_an_existing_provider_is_not_taken_over_unless_told(bench: Bench) -> None:
-    theirs = (await bench.body("hooli")).all_providers[0].model_copy(update={"name": "shared-name"})
-    await bench.apply("hooli", (await bench.body("hooli")).model_copy(update={"provider": theirs}))
+    there = await bench.cloud.add_idp("made-by-hand", kind="okta")
+    bench.cloud.connect(there)
+    theirs = (await bench.body(idp="made-by-hand")).all_providers[0].model_copy(update={"name": "made-by-hand"})
     taken = (await bench.body()).model_copy(update={"provider": theirs})
     refused = await bench.service.propose("initech", taken, update=False)
     assert [f.kind for f in refused.problems] == ["exists"]
     assert "already exists in user pool" in str(refused.problems[0])
     adopting = await bench.service.propose("initech", taken.model_copy(update={"adopt": True}), update=False)
     assert [str(s.verb) for s in adopting.plan.steps] == ["keep", "adopt", "create"]
+
+
+async def test_a_provider_of_another_tenant_is_never_taken_over(bench: Bench) -> None:
+    theirs = (await bench.body("hooli")).all_providers[0].model_copy(update={"name": "hooli-name"})
+    await bench.apply("hooli", (await bench.body("hooli")).model_copy(update={"provider": theirs}))
+    for adopt in (False, True):
+        wanted = (await bench.body()).model_copy(update={"provider": theirs, "adopt": adopt})
+        refused = await bench.service.propose("initech", wanted, update=False)
+        assert [(f.kind, str(f)) for f in refused.problems] == [("taken", "tenant: provider hooli-name: claimed by hooli and by initech")]
 
 
 async def test_secrets_of_identity_providers_are_passed_on_and_not_kept(bench: Bench) -> None:

@@ -203,6 +203,14 @@ async def test_a_provisioned_client_belongs_to_one_tenant(registry: TenantDataba
     assert await registry.credentials("acme") is None
 
 
+async def test_a_provider_of_the_pool_belongs_to_one_tenant(registry: TenantDatabase) -> None:
+    await created(registry, doc())
+    theirs = [{"name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.example.com"}]
+    assert await refused(registry, doc("globex", providers=theirs)) == "taken: provider acme-okta: claimed by acme and by globex"
+    own = [{"name": "acme-okta", "kind": "cognito"}]
+    await created(registry, doc("globex", providers=own))
+
+
 async def test_pages_go_on_where_the_last_ended(registry: TenantDatabase) -> None:
     for tenant in ("d", "b", "a", "c"):
         await created(registry, doc(tenant, providers=[{"name": f"{tenant}-okta", "kind": "cognito"}]))
