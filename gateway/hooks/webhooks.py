@@ -6,7 +6,7 @@ Rules:
   (``v1,`` and base64 of HMAC-SHA-256 over ``id.timestamp.body``), one signature for each secret while one is being rotated.
 - One person's messages go out in order: the next only after the one before was taken or given up.
 - A 2xx takes a message. Everything else is tried again with growing pauses for a day and a half, then kept as failed for replay.
-- Redirects are not followed: the address that the tenant configured is the address that hears.
+- Redirects are not followed: the address that the tenant configured is the address that hears, and ``http`` is guarded (``gateway.outward``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from sqlalchemy import and_, exists, insert, select, update
 
-from gateway.errors import UnavailableError
+from gateway.errors import PeerError, UnavailableError
 from gateway.log import ROOT, fields
 from gateway.metrics import WEBHOOKS
 from gateway.sql.tables import webhooks_outbox
@@ -161,7 +161,8 @@ class Outbox:
                     task.add_done_callback(active.discard)
                 if not messages:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), POLL_S)
+                        async with asyncio.timeout(POLL_S):
+                            await self._wake.wait()
 
     async def _claim(self, limit: int) -> list[Message]:
         now = self._clock()
@@ -240,5 +241,7 @@ class Outbox:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
             async with self._http.post(target.url, data=message.body.encode(), headers=headers, allow_redirects=False, timeout=timeout) as response:
                 return "" if 200 <= response.status < 300 else f"answered {response.status}"
+        except PeerError as error:
+            return f"{error.code}: {error}"
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return type(error).__name__

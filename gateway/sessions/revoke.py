@@ -227,7 +227,8 @@ class StoreRevoker:
                 fresh = [r for r in await self._all_since(position - _OVERLAP_S) if r.status.id not in shown]
                 if not fresh:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._news.wait(), STREAM_POLL_S)
+                        async with asyncio.timeout(STREAM_POLL_S):
+                            await self._news.wait()
             for recorded in fresh:
                 shown[recorded.status.id] = recorded.durable_at
                 position = max(position, recorded.durable_at)

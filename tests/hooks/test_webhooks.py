@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -16,6 +17,7 @@ from gateway.core.model import Secret
 from gateway.hooks import webhooks
 from gateway.hooks.credential import client_state
 from gateway.hooks.messages import OutboxRecords
+from gateway.hooks.webhooks import Outbox
 from gateway.ports_admin import Rejected
 from gateway.ports_hooks import Person, WebhookTarget
 from tests.hooks.samples import load, okta_delivery, okta_event
@@ -137,6 +139,17 @@ async def test_what_the_app_took_and_lost_can_be_sent_again(world: World, app: A
     await world.until(lambda: len(app.requests) == 2)
     assert app.requests[0][1] == app.requests[1][1]
     assert app.requests[0][0]["webhook-id"] == app.requests[1][0]["webhook-id"]
+
+
+async def test_ending_at_the_very_moment_of_waking_ends(world: World) -> None:
+    async with asyncio.timeout(20):
+        for turns in range(12):
+            outbox = Outbox(world.database, world.committer, targets=world.targets, http=world.http, clock=world.clock)
+            async with outbox.running():
+                await world.settled()
+                for _ in range(turns * 40):
+                    await asyncio.sleep(0)
+                outbox.wake()
 
 
 async def test_pages_of_messages_follow_one_another(world: World, app: App) -> None:

@@ -82,7 +82,8 @@ class Reconciliation:
             except Exception:
                 log.exception("reconcile_fault")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), min(TICK_S, self._interval_s))
+                async with asyncio.timeout(min(TICK_S, self._interval_s)):
+                    await self._wake.wait()
 
     async def _while_leading(self) -> None:
         """One round, cut short if the lease is lost meanwhile."""
