@@ -122,7 +122,7 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
             await _serve_app(pages, sockets["public"], stack)
         admin = None
         if stores is not None:
-            admin = await admin_role(config, ring, link, tenants, stores, http, stack)
+            admin = await admin_role(config, ring, link, tenants, stores, stack)
             probes.update(admin.probes)
             await _serve_app(admin.hooks, sockets["hooks"], stack)
         if "admin" in sockets:

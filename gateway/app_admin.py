@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from contextlib import AsyncExitStack
 
-    import aiohttp
     from aiohttp import web
 
     from gateway.config import Config
@@ -119,13 +118,13 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     return AdminStores(database, tenants, publisher, revoker)
 
 
-async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, http: aiohttp.ClientSession, stack: AsyncExitStack) -> AdminRole:
+async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> AdminRole:
     """Build the rooms on the open stores."""
     database = stores.database
     clock = time.time
     directory = StoreDirectory(link, ring)
     hooks = await hook_role(
-        config, database, targets=RecordedHookTargets(lambda: stores.publisher.records), revoker=stores.revoker, people=SignedIn(directory, ring), http=http, clock=clock,
+        config, database, targets=RecordedHookTargets(lambda: stores.publisher.records), revoker=stores.revoker, people=SignedIn(directory, ring), clock=clock,
         monotonic=time.monotonic, stack=stack,
     )  # fmt: skip
     records = RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from gateway.config import is_loopback_name
 from gateway.hooks.applier import Applier
 from gateway.hooks.arrivals import Tally
 from gateway.hooks.commit import Committer
@@ -28,6 +27,7 @@ from gateway.hooks.reconcile.schedule import Reconciliation
 from gateway.hooks.reconcile.subscriptions import Subscriptions
 from gateway.hooks.scim_store import ScimStore
 from gateway.hooks.webhooks import Outbox
+from gateway.outward import guarded_session
 from gateway.web.hooks import application
 from gateway.web.hooks.services import HookServices
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AsyncExitStack
 
-    import aiohttp
     from aiohttp import web
 
     from gateway.config import Config
@@ -54,33 +53,19 @@ class HookRole:
     messages: OutboxRecords
 
 
-def permitted(config: Config) -> Callable[[str], bool]:
-    """Addresses of identity providers that may be fetched: https, or loopback in development."""
-
-    def permits(url: str) -> bool:
-        try:
-            parts = urlsplit(url)
-            host = parts.hostname or ""
-        except ValueError:
-            return False
-        return (parts.scheme == "https" and bool(host)) or (parts.scheme == "http" and config.development and is_loopback_name(host))
-
-    return permits
-
-
 async def hook_role(
-    config: Config, database: Database, *, targets: HookTargets, revoker: Revoker, people: People, http: aiohttp.ClientSession, clock: Callable[[], float], monotonic: Callable[[], float],
+    config: Config, database: Database, *, targets: HookTargets, revoker: Revoker, people: People, clock: Callable[[], float], monotonic: Callable[[], float],
     stack: AsyncExitStack,
 ) -> HookRole:  # fmt: skip
     """Build and start. What begins last ends first: the listener is the caller's and closes before any of this."""
     holder = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
     committer = Committer(database)
     await stack.enter_async_context(committer.running())
+    http = await stack.enter_async_context(guarded_session(development=config.development, networks=[ipaddress.ip_network(n) for n in config.hooks.private_networks]))
     inbox = Inbox(database, committer, holder=holder)
     outbox = Outbox(database, committer, targets=targets, http=http, clock=clock)
-    permits = permitted(config)
     url = config.hooks.url.rstrip("/") if config.hooks.url is not None else None
-    fetch = Fetch(http, permits=permits)
+    fetch = Fetch(http)
     graph = GraphClient(fetch, clock=clock)
     cursors = Cursors(database, committer)
     subscriptions = Subscriptions(database, committer, graph, cursors, url=url, clock=clock)
@@ -95,7 +80,7 @@ async def hook_role(
     for room in (tally, outbox, applier, reconciliation):
         await stack.enter_async_context(room.running())
     services = HookServices(
-        targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=clock), keys=IssuerKeys(http, monotonic=monotonic, permits=permits),
+        targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=clock), keys=IssuerKeys(http, monotonic=monotonic),
         tally=tally, stored=applier.wake, url=url, clock=clock,
     )  # fmt: skip
     desk = HookDesk(database, tally, targets=targets, url=url, clock=clock)

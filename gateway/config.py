@@ -221,10 +221,14 @@ class Tenants(Model):
 
 
 class Hooks(Model):
-    """``url``: how identity providers reach the ``hooks`` listener; ``reconcile``: how often their directories and logs are read for what no event told."""
+    """``url``: how identity providers reach the ``hooks`` listener; ``reconcile``: how often their directories and logs are read for what no event told.
+
+    ``private_networks``: where webhooks, issuers and providers' APIs may be although it is not public.
+    """
 
     url: str | None = None
     reconcile: Duration = timedelta(minutes=5)
+    private_networks: tuple[Annotated[str, BeforeValidator(parse_network)], ...] = ()
 
     @model_validator(mode="after")
     def _bounded(self) -> Hooks:

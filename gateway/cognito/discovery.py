@@ -1,41 +1,33 @@
 """Fetch a stranger's discovery document without becoming their means of reaching our network.
 
 Rules:
-- https only, no redirects, no proxies from the environment, no cookies, no compressed answers.
-- Every address that the name resolves to must be public; the connection goes to exactly those addresses, so that a name
-  which changes between look and call (DNS rebinding) gains nothing.
-- ``development`` also permits loopback and private networks, and http there. Link-local addresses, where clouds keep
-  their metadata service, are never permitted.
+- What ``gateway.outward`` permits and nothing else; ports 443 and 80 only, no compressed answers.
 - The answer is bounded in time and size, and its text is never repeated in an error.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import re
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.errors import PeerError
+from gateway.outward import Guard, is_local, literal, look_up, permitted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    Look = Callable[[str, int], Awaitable[Sequence[str]]]
+    from gateway.outward import Look
 
 MAX_BYTES = 512 * 1024
 """Entra's key sets are about 20 kB; what is larger is no key set."""
 TOTAL_S = 8.0
 _ENTRA_ISSUER = re.compile(r"/[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/v2\.0$")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,60 +36,6 @@ class Discovered:
 
     document: Mapping[str, object]
     keys: Mapping[str, object]
-
-
-def permitted(address: Address, *, development: bool) -> bool:
-    """Whether we may connect there on a stranger's word. Addresses within addresses count as what they hold."""
-    inner = _inner(address)
-    if inner is not None:
-        return permitted(inner, development=development)
-    if address.is_loopback:
-        return development
-    if address.is_multicast or address.is_unspecified or address.is_reserved or address.is_link_local:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:
-        return False
-    return address.is_global or (development and address.is_private)
-
-
-def _inner(address: Address) -> ipaddress.IPv4Address | None:
-    if isinstance(address, ipaddress.IPv4Address):
-        return None
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if address.teredo is not None:
-        return address.teredo[1]
-    return address.ipv4_mapped or address.sixtofour
-
-
-async def look_up(host: str, port: int) -> Sequence[str]:
-    """The system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
-
-
-class _Guard(AbstractResolver):
-    """Resolves for one connection, and hands out nothing unless all of it is permitted."""
-
-    def __init__(self, look: Look, *, development: bool) -> None:
-        self._look, self._development = look, development
-
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:  # noqa: ARG002 - the signature is the library's
-        if self._development and (host == "localhost" or host.endswith(".localhost")):
-            texts: Sequence[str] = ["127.0.0.1"]  # RFC 6761 §6.3; not every system's resolver knows the names below
-        else:
-            texts = await self._look(host, port)
-        addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in texts]
-        for address in addresses:
-            if not permitted(address, development=self._development):
-                raise PeerError("discovery_address", f"{host} is at {address}, which is not a public address")
-        return [
-            ResolveResult(hostname=host, host=str(a), port=port, family=socket.AF_INET6 if a.version == 6 else socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST)
-            for a in addresses
-        ]
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
 
 class DiscoveryFetcher:
@@ -110,7 +48,9 @@ class DiscoveryFetcher:
         """Raises ``PeerError`` with a sentence that says what to mend."""
         try:
             async with asyncio.timeout(TOTAL_S):
-                connector = aiohttp.TCPConnector(resolver=_Guard(self._look, development=self._development), use_dns_cache=False, limit=2, force_close=True)
+                connector = aiohttp.TCPConnector(
+                    resolver=Guard(self._look, development=self._development, code="discovery_address"), use_dns_cache=False, limit=2, force_close=True
+                )
                 async with aiohttp.ClientSession(
                     connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False, headers={"Accept-Encoding": "identity"}
                 ) as session:
@@ -150,17 +90,13 @@ class DiscoveryFetcher:
             port = parts.port
         except ValueError:
             raise PeerError("discovery_url", f"the address of {what} is not a URL") from None
-        local = self._development and (host == "localhost" or host.endswith(".localhost") or _is_local_literal(host))
+        local = self._development and is_local(host)
         if not host or parts.username is not None or (parts.scheme != "https" and not (parts.scheme == "http" and local)):
             raise PeerError("discovery_url", f"{what} must be at an https:// address")
         if port not in {None, 443, 80} and not local:
             raise PeerError("discovery_url", f"{what} must be on port 443 or 80: Cognito calls no other")
-        try:
-            literal = ipaddress.ip_address(host.partition("%")[0])
-        except ValueError:
-            return
-        # The connector does not ask the resolver about addresses.
-        if not permitted(literal, development=self._development):
+        address = literal(host)
+        if address is not None and not permitted(address, development=self._development):
             raise PeerError("discovery_address", f"{host} is not a public address")
 
 
@@ -171,14 +107,6 @@ def _check_answer(response: aiohttp.ClientResponse, url: str, what: str) -> None
         raise PeerError("discovery_status", f"{what} at {url} answered {response.status}")
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise PeerError("discovery_encoding", f"{what} at {url} is compressed though that was not asked for")
-
-
-def _is_local_literal(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_private
 
 
 def _reason(error: BaseException) -> str:

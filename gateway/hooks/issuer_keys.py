@@ -18,7 +18,7 @@ import aiohttp
 import jwt
 
 from gateway.core.model import ProviderKind
-from gateway.errors import UnavailableError
+from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import HookRefusedError, Refusal
 
 if TYPE_CHECKING:
@@ -49,12 +49,11 @@ def issuers_of(target: HookTarget) -> frozenset[str]:
 
 
 class IssuerKeys:
-    """``monotonic``: seconds; ``permits``: whether an address may be fetched (https, or loopback in development)."""
+    """``http`` is guarded (``gateway.outward``): whoever configures an issuer also names where its keys are. ``monotonic``: seconds."""
 
-    def __init__(self, http: aiohttp.ClientSession, *, monotonic: Callable[[], float], permits: Callable[[str], bool]) -> None:
+    def __init__(self, http: aiohttp.ClientSession, *, monotonic: Callable[[], float]) -> None:
         self._http = http
         self._monotonic = monotonic
-        self._permits = permits
         self._cache: dict[str, _Cached] = {}
         self._tried_at: dict[str, float] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -83,7 +82,7 @@ class IssuerKeys:
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     keys = await self._fetch(issuer)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, jwt.PyJWTError):
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, jwt.PyJWTError, PeerError):
                 # An issuer that was never reached may be tried again by the next message.
                 if cached is None:
                     self._tried_at.pop(issuer)
@@ -100,14 +99,11 @@ class IssuerKeys:
                     msg = "discovery names another issuer"
                     raise ValueError(msg)  # noqa: TRY301 - joins what the library raises
                 return jwt.PyJWKSet.from_dict(await self._json(str(discovered.get("jwks_uri"))))
-            except (aiohttp.ClientError, ValueError, jwt.PyJWTError) as error:
+            except (aiohttp.ClientError, ValueError, jwt.PyJWTError, PeerError) as error:
                 last = error
         raise last
 
     async def _json(self, url: str) -> dict[str, Any]:
-        if not self._permits(url):
-            msg = "address is not permitted"
-            raise ValueError(msg)
         async with self._http.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response:
             response.raise_for_status()
             if response.status != 200:

@@ -287,7 +287,7 @@ async def hooks_world(
         asked: Directory = ask(committer, url) if ask is not None else directory
         applier = Applier(inbox, committer, targets=targets, revoker=revoker, people=people, directory=asked, outbox=outbox, clock=clock)
         scim = ScimStore(database, committer, inbox, clock=clock)
-        keys = IssuerKeys(http, monotonic=time.monotonic, permits=lambda _: True)
+        keys = IssuerKeys(http, monotonic=time.monotonic)
         tally = Tally(database, committer, clock=clock)
         services = HookServices(targets=targets, inbox=inbox, scim=scim, keys=keys, tally=tally, stored=applier.wake, url="https://hooks.example.com", clock=clock)
         runner = await serve(application(services), bound)

@@ -114,7 +114,7 @@ async def test_an_unreachable_issuer(bench: Bench) -> None:
 @pytest.mark.parametrize("address", ["10.0.0.7", "127.0.0.1", "169.254.169.254"])
 async def test_discovery_on_a_private_address(bench: Bench, address: str) -> None:
     assert await messages(in_production(bench, address), body({"oidc_issuer": "https://initech.okta.com"})) == [
-        ("invalid", f"providers.0.oidc_issuer: initech.okta.com is at {address}, which is not a public address")
+        ("invalid", "providers.0.oidc_issuer: initech.okta.com leads to what is not a public address")
     ]
 
 

@@ -99,7 +99,7 @@ async def main(state: Path, port: int, webhook: str, database_url: str) -> None:
         await stack.enter_async_context(applier.running())
         services = HookServices(
             targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=time.time), stored=applier.wake, tally=Tally(database, committer, clock=time.time),
-            keys=IssuerKeys(http, monotonic=time.monotonic, permits=lambda _: True), url=None, clock=time.time,
+            keys=IssuerKeys(http, monotonic=time.monotonic), url=None, clock=time.time,
         )  # fmt: skip
         runner = await serve(application(services), bind(port))
         stack.push_async_callback(runner.cleanup)

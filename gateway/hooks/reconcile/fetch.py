@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from gateway.errors import PeerError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 TIMEOUT_S = 15.0
 MAX_BYTES = 16 * 1024 * 1024
@@ -31,16 +31,13 @@ class Reply:
 
 
 class Fetch:
-    """``permits``: whether an address may be called at all."""
+    """``http`` is guarded (``gateway.outward``): an address that it does not permit is a ``PeerError``."""
 
-    def __init__(self, http: aiohttp.ClientSession, *, permits: Callable[[str], bool]) -> None:
+    def __init__(self, http: aiohttp.ClientSession) -> None:
         self._http = http
-        self._permits = permits
 
     async def call(self, method: str, url: str, *, headers: Mapping[str, str], body: Any = None, form: Mapping[str, str] | None = None) -> Reply:
         """Anything below 500 but 429 is a reply. Raises ``UnavailableError`` after some attempts, ``PeerError`` for nonsense."""
-        if not self._permits(url):
-            raise PeerError("address_not_permitted", "the provider's API address is not https")
         # Only what may be repeated: a POST that timed out may have been done.
         attempts = ATTEMPTS if method == "GET" else 1
         waiting = AsyncRetrying(

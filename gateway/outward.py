@@ -1,0 +1,127 @@
+"""Calls to addresses that somebody else named, without becoming their means of reaching our network.
+
+A customer names an issuer, a provider's API, an application's webhook; the admin role, which stands inside, calls them.
+
+Rules:
+- https only. No redirects by default of our calls, no proxies from the environment, no cookies.
+- Every address that the name resolves to must be public; the connection goes to exactly those addresses, so that a name
+  which changes between look and call (DNS rebinding) gains nothing.
+- ``networks`` are the operator's own that may be reached all the same. ``development`` also permits loopback and private networks, and http there.
+- Link-local addresses, where clouds keep their metadata service, are never permitted.
+- A refusal does not say where the name led: that would map our network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from gateway.errors import PeerError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Sequence
+
+    from yarl import URL
+
+    Look = Callable[[str, int], Awaitable[Sequence[str]]]
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+CODE = "address_not_permitted"
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def permitted(address: Address, *, development: bool, networks: Collection[Network] = ()) -> bool:
+    """Whether we may connect there on a stranger's word. Addresses within addresses count as what they hold."""
+    inner = _inner(address)
+    if inner is not None:
+        return permitted(inner, development=development, networks=networks)
+    if address.is_multicast or address.is_unspecified or address.is_link_local:
+        return False
+    if any(address.version == network.version and address in network for network in networks):
+        return True
+    if address.is_loopback:
+        return development
+    if address.is_reserved or (isinstance(address, ipaddress.IPv6Address) and address.is_site_local):
+        return False
+    return address.is_global or (development and address.is_private)
+
+
+def _inner(address: Address) -> ipaddress.IPv4Address | None:
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if address.teredo is not None:
+        return address.teredo[1]
+    return address.ipv4_mapped or address.sixtofour
+
+
+async def look_up(host: str, port: int) -> Sequence[str]:
+    """The system's resolver."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
+
+
+def literal(host: str) -> Address | None:
+    """The address that a host is, without its zone; None for a name. The connector does not ask the resolver about these."""
+    try:
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+
+
+def is_local(host: str) -> bool:
+    """Names and addresses of this machine and its private network: what ``development`` may call over http."""
+    address = literal(host)
+    return host == "localhost" or host.endswith(".localhost") if address is None else address.is_loopback or address.is_private
+
+
+class Guard(AbstractResolver):
+    """Resolves for one connection, and hands out nothing unless all of it is permitted. Raises ``PeerError`` with ``code``."""
+
+    def __init__(self, look: Look, *, development: bool, networks: Collection[Network] = (), code: str = CODE) -> None:
+        self._look, self._development, self._networks, self._code = look, development, networks, code
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:  # noqa: ARG002 - the signature is the library's
+        if self._development and (host == "localhost" or host.endswith(".localhost")):
+            texts: Sequence[str] = ["127.0.0.1"]  # RFC 6761 §6.3; not every system's resolver knows the names below
+        else:
+            texts = await self._look(host, port)
+        addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in texts]
+        if not all(permitted(address, development=self._development, networks=self._networks) for address in addresses):
+            raise PeerError(self._code, f"{host} leads to what is not a public address")
+        return [
+            ResolveResult(hostname=host, host=str(a), port=port, family=socket.AF_INET6 if a.version == 6 else socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST)
+            for a in addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def check_url(url: URL, *, development: bool, networks: Collection[Network] = ()) -> None:
+    """Raises ``PeerError`` for what is not even looked up."""
+    host = url.host or ""
+    if not host or url.user is not None or (url.scheme != "https" and not (url.scheme == "http" and development and is_local(host))):
+        raise PeerError(CODE, "only https:// addresses are called")
+    address = literal(host)
+    if address is not None and not permitted(address, development=development, networks=networks):
+        raise PeerError(CODE, f"{host} is not a public address")
+
+
+def guarded_session(*, development: bool, networks: Collection[Network] = (), look: Look = look_up) -> aiohttp.ClientSession:
+    """Every call through it is guarded, whatever names its address. Close it when done. ``look`` is a parameter so that tests can say where names lead."""
+
+    async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        check_url(request.url, development=development, networks=networks)
+        return await handler(request)
+
+    connector = aiohttp.TCPConnector(limit=64, resolver=Guard(look, development=development, networks=networks), use_dns_cache=False)
+    return aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, middlewares=(guard,))
