@@ -4,6 +4,7 @@ GatewayError
 ├── ConfigError        ours, at start-up: exit 2; names file, key, value and what is allowed
 ├── PeerError          theirs: an identity provider, a hook sender, a browser
 └── UnavailableError   nobody's: Redis, SQL or AWS is down, slow or not to be trusted now
+    └── OutdatedError  ours, for some milliseconds: a tenant snapshot that takes something away is not applied here yet
 
 Outcomes (a denial, a refused login) are values, never exceptions. Only the web edge turns these into responses.
 No message of any of them carries a token, code, cookie or secret.
@@ -33,3 +34,10 @@ class PeerError(GatewayError):
 
 class UnavailableError(GatewayError):
     """A dependency cannot answer now. The answer is 503: never a logout, never an allow (invariant 8)."""
+
+
+class OutdatedError(UnavailableError):
+    """Nobody is let in by the tenants that are served here: the snapshot that takes something away is on its way."""
+
+    def __init__(self) -> None:
+        super().__init__("this replica has not yet applied a tenant snapshot that takes something away")

@@ -258,6 +258,9 @@ class TenantSource(Protocol):
     @property
     def table(self) -> TenantTable: ...
 
+    async def replaced(self, table: TenantTable, *, within_s: float) -> bool:
+        """Whether another table than this one is served; waits so long for one."""
+
 
 # --- revocation (admin role) --------------------------------------------------------------------
 

@@ -210,7 +210,7 @@ class TenantFiles:
 
 
 class FileTenants:
-    """A ``TenantSource`` of files alone, for a gateway without an admin role."""
+    """The table of files alone, where there is no snapshot."""
 
     def __init__(self, config: Config, *, changed: Callable[[TenantTable], None] = lambda _: None) -> None:
         """Reads the folder. Raises ``ConfigError``. ``changed`` is called on the loop after each swap."""

@@ -65,6 +65,7 @@ class SnapshotTenants:
         self._table: TenantTable | None = None
         self._files: FileTenants | None = None
         self._wake = asyncio.Event()
+        self._swapped = asyncio.Event()
         self.problems: tuple[str, ...] = ()
         """Why the newest snapshot is not the one being served. Without the files' own; see ``all_problems``."""
 
@@ -122,12 +123,19 @@ class SnapshotTenants:
             self._files.read_again()
         self.wake()
 
+    async def replaced(self, table: TenantTable, *, within_s: float) -> bool:
+        """Whether another table than this one is served; waits so long for one."""
+        if self.table is table:
+            self.wake()
+            await woken(self._swapped, within_s=within_s)
+        return self.table is not table
+
     async def start(self) -> None:
         """The newest snapshot, else the files. Raises ``ConfigError`` for broken files, where they are needed."""
         await self.refresh()
         if self._table is None and self._config.tenants.files is not None:
             self._files = FileTenants(self._config, changed=self._files_changed)
-            self._changed(self._files.table)
+            self._tell(self._files.table)
 
     async def watch(self) -> None:
         """Until cancelled."""
@@ -171,8 +179,13 @@ class SnapshotTenants:
         self._records, self._builder, self._table = records, builder, table
         settled(objects=len(sealed) * OBJECTS_OF_A_RECORD)
         log.info("tenants_changed", extra=fields(tenants=len(table), source="snapshot", generation=table.generation, read=len(sealed)))
-        self._changed(table)
+        self._tell(table)
         return True
+
+    def _tell(self, table: TenantTable) -> None:
+        self._changed(table)
+        swapped, self._swapped = self._swapped, asyncio.Event()
+        swapped.set()
 
     def _missing(self) -> None:
         msg = "there is no tenant snapshot in Redis (the admin role publishes one)" + (f"; {self.generation} goes on being served" if self.generation else "")
@@ -196,7 +209,7 @@ class SnapshotTenants:
 
     def _files_changed(self, table: TenantTable) -> None:
         if self._table is None:
-            self._changed(table)
+            self._tell(table)
 
 
 _TRIED = 100

@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.core.decision import Reason
-from gateway.errors import UnavailableError
+from gateway.errors import OutdatedError, UnavailableError
 from gateway.metrics import SESSION_CACHE
 from gateway.ports import MISS, Miss
 from gateway.sessions import links, seal
@@ -83,8 +83,7 @@ class CachedSessions(RedisSessions):
         for _ in range(REPEATS):
             lease = await self.replica.lease(token.bucket)
             if lease.answers_until == -inf:
-                msg = "this replica has not yet applied a tenant snapshot that takes something away"
-                raise UnavailableError(msg)
+                raise OutdatedError
             epoch, sent_at = lease.epoch, self._steady()
             value, left_s = await self.read(token, lease)
             if not self.counts(lease, epoch):
@@ -157,8 +156,7 @@ class CachedSessions(RedisSessions):
     async def become_current(self, tenant: str) -> None:
         lease = await self.replica.lease(bucket_of(tenant))
         if not self._steady() < lease.answers_until:
-            msg = "this replica has not yet applied a tenant snapshot that takes something away"
-            raise UnavailableError(msg)
+            raise OutdatedError
 
     async def end_family(self, session: Session, *, cookie: str) -> Ended:
         ended = await super().end_family(session, cookie=cookie)

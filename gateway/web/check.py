@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -22,7 +22,7 @@ from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.headers import identity_headers, needs_assertion
 from gateway.core.model import RequestKind
 from gateway.core.tenants import HostKind
-from gateway.errors import UnavailableError
+from gateway.errors import OutdatedError, UnavailableError
 from gateway.ingress import DIALECTS, Answer, Malformed, RawRequest, Verdict
 from gateway.log import fields
 from gateway.metrics import CHECK_SECONDS, CHECKS, RULES_NEXT, tenant_label
@@ -77,7 +77,7 @@ class Checks:
             else:
                 parsed = asked
                 try:
-                    tenant, decision, session, machine = await self._decide(parsed)
+                    tenant, decision, session, machine = await self._decide_by_current_tenants(parsed)
                     if tenant is not None and tenant.rules_next:
                         would = await would_decide(self._services, tenant, parsed, session=session, machine=machine, find=self._session)
                 except UnavailableError as error:
@@ -87,6 +87,17 @@ class Checks:
         answer = dialect.render(verdict, parsed)
         self._record(dialect, verdict.decision, tenant, parsed, session, started, would)
         return response_of(answer)
+
+    async def _decide_by_current_tenants(self, request: AuthRequest) -> tuple[Tenant | None, Decision, Session | None, MachineToken | None]:
+        """Where these tenants must not be decided by any more, it is decided by the next ones, which come within milliseconds when all is well."""
+        ends = monotonic() + SNAPSHOT_AWAITED_S
+        while True:
+            table = self._services.tenants.table
+            try:
+                return await self._decide(request)
+            except OutdatedError:
+                if not await self._services.tenants.replaced(table, within_s=ends - monotonic()):
+                    raise
 
     async def _decide(self, request: AuthRequest) -> tuple[Tenant | None, Decision, Session | None, MachineToken | None]:
         services = self._services
@@ -119,8 +130,7 @@ class Checks:
         if isinstance(decision, Login) and session is None and decision.reason is Reason.NO_SESSION:
             decision = self._no_session(request, tenant.id)
         if isinstance(decision, Allow) and services.sessions.suspended(tenant.id):
-            msg = "this replica has not yet applied a tenant snapshot that takes something away"
-            raise UnavailableError(msg)
+            raise OutdatedError
         return tenant, decision, session, machine
 
     def _no_session(self, request: AuthRequest, tenant: str | None) -> Login:
@@ -206,6 +216,8 @@ class Checks:
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 """After a login, the browser comes back with one of these."""
+SNAPSHOT_AWAITED_S = 1.0
+"""How long a check waits for the tenant snapshot that it needs. Longer would be an ingress' own time-out, which says less than our 503."""
 MAX_COOKIES = 8
 """Values of our cookie that are tried: a browser keeps one; more come only from somebody who plays."""
 HEAD_LIFE_S = 30.0

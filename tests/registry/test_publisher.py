@@ -167,6 +167,18 @@ async def test_what_was_published_while_no_push_was_heard_is_looked_for_when_one
     await until(lambda: serves(replica, "globex.example.com"))
 
 
+async def test_who_needs_newer_tenants_waits_for_them_and_no_longer_than_told(rig: Rig) -> None:
+    await rig.started()
+    replica = await rig.replica(poll_s=3600)
+    table = replica.table
+    assert not await replica.replaced(table, within_s=0.01)
+    waiting = [asyncio.create_task(replica.replaced(table, within_s=60)) for _ in range(3)]
+    await rig.put(doc("globex"))
+    assert await asyncio.gather(*waiting) == [True, True, True]
+    assert serves(replica, "globex.example.com")
+    assert await replica.replaced(table, within_s=0)
+
+
 async def test_a_deleted_tenant_is_gone_within_a_second(rig: Rig) -> None:
     await rig.put(doc("globex"))
     await rig.started()
