@@ -213,8 +213,11 @@ class RelyingParty(Protocol):
 class AttemptCounter(Protocol):
     """Attempts per client and minute, counted across replicas."""
 
-    async def allowed(self, client: str, *, per_minute: int) -> bool:
-        """Counts this attempt; False once there were too many. Raises ``UnavailableError``."""
+    async def allowed(self, client: str, *, per_minute: int, kind: str = "") -> bool:
+        """Counts this attempt of a ``kind``; False once there were too many. Raises ``UnavailableError``."""
+
+    async def exhausted(self, client: str, *, per_minute: int, kind: str = "") -> bool:
+        """Whether there were already too many; counts nothing. Raises ``UnavailableError``."""
 
 
 class TestedConnections(Protocol):

@@ -20,12 +20,20 @@ class Attempts:
         self._link = link
         self._clock = clock
 
-    async def allowed(self, client: str, *, per_minute: int) -> bool:
+    async def allowed(self, client: str, *, per_minute: int, kind: str = "") -> bool:
         """Counts this attempt; False once there were more than ``per_minute`` in the present minute."""
-        # The minute is part of the name, so a counter whose EXPIRE was lost locks nobody out later. Hashed: a dump names nobody.
-        minute = int(self._clock() // 60)
-        name = f"gw:attempts:{hashlib.sha256(client.encode('utf-8', 'replace')).hexdigest()[:32]}:{minute}"
+        name = self._name(client, kind)
         count = int(await self._link.command("INCR", name))
         if count == 1:
             await self._link.command("EXPIRE", name, LIFE_S)
         return count <= per_minute
+
+    async def exhausted(self, client: str, *, per_minute: int, kind: str = "") -> bool:
+        """Whether there were already that many; counts nothing."""
+        found = await self._link.get(self._name(client, kind))
+        return found is not None and int(found) >= per_minute
+
+    def _name(self, client: str, kind: str) -> str:
+        # The minute is part of the name, so a counter whose EXPIRE was lost locks nobody out later. Hashed: a dump names nobody.
+        digest = hashlib.sha256(f"{kind} {client}".encode("utf-8", "replace")).hexdigest()[:32]
+        return f"gw:attempts:{digest}:{int(self._clock() // 60)}"

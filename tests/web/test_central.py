@@ -221,8 +221,16 @@ async def test_guessing_domains_is_slowed_down_for_one_client(central: RunningWo
     pages = [await person.open(login(central, SHARED, login_hint="a@nowhere.test"), headers={"X-Forwarded-For": "203.0.113.7"}) for _ in range(25)]
     assert pages[0].status == 200
     assert pages[-1].status == 429
+    known = await person.open(login(central, SHARED, login_hint="alice@acme.test"), headers={"X-Forwarded-For": "203.0.113.7"}, follow=False)
+    assert known.status == 429, "or it would go on telling who is a customer"
     other = await person.open(login(central, SHARED, login_hint="a@nowhere.test"), headers={"X-Forwarded-For": "203.0.113.8"})
     assert other.status == 200
+
+
+async def test_a_company_behind_one_address_signs_in_without_limit(central: RunningWorld, person: Person) -> None:
+    for _ in range(25):
+        page = await person.open(login(central, SHARED, login_hint="alice@acme.test"), headers={"X-Forwarded-For": "203.0.113.9"}, follow=False)
+        assert page.status == 302
 
 
 async def test_a_session_of_a_shared_host_is_one_of_its_tenant(central: RunningWorld, person: Person) -> None:

@@ -2,7 +2,7 @@
 
 Rules:
 - Unknown, inactive and malformed get one answer, made by the same work; only an active domain shows itself, by redirecting.
-- Attempts are counted per client and minute, across replicas.
+- Attempts that find nothing are counted per client and minute, across replicas; beyond the limit no address is looked up.
 - The choice is remembered in a signed cookie that holds the tenant's id: no credential, and it can be changed.
 - What was typed only chooses where to log in; what is enforced is the claim (invariant 3).
 """
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from gateway.core.hosts import email_domain
 from gateway.web.browser.edge import page, set_cookie
 from gateway.web.browser.outgoing import MAX_LOGIN_HINT
+from gateway.web.browser.request import client_key
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CHOICE_COOKIE = "__Host-gw-org"
 CHOICE_LIFE_S = 180 * 86400
 ATTEMPTS_PER_MINUTE = 20
-"""Per client address (IPv6: per /64). A company behind one address signs in a few people a minute here; a guesser wants thousands."""
+"""Per client address (IPv6: per /64). A company behind one address mistypes a few a minute (who is known is not counted); a guesser wants thousands."""
 
 
 async def choose(browser: Browser, *, return_to: str, hint: str) -> Tenant | web.Response:
@@ -36,11 +36,13 @@ async def choose(browser: Browser, *, return_to: str, hint: str) -> Tenant | web
     if not hint:
         remembered = None if browser.parameter("change") else remembered_tenant(browser)
         return remembered or _ask(browser, return_to)
-    if not await browser.services.attempts.allowed(client_key(browser.client), per_minute=ATTEMPTS_PER_MINUTE):
+    attempts, client = browser.services.attempts, client_key(browser.client)
+    if await attempts.exhausted(client, per_minute=ATTEMPTS_PER_MINUTE):
         return _ask(browser, return_to, problem="too_many", status=429)
     domain = email_domain(hint[:MAX_LOGIN_HINT].strip())
     tenant = browser.services.tenants.table.by_email_domain(domain or "")
     if tenant is None or not tenant.active or domain is None:
+        await attempts.allowed(client, per_minute=ATTEMPTS_PER_MINUTE)
         return _ask(browser, return_to, problem="unknown")
     return tenant
 
@@ -69,15 +71,3 @@ def change_link(return_to: str) -> str:
 
 def _signature(browser: Browser, tenant_id: str) -> str:
     return hmac.new(browser.services.cookie_key(), f"organisation {browser.host} {tenant_id}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
-
-
-def client_key(client: str) -> str:
-    """An IPv4 address, or the /64 that one customer line has of IPv6."""
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped) if mapped is not None else str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)

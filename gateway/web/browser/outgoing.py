@@ -10,7 +10,7 @@ from gateway.core.decision import Reason
 from gateway.core.hosts import email_domain
 from gateway.core.model import PendingLogin
 from gateway.web.browser.edge import redirect, set_cookie
-from gateway.web.browser.request import BINDING_COOKIE, BrowserError
+from gateway.web.browser.request import BINDING_COOKIE, BrowserError, client_key
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PENDING_LIFETIME_S = 600
 """Long enough to find a second factor; Cognito itself gives up after five minutes at each step."""
+LOGINS_PER_MINUTE = 600
+"""Begun per client address (IPv6: per /64). The largest companies behind one address stay far below; one stranger fills at most 4 MB of Redis
+with logins that nobody finishes, where the ingress tells who asks."""
 MAX_LOGIN_HINT = 254
 BROWSER_ID = re.compile(r"[0-9a-f]{64}")
 """Public name of a browser: see ``SessionStore.binding_id``."""
@@ -56,6 +59,8 @@ async def send_to_cognito(
     ``test``: name of the link that tests a connection; the login then makes no session.
     """
     services = browser.services
+    if browser.known_client and not await services.attempts.allowed(client_key(browser.client), per_minute=LOGINS_PER_MINUTE, kind="login"):
+        raise BrowserError(Reason.LOGIN_LOOP, 429, detail=f"more than {LOGINS_PER_MINUTE} logins begun in a minute from {browser.client}", tenant=tenant)
     pending = PendingLogin(
         tenant=tenant.id,
         provider=provider.name,

@@ -41,6 +41,8 @@ class Browser:
     request_id: str
     language: str
     client: str
+    known_client: bool
+    """False where the ingress tells no address of its own clients: then all of them share one, and none may be refused for the others."""
 
     @property
     def tenant(self) -> Tenant | None:
@@ -124,7 +126,8 @@ def parse_any(request: web.Request) -> Browser:
     found = services.tenants.table.by_host(host)
     if found is HostKind.UNKNOWN:
         raise BrowserError(Reason.UNKNOWN_HOST, 421)
-    return Browser(services, request, host, found, request_id_of(request), language_of(request), client_of(request, services))
+    client = client_of(request, services)
+    return Browser(services, request, host, found, request_id_of(request), language_of(request), client, not _ours(client, services))
 
 
 def request_id_of(request: web.Request) -> str:
@@ -143,15 +146,8 @@ def language_of(request: web.Request) -> str:
 
 def client_of(request: web.Request, services: Services) -> str:
     """Right-most entry of X-Forwarded-For that is not one of our proxies; the peer where that says nothing."""
-
-    def ours(address: str) -> bool:
-        try:
-            return ipaddress.ip_address(address).is_loopback or services.trust.proxy(address)
-        except ValueError:
-            return False
-
     peer = request.remote or "127.0.0.1"
-    if not ours(peer):
+    if not _ours(peer, services):
         return peer
     for entry in reversed(",".join(request.headers.getall("X-Forwarded-For", ())).split(",")):
         candidate = entry.strip()
@@ -159,7 +155,26 @@ def client_of(request: web.Request, services: Services) -> str:
             ipaddress.ip_address(candidate)
         except ValueError:
             break
-        if not ours(candidate):
+        if not _ours(candidate, services):
             return candidate
         peer = candidate
     return peer
+
+
+def _ours(address: str, services: Services) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback or services.trust.proxy(address)
+    except ValueError:
+        return False
+
+
+def client_key(client: str) -> str:
+    """An IPv4 address, or the /64 that one customer line has of IPv6."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped) if mapped is not None else str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
