@@ -73,7 +73,8 @@ async def certified_provider(
     try:
         process.stdin.write(json.dumps({"host": host, "clients": list(clients), "accounts": accounts, "cognito": cognito}).encode())
         process.stdin.write_eof()
-        line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
+        async with asyncio.timeout(START_TIMEOUT_S):
+            line = await process.stdout.readline()
         assert line, "the provider did not start"
         yield CertifiedProvider(f"http://{host}:{json.loads(line)['port']}")
     finally:

@@ -21,11 +21,14 @@ from gateway.hooks.webhooks import Outbox
 from gateway.ports_admin import Rejected
 from gateway.ports_hooks import Person, WebhookTarget
 from tests.hooks.samples import load, okta_delivery, okta_event
-from tests.hooks.world import GLOBEX_SECRET, serving
+from tests.hooks.world import GLOBEX_SECRET, hooks_world, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import aiohttp
+
+    from gateway.sql.database import Database
     from tests.hooks.world import World
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
@@ -52,6 +55,24 @@ def verify(secret: bytes, headers: dict[str, str], body: bytes) -> bool:
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     wanted = "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
     return any(hmac.compare_digest(wanted, given) for given in headers["webhook-signature"].split(" "))
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_news_in_the_moment_of_ending_do_not_keep_it_from_ending(database: Database, http: aiohttp.ClientSession, turns: int) -> None:
+    async with hooks_world(database, http, applying=False) as found:
+
+        async def begin_and_end() -> None:
+            async with found.outbox.running():
+                while not found.outbox._wake._waiters:  # noqa: ASYNC110 - nothing else tells that it waits
+                    await asyncio.sleep(0)
+                found.outbox.wake()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+
+        ended, going_on = await asyncio.wait({asyncio.create_task(begin_and_end())}, timeout=20)
+        for task in going_on:
+            task.cancel()
+        assert ended
 
 
 @pytest.fixture

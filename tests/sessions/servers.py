@@ -150,7 +150,8 @@ async def relay(target_port: int, *, tls: ssl.SSLContext | None = None) -> Async
             while data := await reader.read(65536):
                 if late and state.delay_s:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(state.closing.wait(), state.delay_s)
+                        async with asyncio.timeout(state.delay_s):
+                            await state.closing.wait()
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

@@ -63,7 +63,11 @@ class Histories(RuleBasedStateMachine):
             self.do(self.world.login(user))
 
     def do(self, work: Awaitable[Any]) -> Any:
-        return self.loop.run_until_complete(asyncio.wait_for(work, 20))
+        async def bounded() -> Any:
+            async with asyncio.timeout(20):
+                return await work
+
+        return self.loop.run_until_complete(bounded())
 
     @rule(user=st.sampled_from(USERS))
     @precondition(lambda self: self.fresh_store and len(self.world.begun) < 3)

@@ -99,7 +99,8 @@ async def test_a_check_never_waits_for_cognito(sessions: RedisSessions, rechecks
     clock.advance(601)
     assert await sessions.get(stored.cookie.reveal(), host=HOST) is not None
     await sessions.touches.settle()
-    await asyncio.wait_for(cognito.was_asked.wait(), 5)
+    async with asyncio.timeout(5):
+        await cognito.was_asked.wait()
     assert await sessions.get(stored.cookie.reveal(), host=HOST) is not None
     cognito.open.set()
     await rechecks.settle()
@@ -169,7 +170,8 @@ async def test_a_refusal_of_a_token_that_was_replaced_meanwhile_ends_nothing(
     clock.advance(601)
     await sessions.get(stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
-    await asyncio.wait_for(cognito.was_asked.wait(), 5)
+    async with asyncio.timeout(5):
+        await cognito.was_asked.wait()
     await link.command("HSET", f"{prefix(bucket_of('acme'))}f:{stored.session.family}", "r", b"a successor that another replica stored")
     cognito.answer = PeerError("invalid_grant", "reused")
     cognito.open.set()
@@ -187,7 +189,8 @@ async def test_an_ended_family_is_not_brought_back_by_cognitos_answer(
     clock.advance(601)
     await sessions.get(stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
-    await asyncio.wait_for(cognito.was_asked.wait(), 5)
+    async with asyncio.timeout(5):
+        await cognito.was_asked.wait()
     await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     cognito.open.set()
     await rechecks.settle()
