@@ -138,6 +138,12 @@ class Marks:
         clock, blocks, overlays = await self.link.run_durably(LIFT, keys, [len(where.marks), sources, WATERMARK_LIFE_S, " ".join(where.fields)])
         return int(clock), bool(blocks), bool(overlays)
 
+    async def stands(self, tenant: str, where: Places) -> bool:
+        """Whether a block stands at one of the marks, or the overlay at one of its places."""
+        at = prefix(bucket_of(tenant))
+        asked = [*((f"{at}w:{mark}", "b") for mark in where.marks), *((f"{at}o:{overlay}", name) for overlay, name in zip(where.overlays, where.fields, strict=True))]
+        return any([await self.link.command("HEXISTS", key, name) for key, name in asked])
+
     async def cleared(self, tenant: str, where: Places, *, watermark: int) -> int:
         """Cognito's stored attribute was confirmed to lack the overlay's group, after the removal that had this watermark."""
         at = prefix(bucket_of(tenant))

@@ -274,7 +274,7 @@ class StoreRevoker:
                 await sleep(_TEND_S)
 
     async def restore(self, tenant: str) -> None:
-        """Bring a slot that may hold older data up to the record: clock first, then blocks and overlays, then revocations as they were.
+        """Bring a slot that may hold older data up to the record: clock first, then blocks and overlays, then what was lifted, then revocations as they were.
 
         Until this has returned for every tenant of a primary, that primary must not be believed.
         """
@@ -282,10 +282,13 @@ class StoreRevoker:
         if highest:
             await self._marks.advance(tenant, past=highest)
         await self.reapply_standing(tenant)
-        for recorded in await self._record.of_tenant(tenant, durable_after=self._clock() - WATERMARK_LIFE_S):
-            if recorded.kind == LIFT:
-                continue
-            await self._apply(recorded)
+        history = await self._record.of_tenant(tenant, durable_after=self._clock() - WATERMARK_LIFE_S)
+        lifted = {(r.status.request.who, r.status.request.group_overlay): r.status.request for r in history if r.kind == LIFT}
+        for request in lifted.values():
+            await self._lift_again(request)
+        for recorded in history:
+            if recorded.kind != LIFT:
+                await self._apply(recorded)
 
     async def _apply(self, recorded: Recorded) -> Swept:
         """A revocation as it was. Idempotent."""
@@ -295,6 +298,17 @@ class StoreRevoker:
         while swept.cursors:
             swept = await self._marks.sweep(tenant, where, swept)
         return swept
+
+    async def _lift_again(self, request: RevocationRequest) -> None:
+        """What an older copy still holds of a block or overlay that nobody imposes any more would stand for good: the record knows nothing of it."""
+        where = self.places(request)
+        where = where if request.group_overlay is None else replace(where, marks=())
+        if not await self._marks.stands(request.tenant, where):
+            return
+        async with self._record.change(request.tenant, self.places(request).marks):
+            standing = await self._record.standing(request.tenant)
+            if all((one.who, one.group) != (request.who, request.group_overlay) for one in standing):
+                await self._marks.lift(request.tenant, where, sources="*")
 
     async def reapply_standing(self, tenant: str) -> None:
         """Write the blocks and overlays in force again, with their first watermarks, under every key of the ring."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,20 +15,23 @@ from gateway.core.decision import Reason
 from gateway.errors import UnavailableError
 from gateway.ports import Refused, RevocationKind, RevocationRequest, Stored, Who
 from gateway.sessions.connect import Target, link_to
+from gateway.sessions.markers import Markers
 from gateway.sessions.marks import Marks
+from gateway.sessions.redis import RedisSessions
 from gateway.sessions.revoke import StoreRevoker
 from gateway.sql.revocations import SqlBlocks, SqlRevocations
 from gateway.sql.tables import revocations
 
-from .conftest import HOST, Login, identity
+from . import servers
+from .conftest import HOST, Login, believe, identity, tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from gateway import keys
     from gateway.ports import RevocationStatus
     from gateway.sessions.connect import Link
-    from gateway.sessions.redis import RedisSessions
     from gateway.sql.database import Database
 
 ALICE = Who(email="alice@acme.test")
@@ -221,6 +225,58 @@ async def test_after_the_slot_was_lost_it_is_brought_up_to_the_record(sessions: 
     await revoker.restore("acme")
     assert await alive(sessions, again)
     assert await alive(sessions, bob)
+
+
+@pytest.mark.parametrize("kept", ["dump.rdb", "appendonlydir"])
+async def test_a_server_that_comes_back_with_an_older_copy_keeps_every_promise(tmp_path: Path, ring: keys.KeyRing, record: SqlRevocations, kept: str) -> None:
+    """A backup from before is put back and the server started from it, as an operator would."""
+    folder, options = tmp_path / "valkey", () if kept == "dump.rdb" else ("--appendonly", "yes", "--appendfsync", "always")
+    server = servers.start(folder, *options)
+    link = link_to(Target("single", (("127.0.0.1", server.port),)), ca_file=None, replicas=0, command_timeout_s=30)
+    await believe(link)
+    sessions = RedisSessions(link, lambda: ring)
+    login, revoker = Login(sessions, tenant()), StoreRevoker(Marks(link, lambda: ring), record, Gate(), clock=time.time, monotonic=time.monotonic)
+    ended, in_flight, other = await login.finish(), await login.begin(), await login.finish(identity=identity("frank"))
+    dan, erin = request(Who(user="sub-dan"), kind=RevocationKind.BLOCK, source="okta"), request(Who(user="sub-erin"), source="okta", group="admins")
+    await revoker.revoke(dan)
+    await revoker.revoke(erin)
+
+    await link.command("SAVE")
+    shutil.copytree(folder / kept, tmp_path / "kept") if (folder / kept).is_dir() else shutil.copy(folder / kept, tmp_path / "kept")
+    await revoker.revoke(request())
+    await revoker.revoke(request(Who(oid="oid-carol"), kind=RevocationKind.BLOCK, source="entra"))
+    await revoker.revoke(request(Who(idp_subject="00u-bob", provider="acme-okta"), source="okta", group="admins"))
+    await revoker.lift(dan)
+    await revoker.lift(erin)
+    watermarks = [r.watermark for r in await record.of_tenant("acme", durable_after=0)]
+    server.stop()
+    await link.close()
+    shutil.rmtree(folder / kept) if (folder / kept).is_dir() else (folder / kept).unlink()
+    shutil.move(tmp_path / "kept", folder / kept)
+
+    server = servers.start(folder, *options)
+    try:
+        link = link_to(Target("single", (("127.0.0.1", server.port),)), ca_file=None, replicas=0, command_timeout_s=30)
+        sessions = RedisSessions(link, lambda: ring)
+        login, revoker = Login(sessions, tenant()), StoreRevoker(Marks(link, lambda: ring), record, Gate(), clock=time.time, monotonic=time.monotonic)
+        assert await alive(sessions, ended), "the copy is from before, and so a replica with a lease would not ask it"
+        with pytest.raises(UnavailableError):
+            await sessions.finish(login.new(in_flight))
+        keeper = Markers(link, tenants=record.tenants, restore=revoker.restore, generation=lambda: 0, staleness_s=0, monotonic=time.monotonic)
+        assert await keeper.look() > 0
+
+        assert not await alive(sessions, ended)
+        assert await alive(sessions, other), "logged out by nobody"
+        assert isinstance(await sessions.finish(login.new(in_flight)), Refused), "pending logins die with the server"
+        began = await login.begin()
+        assert began > max(watermarks)
+        assert await sessions.finish(login.new(began, identity=identity("carol"))) == Refused(Reason.USER_BLOCKED)
+        assert (await login.finish(identity=identity("bob"))).session.identity.groups == ("app-users",)
+        assert isinstance(await sessions.finish(login.new(await login.begin(), identity=identity("dan"))), Stored), "the block was lifted since"
+        assert (await login.finish(identity=identity("erin"))).session.identity.groups == ("app-users", "admins"), "the group was given back since"
+        await link.close()
+    finally:
+        server.stop()
 
 
 async def test_what_a_crash_left_unacknowledged_is_acknowledged_on_start(revoker: StoreRevoker, record: SqlRevocations, database: Database) -> None:
