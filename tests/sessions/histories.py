@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from gateway.sessions.connect import Script
 
 STALENESS_S = 10.0
+GROUP, GROUP_TAKEN = "group", "admins"
+"""What Cognito reports of everybody, whatever the customer has taken away."""
 BUCKET = bucket_of("acme")
 AT = prefix(BUCKET)
 
@@ -144,14 +146,15 @@ class MemoryRecord:
             raise
 
     async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
-        if all(s.who != request.who for s in self.stands):
+        if all((s.who, s.group) != (request.who, None) for s in self.stands):
             self.stands.append(Standing(f"b{len(self.stands)}", request.tenant, request.who, request.source, "", at, watermark))
 
     async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
-        raise NotImplementedError
+        self.stands = [s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)]
+        self.stands.append(Standing(f"o{watermark}", request.tenant, request.who, request.source, "", at, watermark, request.group_overlay))
 
     async def lift(self, request: RevocationRequest, *, at: float) -> bool:
-        self.stands = [s for s in self.stands if s.who != request.who]
+        self.stands = [s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)]
         return False
 
     async def revocation(self, recorded: Recorded) -> None:
@@ -212,14 +215,20 @@ class Begun:
 
 @dataclass(eq=False)
 class Promise:
-    """A revocation (``lifted``: a block) of a user, or a narrowing."""
+    """A revocation (``lifted``: a block), a group taken away from a user (``lifted``: given back), or a narrowing."""
 
     user: str
     kind: str
     started_at: int
     kept_since: int | None = None
     lifted_at: int | None = None
+    cleared_at: int | None = None
+    """Cognito's stored groups were cleared: what a login that begins later reports was given anew."""
     generation: int = 0
+
+    def holds_back(self, groups: tuple[str, ...], *, began_at: int) -> bool:
+        """Whether a session with these groups breaks it (invariant 7)."""
+        return self.kind == GROUP and GROUP_TAKEN in groups and self.lifted_at is None and (self.cleared_at is None or began_at < self.cleared_at)
 
 
 class Worker:
@@ -361,6 +370,8 @@ class History:
                 self.broken.append(f"a login of {login.user} that began before a revocation made a session")
             elif promise.kind == RevocationKind.BLOCK and promise.lifted_at is None:
                 self.broken.append(f"a login of {login.user}, who is blocked, made a session")
+            elif promise.holds_back(stored.session.identity.groups, began_at=login.began_at):
+                self.broken.append(f"a login of {login.user} brought back a group that was taken away")
         self.known.append(Known(stored, login.user, login.began_at))
 
     async def check(self, known: Known, number: int) -> None:
@@ -381,6 +392,8 @@ class History:
         for promise in self._kept(known.user, before=arrived_at):
             if known.began_at < promise.started_at:
                 self.broken.append(f"a check of {known.user} that arrived after the acknowledgement was allowed")
+            if promise.holds_back(session.identity.groups, began_at=known.began_at):
+                self.broken.append(f"a check told of a group that was taken away from {known.user}")
         for promise in self._kept("", before=arrived_at):
             if worker.replica._generation < promise.generation:
                 self.broken.append(f"a check was answered by snapshot {worker.replica._generation}, narrowed since by {promise.generation}")
@@ -389,14 +402,14 @@ class History:
     def _kept(self, user: str, *, before: int) -> list[Promise]:
         return [p for p in self.promises if p.user == user and p.kept_since is not None and p.kept_since < before]
 
-    async def revoke(self, user: str, kind: RevocationKind = RevocationKind.END_SESSIONS) -> None:
+    async def revoke(self, user: str, kind: str = RevocationKind.END_SESSIONS) -> None:
         promise = Promise(user, kind, self.moment())
         self.promises.append(promise)
         self.start(self._revoke(promise))
         await self.schedule.settle()
 
     async def _revoke(self, promise: Promise) -> None:
-        request = RevocationRequest("acme", Who(user=f"sub-{promise.user}"), RevocationKind(promise.kind), "", "admin")
+        request = self._taking(promise.user) if promise.kind == GROUP else RevocationRequest("acme", Who(user=f"sub-{promise.user}"), RevocationKind(promise.kind), "", "admin")
         try:
             status = await self.revoker.revoke(request)
         except UnavailableError:
@@ -404,9 +417,41 @@ class History:
         assert isinstance(status, RevocationStatus)
         promise.kept_since = self.moment()
 
+    async def take_group(self, user: str) -> None:
+        """The customer takes the group away; Cognito goes on reporting it."""
+        await self.revoke(user, GROUP)
+
+    async def give_group(self, user: str) -> None:
+        for promise in self.promises:
+            if promise.user == user and promise.kind == GROUP:
+                promise.lifted_at = self.moment()
+        self.start(self._give_group(user))
+        await self.schedule.settle()
+
+    async def _give_group(self, user: str) -> None:
+        with contextlib.suppress(UnavailableError):
+            await self.revoker.lift(self._taking(user))
+
+    async def clear_group(self, user: str) -> None:
+        """The admin role has taken the group out of what Cognito stores, and confirms it."""
+        standing = [s for s in self.record.stands if s.group is not None and s.who == Who(user=f"sub-{user}")]
+        for promise in self.promises:
+            if standing and promise.user == user and promise.kind == GROUP and promise.cleared_at is None:
+                promise.cleared_at = self.moment()
+        for one in standing:
+            self.start(self._clear(one))
+        await self.schedule.settle()
+
+    async def _clear(self, standing: Standing) -> None:
+        with contextlib.suppress(UnavailableError):
+            await self.revoker._marks.cleared("acme", self.revoker.places(self._taking(str(standing.who.user)[4:])), watermark=standing.watermark)
+
+    def _taking(self, user: str) -> RevocationRequest:
+        return RevocationRequest("acme", Who(user=f"sub-{user}"), RevocationKind.END_SESSIONS, "", "admin", group_overlay=GROUP_TAKEN)
+
     async def lift(self, user: str) -> None:
         for promise in self.promises:
-            if promise.user == user:
+            if promise.user == user and promise.kind != GROUP:
                 promise.lifted_at = self.moment()
         self.start(self._lift(user))
         await self.schedule.settle()

@@ -21,7 +21,7 @@ from gateway.sessions.lease import Lease, Renewed
 from gateway.sessions.replica import Replica
 
 from . import servers
-from .histories import AT, STALENESS_S, History
+from .histories import AT, STALENESS_S, History, MemoryRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -87,6 +87,19 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: len(self.world.promises) < 5)
     def revoke(self, user: str, kind: RevocationKind) -> None:
         self.do(self.world.revoke(user, kind))
+
+    @rule(user=st.sampled_from(USERS))
+    @precondition(lambda self: len(self.world.promises) < 5)
+    def take_group(self, user: str) -> None:
+        self.do(self.world.take_group(user))
+
+    @rule(user=st.sampled_from(USERS))
+    def give_group(self, user: str) -> None:
+        self.do(self.world.give_group(user))
+
+    @rule(user=st.sampled_from(USERS))
+    def clear_group(self, user: str) -> None:
+        self.do(self.world.clear_group(user))
 
     @rule(user=st.sampled_from(USERS))
     def lift(self, user: str) -> None:
@@ -380,6 +393,39 @@ async def watermark_at_the_same_tick(w: History) -> None:
     await w.flow()
 
 
+async def taken_group(w: History) -> None:
+    """A group is taken away, and Cognito goes on reporting it."""
+    await w.take_group("alice")
+    await w.flow()
+    await w.begin_login("alice")
+    await w.finish_login(w.begun[0], 0)
+    await w.flow()
+
+
+async def cleared_too_early(w: History) -> None:
+    """A login began before Cognito's stored groups were cleared: what it reports may be the old ones."""
+    await w.take_group("alice")
+    await w.flow()
+    await w.begin_login("alice")
+    await w.clear_group("alice")
+    await w.flow()
+    await w.finish_login(w.begun[0], 0)
+    await w.flow()
+
+
+async def taken_group_after_a_fail_over(w: History) -> None:
+    """The server that takes over has never heard of the removal."""
+    await w.copy()
+    await w.take_group("alice")
+    await w.flow()
+    await w.fail_over()
+    await w.look()
+    await w.flow("keeper")
+    await w.begin_login("alice")
+    await w.finish_login(w.begun[0], 0)
+    await w.flow()
+
+
 async def ticket(w: History) -> None:
     """A ticket of a family that was revoked by another session's login, redeemed afterwards."""
     alice = await w.login("alice")
@@ -431,6 +477,20 @@ def _script(name: str, *changes: tuple[str, str]) -> Callable[[pytest.MonkeyPatc
     return mutate
 
 
+def _lifted_by_any_clearing(patch: pytest.MonkeyPatch) -> None:
+    from gateway.sessions import redis
+
+    shipped: Any = vars(redis)["overlaid"]
+    patch.setattr(redis, "overlaid", lambda reported, taken, *, began: shipped(reported, taken, began=2**62))
+
+
+def _nothing_stands(patch: pytest.MonkeyPatch) -> None:
+    async def standing(self: MemoryRecord, tenant: str) -> list[Any]:
+        return []
+
+    patch.setattr(MemoryRecord, "standing", standing)
+
+
 def _nothing(_: pytest.MonkeyPatch) -> None:
     pass
 
@@ -447,6 +507,10 @@ SCENES: dict[str, tuple[Any, dict[str, Any], Callable[[pytest.MonkeyPatch], None
     "watermark comparison loosened": (
         watermark_at_the_same_tick, {}, _script("finish", ("if latest >= began then return", "if latest > began then return")),
     ),
+    "overlay not looked up": (taken_group, {}, _script("finish", ("if overlay ~= ARGV[16] then return {'overlay', overlay} end", ""))),
+    "overlay not written with the watermark": (taken_group, {}, _script("revoke", ("if known < watermark then", "if false then"))),
+    "clearing not compared with the login's beginning": (cleared_too_early, {}, _lifted_by_any_clearing),
+    "overlay not restored": (taken_group_after_a_fail_over, {}, _nothing_stands),
     "ticket that skips the family": (
         ticket, {},
         _script("finish", ("redis.call('EXISTS', prefix .. 's:' .. parent) == 0 or redis.call('HGET', family_key, 't') ~= ARGV[19]", "false"), ("if latest >= began then return", "if parent == '' and latest >= began then return"), ("if auth_time + 5 <", "if parent == '' and auth_time + 5 <")),
