@@ -204,6 +204,9 @@ class Registrar(Protocol):
     async def put_credentials(self, tenant: str, credentials: ClientCredentials | None) -> None:
         """All of them, retired ones too; None removes them. Raises ``RegistryRefusedError``."""
 
+    async def holder(self, provider: str) -> str | None:
+        """The tenant whose document names the provider."""
+
     async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
         """Ids of retired clients by tenant whose time has come. ``now``: UTC epoch seconds."""
 

@@ -26,7 +26,7 @@ async def destroying(steps: Steps, tenant: str, request: Json) -> AsyncIterator[
     for client_id in request.get("clients", ()):
         yield steps.delete_client(str(client_id))
     for provider in request.get("providers", ()):
-        yield steps.delete_provider(str(provider["name"]), mark=str(provider["marker"]))
+        yield steps.delete_provider(tenant, str(provider["name"]), mark=str(provider["marker"]))
 
 
 async def retiring(steps: Steps, tenant: str, retire: Json) -> AsyncIterator[Work]:
@@ -35,4 +35,4 @@ async def retiring(steps: Steps, tenant: str, retire: Json) -> AsyncIterator[Wor
     for client_id in retire["clients"]:
         yield steps.delete_client(str(client_id))
     for provider in retire["providers"]:
-        yield steps.delete_provider(str(provider["name"]), mark=str(provider["marker"]))
+        yield steps.delete_provider(tenant, str(provider["name"]), mark=str(provider["marker"]))

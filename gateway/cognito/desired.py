@@ -6,6 +6,7 @@ Okta and Microsoft Entra OpenID Connect documentation.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -178,6 +179,6 @@ def client_name(tenant: str, run: str) -> str:
     return f"gateway-{tenant}-{run}"
 
 
-def marker(run: str) -> str:
-    """At most 40 characters, as IdpIdentifiers demands."""
-    return f"{MARKER_PREFIX}{run}"
+def marker(run: str, provider: str) -> str:
+    """Unique in the pool, also among the providers of one run, and at most 40 characters, as IdpIdentifiers demands."""
+    return f"{MARKER_PREFIX}{run}-{hashlib.sha256(provider.encode()).hexdigest()[:8]}"

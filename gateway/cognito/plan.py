@@ -88,10 +88,20 @@ class Plan:
         return tuple(s for s in self.steps if s.does)
 
 
-def plan(wanted: Wanted, actual: Actual, *, quotas: CognitoQuotas, known: frozenset[str] = frozenset(), adopt: bool = False, retired: Sequence[str] = ()) -> Plan:
+def plan(
+    wanted: Wanted,
+    actual: Actual,
+    *,
+    quotas: CognitoQuotas,
+    known: frozenset[str] = frozenset(),
+    adopt: bool = False,
+    retired: Sequence[str] = (),
+    leaving: Mapping[str, str | None] | None = None,
+) -> Plan:
     """``known``: names of providers that this tenant had before; with ``adopt`` others that exist are taken over too.
 
-    ``retired``: ids of clients that a rotation replaced and that are accepted still.
+    ``retired``: ids of clients that a rotation replaced and that are accepted still. ``leaving``: names of providers that
+    the tenant has and shall not have, and the mark of those that the gateway made.
     """
     problems: list[Finding] = list(check_pool(wanted, actual))
     steps: list[Step] = [_attributes(actual)]
@@ -107,6 +117,7 @@ def plan(wanted: Wanted, actual: Actual, *, quotas: CognitoQuotas, known: frozen
             )
             continue
         steps.append(_provider(provider, found, adopted=provider.name not in known))
+    steps += [_leaving(name, mark) for name, mark in (leaving or {}).items()]
     steps.append(_client(wanted.client, actual.client))
     steps += [_retired(wanted.client, client_id, next((c for c in actual.retired if c.client_id == client_id), None)) for client_id in retired]
     made = [step.resource for step in steps if step.verb is Verb.CREATE]
@@ -131,6 +142,11 @@ def _provider(wanted: WantedProvider, found: ActualProvider | None, *, adopted: 
     if differences:
         return Step(Verb.CHANGE, Resource.PROVIDER, wanted.name, f"{', '.join(d.setting for d in differences)} differ", differences)
     return Step(Verb.KEEP, Resource.PROVIDER, wanted.name, "it is as wanted")
+
+
+def _leaving(name: str, mark: str | None) -> Step:
+    last = "and deleted from the pool when everything else is done, since the gateway made it" if mark else "and stays in the pool, since the gateway did not make it"
+    return Step(Verb.REMOVE, Resource.PROVIDER, name, f"it is not in the request any more: it is taken from the client, {last}")
 
 
 def provider_differences(wanted: WantedProvider, found: ActualProvider) -> tuple[Difference, ...]:

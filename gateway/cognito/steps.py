@@ -68,7 +68,7 @@ class Steps:
         return Work(Action.ADD_ATTRIBUTES, ", ".join(names), perform)
 
     def create_provider(self, wanted: WantedProvider) -> Work:
-        mark = marker(self.run)
+        mark = marker(self.run, wanted.name)
 
         async def perform() -> Json:
             request = shapes.create_provider(wanted, marker=mark)
@@ -223,8 +223,11 @@ class Steps:
 
         return Work(Action.DELETE_CLIENT, client_id, perform)
 
-    def delete_provider(self, name: str, *, mark: str) -> Work:
+    def delete_provider(self, tenant: str, name: str, *, mark: str) -> Work:
         async def perform() -> Json:
+            holder = await self._registrar.holder(name)
+            if holder not in {None, tenant}:
+                return {"kept": f"tenant {holder} uses it"}
             found = await self._pool.provider(name)
             if found is not None and mark not in found.identifiers:
                 return {"kept": "it is not the one that the gateway made"}

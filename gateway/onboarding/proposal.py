@@ -68,7 +68,7 @@ def _name(tenant: str, kind: ProviderKind, taken: set[str]) -> str:
 def tenant_document(
     tenant: str, body: ProvisionBody, providers: Sequence[Recognised], existing: Mapping[str, Any] | None, *, shared_hosts: bool
 ) -> tuple[Json, tuple[Finding, ...]]:
-    """What the registry shall hold. The body wins over what exists; what it leaves out stays."""
+    """What the registry shall hold. The body wins over what exists, and its providers are all there are besides the pool's own users; other things that it leaves out stay."""
     document: Json = dict(existing or {"id": tenant, "name": tenant, "hosts": [], "allowed_roles": "any"})
     document |= {"client": "provisioned", "client_id": None, "client_secret": None}
     findings = []
@@ -86,10 +86,10 @@ def tenant_document(
         findings.append(invalid("groups", 'needed (or group): name who may come in, or say "any"'))
     if not document.get("hosts") and not shared_hosts:
         findings.append(invalid("hosts", "needed: this gateway has no shared hosts"))
-    entries = {p["name"]: p for p in document.get("providers", ())}
-    for provider in providers:
-        entries[provider.name] = {**entries.get(provider.name, {}), **_entry(provider)}
-    document["providers"] = list(entries.values())
+    before = {p["name"]: p for p in document.get("providers", ())}
+    named = [{**before.get(provider.name, {}), **_entry(provider)} for provider in providers]
+    own = [p for p in before.values() if p["kind"] == ProviderKind.COGNITO and p["name"] not in {n["name"] for n in named}]
+    document["providers"] = named + own
     return document, tuple(findings)
 
 
@@ -100,6 +100,13 @@ def _entry(provider: Recognised) -> Json:
     if provider.body.domains is not None:
         entry["domains"] = sorted(provider.body.domains)
     return entry
+
+
+def leaving(providers: Sequence[Recognised], existing: Mapping[str, Any] | None, known: Sequence[Json]) -> dict[str, str | None]:
+    """Names that the tenant has, by its document or by the journal's ``known``, and the body has not → our mark, None where we did not make it."""
+    marks: dict[str, str | None] = {p["name"]: None for p in (existing or {}).get("providers", ()) if p["kind"] != ProviderKind.COGNITO}
+    marks |= {entry["name"]: entry.get("marker") for entry in known}
+    return {name: mark for name, mark in sorted(marks.items()) if name not in {p.name for p in providers}}
 
 
 def wanted_providers(providers: Sequence[Recognised], *, required: frozenset[str]) -> tuple[WantedProvider, ...]:

@@ -15,7 +15,7 @@ from gateway.cognito.plan import Plan, Resource, Step, Verb, plan
 from gateway.cognito.preflight import Finding, check_discovery, check_issuer, check_provider, invalid
 from gateway.errors import PeerError
 from gateway.onboarding import rotation
-from gateway.onboarding.proposal import describe, recalled, recognise, remembered, required_attributes, tenant_document, wanted, wanted_providers
+from gateway.onboarding.proposal import describe, leaving, recalled, recognise, remembered, required_attributes, tenant_document, wanted, wanted_providers
 from gateway.ports_provisioning import FINISHED, RunKind, RunState
 from gateway.registry.admission import problems
 from gateway.registry.document import TenantDocument
@@ -48,6 +48,8 @@ class Proposal:
     actual: Actual | None = field(default=None, repr=False)
     credentials: ClientCredentials | None = None
     request: Json = field(default_factory=dict, repr=False)
+    leaving: Mapping[str, str | None] = field(default_factory=dict)
+    """Providers that the tenant will not have any more → our mark, None for those that stay in the pool."""
 
     @property
     def problems(self) -> tuple[Finding, ...]:
@@ -105,14 +107,19 @@ class Onboarding:
         findings += [] if findings else await self._admissible(tenant, document, record)
         if findings:
             return _refused(tenant, *findings)
-        known = await self._known_providers(tenant)
+        known = await self._remembered(tenant)
         actual = await self.provisioning.pool.actual(providers=[p.name for p in shape], clients=credentials.client_ids if credentials else ())
         required = required_attributes(actual.attributes.values())
         target = wanted(tenant, document, wanted_providers(recognised, required=required), self.config, required=required)
-        proposed = plan(target, actual, quotas=self.config.cognito.quotas, known=known, adopt=body.adopt, retired=_retired(credentials))
+        leave = leaving(recognised, record.document if record else None, known)
+        names = frozenset(e["name"] for e in known)
+        proposed = plan(target, actual, quotas=self.config.cognito.quotas, known=names, adopt=body.adopt, retired=_retired(credentials), leaving=leave)
         filed = record is not None and record.origin == "file"
-        request = await self._request(tenant, target.providers, keep_secrets=body.keep_secrets)
-        return Proposal(tenant, proposed, None if filed else document, None if filed else await self.provisioning.registrar.before(tenant), target, actual, credentials, request)
+        marks = {e["name"]: e.get("marker") for e in known}
+        request: Json = {"providers": [{"marker": marks.get(e["name"]), **e} for e in remembered(target.providers, keep_secrets=body.keep_secrets)]}
+        return Proposal(
+            tenant, proposed, None if filed else document, None if filed else await self.provisioning.registrar.before(tenant), target, actual, credentials, request, leave
+        )
 
     async def _discover(self, body: ProvisionBody) -> tuple[list[Discovered | None], list[Finding]]:
         """At most four at once; an issuer that is wrong in itself is not asked."""
@@ -143,17 +150,10 @@ class Onboarding:
             findings.append(Finding("taken", "tenant", taken))
         return findings
 
-    async def _known_providers(self, tenant: str) -> frozenset[str]:
+    async def _remembered(self, tenant: str) -> Sequence[Json]:
+        """The providers that were provisioned for the tenant, each with our mark if we made it."""
         latest = await self.provisioning.journal.latest(tenant)
-        return frozenset(p["name"] for p in latest.request.get("providers", ())) if latest is not None else frozenset()
-
-    async def _request(self, tenant: str, providers: Sequence[WantedProvider], *, keep_secrets: bool) -> Json:
-        """What the journal remembers: these providers, and those of earlier runs that are not mentioned now."""
-        latest = await self.provisioning.journal.latest(tenant)
-        entries = {e["name"]: e for e in (latest.request.get("providers", ()) if latest else ())}
-        for entry in remembered(providers, keep_secrets=keep_secrets):
-            entries[entry["name"]] = {"marker": entries.get(entry["name"], {}).get("marker"), **entry}
-        return {"providers": list(entries.values())}
+        return tuple(latest.request.get("providers", ())) if latest is not None else ()
 
     # --- applying -----------------------------------------------------------------------------------
 
@@ -164,15 +164,17 @@ class Onboarding:
             raise ValueError(msg)
         run = self.provisioning.new_run()
         created = {s.name for s in proposal.plan.steps if s.resource is Resource.PROVIDER and s.verb is Verb.CREATE}
-        entries = [{**e, "marker": marker(run)} if e["name"] in created else e for e in proposal.request["providers"]]
+        request = {"providers": [{**e, "marker": marker(run, e["name"])} if e["name"] in created else e for e in proposal.request["providers"]]}
+        ours = [{"name": name, "marker": mark} for name, mark in proposal.leaving.items() if mark is not None]
         return await self.provisioning.carry_out(
             proposal.tenant,
             lambda steps: _works(steps, proposal),
             run=run,
             kind=RunKind.APPLY,
             actor=actor,
-            request={**proposal.request, "providers": entries},
+            request=request,
             plan=[describe(s) for s in proposal.plan.steps],
+            then={**request, "retire": {"clients": [], "providers": ours}} if ours else None,
             progress=progress,
         )
 

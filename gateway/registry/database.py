@@ -117,6 +117,13 @@ class TenantDatabase:
             rows = (await connection.execute(select(client_credentials).where(client_credentials.c.tenant == tenant))).all()
         return self._credentials(rows)
 
+    async def holder(self, kind: str, name: str) -> str | None:
+        """The tenant in SQL that claims this very name."""
+        query = select(tenant_names.c.tenant).where(tenant_names.c.kind == kind, tenant_names.c.name == name)
+        async with self._database.read() as connection:
+            found: str | None = (await connection.execute(query)).scalar_one_or_none()
+        return found
+
     async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
         """Retired clients by tenant whose time has come."""
         query = select(client_credentials.c.tenant, client_credentials.c.client_id).where(client_credentials.c.retires_at <= now).order_by(client_credentials.c.retires_at)

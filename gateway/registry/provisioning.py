@@ -71,6 +71,10 @@ class RegistryOfProvisioning:
         if refused is not None:
             raise RegistryRefusedError(_CODES[refused.code], refused.message)
 
+    async def holder(self, provider: str) -> str | None:
+        filed = (record.id for record in self._files().values() if provider in record.provider_names)
+        return next(filed, None) or await self._database.holder("provider", provider)
+
     async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
         return await self._database.due(now)
 

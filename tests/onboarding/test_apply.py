@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from gateway.onboarding.body import ProvisionBody
+
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
@@ -109,10 +111,23 @@ async def test_a_second_create_is_a_conflict_and_an_update_changes_only_what_dif
     assert client.rotation_grace_s == 30
 
 
+async def both(bench: Bench) -> ProvisionBody:
+    """The plural form: Initech's Okta and its Entra."""
+    okta, entra = await bench.body(), await bench.body(kind="entra", idp="initech-second")
+    return okta.model_copy(update={"provider": None, "providers": (*okta.all_providers, *entra.all_providers)})
+
+
+async def test_two_providers_in_one_call_carry_a_mark_each(bench: Bench) -> None:
+    assert isinstance(await bench.apply(body=await both(bench)), Done)
+    marks = [i for p in bench.cloud.cognito.pool.providers.values() for i in p.settings["IdpIdentifiers"]]
+    assert len(set(marks)) == len(marks) == 2
+    assert isinstance(await bench.service.destroy("initech", actor="test"), Done)
+    assert await bench.left_behind() == {}
+
+
 async def test_a_second_provider_joins_the_first(bench: Bench) -> None:
     await bench.apply()
-    more = await bench.body(kind="entra", idp="initech-second")
-    assert isinstance(await bench.apply(body=more, update=True), Done)
+    assert isinstance(await bench.apply(body=await both(bench), update=True), Done)
     (client,) = bench.cloud.cognito.pool.clients.values()
     assert client.providers == ("initech-okta", "initech-entra")
     stored = await bench.tenants.get("initech")

@@ -210,6 +210,9 @@ class FaultyRegistrar:
         if credentials is not None:
             await self._fault("put_credentials", after=True)
 
+    async def holder(self, provider: str) -> str | None:
+        return await self.inner.holder(provider)
+
     async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
         return await self.inner.due(now)
 

@@ -176,7 +176,7 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
         return ProvisionedAnswer(
             tenant=proposal.tenant, hooks={name: f"/admin/v1/tenants/{proposal.tenant}/hooks/{name}" for name in connected}, run=run.run, client_id=credentials.client_id if credentials else "",
             providers=[p.name for p in proposal.wanted.providers] if proposal.wanted else [], hosts=list(record.document.get("hosts", ())) if record else [],
-            steps=_steps(proposal.plan), notes=list(proposal.plan.notes), in_force=run.in_force,
+            steps=_steps(proposal.plan), notes=[*proposal.plan.notes, *_unfinished(run)], in_force=run.in_force,
         )  # fmt: skip
 
     async def list_runs(call: Call) -> Answer:
@@ -259,6 +259,10 @@ def done(outcome: Outcome) -> Done:
         code = {"LimitExceededException": Code.QUOTA_REACHED, "DuplicateProviderException": Code.EXISTS}.get(outcome.code, Code.COGNITO_REFUSED)
         raise Problem(code, outcome.message, extra={**extra, "cognito_error": outcome.code})
     raise Problem(Code.UNAVAILABLE, outcome.message, extra=extra)
+
+
+def _unfinished(run: Done) -> list[str]:
+    return [f"what was taken out is being deleted by run {run.deleting}"] if run.deleting is not None else []
 
 
 def _run_position(call: Call, query: PageQuery) -> str | None:
