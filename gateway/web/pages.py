@@ -79,7 +79,8 @@ PAGES: Final[Mapping[str, Page]] = {
     "retry": Page(frozenset({"login", "method"})),
     # sessions: ports.SessionView of the person; posts ``session`` (a family, or "all") to /_auth/sessions.
     "sessions": Page(frozenset({"sessions", "email"}), Form.LOGOUT),
-    # Test connection. steps: (name, milliseconds, ok, detail); claims: (name, value); allowed: the decision; reason: its Reason.
+    # Test connection. steps: (texts.TrialStep, milliseconds, ok, detail); claims: (name, value); missing: (texts.TrialLack, names);
+    # allowed: the decision; reason: its Reason.
     "test_result": Page(frozenset({"steps", "claims", "groups", "missing", "allowed", "reason"})),
     "not_found": Page(frozenset()),
     # seconds after which to try again.

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.decision import Reason
@@ -209,6 +210,27 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
     "unknown_error": REASONS[Reason.IDP_ERROR],
 }
 """By the codes of ``gateway.cognito.troubleshooting``; a code that is not here is told as ``idp_error``."""
+
+
+class TrialStep(StrEnum):
+    """What a test of a connection does, one after the other."""
+
+    SIGN_IN = N_("Sign-in at Cognito and the identity provider")
+    EXCHANGE = N_("Code exchanged, ID token validated")
+    CLAIMS = N_("Claims read")
+    DECISION = N_("Decision for /")
+    THROWN_AWAY = N_("Tokens thrown away")
+
+
+class TrialLack(StrEnum):
+    """What a test of a connection found missing; ``names`` are the tenant's own."""
+
+    ACTIVE = N_("active: true in the tenant; until then nobody is let in")
+    GROUPS = N_("any one of the groups: %(names)s")
+    ROLES = N_("any one of the roles: %(names)s")
+    IDP_IAT = N_("custom:idp_iat is not mapped: after a revocation a login cannot show that it asked the identity provider")
+    DETAIL = "%(names)s"
+    """Told in an operator's words, which name claims and settings."""
 
 
 def explain(reason: Reason, code: str = "") -> Text:

@@ -16,6 +16,7 @@ from gateway.core.model import Branding, Secret, SessionLimits, Tenant
 from gateway.ports import SessionView
 from gateway.web.language import LANGUAGES
 from gateway.web.pages import PAGES, Pages
+from gateway.web.texts import TrialLack, TrialStep
 
 ACME = Tenant(
     id="acme", name="Acme & Söhne", active=True, hosts=frozenset({"acme.example.com"}), wildcards=frozenset(), email_domains=frozenset({"acme.com"}), allowed_groups=frozenset({"app-users"}),
@@ -46,8 +47,8 @@ VALUES: dict[str, dict[str, object]] = {
     "retry": {"login": "/_auth/login", "method": "POST"},
     "sessions": {"sessions": (SESSION, dataclasses.replace(SESSION, session="f2", user_agent="", current=False)), "email": "alice@acme.com"},
     "test_result": {
-        "steps": (("authorize", 212.4, True, ""), ("code exchange", 80.0, False, "idp_token")), "claims": (("email", "alice@acme.com"),),
-        "groups": ("app-users",), "missing": ("custom:oid",), "allowed": False, "reason": Reason.GROUP_MISSING,
+        "steps": ((TrialStep.SIGN_IN, 212.4, True, ""), (TrialStep.EXCHANGE, 80.0, False, "idp_token")), "claims": (("email", "alice@acme.com"),),
+        "groups": ("app-users",), "missing": ((TrialLack.GROUPS, "app-users, <admins>"), (TrialLack.IDP_IAT, ""), (TrialLack.DETAIL, "custom:oid")), "allowed": False, "reason": Reason.GROUP_MISSING,
     },
     "not_found": {},
     "unavailable": {"seconds": 5},
@@ -130,7 +131,7 @@ def test_a_missing_or_unexpected_value_is_an_error(name: str) -> None:
 
 def poisoned(value: object) -> object:
     match value:
-        case Reason() | bool() | int() | float():
+        case Reason() | TrialStep() | TrialLack() | bool() | int() | float():
             return value
         case str():
             return value + EVIL

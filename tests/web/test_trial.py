@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import http.client
+import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -10,12 +12,13 @@ import pytest
 
 from demo.faults import status
 from demo.world import World
+from gateway.web.texts import TrialStep
 from tests.browserless import Page, Person
 from tests.web.test_explain import bound_key, post
 from tests.world import RunningWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 COOKIE = "__Host-gw"
 
@@ -34,6 +37,14 @@ async def through(person: Person, url: str, email: str = "alice@acme.test") -> P
     page = await person.open(url)
     assert page.host.startswith(("okta", "entra", "hooli")), page.text[:300]
     return await person.submit(page, {"email": email, "password": "demo"})
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        threading.Event().wait(0.02)
+    pytest.fail("it never came to hold")
 
 
 def no_session(person: Person, *hosts: str) -> bool:
@@ -73,7 +84,7 @@ async def test_nothing_is_shown_that_opens_or_replays_something(policy: RunningW
 
 async def test_what_is_missing_is_said(policy: RunningWorld, visitor: Person) -> None:
     page = await through(visitor, link(policy), "mallory@acme.test")
-    for said in ("would be refused", "group_missing", "any of the groups: app-users"):
+    for said in ("would be refused", "group_missing", "any one of the groups: app-users"):
         assert said in page.text
     assert no_session(visitor, "acme.localhost")
 
@@ -139,6 +150,38 @@ async def test_an_inactive_tenant_can_be_tested_and_says_that_nobody_would_come_
     assert page.host == "inactive.localhost" or page.visited("cognito.localhost")
     assert no_session(visitor, "inactive.localhost")
     assert (await visitor.open(policy.world.url("inactive.localhost") + "/_auth/login")).status == 403, "logging in stays closed"
+
+
+async def test_an_inactive_tenant_is_walked_to_the_end_and_says_that_nobody_would_come_in(central: RunningWorld, visitor: Person) -> None:
+    path = central.world.directory / "config" / "tenants" / "acme.yaml"
+    written = path.read_text("utf-8")
+    try:
+        path.write_text(f"{written}\nactive: false\n", "utf-8")
+        until(lambda: central.check("acme.localhost").header("X-Auth-Reason") == "tenant_inactive")
+        page = await through(visitor, link(central))
+        for said in ("would be refused", "tenant_inactive", "active: true in the tenant", "alice@acme.test", "custom:groups"):
+            assert said in page.text
+        assert no_session(visitor, "login.localhost", "acme.localhost")
+    finally:
+        path.write_text(written, "utf-8")
+    until(lambda: central.check("acme.localhost").status == 401)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    {
+        "de": ("Anmeldung bei Cognito und beim Identitätsanbieter", "Code eingelöst", "eine der Gruppen: app-users", "Sie sind angemeldet"),
+        "fr": ("Connexion auprès de Cognito", "Code échangé", "groupes : app-users", "Vous êtes"),
+        "es": ("Inicio de sesión en Cognito", "Código canjeado", "uno de los grupos: app-users", "sesión"),
+    }.items(),
+)
+async def test_the_steps_are_told_in_the_browsers_language(policy: RunningWorld, language: str, words: tuple[str, ...]) -> None:
+    async with Person(accept_language=language) as person:
+        page = html.unescape((await through(person, link(policy), "mallory@acme.test")).text)
+    for said in words:
+        assert said in page
+    for english in TrialStep:
+        assert english not in page
 
 
 async def test_several_providers_are_chosen_from(policy: RunningWorld, visitor: Person) -> None:

@@ -29,6 +29,7 @@ from gateway.errors import PeerError, UnavailableError
 from gateway.web.browser.edge import page
 from gateway.web.browser.outgoing import Destination, choose_provider, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BrowserError, parse_any
+from gateway.web.texts import TrialLack, TrialStep
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -63,12 +64,12 @@ async def start(request: web.Request) -> web.StreamResponse:
 
 @dataclass(slots=True)
 class _Result:
-    """What the page will say. ``steps`` are name, milliseconds, whether it worked, detail."""
+    """What the page will say. ``steps`` are what was done, milliseconds, whether it worked, detail; ``missing`` what, and its names."""
 
-    steps: list[tuple[str, float, bool, str]] = field(default_factory=list)
+    steps: list[tuple[TrialStep, float, bool, str]] = field(default_factory=list)
     claims: list[tuple[str, str]] = field(default_factory=list)
     groups: tuple[str, ...] = ()
-    missing: list[str] = field(default_factory=list)
+    missing: list[tuple[TrialLack, str]] = field(default_factory=list)
     allowed: bool = False
     reason: Reason = Reason.IDP_ERROR
 
@@ -85,10 +86,10 @@ async def finish(browser: Browser, taken: Taken, *, code: str, error: str, descr
     there_ms = max(0.0, services.clock() - taken.began / 1_000_000) * 1000
     if error or not code:
         diagnosis = diagnose(error, description)
-        result.steps.append(("Sign-in at Cognito and the identity provider", there_ms, False, f"{diagnosis.code}: {diagnosis.cause}"))
-        result.missing.append(diagnosis.setting)
+        result.steps.append((TrialStep.SIGN_IN, there_ms, False, f"{diagnosis.code}: {diagnosis.cause}"))
+        result.missing.append((TrialLack.DETAIL, diagnosis.setting))
     else:
-        result.steps.append(("Sign-in at Cognito and the identity provider", there_ms, True, provider.name))
+        result.steps.append((TrialStep.SIGN_IN, there_ms, True, provider.name))
         tokens = await _exchange(browser, tenant, pending, code, result)
         if tokens is not None:
             _judge(browser, tenant, provider, tokens, result)
@@ -105,9 +106,9 @@ async def _exchange(browser: Browser, tenant: Tenant, pending: PendingLogin, cod
     try:
         tokens = await browser.services.relying_party.exchange(tenant, pending, code=code)
     except (PeerError, UnavailableError) as fault:
-        result.steps.append(("Code exchanged, ID token validated", _ms(started), False, str(fault)))
+        result.steps.append((TrialStep.EXCHANGE, _ms(started), False, str(fault)))
         return None
-    result.steps.append(("Code exchanged, ID token validated", _ms(started), True, ""))
+    result.steps.append((TrialStep.EXCHANGE, _ms(started), True, ""))
     result.claims = [(name, _shown(value)) for name, value in sorted(tokens.claims.items()) if name not in LEFT_OUT]
     return tokens
 
@@ -119,20 +120,20 @@ def _judge(browser: Browser, tenant: Tenant, provider: Provider, tokens: Tokens,
     if isinstance(accepted, Refusal):
         result.reason = accepted.reason
         result.groups = parse_groups(tokens.claims.get("custom:groups"), form_decode=provider.form_decode) or ()
-        result.missing.append(accepted.detail)
-        result.steps.append(("Claims read", _ms(started), False, accepted.detail))
+        result.missing.append((TrialLack.DETAIL, accepted.detail))
+        result.steps.append((TrialStep.CLAIMS, _ms(started), False, accepted.detail))
         return
     result.groups = accepted.identity.groups
-    result.steps.append(("Claims read", _ms(started), True, "; ".join(accepted.warnings)))
-    result.missing += accepted.warnings
+    result.steps.append((TrialStep.CLAIMS, _ms(started), True, "; ".join(accepted.warnings)))
+    result.missing += [(TrialLack.DETAIL, warning) for warning in accepted.warnings]
     if not accepted.idp_iat_mapped:
-        result.missing.append("custom:idp_iat is not mapped: after a revocation a login cannot show that it asked the identity provider")
+        result.missing.append((TrialLack.IDP_IAT, ""))
     decided = perf_counter()
     asked = _start_page(browser)
     decision = _decide(browser, tenant, asked, accepted)
     result.allowed, result.reason = isinstance(decision, Allow), decision.reason
     result.missing += _would_do(tenant, asked, accepted.identity, decision)
-    result.steps.append(("Decision for /", _ms(decided), result.allowed, decision.reason.value))
+    result.steps.append((TrialStep.DECISION, _ms(decided), result.allowed, decision.reason.value))
 
 
 def _decide(browser: Browser, tenant: Tenant, asked: AuthRequest, accepted: Accepted) -> Decision:
@@ -152,11 +153,11 @@ def _start_page(browser: Browser) -> AuthRequest:
     )  # fmt: skip
 
 
-def _would_do(tenant: Tenant, asked: AuthRequest, identity: Identity, decision: Decision) -> list[str]:
+def _would_do(tenant: Tenant, asked: AuthRequest, identity: Identity, decision: Decision) -> list[tuple[TrialLack, str]]:
     if decision.reason is Reason.TENANT_INACTIVE:
-        return ["active: true in the tenant; until then nobody is let in"]
+        return [(TrialLack.ACTIVE, "")]
     groups, roles = would_do(tenant, match(tenant, asked), identity, decision.reason)
-    return [f"any of the {kind}: {', '.join(names)}" for kind, names in (("groups", groups), ("roles", roles)) if names]
+    return [(lack, ", ".join(names)) for lack, names in ((TrialLack.GROUPS, groups), (TrialLack.ROLES, roles)) if names]
 
 
 async def _throw_away(browser: Browser, tenant: Tenant, pending: PendingLogin, tokens: Tokens, result: _Result) -> None:
@@ -166,9 +167,9 @@ async def _throw_away(browser: Browser, tenant: Tenant, pending: PendingLogin, t
     try:
         await browser.services.relying_party.revoke(tenant, tokens.refresh_token, client_id=pending.client_id)
     except (PeerError, UnavailableError) as fault:
-        result.steps.append(("Tokens thrown away", _ms(started), False, str(fault)))
+        result.steps.append((TrialStep.THROWN_AWAY, _ms(started), False, str(fault)))
     else:
-        result.steps.append(("Tokens thrown away", _ms(started), True, ""))
+        result.steps.append((TrialStep.THROWN_AWAY, _ms(started), True, ""))
 
 
 def _ms(started: float) -> float:
