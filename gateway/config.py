@@ -373,7 +373,7 @@ def load_config(path: Path) -> Config:
     try:
         return Config(**document)
     except ValidationError as error:
-        raise ConfigError(explain_validation(str(path), error)) from error
+        raise ConfigError(explain_validation(str(path), error, Config)) from error
     except TypeError as error:
         msg = f"{path}: keys must be strings"
         raise ConfigError(msg) from error

@@ -58,8 +58,11 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
 
 
-def parse_listen(value: str) -> str:
+def parse_listen(value: object) -> str:
     """``host:port``, ``[::1]:port`` or ``unix:/path``; port 0 lets the system choose."""
+    if not isinstance(value, str):
+        msg = "host:port or unix:PATH"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic reports values, not types
     if value.startswith("unix:") and len(value) > len("unix:"):
         return value
     parts = urlsplit(f"//{value}")

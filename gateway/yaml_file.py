@@ -7,14 +7,16 @@ nearly all there is, and the library's own way of building them takes longer tha
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import yaml
+from pydantic import BaseModel
 from yaml.constructor import ConstructorError
 
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pydantic import ValidationError
@@ -92,19 +94,69 @@ def read_yaml(path: Path) -> dict[str, Any]:
 _SECRET_KEYS = re.compile(r"secret|key|password|token|url|credential", re.IGNORECASE)
 
 
-def explain_validation(source: str, error: ValidationError) -> str:
-    """Each mistake on its own line: where, what, what is allowed; values of secret-looking keys are left out."""
+_ALLOWED = {
+    "missing": "is needed",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "frozen_set_type": "a list",
+    "dict_type": "keys with values",
+    "model_type": "keys with values",
+    "model_attributes_type": "keys with values",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "too_short": "at least one",
+}
+"""What the library says in the words of a Python programmer, in those of the file."""
+
+
+def explain_validation(source: str, error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """Each mistake on its own line: where, what, what is allowed; values of secret-looking keys are left out.
+
+    ``model`` is what was validated: it names the keys that are allowed where an unknown one stands.
+    """
     lines = []
-    for item in error.errors(include_url=False, include_context=False):
+    found = error.errors(include_url=False)
+    for item in found:
+        inside = any(other["loc"][: len(item["loc"])] == item["loc"] and len(other["loc"]) > len(item["loc"]) for other in found)
+        if item["type"] == "too_short" and inside:
+            continue  # the list is empty only because what stands in it is wrong
         where = ".".join(str(part) for part in item["loc"]) or "(whole file)"
-        problem = item["msg"].removeprefix("Value error, ")
+        context = item.get("ctx", {})
+        problem = _ALLOWED.get(item["type"], item["msg"].removeprefix("Value error, ").removeprefix("Input should be "))
+        if item["type"] == "string_pattern_mismatch":
+            problem = f"a text of the form {context['pattern']}"
+        elif item["type"] == "extra_forbidden":
+            allowed = keys_at(model, item["loc"][:-1]) if model is not None else ()
+            problem = "unknown key" + (f" (allowed: {', '.join(allowed)})" if allowed else "")
         value = ""
         if item["type"] not in {"missing", "extra_forbidden"} and item["loc"] and not _SECRET_KEYS.search(where) and isinstance(item["input"], str | int | float | bool):
             value = f" (is {str(item['input'])[:80]!r})"
-        if item["type"] == "extra_forbidden":
-            problem = "unknown key"
         lines.append(f"{source}: {where}{value}: {problem}")
     return "\n".join(lines)
+
+
+def keys_at(model: type[BaseModel], path: Sequence[str | int]) -> tuple[str, ...]:
+    """Names of the keys that may stand at a place of a document; none where that is no mapping of known keys."""
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        below = next(_models(field.annotation), None) if field is not None else None
+        if below is None:
+            return ()
+        model = below
+    return tuple(sorted(model.model_fields))
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
 
 
 __all__ = ["explain_validation", "read_yaml"]

@@ -76,6 +76,12 @@ def test_the_smallest_configuration_is_who_asks_and_which_pool(tmp_path: Path) -
         ({"headers": {"X-Forwarded-User": "sub"}}, "not a header of HTTP itself or of the proxies"),
         ({"headers": {"X-User": "password"}}, "or claim:NAME"),
         ({"log": {"form": "xml"}}, "log.form"),
+        ({"listen": {"check": 8081}}, "listen.check (is '8081'): host:port or unix:PATH"),
+        ({"listen": {"chek": "127.0.0.1:1"}}, "listen.chek: unknown key (allowed: admin, check, hooks, public)"),
+        ({"shared_hosts": "app.example.com"}, "shared_hosts (is 'app.example.com'): a list"),
+        ({"session": "30m"}, "session (is '30m'): keys with values"),
+        ({"development": "maybe"}, "development (is 'maybe'): true or false"),
+        ({"session": {"max_per_user": "many"}}, "session.max_per_user (is 'many'): a whole number"),
     ],
 )
 def test_a_mistake_is_named_with_file_key_and_what_is_allowed(tmp_path: Path, changes: dict[str, Any], says: str) -> None:

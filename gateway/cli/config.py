@@ -32,7 +32,7 @@ def check(config_path: str, as_json: bool) -> int:
     else:
         for finding in findings:
             click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
-    return 0 if all(f.ok for f in findings) else 1
+    return 2 if any(f.wrong for f in findings) else 0 if all(f.ok for f in findings) else 1
 
 
 @command.command()

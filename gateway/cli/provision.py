@@ -182,7 +182,7 @@ def _body(path: str) -> ProvisionBody:
     try:
         return ProvisionBody.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(explain_validation(name, error)) from error
+        raise ConfigError(explain_validation(name, error, ProvisionBody)) from error
 
 
 def _say_plan(found: Plan) -> None:

@@ -62,7 +62,7 @@ def parse_document(path: Path) -> TenantDocument:
     try:
         return TenantDocument.model_validate(read_yaml(path))
     except ValidationError as error:
-        raise ConfigError(explain_validation(str(path), error)) from error
+        raise ConfigError(explain_validation(str(path), error, TenantDocument)) from error
 
 
 def parse_file(path: Path, config: Config) -> TenantDocument:

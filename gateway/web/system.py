@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError
 from gateway.metrics import scrape
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Finding:
     ok: bool
     detail: str
     needed: bool = True
+    wrong: bool = False
+    """Not away but configured wrongly: waiting mends nothing."""
 
 
 Probe = Callable[[], Awaitable[Finding]]
@@ -72,5 +74,7 @@ async def _bounded(name: str, probe: Probe) -> Finding:
             return await probe()
     except TimeoutError:
         return Finding(name, ok=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s")
+    except ConfigError as error:
+        return Finding(name, ok=False, detail=str(error), wrong=True)
     except GatewayError as error:
         return Finding(name, ok=False, detail=f"{error} (after {time.perf_counter() - started:.2f} s)")

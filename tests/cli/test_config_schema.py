@@ -4,10 +4,13 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from gateway.cli import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import pytest
 
@@ -34,3 +37,20 @@ def test_unknown_keys_are_errors_in_the_schema_too(capsys: pytest.CaptureFixture
     assert schema["additionalProperties"] is False
     assert all(model["additionalProperties"] is False for model in schema["$defs"].values() if model["type"] == "object")
     assert schema["required"] == ["cognito"]
+
+
+def test_a_wrong_tenant_file_is_a_wrong_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """2, not 1: waiting mends nothing."""
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "tenants" / "acme.yaml").write_text("id: acme\ngrups: []\n")
+    document = {
+        "development": True, "public_scheme": "http", "state_dir": str(tmp_path / "state"), "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
+        "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_AbCdEfGhI", "domain": "http://127.0.0.1:1", "issuer": "http://127.0.0.1:1"},
+        "tenants": {"files": str(tmp_path / "tenants")},
+    }  # fmt: skip
+    config = tmp_path / "gateway.yaml"
+    config.write_text(yaml.safe_dump(document))
+    assert run(["config", "check", "-c", str(config)]) == 2
+    said = capsys.readouterr().out
+    assert f"{tmp_path / 'tenants' / 'acme.yaml'}: grups: unknown key (allowed: active, allowed_groups" in said
+    assert "email_domains: is needed" in said
