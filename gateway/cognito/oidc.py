@@ -117,10 +117,10 @@ class CognitoRelyingParty:
         if claims is None or claims.get("token_use") != "access":
             return None
         client_id, sub, scope = claims.get("client_id"), claims.get("sub"), claims.get("scope", "")
-        if not isinstance(client_id, str) or not client_id or not isinstance(sub, str) or not isinstance(scope, str):
+        if not isinstance(client_id, str) or not client_id or not isinstance(sub, str) or not sub or not isinstance(scope, str):
             return None
         auth_time, username = claims.get("auth_time", 0), claims.get("username", "")
-        if not isinstance(auth_time, int) or not isinstance(username, str):
+        if not isinstance(auth_time, int) or isinstance(auth_time, bool) or not isinstance(username, str):
             return None
         person = sub if sub != client_id else ""
         return MachineToken(client_id, frozenset(scope.split()), person, username or person, auth_time)

@@ -91,7 +91,7 @@ def decide(
         if rule.everyone:
             return Allow(Reason.PUBLIC, session) if session is not None and _session_refusal(tenant, request, session, now) is None else _ALLOW_PUBLIC
         if wants_bearer(matched, request):
-            return _decide_bearer(rule, machine, trace)
+            return _decide_bearer(tenant, rule, machine, trace)
     if session is None:
         if trace is not None:
             trace.add("session", passed=False, detail="none")
@@ -148,7 +148,7 @@ def _one_of(wanted: frozenset[str], held: tuple[str, ...], trace: Trace | None, 
     return passed
 
 
-def _decide_bearer(rule: Rule, machine: MachineToken | None, trace: Trace | None) -> Decision:
+def _decide_bearer(tenant: Tenant, rule: Rule, machine: MachineToken | None, trace: Trace | None) -> Decision:
     wanted = rule.bearer
     if machine is None or wanted is None:
         verdict, detail = False, "no valid access token"
@@ -159,6 +159,8 @@ def _decide_bearer(rule: Rule, machine: MachineToken | None, trace: Trace | None
     elif machine.username and not rule.any_group:
         # A person's access token carries no groups, so nothing could be checked against it.
         verdict, detail = False, "a person's token needs groups: any on the rule"
+    elif machine.username and (rule.roles is not None or (tenant.allowed_roles is not None and not rule.any_role)):
+        verdict, detail = False, "a person's token carries no roles, and roles are wanted here"
     else:
         verdict, detail = True, machine.client_id
     if trace is not None:

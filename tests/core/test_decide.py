@@ -94,6 +94,9 @@ BEARER: dict[str, tuple[dict[str, Any], str | None, MachineToken | None, Session
     "no token, sessions not taken": ({"session": False}, None, None, session(), Login(Reason.BEARER_INVALID, redirect=False)),
     "a person's token": ({}, "t", replace(MACHINE, sub="p", username="p"), None, Login(Reason.BEARER_INVALID, redirect=False)),
     "a person's token where the rule says any group": ({"any_group": True}, "t", replace(MACHINE, sub="p", username="p"), None, Allow(Reason.BEARER)),
+    "a person's token where the rule wants a role": (
+        {"any_group": True, "roles": frozenset({"writer"})}, "t", replace(MACHINE, sub="p", username="p"), None, Login(Reason.BEARER_INVALID, redirect=False),
+    ),
     "any scope": ({"bearer": BearerRule(frozenset({"machine"}), frozenset())}, "t", replace(MACHINE, scopes=frozenset()), None, Allow(Reason.BEARER)),
 }  # fmt: skip
 
@@ -103,6 +106,13 @@ def test_bearer(case: str) -> None:
     changes, token, machine, held, expected = BEARER[case]
     at = tenant(rules=(rule("/api/**", **{"bearer": API, **changes}),))
     assert outcome(at, request("/api/x", bearer=token), held, machine) == expected
+
+
+@pytest.mark.parametrize(("any_role", "expected"), [(False, Login(Reason.BEARER_INVALID, redirect=False)), (True, Allow(Reason.BEARER))], ids=["as the tenant says", "any"])
+def test_a_persons_token_has_none_of_the_tenants_roles(*, any_role: bool, expected: Decision) -> None:
+    at = tenant(allowed_roles=frozenset({"staff"}), rules=(rule("/api/**", bearer=API, any_group=True, any_role=any_role),))
+    assert outcome(at, request("/api/x", bearer="t"), None, replace(MACHINE, sub="p", username="p")) == expected
+    assert outcome(at, request("/api/x", bearer="t"), None, MACHINE) == Allow(Reason.BEARER)
 
 
 def test_a_bearer_token_elsewhere_is_the_apps_own_business() -> None:

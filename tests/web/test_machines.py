@@ -5,6 +5,7 @@ Ids in parentheses are those of the attack corpus for forward-auth gateways, of 
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from dataclasses import replace
@@ -226,6 +227,16 @@ async def test_an_id_token_is_no_credential(policy: RunningWorld, visitor: Perso
     assert refused(check(policy, "/people/x", held["refresh"][:2000]))
 
 
+def claims_of(token: str) -> dict[str, Any]:
+    part = token.split(".")[1]
+    return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))
+
+
+def as_person(draft: TokenDraft, claims: Mapping[str, Any], *, later_s: int = 7) -> TokenDraft:
+    """A person's access token as Cognito would sign it, authenticated so much later than now: past every margin after a revocation."""
+    return draft.with_claims(**{n: v for n, v in claims.items() if n not in ("iat", "exp", "jti")} | {"auth_time": int(time.time()) + later_s})
+
+
 def revoke(world: RunningWorld, **who: str) -> None:
     status_code, body = post(world, "/revocations", {"tenant": "acme", "reason": "test", **who}, key=world.run(world.world.make_admin_key()))
     assert status_code in (200, 201), body
@@ -255,6 +266,52 @@ async def test_a_block_reaches_every_token_and_lifting_it_brings_none_of_before_
     (block,) = json.loads(policy.run(policy.world.command("blocks", "list", "--tenant", "acme", "--json")))
     policy.run(policy.world.command("blocks", "remove", block["id"]))
     assert refused(check(policy, "/people/x", held["access"]))
+
+
+async def test_after_end_sessions_a_token_of_a_later_authentication_passes_and_after_a_block_none(policy: RunningWorld, visitor: Person) -> None:
+    """Whoever holds Cognito's cookie may get one without asking the identity provider, where Cognito renews ``auth_time``: only a block closes that."""
+    held = await sign_in(policy, visitor, "alice@acme.test")
+
+    claims = claims_of(held["access"])
+
+    def later(seconds: int) -> str:
+        return machine(policy, lambda draft: as_person(draft, claims, later_s=seconds))
+
+    assert check(policy, "/people/x", later(0)).status == 200
+    revoke(policy, email="alice@acme.test", kind="end_sessions")
+    assert refused(check(policy, "/people/x", later(0))), "within the margin of five seconds"
+    assert check(policy, "/people/x", later(7)).status == 200
+    revoke(policy, email="alice@acme.test", kind="block")
+    assert refused(check(policy, "/people/x", later(7)))
+    (block,) = json.loads(policy.run(policy.world.command("blocks", "list", "--tenant", "acme", "--json")))
+    policy.run(policy.world.command("blocks", "remove", block["id"]))
+
+
+PERSONS: dict[str, Callable[[TokenDraft], TokenDraft | str]] = {
+    "another tenant's client (TOK-06)": lambda d: d.with_claims(client_id="globexdemo00000000000000"),
+    "expired (TOK-10)": lambda d: d.with_claims(exp=int(time.time()) - 120),
+    "an ID token's use (TOK-08)": lambda d: d.with_claims(token_use="id", aud="acmedemo0000000000000000"),
+    "an ID token's shape (TOK-08)": lambda d: d.with_claims(client_id=None, aud="acmedemo0000000000000000"),
+    "alg-none (TOK-02)": lambda d: replace(d, algorithm=None),
+    "hs256 with the public key (TOK-02)": hs256_with_public_key,
+    "embedded-jwk (TOK-03)": embedded_jwk,
+    "without a subject": lambda d: d.with_claims(sub=None),
+    "with an empty subject": lambda d: d.with_claims(sub="", username=""),
+    "a subject that is the client's": lambda d: d.with_claims(sub="acmedemo0000000000000000"),
+    "a subject of nobody": lambda d: d.with_claims(sub="00000000-0000-4000-8000-000000000000"),
+    "without auth_time": lambda d: d.with_claims(auth_time=None),
+    "auth_time that is no number": lambda d: d.with_claims(auth_time=str(int(time.time()))),
+    "auth_time true": lambda d: d.with_claims(auth_time=True),
+    "auth_time before anything is remembered": lambda d: d.with_claims(auth_time=int(time.time()) - 31 * 86400),
+}
+
+
+@pytest.mark.parametrize("spoil", PERSONS.values(), ids=PERSONS.keys())
+async def test_a_persons_token_that_is_not_quite_right_stays_out(policy: RunningWorld, visitor: Person, spoil: Callable[[TokenDraft], TokenDraft | str]) -> None:
+    held = await sign_in(policy, visitor, "bob@acme.test")
+    claims = claims_of(held["access"])
+    assert refused(check(policy, "/people/x", machine(policy, lambda draft: spoil(as_person(draft, claims)))))
+    assert check(policy, "/people/x", machine(policy, lambda draft: as_person(draft, claims))).status == 200
 
 
 async def test_without_a_login_here_there_is_no_entry(policy: RunningWorld, visitor: Person) -> None:
