@@ -128,7 +128,7 @@ def doctor_command(url: str, admin_url: str, key: str, paths: tuple[str, ...], a
             for line in finding.evidence:
                 click.echo(f"          - {line}")
             click.echo(f"          {finding.fix}\n")
-        click.echo(f"{len(findings)} findings at {url}" if findings else f"nothing found at {url}")
+        click.echo(f"{len(findings)} findings at {url}" if findings else f"no way around the gateway found at {url}")
     return 1 if findings else 0
 
 

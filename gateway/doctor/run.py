@@ -14,7 +14,7 @@ from gateway.core.hosts import wire_host
 from gateway.doctor.findings import Finding, Outcome, judge, judge_direct
 from gateway.doctor.probes import shots
 from gateway.doctor.wire import exchange
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> Target:
-        """Raises ``DoctorError``."""
+        """Raises ``ConfigError``."""
         parts = urlsplit(url)
         try:
             port = parts.port
@@ -53,7 +53,7 @@ class Target:
             port = -1
         name = wire_host(parts.hostname or "")
         if parts.scheme not in {"http", "https"} or name is None or port == -1 or parts.path not in {"", "/"} or parts.query:
-            raise DoctorError(f"{url}: the URL of a protected host, such as https://app.example.com/")
+            raise ConfigError(f"{url}: not the URL of a protected host, such as https://app.example.com/")
         default = 443 if parts.scheme == "https" else 80
         return cls(parts.scheme, name if port in {None, default} else f"{name}:{port}", name, (_reachable(name), port or default))
 
@@ -136,11 +136,11 @@ def _shown(address: tuple[str, int]) -> str:
 
 
 def parse_address(value: str) -> tuple[str, int]:
-    """``host:port``. Raises ``DoctorError``."""
+    """``host:port``. Raises ``ConfigError``."""
     parts = urlsplit(f"//{value}")
     try:
         if parts.hostname and parts.port:
             return parts.hostname, parts.port
     except ValueError:
         pass
-    raise DoctorError(f"{value}: host:port")
+    raise ConfigError(f"{value}: host:port")

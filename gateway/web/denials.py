@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from gateway.core.decide import match, would_do
@@ -75,7 +76,7 @@ def _page(services: Services, decision: Login | Deny, asked: Asked, tenant: Tena
 def _problem(decision: Login | Deny, location: str) -> Explained:
     login = isinstance(decision, Login)
     status = 401 if login else STATUS_OF_DENIAL.get(decision.reason, 403)
-    problem = {"type": "about:blank", "title": "Unauthorized" if login else "Refused", "status": status, "code": decision.reason.value}
+    problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": decision.reason.value}
     if login and location:
         problem["login"] = location
     return Explained(json.dumps(problem).encode(), "application/problem+json")
