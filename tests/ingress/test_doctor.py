@@ -175,7 +175,7 @@ async def test_an_examination_that_cannot_be_made_says_why(stand: Stand, office:
 
 @pytest.mark.parametrize("url", ["ftp://acme.localhost/", "http://127.0.0.1/", "http://acme.localhost/path", "http://a b/", "http://acme.localhost:99999/", "acme.localhost"])
 def test_only_the_url_of_a_protected_host_can_be_examined(url: str) -> None:
-    with pytest.raises(DoctorError):
+    with pytest.raises(ConfigError):
         Target.of(url)
 
 
