@@ -41,7 +41,7 @@ RECOVER_EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """All of it is there. ``in_force`` False: stored, and replicas have not confirmed yet."""
+    """All of it is there. ``in_force`` False: stored, and not yet published or confirmed; see ``Registrar.in_force``."""
 
     run: str
     in_force: bool = True

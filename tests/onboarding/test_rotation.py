@@ -137,7 +137,7 @@ async def test_of_two_rotations_planned_at_once_the_second_loses_nothing_of_the_
 
 
 async def test_a_client_that_cognito_does_not_show_yet_is_waited_for(bench: Bench) -> None:
-    bench.cloud.cognito.control.faults.plan("DescribeUserPoolClient", lambda _: (_ for _ in ()).throw(ApiError("ResourceNotFoundException", "not seen")), times=2)
+    bench.cloud.cognito.control.faults.plan("DescribeUserPoolClient", faults.fail(ApiError("ResourceNotFoundException", "not seen")), times=2)
     service = replace(bench.service, provisioning=replace(bench.service.provisioning, timing=replace(bench.service.provisioning.timing, visible_s=30.0)))
     assert isinstance(await service.rotate("initech", actor="test"), Done)
 

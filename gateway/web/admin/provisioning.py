@@ -71,7 +71,7 @@ class PlanAnswer(AnswerModel):
 
 
 class ProvisionedAnswer(AnswerModel):
-    """What was done. ``in_force`` false: stored, and some replica has not confirmed yet. The client's secret is not shown: the gateway keeps it."""
+    """What was done. ``in_force``: published, and what it takes away ends everywhere; what it adds, replicas hear of within milliseconds. The client's secret is not shown: the gateway keeps it."""
 
     tenant: str
     run: str

@@ -28,7 +28,7 @@ class RetiredAnswer(AnswerModel):
 
 
 class ClientsAnswer(AnswerModel):
-    """The tenant's app clients after ``run``. Secrets are not shown: the gateway keeps them. ``in_force`` false: stored, and some replica has not confirmed yet."""
+    """The tenant's app clients after ``run``. Secrets are not shown: the gateway keeps them. ``in_force`` as for provisioning."""
 
     tenant: str
     run: str
