@@ -139,7 +139,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         revoker=stores.revoker,
         sessions=directory,
         blocks=SqlBlocks(database),
-        explainer=Explanations(lambda: tenants.table, clock=clock),
+        explainer=Explanations(lambda: tenants.table, standing=SqlRevocations(database).standing, clock=clock),
         hook_desk=hooks.desk,
         deliveries=hooks.deliveries,
         messages=hooks.messages,

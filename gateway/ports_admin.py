@@ -239,6 +239,9 @@ class Question:
     provider: str | None
     signed_in: bool
     tenant: str | None = None
+    client: str | None = None
+    """The request carries an access token of this app client: a person's where there is an ``email``, else a machine's."""
+    scopes: tuple[str, ...] = ()
 
 
 class Explainer(Protocol):

@@ -15,6 +15,7 @@ from gateway.cli.tenant_table import tenant_table
 from gateway.ports_admin import Question
 from gateway.registry.database import TenantDatabase
 from gateway.registry.explanations import Explanations
+from gateway.sql.revocations import SqlRevocations
 
 _SIGN = {True: "✓", False: "✗"}
 
@@ -33,18 +34,36 @@ def command() -> None:
 @click.option("--group", "groups", multiple=True, help="A group of theirs; may be repeated.")
 @click.option("--role", "roles", multiple=True, help="A role of theirs; may be repeated.")
 @click.option("--provider", help="Which identity provider they came through; left out, the one of their e-mail domain.")
+@click.option("--client", help="The request carries an access token of this app client: with --email that person's, else a machine's.")
+@click.option("--scope", "scopes", multiple=True, help="A scope of that token; may be repeated.")
 @json_option
 def explain(
-    *, config_path: str, host: str, path: str, method: str, email: str | None, groups: tuple[str, ...], roles: tuple[str, ...], provider: str | None, as_json: bool
+    *,
+    config_path: str,
+    host: str,
+    path: str,
+    method: str,
+    email: str | None,
+    groups: tuple[str, ...],
+    roles: tuple[str, ...],
+    provider: str | None,
+    client: str | None,
+    scopes: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """What a request would come to, step by step. Asks the tenants of files and SQL; blocks and ended sessions are not looked at."""
+    """What a request would come to, step by step. Asks the tenants of files and SQL, and what stands against the person; sessions are not looked at."""
     if email is None and (groups or roles or provider):
         msg = "--group, --role and --provider say something about a person: name one with --email"
         raise click.UsageError(msg)
     if not path.startswith("/"):
         msg = "--path begins with /"
         raise click.UsageError(msg)
-    question = Question(host=host, path=path, method=method.upper(), email=email, groups=groups, roles=roles, provider=provider, signed_in=email is not None)
+    if client is None and scopes:
+        msg = "--scope says something about a token: name its app client with --client"
+        raise click.UsageError(msg)
+    question = Question(
+        host=host, path=path, method=method.upper(), email=email, groups=groups, roles=roles, provider=provider, signed_in=email is not None, client=client, scopes=scopes
+    )
     found = asyncio.run(_explain(config_path, question))
     click.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else "\n".join(_lines(found)))
 
@@ -52,7 +71,7 @@ def explain(
 async def _explain(config_path: str, question: Question) -> dict[str, Any]:
     async with configured_database(config_path) as (config, database):
         table = await tenant_table(config, TenantDatabase(database, config))
-    found = await Explanations(lambda: table, clock=time.time).explain(question)
+        found = await Explanations(lambda: table, standing=SqlRevocations(database).standing, clock=time.time).explain(question)
     assert found is not None  # noqa: S101 - only a question on behalf of one tenant goes without an answer
     return found
 

@@ -4,7 +4,9 @@ Rules:
 - The steps are the trace of that very call of ``decide``; nothing here decides anything.
 - ``only`` names the one tenant that the asker may know. For everybody else's hosts, and for those that nobody has, there is
   then one answer: none.
-- What lies in stores is no part of it: blocks, ended sessions, groups taken away by an identity provider's event.
+- Blocks, and groups that an identity provider's event took away, are the caller's to look up (``whose`` says for which tenant). They do
+  here what they do there: a blocked person has no session, and no valid token; a group that was taken away is not held.
+- Ended sessions are no part of it: it is asked about the session that a login of this moment would make.
 """
 
 from __future__ import annotations
@@ -12,10 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.decide import Trace, decide, match, match_next, would_do
+from gateway.core.decide import Trace, decide, match, match_next, wants_bearer, would_do
 from gateway.core.decision import Deny, Login, Reason
 from gateway.core.hosts import email_domain, wire_host
-from gateway.core.model import AuthRequest, Identity, RequestKind, Session
+from gateway.core.model import AuthRequest, Identity, MachineToken, RequestKind, Session
 from gateway.core.paths import canonical
 from gateway.core.tenants import HostKind
 
@@ -39,6 +41,25 @@ class Hypothesis:
     roles: tuple[str, ...] = ()
     provider: str | None = None
     """None: the one whose domains hold the e-mail's, else the tenant's first."""
+    client: str | None = None
+    """The request carries an access token of this app client: a person's where there is an ``email``, else a machine's."""
+    scopes: tuple[str, ...] = ()
+    """Of that token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """What stands against somebody in the stores. Words are for an operator of the same tenant."""
+
+    block: str = ""
+    """Since when and by whom; empty: no block."""
+    groups: tuple[tuple[str, str], ...] = ()
+    """Each that was taken away, and since when and by whom."""
+    unknown: str = ""
+    """What could not be looked up, and why."""
+
+
+NOTHING = Barred()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +78,20 @@ class Explained:
     """What ``rules_next`` say; None where there are none."""
 
 
-def explain(table: TenantTable, asked: Hypothesis, *, now: float, only: str | None = None) -> Explained | None:
+def whose(table: TenantTable, asked: Hypothesis) -> str | None:
+    """Id of the tenant that an explanation would be about."""
+    host = wire_host(asked.host)
+    tenant = _tenant(table, asked, host, email_domain(asked.email) if asked.email is not None else None, Trace())
+    return tenant.id if tenant is not None else None
+
+
+def explain(table: TenantTable, asked: Hypothesis, *, now: float, only: str | None = None, barred: Barred = NOTHING) -> Explained | None:
     """None where ``only`` may not know the answer."""
     trace = Trace()
     host = wire_host(asked.host)
     path = canonical(asked.path.partition("?")[0])
     domain = email_domain(asked.email) if asked.email is not None else None
-    tenant = _tenant(table, host, domain, trace)
+    tenant = _tenant(table, asked, host, domain, trace)
     if only is not None and (tenant.id != only if tenant is not None else not (asked.email is None and host is not None and table.by_host(host) is HostKind.SHARED)):
         return None
     if host is None or path is None:
@@ -72,15 +100,37 @@ def explain(table: TenantTable, asked: Hypothesis, *, now: float, only: str | No
     if tenant is None:
         return Explained(Deny(Reason.UNKNOWN_HOST) if table.by_host(host) is HostKind.UNKNOWN else Login(Reason.NO_SESSION), tuple(trace.steps))
     request = _request(asked, host, path)
-    session = _session(tenant, asked, host, domain, now=now, trace=trace)
+    _stands_against(asked, barred, trace)
+    token = _token(asked, barred)
+    session = _session(tenant, asked, barred, host, domain, now=now, trace=trace) if asked.client is None else None
     matched = match(tenant, request)
-    decision = decide(tenant, request, matched, session=session, machine=None, now=now, trace=trace)
+    decision = decide(tenant, request, matched, session=session, machine=token, now=now, trace=trace)
+    if asked.client is not None and matched.refused is None and not matched.public and not wants_bearer(matched, request):
+        trace.add("token", passed=False, detail="no rule takes access tokens here: what the token says is the application's own business")
     groups, roles = would_do(tenant, matched, session.identity, decision.reason) if session is not None and isinstance(decision, Deny) else ([], [])
-    after = decide(tenant, request, match_next(tenant, request), session=session, machine=None, now=now) if tenant.rules_next else None
+    after = decide(tenant, request, match_next(tenant, request), session=session, machine=token, now=now) if tenant.rules_next else None
     return Explained(decision, tuple(trace.steps), tenant, matched, session.identity.provider if session is not None else "", tuple(groups), tuple(roles), after)
 
 
-def _tenant(table: TenantTable, host: str | None, domain: str | None, trace: Trace) -> Tenant | None:
+def _stands_against(asked: Hypothesis, barred: Barred, trace: Trace) -> None:
+    if barred.block:
+        trace.add("block", passed=False, detail=f"{Reason.USER_BLOCKED}: {barred.block}; no login and no token of this person is accepted")
+    for group, how in barred.groups:
+        if group in asked.groups:
+            trace.add("group taken away", passed=False, detail=f"{group}: {how}; it is not held, whatever the token says")
+    if barred.unknown:
+        trace.add("blocks", passed=True, detail=barred.unknown)
+
+
+def _token(asked: Hypothesis, barred: Barred) -> MachineToken | None:
+    """Valid, but for what stands against its person."""
+    if asked.client is None or (asked.email is not None and barred.block):
+        return None
+    person = "" if asked.email is None else "hypothetical"
+    return MachineToken(asked.client, frozenset(asked.scopes), sub=person, username=person, auth_time=0)
+
+
+def _tenant(table: TenantTable, asked: Hypothesis, host: str | None, domain: str | None, trace: Trace) -> Tenant | None:
     """Whose host it is; on a shared host, whose e-mail domain."""
     found = table.by_host(host) if host is not None else HostKind.UNKNOWN
     if not isinstance(found, HostKind):
@@ -92,6 +142,9 @@ def _tenant(table: TenantTable, host: str | None, domain: str | None, trace: Tra
         return None
     if found is HostKind.LOGIN:
         trace.add("host", passed=False, detail=f"{host} is login_host: it protects nothing, and its sessions open no other host")
+        return None
+    if asked.client is not None:
+        trace.add("host", passed=False, detail=f"{host} is shared: access tokens are not looked at there")
         return None
     tenant = table.by_email_domain(domain) if domain is not None else None
     if tenant is None:
@@ -105,9 +158,9 @@ def _tenant(table: TenantTable, host: str | None, domain: str | None, trace: Tra
     return tenant
 
 
-def _session(tenant: Tenant, asked: Hypothesis, host: str, domain: str | None, *, now: float, trace: Trace) -> Session | None:
+def _session(tenant: Tenant, asked: Hypothesis, barred: Barred, host: str, domain: str | None, *, now: float, trace: Trace) -> Session | None:
     """The session that this person would have after a login, begun this moment."""
-    if asked.email is None:
+    if asked.email is None or barred.block:
         return None
     if domain is None:
         trace.add("login", passed=False, detail=f"{Reason.EMAIL_UNTRUSTED}: the e-mail is not one plain address, so no login of this person succeeds")
@@ -118,8 +171,10 @@ def _session(tenant: Tenant, asked: Hypothesis, host: str, domain: str | None, *
         trace.add("login", passed=True, detail=f"taken to be through {provider}")
     else:
         trace.add("login", passed=tenant.provider(provider) is not None, detail=f"through {provider}")
+    taken = {group for group, _ in barred.groups}
     identity = Identity(
-        sub="hypothetical", email=asked.email, email_domain=domain, username="", preferred_username="", name="", groups=asked.groups, roles=asked.roles,
+        sub="hypothetical", email=asked.email, email_domain=domain, username="", preferred_username="", name="",
+        groups=tuple(group for group in asked.groups if group not in taken), roles=asked.roles,
         provider=provider, idp_subject="hypothetical",
     )  # fmt: skip
     moment = int(now)
@@ -129,5 +184,5 @@ def _session(tenant: Tenant, asked: Hypothesis, host: str, domain: str | None, *
 def _request(asked: Hypothesis, host: str, path: CanonicalPath) -> AuthRequest:
     return AuthRequest(
         scheme="https", host=host, method=asked.method, path=path.path, ambiguous=path.ambiguous, target=asked.path, kind=RequestKind.NAVIGATION, html=True,
-        cookies=(), other_cookies="", bearer=None, preflight=False, client="", request_id="",
+        cookies=(), other_cookies="", bearer=None if asked.client is None else "hypothetical", preflight=False, client="", request_id="",
     )  # fmt: skip

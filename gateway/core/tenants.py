@@ -50,6 +50,7 @@ class Listing(Protocol):
     def provider_names(self) -> Collection[str]: ...
 
 
+_NAMES = tuple(name for name, member in vars(Listing).items() if isinstance(member, property))
 L = TypeVar("L", bound=Listing)
 
 
@@ -180,7 +181,7 @@ def same_names(before: Mapping[str, Listing], after: Mapping[str, Listing]) -> b
 
 
 def _alike(one: Listing, other: Listing) -> bool:
-    return one is other or all(getattr(one, name) == getattr(other, name) for name in ("id", "hosts", "wildcards", "email_domains", "client_ids", "provider_names"))
+    return one is other or all(getattr(one, name) == getattr(other, name) for name in _NAMES)
 
 
 def claims(tenants: Iterable[Listing], *, shared_hosts: Iterable[str] = (), login_host: str | None = None) -> tuple[Claim, ...]:

@@ -2,33 +2,70 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Allow, Login
-from gateway.core.explain import Hypothesis, explain
+from gateway.core.explain import NOTHING, Barred, Hypothesis, explain, whose
+from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.core.decision import Decision
     from gateway.core.explain import Explained
     from gateway.core.tenants import TenantTable
     from gateway.ports_admin import Json, Question
+    from gateway.ports_revocation import Standing
 
 
 class Explanations:
-    """Implements ``ports_admin.Explainer``. ``table`` may raise ``UnavailableError``."""
+    """Implements ``ports_admin.Explainer``. ``table`` may raise ``UnavailableError``; ``standing`` are a tenant's blocks and overlays."""
 
-    def __init__(self, table: Callable[[], TenantTable], *, clock: Callable[[], float]) -> None:
-        self._table, self._clock = table, clock
+    def __init__(self, table: Callable[[], TenantTable], *, standing: Callable[[str], Awaitable[Sequence[Standing]]], clock: Callable[[], float]) -> None:
+        self._table, self._standing, self._clock = table, standing, clock
 
     async def explain(self, question: Question) -> Json | None:
         asked = Hypothesis(
             host=question.host, path=question.path, method=question.method, email=question.email if question.signed_in else None,
-            groups=question.groups, roles=question.roles, provider=question.provider,
+            groups=question.groups, roles=question.roles, provider=question.provider, client=question.client, scopes=question.scopes,
         )  # fmt: skip
-        found = explain(self._table(), asked, now=self._clock(), only=question.tenant)
+        table = self._table()
+        tenant = whose(table, asked)
+        against = await self._barred(tenant, asked) if question.tenant in {None, tenant} else NOTHING
+        found = explain(table, asked, now=self._clock(), only=question.tenant, barred=against)
         return None if found is None else as_json(found)
+
+    async def _barred(self, tenant: str | None, asked: Hypothesis) -> Barred:
+        if tenant is None or asked.email is None:
+            return NOTHING
+        try:
+            return barred(await self._standing(tenant), asked)
+        except UnavailableError as error:
+            return Barred(unknown=f"not looked at: {error}")
+
+
+def barred(standing: Sequence[Standing], asked: Hypothesis) -> Barred:
+    """What of it is this person's, as far as an e-mail address and groups tell: a block of a Cognito user may be theirs or not."""
+    email = (asked.email or "").casefold()
+    block, groups, elsewise = "", [], 0
+    for one in standing:
+        who = one.who
+        named = who.email is not None or who.group is not None or (who.user or who.idp_subject or who.oid or who.session) is None
+        if not named:
+            elsewise += 1
+        elif (who.email is not None and who.email.casefold() != email) or (who.group is not None and who.group not in asked.groups):
+            continue
+        elif one.group is not None:
+            groups.append((one.group, _since(one)))
+        else:
+            block = block or _since(one)
+    unknown = f"{elsewise} more of this tenant name people by their ids, not by an e-mail address: see gateway blocks list" if elsewise else ""
+    return Barred(block, tuple(groups), unknown)
+
+
+def _since(standing: Standing) -> str:
+    return f"since {datetime.fromtimestamp(standing.since, tz=UTC):%Y-%m-%d %H:%M} UTC by {standing.source}"
 
 
 def kind_of(decision: Decision) -> str:

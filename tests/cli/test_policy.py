@@ -12,7 +12,11 @@ from tests.registry.samples import sample, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-RULES: list[dict[str, Any]] = [{"path": "/public/**", "allow": "everyone"}, {"path": "/admin/**", "groups": ["admins"]}]
+RULES: list[dict[str, Any]] = [
+    {"path": "/public/**", "allow": "everyone"},
+    {"path": "/admin/**", "groups": ["admins"]},
+    {"path": "/api/**", "bearer": {"clients": ["machine"], "scopes": ["api/read"]}},
+]
 
 
 class Cli:
@@ -103,3 +107,9 @@ def test_an_explanation_holds_no_secret(cli: Cli) -> None:
     code, out, err = cli("policy", "explain", "--host", "filed.example.com", "--email", "a@filed.test")
     assert code == 0
     assert "secret of" not in out + err
+
+
+def test_a_machines_token_is_explained(cli: Cli) -> None:
+    asked = ("--host", "filed.example.com", "--path", "/api/x")
+    assert cli.explain(*asked, "--client", "machine", "--scope", "api/read")["reason"] == "bearer"
+    assert cli.explain(*asked, "--client", "machine")["reason"] == "bearer_invalid"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.core.decide import decide, match
 from gateway.core.decision import Allow, Deny, Login, Reason
-from gateway.core.explain import Explained, Hypothesis, explain
+from gateway.core.explain import NOTHING, Barred, Explained, Hypothesis, explain, whose
 from gateway.core.model import BearerRule, ProviderKind
 from gateway.core.tenants import TenantTable
 from tests.core.build import NOW, identity, provider, request, rule, session, tenant
@@ -20,6 +20,7 @@ ACME = tenant(
     rules=(
         rule("/public/**", everyone=True), rule("/closed/**", deny=True), rule("/admin/**", groups=frozenset({"admins"})),
         rule("/guests/**", groups=frozenset({"guests"}), replace=True), rule("/api/**", bearer=BearerRule(frozenset({"m"}), frozenset()), session=False),
+        rule("/scoped/**", bearer=BearerRule(frozenset({"m"}), frozenset({"read"}))), rule("/people/**", any_group=True, bearer=BearerRule(frozenset({"m"}), frozenset())),
     ),
     rules_next=(rule("/public/**", deny=True),),
 )  # fmt: skip
@@ -31,8 +32,8 @@ OFF = tenant(id="off", active=False, hosts=frozenset({"off.com"}), email_domains
 TABLE = TenantTable([ACME, GLOBEX, OFF], shared_hosts=["app.example.com"], login_host="login.example.com")
 
 
-def ask(host: str = "app.acme.com", path: str = "/", method: str = "GET", *, only: str | None = None, **who: Any) -> Explained | None:
-    return explain(TABLE, Hypothesis(host, path, method, **who), now=NOW, only=only)
+def ask(host: str = "app.acme.com", path: str = "/", method: str = "GET", *, only: str | None = None, barred: Barred = NOTHING, **who: Any) -> Explained | None:
+    return explain(TABLE, Hypothesis(host, path, method, **who), now=NOW, only=only, barred=barred)
 
 
 def told(found: Explained | None) -> tuple[type[object], Reason]:
@@ -100,6 +101,61 @@ def test_it_says_what_the_check_would_do_for_that_session(path: str, groups: set
     real = decide(ACME, asked, match(ACME, asked), session=session(identity=identity(email=email, email_domain=email.partition("@")[2], groups=held)), machine=None, now=NOW)
     found = ask(path=path, method=method, email=email, groups=held)
     assert told(found) == (type(real), real.reason)
+
+
+# --- tokens, and what stands against a person -----------------------------------------------------------
+
+TOKENS: dict[str, tuple[dict[str, Any], type[object], Reason]] = {
+    "a machine": ({"path": "/api/x", "client": "m"}, Allow, Reason.BEARER),
+    "another machine": ({"path": "/api/x", "client": "other"}, Login, Reason.BEARER_INVALID),
+    "a machine with a scope": ({"path": "/scoped/x", "client": "m", "scopes": ("read",)}, Allow, Reason.BEARER),
+    "a machine without it": ({"path": "/scoped/x", "client": "m"}, Login, Reason.BEARER_INVALID),
+    "a person's token": ({**ALICE, "path": "/people/x", "client": "m"}, Allow, Reason.BEARER),
+    "a person's token where groups count": ({**ALICE, "path": "/api/x", "client": "m"}, Login, Reason.BEARER_INVALID),
+    "no rule for tokens": ({"path": "/", "client": "m"}, Login, Reason.NO_SESSION),
+    "public all the same": ({"path": "/public/x", "client": "m"}, Allow, Reason.PUBLIC),
+    "a shared host": ({"host": "app.example.com", "path": "/api/x", "client": "m"}, Login, Reason.NO_SESSION),
+    "a shared host, a person's": ({**ALICE, "host": "app.example.com", "path": "/people/x", "client": "m"}, Login, Reason.NO_SESSION),
+}
+
+
+@pytest.mark.parametrize(("asked", "kind", "reason"), TOKENS.values(), ids=TOKENS.keys())
+def test_what_a_token_comes_to(asked: dict[str, Any], kind: type[object], reason: Reason) -> None:
+    assert told(ask(**asked)) == (kind, reason)
+
+
+def test_a_token_that_no_rule_asks_for_is_told_to_be_the_applications_business() -> None:
+    found = ask(client="m")
+    assert found is not None and found.steps[-1][0] == "token"
+
+
+BLOCKED = Barred(block="since 2026-11-01 10:00 UTC by okta")
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "reason"),
+    [(ALICE, Login, Reason.NO_SESSION), ({**ALICE, "path": "/people/x", "client": "m"}, Login, Reason.BEARER_INVALID), ({**ALICE, "path": "/public/x"}, Allow, Reason.PUBLIC)],
+)
+def test_who_is_blocked_has_no_session_and_no_token(asked: dict[str, Any], kind: type[object], reason: Reason) -> None:
+    found = ask(barred=BLOCKED, **asked)
+    assert told(found) == (kind, reason)
+    assert found is not None and ("block", False, "user_blocked: since 2026-11-01 10:00 UTC by okta; no login and no token of this person is accepted") in found.steps
+
+
+def test_a_group_that_was_taken_away_is_not_held() -> None:
+    taken = Barred(groups=(("users", "since then by okta"), ("strangers", "since then by okta")), unknown="not looked at: SQL does not answer")
+    found = ask(barred=taken, **ALICE)
+    assert told(found) == (Deny, Reason.GROUP_MISSING)
+    assert found is not None
+    assert [step for step, _, _ in found.steps if step.startswith(("group taken", "blocks"))] == ["group taken away", "blocks"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "tenant"),
+    [({}, "acme"), ({"host": "app.example.com", **ALICE}, "acme"), ({"host": "app.example.com"}, None), ({"host": "a b"}, None), ({"host": "nobody.org"}, None)],
+)
+def test_whose_a_question_is(asked: dict[str, Any], tenant: str | None) -> None:
+    assert whose(TABLE, Hypothesis(asked.get("host", "app.acme.com"), "/", "GET", email=asked.get("email"))) == tenant
 
 
 # --- whose data ---------------------------------------------------------------------------------------

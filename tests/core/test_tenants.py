@@ -155,3 +155,10 @@ def test_a_table_that_follows_another_refuses_what_two_claim() -> None:
     for wrong in ((ACME, GLOBEX, ACME), (ACME, replace(GLOBEX, hosts=ACME.hosts)), (ACME, replace(GLOBEX, providers=ACME.providers))):
         with pytest.raises(ValueError, match="claimed by acme"):
             TenantTable.lazy(wrong, lambda listing: listing, before=before)
+
+
+def test_the_clients_of_a_tenant_are_its_own_and_those_that_a_rotation_replaced() -> None:
+    rotated = replace(ACME, retired=(AppClient("old", Secret("o")),))
+    assert rotated.client_ids == ("client", "old")
+    assert [rotated.client(name) for name in ("client", "old", "other", "")] == [AppClient("client", ACME.client_secret), AppClient("old", Secret("o")), None, None]
+    assert tenant(client_id="").client_ids == ()

@@ -7,6 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from demo.world import MACHINE_CLIENT
+
 if TYPE_CHECKING:
     from tests.browserless import Person
     from tests.world import RunningWorld
@@ -73,3 +75,22 @@ async def test_a_session_of_one_tenant_explains_nothing_at_anothers_host(policy:
     page = await visitor.open(policy.world.url("globex.localhost") + "/_auth/denied?" + urlencode({"rd": policy.world.url("globex.localhost") + "/x"}), follow=False)
     assert page.status in (302, 303)
     assert "/_auth/login" in (page.headers.header("Location") or "")
+
+
+def test_who_is_blocked_is_told_as_such_and_what_cannot_be_told_by_an_address_is_said(policy: RunningWorld) -> None:
+    key = policy.run(policy.world.make_admin_key())
+    for who in ({"email": "eve@acme.test"}, {"user": "somebody"}):
+        assert post(policy, "/blocks", {"tenant": "acme", "reason": "test", **who}, key=key)[0] in {200, 201}
+    status, told = post(policy, "/explain", {"host": ACME, "email": "Eve@acme.test", "groups": ["app-users"]}, key=key)
+    assert (status, told["decision"], told["reason"]) == (200, "login", "no_session")
+    steps = {row["step"]: row for row in told["steps"]}
+    assert steps["block"]["passed"] is False
+    assert steps["block"]["detail"].startswith("user_blocked: since ")
+    assert steps["blocks"]["detail"].startswith("1 more of this tenant")
+
+
+def test_a_machines_token_is_explained_as_the_check_decides(policy: RunningWorld) -> None:
+    key = policy.run(policy.world.make_admin_key())
+    asked = {"host": ACME, "path": "/machines/x", "client": MACHINE_CLIENT}
+    assert post(policy, "/explain", {**asked, "scopes": ["acme/read"]}, key=key)[1]["reason"] == "bearer"
+    assert post(policy, "/explain", {**asked, "scopes": ["acme/write"]}, key=key)[1]["reason"] == "bearer_invalid"

@@ -19,7 +19,9 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ExplainBody(ApiModel):
-    """A hypothetical request. Without ``email`` nobody is signed in."""
+    """A hypothetical request. Without ``email`` nobody is signed in. With ``client`` it carries an access token of that app client, with ``scopes``:
+    a person's where there is an ``email``, else a machine's.
+    """
 
     host: Annotated[str, Field(min_length=1, max_length=253)]
     path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=4096)] = "/"
@@ -28,6 +30,8 @@ class ExplainBody(ApiModel):
     groups: Annotated[tuple[Name, ...], Field(max_length=300)] = ()
     roles: Annotated[tuple[Name, ...], Field(max_length=300)] = ()
     provider: Annotated[str, Field(max_length=32)] | None = None
+    client: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    scopes: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
 
 
 class Explanation(RootModel[dict[str, Any]]):
@@ -71,7 +75,7 @@ def explain_routes(explainer: Explainer) -> tuple[Route, ...]:
         body = call.body(ExplainBody)
         question = Question(
             host=body.host, path=body.path, method=body.method, email=body.email, groups=body.groups, roles=body.roles, provider=body.provider,
-            signed_in=body.email is not None, tenant=call.key.tenant,
+            signed_in=body.email is not None, tenant=call.key.tenant, client=body.client, scopes=body.scopes,
         )  # fmt: skip
         found = await explainer.explain(question)
         if found is None:
