@@ -46,6 +46,7 @@ from gateway.sessions.trials import Trials
 from gateway.web import system
 from gateway.web.browser import application as browser_application
 from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
+from gateway.web.draining import Draining
 from gateway.web.machines import Machines
 from gateway.web.pages import Pages
 from gateway.web.probed import ProbedChecks, location_handler, managed_at
@@ -215,12 +216,14 @@ def _sealing(ring: KeyFile) -> Callable[[], tuple[bytes, ...]]:
 async def _serve_checks(services: Services, ring: KeyFile, records: RedisProbes, bound: socket.socket, stack: AsyncExitStack) -> None:
     """The low-level server of aiohttp: the check needs no routing, no middlewares and no application."""
     config = services.config
-    checks = ProbedChecks(
+    probed = ProbedChecks(
         Checks(services), records, trust=services.trust,
         keys=_sealing(ring), managed=lambda host: managed_at(services.tenants.table, config, host), cookie_name=config.cookie.name, clock=time.time,
     )  # fmt: skip
+    checks = Draining(probed)
     server = web.Server(checks, keepalive_timeout=KEEPALIVE_S, max_line_size=MAX_HEAD_LINE_BYTES, max_field_size=MAX_HEAD_LINE_BYTES, access_log=None, tcp_keepalive=True)
     await _start(web.ServerRunner(server, access_log=None), bound, stack)
+    stack.push_async_callback(checks.drain)
 
 
 async def _serve_app(app: web.Application, bound: socket.socket, stack: AsyncExitStack) -> None:
