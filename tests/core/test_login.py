@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.core.decision import Reason
+from gateway.core.headers import identity_headers
 from gateway.core.login import MAX_GROUPS, Accepted, Refusal, accept
 from gateway.core.model import EmailTrust, HeaderSpec, ProviderKind
 from tests.core.build import provider, tenant
@@ -113,3 +114,12 @@ def test_claims_that_headers_name_are_kept_as_text() -> None:
     specs = (HeaderSpec("X-A", "claim:custom:a"), HeaderSpec("X-B", "claim:b"), HeaderSpec("X-C", "claim:c"), HeaderSpec("X-D", "claim:d"), HeaderSpec("X-S", "sub"))
     made = accepted({"custom:a": "x\ny", "b": True, "c": 7, "d": ["no"]}, headers=specs)
     assert made.identity.claims == (("b", "true"), ("c", "7"), ("custom:a", "xy"))
+
+
+def test_another_persons_address_does_not_make_one_that_person() -> None:
+    """(EML-08) People can often change their e-mail claim; who somebody is, is Cognito's ``sub`` and the identity provider's id."""
+    victim, changed = accepted({}).identity, accepted({"sub": "other", "identities": [{"userId": "00u2", "providerName": "acme-okta"}]}).identity
+    assert victim.email == changed.email
+    assert (victim.sub, victim.idp_subject) != (changed.sub, changed.idp_subject)
+    head = identity_headers(tenant(), changed)
+    assert head is not None and ("X-User", "other") in head

@@ -359,3 +359,13 @@ async def test_a_pending_login_dies_with_the_server_that_it_began_on(sessions: R
 async def test_a_login_taken_at_one_server_cannot_finish_at_another(sessions: RedisSessions, login: Login) -> None:
     assert await sessions.finish(login.new(await login.begin(), server="0" * 40)) == Refused(Reason.LOGIN_STATE)
     assert await sessions.finish(login.new(await login.begin(), server="")) == Refused(Reason.LOGIN_STATE)
+
+
+async def test_sessions_of_one_address_and_two_people_are_two_peoples(sessions: RedisSessions) -> None:
+    """(EML-08) Whoever takes somebody's address neither has nor ends their sessions: they are counted and found by ``sub``."""
+    login = Login(sessions, tenant(max_per_user=1))
+    victim = await login.finish(identity=identity("alice"))
+    other = await login.finish(identity=replace(identity("mallory"), email="alice@acme.test"))
+    assert await sessions.get(victim.cookie.reveal(), host=HOST) == victim.session
+    assert await sessions.get(other.cookie.reveal(), host=HOST) == other.session
+    assert other.session.identity.sub == "sub-mallory"
