@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import time
@@ -42,7 +43,16 @@ async def link(valkey: EmbeddedValkey) -> AsyncIterator[Link]:
     await made.command("FLUSHALL")
     await believe(made)
     yield made
+    await nothing_goes_on()
     await made.close()
+
+
+async def nothing_goes_on() -> None:
+    """Stores that a test made beside the fixture's note uses in the background, which would open a closed link again."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 async def believe(link: Link) -> None:
