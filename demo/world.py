@@ -8,15 +8,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import ctypes
 import json
 import os
-import random
 import re
 import secrets
 import shutil
 import signal
-import socket
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -28,6 +25,7 @@ from demo.apps.legacy import LegacyApp
 from demo.apps.webhooks import standard_webhook
 from demo.cloud import DemoCloud, Ports
 from demo.ingress import LAUNCHERS, start
+from demo.processes import die_with_parent, free_port, stop_process, wait_ready
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,24 +46,6 @@ INITECH_HOST = "initech.localhost"
 """Of the tenant that the demo onboards by one call; the ingress passes it on from the start."""
 GLOBEX_GROUP = "2f0c1a57-6a1e-4c39-9d0b-5d8f2b7f4e11"
 """As written in ``config/tenants/globex.yaml``; the demo's directory makes its own."""
-START_TIMEOUT_S = 30.0
-
-
-def free_port() -> int:
-    """Bindable now, and outside the range from which outgoing connections take theirs, so it stays free."""
-    chooser = random.SystemRandom()
-    while True:
-        port = chooser.randrange(10_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-
-
-def die_with_parent() -> None:
-    """For ``preexec_fn``: a child of ours never outlives us, whatever kills us."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -372,39 +352,6 @@ class World:
             "config": str(self.config_path),
             "pids": {"gateway": [r.process.pid for r in self.gateways]},
         }
-
-
-async def stop_process(process: asyncio.subprocess.Process) -> None:
-    """SIGTERM, then SIGKILL for one that does not listen."""
-    if process.returncode is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(10):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-
-
-async def wait_ready(port: int, process: asyncio.subprocess.Process, log: Path) -> None:
-    """Until /readyz answers 200. Raises with the end of the log if the process ends first."""
-    deadline = asyncio.get_running_loop().time() + START_TIMEOUT_S
-    while asyncio.get_running_loop().time() < deadline:
-        if process.returncode is not None:
-            break
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            status = await reader.readline()
-            writer.close()
-            if b" 200 " in status:
-                return
-        await asyncio.sleep(0.05)
-    said = await asyncio.to_thread(log.read_text, errors="replace")
-    msg = f"the gateway did not become ready (exit code {process.returncode}):\n{said[-4000:]}"
-    raise RuntimeError(msg)
 
 
 def dump(description: Mapping[str, Any], path: Path) -> None:

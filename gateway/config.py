@@ -18,7 +18,6 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
-    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -29,9 +28,7 @@ from gateway.core.model import Secret
 from gateway.errors import ConfigError
 from gateway.settings import (
     DEFAULT_HEADERS,
-    IDENTITY_FIELDS,
     ClaimHeader,
-    Colour,
     Duration,
     HeaderMap,
     HostName,
@@ -41,8 +38,6 @@ from gateway.settings import (
     format_duration,
     is_loopback_name,
     off_or_duration,
-    parse_duration,
-    parse_listen,
     parse_network,
 )
 from gateway.yaml_file import explain_validation, read_yaml
@@ -377,28 +372,3 @@ def load_config(path: Path) -> Config:
     except TypeError as error:
         msg = f"{path}: keys must be strings"
         raise ConfigError(msg) from error
-
-
-__all__ = [
-    "DEFAULT_HEADERS",
-    "IDENTITY_FIELDS",
-    "ClaimHeader",
-    "Colour",
-    "Config",
-    "Duration",
-    "HeaderMap",
-    "HostName",
-    "ListenAddress",
-    "Model",
-    "SecretValue",
-    "ValidationInfo",
-    "check_header_map",
-    "format_duration",
-    "is_loopback_name",
-    "load_config",
-    "off_or_duration",
-    "parse_duration",
-    "parse_listen",
-    "parse_network",
-    "resolve_secret",
-]

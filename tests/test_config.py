@@ -10,8 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config import Config, format_duration, load_config, parse_duration
+from gateway.config import Config, load_config
 from gateway.errors import ConfigError
+from gateway.settings import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,9 +13,9 @@ import click
 
 from gateway.cli import config_option, json_option
 from gateway.cli.database import configured_database
-from gateway.config import parse_duration
 from gateway.ports_admin import Scope
 from gateway.registry.document import TENANT_ID
+from gateway.settings import parse_duration
 from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.audit import SqlAuditLog
 

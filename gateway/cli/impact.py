@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.core.model import Tenant
     from gateway.ports import SessionView
-    from gateway.registry.database import StoredTenant
     from gateway.registry.document import TenantDocument
     from gateway.registry.impact import Effect
     from gateway.registry.plan import Plan
+    from gateway.registry.stored import StoredTenant
     from gateway.sessions.directory import StoreDirectory
 
 PEOPLE = 2000

@@ -16,9 +16,10 @@ from gateway import key_file, keys
 from gateway.cli import config_option, json_option
 from gateway.cli.database import configured_database
 from gateway.cli.stores import configured_stores
-from gateway.config import load_config, parse_duration
+from gateway.config import load_config
 from gateway.sessions.marks import WATERMARK_LIFE_S
 from gateway.sessions.reading import Readers
+from gateway.settings import parse_duration
 from gateway.sql.reencrypt import kids_in_use, reencrypt
 
 if TYPE_CHECKING:

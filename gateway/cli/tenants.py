@@ -22,12 +22,13 @@ from gateway.cli.stores import Stores, configured_stores
 from gateway.cli.tenant_table import tenant_table
 from gateway.errors import ConfigError
 from gateway.ports_admin import Rejected
-from gateway.registry.database import By, TenantDatabase
+from gateway.registry.database import TenantDatabase
 from gateway.registry.login_tests import LoginLinks
 from gateway.registry.plan import make_plan, pruned, read_wanted
 from gateway.registry.record import document_of
 from gateway.registry.secrets import reveal
 from gateway.registry.secrets import show as shown_of
+from gateway.registry.stored import By
 
 if TYPE_CHECKING:
     from gateway.registry.document import TenantDocument

@@ -14,10 +14,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.config import DEFAULT_HEADERS, check_header_map
 from gateway.core.cookies import COMPANIONS
 from gateway.core.hosts import canonical_host
 from gateway.errors import ConfigError
+from gateway.settings import DEFAULT_HEADERS, check_header_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.ports_admin import Page, Rejected, TenantRecord
-from gateway.registry.database import Refused
 from gateway.registry.record import shown_of
 from gateway.registry.secrets import show
+from gateway.registry.stored import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from gateway.core.model import Secret
-    from gateway.registry.database import StoredTenant, TenantDatabase
+    from gateway.registry.database import TenantDatabase
     from gateway.registry.document import ProviderDocument, TenantDocument
     from gateway.registry.record import Record
+    from gateway.registry.stored import StoredTenant
 
 FILE_ETAG_CHARACTERS = 16
 _CODES = {"invalid": "invalid_body", "taken": "taken", "read_only": "read_only", "exists": "exists", "absent": "not_found", "changed": "precondition_failed"}

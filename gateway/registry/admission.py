@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway.config import is_loopback_name
 from gateway.core.tenants import claims
+from gateway.settings import is_loopback_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

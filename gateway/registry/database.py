@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
 
 from gateway.core.model import AppClient, Secret
 from gateway.registry.admission import conflicts, problems
+from gateway.registry.claimed_names import find_clash, names_of
 from gateway.registry.record import Credentials, record_of
 from gateway.registry.secrets import join, keep, keepable, secrets_of, show
+from gateway.registry.stored import By, Changes, Refused, StoredTenant
 from gateway.sql.audit import AuditRecord, say, write_within
 from gateway.sql.tables import client_credentials, registry_state, tenant_names, tenants
 
@@ -34,41 +35,11 @@ if TYPE_CHECKING:
     from gateway.core.tenants import Listing
     from gateway.registry.document import TenantDocument
     from gateway.registry.plan import Change
-    from gateway.registry.record import Record
     from gateway.registry.secrets import Shown
     from gateway.sql.database import Database
 
 LOCK = "tenants"
 STATE_ID = 1
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTenant:
-    """``version`` is the ETag. ``document`` holds the secrets; ``show`` it before it goes anywhere."""
-
-    document: TenantDocument
-    version: int
-    updated_at: float
-
-    @property
-    def id(self) -> str:
-        return self.document.id
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """``code`` is one of ``invalid``, ``taken``, ``read_only``, ``exists``, ``absent``, ``changed``; ``message`` says by whom or why."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class By:
-    """Whose change it is, for the audit record."""
-
-    actor: str
-    request_id: str = ""
 
 
 class _Undone(Exception):  # noqa: N818 - leaves a transaction, is seen by nobody
@@ -147,7 +118,7 @@ class TenantDatabase:
         if clashes:
             return Refused("taken", "\n".join(clashes))
         async with self._database.read() as connection:
-            return await _clash(connection, wanted.id, _names(wanted))
+            return await find_clash(connection, wanted.id, names_of(wanted))
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -206,8 +177,8 @@ class TenantDatabase:
             return document, None
         if before is not None and document == before.document:
             return before, None
-        names = _names(document)
-        clash = await _clash(connection, tenant, names)
+        names = names_of(document)
+        clash = await find_clash(connection, tenant, names)
         if clash is not None:
             return clash, None
         after = StoredTenant(document, (before.version if before else 0) + 1, self._clock())
@@ -242,7 +213,7 @@ class TenantDatabase:
         """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself may be a file. Replaces all that it had, retired ones too."""
         clients = (AppClient(credentials.client_id, credentials.client_secret), *credentials.retired)
         async with self._database.write(LOCK) as connection:
-            clash = await _clash(connection, tenant, {("client", client.client_id) for client in clients})
+            clash = await find_clash(connection, tenant, {("client", client.client_id) for client in clients})
             if clash is not None:
                 return clash
             await connection.execute(delete(client_credentials).where(client_credentials.c.tenant == tenant))
@@ -364,55 +335,9 @@ _BATCH = 500
 """Ids in one query: SQLite takes 32,766 parameters, PostgreSQL's driver as many; and no result is held that is larger than it need be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """``stamps`` of all tenants; ``documents`` of those whose stamp is new; ``credentials`` of all that have some."""
-
-    revision: int
-    stamps: dict[str, str]
-    documents: dict[str, TenantDocument]
-    credentials: dict[str, Credentials]
-
-    def records(self) -> dict[str, Record]:
-        """Of the changed ones. Takes about a millisecond each: not on the event loop."""
-        return {tenant: record_of(document, self.credentials.get(tenant)) for tenant, document in self.documents.items()}
-
-
 def _stamp(rows: Iterable[Row[Any]]) -> str:
     """Differs after every write: what is sealed never looks the same twice."""
     return " ".join(row.client_secret for row in rows)
-
-
-def _names(document: TenantDocument) -> set[tuple[str, str]]:
-    record = record_of(document, None)
-    names = {("host", host) for host in record.hosts} | {("wildcard", name) for name in record.wildcards} | {("domain", domain) for domain in record.email_domains}
-    return names | {("client", client_id) for client_id in record.client_ids} | {("provider", name) for name in record.provider_names}
-
-
-_SHOWN = {"host": "host {}", "wildcard": "host *.{}", "domain": "e-mail domain {}", "client": "client {}", "provider": "provider {}"}
-
-
-async def _clash(connection: AsyncConnection, tenant: str, names: Iterable[tuple[str, str]]) -> Refused | None:
-    """The first name that another tenant in SQL holds, by containment in a wildcard too."""
-    other = tenant_names.c.tenant != tenant
-    for kind, name in sorted(names):
-        holder = (await connection.execute(select(tenant_names.c.tenant).where(other, tenant_names.c.kind == kind, tenant_names.c.name == name))).scalar_one_or_none()
-        if kind == "client" and holder is None:
-            held = select(client_credentials.c.tenant).where(client_credentials.c.tenant != tenant, client_credentials.c.client_id == name)
-            holder = (await connection.execute(held)).scalar_one_or_none()
-        within = ""
-        if kind in {"host", "wildcard"} and holder is None:
-            labels = name.split(".")
-            above = [".".join(labels[index:]) for index in range(1, len(labels))]
-            found = (await connection.execute(select(tenant_names).where(other, tenant_names.c.kind == "wildcard", tenant_names.c.name.in_(above)))).first()
-            if found is None and kind == "wildcard":
-                below = tenant_names.c.kind.in_(("host", "wildcard")) & tenant_names.c.name.endswith(f".{name}", autoescape=True)
-                found = (await connection.execute(select(tenant_names).where(other, below))).first()
-            if found is not None:
-                holder, within = found.tenant, f" (beside {_SHOWN[found.kind].format(found.name).removeprefix('host ')})"
-        if holder is not None:
-            return Refused("taken", f"{_SHOWN[kind].format(name)}{within}: claimed by {holder} and by {tenant}")
-    return None
 
 
 async def _state(connection: AsyncConnection) -> None:

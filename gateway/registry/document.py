@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 from wcmatch import glob
 
-from gateway.config import REDACTED, ClaimHeader, Colour, Duration, HeaderMap, Model, check_header_map, resolve_secret
+from gateway.config import REDACTED, resolve_secret
 from gateway.core.hosts import canonical_host
 from gateway.core.model import AppClient, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
+from gateway.settings import ClaimHeader, Colour, Duration, HeaderMap, Model, check_header_map
 
 if TYPE_CHECKING:
     from gateway.config import Config

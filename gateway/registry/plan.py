@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config import Config
-    from gateway.registry.database import StoredTenant
     from gateway.registry.document import TenantDocument
+    from gateway.registry.stored import StoredTenant
 
 Deed = Literal["create", "update", "delete"]
 

@@ -8,18 +8,19 @@ from pydantic import ValidationError
 
 from gateway.core.model import Secret
 from gateway.ports_provisioning import ClientCredentials, RegistryRefusedError
-from gateway.registry.database import Refused
 from gateway.registry.document import TenantDocument
 from gateway.registry.record import Credentials
 from gateway.registry.secrets import join, secrets_of, show
+from gateway.registry.stored import Refused
 from gateway.yaml_file import explain_validation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from gateway.ports_provisioning import Json
-    from gateway.registry.database import StoredTenant, TenantDatabase
+    from gateway.registry.database import TenantDatabase
     from gateway.registry.record import Record
+    from gateway.registry.stored import StoredTenant
 
 _CODES = {"invalid": "invalid_body", "taken": "taken", "read_only": "read_only", "exists": "exists", "absent": "not_found", "changed": "conflict"}
 

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
     from gateway.config import Config
     from gateway.keys import KeyRing
-    from gateway.registry.database import Changes, TenantDatabase
+    from gateway.registry.database import TenantDatabase
     from gateway.registry.record import Credentials, Record
     from gateway.registry.snapshot import Store
+    from gateway.registry.stored import Changes
 
 POLL_S = 0.25
 """Of the folder and of SQL's revision number (one row): changes made by commands and by other admin processes."""

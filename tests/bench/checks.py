@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from demo.ingress import LAUNCHERS, start
-from demo.world import World, free_port
+from demo.processes import free_port
+from demo.world import World
 from tests.browserless import Person
 from tests.world import RunningWorld
 

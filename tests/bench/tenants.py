@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from demo.world import free_port
+from demo.processes import free_port
 from tests.bench import deciding
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.world import die_with_parent
+from demo.processes import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.world import free_port
+from demo.processes import free_port
 
 ROOT = Path(__file__).parents[2]
 START_S, STOP_S, POLL_S = 120.0, 30.0, 0.05

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
-from gateway.config import ENV_PREFIX, Config, format_duration
+from gateway.config import ENV_PREFIX, Config
 from gateway.core.model import Secret
 from gateway.registry.document import TenantDocument
+from gateway.settings import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 
 from demo.ingress import LAUNCHERS
 from gateway.cli import cli
-from gateway.config import DEFAULT_HEADERS
 from gateway.core.model import Secret
 from gateway.deploy import KINDS, RENDERED, App, Site, SiteError, render
+from gateway.settings import DEFAULT_HEADERS
 
 ROOT = Path(__file__).parents[2]
 KEY = "demo-ingress-key-replace-it-0123456789abcdef"

@@ -10,10 +10,11 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from gateway.core.model import AppClient, Secret
-from gateway.registry.database import By, Refused, StoredTenant, TenantDatabase
+from gateway.registry.database import TenantDatabase
 from gateway.registry.document import TenantDocument
 from gateway.registry.record import Credentials, document_of, record_of
 from gateway.registry.secrets import show
+from gateway.registry.stored import By, Refused, StoredTenant
 from gateway.sql.tables import audit, client_credentials, tenant_names, tenants
 from tests.registry.samples import sample
 from tests.sql.fixtures import config_with

@@ -13,10 +13,11 @@ from gateway.core.model import Secret, Tenant
 from gateway.core.tenants import HostKind
 from gateway.errors import ConfigError, UnavailableError
 from gateway.registry import snapshot
-from gateway.registry.database import By, StoredTenant, TenantDatabase
+from gateway.registry.database import TenantDatabase
 from gateway.registry.document import TenantDocument
 from gateway.registry.publisher import Publisher
 from gateway.registry.record import Credentials
+from gateway.registry.stored import By, StoredTenant
 from gateway.registry.subscriber import DEAF_POLL_S, POLL_S, SnapshotTenants
 from gateway.sessions.channel import listen
 from gateway.sql.database import open_database

@@ -22,7 +22,7 @@ import aiohttp
 from aiohttp import web
 
 from demo.net import bind, serve
-from demo.world import die_with_parent, free_port
+from demo.processes import die_with_parent, free_port
 from gateway import keys as key_ring
 from gateway.hooks import okta
 from gateway.hooks.reducer import Standing, reduce

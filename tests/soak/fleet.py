@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
-from demo.world import die_with_parent
+from demo.processes import die_with_parent
 from gateway import keys
 from gateway.config import Redis
 from gateway.core.model import Secret

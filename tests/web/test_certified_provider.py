@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
-from demo.world import World, free_port
+from demo.processes import free_port
+from demo.world import World
 from tests.browserless import Person
 from tests.certified_provider import certified_provider
 from tests.world import RunningWorld
