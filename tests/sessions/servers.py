@@ -130,6 +130,8 @@ class Relay:
     target: tuple[str, int] = ("127.0.0.1", 0)
     delay_s: float = 0.0
     cut: bool = False
+    watch: Callable[[bytes], object] | None = None
+    """Is shown what clients send."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -148,6 +150,8 @@ async def relay(target_port: int, *, tls: ssl.SSLContext | None = None) -> Async
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, late: bool) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
+                if not late and state.watch is not None:
+                    state.watch(data)
                 if late and state.delay_s:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(state.delay_s):

@@ -1,6 +1,6 @@
 """Revocation under load, with the push channel cut, with a worker frozen, and through fail-overs.
 
-``python -m tests.soak.revocation [load|frozen|sentinel|isolated|cluster|cut|all] [--small]`` prints what it measured; exit code 1
+``python -m tests.soak.revocation [load|saturated|frozen|sentinel|isolated|cluster|cut|all] [--small]`` prints what it measured; exit code 1
 where a check that was sent after an acknowledgement was allowed, or somebody was logged out by nobody.
 """
 
@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.sessions.seal import parse_token
 from tests.sessions import servers
-from tests.soak.fleet import Account, Connection, Fleet, Person, quantiles
+from tests.soak.fleet import Account, Connection, Fleet, quantiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -113,6 +114,12 @@ async def under_load(size: Size) -> Result:
         return Result("under load", lines, fleet.account, late)
 
 
+async def saturated(size: Size) -> Result:
+    """As many checks as the machine can take, all the time: what a revocation costs when nothing has room."""
+    result = await under_load(replace(size, connections=4 * size.connections, pause_s=0.0, revocations=size.revocations // 4))
+    return replace(result, name="saturated", lines=(*result.lines, f"{result.late} of them took longer than a staleness and {MARGIN_S * 1000:.0f} ms"), late=0)
+
+
 def _last(said: dict[str, object]) -> float:
     replicas = said.get("replicas")
     times = [r.get("confirmed_ms") for r in replicas if isinstance(r, dict)] if isinstance(replicas, list) else []
@@ -125,42 +132,81 @@ async def _cut_push(server: servers.Server) -> None:
         await asyncio.sleep(0.02)
 
 
+HELD_S = 0.3
+"""How long the reply to a frozen worker's read is on its way: it arrives while the worker stands still."""
+
+
 async def frozen(size: Size) -> Result:
-    """A worker is stopped with a request in flight and more behind it; people are revoked; more requests follow; it thaws."""
+    """A worker is stopped while it waits for the store's reply about one request, with more behind it; the person is revoked; more follow; it thaws."""
     # The world's size plays no part in this.
-    async with single(replace(size, people=min(size.people, 60), sessions_each=2)) as (fleet, _):
-        await asyncio.sleep(fleet.staleness_s + 1)
-        port = fleet.check_ports[0]
-        pids = fleet.worker_pids(fleet.processes[1])
-        took: list[float] = []
-        for _round in range(size.disturbed):
-            person = fleet.fresh_person()
-            connections = [Connection(port) for _ in range(8)]
-            for connection in connections:  # warm every worker's memory
-                for cookie in person.cookies[:2]:
-                    await connection.send(cookie)
-                    await connection.answer()
-            for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
-            sent: list[tuple[Connection, Person, float]] = []
-            for connection in connections:
-                sent.append((connection, person, time.monotonic()))
-                await connection.send(person.cookies[0])
-            _, seconds, _ = await fleet.revoke(person)
-            took.append(seconds)
-            for connection in connections:
-                sent.append((connection, person, time.monotonic()))
-                await connection.send(person.cookies[0])
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
-            for connection, whose, at in sent:
-                status, head = await connection.answer()
-                fleet.note(whose, at, status, head)
-            for connection in connections:
-                await connection.close()
-            await fleet.store_answers()
-        late = sum(seconds > fleet.staleness_s + MARGIN_S for seconds in took)
-        return Result("frozen", (f"{len(took)} revocations beside a frozen replica: {quantiles(took)}",), fleet.account, late)
+    size = replace(size, people=min(size.people, 60), sessions_each=2)
+    with tempfile.TemporaryDirectory() as name, servers.running(Path(name) / "valkey") as server:
+        async with (
+            servers.relay(server.port) as front,
+            Fleet(Path(name) / "fleet", f"redis://127.0.0.1:{front.port}", replicas=size.replicas, workers=size.workers) as fleet,
+        ):
+            await fleet.log_in(size.people, sessions_each=size.sessions_each)
+            await asyncio.sleep(fleet.staleness_s + 1)
+            took: list[float] = []
+            behind = 0
+            for _ in range(size.disturbed):
+                seconds, waiting = await _freeze_once(fleet, front)
+                took.append(seconds)
+                behind += waiting
+            late = sum(seconds > fleet.staleness_s + MARGIN_S for seconds in took)
+            lines = (
+                f"{len(took)} revocations beside a frozen replica: {quantiles(took)}",
+                f"in each round one request in flight (the store's reply on its way to the stopped worker), and {behind // len(took)} behind it",
+            )
+            return Result("frozen", lines, fleet.account, late)
+
+
+async def _freeze_once(fleet: Fleet, front: servers.Relay) -> tuple[float, int]:
+    """Seconds to the acknowledgement, and how many requests waited behind the one in flight."""
+    pids = fleet.worker_pids(fleet.processes[1])
+    person = fleet.fresh_person()
+    warm, cold = person.cookies[:2]
+    connections = [Connection(fleet.check_ports[0]) for _ in range(8)]
+    for connection in connections:  # every worker's memory
+        await connection.send(warm)
+        await connection.answer()
+    token, under_way = parse_token(cold), asyncio.Event()
+    assert token is not None
+    digest = token.digest.encode()
+    front.watch = lambda data: under_way.set() if digest in data else None
+    front.delay_s = HELD_S
+    in_flight = Connection(fleet.check_ports[0])
+    sent = [(in_flight, person, time.monotonic())]
+    await in_flight.send(cold)
+    async with asyncio.timeout(30):
+        await under_way.wait()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    front.watch, front.delay_s = None, 0.0
+
+    async def more() -> None:
+        for connection in (in_flight, *connections):
+            sent.append((connection, person, time.monotonic()))
+            await connection.send(warm)
+
+    await more()
+    _, seconds, _ = await fleet.revoke(person)
+    await more()
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    waited = len(sent) - 1
+    for connection, whose, at in sent:
+        status, head = await connection.answer()
+        fleet.note(whose, at, status, head)
+    # What the reply of before said is in nobody's memory.
+    for connection in (in_flight, *connections):
+        for cookie in (warm, cold):
+            at = time.monotonic()
+            await connection.send(cookie)
+            fleet.note(person, at, *await connection.answer())
+        await connection.close()
+    await fleet.store_answers()
+    return seconds, waited
 
 
 async def through_failover(size: Size, name: str, url: str, fleet: Fleet, strike: Callable[[], Coroutine[None, None, None]]) -> Result:
@@ -333,6 +379,7 @@ def _start_again(directory: Path, port: int, options: tuple[str, ...]) -> server
 
 SCENARIOS: dict[str, Callable[[Size], Coroutine[None, None, Result]]] = {
     "load": under_load,
+    "saturated": saturated,
     "frozen": frozen,
     "sentinel": sentinel_kill,
     "isolated": sentinel_isolated,
@@ -349,8 +396,9 @@ def main() -> int:
     failed = False
     for name, scenario in SCENARIOS.items():
         if arguments.scenario in {name, "all"}:
+            began = time.monotonic()
             result = asyncio.run(scenario(SMALL if arguments.small else FULL))
-            sys.stdout.write(f"{result}\n")
+            sys.stdout.write(f"{result}\n  {'ok' if result.ok else 'NOT OK'}; took {time.monotonic() - began:.0f} s\n")
             sys.stdout.flush()
             failed |= not result.ok
     return int(failed)
