@@ -98,8 +98,7 @@ class Acknowledgements:
         waiting = _Waiting(fence, marker, self._monotonic(), holders, report, asyncio.get_running_loop().create_future())
         self._waiting.setdefault(bucket, []).append(waiting)
         if bucket not in self._pollers:
-            task = self._pollers[bucket] = asyncio.get_running_loop().create_task(self._poll(bucket))
-            task.add_done_callback(lambda _: self._pollers.pop(bucket, None))
+            self._pollers[bucket] = asyncio.get_running_loop().create_task(self._poll(bucket))
         await waiting.done
 
     async def fence(self, bucket: int) -> tuple[bytes, int, dict[str, Held]]:
@@ -112,6 +111,16 @@ class Acknowledgements:
         return answer[0], int(answer[1]), _held(answer[2])
 
     async def _poll(self, bucket: int) -> None:
+        """However it ends, it ends in one step with its entry: who comes after finds no poller and starts one, and nobody waits for none."""
+        try:
+            await self._ask_until_settled(bucket)
+        finally:
+            del self._pollers[bucket]
+            for w in self._waiting.pop(bucket, []):
+                if not w.done.done():
+                    w.done.set_exception(UnavailableError("Redis: nobody asks any more whether this was confirmed"))
+
+    async def _ask_until_settled(self, bucket: int) -> None:
         wait_s = FIRST_POLL_S
         while waiting := self._waiting.get(bucket):
             try:
@@ -124,7 +133,6 @@ class Acknowledgements:
             self._waiting[bucket] = left + self._waiting[bucket][len(waiting) :]
             await self._forget(bucket, waiting)
             if not self._waiting[bucket]:
-                del self._waiting[bucket]
                 return
             wait_s = FIRST_POLL_S if any(w.since > self._monotonic() - 4 * FIRST_POLL_S for w in self._waiting[bucket]) else min(2 * wait_s, LAST_POLL_S)
             await self._sleep(wait_s)

@@ -123,6 +123,10 @@ def unavailable(what: str) -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError, AttributeError) as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # Its connection did not close well, but what ended the command is that somebody ended us: a loop that took this for trouble would go on.
+            raise asyncio.CancelledError from error
         # AttributeError: redis-py's Cluster client closes connections under the commands of others when one of them fails ('NoneType' … 'writelines').
         msg = f"Redis: {what}: {type(error).__name__}"
         raise UnavailableError(msg) from error
