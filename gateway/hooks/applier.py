@@ -147,7 +147,7 @@ class Applier:
 
         async def settle(connection: AsyncConnection) -> bool:
             now = self._clock()
-            if not await self._inbox.holds(connection, lane.key, now=now):
+            if not await self._inbox.release(connection, lane.key, now=now):
                 return False
             for about, (one, target) in outcome.standing.items():
                 await self._inbox.keep(connection, lane.key, about, one, target=target, now=now)
@@ -155,7 +155,6 @@ class Applier:
                 if planned.notice is not None:
                     await self._outbox.add(connection, target, planned.notice, lane=lane.key, event=pending.event, revocation=revocation, now=now)
             await self._inbox.settle(connection, outcome.settled, now=now)
-            await self._inbox.release(connection, lane.key)
             return True
 
         if not await self._committer.run(settle):

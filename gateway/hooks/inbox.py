@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 LEASE_S = 30.0
 """How long a lane is held without settling. Longer than ``applier.APPLY_S``, so that a holder has stopped before another begins."""
+_AT_ONCE = 2000
+"""Waiting events read in one claim, over all its lanes: what is beyond is for the next one."""
 _ROWS = 500
 """Rows of one INSERT: SQLite takes 32,766 parameters."""
 
@@ -103,6 +105,10 @@ def insert_new(database: Database, table: Table) -> Any:
     return (postgresql_insert if database.is_postgresql else sqlite_insert)(table)
 
 
+def _bound(settled: Settled, now: float) -> dict[str, Any]:
+    return {"b_id": settled.id, "b_state": settled.state, "b_error": settled.error[:400], "b_next_at": settled.next_at or now}
+
+
 class Inbox:
     """The tables behind the hooks. ``holder`` names this process; ``lease_s`` is how long another waits for it after its death."""
 
@@ -163,41 +169,40 @@ class Inbox:
             return ()
 
         async def work(connection: AsyncConnection) -> tuple[Lane, ...]:
-            # Sorted: two processes that claim at once take rows in one order and cannot deadlock.
-            return tuple([lane for key in sorted(keys) if (lane := await self._hold(connection, key, now)) is not None])
+            return await self._hold(connection, sorted(keys), now)
 
         return await self._committer.run(work)
 
-    async def _hold(self, connection: AsyncConnection, key: str, now: float) -> Lane | None:
-        # One statement, so that two processes that see the lane free cannot both take it.
-        held = insert_new(self._database, hook_lanes).values(lane=key, holder=self._holder, held_until=now + self._lease_s)
-        taken = held.on_conflict_do_update(
-            index_elements=["lane"], set_={"holder": self._holder, "held_until": now + self._lease_s}, where=hook_lanes.c.held_until < now
-        ).returning(hook_lanes.c.lane)  # fmt: skip
-        if (await connection.execute(taken)).first() is None:
-            return None
-        rows = await connection.execute(
-            select(hook_inbox).where(hook_inbox.c.lane == key, hook_inbox.c.state == "new", hook_inbox.c.next_at <= now).order_by(hook_inbox.c.number).limit(200)
+    async def _hold(self, connection: AsyncConnection, keys: Sequence[str], now: float) -> tuple[Lane, ...]:
+        """Those of ``keys`` that nobody holds. Sorted, so that two processes that claim at once take rows in one order and cannot deadlock."""
+        # One statement, so that two processes that see a lane free cannot both take it.
+        until = now + self._lease_s
+        wanted = insert_new(self._database, hook_lanes).values([{"lane": key, "holder": self._holder, "held_until": until} for key in keys])
+        taken = wanted.on_conflict_do_update(index_elements=["lane"], set_={"holder": self._holder, "held_until": until}, where=hook_lanes.c.held_until < now).returning(
+            hook_lanes.c.lane
         )
-        pending = tuple(
-            Pending(
-                row.id, row.tenant, row.provider, load_event(self._database.crypt.open(row.payload, table="hook_inbox", row=row.id, column="payload").reveal()),
-                row.received_at, row.attempts,
-            )
-            for row in rows
-        )  # fmt: skip
-        kept = await connection.execute(select(hook_standing).where(hook_standing.c.lane == key))
-        return Lane(key, pending, {row.about: self._kept(row) for row in kept})
+        held = (await connection.execute(taken)).scalars().all()
+        if not held:
+            return ()
+        pending: dict[str, list[Pending]] = {key: [] for key in held}
+        rows = await connection.execute(
+            select(hook_inbox).where(hook_inbox.c.lane.in_(held), hook_inbox.c.state == "new", hook_inbox.c.next_at <= now).order_by(hook_inbox.c.number).limit(_AT_ONCE)
+        )
+        for row in rows:
+            text = self._database.crypt.open(row.payload, table="hook_inbox", row=row.id, column="payload").reveal()
+            pending[row.lane].append(Pending(row.id, row.tenant, row.provider, load_event(text), row.received_at, row.attempts))
+        standing: dict[str, dict[str, Kept]] = {key: {} for key in held}
+        for row in await connection.execute(select(hook_standing).where(hook_standing.c.lane.in_(held))):
+            standing[row.lane][row.about] = self._kept(row)
+        return tuple(Lane(key, tuple(pending[key]), standing[key]) for key in held)
 
     def _kept(self, row: Any) -> Kept:
         text = self._database.crypt.open(row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed").reveal()
         return load_kept(text, Standing(bool(row.refused), row.at))
 
-    async def holds(self, connection: AsyncConnection, lane: str, *, now: float) -> bool:
-        """Whether this process still holds the lane; to be asked inside the transaction that settles."""
-        statement = (
-            update(hook_lanes).where(hook_lanes.c.lane == lane, hook_lanes.c.holder == self._holder, hook_lanes.c.held_until >= now).values(held_until=hook_lanes.c.held_until)
-        )
+    async def release(self, connection: AsyncConnection, lane: str, *, now: float) -> bool:
+        """Give the lane up; False where this process did not hold it any more, and then nothing it did may be settled. To be asked inside the transaction that settles."""
+        statement = delete(hook_lanes).where(hook_lanes.c.lane == lane, hook_lanes.c.holder == self._holder, hook_lanes.c.held_until >= now)
         return (await connection.execute(statement)).rowcount == 1
 
     async def keep(self, connection: AsyncConnection, lane: str, about: str, kept: Kept, *, target: HookTarget, now: float) -> None:
@@ -211,16 +216,19 @@ class Inbox:
 
     async def settle(self, connection: AsyncConnection, settled: Sequence[Settled], *, now: float) -> None:
         """Write what became of events; in the transaction that also writes standings and messages."""
-        for one in settled:
-            values: dict[str, Any] = {"state": one.state, "error": one.error[:400], "next_at": one.next_at or now}
-            if one.state == "new":
-                values["attempts"] = hook_inbox.c.attempts + 1
-            elif one.state != "failed":
-                values |= {"applied_at": now, "revocations": list(one.revocations)}
-            await connection.execute(update(hook_inbox).where(hook_inbox.c.id == one.id).values(**values))
-
-    async def release(self, connection: AsyncConnection, lane: str) -> None:
-        await connection.execute(delete(hook_lanes).where(hook_lanes.c.lane == lane, hook_lanes.c.holder == self._holder))
+        if not settled:
+            return
+        done = [s for s in settled if s.state not in {"new", "failed"}]
+        left = [s for s in settled if s.state in {"new", "failed"}]
+        # Many rows, one trip: a busy sender's events come a hundred to a lane.
+        changed: dict[str, Any] = {"state": bindparam("b_state"), "error": bindparam("b_error"), "next_at": bindparam("b_next_at")}
+        statement = update(hook_inbox).where(hook_inbox.c.id == bindparam("b_id"))
+        if done:
+            values = {**changed, "applied_at": bindparam("b_applied_at"), "revocations": bindparam("b_revocations")}
+            await connection.execute(statement.values(**values), [{**_bound(s, now), "b_applied_at": now, "b_revocations": list(s.revocations)} for s in done])
+        if left:
+            values = {**changed, "attempts": hook_inbox.c.attempts + bindparam("b_more")}
+            await connection.execute(statement.values(**values), [{**_bound(s, now), "b_more": int(s.state == "new")} for s in left])
 
     # --- standings of a policy that changed ---
 
