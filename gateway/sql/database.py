@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager
@@ -49,6 +50,7 @@ class Database:
 
     def __init__(self, engine: AsyncEngine, keys: Callable[[], Sequence[Key]]) -> None:
         self._engine = engine
+        self._writer = asyncio.Lock()
         self.crypt = Crypt(keys)
 
     @property
@@ -75,10 +77,27 @@ class Database:
         writer anyway; PostgreSQL takes an advisory lock until the end of the transaction.
         """
         with _asked("write"):
-            async with self._engine.begin() as connection:
+            async with self._turn(), self._engine.begin() as connection:
                 for name in sorted(locks):
                     await self._lock(connection, name)
                 yield connection
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """SQLite has one writer, and whoever finds it busy sleeps and looks again, so that somebody waits for seconds while others pass. In this process they queue."""
+        if self.is_postgresql:
+            yield
+            return
+        try:
+            async with asyncio.timeout(_BUSY_MS / 1000):
+                await self._writer.acquire()
+        except TimeoutError as error:
+            msg = "SQL does not answer (its one writer is busy)"
+            raise UnavailableError(msg) from error
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     async def _lock(self, connection: AsyncConnection, name: str) -> None:
         if self.is_postgresql:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, or_, select, union, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, union, update
 
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_admin import BlockView, Page
@@ -30,6 +31,8 @@ class SqlRevocations:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._acknowledged: dict[str, dict[str, Any]] = {}
+        self._writing = asyncio.Lock()
 
     @asynccontextmanager
     async def change(self, tenant: str, aliases: Sequence[str]) -> AsyncIterator[SqlChange]:
@@ -38,8 +41,20 @@ class SqlRevocations:
             yield SqlChange(connection, self._database.crypt, tenant, aliases)
 
     async def acknowledged(self, revocation: str, *, at: float, replicas: Sequence[tuple[str, float | None]]) -> None:
-        async with self._database.write() as connection:
-            await connection.execute(update(revocations).where(revocations.c.id == revocation).values(acknowledged_at=at, replicas=[list(r) for r in replicas]))
+        """Those that come while a transaction is being written share the next one: under a stream of events this would else be every second commit."""
+        self._acknowledged[revocation] = {"b_id": revocation, "b_at": at, "b_replicas": [list(r) for r in replicas]}
+        async with self._writing:
+            if revocation not in self._acknowledged:
+                return
+            batch, self._acknowledged = self._acknowledged, {}
+            values: dict[str, Any] = {"acknowledged_at": bindparam("b_at"), "replicas": bindparam("b_replicas")}
+            try:
+                async with self._database.write() as connection:
+                    await connection.execute(update(revocations).where(revocations.c.id == bindparam("b_id")).values(**values), list(batch.values()))
+            except BaseException:
+                # Whoever else waits for it tries for themselves.
+                self._acknowledged = {**batch, **self._acknowledged}
+                raise
 
     async def find(self, revocation: str) -> Recorded | None:
         found = await self._recorded(revocations.c.id == revocation)

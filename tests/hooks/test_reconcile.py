@@ -2,129 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select
 
 from demo import faults
-from demo.clock import MovableClock
-from demo.cloud import GLOBEX_TENANT_ID, DemoCloud
-from demo.net import client_session
 from gateway.core.model import Secret
 from gateway.errors import PeerError, UnavailableError
-from gateway.hooks.reconcile.cursors import Cursors
 from gateway.hooks.reconcile.fetch import Fetch
 from gateway.hooks.reconcile.graph_client import GraphClient
-from gateway.hooks.reconcile.graph_delta import GraphDelta
 from gateway.hooks.reconcile.leader import Leader
-from gateway.hooks.reconcile.okta_backfill import OktaBackfill
-from gateway.hooks.reconcile.schedule import Reconciliation
-from gateway.hooks.reconcile.subscriptions import LIFETIME_S, Subscriptions
+from gateway.hooks.reconcile.subscriptions import LIFETIME_S
 from gateway.sql.tables import graph_subscriptions
-from tests.hooks.world import GLOBEX_SECRET, SECRET, entra_target, hooks_world, okta_target
-from tests.spare_keys import spare_keys
+from tests.hooks.living import INTERVAL_S, Living, living_hooks
+from tests.hooks.world import GLOBEX_SECRET, SECRET, entra_target
+from tests.soak import lost_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import aiohttp
-
-    from demo.idp.directory import Person as Account
-    from gateway.hooks.commit import Committer
     from gateway.sql.database import Database
-    from tests.hooks.world import World
+    from tests.hooks.living import Living
 
 DAY_S = 86_400.0
-INTERVAL_S = 300.0
-
-
-@dataclass
-class Living:
-    """A cloud with both IdPs, and a gateway's hooks that know them."""
-
-    cloud: DemoCloud
-    world: World
-    subscriptions: Subscriptions
-    delta: GraphDelta
-    backfill: OktaBackfill
-    cursors: Cursors
-    reconciliation: Reconciliation
-    clock: MovableClock
-
-    @property
-    def graph(self) -> Any:
-        return self.cloud.customers["globex-entra"].graph
-
-    @property
-    def okta(self) -> Any:
-        return self.cloud.customers["acme-okta"].okta
-
-    def person(self, email: str) -> Account:
-        customer = self.cloud.customers["acme-okta" if email.endswith("acme.test") else "globex-entra"]
-        found = customer.server.directory.by_email(email)
-        assert found is not None
-        return found
-
-    def directory(self, name: str) -> Any:
-        return self.cloud.customers[name].server.directory
-
-    def group(self, name: str, provider: str) -> Any:
-        return next(g for g in self.directory(provider).groups.values() if g.name == name)
-
-    @property
-    def entra(self) -> Any:
-        return self.world.targets.by_key["globex", "globex-entra"]
-
-    def refused(self) -> set[tuple[str, str]]:
-        """(kind, whom) of what stands."""
-        return {(r.group_overlay or r.kind.value, r.who.idp_subject or r.who.oid or "") for r in self.world.revoker.standing}
-
-    async def round(self) -> None:
-        await self.reconciliation.round()
-        await self.world.settled()
-
-    async def rows(self) -> dict[str, Any]:
-        async with self.world.database.read() as connection:
-            return {r.resource: r for r in await connection.execute(select(graph_subscriptions))}
 
 
 @pytest.fixture
 async def living(database: Database) -> AsyncIterator[Living]:
-    clock = MovableClock()
-    async with contextlib.AsyncExitStack() as stack:
-        cloud = await stack.enter_async_context(DemoCloud(clock=clock, new_key=spare_keys()))
-        http: aiohttp.ClientSession = await stack.enter_async_context(client_session())
-        fetch = Fetch(http)
-        graph = GraphClient(fetch, clock=clock)
-        rooms: dict[str, Any] = {}
-
-        def ask(committer: Committer, url: str) -> Subscriptions:
-            rooms["cursors"] = Cursors(database, committer)
-            rooms["subscriptions"] = Subscriptions(database, committer, graph, rooms["cursors"], url=url.replace("127.0.0.1", "gateway.localhost"), clock=clock)
-            found: Subscriptions = rooms["subscriptions"]
-            return found
-
-        world = await stack.enter_async_context(hooks_world(database, http, clock=clock, ask=ask))
-        okta, entra = cloud.customers["acme-okta"], cloud.customers["globex-entra"]
-        assert okta.okta is not None
-        world.targets.by_key = {
-            ("acme", "acme-okta"): okta_target(okta.issuer, api_token=Secret(okta.okta.log.api_token), groups_used=frozenset({"app-users", "admins"}), allowed_groups=frozenset({"app-users"})),
-            ("globex", "globex-entra"): entra_target(
-                issuer=entra.issuer, directory_id=GLOBEX_TENANT_ID, client_id=entra.app.client_id, client_secret=Secret(entra.app.client_secret), api_url=entra.server.origin,
-                groups_used=frozenset({"app-users"}), allowed_groups=frozenset({"app-users"}),
-            ),
-        }  # fmt: skip
-        delta = GraphDelta(database, world.committer, graph, rooms["cursors"], world.inbox, stored=world.applier.wake, clock=clock)
-        backfill = OktaBackfill(fetch, world.committer, rooms["cursors"], world.inbox, stored=world.applier.wake, clock=clock)
-        leader = Leader(database, world.committer, name="reconciliation", holder="one", clock=clock)
-        reconciliation = Reconciliation(
-            leader=leader, targets=world.targets, subscriptions=rooms["subscriptions"], delta=delta, backfill=backfill, cursors=rooms["cursors"], applier=world.applier,
-            interval_s=INTERVAL_S, clock=clock,
-        )  # fmt: skip
-        yield Living(cloud, world, rooms["subscriptions"], delta, backfill, rooms["cursors"], reconciliation, clock)
+    async with living_hooks(database) as found:
+        yield found
 
 
 async def test_a_subscription_is_made_with_its_handshake_and_notifications_arrive(living: Living) -> None:
@@ -162,6 +68,13 @@ async def test_every_event_that_was_lost_is_found_by_the_next_reading(living: Li
     living.clock.advance(INTERVAL_S + 1)
     await living.round()
     assert living.refused() == set()
+
+
+async def test_of_many_changes_a_third_is_lost_and_the_next_reading_finds_each(database: Database) -> None:
+    """The small one of ``tests/soak/lost_events.py``."""
+    outcome = await lost_events.run(database, people=16, rounds=2, loss=0.3, seed=3)
+    assert outcome.lost > 0
+    assert outcome.wrong_before > 0
 
 
 async def test_reading_again_what_hooks_delivered_finds_nothing(living: Living) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROOT = Path(__file__).parents[2]
+HOOK_SECRET = "soak-hook-secret-0123456789"
 CONFIG = """
 ingress: {{trusted_proxies: [127.0.0.1/32]}}
 cognito: {{region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, domain: https://pool.example.com}}
@@ -51,7 +52,7 @@ email_domains: [acme.test]
 allowed_groups: any
 client_id: client
 client_secret: secret
-providers: [{{name: acme-okta, kind: okta, label: Okta, issuer: https://idp.example, domains: [acme.test]}}]
+providers: [{{name: acme-okta, kind: okta, label: Okta, issuer: https://idp.example, domains: [acme.test], hooks: {{secrets: [{hook_secret}]}}}}]
 """
 
 
@@ -122,7 +123,7 @@ class Fleet:
         self.account = Account()
         self.people: list[Person] = []
         self.check_ports: list[int] = []
-        self.admin_port = free_port()
+        self.admin_port, self.hooks_port = free_port(), free_port()
         self.processes: list[subprocess.Popen[bytes]] = []
         self.admin_key = ""
         self._random = random.Random(1)
@@ -134,7 +135,7 @@ class Fleet:
         (self.folder / "state").mkdir(parents=True)
         (self.folder / "state").chmod(0o700)
         (self.folder / "tenants").mkdir()
-        (self.folder / "tenants" / "acme.yaml").write_text(TENANT.format(host=HOST))
+        (self.folder / "tenants" / "acme.yaml").write_text(TENANT.format(host=HOST, hook_secret=HOOK_SECRET))
         self.config = self.folder / "gateway.yaml"
         self.config.write_text(CONFIG.format(folder=self.folder, redis=self.redis_url, min_replicas=max(self.min_replicas, 0), staleness_ms=round(self.staleness_s * 1000)))
         self.ring = keys.load(self.folder / "state" / "keys.json", create=True)
@@ -145,7 +146,7 @@ class Fleet:
         )  # fmt: skip
         self.admin_key = json.loads(made.stdout)["key"]
         try:
-            self._serve("admin", {"admin": self.admin_port, "hooks": free_port()})
+            self._serve("admin", {"admin": self.admin_port, "hooks": self.hooks_port})
             for _ in range(self.replicas):
                 ports = {"check": free_port(), "public": free_port(), "admin": free_port()}
                 self._serve("auth", ports)
