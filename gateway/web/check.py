@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from dataclasses import replace
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -83,6 +84,9 @@ class Checks:
                 except UnavailableError as error:
                     _LOG.warning("store_unavailable", extra=fields(error=str(error), host=parsed.host))
                     decision = Deny(Reason.STORE_UNAVAILABLE)
+        if parsed is not None and not parsed.request_id and not isinstance(decision, Allow):
+            # Not every ingress numbers its requests; a person who asks for help needs a number that the log knows too.
+            parsed = replace(parsed, request_id=self._services.random_token()[:16])
         verdict = self._verdict(decision, tenant, parsed, session, headers.getall("Accept-Language", ()))
         answer = dialect.render(verdict, parsed)
         self._record(dialect, verdict.decision, tenant, parsed, session, started, would)

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 import signal
 import time
 from dataclasses import replace
@@ -215,6 +216,17 @@ async def test_a_cookie_that_never_reaches_the_check_ends_in_a_page_that_says_so
     assert pages[0].status == 303
     assert pages[-1].status == 400
     assert "circles" in pages[-1].text
+
+
+async def test_a_denial_has_a_number_that_the_log_knows_whoever_gave_it(world: RunningWorld, person: Person) -> None:
+    await log_in(world, person, "mallory@acme.test")
+    cookie = person.cookies("acme.localhost")[COOKIE]
+    for given in ("ingress-1", ""):
+        answer = world.check("acme.localhost", dialect="traefik", cookie=cookie, headers={"Accept": "text/html", "X-Request-Id": given})
+        shown = re.search(r"Request number:\s*<code>([^<]+)</code>", answer.body.decode())
+        assert answer.status == 403 and shown is not None
+        assert shown[1] == (given or shown[1])
+        assert any(record.get("request_id") == shown[1] for record in map(json.loads, world.log().splitlines()))
 
 
 async def test_a_cookie_that_opens_nothing_says_in_the_log_why(world: RunningWorld, person: Person) -> None:
