@@ -15,9 +15,10 @@ from gateway.onboarding.open import open_onboarding
 from gateway.ports_provisioning import Busy, RunState
 from gateway.registry.database import TenantDatabase
 from gateway.sql.audit import SqlAuditLog
+from gateway.web.admin.redact import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from gateway.cognito.preflight import Finding
     from gateway.cognito.steps import Work
@@ -32,6 +33,7 @@ IN_FORCE_S = 10.0
 
 @asynccontextmanager
 async def opened(config_path: str) -> AsyncIterator[tuple[Onboarding, Database]]:
+    """The service over the gateway's own stores."""
     async with configured_database(config_path) as (config, database):
         tenants = TenantDatabase(database, config)
         files = file_records(config)
@@ -46,7 +48,10 @@ async def opened(config_path: str) -> AsyncIterator[tuple[Onboarding, Database]]
             yield onboarding, database
 
 
-async def audited(database: Database, action: str, tenant: str, work: Callable[[], Awaitable[T]]) -> T:
+async def audited(
+    database: Database, action: str, tenant: str, work: Callable[[], Awaitable[T]], *, before: object = None, after: Callable[[], Awaitable[Mapping[str, object]]] | None = None
+) -> T:
+    """``before`` and ``after``: what the change was made from and led to, besides its run; ``after`` is asked where it was made."""
     audit = SqlAuditLog(database, clock=time.time)
     entry = await audit.begin(actor=ACTOR, action=action, tenant=tenant, target=tenant, request_id="")
     try:
@@ -54,9 +59,18 @@ async def audited(database: Database, action: str, tenant: str, work: Callable[[
     except GatewayError:
         await audit.finish(entry, outcome="failed", before=None, after=None)
         raise
-    good = isinstance(outcome, Done | RunState)
-    await audit.finish(entry, outcome="done" if good else "refused", before=None, after={"run": getattr(outcome, "run", None)})
+    # What ``verify`` found has no run unless it was mended.
+    ended = getattr(outcome, "fixed", outcome)
+    good = isinstance(ended, Done | RunState) or (ended is None and outcome is not None)
+    led_to = await after() if good and after is not None else {}
+    await audit.finish(entry, outcome="done" if good else "refused", before=redacted(before), after=redacted({"run": getattr(ended, "run", None), **led_to}))
     return outcome
+
+
+async def clients_of(onboarding: Onboarding, tenant: str) -> dict[str, object]:
+    """For the record: the app clients of a tenant."""
+    held = await onboarding.provisioning.registrar.credentials(tenant)
+    return {"clients": list(held.client_ids) if held is not None else []}
 
 
 def telling(*, as_json: bool) -> Callable[[Work, str], None]:

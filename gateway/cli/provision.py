@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.cognito.plan import Plan, Step
     from gateway.cognito.preflight import Finding
     from gateway.cognito.provision import Outcome
-    from gateway.onboarding.service import Onboarding, Proposal
+    from gateway.onboarding.service import Drift, Onboarding, Proposal
 
 T = TypeVar("T")
 
@@ -116,13 +116,20 @@ async def _apply(config_path: str, tenant: str, body: ProvisionBody, *, as_json:
         async def work() -> Outcome:
             return await onboarding.apply(proposal, actor=ACTOR, progress=telling(as_json=as_json))
 
-        outcome = await audited(database, "provision", tenant, work)
+        async def after() -> dict[str, object]:
+            return {"steps": [describe(s) for s in proposal.plan.steps], "tenant": proposal.document}
+
+        outcome = await audited(database, "provision", tenant, work, before=(proposal.before or {}).get("document"), after=after)
         return await _say_outcome(onboarding, proposal, outcome, as_json=as_json)
 
 
 async def _verify(config_path: str, tenant: str, *, fix: bool, as_json: bool) -> int:
-    async with opened(config_path) as (onboarding, _database):
-        drift = await onboarding.verify(tenant, fix=fix, actor=ACTOR, progress=telling(as_json=as_json))
+    async with opened(config_path) as (onboarding, database):
+
+        async def work() -> Drift | None:
+            return await onboarding.verify(tenant, fix=fix, actor=ACTOR, progress=telling(as_json=as_json))
+
+        drift = await (audited(database, "verify", tenant, work) if fix else work())
     if drift is None:
         click.echo(f"gateway: tenant {tenant} is not provisioned", err=True)
         return 1
@@ -163,7 +170,8 @@ async def _destroy(config_path: str, tenant: str) -> int:
         async def work() -> Outcome | Finding:
             return await onboarding.destroy(tenant, actor=ACTOR, progress=telling(as_json=False))
 
-        outcome = await audited(database, "destroy", tenant, work)
+        record = await onboarding.records.get(tenant)
+        outcome = await audited(database, "destroy", tenant, work, before=record.document if record is not None else None)
     if isinstance(outcome, Done):
         click.echo(f"tenant {tenant} is gone")
         return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli import config_option, json_option
-from gateway.cli.beside_onboarding import ACTOR, audited, opened, telling, why_not
+from gateway.cli.beside_onboarding import ACTOR, audited, clients_of, opened, telling, why_not
 from gateway.cognito.provision import Done
 
 if TYPE_CHECKING:
@@ -47,9 +47,12 @@ async def _rotate(config_path: str, tenant: str, *, retire_now: bool, as_json: b
         async def end() -> Outcome | Finding:
             return await onboarding.retire(tenant, actor=ACTOR, progress=telling(as_json=as_json))
 
-        outcome = await audited(database, "rotate", tenant, make)
+        async def after() -> dict[str, object]:
+            return await clients_of(onboarding, tenant)
+
+        outcome = await audited(database, "rotate", tenant, make, before=await after(), after=after)
         if isinstance(outcome, Done) and retire_now:
-            outcome = await audited(database, "retire", tenant, end)
+            outcome = await audited(database, "retire", tenant, end, before=await after(), after=after)
         return await _say(onboarding, tenant, outcome, as_json=as_json)
 
 
@@ -59,7 +62,11 @@ async def _retire(config_path: str, tenant: str, *, as_json: bool) -> int:
         async def work() -> Outcome | Finding:
             return await onboarding.retire(tenant, actor=ACTOR, progress=telling(as_json=as_json))
 
-        return await _say(onboarding, tenant, await audited(database, "retire", tenant, work), as_json=as_json)
+        async def after() -> dict[str, object]:
+            return await clients_of(onboarding, tenant)
+
+        outcome = await audited(database, "retire", tenant, work, before=await after(), after=after)
+        return await _say(onboarding, tenant, outcome, as_json=as_json)
 
 
 async def _say(onboarding: Onboarding, tenant: str, outcome: Outcome | Finding, *, as_json: bool) -> int:

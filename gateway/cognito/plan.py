@@ -43,6 +43,7 @@ class Resource(StrEnum):
     ATTRIBUTES = "attributes"
     PROVIDER = "provider"
     CLIENT = "client"
+    TENANT = "tenant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,9 @@ def _mapping_differences(wanted: Mapping[str, str], found: Mapping[str, str]) ->
 
 def _client(wanted: WantedClient, found: ActualClient | None) -> Step:
     if found is None:
-        return Step(Verb.CREATE, Resource.CLIENT, "", f"the tenant has no app client yet; {len(wanted.callback_urls)} callback URLs, sign-in with {', '.join(wanted.providers)}")
+        return Step(
+            Verb.CREATE, Resource.CLIENT, "", f"the tenant has no app client yet; {_counted(len(wanted.callback_urls), 'callback URL')}, sign-in with {', '.join(wanted.providers)}"
+        )
     differences = client_differences(wanted, found)
     if differences:
         return Step(Verb.CHANGE, Resource.CLIENT, found.client_id, f"{', '.join(d.setting for d in differences)} differ", differences)
@@ -205,6 +208,10 @@ def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
     if POOL_USERS in wanted.client.providers:
         notes.append("the pool's own users sign in on Cognito's page: with managed login (version 2) the client needs a style there, of which a pool has at most 20")
     return tuple(notes)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _shown(value: object) -> str:

@@ -18,14 +18,16 @@ from gateway.cognito.desired import (
     writable,
 )
 from gateway.cognito.discovery import looks_like
+from gateway.cognito.plan import Difference, Resource, Step, Verb
 from gateway.cognito.preflight import Finding, invalid
 from gateway.core.model import ProviderKind, Secret
+from gateway.registry.document import TenantDocument
+from gateway.registry.plan import differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.cognito.desired import Attribute
-    from gateway.cognito.plan import Step
     from gateway.config import Config
     from gateway.onboarding.body import ProviderBody, ProvisionBody
 
@@ -163,6 +165,16 @@ def recalled(entries: Sequence[Json]) -> tuple[WantedProvider, ...]:
 def required_attributes(attributes: Iterable[Attribute]) -> frozenset[str]:
     """Names of those that the pool demands of everybody."""
     return frozenset(a.name for a in attributes if a.required and a.name != "sub")
+
+
+def tenant_step(tenant: str, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Step:
+    """What becomes of the document, key by key."""
+    if before is None:
+        return Step(Verb.CREATE, Resource.TENANT, tenant, "the gateway does not know it yet")
+    changed = tuple(Difference(d.key, d.before, d.after) for d in differences(TenantDocument.model_validate(before), TenantDocument.model_validate(after)))
+    if changed:
+        return Step(Verb.CHANGE, Resource.TENANT, tenant, f"{', '.join(d.setting for d in changed)} differ", changed)
+    return Step(Verb.KEEP, Resource.TENANT, tenant, "it is as wanted")
 
 
 def describe(step: Step) -> Json:

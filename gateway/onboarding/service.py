@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gateway.cognito.deleting import destroying
-from gateway.cognito.desired import CUSTOM_ATTRIBUTES, marker
+from gateway.cognito.desired import CUSTOM_ATTRIBUTES, kind_of_issuer, marker
 from gateway.cognito.plan import Plan, Resource, Step, Verb, plan
 from gateway.cognito.preflight import Finding, check_discovery, check_issuer, check_provider, invalid
 from gateway.errors import PeerError
 from gateway.onboarding import rotation
-from gateway.onboarding.proposal import describe, leaving, recalled, recognise, remembered, required_attributes, tenant_document, wanted, wanted_providers
+from gateway.onboarding.proposal import describe, leaving, recalled, recognise, remembered, required_attributes, tenant_document, tenant_step, wanted, wanted_providers
 from gateway.ports_provisioning import FINISHED, RunKind, RunState
 from gateway.registry.admission import problems
 from gateway.registry.document import TenantDocument
@@ -115,6 +115,8 @@ class Onboarding:
         names = frozenset(e["name"] for e in known)
         proposed = plan(target, actual, quotas=self.config.cognito.quotas, known=names, adopt=body.adopt, retired=_retired(credentials), leaving=leave)
         filed = record is not None and record.origin == "file"
+        if not filed:
+            proposed = replace(proposed, steps=(*proposed.steps, tenant_step(tenant, record.document if record else None, document)))
         marks = {e["name"]: e.get("marker") for e in known}
         request: Json = {"providers": [{"marker": marks.get(e["name"]), **e} for e in remembered(target.providers, keep_secrets=body.keep_secrets)]}
         return Proposal(
@@ -127,7 +129,7 @@ class Onboarding:
         findings: list[Finding] = []
 
         async def one(number: int, issuer: str) -> Discovered | None:
-            if check_issuer(issuer, None, development=self.config.development):
+            if check_issuer(issuer, kind_of_issuer(issuer), development=self.config.development):
                 return None
             try:
                 async with limit:

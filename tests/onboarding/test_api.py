@@ -80,7 +80,7 @@ async def test_dry_run_create_conflict_run_and_rollback(api: Api) -> None:
     body = await api.body()
     planned = await api.call("POST", f"{PATH}?dry_run=true", body=body)
     assert planned.status == 200
-    assert [s["verb"] for s in (await planned.json())["steps"]] == ["keep", "create", "create"]
+    assert [s["verb"] for s in (await planned.json())["steps"]] == ["keep", "create", "create", "create"]
     assert await api.bench.left_behind() == {}
     made = await api.call("POST", PATH, body=body)
     assert made.status == 201
@@ -254,6 +254,10 @@ async def test_the_commands_plan_apply_verify_and_destroy(api: Api) -> None:
     assert await bench.left_behind() == {}
     page = await SqlAuditLog(bench.database, clock=time.time).page(AuditFilter(), position=None, limit=10)
     assert [(e.actor, e.action, e.outcome) for e in page.items] == [("cli", "destroy", "refused"), ("cli", "provision", "done")]
+    made_of, destroyed = page.items[1].after, page.items[0].before
+    assert isinstance(made_of, dict)
+    assert isinstance(destroyed, dict)
+    assert made_of["tenant"]["hosts"] == destroyed["hosts"] == ["initech.localhost"]
 
 
 async def test_the_commands_rotate_and_retire(api: Api) -> None:

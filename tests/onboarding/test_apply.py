@@ -88,10 +88,18 @@ async def test_the_plan_says_what_and_why_and_shows_no_secret(bench: Bench) -> N
     body = await bench.body()
     proposal = await bench.service.propose("initech", body, update=False)
     verbs = [(str(s.verb), str(s.resource)) for s in proposal.plan.steps]
-    assert verbs == [("keep", "attributes"), ("create", "provider"), ("create", "client")]
+    assert verbs == [("keep", "attributes"), ("create", "provider"), ("create", "client"), ("create", "tenant")]
     assert all(step.why for step in proposal.plan.steps)
     assert body.all_providers[0].client_secret.reveal() not in repr(proposal)
     assert await bench.left_behind() == {}
+
+
+async def test_the_plan_tells_what_becomes_of_the_document_key_by_key(bench: Bench) -> None:
+    await bench.apply()
+    wanted = await bench.body(group="staff", allowed_domain=None, email_domains=["initech.test", "initech.example"])
+    step = (await bench.service.propose("initech", wanted, update=True)).plan.steps[-1]
+    assert (str(step.verb), str(step.resource), step.name) == ("change", "tenant", "initech")
+    assert [str(d) for d in step.differences] == ["allowed_groups: app-users → staff", "email_domains: initech.test → initech.example, initech.test"]
 
 
 async def test_a_second_create_is_a_conflict_and_an_update_changes_only_what_differs(bench: Bench) -> None:
@@ -103,7 +111,10 @@ async def test_a_second_create_is_a_conflict_and_an_update_changes_only_what_dif
     assert same.plan.changes == ()
     wider = await bench.body(hosts=["initech.localhost", "two.localhost"])
     changed = await bench.service.propose("initech", wider, update=True)
-    assert [(str(s.verb), str(s.resource), [d.setting for d in s.differences]) for s in changed.plan.changes] == [("change", "client", ["CallbackURLs", "LogoutURLs"])]
+    assert [(str(s.verb), str(s.resource), [d.setting for d in s.differences]) for s in changed.plan.changes] == [
+        ("change", "client", ["CallbackURLs", "LogoutURLs"]),
+        ("change", "tenant", ["hosts"]),
+    ]
     assert isinstance(await bench.service.apply(changed, actor="test"), Done)
     (client,) = bench.cloud.cognito.pool.clients.values()
     assert len(client.callback_urls) == 2
@@ -144,7 +155,7 @@ async def test_an_existing_provider_is_not_taken_over_unless_told(bench: Bench) 
     assert [f.kind for f in refused.problems] == ["exists"]
     assert "already exists in user pool" in str(refused.problems[0])
     adopting = await bench.service.propose("initech", taken.model_copy(update={"adopt": True}), update=False)
-    assert [str(s.verb) for s in adopting.plan.steps] == ["keep", "adopt", "create"]
+    assert [str(s.verb) for s in adopting.plan.steps] == ["keep", "adopt", "create", "create"]
 
 
 async def test_a_provider_of_another_tenant_is_never_taken_over(bench: Bench) -> None:

@@ -210,7 +210,7 @@ async def problems_for_everything(request: web.Request, handler: Callable[[web.R
     except web.HTTPMethodNotAllowed as error:
         return problem_response(Problem(Code.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(sorted(error.allowed_methods))}), request_id="-")
     except web.HTTPNotFound:
-        return problem_response(Problem(Code.NOT_FOUND), request_id="-")
+        return problem_response(Problem(Code.NOT_FOUND, "there is no such address; ids of tenants are 1 to 40 lower-case letters, digits and dashes"), request_id="-")
     except web.HTTPException as error:
         if error.status < 400 or error.content_type == CONTENT_TYPE:
             raise

@@ -55,7 +55,7 @@ class StepAnswer(AnswerModel):
     """One row of a plan."""
 
     verb: Literal["add", "create", "change", "adopt", "keep", "remove"]
-    resource: Literal["attributes", "provider", "client"]
+    resource: Literal["attributes", "provider", "client", "tenant"]
     name: str
     why: str
     changes: list[ChangeAnswer]
@@ -215,6 +215,8 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
         return Answer(DriftAnswer(tenant=drift.tenant, clean=drift.clean, steps=steps, problems=[str(p) for p in drift.problems], run=run))
 
     async def destroy(call: Call) -> Answer:
+        record = await onboarding.records.get(call.path["tenant"])
+        call.note.before = record.document if record is not None else None
         outcome = await onboarding.destroy(call.path["tenant"], actor=call.actor)
         if not isinstance(outcome, Done | Failed | Busy):
             raise problem([outcome])

@@ -40,18 +40,25 @@ class ClientsAnswer(AnswerModel):
 def rotation_routes(onboarding: Onboarding) -> tuple[Route, ...]:
     async def rotate_client(call: Call) -> Answer:
         tenant = call.path["tenant"]
+        call.note.before = await _named(tenant)
         run = _done(await onboarding.rotate(tenant, actor=call.actor))
-        call.note.after = {"run": run.run}
+        call.note.after = {"run": run.run, **await _named(tenant)}
         if call.query(RotateQuery).retire_now:
             retired = _done(await onboarding.retire(tenant, actor=call.actor))
-            call.note.after = {"run": run.run, "retired": retired.run}
+            call.note.after = {"run": run.run, "retire": retired.run, **await _named(tenant)}
         return Answer(await _clients(tenant, run), status=201, headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"})
 
     async def retire_clients(call: Call) -> Answer:
         tenant = call.path["tenant"]
+        call.note.before = await _named(tenant)
         run = _done(await onboarding.retire(tenant, actor=call.actor))
-        call.note.after = {"run": run.run}
+        call.note.after = {"run": run.run, **await _named(tenant)}
         return Answer(await _clients(tenant, run))
+
+    async def _named(tenant: str) -> dict[str, list[str]]:
+        """For the record."""
+        held = await onboarding.provisioning.registrar.credentials(tenant)
+        return {"clients": list(held.client_ids) if held is not None else []}
 
     async def _clients(tenant: str, run: Done) -> ClientsAnswer:
         held = await onboarding.provisioning.registrar.credentials(tenant)
