@@ -43,6 +43,8 @@ FRESHNESS_S: Final = 70 * 60
 """Cognito resumes its own session for 60 minutes; ten more for clocks and for logins in flight."""
 FRESHNESS_MARGIN_S: Final = 5
 """How far the identity provider's clock may be behind the store's."""
+FRESHNESS_AHEAD_S: Final = 30
+"""How far it may be ahead of ours. One that is further ahead proves nothing: what it once said would look fresh for as long."""
 
 _MAX_ELSEWHERE: Final = 1_000
 
@@ -170,7 +172,7 @@ class RedisSessions:
         now = int(self._clock())
         limits = new.tenant.session
         began_s = new.began / 1_000_000
-        asked = new.idp_iat is not None and new.idp_iat >= began_s - FRESHNESS_MARGIN_S if new.idp_iat_mapped else new.hopped
+        asked = new.idp_iat is not None and began_s - FRESHNESS_MARGIN_S <= new.idp_iat <= now + FRESHNESS_AHEAD_S if new.idp_iat_mapped else new.hopped
         family_key = self._entropy(32)
         family = seal.new_family(bucket_of(new.tenant.id), self._entropy)
         session = Session(

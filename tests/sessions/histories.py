@@ -340,9 +340,9 @@ class History:
         from gateway.ports import NewSession
 
         # Fresh by the identity provider's own word, so that only watermarks and blocks decide.
-        later = int(time.time()) + 60
+        now = int(time.time())
         return NewSession(
-            tenant=tenant(), host=HOST, identity=identity(user), began=began, auth_time=later, idp_iat=later + self.moment(), idp_iat_mapped=True,
+            tenant=tenant(), host=HOST, identity=identity(user), began=began, auth_time=now, idp_iat=now, idp_iat_mapped=True,
             client_id="client", refresh_token=None, server=server,
         )  # fmt: skip
 

@@ -138,6 +138,8 @@ async def test_a_login_that_authenticated_before_the_revocation_is_refused_even_
 FRESHNESS = {
     "mapped_and_asked": ({"idp_iat_mapped": True, "idp_iat": 0}, True),
     "mapped_within_the_margin": ({"idp_iat_mapped": True, "idp_iat": -4}, True),
+    "mapped_a_little_ahead": ({"idp_iat_mapped": True, "idp_iat": 20}, True),
+    "mapped_and_far_ahead": ({"idp_iat_mapped": True, "idp_iat": 600}, False),
     "mapped_and_resumed": ({"idp_iat_mapped": True, "idp_iat": -60}, False),
     "mapped_and_missing": ({"idp_iat_mapped": True, "idp_iat": None}, False),
     "mapped_and_resumed_after_the_hop": ({"idp_iat_mapped": True, "idp_iat": -60, "hopped": True}, False),

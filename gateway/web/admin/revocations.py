@@ -143,11 +143,18 @@ async def _until_closed(
     """Events as they come, a comment when none came for a while; ends with the key, the server or the client."""
     closed = asyncio.ensure_future(closing.wait())
     upcoming: asyncio.Future[RevocationStatus] | None = None
+    clock = asyncio.get_running_loop().time
+    allowed_at = clock()
     try:
         while not closing.is_set():
             upcoming = upcoming or asyncio.ensure_future(anext(source))
             waiting: set[asyncio.Future[Any]] = {upcoming, closed}
             await asyncio.wait(waiting, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
+            # A busy stream ends with its key as soon as a silent one.
+            if not closing.is_set() and (not upcoming.done() or clock() - allowed_at >= KEEP_ALIVE_S):
+                if not await still_allowed():
+                    return
+                allowed_at = clock()
             if upcoming.done():
                 try:
                     status = upcoming.result()
@@ -156,8 +163,6 @@ async def _until_closed(
                 upcoming = None
                 yield status
             elif not closing.is_set():
-                if not await still_allowed():
-                    return
                 await response.write(b": still here\n\n")
     except ConnectionResetError:
         return

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from aiohttp import web
 
 from gateway.ports_admin import AuditFilter, Scope
 from gateway.sql.admin_keys import SqlAdminKeys
-from gateway.web.admin import BURST, FAILURES_BURST, PREFIX, AdminServices, admin_application
+from gateway.web.admin import BURST, FAILURES_BURST, PREFIX, AdminServices, admin_application, revocations
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from aiohttp import ClientResponse
     from pytest_aiohttp.plugin import AiohttpClient
 
@@ -303,6 +306,30 @@ async def test_the_stream_tells_each_revocation_and_resumes(api: Api) -> None:
         assert [await _event(stream), await _event(stream)] == ["r0001", "r0003"]
     async with await api.call("GET", "/revocations/stream", headers={"Last-Event-ID": "r0001"}) as stream:
         assert await _event(stream) == "r0002"
+
+
+async def test_a_stream_that_is_never_silent_ends_with_its_key_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "KEEP_ALIVE_S", 0.0)
+    answers = iter([True, True, False])
+
+    async def endless() -> AsyncIterator[Any]:
+        number = 0
+        while True:
+            number += 1
+            yield number
+
+    async def still_allowed() -> bool:
+        return next(answers)
+
+    async with asyncio.timeout(5):
+        seen = [n async for n in revocations._until_closed(endless(), cast("Any", Unheard()), still_allowed=still_allowed, closing=asyncio.Event())]
+    assert len(seen) <= 2
+
+
+class Unheard:
+    """A response that nobody reads."""
+
+    async def write(self, _: bytes) -> None: ...
 
 
 async def _event(stream: ClientResponse) -> str:
