@@ -97,7 +97,7 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
         file = ConfigFile(config_path, config)
         file.changed.append(lambda now: configure(now.log.form, now.log.level))
         await stack.enter_async_context(beside(file.watch()))
-        ring = KeyFile(config.key_file, create=config.keys is None)
+        ring = KeyFile(config.key_file, create=config.makes_key_ring)
         await stack.enter_async_context(beside(ring.watch()))
         http = await stack.enter_async_context(client_session(development=config.development))
         link = connect(config.redis, socket_path=redis_socket)
@@ -304,7 +304,7 @@ async def check_dependencies(config: Config) -> list[Finding]:
         from gateway.app_admin import probe_database  # noqa: PLC0415 - only where SQL is asked for
         from gateway.sql.database import open_database  # noqa: PLC0415
 
-        ring = keys.load(config.key_file, create=config.keys is None)
+        ring = keys.load(config.key_file, create=config.makes_key_ring)
         database = open_database(config, lambda: ring.database)
         stack.push_async_callback(database.close)
         probes["database"] = lambda: probe_database(database)

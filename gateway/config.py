@@ -314,7 +314,7 @@ class Config(BaseSettings):
             if host is not None and self.public_scheme == "http" and not is_loopback_name(host):
                 msg = f"{key}: {host}: public_scheme http works on loopback and *.localhost only"
                 raise ValueError(msg)
-        if self.keys is None and not (self.embedded_redis and self.embedded_database):
+        if self.keys is None and not self.makes_key_ring:
             msg = "keys.file is required, and shared by all replicas, unless both stores are embedded"
             raise ValueError(msg)
         return self
@@ -335,6 +335,11 @@ class Config(BaseSettings):
     @property
     def embedded_database(self) -> bool:
         return self.database.url.reveal() == "embedded"
+
+    @property
+    def makes_key_ring(self) -> bool:
+        """On first start, wherever it is to lie: with both stores embedded nobody else can have written with another one."""
+        return self.embedded_redis and self.embedded_database
 
     @property
     def key_file(self) -> Path:

@@ -45,6 +45,14 @@ def test_the_smallest_configuration_is_who_asks_and_which_pool(tmp_path: Path) -
     assert config.origin("acme.example.com") == "https://acme.example.com"
 
 
+def test_a_key_ring_is_made_where_both_stores_are_embedded_and_demanded_elsewhere(tmp_path: Path) -> None:
+    ring = {"file": str(tmp_path / "keys.json")}
+    assert load(tmp_path).makes_key_ring
+    assert load(tmp_path, keys=ring).makes_key_ring
+    assert not load(tmp_path, keys=ring, redis={"url": "redis://r"}).makes_key_ring
+    assert not load(tmp_path, keys=ring, database={"url": "postgresql+asyncpg://d"}).makes_key_ring
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

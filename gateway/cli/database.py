@@ -28,7 +28,7 @@ POLL_S = 0.1
 async def configured_database(config_path: str) -> AsyncIterator[tuple[Config, Database]]:
     """Opened and checked; closed afterwards. Raises ``ConfigError`` and ``UnavailableError``."""
     config = load_config(Path(config_path))
-    ring = keys.load(config.key_file, create=config.keys is None)
+    ring = keys.load(config.key_file, create=config.makes_key_ring)
     database = open_database(config, lambda: ring.database)
     try:
         await database.prepare()

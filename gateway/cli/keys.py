@@ -45,7 +45,7 @@ def command() -> None:
 def list_keys(*, config_path: str, as_json: bool) -> None:
     """Ids and states of all keys, never the keys."""
     config = load_config(Path(config_path))
-    ring = keys.load(config.key_file, create=config.keys is None)
+    ring = keys.load(config.key_file, create=config.makes_key_ring)
     rows = [_row(ring, kind, number) for kind in key_file.KINDS for number in range(len(getattr(ring, kind)))]
     if as_json:
         click.echo(json.dumps(rows, indent=1))

@@ -47,7 +47,7 @@ class Stores:
 async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
     """Closed afterwards. Raises ``ConfigError`` and ``UnavailableError``."""
     config = load_config(Path(config_path))
-    ring = keys.load(config.key_file, create=config.keys is None)
+    ring = keys.load(config.key_file, create=config.makes_key_ring)
     async with AsyncExitStack() as stack:
         socket_path = None
         if config.embedded_redis:
