@@ -213,6 +213,7 @@ class World:
         folder = self.directory / "secrets"
         folder.mkdir(mode=0o700, exist_ok=True)
         for name, value in {**self.secrets, "GATEWAY_INGRESS_KEY": self.ingress_key}.items():
+            value = self.environment.get(name, value)  # noqa: PLW2901 - a test may know better
             file = folder / name
             file.touch(mode=0o600)
             file.write_text(value, "utf-8")

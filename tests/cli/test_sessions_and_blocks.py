@@ -52,7 +52,6 @@ class Beside:
         self.config = folder / "gateway.yaml"
         self.config.write_text(CONFIG.replace("STATE", str(self.state)))
         (folder / "tenants").mkdir()
-        (folder / "tenants" / "acme.yaml").write_text(ACME)
         self.store = EmbeddedValkey.start(self.state)
         self.ring = keys.load(self.state / "keys.json", create=True)
 
@@ -79,6 +78,11 @@ def beside(tmp_path: Path) -> Iterator[Beside]:
     made = Beside(tmp_path)
     yield made
     made.store.stop()
+
+
+@pytest.fixture(autouse=True)
+def _acme(beside: Beside) -> None:
+    (beside.config.parent / "tenants" / "acme.yaml").write_text(ACME)
 
 
 def answer(capsys: pytest.CaptureFixture[str]) -> Any:
