@@ -129,7 +129,7 @@ def export(*, config_path: str, tenants: tuple[str, ...], folder: Path | None, r
             path = folder / f"{tenant}.yaml"
             path.touch(mode=0o600)
             path.write_text(_yaml(document), encoding="utf-8")
-        click.echo(f"{len(chosen)} tenants written to {folder}", err=True)
+        click.echo(f"{_counted(len(chosen))} written to {folder}", err=True)
     elif as_json:
         click.echo(json.dumps(list(chosen.values()), indent=1))
     else:
@@ -190,7 +190,10 @@ async def _plan(config_path: str, folder: Path, *, prune: bool) -> tuple[Plan, I
 
 async def _made(tenants: TenantDatabase, stores: Stores, folder: Path, *, prune: bool) -> tuple[Plan, Impact]:
     config, stored = stores.config, await tenants.all()
-    made = make_plan(read_wanted(folder, config, stored), stored)
+    wanted = read_wanted(folder, config, stored)
+    if prune and stored and not wanted:
+        raise ConfigError(f"{folder}: holds no tenant file, so --prune would delete all {len(stored)} in SQL: if that is meant, delete them by name (gateway tenants delete ID)")
+    made = make_plan(wanted, stored)
     made = pruned(made, stored) if prune else made
     refused = await tenants.rehearse(made.changes, files=file_records(config).values())
     if refused is not None:
@@ -216,7 +219,7 @@ async def _apply(config_path: str, folder: Path, *, prune: bool, yes: bool, wait
     if as_json:
         click.echo(json.dumps({**_plan_as_json(made, impact), "in_force": in_force}, indent=1))
     else:
-        click.echo(f"applied: {len(made.changes)} tenants" + _when(in_force=in_force))
+        click.echo(f"applied: {_counted(len(made.changes))}" + _when(in_force=in_force))
     return 0
 
 
@@ -291,6 +294,10 @@ def _plan_as_json(made: Plan, impact: Impact) -> dict[str, Any]:
 
 def _when(*, in_force: bool) -> str:
     return ", in force" if in_force else "; stored, and in force as soon as an admin role publishes it (none has within the time given)"
+
+
+def _counted(tenants: int) -> str:
+    return "1 tenant" if tenants == 1 else f"{tenants} tenants"
 
 
 def _failed(message: str) -> int:

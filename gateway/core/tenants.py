@@ -48,9 +48,11 @@ class Listing(Protocol):
     def client_ids(self) -> Collection[str]: ...
     @property
     def provider_names(self) -> Collection[str]: ...
+    @property
+    def active(self) -> bool: ...
 
 
-_NAMES = tuple(name for name, member in vars(Listing).items() if isinstance(member, property))
+_NAMES = tuple(name for name, member in vars(Listing).items() if isinstance(member, property) and name != "active")
 L = TypeVar("L", bound=Listing)
 
 
@@ -148,6 +150,11 @@ class TenantTable:
     def by_email_domain(self, domain: str) -> Tenant | None:
         """``domain`` canonical; exact, never a suffix."""
         return self._loaded(self._by_domain.get(domain))
+
+    def active_by_email_domain(self, domain: str) -> Tenant | None:
+        """As above; None for an inactive tenant, which is not even built: it must take no longer than a domain that nobody has."""
+        listing = self._by_domain.get(domain)
+        return None if listing is None or not listing.active else self._load(listing)
 
     def by_client_id(self, client_id: str) -> Tenant | None:
         return self._loaded(self._by_client.get(client_id))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.registry.document import TenantDocument
 
-RECORD_FORMAT = 4
+RECORD_FORMAT = 5
 """Raised when a record of this release cannot be read by the one before: a replica refuses a snapshot of another format."""
 
 
@@ -51,6 +51,7 @@ class Record:
     """Without the pool's own users."""
     hooked: bool
     """Some provider has hook settings: rounds over all tenants build only these."""
+    active: bool
     body: bytes = field(repr=False)
     """zlib of JSON; holds secrets."""
     digest: str
@@ -78,6 +79,7 @@ def record_of(document: TenantDocument, credentials: Credentials | None) -> Reco
         tuple(client.client_id for client in clients),
         tuple(sorted(provider.name for provider in document.providers if provider.kind is not ProviderKind.COGNITO)),
         any(provider.hooks != _NO_HOOKS for provider in document.providers),
+        document.active and bool(clients),
     )
     return Record(*header, body=zlib.compress(plain, 6), digest=hashlib.sha256(json.dumps(header).encode() + b"\n" + plain).hexdigest()[:32])
 
@@ -91,24 +93,28 @@ def with_credentials(record: Record, credentials: Credentials) -> Record:
 _NO_HOOKS = HookDocument()
 
 
-def _header(*names: object) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...], bool]:
+def _header(*names: object) -> tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...], bool, bool]:
     return names  # type: ignore[return-value]  # gives the positional tuple its type, once
 
 
 def encode(record: Record) -> bytes:
     """For the snapshot: one line of JSON, then the body."""
-    header = [record.id, record.hosts, record.wildcards, record.email_domains, record.client_ids, record.provider_names, record.hooked, record.digest]
+    header = [record.id, record.hosts, record.wildcards, record.email_domains, record.client_ids, record.provider_names, record.hooked, record.active, record.digest]
     return json.dumps(header, separators=(",", ":")).encode("ascii") + b"\n" + record.body
 
 
 def decode(encoded: bytes) -> Record:
     """Inverse of ``encode``; raises ``ValueError`` for anything else."""
     header, _, body = encoded.partition(b"\n")
-    tenant, hosts, wildcards, domains, clients, providers, hooked, digest = json.loads(header)
-    if not body or not isinstance(hooked, bool) or not all(isinstance(text, str) for text in (tenant, digest, *hosts, *wildcards, *domains, *clients, *providers)):
+    tenant, hosts, wildcards, domains, clients, providers, hooked, active, digest = json.loads(header)
+    if (
+        not body
+        or not (isinstance(hooked, bool) and isinstance(active, bool))
+        or not all(isinstance(text, str) for text in (tenant, digest, *hosts, *wildcards, *domains, *clients, *providers))
+    ):
         msg = "not a tenant record"
         raise ValueError(msg)
-    return Record(tenant, tuple(hosts), tuple(wildcards), tuple(domains), tuple(clients), tuple(providers), hooked, body, digest)
+    return Record(tenant, tuple(hosts), tuple(wildcards), tuple(domains), tuple(clients), tuple(providers), hooked, active, body, digest)
 
 
 def shown_of(record: Record) -> dict[str, Any]:

@@ -102,6 +102,16 @@ def test_only_pruning_deletes(cli: Cli) -> None:
     assert [row["id"] for row in cli.json("list")] == ["acme", "filed"]
 
 
+def test_a_folder_that_lost_its_files_prunes_nobody(cli: Cli) -> None:
+    path = write(cli.folder, sample("acme"))
+    cli.apply()
+    path.unlink()
+    code, _, err = cli.apply("--prune")
+    assert code == 2
+    assert "holds no tenant file, so --prune would delete all 1 in SQL" in err
+    assert [row["id"] for row in cli.json("list")] == ["acme", "filed"]
+
+
 def test_names_move_between_the_tenants_of_one_plan(cli: Cli) -> None:
     write(cli.folder, sample("acme", hosts=["one.example.org"]))
     write(cli.folder, sample("globex", hosts=["two.example.org"]))

@@ -109,6 +109,17 @@ def test_a_table_of_listings_builds_a_tenant_when_it_is_asked_for() -> None:
     assert built == ["globex"]
 
 
+def test_an_inactive_tenant_is_not_built_to_say_that_nobody_may_log_in_there() -> None:
+    """Unknown and inactive take the same time: one look into one table."""
+
+    def load(listing: Tenant) -> Tenant:
+        assert listing.active
+        return listing
+
+    found = TenantTable.lazy((replace(ACME, active=False), GLOBEX), load)
+    assert [found.active_by_email_domain(domain) for domain in ("acme.com", "nowhere.com", "globex.com")] == [None, None, GLOBEX]
+
+
 def test_a_tenant_that_waits_for_its_client_has_its_hosts_and_no_client() -> None:
     waiting = tenant(hosts=frozenset({"app.acme.com"}), client_id="")
     found = TenantTable((waiting,))

@@ -40,8 +40,8 @@ async def choose(browser: Browser, *, return_to: str, hint: str) -> Tenant | web
     if await attempts.exhausted(client, per_minute=ATTEMPTS_PER_MINUTE):
         return _ask(browser, return_to, problem="too_many", status=429)
     domain = email_domain(hint[:MAX_LOGIN_HINT].strip())
-    tenant = browser.services.tenants.table.by_email_domain(domain or "")
-    if tenant is None or not tenant.active or domain is None:
+    tenant = browser.services.tenants.table.active_by_email_domain(domain or "")
+    if tenant is None:
         await attempts.allowed(client, per_minute=ATTEMPTS_PER_MINUTE)
         return _ask(browser, return_to, problem="unknown")
     return tenant
