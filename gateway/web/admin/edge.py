@@ -123,7 +123,7 @@ async def _serve(route: Route, edge: Edge, request: web.Request, *, key: AdminKe
             raise Problem(Code.UNSUPPORTED_MEDIA_TYPE)
         raw = await read_body(request)
         document = parse_json(raw)
-        refuse_secret_references(document)
+        refuse_secret_references(document, route.body)
         body = validate(route.body, document, code=Code.INVALID_BODY)
         if route.binding is Binding.BODY:
             tenant = str(getattr(body, "tenant", ""))

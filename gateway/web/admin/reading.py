@@ -5,20 +5,21 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.core.model import Secret
 from gateway.web.admin.problem import Code, Mistake, Problem
 from gateway.web.admin.route import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from aiohttp import web
 
 MAX_MISTAKES = 20
-SECRET_FIELDS = frozenset({"secret", "secrets", "client_secret", "previous_secret"})
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -63,20 +64,39 @@ def parse_json(raw: bytes) -> object:
         raise Problem(Code.NOT_JSON, str(error)) from None
 
 
-def refuse_secret_references(document: object) -> None:
+@cache
+def secret_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Names that stand for a secret, anywhere in the model."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        for part in _parts(field.annotation):
+            if part is Secret:
+                found |= {name, field.alias or name}
+            elif isinstance(part, type) and issubclass(part, BaseModel):
+                found |= secret_fields(part)
+    return frozenset(found)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+def refuse_secret_references(document: object, model: type[BaseModel]) -> None:
     """``env:`` and ``file:`` are for files on the gateway's own machine: through the API they would read it for strangers."""
-    for where, value in _secrets(document, ""):
+    for where, value in _secrets(document, "", secret_fields(model)):
         if value.startswith(("env:", "file:")):
             raise Problem(Code.SECRET_REFERENCE, f"{where}: send the secret itself; env: and file: work in configuration files only")
 
 
-def _secrets(node: object, where: str, *, secret: bool = False) -> Iterable[tuple[str, str]]:
+def _secrets(node: object, where: str, names: frozenset[str], *, secret: bool = False) -> Iterable[tuple[str, str]]:
     if isinstance(node, dict):
         for name, value in node.items():
-            yield from _secrets(value, f"{where}.{name}" if where else str(name), secret=name in SECRET_FIELDS)
+            yield from _secrets(value, f"{where}.{name}" if where else str(name), names, secret=name in names)
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            yield from _secrets(value, f"{where}.{index}", secret=secret)
+            yield from _secrets(value, f"{where}.{index}", names, secret=secret)
     elif secret and isinstance(node, str):
         yield where, node
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from aiohttp import web
 
+from gateway.onboarding.body import ProvisionBody
 from gateway.ports_admin import AuditFilter, Scope
+from gateway.registry.document import TenantDocument
 from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.web.admin import BURST, FAILURES_BURST, PREFIX, AdminServices, admin_application, revocations
+from gateway.web.admin.reading import secret_fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -153,8 +156,14 @@ async def test_secret_references_are_for_files_only(api: Api) -> None:
     for reference in ("env:HOME", "file:/etc/hostname"):
         found = await problem(await api.call("PUT", "/tenants/acme", json={**TENANT, "client_secret": reference}))
         assert found["code"] == "secret_reference"
-    nested = {**TENANT, "providers": [{**TENANT["providers"][0], "hooks": {"secrets": ["env:HOME"]}}]}
-    assert (await problem(await api.call("PUT", "/tenants/acme", json=nested)))["code"] == "secret_reference"
+    for hooks in ({"secrets": ["env:HOME"]}, {"client_secret": "file:/etc/hostname"}, {"api_token": "file:/etc/hostname"}):
+        nested = {**TENANT, "providers": [{**TENANT["providers"][0], "hooks": hooks}]}
+        assert (await problem(await api.call("PUT", "/tenants/acme", json=nested)))["code"] == "secret_reference"
+
+
+def test_every_field_that_holds_a_secret_is_known_by_its_model() -> None:
+    assert secret_fields(TenantDocument) == {"client_secret", "secrets", "api_token", "secret", "previous_secret"}
+    assert secret_fields(ProvisionBody) == {"client_secret"}
 
 
 @pytest.mark.parametrize(
