@@ -53,7 +53,19 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+EXAMPLES = """\b
+Examples:
+  gateway config check -c config/gateway.yaml
+  gateway serve --role auth --workers 2
+  gateway tenants test acme
+  gateway policy explain --host acme.example.com --path /admin/x --email bob@acme.com --group app-users
+  gateway sessions revoke --tenant acme --email bob@acme.com --reason "left the company"
+\b
+Exit codes: 0 done; 1 it did not work; 2 the command or the configuration is wrong.
+"""
+
+
+@click.command(cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="gateway")
 def cli() -> None:
     """Forward-auth gateway for multi-tenant SaaS on AWS Cognito."""
@@ -70,6 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = cli.main(args=list(arguments), prog_name="gateway", standalone_mode=False)
     except click.exceptions.Abort:
+        print("gateway: not confirmed, nothing was done (see --yes)", file=sys.stderr)
         return 1
     except click.UsageError as error:
         error.show()

@@ -39,6 +39,8 @@ def list_blocks(*, config_path: str, tenant: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([{**asdict(view), "who": _who(view.who)} for view in found], indent=1))
         return
+    if not found:
+        click.echo("no blocks in force", err=True)
     for view in found:
         who = " ".join(f"{name}={value}" for name, value in _who(view.who).items()) or "everybody"
         since = datetime.fromtimestamp(view.since, UTC).strftime("%Y-%m-%d %H:%M")

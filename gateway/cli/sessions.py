@@ -70,6 +70,8 @@ def list_sessions(*, config_path: str, tenant: str | None, user: str | None, ema
     if as_json:
         click.echo(json.dumps([asdict(view) for view in found], indent=1))
         return
+    if not found:
+        click.echo("no live sessions", err=True)
     for view in found:
         click.echo(f"{view.session}  {view.tenant}  {view.email}  {view.provider}  since {_when(view.created_at)}  until {_when(view.expires_at)}  {','.join(view.hosts)}")
 
