@@ -93,7 +93,7 @@ class Replica:
             return lease
         # Those who come while one joins wait for that one: its renewal may be older than their request, their reads are not.
         task = self._joining.get(bucket)
-        if task is None:
+        if task is None or task.done():
             task = self._joining[bucket] = asyncio.get_running_loop().create_task(self.renew([bucket]))
             task.add_done_callback(lambda done: self._joined(bucket, done))
         await asyncio.shield(task)
@@ -103,7 +103,8 @@ class Replica:
         return lease
 
     def _joined(self, bucket: int, task: asyncio.Task[None]) -> None:
-        self._joining.pop(bucket, None)
+        if self._joining.get(bucket) is task:
+            del self._joining[bucket]
         if not task.cancelled():
             task.exception()  # those who wait are told; if they have gone away, nobody needs to be
 
