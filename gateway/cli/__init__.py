@@ -81,8 +81,9 @@ def run(arguments: Sequence[str]) -> int:
     logging.getLogger("gateway").addHandler(logging.NullHandler())
     try:
         result = cli.main(args=list(arguments), prog_name="gateway", standalone_mode=False)
-    except click.exceptions.Abort:
-        print("gateway: not confirmed, nothing was done (see --yes)", file=sys.stderr)
+    except click.exceptions.Abort as stopped:
+        interrupted = isinstance(stopped.__cause__, KeyboardInterrupt)
+        print("gateway: interrupted" if interrupted else "gateway: not confirmed, nothing was done (see --yes)", file=sys.stderr)
         return 1
     except click.UsageError as error:
         error.show()
