@@ -176,7 +176,7 @@ async def median_us(step: Callable[[], Awaitable[float]]) -> float:
 async def measure(counts: list[int], seconds: float) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder, servers.running(Path(folder), "--hash-max-listpack-value", "2048") as server:
-        link = link_to(Target("single", (("127.0.0.1", server.port),)), ca_file=None, replicas=0)
+        link = link_to(Target("single", (("127.0.0.1", server.port),)), ca_file=None, replicas=0, command_timeout_s=30)
         ring = keys.generate()
         crowd = Crowd(link, ring, RedisSessions(link, lambda: ring))
         await crowd.empty()
