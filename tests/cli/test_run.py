@@ -16,7 +16,6 @@ from gateway import cli
         (["surprise"], 2),
         (["config", "check", "--surprise"], 2),
         (["config", "check", "-c", "/nowhere/gateway.yaml"], 2),
-        (["provision", "destroy", "acme"], 1),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
