@@ -6,6 +6,7 @@ Persons' data is sealed; names are found by digest.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -200,17 +201,25 @@ def _document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
     return scim.user_document(body) if kind == USER else scim.group_document(body)
 
 
+_MEMBER = re.compile(r'(?:urn:[^\[]*:)?members\[\s*value\s+eq\s+"(?P<id>[^"\\]{1,256})"\s*\]', re.IGNORECASE)
+
+
 def _says_inactive(body: dict[str, Any]) -> bool:
     """Whether the request itself speaks of ``active``; what the resource then holds decides what it said."""
     return "active" in json.dumps(body).lower()
 
 
 def _said_removed(body: dict[str, Any]) -> set[str]:
-    """Ids in the ``remove`` operations of a PATCH, members here or not."""
+    """Ids in the ``remove`` operations of a PATCH, members here or not: beside the path (Entra), or in its filter (RFC 7644 §3.5.2.2)."""
     found: set[str] = set()
     operations: object = next((v for k, v in body.items() if k.lower() == "operations"), [])
     for operation in operations if isinstance(operations, list) else []:
         one = {k.lower(): v for k, v in operation.items()} if isinstance(operation, dict) else {}
-        if str(one.get("op")).lower() == "remove" and str(one.get("path")).lower().endswith("members") and isinstance(one.get("value"), list):
-            found |= {m["value"] for m in one["value"] if isinstance(m, dict) and isinstance(m.get("value"), str)}
+        if str(one.get("op")).lower() != "remove":
+            continue
+        path, value = str(one.get("path")), one.get("value")
+        if path.lower().endswith("members") and isinstance(value, list):
+            found |= {m["value"] for m in value if isinstance(m, dict) and isinstance(m.get("value"), str)}
+        elif (named := _MEMBER.fullmatch(path.strip())) is not None:
+            found.add(named["id"])
     return found

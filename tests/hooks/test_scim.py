@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.core.model import ProviderKind
-from gateway.hooks import scim, scim_patch
+from gateway.hooks import scim, scim_patch, scim_store
 from gateway.hooks.event import Effect, Group, Subject
 from gateway.hooks.scim_patch import ScimError
 from tests.hooks.samples import NOW, load
@@ -81,6 +81,21 @@ def test_member_added_and_group_deleted() -> None:
 def test_a_member_named_in_a_removal_is_refused_even_if_never_listed() -> None:
     [event] = scim.group_events("sg", GROUP, GROUP, people=PEOPLE, now=NOW, said_removed=["3"])
     assert (event.effect, event.subject) == (Effect.GROUP_REMOVED, PEOPLE["3"])
+
+
+@pytest.mark.parametrize(
+    ("operation", "removed"),
+    [
+        ({"op": "Remove", "path": "members", "value": [{"value": "3"}]}, {"3"}),
+        ({"op": "remove", "path": 'members[value eq "2819c223-7f76-453a-919d-413861904646"]'}, {"2819c223-7f76-453a-919d-413861904646"}),  # RFC 7644 §3.5.2.2
+        ({"op": "remove", "path": 'urn:ietf:params:scim:schemas:core:2.0:Group:members[ value EQ "3" ]'}, {"3"}),
+        ({"op": "remove", "path": "members"}, set()),
+        ({"op": "add", "path": 'members[value eq "3"]'}, set()),
+        ({"op": "remove", "path": 'emails[value eq "3"]'}, set()),
+    ],
+)
+def test_whom_a_removal_names_is_read_in_both_forms(operation: dict[str, Any], removed: set[str]) -> None:
+    assert scim_store._said_removed({"Operations": [operation]}) == removed
 
 
 @pytest.mark.parametrize(

@@ -139,15 +139,30 @@ def test_okta_session_revoked_with_milliseconds_and_nested_subject() -> None:
 
 
 def test_risc_account_disabled_with_the_older_subject_type() -> None:
-    claims = load("rfc8417_figure1.json")
+    claims = load("rfc8417_risc.json")
     [event] = push(claims, issuer="https://idp.example.com/", audience=claims["aud"]).events
     assert (event.effect, event.subject, event.event_time) == (Effect.BLOCK, Subject(idp_subject="7375626A656374"), 1_508_184_845.0)
 
 
-def test_caep_1_0_with_sub_id_and_seconds() -> None:
-    claims = load("caep_1_0_session_revoked.json")
-    [event] = push(claims, issuer="https://idp.example.com/", audience=claims["aud"]).events
-    assert (event.subject, event.event_time) == (Subject(idp_subject="99beb27c-c3ad-4a1d-8a3d-4b1d2a1f5a6b"), 1_615_304_991.0)
+@pytest.mark.parametrize(
+    ("example", "subject"),
+    [
+        ("session revoked, simple subject", "dMTlD|1600802906337.16|16008.16"),  # a session of the provider's own: nobody here is known by it
+        ("session revoked, user and session", "99beb27c-c1c2-4955-882a-e0dc4996fcbc"),
+        ("session revoked, user and device", "jane.smith@example.com"),
+        ("credential change", "jane.smith@example.com"),
+    ],
+)
+def test_examples_of_caep_1_0(example: str, subject: str) -> None:
+    claims = load("caep_1_0.json")[example]
+    [event] = push(claims, issuer=claims["iss"], audience=claims["aud"]).events
+    assert (event.effect, event.subject, event.event_time) == (Effect.END_SESSIONS, Subject(idp_subject=subject), 1_615_304_991.0)
+
+
+def test_an_example_of_a_type_without_meaning_here_is_taken_whatever_its_subject_is() -> None:
+    claims = load("caep_1_0.json")["token claims change"]
+    delivery = push(claims, issuer=claims["iss"], audience=claims["aud"])
+    assert (delivery.events, [s.reason for s in delivery.skipped]) == ((), [SkipReason.UNKNOWN_TYPE])
 
 
 def set_with(subject: Any, *, events: Any = None) -> dict[str, Any]:
