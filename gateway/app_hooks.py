@@ -25,6 +25,7 @@ from gateway.hooks.reconcile.leader import Leader
 from gateway.hooks.reconcile.okta_backfill import OktaBackfill
 from gateway.hooks.reconcile.schedule import Reconciliation
 from gateway.hooks.reconcile.subscriptions import Subscriptions
+from gateway.hooks.retention import Retention
 from gateway.hooks.scim_store import ScimStore
 from gateway.hooks.webhooks import Outbox
 from gateway.outward import guarded_session
@@ -77,7 +78,7 @@ async def hook_role(
         interval_s=config.hooks.reconcile.total_seconds(), clock=clock,
     )  # fmt: skip
     tally = Tally(database, committer, clock=clock)
-    for room in (tally, outbox, applier, reconciliation):
+    for room in (tally, outbox, applier, reconciliation, Retention(committer, clock=clock)):
         await stack.enter_async_context(room.running())
     services = HookServices(
         targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=clock), keys=IssuerKeys(http, monotonic=monotonic),

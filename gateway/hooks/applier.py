@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_LAG_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
     from gateway.ports import Revoker
     from gateway.ports_hooks import Directory, HookTarget, HookTargets, People, Person
 
-LANES = 32
+LANES = 64
 """Lanes worked on at once."""
+PER_TENANT = 16
+"""Of them, one tenant's: its directory may take its time over each, and others must not wait for it."""
 APPLY_S = 20.0
 """Longest time for one lane. Shorter than ``inbox.LEASE_S``."""
 POLL_S = 1.0
@@ -97,13 +100,14 @@ class Applier:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            active: set[asyncio.Task[None]] = set()
+            active: dict[asyncio.Task[None], str] = {}
             measured_at = 0.0
             while True:
                 self._wake.clear()
                 lanes: tuple[Lane, ...] = ()
                 try:
-                    lanes = await self._inbox.claim(now=self._clock(), limit=LANES - len(active)) if len(active) < LANES else ()
+                    busy = Counter(active.values())
+                    lanes = await self._inbox.claim(now=self._clock(), limit=LANES - len(active), busy=busy, per_tenant=PER_TENANT) if len(active) < LANES else ()
                     if self._clock() - measured_at >= POLL_S:
                         measured_at = self._clock()
                         await self._measure()
@@ -111,12 +115,12 @@ class Applier:
                     log.warning("hook_inbox_unavailable", extra=fields(error=str(error)))
                 for lane in lanes:
                     task = group.create_task(self._guarded(lane))
-                    active.add(task)
-                    task.add_done_callback(active.discard)
+                    active[task] = lane.tenant
+                    task.add_done_callback(lambda done: active.pop(done, None))
                 if not lanes or len(active) >= LANES:
                     await self._pause(active)
 
-    async def _pause(self, active: set[asyncio.Task[None]]) -> None:
+    async def _pause(self, active: Collection[asyncio.Task[None]]) -> None:
         wake = asyncio.create_task(self._wake.wait())
         try:
             await asyncio.wait({wake, *active} if len(active) >= LANES else {wake}, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, or_, select, update
+from sqlalchemy import bindparam, case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -24,7 +24,7 @@ from gateway.hooks.reducer import Standing
 from gateway.sql.tables import hook_deliveries, hook_inbox, hook_lanes, hook_standing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Table
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -73,6 +73,10 @@ class Lane:
     pending: tuple[Pending, ...]
     standing: dict[str, Kept]
     """By group (``about``), "" for the account."""
+
+    @property
+    def tenant(self) -> str:
+        return self.pending[0].tenant if self.pending else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +157,25 @@ class Inbox:
 
     # --- applying ---
 
-    async def claim(self, *, now: float, limit: int) -> tuple[Lane, ...]:
-        """Up to ``limit`` lanes that wait and that nobody else holds; each is held by this process until settled or ``LEASE_S``."""
+    async def claim(self, *, now: float, limit: int, busy: Mapping[str, int] | None = None, per_tenant: int = 1000) -> tuple[Lane, ...]:
+        """Up to ``limit`` lanes that wait and that nobody else holds; each is held by this process until settled or ``LEASE_S``.
+
+        Tenants take turns, so that one with a flood of events does not keep the others waiting; ``busy``: how many of its
+        ``per_tenant`` lanes a tenant has already.
+        """
         waiting = (
-            select(hook_inbox.c.lane)
+            select(hook_inbox.c.lane, hook_inbox.c.tenant, func.min(hook_inbox.c.number).label("first"))
             .outerjoin(hook_lanes, hook_lanes.c.lane == hook_inbox.c.lane)
             .where(hook_inbox.c.state == "new", hook_inbox.c.next_at <= now, or_(hook_lanes.c.lane.is_(None), hook_lanes.c.held_until < now))
-            .group_by(hook_inbox.c.lane)
-            .order_by(func.min(hook_inbox.c.number))
-            .limit(limit)
+            .group_by(hook_inbox.c.lane, hook_inbox.c.tenant)
+            .subquery()
         )
+        turn = func.row_number().over(partition_by=waiting.c.tenant, order_by=waiting.c.first).label("turn")
+        ranked = select(waiting.c.lane, waiting.c.tenant, waiting.c.first, turn).subquery()
+        room = case({tenant: per_tenant - lanes for tenant, lanes in busy.items()}, value=ranked.c.tenant, else_=per_tenant) if busy else per_tenant
+        chosen = select(ranked.c.lane).where(ranked.c.turn <= room).order_by(ranked.c.turn, ranked.c.first).limit(limit)
         async with self._database.read() as reading:
-            keys = (await reading.execute(waiting)).scalars().all()
+            keys = (await reading.execute(chosen)).scalars().all()
         if not keys:
             return ()
 

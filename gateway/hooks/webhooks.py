@@ -19,12 +19,13 @@ import hmac
 import json
 import logging
 import uuid
+from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from sqlalchemy import and_, exists, insert, select, update
+from sqlalchemy import and_, case, exists, func, insert, select, update
 
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import ROOT, fields
@@ -32,7 +33,7 @@ from gateway.metrics import WEBHOOKS
 from gateway.sql.tables import webhooks_outbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
 TIMEOUT_S = 10.0
 LEASE_S = 30.0
 """A message is held while it is being sent: longer than ``TIMEOUT_S``, so that two replicas never send one at once."""
-PARALLEL = 16
+PARALLEL = 32
+PER_TENANT = 4
+"""Of them, one tenant's: an application that is slow, or silent until ``TIMEOUT_S``, does not hold up the others'."""
 POLL_S = 1.0
 PAUSES_S = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 43200.0, 28800.0)
 """After each failure; together about a day and a half."""
@@ -146,35 +149,44 @@ class Outbox:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            active: set[asyncio.Task[None]] = set()
+            active: dict[asyncio.Task[None], str] = {}
             while True:
                 self._wake.clear()
                 messages: list[Message] = []
                 try:
                     if len(active) < PARALLEL:
-                        messages = await self._claim(PARALLEL - len(active))
+                        messages = await self._claim(PARALLEL - len(active), Counter(active.values()))
                 except UnavailableError as error:
                     log.warning("webhook_outbox_unavailable", extra=fields(error=str(error)))
                 for message in messages:
                     task = group.create_task(self._guarded(message))
-                    active.add(task)
-                    task.add_done_callback(active.discard)
+                    active[task] = message.tenant
+                    task.add_done_callback(lambda done: active.pop(done, None))
                 if not messages:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(POLL_S):
                             await self._wake.wait()
 
-    async def _claim(self, limit: int) -> list[Message]:
+    async def _claim(self, limit: int, busy: Mapping[str, int]) -> list[Message]:
         now = self._clock()
         earlier = webhooks_outbox.alias()
         # The head of each person's line, due, and held by nobody.
         waits_for_another = exists().where(
             and_(earlier.c.tenant == webhooks_outbox.c.tenant, earlier.c.lane == webhooks_outbox.c.lane, earlier.c.state == "new", earlier.c.number < webhooks_outbox.c.number)
         )
+        heads = (
+            select(
+                webhooks_outbox.c.number, webhooks_outbox.c.tenant, func.row_number().over(partition_by=webhooks_outbox.c.tenant, order_by=webhooks_outbox.c.number).label("turn")
+            )
+            .where(webhooks_outbox.c.state == "new", webhooks_outbox.c.next_at <= now, webhooks_outbox.c.held_until < now, ~waits_for_another)
+            .subquery()
+        )
+        room = case({tenant: PER_TENANT - sending for tenant, sending in busy.items()}, value=heads.c.tenant, else_=PER_TENANT) if busy else PER_TENANT
         due = (
             select(webhooks_outbox)
-            .where(webhooks_outbox.c.state == "new", webhooks_outbox.c.next_at <= now, webhooks_outbox.c.held_until < now, ~waits_for_another)
-            .order_by(webhooks_outbox.c.number)
+            .join(heads, heads.c.number == webhooks_outbox.c.number)
+            .where(heads.c.turn <= room)
+            .order_by(heads.c.turn, webhooks_outbox.c.number)
             .limit(limit)
         )
 

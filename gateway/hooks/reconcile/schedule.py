@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from gateway.ports_hooks import HookTarget, HookTargets
 
 PARALLEL = 8
+READ_S = 1800.0
+"""For one provider. A first reading of a large directory takes minutes; one whose API only drips must not keep its place for ever."""
 TICK_S = 5.0
 """How often to look for what became due: a gap seen by another replica, a new tenant."""
 
@@ -138,9 +140,10 @@ class Reconciliation:
     async def _read(self, target: HookTarget) -> None:
         where = {"tenant": target.tenant, "provider": target.provider}
         try:
-            found = await (self._delta.read(target) if target.kind is ProviderKind.ENTRA else self._backfill.read(target))
-        except (PeerError, UnavailableError) as error:
-            log.warning("reconcile_failed", extra=fields(**where, error=str(error)))
+            async with asyncio.timeout(READ_S):
+                found = await (self._delta.read(target) if target.kind is ProviderKind.ENTRA else self._backfill.read(target))
+        except (PeerError, UnavailableError, TimeoutError) as error:
+            log.warning("reconcile_failed", extra=fields(**where, error=str(error) or f"not read to its end within {READ_S:.0f} s"))
             return
         if found:
             RECONCILE_FINDINGS.labels(Source.ENTRA.value if target.kind is ProviderKind.ENTRA else Source.OKTA.value).inc(found)

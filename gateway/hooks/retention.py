@@ -1,0 +1,88 @@
+"""What was settled is forgotten after a while: the inbox holds people's names, and grows with every event.
+
+Rules:
+- What waits is never forgotten. What failed stays longest: somebody may still replay it.
+- Longer than any sender repeats itself, so that a repeated event is still known as one; what is older loses to the standing's newer time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select
+
+from gateway.errors import UnavailableError
+from gateway.log import ROOT, fields
+from gateway.sql.tables import hook_deliveries, hook_inbox, webhooks_outbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sqlalchemy import ColumnElement, Table
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.hooks.commit import Committer
+
+DAY_S = 86_400.0
+SETTLED_S = 35 * DAY_S
+"""Graph's subscriptions and delta tokens, Okta's retries and our own backfill all look back less."""
+FAILED_S = 180 * DAY_S
+ROUND_S = 3600.0
+BATCH = 500
+"""Rows of one transaction: senders wait behind it."""
+
+log = logging.getLogger(ROOT)
+
+
+class Retention:
+    """The periodic clean-up of one process; several do no harm. ``clock``: UTC epoch seconds."""
+
+    def __init__(self, committer: Committer, *, clock: Callable[[], float]) -> None:
+        self._committer = committer
+        self._clock = clock
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._run(), name="hook-retention")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.round()
+            except UnavailableError as error:
+                log.warning("hook_retention_unavailable", extra=fields(error=str(error)))
+            await asyncio.sleep(ROUND_S)
+
+    async def round(self) -> int:
+        """Forget what is due; the number of rows. Raises ``UnavailableError``."""
+        now = self._clock()
+        inbox, sent = hook_inbox.c, webhooks_outbox.c
+        due: list[tuple[Table, ColumnElement[bool]]] = [
+            (hook_inbox, inbox.state.in_(("applied", "ignored")) & (inbox.received_at < now - SETTLED_S)),
+            (hook_inbox, (inbox.state == "failed") & (inbox.received_at < now - FAILED_S)),
+            (hook_deliveries, hook_deliveries.c.received_at < now - SETTLED_S),
+            (webhooks_outbox, (sent.state == "sent") & (sent.created_at < now - SETTLED_S)),
+            (webhooks_outbox, (sent.state == "failed") & (sent.created_at < now - FAILED_S)),
+        ]
+        forgotten = 0
+        for table, condition in due:
+            while True:
+
+                async def work(connection: AsyncConnection, table: Table = table, condition: ColumnElement[bool] = condition) -> int:
+                    batch = select(table.c.number).where(condition).limit(BATCH)
+                    return (await connection.execute(delete(table).where(table.c.number.in_(batch)))).rowcount
+
+                gone = await self._committer.run(work)
+                forgotten += gone
+                if gone < BATCH:
+                    break
+        return forgotten
