@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from gateway.ports import Revoker
     from gateway.ports_hooks import Directory, HookTarget, HookTargets, People, Person
 
-LANES = 64
+LANES = 128
 """Lanes worked on at once."""
-PER_TENANT = 16
+PER_TENANT = 32
 """Of them, one tenant's: its directory may take its time over each, and others must not wait for it."""
 APPLY_S = 20.0
 """Longest time for one lane. Shorter than ``inbox.LEASE_S``."""
