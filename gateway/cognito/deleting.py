@@ -24,7 +24,7 @@ async def destroying(steps: Steps, tenant: str, request: Json) -> AsyncIterator[
         yield steps.delete_tenant(tenant)
     yield steps.delete_credentials(tenant)
     for client_id in request.get("clients", ()):
-        yield steps.delete_client(str(client_id))
+        yield steps.delete_client(tenant, str(client_id))
     for provider in request.get("providers", ()):
         yield steps.delete_provider(tenant, str(provider["name"]), mark=str(provider["marker"]))
 
@@ -33,6 +33,6 @@ async def retiring(steps: Steps, tenant: str, retire: Json) -> AsyncIterator[Wor
     """``clients`` that were replaced, and ``providers`` that the tenant does not have any more."""
     yield steps.let_go(tenant, [str(client_id) for client_id in retire["clients"]])
     for client_id in retire["clients"]:
-        yield steps.delete_client(str(client_id))
+        yield steps.delete_client(tenant, str(client_id))
     for provider in retire["providers"]:
         yield steps.delete_provider(tenant, str(provider["name"]), mark=str(provider["marker"]))

@@ -98,11 +98,13 @@ def plan(
     adopt: bool = False,
     retired: Sequence[str] = (),
     leaving: Mapping[str, str | None] | None = None,
+    adopt_client: bool = False,
 ) -> Plan:
     """``known``: names of providers that this tenant had before; with ``adopt`` others that exist are taken over too.
 
     ``retired``: ids of clients that a rotation replaced and that are accepted still. ``leaving``: names of providers that
-    the tenant has and shall not have, and the mark of those that the gateway made.
+    the tenant has and shall not have, and the mark of those that the gateway made. ``adopt_client``: its client was made by
+    somebody else.
     """
     problems: list[Finding] = list(check_pool(wanted, actual))
     steps: list[Step] = [_attributes(actual)]
@@ -119,7 +121,7 @@ def plan(
             continue
         steps.append(_provider(provider, found, adopted=provider.name not in known))
     steps += [_leaving(name, mark) for name, mark in (leaving or {}).items()]
-    steps.append(_client(wanted.client, actual.client))
+    steps.append(_client(wanted.client, actual.client, adopted=adopt_client))
     steps += [_retired(wanted.client, client_id, next((c for c in actual.retired if c.client_id == client_id), None)) for client_id in retired]
     made = [step.resource for step in steps if step.verb is Verb.CREATE]
     problems += check_quotas(actual, quotas, clients=made.count(Resource.CLIENT), providers=made.count(Resource.PROVIDER))
@@ -169,12 +171,15 @@ def _mapping_differences(wanted: Mapping[str, str], found: Mapping[str, str]) ->
     return [Difference(f"mapping.{name}", found.get(name), wanted.get(name)) for name in names if wanted.get(name) != found.get(name)]
 
 
-def _client(wanted: WantedClient, found: ActualClient | None) -> Step:
+def _client(wanted: WantedClient, found: ActualClient | None, *, adopted: bool) -> Step:
     if found is None:
         return Step(
             Verb.CREATE, Resource.CLIENT, "", f"the tenant has no app client yet; {_counted(len(wanted.callback_urls), 'callback URL')}, sign-in with {', '.join(wanted.providers)}"
         )
     differences = client_differences(wanted, found)
+    if adopted:
+        changed = f", with {_counted(len(differences), 'setting')} changed" if differences else ", as it is"
+        return Step(Verb.ADOPT, Resource.CLIENT, found.client_id, f"{found.name} exists and is taken over{changed}", differences)
     if differences:
         return Step(Verb.CHANGE, Resource.CLIENT, found.client_id, f"{', '.join(d.setting for d in differences)} differ", differences)
     return Step(Verb.KEEP, Resource.CLIENT, found.client_id, "it is as wanted")

@@ -36,7 +36,7 @@ class ProvisionBody(_Body):
     """``provider`` or ``providers``; ``group`` or ``groups`` (or ``any``); ``allowed_domain`` or ``email_domains``.
 
     What is left out is taken from the tenant where it exists already. ``hosts`` may be left out where shared hosts exist.
-    ``adopt`` takes over providers that are in the pool already. ``keep_secrets`` keeps the identity providers' secrets,
+    ``adopt`` takes over providers that are in the pool already, ``adopt_client`` the app client of that id. ``keep_secrets`` keeps the identity providers' secrets,
     encrypted, so that ``verify --fix`` can make a deleted provider again.
     """
 
@@ -49,6 +49,7 @@ class ProvisionBody(_Body):
     hosts: Annotated[tuple[HostPattern, ...], Field(max_length=500)] | None = None
     name: Annotated[str, Field(min_length=1, max_length=120)] | None = None
     adopt: bool = False
+    adopt_client: Annotated[str, Field(pattern=r"^[\w+]{1,128}$")] | None = None
     keep_secrets: bool = False
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from gateway.cognito.preflight import Finding, check_discovery, check_issuer, ch
 from gateway.errors import PeerError
 from gateway.onboarding import rotation
 from gateway.onboarding.proposal import describe, leaving, recalled, recognise, remembered, required_attributes, tenant_document, tenant_step, wanted, wanted_providers
-from gateway.ports_provisioning import FINISHED, RunKind, RunState
+from gateway.ports_provisioning import FINISHED, ClientCredentials, RunKind, RunState
 from gateway.registry.admission import problems
 from gateway.registry.document import TenantDocument
 from gateway.yaml_file import explain_validation
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.onboarding.body import ProvisionBody
     from gateway.ports_admin import TenantRecord, TenantRecords
-    from gateway.ports_provisioning import ClientCredentials, Run
+    from gateway.ports_provisioning import Run
 
 Json = dict[str, Any]
 
@@ -92,8 +92,14 @@ class Onboarding:
         record, credentials = await self.records.get(tenant), await self.provisioning.registrar.credentials(tenant)
         if credentials is not None and not update:
             return _refused(tenant, Finding("exists", "tenant", f"{tenant} is provisioned already (client {credentials.client_id}); PUT changes it"))
-        if record is not None and record.document.get("client_id"):
-            return _refused(tenant, Finding("exists", "tenant", f"{tenant} has an app client of its own ({record.document['client_id']}): say client: provisioned first"))
+        adopted = body.adopt_client if credentials is None else None
+        if credentials is not None and body.adopt_client not in {None, credentials.client_id}:
+            return _refused(tenant, Finding("exists", "adopt_client", f"{tenant} has client {credentials.client_id}: rotate or destroy it first"))
+        if record is not None and record.document.get("client_id") not in {None, adopted}:
+            return _refused(
+                tenant,
+                Finding("exists", "tenant", f"{tenant} has an app client of its own ({record.document['client_id']}): say client: provisioned first, or adopt it (adopt_client)"),
+            )
         discovered, unreachable = await self._discover(body)
         recognised = recognise(body, tenant, [d.document if d else None for d in discovered])
         findings = [*unreachable, *itertools.chain.from_iterable(_checks(p.name, p.body.oidc_issuer, d) for p, d in zip(recognised, discovered, strict=True))]
@@ -105,15 +111,23 @@ class Onboarding:
         findings += missing
         # A message about a field that is wrong in itself says more than the registry's about the whole document.
         findings += [] if findings else await self._admissible(tenant, document, record)
+        if adopted is not None and not findings:
+            findings += await self._admissible(tenant, {**document, "client": None, "client_id": adopted, "client_secret": "of no matter"}, None)
         if findings:
             return _refused(tenant, *findings)
         known = await self._remembered(tenant)
-        actual = await self.provisioning.pool.actual(providers=[p.name for p in shape], clients=credentials.client_ids if credentials else ())
+        actual = await self.provisioning.pool.actual(providers=[p.name for p in shape], clients=credentials.client_ids if credentials else [adopted] if adopted else ())
+        if adopted is not None and (actual.client is None or actual.client.secret is None):
+            return _refused(
+                tenant, invalid("adopt_client", f"{adopted} is not an app client of the pool" if actual.client is None else f"{adopted} has no secret: the gateway needs one")
+            )
         required = required_attributes(actual.attributes.values())
         target = wanted(tenant, document, wanted_providers(recognised, required=required), self.config, required=required)
         leave = leaving(recognised, record.document if record else None, known)
         names = frozenset(e["name"] for e in known)
-        proposed = plan(target, actual, quotas=self.config.cognito.quotas, known=names, adopt=body.adopt, retired=_retired(credentials), leaving=leave)
+        proposed = plan(
+            target, actual, quotas=self.config.cognito.quotas, known=names, adopt=body.adopt, retired=_retired(credentials), leaving=leave, adopt_client=adopted is not None
+        )
         filed = record is not None and record.origin == "file"
         if not filed:
             proposed = replace(proposed, steps=(*proposed.steps, tenant_step(tenant, record.document if record else None, document)))
@@ -263,10 +277,14 @@ async def _works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
             yield steps.update_provider(provider, found)
     if actual.client is None:
         yield steps.create_client(target.client, tenant=proposal.tenant)
-    changed = {s.name for s in proposal.plan.steps if s.resource is Resource.CLIENT and s.verb is Verb.CHANGE}
+    changed = {s.name for s in proposal.plan.steps if s.resource is Resource.CLIENT and s.verb in {Verb.CHANGE, Verb.ADOPT} and s.differences}
     for client in (actual.client, *actual.retired):
         if client is not None and client.client_id in changed:
             yield steps.update_client(target.client, client)
+    if actual.client is not None and actual.client.secret is not None and proposal.credentials is None:
+        # Before the tenant's document stops naming it: there is no moment without a client.
+        adopted = ClientCredentials(actual.client.client_id, actual.client.secret)
+        yield steps.put_credentials(proposal.tenant, lambda: adopted, None)
     if proposal.document is not None:
         yield steps.put_tenant(proposal.tenant, proposal.document, proposal.before)
     held, gone = proposal.credentials, frozenset(_retired(proposal.credentials)) - {c.client_id for c in actual.retired}

@@ -158,7 +158,9 @@ async def test_every_mistake_comes_at_once_with_its_place(api: Api) -> None:
     assert [e["where"] for e in document["errors"]] == ["providers.a_b.name", "providers.a_b.identifiers", "email_domains"]
 
 
-@pytest.mark.parametrize("change", [{"hosts": ["two.localhost"]}, {"allowed_domain": "two.test"}, {"adopt": True}], ids=["hosts", "domains", "adopt"])
+@pytest.mark.parametrize(
+    "change", [{"hosts": ["two.localhost"]}, {"allowed_domain": "two.test"}, {"adopt": True}, {"adopt_client": "x"}], ids=["hosts", "domains", "adopt", "adopt_client"]
+)
 async def test_a_tenants_own_key_changes_neither_hosts_nor_domains_and_adopts_nothing(api: Api, change: dict[str, Any]) -> None:
     await api.call("POST", PATH, body=await api.body())
     own = await api.key(Scope.PROVISION, tenant="initech")

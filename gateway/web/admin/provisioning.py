@@ -162,7 +162,7 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
         record = await onboarding.records.get(tenant)
         if record is None:
             raise Problem(Code.TENANT_BOUND, "only an operator creates tenants")
-        if body.adopt:
+        if body.adopt or body.adopt_client is not None:
             raise Problem(Code.TENANT_BOUND, "adopt: only an operator takes over what is in the pool already")
         if body.hosts is not None and set(body.hosts) != set(record.document.get("hosts", ())):
             raise Problem(Code.TENANT_BOUND, "hosts: only an operator changes this")
