@@ -15,13 +15,14 @@ import logging
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
 from gateway.core.tenants import TenantTable, same_names
 from gateway.errors import ConfigError
 from gateway.log import ROOT, fields
+from gateway.metrics import TENANT_PROBLEMS
 from gateway.registry.admission import conflicts, problems
 from gateway.registry.background import in_background, woken
 from gateway.registry.document import TenantDocument
@@ -258,7 +259,7 @@ class FileTenants:
                 self._table = await in_background(self._build, self._table)
                 log.info("tenants_changed", extra=fields(tenants=len(self._table), source=str(self._config.tenants.files)))
                 self._changed(self._table)
-            complain(said, self._files.problems, again=everything)
+            complain("files", said, self._files.problems, again=everything)
 
     def _build(self, before: TenantTable | None) -> TenantTable:
         records = self._files.records
@@ -267,8 +268,9 @@ class FileTenants:
         return TenantTable.lazy(records.values(), self._builder, shared_hosts=self._config.shared_hosts, login_host=self._config.login_host, generation=generation, before=before)
 
 
-def complain(before: tuple[str, ...], now: tuple[str, ...], *, again: bool) -> None:
-    """Each problem is logged when it appears; ``again`` (somebody asked) repeats those that stayed."""
+def complain(source: Literal["files", "publisher", "snapshot"], before: tuple[str, ...], now: tuple[str, ...], *, again: bool) -> None:
+    """Each problem is logged when it appears; ``again`` (somebody asked) repeats those that stayed. The metric counts those that stand."""
+    TENANT_PROBLEMS.labels(source).set(len(now))
     for problem in now:
         if again or problem not in before:
             log.error("tenants_refused", extra=fields(problem=problem))

@@ -125,7 +125,7 @@ class Publisher:
         if self._problems.get("claims"):
             raise ConfigError("\n".join(self._problems["claims"]))
         await self._publish_quietly()
-        complain((), self.problems, again=False)
+        complain("publisher", (), self.problems, again=False)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -146,7 +146,7 @@ class Publisher:
                 if changed or time.monotonic() - checked >= CHECK_S:
                     await self._publish_quietly()
                     checked = time.monotonic()
-                complain(said, self.problems, again=False)
+                complain("publisher", said, self.problems, again=False)
 
     async def _confirm(self) -> None:
         """Until cancelled: what was published becomes what is obeyed. Beside ``run``: one slow replica delays no further change."""

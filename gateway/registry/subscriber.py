@@ -146,6 +146,7 @@ class SnapshotTenants:
                 await self.refresh()
                 if watching is not None and self._table is not None:
                     watching.cancel()
+                    complain("files", self._files.problems if self._files is not None else (), (), again=False)
                     watching, self._files = None, None
 
     async def refresh(self) -> bool:
@@ -158,7 +159,7 @@ class SnapshotTenants:
             swapped = False
             self.problems = (str(error),)
         if self._table is not None or self._config.tenants.files is None:
-            complain(said, self.problems, again=False)
+            complain("snapshot", said, self.problems, again=False)
         return swapped
 
     async def _refresh(self) -> bool:

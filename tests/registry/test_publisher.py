@@ -12,6 +12,7 @@ from gateway.beside import end
 from gateway.core.model import Secret, Tenant
 from gateway.core.tenants import HostKind
 from gateway.errors import ConfigError, UnavailableError
+from gateway.metrics import REGISTRY
 from gateway.registry import snapshot
 from gateway.registry.database import TenantDatabase
 from gateway.registry.document import TenantDocument
@@ -372,6 +373,22 @@ async def test_a_name_claimed_by_a_file_and_in_sql_is_an_error(rig: Rig) -> None
     acme = replica.table.by_host("acme.example.com")
     assert isinstance(acme, Tenant)
     assert acme.id == "acme"
+
+
+async def test_what_cannot_be_served_shows_in_the_metric_until_it_can(rig: Rig) -> None:
+    def shown(source: str) -> float | None:
+        return REGISTRY.get_sample_value("gateway_tenant_problems", {"source": source})
+
+    await rig.started()
+    replica = await rig.replica(poll_s=0.05)
+    (rig.folder / "broken.yaml").write_text("id: [", encoding="utf-8")
+    await until(lambda: shown("publisher") == 1)
+    await rig.link.command("SET", snapshot.GENERATION, str(replica.generation + 1))
+    await rig.link.command("SET", snapshot.MANIFEST, "nonsense")
+    await until(lambda: shown("snapshot") == 1)
+    assert serves(replica, "acme.example.com")
+    (rig.folder / "broken.yaml").unlink()
+    await until(lambda: (shown("publisher"), shown("snapshot")) == (0, 0))
 
 
 async def test_two_admin_processes_agree(rig: Rig) -> None:
