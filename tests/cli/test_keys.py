@@ -15,7 +15,7 @@ from gateway.ports import Refused, Stored
 from gateway.sessions.reading import Readers
 from tests.sessions.conftest import Login, identity
 
-from .test_sessions_and_blocks import Beside
+from .test_sessions_and_blocks import ACME, Beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,7 @@ def answer(capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 def test_a_rotation_signs_nobody_out_and_forgets_no_block(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:
+    (beside.config.parent / "tenants" / "acme.yaml").write_text(ACME)
     before = beside.with_sessions(lambda login: login.finish())
     assert beside.gateway("blocks", "add", "--tenant", "acme", "--email", "carol@acme.test", "--reason", "left") == 0
     capsys.readouterr()
@@ -106,7 +107,9 @@ def test_an_unknown_kind_is_refused(beside: Beside) -> None:
 
 
 def test_a_ring_is_made_where_there_is_none(tmp_path: Path, beside: Beside) -> None:
-    beside.config.write_text(beside.config.read_text() + f"keys: {{file: {tmp_path / 'new' / 'keys.json'}}}\n")
+    """Replicas that share a store share the ring, so none of them makes one by itself."""
+    shared = f"redis: {{url: 'unix://{beside.store.socket_path}'}}\nkeys: {{file: {tmp_path / 'new' / 'keys.json'}}}\n"
+    beside.config.write_text(beside.config.read_text() + shared)
     assert beside.gateway("keys", "list") == 2
     assert beside.gateway("keys", "rotate", "--create") == 0
     assert beside.gateway("keys", "list") == 0
