@@ -42,7 +42,7 @@ class Browser:
     language: str
     client: str
     known_client: bool
-    """False where the ingress tells no address of its own clients: then all of them share one, and none may be refused for the others."""
+    """False where the address is a proxy's or a private one, as of a balancer that nobody named: then many share it, and none may be refused for the others."""
 
     @property
     def tenant(self) -> Tenant | None:
@@ -127,7 +127,7 @@ def parse_any(request: web.Request) -> Browser:
     if found is HostKind.UNKNOWN:
         raise BrowserError(Reason.UNKNOWN_HOST, 421)
     client = client_of(request, services)
-    return Browser(services, request, host, found, request_id_of(request), language_of(request), client, not _ours(client, services))
+    return Browser(services, request, host, found, request_id_of(request), language_of(request), client, _public(client) and not _ours(client, services))
 
 
 def request_id_of(request: web.Request) -> str:
@@ -159,6 +159,13 @@ def client_of(request: web.Request, services: Services) -> str:
             return candidate
         peer = candidate
     return peer
+
+
+def _public(address: str) -> bool:
+    try:
+        return not ipaddress.ip_address(address).is_private
+    except ValueError:
+        return False  # the name of a Unix socket's other end
 
 
 def _ours(address: str, services: Services) -> bool:
