@@ -104,6 +104,7 @@ class DemoCloud:
     def __init__(self, *, clock: Clock = system_clock, ports: Ports | None = None, people: bool = True, new_key: NewKey = SigningKey.generate) -> None:
         self.clock = clock
         self.customers: dict[str, Customer] = {}
+        self.time_lines: list[TimeLine] = []
         self._ports = ports or Ports()
         self._people = people
         self._new_key = new_key
@@ -243,12 +244,14 @@ class DemoCloud:
         await self._serve(app.app, bound)
         return bound
 
-    async def show_time_lines(self, *, admin_url: str, key: str) -> None:
+    async def show_time_lines(self, *, admin_url: str, key: str) -> list[TimeLine]:
         """Let each console show how long a click took to reach the last replica of the gateway behind this admin API."""
-        for customer in self.customers.values():
+        for customer in self.customers.values() if not self.time_lines else ():
             line = TimeLine(customer.server.directory, self._http, admin_url=admin_url, key=key)
             customer.console.panels.append(line.panel)
             await self._stack.enter_async_context(line.running())
+            self.time_lines.append(line)
+        return self.time_lines
 
     async def _serve(self, app: Any, bound: Bound) -> None:
         runner = await serve(app, bound)

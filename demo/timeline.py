@@ -7,6 +7,7 @@ and a revocation belong together if the revocation names the person by any name 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import deque
 from contextlib import asynccontextmanager
@@ -47,8 +48,10 @@ class TimeLine:
 
     def __init__(self, directory: Directory, http: ClientSession, *, admin_url: str, key: str) -> None:
         self.clicks: deque[Click] = deque(maxlen=KEPT)
+        self.connected = asyncio.Event()
+        """The stream is open: a revocation from now on is not missed."""
         self._http = http
-        self._url = f"{admin_url}/admin/v1/revocations/stream"
+        self._url = f"{admin_url}/admin/v1/revocations"
         self._headers = {"Authorization": f"Bearer {key}"}
         directory.listeners.append(self._on_event)
 
@@ -62,12 +65,22 @@ class TimeLine:
 
     async def panel(self) -> Panel:
         """Newest first: what was clicked, and how long after the click each stage was reached."""
+        await self._look_again()
         rows: list[tuple[str, ...]] = [("Click", "Received", "Durable", "Replicas", "Acknowledged")]
         for click in self.clicks:
             rows += [(click.what, *_stages(click, revocation)) for revocation in click.revocations.values()]
             if not click.revocations:
                 rows.append((click.what, "–", "–", "–", "–"))
         return Panel("timeline", "From click to the last replica (ms after the click)", tuple(rows))
+
+    async def _look_again(self) -> None:
+        """The stream tells a revocation when it is durable; the replicas confirm a moment later."""
+        for click in self.clicks:
+            for revocation in [r for r in click.revocations.values() if r["acknowledged_ms"] is None]:
+                with contextlib.suppress(ClientError, TimeoutError, ValueError):
+                    async with self._http.get(f"{self._url}/{revocation['id']}", headers=self._headers, timeout=ClientTimeout(total=2)) as response:
+                        if response.status == 200:
+                            click.revocations[revocation["id"]] = await response.json()
 
     @asynccontextmanager
     async def running(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> AsyncIterator[None]:
@@ -83,8 +96,10 @@ class TimeLine:
         while True:
             try:
                 timeout = ClientTimeout(total=None, sock_read=60)
-                async with self._http.get(self._url, headers=self._headers, timeout=timeout) as response:
+                async with self._http.get(f"{self._url}/stream", headers=self._headers, timeout=timeout) as response:
                     async for line in response.content:
+                        if response.status == 200:
+                            self.connected.set()
                         if response.status == 200 and line.startswith(b"data: "):
                             self.note(json.loads(line.removeprefix(b"data: ")))
             except (ClientError, TimeoutError, ValueError):

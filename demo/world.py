@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from demo.timeline import TimeLine
+
 ROOT = Path(__file__).parents[1]
 CANONICAL_PORTS = {"ingress": 8000, "public": 8080, "check": 8081, "admin": 8082, "hooks": 8083, "cognito": 9000, "legacy": 9100}
 """Of what is no customer's identity provider."""
@@ -173,9 +175,9 @@ class World:
         if okta.okta is not None:
             await okta.okta.register(self.hook_url("okta", "acme", "acme-okta"), secret=self.secrets["ACME_HOOK_SECRET"])
 
-    async def show_time_lines(self) -> None:
+    async def show_time_lines(self) -> list[TimeLine]:
         """Let the consoles show how long a click takes to reach the last replica."""
-        await self.cloud.show_time_lines(admin_url=f"http://127.0.0.1:{self.gateways[0].ports['admin']}", key=await self.make_admin_key())
+        return await self.cloud.show_time_lines(admin_url=f"http://127.0.0.1:{self.gateways[0].ports['admin']}", key=await self.make_admin_key())
 
     def _register_clients(self) -> None:
         """The app clients that a provisioned pool would have, under the ids that ``config/tenants`` names."""

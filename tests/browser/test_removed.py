@@ -20,6 +20,33 @@ if TYPE_CHECKING:
 PATIENCE_MS = 30_000
 
 
+def shows(application: Page, fronted: RunningWorld, text: str) -> None:
+    """The application's own list of people, at its own address: what it was told by webhook."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while True:
+        application.goto(f"http://127.0.0.1:{fronted.world.apps['legacy']}/")
+        people = application.inner_text("#people")
+        if text in people:
+            return
+        assert time.monotonic() < deadline, people
+
+
+def timed(console: Page, click: str) -> None:
+    """The console's time line of one click: every replica confirmed, each stage after the one before."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while True:
+        console.reload()
+        cells = console.locator("#timeline tr", has_text=click).first.locator("td").all_inner_texts()
+        if cells and "–" not in "".join(cells[1:]):
+            break
+        assert time.monotonic() < deadline, cells
+    _, received, durable, replicas, acknowledged = cells
+    confirmed = [float(one.rpartition(": ")[2]) for one in replicas.split(", ")]
+    assert 0 <= float(received) <= float(durable) <= float(acknowledged)
+    assert confirmed
+    assert max(confirmed) <= float(acknowledged)
+
+
 @pytest.mark.parametrize(
     ("provider", "host", "email", "group"),
     [("acme-okta", "acme.localhost", "alice@acme.test", "app-users"), ("globex-entra", "globex.localhost", "carol@globex.test", "app-users")],
@@ -28,6 +55,8 @@ PATIENCE_MS = 30_000
 def test_the_next_click_is_refused_and_given_back_it_works(
     fronted: RunningWorld, chromium: Browser, profile: BrowserContext, page: Page, provider: str, host: str, email: str, group: str, record_property: Callable[[str, object], None]
 ) -> None:
+    for line in fronted.run(fronted.world.show_time_lines()):
+        fronted.run(line.connected.wait())
     work = fronted.world.url(host) + "/work"
     page.goto(work)
     sign_in(page, email)
@@ -53,7 +82,11 @@ def test_the_next_click_is_refused_and_given_back_it_works(
     expect(page.locator("body")).to_contain_text("group")
     assert page.locator("#person").count() == 0
 
+    application = office.new_page()
+    shows(application, fronted, f"{email}: deactivated")
+    timed(console, f"group removed: {email} / {group}")
     row.get_by_role("button", name=f"Add to {group}").click()
+    shows(application, fronted, f"{email}: active")
     office.close()
     back = chromium.new_context()
     try:
