@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from gateway.cognito.deleting import destroying
-from gateway.cognito.desired import CUSTOM_ATTRIBUTES, kind_of_issuer, marker
+from gateway.cognito.desired import kind_of_issuer, marker
 from gateway.cognito.plan import Plan, Resource, Step, Verb, plan
 from gateway.cognito.preflight import Finding, check_discovery, check_issuer, check_provider, invalid
 from gateway.errors import PeerError
 from gateway.onboarding import rotation
 from gateway.onboarding.proposal import describe, leaving, recalled, recognise, remembered, required_attributes, tenant_document, tenant_step, wanted, wanted_providers
+from gateway.onboarding.works import retired, works
 from gateway.ports_provisioning import FINISHED, ClientCredentials, RunKind, RunState
 from gateway.registry.admission import problems
 from gateway.registry.document import TenantDocument
 from gateway.yaml_file import explain_validation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from gateway.cognito.desired import Actual, Wanted, WantedProvider
     from gateway.cognito.discovery import Discovered, DiscoveryFetcher
     from gateway.cognito.provision import Outcome, Provisioning
-    from gateway.cognito.steps import Steps, Work
+    from gateway.cognito.steps import Work
     from gateway.config import Config
     from gateway.onboarding.body import ProvisionBody
     from gateway.ports_admin import TenantRecord, TenantRecords
@@ -126,7 +127,7 @@ class Onboarding:
         leave = leaving(recognised, record.document if record else None, known)
         names = frozenset(e["name"] for e in known)
         proposed = plan(
-            target, actual, quotas=self.config.cognito.quotas, known=names, adopt=body.adopt, retired=_retired(credentials), leaving=leave, adopt_client=adopted is not None
+            target, actual, quotas=self.config.cognito.quotas, known=names, adopt=body.adopt, retired=retired(credentials), leaving=leave, adopt_client=adopted is not None
         )
         filed = record is not None and record.origin == "file"
         if not filed:
@@ -184,7 +185,7 @@ class Onboarding:
         ours = [{"name": name, "marker": mark} for name, mark in proposal.leaving.items() if mark is not None]
         return await self.provisioning.carry_out(
             proposal.tenant,
-            lambda steps: _works(steps, proposal),
+            lambda steps: works(steps, proposal),
             run=run,
             kind=RunKind.APPLY,
             actor=actor,
@@ -205,7 +206,7 @@ class Onboarding:
         providers = recalled(latest.request.get("providers", ()))
         actual = await self.provisioning.pool.actual(providers=[p.name for p in providers], clients=credentials.client_ids if credentials else ())
         target = wanted(tenant, record.document, providers, self.config, required=required_attributes(actual.attributes.values()))
-        found = plan(target, actual, quotas=self.config.cognito.quotas, known=frozenset(p.name for p in providers), retired=_retired(credentials))
+        found = plan(target, actual, quotas=self.config.cognito.quotas, known=frozenset(p.name for p in providers), retired=retired(credentials))
         drift = [*found.problems, *_irreparable(providers, actual, credentials)]
         steps = found.steps
         if not fix or drift or not found.changes:
@@ -258,44 +259,6 @@ class Onboarding:
 
     async def runs(self, tenant: str, *, position: str | None, limit: int) -> Sequence[Run]:
         return (await self.provisioning.journal.page(tenant, position=position, limit=limit)).items
-
-
-async def _works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
-    """The order of dependence: what a client names must exist before it, and a tenant is served once its client does."""
-    target, actual = proposal.wanted, proposal.actual
-    if target is None or actual is None:
-        return
-    missing = tuple(n for n in CUSTOM_ATTRIBUTES if n not in actual.attributes)
-    if missing:
-        yield steps.add_attributes(missing)
-    verbs = {s.name: s for s in proposal.plan.steps if s.resource is Resource.PROVIDER}
-    for provider in target.providers:
-        step, found = verbs[provider.name], actual.providers.get(provider.name)
-        if step.verb is Verb.CREATE or found is None:
-            yield steps.create_provider(provider)
-        elif step.differences:
-            yield steps.update_provider(provider, found)
-    if actual.client is None:
-        yield steps.create_client(target.client, tenant=proposal.tenant)
-    changed = {s.name for s in proposal.plan.steps if s.resource is Resource.CLIENT and s.verb in {Verb.CHANGE, Verb.ADOPT} and s.differences}
-    for client in (actual.client, *actual.retired):
-        if client is not None and client.client_id in changed:
-            yield steps.update_client(target.client, client)
-    if actual.client is not None and actual.client.secret is not None and proposal.credentials is None:
-        # Before the tenant's document stops naming it: there is no moment without a client.
-        adopted = ClientCredentials(actual.client.client_id, actual.client.secret)
-        yield steps.put_credentials(proposal.tenant, lambda: adopted, None)
-    if proposal.document is not None:
-        yield steps.put_tenant(proposal.tenant, proposal.document, proposal.before)
-    held, gone = proposal.credentials, frozenset(_retired(proposal.credentials)) - {c.client_id for c in actual.retired}
-    if actual.client is None:
-        yield steps.put_credentials(proposal.tenant, lambda: replace(steps.credentials_made(), retired=held.without(gone).retired if held else ()), held)
-    elif gone and held is not None:
-        yield steps.put_credentials(proposal.tenant, lambda: held.without(gone), held)
-
-
-def _retired(credentials: ClientCredentials | None) -> tuple[str, ...]:
-    return credentials.client_ids[1:] if credentials is not None else ()
 
 
 def _checks(name: str, issuer: str, discovered: Discovered | None) -> Iterable[Finding]:

@@ -376,10 +376,11 @@ async def test_what_cannot_be_seen_yet_is_found_later_and_taken_back(tmp_path: P
     """Cognito answers reads of a new thing late: a client made by a call that went unanswered appears after undoing looked."""
     async with Bench(tmp_path, hold_s=HOLD_S) as bench:
         pools = Pools(bench)
+        proposal = await bench.service.propose("initech", await bench.body(), update=False)
         bench.cloud.cognito.pool.behaviour.unseen_s = VISIBLE_S / 2
         bench.cloud.cognito.control.faults.plan("CreateUserPoolClient", faults.drop_connection, after=True)
         bench.cloud.cognito.control.faults.plan("ListUserPoolClients", faults.internal_error, times=3)
-        outcome = await bench.apply()
+        outcome = await bench.service.apply(proposal, actor="test")
         assert isinstance(outcome, Failed)
         bench.cloud.cognito.control.faults.clear()
         await until_settled(bench)
