@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FRESH_S = 3600.0
 REFRESH_S = 60.0
+RETRY_S = 5.0
+"""Before an issuer that was never reached is asked again: anybody can send us a token that needs its keys."""
 TIMEOUT_S = 1.5
 """A sender waits three seconds for everything."""
 MAX_BYTES = 262_144
@@ -76,16 +78,13 @@ class IssuerKeys:
             recently = now - self._tried_at.get(issuer, -REFRESH_S) < REFRESH_S
             if cached is not None and (recently or (not again and now - cached.fetched_at < FRESH_S)):
                 return cached.keys
-            if cached is None and recently:
+            if cached is None and now - self._tried_at.get(issuer, -RETRY_S) < RETRY_S:
                 return None
             self._tried_at[issuer] = now
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     keys = await self._fetch(issuer)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, jwt.PyJWTError, PeerError):
-                # An issuer that was never reached may be tried again by the next message.
-                if cached is None:
-                    self._tried_at.pop(issuer)
                 return cached.keys if cached is not None else None
             self._cache[issuer] = _Cached(keys, now)
             return keys

@@ -95,3 +95,21 @@ async def test_a_client_secret_is_not_sent_inside(server: tuple[int, list[str]])
         with pytest.raises(PeerError) as caught:
             await graph.account(target, "6f2c8f6e-6f0e-4d2b-9a52-0f2b7f9a1c01")
     assert (caught.value.code, reached) == ("address_not_permitted", [])
+
+
+async def test_strangers_tokens_do_not_make_us_knock_at_an_issuer_that_is_away() -> None:
+    asked: list[float] = []
+    now = 0.0
+
+    async def away(_request: web.Request) -> web.Response:
+        asked.append(now)
+        return web.Response(status=503)
+
+    app = web.Application()
+    app.router.add_get("/.well-known/{document}", away)
+    async with serving(app) as url, guarded_session(development=True) as http:
+        keys = IssuerKeys(http, monotonic=lambda: now)
+        for now in (0.0, 1.0, 4.9, 5.1, 6.0):  # noqa: B007 - the clock above reads it
+            with pytest.raises(UnavailableError):
+                await keys.keys({url})
+    assert sorted(set(asked)) == [0.0, 5.1]
