@@ -12,7 +12,7 @@ from gateway.sql.database import Database, open_database
 from tests.sql.postgres import Postgres, postgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from gateway.keys import Key
@@ -39,12 +39,15 @@ def database_keys() -> Callable[[], Sequence[Key]]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """An empty database of each kind."""
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database of each kind, gone after the test."""
     if request.param == "sqlite":
-        return "embedded"
+        yield "embedded"
+        return
     server: Postgres = request.getfixturevalue("postgres")
-    return server.new_database()
+    url = server.new_database()
+    yield url
+    server.drop(url)
 
 
 @pytest.fixture

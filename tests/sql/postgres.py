@@ -95,6 +95,12 @@ class Postgres:
         subprocess.run([_binaries() / "createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "gateway", name], check=True, capture_output=True)
         return f"postgresql+asyncpg://gateway@127.0.0.1:{self.port}/{name}"
 
+    def drop(self, url: str) -> None:
+        """Whoever is still connected is disconnected; nothing happens where the server is stopped."""
+        if self._process is not None:
+            name = url.rpartition("/")[2]
+            subprocess.run([_binaries() / "dropdb", "--force", "-h", "127.0.0.1", "-p", str(self.port), "-U", "gateway", name], check=True, capture_output=True)
+
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self.root)
