@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.decision import Reason
@@ -105,6 +106,12 @@ class SessionCache:
 
     def why_not(self, cookie: str) -> Reason | None:
         return self._ended.get(cookie)
+
+    def touch_again(self, digest: str) -> None:
+        """The next answer for this session is followed by a touch, whenever the last one was."""
+        cookie = self._cookies.get(digest)
+        if cookie is not None:
+            self.found[cookie].touch_at = -inf
 
     def empty(self, bucket: int) -> None:
         self.drop(list(self._buckets.get(bucket, ())))

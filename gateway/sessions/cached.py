@@ -42,6 +42,7 @@ class CachedSessions(RedisSessions):
         self._hits = self._counted = 0
         self._count = {result: SESSION_CACHE.labels(result) for result in ("hit", "miss", "crossed", "unavailable")}
         self._found = cache.found
+        self.touches.failed = cache.touch_again
         self._steady = monotonic
 
     def cached(self, cookie: str, *, host: str) -> Session | Miss | None:

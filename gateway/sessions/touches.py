@@ -43,6 +43,8 @@ class Touches:
         """However long the idle time is, a session that is in use is touched this often."""
         self.tell: list[Callable[[Record], None]] = []
         """Called after each touch: the session is in use."""
+        self.failed: Callable[[str], None] = lambda _digest: None
+        """Called when a touch could not be written: whoever waits for the next one should not."""
 
     def interval_s(self, record: Record) -> float:
         """How long after a touch the next one is due."""
@@ -73,6 +75,7 @@ class Touches:
                 await self._touch(record)
             except UnavailableError as error:
                 self._last.pop(digest, None)
+                self.failed(digest)
                 _log.debug("touch_failed", extra=fields(error=str(error)))
                 continue
             for tell in self.tell:

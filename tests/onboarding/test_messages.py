@@ -298,7 +298,9 @@ async def test_a_tenant_with_a_client_of_its_own(bench: Bench) -> None:
         "client_id": "own1", "client_secret": "its-own-secret", "providers": [{"name": "initech-okta", "kind": "okta", "issuer": "https://a.okta.com"}],
     }  # fmt: skip
     await bench.tenants.put(TenantDocument.model_validate(document), version=None, by=None)
-    assert await messages(bench.service, await bench.body()) == [("exists", "tenant: initech has an app client of its own (own1): say client: provisioned first, or adopt it (adopt_client)")]
+    assert await messages(bench.service, await bench.body()) == [
+        ("exists", "tenant: initech has an app client of its own (own1): say client: provisioned first, or adopt it (adopt_client)")
+    ]
 
 
 def test_bodies_that_contradict_themselves() -> None:

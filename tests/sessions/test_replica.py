@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.ports import Stored
     from gateway.sessions.connect import Link
     from gateway.sessions.embedded import EmbeddedValkey
+    from gateway.sessions.record import Record
 
 STALENESS_S = 1.0
 LEASES = f"{prefix(bucket_of('acme'))}l"
@@ -151,6 +152,24 @@ async def test_a_session_used_from_memory_keeps_its_idle_time(worker: Worker, st
         await worker.replica.renew([bucket_of("acme")])
         await worker.get(stored)
         await worker.sessions.touches.settle()
+    assert await link.command("PTTL", key) > 1_700_000
+
+
+async def test_a_touch_that_failed_is_made_up_for_at_the_next_answer_from_memory(worker: Worker, stored: Stored, link: Link) -> None:
+    key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
+    touch, fails = worker.sessions.touches._touch, [True]
+
+    async def once(record: Record) -> None:
+        if fails and fails.pop():
+            raise UnavailableError("Redis: touch")
+        await touch(record)
+
+    worker.sessions.touches._touch = once
+    await worker.get(stored)
+    await worker.sessions.touches.settle()
+    await link.command("PEXPIRE", key, 900_000)
+    assert worker.cached(stored) == stored.session
+    await worker.sessions.touches.settle()
     assert await link.command("PTTL", key) > 1_700_000
 
 
