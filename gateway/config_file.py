@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.config import Config, load_config
 from gateway.errors import ConfigError
+from gateway.file_stamp import stamp
 from gateway.log import fields
 
 if TYPE_CHECKING:
@@ -33,22 +34,15 @@ class ConfigFile:
         self._config = config
         self._read = config
         """As the file said when it was last valid: what differs from ``_config`` waits for a restart."""
-        self._seen = self._stat()
+        self._seen = stamp(self.path)
         self.changed: list[Callable[[Config], None]] = []
 
     def __call__(self) -> Config:
         return self._config
 
-    def _stat(self) -> tuple[int, int, int] | None:
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
-
     def look(self) -> None:
         """Read the file again if it changed."""
-        seen = self._stat()
+        seen = stamp(self.path)
         if seen != self._seen:
             self._seen = seen
             self.read_again()

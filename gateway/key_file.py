@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway import keys
 from gateway.errors import ConfigError
+from gateway.file_stamp import stamp
 from gateway.log import fields
 
 if TYPE_CHECKING:
@@ -40,22 +41,15 @@ class KeyFile:
     def __init__(self, path: Path, *, create: bool) -> None:
         self.path = path
         self._ring = keys.load(path, create=create)
-        self._seen = self._stat()
+        self._seen = stamp(self.path)
         self.changed: list[Callable[[KeyRing], None]] = []
 
     def __call__(self) -> KeyRing:
         return self._ring
 
-    def _stat(self) -> tuple[int, int, int] | None:
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
-
     def look(self) -> bool:
         """Read the file again if it changed; whether the ring is another one now."""
-        seen = self._stat()
+        seen = stamp(self.path)
         if seen == self._seen:
             return False
         self._seen = seen

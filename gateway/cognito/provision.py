@@ -16,6 +16,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gateway.background import beside
 from gateway.cognito.aws import RefusedError
 from gateway.cognito.deleting import deleting
 from gateway.cognito.steps import VISIBLE_S, Steps
@@ -203,13 +204,8 @@ class Provisioning:
                 with contextlib.suppress(UnavailableError, DeposedError):
                     await self.journal.hold(run)
 
-        task = asyncio.create_task(beat())
-        try:
+        async with beside(beat(), name="provision-hold"):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     # --- undoing and recovery ---------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gateway.background import beside
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import Effect, HookEvent, Source
 from gateway.hooks.inbox import Settled, about_key, lane_key
@@ -24,7 +25,8 @@ from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_LAG_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -88,15 +90,8 @@ class Applier:
         """Something was stored."""
         self._wake.set()
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._run(), name="hook-applier")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return beside(self._run(), name="hook-applier")
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
+from gateway.background import beside
 from gateway.errors import UnavailableError
 from gateway.hooks.inbox import insert_new
 from gateway.log import ROOT, fields
@@ -68,13 +69,10 @@ class Tally:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._run(), name="hook-tally")
         try:
-            yield
+            async with beside(self._run(), name="hook-tally"):
+                yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
             with contextlib.suppress(UnavailableError):
                 await self.flush()
 

@@ -15,6 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from gateway.background import beside
 from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -51,13 +52,10 @@ class Committer:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._run(), name="hook-committer")
         try:
-            yield
+            async with beside(self._run(), name="hook-committer"):
+                yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
             for piece in (*self._urgent, *self._patient):
                 _fail(piece, UnavailableError("shutting down"))
 

@@ -8,18 +8,19 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
+from gateway.background import beside
 from gateway.errors import UnavailableError
 from gateway.log import ROOT, fields
 from gateway.sql.tables import hook_deliveries, hook_inbox, webhooks_outbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy import ColumnElement, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -44,15 +45,8 @@ class Retention:
         self._committer = committer
         self._clock = clock
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._run(), name="hook-retention")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return beside(self._run(), name="hook-retention")
 
     async def _run(self) -> None:
         while True:

@@ -27,13 +27,15 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from sqlalchemy import and_, case, exists, func, insert, select, update
 
+from gateway.background import beside
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import ROOT, fields
 from gateway.metrics import WEBHOOKS
 from gateway.sql.tables import webhooks_outbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -137,15 +139,8 @@ class Outbox:
             )
         )  # fmt: skip
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._run(), name="webhook-outbox")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return beside(self._run(), name="webhook-outbox")
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

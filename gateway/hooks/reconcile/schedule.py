@@ -11,6 +11,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
+from gateway.background import beside
 from gateway.core.model import ProviderKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import Source
@@ -63,13 +64,10 @@ class Reconciliation:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._run(), name="hook-reconciliation")
         try:
-            yield
+            async with beside(self._run(), name="hook-reconciliation"):
+                yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
             with contextlib.suppress(UnavailableError):
                 await self._leader.resign()
 
