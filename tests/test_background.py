@@ -45,8 +45,11 @@ async def test_a_block_that_fails_ends_it_too() -> None:
         finally:
             ended.append(True)
 
-    with pytest.raises(KeyError):
+    async def block() -> None:
         async with beside(work(), name="work"):
             await asyncio.sleep(0)
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await block()
     assert ended == [True]
