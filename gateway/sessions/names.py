@@ -25,6 +25,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 BUCKETS = 1024
 """Tenants are spread over this many hash tags. Part of every cookie: changing it ends all sessions."""
@@ -33,6 +34,7 @@ PUSH_CHANNEL = "gw:push"
 """Every script that ends or rewrites sessions publishes an event here, in the same step: ``<bucket> <number> <what>`` (see ``push``)."""
 
 
+@lru_cache(maxsize=16_384)
 def bucket_of(tenant: str) -> int:
     """Which of the 1,024 hash tags a tenant's keys carry."""
     return int.from_bytes(hashlib.sha256(tenant.encode()).digest()[:2], "big") % BUCKETS
