@@ -17,7 +17,6 @@ ELSEWHERE = {
     "errors.py": "cli/test_health.py",
     "settings.py": "test_config.py",  # an exception tree
     "app.py": "test_roles.py",  # wiring, started whole
-    "serve.py": "test_roles.py",
 }
 """Modules without a test file of their own, and the file that runs them."""
 MIRRORED = sorted([*(GATEWAY / "core").glob("*.py"), *(path for path in GATEWAY.glob("*.py") if not path.stem.startswith(("ports", "app_", "__")))])

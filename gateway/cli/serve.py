@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import shutil
+import tempfile
 from pathlib import Path
 
 import click
@@ -22,15 +23,13 @@ def command(config_path: str, role: str, workers: int) -> int:
     """Run the gateway."""
     config = load_config(Path(config_path))
     configure(config.log.form, config.log.level)
-    if workers > 1:
-        # The metrics library chooses its storage when it is first imported, so this comes before the application.
-        folder = config.state_dir / "metrics"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, mode=0o700)
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.absolute())
-    from gateway.serve import serve  # noqa: PLC0415 - after the environment is set
+    with contextlib.ExitStack() as stack:
+        if workers > 1:
+            # The metrics library chooses its storage when it is first imported, so this comes before the application. One folder for each supervisor: ``state_dir`` may be shared.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-metrics-"))
+        from gateway.serve import serve  # noqa: PLC0415 - after the environment is set
 
-    if config.development:
-        # A log record like every other: whoever reads the log as JSON reads this line too.
-        logging.getLogger("gateway").warning("development", extra=fields(detail="http is permitted on loopback and *.localhost; never use this in production"))
-    return serve(Path(config_path), config, role=role, workers=workers)
+        if config.development:
+            # A log record like every other: whoever reads the log as JSON reads this line too.
+            logging.getLogger("gateway").warning("development", extra=fields(detail="http is permitted on loopback and *.localhost; never use this in production"))
+        return serve(Path(config_path), config, role=role, workers=workers)

@@ -16,7 +16,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gateway.background import beside
+from gateway.beside import beside
 from gateway.cognito.aws import RefusedError
 from gateway.cognito.deleting import deleting
 from gateway.cognito.steps import VISIBLE_S, Steps
@@ -204,7 +204,7 @@ class Provisioning:
                 with contextlib.suppress(UnavailableError, DeposedError):
                     await self.journal.hold(run)
 
-        async with beside(beat(), name="provision-hold"):
+        async with beside(beat()):
             yield
 
     # --- undoing and recovery ---------------------------------------------------------------------

@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.background import beside
+from gateway.beside import beside
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import Effect, HookEvent, Source
 from gateway.hooks.inbox import Settled, about_key, lane_key
@@ -91,7 +91,7 @@ class Applier:
         self._wake.set()
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return beside(self._run(), name="hook-applier")
+        return beside(self._run())
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

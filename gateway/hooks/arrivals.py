@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
-from gateway.background import beside
+from gateway.beside import beside
 from gateway.errors import UnavailableError
 from gateway.hooks.inbox import insert_new
 from gateway.log import ROOT, fields
@@ -70,7 +70,7 @@ class Tally:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         try:
-            async with beside(self._run(), name="hook-tally"):
+            async with beside(self._run()):
                 yield
         finally:
             with contextlib.suppress(UnavailableError):

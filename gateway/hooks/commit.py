@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from gateway.background import beside
+from gateway.beside import beside
 from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Committer:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         try:
-            async with beside(self._run(), name="hook-committer"):
+            async with beside(self._run()):
                 yield
         finally:
             for piece in (*self._urgent, *self._patient):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from gateway.background import beside
+from gateway.beside import beside
 from gateway.errors import UnavailableError
 from gateway.log import ROOT, fields
 from gateway.sql.tables import hook_deliveries, hook_inbox, webhooks_outbox
@@ -46,7 +46,7 @@ class Retention:
         self._clock = clock
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return beside(self._run(), name="hook-retention")
+        return beside(self._run())
 
     async def _run(self) -> None:
         while True:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from sqlalchemy import and_, case, exists, func, insert, select, update
 
-from gateway.background import beside
+from gateway.beside import beside
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import ROOT, fields
 from gateway.metrics import WEBHOOKS
@@ -140,7 +140,7 @@ class Outbox:
         )  # fmt: skip
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return beside(self._run(), name="webhook-outbox")
+        return beside(self._run())
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

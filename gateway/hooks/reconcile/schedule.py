@@ -11,7 +11,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from gateway.background import beside
+from gateway.beside import beside
 from gateway.core.model import ProviderKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import Source
@@ -65,7 +65,7 @@ class Reconciliation:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         try:
-            async with beside(self._run(), name="hook-reconciliation"):
+            async with beside(self._run()):
                 yield
         finally:
             with contextlib.suppress(UnavailableError):
