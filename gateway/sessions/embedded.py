@@ -183,7 +183,7 @@ class EmbeddedValkey:
         try:
             self._launch(time.monotonic() + START_TIMEOUT_S)
         except UnavailableError as error:
-            _log.error("the embedded store does not start: %s", error, extra={"event": "embedded_failed"})
+            _log.error("embedded_failed", extra=fields(error=str(error)))
 
     def _reap(self) -> None:
         if self._server is not None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from redis.asyncio.cluster import RedisCluster
 
 from gateway.errors import UnavailableError
+from gateway.log import fields
 from gateway.sessions.connect import Script
 from gateway.sessions.names import BUCKETS, bucket_of, prefix
 
@@ -71,7 +72,7 @@ class Markers:
             try:
                 await self.look()
             except UnavailableError as error:
-                _log.warning("markers_unavailable", extra={"event": "markers_unavailable", "error": str(error)})
+                _log.warning("markers_unavailable", extra=fields(error=str(error)))
             await self._sleep(LOOK_S)
 
     async def look(self) -> int:
@@ -116,7 +117,7 @@ class Markers:
             if not marked:
                 msg = "Redis: another primary took over while one was restored"
                 raise UnavailableError(msg)
-            _log.warning("restored", extra={"event": "restored", "buckets": len(missing)})
+            _log.warning("restored", extra=fields(buckets=len(missing)))
         self._unseasoned -= {bucket for bucket, marker in zip(buckets, markers, strict=True) if marker is not None and marker.startswith(b"s")}
         self._unseasoned |= missing | {bucket for bucket, marker in zip(buckets, markers, strict=True) if marker is not None and marker.startswith(b"f")}
         await self._season({bucket: marker for bucket, marker in zip(buckets, markers, strict=True) if marker is not None})

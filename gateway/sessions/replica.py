@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.asyncio.cluster import RedisCluster
 
 from gateway.errors import UnavailableError
+from gateway.log import fields
 from gateway.sessions.channel import listen
 from gateway.sessions.connect import Script
 from gateway.sessions.lease import LEASE_PART, RENEWALS, Lease, Renewed
@@ -153,7 +154,7 @@ class Replica:
                 try:
                     await self.renew(sorted(wanted & self.leases.keys()))
                 except UnavailableError as error:
-                    _log.warning("lease_not_renewed", extra={"event": "lease_not_renewed", "error": str(error)})
+                    _log.warning("lease_not_renewed", extra=fields(error=str(error)))
         finally:
             timer.cancel()
 
