@@ -3,13 +3,16 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway import log
 from gateway.log import FIELDS, configure, fields, redact
 
 if TYPE_CHECKING:
@@ -115,3 +118,9 @@ def test_the_level_counts_and_other_libraries_are_quiet() -> None:
 
 def test_the_text_form_is_for_people() -> None:
     assert written("text", ("check", {"tenant": "acme", "duration_ms": 0.2})).rstrip().endswith('info    check tenant="acme" duration_ms=0.2')
+
+
+def test_no_record_hands_over_fields_that_no_form_shows() -> None:
+    """``extra`` without ``fields`` is lost: an operator would read that something failed, and never what."""
+    sources = {path.name: path.read_text(encoding="utf-8") for path in Path(log.__file__).parent.rglob("*.py")}
+    assert {name for name, text in sources.items() if re.search(r"(?i)log\.(?:debug|info|warning|error|critical|exception)\([^\n]*extra=\{", text)} == set()
