@@ -108,6 +108,9 @@ class Applier:
                         await self._measure()
                 except UnavailableError as error:
                     log.warning("hook_inbox_unavailable", extra=fields(error=str(error)))
+                except Exception:
+                    # Whatever it was: who was removed must not stay inside because the loop has ended.
+                    log.exception("hook_inbox_fault")
                 for lane in lanes:
                     task = group.create_task(self._guarded(lane))
                     active[task] = lane.tenant
@@ -133,6 +136,8 @@ class Applier:
         except UnavailableError as error:
             # The lane's lease runs out, and it is done again.
             log.warning("hook_lane_unsettled", extra=fields(error=str(error)))
+        except Exception:
+            log.exception("hook_lane_fault", extra=fields(tenant=lane.tenant))
         self._wake.set()
 
     async def apply(self, lane: Lane) -> None:

@@ -54,6 +54,8 @@ class Retention:
                 await self.round()
             except UnavailableError as error:
                 log.warning("hook_retention_unavailable", extra=fields(error=str(error)))
+            except Exception:
+                log.exception("hook_retention_fault")
             await asyncio.sleep(ROUND_S)
 
     async def round(self) -> int:

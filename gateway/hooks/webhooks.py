@@ -153,6 +153,8 @@ class Outbox:
                         messages = await self._claim(PARALLEL - len(active), Counter(active.values()))
                 except UnavailableError as error:
                     log.warning("webhook_outbox_unavailable", extra=fields(error=str(error)))
+                except Exception:
+                    log.exception("webhook_outbox_fault")
                 for message in messages:
                     task = group.create_task(self._guarded(message))
                     active[task] = message.tenant
@@ -209,6 +211,8 @@ class Outbox:
         except UnavailableError as error:
             # Sent perhaps, recorded not: after the lease the same id and body go out again.
             log.warning("webhook_unsettled", extra=fields(tenant=message.tenant, id=message.id, error=str(error)))
+        except Exception:
+            log.exception("webhook_fault", extra=fields(tenant=message.tenant, id=message.id))
         self._wake.set()
 
     async def send(self, message: Message) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.errors import PeerError
 from gateway.hooks import applier as applier_module
@@ -139,3 +139,29 @@ async def test_a_group_that_the_policy_names_later_is_refused_then(world: World)
     assert await world.applier.apply_overdue(wider) == 1
     assert [o for _, _, _, o in world.revoker.said()] == ["Canteen", None]
     assert await world.applier.apply_overdue(wider) == 0
+
+
+async def test_a_fault_that_nobody_foresaw_ends_neither_the_looking_nor_the_applying(world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    claim, apply, surprises = world.inbox.claim, world.applier.apply, {"claim": 1, "apply": 1}
+
+    def surprise(where: str) -> None:
+        if surprises[where]:
+            surprises[where] -= 1
+            raise RuntimeError(where)
+
+    async def claiming(**named: Any) -> Any:
+        surprise("claim")
+        return await claim(**named)
+
+    async def applying(lane: Any) -> None:
+        surprise("apply")
+        await apply(lane)
+
+    monkeypatch.setattr(world.inbox, "claim", claiming)
+    monkeypatch.setattr(world.applier, "apply", applying)
+    assert await world.okta(okta_delivery(okta_event("user.lifecycle.suspend"))) == 200
+    await world.until(lambda: not any(surprises.values()))
+    world.clock.ahead += 3600  # the lease of the lane that fell has run out
+    await world.settled()
+    assert await world.states() == [("user.lifecycle.suspend", "applied", "")]
+    assert {"hook_inbox_fault", "hook_lane_fault"} <= {record.message for record in caplog.records}
