@@ -1,10 +1,14 @@
 # The wheel and everything it needs, from the hashed locks, in one virtual environment. No compiler, no network at run time.
 ARG PYTHON=3.11-slim-bookworm
 FROM python:${PYTHON} AS build
+# runtime: every role. auth: without the AWS library, for replicas that run "serve --role auth".
+ARG LOCK=runtime
 WORKDIR /src
-COPY requirements/runtime.txt requirements/build.txt requirements/
-RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
-RUN python -m venv /opt/gateway && /opt/gateway/bin/pip install --no-cache-dir --require-hashes -r requirements/runtime.txt
+COPY requirements/installer.txt requirements/build.txt requirements/${LOCK}.txt requirements/
+RUN python -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/installer.txt \
+ && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
+RUN python -m venv /opt/gateway && /opt/gateway/bin/pip install --no-cache-dir --require-hashes -r requirements/installer.txt \
+ && /opt/gateway/bin/pip install --no-cache-dir --require-hashes -r requirements/${LOCK}.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
 RUN /opt/build/bin/python -m hatchling build -t wheel && /opt/gateway/bin/pip install --no-cache-dir --no-deps --no-index dist/*.whl

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import importlib.util
 import logging
 import os
 import signal
@@ -48,6 +49,8 @@ class Plan:
 
 def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
     """Run until SIGTERM or SIGINT. Exit code 0, or 1 if it could not go on."""
+    if Role(role) is not Role.AUTH and importlib.util.find_spec("aioboto3") is None:
+        raise ConfigError(f"--role {role} calls AWS, and this installation has no AWS library: install cognito-gateway[aws], or choose --role auth")
     store = EmbeddedValkey.start(config.state_dir) if config.embedded_redis else None
     sockets: dict[str, socket.socket] = {}
     try:

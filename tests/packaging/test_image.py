@@ -38,9 +38,9 @@ def environment() -> dict[str, str]:
     return dict(re.findall(r"([A-Z_]+)=(\S+)", " ".join(rest for word, rest in stage(1) if word == "ENV")))
 
 
-@pytest.fixture(scope="module")
-def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The first stage, its COPY and RUN lines one by one, with /src and /opt moved into a folder of ours."""
+@pytest.fixture(scope="module", params=["runtime", "auth"])
+def prefix(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The first stage with each lock, its COPY and RUN lines one by one, with /src and /opt moved into a folder of ours."""
     top = tmp_path_factory.mktemp("image")
     source, opt = top / "src", top / "opt"
     source.mkdir()
@@ -50,7 +50,8 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (tools / "python").symlink_to(sys.executable)
     # Bytecode is the image's gain and this test's loss: half of its files and of its time.
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHONPATH", "VIRTUAL_ENV", "GATEWAY_"))} | {"PIP_NO_COMPILE": "1"}
-    for word, rest in stage(0):
+    for word, line in stage(0):
+        rest = line.replace("${LOCK}", request.param)
         if word == "COPY":
             *names, target = rest.split()
             for name in names:
@@ -68,8 +69,9 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(top)
 
 
-def run(prefix: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(prefix / "bin" / "gateway"), *arguments], capture_output=True, text=True, check=False, cwd="/", env={"PATH": "/usr/bin:/bin"}, timeout=60)
+def run(prefix: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = str(prefix / "bin" / "gateway")
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, cwd="/", env={"PATH": "/usr/bin:/bin", **environment}, timeout=60)
 
 
 def test_the_installed_command_runs_outside_the_checkout(prefix: Path) -> None:
@@ -92,6 +94,15 @@ def test_nothing_in_the_image_is_there_for_tests_or_the_demo(prefix: Path) -> No
 def test_dependencies_in_the_image_agree(prefix: Path) -> None:
     done = subprocess.run([str(prefix / "bin" / "python"), "-m", "pip", "check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_only_the_image_of_every_role_holds_the_aws_library(prefix: Path, request: pytest.FixtureRequest) -> None:
+    lock = request.node.callspec.params["prefix"]
+    assert bool(list(prefix.glob("lib/python3*/site-packages/aioboto3"))) is (lock == "runtime")
+    if lock == "auth":
+        done = run(prefix, "serve", "-c", str(ROOT / "config" / "gateway.yaml"), "--role", "admin", GATEWAY_INGRESS_KEY="0123456789abcdef")
+        assert done.returncode == 2
+        assert "cognito-gateway[aws]" in done.stderr
 
 
 def test_it_runs_as_nobody_in_particular_and_writes_to_its_volume_only() -> None:
