@@ -49,7 +49,7 @@ from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
 from gateway.web.draining import Draining
 from gateway.web.machines import Machines
 from gateway.web.pages import Pages
-from gateway.web.probed import ProbedChecks, location_handler, managed_at
+from gateway.web.probed import ProbedChecks, location_handler
 from gateway.web.services import Services
 from gateway.web.system import Finding, Probe
 from gateway.web.trust import Trust
@@ -218,7 +218,7 @@ async def _serve_checks(services: Services, ring: KeyFile, records: RedisProbes,
     config = services.config
     probed = ProbedChecks(
         Checks(services), records, trust=services.trust,
-        keys=_sealing(ring), managed=lambda host: managed_at(services.tenants.table, config, host), cookie_name=config.cookie.name, clock=time.time,
+        keys=_sealing(ring), managed=config.managed_headers, cookie_name=config.cookie.name, clock=time.time,
     )  # fmt: skip
     checks = Draining(probed)
     server = web.Server(checks, keepalive_timeout=KEEPALIVE_S, max_line_size=MAX_HEAD_LINE_BYTES, max_field_size=MAX_HEAD_LINE_BYTES, access_log=None, tcp_keepalive=True)

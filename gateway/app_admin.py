@@ -40,7 +40,6 @@ from gateway.sql.idempotency import SqlIdempotency
 from gateway.sql.revocations import SqlBlocks, SqlRevocations
 from gateway.web.admin import PREFIX, AdminServices, admin_application
 from gateway.web.admin.doctor import doctor_routes
-from gateway.web.probed import managed_at
 from gateway.web.system import Finding
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         more=doctor_routes(
             RedisProbes(link),
             keys=lambda: tuple(key.material for key in ring().sealing),
-            managed=lambda host: managed_at(tenants.table, config, host),
+            managed=config.managed_headers,
             cookie_name=config.cookie.name,
             clock=clock,
         ),

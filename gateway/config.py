@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -35,6 +36,7 @@ from gateway.settings import (
     ListenAddress,
     Model,
     check_header_map,
+    check_open_header_map,
     format_duration,
     is_loopback_name,
     off_or_duration,
@@ -279,6 +281,7 @@ class Config(BaseSettings):
     session: SessionSettings = SessionSettings()
     cookie: Cookie = Cookie()
     headers: HeaderMap = Field(default_factory=lambda: dict[str, str | ClaimHeader](DEFAULT_HEADERS))
+    tenant_headers: HeaderMap = Field(default_factory=dict)
     groups_header: Literal["all", "policy"] = "all"
     tenants: Tenants = Tenants()
     hooks: Hooks = Hooks()
@@ -289,6 +292,12 @@ class Config(BaseSettings):
     @classmethod
     def _headers(cls, headers: dict[str, str | ClaimHeader]) -> dict[str, str | ClaimHeader]:
         check_header_map(headers)
+        return headers
+
+    @field_validator("tenant_headers")
+    @classmethod
+    def _tenant_headers(cls, headers: dict[str, str | ClaimHeader], info: ValidationInfo) -> dict[str, str | ClaimHeader]:
+        check_open_header_map(headers, info.data.get("headers", {}))
         return headers
 
     @model_validator(mode="after")
@@ -327,6 +336,11 @@ class Config(BaseSettings):
             return
         msg = f"{key}: {url!r}: an https:// URL without query (http:// only with development: true, on loopback)"
         raise ValueError(msg)
+
+    @property
+    def managed_headers(self) -> tuple[str, ...]:
+        """Every name that an application may receive, at every host and for every tenant: what the ingress takes away from clients."""
+        return (*self.headers, *self.tenant_headers)
 
     @property
     def embedded_redis(self) -> bool:

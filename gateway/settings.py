@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from gateway.core.hosts import canonical_host
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -112,22 +112,56 @@ _FORBIDDEN_HEADERS = frozenset(
 )  # fmt: skip
 
 
-def check_header_map(headers: Mapping[str, object]) -> Mapping[str, object]:
-    """Names that every proxy reads alike, once each, and sources that exist."""
-    seen: set[str] = set()
+_CLAIM = re.compile(r"claim:[A-Za-z0-9:_.-]{1,64}")
+
+
+def folded_name(name: str) -> str:
+    """The one spelling of every name that some reader takes for ``name``: WSGI, CGI and PHP fold case, ``_``, ``.`` and more onto ``-``."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+
+def check_header_map(headers: Mapping[str, str | ClaimHeader]) -> None:
+    """Names that every proxy reads alike, once each, and sources that exist. Raises ``ValueError``."""
+    _check_names(headers)
     for name, source in headers.items():
+        text, default = source_of(source)
+        if text not in IDENTITY_FIELDS and not _CLAIM.fullmatch(text):
+            msg = f"{name}: {text!r}: one of {', '.join(sorted(IDENTITY_FIELDS))} or claim:NAME"
+            raise ValueError(msg)
+        if default and text in IDENTITY_FIELDS:
+            msg = f"{name}: {text}: a default is for claim:NAME only"
+            raise ValueError(msg)
+
+
+def check_open_header_map(headers: Mapping[str, str | ClaimHeader], own: Mapping[str, str | ClaimHeader]) -> None:
+    """Names whose source a tenant may choose: none of the gateway's ``own``, and none that says who somebody is. Raises ``ValueError``."""
+    _check_names(headers)
+    closed = {folded_name(name): name for name in own}
+    for name, source in headers.items():
+        if (declared := closed.get(folded_name(name))) is not None:
+            msg = f"{name!r}: {declared} is in headers, where no tenant chooses the source; a name is in one of the two"
+            raise ValueError(msg)
+        text, _default = source_of(source)
+        if text and not _CLAIM.fullmatch(text):
+            msg = f'{name}: {text!r}: claim:NAME, or "" for nothing unless the tenant says; what says who somebody is belongs in headers'
+            raise ValueError(msg)
+
+
+def source_of(source: str | ClaimHeader) -> tuple[str, str]:
+    """Source and default."""
+    return (source, "") if isinstance(source, str) else (source.source, source.default)
+
+
+def _check_names(headers: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in headers:
         if not _HEADER_NAME.fullmatch(name) or len(name) > 64 or name.lower() in _FORBIDDEN_HEADERS or name.lower().startswith(("x-forwarded-", "sec-")):
             msg = f"{name!r}: letters, digits and single dashes, and not a header of HTTP itself or of the proxies"
             raise ValueError(msg)
-        if name.lower() in seen:
+        if folded_name(name) in seen:
             msg = f"{name!r}: named twice (header names are case-insensitive)"
             raise ValueError(msg)
-        seen.add(name.lower())
-        text = source if isinstance(source, str) else getattr(source, "source", "")
-        if text not in IDENTITY_FIELDS and not re.fullmatch(r"claim:[A-Za-z0-9:_.-]{1,64}", text):
-            msg = f"{name}: {text!r}: one of {', '.join(sorted(IDENTITY_FIELDS))} or claim:NAME"
-            raise ValueError(msg)
-    return headers
+        seen.add(folded_name(name))
 
 
 class ClaimHeader(Model):

@@ -10,7 +10,7 @@ local TIMEOUT_MS = 2000
 -- What the gateway reads of the client's own headers; nothing else is sent.
 local ASKED = { "cookie", "authorization", "accept", "accept-language", "origin", "access-control-request-method", "x-requested-with", "sec-fetch-mode", "sec-fetch-dest", "sec-purpose", "x-request-id" }
 -- What it answers about the person; every name is set or removed on every request.
-local MANAGED = { "x-auth-request-user", "x-auth-request-email", "x-auth-request-preferred-username", "x-auth-request-name", "x-auth-request-groups", "x-auth-request-roles", "x-auth-request-tenant", "x-auth-request-provider", "x-auth-request-jwt", "remote-user", "x-remote-user" }
+local MANAGED = { "x-auth-request-user", "x-auth-request-email", "x-auth-request-preferred-username", "x-auth-request-name", "x-auth-request-groups", "x-auth-request-roles", "x-auth-request-tenant", "x-auth-request-provider", "x-auth-request-jwt", "remote-user", "x-remote-user", "x-department" }
 local RELAYED = { "location", "www-authenticate", "content-type", "cache-control", "retry-after", "content-security-policy", "x-content-type-options" }
 
 local function all(values)

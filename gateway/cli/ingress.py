@@ -29,7 +29,6 @@ def command() -> None:
 @click.option("--listen", default="0.0.0.0:443", show_default=True, help="Where the ingress listens.")
 @click.option("--upstream", "upstreams", multiple=True, metavar="[HOST=]ADDRESS", help="The application's host:port; with HOST= only for that protected host. Repeatable.")
 @click.option("--host", "hosts", multiple=True, metavar="HOST", help="One more protected host, of a tenant that does not live in files. Repeatable.")
-@click.option("--header", "headers", multiple=True, metavar="NAME", help="One more managed header, of a tenant that does not live in files. Repeatable.")
 @click.option("--check", metavar="ADDRESS", help="How the ingress reaches listen.check, if not at the address it binds.")
 @click.option("--public", metavar="ADDRESS", help="How the ingress reaches listen.public, if not at the address it binds.")
 @click.option("--certificate", nargs=2, metavar="CHAIN KEY", help="TLS ends here, with these files. Without, TLS ends in front of the ingress.")
@@ -40,7 +39,6 @@ def render_command(
     listen: str,
     upstreams: tuple[str, ...],
     hosts: tuple[str, ...],
-    headers: tuple[str, ...],
     check: str | None,
     public: str | None,
     certificate: tuple[str, str] | None,
@@ -48,11 +46,10 @@ def render_command(
 ) -> None:
     """Write a ready configuration: hosts, header names, key and addresses are those of the gateway's configuration."""
     config = load_config(Path(config_path))
-    tenant_hosts, tenant_headers = _names(config.tenants.files)
     default, by_host = _upstreams(upstreams)
     site = site_of(
         config, (), listen=listen, upstream=default, upstreams=by_host, check=check, public=public, certificate=certificate,
-        hosts=(*tenant_hosts, *hosts), headers=(*tenant_headers, *headers),
+        hosts=(*_hosts(config.tenants.files), *hosts),
     )  # fmt: skip
     files = render(kind, site)
     if output is None:
@@ -67,18 +64,15 @@ def render_command(
         click.echo(str(path))
 
 
-def _names(folder: Path | None) -> tuple[list[str], list[str]]:
-    """Hosts and header names of the tenant files. Nothing else of them is read, so that rendering needs none of their secrets."""
+def _hosts(folder: Path | None) -> list[str]:
+    """Of the tenant files. Nothing else of them is read, so that rendering needs none of their secrets."""
     hosts: list[str] = []
-    headers: list[str] = []
     for path in sorted(folder.glob("*.y*ml")) if folder is not None else ():
-        document = read_yaml(path)
-        listed, mapped = document.get("hosts") or [], document.get("headers") or {}
-        if not isinstance(listed, list) or not isinstance(mapped, dict):
-            raise ConfigError(f"{path}: hosts is a list, headers a mapping")
+        listed = read_yaml(path).get("hosts") or []
+        if not isinstance(listed, list):
+            raise ConfigError(f"{path}: hosts is a list")
         hosts += map(str, listed)
-        headers += map(str, mapped)
-    return hosts, headers
+    return hosts
 
 
 def _upstreams(options: tuple[str, ...]) -> tuple[str, dict[str, str]]:

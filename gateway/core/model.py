@@ -102,7 +102,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class HeaderSpec:
-    """One managed header: its name, and where the value comes from (a field of the identity, or ``claim:NAME``)."""
+    """One managed header: its name, and where the value comes from (a field of the identity, ``claim:NAME``, or "" for nothing)."""
 
     name: str
     source: str
@@ -158,7 +158,7 @@ class Tenant:
     rules: tuple[Rule, ...]
     rules_next: tuple[Rule, ...]
     headers: tuple[HeaderSpec, ...]
-    """All managed headers of this tenant, in order: the gateway's own with the tenant's on top."""
+    """All managed headers, in order: the same names for every tenant. Only those that are open to tenants have a source of the tenant's."""
     session: SessionLimits
     branding: Branding = field(default_factory=Branding)
     group_header_names: frozenset[str] | None = None

@@ -1,7 +1,7 @@
 """What an ingress has to know about this gateway: one value, from which every kind of configuration is rendered.
 
 Rules:
-- Managed header names come from the gateway's and the tenants' configuration, and from nowhere else.
+- Managed header names are those that ``gateway.yaml`` declares, and no others: the same for every host and tenant.
 - Everything that ends up in a configuration file is checked here against the narrowest alphabet that works, so that no
   template has to quote and no value can end a directive.
 - A client's own copy of a name that any common gateway uses for identity is removed even where it is not managed here:
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from gateway.core.cookies import COMPANIONS
 from gateway.core.hosts import canonical_host
 from gateway.errors import ConfigError
-from gateway.settings import DEFAULT_HEADERS, check_header_map
+from gateway.settings import DEFAULT_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -165,11 +165,6 @@ def _pattern(value: str) -> str:
     return star + host
 
 
-def managed_names(config: Config, tenants: Iterable[Tenant]) -> tuple[str, ...]:
-    """The gateway's managed headers and what single tenants add, in that order."""
-    return _distinct((*config.headers, *(spec.name for tenant in tenants for spec in tenant.headers)))
-
-
 def site_of(
     config: Config,
     tenants: Iterable[Tenant],
@@ -181,23 +176,17 @@ def site_of(
     public: str | None = None,
     certificate: tuple[str, str] | None = None,
     hosts: Iterable[str] = (),
-    headers: Iterable[str] = (),
 ) -> Site:
     """``upstream`` serves every protected host that ``upstreams`` (host pattern → address) does not name.
 
-    ``check`` and ``public``: how the ingress reaches those listeners, where it is not the address they bind. ``hosts`` and
-    ``headers``: of tenants that are not in ``tenants``, because they live in SQL. Raises ``SiteError``.
+    ``check`` and ``public``: how the ingress reaches those listeners, where it is not the address they bind. ``hosts``: of
+    tenants that are not in ``tenants``, because they live in SQL. Raises ``SiteError``.
     """
     tenants = tuple(tenants)
     if not config.ingress.keys:
         raise SiteError("ingress.keys: a rendered configuration proves with a key that it is the ingress; set one")
     of_tenants = (p for t in tenants for p in (*sorted(t.hosts), *(f"*.{w}" for w in sorted(t.wildcards))))
     patterns = _distinct((*config.shared_hosts, *of_tenants, *(_pattern(host) for host in hosts)))
-    more = dict.fromkeys(_distinct(headers), "sub")
-    try:
-        check_header_map(more)
-    except ValueError as error:
-        raise SiteError(f"--header: {error}") from error
     chosen = dict(upstreams or {})
     unknown = set(chosen) - set(patterns)
     if unknown:
@@ -219,7 +208,7 @@ def site_of(
         scheme=config.public_scheme,
         apps=apps,
         login_host=config.login_host,
-        managed=_distinct((*managed_names(config, tenants), *more)),
+        managed=config.managed_headers,
         cookie=config.cookie.name,
         key=config.ingress.keys[0],
         check=check or config.listen.check,

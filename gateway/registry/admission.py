@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway.core.tenants import claims
-from gateway.settings import is_loopback_name
+from gateway.settings import folded_name, is_loopback_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -45,6 +45,13 @@ def _problems(document: TenantDocument, config: Config) -> Iterator[Problem]:
     for provider in document.providers:
         if provider.issuer is not None and not _https(provider.issuer, config):
             yield Problem(f"providers.{provider.name}.issuer", provider.issuer, "an https:// URL (http:// only with development: true, on loopback)")
+    own = {folded_name(name): name for name in config.headers}
+    open_to_tenants = {folded_name(name) for name in config.tenant_headers}
+    for name in document.headers:
+        if (declared := own.get(folded_name(name))) is not None:
+            yield Problem("headers", name, f"{declared} is one of the gateway's own (headers in gateway.yaml) and says the same for every tenant")
+        elif folded_name(name) not in open_to_tenants:
+            yield Problem("headers", name, f"one of tenant_headers in gateway.yaml ({', '.join(config.tenant_headers) or 'there are none'})")
     if document.webhook is not None and not _https(document.webhook.url, config):
         yield Problem("webhook.url", "", "an https:// URL (http:// only with development: true, on loopback)")
     if document.session.absolute is not None or document.session.idle is not None:

@@ -15,7 +15,7 @@ from wcmatch import glob
 from gateway.config import REDACTED, resolve_secret
 from gateway.core.hosts import canonical_host
 from gateway.core.model import AppClient, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
-from gateway.settings import ClaimHeader, Colour, Duration, HeaderMap, Model, check_header_map
+from gateway.settings import ClaimHeader, Colour, Duration, HeaderMap, Model, check_header_map, folded_name, source_of
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -223,11 +223,15 @@ class TenantDocument(Model):
 
 
 def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, client_secret: Secret, retired: tuple[AppClient, ...] = (), generation: int = 0) -> Tenant:
-    """Everything that can be computed once, computed once. ``client_id`` and secret come from the document or from SQL, ``retired`` from SQL alone."""
-    headers: dict[str, HeaderSpec] = {}
-    for name, source in [*config.headers.items(), *document.headers.items()]:
-        previous = next((n for n in headers if n.lower() == name.lower()), name)
-        headers[previous] = HeaderSpec(previous, source) if isinstance(source, str) else HeaderSpec(previous, source.source, source.default)
+    """Everything that can be computed once, computed once. ``client_id`` and secret come from the document or from SQL, ``retired`` from SQL alone.
+
+    Of the document's headers only those count that the gateway declares open to tenants: a stored document may be older than the declaration.
+    """
+    chosen = {folded_name(name): source for name, source in document.headers.items()}
+    headers = tuple(
+        HeaderSpec(name, *source_of(source))
+        for name, source in (*config.headers.items(), *((name, chosen.get(folded_name(name), source)) for name, source in config.tenant_headers.items()))
+    )
     own_clients = frozenset({client_id, *(client.client_id for client in retired)})
     rules = tuple(_rule(rule, own_clients) for rule in document.rules)
     limits = document.session
@@ -247,7 +251,7 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
         providers=tuple(_provider(p, document) for p in document.providers),
         rules=rules,
         rules_next=tuple(_rule(rule, own_clients) for rule in document.rules_next),
-        headers=tuple(headers.values()),
+        headers=headers,
         session=SessionLimits(
             idle_s=int(min(limits.idle or config.session.idle, absolute).total_seconds()),
             absolute_s=int(absolute.total_seconds()),

@@ -18,7 +18,6 @@ from aiohttp import web
 from gateway.core.cookies import own_values
 from gateway.core.decision import Allow, Reason
 from gateway.core.probe import is_ours, nonce_in, spells_location
-from gateway.core.tenants import HostKind
 from gateway.errors import UnavailableError
 from gateway.ingress import DIALECTS, Malformed, RawRequest, Verdict
 from gateway.log import fields
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
     from multidict import CIMultiDictProxy
 
-    from gateway.config import Config
-    from gateway.core.tenants import TenantTable
     from gateway.ingress import Dialect
     from gateway.ports import ProbeRecords
     from gateway.web.check import Checks
@@ -58,7 +55,7 @@ class ProbedChecks:
         *,
         trust: Trust,
         keys: Callable[[], Sequence[bytes]],
-        managed: Callable[[str], Sequence[str]],
+        managed: Sequence[str],
         cookie_name: str,
         clock: Callable[[], float],
     ) -> None:
@@ -94,7 +91,7 @@ class ProbedChecks:
         else:
             record |= {"method": asked.method, "scheme": asked.scheme, "host": asked.host, "target": asked.target, "path": asked.path, "cookies": len(asked.cookies)}
         if believed and not isinstance(asked, Malformed) and spells_location(asked.target.partition("?")[0]):
-            response = response_of(dialect.render(Verdict(decision=Allow(Reason.PUBLIC), headers=canary_headers(self._managed(asked.host), large=LARGE in asked.target)), asked))
+            response = response_of(dialect.render(Verdict(decision=Allow(Reason.PUBLIC), headers=canary_headers(self._managed, large=LARGE in asked.target)), asked))
         else:
             response = await self._checks(request)
         record["status"] = response.status
@@ -135,12 +132,6 @@ def _shown(headers: CIMultiDictProxy[str]) -> list[list[str]]:
             value = "; ".join(pair.partition("=")[0].strip() for pair in value.split(";"))  # noqa: PLW2901
         shown.append([ascii(name[:MAX_VALUE])[1:-1], ascii(value[:MAX_VALUE])[1:-1]])
     return shown
-
-
-def managed_at(table: TenantTable, config: Config, host: str) -> tuple[str, ...]:
-    """Names of the managed headers at a host: the tenant's, or the gateway's where no one tenant owns it."""
-    found = table.by_host(host)
-    return tuple(config.headers) if isinstance(found, HostKind) else tuple(spec.name for spec in found.headers)
 
 
 async def note(records: ProbeRecords, nonce: str, place: str, record: Mapping[str, Any]) -> None:

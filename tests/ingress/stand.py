@@ -32,7 +32,7 @@ from gateway.web.admin import PREFIX, AdminServices, admin_application
 from gateway.web.admin.doctor import doctor_routes
 from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
 from gateway.web.pages import Pages
-from gateway.web.probed import ProbedChecks, location_handler, managed_at
+from gateway.web.probed import ProbedChecks, location_handler
 from gateway.web.services import Services
 from gateway.web.trust import Trust
 
@@ -117,7 +117,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.config = Config(
-            development=True, public_scheme="http", login_host=LOGIN, shared_hosts=(SHARED,), ingress=Ingress(keys=(Secret(KEY),)),
+            development=True, public_scheme="http", login_host=LOGIN, shared_hosts=(SHARED,), tenant_headers={"X-Department": ""}, ingress=Ingress(keys=(Secret(KEY),)),
             cognito={"region": "eu-north-1", "user_pool_id": "eu-north-1_Test", "domain": "http://cognito.localhost"},
         )  # fmt: skip
         documents = [TenantDocument.model_validate(document) for document in TENANTS]
@@ -160,7 +160,7 @@ class Stand:
 
     async def serve_admin(self, keys: AdminKeys, audit: AuditLog, idempotency: IdempotencyRecords) -> web.AppRunner:
         """The admin listener with the doctor's routes, on the caller's loop; returns its runner."""
-        routes = doctor_routes(self.probes, keys=lambda: (PROBE_KEY,), managed=lambda host: managed_at(self.table, self.config, host), cookie_name=COOKIE, clock=lambda: NOW)
+        routes = doctor_routes(self.probes, keys=lambda: (PROBE_KEY,), managed=self.config.managed_headers, cookie_name=COOKIE, clock=lambda: NOW)
         app = web.Application()
         app.add_subapp(PREFIX, admin_application(AdminServices(keys=keys, audit=audit, idempotency=idempotency, more=routes)))
         runner = web.AppRunner(app, access_log=None)
@@ -183,7 +183,7 @@ class Stand:
         services = self._services()
         checks = ProbedChecks(
             Checks(services), self.probes, trust=services.trust,
-            keys=lambda: (PROBE_KEY,), managed=lambda host: managed_at(self.table, self.config, host), cookie_name=COOKIE, clock=lambda: NOW,
+            keys=lambda: (PROBE_KEY,), managed=self.config.managed_headers, cookie_name=COOKIE, clock=lambda: NOW,
         )  # fmt: skip
 
         async def handle(request: BaseRequest) -> web.StreamResponse:

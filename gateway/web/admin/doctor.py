@@ -28,7 +28,7 @@ class ProbesBody(ApiModel):
 
 
 class ProbesAnswer(AnswerModel):
-    """``managed``: the headers that the gateway fills at that host; ``cookie``: name of its session cookie."""
+    """``managed``: the headers that the gateway fills; ``cookie``: name of its session cookie."""
 
     nonces: list[str]
     expires_at: int
@@ -43,10 +43,8 @@ class ProbeAnswer(AnswerModel):
     location: dict[str, Any] | None
 
 
-def doctor_routes(
-    records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]], managed: Callable[[str], Sequence[str]], cookie_name: str, clock: Callable[[], float]
-) -> tuple[Route, ...]:
-    """``managed``: names of the managed headers at a host."""
+def doctor_routes(records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]], managed: Sequence[str], cookie_name: str, clock: Callable[[], float]) -> tuple[Route, ...]:
+    """``managed``: names of the managed headers."""
 
     async def create(call: Call) -> Answer:
         body = call.body(ProbesBody)
@@ -56,7 +54,7 @@ def doctor_routes(
         expires_at = int(clock()) + LIFETIME_S
         nonces = [issue(keys()[0], chance=secrets.token_bytes(CHANCE_BYTES), expires_at=expires_at) for _ in range(body.count)]
         call.note.target = host
-        return Answer(ProbesAnswer(nonces=nonces, expires_at=expires_at, managed=list(managed(host)), cookie=cookie_name), status=201)
+        return Answer(ProbesAnswer(nonces=nonces, expires_at=expires_at, managed=list(managed), cookie=cookie_name), status=201)
 
     async def read(call: Call) -> Answer:
         nonce = call.path["nonce"]

@@ -85,7 +85,7 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
     services = AdminServices(
         keys=admin_keys, audit=SqlAuditLog(database, clock=clock), idempotency=SqlIdempotency(database, clock=clock),
         tenants=tenants, onboarding=cast("Onboarding", Onboardings(tenants)), login_tests=Links(), revoker=Revocations(), sessions=Sessions(), blocks=Blocks(), explainer=Explanations(), deliveries=Deliveries(), messages=Messages(), hook_desk=cast("HookDesk", Desk()),
-        more=doctor_routes(Probes(), keys=lambda: (PROBE_KEY,), managed=lambda _: ("X-Auth-Request-Email",), cookie_name="__Host-gw", clock=clock), monotonic=clock,
+        more=doctor_routes(Probes(), keys=lambda: (PROBE_KEY,), managed=("X-Auth-Request-Email",), cookie_name="__Host-gw", clock=clock), monotonic=clock,
     )  # fmt: skip
     application = web.Application()
     application.add_subapp(PREFIX, admin_application(services))
