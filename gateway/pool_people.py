@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.cognito.aws import RefusedError, UnansweredError
+from gateway.core.canonical import id_spellings
 from gateway.errors import UnavailableError
 from gateway.log import fields
 from gateway.ports import RevocationKind
@@ -187,7 +188,7 @@ class PoolPeople:
         providers = [name for name in tenant.provider_names if who.provider in (None, name)] if tenant is not None else []
         names = list(self._ended.get(job.revocation, ()))
         if who.idp_subject is not None:
-            names += [f"{provider}_{who.idp_subject}" for provider in providers]
+            names += [f"{provider}_{subject}" for provider in providers for subject in id_spellings(who.idp_subject)]
         if who.email is not None:
             prefixes = tuple(f"{provider}_".lower() for provider in providers)
             found = [name for name in await self._users.usernames(who.email) if name.lower().startswith(prefixes)]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from gateway.core.canonical import canonical_address, canonical_id
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
@@ -277,7 +279,10 @@ class RevocationKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Exactly one of these, or none for the whole tenant. ``provider`` narrows aliases that are only unique within one."""
+    """Exactly one of these, or none for the whole tenant. ``provider`` narrows aliases that are only unique within one.
+
+    Canonical however it is made (``core.canonical``): equal values mean the same person or group.
+    """
 
     session: str | None = None
     user: str | None = None
@@ -286,6 +291,14 @@ class Who:
     email: str | None = None
     group: str | None = None
     provider: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("user", "idp_subject", "oid", "group"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, canonical_id(value))
+        if self.email is not None:
+            object.__setattr__(self, "email", canonical_address(self.email))
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +313,11 @@ class RevocationRequest:
     """``admin``, ``cli``, ``logout``, ``okta``, ``entra``, ``scim``, ``backchannel``, ``ssf``, ``universal-logout``, ``reconcile``, ``recheck``."""
     event_time: float | None = None
     group_overlay: str | None = None
-    """A group (name or id) that the person lost: subtracted from later logins until given back (invariant 7)."""
+    """A group (name or id) that the person lost: subtracted from later logins until given back (invariant 7). Canonical."""
+
+    def __post_init__(self) -> None:
+        if self.group_overlay is not None:
+            object.__setattr__(self, "group_overlay", canonical_id(self.group_overlay))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.core.canonical import canonical_id
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,6 +35,12 @@ class HookTarget:
     groups_used: frozenset[str] | None
     """Names and ids that the tenant's policy mentions; None: it mentions none, so every group may matter to the app."""
     allowed_groups: frozenset[str] | None
+    """Both canonical (``core.canonical``), as events write groups."""
+
+    def __post_init__(self) -> None:
+        for name in ("groups_used", "allowed_groups"):
+            names = getattr(self, name)
+            object.__setattr__(self, name, None if names is None else frozenset(map(canonical_id, names)))
 
     @property
     def key(self) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from urllib.parse import quote_plus
 
 from gateway.cognito.aws import RefusedError
 from gateway.cognito.desired import GROUPS
+from gateway.core.canonical import address_spellings, canonical_id
 from gateway.core.groups import parse_groups
 
 if TYPE_CHECKING:
@@ -58,16 +59,20 @@ class CognitoUsers:
         names = parse_groups(stored, form_decode=form_decode)
         if names is None:
             return False
-        if group not in names:
+        left = [name for name in names if canonical_id(name) != canonical_id(group)]
+        if len(left) == len(names):
             return True
-        left = [name for name in names if name != group]
         value = {"Name": GROUPS, "Value": _as_before(stored, left, form_decode=form_decode)}
         return await self._do("AdminUpdateUserAttributes", username, UserAttributes=[value])
 
     async def usernames(self, email: str) -> tuple[str, ...]:
-        """Everybody of that address, in whatever case Cognito has it. For people whom the gateway has never seen."""
+        """Everybody of that canonical address, in whatever case and spelling Cognito has it. For people whom the gateway has never seen."""
         if '"' in email or "\\" in email or not email.isprintable():
             return ()
+        found = [name for spelling in address_spellings(email) for name in await self._of_spelling(spelling)]
+        return tuple(dict.fromkeys(found))
+
+    async def _of_spelling(self, email: str) -> list[str]:
         found: list[str] = []
         token: str | None = None
         while True:
@@ -76,7 +81,7 @@ class CognitoUsers:
             found += [str(user["Username"]) for user in answer.get("Users", ())]
             token = answer.get("PaginationToken")
             if not token:
-                return tuple(found)
+                return found
 
     async def _do(self, operation: str, username: str, **more: object) -> bool:
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.core.canonical import canonical_address, canonical_id
 from gateway.core.decide import Trace, decide, match, match_next, wants_bearer, would_do
 from gateway.core.decision import Deny, Login, Reason
 from gateway.core.hosts import email_domain, wire_host
@@ -45,6 +46,12 @@ class Hypothesis:
     """The request carries an access token of this app client: a person's where there is an ``email``, else a machine's."""
     scopes: tuple[str, ...] = ()
     """Of that token."""
+
+    def __post_init__(self) -> None:
+        if self.email is not None:
+            object.__setattr__(self, "email", canonical_address(self.email))
+        object.__setattr__(self, "groups", tuple(map(canonical_id, self.groups)))
+        object.__setattr__(self, "roles", tuple(map(canonical_id, self.roles)))
 
 
 @dataclass(frozen=True, slots=True)

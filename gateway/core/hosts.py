@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import idna
 
@@ -76,6 +77,10 @@ def email_domain(address: str) -> str | None:
         return None
     if domain.isascii():
         return canonical_host(domain)
+    # A letter with its accent beside it (NFD) is what some keyboards write for the composed one. A sign that is another's twin
+    # (Kelvin for K, compatibility ideographs) is not: nobody types it, so it stays for IDNA to refuse.
+    if all(unicodedata.normalize("NFC", character) == character for character in domain):
+        domain = unicodedata.normalize("NFC", domain)
     # Full-width letters and other compatibility forms map to a real domain under UTS 46; the mailbox
     # provider never issued such an address, so only the form that IDNA itself calls valid passes.
     if any(dot in domain for dot in "\u3002\uff0e\uff61"):

@@ -10,13 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.core.canonical import canonical_id
 from gateway.core.decision import Reason
 from gateway.core.groups import parse_groups
 from gateway.core.hosts import email_domain
 from gateway.core.model import EmailTrust, Identity, ProviderKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gateway.core.model import Provider, Tenant
 
@@ -66,7 +67,7 @@ def accept(claims: Mapping[str, object], tenant: Tenant, provider: Provider, *, 
     if provider.kind is ProviderKind.COGNITO:
         # Cognito adds <pool>_<provider> by itself; it says nothing about what a person may do.
         listed = claims.get("cognito:groups")
-        groups = tuple(g for g in listed if isinstance(g, str) and not g.startswith(f"{pool_id}_")) if isinstance(listed, list) else ()
+        groups = _canonical(g for g in listed if isinstance(g, str) and not g.startswith(f"{pool_id}_")) if isinstance(listed, list) else ()
     identity = Identity(
         sub=sub,
         email=email,
@@ -105,7 +106,11 @@ def _names(claims: Mapping[str, object], claim: str, provider: Provider, warning
     if names is None:
         warnings.append(f"{claim} is truncated or not a list of names: taken as none")
         return ()
-    return names
+    return _canonical(names)
+
+
+def _canonical(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(canonical_id, names)))
 
 
 def _text(claims: Mapping[str, object], name: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from gateway.core.canonical import canonical_id
 from gateway.core.rules import CompiledRules
 
 
@@ -65,6 +66,11 @@ class Provider:
     form_decode: bool = True
 
 
+def _canonical(names: frozenset[str] | None) -> frozenset[str] | None:
+    """Group and role names as those of an identity are written."""
+    return None if names is None else frozenset(map(canonical_id, names))
+
+
 @dataclass(frozen=True, slots=True)
 class BearerRule:
     """Machine clients that a rule lets in: an access token of one of ``clients`` with one of ``scopes`` (empty: any)."""
@@ -98,6 +104,10 @@ class Rule:
     bearer: BearerRule | None = None
     session: bool = True
     """Whether a browser session may satisfy the rule where ``bearer`` is given."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", _canonical(self.groups))
+        object.__setattr__(self, "roles", _canonical(self.roles))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +180,8 @@ class Tenant:
     compiled_next: CompiledRules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("allowed_groups", "allowed_roles", "group_header_names"):
+            object.__setattr__(self, name, _canonical(getattr(self, name)))
         object.__setattr__(self, "compiled", CompiledRules(self.rules))
         object.__setattr__(self, "compiled_next", CompiledRules(self.rules_next))
 
@@ -213,6 +225,7 @@ class Identity:
     preferred_username: str
     name: str
     groups: tuple[str, ...]
+    """Canonical, as are ``roles`` (``canonical.canonical_id``)."""
     roles: tuple[str, ...]
     provider: str
     idp_subject: str

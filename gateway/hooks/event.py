@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from gateway.core.canonical import canonical_address, canonical_id
 from gateway.core.hosts import email_domain
 from gateway.errors import PeerError
 
@@ -93,11 +94,16 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A person as the provider names them. ``email`` is a fallback for when the ids were never seen (canonical domain, lower case)."""
+    """A person as the provider names them, canonical however it is made. ``email`` is a fallback for when the ids were never seen."""
 
     idp_subject: str = ""
     oid: str = ""
     email: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "idp_subject", canonical_id(self.idp_subject))
+        object.__setattr__(self, "oid", canonical_id(self.oid))
+        object.__setattr__(self, "email", canonical_address(self.email))
 
     @property
     def key(self) -> str:
@@ -114,10 +120,14 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group (or, for ``APP_REMOVED``, an application) by id, name or both; tokens may carry either."""
+    """A group (or, for ``APP_REMOVED``, an application) by id, name or both, canonical; tokens may carry either."""
 
     id: str = ""
     name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", canonical_id(self.id))
+        object.__setattr__(self, "name", canonical_id(self.name))
 
     @property
     def key(self) -> str:
@@ -234,8 +244,8 @@ def address(value: object) -> str:
     """An e-mail address in the form that is compared, or "" if it is none; a login need not be an address."""
     if not isinstance(value, str) or not is_clean(value):
         return ""
-    domain = email_domain(value)
-    return f"{value.rpartition('@')[0].lower()}@{domain}" if domain is not None else ""
+    found = canonical_address(value)
+    return found if email_domain(found) is not None else ""
 
 
 def rfc3339(value: object, field: str) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.canonical import canonical_id
 from gateway.hooks import credential
 from gateway.hooks.event import (
     Delivery,
@@ -106,7 +107,8 @@ def _change(entry: dict[str, Any]) -> tuple[HookEvent, ...] | SkipReason:
     kind, identifier = match[1].lower(), text(match[2], "resource")
     data = entry.get("resourceData")
     data = mapping(data, "resourceData") if data is not None else {}
-    if data.get("id") not in (None, identifier):
+    named = data.get("id")
+    if named is not None and not (isinstance(named, str) and canonical_id(named) == canonical_id(identifier)):
         msg = "resource and resourceData.id differ"
         raise EntryError(msg)
     if kind == "users":

@@ -47,14 +47,13 @@ class Explanations:
 
 def barred(standing: Sequence[Standing], asked: Hypothesis) -> Barred:
     """What of it is this person's, as far as an e-mail address and groups tell: a block of a Cognito user may be theirs or not."""
-    email = (asked.email or "").casefold()
     block, groups, elsewise = "", [], 0
     for one in standing:
         who = one.who
         named = who.email is not None or who.group is not None or (who.user or who.idp_subject or who.oid or who.session) is None
         if not named:
             elsewise += 1
-        elif (who.email is not None and who.email.casefold() != email) or (who.group is not None and who.group not in asked.groups):
+        elif (who.email is not None and who.email != asked.email) or (who.group is not None and who.group not in asked.groups):
             continue
         elif one.group is not None:
             groups.append((one.group, _since(one)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.core.canonical import canonical_address
 from gateway.ports import SessionView
 from gateway.ports_admin import Page
 from gateway.sessions import record as codec
@@ -39,7 +40,7 @@ class StoreDirectory:
         found: list[SessionView] = []
         while number < len(names):
             looked_at, views = await self._step(tenant, names[number], offset=offset, limit=min(STEP, limit - len(found)))
-            found += [view for view in views if email is None or user is None or view.email == email]
+            found += [view for view in views if email is None or user is None or canonical_address(view.email) == canonical_address(email)]
             offset += looked_at
             if not looked_at:
                 number, offset = number + 1, 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gateway.core.canonical import canonical_address, canonical_id
 from gateway.sessions.seal import Aliases
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Taken:
 
 
 def normal(kind: str, value: str) -> str:
-    """E-mail addresses compare without case; everything else exactly."""
-    return value.strip().casefold() if kind == "email" else value
+    """The one spelling under which a name is written and looked up."""
+    return canonical_address(value) if kind == "email" else canonical_id(value)
 
 
 class People:
@@ -66,16 +67,16 @@ class People:
         ring = self._rings[0]
         return [
             *(ring.of(self.tenant, kind, normal(kind, value)) for kind, value in self._names(identity)),
-            *(ring.of(self.tenant, "group", group) for group in identity.groups),
+            *(ring.of(self.tenant, "group", normal("group", group)) for group in identity.groups),
             ring.of(self.tenant, "tenant", ""),
         ]
 
     def users(self, identity: Identity) -> list[Alias]:
         """The person's user alias under each key, the writing one first."""
-        return [ring.of(self.tenant, "user", identity.sub) for ring in self._rings]
+        return self.named("user", identity.sub)
 
     def user(self, identity: Identity) -> Alias:
-        return self._rings[0].of(self.tenant, "user", identity.sub)
+        return self.users(identity)[0]
 
     def provider(self, name: str) -> Alias:
         return self._rings[0].of(self.tenant, "provider", name)
@@ -111,7 +112,7 @@ class People:
         """Every place where a group may be taken away from this person."""
         found = []
         for ring in self._rings:
-            groups = {ring.of(self.tenant, "overlay", group): group for group in identity.groups}
+            groups = {ring.of(self.tenant, "overlay", normal("group", group)): group for group in identity.groups}
             for kind, value in (*self._names(identity), ("tenant", "")):
                 text = normal(kind, value)
                 found += [OverlayKey(ring.of(self.tenant, kind, text), groups), OverlayKey(ring.of(self.tenant, f"{kind} at", identity.provider, text), groups)]
@@ -119,7 +120,7 @@ class People:
 
     def overlay_fields(self, group: str) -> list[Alias]:
         """The field of one group in the overlays that ``mark`` names, key by key."""
-        return [ring.of(self.tenant, "overlay", group) for ring in self._rings]
+        return [ring.of(self.tenant, "overlay", normal("group", group)) for ring in self._rings]
 
 
 def parse_overlay(text: str, places: list[OverlayKey]) -> list[Taken]:

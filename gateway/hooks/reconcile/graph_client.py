@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from gateway.core.canonical import canonical_id
 from gateway.core.model import Secret
 from gateway.errors import PeerError
 from gateway.hooks.event import address
@@ -104,7 +105,7 @@ class GraphClient:
         if reply.status == 404:
             return False
         found = _object(reply, 200).get("value")
-        return isinstance(found, list) and group_id in found
+        return isinstance(found, list) and canonical_id(group_id) in {canonical_id(one) for one in found if isinstance(one, str)}
 
     async def group_name(self, target: HookTarget, group_id: str) -> str:
         key = (*target.key, group_id)
