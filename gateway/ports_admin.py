@@ -119,7 +119,7 @@ class AuditLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """The first answer to an Idempotency-Key."""
+    """The answer of the request that succeeded with an Idempotency-Key."""
 
     status: int
     headers: Mapping[str, str]
@@ -138,6 +138,9 @@ class IdempotencyRecords(Protocol):
     """Answers by (key id, Idempotency-Key), kept for a day, encrypted: an answer may show a secret once."""
 
     async def claim(self, owner: str, key: str, *, fingerprint: str) -> StoredAnswer | IdempotencyState: ...
+
+    async def renew(self, owner: str, key: str) -> None:
+        """Say that the claim's request is still running; without it the claim ends after half a minute."""
 
     async def store(self, owner: str, key: str, answer: StoredAnswer) -> None: ...
 

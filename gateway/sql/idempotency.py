@@ -1,4 +1,4 @@
-"""First answers by Idempotency-Key, for a day. Sealed: an answer may show a secret once, and then again to a retry."""
+"""Answers of requests that succeeded, by Idempotency-Key, for a day. Sealed: an answer may show a secret once, and then again to a retry."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from gateway.sql.database import Database
 
 KEEP_S = 24 * 3600.0
-ABANDONED_S = 15 * 60.0
-"""A claim without an answer this old belonged to a process that died: longer than any request may take."""
+ABANDONED_S = 30.0
+"""A claim not renewed for this long belonged to a process that died. Leaves room for a store that answers slowly and for clocks that differ."""
 
 
 class SqlIdempotency:
@@ -30,11 +30,11 @@ class SqlIdempotency:
 
     async def claim(self, owner: str, key: str, *, fingerprint: str) -> StoredAnswer | IdempotencyState:
         now = self._clock()
-        stale = (idempotency.c.created_at < now - KEEP_S) | (idempotency.c.status.is_(None) & (idempotency.c.created_at < now - ABANDONED_S))
+        stale = (idempotency.c.created_at < now - KEEP_S) | (idempotency.c.status.is_(None) & (idempotency.c.renewed_at < now - ABANDONED_S))
         try:
             async with self._database.write() as connection:
                 await connection.execute(delete(idempotency).where(stale))
-                await connection.execute(insert(idempotency).values(scope=owner, key=key, fingerprint=fingerprint, created_at=now))
+                await connection.execute(insert(idempotency).values(scope=owner, key=key, fingerprint=fingerprint, created_at=now, renewed_at=now))
         except IntegrityError:
             return await self._found(owner, key, fingerprint)
         return IdempotencyState.FRESH
@@ -51,6 +51,11 @@ class SqlIdempotency:
         opened = self._database.crypt.open(row["body"], table="idempotency", row=f"{owner}/{key}", column="body")
         document = json.loads(opened.reveal())
         return StoredAnswer(int(row["status"]), dict(document["headers"]), base64.b64decode(document["body"]))
+
+    async def renew(self, owner: str, key: str) -> None:
+        running = (idempotency.c.scope == owner) & (idempotency.c.key == key) & idempotency.c.status.is_(None)
+        async with self._database.write() as connection:
+            await connection.execute(update(idempotency).where(running).values(renewed_at=self._clock()))
 
     async def store(self, owner: str, key: str, answer: StoredAnswer) -> None:
         text = json.dumps({"headers": dict(answer.headers), "body": base64.b64encode(answer.body).decode("ascii")})

@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -113,6 +113,7 @@ idempotency = Table(
     Column("key", String(200), primary_key=True),
     Column("fingerprint", String(64), nullable=False),  # SHA-256 of the request body: the same key with another body is 422
     Column("created_at", Float, nullable=False),
+    Column("renewed_at", Float, nullable=False),  # by the process that runs the request; old and without a status: it died
     Column("status", Integer, nullable=True),  # NULL while the first request is still running
     sealed("body", nullable=True),
 )

@@ -43,12 +43,15 @@ async def test_an_abandoned_claim_ends_soon_and_an_answer_after_a_day(database: 
     now = 1_800_000_000.0
     stored = SqlIdempotency(database, clock=lambda: now)
     await stored.claim("key:1", "dead", fingerprint="f")
+    await stored.claim("key:1", "running", fingerprint="f")
     await stored.claim("key:1", "done", fingerprint="f")
     await stored.store("key:1", "done", ANSWER)
     now += ABANDONED_S
     assert await stored.claim("key:1", "dead", fingerprint="f") is IdempotencyState.IN_FLIGHT
+    await stored.renew("key:1", "running")
     now += 1
     assert await stored.claim("key:1", "dead", fingerprint="f") is IdempotencyState.FRESH
+    assert await stored.claim("key:1", "running", fingerprint="f") is IdempotencyState.IN_FLIGHT
     assert await stored.claim("key:1", "done", fingerprint="f") == ANSWER
     now += KEEP_S
     assert await stored.claim("key:1", "done", fingerprint="f") is IdempotencyState.FRESH

@@ -5,6 +5,8 @@ Nothing of a request is parsed before its key and scope are known to be good.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import logging
 import math
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from gateway.beside import beside
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 from gateway.ports_admin import IdempotencyState, KeyRefusal, StoredAnswer
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("gateway.admin")
 
 IDEMPOTENCY_KEY_CHARACTERS = 128
+RENEW_CLAIM_S = 5.0
+"""How often a request in flight renews its Idempotency-Key: several times before its process counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +99,15 @@ def dispatcher(route: Route, edge: Edge) -> Callable[[web.Request], Awaitable[we
 async def _authenticate(request: web.Request, edge: Edge) -> AdminKey:
     if edge.exposed and not await edge.keys.exist():
         raise Problem(Code.NO_ADMIN_KEY, "make one on the gateway's own machine: gateway admin-keys create")
-    address = request.remote or "local"
-    if wait := edge.failures.exhausted_s(address):
-        raise Problem(Code.RATE_LIMITED, "too many keys that open nothing", headers={"Retry-After": str(math.ceil(wait))})
     values = request.headers.getall("Authorization", [])
     scheme, _, presented = values[0].partition(" ") if len(values) == 1 else ("", "", "")
     if scheme.lower() != "bearer" or not presented:
         raise Problem(Code.NO_KEY, "send Authorization: Bearer with a key of gateway admin-keys create")
     found = await edge.keys.authenticate(presented.strip(" "))
     if isinstance(found, KeyRefusal):
-        edge.failures.wait_s(address)
+        # Counted after the look-up, never before: a key that is right passes however many wrong ones came from its address.
+        if wait := edge.failures.wait_s(request.remote or "local"):
+            raise Problem(Code.RATE_LIMITED, "too many unknown keys from this address", headers={"Retry-After": str(math.ceil(wait))})
         raise Problem(Code(f"key_{found}"))
     if wait := edge.rate.wait_s(found.id):
         raise Problem(Code.RATE_LIMITED, headers={"Retry-After": str(math.ceil(wait))})
@@ -142,8 +146,16 @@ async def _serve(route: Route, edge: Edge, request: web.Request, *, key: AdminKe
     if route.changes:
         target = progress.note.target = "/".join(path.values())
         progress.entry = await edge.audit.begin(actor=f"key:{key.id}", action=route.operation, tenant=tenant or key.tenant, target=target, request_id=request_id)
-    answer = await route.handler(Call(request, request_id, key, path, query, body, progress.note))
+    async with beside(_renew(edge, progress.claim)) if progress.claim is not None else contextlib.nullcontext():
+        answer = await route.handler(Call(request, request_id, key, path, query, body, progress.note))
     return _response(answer) if isinstance(answer, Answer) else answer
+
+
+async def _renew(edge: Edge, claim: tuple[str, str]) -> None:
+    while True:
+        await asyncio.sleep(RENEW_CLAIM_S)
+        with contextlib.suppress(UnavailableError):
+            await edge.idempotency.renew(*claim)
 
 
 def _hold(key: AdminKey, tenant: str) -> None:
@@ -192,10 +204,11 @@ async def _settle(edge: Edge, progress: _Progress, response: web.StreamResponse,
             outcome = "done" if response.status < 400 else f"refused:{response.status}" if response.status < 500 else f"failed:{response.status}"
             await edge.audit.finish(progress.entry, outcome=outcome, before=redacted(progress.note.before), after=redacted(progress.note.after))
         if progress.claim is not None:
-            if isinstance(response, web.Response) and response.status < 500 and isinstance(response.body, bytes):
+            # What was refused had no effect, and may be granted when it is sent again: only success is final.
+            if isinstance(response, web.Response) and response.status < 400 and isinstance(response.body, bytes):
                 kept = {name: value for name, value in response.headers.items() if name in {"Content-Type", "ETag", "Location"}}
                 await edge.idempotency.store(*progress.claim, StoredAnswer(response.status, kept, response.body))
-            elif response.status >= 500:
+            elif response.status >= 400:
                 await edge.idempotency.release(*progress.claim)
     except UnavailableError as error:
         return problem_response(Problem(Code.UNAVAILABLE, f"it is done, and could not be put on record: {error}"), request_id=request_id)

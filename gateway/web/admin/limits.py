@@ -34,11 +34,6 @@ class RateLimit:
             return 0.0
         return (1 - bucket.tokens) / self._rate
 
-    def exhausted_s(self, name: str) -> float:
-        """Like ``wait_s`` without taking."""
-        bucket = self._current(name)
-        return 0.0 if bucket.tokens >= 1 else (1 - bucket.tokens) / self._rate
-
     def _current(self, name: str) -> _Bucket:
         now = self._clock()
         bucket = self._buckets.get(name)

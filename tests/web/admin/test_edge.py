@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from aiohttp import web
 
+from gateway.errors import UnavailableError
 from gateway.onboarding.body import ProvisionBody
 from gateway.ports_admin import AuditFilter, Scope
 from gateway.registry.document import TenantDocument
 from gateway.sql.admin_keys import SqlAdminKeys
-from gateway.web.admin import BURST, FAILURES_BURST, PREFIX, AdminServices, admin_application, revocations
+from gateway.sql.idempotency import SqlIdempotency
+from gateway.web.admin import BURST, FAILURES_BURST, PREFIX, AdminServices, admin_application, edge, revocations
+from gateway.web.admin.problem import Code, Problem
 from gateway.web.admin.reading import secret_fields
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from aiohttp import ClientResponse
     from pytest_aiohttp.plugin import AiohttpClient
@@ -102,14 +105,21 @@ async def test_on_a_reachable_address_nothing_is_served_before_the_first_key(aio
 
 
 async def test_keys_that_open_nothing_are_slowed_down_per_address(api: Api, clock: Clock) -> None:
-    good = await api.operator()
     for _ in range(FAILURES_BURST):
         assert (await api.call("GET", "/audit", key="wrong")).status == 401
     response = await api.call("GET", "/audit", key="wrong")
     assert (await problem(response))["code"] == "rate_limited"
     assert int(response.headers["Retry-After"]) >= 1
     clock.now += 60
+    assert (await api.call("GET", "/audit", key="wrong")).status == 401
+
+
+async def test_wrong_keys_never_shut_out_a_right_one_of_the_same_address(api: Api) -> None:
+    good = await api.operator()
+    for _ in range(FAILURES_BURST + 5):
+        await api.call("GET", "/audit", key="wrong")
     assert (await api.call("GET", "/audit", key=good)).status == 200
+    assert (await api.call("POST", "/revocations", key=good, json={"tenant": "acme", "kind": "end_sessions"})).status == 201
 
 
 async def test_a_key_is_limited_and_recovers(api: Api, clock: Clock) -> None:
@@ -230,6 +240,49 @@ async def test_an_idempotency_key_is_for_one_request_of_one_caller(api: Api) -> 
     assert (await problem(other_body))["code"] == "idempotency_key_reused"
     other_caller = await api.call("POST", "/revocations", json=body, key=await api.key(Scope.SESSIONS_REVOKE), headers={"Idempotency-Key": "once"})
     assert (await other_caller.json())["id"] == "r0002"
+
+
+def _raises(error: Exception) -> Callable[..., Any]:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
+
+
+async def test_what_was_refused_for_the_moment_is_not_kept_for_a_retry(api: Api) -> None:
+    body = {"tenant": "acme", "email": "bob@acme.test", "kind": "end_sessions"}
+    key, revoker = await api.operator(), api.services.revoker
+    assert revoker is not None
+    for failure, status in ((Problem(Code.CONFLICT, "another run"), 409), (Problem(Code.PREFLIGHT_FAILED, "discovery"), 400), (UnavailableError("store"), 503)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(revoker), "revoke", _raises(failure))
+            refused = await api.call("POST", "/revocations", json=body, key=key, headers={"Idempotency-Key": "again"})
+        assert refused.status == status
+    done = await api.call("POST", "/revocations", json=body, key=key, headers={"Idempotency-Key": "again"})
+    assert done.status == 201
+    assert "Idempotent-Replayed" not in done.headers
+
+
+async def test_a_request_in_flight_renews_its_key(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    renewed = asyncio.Event()
+    records = api.services.idempotency
+    monkeypatch.setattr(edge, "RENEW_CLAIM_S", 0.001)
+
+    async def renew(owner: str, key: str) -> None:
+        await SqlIdempotency.renew(cast("SqlIdempotency", records), owner, key)
+        renewed.set()
+
+    monkeypatch.setattr(records, "renew", renew)
+    revoker = type(api.services.revoker)
+    revoke = revoker.revoke  # type: ignore[union-attr]  # the fixture gives one
+
+    async def slow(*args: Any, **kwargs: Any) -> Any:
+        await renewed.wait()
+        return await revoke(*args, **kwargs)
+
+    monkeypatch.setattr(revoker, "revoke", slow)
+    done = await api.call("POST", "/revocations", json={"tenant": "acme", "kind": "end_sessions"}, headers={"Idempotency-Key": "slow"})
+    assert done.status == 201
 
 
 async def test_a_request_in_flight_is_not_started_twice(api: Api) -> None:
