@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from gateway.core.canonical import canonical_address, canonical_id
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from gateway.core.decision import Reason
     from gateway.core.model import Identity, MachineToken, PendingLogin, Secret, Session, Tenant
@@ -42,6 +42,13 @@ class AlreadyTaken:
     """Another request consumed it (reload, back button): only good for sending a signed-in person on."""
 
     pending: PendingLogin
+
+
+class OtherBrowser:
+    """A pending login or a ticket was shown by a browser that did not begin it, and is deleted: nobody uses it any more."""
+
+
+OTHER_BROWSER: Final = OtherBrowser()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +154,13 @@ class SessionStore(Protocol):
     async def begin(self, pending: PendingLogin, *, binding: str | None) -> Begun:
         """Store a pending login bound to the browser; reuses ``binding`` (the cookie's value) if it is well-formed."""
 
-    async def take(self, state: str, *, binding: str | None) -> Taken | AlreadyTaken | None:
-        """Consume the pending login; only for the browser that began it; None if unknown, expired or another browser's."""
+    async def take(self, state: str, *, binding: str | None) -> Taken | AlreadyTaken | OtherBrowser | None:
+        """Consume the pending login, for the browser that began it; shown by another, it is deleted in the same step. None if unknown or expired."""
 
-    async def peek(self, state: str, *, binding: str | None) -> PendingLogin | None:
-        """Read without consuming."""
+    async def spend_code(self, code: str) -> None:
+        """An authorization code was shown where no login is open: it is good for none from now on."""
+
+    async def code_spent(self, code: str) -> bool: ...
 
     async def finish(self, new: NewSession) -> Stored | Refused:
         """One atomic script: refuse if a watermark or block on the user, an alias or the tenant is at or after ``began``."""
@@ -168,8 +177,11 @@ class SessionStore(Protocol):
         ``cookie`` is the parent's: it opens the family key that the child will share. None when the parent ended meanwhile.
         """
 
-    async def redeem_ticket(self, ticket: str, *, host: str, binding: str | None, tenant: Tenant) -> tuple[Stored, str] | Refused | None:
-        """A login: checks the family's watermark. Returns the child session and where to go."""
+    async def redeem_ticket(self, ticket: str, *, host: str, binding: str | None, served: Callable[[str], bool]) -> tuple[Stored, str] | Refused | OtherBrowser | None:
+        """A login: checks the family's watermark. Returns the child session and where to go.
+
+        ``served``: whether a tenant is served at ``host``, asked once the ticket is read. Shown by another browser, or at another host, a ticket is deleted.
+        """
 
     async def end_family(self, session: Session, *, cookie: str) -> Ended:
         """Logout: the session, its parent and all its children; durable as far as WAIT."""

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"
     IDP_ERROR = "idp_error"
     LOGIN_STATE = "login_state"
+    BROWSER_MISMATCH = "browser_mismatch"
     LOGIN_LOOP = "login_loop"
 
 

@@ -17,6 +17,7 @@
 ``gw:{2a7}:m``            marker: ``f`` (fresh) or ``s`` (seasoned), replication id of the primary it was written for, nonce
 ``gw:{2a7}:g``            generation of the tenant snapshot that answers must be given by
 
+``gw:code:<digest>``      an authorization code was shown where no login is open; of no tenant's slot
 ``gw:test:<name>``        a link that tests a connection was used; of no tenant's slot
 
 ``<digest>`` is hex SHA-256 of the random part of a token; ``<alias>`` an HMAC (see ``seal.Aliases``). Neither names anybody.

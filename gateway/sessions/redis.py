@@ -5,6 +5,7 @@ What a script must know is worked out here and passed in; what must not change m
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections import OrderedDict
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.core.decision import Reason
 from gateway.core.model import PendingLogin, Secret, Session
 from gateway.errors import UnavailableError
-from gateway.ports import MISS, AlreadyTaken, Begun, Ended, Refused, Stored, Taken, Who
+from gateway.ports import MISS, OTHER_BROWSER, AlreadyTaken, Begun, Ended, Refused, Stored, Taken, Who
 from gateway.sessions import links, seal
 from gateway.sessions import record as codec
 from gateway.sessions.connect import Script
@@ -29,9 +30,9 @@ from gateway.sessions.touches import Touches
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.core.model import Identity, Tenant
+    from gateway.core.model import Identity
     from gateway.keys import Key, KeyRing
-    from gateway.ports import Linked, Miss, NewSession, SessionView
+    from gateway.ports import Linked, Miss, NewSession, OtherBrowser, SessionView
     from gateway.sessions.connect import Link
     from gateway.sessions.seal import Token
 
@@ -48,8 +49,13 @@ FRESHNESS_AHEAD_S: Final = 30
 
 _MAX_ELSEWHERE: Final = 1_000
 
-BEGIN, TAKE, PEEK, FINISH = (Script.load(name) for name in ("begin", "take", "peek", "finish"))
+BEGIN, TAKE, FINISH = (Script.load(name) for name in ("begin", "take", "finish"))
 TICKET, REDEEM, TOUCH, LOGOUT = (Script.load(name) for name in ("ticket", "redeem", "touch", "logout"))
+
+
+def _spent(code: str) -> str:
+    """Of no tenant's slot: where no login is open, nobody knows whose code it is."""
+    return f"gw:code:{hashlib.sha256(code.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def wrong_place(owner: str, tenant: str | None) -> Reason:
@@ -146,22 +152,25 @@ class RedisSessions:
         await self.link.run(BEGIN, [f"{at}c:{pending.tenant}", f"{at}p:{token.digest}"], [value, browser_id, PENDING_LIFETIME_S, at])
         return Begun(Secret(token.text), Secret(browser))
 
-    async def take(self, state: str, *, binding: str | None) -> Taken | AlreadyTaken | None:
+    async def take(self, state: str, *, binding: str | None) -> Taken | AlreadyTaken | OtherBrowser | None:
         token = seal.parse_token(state)
-        if token is None or binding is None or not seal.is_binding(binding):
+        if token is None:
             return None
-        answer = await self.link.run(TAKE, [f"{prefix(token.bucket)}p:{token.digest}"], [seal.binding_id(binding)])
-        pending = None if answer is None else self._open_pending(token, answer[1], binding)
+        answer = await self.link.run(TAKE, [f"{prefix(token.bucket)}p:{token.digest}"], [self.binding_id(binding or "") or ""])
+        if answer is None:
+            return None
+        if answer[0] == b"other" or binding is None:
+            return OTHER_BROWSER
+        pending = self._open_pending(token, answer[1], binding)
         if pending is None:
             return None
         return Taken(pending, int(answer[2]), answer[3].decode("ascii")) if answer[0] == b"taken" else AlreadyTaken(pending)
 
-    async def peek(self, state: str, *, binding: str | None) -> PendingLogin | None:
-        token = seal.parse_token(state)
-        if token is None or binding is None or not seal.is_binding(binding):
-            return None
-        value = await self.link.run(PEEK, [f"{prefix(token.bucket)}p:{token.digest}"], [seal.binding_id(binding)])
-        return None if value is None else self._open_pending(token, value, binding)
+    async def spend_code(self, code: str) -> None:
+        await self.link.command("SET", _spent(code), "1", "EX", PENDING_LIFETIME_S)
+
+    async def code_spent(self, code: str) -> bool:
+        return bool(await self.link.command("EXISTS", _spent(code)))
 
     def _open_pending(self, token: Token, value: bytes, binding: str) -> PendingLogin | None:
         opened = seal.unseal(f"pending {seal.binding_id(binding)}", token, value, keys=self._keys)
@@ -262,16 +271,20 @@ class RedisSessions:
         issued = await self.link.run(TICKET, keys, [value, binding_id, host, TICKET_LIFETIME_S])
         return Secret(token.text) if issued else None
 
-    async def redeem_ticket(self, ticket: str, *, host: str, binding: str | None, tenant: Tenant) -> tuple[Stored, str] | Refused | None:
+    async def redeem_ticket(self, ticket: str, *, host: str, binding: str | None, served: Callable[[str], bool]) -> tuple[Stored, str] | Refused | OtherBrowser | None:
         token = seal.parse_token(ticket)
-        if token is None or binding is None or not seal.is_binding(binding) or bucket_of(tenant.id) != token.bucket:
+        if token is None:
             return None
-        browser_id = seal.binding_id(binding)
-        value = await self.link.run(REDEEM, [f"{prefix(token.bucket)}t:{token.digest}"], [browser_id, host])
-        opened = None if value is None else seal.unseal(f"ticket {browser_id}", token, value, keys=self._keys)
-        if opened is None or opened.host != host or opened.tenant != tenant.id:
+        browser_id = self.binding_id(binding or "") or ""
+        answer = await self.link.run(REDEEM, [f"{prefix(token.bucket)}t:{token.digest}"], [browser_id, host])
+        if answer is None:
             return None
-        content = codec.load_ticket(opened.plaintext, tenant=tenant.id)
+        if answer[0] == b"other":
+            return OTHER_BROWSER
+        opened = seal.unseal(f"ticket {browser_id}", token, answer[1], keys=self._keys)
+        if opened is None or opened.host != host or bucket_of(opened.tenant) != token.bucket or not served(opened.tenant):
+            return None
+        content = codec.load_ticket(opened.plaintext, tenant=opened.tenant)
         if content is None:
             return None
         parent = content.parent

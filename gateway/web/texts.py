@@ -155,6 +155,11 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("The sign-in was finished already, took too long, or began in another browser."),
         N_("Start again: it takes one click."),
     ),
+    Reason.BROWSER_MISMATCH: Text(
+        N_("This sign-in began in another browser"),
+        N_("It was cancelled for your protection: if somebody else sent you the link, it could have signed them in as you."),
+        N_("Start again here: it takes one click. If somebody sent you this link, tell your support contact."),
+    ),
     Reason.LOGIN_LOOP: Text(
         N_("Sign-in goes round in circles"),
         N_("You were sent to sign in several times within a short time, and never arrived."),

@@ -118,6 +118,11 @@ def identity(name: str = "alice", *, groups: tuple[str, ...] = ("app-users", "ad
     )  # fmt: skip
 
 
+def anybody(_: str) -> bool:
+    """Every tenant is served."""
+    return True
+
+
 def pending(name: str = "acme", *, host: str = HOST, now: float | None = None) -> PendingLogin:
     return PendingLogin(
         tenant=name, provider=f"{name}-okta", host=host, return_to=f"https://{host}/", nonce="nonce", code_verifier="verifier",

@@ -27,7 +27,7 @@ from gateway.sessions.redis import RedisSessions
 from gateway.sessions.replica import Replica
 from gateway.sessions.revoke import StoreRevoker
 
-from .conftest import CHILD, HOST, believe, identity, pending, tenant
+from .conftest import CHILD, HOST, anybody, believe, identity, pending, tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -557,4 +557,4 @@ class History:
             parent.stored.session, cookie=parent.stored.cookie.reveal(), host=CHILD, return_to=f"https://{CHILD}/", binding_id=seal.binding_id(binding)
         )
         assert token is not None
-        return sessions.redeem_ticket(token.reveal(), host=CHILD, binding=binding, tenant=tenant())
+        return sessions.redeem_ticket(token.reveal(), host=CHILD, binding=binding, served=anybody)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import http.client
 import json
 import re
 import signal
@@ -309,12 +310,36 @@ async def refused(person: Person, url: str, expected: int = 400) -> Page:
     return page
 
 
-async def test_a_callback_in_another_browser_does_nothing(world: RunningWorld, person: Person) -> None:
-    """(CB-01)"""
+async def test_a_callback_in_another_browser_cancels_the_login(world: RunningWorld, person: Person) -> None:
+    """(CB-01) Somebody signed in on a link that this browser began: what stays in their history opens nothing here either."""
     url = await at_callback(world, person)
     async with Person() as victim:
-        await refused(victim, url)
+        page = await refused(victim, url)
+        assert "another browser" in page.text
+    await refused(person, url)
+
+
+async def test_a_prefetch_or_head_of_a_callback_cancels_nothing(world: RunningWorld, person: Person) -> None:
+    url = await at_callback(world, person)
+    async with Person() as scanner:
+        assert (await scanner.open(url, headers={"Sec-Purpose": "prefetch"})).status == 400
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection("127.0.0.1", parts.port or 80, timeout=10)
+    connection.request("HEAD", f"{parts.path}?{parts.query}", headers={"Host": parts.netloc})
+    assert connection.getresponse().status == 405
+    connection.close()
     assert urlsplit((await person.open(url)).url).path == "/there"
+
+
+@pytest.mark.parametrize("state", ["", "x", "0" * 46, "a" * 4000])
+async def test_a_code_shown_elsewhere_under_another_state_is_spent(world: RunningWorld, person: Person, state: str) -> None:
+    """The link that a victim follows is the attacker's to write: with another state, but the same PKCE challenge and nonce."""
+    url = await at_callback(world, person)
+    stranger = f"{world.world.url('acme.localhost')}/_auth/callback?{urlencode({**params(url), 'state': state})}"
+    async with Person() as victim:
+        await refused(victim, stranger)
+    page = await refused(person, url)
+    assert "another browser" in page.text
 
 
 @pytest.mark.parametrize("change", [{"state": ""}, {"state": "x"}, {"state": None}, {"state": "0" * 46}, {"state": "é" * 10}, {"state": "a" * 4000}])

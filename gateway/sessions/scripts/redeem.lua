@@ -1,5 +1,7 @@
--- Consume a ticket, at its host and for its browser only; anybody else's attempt leaves it as it is. KEYS: ticket. ARGV: binding id, host.
+-- Consume a ticket. It is good at its host and for its browser only, and shown anywhere else it is deleted too.
+-- KEYS: ticket. ARGV: binding id ('' none), host. Returns nothing, {'other'} or {'taken', sealed}.
 local ticket = redis.call('HMGET', KEYS[1], 'p', 'k', 'h')
-if not ticket[1] or ticket[2] ~= ARGV[1] or ticket[3] ~= ARGV[2] then return false end
+if not ticket[1] then return false end
 redis.call('DEL', KEYS[1])
-return ticket[1]
+if ticket[2] ~= ARGV[1] or ticket[3] ~= ARGV[2] then return {'other'} end
+return {'taken', ticket[1]}

@@ -17,13 +17,13 @@ from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import LOGINS, tenant_label
-from gateway.ports import AlreadyTaken, NewSession, Refused
+from gateway.ports import AlreadyTaken, NewSession, OtherBrowser, Refused
 from gateway.web.browser import trial
 from gateway.web.browser.central import hand_over
 from gateway.web.browser.edge import redirect, set_cookie
 from gateway.web.browser.loop import count_return, give_up
 from gateway.web.browser.outgoing import Destination, is_prefetch
-from gateway.web.browser.request import BrowserError, parse_any
+from gateway.web.browser.request import BrowserError, client_key, parse_any
 from gateway.web.browser.resume import Resume, remember
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("gateway")
 MAX_CODE = 2048
 MAX_STATE = 128
+SPENT_CODES_PER_MINUTE = 15_000
+"""Kept per client address (IPv6: per /64), 0.15 kB each: at most 22 MB of Redis, as for logins begun. No person shows so many."""
 
 
 async def callback(request: web.Request) -> web.StreamResponse:
@@ -45,18 +47,22 @@ async def callback(request: web.Request) -> web.StreamResponse:
     code, state, error = browser.parameter("code"), browser.parameter("state"), browser.parameter("error")
     description = browser.parameter("error_description")
     if not state or len(state) > MAX_STATE or len(code) > MAX_CODE:
-        raise _state_lost(browser, "no state of ours")
-    if browser.tenant is not None and not browser.tenant.active:
-        waiting = await browser.services.sessions.peek(state, binding=browser.binding)
-        if waiting is None or waiting.purpose != trial.PURPOSE:
-            raise BrowserError(Reason.TENANT_INACTIVE, 403)
+        raise await _not_ours(browser, code, Reason.LOGIN_STATE, "no state of ours")
     taken = await browser.services.sessions.take(state, binding=browser.binding)
+    if isinstance(taken, OtherBrowser):
+        raise await _not_ours(browser, code, Reason.BROWSER_MISMATCH, "began in another browser, and was cancelled")
+    if taken is None:
+        raise await _not_ours(browser, code, Reason.LOGIN_STATE, "unknown here, or expired")
+    if browser.tenant is not None and not browser.tenant.active and taken.pending.purpose != trial.PURPOSE:
+        raise BrowserError(Reason.TENANT_INACTIVE, 403)
     if isinstance(taken, AlreadyTaken) and taken.pending.purpose == trial.PURPOSE:
         raise _state_lost(browser, "this test was finished already")
     if isinstance(taken, AlreadyTaken):
         return await _again(browser, taken.pending)
-    if taken is None or taken.pending.host != browser.host:
-        raise _state_lost(browser, "the login is unknown here, expired, or began in another browser")
+    if taken.pending.host != browser.host:
+        raise _state_lost(browser, "the login began at another host")
+    if code and await browser.services.sessions.code_spent(code):
+        raise _state_lost(browser, "another browser has shown this code", Reason.BROWSER_MISMATCH)
     if taken.pending.purpose == trial.PURPOSE:
         return await trial.finish(browser, taken, code=code, error=error, description=description)
     tenant, provider = _begun_with(browser, taken.pending)
@@ -162,9 +168,19 @@ def _begun_with(browser: Browser, pending: PendingLogin) -> tuple[Tenant, Provid
     return tenant, provider
 
 
-def _state_lost(browser: Browser, detail: str) -> BrowserError:
-    LOGINS.labels(tenant_label(browser.tenant.id) if browser.tenant else "", "", Reason.LOGIN_STATE.value).inc()
-    return BrowserError(Reason.LOGIN_STATE, 400, detail=detail, retry=None if browser.found is HostKind.LOGIN else "/_auth/login", tenant=browser.tenant)
+async def _not_ours(browser: Browser, code: str, reason: Reason, detail: str) -> BrowserError:
+    """The code of a login that is not open in this browser is spent: it stays in this history and in access logs, and a login with
+    another ``state`` but the same PKCE challenge could still use it. Cognito forgets a code sooner than we forget this.
+    """
+    services = browser.services
+    if code and (not browser.known_client or await services.attempts.allowed(client_key(browser.client), per_minute=SPENT_CODES_PER_MINUTE, kind="code")):
+        await services.sessions.spend_code(code)
+    return _state_lost(browser, detail, reason)
+
+
+def _state_lost(browser: Browser, detail: str, reason: Reason = Reason.LOGIN_STATE) -> BrowserError:
+    LOGINS.labels(tenant_label(browser.tenant.id) if browser.tenant else "", "", reason.value).inc()
+    return BrowserError(reason, 400, detail=detail, retry=None if browser.found is HostKind.LOGIN else "/_auth/login", tenant=browser.tenant)
 
 
 def _failed(tenant: Tenant, provider: Provider, pending: PendingLogin, reason: Reason, code: str, detail: str) -> BrowserError:

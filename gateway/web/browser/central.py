@@ -16,7 +16,7 @@ from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
-from gateway.ports import Refused
+from gateway.ports import OtherBrowser, Refused
 from gateway.web.browser.edge import page, redirect, set_cookie
 from gateway.web.browser.loop import count_return, give_up
 from gateway.web.browser.outgoing import BROWSER_ID, PENDING_LIFETIME_S, Destination, choose_provider, is_prefetch, send_to_cognito
@@ -84,36 +84,39 @@ async def hand_over(browser: Browser, parent: Session, cookie: str, destination:
     ticket = await services.sessions.issue_ticket(parent, cookie=cookie, host=destination.host, return_to=destination.return_to, binding_id=destination.browser)
     if ticket is None:
         raise BrowserError(Reason.SESSION_REVOKED, 403, retry=f"{services.config.origin(destination.host)}/_auth/login")
-    query = {"ticket": ticket.reveal()}
-    if services.tenants.table.by_host(destination.host) is HostKind.SHARED:
-        query["tenant"] = parent.tenant
     browser.request["user"] = parent.identity.sub
-    return redirect(f"{services.config.origin(destination.host)}/_auth/complete?{urlencode(query)}")
+    return redirect(f"{services.config.origin(destination.host)}/_auth/complete?{urlencode({'ticket': ticket.reveal()})}")
 
 
 async def complete(request: web.Request) -> web.StreamResponse:
-    """``/_auth/complete`` at H: the ticket becomes the child session."""
+    """``/_auth/complete`` at H: the ticket becomes the child session. It knows its tenant; the address names none."""
     browser = parse(request)
-    tenant = browser.tenant or browser.services.tenants.table.by_id(browser.parameter("tenant"))
     ticket = browser.parameter("ticket")
-    if tenant is None or not tenant.active or is_prefetch(request) or not ticket or len(ticket) > MAX_TICKET or not browser.services.tenants.table.owns(tenant, browser.host):
-        raise BrowserError(Reason.LOGIN_STATE, 400, retry="/_auth/login", tenant=browser.tenant, detail="no ticket for this host")
-    request["tenant"] = tenant.id
+    if is_prefetch(request) or not ticket or len(ticket) > MAX_TICKET:
+        raise _no_ticket(browser, Reason.LOGIN_STATE, "no ticket for this host")
     before = await browser.session()
-    redeemed = await browser.services.sessions.redeem_ticket(ticket, host=browser.host, binding=browser.binding, tenant=tenant)
+    redeemed = await browser.services.sessions.redeem_ticket(ticket, host=browser.host, binding=browser.binding, served=browser.serves)
+    if isinstance(redeemed, OtherBrowser):
+        raise _no_ticket(browser, Reason.BROWSER_MISMATCH, "the ticket is another browser's or another host's, and was cancelled")
     if isinstance(redeemed, Refused):
-        raise BrowserError(redeemed.reason, 403, retry="/_auth/login", tenant=tenant, detail="ended since the ticket was issued")
+        raise BrowserError(redeemed.reason, 403, retry="/_auth/login", tenant=browser.tenant, detail="ended since the ticket was issued")
     if redeemed is None:
-        if before is not None and before[0].tenant == tenant.id:
+        if before is not None and browser.serves(before[0].tenant):
             # Reload or back button: the ticket is spent, the session is there.
             return redirect(f"{browser.origin}/")
-        raise BrowserError(Reason.LOGIN_STATE, 400, retry="/_auth/login", tenant=tenant, detail="the ticket is spent, expired, or another browser's")
+        raise _no_ticket(browser, Reason.LOGIN_STATE, "the ticket is spent or expired")
     stored, return_to = redeemed
+    tenant = browser.services.tenants.table.by_id(stored.session.tenant)
+    request["tenant"] = stored.session.tenant
     if before is not None and before[0].family != stored.session.family and before[0].identity.sub != stored.session.identity.sub:
         await browser.services.sessions.end_family(before[0], cookie=before[1])
     request["user"], request["reason"] = stored.session.identity.sub, Reason.OK
     response = redirect(return_to)
-    set_cookie(response, browser.session_cookie(tenant.id), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(browser.services.clock())))
+    set_cookie(response, browser.session_cookie(stored.session.tenant), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(browser.services.clock())))
     if not count_return(browser, response, return_to):
         raise give_up(tenant)
     return response
+
+
+def _no_ticket(browser: Browser, reason: Reason, detail: str) -> BrowserError:
+    return BrowserError(reason, 400, retry="/_auth/login", tenant=browser.tenant, detail=detail)

@@ -48,6 +48,12 @@ class Browser:
     def tenant(self) -> Tenant | None:
         return None if isinstance(self.found, HostKind) else self.found
 
+    def serves(self, tenant_id: str) -> bool:
+        """Whether this host is, now, an active tenant's of this id: asked again after each await, since tenants change meanwhile."""
+        table = self.services.tenants.table
+        tenant = table.by_id(tenant_id)
+        return tenant is not None and tenant.active and table.owns(tenant, self.host)
+
     @property
     def origin(self) -> str:
         return self.services.config.origin(self.host)
