@@ -230,9 +230,6 @@ class AttemptCounter(Protocol):
     async def allowed(self, client: str, *, per_minute: int, kind: str = "") -> bool:
         """Counts this attempt of a ``kind``; False once there were too many. Raises ``UnavailableError``."""
 
-    async def exhausted(self, client: str, *, per_minute: int, kind: str = "") -> bool:
-        """Whether there were already too many; counts nothing. Raises ``UnavailableError``."""
-
 
 class TestedConnections(Protocol):
     """One-time links that test a connection. Raises ``UnavailableError``."""

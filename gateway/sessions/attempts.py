@@ -28,11 +28,6 @@ class Attempts:
             await self._link.command("EXPIRE", name, LIFE_S)
         return count <= per_minute
 
-    async def exhausted(self, client: str, *, per_minute: int, kind: str = "") -> bool:
-        """Whether there were already that many; counts nothing."""
-        found = await self._link.get(self._name(client, kind))
-        return found is not None and int(found) >= per_minute
-
     def _name(self, client: str, kind: str) -> str:
         # The minute is part of the name, so a counter whose EXPIRE was lost locks nobody out later. Hashed: a dump names nobody.
         digest = hashlib.sha256(f"{kind} {client}".encode("utf-8", "replace")).hexdigest()[:32]

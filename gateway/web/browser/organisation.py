@@ -2,7 +2,8 @@
 
 Rules:
 - Unknown, inactive and malformed get one answer, made by the same work; only an active domain shows itself, by redirecting.
-- Attempts that find nothing are counted per client and minute, across replicas; beyond the limit no address is looked up.
+- Attempts that find nothing are counted per client and minute, across replicas; beyond the limit they are answered 429. An address of
+  an active domain always goes on to its provider: whoever shares a client address with somebody who guesses is not locked out.
 - The choice is remembered in a signed cookie that holds the tenant's id: no credential, and it can be changed.
 - What was typed only chooses where to log in; what is enforced is the claim (invariant 3).
 """
@@ -36,15 +37,13 @@ async def choose(browser: Browser, *, return_to: str, hint: str) -> Tenant | web
     if not hint:
         remembered = None if browser.parameter("change") else remembered_tenant(browser)
         return remembered or _ask(browser, return_to)
-    attempts, client = browser.services.attempts, client_key(browser.client)
-    if await attempts.exhausted(client, per_minute=ATTEMPTS_PER_MINUTE):
-        return _ask(browser, return_to, problem="too_many", status=429)
     domain = email_domain(hint[:MAX_LOGIN_HINT].strip())
     tenant = browser.services.tenants.table.active_by_email_domain(domain or "")
-    if tenant is None:
-        await attempts.allowed(client, per_minute=ATTEMPTS_PER_MINUTE)
+    if tenant is not None:
+        return tenant
+    if await browser.services.attempts.allowed(client_key(browser.client), per_minute=ATTEMPTS_PER_MINUTE):
         return _ask(browser, return_to, problem="unknown")
-    return tenant
+    return _ask(browser, return_to, problem="too_many", status=429)
 
 
 def _ask(browser: Browser, return_to: str, *, problem: str = "", status: int = 200) -> web.Response:
