@@ -146,11 +146,10 @@ def test_risc_account_disabled_with_the_older_subject_type() -> None:
 
 @pytest.mark.parametrize(
     ("example", "subject"),
-    [
+    [  # the specification's credential change is a security key that was enrolled: see below
         ("session revoked, simple subject", "dMTlD|1600802906337.16|16008.16"),  # a session of the provider's own: nobody here is known by it
         ("session revoked, user and session", "99beb27c-c1c2-4955-882a-e0dc4996fcbc"),
         ("session revoked, user and device", "jane.smith@example.com"),
-        ("credential change", "jane.smith@example.com"),
     ],
 )
 def test_examples_of_caep_1_0(example: str, subject: str) -> None:
@@ -159,10 +158,64 @@ def test_examples_of_caep_1_0(example: str, subject: str) -> None:
     assert (event.effect, event.subject, event.event_time) == (Effect.END_SESSIONS, Subject(idp_subject=subject), 1_615_304_991.0)
 
 
-def test_an_example_of_a_type_without_meaning_here_is_taken_whatever_its_subject_is() -> None:
+def test_the_security_key_that_the_specification_enrolls_ends_nothing() -> None:
+    claims = load("caep_1_0.json")["credential change"]
+    [event] = push(claims, issuer=claims["iss"], audience=claims["aud"]).events
+    assert (event.effect, event.type) == (Effect.NOTICE, "caep/event-type/credential-change")
+
+
+def test_claims_of_a_token_that_names_nobody_are_taken_and_skipped() -> None:
     claims = load("caep_1_0.json")["token claims change"]
     delivery = push(claims, issuer=claims["iss"], audience=claims["aud"])
-    assert (delivery.events, [s.reason for s in delivery.skipped]) == ((), [SkipReason.UNKNOWN_TYPE])
+    assert (delivery.events, [s.reason for s in delivery.skipped]) == ((), [SkipReason.MALFORMED])
+
+
+ENDS, NOTHING = Effect.END_SESSIONS, Effect.NOTICE
+PASSKEY = {"change_type": "create", "credential_type": "fido2-platform"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "effect"),
+    [
+        ("credential-change", PASSKEY, NOTHING),
+        ("credential-change", PASSKEY | {"credential_type": "fido2-roaming", "friendly_name": "key"}, NOTHING),
+        ("credential-change", PASSKEY | {"credential_type": "app"}, NOTHING),
+        ("credential-change", PASSKEY | {"credential_type": "password"}, ENDS),
+        ("credential-change", PASSKEY | {"credential_type": "pin"}, ENDS),
+        ("credential-change", PASSKEY | {"credential_type": "telepathy"}, ENDS),
+        ("credential-change", {"change_type": "create"}, ENDS),
+        ("credential-change", {"credential_type": "fido2-platform"}, ENDS),
+        ("credential-change", PASSKEY | {"change_type": "revoke"}, ENDS),
+        ("credential-change", PASSKEY | {"change_type": "update"}, ENDS),
+        ("credential-change", PASSKEY | {"change_type": "delete"}, ENDS),
+        ("credential-change", PASSKEY | {"change_type": "other"}, ENDS),
+        ("credential-change", PASSKEY | {"change_type": ["create"]}, ENDS),
+        ("credential-change", {}, ENDS),
+        ("assurance-level-change", {"change_direction": "increase"}, NOTHING),
+        ("assurance-level-change", {"change_direction": "decrease"}, ENDS),
+        ("assurance-level-change", {"current_level": "nist-aal1"}, ENDS),
+        ("device-compliance-change", {"previous_status": "not-compliant", "current_status": "compliant"}, NOTHING),
+        ("device-compliance-change", {"previous_status": "compliant", "current_status": "not-compliant"}, ENDS),
+        ("device-compliance-change", {}, ENDS),
+        ("risk-level-change", {"current_level": "LOW", "principal": "USER"}, NOTHING),
+        ("risk-level-change", {"current_level": "MEDIUM", "principal": "USER"}, ENDS),
+        ("risk-level-change", {"principal": "USER"}, ENDS),
+        ("token-claims-change", {"claims": {"role": "reader"}}, ENDS),
+        ("session-established", {}, NOTHING),
+        ("session-presented", {}, NOTHING),
+        ("session-revoked", {"initiating_entity": "policy"}, ENDS),
+    ],
+)
+def test_what_a_caep_event_ends_is_read_from_type_and_payload(kind: str, payload: dict[str, Any], effect: Effect) -> None:
+    [event] = push(set_with({"format": "opaque", "id": "00u1"}, events={f"{ssf._BASE}caep/event-type/{kind}": payload}), issuer=ISSUER, audience="a").events
+    assert event.effect is effect
+
+
+def test_of_every_type_an_unknown_payload_has_the_types_effect() -> None:
+    for kind, effect in ssf.EFFECTS.items():
+        [event] = push(set_with({"format": "opaque", "id": "00u1"}, events={kind: {"change_type": "x", "current_status": "x"}}), issuer=ISSUER, audience="a").events
+        assert event.effect is effect, kind
+    assert set(ssf.HARMLESS) <= {kind for kind, effect in ssf.EFFECTS.items() if effect is ENDS}
 
 
 def set_with(subject: Any, *, events: Any = None) -> dict[str, Any]:
