@@ -35,6 +35,7 @@ from gateway.settings import (
     HostName,
     ListenAddress,
     Model,
+    check_client_headers,
     check_header_map,
     check_open_header_map,
     format_duration,
@@ -99,6 +100,14 @@ class Ingress(Model):
 
     keys: tuple[SecretValue, ...] = ()
     trusted_proxies: tuple[Annotated[str, BeforeValidator(parse_network)], ...] = ()
+    client_headers: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    """What rendered ingresses pass from clients to applications besides the names that are known to be harmless."""
+
+    @field_validator("client_headers")
+    @classmethod
+    def _harmless(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_client_headers(names)
+        return names
 
     @field_validator("keys")
     @classmethod
@@ -305,6 +314,11 @@ class Config(BaseSettings):
         if not self.ingress.keys and not self.ingress.trusted_proxies:
             msg = "ingress: keys or trusted_proxies must be set; with neither, anybody who reaches the check listener would be believed"
             raise ValueError(msg)
+        managed = {name.lower() for name in (*self.headers, *self.tenant_headers)}
+        for name in self.ingress.client_headers:
+            if name.lower() in managed:
+                msg = f"ingress.client_headers: {name} is one of headers or tenant_headers: only the gateway says it"
+                raise ValueError(msg)
         if self.public_scheme == "http" and not self.development:
             msg = "public_scheme: http needs development: true (and then works on loopback and *.localhost only)"
             raise ValueError(msg)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from gateway.core.client_headers import is_never_passed
 from gateway.core.hosts import canonical_host
 
 if TYPE_CHECKING:
@@ -162,6 +163,17 @@ def _check_names(headers: Iterable[str]) -> None:
             msg = f"{name!r}: named twice (header names are case-insensitive)"
             raise ValueError(msg)
         seen.add(folded_name(name))
+
+
+def check_client_headers(names: Iterable[str]) -> None:
+    """Names that an operator may let through from clients to applications. Raises ``ValueError``."""
+    for name in names:
+        if not _HEADER_NAME.fullmatch(name) or len(name) > 64 or name.lower() in _FORBIDDEN_HEADERS:
+            msg = f"{name!r}: letters, digits and single dashes, and not a header of HTTP itself"
+            raise ValueError(msg)
+        if is_never_passed(name) or name.lower().startswith("x-forwarded-"):
+            msg = f"{name}: applications take an identity, an address or another request from it, so no client may send it"
+            raise ValueError(msg)
 
 
 class ClaimHeader(Model):

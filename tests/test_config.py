@@ -213,3 +213,9 @@ def test_only_durations_are_durations(text: str) -> None:
     if not re.fullmatch(r"[0-9]{1,9}(ms|s|m|h|d)", text):
         with pytest.raises(ValueError, match="duration"):
             parse_duration(text)
+
+
+@pytest.mark.parametrize("name", ["X-Script-Name", "x-forwarded-anything", "Cookie", "X_Odd", "X-Auth-Request-Email", "a b", "X-Department"])
+def test_an_operator_cannot_let_through_what_applications_take_for_somebody_or_something_else(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ingress.*client_headers"):
+        load(tmp_path, ingress={"keys": [KEY], "client_headers": [name]}, tenant_headers={"X-Department": ""})

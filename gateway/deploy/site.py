@@ -4,8 +4,8 @@ Rules:
 - Managed header names are those that ``gateway.yaml`` declares, and no others: the same for every host and tenant.
 - Everything that ends up in a configuration file is checked here against the narrowest alphabet that works, so that no
   template has to quote and no value can end a directive.
-- A client's own copy of a name that any common gateway uses for identity is removed even where it is not managed here:
-  applications read more names than their operators know.
+- Of a client's own headers an application receives those that are known to be harmless and those that the operator named
+  (``gateway.core.client_headers``): applications read more names than their operators know.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gateway.core.client_headers import HARMLESS, NEVER, ORDINARY, PREFIXES, is_suspicious, removal_patterns
 from gateway.core.cookies import COMPANIONS
 from gateway.core.hosts import canonical_host
 from gateway.errors import ConfigError
-from gateway.settings import DEFAULT_HEADERS
+from gateway.settings import check_client_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,22 +40,6 @@ ASKED = (
     "X-Request-Id",
 )
 """What the check reads of the client's own headers; nothing else of a request has to reach it."""
-
-OTHER_IDENTITY = (
-    *DEFAULT_HEADERS,
-    "X-Auth-Request-Access-Token", "X-Auth-Request-Redirect", "X-Auth-Request-User-Groups",
-    "X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token", "X-Forwarded-Roles",
-    "Remote-User", "Remote-Name", "Remote-Email", "Remote-Groups", "X-Remote-User", "X-Remote-Email", "X-Remote-Group", "X-Remote-Groups",
-    "X-WebAuth-User", "X-WebAuth-Email", "X-WebAuth-Groups",
-)  # fmt: skip
-"""Identity headers of other gateways."""
-
-OTHER_FORWARDING = (
-    "Forwarded", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Prefix", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Path",
-    "X-Original-Url", "X-Original-Uri", "X-Original-Host", "X-Original-Method", "X-Rewrite-Url", "X-Real-Ip", "X-Host",
-    "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "HTTP2-Settings",
-)  # fmt: skip
-"""Words of other proxies that applications believe; this ingress says its own."""
 
 STREAM_LIMIT_S = 3600
 """Forward-auth sees the beginning of a connection only. Where the proxy can, a WebSocket or stream ends after this long
@@ -97,8 +82,12 @@ class Site:
     check: str
     public: str
     certificate: tuple[str, str] | None = None
+    client_headers: tuple[str, ...] = ()
+    """What the operator lets through besides the names that are known to be harmless."""
     removed: tuple[str, ...] = field(init=False)
-    """Names that no client may pass through: the managed ones first."""
+    """Names that no client may pass through, for proxies that can remove single names only: the managed ones first."""
+    passed: tuple[str, ...] = field(init=False)
+    """Of the names below ``prefixes``, those that a client may send to an application."""
 
     def __post_init__(self) -> None:
         for what, address in (("listen", self.listen), ("check", self.check), ("public", self.public), *((f"upstream of {a.name}", a.upstream) for a in self.apps)):
@@ -111,15 +100,37 @@ class Site:
                 raise SiteError(f"certificate: {path!r}: an absolute path of plain characters")
         if not any(app.patterns for app in self.apps):
             raise SiteError("no protected host: the configuration names no tenant host and no shared host")
-        object.__setattr__(self, "removed", _distinct((*self.managed, *OTHER_IDENTITY)))
+        try:
+            check_client_headers(self.client_headers)
+        except ValueError as error:
+            raise SiteError(f"ingress.client_headers: {error}") from error
+        managed = {name.lower() for name in self.managed}
+        object.__setattr__(self, "removed", _distinct((*self.managed, *(name for names in NEVER.values() for name in names))))
+        object.__setattr__(self, "passed", tuple(name for name in _distinct((*HARMLESS, *self.client_headers)) if name.lower() not in managed and is_suspicious(name)))
 
     @property
     def asked(self) -> tuple[str, ...]:
         return ASKED
 
     @property
-    def other_forwarding(self) -> tuple[str, ...]:
-        return OTHER_FORWARDING
+    def prefixes(self) -> tuple[str, ...]:
+        """Where only ``passed`` passes; each without its dash."""
+        return PREFIXES
+
+    @property
+    def removed_by_name(self) -> tuple[str, ...]:
+        """``removed`` less what is removed because of its prefix, for proxies that can do both: the managed names first."""
+        return self.managed + tuple(name for name in self.removed[len(self.managed) :] if not is_suspicious(name))
+
+    def removal_patterns(self, *own: str) -> tuple[str, ...]:
+        """Regular expressions of the names below ``prefixes`` that go; ``own`` are those that the proxy itself has set by then."""
+        return removal_patterns((*self.passed, *own))
+
+    @property
+    def everything_passed(self) -> tuple[str, ...]:
+        """For a proxy that passes a list and nothing else: all that an ordinary client sends and an application may receive."""
+        managed = {name.lower() for name in self.managed}
+        return tuple(name for name in _distinct((*ORDINARY, *HARMLESS, *self.client_headers)) if name.lower() not in managed)
 
     @property
     def own_cookies(self) -> str:
@@ -214,4 +225,5 @@ def site_of(
         check=check or config.listen.check,
         public=public or config.listen.public,
         certificate=certificate,
+        client_headers=config.ingress.client_headers,
     )

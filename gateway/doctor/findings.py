@@ -230,7 +230,7 @@ def _received(outcome: Outcome, found: _Findings, *, managed: Sequence[str], los
             continue
         if re.sub(r"[^a-z0-9]", "-", name.lower()) in lowered:
             found.add("identity_alias", Severity.CRITICAL, f"{name} reached the application; many read it as {re.sub(r'[^A-Za-z0-9]', '-', name)}")
-        elif outcome.shot.name == "identity of other gateways":
+        elif outcome.shot.name.startswith("identity of other gateways"):
             found.add("foreign_identity", Severity.HIGH, f"the client's {name} reached the application")
         elif outcome.shot.name.startswith("words of other proxies"):
             found.add("foreign_words", Severity.WARNING, f"the client's {name} reached the application")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.core.client_headers import IDENTITY, OVERRIDES
 from gateway.core.probe import LOCATION, PARAMETER
-from gateway.deploy.site import OTHER_FORWARDING, OTHER_IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +26,10 @@ CONFUSING = (
 )  # fmt: skip
 """Ways to spell the test location that proxies read differently."""
 LARGE_BODY_BYTES = 200_000
+NAMES_PER_PROBE = 60
+"""Headers in one probe: proxies take about a hundred."""
+SAID_BY_PROXIES = frozenset({"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Gateway-Key", "Http2-Settings"})
+"""Names that arrive although the client's own were removed, or that have a probe of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,10 @@ class Shot:
         if not any(line.lower().startswith("connection:") for line in self.lines):
             head.append("Connection: close")
         return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + self.body
+
+
+def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + NAMES_PER_PROBE] for start in range(0, len(names), NAMES_PER_PROBE))
 
 
 def shots(nonces: Iterator[str], *, managed: Sequence[str], cookie: str, scheme: str, paths: Sequence[str] = ()) -> list[Shot]:
@@ -91,9 +99,11 @@ def shots(nonces: Iterator[str], *, managed: Sequence[str], cookie: str, scheme:
         add("location", f"alias {character}", LOCATION, *(f"{name.replace('-', character)}: {FORGED}" for name in managed if "-" in name))
     add("location", "alias mixed", LOCATION, *(f"{name.replace('-', '_', 1)}: {FORGED}" for name in managed if name.count("-") > 1))
     lowered = {name.lower() for name in managed}
-    add("location", "identity of other gateways", LOCATION, *(f"{name}: {FORGED}" for name in OTHER_IDENTITY if name.lower() not in lowered))
+    for number, names in enumerate(_batches([name for name in IDENTITY if name.lower() not in lowered]), 1):
+        add("location", f"identity of other gateways, {number}", LOCATION, *(f"{name}: {FORGED}" for name in names))
     steering = {"X-Forwarded-Uri", "X-Forwarded-Method"}
-    add("location", "words of other proxies", LOCATION, *(f"{name}: {FORGED}" for name in OTHER_FORWARDING if name not in {"HTTP2-Settings", *steering}))
+    for number, names in enumerate(_batches([name for name in OVERRIDES if name not in {*SAID_BY_PROXIES, *steering}]), 1):
+        add("location", f"words of other proxies, {number}", LOCATION, *(f"{name}: {FORGED}" for name in names))
     add("location", "words of other proxies about the request", LOCATION, *(f"{name}: {FORGED}" for name in sorted(steering)))
     add("location", "Connection names identity", LOCATION, f"Connection: close, {', '.join(managed)}")
     add("location", "cookies", LOCATION, f"Cookie: first={FORGED}; {cookie}={FORGED}; __Host-gw-login={FORGED}; last={FORGED}")

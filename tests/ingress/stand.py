@@ -117,7 +117,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.config = Config(
-            development=True, public_scheme="http", login_host=LOGIN, shared_hosts=(SHARED,), tenant_headers={"X-Department": ""}, ingress=Ingress(keys=(Secret(KEY),)),
+            development=True, public_scheme="http", login_host=LOGIN, shared_hosts=(SHARED,), tenant_headers={"X-Department": ""}, ingress=Ingress(keys=(Secret(KEY),), client_headers=(CASE, "X-Foo")),
             cognito={"region": "eu-north-1", "user_pool_id": "eu-north-1_Test", "domain": "http://cognito.localhost"},
         )  # fmt: skip
         documents = [TenantDocument.model_validate(document) for document in TENANTS]

@@ -15,11 +15,15 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 
+from gateway.core.client_headers import HARMLESS, IDENTITY, NEVER, ORDINARY, OVERRIDES, PREFIXES
 from gateway.core.headers import identity_headers
-from gateway.deploy.site import OTHER_FORWARDING, OTHER_IDENTITY
+from gateway.settings import DEFAULT_HEADERS
 from tests.ingress.stand import ACME, COOKIE, GLOBEX
+from tests.ingress.stand import LOGIN as LOGIN_HOST
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from tests.ingress.conftest import Proxy
     from tests.ingress.stand import Seen
     from tests.ingress.wire import Received
@@ -71,6 +75,12 @@ def spelled(separator: str, *, value: str = "evil") -> tuple[str, ...]:
     return tuple(f"{name.replace('-', separator)}: {value}" for name in ("X-Auth-Request-Email", "X-Auth-Request-Groups", "Remote-User"))
 
 
+def batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Few enough for one request: proxies take about a hundred headers."""
+    return (names[start : start + 60] for start in range(0, len(names), 60))
+
+
+SHORT = ("X-Script-Name", "X-Forwarded-Prefix", "True-Client-IP", "X-Amzn-Oidc-Data", "X-Nobody-Thought-Of", "Impersonate-User", "X-SSL-Client-Verify")
 EVIL_FORWARDED = ("X-Forwarded-Uri: /public/evil", "X-Forwarded-Method: OPTIONS", "X-Forwarded-Host: evil.test", "X-Forwarded-Proto: gopher")
 LOGIN = frozenset({401})
 TO_LOGIN = frozenset({302})
@@ -78,7 +88,9 @@ BAD = frozenset({400, 403, 404, 421})
 
 HDR = {
     "HDR-01": through("X-Auth-Request-User: evil", "X-Auth-Request-Email: evil", "X-Auth-Request-Groups: evil", "Remote-User: evil", "X-Forwarded-User: evil"),
-    "HDR-01 every known name": through(*(f"{name}: evil" for name in OTHER_IDENTITY)),
+    **{f"HDR-01 known names {number}": through(*(f"{name}: evil" for name in names)) for number, names in enumerate(batches(IDENTITY), 1)},
+    **{f"HDR-14 prefixes {number}": through(*(f"{prefix}-Nobody-Thought-Of: evil" for prefix in names)) for number, names in enumerate(batches(PREFIXES), 1)},
+    **{f"HDR-14 {separator}": either(*(f"{name.replace('-', separator)}: evil" for name in SHORT)) for separator in "_."},
     "HDR-01 case and duplicates": through("x-AUTH-request-EMAIL: evil", "X-Auth-Request-Email: evil, evil", "x-auth-request-email:evil"),
     "HDR-02": through("X-Auth-Request-Roles: evil", "X-Department: evil"),
     "HDR-03 public, nobody signed in": through("X-Auth-Request-Email: evil", "X-Auth-Request-Roles: evil", "X-Department: evil", who="", target="/public/x"),
@@ -108,7 +120,8 @@ FWD = {
     "FWD-05": refused(method="get", statuses=frozenset({400, 401, 403, 405})),
     "FWD-05 mixed": refused(method="GETz", statuses=frozenset({400, 401, 403, 405})),
     "FWD-07": refused("X-Forwarded-Host: acme.localhost, evil.test", "X-Forwarded-Uri: /public/x", "X-Forwarded-Uri: /public/y"),
-    "FWD-08": through(*(f"{name}: evil" for name in OTHER_FORWARDING)),
+    **{f"FWD-08 known names {number}": through(*(f"{name}: evil" for name in names)) for number, names in enumerate(batches(OVERRIDES), 1)},
+    "FWD-08 script name": refused("X-Script-Name: /public/evil", "Script-Name: /public/evil", "X-Forwarded-Prefix: /public/evil", target="/admin", statuses=LOGIN),
     "FWD-08 nobody": refused(
         "X-Original-URL: /public/x", "X-Original-URI: /public/x", "X-Rewrite-URL: /public/x", "Forwarded: host=evil.test", "X-Host: evil.test", statuses=LOGIN
     ),
@@ -222,11 +235,17 @@ def play(proxy: Proxy, case: Case) -> Received:
     return proxy.ask(*cookie, *case.lines, method=case.method, target=case.target, host=case.host, version=case.version, close=close)
 
 
+SAID_BY_PROXIES = frozenset({"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-server", "x-real-ip", "x-envoy-expected-rq-timeout-ms"})
+FOREIGN = frozenset(name.lower() for names in NEVER.values() for name in names) - {name.lower() for name in DEFAULT_HEADERS} - SAID_BY_PROXIES
+"""What no application receives, from whomever."""
+
+
 def hold(proxy: Proxy, seen: Seen) -> None:
     """What must be true of everything that an application receives."""
     names = [name.lower() for name, _ in seen.headers]
     for name, value in seen.headers:
         assert "evil" not in value.lower() or name.lower() == "x-foo", (name, value)
+        assert name.lower() not in FOREIGN, (name, value)
         assert all(character.isalnum() or character == "-" for character in name), name
     assert "x-gateway-key" not in names
     assert f"{COOKIE}=" not in "; ".join(seen.values("Cookie"))
@@ -238,7 +257,7 @@ def hold(proxy: Proxy, seen: Seen) -> None:
     users = [value for value in seen.values("X-Auth-Request-User") if value]
     if not users:
         assert all(is_public(reading) for reading in readings(seen.path)), seen.path
-        assert not any(value for name in OTHER_IDENTITY for value in seen.values(name))
+        assert not any(value for name in IDENTITY for value in seen.values(name))
         assert not any(seen.values("X-Department"))
         return
     live = next(s for s in proxy.stand.sessions.values() if s.identity.sub == users[0] or s.identity.sub.replace("\r\n", "%0D%0A") == users[0])
@@ -321,3 +340,29 @@ def test_fwd_02_the_check_listener_believes_nobody_without_the_key(proxy: Proxy)
         answer = send(proxy.stand.check_port, request(*forged, *key, target=f"/auth/{proxy.kind}/public/x"))
         assert answer.status == 403
         assert answer.header("X-Auth-Request-User") is None
+
+
+PASSES = [
+    name for name in (*HARMLESS, *ORDINARY) if not name.startswith(("Sec-WebSocket", "If-")) and name not in {"Via", "Date", "Range", "Max-Forwarded", "X-Request-Id", "Early-Data"}
+]
+
+
+@pytest.mark.parametrize("names", list(batches(PASSES)), ids=lambda names: names[0])
+def test_what_ordinary_clients_send_reaches_the_application(proxy: Proxy, names: Sequence[str]) -> None:
+    """Frameworks, uploads, WebDAV and traces work behind the gateway without a word of configuration."""
+    assert proxy.ask(proxy.alice, *(f"{name}: 1" for name in names)).status == 200
+    seen = proxy.only()
+    assert [name for name in names if seen.values(name) != ["1"]] == []
+
+
+def test_a_header_that_the_operator_named_reaches_the_application_and_others_like_it_do_not(proxy: Proxy) -> None:
+    assert proxy.ask(proxy.alice, "X-Foo: a", "X-Fool: b", "X-Fo: c", "X-Foo-Bar: d", "X-: e").status == 200
+    assert {name.lower(): value for name, value in proxy.only().headers if value and value in "abcdef"} == {"x-foo": "a"}
+
+
+@pytest.mark.parametrize("names", list(batches((*IDENTITY, *OVERRIDES))), ids=lambda names: names[0])
+@pytest.mark.parametrize(("target", "host"), [("/_auth/login?rd=x", ACME), ("/_auth/callback?code=x", LOGIN_HOST)], ids=["protected host", "login host"])
+def test_the_gateways_pages_receive_no_foreign_identity_either(proxy: Proxy, names: Sequence[str], target: str, host: str) -> None:
+    proxy.ask(proxy.alice, *(f"{name}: evil" for name in names), target=target, host=host)
+    (page,) = proxy.pages
+    assert [(name, value) for name, value in page.headers if "evil" in value.lower()] == []
