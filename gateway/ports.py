@@ -139,8 +139,10 @@ class SessionStore(Protocol):
     def suspended(self, tenant: str) -> bool:
         """Something was taken away from this tenant by a snapshot that this process does not have yet: nobody is to be let in."""
 
-    async def become_current(self, tenant: str) -> None:
-        """For answers that rest on the tenant alone: returns when what was taken away from it is known here."""
+    async def become_current(self, tenant: str) -> bool:
+        """For answers that rest on no session: returns when what was taken away from the tenant is known here. False: it had to be
+        waited for, so whatever was read before may be out of date.
+        """
 
     async def get(self, cookie: str, *, host: str) -> Session | None:
         """The live session behind a cookie value, sealed for ``host``; None for anything else, malformed values included.

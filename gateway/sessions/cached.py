@@ -154,10 +154,13 @@ class CachedSessions(RedisSessions):
         lease = self.replica.leases.get(bucket_of(tenant))
         return lease is not None and lease.answers_until == -inf and lease.held(self._steady())
 
-    async def become_current(self, tenant: str) -> None:
+    async def become_current(self, tenant: str) -> bool:
+        known = self.replica.leases.get(bucket_of(tenant))
+        at_once = known is not None and known.held(self._steady())
         lease = await self.replica.lease(bucket_of(tenant))
         if not self._steady() < lease.answers_until:
             raise OutdatedError
+        return at_once
 
     async def end_family(self, session: Session, *, cookie: str) -> Ended:
         ended = await super().end_family(session, cookie=cookie)

@@ -105,8 +105,9 @@ class RedisSessions:
     def suspended(self, tenant: str) -> bool:  # noqa: ARG002 - the protocol's
         return False
 
-    async def become_current(self, tenant: str) -> None:
+    async def become_current(self, tenant: str) -> bool:  # noqa: ARG002 - the protocol's
         """Without leases nothing is acknowledged to be narrowed."""
+        return True
 
     async def get(self, cookie: str, *, host: str) -> Session | None:
         token = seal.parse_token(cookie)

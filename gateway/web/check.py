@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -29,7 +29,7 @@ from gateway.log import fields
 from gateway.metrics import CHECK_SECONDS, CHECKS, RULES_NEXT, tenant_label
 from gateway.ports import Miss
 from gateway.web.denials import Asked, explain
-from gateway.web.rules_next import would_decide
+from gateway.web.rules_next import NextCredentials, look_up, would_decide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from gateway.core.decision import Decision
     from gateway.core.model import AuthRequest, MachineToken, Session, Tenant
+    from gateway.core.tenants import TenantTable
     from gateway.ingress import Dialect
     from gateway.web.services import Services
 
@@ -49,6 +50,16 @@ MAX_HEAD_LINE_BYTES = 64 * 1024
 _MAX_HEADS = 5_000
 """An identity head may be 12 kB: at most 60 MB in a worker."""
 _KINDS = {Allow: "allow", Login: "login", Deny: "deny"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """``would``: what the tenant's next rules say; None where that is not known."""
+
+    decision: Decision
+    tenant: Tenant | None = None
+    session: Session | None = None
+    would: Decision | None = None
 
 
 class Checks:
@@ -67,75 +78,82 @@ class Checks:
         if dialect is None:
             return web.Response(status=404)
         headers = request.headers
-        tenant, parsed, session, would = None, None, None, None
+        parsed = None
         if not self._services.trust.believes(request):
-            decision: Decision = Deny(Reason.UNTRUSTED_PROXY)
+            decided = _Decided(Deny(Reason.UNTRUSTED_PROXY))
         else:
             asked = dialect.parse(RawRequest(request.method, request.raw_path, headers, request.remote or ""), cookie_name=self._services.config.cookie.name)
             if isinstance(asked, Malformed):
                 _LOG.info("malformed_check", extra=fields(reason=asked.reason, detail=asked.detail, dialect=name))
-                decision = Deny(asked.reason)
+                decided = _Decided(Deny(asked.reason))
             else:
                 parsed = asked
                 try:
-                    tenant, decision, session, machine = await self._decide_by_current_tenants(parsed)
-                    if tenant is not None and tenant.rules_next:
-                        would = await would_decide(self._services, tenant, parsed, session=session, machine=machine, find=self._session)
+                    decided = await self._decide_by_current_tenants(parsed)
                 except UnavailableError as error:
                     _LOG.warning("store_unavailable", extra=fields(error=str(error), host=parsed.host))
-                    decision = Deny(Reason.STORE_UNAVAILABLE)
-        if parsed is not None and not parsed.request_id and not isinstance(decision, Allow):
+                    decided = _Decided(Deny(Reason.STORE_UNAVAILABLE))
+        if parsed is not None and not parsed.request_id and not isinstance(decided.decision, Allow):
             # Not every ingress numbers its requests; a person who asks for help needs a number that the log knows too.
             parsed = replace(parsed, request_id=self._services.random_token()[:16])
-        verdict = self._verdict(decision, tenant, parsed, session, headers.getall("Accept-Language", ()))
+        # No await from here on: tenants, session and what is answered are of one moment.
+        verdict = self._verdict(decided.decision, decided.tenant, parsed, decided.session, headers.getall("Accept-Language", ()))
         answer = dialect.render(verdict, parsed)
-        self._record(dialect, verdict.decision, tenant, parsed, session, started, would)
+        self._record(dialect, verdict.decision, decided.tenant, parsed, decided.session, started, decided.would)
         return response_of(answer)
 
-    async def _decide_by_current_tenants(self, request: AuthRequest) -> tuple[Tenant | None, Decision, Session | None, MachineToken | None]:
-        """Where these tenants must not be decided by any more, it is decided by the next ones, which come within milliseconds when all is well."""
-        ends = monotonic() + SNAPSHOT_AWAITED_S
-        while True:
-            table = self._services.tenants.table
-            try:
-                return await self._decide(request)
-            except OutdatedError:
-                if not await self._services.tenants.replaced(table, within_s=ends - monotonic()):
-                    raise
+    async def _decide_by_current_tenants(self, request: AuthRequest) -> _Decided:
+        """Tenants may change at every await in here: what was decided by others than those that are served then is decided again.
 
-    async def _decide(self, request: AuthRequest) -> tuple[Tenant | None, Decision, Session | None, MachineToken | None]:
+        Tenants that must not be decided by any more are waited for: the next ones come within milliseconds when all is well.
+        """
+        tenants, ends = self._services.tenants, monotonic() + SNAPSHOT_AWAITED_S
+        for _ in range(MAX_SWAPS):
+            table = tenants.table
+            try:
+                decided = await self._decide(request, table)
+            except OutdatedError:
+                if not await tenants.replaced(table, within_s=ends - monotonic()):
+                    raise
+            else:
+                if tenants.table is table:
+                    return decided
+        raise OutdatedError
+
+    async def _decide(self, request: AuthRequest, table: TenantTable) -> _Decided:
         services = self._services
-        found = services.tenants.table.by_host(request.host)
+        found = table.by_host(request.host)
         if found is HostKind.UNKNOWN:
-            return None, Deny(Reason.UNKNOWN_HOST), None, None
+            return _Decided(Deny(Reason.UNKNOWN_HOST))
         if found is HostKind.LOGIN:
             # It protects nothing: the sessions there sign in to other hosts, and are no answer about whatever stands behind it.
-            return None, Login(Reason.NO_SESSION), None, None
+            return _Decided(Login(Reason.NO_SESSION))
         session: Session | None = None
+        machine: MachineToken | None = None
+        more: NextCredentials | None = NextCredentials()
         if isinstance(found, HostKind):
             # A shared host has no tenant of its own: the session names it.
             session = await self._session(request)
-            tenant = services.tenants.table.by_id(session.tenant) if session is not None else None
+            tenant = table.by_id(session.tenant) if session is not None else None
             if tenant is None:
-                return None, self._no_session(request, None), None, None
+                return _Decided(self._no_session(request, None))
             matched = match(tenant, request)
-            return tenant, decide(tenant, request, matched, session=session, machine=None, now=services.clock()), session, None
-        tenant = found
-        matched = match(tenant, request)
-        machine: MachineToken | None = None
-        if matched.refused is None:
-            if wants_bearer(matched, request):
-                machine = await services.machines.authenticate(tenant, request.bearer) if request.bearer else None
-                if machine is not None:
-                    await services.sessions.become_current(tenant.id)
-            elif request.cookies:
+        else:
+            tenant = found
+            matched = match(tenant, request)
+            if tenant.rules_next:
+                more = await look_up(tenant, request, machines=services.machines, find=self._session)
+            if matched.refused is None and wants_bearer(matched, request):
+                machine = await self._machine(tenant, request.bearer) if request.bearer else None
+            elif matched.refused is None and request.cookies:
                 session = await self._session(request)
-        decision = decide(tenant, request, matched, session=session, machine=machine, now=services.clock())
+        now = services.clock()
+        decision = decide(tenant, request, matched, session=session, machine=machine, now=now)
         if isinstance(decision, Login) and session is None and decision.reason is Reason.NO_SESSION:
             decision = self._no_session(request, tenant.id)
         if isinstance(decision, Allow) and services.sessions.suspended(tenant.id):
             raise OutdatedError
-        return tenant, decision, session, machine
+        return _Decided(decision, tenant, session, would_decide(tenant, request, more, session=session, machine=machine, now=now))
 
     def _no_session(self, request: AuthRequest, tenant: str | None) -> Login:
         """Whatever the reason, it is a login: nothing of another place is ever carried over."""
@@ -151,6 +169,14 @@ class Checks:
             if session is not None:
                 return session
         return None
+
+    async def _machine(self, tenant: Tenant, token: str) -> MachineToken | None:
+        """Judged at a moment at which everything that was taken away is known here."""
+        for _ in range(MAX_SWAPS):
+            machine = await self._services.machines.authenticate(tenant, token)
+            if machine is None or await self._services.sessions.become_current(tenant.id):
+                return machine
+        raise OutdatedError
 
     def _verdict(self, decision: Decision, tenant: Tenant | None, request: AuthRequest | None, session: Session | None, languages: Sequence[str]) -> Verdict:
         """What the dialect needs to tell the decision: managed headers, or where to go, or what to show."""
@@ -222,6 +248,8 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 """After a login, the browser comes back with one of these."""
 SNAPSHOT_AWAITED_S = 1.0
 """How long a check waits for the tenant snapshot that it needs. Longer would be an ingress' own time-out, which says less than our 503."""
+MAX_SWAPS = 8
+"""How often tenants may change under one check. A swap takes longer than a check: more of them is no state to decide in."""
 MAX_COOKIES = 8
 """Values of our cookie that are tried: a browser keeps one; more come only from somebody who plays."""
 HEAD_LIFE_S = 30.0

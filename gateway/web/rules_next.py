@@ -1,12 +1,13 @@
 """``rules_next``: what a tenant's next rules would have said to a check. Never obeyed, and never in the way of what is.
 
-The same two functions decide. A credential that today's rule did not ask for is asked for here, within ``PATIENCE_S``:
-where that fails, nothing is said about the next rules, and the answer of today's stands as it was.
+The same two functions decide. A credential that today's rule does not ask for is looked up, within ``PATIENCE_S`` and before today's
+are: nothing that is obeyed waits for it. Where that fails, nothing is said about the next rules.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.decide import decide, match, match_next, wants_bearer
@@ -17,30 +18,42 @@ if TYPE_CHECKING:
 
     from gateway.core.decision import Decision
     from gateway.core.model import AuthRequest, MachineToken, Session, Tenant
-    from gateway.web.services import Services
+    from gateway.ports import MachineAuthenticator
 
 PATIENCE_S = 0.1
 """What the next rules may cost a check beyond what today's cost. More would let a slow store hold up checks that do not need it."""
 
 
-async def would_decide(
-    services: Services, tenant: Tenant, request: AuthRequest, *, session: Session | None, machine: MachineToken | None, find: Callable[[AuthRequest], Awaitable[Session | None]]
-) -> Decision | None:
-    """``session`` and ``machine`` as found for today's rules; ``find`` reads the session where they did not want it. None: not known."""
+@dataclass(frozen=True, slots=True)
+class NextCredentials:
+    """What was looked up for the next rules alone."""
+
+    session: Session | None = None
+    machine: MachineToken | None = None
+
+
+async def look_up(tenant: Tenant, request: AuthRequest, *, machines: MachineAuthenticator, find: Callable[[AuthRequest], Awaitable[Session | None]]) -> NextCredentials | None:
+    """At a host of the tenant's own: the credential that the next rules judge and today's do not. None: it could not be asked for."""
+    if not tenant.rules_next:
+        return NextCredentials()
+    matched, today = match_next(tenant, request), match(tenant, request)
+    machine_today = wants_bearer(today, request)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            if matched.refused is None and wants_bearer(matched, request):
+                if request.bearer and (today.refused is not None or not machine_today):
+                    return NextCredentials(machine=await machines.authenticate(tenant, request.bearer))
+            elif matched.refused is None and request.cookies and (today.refused is not None or machine_today):
+                return NextCredentials(session=await find(request))
+    except (UnavailableError, TimeoutError):
+        return None
+    return NextCredentials()
+
+
+def would_decide(tenant: Tenant, request: AuthRequest, found: NextCredentials | None, *, session: Session | None, machine: MachineToken | None, now: float) -> Decision | None:
+    """``session`` and ``machine`` as found for today's rules. None: there are no next rules, or it is not known what they say."""
+    if not tenant.rules_next or found is None:
+        return None
     matched = match_next(tenant, request)
-    today = match(tenant, request)
-    judged_alone = wants_bearer(today, request)
-    own_host = services.tenants.table.by_host(request.host) is tenant
-    if matched.refused is None:
-        try:
-            if wants_bearer(matched, request):
-                session = None
-                if own_host and request.bearer and (today.refused is not None or not judged_alone):
-                    async with asyncio.timeout(PATIENCE_S):
-                        machine = await services.machines.authenticate(tenant, request.bearer)
-            elif session is None and own_host and request.cookies and (today.refused is not None or judged_alone):
-                async with asyncio.timeout(PATIENCE_S):
-                    session = await find(request)
-        except (UnavailableError, TimeoutError):
-            return None
-    return decide(tenant, request, matched, session=session, machine=machine, now=services.clock())
+    wanted = None if wants_bearer(matched, request) else session or found.session
+    return decide(tenant, request, matched, session=wanted, machine=machine or found.machine, now=now)

@@ -225,7 +225,8 @@ class Stand:
     def suspended(self, tenant: str) -> bool:
         return False
 
-    async def become_current(self, tenant: str) -> None: ...
+    async def become_current(self, tenant: str) -> bool:
+        return True
 
     async def get(self, cookie: str, *, host: str) -> Session | None:
         """The session store of the stand."""

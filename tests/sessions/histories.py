@@ -11,8 +11,14 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from multidict import CIMultiDict
+
+from gateway.config import Config
+from gateway.core.decision import Allow, Reason
+from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
 from gateway.ports import Refused, RevocationKind, RevocationRequest, RevocationStatus, Stored, Taken, Who
 from gateway.ports_revocation import LIFT, Recorded, Standing
@@ -26,6 +32,8 @@ from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.redis import RedisSessions
 from gateway.sessions.replica import Replica
 from gateway.sessions.revoke import StoreRevoker
+from gateway.web.check import Checks
+from gateway.web.pages import Pages
 
 from .conftest import CHILD, HOST, anybody, believe, identity, pending, tenant
 
@@ -33,12 +41,21 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
     from gateway import keys
+    from gateway.core.decision import Decision
+    from gateway.core.model import Tenant
     from gateway.sessions.connect import Script
 
 STALENESS_S = 10.0
 GROUP, GROUP_TAKEN = "group", "admins"
 """What Cognito reports of everybody, whatever the customer has taken away."""
 BUCKET = bucket_of("acme")
+CONFIG = Config.model_validate(
+    {
+        "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
+        "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_TestTest1", "domain": "https://pool.auth.eu-north-1.amazoncognito.com"},
+    }
+)
+PAGES = Pages()
 AT = prefix(BUCKET)
 
 
@@ -50,6 +67,14 @@ class Held:
     what: str
     stage: str
     go: asyncio.Future[None]
+
+
+def _request(stored: Stored, number: str) -> Any:
+    """As nginx asks: a program's request, so that an answer needs no page."""
+    facts = {"Method": "GET", "Proto": "https", "Host": stored.session.host, "Uri": "/"}
+    headers = CIMultiDict({f"X-Forwarded-{name}": value for name, value in facts.items()})
+    headers.update({"Cookie": f"{CONFIG.cookie.name}={stored.cookie.reveal()}", "X-Request-Id": number})
+    return SimpleNamespace(raw_path="/auth/nginx", method="GET", headers=headers, remote="127.0.0.1")
 
 
 class Schedule:
@@ -231,6 +256,20 @@ class Promise:
         return self.kind == GROUP and GROUP_TAKEN in groups and self.lifted_at is None and (self.cleared_at is None or began_at < self.cleared_at)
 
 
+class Served:
+    """The tenants of one process. What a generation is called is what its tenant is called, so that an answer tells which one it was decided by."""
+
+    def __init__(self) -> None:
+        self.serve(0)
+
+    def serve(self, generation: int) -> None:
+        self.table = TenantTable((replace(tenant(), name=str(generation)),), shared_hosts=(), login_host=None, generation=generation)
+
+    async def replaced(self, table: TenantTable, *, within_s: float) -> bool:
+        """Nothing is waited for: when the snapshot comes is the test's to say."""
+        return self.table is not table
+
+
 class Worker:
     """One auth worker: shipped store, memory and leases, behind links that can be held."""
 
@@ -242,6 +281,8 @@ class Worker:
         self.replica = history.replica_type(link, self.cache, name=f"{name}.{life}", staleness_s=STALENESS_S, monotonic=lambda: history.schedule.now, sleep=history.schedule.sleep)
         self.sessions = history.sessions_type(link, lambda: history.ring, cache=self.cache, replica=self.replica, monotonic=lambda: history.schedule.now)
         self.sessions.touches.used = lambda record: None  # type: ignore[method-assign]  # idle times are not this world's
+        self.tenants = Served()
+        self.checks = history.noting(self)
         self.pushes: list[str] = []
         self.tasks = [asyncio.get_running_loop().create_task(self.replica.run())]
 
@@ -257,9 +298,13 @@ class History:
         replica_type: type[Replica] = Replica,
         sessions_type: type[CachedSessions] = CachedSessions,
         acknowledgements_type: type[Acknowledgements] = Acknowledgements,
+        checks_type: type[Checks] = Checks,
     ) -> None:
         self.real, self.ring = real, ring
         self.replica_type, self.sessions_type = replica_type, sessions_type
+        self.checks_type = checks_type
+        self.answered: dict[str, tuple[Decision, Tenant | None]] = {}
+        """What the check came to, by request id."""
         self.schedule = Schedule()
         self.broken: list[str] = []
         self.known: list[Known] = []
@@ -284,6 +329,20 @@ class History:
         )  # fmt: skip
         self.direct = RedisSessions(real, lambda: ring)
         self.workers: list[Worker] = []
+
+    def noting(self, worker: Worker) -> Checks:
+        """The shipped check of one worker; what it comes to is read where it is put on record."""
+        answered = self.answered
+
+        class Noting(self.checks_type):  # type: ignore[name-defined,misc]  # the shipped class, or a mutant of it
+            def _record(self, dialect: Any, decision: Decision, tenant: Tenant | None, request: Any, *rest: Any) -> None:
+                answered[request.request_id] = decision, tenant
+
+        services = SimpleNamespace(
+            config=CONFIG, trust=SimpleNamespace(believes=lambda request: True), tenants=worker.tenants, sessions=worker.sessions, pages=PAGES, clock=time.time,
+        )  # fmt: skip
+        made: Checks = Noting(services)
+        return made
 
     async def begin(self) -> None:
         await self.real.command("FLUSHALL")
@@ -380,23 +439,24 @@ class History:
         await self.schedule.settle()
 
     async def _check(self, known: Known, worker: Worker, arrived_at: int) -> str:
-        host = known.stored.session.host
-        try:
-            session = await worker.sessions.get(known.stored.cookie.reveal(), host=host)
-        except UnavailableError:
+        number = f"check-{self.moment()}"
+        await worker.checks(_request(known.stored, number))
+        decision, decided_by = self.answered.pop(number)
+        if decision.reason is Reason.STORE_UNAVAILABLE:
             return "503"
-        if session is None:
+        if not isinstance(decision, Allow) or decision.session is None or decided_by is None:
             if not known.lost and all(p.user != known.user for p in self.promises):
                 self.broken.append(f"{known.user} was logged out by nobody")
             return "no"
         for promise in self._kept(known.user, before=arrived_at):
             if known.began_at < promise.started_at:
                 self.broken.append(f"a check of {known.user} that arrived after the acknowledgement was allowed")
-            if promise.holds_back(session.identity.groups, began_at=known.began_at):
+            if promise.holds_back(decision.session.identity.groups, began_at=known.began_at):
                 self.broken.append(f"a check told of a group that was taken away from {known.user}")
-        for promise in self._kept("", before=arrived_at):
-            if worker.replica._generation < promise.generation:
-                self.broken.append(f"a check was answered by snapshot {worker.replica._generation}, narrowed since by {promise.generation}")
+        # Also of what was acknowledged after the check arrived: it was never the last word of a process that had heard better.
+        for promise in self._kept("", before=self.moment()):
+            if int(decided_by.name) < promise.generation:
+                self.broken.append(f"a check was decided by tenants {decided_by.name}, narrowed since by {promise.generation}")
         return "allow"
 
     def _kept(self, user: str, *, before: int) -> list[Promise]:
@@ -473,7 +533,9 @@ class History:
             promise.kept_since = self.moment()
 
     async def apply_snapshot(self, number: int) -> None:
-        self.workers[number].replica.applied(self.generation)
+        worker = self.workers[number]
+        worker.tenants.serve(self.generation)
+        worker.replica.applied(self.generation)
 
     async def deliver(self, number: int) -> None:
         worker = self.workers[number]

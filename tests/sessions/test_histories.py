@@ -19,6 +19,7 @@ from gateway.sessions.cached import CachedSessions
 from gateway.sessions.connect import Script, Target, link_to
 from gateway.sessions.lease import Lease, Renewed
 from gateway.sessions.replica import Replica
+from gateway.web.check import Checks
 
 from . import servers
 from .histories import AT, STALENESS_S, History, MemoryRecord
@@ -252,6 +253,31 @@ class ReadsAnywhere(CachedSessions):
 
     def counts(self, lease: Lease, epoch: int) -> bool:
         return True
+
+
+class DecidedByOldTenants(Checks):
+    """The tenants are those from before the session was read."""
+
+    async def _decide_by_current_tenants(self, request: Any) -> Any:
+        return await self._decide(request, self._services.tenants.table)
+
+
+async def older_tenants(w: History) -> None:
+    """The tenants are replaced, and the narrowing acknowledged, while a check waits for its session."""
+    alice = await w.login("alice")
+    await w.check(alice, 0)
+    await w.pass_on("r0", "renew", "send")
+    await w.pass_on("r0", "renew", "reply")
+    await w.pass_on("r0", "read", "send")
+    await w.narrow()
+    await w.apply_snapshot(0)
+    await w.flow("admin")
+    await renew_fully(w)
+    await w.schedule.advance(0.1)
+    await w.flow("admin")
+    assert w.promises[0].kept_since is not None
+    await w.flow("r0")
+    assert alice.last is not None and alice.last.done()
 
 
 async def renew_fully(w: History) -> None:
@@ -503,6 +529,7 @@ SCENES: dict[str, tuple[Any, dict[str, Any], Callable[[pytest.MonkeyPatch], None
     "leases listed before deleting": (listed_first, {"acknowledgements_type": ListedFirst}, _nothing),
     "acknowledgement not awaited": (impatient, {"acknowledgements_type": Impatient}, _nothing),
     "read used after its lease": (read_outside, {"sessions_type": ReadsAnywhere}, _nothing),
+    "tenants from before the read": (older_tenants, {"checks_type": DecidedByOldTenants}, _nothing),
     "watermark not compared": (watermark, {}, _script("finish", ("if latest >= began then return", "if latest >= began + 1e12 then return"))),
     "watermark comparison loosened": (
         watermark_at_the_same_tick, {}, _script("finish", ("if latest >= began then return", "if latest > began then return")),

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
 
+from gateway.core.model import MachineToken, Secret
 from gateway.core.tenants import TenantTable
+from gateway.registry.document import TenantDocument, compile_tenant
 from gateway.web.check import SNAPSHOT_AWAITED_S
-from tests.ingress.stand import ACME, COOKIE, KEY, Stand, identity
+from tests.ingress.stand import ACME, COOKIE, KEY, SHARED, TENANTS, Stand, identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gateway.ports import TenantSource
+    from gateway.core.model import Session, Tenant
+    from gateway.ports import MachineAuthenticator, TenantSource
     from gateway.web.services import Services
+
+T = TypeVar("T")
 
 
 class Outdated(Stand):
@@ -41,10 +47,12 @@ class Outdated(Stand):
     def suspended(self, tenant: str) -> bool:
         return self.table is not self.newer
 
-    def check(self, path: str) -> int:
+    def check(self, path: str, *, host: str = ACME, bearer: str = "") -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.check_port, timeout=30)
         try:
-            sent = {"X-Forwarded-Method": "GET", "X-Forwarded-Proto": "http", "X-Forwarded-Host": ACME, "X-Forwarded-Uri": path}
+            sent = {"X-Forwarded-Method": "GET", "X-Forwarded-Proto": "http", "X-Forwarded-Host": host, "X-Forwarded-Uri": path}
+            if bearer:
+                sent["Authorization"] = f"Bearer {bearer}"
             connection.request("GET", "/auth/nginx", headers={"X-Gateway-Key": KEY, "Cookie": f"{COOKIE}=one", **sent})
             return connection.getresponse().status
         finally:
@@ -76,3 +84,114 @@ def test_where_the_snapshot_does_not_come_nobody_is_let_in(stand: Outdated) -> N
     stand.sign_in("one", identity("alice@acme.test"))
     assert (stand.check("/"), stand.check("/public/x")) == (503, 503)
     assert stand.check("/admin/x") == 403, "who is refused by the old tenants is refused"
+
+
+class Narrowed(Outdated):
+    """A gateway whose tenants are replaced, and the narrowing acknowledged, while a check waits for a credential."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replaced_during: str = ""
+
+    def _services(self) -> Services:
+        return replace(super()._services(), machines=cast("MachineAuthenticator", self))
+
+    def suspended(self, tenant: str) -> bool:
+        return False
+
+    async def get(self, cookie: str, *, host: str) -> Session | None:
+        return await self.meanwhile("session", await super().get(cookie, host=host))
+
+    async def authenticate(self, tenant: Tenant, token: str) -> MachineToken | None:
+        return await self.meanwhile("token", MachineToken("machine", frozenset(), "", "", 0))
+
+    async def become_current(self, tenant: str) -> bool:
+        return await self.meanwhile("lease", found=True)
+
+    async def meanwhile(self, what: str, found: T) -> T:
+        await asyncio.sleep(0)
+        if what == self.replaced_during:
+            self.table = self.newer
+        return found
+
+    def serve(self, before: dict[str, Any], after: dict[str, Any], *, during: str) -> None:
+        """Acme's document, and what it becomes ``during`` an await."""
+        self.table, self.newer = (self.table_of({"rules": [], **changes}) for changes in (before, after))
+        self.replaced_during = during
+
+    def table_of(self, changes: dict[str, Any]) -> TenantTable:
+        documents = [TenantDocument.model_validate({**document, **(changes if document["id"] == "acme" else {})}) for document in TENANTS]
+        tenants = tuple(compile_tenant(d, self.config, client_id=d.client_id or "", client_secret=Secret("s")) for d in documents)
+        return TenantTable(tenants, shared_hosts=self.config.shared_hosts, login_host=self.config.login_host)
+
+
+@pytest.fixture
+def narrowed() -> Iterator[Narrowed]:
+    made = Narrowed()
+    made.start()
+    yield made
+    made.stop()
+
+
+MACHINE_RULE = {"path": "/api/**", "bearer": {"clients": ["machine"], "scopes": []}}
+NARROWINGS: dict[str, dict[str, Any]] = {
+    "suspended": {"active": False}, "group": {"allowed_groups": ["admins"]}, "domain": {"email_domains": ["other.test"]},
+    "host": {"hosts": ["elsewhere.localhost"]}, "rule": {"rules": [{"path": "/**", "allow": "nobody"}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("after", NARROWINGS.values(), ids=NARROWINGS)
+@pytest.mark.parametrize("host", [ACME, SHARED])
+def test_what_is_taken_away_while_the_session_is_read_is_not_allowed(narrowed: Narrowed, host: str, after: dict[str, Any]) -> None:
+    narrowed.sign_in("one", identity("alice@acme.test"), host=host)
+    narrowed.serve({}, {}, during="session")
+    assert narrowed.check("/", host=host) == 200
+    narrowed.serve({}, after, during="session")
+    assert (narrowed.check("/", host=host) == 200) == (host == SHARED and "hosts" in after)
+
+
+@pytest.mark.parametrize("during", ["token", "lease"])
+@pytest.mark.parametrize("after", [{"active": False}, {"rules": []}, {"hosts": ["elsewhere.localhost"]}], ids=["suspended", "rule", "host"])
+def test_what_is_taken_away_while_a_token_is_judged_is_not_allowed(narrowed: Narrowed, during: str, after: dict[str, Any]) -> None:
+    narrowed.serve({"rules": [MACHINE_RULE]}, {"rules": [MACHINE_RULE]}, during=during)
+    assert narrowed.check("/api/x", bearer="t") == 200
+    narrowed.serve({"rules": [MACHINE_RULE]}, after, during=during)
+    assert narrowed.check("/api/x", bearer="t") != 200
+
+
+@pytest.mark.parametrize("during", ["session", "token"])
+def test_what_is_taken_away_while_the_next_rules_are_asked_is_not_allowed(narrowed: Narrowed, during: str) -> None:
+    """The path is public today: nothing else is waited for."""
+    today = {"rules": [{"path": "/**", "allow": "everyone"}], "rules_next": [{"path": "/x", "groups": ["admins"]}, MACHINE_RULE]}
+    asked = {"rules": [{"path": "/**", "bearer": {"clients": ["machine"], "scopes": []}}], "rules_next": [{"path": "/x"}]} if during == "session" else today
+    narrowed.serve(asked, {"active": False}, during=during)
+    assert narrowed.check("/api/x" if during == "token" else "/x", bearer="t") != 200
+
+
+def test_a_token_is_judged_again_where_the_lease_had_to_be_waited_for(narrowed: Narrowed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read before it may have been taken away meanwhile."""
+    narrowed.serve({"rules": [MACHINE_RULE]}, {}, during="never")
+    answers, judged = [False, True], []
+
+    async def become_current(tenant: str) -> bool:
+        return answers.pop(0)
+
+    async def authenticate(tenant: Tenant, token: str) -> MachineToken | None:
+        judged.append(token)
+        return MachineToken("machine", frozenset(), "", "", 0) if len(judged) == 1 else None
+
+    monkeypatch.setattr(narrowed, "become_current", become_current)
+    monkeypatch.setattr(narrowed, "authenticate", authenticate)
+    assert narrowed.check("/api/x", bearer="t") == 401
+    assert judged == ["t", "t"]
+
+
+def test_tenants_that_never_stand_still_let_nobody_in(narrowed: Narrowed, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrowed.sign_in("one", identity("alice@acme.test"))
+
+    async def get(cookie: str, *, host: str) -> Session | None:
+        narrowed.table = narrowed.table_of({})
+        return narrowed.sessions[cookie]
+
+    monkeypatch.setattr(narrowed, "get", get)
+    assert narrowed.check("/") == 503

@@ -5,16 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
-
-import pytest
 
 from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.model import BearerRule, MachineToken
 from gateway.errors import UnavailableError
-from gateway.web.rules_next import would_decide
+from gateway.web.rules_next import look_up, would_decide
 from tests.core.build import NOW, request, rule, session, tenant
 from tests.web.tokens import machine_token
 
@@ -103,17 +100,11 @@ async def test_a_tenant_without_next_rules_is_never_asked_about_them(policy: Run
 
 
 class Rooms:
-    """As much of ``Services`` as the next rules see."""
+    """Who is asked for the credentials of the next rules."""
 
-    def __init__(self, at: Tenant, *, machine: MachineToken | None = None, down: bool = False, own_host: bool = True) -> None:
-        self.tenants = self
-        self.table = self
-        self.machines = self
-        self.at, self.machine, self.down, self.own_host = at, machine, down, own_host
+    def __init__(self, at: Tenant, *, machine: MachineToken | None = None, finds: Session | Exception | None = None, down: bool = False) -> None:
+        self.at, self.machine, self.finds, self.down = at, machine, finds, down
         self.asked = 0
-
-    def by_host(self, host: str) -> Tenant | None:
-        return self.at if self.own_host else None
 
     async def authenticate(self, at: Tenant, token: str) -> MachineToken | None:
         self.asked += 1
@@ -121,27 +112,25 @@ class Rooms:
             raise UnavailableError("keys")
         return self.machine
 
-    def clock(self) -> float:
-        return NOW
+    async def find(self, _: AuthRequest) -> Session | None:
+        self.asked += 1
+        if isinstance(self.finds, Exception):
+            raise self.finds
+        return self.finds
 
 
 BEARER = BearerRule(frozenset({"machine"}), frozenset())
 MACHINE = MachineToken("machine", frozenset(), "", "", 0)
 
 
-async def ask(rooms: Rooms, asked: AuthRequest, *, found: Session | None = None, finds: Session | Exception | None = None) -> Any:
-    async def find(_: AuthRequest) -> Session | None:
-        rooms.asked += 1
-        if isinstance(finds, Exception):
-            raise finds
-        return finds
-
-    return await would_decide(rooms, rooms.at, asked, session=found, machine=None, find=find)  # type: ignore[arg-type]  # the part of Services that is used
+async def ask(rooms: Rooms, asked: AuthRequest, *, found: Session | None = None) -> Any:
+    more = await look_up(rooms.at, asked, machines=rooms, find=rooms.find)
+    return would_decide(rooms.at, asked, more, session=found, machine=None, now=NOW)
 
 
 async def test_a_store_that_is_down_leaves_it_unsaid() -> None:
     closed = tenant(rules=(rule("/**", deny=True),), rules_next=(rule("/x"),))
-    assert await ask(Rooms(closed), request(cookies=("c",)), finds=UnavailableError("redis")) is None
+    assert await ask(Rooms(closed, finds=UnavailableError("redis")), request(cookies=("c",))) is None
     machines = tenant(rules_next=(rule("/**", bearer=BEARER),))
     assert await ask(Rooms(machines, down=True), request(bearer="t")) is None
 
@@ -160,8 +149,7 @@ async def test_a_session_is_no_answer_to_a_rule_that_judges_the_token_alone() ->
     assert await ask(rooms, request(bearer="t"), found=session()) == Allow(Reason.BEARER)
 
 
-@pytest.mark.parametrize("cookies", [(), ("c",)])
-async def test_on_a_shared_host_no_token_is_asked_about(cookies: tuple[str, ...]) -> None:
-    rooms = Rooms(tenant(rules_next=(rule("/**", bearer=BEARER),)), machine=MACHINE, own_host=False)
-    assert await ask(rooms, replace(request(), bearer="t", cookies=cookies)) == Login(Reason.BEARER_INVALID, redirect=False)
+async def test_where_there_are_no_next_rules_nothing_is_asked() -> None:
+    rooms = Rooms(tenant(rules=(rule("/**", deny=True),)))
+    assert await ask(rooms, request(bearer="t", cookies=("c",))) is None
     assert rooms.asked == 0
