@@ -142,7 +142,7 @@ class Journal(Protocol):
         """Claim a run that nobody holds any more; False if somebody does."""
 
     async def reopen(self, run: str) -> bool:
-        """Hold a finished run again, to undo it; False unless it is ``done`` and its tenant is free."""
+        """Hold a finished run again, to undo it; False unless it is ``done``, no later one is, and its tenant is free."""
 
     async def abandoned(self) -> Sequence[str]:
         """Ids of unfinished runs that nobody holds."""

@@ -99,12 +99,13 @@ class Provisioning:
         actor: str,
         request: Json,
         plan: Sequence[Json],
+        stands: Callable[[], Awaitable[bool]] | None = None,
         then: Json | None = None,
         progress: Callable[[Work, str], None] = lambda _work, _state: None,
     ) -> Outcome:
         """Every work in order. Raises ``UnavailableError`` where the journal itself is lost; recovery then undoes the run.
 
-        ``then`` is the request of a run that deletes what is left over (``RunKind.RETIRE``).
+        ``stands`` is asked once no other run of the tenant can begin: whether what the works were planned from is still so. ``then`` is the request of a run that deletes what is left over (``RunKind.RETIRE``).
         """
         opened = await self.journal.open(run, tenant=tenant, kind=kind, actor=actor, request=request, plan=plan)
         if isinstance(opened, Busy):
@@ -112,12 +113,20 @@ class Provisioning:
             return opened
         log.info("provision_started", extra=fields(tenant=tenant, run=run, kind=str(kind), actor=actor))
         async with self._held(run):
+            if stands is not None and not await stands():
+                return await self._outdated(run, tenant)
             failure = await self._forward(run, tenant, works, progress)
             if failure is not None:
                 return await self._failed(run, tenant, kind, failure)
             following = await self._concluded(run, then)
             done = Done(run, in_force=await self._in_force(tenant, run))
         return done if following is None else await self._delete(done, following, progress)
+
+    async def _outdated(self, run: str, tenant: str) -> Failed:
+        message = f"tenant {tenant} was changed at the same moment: look at it, and ask again"
+        await self.journal.move(run, RunState.ROLLED_BACK, error={"code": "conflict", "message": message})
+        PROVISION.labels(str(RunState.ROLLED_BACK)).inc()
+        return Failed(run, "conflict", message, RunState.ROLLED_BACK, "registry")
 
     async def _concluded(self, run: str, then: Json | None) -> Run | None:
         if then is None:

@@ -46,8 +46,9 @@ _log = logging.getLogger("gateway.provision")
 async def rotate(onboarding: Onboarding, tenant: str, *, actor: str, progress: Callable[[Work, str], None]) -> Outcome | Finding:
     """A new client with the settings of the old one, or nothing."""
     provisioning = onboarding.provisioning
-    latest, record, held = await provisioning.journal.latest(tenant), await onboarding.records.get(tenant), await provisioning.registrar.credentials(tenant)
-    if latest is None or record is None or held is None:
+    basis = await onboarding.basis(tenant)
+    latest, document, held = basis.latest, basis.document, basis.credentials
+    if latest is None or document is None or held is None:
         return Finding("not_found", "tenant", f"{tenant} is not provisioned")
     if len(held.retired) >= MAX_RETIRED:
         return Finding("conflict", "client", f"{len(held.retired)} replaced clients are accepted still: retire them first (gateway provision retire {tenant})")
@@ -56,8 +57,8 @@ async def rotate(onboarding: Onboarding, tenant: str, *, actor: str, progress: C
     if (full := next(check_quotas(room, onboarding.config.cognito.quotas, clients=1, providers=0), None)) is not None:
         return full
     remembered = recalled(latest.request.get("providers", ()))
-    target = wanted(tenant, record.document, remembered, onboarding.config, required=required_attributes(actual.attributes.values()))
-    retires_at = provisioning.clock() + longest_session_s(record.document, onboarding.config) + SPARE_S
+    target = wanted(tenant, document, remembered, onboarding.config, required=required_attributes(actual.attributes.values()))
+    retires_at = provisioning.clock() + longest_session_s(document, onboarding.config) + SPARE_S
     until = datetime.fromtimestamp(retires_at, UTC).isoformat(timespec="minutes")
     planned = Step(Verb.CREATE, Resource.CLIENT, "", f"takes the place of {held.client_id}, which is accepted until {until}")
     return await provisioning.carry_out(
@@ -68,6 +69,7 @@ async def rotate(onboarding: Onboarding, tenant: str, *, actor: str, progress: C
         actor=actor,
         request={"providers": latest.request.get("providers", [])},
         plan=[describe(planned)],
+        stands=lambda: onboarding.stands(tenant, basis),
         progress=progress,
     )
 

@@ -15,6 +15,7 @@ from gateway.cognito.plan import Plan, Resource, Step, Verb, plan
 from gateway.cognito.preflight import Finding, check_discovery, check_issuer, check_provider, invalid
 from gateway.errors import PeerError
 from gateway.onboarding import rotation
+from gateway.onboarding.authority import bound_changes, bound_findings
 from gateway.onboarding.proposal import describe, leaving, recalled, recognise, remembered, required_attributes, tenant_document, tenant_step, wanted, wanted_providers
 from gateway.onboarding.works import retired, works
 from gateway.ports_provisioning import FINISHED, ClientCredentials, RunKind, RunState
@@ -31,10 +32,35 @@ if TYPE_CHECKING:
     from gateway.cognito.steps import Work
     from gateway.config import Config
     from gateway.onboarding.body import ProvisionBody
-    from gateway.ports_admin import TenantRecord, TenantRecords
+    from gateway.ports_admin import TenantRecords
     from gateway.ports_provisioning import Run
 
 Json = dict[str, Any]
+CHANGED_MEANWHILE = "it was changed at the same moment: look at it, and ask again"
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What is known of a tenant at one moment, before anything slow: what is built from it may be written only while it stands."""
+
+    filed: bool
+    document: Json | None
+    """As it is shown."""
+    version: str | None
+    before: Json | None = field(repr=False)
+    """What SQL holds, with its version and secrets."""
+    credentials: ClientCredentials | None
+    latest: Run | None = field(repr=False)
+
+    def same(self, now: Basis) -> bool:
+        """Whether nobody has changed the document, its app clients or what is provisioned."""
+        ran, runs = (None if basis.latest is None else basis.latest.id for basis in (self, now))
+        return (self.filed, self.version, self.credentials, ran) == (now.filed, now.version, now.credentials, runs)
+
+    @property
+    def known(self) -> Sequence[Json]:
+        """The providers that were provisioned for the tenant, each with our mark if we made it."""
+        return tuple(self.latest.request.get("providers", ())) if self.latest is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +77,8 @@ class Proposal:
     request: Json = field(default_factory=dict, repr=False)
     leaving: Mapping[str, str | None] = field(default_factory=dict)
     """Providers that the tenant will not have any more → our mark, None for those that stay in the pool."""
+    basis: Basis | None = field(default=None, repr=False)
+    """What it was made from: if that has changed, it is not applied."""
 
     @property
     def problems(self) -> tuple[Finding, ...]:
@@ -84,22 +112,40 @@ class Onboarding:
 
     # --- proposing ----------------------------------------------------------------------------------
 
-    async def propose(self, tenant: str, body: ProvisionBody, *, update: bool) -> Proposal:
-        """``update`` False: a tenant that is provisioned already is a finding. Reads the pool and the providers' discovery, changes nothing."""
+    async def basis(self, tenant: str) -> Basis:
+        """What stands now: a file as it is served, else what SQL holds in one version."""
+        record = await self.records.get(tenant)
+        filed = record if record is not None and record.origin == "file" else None
+        before = None if filed is not None else await self.provisioning.registrar.before(tenant)
+        document = filed.document if filed is not None else before["document"] if before is not None else None
+        version = filed.etag if filed is not None else str(before["version"]) if before is not None else None
+        return Basis(filed is not None, document, version, before, await self.provisioning.registrar.credentials(tenant), await self.provisioning.journal.latest(tenant))
+
+    async def stands(self, tenant: str, basis: Basis) -> bool:
+        return basis.same(await self.basis(tenant))
+
+    async def propose(self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool = False) -> Proposal:
+        """``update`` False: a tenant that is provisioned already is a finding. Reads the pool and the providers' discovery, changes nothing.
+
+        ``bound``: for a key of the tenant's own, which changes nothing that is an operator's.
+        """
         busy = await self.provisioning.journal.busy(tenant)
         if busy is not None:
             state = "was interrupted and is being taken back" if busy.interrupted else "is going on"
             return _refused(tenant, Finding("busy", "tenant", f"run {busy.run} of this tenant {state}"))
-        record, credentials = await self.records.get(tenant), await self.provisioning.registrar.credentials(tenant)
+        basis = await self.basis(tenant)
+        existing, credentials = basis.document, basis.credentials
+        if bound and (refused := bound_findings(body, existing, basis.known)):
+            return _refused(tenant, *refused)
         if credentials is not None and not update:
             return _refused(tenant, Finding("exists", "tenant", f"{tenant} is provisioned already (client {credentials.client_id}); PUT changes it"))
         adopted = body.adopt_client if credentials is None else None
         if credentials is not None and body.adopt_client not in {None, credentials.client_id}:
             return _refused(tenant, Finding("exists", "adopt_client", f"{tenant} has client {credentials.client_id}: rotate or destroy it first"))
-        if record is not None and record.document.get("client_id") not in {None, adopted}:
+        if existing is not None and existing.get("client_id") not in {None, adopted}:
             return _refused(
                 tenant,
-                Finding("exists", "tenant", f"{tenant} has an app client of its own ({record.document['client_id']}): say client: provisioned first, or adopt it (adopt_client)"),
+                Finding("exists", "tenant", f"{tenant} has an app client of its own ({existing['client_id']}): say client: provisioned first, or adopt it (adopt_client)"),
             )
         discovered, unreachable = await self._discover(body)
         recognised = recognise(body, tenant, [d.document if d else None for d in discovered])
@@ -108,15 +154,16 @@ class Onboarding:
             findings.append(invalid("providers", "two have the same name"))
         shape = wanted_providers(recognised, required=frozenset())
         findings += itertools.chain.from_iterable(check_provider(p, development=self.config.development) for p in shape)
-        document, missing = tenant_document(tenant, body, recognised, record.document if record else None, shared_hosts=bool(self.config.shared_hosts))
+        document, missing = tenant_document(tenant, body, recognised, existing, shared_hosts=bool(self.config.shared_hosts))
         findings += missing
         # A message about a field that is wrong in itself says more than the registry's about the whole document.
-        findings += [] if findings else await self._admissible(tenant, document, record)
+        findings += [] if findings else await self._admissible(tenant, document, basis)
+        if bound and existing is not None and not findings:
+            findings += bound_changes(existing, document)
         if adopted is not None and not findings:
             findings += await self._admissible(tenant, {**document, "client": None, "client_id": adopted, "client_secret": "of no matter"}, None)
         if findings:
             return _refused(tenant, *findings)
-        known = await self._remembered(tenant)
         actual = await self.provisioning.pool.actual(providers=[p.name for p in shape], clients=credentials.client_ids if credentials else [adopted] if adopted else ())
         if adopted is not None and (actual.client is None or actual.client.secret is None):
             return _refused(
@@ -124,19 +171,19 @@ class Onboarding:
             )
         required = required_attributes(actual.attributes.values())
         target = wanted(tenant, document, wanted_providers(recognised, required=required), self.config, required=required)
-        leave = leaving(recognised, record.document if record else None, known)
-        names = frozenset(e["name"] for e in known)
+        leave = leaving(recognised, existing, basis.known)
+        names = frozenset(e["name"] for e in basis.known)
         proposed = plan(
             target, actual, quotas=self.config.cognito.quotas, known=names, adopt=body.adopt, retired=retired(credentials), leaving=leave, adopt_client=adopted is not None
         )
-        filed = record is not None and record.origin == "file"
-        if not filed:
-            proposed = replace(proposed, steps=(*proposed.steps, tenant_step(tenant, record.document if record else None, document)))
-        marks = {e["name"]: e.get("marker") for e in known}
+        if not basis.filed:
+            proposed = replace(proposed, steps=(*proposed.steps, tenant_step(tenant, existing, document)))
+        marks = {e["name"]: e.get("marker") for e in basis.known}
         request: Json = {"providers": [{"marker": marks.get(e["name"]), **e} for e in remembered(target.providers, keep_secrets=body.keep_secrets)]}
-        return Proposal(
-            tenant, proposed, None if filed else document, None if filed else await self.provisioning.registrar.before(tenant), target, actual, credentials, request, leave
-        )
+        if not await self.stands(tenant, basis):
+            # The customer's server and the pool set the pace of all this.
+            return _refused(tenant, Finding("conflict", "tenant", CHANGED_MEANWHILE))
+        return Proposal(tenant, proposed, None if basis.filed else document, basis.before, target, actual, credentials, request, leave, basis)
 
     async def _discover(self, body: ProvisionBody) -> tuple[list[Discovered | None], list[Finding]]:
         """At most four at once; an issuer that is wrong in itself is not asked."""
@@ -155,28 +202,24 @@ class Onboarding:
 
         return list(await asyncio.gather(*(one(n, p.oidc_issuer) for n, p in enumerate(body.all_providers)))), findings
 
-    async def _admissible(self, tenant: str, document: Json, record: TenantRecord | None) -> list[Finding]:
+    async def _admissible(self, tenant: str, document: Json, basis: Basis | None) -> list[Finding]:
         try:
             parsed = TenantDocument.model_validate(document)
         except ValidationError as error:
             return [invalid("tenant", explain_validation(tenant, error))]
-        if record is not None and record.origin == "file" and _compared(parsed) != _compared(TenantDocument.model_validate(record.document)):
+        if basis is not None and basis.filed and _compared(parsed) != _compared(TenantDocument.model_validate(basis.document)):
             return [Finding("read_only", "tenant", f"{tenant} is a file of tenants.files: write these providers, domains, groups and hosts there first")]
         findings = [invalid(p.key, f"{p.value}: {p.allowed}" if p.value else p.allowed) for p in problems(parsed, self.config)]
         if (taken := await self.taken(parsed)) is not None:
             findings.append(Finding("taken", "tenant", taken))
         return findings
 
-    async def _remembered(self, tenant: str) -> Sequence[Json]:
-        """The providers that were provisioned for the tenant, each with our mark if we made it."""
-        latest = await self.provisioning.journal.latest(tenant)
-        return tuple(latest.request.get("providers", ())) if latest is not None else ()
-
     # --- applying -----------------------------------------------------------------------------------
 
     async def apply(self, proposal: Proposal, *, actor: str, progress: Callable[[Work, str], None] = lambda _work, _state: None) -> Outcome:
-        """Everything of the proposal, or nothing. The proposal must have no problems."""
-        if proposal.problems or proposal.wanted is None or proposal.actual is None:
+        """Everything of the proposal, or nothing; nothing too where its basis has changed. The proposal must have no problems."""
+        basis = proposal.basis
+        if proposal.problems or proposal.wanted is None or proposal.actual is None or basis is None:
             msg = "a proposal with problems is not applied"
             raise ValueError(msg)
         run = self.provisioning.new_run()
@@ -191,6 +234,7 @@ class Onboarding:
             actor=actor,
             request=request,
             plan=[describe(s) for s in proposal.plan.steps],
+            stands=lambda: self.stands(proposal.tenant, basis),
             then={**request, "retire": {"clients": [], "providers": ours}} if ours else None,
             progress=progress,
         )
@@ -199,19 +243,19 @@ class Onboarding:
 
     async def verify(self, tenant: str, *, fix: bool, actor: str, progress: Callable[[Work, str], None] = lambda _work, _state: None) -> Drift | None:
         """None where the tenant is not provisioned. ``fix`` applies the way back to what was provisioned."""
-        journal, registrar = self.provisioning.journal, self.provisioning.registrar
-        latest, record, credentials = await journal.latest(tenant), await self.records.get(tenant), await registrar.credentials(tenant)
-        if latest is None or record is None:
+        basis = await self.basis(tenant)
+        latest, document, credentials = basis.latest, basis.document, basis.credentials
+        if latest is None or document is None:
             return None
         providers = recalled(latest.request.get("providers", ()))
         actual = await self.provisioning.pool.actual(providers=[p.name for p in providers], clients=credentials.client_ids if credentials else ())
-        target = wanted(tenant, record.document, providers, self.config, required=required_attributes(actual.attributes.values()))
+        target = wanted(tenant, document, providers, self.config, required=required_attributes(actual.attributes.values()))
         found = plan(target, actual, quotas=self.config.cognito.quotas, known=frozenset(p.name for p in providers), retired=retired(credentials))
         drift = [*found.problems, *_irreparable(providers, actual, credentials)]
         steps = found.steps
         if not fix or drift or not found.changes:
             return Drift(tenant, latest.id, steps, tuple(drift))
-        proposal = Proposal(tenant, found, None, None, target, actual, credentials, latest.request)
+        proposal = Proposal(tenant, found, None, None, target, actual, credentials, latest.request, basis=basis)
         return Drift(tenant, latest.id, steps, (), await self.apply(proposal, actor=actor, progress=progress))
 
     async def rotate(self, tenant: str, *, actor: str, progress: Callable[[Work, str], None] = lambda _work, _state: None) -> Outcome | Finding:
@@ -239,13 +283,12 @@ class Onboarding:
 
     async def destroy(self, tenant: str, *, actor: str, progress: Callable[[Work, str], None] = lambda _work, _state: None) -> Outcome | Finding:
         """The tenant, its client and the providers that the gateway made; adopted ones stay."""
-        latest, record, credentials = (
-            await self.provisioning.journal.latest(tenant), await self.records.get(tenant), await self.provisioning.registrar.credentials(tenant),
-        )  # fmt: skip
+        basis = await self.basis(tenant)
+        latest, credentials = basis.latest, basis.credentials
         if latest is None and credentials is None:
             return Finding("not_found", "tenant", f"{tenant} is not provisioned")
         ours = [{"name": p["name"], "marker": p["marker"]} for p in (latest.request.get("providers", ()) if latest else ()) if p.get("marker")]
-        request: Json = {"tenant": record is not None and record.origin == "sql", "clients": list(credentials.client_ids) if credentials else [], "providers": ours}
+        request: Json = {"tenant": basis.before is not None, "clients": list(credentials.client_ids) if credentials else [], "providers": ours}
         return await self.provisioning.carry_out(
             tenant,
             lambda steps: destroying(steps, tenant, request),
@@ -254,6 +297,7 @@ class Onboarding:
             actor=actor,
             request=request,
             plan=[],
+            stands=lambda: self.stands(tenant, basis),
             progress=progress,
         )
 

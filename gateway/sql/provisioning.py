@@ -138,13 +138,16 @@ class SqlJournal:
         return taken.rowcount == 1
 
     async def reopen(self, run: str) -> bool:
-        """Hold a finished run again, to undo it; False unless it is ``done`` and the tenant is free."""
+        """Hold a finished run again, to undo it; False unless it is ``done``, no later one is, and the tenant is free."""
         now = self._clock()
         async with self._database.read() as connection:
             tenant = (await connection.execute(select(_runs.tenant).where(_runs.id == run))).scalar_one_or_none()
         async with self._database.write(f"provision:{tenant}") as connection:
             busy = select(_runs.id).where(_runs.tenant == tenant, _runs.state.in_([str(s) for s in ACTIVE]))
             if (await connection.execute(busy)).first() is not None:
+                return False
+            latest = select(_runs.id).where(_runs.tenant == tenant, _runs.state == str(RunState.DONE)).order_by(desc(_runs.finished_at), desc(_runs.started_at)).limit(1)
+            if (await connection.execute(latest)).scalar_one_or_none() != run:
                 return False
             changed = await connection.execute(
                 update(provision_runs)

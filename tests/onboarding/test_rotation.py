@@ -132,7 +132,7 @@ async def test_of_two_rotations_planned_at_once_the_second_loses_nothing_of_the_
     registrar.credentials = as_it_was  # type: ignore[method-assign, assignment]  # the first look is a moment old
     outcome = await bench.service.rotate("initech", actor="test")
     assert isinstance(outcome, Failed)
-    assert (outcome.code, outcome.message) == ("conflict", "the app clients of initech have changed meanwhile")
+    assert outcome.code == "conflict"
     assert len(bench.clients) == 2
 
 

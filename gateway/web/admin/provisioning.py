@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.ports_provisioning import JournalStep, Run
 
 _CODES = {
-    "exists": Code.EXISTS, "taken": Code.TAKEN, "read_only": Code.READ_ONLY, "busy": Code.BUSY, "conflict": Code.CONFLICT, "not_found": Code.NOT_FOUND,
+    "bound": Code.TENANT_BOUND, "exists": Code.EXISTS, "taken": Code.TAKEN, "read_only": Code.READ_ONLY, "busy": Code.BUSY, "conflict": Code.CONFLICT, "not_found": Code.NOT_FOUND,
     "quota": Code.QUOTA_REACHED, "invalid": Code.PREFLIGHT_FAILED,
 }  # fmt: skip
 """Kinds of findings, the telling ones first → problem codes."""
@@ -141,8 +141,7 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
 
     async def _provision(call: Call, *, update: bool) -> Answer:
         tenant, body = call.path["tenant"], call.body(ProvisionBody)
-        await _check_bound(call, tenant, body)
-        proposal = await onboarding.propose(tenant, body, update=update)
+        proposal = await onboarding.propose(tenant, body, update=update, bound=call.key.tenant is not None)
         if proposal.problems:
             raise problem(proposal.problems)
         if call.query(ProvisionQuery).dry_run:
@@ -151,23 +150,10 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
         outcome = await onboarding.apply(proposal, actor=call.actor)
         run = done(outcome)
         call.note.before, call.note.after = (
-            (proposal.before or {}).get("document"),
+            None if proposal.basis is None else proposal.basis.document,
             {"run": run.run, "steps": [describe(s) for s in proposal.plan.steps], "tenant": proposal.document},
         )
         return Answer(await _provisioned(proposal, run), status=200 if update else 201, headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"})
-
-    async def _check_bound(call: Call, tenant: str, body: ProvisionBody) -> None:
-        if call.key.tenant is None:
-            return
-        record = await onboarding.records.get(tenant)
-        if record is None:
-            raise Problem(Code.TENANT_BOUND, "only an operator creates tenants")
-        if body.adopt or body.adopt_client is not None:
-            raise Problem(Code.TENANT_BOUND, "adopt: only an operator takes over what is in the pool already")
-        if body.hosts is not None and set(body.hosts) != set(record.document.get("hosts", ())):
-            raise Problem(Code.TENANT_BOUND, "hosts: only an operator changes this")
-        if body.domains is not None and set(body.domains) != set(record.document.get("email_domains", ())):
-            raise Problem(Code.TENANT_BOUND, "email_domains: only an operator changes this")
 
     async def _provisioned(proposal: Proposal, run: Done) -> ProvisionedAnswer:
         credentials = await onboarding.provisioning.registrar.credentials(proposal.tenant)
@@ -206,7 +192,11 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
         return found
 
     async def verify(call: Call) -> Answer:
-        drift = await onboarding.verify(call.path["tenant"], fix=call.query(VerifyQuery).fix, actor=call.actor)
+        fix = call.query(VerifyQuery).fix
+        if fix and call.key.tenant is not None:
+            # It could bring back what an operator has taken away in the pool.
+            raise Problem(Code.TENANT_BOUND, "fix: only an operator mends what differs; provision again to change it")
+        drift = await onboarding.verify(call.path["tenant"], fix=fix, actor=call.actor)
         if drift is None:
             raise Problem(Code.NOT_FOUND, "the tenant is not provisioned")
         call.note.after = {"clean": drift.clean, "changes": [str(d) for s in drift.steps for d in s.differences]}
@@ -233,9 +223,9 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
         Route("list_runs", "GET", base, "Runs of a tenant, newest first", list_runs, {200: RunList}, query=PageQuery),
         Route("destroy", "DELETE", base, "End a tenant: its sessions, client and the providers that the gateway made", destroy, {204: None}, problems=(Code.BUSY, Code.COGNITO_REFUSED)),
         Route("verify", "POST", f"{base}/verify", "What differs from what was provisioned; mend it if asked", verify, {200: DriftAnswer}, query=VerifyQuery,
-              problems=(Code.BUSY, Code.COGNITO_REFUSED)),
+              problems=(Code.BUSY, Code.COGNITO_REFUSED, Code.TENANT_BOUND, Code.CONFLICT)),
         Route("get_run", "GET", f"{base}/{{run}}", "One run with its journal", get_run, {200: RunAnswer}),
-        Route("rollback_run", "POST", f"{base}/{{run}}/rollback", "Take back the latest finished run", rollback_run, {200: RunAnswer}, problems=(Code.CONFLICT, Code.BUSY)),
+        Route("rollback_run", "POST", f"{base}/{{run}}/rollback", "Take back the latest finished run", rollback_run, {200: RunAnswer}, problems=(Code.CONFLICT, Code.BUSY, Code.TENANT_BOUND)),
     )  # fmt: skip
 
 

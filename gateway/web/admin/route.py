@@ -99,6 +99,11 @@ class Call:
         """For audit records and journals."""
         return f"key:{self.key.id}"
 
+    @property
+    def source(self) -> str:
+        """Of a revocation or block. A bound key's is its tenant's: it lifts no operator's block, and an operator lifts its."""
+        return "admin" if self.key.tenant is None else "tenant"
+
     def own(self, tenant: str) -> None:
         """Binding OWN: another tenant's thing does not exist for a bound key."""
         if self.key.tenant is not None and self.key.tenant != tenant:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from gateway.ports import RevocationKind, RevocationRequest, Who
+from gateway.ports_revocation import OPERATORS
 from gateway.web.admin.problem import Code, Problem
 from gateway.web.admin.reading import read_cursor, write_cursor
 from gateway.web.admin.revocations import RevocationAnswer, WhoBody, describe, expect_tenant
@@ -89,7 +90,7 @@ def session_routes(directory: SessionDirectory, revoker: Revoker, is_tenant: IsT
             raise Problem(Code.NOT_FOUND)
         call.own(found.tenant)
         call.note.before = {"session": found.session, "tenant": found.tenant, "user": found.user}
-        request = RevocationRequest(found.tenant, Who(session=found.session), RevocationKind.END_SESSIONS, "ended by an operator", "admin")
+        request = RevocationRequest(found.tenant, Who(session=found.session), RevocationKind.END_SESSIONS, "ended over the admin API", call.source)
         return Answer(describe(await revoker.revoke(request)))
 
     return (
@@ -108,7 +109,7 @@ def block_routes(directory: BlockDirectory, revoker: Revoker, is_tenant: IsTenan
         body = call.body(BlockBody)
         call.note.after = body
         await expect_tenant(is_tenant, body.tenant)
-        status = await revoker.revoke(RevocationRequest(body.tenant, body.who(), RevocationKind.BLOCK, body.reason, "admin"))
+        status = await revoker.revoke(RevocationRequest(body.tenant, body.who(), RevocationKind.BLOCK, body.reason, call.source))
         return Answer(describe(status), status=201)
 
     async def remove_block(call: Call) -> Answer:
@@ -117,7 +118,13 @@ def block_routes(directory: BlockDirectory, revoker: Revoker, is_tenant: IsTenan
             raise Problem(Code.NOT_FOUND)
         call.own(found.tenant)
         call.note.before = {"block": found.id, "who": _who(found.who), "reason": found.reason, "source": found.source}
-        status = await revoker.lift(RevocationRequest(found.tenant, found.who, RevocationKind.BLOCK, "lifted by an operator", "admin"))
+        source = call.source
+        if call.key.tenant is not None:
+            if found.source in OPERATORS:
+                raise Problem(Code.TENANT_BOUND, "an operator set this block, and only an operator lifts it")
+            # Lifted as whoever imposed it: what an operator has against the same person stands.
+            source = found.source
+        status = await revoker.lift(RevocationRequest(found.tenant, found.who, RevocationKind.BLOCK, "lifted over the admin API", source))
         return Answer(describe(status))
 
     return (
@@ -133,7 +140,7 @@ def block_routes(directory: BlockDirectory, revoker: Revoker, is_tenant: IsTenan
             creates=True,
             problems=(Code.NOT_FOUND,),
         ),
-        Route("remove_block", "DELETE", "/blocks/{block}", "Lift a block", remove_block, {200: RevocationAnswer}),
+        Route("remove_block", "DELETE", "/blocks/{block}", "Lift a block", remove_block, {200: RevocationAnswer}, problems=(Code.TENANT_BOUND,)),
     )
 
 

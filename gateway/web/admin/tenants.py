@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gateway.ports_admin import Rejected
+from gateway.registry.authority import operators_changes
 from gateway.registry.document import TenantDocument
-from gateway.web.admin.problem import Code, Problem
+from gateway.web.admin.problem import Code, Mistake, Problem
 from gateway.web.admin.reading import read_cursor, write_cursor
 from gateway.web.admin.route import Answer, AnswerModel, Call, PageQuery, Route
 
 if TYPE_CHECKING:
     from gateway.ports_admin import AdminKey, LoginTests, TenantRecord, TenantRecords
-
-KEPT = "***"
-_BOUND_FIELDS = ("hosts", "email_domains", "client", "client_id")
-"""What a tenant's own key cannot change: with them it could take another customer's names or app client. Nor may it add providers."""
 
 
 class TenantAnswer(AnswerModel):
@@ -141,18 +138,6 @@ def _check_bound(key: AdminKey, document: TenantDocument, existing: TenantRecord
         return
     if existing is None:
         raise Problem(Code.TENANT_BOUND, "only an operator creates tenants")
-    wanted = document.model_dump(mode="json", include=set(_BOUND_FIELDS))
-    for name in _BOUND_FIELDS:
-        now = existing.document.get(name)
-        if _comparable(wanted.get(name)) != _comparable(now):
-            raise Problem(Code.TENANT_BOUND, f"{name}: only an operator changes this")
-    # A provider is known by its name alone in the pool: under another customer's, revocations would reach that customer's people.
-    added = {p.name for p in document.providers} - {p["name"] for p in existing.document.get("providers", ())}
-    if added:
-        raise Problem(Code.TENANT_BOUND, f"providers: {', '.join(sorted(added))}: a new one comes by provisioning it, or from an operator")
-    if document.client_secret is not None and document.client_secret.reveal() != KEPT:
-        raise Problem(Code.TENANT_BOUND, "client_secret: only an operator changes this")
-
-
-def _comparable(value: object) -> object:
-    return sorted(map(str, value)) if isinstance(value, list | tuple | set | frozenset) else value
+    changes = operators_changes(existing.document, document)
+    if changes:
+        raise Problem(Code.TENANT_BOUND, f"only an operator changes {', '.join(changes)}", mistakes=[Mistake(path, "only an operator changes this") for path in changes])

@@ -211,7 +211,7 @@ class Onboardings:
     records: Tenants
     provisioning: Provisionings = field(default_factory=Provisionings)
 
-    async def propose(self, tenant: str, body: ProvisionBody, *, update: bool) -> Proposal:
+    async def propose(self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool) -> Proposal:
         return Proposal(tenant, Plan((Step(Verb.CREATE, Resource.CLIENT, "", "there is none"),)))
 
     async def apply(self, proposal: Proposal, *, actor: str) -> Done:

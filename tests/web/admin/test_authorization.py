@@ -10,7 +10,7 @@ import pytest
 from gateway.core.probe import issue
 from gateway.ports_admin import Scope
 from gateway.web.admin import admin_routes
-from gateway.web.admin.permissions import PERMISSIONS
+from gateway.web.admin.permissions import PERMISSIONS, Binding
 from tests.web.admin.rooms import PROBE_KEY
 from tests.web.admin.test_edge import TENANT, problem
 
@@ -28,7 +28,7 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     # operation: scope, method, path, body, answer to the right key, answer to another tenant's key
     "list_tenants": (Scope.TENANTS_READ, "GET", "/tenants", None, 200, FILTERED),
     "get_tenant": (Scope.TENANTS_READ, "GET", "/tenants/acme", None, 200, NOBODY),
-    "put_tenant": (Scope.TENANTS_WRITE, "PUT", "/tenants/acme", TENANT, 200, NOBODY),
+    "put_tenant": (Scope.TENANTS_WRITE, "PUT", "/tenants/acme", {**TENANT, "client_secret": "***"}, 200, NOBODY),
     "delete_tenant": (Scope.TENANTS_WRITE, "DELETE", "/tenants/acme", None, 204, NOBODY),
     "test_tenant": (Scope.TENANTS_WRITE, "POST", "/tenants/acme/test", None, 201, NOBODY),
     "provision": (Scope.PROVISION, "POST", "/tenants/acme/provision", PROVISION, 201, NOBODY),
@@ -64,7 +64,9 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "create_probes": (Scope.DOCTOR, "POST", "/doctor/probes", {"host": "acme.example.com", "count": 2}, 201, NOBODY),
     "get_probe": (Scope.DOCTOR, "GET", f"/doctor/probes/{issue(PROBE_KEY, chance=bytes(12), expires_at=2_000_000_000)}", None, 200, NOBODY),
 }
-CALLERS = ["no key", "wrong scope", "other tenant", "expired", "right", "operator"]
+CALLERS = ["no key", "wrong scope", "other tenant", "own tenant", "expired", "right", "operator"]
+NOT_FOR_A_BOUND_KEY = {name for name, (_, binding) in PERMISSIONS.items() if binding is Binding.UNBOUND} | {"remove_block", "rollback_run"}
+"""Of the tenant's own, too. The block and the run in the rooms are an operator's."""
 
 
 def test_the_table_has_every_route(api: Api) -> None:
@@ -84,6 +86,7 @@ async def test_who_may(api: Api, clock: Clock, operation: str, caller: str) -> N
         "no key": ("", 401, "no_key"),
         "wrong scope": (await api.key(*everything_else), 403, "scope_missing"),
         "other tenant": (await api.key(scope, tenant="globex"), other, None),
+        "own tenant": (await api.key(scope, tenant="acme"), 403 if operation in NOT_FOR_A_BOUND_KEY else right, "tenant_bound" if operation in NOT_FOR_A_BOUND_KEY else None),
         "expired": (await api.key(scope, lifetime_s=10), 401, "key_expired"),
         "right": (await api.key(scope), right, None),
         "operator": (await api.operator(), right, None),
