@@ -35,6 +35,7 @@ from gateway.web.pages import Pages
 from gateway.web.probed import ProbedChecks, location_handler
 from gateway.web.services import Services
 from gateway.web.trust import Trust
+from tests.ingress.h2c import H2cApplication
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 KEY = "the-ingress-key-of-the-tests-0123456789"
 ACME, GLOBEX, SHARED, LOGIN = "acme.localhost", "globex.localhost", "app.localhost", "login.localhost"
+BELOW = "sub.acme.localhost"
+"""A host of acme whose application speaks HTTP/2 to whoever asks for it."""
 CASE = "X-Case"
 PROBE_KEY = b"the sealing key of the stand"
 COOKIE = "__Host-gw"
@@ -132,6 +135,7 @@ class Stand:
         self._runners: list[web.BaseRunner] = []
         self.store_is_down = False
         self.probes = MemoryProbes()
+        self.h2c = H2cApplication()
         self.check_port = self.public_port = self.app_port = 0
 
     def start(self) -> None:
@@ -145,6 +149,7 @@ class Stand:
         self.check_port = self._call(self._serve_checks())
 
     def stop(self) -> None:
+        self.h2c.stop()
         for runner in self._runners:
             self._call(runner.cleanup())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -154,7 +159,7 @@ class Stand:
     def site(self, port: int, *, check_port: int | None = None) -> Site:
         """What a proxy on ``port`` has to know about this stand."""
         return site_of(
-            self.config, self.tenants, listen=f"127.0.0.1:{port}", upstream=f"127.0.0.1:{self.app_port}",
+            self.config, self.tenants, listen=f"127.0.0.1:{port}", upstream=f"127.0.0.1:{self.app_port}", upstreams={"*.acme.localhost": f"127.0.0.1:{self.h2c.port}"},
             check=f"127.0.0.1:{check_port or self.check_port}", public=f"127.0.0.1:{self.public_port}",
         )  # fmt: skip
 
@@ -255,4 +260,4 @@ async def _page_of_the_gateway(request: web.Request) -> web.StreamResponse:
     return web.json_response({"gateway": request.raw_path, "headers": [[k, v] for k, v in request.headers.items()]})
 
 
-__all__ = ["ACME", "CASE", "COOKIE", "GLOBEX", "KEY", "LOGIN", "SHARED", "Seen", "Stand", "identity"]
+__all__ = ["ACME", "BELOW", "CASE", "COOKIE", "GLOBEX", "KEY", "LOGIN", "SHARED", "Seen", "Stand", "identity"]
