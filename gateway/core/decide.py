@@ -2,7 +2,8 @@
 
 Rules:
 - Unknown means no. Order: tenant, path, rule, machine, session, e-mail domain, groups, roles.
-- An ambiguous path is never matched against rules: where a tenant has rules it is refused.
+- An ambiguous path is never matched against rules: where a tenant has rules it is refused. Of the names that the tenant's application may
+  read in any other, the strictest answer counts (``core.readings``).
 - A bearer credential on a rule that takes bearers is judged alone; an invalid one is never ignored in favour of a cookie.
 - Whatever the cookie says, tenant and host of the session are compared with those of the request (invariant 2).
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Allow, Deny, Login, Reason
+from gateway.core.readings import DIFFERENT, Unreadable
 from gateway.core.rules import NO_RULE, Match
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ _DENY = {reason: Deny(reason) for reason in Reason}
 
 
 _INACTIVE = Match(None, None, Reason.TENANT_INACTIVE)
-_AMBIGUOUS = Match(None, None, Reason.BAD_REQUEST)
+_AMBIGUOUS = Match(None, None, Reason.BAD_REQUEST, DIFFERENT)
 
 
 def match(tenant: Tenant, request: AuthRequest) -> Match:
@@ -59,7 +61,10 @@ def _match(tenant: Tenant, request: AuthRequest, rules: CompiledRules) -> Match:
         return NO_RULE
     if request.ambiguous:
         return _AMBIGUOUS
-    return rules.find(method=request.method, path=request.path)
+    names = tenant.paths.names(request.path)
+    if isinstance(names, Unreadable):
+        return Match(None, None, Reason.BAD_REQUEST, names.why)
+    return rules.judge(names, method=request.method)
 
 
 def wants_bearer(matched: Match, request: AuthRequest) -> bool:
@@ -171,7 +176,7 @@ def _decide_bearer(tenant: Tenant, rule: Rule, machine: MachineToken | None, tra
 def _trace_match(tenant: Tenant, matched: Match, trace: Trace) -> None:
     trace.add("tenant", tenant.active, tenant.id)
     if matched.refused is Reason.BAD_REQUEST:
-        trace.add("path", passed=False, detail="two readers could take this path for different ones")
+        trace.add("path", passed=False, detail=matched.detail)
     elif matched.rule is not None and matched.index is not None:
         trace.add("rule", not matched.rule.deny, f"rules[{matched.index}] path {matched.rule.path}")
     else:

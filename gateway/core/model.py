@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
 
 from gateway.core.canonical import canonical_id
+from gateway.core.readings import AS_WRITTEN, PathReader
 from gateway.core.rules import CompiledRules
 
 
@@ -79,19 +79,12 @@ class BearerRule:
     scopes: frozenset[str]
 
 
-class PathPattern(Protocol):
-    """What a compiled path glob does; ``re.Pattern`` is one. Registries give one that compiles itself on first use."""
-
-    def fullmatch(self, string: str, /) -> object | None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One path and method rule, compiled. ``groups``/``roles``: None says nothing, a set wants any one of it."""
 
     path: str
-    """The glob as written, for explanations."""
-    pattern: PathPattern
+    """A glob (``core.glob``)."""
     methods: frozenset[str] | None = None
     everyone: bool = False
     deny: bool = False
@@ -174,6 +167,8 @@ class Tenant:
     group_header_names: frozenset[str] | None = None
     """With ``groups_header: policy`` only these names are handed to apps; None hands out all."""
     generation: int = 0
+    paths: PathReader = AS_WRITTEN
+    """How the application reads paths; rules are written in its names."""
     retired: tuple[AppClient, ...] = ()
     """Clients that a rotation replaced: no login begins with them, and what did is finished with them."""
     compiled: CompiledRules = field(init=False, repr=False, compare=False)

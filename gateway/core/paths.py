@@ -20,7 +20,7 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _REFUSED_RAW = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 _REFUSED_BYTES = frozenset(b"\x00\\")
 _KEPT = frozenset(b"/?#;%") | frozenset(range(0x20)) | {0x7F}
-_AMBIGUOUS_ESCAPE = re.compile(r"%(?!25)[0-9A-F]{2}|%25[0-9A-Fa-f]{2}")
+_AMBIGUOUS_ESCAPE = re.compile(r"%(?!25)[0-9A-Fa-f]{2}|%25[0-9A-Fa-f]{2}")
 """What may remain escaped in a canonical path without being ambiguous is ``%25`` before anything but two hex digits."""
 
 
@@ -42,7 +42,12 @@ def canonical(raw_path: str) -> CanonicalPath | None:
             return None
     else:
         path = raw_path
-    ambiguous = (
+    return CanonicalPath(path, is_ambiguous(path))
+
+
+def is_ambiguous(path: str) -> bool:
+    """Of a decoded path: whether readers are known to take such a one for different ones."""
+    return (
         "//" in path
         or ";" in path
         or "#" in path
@@ -50,7 +55,6 @@ def canonical(raw_path: str) -> CanonicalPath | None:
         or ("/." in path and any(segment in {".", ".."} for segment in path.split("/")))
         or ("%" in path and _AMBIGUOUS_ESCAPE.search(path) is not None)
     )
-    return CanonicalPath(path, ambiguous)
 
 
 def _decode(raw_path: str) -> str | None:

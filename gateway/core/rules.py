@@ -2,25 +2,27 @@
 
 Rules:
 - A tree of the globs' leading literal segments leaves out what the path cannot match, so a check costs what could match,
-  not what the tenant has. ``/x/**`` matches whatever comes to its place in the tree, and a path without stars is compared;
-  any other glob is judged by its pattern. The patterns alone, one after the other, say the same (held by a property test).
+  not what the tenant has. ``/x/**`` matches whatever comes to its place in the tree, and a path without stars is told by its depth;
+  any other glob is matched by its segments. The globs alone, one after the other, say the same (held by a property test).
 - Paths are canonical and unambiguous: no empty and no dot segments (``core.paths``).
+- An application may read one path by several names (``core.readings``): the strictest of their matches counts, and where none is at
+  least as strict as the others, nobody is let in.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.decision import Reason
+from gateway.core.glob import Glob
+from gateway.core.readings import DIFFERENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Sequence
 
     from gateway.core.model import Rule
-
-_PERHAPS_MAGIC: Final = frozenset("*?[]{}()|!+@~^\\")
-"""More than any glob syntax takes for itself: a segment with one of these is left to the pattern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Match:
     index: int | None
     rule: Rule | None
     refused: Reason | None = None
+    detail: str = ""
+    """Why no rule was asked, for explanations."""
 
     @property
     def public(self) -> bool:
@@ -39,15 +43,21 @@ class Match:
 NO_RULE: Final = Match(None, None)
 
 
+_DIFFERENT: Final = Match(None, None, Reason.BAD_REQUEST, DIFFERENT)
+
+
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     """A rule, with all that can be said about it before a path is there."""
 
     match: Match
     methods: frozenset[str] | None
-    matches: Callable[[str], object] | None
-    """None: every path that comes here."""
-    only_as_written: bool = False
+    fits: Callable[[Sequence[str]], bool] | None
+    """None: every path that comes here, or of ``depth``."""
+    depth: int | None
+    """How many segments the path must have; None: any number."""
+    slash: bool | None
+    """Whether the path must end with ``/``; None: either way."""
 
 
 @dataclass(slots=True)
@@ -59,7 +69,7 @@ class _Node:
 
 
 class CompiledRules:
-    """The rules of one tenant."""
+    """The rules of one tenant. Raises ``ValueError`` for a path that is no glob."""
 
     __slots__ = ("_any", "_root")
 
@@ -67,19 +77,30 @@ class CompiledRules:
         self._any = bool(rules)
         self._root = _Node()
         for index, rule in enumerate(rules):
-            node, head = self._root, tuple(_literal_head(rule.path))
-            for segment in head:
+            glob = Glob(rule.path)
+            node = self._root
+            for segment in glob.head:
                 node = node.below.setdefault(segment, _Node())
-            node.candidates += (_candidate(index, rule, "".join(f"/{segment}" for segment in head)),)
+            node.candidates += (_candidate(index, rule, glob),)
         _hand_down(self._root)
 
     def __bool__(self) -> bool:
         return self._any
 
+    def judge(self, names: Sequence[str], *, method: str) -> Match:
+        """The strictest of what the rules say about each name of one path."""
+        if len(names) == 1:
+            return self.find(method=method, path=names[0])
+        return reduce(_stricter, (self.find(method=method, path=name) for name in names))
+
     def find(self, *, method: str, path: str) -> Match:
         """The first match, or ``NO_RULE``. ``path`` is canonical and unambiguous."""
+        segments = path[1:].split("/")
+        slash = segments[-1] == ""
+        if slash:
+            segments.pop()
         node = self._root
-        for segment in path.split("/")[1:]:
+        for segment in segments:
             below = node.below.get(segment)
             if below is None:
                 break
@@ -87,19 +108,12 @@ class CompiledRules:
         for candidate in node.candidates:
             if (
                 (candidate.methods is None or method in candidate.methods)
-                and (candidate.matches is None or candidate.matches(path))
-                and not (candidate.only_as_written and path.endswith("/"))
-            ):  # fmt: skip
+                and (candidate.slash is None or candidate.slash is slash)
+                and (candidate.depth is None or candidate.depth == len(segments))
+                and (candidate.fits is None or candidate.fits(segments))
+            ):
                 return candidate.match
         return NO_RULE
-
-
-def _literal_head(glob: str) -> Iterator[str]:
-    """The segments before the first that is not plain text, or that proxies read in more than one way."""
-    for segment in glob.split("/")[1:]:
-        if segment in {"", ".", ".."} or not _PERHAPS_MAGIC.isdisjoint(segment):
-            return
-        yield segment
 
 
 def _hand_down(root: _Node) -> None:
@@ -108,17 +122,19 @@ def _hand_down(root: _Node) -> None:
     while waiting:
         node = waiting.pop()
         for below in node.below.values():
-            below.candidates = tuple(sorted(node.candidates + below.candidates, key=lambda candidate: candidate.match.index or 0))
+            own = below.candidates
+            below.candidates = tuple(sorted(node.candidates + own, key=lambda candidate: candidate.match.index or 0)) if own else node.candidates
             waiting.append(below)
 
 
-def _candidate(index: int, rule: Rule, head: str) -> _Candidate:
-    match, methods, as_written = Match(index, rule, Reason.RULE_DENIED if rule.deny else None), _methods(rule), _only_as_written(rule)
-    if rule.path == f"{head}/**":
-        return _Candidate(match, methods, None)
-    if rule.path == head:
-        return _Candidate(match, methods, frozenset({head} if as_written else {head, f"{head}/"}).__contains__)
-    return _Candidate(match, methods, rule.pattern.fullmatch, as_written)
+def _candidate(index: int, rule: Rule, glob: Glob) -> _Candidate:
+    return _Candidate(
+        match=Match(index, rule, Reason.RULE_DENIED if rule.deny else None),
+        methods=_methods(rule),
+        fits=None if glob.rest in ((), ("**",)) else glob.matches,
+        depth=None if glob.rest else len(glob.head),
+        slash=glob.slash if _gives(rule) and not glob.text.endswith("**") else None,
+    )
 
 
 def _methods(rule: Rule) -> frozenset[str] | None:
@@ -126,14 +142,39 @@ def _methods(rule: Rule) -> frozenset[str] | None:
     return rule.methods | {"HEAD"} if rule.methods is not None and "GET" in rule.methods else rule.methods
 
 
-def _only_as_written(rule: Rule) -> bool:
-    """Whether the rule gives something away, so that the final slash that globs forgive is not forgiven.
+def _gives(rule: Rule) -> bool:
+    """Whether the rule gives something away, so that a final slash more or less is not forgiven.
 
     Applications take ``/admin`` and ``/admin/`` for one page, so a rule that restricts speaks about both. But ``/**/*.css``
     for everyone must not open ``/admin.css/``, which an application may well take for a folder.
     """
-    gives = rule.everyone or rule.replace or rule.bearer is not None
-    return gives and not rule.path.endswith(("/", "**"))
+    return rule.everyone or rule.replace or rule.bearer is not None
+
+
+def _stricter(one: Match, other: Match) -> Match:
+    """Whichever lets in nobody whom the other would not; a refusal where neither does."""
+    if _covers(one, other):
+        return one
+    return other if _covers(other, one) else _DIFFERENT
+
+
+def _covers(strict: Match, other: Match) -> bool:
+    """Whether everybody whom ``strict`` lets in, ``other`` would let in too."""
+    if strict.refused is not None or other.public:
+        return True
+    if other.refused is not None or strict.public:
+        return False
+    rule, than = strict.rule, other.rule
+    if rule is not None and than is not None and (rule is than or replace(rule, path="", methods=None) == replace(than, path="", methods=None)):
+        return True
+    if (rule is not None and _gives(rule)) or (than is not None and _gives(than)):
+        return False
+    # Both ask for the tenant's own groups and roles, and each rule for its own on top.
+    return than is None or (rule is not None and _asks_more(rule.groups, than.groups) and _asks_more(rule.roles, than.roles))
+
+
+def _asks_more(one_of: frozenset[str] | None, than: frozenset[str] | None) -> bool:
+    return than is None or (one_of is not None and one_of <= than)
 
 
 __all__ = ["NO_RULE", "CompiledRules", "Match"]

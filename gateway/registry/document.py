@@ -5,16 +5,15 @@ One shape for three doors, so that a tenant exported from one can be applied thr
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
-from wcmatch import glob
 
 from gateway.config import REDACTED, resolve_secret
+from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
 from gateway.core.hosts import canonical_host
 from gateway.core.model import AppClient, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
+from gateway.core.readings import PathReader
 from gateway.settings import ClaimHeader, Colour, Duration, HeaderMap, Model, check_header_map, folded_name, source_of
 
 if TYPE_CHECKING:
@@ -76,7 +75,14 @@ RuleNames = Annotated[
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"enum": ["any", "unset"]}]}),
 ]
 """``unset`` (the default) says nothing; ``any`` is satisfied by whoever the tenant lets in."""
-PathGlob = Annotated[str, Field(pattern=r"^/[^\s?#\\%;\x00-\x1f\x7f]*$", max_length=512)]
+PathGlob = Annotated[
+    str,
+    # Before the pattern, which says less about what to write instead.
+    BeforeValidator(lambda value: Glob(value).text if isinstance(value, str) else value),
+    Field(pattern=r"^/[^\s?#\\%;\[\]{}|\x00-\x1f\x7f]*$", max_length=MAX_GLOB_CHARACTERS),
+]
+MAX_RULES = 256
+"""In each list of a tenant. Those that begin with stars are all asked about every path."""
 
 
 class HookDocument(Model):
@@ -144,6 +150,21 @@ class RuleDocument(Model):
         return self
 
 
+Rules = Annotated[tuple[RuleDocument, ...], Field(max_length=MAX_RULES)]
+
+
+class PathsDocument(Model):
+    """How this tenant's application reads paths, where it is looser than byte for byte. Rules are written in the folded form."""
+
+    ignore_case: bool = False
+    windows: bool = False
+    unicode: bool = False
+    suffixes: bool = False
+
+    def reader(self) -> PathReader:
+        return PathReader(ignore_case=self.ignore_case, windows=self.windows, unicode=self.unicode, suffixes=self.suffixes)
+
+
 class SessionDocument(Model):
     """What this tenant has otherwise than the gateway; never longer than 30 days."""
 
@@ -183,8 +204,9 @@ class TenantDocument(Model):
     client_secret: SecretValue | None = None
     scopes: tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)], ...] = ("openid",)
     providers: Annotated[tuple[ProviderDocument, ...], Field(min_length=1)]
-    rules: tuple[RuleDocument, ...] = ()
-    rules_next: tuple[RuleDocument, ...] = ()
+    paths: PathsDocument = PathsDocument()
+    rules: Rules = ()
+    rules_next: Rules = ()
     headers: HeaderMap = Field(default_factory=dict)
     session: SessionDocument = SessionDocument()
     webhook: WebhookDocument | None = None
@@ -219,7 +241,23 @@ class TenantDocument(Model):
             if outside:
                 msg = f"providers.{provider.name}.domains: {', '.join(sorted(outside))} not in email_domains"
                 raise ValueError(msg)
+        _check_spelling(self)
         return self
+
+
+def _check_spelling(document: TenantDocument) -> None:
+    """Rules are written in the names by which the application's paths are looked for; another spelling would match nothing."""
+    reader = document.paths.reader()
+    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+        for index, rule in enumerate(rules):
+            try:
+                spelling = reader.spelling(rule.path)
+            except ValueError as error:
+                msg = f"{field}.{index}.path: {error}"
+                raise ValueError(msg) from error
+            if spelling != rule.path:
+                msg = f"{field}.{index}.path: write {spelling}: with this tenant's paths, every spelling of it is read as that"
+                raise ValueError(msg)
 
 
 def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, client_secret: Secret, retired: tuple[AppClient, ...] = (), generation: int = 0) -> Tenant:
@@ -257,6 +295,7 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
             absolute_s=int(absolute.total_seconds()),
             max_per_user=limits.max_per_user or config.session.max_per_user,
         ),
+        paths=document.paths.reader(),
         branding=Branding(document.branding.logo, document.branding.color, document.branding.support),
         group_header_names=_policy_groups(document) if config.groups_header == "policy" else None,
         generation=generation,
@@ -288,7 +327,6 @@ def _rule(document: RuleDocument, own_clients: frozenset[str]) -> Rule:
     bearer = document.bearer
     return Rule(
         path=document.path,
-        pattern=LazyGlob(document.path),
         methods=document.methods,
         everyone=document.allow == "everyone",
         deny=document.allow == "nobody",
@@ -302,31 +340,4 @@ def _rule(document: RuleDocument, own_clients: frozenset[str]) -> Rule:
     )
 
 
-class LazyGlob:
-    """A path glob that compiles itself when it is first matched: most rules of most tenants are not, today."""
-
-    __slots__ = ("_path", "_pattern")
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._pattern: re.Pattern[str] | None = None
-
-    def fullmatch(self, string: str, /) -> re.Match[str] | None:
-        if self._pattern is None:
-            self._pattern = compile_glob(self._path)
-        return self._pattern.fullmatch(string)
-
-    def __repr__(self) -> str:
-        return f"LazyGlob({self._path!r})"
-
-
-@lru_cache(maxsize=4096)
-def compile_glob(path: str) -> re.Pattern[str]:
-    """``*`` within a segment, ``**`` across them, ``/x/**`` also ``/x``; case-sensitive; matches the whole path."""
-    flags = glob.GLOBSTAR | glob.DOTGLOB | glob.CASE | glob.FORCEUNIX
-    spellings = [path, path[:-3]] if path.endswith("/**") and path != "/**" else [path]
-    positive, _negative = glob.translate(spellings, flags=flags)
-    return re.compile("|".join(positive))
-
-
-__all__ = ["HookDocument", "LazyGlob", "ProviderDocument", "RuleDocument", "TenantDocument", "compile_glob", "compile_tenant"]
+__all__ = ["HookDocument", "ProviderDocument", "RuleDocument", "TenantDocument", "compile_tenant"]

@@ -84,5 +84,5 @@ def _places(rules: Iterable[Rule]) -> Iterator[tuple[str, str, str]]:
 
 
 def example(glob: str) -> str:
-    """A path that the glob matches. Character classes and the like stay as they are, and then match nothing: no effect is told."""
-    return glob.replace("**", "-").replace("*", "-").replace("?", "-")
+    """A path that the glob matches."""
+    return glob.replace("**", "-").replace("*", "-")

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.core.model import AuthRequest, EmailTrust, HeaderSpec, Identity, Provider, ProviderKind, RequestKind, Rule, Secret, Session, SessionLimits, Tenant
-from gateway.registry.document import compile_glob
 
 NOW = 1_800_000_000
 
@@ -18,7 +17,7 @@ def provider(name: str = "acme-okta", kind: ProviderKind = ProviderKind.OKTA, **
 
 def rule(path: str, **changes: Any) -> Rule:
     methods = changes.pop("methods", None)
-    return replace(Rule(path, compile_glob(path)), methods=frozenset(methods) if methods else None, **changes)
+    return replace(Rule(path), methods=frozenset(methods) if methods else None, **changes)
 
 
 def tenant(**changes: Any) -> Tenant:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.glob import Glob
 from gateway.core.model import Secret, Tenant
 from gateway.ports import SessionView
-from gateway.registry.document import TenantDocument, compile_glob, compile_tenant
+from gateway.registry.document import TenantDocument, compile_tenant
 from gateway.registry.impact import Effect, effects, example
 from tests.registry.samples import sample
 from tests.sql.fixtures import config_with
@@ -85,6 +86,6 @@ def test_several_sessions_of_one_person_are_told_once(config: Any) -> None:
     assert effects(tenant(config, rules=[]), None, [BOB, BOB]) == (Effect("bob@acme.test", gains=False, where="", reason="unknown_host"),)
 
 
-@given(st.lists(st.sampled_from(["a", "*", "**", "b-?", "x*y"]), min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts)))
+@given(st.lists(st.sampled_from(["a", "*", "**", "b-", "x*y"]), min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts)))
 def test_an_example_is_matched_by_its_glob(glob: str) -> None:
-    assert compile_glob(glob).fullmatch(example(glob))
+    assert Glob(glob).matches(example(glob).split("/")[1:])

@@ -47,6 +47,7 @@ NARROWER: dict[str, dict[str, Any]] = {
     "less trust": {"providers": [{**PROVIDERS[0], "email_trust": "verified_claim"}, PROVIDERS[1]]},
     "other rules": {"rules": []},
     "a rule more": {"rules": [*FULL["rules"], {"path": "/admin/**", "allow": "nobody"}]},
+    "paths read otherwise": {"paths": {"ignore_case": True}},
     "a shorter session": {"session": {"absolute": "1h"}},
     "another client": {"client_id": "other"},
 }
@@ -84,7 +85,7 @@ def test_any_group_to_a_list_narrows_and_back_does_not() -> None:
 
 
 def test_every_field_of_the_document_is_judged_or_known_to_be_harmless() -> None:
-    judged = {"id", "active", "hosts", "email_domains", "allowed_groups", "allowed_roles", "client", "client_id", "providers", "rules", "session"}
+    judged = {"id", "active", "hosts", "email_domains", "allowed_groups", "allowed_roles", "client", "client_id", "providers", "rules", "paths", "session"}
     assert judged | HARMLESS == set(TenantDocument.model_fields)
 
 

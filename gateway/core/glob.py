@@ -1,0 +1,125 @@
+"""Path globs: ``*`` is any text within one segment, ``**`` any number of whole segments. Every other character is itself.
+
+Rules:
+- Matching goes by segments and never goes back: the segments before the first ``**`` and after the last are compared in place, and each
+  run of segments between two is taken where it fits first. A later place could not do more for what follows it. The same holds for the
+  text between two ``*`` of a segment. Work is at most the segments of the path times those of the glob.
+- What other tools give a meaning (``?``, ``[a-z]``, ``{a,b}``, ``!(a)``) is refused, not taken as text: a rule that closes
+  ``/{admin,internal}/**`` must not be one that closes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_GLOB_CHARACTERS: Final = 512
+MAX_GLOB_SEGMENTS: Final = 32
+"""Deeper than rules are written; it bounds how much of a path one rule compares."""
+MAX_GLOB_STARS: Final = 8
+"""Segments with ``*`` or ``**`` in one glob: each may be tried at every segment of a path."""
+_FOREIGN = re.compile(r"[?\[\]{}|]|[!*+@]\(")
+"""Single characters, classes, alternatives and extended globs of shells and other gateways."""
+
+Segment = str | tuple[str, ...]
+"""Plain text, or the texts around the stars of a segment in order (the first and the last may be empty)."""
+
+
+class Glob:
+    """A parsed glob. ``head``: its segments before the first star; ``rest``: those from there on. ``slash``: it ends with ``/``."""
+
+    __slots__ = ("_least", "_runs", "head", "rest", "slash", "text")
+
+    def __init__(self, text: str) -> None:
+        """Raises ``ValueError`` saying what to write instead."""
+        _check(text)
+        segments = text.split("/")[1:]
+        self.text = text
+        self.slash = segments[-1] == ""
+        if self.slash:
+            segments.pop()
+        self.head = tuple(takewhile(lambda segment: "*" not in segment, segments))
+        self.rest = tuple(segments[len(self.head) :])
+        runs: list[list[Segment]] = [[]]
+        for segment in segments:
+            if segment == "**":
+                runs.append([])
+            else:
+                runs[-1].append(tuple(segment.split("*")) if "*" in segment else segment)
+        self._runs = tuple(map(tuple, runs))
+        self._least = sum(map(len, runs))
+
+    def matches(self, segments: Sequence[str]) -> bool:
+        """Whether the segments of a canonical path fit, none of them empty; the final slash is the caller's to judge."""
+        runs = self._runs
+        first, last = runs[0], runs[-1]
+        if len(runs) == 1:
+            return len(segments) == len(first) and _fits_at(first, segments, 0)
+        if len(segments) < self._least:
+            return False
+        start, end = len(first), len(segments) - len(last)
+        if not _fits_at(first, segments, 0) or not _fits_at(last, segments, end):
+            return False
+        for run in runs[1:-1]:
+            while start + len(run) <= end and not _fits_at(run, segments, start):
+                start += 1
+            start += len(run)
+            if start > end:
+                return False
+        return True
+
+    def __repr__(self) -> str:
+        return f"Glob({self.text!r})"
+
+
+def _fits_at(run: tuple[Segment, ...], segments: Sequence[str], start: int) -> bool:
+    for offset, pattern in enumerate(run, start):
+        segment = segments[offset]
+        if isinstance(pattern, str):
+            if pattern != segment:
+                return False
+        elif not _fits(pattern, segment):
+            return False
+    return True
+
+
+def _fits(texts: tuple[str, ...], segment: str) -> bool:
+    """Each text at its first place after the one before; the first at the beginning, the last at the end."""
+    first, last = texts[0], texts[-1]
+    position, end = len(first), len(segment) - len(last)
+    if position > end or not segment.startswith(first) or not segment.endswith(last):
+        return False
+    for text in texts[1:-1]:
+        position = segment.find(text, position, end)
+        if position < 0:
+            return False
+        position += len(text)
+    return True
+
+
+def _check(text: str) -> None:
+    if not text.startswith("/") or len(text) > MAX_GLOB_CHARACTERS:
+        msg = f"a path starts with / and has at most {MAX_GLOB_CHARACTERS} characters"
+        raise ValueError(msg)
+    foreign = _FOREIGN.search(text)
+    if foreign is not None:
+        msg = f"{foreign[0]} is no pattern here: write one rule for each alternative, * for any text within a segment, ** for any segments"
+        raise ValueError(msg)
+    *segments, last = text.split("/")[1:]
+    if "" in segments or not {".", ".."}.isdisjoint((*segments, last)):
+        msg = "no path with empty or dot segments (//, /./, /../) is ever matched"
+        raise ValueError(msg)
+    stars = [segment for segment in (*segments, last) if "*" in segment]
+    if any("**" in segment and segment != "**" for segment in stars):
+        msg = "** stands alone between slashes (/**/*.css); within a segment write one *"
+        raise ValueError(msg)
+    if len(segments) >= MAX_GLOB_SEGMENTS or len(stars) > MAX_GLOB_STARS:
+        msg = f"at most {MAX_GLOB_SEGMENTS} segments, and {MAX_GLOB_STARS} with * or **"
+        raise ValueError(msg)
+
+
+__all__ = ["MAX_GLOB_CHARACTERS", "MAX_GLOB_SEGMENTS", "MAX_GLOB_STARS", "Glob"]

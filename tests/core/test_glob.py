@@ -1,0 +1,102 @@
+"""Path globs, held against the plainest matcher that could be written."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.core.glob import MAX_GLOB_CHARACTERS, MAX_GLOB_SEGMENTS, MAX_GLOB_STARS, Glob
+
+SEGMENTS = ["a", "b", "ab", "*", "**", "*.b", "a*", "*a", "a*b", "*a*", "a*a", ".a", "é"]
+GLOBS = (
+    st.lists(st.sampled_from(SEGMENTS), max_size=6)
+    .filter(lambda segments: sum("*" in segment for segment in segments) <= MAX_GLOB_STARS)
+    .map(lambda segments: "/" + "/".join(segments))
+)
+PATHS = st.lists(st.text(alphabet="ab.é", min_size=1, max_size=4), max_size=7)
+
+
+def plainly(glob: str, segments: tuple[str, ...]) -> bool:
+    """By trying everything: slow, and obviously what the documentation says."""
+
+    @cache
+    def text(pattern: str, segment: str) -> bool:
+        if not pattern:
+            return not segment
+        if pattern[0] == "*":
+            return any(text(pattern[1:], segment[skip:]) for skip in range(len(segment) + 1))
+        return bool(segment) and pattern[0] == segment[0] and text(pattern[1:], segment[1:])
+
+    @cache
+    def path(patterns: tuple[str, ...], rest: tuple[str, ...]) -> bool:
+        if not patterns:
+            return not rest
+        if patterns[0] == "**":
+            return any(path(patterns[1:], rest[skip:]) for skip in range(len(rest) + 1))
+        return bool(rest) and text(patterns[0], rest[0]) and path(patterns[1:], rest[1:])
+
+    return path(tuple(segment for segment in glob.split("/") if segment), segments)
+
+
+@given(GLOBS, PATHS)
+@example("/**/a/**/a/b", ["a", "x", "a", "a", "b"])
+@example("/a*a", ["a"])
+@example("/**/a/a/**/a/a/**", ["a", "a", "a", "b"])
+@example("/*aa*aa*", ["aaab"])
+@example("/**/a/b/**/b", ["a", "b"])
+def test_a_glob_matches_what_the_plain_matcher_matches(glob: str, segments: list[str]) -> None:
+    assert Glob(glob).matches(segments) == plainly(glob, tuple(segments))
+
+
+@pytest.mark.parametrize(
+    ("glob", "matched", "not_matched"),
+    [
+        ("/admin", ["admin"], ["admin/x", "Admin", ""]),
+        ("/*", ["a", ".well-known"], ["", "a/b"]),
+        ("/**", ["", "a", "a/b/c"], []),
+        ("/x/**", ["x", "x/y/z"], ["xy", "y/x"]),
+        ("/**/*.css", ["a.css", "x/y/.css"], ["a.css/x", "css"]),
+        ("/**/.git/**", [".git", "a/.git/config"], ["git", "a/.gitignore"]),
+        ("/**/api/**/admin", ["api/admin", "x/api/v1/admin"], ["api", "admin/api", "api/admin/x"]),
+        ("/odata/Orders(*)", ["odata/Orders(1)"], ["odata/Orders"]),
+    ],
+)
+def test_what_globs_say(glob: str, matched: list[str], not_matched: list[str]) -> None:
+    assert [path for path in matched if not Glob(glob).matches(path.split("/") if path else [])] == []
+    assert [path for path in not_matched if Glob(glob).matches(path.split("/") if path else [])] == []
+
+
+@pytest.mark.parametrize(
+    ("glob", "said"),
+    [
+        ("/{admin,internal}/**", "one rule for each"),
+        ("/[ab]/x", "one rule for each"),
+        ("/a?c", "one rule for each"),
+        ("/a|b", "one rule for each"),
+        ("/!(admin)/**", "one rule for each"),
+        ("/+(a)", "one rule for each"),
+        ("/a**", "stands alone"),
+        ("/**.css", "stands alone"),
+        ("/***", "stands alone"),
+        ("/a//b", "empty or dot segments"),
+        ("/a/../b", "empty or dot segments"),
+        ("//", "empty or dot segments"),
+        ("/a/.", "empty or dot segments"),
+        ("admin", "starts with /"),
+        ("", "starts with /"),
+        ("/" + "a" * MAX_GLOB_CHARACTERS, "at most"),
+        ("/a" * (MAX_GLOB_SEGMENTS + 1), "at most"),
+        ("/**/a" * (MAX_GLOB_STARS + 1), "at most"),
+    ],
+)
+def test_what_is_no_glob_is_refused_and_says_what_to_write(glob: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Glob(glob)
+
+
+def test_the_longest_glob_is_taken() -> None:
+    assert Glob("/a" * MAX_GLOB_SEGMENTS).matches(["a"] * MAX_GLOB_SEGMENTS)
+    assert Glob("/**/a" * MAX_GLOB_STARS).matches(["a"] * MAX_GLOB_STARS)

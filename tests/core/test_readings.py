@@ -1,0 +1,268 @@
+"""Applications that read paths more loosely than byte for byte: nobody gets under one spelling what another would not give."""
+
+from __future__ import annotations
+
+import unicodedata
+from itertools import product
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gateway.core.decide import decide, match
+from gateway.core.decision import Allow, Reason
+from gateway.core.model import BearerRule, MachineToken, Rule
+from gateway.core.paths import canonical
+from gateway.core.readings import MAX_NAMES, MAX_PATH_CHARACTERS, MAX_PATH_SEGMENTS, PathReader, Unreadable, fold_case
+from gateway.core.rules import NO_RULE, Match
+from tests.core.build import NOW, identity, request, rule, session, tenant
+from tests.core.test_rules import one_after_the_other
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STRICT = PathReader()
+IIS = PathReader(windows=True)
+MIXED = PathReader(ignore_case=True)
+FOLDED = PathReader(unicode=True)
+RAILS = PathReader(suffixes=True)
+ADMIN = rule("/admin/**", groups=frozenset({"admins"}))
+PUBLIC = rule("/public/**", everyone=True)
+SITE = (PUBLIC, rule("/**/*.css", everyone=True), ADMIN)
+
+
+def reason(path: str, reader: PathReader, rules: tuple[Rule, ...] = SITE) -> Reason:
+    """For bob, who is signed in and no administrator; the path as on the wire."""
+    found = canonical(quote(path, safe="/%:;"))
+    assert found is not None
+    at, asked = tenant(rules=rules, paths=reader), request(found.path, ambiguous=found.ambiguous)
+    return decide(at, asked, match(at, asked), session=session(), machine=None, now=NOW).reason
+
+
+CASES = [
+    (STRICT, "/admin./x", Reason.GROUP_MISSING),
+    (STRICT, "/admin%20/x", Reason.GROUP_MISSING),
+    (STRICT, "/admin.%20.", Reason.GROUP_MISSING),
+    (STRICT, "/public/‥/admin", Reason.BAD_REQUEST),
+    (STRICT, "/public／..％2fadmin", Reason.BAD_REQUEST),
+    (STRICT, "/public/％2e％2e/admin", Reason.BAD_REQUEST),
+    (STRICT, "/public/；/admin", Reason.BAD_REQUEST),
+    (STRICT, "/public/．．＼admin", Reason.BAD_REQUEST),
+    (STRICT, "/ａdmin/x", Reason.GROUP_MISSING),
+    (STRICT, "/admin／x", Reason.GROUP_MISSING),
+    (STRICT, "/admin？/public", Reason.GROUP_MISSING),
+    (STRICT, "/admin\u00a0/x", Reason.GROUP_MISSING),
+    (STRICT, "/public/...", Reason.BAD_REQUEST),
+    (STRICT, "/public/何？／５０％", Reason.PUBLIC),
+    (STRICT, "/public/Inc.", Reason.PUBLIC),
+    (STRICT, "/wiki/Inc.", Reason.OK),
+    (STRICT, "/public./x", Reason.OK),
+    (STRICT, "/ADMIN/x", Reason.OK),
+    (STRICT, "/admin.css", Reason.PUBLIC),
+    (MIXED, "/ADMIN/x", Reason.GROUP_MISSING),
+    (MIXED, "/adm\u0131n/x", Reason.GROUP_MISSING),
+    (MIXED, "/adm\u0130n/x", Reason.GROUP_MISSING),
+    (MIXED, "/PUBLIC/x", Reason.PUBLIC),
+    (MIXED, "/ADMIN./x", Reason.GROUP_MISSING),
+    (IIS, "/ADMIN /x", Reason.GROUP_MISSING),
+    (IIS, "/admin::$DATA", Reason.BAD_REQUEST),
+    (IIS, "/ADMINI~1/x", Reason.BAD_REQUEST),
+    (IIS, "/adm<<", Reason.BAD_REQUEST),
+    (IIS, "/(S(x))/admin/x", Reason.BAD_REQUEST),
+    (IIS, "/Public/Site.CSS", Reason.PUBLIC),
+    (FOLDED, "/ａdmin/x", Reason.GROUP_MISSING),
+    (FOLDED, "/public/a\u200db", Reason.BAD_REQUEST),
+    (RAILS, "/admin.json", Reason.GROUP_MISSING),
+    (RAILS, "/admin.css", Reason.GROUP_MISSING),
+    (RAILS, "/admin.json.css", Reason.GROUP_MISSING),
+    (RAILS, "/public/site.css", Reason.PUBLIC),
+    (RAILS, "/site.css", Reason.OK),
+    (PathReader(windows=True, suffixes=True), "/Admin.CSS.", Reason.GROUP_MISSING),
+    (PathReader(ignore_case=True, unicode=True), "/ＡＤＭＩＮ/x", Reason.GROUP_MISSING),
+]
+
+
+@pytest.mark.parametrize(("reader", "path", "expected"), CASES, ids=[f"{path!a} {reader}" for reader, path, _ in CASES])
+def test_what_another_spelling_of_a_path_gets(reader: PathReader, path: str, expected: Reason) -> None:
+    assert reason(path, reader) is expected
+
+
+def test_the_kelvin_sign_and_the_long_s_are_letters_of_their_own_only_to_who_reads_them_so() -> None:
+    rules = (rule("/keys/**", groups=frozenset({"admins"})),)
+    assert reason("/\u212aey\u017f/x", MIXED, rules) is Reason.GROUP_MISSING
+    assert reason("/KEYS/x", MIXED, rules) is Reason.GROUP_MISSING
+
+
+def test_the_strictest_name_counts_and_where_none_is_strictest_nobody_is_let_in() -> None:
+    guests, api = rule("/a/**", groups=frozenset({"guests"}), replace=True), rule("/a", bearer=BearerRule(frozenset({"c"}), frozenset()))
+    assert reason("/a.json", RAILS, (rule("/a", deny=True),)) is Reason.RULE_DENIED
+    assert reason("/a.json", RAILS, (rule("/a.json", deny=True), rule("/a", everyone=True))) is Reason.RULE_DENIED
+    assert reason("/a.json", RAILS, (guests,)) is Reason.BAD_REQUEST
+    assert reason("/a.json", RAILS, (api, guests)) is Reason.BAD_REQUEST
+    assert reason("/a/x.json", RAILS, (guests, api)) is Reason.GROUP_MISSING
+    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users", "admins"})), rule("/a", groups=frozenset({"admins"})))) is Reason.GROUP_MISSING
+    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users"})), rule("/a", groups=frozenset({"admins"})))) is Reason.BAD_REQUEST
+    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users"})), rule("/a", roles=frozenset({"r"})))) is Reason.BAD_REQUEST
+
+
+def test_a_path_longer_than_rules_are_asked_about_is_refused() -> None:
+    assert reason("/public/" + "x" * (MAX_PATH_CHARACTERS - 8), STRICT) is Reason.PUBLIC
+    assert reason("/public/" + "x" * (MAX_PATH_CHARACTERS - 7), STRICT) is Reason.BAD_REQUEST
+    assert reason("/public" + "/x" * (MAX_PATH_SEGMENTS - 1), STRICT) is Reason.PUBLIC
+    assert reason("/public" + "/x" * MAX_PATH_SEGMENTS, STRICT) is Reason.BAD_REQUEST
+    assert reason("/public/x" + ".x" * MAX_NAMES, RAILS) is Reason.BAD_REQUEST
+    assert reason("/public" + "/x" * MAX_PATH_SEGMENTS, STRICT, ()) is Reason.OK
+
+
+def test_case_is_folded_as_coarsely_as_any_reader_does() -> None:
+    """Every character: lower, upper, title and folded case, simple or full, come to one text, and folding again changes nothing."""
+    changes = (as_it_is, str.lower, str.upper, str.title, str.casefold, str.swapcase, fold_case)
+    apart = [hex(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000 and len({fold_case(change(chr(point))) for change in changes}) > 1]
+    assert apart == []
+
+
+@pytest.mark.parametrize(
+    ("reader", "written", "spelling"),
+    [
+        (STRICT, "/Admin/**", "/Admin/**"),
+        (STRICT, "/cafe\u0301/**", "/caf\u00e9/**"),
+        (STRICT, "/①/**", "/①/**"),
+        (FOLDED, "/①/**", "/1/**"),
+        (MIXED, "/Größe/*.PDF", "/grösse/*.pdf"),
+        (IIS, "/Admin./x", "/admin/x"),
+        (RAILS, "/Admin.php", "/Admin.php"),
+    ],
+)
+def test_how_a_rule_is_written(reader: PathReader, written: str, spelling: str) -> None:
+    assert reader.spelling(written) == spelling
+    assert reader.spelling(spelling) == spelling
+
+
+def test_a_rule_for_what_windows_never_reads_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"paths\.windows"):
+        IIS.spelling("/admin:x")
+
+
+# --- never more generous than any reader of the kind ---------------------------------------------
+
+
+def trimmed(path: str) -> str:
+    return "/".join(segment.rstrip(". ") for segment in path.split("/"))
+
+
+def last_trimmed(path: str) -> str:
+    """As Windows documents it: all dots and spaces at the very end, one dot at the end of a folder's name."""
+    *folders, last = path.split("/")
+    return "/".join([*(folder.removesuffix(".") for folder in folders), last.rstrip(". ")])
+
+
+def nfkc(path: str) -> str:
+    return unicodedata.normalize("NFKC", path)
+
+
+def nfc(path: str) -> str:
+    return unicodedata.normalize("NFC", path)
+
+
+def one_suffix_less(path: str) -> str:
+    head, slash, last = path.rpartition("/")
+    return head + slash + (last.rpartition(".")[0] or last)
+
+
+def all_suffixes_less(path: str) -> str:
+    head, slash, last = path.rpartition("/")
+    return head + slash + (last.partition(".")[0] or last)
+
+
+def as_it_is(path: str) -> str:
+    return path
+
+
+ALWAYS: list[Callable[[str], str]] = [as_it_is, trimmed, nfc, nfkc, lambda path: trimmed(nfkc(path)), lambda path: nfkc(path).partition("?")[0]]
+CASELESS: list[Callable[[str], str]] = [str.lower, str.casefold, lambda path: path.upper().lower(), lambda path: path.replace("\u0130", "i").lower()]
+
+
+def after(last: Callable[[str], str], first: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda path: last(first(path))
+
+
+KINDS: dict[str, tuple[PathReader, list[Callable[[str], str]]]] = {
+    "strict": (STRICT, ALWAYS),
+    "ignore_case": (MIXED, [after(a, b) for a, b in product(CASELESS, ALWAYS)]),
+    "windows": (IIS, [after(a, b) for a, b in product(CASELESS, [as_it_is, trimmed])]),
+    "unicode": (FOLDED, [nfc, nfkc, lambda path: trimmed(nfkc(path))]),
+    "suffixes": (RAILS, [*ALWAYS, one_suffix_less, all_suffixes_less, lambda path: one_suffix_less(one_suffix_less(path))]),
+    "all": (
+        PathReader(windows=True, unicode=True, suffixes=True),
+        [after(a, after(nfkc, after(b, nfkc))) for a, b in product([one_suffix_less, all_suffixes_less, trimmed], CASELESS)],
+    ),
+}
+TEXTS = ["a", "b", "ab", "a.b", "1", "i", "s", "ss", "k", "é"]
+VARIED: list[Callable[[str], str]] = [
+    as_it_is, str.upper, str.title, lambda text: f"{text}.", lambda text: f"{text} ", lambda text: f"{text}. .", lambda text: f"{text}.b", lambda text: f"{text}.a.B",
+    lambda text: "".join(chr(ord(character) + 0xFEE0) if character in "ab.1isk" else character for character in text),
+    lambda text: text.replace("1", "①").replace("i", "ı").replace("ss", "ß").replace("s", "ſ").replace("k", "\u212a").replace("é", "e\u0301"),
+    lambda text: text.replace("i", "İ").replace("ss", "ẞ"), lambda text: f"{text}／a", lambda text: f"{text}？b", lambda text: f"{text}\u00a0", lambda _: "‥", lambda _: "．",
+]  # fmt: skip
+PATHS = st.lists(st.builds(lambda text, vary: vary(text), st.sampled_from(TEXTS), st.sampled_from(VARIED)), min_size=1, max_size=2).map(lambda texts: "/" + "/".join(texts))
+PATTERNS = st.lists(st.sampled_from([*TEXTS, "*", "**", "*.b", "a*", "A", "①", "ß", "ſ"]), min_size=1, max_size=2).map(lambda parts: "/" + "/".join(parts))
+WAYS: list[dict[str, object]] = [
+    {}, {"deny": True}, {"everyone": True}, {"groups": frozenset({"admins"})}, {"groups": frozenset({"admins", "x"})}, {"roles": frozenset({"r"})},
+    {"groups": frozenset({"guests"}), "replace": True}, {"bearer": BearerRule(frozenset({"c"}), frozenset())}, {"methods": frozenset({"POST"}), "everyone": True},
+]  # fmt: skip
+PEOPLE = [
+    None,
+    *(session(identity=identity(groups=groups, roles=roles)) for groups in [(), ("users",), ("users", "admins"), ("guests",), ("users", "guests", "x")] for roles in [(), ("r",)]),
+]
+MACHINE = MachineToken("c", frozenset(), "", "", 0)
+
+
+@st.composite
+def rules_about(draw: st.DrawFn) -> tuple[list[tuple[str, dict[str, object]]], str]:
+    """Rules, and a path that is another spelling of what one of them is about."""
+    made = draw(st.lists(st.tuples(PATTERNS, st.sampled_from(WAYS)), min_size=1, max_size=3))
+    if draw(st.booleans()):
+        return made, draw(PATHS)
+    about = draw(st.sampled_from(made))[0].replace("**", "*").split("/")[1:]
+    return made, "/" + "/".join(draw(st.sampled_from(VARIED))(segment.replace("*", draw(st.sampled_from(TEXTS)))) for segment in about)
+
+
+@settings(max_examples=400)
+@given(rules_about(), st.sampled_from(sorted(KINDS)))
+@example(([("/a/**", {"everyone": True}), ("/a/b", {"deny": True})], "/a/B"), "ignore_case")
+@example(([("/**/*.b", {"everyone": True}), ("/a", {"deny": True})], "/a.b"), "suffixes")
+@example(([("/a", {"deny": True}), ("/**", {"everyone": True})], "/a.a.b"), "suffixes")
+@example(([("/s", {"everyone": True}), ("/*", {"deny": True})], "/ſ"), "ignore_case")
+@example(([("/1", {"everyone": True}), ("/*", {"deny": True})], "/①"), "unicode")
+@example(([("/a/**", {"everyone": True})], "/a/‥/b"), "strict")
+def test_no_reader_serves_under_a_spelling_what_its_name_would_not_give(about: tuple[list[tuple[str, dict[str, object]]], str], kind: str) -> None:
+    made, path = about
+    reader, reads = KINDS[kind]
+    rules = tuple(rule(reader.spelling(pattern), **more) for pattern, more in made)
+    parsed = canonical(quote(path))
+    if parsed is None or parsed.ambiguous or not rules:
+        return
+    at = tenant(rules=rules, paths=reader)
+    for asked in (request(parsed.path), request(parsed.path, bearer="t")):
+        judged = match(at, asked)
+        let_in = [person for person in PEOPLE if isinstance(decide(at, asked, judged, session=person, machine=MACHINE, now=NOW), Allow)]
+        for read in reads if let_in else ():
+            name = read(parsed.path)
+            served = canonical(quote(name, safe="/?#"))
+            assert served is not None
+            assert ".." not in name.split("/"), "a reader that came to another folder"
+            index = one_after_the_other(list(rules), "GET", name)
+            plain = NO_RULE if index is None else Match(index, rules[index], Reason.RULE_DENIED if rules[index].deny else None)
+            for person in let_in:
+                assert isinstance(decide(at, asked, plain, session=person, machine=MACHINE, now=NOW), Allow), (name, judged, plain)
+
+
+@given(PATHS, st.sampled_from(sorted(KINDS)))
+def test_all_names_are_paths_that_rules_may_be_asked_about(path: str, kind: str) -> None:
+    parsed = canonical(quote(path))
+    names = KINDS[kind][0].names(parsed.path) if parsed is not None and not parsed.ambiguous else ()
+    assert isinstance(names, Unreadable) or len(names) <= MAX_NAMES
+    if not isinstance(names, Unreadable):
+        assert not any({".", ".."} & set(name.split("/")) or "//" in name for name in names)
