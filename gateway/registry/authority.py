@@ -57,6 +57,10 @@ FIELDS: Mapping[str, Authority] = {
     "providers[].hooks.audience": _TENANT,
     "providers[].hooks.api_token": _TENANT,
     "providers[].hooks.api_url": _OPERATOR,  # the gateway calls it, in hooks.private_networks too
+    "paths.ignore_case": _OPERATOR,  # how the operator's application reads them
+    "paths.windows": _OPERATOR,
+    "paths.unicode": _OPERATOR,
+    "paths.suffixes": _OPERATOR,
     "rules": _OPERATOR,  # what they open is the operator's application
     "rules_next": _OPERATOR,
     "headers": _OPERATOR,
