@@ -1,5 +1,11 @@
 -- Forward-auth for HAProxy 2.6 and later: asks the gateway, then sets the identity or relays the denial.
 -- Written by `gateway ingress render haproxy`. HAProxy's HTTP client asks up to four times when no answer comes.
+--
+-- Rules:
+-- - HAProxy goes on with the next rule when an action errs. What an action found good it says in a variable, as its last
+--   statement, and haproxy.cfg refuses whatever has no such variable.
+-- - A client chooses up to 48 kB: every loop reads them once. Patterns are single classes; none can backtrack.
+-- - core.httpclient writes past its table when it is given more lines than tune.http.maxhdr: each name is one line.
 
 local CHECK = "http://127.0.0.1:8081/auth/haproxy"
 local KEY = "demo-ingress-key-replace-it-0123456789abcdef"
@@ -9,23 +15,42 @@ local TIMEOUT_MS = 2000
 
 -- What the gateway reads of the client's own headers; nothing else is sent.
 local ASKED = { "cookie", "authorization", "accept", "accept-language", "origin", "access-control-request-method", "x-requested-with", "sec-fetch-mode", "sec-fetch-dest", "sec-purpose", "x-request-id" }
+-- Those that may come on several lines, and what joins them. Of any other, two lines are two answers to one question.
+local JOINED = { ["cookie"] = "; ", ["accept"] = ", ", ["accept-language"] = ", " }
 -- What it answers about the person; every name is set or removed on every request.
 local MANAGED = { "x-auth-request-user", "x-auth-request-email", "x-auth-request-preferred-username", "x-auth-request-name", "x-auth-request-groups", "x-auth-request-roles", "x-auth-request-tenant", "x-auth-request-provider", "x-auth-request-jwt", "remote-user", "x-remote-user", "x-department" }
 local RELAYED = { "location", "www-authenticate", "content-type", "cache-control", "retry-after", "content-security-policy", "x-content-type-options" }
+-- What the gateway refuses with. Any other status is not the gateway's.
+local REFUSALS = { [302] = true, [400] = true, [401] = true, [403] = true, [421] = true, [503] = true }
+-- RFC 9110 §5.5: a tab is the only control character that a value may hold.
+local CONTROLS = "[%z\1-\8\10-\31\127]"
 
+-- Tables of lines begin at 0.
 local function all(values)
   local list = {}
   for i = 0, #values do list[#list + 1] = values[i] end
   return list
 end
 
-local function unavailable(txn)
-  local reply = txn:reply({ status = 503 })
-  reply:add_header("retry-after", "2")
+local function refuse(txn, status, title, code)
+  local reply = txn:reply({ status = status })
+  if status == 503 then reply:add_header("retry-after", "2") end
   reply:add_header("cache-control", "no-store")
   reply:add_header("content-type", "application/problem+json")
-  reply:set_body('{"type":"about:blank","title":"Service Unavailable","status":503,"code":"store_unavailable"}')
+  reply:set_body('{"type":"about:blank","title":"' .. title .. '","status":' .. status .. ',"code":"' .. code .. '"}')
   txn:done(reply)
+end
+
+local function unavailable(txn) refuse(txn, 503, "Service Unavailable", "store_unavailable") end
+
+local function unreadable(txn) refuse(txn, 400, "Bad Request", "bad_request") end
+
+-- Without blanks and tabs at both ends.
+local function trim(text)
+  local first, last = text:find("[^ \t]"), #text
+  if not first then return "" end
+  while text:byte(last) == 32 or text:byte(last) == 9 do last = last - 1 end
+  return text:sub(first, last)
 end
 
 -- The session cookie, its companions, and those of a login in progress.
@@ -34,52 +59,112 @@ local function ours(name)
 end
 
 -- Every cookie but the gateway's own.
-local function others(lines)
+local function others(line)
   local kept = {}
-  for _, line in ipairs(lines) do
-    for pair in line:gmatch("[^;]+") do
-      local trimmed = pair:match("^%s*(.-)%s*$")
-      local name = trimmed:match("^([^=]-)%s*=") or trimmed
-      if trimmed ~= "" and not ours(name) then kept[#kept + 1] = trimmed end
-    end
+  for pair in line:gmatch("[^;]+") do
+    local trimmed = trim(pair)
+    local equals = trimmed:find("=", 1, true)
+    local name = equals and trim(trimmed:sub(1, equals - 1)) or trimmed
+    if trimmed ~= "" and not ours(name) then kept[#kept + 1] = trimmed end
   end
   return table.concat(kept, "; ")
 end
 
-core.register_action("gateway_ask", { "http-req" }, function(txn)
+-- Servers disagree on where a value with a control character ends, and quote it in their errors: nobody behind reads one.
+core.register_action("gateway_screen", { "http-req" }, function(txn)
+  for _, values in pairs(txn.http:req_get_headers()) do
+    for i = 0, #values do
+      if values[i]:find(CONTROLS) then return unreadable(txn) end
+    end
+  end
+  txn:set_var("txn.gateway_screened", true)
+end, 0)
+
+-- What the gateway is asked with: one line a name. Nil where a name has two lines that must not be joined.
+local function question(txn)
   local given, headers = txn.http:req_get_headers(), {}
   for _, name in ipairs(ASKED) do
-    if given[name] then headers[name] = all(given[name]) end
+    local values = given[name]
+    if values and #values > 0 and not JOINED[name] then return nil end
+    if values then headers[name] = { table.concat(all(values), JOINED[name]) } end
   end
-  local query = txn.sf:query()
   headers["x-forwarded-method"] = { txn.sf:method() }
   headers["x-forwarded-proto"] = { SCHEME }
   headers["x-forwarded-host"] = { txn.sf:req_fhdr("host") }
-  headers["x-forwarded-uri"] = { txn.sf:path() .. (query and query ~= "" and "?" .. query or "") }
+  headers["x-forwarded-uri"] = { txn.sf:pathq() }
   headers["x-forwarded-for"] = { txn.sf:src() }
   headers["x-gateway-key"] = { KEY }
+  return headers
+end
 
-  local answer = core.httpclient():get({ url = CHECK, headers = headers, timeout = TIMEOUT_MS })
-  if not answer or not answer.status or answer.status == 0 then return unavailable(txn) end
-
-  if answer.status == 200 then
-    for _, name in ipairs(MANAGED) do
-      local value = answer.headers[name]
-      if value and (#value > 0 or value[0]:find("%c")) then return unavailable(txn) end
-      if value and value[0] ~= "" then txn.http:req_set_header(name, value[0]) else txn.http:req_del_header(name) end
-    end
-    local cookies = given["cookie"] and others(all(given["cookie"])) or ""
-    if cookies == "" then txn.http:req_del_header("cookie") else txn.http:req_set_header("cookie", cookies) end
-    return
+-- Set each of names to its value, or remove it; then read them again, because HAProxy does not say when one did not fit.
+local function replace(txn, names, wanted)
+  for _, name in ipairs(names) do
+    txn.http:req_del_header(name)
+    if wanted[name] then txn.http:req_set_header(name, wanted[name]) end
   end
+  local set = txn.http:req_get_headers()
+  for _, name in ipairs(names) do
+    local lines = set[name]
+    if wanted[name] and not (lines and #lines == 0 and lines[0] == wanted[name]) then return false end
+    if not wanted[name] and lines then return false end
+  end
+  return true
+end
 
-  local known = { [302] = true, [400] = true, [401] = true, [403] = true, [421] = true, [503] = true }
+-- Hand on what the gateway said instead of yes.
+local function relay(txn, answer)
   -- HAProxy's own client says 503 too, when nobody listens; only the gateway says when to come back.
-  if not known[answer.status] or (answer.status == 503 and not answer.headers["retry-after"]) then return unavailable(txn) end
+  if not REFUSALS[answer.status] or (answer.status == 503 and not answer.headers["retry-after"]) then return unavailable(txn) end
+  -- A server's text about a request that it could not read may quote it, cookies and all.
+  if answer.status == 400 then return unreadable(txn) end
   local reply = txn:reply({ status = answer.status })
   for _, name in ipairs(RELAYED) do
     if answer.headers[name] then reply:add_header(name, answer.headers[name][0]) end
   end
   reply:set_body(answer.body or "")
   txn:done(reply)
+end
+
+core.register_action("gateway_ask", { "http-req" }, function(txn)
+  local headers = question(txn)
+  if not headers then return unreadable(txn) end
+  local answer = core.httpclient():get({ url = CHECK, headers = headers, timeout = TIMEOUT_MS })
+  if not answer or not answer.status or answer.status == 0 then return unavailable(txn) end
+  if answer.status ~= 200 then return relay(txn, answer) end
+
+  local names, wanted = { "cookie" }, {}
+  for _, name in ipairs(MANAGED) do
+    local value = answer.headers[name]
+    if value and (#value > 0 or value[0]:find(CONTROLS)) then return unavailable(txn) end
+    names[#names + 1] = name
+    if value and value[0] ~= "" then wanted[name] = value[0] end
+  end
+  local cookies = headers["cookie"] and others(headers["cookie"][1]) or ""
+  if cookies ~= "" then wanted["cookie"] = cookies end
+  if not replace(txn, names, wanted) then
+    core.Alert("gateway: the identity did not fit into the request: tune.maxrewrite is too small")
+    return unavailable(txn)
+  end
+  txn:set_var("txn.gateway_allowed", true)
 end, 0)
+
+-- Header lines after a body (RFC 9110 §6.5) come when every rule has been read: a request with any is cut off before its
+-- end. Only a body without a length can have them. The payload callback's own result is not looked at, an error is.
+local NoTrailers = { id = "gateway_no_trailers", flags = filter.FLT_CFG_FL_HTX }
+NoTrailers.__index = NoTrailers
+
+function NoTrailers:new() return setmetatable({}, NoTrailers) end
+
+function NoTrailers:http_headers(txn, message)
+  if message.channel:is_resp() or message:get_headers()["content-length"] then return end
+  filter.register_data_filter(self, message.channel)
+end
+
+function NoTrailers:http_payload(txn, message)
+  local body = message:body()
+  -- The end of a chunked body counts as one byte.
+  if message:input() - (body and #body or 0) > 1 then error("a request with trailers was refused", 0) end
+end
+
+core.register_filter("gateway_no_trailers", NoTrailers, function(self) return self end)

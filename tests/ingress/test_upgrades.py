@@ -46,7 +46,7 @@ PLAIN: dict[str, tuple[str, ...]] = {
 CONNECTION = {"": "Connection: Upgrade, HTTP2-Settings", "two lines": "Connection: Upgrade\r\nConnection: HTTP2-Settings, Upgrade", "kept": "Connection: keep-alive, upgrade"}
 
 
-@pytest.fixture(params=[kind for kind in KINDS if kind != "haproxy"])
+@pytest.fixture(params=KINDS)
 def proxy(request: pytest.FixtureRequest, proxies: Callable[[str], RunningIngress], stand: Stand) -> Proxy:
     return Proxy(proxies(request.param), stand)
 
