@@ -14,6 +14,7 @@ from gateway.hooks.arrivals import Tally
 from gateway.hooks.commit import Committer
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.desk import HookDesk
+from gateway.hooks.group_names import GroupNames
 from gateway.hooks.inbox import Inbox
 from gateway.hooks.issuer_keys import IssuerKeys
 from gateway.hooks.messages import OutboxRecords
@@ -69,12 +70,13 @@ async def hook_role(
     fetch = Fetch(http)
     graph = GraphClient(fetch, clock=clock)
     cursors = Cursors(database, committer)
+    names = GroupNames(database)
     subscriptions = Subscriptions(database, committer, graph, cursors, url=url, clock=clock)
-    applier = Applier(inbox, committer, targets=targets, revoker=revoker, people=people, directory=subscriptions, outbox=outbox, clock=clock)
+    applier = Applier(inbox, committer, names=names, targets=targets, revoker=revoker, people=people, directory=subscriptions, outbox=outbox, clock=clock)
     reconciliation = Reconciliation(
         leader=Leader(database, committer, name="reconciliation", holder=holder, clock=clock), targets=targets, subscriptions=subscriptions,
-        delta=GraphDelta(database, committer, graph, cursors, inbox, stored=applier.wake, clock=clock),
-        backfill=OktaBackfill(fetch, committer, cursors, inbox, stored=applier.wake, clock=clock), cursors=cursors, applier=applier,
+        delta=GraphDelta(database, committer, graph, cursors, inbox, names, stored=applier.wake, clock=clock),
+        backfill=OktaBackfill(fetch, committer, cursors, inbox, names, stored=applier.wake, clock=clock), cursors=cursors, applier=applier,
         interval_s=config.hooks.reconcile.total_seconds(), clock=clock,
     )  # fmt: skip
     tally = Tally(database, committer, clock=clock)

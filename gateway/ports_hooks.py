@@ -100,8 +100,8 @@ class Directory(Protocol):
 
     async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool: ...
 
-    async def group_name(self, target: HookTarget, group_id: str) -> str:
-        """Tokens may carry names where events carry ids; "" where the group is gone."""
+    async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
+        """Tokens may carry names where events carry ids; "" where the group is gone. ``again``: what was known of it is out of date."""
 
     async def owns_subscription(self, target: HookTarget, subscription: str) -> bool: ...
 

@@ -95,6 +95,7 @@ class Console:
         route.add_post("/console/people/{person}/groups/{group}/{action}", self._membership)
         route.add_post("/console/people/{person}/{action}", self._person_action)
         route.add_post("/console/groups/{group}/delete", self._delete_group)
+        route.add_post("/console/groups/{group}/rename", self._rename_group)
         route.add_post("/console/delivery", self._delivery)
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
@@ -137,6 +138,14 @@ class Console:
     async def _delete_group(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
         await self._directory.delete_group(self._group(request))
+        return _back()
+
+    async def _rename_group(self, request: web.Request) -> web.StreamResponse:
+        self._check_origin(request)
+        name = str((await request.post()).get("name", "")).strip()
+        if not 0 < len(name) <= 255:
+            raise web.HTTPBadRequest
+        await self._directory.rename_group(self._group(request), name)
         return _back()
 
     async def _delivery(self, request: web.Request) -> web.StreamResponse:

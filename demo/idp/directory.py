@@ -42,6 +42,7 @@ class Change(Enum):
     SIGNED_OUT = "signed_out"
     SESSIONS_CLEARED = "sessions_cleared"
     GROUP_DELETED = "group_deleted"
+    GROUP_RENAMED = "group_renamed"
 
 
 @dataclass(slots=True)
@@ -75,6 +76,8 @@ class DirectoryEvent:
     change: Change
     person: Person | None
     group: Group | None = None
+    former_name: str = ""
+    """Of a group that was renamed."""
 
 
 Listener = Callable[[DirectoryEvent], Awaitable[None]]
@@ -162,6 +165,12 @@ class Directory:
                 person.group_ids.remove(group.id)
         await self._announce(Change.GROUP_DELETED, None, group)
 
+    async def rename_group(self, group: Group, name: str) -> None:
+        """Another name for the same id and members."""
+        former, group.name = group.name, name
+        if former != name:
+            await self._announce(Change.GROUP_RENAMED, None, group, former)
+
     async def clear_sessions(self, person: Person) -> None:
         """An administrator ends the person's browser sessions at the IdP."""
         await self._announce(Change.SESSIONS_CLEARED, person)
@@ -175,7 +184,7 @@ class Directory:
             person.status = status
             await self._announce(change, person)
 
-    async def _announce(self, change: Change, person: Person | None, group: Group | None = None) -> None:
-        event = DirectoryEvent(str(uuid.uuid4()), self._clock(), change, person, group)
+    async def _announce(self, change: Change, person: Person | None, group: Group | None = None, former_name: str = "") -> None:
+        event = DirectoryEvent(str(uuid.uuid4()), self._clock(), change, person, group, former_name)
         for listener in tuple(self.listeners):
             await listener(event)

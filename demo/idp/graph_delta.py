@@ -33,6 +33,7 @@ class _Entry:
     ref: str
     member: str | None = None
     purged: bool = False
+    renamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Deltas:
         number = len(self._log) + 1
         if event.change in (Change.GROUP_ADDED, Change.GROUP_REMOVED) and event.group and event.person:
             self._log.append(_Entry(number, "groups", event.group.id, member=event.person.id))
+        elif event.change is Change.GROUP_RENAMED and event.group:
+            self._log.append(_Entry(number, "groups", event.group.id, renamed=True))
         elif event.change is Change.GROUP_DELETED and event.group:
             self._log.append(_Entry(number, "groups", event.group.id, purged=True))
         elif event.person and event.change not in (Change.SIGNED_OUT, Change.SESSIONS_CLEARED):
@@ -136,7 +139,9 @@ class Deltas:
         present = {person.id for person in self._members(ref)}
         members = dict.fromkeys(entry.member for entry in entries if entry.member)
         changes = [_member(oid) if oid in present else {**_member(oid), "@removed": {"reason": "deleted"}} for oid in members]
-        return {"id": ref, "displayName": group.name, "members@delta": changes}
+        # Only what changed need come ("Use delta query to track changes"), and then a name that did not is left out.
+        name = {"displayName": group.name} if any(entry.renamed for entry in entries) else {}
+        return {"id": ref, **name, "members@delta": changes}
 
 
 def _user(person: Person) -> dict[str, Any]:

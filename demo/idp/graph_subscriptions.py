@@ -175,6 +175,8 @@ class Subscriptions:
             if event.change is Change.GROUP_REMOVED:
                 member["@removed"] = "deleted"
             self._notify("groups", event.group.id, "updated", {"members@delta": [member]}, members=True)
+        elif event.change is Change.GROUP_RENAMED and event.group is not None:
+            self._notify("groups", event.group.id, "updated", {}, members=False)
         elif event.change is Change.GROUP_DELETED and event.group is not None:
             self._notify("groups", event.group.id, "deleted", {}, members=False)
         elif event.person is not None and event.change in _USER_UPDATED:

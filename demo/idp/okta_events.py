@@ -7,13 +7,14 @@ the receiver has three seconds; one retry on a timeout or a 5xx, none on a 4xx; 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import uuid
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from demo.idp.console import Panel
 from demo.idp.delivery import Outbox, Post, Retry
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from demo.idp.provider import IdentityProviderServer
 
 DEADLINE_S = 3.0
+_SEARCHED = re.compile(r'profile\.name eq ("(?:[^"\\]|\\.)*")')
 NOT_ELIGIBLE = frozenset({"user.lifecycle.delete.completed"})
 """In the System Log, and no hook can ask for it."""
 
@@ -57,7 +59,18 @@ class OktaEvents:
         self._http = http
         self._clock = clock
         server.directory.listeners.append(self.on_event)
+        self._directory = server.directory
         server.app.router.add_get("/api/v1/logs", server.faults.endpoint("logs", self.log.answer))
+        server.app.router.add_get("/api/v1/groups", server.faults.endpoint("groups", self._groups))
+
+    async def _groups(self, request: web.Request) -> web.StreamResponse:
+        """``search=profile.name eq "…" or …`` (Okta developer documentation, "Groups API"); other searches find nothing."""
+        refused = self.log.refused(request)
+        if refused is not None:
+            return refused
+        names = [json.loads(name) for name in _SEARCHED.findall(request.query.get("search", ""))]
+        found = [group for group in self._directory.groups.values() if group.name in names]
+        return web.json_response([{"id": group.id, "type": "OKTA_GROUP", "profile": {"name": group.name, "description": None}} for group in found])
 
     async def register(self, url: str, *, secret: str, header: str = "Authorization", types: frozenset[str] | None = None) -> EventHook:
         """Create and verify a hook. It stays unverified, and silent, if the receiver does not echo the challenge."""

@@ -24,6 +24,7 @@ EVENT_TYPES = {
     Change.GROUP_ADDED: ("group.user_membership.add", "Add user to group membership"),
     Change.GROUP_REMOVED: ("group.user_membership.remove", "Remove user from group membership"),
     Change.GROUP_DELETED: ("group.lifecycle.delete", "Delete Okta group"),
+    Change.GROUP_RENAMED: ("group.profile.update", "Update Okta group"),
     Change.SUSPENDED: ("user.lifecycle.suspend", "Suspend Okta user"),
     Change.UNSUSPENDED: ("user.lifecycle.unsuspend", "Unsuspend Okta user"),
     Change.DEACTIVATED: ("user.lifecycle.deactivate", "Deactivate Okta user"),
@@ -106,10 +107,16 @@ class SystemLog:
         self.events.append(recorded)
         return recorded
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    def refused(self, request: web.Request) -> web.Response | None:
+        """Without the administrator's token."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme not in ("SSWS", "Bearer") or not secrets.compare_digest(token.encode(), self.api_token.encode()):
-            return _error(401, "E0000011", "Invalid token provided")
+        right = scheme in ("SSWS", "Bearer") and secrets.compare_digest(token.encode(), self.api_token.encode())
+        return None if right else _error(401, "E0000011", "Invalid token provided")
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        refused = self.refused(request)
+        if refused is not None:
+            return refused
         try:
             query = self._parse(request)
         except ValueError as malformed:

@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Final, Literal
@@ -49,11 +48,7 @@ def canonical_id(value: str) -> str:
 def address_spellings(address: str) -> tuple[str, ...]:
     """How a system that compares text may hold a canonical address: Unicode or A-label domain, composed or decomposed. The canonical one first."""
     local, at, domain = address.rpartition("@")
-    domains = [domain]
-    if domain.startswith("xn--") or ".xn--" in domain:
-        with contextlib.suppress(idna.IDNAError, UnicodeError):
-            domains.append(idna.decode(domain))
-    return _both_forms(f"{local}{at}{name}" for name in domains)
+    return _both_forms(f"{local}{at}{name}" for name in (domain, _unicode(domain)))
 
 
 def id_spellings(identifier: str) -> tuple[str, ...]:
@@ -79,6 +74,14 @@ def _domain(text: str) -> str:
     bare = text.rstrip(".")
     folded = _folded(bare)
     return folded if len(bare) > MAX_DOMAIN else canonical_host(bare) or canonical_host(folded) or folded
+
+
+def _unicode(domain: str) -> str:
+    """With the letters that A-labels stand for; as it is where it has none."""
+    try:
+        return idna.decode(domain) if domain.startswith("xn--") or ".xn--" in domain else domain
+    except (idna.IDNAError, UnicodeError):
+        return domain
 
 
 def _both_forms(texts: Iterable[str]) -> tuple[str, ...]:

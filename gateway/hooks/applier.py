@@ -18,19 +18,21 @@ from typing import TYPE_CHECKING
 
 from gateway.beside import beside
 from gateway.errors import PeerError, UnavailableError
-from gateway.hooks.event import Effect, HookEvent, Source
-from gateway.hooks.inbox import Settled, about_key, lane_key
+from gateway.hooks.event import MAX_EVENTS, Delivery, Effect, Group, HookEvent, Source
+from gateway.hooks.inbox import Settled, about_key, digest, lane_key
 from gateway.hooks.plan import Around, Found, groups_that_count, overdue, plan
+from gateway.hooks.reducer import effective_time
 from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_LAG_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.hooks.commit import Committer
+    from gateway.hooks.group_names import GroupNames, Names
     from gateway.hooks.inbox import Inbox, Lane, Pending
     from gateway.hooks.plan import Kept, Notice, Plan
     from gateway.hooks.webhooks import Outbox
@@ -59,6 +61,17 @@ class _Postponed(Exception):  # noqa: N818 - not an error: a directory is asked 
         self.until = until
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A group as an event, or the provider when asked, named it at ``at``."""
+
+    target: HookTarget
+    source: Source
+    group: Group
+    at: float
+    gone: bool = False
+
+
 @dataclass(slots=True)
 class _Outcome:
     """What one lane came to, to be written in one transaction."""
@@ -66,17 +79,19 @@ class _Outcome:
     settled: list[Settled]
     standing: dict[str, tuple[Kept, HookTarget]]
     messages: list[tuple[HookTarget, str, Plan, Pending]]
+    names: list[_Named]
 
 
 class Applier:
     """The loop of one admin replica. ``directory`` None: nothing can be looked up, and such events wait."""
 
     def __init__(
-        self, inbox: Inbox, committer: Committer, *, targets: HookTargets, revoker: Revoker, people: People | None, directory: Directory | None, outbox: Outbox, clock: Callable[[], float],
+        self, inbox: Inbox, committer: Committer, *, names: GroupNames, targets: HookTargets, revoker: Revoker, people: People | None, directory: Directory | None, outbox: Outbox, clock: Callable[[], float],
         apply_s: float = APPLY_S,
     ) -> None:  # fmt: skip
         self._inbox = inbox
         self._committer = committer
+        self._names = names
         self._targets = targets
         self._revoker = revoker
         self._people = people
@@ -142,12 +157,13 @@ class Applier:
 
     async def apply(self, lane: Lane) -> None:
         """One lane, from claim to settled. Raises ``UnavailableError`` if settling could not be written."""
-        outcome = _Outcome([], {}, [])
+        outcome = _Outcome([], {}, [], [])
         kept = dict(lane.standing)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._apply_s):
+                names = await self._known_names(lane)
                 for pending in lane.pending:
-                    outcome.settled.append(await self._one(pending, kept, outcome))
+                    outcome.settled.append(await self._one(pending, kept, names, outcome))
 
         async def settle(connection: AsyncConnection) -> bool:
             now = self._clock()
@@ -158,6 +174,12 @@ class Applier:
             for target, revocation, planned, pending in outcome.messages:
                 if planned.notice is not None:
                     await self._outbox.add(connection, target, planned.notice, lane=lane.key, event=pending.event, revocation=revocation, now=now)
+            for named in outcome.names:
+                news = await self._names.learn(connection, named.target, named.source, named.group, at=named.at)
+                if news:
+                    await self._inbox.store(connection, named.target, Delivery(named.source, news), received_at=now, channel="renamed")
+                if named.gone:
+                    await self._names.forget(connection, named.target, named.source, named.group)
             await self._inbox.settle(connection, outcome.settled, now=now)
             return True
 
@@ -166,10 +188,15 @@ class Applier:
         elif outcome.messages:
             self._outbox.wake()
 
-    async def _one(self, pending: Pending, kept: dict[str, Kept], outcome: _Outcome) -> Settled:
+    async def _known_names(self, lane: Lane) -> Mapping[str, Names]:
+        """Of the groups that the lane's events are about, by id."""
+        target = self._targets.find(lane.pending[0].tenant, lane.pending[0].provider) if lane.pending else None
+        return {} if target is None else await self._names.read(target, lane.pending[0].event.source, [p.event.group for p in lane.pending])
+
+    async def _one(self, pending: Pending, kept: dict[str, Kept], names: Mapping[str, Names], outcome: _Outcome) -> Settled:
         source = pending.event.source.value
         try:
-            settled = await self._applied(pending, kept, outcome)
+            settled = await self._applied(pending, kept, names, outcome)
         except _Postponed as postponed:
             return Settled(pending.id, "new", "waiting for the directory to settle", postponed.until)
         except TimeoutError:
@@ -196,7 +223,7 @@ class Applier:
             return Settled(pending.id, "failed", error)
         return Settled(pending.id, "new", error, self._clock() + min(MAX_PAUSE_S if gives_up else MAX_PAUSE_S / 5, 2.0**pending.attempts))
 
-    async def _applied(self, pending: Pending, kept: dict[str, Kept], outcome: _Outcome) -> Settled:
+    async def _applied(self, pending: Pending, kept: dict[str, Kept], names: Mapping[str, Names], outcome: _Outcome) -> Settled:
         target = self._targets.find(pending.tenant, pending.provider)
         if target is None:
             return Settled(pending.id, "ignored", "the tenant or provider is gone")
@@ -209,6 +236,11 @@ class Applier:
         if event.effect is Effect.SUBSCRIPTION:
             await self._ask().lifecycle(target, event.reference, event.type)
             return Settled(pending.id, "applied")
+        event = await self._named(target, pending, names, outcome)
+        if event.effect is Effect.GROUP_RENAMED:
+            # What it lost and gained follows in events of its own, stored with the name (``group_names``).
+            earlier = event.group is not None and (event.group.former or event.group.id in names)
+            return Settled(pending.id, "applied") if earlier else Settled(pending.id, "ignored", "what the group was called before is not known here")
         event = await self._looked_up(target, event, kept)
         about = about_key(event.group if event.effect is not Effect.APP_REMOVED else None)
         found = await self._who(target, event)
@@ -224,19 +256,32 @@ class Applier:
             outcome.messages.append((target, statuses[0].id if statuses else "", await self._addressed(target, planned, planned.notice), pending))
         return Settled(pending.id, "ignored" if planned.ignored and not statuses else "applied", planned.ignored, revocations=tuple(s.id for s in statuses))
 
-    async def _looked_up(self, target: HookTarget, event: HookEvent, kept: dict[str, Kept]) -> HookEvent:
-        """The event with what the directory says now in place of "something changed", and with the group's name where tokens may carry it."""
-        if event.source is not Source.ENTRA:
+    async def _named(self, target: HookTarget, pending: Pending, names: Mapping[str, Names], outcome: _Outcome) -> HookEvent:
+        """The event with every name that its group has and had: tokens and policies may carry names where events carry ids, or another name."""
+        event, group = pending.event, pending.event.group
+        if group is None or not group.id or event.effect is Effect.APP_REMOVED:
             return event
+        at = effective_time(event.event_time, pending.received_at)
+        known = names.get(group.id)
+        complete = group if known is None else known.complete(group)
+        renamed = event.effect is Effect.GROUP_RENAMED
         if (
-            event.group is not None
-            and event.group.id
-            and not event.group.name
-            and target.groups_used is not None
+            not group.name
             and self._directory is not None
-            and not groups_that_count(target, event.group)
+            and event.source is Source.ENTRA
+            and (renamed or (target.groups_used is not None and not groups_that_count(target, complete)))
         ):
-            event = replace(event, group=replace(event.group, name=await self._directory.group_name(target, event.group.id)))
+            at = self._clock()
+            group = replace(group, name=await self._directory.group_name(target, group.id, again=renamed))
+            complete = complete if not group.name else group if known is None else known.complete(group)
+        gone = event.effect is Effect.GROUP_DELETED
+        if group.name or gone:
+            outcome.names.append(_Named(target, event.source, group, at, gone))
+        # What a deleted group was called before may be another group's name by now; whoever lost it then has lost it already.
+        return replace(event, group=replace(complete, former=()) if gone else complete)
+
+    async def _looked_up(self, target: HookTarget, event: HookEvent, kept: dict[str, Kept]) -> HookEvent:
+        """The event with what the directory says now in place of "something changed"."""
         if event.effect not in {Effect.LOOK_UP_ACCOUNT, Effect.LOOK_UP_MEMBERSHIP} or event.subject is None:
             return event
         standing = kept.get(about_key(event.group))
@@ -279,22 +324,28 @@ class Applier:
         return planned
 
     async def apply_overdue(self, target: HookTarget) -> int:
-        """Refusals of groups that the tenant's policy names only now; the number applied."""
+        """Refusals of groups that count only now (the policy, or a name that was learned later) go through their lanes once more; the number of them."""
         count = 0
-        for lane, about, kept in await self._inbox.standings_without_effect(target.tenant, target.provider):
-            found = await self._who(target, kept.event)
-            planned = overdue(kept, target=target, found=found)
-            if planned is None or planned.kept is None:
-                continue
-            for request in planned.revoke:
-                await self._revoker.revoke(request)
-            after = planned.kept
-
-            async def keep(connection: AsyncConnection, lane: str = lane, about: str = about, after: Kept = after) -> None:
-                await self._inbox.keep(connection, lane, about, after, target=target, now=self._clock())
-
-            await self._committer.run(keep)
-            count += 1
+        async for page in self._inbox.standings_without_effect(target.tenant, target.provider):
+            again: dict[Source, list[HookEvent]] = {}
+            for source in {kept.event.source for _, _, kept in page}:
+                names = await self._names.read(target, source, [kept.event.group for _, _, kept in page if kept.event.source is source])
+                for lane, about, kept in page:
+                    group = kept.event.group
+                    if kept.event.source is not source or group is None:
+                        continue
+                    known = names.get(group.id)
+                    event = overdue(replace(kept, event=replace(kept.event, group=known.complete(group))) if known is not None else kept, target=target)
+                    if event is not None and event.group is not None:
+                        # Until it was applied, once for the same names.
+                        once = digest(lane, about, repr(kept.standing.at), *groups_that_count(target, event.group))
+                        again.setdefault(source, []).append(replace(event, id=once))
+            for source, events in again.items():
+                for start in range(0, len(events), MAX_EVENTS):
+                    accepted = await self._inbox.accept(target, Delivery(source, tuple(events[start : start + MAX_EVENTS])), received_at=self._clock(), channel="policy")
+                    count += accepted.stored
+        if count:
+            self.wake()
         return count
 
 

@@ -70,6 +70,7 @@ class Effect(StrEnum):
     GROUP_REMOVED = "group_removed"
     GROUP_ADDED = "group_added"
     GROUP_DELETED = "group_deleted"
+    GROUP_RENAMED = "group_renamed"
     APP_REMOVED = "app_removed"
     LOOK_UP_ACCOUNT = "look_up_account"
     LOOK_UP_MEMBERSHIP = "look_up_membership"
@@ -124,10 +125,13 @@ class Group:
 
     id: str = ""
     name: str = ""
+    former: tuple[str, ...] = ()
+    """What else it is or was called."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", canonical_id(self.id))
         object.__setattr__(self, "name", canonical_id(self.name))
+        object.__setattr__(self, "former", tuple(map(canonical_id, self.former)))
 
     @property
     def key(self) -> str:

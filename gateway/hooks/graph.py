@@ -117,7 +117,9 @@ def _change(entry: dict[str, Any]) -> tuple[HookEvent, ...] | SkipReason:
     group = Group(id=identifier)
     if change == "deleted":
         return (HookEvent(Source.ENTRA, "groups/deleted", Effect.GROUP_DELETED, None, group, reference=subscription),)
-    return tuple(_member(group, mapping(m, "members@delta"), subscription) for m in items(data.get("members@delta", []), "members@delta"))
+    members = tuple(_member(group, mapping(m, "members@delta"), subscription) for m in items(data.get("members@delta", []), "members@delta"))
+    # Without members it is a property that changed, and which one is never said: it may be the name.
+    return members or (HookEvent(Source.ENTRA, "groups/updated", Effect.GROUP_RENAMED, None, group, reference=subscription),)
 
 
 def _member(group: Group, member: dict[str, Any], subscription: str) -> HookEvent:

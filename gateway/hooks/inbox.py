@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, delete, func, or_, select, update
+from sqlalchemy import bindparam, case, delete, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -24,7 +24,7 @@ from gateway.hooks.reducer import Standing
 from gateway.sql.tables import hook_deliveries, hook_inbox, hook_lanes, hook_standing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from sqlalchemy import Table
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -219,7 +219,7 @@ class Inbox:
     async def keep(self, connection: AsyncConnection, lane: str, about: str, kept: Kept, *, target: HookTarget, now: float) -> None:
         """Write one standing."""
         sealed = self._database.crypt.seal(dump_kept(kept), table="hook_standing", row=f"{lane}/{about}", column="imposed")
-        values = {"refused": int(kept.standing.refused), "at": kept.standing.at, "imposed": sealed, "updated_at": now}
+        values = {"refused": int(kept.standing.refused), "at": kept.standing.at, "in_force": int(bool(kept.imposed)), "imposed": sealed, "updated_at": now}
         statement = insert_new(self._database, hook_standing).values(
             lane=lane, about=about, tenant=target.tenant, provider=target.provider, source=kept.event.source.value, **values
         )  # fmt: skip
@@ -243,16 +243,19 @@ class Inbox:
 
     # --- standings of a policy that changed ---
 
-    async def standings_without_effect(self, tenant: str, provider: str, *, limit: int = 10_000) -> Sequence[tuple[str, str, Kept]]:
-        """Refusals of groups that were of no consequence when they came: lane, about, kept."""
-        async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(hook_standing)
-                .where(hook_standing.c.tenant == tenant, hook_standing.c.provider == provider, hook_standing.c.refused == 1, hook_standing.c.about != "")
-                .limit(limit)
-            )
-            found = [(row.lane, row.about, self._kept(row)) for row in rows]
-        return [entry for entry in found if not entry[2].imposed]
+    async def standings_without_effect(self, tenant: str, provider: str) -> AsyncIterator[list[tuple[str, str, Kept]]]:
+        """Refusals of groups that were of no consequence when they came, in pages: lane, about, kept."""
+        last = ("", "")
+        mine = (hook_standing.c.tenant == tenant, hook_standing.c.provider == provider, hook_standing.c.refused == 1, hook_standing.c.in_force == 0, hook_standing.c.about != "")
+        while True:
+            async with self._database.read() as connection:
+                after = tuple_(hook_standing.c.lane, hook_standing.c.about) > last
+                rows = (await connection.execute(select(hook_standing).where(*mine, after).order_by(hook_standing.c.lane, hook_standing.c.about).limit(_ROWS))).all()
+            if rows:
+                yield [(row.lane, row.about, self._kept(row)) for row in rows]
+            if len(rows) < _ROWS:
+                return
+            last = (rows[-1].lane, rows[-1].about)
 
     # --- watching ---
 

@@ -26,6 +26,7 @@ from gateway.hooks.event import (
     Source,
     Subject,
     address,
+    is_clean,
     items,
     json_object,
     mapping,
@@ -42,6 +43,7 @@ EFFECTS: Mapping[str, Effect] = {
     "group.user_membership.remove": Effect.GROUP_REMOVED,
     "group.user_membership.add": Effect.GROUP_ADDED,
     "group.lifecycle.delete": Effect.GROUP_DELETED,
+    "group.profile.update": Effect.GROUP_RENAMED,
     "user.lifecycle.deactivate": Effect.BLOCK,
     "user.lifecycle.suspend": Effect.BLOCK,
     "user.lifecycle.delete.initiated": Effect.BLOCK,
@@ -56,7 +58,8 @@ EFFECTS: Mapping[str, Effect] = {
 }
 """Event types to tick in Okta, and what each asks for."""
 
-_NEEDS_GROUP = frozenset({Effect.GROUP_REMOVED, Effect.GROUP_ADDED, Effect.GROUP_DELETED, Effect.APP_REMOVED})
+_NEEDS_GROUP = frozenset({Effect.GROUP_REMOVED, Effect.GROUP_ADDED, Effect.GROUP_DELETED, Effect.GROUP_RENAMED, Effect.APP_REMOVED})
+_NAMES_NOBODY = frozenset({Effect.GROUP_DELETED, Effect.GROUP_RENAMED})
 
 
 def verification(challenge: str) -> dict[str, str]:
@@ -115,7 +118,7 @@ def _entry(entry: dict[str, Any]) -> tuple[HookEvent, ...] | SkipReason:
     groups: list[Group | None] = [_group(t) for t in targets if t.get("type") == ("AppInstance" if effect is Effect.APP_REMOVED else "UserGroup")]
     if effect not in _NEEDS_GROUP:
         groups = [None]
-    subjects: list[Subject | None] = [None] if effect is Effect.GROUP_DELETED else list(people)
+    subjects: list[Subject | None] = [None] if effect in _NAMES_NOBODY else list(people)
     pairs = [(s, g) for s in subjects for g in groups]
     if not pairs:
         msg = "target does not name whom or what this is about"
@@ -134,4 +137,12 @@ def _person(target: dict[str, Any]) -> Subject:
 
 
 def _group(target: dict[str, Any]) -> Group:
-    return Group(text(target.get("id"), "target.id"), optional(target.get("displayName"), "target.displayName", limit=MAX_NAME))
+    return Group(text(target.get("id"), "target.id"), optional(target.get("displayName"), "target.displayName", limit=MAX_NAME), _former(target.get("changeDetails")))
+
+
+def _former(details: object) -> tuple[str, ...]:
+    """The name before the change, where Okta says it (System Log API, ``target[].changeDetails``)."""
+    before = details.get("from") if isinstance(details, dict) else None
+    before = before.get("profile", before) if isinstance(before, dict) else None
+    name = (before.get("name") or before.get("displayName")) if isinstance(before, dict) else None
+    return (name,) if isinstance(name, str) and 0 < len(name) <= MAX_NAME and is_clean(name) else ()

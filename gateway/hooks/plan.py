@@ -76,7 +76,7 @@ class Plan:
 
 def groups_that_count(target: HookTarget, group: Group) -> tuple[str, ...]:
     """The spellings of this group that the tenant's tokens and rules may contain."""
-    spellings = tuple(dict.fromkeys(s for s in (group.id, group.name) if s))
+    spellings = tuple(dict.fromkeys(s for s in (group.id, group.name, *group.former) if s))
     return spellings if target.groups_used is None else tuple(s for s in spellings if s in target.groups_used)
 
 
@@ -103,12 +103,12 @@ def plan(event: HookEvent, *, target: HookTarget, kept: Kept | None, received_at
             return Plan(_keep(standing, kept, event, all_imposed), revoke=requests, notice=_notice(event, target, found, around) if first else None)
 
 
-def overdue(kept: Kept, *, target: HookTarget, found: Found) -> Plan | None:
-    """A refusal of a group that the tenant's policy names only now; None where nothing is missing."""
+def overdue(kept: Kept, *, target: HookTarget) -> HookEvent | None:
+    """The refusal of a group that the tenant's policy names only now, to be applied again in its lane; None where nothing is missing."""
     if not kept.standing.refused or kept.imposed or kept.event.group is None or not groups_that_count(target, kept.event.group):
         return None
-    requests = _requests(kept.event, target, found, lasting=True)
-    return Plan(replace(kept, imposed=_staying(requests)), revoke=requests)
+    # At the time that the standing has, so that it is the same event, and what came later still wins.
+    return replace(kept.event, event_time=kept.standing.at, id=None)
 
 
 def _keep(standing: Standing | None, kept: Kept | None, event: HookEvent, imposed: tuple[RevocationRequest, ...]) -> Kept | None:

@@ -221,9 +221,22 @@ hook_standing = Table(
     Column("provider", String(32), nullable=False),
     Column("source", String(40), nullable=False),
     Column("refused", Integer, nullable=False),
+    Column("in_force", Integer, nullable=False),  # whether ``imposed`` holds anything
     Column("at", Float, nullable=False),
     sealed("imposed"),  # JSON: the revocations to lift when it is given back
     Column("updated_at", Float, nullable=False),
+)
+
+hook_groups = Table(
+    "hook_groups",  # what each group of a provider is called, and was: tokens and policies may name it, events know its id
+    metadata,
+    Column("group", String(64), primary_key=True),  # digest of tenant, provider, source and the group's id
+    Column("tenant", String(40), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Column("source", String(40), nullable=False),
+    Column("name", String(64), nullable=False, index=True),  # digest of what it is called now
+    Column("at", Float, nullable=False),  # when it was last known to be called so
+    sealed("names"),  # JSON: what it is called, then what it was called before
 )
 
 hook_deliveries = Table(
@@ -234,7 +247,7 @@ hook_deliveries = Table(
     Column("source", String(40), nullable=False),
     Column("tenant", String(40), nullable=False),
     Column("provider", String(32), nullable=False),
-    Column("channel", String(20), nullable=False),  # push, backfill, delta
+    Column("channel", String(20), nullable=False),  # push, backfill, delta, renamed, policy
     Column("received_at", Float, nullable=False),
     Column("outcome", String(40), nullable=False),
     Column("events", Integer, nullable=False),  # stored by this delivery

@@ -12,6 +12,7 @@ from demo.clock import MovableClock
 from demo.cloud import GLOBEX_TENANT_ID, DemoCloud
 from demo.net import client_session
 from gateway.core.model import Secret
+from gateway.hooks.group_names import GroupNames
 from gateway.hooks.reconcile.cursors import Cursors
 from gateway.hooks.reconcile.fetch import Fetch
 from gateway.hooks.reconcile.graph_client import GraphClient
@@ -114,8 +115,8 @@ async def living_hooks(database: Database) -> AsyncIterator[Living]:
                 groups_used=frozenset({"app-users"}), allowed_groups=frozenset({"app-users"}),
             ),
         }  # fmt: skip
-        delta = GraphDelta(database, world.committer, graph, rooms["cursors"], world.inbox, stored=world.applier.wake, clock=clock)
-        backfill = OktaBackfill(fetch, world.committer, rooms["cursors"], world.inbox, stored=world.applier.wake, clock=clock)
+        delta = GraphDelta(database, world.committer, graph, rooms["cursors"], world.inbox, GroupNames(database), stored=world.applier.wake, clock=clock)
+        backfill = OktaBackfill(fetch, world.committer, rooms["cursors"], world.inbox, GroupNames(database), stored=world.applier.wake, clock=clock)
         leader = Leader(database, world.committer, name="reconciliation", holder="one", clock=clock)
         reconciliation = Reconciliation(
             leader=leader, targets=world.targets, subscriptions=rooms["subscriptions"], delta=delta, backfill=backfill, cursors=rooms["cursors"], applier=world.applier,

@@ -137,8 +137,35 @@ async def test_a_group_that_the_policy_names_later_is_refused_then(world: World)
     wider = okta_target(str(world.targets.by_key["acme", "acme-okta"].issuer), groups_used=frozenset({"Canteen"}))
     world.targets.by_key["acme", "acme-okta"] = wider
     assert await world.applier.apply_overdue(wider) == 1
+    await world.settled()
     assert [o for _, _, _, o in world.revoker.said()] == ["Canteen", None]
     assert await world.applier.apply_overdue(wider) == 0
+
+
+async def test_a_refusal_that_counts_only_now_waits_for_its_lane_and_for_what_came_later(database: Database, http: aiohttp.ClientSession) -> None:
+    async with hooks_world(database, http, applying=False) as world:
+
+        async def applied() -> None:
+            for lane in await world.inbox.claim(now=world.clock(), limit=10):
+                await world.applier.apply(lane)
+
+        removed, added = (
+            okta_event(f"group.user_membership.{kind}", uuid=kind, group="00gCANTEEN", published=f"2026-01-01T00:00:0{at}Z") for kind, at in (("remove", 0), ("add", 5))
+        )
+        for event in (removed, added):
+            event["target"][1]["displayName"] = "Canteen"
+        await world.okta(okta_delivery(removed))
+        await applied()
+        await world.okta(okta_delivery(added, event_id="e-2"))
+        [lane] = await world.inbox.claim(now=world.clock(), limit=10)  # somebody holds the lane while the policy changes
+        wider = okta_target(str(world.targets.by_key["acme", "acme-okta"].issuer), groups_used=frozenset({"Canteen"}))
+        world.targets.by_key["acme", "acme-okta"] = wider
+        assert await world.applier.apply_overdue(wider) == 1
+        assert await world.applier.apply_overdue(wider) == 0, "it waits already"
+        assert world.revoker.calls == [], "nothing is done outside the lane"
+        await world.applier.apply(lane)
+        await applied()
+        assert world.revoker.standing == set(), "the person was added again later than that"
 
 
 async def test_a_fault_that_nobody_foresaw_ends_neither_the_looking_nor_the_applying(world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,7 +26,27 @@ def test_every_listed_event_type_has_its_effect(kind: str, effect: Effect) -> No
         entry["target"][1]["type"] = "AppInstance"
     [event] = okta.parse(raw(okta_delivery(entry))).events
     assert event.effect is effect
-    assert event.subject == (None if effect is Effect.GROUP_DELETED else LUCA)
+    assert event.subject == (None if effect in {Effect.GROUP_DELETED, Effect.GROUP_RENAMED} else LUCA)
+
+
+@pytest.mark.parametrize(
+    ("details", "former"),
+    [
+        ({"from": {"profile": {"name": "Sales"}}, "to": {"profile": {"name": "former"}}}, ("Sales",)),
+        ({"from": {"name": "Sales"}}, ("Sales",)),
+        ({"from": {"displayName": "Sales"}}, ("Sales",)),
+        ({"from": {"name": 1}}, ()),
+        ({"from": {"name": "a\x00"}}, ()),
+        ({"from": "Sales"}, ()),
+        ([], ()),
+        (None, ()),
+    ],
+)
+def test_the_name_before_is_read_where_okta_says_it_and_refuses_nothing_where_it_does_not(details: object, former: tuple[str, ...]) -> None:
+    entry = okta_event("group.profile.update", group=SALES.id)
+    entry["target"][1]["changeDetails"] = details
+    [event] = okta.parse(raw(okta_delivery(entry))).events
+    assert event.group == Group(SALES.id, SALES.name, former)
 
 
 def test_signing_oneself_out_names_the_actor() -> None:

@@ -62,11 +62,19 @@ def test_a_group_counts_by_name_or_id_and_is_remembered_even_where_it_does_not()
     assert unused.revoke == ()
     assert unused.kept is not None
     wider = replace(TARGET, groups_used=frozenset({"Canteen"}))
-    late = overdue(unused.kept, target=wider, found=Found((BOB,)))
-    assert late is not None
+    again = overdue(unused.kept, target=wider)
+    assert again is not None
+    assert (again.event_time, again.id) == (10.0, None)
+    late = plan(again, target=wider, kept=unused.kept, received_at=99.0, found=Found((BOB,)))
     assert asked(late.revoke) == {(Who(idp_subject="00ubob", provider=P), "end_sessions", "Canteen")}
     assert late.kept is not None
-    assert overdue(late.kept, target=wider, found=Found((BOB,))) is None
+    assert late.kept.standing == unused.kept.standing
+    assert overdue(late.kept, target=wider) is None
+
+
+def test_a_group_counts_by_every_name_that_it_had() -> None:
+    renamed = plan(event(Effect.GROUP_REMOVED, group=Group("00g1", "Former", ("Sales",))), target=TARGET, kept=None, received_at=20.0, found=Found((BOB,)))
+    assert asked(renamed.revoke) == {(Who(idp_subject="00ubob", provider=P), "end_sessions", "Sales")}
 
 
 def test_a_deleted_group_is_taken_from_everybody() -> None:

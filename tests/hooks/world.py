@@ -19,6 +19,7 @@ from gateway.errors import UnavailableError
 from gateway.hooks.applier import Applier
 from gateway.hooks.arrivals import Tally
 from gateway.hooks.commit import Committer
+from gateway.hooks.group_names import GroupNames
 from gateway.hooks.inbox import Inbox
 from gateway.hooks.issuer_keys import IssuerKeys
 from gateway.hooks.scim_store import ScimStore
@@ -149,7 +150,7 @@ class FakeDirectory:
         self._up()
         return (oid, group_id) in self.members
 
-    async def group_name(self, target: HookTarget, group_id: str) -> str:
+    async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
         self._up()
         return self.names.get(group_id, "")
 
@@ -285,7 +286,7 @@ async def hooks_world(
         bound = bind()
         url = bound.url()
         asked: Directory = ask(committer, url) if ask is not None else directory
-        applier = Applier(inbox, committer, targets=targets, revoker=revoker, people=people, directory=asked, outbox=outbox, clock=clock)
+        applier = Applier(inbox, committer, names=GroupNames(database), targets=targets, revoker=revoker, people=people, directory=asked, outbox=outbox, clock=clock)
         scim = ScimStore(database, committer, inbox, clock=clock)
         keys = IssuerKeys(http, monotonic=time.monotonic)
         tally = Tally(database, committer, clock=clock)

@@ -107,10 +107,11 @@ class GraphClient:
         found = _object(reply, 200).get("value")
         return isinstance(found, list) and canonical_id(group_id) in {canonical_id(one) for one in found if isinstance(one, str)}
 
-    async def group_name(self, target: HookTarget, group_id: str) -> str:
+    async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
+        """Empty where the group is gone. ``again``: not from memory."""
         key = (*target.key, group_id)
         known = self._names.get(key)
-        if known is not None and known[1] > self._clock():
+        if not again and known is not None and known[1] > self._clock():
             return known[0]
         reply = await self.call(target, "GET", self.url(target, f"/groups/{quote(group_id, safe='')}?$select=id,displayName"))
         name = "" if reply.status == 404 else str(_object(reply, 200).get("displayName") or "")

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select
 
+from gateway.core.canonical import canonical_id
 from gateway.errors import PeerError
-from gateway.hooks.event import Delivery, Effect, EntryError, Group, HookEvent, Source, Subject, optional, text
+from gateway.hooks.event import Delivery, Effect, EntryError, Group, HookEvent, Source, Subject, mapping, optional, text
 from gateway.hooks.graph import removed
 from gateway.hooks.inbox import about_key, insert_new, lane_key
 from gateway.hooks.plan import groups_that_count
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.hooks.commit import Committer
+    from gateway.hooks.group_names import GroupNames
     from gateway.hooks.inbox import Inbox
     from gateway.hooks.reconcile.cursors import Cursors
     from gateway.hooks.reconcile.graph_client import GraphClient
@@ -47,19 +49,22 @@ class _Seen:
     there: set[tuple[str, str]]
     gone: set[tuple[str, str]]
     groups: set[str]
+    named: list[Group]
+    """Groups that count, by what they are called now."""
 
 
 class GraphDelta:
     """Reads one directory at a time into the inbox. ``stored`` wakes the applier."""
 
     def __init__(
-        self, database: Database, committer: Committer, graph: GraphClient, cursors: Cursors, inbox: Inbox, *, stored: Callable[[], None], clock: Callable[[], float]
+        self, database: Database, committer: Committer, graph: GraphClient, cursors: Cursors, inbox: Inbox, names: GroupNames, *, stored: Callable[[], None], clock: Callable[[], float]
     ) -> None:  # fmt: skip
         self._database = database
         self._committer = committer
         self._graph = graph
         self._cursors = cursors
         self._inbox = inbox
+        self._names = names
         self._stored = stored
         self._clock = clock
 
@@ -89,18 +94,36 @@ class GraphDelta:
             onward, end = document.get("@odata.nextLink"), document.get("@odata.deltaLink")
             if not isinstance(onward, str) and not isinstance(end, str):
                 raise PeerError("malformed_answer", "a page of a delta without a link onward")
-            events, seen = _page(target, resource, page, asked_at)
+            groups = await self._groups(target, page) if resource == "groups" else {}
+            events, seen = _page(target, page, asked_at, groups=groups, users=resource == "users")
             present |= seen.there
             last = not isinstance(onward, str)
             if full and last:
                 vanished = before - present
                 events += [_left(group, member, asked_at) for group, member in sorted(vanished)]
                 seen.gone |= vanished
-            found += await self._write(target, resource, events, seen, cursor=str(end if last else ("" if full else onward)), read_at=asked_at if last else None)
+            found += await self._write(target, resource, events, seen, cursor=str(end if last else ("" if full else onward)), asked_at=asked_at, last=last)
             if last:
                 return found
             url = str(onward)
         raise PeerError("malformed_answer", "a delta without an end")
+
+    async def _groups(self, target: HookTarget, page: list[Any]) -> dict[str, Group]:
+        """The page's groups by id, complete: what changed comes, and a name that did not change need not come with it."""
+        said: dict[str, Group] = {}
+        for entry in page:
+            try:
+                group = _said_group(entry)
+            except EntryError:
+                continue
+            said[group.id] = group
+        known = await self._names.read(target, Source.ENTRA, said.values())
+        complete = {key: known[key].complete(group) if key in known else group for key, group in said.items()}
+        gone = {canonical_id(str(entry.get("id"))) for entry in page if isinstance(entry, dict) and removed(entry)}
+        for key, group in complete.items():
+            if key not in gone and not said[key].name and not groups_that_count(target, group):
+                complete[key] = replace(group, name=await self._graph.group_name(target, key), former=tuple(dict.fromkeys(n for n in (group.name, *group.former) if n)))
+        return complete
 
     async def _members(self, target: HookTarget, resource: str) -> set[tuple[str, str]]:
         where = [directory_members.c.tenant == target.tenant, directory_members.c.provider == target.provider]
@@ -109,13 +132,15 @@ class GraphDelta:
             rows = await connection.execute(select(directory_members.c.group_id, directory_members.c.member).where(*where))
             return {(row.group_id, row.member) for row in rows}
 
-    async def _write(self, target: HookTarget, resource: str, events: list[HookEvent], seen: _Seen, *, cursor: str, read_at: float | None) -> int:
+    async def _write(self, target: HookTarget, resource: str, events: list[HookEvent], seen: _Seen, *, cursor: str, asked_at: float, last: bool) -> int:
         async def work(connection: AsyncConnection) -> int:
             news = await self._news(connection, target, events)
+            for group in seen.named:
+                news += await self._names.learn(connection, target, Source.ENTRA, group, at=asked_at)
             if news:
                 await self._inbox.store(connection, target, Delivery(Source.ENTRA, tuple(news)), received_at=self._clock(), channel="delta")
             await self._remember(connection, target, seen)
-            await self._cursors.put(connection, target, resource, cursor, read_at=read_at)
+            await self._cursors.put(connection, target, resource, cursor, read_at=asked_at if last else None)
             return len(news)
 
         found = await self._committer.run(work)
@@ -148,18 +173,18 @@ class GraphDelta:
             await connection.execute(delete(directory_members).where(*mine, directory_members.c.group_id == group))
 
 
-def _page(target: HookTarget, resource: str, page: list[Any], asked_at: float) -> tuple[list[HookEvent], _Seen]:
+def _page(target: HookTarget, page: list[Any], asked_at: float, *, groups: dict[str, Group], users: bool) -> tuple[list[HookEvent], _Seen]:
     events: list[HookEvent] = []
-    seen = _Seen(set(), set(), set())
+    seen = _Seen(set(), set(), set(), [])
     for entry in page:
         try:
             if not isinstance(entry, dict):
                 continue
-            identifier = text(entry.get("id"), "id")
-            if resource == "users":
+            identifier = canonical_id(text(entry.get("id"), "id"))
+            if users:
                 events.append(_user(entry, identifier, seen, asked_at))
-            else:
-                events += _group(target, entry, identifier, seen, asked_at)
+            elif identifier in groups:
+                events += _group(target, entry, groups[identifier], seen, asked_at)
         except EntryError:
             # One object that cannot be read; the others still count.
             continue
@@ -177,21 +202,28 @@ def _user(entry: dict[str, Any], oid: str, seen: _Seen, asked_at: float) -> Hook
     return HookEvent(Source.ENTRA, "delta/user", effect, Subject(oid=oid), event_time=asked_at)
 
 
-def _group(target: HookTarget, entry: dict[str, Any], group_id: str, seen: _Seen, asked_at: float) -> list[HookEvent]:
-    group = Group(group_id, optional(entry.get("displayName"), "displayName", limit=1024))
+def _said_group(entry: object) -> Group:
+    """As the entry names it."""
+    document = mapping(entry, "group")
+    return Group(text(document.get("id"), "id"), optional(document.get("displayName"), "displayName", limit=1024))
+
+
+def _group(target: HookTarget, entry: dict[str, Any], group: Group, seen: _Seen, asked_at: float) -> list[HookEvent]:
     if removed(entry):
-        seen.groups.add(group_id)
-        return [HookEvent(Source.ENTRA, "delta/group-deleted", Effect.GROUP_DELETED, None, group, asked_at)]
+        seen.groups.add(group.id)
+        return [HookEvent(Source.ENTRA, "delta/group-deleted", Effect.GROUP_DELETED, None, replace(group, former=()), asked_at)]
     if not groups_that_count(target, group):
         return []
+    if group.name:
+        seen.named.append(replace(group, former=()))
     events = []
     members = entry.get("members@delta")
     for member in members if isinstance(members, list) else []:
         if not isinstance(member, dict):
             continue
-        oid = text(member.get("id"), "members@delta.id")
+        oid = canonical_id(text(member.get("id"), "members@delta.id"))
         out = removed(member)
-        (seen.gone if out else seen.there).add((group_id, oid))
+        (seen.gone if out else seen.there).add((group.id, oid))
         effect = Effect.GROUP_REMOVED if out else Effect.LOOK_UP_MEMBERSHIP
         events.append(HookEvent(Source.ENTRA, "delta/member", effect, Subject(oid=oid), group, asked_at if out else None))
     return events

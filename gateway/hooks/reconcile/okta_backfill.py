@@ -8,20 +8,26 @@ Rules:
 
 from __future__ import annotations
 
+import json
+import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from gateway.errors import PeerError
 from gateway.hooks import okta
+from gateway.hooks.event import MAX_NAME, Delivery, EntryError, Group, Source, mapping, text
 from gateway.hooks.reconcile.fetch import said
+from gateway.log import ROOT, fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.core.model import Secret
     from gateway.hooks.commit import Committer
+    from gateway.hooks.group_names import GroupNames
     from gateway.hooks.inbox import Inbox
     from gateway.hooks.reconcile.cursors import Cursors
     from gateway.hooks.reconcile.fetch import Fetch
@@ -33,16 +39,22 @@ FIRST_S = 86_400.0
 """The first reading goes back a day: sessions older than the hook itself are found too."""
 PAGE = 500
 MAX_PAGES = 2000
+MAX_NAMES = 200
+NAMES_AT_ONCE = 20
+"""Names in one search; an address of a few kilobytes."""
+
+log = logging.getLogger(ROOT)
 
 
 class OktaBackfill:
     """Reads one organisation at a time into the inbox. ``stored`` wakes the applier."""
 
-    def __init__(self, fetch: Fetch, committer: Committer, cursors: Cursors, inbox: Inbox, *, stored: Callable[[], None], clock: Callable[[], float]) -> None:
+    def __init__(self, fetch: Fetch, committer: Committer, cursors: Cursors, inbox: Inbox, names: GroupNames, *, stored: Callable[[], None], clock: Callable[[], float]) -> None:
         self._fetch = fetch
         self._committer = committer
         self._cursors = cursors
         self._inbox = inbox
+        self._names = names
         self._stored = stored
         self._clock = clock
 
@@ -55,13 +67,14 @@ class OktaBackfill:
         if target.api_token is None:
             raise PeerError("directory_not_configured", "hooks.api_token is needed to read the System Log")
         origin = self._origin(target)
+        await self._learn(target, origin)
         cursor = await self._cursors.get(target, RESOURCE)
         until = self._clock()
         since = float(cursor.text) - OVERLAP_S if cursor is not None and cursor.text else until - FIRST_S
         wanted = " or ".join(f'eventType eq "{kind}"' for kind in sorted(okta.EFFECTS))
         query = {"since": _time(since), "until": _time(until), "filter": wanted, "sortOrder": "ASCENDING", "limit": str(PAGE)}
         url: str | None = f"{origin}/api/v1/logs?{urlencode(query)}"
-        headers = {"Authorization": f"SSWS {target.api_token.reveal()}", "Accept": "application/json"}
+        headers = _headers(target.api_token)
         found = 0
         for _ in range(MAX_PAGES):
             if url is None:
@@ -82,6 +95,28 @@ class OktaBackfill:
         await self._committer.run(done)
         return found
 
+    async def _learn(self, target: HookTarget, origin: str) -> None:
+        """Ids of the groups that the policy names, before one of them is renamed: its events then say only what it is called by now."""
+        wanted = await self._names.unknown(target, Source.OKTA, target.groups_used or ())
+        for start in range(0, min(len(wanted), MAX_NAMES), NAMES_AT_ONCE):
+            search = " or ".join(f"profile.name eq {json.dumps(name, ensure_ascii=False)}" for name in wanted[start : start + NAMES_AT_ONCE])
+            asked_at = self._clock()
+            reply = await self._fetch.call("GET", f"{origin}/api/v1/groups?{urlencode({'search': search, 'limit': 200})}", headers=_headers(target.api_token))
+            if reply.status != 200 or not isinstance(reply.document, list):
+                # The token may read the log and not the groups: then names are learned from events alone.
+                log.warning("group_names_unavailable", extra=fields(tenant=target.tenant, provider=target.provider, error=f"Okta answered {reply.status}: {said(reply)}"))
+                return
+            found = [group for group in map(_group, reply.document[:200]) if group.id and group.name in wanted]
+
+            async def work(connection: AsyncConnection, found: list[Group] = found, asked_at: float = asked_at) -> int:
+                news = [event for group in found for event in await self._names.learn(connection, target, Source.OKTA, group, at=asked_at)]
+                if news:
+                    await self._inbox.store(connection, target, Delivery(Source.OKTA, tuple(news)), received_at=self._clock(), channel="renamed")
+                return len(news)
+
+            if await self._committer.run(work):
+                self._stored()
+
     async def _write(self, target: HookTarget, entries: list[object]) -> int:
         delivery = okta.log_entries(entries)
         if not delivery.events:
@@ -95,6 +130,19 @@ class OktaBackfill:
     def _origin(target: HookTarget) -> str:
         parts = urlsplit(target.api_url or target.issuer or "")
         return f"{parts.scheme}://{parts.netloc}"
+
+
+def _headers(token: Secret | None) -> dict[str, str]:
+    return {"Authorization": f"SSWS {token.reveal() if token is not None else ''}", "Accept": "application/json"}
+
+
+def _group(entry: object) -> Group:
+    """Of Okta's Groups API; without id and name where it is none."""
+    try:
+        document = mapping(entry, "group")
+        return Group(text(document.get("id"), "id"), text(mapping(document.get("profile"), "profile").get("name"), "profile.name", limit=MAX_NAME))
+    except EntryError:
+        return Group()
 
 
 def _time(seconds: float) -> str:

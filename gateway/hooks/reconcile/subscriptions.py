@@ -154,8 +154,8 @@ class Subscriptions:
     async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool:
         return await self._graph.is_member(target, oid, group_id)
 
-    async def group_name(self, target: HookTarget, group_id: str) -> str:
-        return await self._graph.group_name(target, group_id) if self._graph.configured(target) else ""
+    async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
+        return await self._graph.group_name(target, group_id, again=again) if self._graph.configured(target) else ""
 
     async def owns_subscription(self, target: HookTarget, subscription: str) -> bool:
         return any(row.id == subscription for row in await self._rows(target))
