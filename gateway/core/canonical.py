@@ -33,7 +33,7 @@ def canonical_address(value: str) -> str:
     text = value.strip()
     local, at, domain = text.rpartition("@")
     if text.isascii():
-        return f"{local}@{domain.rstrip('.')}".lower() if at else text.lower()
+        return f"{local}@{_without_dot(domain)}".lower() if at else text.lower()
     # Before case folding, which would make faß.de fass.de, another domain.
     return f"{_folded(local)}@{_domain(domain)}" if at else _folded(text)
 
@@ -70,8 +70,14 @@ def _normalized(form: Literal["NFC", "NFD"], text: str) -> str:
     return unicodedata.normalize(form, text)
 
 
+def _without_dot(domain: str) -> str:
+    """Without the dot of a fully qualified name; what is no name keeps it, so that nothing is left that would be stripped in turn."""
+    bare = domain.rstrip(".")
+    return domain if bare[-1:].isspace() else bare
+
+
 def _domain(text: str) -> str:
-    bare = text.rstrip(".")
+    bare = _without_dot(_normalized("NFC", text))
     folded = _folded(bare)
     return folded if len(bare) > MAX_DOMAIN else canonical_host(bare) or canonical_host(folded) or folded
 
