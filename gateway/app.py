@@ -14,7 +14,7 @@ import signal
 import time
 from contextlib import AsyncExitStack
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aiohttp import web, web_response
@@ -47,6 +47,7 @@ from gateway.web import system
 from gateway.web.browser import application as browser_application
 from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
 from gateway.web.draining import Draining
+from gateway.web.listener import listening
 from gateway.web.machines import Machines
 from gateway.web.pages import Pages
 from gateway.web.probed import ProbedChecks, location_handler
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("gateway")
 KEEPALIVE_S = 3630.0
 """Longer than any proxy keeps an idle connection, so it is never we who close one that is about to be used."""
+LISTENER: Mapping[str, Any] = {"keepalive_timeout": KEEPALIVE_S, "max_line_size": MAX_HEAD_LINE_BYTES, "max_field_size": MAX_HEAD_LINE_BYTES, "tcp_keepalive": True}
 STOP_GRACE_S = 5.0
 COLLECTED_AFTER = (5_000, 20, 20)
 """Allocations before the collector looks at the youngest objects, and rounds before it looks at older ones. Python's own 700 costs a fifth of the
@@ -184,7 +186,7 @@ async def _services(
         pages=_pages(config),
         clock=time.time,
         random_token=lambda: secrets.token_urlsafe(32),
-        cookie_key=lambda: hmac.digest(ring().sealing[-1].material, b"cookies", "sha256"),
+        signing_keys=lambda: tuple(hmac.digest(key.material, b"cookies", "sha256") for key in ring().sealing),
     )
 
 
@@ -221,22 +223,12 @@ async def _serve_checks(services: Services, ring: KeyFile, records: RedisProbes,
         keys=_sealing(ring), managed=config.managed_headers, cookie_name=config.cookie.name, clock=time.time,
     )  # fmt: skip
     checks = Draining(probed)
-    server = web.Server(checks, keepalive_timeout=KEEPALIVE_S, max_line_size=MAX_HEAD_LINE_BYTES, max_field_size=MAX_HEAD_LINE_BYTES, access_log=None, tcp_keepalive=True)
-    await _start(web.ServerRunner(server, access_log=None), bound, stack)
+    await stack.enter_async_context(listening(web.ServerRunner(web.Server(checks)), bound, **LISTENER))
     stack.push_async_callback(checks.drain)
 
 
 async def _serve_app(app: web.Application, bound: socket.socket, stack: AsyncExitStack) -> None:
-    runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=KEEPALIVE_S, max_line_size=MAX_HEAD_LINE_BYTES, max_field_size=MAX_HEAD_LINE_BYTES, shutdown_timeout=STOP_GRACE_S
-    )
-    await _start(runner, bound, stack)
-
-
-async def _start(runner: web.AppRunner | web.ServerRunner, bound: socket.socket, stack: AsyncExitStack) -> None:
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, bound).start()
+    await stack.enter_async_context(listening(web.AppRunner(app, access_log=None, shutdown_timeout=STOP_GRACE_S), bound, **LISTENER))
 
 
 # --- probes: readyz and `gateway config check` -----------------------------------------------------

@@ -24,6 +24,7 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.log import fields
 from gateway.metrics import worker_died
 from gateway.sessions.embedded import EmbeddedValkey
+from gateway.web.listener import BACKLOG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from gateway.config import Config
 
 _LOG = logging.getLogger("gateway")
-BACKLOG = 1024
 STOP_TIMEOUT_S = 10.0
 RESTART_DELAY_S = 1.0
 """A worker that dies at once must not become a busy loop."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.assertion import Assertions
     from gateway.config import Config
@@ -35,8 +35,8 @@ class Services:
     """UTC epoch seconds."""
     random_token: Callable[[], str]
     """32 random bytes, base64url."""
-    cookie_key: Callable[[], bytes]
-    """Signs cookies that are no credentials."""
+    signing_keys: Callable[[], Sequence[bytes]]
+    """For values that go through a browser and are no credentials: the first signs, each verifies."""
 
 
 SERVICES = web.AppKey("services", Services)

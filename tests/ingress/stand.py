@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -17,7 +18,7 @@ from aiohttp import web
 from demo import net
 from demo.apps.legacy import LegacyApp
 from gateway import keys
-from gateway.app import KEEPALIVE_S
+from gateway.app import LISTENER
 from gateway.assertion import Assertions
 from gateway.config import Config, Ingress
 from gateway.core.decision import Reason
@@ -30,7 +31,8 @@ from gateway.ports import MISS
 from gateway.registry.document import TenantDocument, compile_tenant
 from gateway.web.admin import PREFIX, AdminServices, admin_application
 from gateway.web.admin.doctor import doctor_routes
-from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
+from gateway.web.check import Checks
+from gateway.web.listener import listening
 from gateway.web.pages import Pages
 from gateway.web.probed import ProbedChecks, location_handler
 from gateway.web.services import Services
@@ -133,6 +135,7 @@ class Stand:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="stand", daemon=True)
         self._runners: list[web.BaseRunner] = []
+        self._listeners = AsyncExitStack()
         self.store_is_down = False
         self.probes = MemoryProbes()
         self.h2c = H2cApplication()
@@ -150,6 +153,7 @@ class Stand:
 
     def stop(self) -> None:
         self.h2c.stop()
+        self._call(self._listeners.aclose())
         for runner in self._runners:
             self._call(runner.cleanup())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -197,10 +201,7 @@ class Stand:
             return await checks(request)
 
         bound = net.bind()
-        runner = web.ServerRunner(web.Server(handle, keepalive_timeout=KEEPALIVE_S, max_line_size=MAX_HEAD_LINE_BYTES, max_field_size=MAX_HEAD_LINE_BYTES, access_log=None))
-        await runner.setup()
-        await web.SockSite(runner, bound.socket).start()
-        self._runners.append(runner)
+        await self._listeners.enter_async_context(listening(web.ServerRunner(web.Server(handle)), bound.socket, **LISTENER))
         return bound.port
 
     def _services(self) -> Services:
@@ -217,7 +218,7 @@ class Stand:
             pages=Pages(),
             clock=lambda: NOW,
             random_token=lambda: "unused",
-            cookie_key=lambda: b"unused",
+            signing_keys=lambda: (b"unused",),
         )
 
     def cached(self, cookie: str, *, host: str) -> Miss:

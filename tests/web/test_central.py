@@ -281,3 +281,46 @@ async def test_rules_open_the_public_path_and_guard_the_admin_path(central: Runn
     assert central.check(ACME, "/anything", cookie=cookie).status == 200
     assert central.check(ACME, "/admin/x", cookie=cookie).header("X-Auth-Reason") == "group_missing"
     assert central.check(ACME, "/public/../admin", cookie=cookie).status == 403
+
+
+# --- what a stranger finds out about tenants ------------------------------------------------------------
+
+
+async def test_nobody_finds_out_by_trying_which_tenants_there_are(central: RunningWorld, person: Person) -> None:
+    """Where a host is many tenants', the address names one, signed: a name that is made up gets one answer, whether it is a tenant's or not."""
+    begun = await person.open(login(central, SHARED, login_hint="alice@acme.test"), follow=False)
+    at_login = begun.headers.header("Location") or ""
+    query = {k: v[0] for k, v in parse_qs(urlsplit(at_login).query).items()}
+    left = f"{central.world.url(LOGIN)}/_auth/leave"
+
+    async def answers(tenant: str) -> list[tuple[int, str]]:
+        pages = [
+            await person.open(f"{central.world.url(LOGIN)}/_auth/login?{urlencode({**query, 'tenant': tenant})}", follow=False),
+            await person.open(f"{left}?{urlencode({'tenant': tenant, 'host': SHARED, 'what': 'login'})}", follow=False),
+            await person.open(f"{central.world.url(SHARED)}/_auth/complete?{urlencode({'ticket': 'x', 'tenant': tenant})}", follow=False),
+        ]
+        return [(page.status, re.sub(r"[0-9a-f]{16}", "", page.text)) for page in pages]
+
+    unknown = await answers("no-such-tenant")
+    assert [status for status, _ in unknown] == [421, 400, 400]
+    signature = query["tenant"].partition(".")[2]
+    for made_up in ("acme", "globex", "inactive", f"globex.{signature}", f"acme.{signature[:-1]}0", f".{signature}", "acme."):
+        assert await answers(made_up) == unknown, made_up
+    elsewhere = {**query, "browser": "b" * 64}
+    assert (await person.open(f"{central.world.url(LOGIN)}/_auth/login?{urlencode(elsewhere)}", follow=False)).status == 421, "signed for one browser"
+    assert (await person.open(at_login, follow=False)).status == 302
+
+
+async def test_what_a_logout_goes_on_with_is_not_made_up(central: RunningWorld, person: Person) -> None:
+    """The page would name the tenant's providers, and go on to its host."""
+    import base64
+    import json
+
+    seen = set()
+    for tenant in ("acme", "globex", "no-such-tenant"):
+        document = {"what": "login", "tenant": tenant, "host": SHARED, "return_to": "", "provider": "", "browser": ""}
+        value = base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+        person.set_cookie(LOGIN, "__Host-gw-resume", f"{value}.{'0' * 64}")
+        page = await person.open(central.world.url(LOGIN) + "/_auth/signed-out", follow=False)
+        seen.add((page.status, page.headers.header("Location"), re.sub(r"[0-9a-f]{16}", "", page.text)))
+    assert len(seen) == 1

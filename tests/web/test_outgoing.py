@@ -31,7 +31,7 @@ async def begin(counter: Counter, client: str, *, known: bool = True) -> None:
         raise BegunError
 
     services = SimpleNamespace(attempts=counter, random_token=began)
-    browser = Browser(cast("Any", services), cast("Any", None), "acme.localhost", cast("Any", None), "id", "en", client, known)
+    browser = Browser(cast("Any", services), cast("Any", None), "acme.localhost", "id", "en", client, known)
     await send_to_cognito(browser, cast("Any", SimpleNamespace(id="acme")), cast("Any", SimpleNamespace(name="okta")), Destination("http://acme.localhost/"))
 
 

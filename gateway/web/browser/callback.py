@@ -82,11 +82,13 @@ async def callback(request: web.Request) -> web.StreamResponse:
         raise _failed(tenant, provider, taken.pending, Reason.IDP_ERROR, peer.code, "") from peer
     except UnavailableError as outage:
         raise _failed(tenant, provider, taken.pending, Reason.IDP_ERROR, "cognito_down", str(outage)) from outage
-    return await _finish(browser, tenant, provider, taken, tokens)
+    return await _finish(browser, taken, tokens)
 
 
-async def _finish(browser: Browser, tenant: Tenant, provider: Provider, taken: Taken, tokens: Tokens) -> web.StreamResponse:
+async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamResponse:
     services, pending = browser.services, taken.pending
+    # Cognito took its time.
+    tenant, provider = _begun_with(browser, pending)
     accepted = accept(tokens.claims, tenant, provider, pool_id=services.config.cognito.user_pool_id)
     if isinstance(accepted, Refusal):
         raise _failed(tenant, provider, pending, accepted.reason, "", accepted.detail)
@@ -123,7 +125,7 @@ async def _finish(browser: Browser, tenant: Tenant, provider: Provider, taken: T
 def _ask_the_provider(browser: Browser, tenant: Tenant, pending: PendingLogin) -> web.Response:
     """Cognito resumed its own session without asking the identity provider: end that session, and log in again. Once."""
     response = redirect(browser.services.relying_party.logout_url(tenant, logout_uri=f"{browser.origin}/_auth/signed-out"))
-    remember(response, Resume("fresh", tenant.id, pending.for_host or browser.host, pending.return_to, pending.provider, pending.for_browser))
+    remember(response, browser, Resume("fresh", tenant.id, pending.for_host or browser.host, pending.return_to, pending.provider, pending.for_browser))
     return response
 
 

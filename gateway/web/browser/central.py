@@ -21,6 +21,7 @@ from gateway.web.browser.edge import page, redirect, set_cookie
 from gateway.web.browser.loop import count_return, give_up
 from gateway.web.browser.outgoing import BROWSER_ID, PENDING_LIFETIME_S, Destination, choose_provider, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BINDING_COOKIE, BrowserError, parse
+from gateway.web.browser.signed import opened, sign
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -41,7 +42,7 @@ def to_login_host(browser: Browser, tenant: Tenant, provider: Provider | None, *
         browser_id = services.sessions.binding_id(binding) or ""
     query = {"host": browser.host, "rd": return_to, "browser": browser_id, "provider": provider.name if provider else "", "login_hint": hint, "switch": "1" if switch else ""}
     if browser.tenant is None:
-        query["tenant"] = tenant.id
+        query["tenant"] = sign(services.signing_keys, tenant.id, "login", browser.host, browser_id)
     response = redirect(f"{services.config.origin(services.config.login_host or '')}/_auth/login?{urlencode({k: v for k, v in query.items() if v})}", status=302)
     set_cookie(response, BINDING_COOKIE, binding, max_age_s=PENDING_LIFETIME_S)
     return response
@@ -70,7 +71,9 @@ def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
     host, browser_id = wire_host(browser.parameter("host")), browser.parameter("browser")
     found = table.by_host(host) if host is not None else HostKind.UNKNOWN
     if found is HostKind.SHARED:
-        found = table.by_id(browser.parameter("tenant")) or HostKind.UNKNOWN
+        # What was not signed is looked up all the same, as nobody: known and unknown tenants get one answer, in one time.
+        tenant_id = opened(browser.services.signing_keys, browser.parameter("tenant"), "login", host or "", browser_id)
+        found = table.by_id(tenant_id or "") or HostKind.UNKNOWN
     if host is None or isinstance(found, HostKind) or not found.active or not BROWSER_ID.fullmatch(browser_id):
         raise BrowserError(Reason.UNKNOWN_HOST, 421, detail="/_auth/login at login_host is for a protected host that sends a browser here")
     origin = config.origin(host)
@@ -84,6 +87,10 @@ async def hand_over(browser: Browser, parent: Session, cookie: str, destination:
     ticket = await services.sessions.issue_ticket(parent, cookie=cookie, host=destination.host, return_to=destination.return_to, binding_id=destination.browser)
     if ticket is None:
         raise BrowserError(Reason.SESSION_REVOKED, 403, retry=f"{services.config.origin(destination.host)}/_auth/login")
+    table = services.tenants.table
+    tenant = table.by_id(parent.tenant)
+    if tenant is None or not tenant.active or not table.owns(tenant, destination.host):
+        raise BrowserError(Reason.UNKNOWN_HOST, 421, detail="the host was taken from the tenant meanwhile")
     browser.request["user"] = parent.identity.sub
     return redirect(f"{services.config.origin(destination.host)}/_auth/complete?{urlencode({'ticket': ticket.reveal()})}")
 

@@ -27,7 +27,7 @@ async def explain(request: web.Request) -> web.StreamResponse:
     if present is None:
         return redirect("/_auth/login?" + urlencode({"rd": wanted}))
     session = present[0]
-    tenant = browser.tenant or browser.services.tenants.table.by_id(session.tenant)
+    tenant = browser.tenant_for(session.tenant)
     if tenant is None or path is None:
         raise BrowserError(Reason.BAD_REQUEST, 400, tenant=tenant)
     request["tenant"], request["user"] = tenant.id, session.identity.sub

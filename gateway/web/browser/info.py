@@ -37,8 +37,11 @@ async def userinfo(request: web.Request) -> web.StreamResponse:
 
 
 def _here(browser: Browser, session: Session | None) -> Session | None:
-    tenant = browser.tenant
-    return None if session is None or (tenant is not None and session.tenant != tenant.id) else session
+    """None where a check would send this session to the login, whoever it was: as tenants are now."""
+    tenant = browser.tenant_for(session.tenant) if session is not None else None
+    if session is None or tenant is None or not browser.serves(session.tenant) or tenant.provider(session.identity.provider) is None:
+        return None
+    return session
 
 
 async def jwks(request: web.Request) -> web.StreamResponse:

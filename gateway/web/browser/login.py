@@ -67,7 +67,7 @@ async def _go(browser: Browser, tenant: Tenant, *, return_to: str, wanted: str, 
 
 
 def _still_good(browser: Browser, tenant_id: str, provider: str) -> bool:
-    tenant = browser.tenant or browser.services.tenants.table.by_id(tenant_id)
+    tenant = browser.tenant_for(tenant_id)
     return tenant is not None and tenant.active and tenant.id == tenant_id and tenant.provider(provider) is not None
 
 

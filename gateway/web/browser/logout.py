@@ -16,6 +16,7 @@ from gateway.web.browser.edge import drop_cookie, page, redirect
 from gateway.web.browser.outgoing import BROWSER_ID, Destination, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BrowserError, parse
 from gateway.web.browser.resume import RESUME_COOKIE, Resume, recall, remember
+from gateway.web.browser.signed import opened, sign
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -39,8 +40,8 @@ async def end(request: web.Request) -> web.StreamResponse:
     """POST from our own page: the family ends, the refresh token is revoked, Cognito's own session goes too."""
     browser = parse(request)
     require_own_origin(browser)
-    again = (await request.post()).get("again")
-    return await sign_out(browser, await browser.session(), again=again if isinstance(again, str) else "")
+    again = await browser.field("again")
+    return await sign_out(browser, await browser.session(), again=again)
 
 
 async def sign_out(browser: Browser, present: tuple[Session, str] | None, *, again: str = "") -> web.Response:
@@ -65,10 +66,11 @@ def _through_cognito(browser: Browser, tenant: Tenant | None, resume: Resume) ->
     if tenant is None:
         return redirect(f"{browser.origin}/_auth/signed-out")
     if login_host is not None and browser.host != login_host:
-        query = {"tenant": resume.tenant, "host": resume.host, "what": resume.what, "rd": resume.return_to}
+        signed = sign(browser.services.signing_keys, resume.tenant, "leave", resume.host)
+        query = {"tenant": signed, "host": resume.host, "what": resume.what, "rd": resume.return_to}
         return redirect(f"{browser.services.config.origin(login_host)}/_auth/leave?{urlencode({k: v for k, v in query.items() if v})}")
     response = redirect(browser.services.relying_party.logout_url(tenant, logout_uri=f"{browser.origin}/_auth/signed-out"))
-    remember(response, resume)
+    remember(response, browser, resume)
     return response
 
 
@@ -78,11 +80,13 @@ async def leave(request: web.Request) -> web.StreamResponse:
     A forged link here costs a person one login at Cognito, which Cognito's own /logout lets anybody do; no family ends by it.
     """
     browser = parse(request)
-    tenant = browser.services.tenants.table.by_id(browser.parameter("tenant"))
+    host = browser.parameter("host")
+    tenant_id = opened(browser.services.signing_keys, browser.parameter("tenant"), "leave", host)
+    tenant = browser.services.tenants.table.by_id(tenant_id or "")
     if browser.found is not HostKind.LOGIN or tenant is None or is_prefetch(request):
         raise BrowserError(Reason.BAD_REQUEST, 400)
     what = "login" if browser.parameter("what") == "login" else "signed_out"
-    response = _through_cognito(browser, tenant, Resume(what, tenant.id, browser.parameter("host"), browser.parameter("rd")))
+    response = _through_cognito(browser, tenant, Resume(what, tenant.id, host, browser.parameter("rd")))
     drop_cookie(response, browser.session_cookie(tenant.id))
     return response
 
@@ -96,7 +100,7 @@ async def signed_out(request: web.Request) -> web.StreamResponse:
         if response is not None:
             drop_cookie(response, RESUME_COOKIE)
             return response
-    tenant = browser.tenant or (browser.services.tenants.table.by_id(resume.tenant) if resume is not None else None)
+    tenant = browser.tenant_for(resume.tenant if resume is not None else "")
     labels = [p.label for p in tenant.providers] if tenant is not None else []
     shown = page(request, "signed_out", tenant, providers=labels, login=None if browser.found is HostKind.LOGIN else "/_auth/login")
     drop_cookie(shown, RESUME_COOKIE)
@@ -138,7 +142,7 @@ def require_own_origin(browser: Browser) -> None:
 
 
 def _tenant(browser: Browser, tenant_id: str | None) -> Tenant | None:
-    return browser.tenant or (browser.services.tenants.table.by_id(tenant_id) if tenant_id else None)
+    return browser.tenant_for(tenant_id or "")
 
 
 async def _revoke_at_cognito(browser: Browser, tenant: Tenant, ended: Ended) -> None:

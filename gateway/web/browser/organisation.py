@@ -10,8 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -19,6 +17,7 @@ from gateway.core.hosts import email_domain
 from gateway.web.browser.edge import page, set_cookie
 from gateway.web.browser.outgoing import MAX_LOGIN_HINT
 from gateway.web.browser.request import client_key
+from gateway.web.browser.signed import opened, sign
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -51,22 +50,17 @@ def _ask(browser: Browser, return_to: str, *, problem: str = "", status: int = 2
 
 
 def remember(response: web.Response, browser: Browser, tenant: Tenant) -> None:
-    set_cookie(response, CHOICE_COOKIE, f"{tenant.id}.{_signature(browser, tenant.id)}", max_age_s=CHOICE_LIFE_S)
+    set_cookie(response, CHOICE_COOKIE, sign(browser.services.signing_keys, tenant.id, "organisation", browser.host), max_age_s=CHOICE_LIFE_S)
 
 
 def remembered_tenant(browser: Browser) -> Tenant | None:
     for value in browser.cookies(CHOICE_COOKIE)[:1]:
-        tenant_id, _, signature = value.partition(".")
-        if hmac.compare_digest(signature.encode("utf-8", "replace"), _signature(browser, tenant_id).encode()):
-            tenant = browser.services.tenants.table.by_id(tenant_id)
-            return tenant if tenant is not None and tenant.active else None
+        tenant_id = opened(browser.services.signing_keys, value, "organisation", browser.host)
+        tenant = browser.services.tenants.table.by_id(tenant_id) if tenant_id is not None else None
+        return tenant if tenant is not None and tenant.active else None
     return None
 
 
 def change_link(return_to: str) -> str:
     """To type another address."""
     return "/_auth/login?" + urlencode({"rd": return_to, "change": "1"})
-
-
-def _signature(browser: Browser, tenant_id: str) -> str:
-    return hmac.new(browser.services.cookie_key(), f"organisation {browser.host} {tenant_id}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()

@@ -24,7 +24,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     browser = parse(request)
     session, cookie = await _present(browser)
     views = await browser.services.sessions.list_user(session, cookie=cookie)
-    tenant = browser.services.tenants.table.by_id(session.tenant)
+    tenant = browser.tenant_for(session.tenant)
     return page(request, "sessions", tenant, sessions=views, email=session.identity.email)
 
 
@@ -32,7 +32,7 @@ async def end(request: web.Request) -> web.StreamResponse:
     """One's own current session ends as by signing out, through Cognito; another one just ends."""
     browser = parse(request)
     require_own_origin(browser)
-    asked = (await request.post()).get("session")
+    asked = await browser.field("session")
     present = await _present(browser)
     session, cookie = present
     if asked == session.family:
@@ -42,7 +42,7 @@ async def end(request: web.Request) -> web.StreamResponse:
         await browser.services.sessions.end_own(session, family=None)
         return response
     if any(view.session == asked for view in await browser.services.sessions.list_user(session, cookie=cookie)):
-        await browser.services.sessions.end_own(session, family=str(asked))
+        await browser.services.sessions.end_own(session, family=asked)
     return redirect(PATH)
 
 

@@ -10,12 +10,14 @@ import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from gateway.core.cookies import names_below, own_values
 from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
 from gateway.core.tenants import HostKind
 from gateway.web.language import negotiate
+from gateway.web.listener import NOT_HTTP
 from gateway.web.services import SERVICES
 
 if TYPE_CHECKING:
@@ -28,16 +30,20 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BINDING_COOKIE = "__Host-gw-login"
 LOOP_COOKIE = "__Host-gw-loop"
 MAX_COOKIES = 8
+FORM = "application/x-www-form-urlencoded"
+MAX_FIELDS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """Who is asking, where. ``tenant`` is None on hosts that are no single tenant's."""
+    """Who is asking, where. ``tenant`` is None on hosts that are no single tenant's.
+
+    Whose host it is, and what a tenant is like, is looked up at each use: tenants change while a store or Cognito is waited for.
+    """
 
     services: Services
     request: web.Request
     host: str
-    found: Tenant | HostKind
     request_id: str
     language: str
     client: str
@@ -45,14 +51,25 @@ class Browser:
     """False where the address is a proxy's or a private one, as of a balancer that nobody named: then many share it, and none may be refused for the others."""
 
     @property
+    def found(self) -> Tenant | HostKind:
+        return self.services.tenants.table.by_host(self.host)
+
+    @property
     def tenant(self) -> Tenant | None:
-        return None if isinstance(self.found, HostKind) else self.found
+        found = self.found
+        return None if isinstance(found, HostKind) else found
+
+    def tenant_for(self, tenant_id: str) -> Tenant | None:
+        """The host's own tenant; on a host of many, the one of this id."""
+        found = self.found
+        if not isinstance(found, HostKind):
+            return found
+        return None if found is HostKind.UNKNOWN else self.services.tenants.table.by_id(tenant_id)
 
     def serves(self, tenant_id: str) -> bool:
-        """Whether this host is, now, an active tenant's of this id: asked again after each await, since tenants change meanwhile."""
-        table = self.services.tenants.table
-        tenant = table.by_id(tenant_id)
-        return tenant is not None and tenant.active and table.owns(tenant, self.host)
+        """Whether an active tenant of this id is served at this host."""
+        tenant = self.tenant_for(tenant_id)
+        return tenant is not None and tenant.active and tenant.id == tenant_id
 
     @property
     def origin(self) -> str:
@@ -70,6 +87,21 @@ class Browser:
     def parameter(self, name: str) -> str:
         """A query parameter, "" if absent. Given twice it is refused: two readers could take different ones."""
         values = self.request.query.getall(name, [])
+        if len(values) > 1:
+            raise BrowserError(Reason.BAD_REQUEST, 400)
+        return values[0] if values else ""
+
+    async def field(self, name: str) -> str:
+        """A field of a posted form of our own, "" if absent. Anything but such a form is refused, and so is a name that comes twice."""
+        if not self.request.body_exists:
+            return ""
+        if self.request.content_type != FORM:
+            raise BrowserError(Reason.BAD_REQUEST, 400, detail="not a form")
+        try:
+            fields = parse_qsl((await self.request.read()).decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+        except (ValueError, *NOT_HTTP) as error:
+            raise BrowserError(Reason.BAD_REQUEST, 400, detail=f"the form cannot be read ({type(error).__name__})") from None
+        values = [value for key, value in fields if key == name]
         if len(values) > 1:
             raise BrowserError(Reason.BAD_REQUEST, 400)
         return values[0] if values else ""
@@ -129,11 +161,10 @@ def parse_any(request: web.Request) -> Browser:
     host = wire_host(sent[0]) if len(sent) == 1 else None
     if host is None:
         raise BrowserError(Reason.BAD_REQUEST, 400)
-    found = services.tenants.table.by_host(host)
-    if found is HostKind.UNKNOWN:
+    if services.tenants.table.by_host(host) is HostKind.UNKNOWN:
         raise BrowserError(Reason.UNKNOWN_HOST, 421)
     client = client_of(request, services)
-    return Browser(services, request, host, found, request_id_of(request), language_of(request), client, _public(client) and not _ours(client, services))
+    return Browser(services, request, host, request_id_of(request), language_of(request), client, _public(client) and not _ours(client, services))
 
 
 def request_id_of(request: web.Request) -> str:

@@ -91,6 +91,11 @@ async def finish(browser: Browser, taken: Taken, *, code: str, error: str, descr
     else:
         result.steps.append((TrialStep.SIGN_IN, there_ms, True, provider.name))
         tokens = await _exchange(browser, tenant, pending, code, result)
+        # Cognito took its time: what is told is what holds now.
+        tenant = services.tenants.table.by_id(pending.tenant)
+        provider = tenant.provider(pending.provider) if tenant is not None else None
+        if tenant is None or provider is None:
+            raise BrowserError(Reason.LOGIN_STATE, 400, detail="tenant or provider changed during the test", tenant=tenant)
         if tokens is not None:
             _judge(browser, tenant, provider, tokens, result)
             await _throw_away(browser, tenant, pending, tokens, result)

@@ -1,0 +1,174 @@
+"""Browser endpoints while tenants change: what was read before a store or Cognito was waited for is not used after it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.core.model import PendingLogin, Secret
+from gateway.core.tenants import TenantTable
+from gateway.ports import Stored, Taken, Tokens
+from gateway.registry.document import TenantDocument, compile_tenant
+from gateway.web.browser import application
+from tests.ingress.stand import ACME, COOKIE, LOGIN, NOW, SHARED, TENANTS, Stand, identity, session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.model import Session, Tenant
+    from gateway.ports import NewSession, RelyingParty, TenantSource
+    from gateway.web.services import Services
+
+pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web.NotAppKeyWarning")
+"""The endpoints note a few words on the request under plain names."""
+STATE, CODE, TICKET = "state", "code", "ticket"
+NARROWINGS: dict[str, dict[str, Any]] = {"suspended": {"active": False}, "host": {"hosts": ["elsewhere.localhost"]}, "provider": {"providers": [{**TENANTS[0]["providers"][0], "name": "another"}]}}  # fmt: skip
+
+
+class Rooms(Stand):
+    """What browser endpoints ask; while they wait, the tenants are replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.newer = self.table
+        self.made: list[NewSession] = []
+        self.pending = PendingLogin(
+            tenant="acme", provider="acme-okta", host=ACME, return_to=f"http://{ACME}/", nonce="n", code_verifier="v", redirect_uri=f"http://{ACME}/_auth/callback",
+            client_id=self.tenants[0].client_id, created_at=int(NOW),
+        )  # fmt: skip
+
+    def services(self) -> Services:
+        made = self._services()
+        return replace(made, tenants=cast("TenantSource", self), relying_party=cast("RelyingParty", self), attempts=cast("Any", self))
+
+    def narrow(self, changes: dict[str, Any]) -> None:
+        documents = [TenantDocument.model_validate({**document, **(changes if document["id"] == "acme" else {})}) for document in TENANTS]
+        tenants = tuple(compile_tenant(d, self.config, client_id=d.client_id or "", client_secret=Secret("s")) for d in documents)
+        self.newer = TenantTable(tenants, shared_hosts=self.config.shared_hosts, login_host=self.config.login_host)
+
+    async def _meanwhile(self) -> None:
+        await asyncio.sleep(0)
+        self.table = self.newer
+
+    # the session store
+
+    async def get(self, cookie: str, *, host: str) -> Session | None:
+        found = await super().get(cookie, host=host)
+        if found is not None:
+            await self._meanwhile()
+        return found
+
+    def binding_id(self, binding: str) -> str | None:
+        return None
+
+    async def list_user(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+    async def take(self, state: str, *, binding: str | None) -> Taken:
+        return Taken(self.pending, 1)
+
+    async def code_spent(self, code: str) -> bool:
+        return False
+
+    async def finish(self, new: NewSession) -> Stored:
+        self.made.append(new)
+        return Stored(Secret("made"), session("made", new.identity))
+
+    async def redeem_ticket(self, ticket: str, *, host: str, binding: str | None, served: Callable[[str], bool]) -> tuple[Stored, str] | None:
+        await self._meanwhile()
+        return (Stored(Secret("made"), session("made", identity("alice@acme.test"), host=host)), f"http://{host}/") if served("acme") else None
+
+    async def issue_ticket(self, *_: Any, **__: Any) -> Secret:
+        await self._meanwhile()
+        return Secret(TICKET)
+
+    # Cognito
+
+    async def exchange(self, tenant: Tenant, pending: PendingLogin, *, code: str) -> Tokens:
+        await self._meanwhile()
+        claims: dict[str, object] = {
+            "sub": "s",
+            "cognito:username": "acme-okta_x",
+            "email": "alice@acme.test",
+            "auth_time": int(NOW),
+            "identities": [{"providerName": "acme-okta", "userId": "x"}],
+        }
+        return Tokens(claims, None)
+
+
+async def ask(rooms: Rooms, path: str, *, host: str = ACME, cookie: str = COOKIE) -> Any:
+    async with TestClient(TestServer(application(rooms.services()))) as client:
+        answer = await client.get(path, headers={"Host": host, "Cookie": f"{cookie}=one"}, allow_redirects=False)
+        await answer.read()
+        return answer
+
+
+@pytest.fixture
+def rooms() -> Rooms:
+    made = Rooms()
+    made.sign_in("one", identity("alice@acme.test"))
+    return made
+
+
+@pytest.mark.parametrize("changes", NARROWINGS.values(), ids=NARROWINGS)
+async def test_a_login_that_was_narrowed_while_cognito_answered_makes_no_session(rooms: Rooms, changes: dict[str, Any]) -> None:
+    path = f"/_auth/callback?{urlencode({'state': STATE, 'code': CODE})}"
+    assert (await ask(rooms, path, cookie="none")).status == 303
+    assert len(rooms.made) == 1
+    rooms = Rooms()
+    rooms.narrow(changes)
+    answer = await ask(rooms, path, cookie="none")
+    assert (answer.status, rooms.made) == (400, [])
+    assert not any(value.startswith(f"{COOKIE}=") for value in answer.headers.getall("Set-Cookie", ()))
+
+
+@pytest.mark.parametrize("host", [ACME, SHARED])
+@pytest.mark.parametrize("changes", [NARROWINGS["suspended"], NARROWINGS["host"]], ids=["suspended", "host"])
+async def test_a_ticket_of_a_tenant_that_was_narrowed_while_it_was_read_is_refused(rooms: Rooms, host: str, changes: dict[str, Any]) -> None:
+    assert (await ask(rooms, f"/_auth/complete?ticket={TICKET}", host=host, cookie="none")).status == 303
+    rooms = Rooms()
+    rooms.narrow(changes)
+    expected = 303 if host == SHARED and "hosts" in changes else 400
+    assert (await ask(rooms, f"/_auth/complete?ticket={TICKET}", host=host, cookie="none")).status == expected
+
+
+@pytest.mark.parametrize("changes", [NARROWINGS["suspended"], NARROWINGS["host"]], ids=["suspended", "host"])
+async def test_no_ticket_is_handed_to_a_host_that_was_taken_away_meanwhile(rooms: Rooms, changes: dict[str, Any]) -> None:
+    path = f"/_auth/login?{urlencode({'host': ACME, 'browser': 'a' * 64})}"
+    rooms.sign_in("one", identity("alice@acme.test"), host=LOGIN)
+    assert TICKET in (await ask(rooms, path, host=LOGIN, cookie=f"{COOKIE}-at-acme")).headers["Location"]
+    rooms = Rooms()
+    rooms.sign_in("one", identity("alice@acme.test"), host=LOGIN)
+    rooms.narrow(changes)
+    answer = await ask(rooms, path, host=LOGIN, cookie=f"{COOKIE}-at-acme")
+    assert (answer.status, "Location" in answer.headers) == (421, False)
+
+
+@pytest.mark.parametrize("host", [ACME, SHARED])
+@pytest.mark.parametrize("changes", NARROWINGS.values(), ids=NARROWINGS)
+async def test_userinfo_names_nobody_whom_a_check_would_send_to_the_login(rooms: Rooms, host: str, changes: dict[str, Any]) -> None:
+    rooms.sign_in("one", identity("alice@acme.test"), host=host)
+    assert (await ask(rooms, "/_auth/userinfo", host=host)).status == 200
+    rooms = Rooms()
+    rooms.sign_in("one", identity("alice@acme.test"), host=host)
+    rooms.narrow(changes)
+    assert (await ask(rooms, "/_auth/userinfo", host=host)).status == (200 if host == SHARED and "hosts" in changes else 401)
+
+
+async def test_the_explanation_is_of_the_tenant_as_it_is_now(rooms: Rooms) -> None:
+    path = f"/_auth/denied?{urlencode({'rd': f'http://{ACME}/x'})}"
+    assert (await ask(rooms, path)).status == 200
+    rooms = Rooms()
+    rooms.sign_in("one", identity("alice@acme.test"))
+    rooms.narrow({"allowed_groups": ["directors"]})
+    answer = await ask(rooms, path)
+    assert (answer.status, "directors" in await answer.text()) == (403, True)
+    rooms = Rooms()
+    rooms.sign_in("one", identity("alice@acme.test"))
+    rooms.narrow(NARROWINGS["host"])
+    assert (await ask(rooms, path)).status == 400
