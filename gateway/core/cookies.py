@@ -5,6 +5,8 @@ Rules:
 - Names compare exactly (RFC 6265 §5.4 sends them as stored); values are handed on as they are, never unquoted.
 - Around a name only space and tab are nothing (§5.2). Other space belongs to the name: a browser lets any sibling host set
   ``\u00a0__Host-gw`` for the whole domain, and forgiving it would undo what ``__Host-`` promises.
+- Proxies that join two Cookie lines with a comma (Envoy, HTTP/1.1) make of our pair a part of another's value. It is never read
+  there, since a sibling host can set such a value; and it is not handed on.
 - What the application receives holds none of our pairs, however they are spaced. The companions of a login
   (``__Host-gw-login`` and its like) and names that begin with our cookie's name and a dash are ours too.
 """
@@ -34,7 +36,15 @@ def names_below(lines: Iterable[str], prefix: str) -> tuple[str, ...]:
 
 def without(lines: Iterable[str], name: str) -> str:
     """All pairs but ours, joined with ``; ``; pairs that hold undecodable bytes are left out, for no header can carry them back."""
-    return "; ".join(pair for pair in _pairs(lines) if not _is_ours(_split(pair)[0], name) and pair.isprintable())
+    return "; ".join(rest for pair in _pairs(lines) if (rest := _less_ours(pair, name)) and rest.isprintable())
+
+
+def _less_ours(pair: str, name: str) -> str:
+    """Nothing of a pair of ours; of any other pair what does not look like ours behind a comma."""
+    first, *joined = pair.split(",")
+    if _is_ours(_split(first)[0], name):
+        return ""
+    return ",".join([first, *(part for part in joined if not _is_ours(_split(part)[0], name))]).strip(_SPACE)
 
 
 def _is_ours(key: str, name: str) -> bool:

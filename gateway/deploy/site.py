@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.core.client_headers import HARMLESS, NEVER, ORDINARY, PREFIXES, is_suspicious, removal_patterns
-from gateway.core.cookies import COMPANIONS
 from gateway.core.hosts import canonical_host
 from gateway.errors import ConfigError
 from gateway.settings import check_client_headers
@@ -131,12 +130,6 @@ class Site:
         """For a proxy that passes a list and nothing else: all that an ordinary client sends and an application may receive."""
         managed = {name.lower() for name in self.managed}
         return tuple(name for name in _distinct((*ORDINARY, *HARMLESS, *self.client_headers)) if name.lower() not in managed)
-
-    @property
-    def own_cookies(self) -> str:
-        """Regular expression of the names of our cookies: the session's, and those of a login in progress."""
-        companions = COMPANIONS.removesuffix("-")
-        return f"{self.cookie}(?:-[^=;]*)?" if self.cookie == companions else f"(?:{self.cookie}(?:-[^=;]*)?|{COMPANIONS}[^=;]*)"
 
     @property
     def stream_limit_s(self) -> int:

@@ -18,6 +18,7 @@ from gateway.core.decision import Allow, Login, Reason
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
+    from gateway.core.model import AuthRequest
 
 RETRY_AFTER_S = 2
 """What a client is asked to wait when a store is down and nobody named another time: long enough for a fail-over to begin."""
@@ -59,6 +60,13 @@ class Answer:
 def allow(verdict: Verdict) -> Answer:
     """Let it through, with the identity."""
     return Answer(200, verdict.headers)
+
+
+def with_cookies(answer: Answer, verdict: Verdict, request: AuthRequest | None) -> Answer:
+    """An allow carries the client's cookies without the gateway's own, for proxies that replace the client's ``Cookie`` by the answer's."""
+    if isinstance(verdict.decision, Allow) and request is not None and request.other_cookies:
+        return Answer(answer.status, (*answer.headers, ("Cookie", request.other_cookies)), answer.body)
+    return answer
 
 
 def passed_through(verdict: Verdict) -> Answer:

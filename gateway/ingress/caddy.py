@@ -1,14 +1,15 @@
 """Caddy ``forward_auth``: sets the four ``X-Forwarded-*`` itself and relays every denial with headers and body.
 
 It also passes on most of what the client sent, including ``Connection`` and ``Upgrade`` and the client's query as the query
-of the check; the query of the check request is therefore never read, here or anywhere.
+of the check; the query of the check request is therefore never read, here or anywhere. ``copy_headers`` replaces the client's
+``Cookie`` by the answer's, which holds none of the gateway's own.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.ingress.answers import Answer, Verdict, passed_through
+from gateway.ingress.answers import Answer, Verdict, passed_through, with_cookies
 from gateway.ingress.forwarded import Malformed, RawRequest, parse_forwarded
 
 if TYPE_CHECKING:
@@ -23,5 +24,5 @@ class Caddy:
     def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
         return parse_forwarded(request, cookie_name=cookie_name)
 
-    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:  # noqa: ARG002 - the protocol's
-        return passed_through(verdict)
+    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
+        return with_cookies(passed_through(verdict), verdict, request)

@@ -1,7 +1,7 @@
 """nginx ``auth_request``: it understands 2xx, 401 and 403; everything else becomes a 500.
 
 A 401 with ``Location`` is a login that the rendered configuration turns into a 302; a body of even two bytes would cost
-the kept-alive connection. Method, scheme, host and URI come from ``X-Forwarded-*`` that the configuration sets.
+the kept-alive connection. The answer's ``Cookie`` is what the application gets: the client's without the gateway's own. Method, scheme, host and URI come from ``X-Forwarded-*`` that the configuration sets.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Allow, Login, Reason
-from gateway.ingress.answers import Answer, Verdict, allow, retry_after
+from gateway.ingress.answers import Answer, Verdict, allow, retry_after, with_cookies
 from gateway.ingress.forwarded import Malformed, RawRequest, parse_forwarded
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ class Nginx:
     def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
         return parse_forwarded(request, cookie_name=cookie_name)
 
-    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:  # noqa: ARG002 - the protocol's
+    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
         decision = verdict.decision
         if isinstance(decision, Allow):
-            return allow(verdict)
+            return with_cookies(allow(verdict), verdict, request)
         where = (("Location", verdict.location),) if verdict.location else ()
         why = ("X-Auth-Reason", decision.reason.value)
         if isinstance(decision, Login):

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.core.decision import Allow
-from gateway.ingress.answers import Answer, Verdict, passed_through
+from gateway.ingress.answers import Answer, Verdict, passed_through, with_cookies
 from gateway.ingress.forwarded import Malformed, RawRequest, parse_forwarded
 
 if TYPE_CHECKING:
@@ -25,7 +24,4 @@ class Traefik:
         return parse_forwarded(request, cookie_name=cookie_name)
 
     def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
-        answer = passed_through(verdict)
-        if isinstance(verdict.decision, Allow) and request is not None and request.other_cookies:
-            return Answer(answer.status, (*answer.headers, ("Cookie", request.other_cookies)))
-        return answer
+        return with_cookies(passed_through(verdict), verdict, request)

@@ -70,3 +70,9 @@ def test_what_the_application_gets_never_holds_ours(noise: list[str], value: str
 @given(lines_of_anything, st.text(alphabet="abc123", max_size=8))
 def test_noise_never_hides_ours(noise: list[str], value: str) -> None:
     assert own_values([*noise, f"{NAME}={value}"], NAME)[-1] == value
+
+
+def test_what_looks_like_ours_behind_a_comma_is_not_read_and_not_handed_on() -> None:
+    lines = [f"a=1,{NAME}=x; b=2, {NAME}-login = y ,z", f"{NAME}=x,c=3"]
+    assert own_values(lines, NAME) == ("x,c=3",)
+    assert without(lines, NAME) == "a=1; b=2,z"

@@ -69,6 +69,7 @@ class Proxy:
     def __init__(self, running: RunningIngress, stand: Stand) -> None:
         self.kind = running.name
         self.port = running.port
+        self.pid = running.pid
         self.stand = stand
         self.case = ""
         self.alice = f"Cookie: {COOKIE}=alice"

@@ -103,7 +103,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "location = /_auth/doctor {\n      proxy_pass http://gateway_public;",
         "location = /_auth/doctor {\n      proxy_pass http://gateway_public/_auth/doctor;",
     ),
-    "small_head": ("nginx", "proxy_buffer_size 16k;", "proxy_buffer_size 4k;"),
+    "small_head": ("nginx", "proxy_buffer_size 64k;\n      proxy_busy_buffers_size 64k;", "proxy_buffer_size 4k;"),
     "websocket_lost": ("nginx", "proxy_set_header Upgrade $gw_upgrade;", ""),
     "cookie_in_app": ("nginx", "proxy_set_header Cookie $gw_cookies;", "proxy_set_header Cookie $http_cookie;"),
     "login_lost": ("nginx", "error_page 401 = @gateway_login;", ""),
