@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -18,9 +19,23 @@ if TYPE_CHECKING:
 ROOT = "gateway"
 FIELDS = ("request_id", "tenant", "host", "method", "path", "decision", "reason", "user", "provider", "duration_ms")
 """Order of the fields that have a fixed place; others follow by name."""
-_CREDENTIAL = re.compile(r"(?i)(?:eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|(?<=code=)[^&\s\"]+|(?<=state=)[^&\s\"]+|(?<=ticket=)[^&\s\"]+|(?<=token=)[^&\s\"]+|(?<=secret=)[^&\s\"]+|(?<=://)[^/@\s:]*:[^/@\s]+(?=@)|(?<=Bearer )\S+)")  # fmt: skip
+MAX_TEXT = 1024
+"""Characters of one text that are written. A path may be 64 kB, and a disk is filled by a stranger who asks for it often enough."""
+MAX_ITEMS = 100
+"""Of a list or a mapping in one field."""
+MAX_TRACE_LINES = 120
+_WINDOW = MAX_TEXT + 8192
+"""So much of a longer text is searched: a credential that begins in what is written ends in here."""
+_CREDENTIAL = re.compile(
+    r"(?i)(?<=code=)[^&\s\"]+|(?<=state=)[^&\s\"]+|(?<=ticket=)[^&\s\"]+|(?<=token=)[^&\s\"]+|(?<=secret=)[^&\s\"]+|(?<=://)[^/@\s:]*:[^/@\s]+(?=@)|(?<=Bearer )\S+"
+)
+"""Each part takes what it has looked at, or stops at the character that the next one could begin with: the work grows with the text."""
+_RUN = re.compile(r"[\w.-]+")
+"""What a JWT is part of. Found once for each run, and not again from each of its letters."""
 
 
+_CUT_OFF = re.compile(r"(?<![\w.-])[\w.-]+\Z")
+"""The run that a text ends with."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """What ends a line for some reader (NEL and the separators of Unicode too) or steers a terminal (C1 holds an escape of its own)."""
 
@@ -37,9 +52,62 @@ def redact(text: str) -> str:
     """Last line of defence for text that came from outside (a library's message, a peer's error)."""
     # Every check is logged: most texts hold none of the marks that a credential needs, and four scans are cheaper than one search.
     lowered = text.lower()
-    if "=" not in text and "://" not in text and "eyj" not in lowered and "bearer " not in lowered:
+    has_jwt = "eyj" in lowered
+    if not has_jwt and "=" not in text and "://" not in text and "bearer " not in lowered:
         return text
+    if has_jwt:
+        text = _RUN.sub(lambda run: _without_jwts(run[0]), text)
     return _CREDENTIAL.sub("***", text)
+
+
+def _without_jwts(run: str) -> str:
+    """RFC 7519: three parts between dots, of which the first begins like a JSON object in base64url; eight characters are the fewest of a header."""
+    if "eyj" not in run.lower():
+        return run
+    parts, kept, n = run.split("."), [], 0
+    while n < len(parts):
+        at = parts[n].lower().find("eyj")
+        if at >= 0 and n + 2 < len(parts) and len(parts[n]) >= at + 11 and len(parts[n + 1]) >= 8:
+            kept.append(parts[n][:at] + "***")
+            n += 3
+        else:
+            kept.append(parts[n])
+            n += 1
+    return ".".join(kept)
+
+
+def shown(text: str) -> str:
+    """What is written of a text from outside: no credential, and of a long one the beginning and how much is missing."""
+    if len(text) <= MAX_TEXT:
+        return redact(text)
+    window = text[:_WINDOW]
+    # A JWT that the window cuts off would not be known for one by its three parts.
+    last = _CUT_OFF.search(window) if len(text) > _WINDOW else None
+    if last is not None and (at := last[0].lower().find("eyj")) >= 0:
+        window = f"{window[: last.start() + at]}***"
+    return f"{redact(window)[:MAX_TEXT]}… ({len(text) - MAX_TEXT} more characters)"
+
+
+def _shown(value: object, *, depth: int = 6) -> object:
+    if isinstance(value, str):
+        return shown(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth == 0 or not isinstance(value, list | tuple | set | frozenset | dict):
+        return shown(str(value))
+    more = len(value) - MAX_ITEMS
+    if isinstance(value, dict):
+        document = {shown(str(name)): _shown(item, depth=depth - 1) for name, item in islice(value.items(), MAX_ITEMS)}
+        return document if more <= 0 else {**document, "…": f"{more} more"}
+    items = [_shown(item, depth=depth - 1) for item in islice(value, MAX_ITEMS)]
+    return items if more <= 0 else [*items, f"… ({more} more)"]
+
+
+def _trace(text: str) -> str:
+    lines = text.splitlines()
+    if len(lines) > MAX_TRACE_LINES:
+        lines = [*lines[:40], f"… ({len(lines) - MAX_TRACE_LINES} more lines)", *lines[40 - MAX_TRACE_LINES :]]
+    return "\n".join(shown(line) for line in lines)
 
 
 def fields(**values: object) -> Mapping[str, object]:
@@ -52,11 +120,11 @@ class _Json(logging.Formatter):
         document: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
-            "event": redact(record.getMessage()),
+            "event": shown(record.getMessage()),
         }
         document.update(_ordered(record))
         if record.exc_info:
-            document["error"] = redact(self.formatException(record.exc_info))
+            document["error"] = _trace(self.formatException(record.exc_info))
         return _on_one_line(_ENCODE(document))
 
 
@@ -64,8 +132,8 @@ class _Human(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         rest = " ".join(f"{k}={json.dumps(v, ensure_ascii=True, default=str) if not isinstance(v, int | float) else v}" for k, v in _ordered(record).items())
-        line = _on_one_line(f"{clock} {record.levelname.lower():7} {redact(record.getMessage())} {rest}".rstrip())
-        return f"{line}\n{redact(self.formatException(record.exc_info))}" if record.exc_info else line
+        line = _on_one_line(f"{clock} {record.levelname.lower():7} {shown(record.getMessage())} {rest}".rstrip())
+        return f"{line}\n{_trace(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
 def _ordered(record: logging.LogRecord) -> dict[str, object]:
@@ -74,7 +142,7 @@ def _ordered(record: logging.LogRecord) -> dict[str, object]:
         values["logger"] = record.name
     placed = {name: values.pop(name) for name in FIELDS if name in values}
     placed.update(sorted(values.items()))
-    return {name: redact(value) if isinstance(value, str) else value for name, value in placed.items() if value is not None}
+    return {name: shown(value) if type(value) is str else _shown(value) for name, value in placed.items() if value is not None}
 
 
 class _NoHttp(logging.Filter):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway import log
 from gateway.log import FIELDS, configure, fields, redact
+from tests.scaling import assert_linear, best_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,70 @@ def test_an_exceptions_text_is_taken_out_too() -> None:
         sys.stderr = real
     assert "hunter2" not in stream.getvalue()
     assert "ValueError" in json.loads(stream.getvalue())["error"]
+
+
+@pytest.mark.parametrize("length", [900, 1000, 3000, 9000, 20_000, 65_000])
+@pytest.mark.parametrize("before", ["", "/x?", "a" * 1000, "a" * 1015 + "?"])
+def test_a_long_text_is_cut_and_no_credential_appears_by_it(before: str, length: int) -> None:
+    header, payload = "eyJhbGciOiJFUzI1NiJ9", "eyJ" + "s" * length
+    text = f"{before}{header}.{payload}.{'c' * 80} and more {'b ' * 100}"
+    for document in (one("check", path=text), one(text), one("check", seen=[text], told={"a": text}), one("check", error=ValueError(text))):
+        line = json.dumps(document)
+        assert header[:20] not in line and "sssss" not in line and "ccccc" not in line
+        assert len(line) < 5000
+
+
+def test_how_much_was_cut_is_said() -> None:
+    assert one("check", path="/" + "x" * 64_000)["path"] == "/" + "x" * 1023 + "… (62977 more characters)"
+    assert one("check", path="/" + "x" * 1023)["path"] == "/" + "x" * 1023
+    assert one("check", seen=["x"] * 5000)["seen"] == ["x"] * 100 + ["… (4900 more)"]
+    assert one("check", told={str(n): n for n in range(200)})["told"]["…"] == "100 more"
+
+
+def test_a_trace_is_bounded_too() -> None:
+    def deeper(n: int) -> None:
+        if n:
+            deeper(n - 1)
+        raise ValueError("\n".join(["line " + "x" * 5000] * 400))
+
+    stream, real = io.StringIO(), sys.stderr
+    sys.stderr = stream
+    try:
+        configure("json", "info")
+        try:
+            deeper(300)
+        except ValueError:
+            _LOG.exception("failed")
+    finally:
+        sys.stderr = real
+    assert len(stream.getvalue()) < 130 * 1100
+    assert "more lines" in json.loads(stream.getvalue())["error"]
+
+
+FLOODS = {
+    "eyJ": "eyJ", "eyJ with dots": "eyJaaaaaaaa.", "short parts": "eyJ.a.", "words": "a-", "eyJ words": "eyJ ", "code=": "code=", "Bearer": "Bearer ", "://": "://", "user": "://a:", "at": "://a:b", "secret": "secret=a&",
+    "controls": "\x01", "quotes": '"', "separators": "\u2028", "NEL": "\x85",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_the_work_of_redacting_grows_with_the_text(name: str) -> None:
+    """The texts are a stranger's: one that costs more than its length would stop a worker."""
+    assert_linear(redact, lambda n: (FLOODS[name] * n)[:n], n=8_000)
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_record_costs_no_more_for_a_longer_text(name: str) -> None:
+    """64 kB of path: the worker that wrote half a second at it now writes a kilobyte."""
+    formatter = log._Json()
+
+    def write(text: str) -> None:
+        record = logging.LogRecord("gateway", logging.INFO, "", 0, "check", None, None)
+        record.gateway_fields = {"path": text}
+        formatter.format(record)
+
+    assert best_s(write, "x" * 64_000) < 0.02
+    assert best_s(write, (FLOODS[name] * 64_000)[:64_000]) < 0.05
 
 
 def test_the_level_counts_and_other_libraries_are_quiet() -> None:
