@@ -68,7 +68,7 @@ class RunningIngress:
         self._process.wait()
 
 
-def start(launcher: Launcher, files: Mapping[str, str], *, directory: Path, port: int, host: str) -> RunningIngress:
+def start(launcher: Launcher, files: Mapping[str, str], *, directory: Path, port: int, host: str, timeout_s: float = START_TIMEOUT_S) -> RunningIngress:
     """Write ``files`` into ``directory``, start the proxy there and return when it serves ``host``. Raises ``IngressError``."""
     binary = launcher.binary()
     if binary is None:
@@ -87,7 +87,7 @@ def start(launcher: Launcher, files: Mapping[str, str], *, directory: Path, port
             cwd=directory, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=environment,
         )  # fmt: skip
     running = RunningIngress(process, name=launcher.name, port=port, log=log)
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + timeout_s
     while not _serves(host, port):
         if not running.alive or time.monotonic() > deadline:
             running.stop()
