@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 LIFETIME_S = 300
 """An app that verifies only the assertion trusts it this long after a revocation; longer would break what the gateway promises."""
 RENEW_BEFORE_S = 60
+JWKS_MAX_AGE_S = 300
+"""Apps, and caches between them and us, may keep the published keys this long."""
+PUBLISHED_BEFORE_S = 2 * JWKS_MAX_AGE_S
+"""How long a key is published before it signs: a cache may hand on keys that are as old as it may keep them, to an app that starts to count then."""
 MAX_CACHED = 20_000
 
 
 class Assertions:
-    """Signs with the ring's first assertion key; publishes all of them."""
+    """Signs with the ring's first assertion key whose time has come; publishes all of them."""
 
     def __init__(self, keys: KeyRing, *, issuer: str | None) -> None:
         self._keys = keys
@@ -30,7 +34,7 @@ class Assertions:
         self._cache: OrderedDict[tuple[str, str], tuple[float, Session, str]] = OrderedDict()
 
     def replace_keys(self, keys: KeyRing) -> None:
-        """After a rotation: sign with the new first key."""
+        """After a rotation: publish them from now on, and sign with the new first key when its time comes."""
         self._keys = keys
         self._cache.clear()
 
@@ -39,7 +43,7 @@ class Assertions:
         cached = self._cache.get((session.digest, origin))
         if cached is not None and cached[0] - RENEW_BEFORE_S > now and (cached[1] is session or cached[1] == session):
             return cached[2]
-        key = self._keys.assertion[0]
+        key = next((key for key in self._keys.assertion if key.writes_from <= now), self._keys.assertion[-1])
         identity = session.identity
         expires = min(int(now) + LIFETIME_S, session.expires_at)
         claims = {

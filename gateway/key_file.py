@@ -1,7 +1,8 @@
 """The key ring as its file holds it now, and the three steps of a rotation.
 
 stage     a new key is added last: every process reads with it, none writes
-promote   it becomes the first, once every process has said that it reads with it; the former first is retired
+promote   it becomes the first, once every process has said that it reads with it; the former first is retired. A key that
+          signs assertions begins later: applications have its public half from a cache, and must have seen it before
 prune     a retired key goes when nothing that it wrote can still be alive
 
 Between stage and promote a process that does not know the key yet would take a valid session for none: hence the confirmations.
@@ -18,15 +19,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway import keys
+from gateway.assertion import PUBLISHED_BEFORE_S
 from gateway.errors import ConfigError
 from gateway.file_stamp import stamp
+from gateway.keys import SigningKey
 from gateway.log import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from gateway.keys import Key, KeyRing, SigningKey
+    from gateway.keys import Key, KeyRing
 
 KINDS: Final = ("sealing", "assertion", "database")
 POLL_S: Final = 1.0
@@ -85,13 +88,17 @@ def stage(ring: KeyRing, kind: str) -> KeyRing:
 
 
 def promote(ring: KeyRing, kind: str, *, now: int) -> KeyRing:
-    """The staged key writes from now on. Raises ``ValueError`` where none is staged."""
+    """The staged key writes from now on, or signs once it was published for long enough. Raises ``ValueError`` where none is staged."""
     fresh = staged(ring, kind)
     if fresh is None:
         msg = f"{kind}: no key is staged"
         raise ValueError(msg)
     first, *others = getattr(ring, kind)
-    return _with(ring, kind, (fresh, replace(first, retired_at=now), *(key for key in others if key is not fresh)))
+    begins = now
+    if isinstance(fresh, SigningKey):
+        begins = now + PUBLISHED_BEFORE_S
+        fresh = replace(fresh, writes_from=begins)
+    return _with(ring, kind, (fresh, replace(first, retired_at=begins), *(key for key in others if key.kid != fresh.kid)))
 
 
 def prune(ring: KeyRing, kind: str, *, before: int) -> KeyRing:

@@ -4,7 +4,7 @@
 ``assertion``  EC P-256 private keys (PEM): sign the identity assertion handed to apps
 ``database``   32 bytes each: encrypt secrets at rest in SQL
 
-In each list the first entry writes; every entry reads. An entry with ``retired_at`` wrote until then; any other entry
+In each list the first entry writes (of ``assertion`` the first whose ``writes_from`` has come); every entry reads. An entry with ``retired_at`` wrote until then; any other entry
 that is not the first has yet to begin (see ``key_file``).
 """
 
@@ -45,6 +45,8 @@ class SigningKey:
     kid: str
     private: ec.EllipticCurvePrivateKey = field(repr=False)
     retired_at: int = 0
+    writes_from: int = 0
+    """UTC epoch seconds: published since before then, it signs from then on; 0 for the first key of a ring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ def dump(ring: KeyRing) -> str:
     """The file's text."""
 
     def retired(key: Key | SigningKey) -> dict[str, int]:
-        return {"retired_at": key.retired_at} if key.retired_at else {}
+        times = {"retired_at": key.retired_at, "writes_from": key.writes_from if isinstance(key, SigningKey) else 0}
+        return {name: at for name, at in times.items() if at}
 
     def symmetric(keys: tuple[Key, ...]) -> list[dict[str, str | int]]:
         return [{"kid": k.kid, "key": base64.b64encode(k.material).decode("ascii"), **retired(k)} for k in keys]
@@ -110,7 +113,7 @@ def parse(text: str, *, source: str) -> KeyRing:
             if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
                 msg = "assertion"
                 raise ValueError(msg)  # noqa: TRY301, TRY004
-            signing.append(SigningKey(str(entry["kid"]), private, int(entry.get("retired_at", 0))))
+            signing.append(SigningKey(str(entry["kid"]), private, int(entry.get("retired_at", 0)), int(entry.get("writes_from", 0))))
         if not signing:
             msg = "assertion"
             raise ValueError(msg)  # noqa: TRY301

@@ -12,6 +12,9 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 MAX_TENANT_LABELS = 200
 """Tenants beyond this share the label ``other``: a time series for each of ten thousand would sink Prometheus."""
+MAX_PROVIDER_LABELS = 2 * MAX_TENANT_LABELS
+"""Providers beyond this share the label ``other`` too: a tenant may have many, and name them anew."""
+OTHER = "other"
 
 REGISTRY = CollectorRegistry()
 
@@ -52,6 +55,7 @@ CANARY_PROBES = Counter("gateway_canary_probes", "Requests without a session tha
 CANARY_OPEN = Gauge("gateway_canary_open", "1 while the last answer to the canary let it in.", registry=REGISTRY, multiprocess_mode="max")
 
 _tenant_labels: set[str] = set()
+_provider_labels: set[tuple[str, str]] = set()
 
 
 def tenant_label(tenant: str) -> str:
@@ -61,7 +65,20 @@ def tenant_label(tenant: str) -> str:
     if len(_tenant_labels) < MAX_TENANT_LABELS:
         _tenant_labels.add(tenant)
         return tenant
-    return "other"
+    return OTHER
+
+
+def provider_labels(tenant: str, provider: str) -> tuple[str, str]:
+    """Labels ``tenant`` and ``provider``: those of the first ``MAX_PROVIDER_LABELS`` pairs of tenants that have a label of their own, then ``other``."""
+    label = tenant_label(tenant)
+    pair = (label, provider)
+    if label == OTHER:
+        return OTHER, OTHER
+    if pair not in _provider_labels:
+        if len(_provider_labels) >= MAX_PROVIDER_LABELS:
+            return label, OTHER
+        _provider_labels.add(pair)
+    return pair
 
 
 def scrape() -> tuple[bytes, str]:

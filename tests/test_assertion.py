@@ -7,8 +7,9 @@ from typing import Any
 import jwt
 import pytest
 
-from gateway.assertion import LIFETIME_S, RENEW_BEFORE_S, Assertions
+from gateway.assertion import JWKS_MAX_AGE_S, LIFETIME_S, PUBLISHED_BEFORE_S, RENEW_BEFORE_S, Assertions
 from gateway.core.model import Identity, Session
+from gateway.key_file import promote, stage
 from gateway.keys import KeyRing, generate
 
 RING = generate()
@@ -89,3 +90,21 @@ def test_another_ring_verifies_nothing() -> None:
     token = Assertions(RING, issuer=ISSUER).sign(SESSION, origin=ORIGIN, now=NOW)
     with pytest.raises(KeyError):
         read(token, Assertions(generate(), issuer=ISSUER))
+
+
+def test_a_key_is_published_for_longer_than_anybody_caches_it_before_it_signs() -> None:
+    """An application that looked just before the rotation must know the key of the first assertion that it signs."""
+    old = RING.assertion[0]
+    rotated = promote(stage(RING, "assertion"), "assertion", now=NOW)
+    signer = Assertions(RING, issuer=ISSUER)
+    signer.sign(SESSION, origin=ORIGIN, now=NOW)
+    signer.replace_keys(rotated)
+    fresh = rotated.assertion[0]
+    assert {key["kid"] for key in signer.jwks()["keys"]} == {old.kid, fresh.kid}
+    seen = {
+        at: jwt.get_unverified_header(Assertions(rotated, issuer=ISSUER).sign(SESSION, origin=ORIGIN, now=NOW + at))["kid"]
+        for at in (0, JWKS_MAX_AGE_S + 1, PUBLISHED_BEFORE_S - 1, PUBLISHED_BEFORE_S)
+    }
+    assert seen == {0: old.kid, JWKS_MAX_AGE_S + 1: old.kid, PUBLISHED_BEFORE_S - 1: old.kid, PUBLISHED_BEFORE_S: fresh.kid}
+    twice = promote(stage(rotated, "assertion"), "assertion", now=NOW + 10)
+    assert jwt.get_unverified_header(Assertions(twice, issuer=ISSUER).sign(SESSION, origin=ORIGIN, now=NOW + 11))["kid"] == old.kid

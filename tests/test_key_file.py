@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import key_file, keys
+from gateway.assertion import PUBLISHED_BEFORE_S
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,10 +25,14 @@ def test_a_rotation_stages_then_writes_then_drops(kind: str) -> None:
     assert getattr(ring, kind) == (old, fresh)
     assert key_file.stage(ring, kind) == ring
     ring = key_file.promote(ring, kind, now=1000)
-    assert getattr(ring, kind) == (fresh, replace(old, retired_at=1000))
+    begins = 1000
+    if isinstance(fresh, keys.SigningKey):
+        begins = 1000 + PUBLISHED_BEFORE_S
+        fresh = replace(fresh, writes_from=begins)
+    assert getattr(ring, kind) == (fresh, replace(old, retired_at=begins))
     assert key_file.staged(ring, kind) is None
-    assert key_file.prune(ring, kind, before=1000) == ring
-    assert getattr(key_file.prune(ring, kind, before=1001), kind) == (fresh,)
+    assert key_file.prune(ring, kind, before=begins) == ring
+    assert getattr(key_file.prune(ring, kind, before=begins + 1), kind) == (fresh,)
     others = [other for other in key_file.KINDS if other != kind]
     assert all(len(getattr(ring, other)) == 1 for other in others)
     with pytest.raises(ValueError, match="no key is staged"):
@@ -38,12 +43,13 @@ def test_the_file_keeps_order_and_times(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     read = key_file.KeyFile(path, create=True)
     ring = key_file.promote(key_file.stage(read(), "sealing"), "sealing", now=77)
+    ring = key_file.promote(key_file.stage(ring, "assertion"), "assertion", now=77)
     with key_file.editing(path) as save:
         save(ring)
     assert path.stat().st_mode & 0o777 == 0o600
     assert read.look()
     assert read().sealing == ring.sealing
-    assert [key.kid for key in read().assertion] == [key.kid for key in ring.assertion]
+    assert [(key.kid, key.retired_at, key.writes_from) for key in read().assertion] == [(key.kid, key.retired_at, key.writes_from) for key in ring.assertion]
     assert not read.look()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["keys.json", "keys.json.lock"]
 

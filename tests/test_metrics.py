@@ -16,6 +16,7 @@ GATEWAY = Path(metrics.__file__).parent
 @pytest.fixture(autouse=True)
 def _fresh_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "_tenant_labels", set[str]())
+    monkeypatch.setattr(metrics, "_provider_labels", set[tuple[str, str]]())
 
 
 def test_tenants_beyond_the_cap_share_a_label_and_earlier_ones_keep_theirs() -> None:
@@ -23,6 +24,26 @@ def test_tenants_beyond_the_cap_share_a_label_and_earlier_ones_keep_theirs() -> 
     assert labels[: metrics.MAX_TENANT_LABELS] == [f"t{n}" for n in range(metrics.MAX_TENANT_LABELS)]
     assert set(labels[metrics.MAX_TENANT_LABELS :]) == {"other"}
     assert metrics.tenant_label("t0") == "t0"
+
+
+def test_providers_do_not_undo_the_cap_on_tenants() -> None:
+    """20,000 series were one login each of 20,000 tenants, or one tenant's providers under new names."""
+    many = {metrics.provider_labels(f"t{n}", f"t{n}-okta") for n in range(20_000)}
+    assert len(many) == metrics.MAX_TENANT_LABELS + 1
+    assert ("other", "other") in many
+    renamed = {metrics.provider_labels("t0", f"okta-{n}") for n in range(20_000)}
+    assert len(many | renamed) <= metrics.MAX_PROVIDER_LABELS + 2
+    assert metrics.provider_labels("t0", "t0-okta") == ("t0", "t0-okta")
+
+
+def test_no_metric_takes_a_providers_name_uncapped() -> None:
+    """Whatever has the label gets it from ``provider_labels``."""
+    objects = {name: value for name, value in vars(metrics).items() if isinstance(value, Counter | Gauge | Histogram)}
+    for name, value in objects.items():
+        if "provider" in value._labelnames:
+            for path in GATEWAY.rglob("*.py"):
+                for call in re.findall(rf"\b{name}\.labels\(([^\n]*)", path.read_text("utf-8")):
+                    assert call.startswith(("*provider_labels(", 'tenant_label(browser.tenant.id) if browser.tenant else "", "", ')), (path.name, call)
 
 
 def test_a_scrape_is_what_prometheus_reads() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.keys import KeyRing
 
 ASSERTION_LIFE_S = 86400
-"""An assertion lives for five minutes; a day leaves room for apps that keep our key set for long."""
+"""After the last one was signed. An assertion lives for five minutes; a day leaves room for apps that keep our key set for long."""
 DATABASE_LIFE_S = 3600
 """A retired database key that no cell needs goes with the first rotation after this: whoever still wrote with it has read the new ring long since."""
 _LIFE_S = {"sealing": WATERMARK_LIFE_S, "assertion": ASSERTION_LIFE_S}
@@ -52,13 +52,23 @@ def list_keys(*, config_path: str, as_json: bool) -> None:
         return
     for row in rows:
         since = row["retired_at"]
-        retired = f" since {datetime.fromtimestamp(since, UTC).strftime('%Y-%m-%d %H:%M')}" if isinstance(since, int) else ""
+        retired = f" since {_clock(since)}" if isinstance(since, int) and since <= time.time() else ""
         click.echo(f"{row['kind']:10} {row['kid']}  {row['state']}{retired}")
+
+
+def _clock(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _row(ring: KeyRing, kind: str, number: int) -> dict[str, object]:
     key = getattr(ring, kind)[number]
-    state = "writes" if number == 0 else "retired, still reads" if key.retired_at else "staged, reads"
+    now = time.time()
+    if isinstance(key, keys.SigningKey) and key.writes_from > now:
+        state = f"published, signs from {_clock(key.writes_from)}"
+    elif number == 0 or key.retired_at > now:
+        state = "writes"
+    else:
+        state = "retired, still reads" if key.retired_at else "staged, reads"
     return {"kind": kind, "kid": key.kid, "state": state, "retired_at": key.retired_at or None}
 
 
@@ -97,7 +107,9 @@ def _told(result: dict[str, object]) -> str:
     if waiting:
         return f"{result['kind']}: {result['kid']} is staged; {len(waiting) if isinstance(waiting, list) else 0} processes do not know it yet: {waiting}. Run it again."
     dropped = f"; dropped {result['dropped']}" if result["dropped"] else ""
-    return f"{result['kind']}: {result['kid']} writes now{dropped}"
+    begins = result["writes_from"]
+    when = f"signs from {_clock(begins)}, when every application has seen it" if isinstance(begins, int) and begins > time.time() else "writes now"
+    return f"{result['kind']}: {result['kid']} {when}{dropped}"
 
 
 async def _rotate(config: Config, config_path: str, kind: str, *, patience_s: float) -> dict[str, object]:
@@ -129,7 +141,15 @@ async def _rotate(config: Config, config_path: str, kind: str, *, patience_s: fl
         pruned = await _pruned_database(config_path, promoted, now=now) if kind == "database" else key_file.prune(promoted, kind, before=now - _LIFE_S[kind])
         save(pruned)
         left = {key.kid for key in getattr(pruned, kind)}
-        return {"kind": kind, "kid": fresh.kid, "promoted": True, "waiting_for": [], "dropped": [key.kid for key in getattr(ring, kind) if key.kid not in left]}
+        begins = getattr(getattr(promoted, kind)[0], "writes_from", 0) or now
+        return {
+            "kind": kind,
+            "kid": fresh.kid,
+            "promoted": True,
+            "writes_from": begins,
+            "waiting_for": [],
+            "dropped": [key.kid for key in getattr(ring, kind) if key.kid not in left],
+        }
 
 
 async def _pruned_database(config_path: str, ring: KeyRing, *, now: int) -> KeyRing:

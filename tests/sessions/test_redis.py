@@ -270,6 +270,28 @@ async def test_a_ticket_of_a_tenant_that_is_not_served_here_any_more_makes_no_se
     assert await sessions.redeem_ticket(made, host=CHILD, binding=binding, served=anybody) is None
 
 
+async def test_a_sign_in_goes_on_handing_over_to_however_many_hosts(sessions: RedisSessions, login: Login, link: Link) -> None:
+    """The sessions that were used the longest ago make room; the parent never does, nor what was in use since."""
+    parent = await login.finish()
+    children = [await child_of(sessions, parent) for _ in range(256)]
+    assert await sessions.get(children[0].cookie.reveal(), host=CHILD) is not None
+    await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{children[0].session.digest}", 1_900_000)
+    for idle in (children[7], children[8]):
+        await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{idle.session.digest}", 900_000)
+    pubsub = link.client.pubsub()
+    await pubsub.subscribe("gw:push")
+    more = [await child_of(sessions, parent) for _ in range(2)]
+    async with asyncio.timeout(5):
+        while (message := await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)) is None:
+            pass
+    await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+    alive = [await sessions.get(child.cookie.reveal(), host=CHILD) is not None for child in [*children, *more]]
+    assert [n for n, living in enumerate(alive) if not living] == [7, 8]
+    assert await sessions.get(parent.cookie.reveal(), host=HOST) is not None
+    assert message["data"].decode().endswith(children[7].session.digest), "caches are told in the same step"
+    assert await link.command("HLEN", f"{prefix(bucket_of('acme'))}f:{parent.session.family}") < 256 + 10
+
+
 async def test_a_ticket_of_an_ended_family_is_worth_nothing(sessions: RedisSessions, login: Login) -> None:
     parent = await login.finish()
     made, binding = await ticket(sessions, parent)

@@ -21,7 +21,7 @@ from gateway.hooks.reconcile.graph_delta import QUERIES
 from gateway.hooks.reconcile.leader import LEASE_S
 from gateway.hooks.reconcile.okta_backfill import OktaBackfill
 from gateway.log import ROOT, fields
-from gateway.metrics import RECONCILE_FINDINGS, RECONCILE_LAG_SECONDS, tenant_label
+from gateway.metrics import RECONCILE_FINDINGS, RECONCILE_LAG_SECONDS, provider_labels
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -133,7 +133,7 @@ class Reconciliation:
             self._tried[target.key] = now
             await self._read(target)
             await self._applier.apply_overdue(target)
-        RECONCILE_LAG_SECONDS.labels(tenant_label(target.tenant), target.provider).set(await self._lag(target))
+        RECONCILE_LAG_SECONDS.labels(*provider_labels(target.tenant, target.provider)).set(await self._lag(target))
 
     async def _read(self, target: HookTarget) -> None:
         where = {"tenant": target.tenant, "provider": target.provider}

@@ -10,7 +10,7 @@
 --      25 the user's aliases under the other keys of the ring
 --      26 names that a link record lists, 27 sealed link record ('' for a child), 28 its life (s)
 --      29 the identity provider's time that this login shows (s; '' for a child, and where it is not mapped)
--- Returns {'stored'}, {'gone'} (a child whose family has ended, or is absurdly large), {'overlay', text}, or {reason}.
+-- Returns {'stored'}, {'gone'} (a child whose family has ended), {'overlay', text}, or {reason}.
 local prefix, n_index, n_marks, n_overlays = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local session, family_key, family, digest = KEYS[1], KEYS[2], ARGV[5], ARGV[6]
 local limit, began, auth_time = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -103,12 +103,25 @@ if parent == '' then
     if tonumber(ARGV[29]) > time or (tonumber(ARGV[29]) == time and began > by) then redis.call('HSET', link, 'i', ARGV[29], 'j', ARGV[11]) end
   end
 else
-  -- A host that is visited again leaves a dead member behind; and no browser needs this many living ones.
-  local digests = members(prefix, family)
-  for _, other in ipairs(digests) do
-    if redis.call('EXISTS', prefix .. 's:' .. other) == 0 then redis.call('HDEL', family_key, 'm:' .. other) end
+  -- A host that is visited again leaves a dead member behind. Of more living ones than a browser needs, those that were used the longest
+  -- ago make room (a use renews the time to live): their hosts hand over again, unseen, when they are next visited. The parent stays.
+  local children, ended = {}, {}
+  for _, other in ipairs((members(prefix, family))) do
+    local left = redis.call('PTTL', prefix .. 's:' .. other)
+    if left < 0 then
+      redis.call('HDEL', family_key, 'm:' .. other)
+    elseif other ~= parent then
+      children[#children + 1] = {left, other}
+    end
   end
-  if redis.call('HLEN', family_key) > 256 then return {'gone'} end
+  table.sort(children, function(a, b) return a[1] < b[1] end)
+  for i = 1, #children - 255 do
+    local other = children[i][2]
+    redis.call('DEL', prefix .. 's:' .. other)
+    redis.call('HDEL', family_key, 'm:' .. other)
+    ended[#ended + 1] = other
+  end
+  push(prefix, ended)
   redis.call('HSET', family_key, 'm:' .. digest, ARGV[7])
 end
 

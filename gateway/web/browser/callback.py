@@ -16,7 +16,7 @@ from gateway.core.login import Refusal, accept
 from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
-from gateway.metrics import LOGINS, tenant_label
+from gateway.metrics import LOGINS, provider_labels, tenant_label
 from gateway.ports import AlreadyTaken, NewSession, OtherBrowser, Refused
 from gateway.web.browser import trial
 from gateway.web.browser.central import hand_over
@@ -111,7 +111,7 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
     if isinstance(stored, Refused):
         raise _failed(tenant, provider, pending, stored.reason, "", "a block, a revocation or missing evidence of a fresh login")
     await _end_other_persons_session(browser, tenant, accepted.identity.sub)
-    LOGINS.labels(tenant_label(tenant.id), provider.name, "ok").inc()
+    LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
     browser.request["user"], browser.request["reason"] = accepted.identity.sub, Reason.OK
     response = redirect(pending.return_to)
     if pending.for_host:
@@ -187,7 +187,7 @@ def _state_lost(browser: Browser, detail: str, reason: Reason = Reason.LOGIN_STA
 
 def _failed(tenant: Tenant, provider: Provider, pending: PendingLogin, reason: Reason, code: str, detail: str) -> BrowserError:
     """The page; its link starts again at the same address, with the choice of provider open."""
-    LOGINS.labels(tenant_label(tenant.id), provider.name, code or reason.value).inc()
+    LOGINS.labels(*provider_labels(tenant.id, provider.name), code or reason.value).inc()
     # At the login host the way back is the host that began: an absolute address.
     origin = "/".join(pending.return_to.split("/", 3)[:3]) if pending.for_host else ""
     retry = f"{origin}/_auth/login?{urlencode({'rd': pending.return_to, 'switch': '1'})}"

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from gateway.assertion import JWKS_MAX_AGE_S
 from gateway.web.browser.request import parse
 
 if TYPE_CHECKING:
     from gateway.core.model import Session
     from gateway.web.browser.request import Browser
-
-JWKS_MAX_AGE_S = 300
-"""Apps may keep the keys this long; a rotation publishes the new key well before it signs."""
 
 
 async def userinfo(request: web.Request) -> web.StreamResponse:
