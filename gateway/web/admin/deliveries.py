@@ -66,7 +66,7 @@ class MessageList(AnswerModel):
 def delivery_routes(deliveries: DeliveryRecords) -> tuple[Route, ...]:
     async def list_deliveries(call: Call) -> Answer:
         query = call.query(DeliveriesQuery)
-        page = await deliveries.page(tenant=query.tenant, state=query.state, position=_position("list_deliveries", query), limit=query.limit)
+        page = await deliveries.page(tenant=query.tenant, state=query.state, position=read_cursor("list_deliveries", query.cursor), limit=query.limit)
         return Answer(DeliveryList(items=[_delivery(d) for d in page.items], next=write_cursor("list_deliveries", page.position)))
 
     async def get_delivery(call: Call) -> Answer:
@@ -90,7 +90,7 @@ def delivery_routes(deliveries: DeliveryRecords) -> tuple[Route, ...]:
 def message_routes(messages: MessageRecords) -> tuple[Route, ...]:
     async def list_messages(call: Call) -> Answer:
         query = call.query(MessagesQuery)
-        page = await messages.page(tenant=query.tenant, state=query.state, position=_position("list_messages", query), limit=query.limit)
+        page = await messages.page(tenant=query.tenant, state=query.state, position=read_cursor("list_messages", query.cursor), limit=query.limit)
         return Answer(MessageList(items=[_message(m) for m in page.items], next=write_cursor("list_messages", page.position)))
 
     async def find(call: Call) -> MessageView:
@@ -124,13 +124,6 @@ def message_routes(messages: MessageRecords) -> tuple[Route, ...]:
             problems=(Code.CONFLICT,),
         ),
     )
-
-
-def _position(operation: str, query: PageQuery) -> str | None:
-    position = read_cursor(operation, query.cursor)
-    if position is not None and not (position.isdecimal() and len(position) < 19):
-        raise Problem(Code.INVALID_CURSOR)
-    return position
 
 
 async def _found(deliveries: DeliveryRecords, call: Call) -> DeliveryView:

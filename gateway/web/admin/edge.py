@@ -69,15 +69,15 @@ def dispatcher(route: Route, edge: Edge) -> Callable[[web.Request], Awaitable[we
     async def handle(request: web.Request) -> web.StreamResponse:
         request_id = edge.new_request_id()
         progress = _Progress()
-        actor = "-"
+        actor, key = "-", None
         try:
             key = await _authenticate(request, edge)
             actor = f"key:{key.id}"
             response = await _serve(route, edge, request, key=key, request_id=request_id, progress=progress)
         except Problem as problem:
-            response = problem_response(problem, request_id=request_id)
+            response = problem_response(_told_to(key, problem), request_id=request_id)
         except UnavailableError as error:
-            response = problem_response(Problem(Code.UNAVAILABLE, str(error)), request_id=request_id)
+            response = problem_response(_told_to(key, Problem(Code.UNAVAILABLE, str(error))), request_id=request_id)
         except PeerError as error:
             response = problem_response(Problem(Code.UPSTREAM_FAILED, str(error)), request_id=request_id)
         except web.HTTPException:
@@ -94,6 +94,16 @@ def dispatcher(route: Route, edge: Edge) -> Callable[[web.Request], Awaitable[we
         return response
 
     return handle
+
+
+OF_OTHERS = {Code.TAKEN: "a name in it is already in use", Code.UNAVAILABLE: "it may be stored already: look, and try again"}
+"""What a bound key hears where the words for operators may name another tenant: who holds a name, what keeps a change from being obeyed."""
+
+
+def _told_to(key: AdminKey | None, problem: Problem) -> Problem:
+    if key is None or key.tenant is None or problem.code not in OF_OTHERS:
+        return problem
+    return Problem(problem.code, OF_OTHERS[problem.code], extra=problem.extra, headers=problem.headers)
 
 
 async def _authenticate(request: web.Request, edge: Edge) -> AdminKey:

@@ -167,11 +167,11 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
 
     async def list_runs(call: Call) -> Answer:
         query = call.query(PageQuery)
-        page = await journal.page(call.path["tenant"], position=_run_position(call, query), limit=query.limit)
-        return Answer(RunList(items=[_run(r) for r in page.items], next=write_cursor("list_runs", page.position)))
+        page = await journal.page(call.path["tenant"], position=read_cursor("list_runs", query.cursor), limit=query.limit)
+        return Answer(RunList(items=[_run(r, call) for r in page.items], next=write_cursor("list_runs", page.position)))
 
     async def get_run(call: Call) -> Answer:
-        return Answer(_run(await _own_run(call)))
+        return Answer(_run(await _own_run(call), call))
 
     async def rollback_run(call: Call) -> Answer:
         run = await _own_run(call)
@@ -183,7 +183,7 @@ def provisioning_routes(onboarding: Onboarding) -> tuple[Route, ...]:
         if not isinstance(state, RunState):
             raise problem([state])
         call.note.after = {"run": run.id, "state": str(state)}
-        return Answer(_run(await _own_run(call)))
+        return Answer(_run(await _own_run(call), call))
 
     async def _own_run(call: Call) -> Run:
         found = await journal.run(call.path["run"])
@@ -257,20 +257,6 @@ def _unfinished(run: Done) -> list[str]:
     return [f"what was taken out is being deleted by run {run.deleting}"] if run.deleting is not None else []
 
 
-def _run_position(call: Call, query: PageQuery) -> str | None:
-    position = read_cursor("list_runs", query.cursor)
-    if position is None:
-        return None
-    at, slash, _run_id = position.partition("/")
-    try:
-        float(at)
-    except ValueError:
-        raise Problem(Code.INVALID_CURSOR) from None
-    if not slash or not call.path["tenant"]:
-        raise Problem(Code.INVALID_CURSOR)
-    return position
-
-
 def _steps(plan: Plan) -> list[StepAnswer]:
     return [_step(describe(s)) for s in plan.steps]
 
@@ -279,12 +265,19 @@ def _step(described: dict[str, Any]) -> StepAnswer:
     return StepAnswer.model_validate(described)
 
 
-def _run(run: Run) -> RunAnswer:
+def _run(run: Run, call: Call) -> RunAnswer:
     return RunAnswer(
         id=run.id, tenant=run.tenant, kind=run.kind.value, actor=run.actor, state=run.state.value, started_at=run.started_at, finished_at=run.finished_at,
-        error=run.error, plan=list(run.plan), steps=[_journal(s) for s in run.steps],
+        error=_error(run.error, call), plan=list(run.plan), steps=[_journal(s, call) for s in run.steps],
     )  # fmt: skip
 
 
-def _journal(step: JournalStep) -> JournalAnswer:
-    return JournalAnswer(number=step.number, action=str(step.action), resource=step.resource, state=step.state.value, error=step.error)
+def _journal(step: JournalStep, call: Call) -> JournalAnswer:
+    return JournalAnswer(number=step.number, action=str(step.action), resource=step.resource, state=step.state.value, error=_error(step.error, call))
+
+
+def _error(error: dict[str, Any] | None, call: Call) -> dict[str, Any] | None:
+    """What a run was refused with; without who holds a name, for a bound key."""
+    if error is None or call.key.tenant is None or error.get("code") != Code.TAKEN:
+        return error
+    return {"code": error["code"], "message": "a name in it is already in use"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,10 +13,10 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.core.model import Secret
 from gateway.web.admin.problem import Code, Mistake, Problem
-from gateway.web.admin.route import MAX_BODY_BYTES
+from gateway.web.admin.route import MAX_BODY_BYTES, PARAMETERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from aiohttp import web
 
@@ -131,6 +132,20 @@ def read_query(model: type[BaseModel], request: web.Request) -> BaseModel:
     return validate(model, values, code=Code.INVALID_QUERY, strings=True)
 
 
+_TIME = r"[0-9]{1,12}(?:\.[0-9]{1,17})?"
+"""``repr`` of UTC epoch seconds."""
+POSITIONS: Mapping[str, re.Pattern[str]] = {
+    "list_tenants": re.compile(PARAMETERS["tenant"]),
+    "list_runs": re.compile(rf"{_TIME}/{PARAMETERS['run']}"),
+    "list_sessions": re.compile(r"[0-9]{1,3}:[0-9]{1,9}"),
+    "list_blocks": re.compile(rf"{_TIME} [A-Za-z0-9_-]{{1,64}}"),
+    "list_audit": re.compile(r"[0-9]{1,18}"),
+    "list_deliveries": re.compile(r"[0-9]{1,18}"),
+    "list_messages": re.compile(r"[0-9]{1,18}"),
+}
+"""What a list's positions look like: whoever makes up a cursor makes up these, and they go into queries."""
+
+
 def write_cursor(operation: str, position: str | None) -> str | None:
     """Opaque to callers; tied to the list that gave it out. Not a credential: permission is checked on every page anew."""
     if position is None:
@@ -145,6 +160,6 @@ def read_cursor(operation: str, cursor: str | None) -> str | None:
         found = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):
         raise Problem(Code.INVALID_CURSOR) from None
-    if not isinstance(found, list) or len(found) != 2 or found[0] != operation or not isinstance(found[1], str):
+    if not isinstance(found, list) or len(found) != 2 or found[0] != operation or not isinstance(found[1], str) or not POSITIONS[operation].fullmatch(found[1]):
         raise Problem(Code.INVALID_CURSOR)
     return found[1]

@@ -101,8 +101,9 @@ def _view(session: str, tenant: str) -> SessionView:
 
 class Sessions:
     async def page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
-        ids, following = _slice([f"{tenant}-{n}" for n in range(5)], position, limit)
-        return Page([_view(i, tenant) for i in ids], following)
+        offset = int((position or "0:0").partition(":")[2])
+        following = offset + limit
+        return Page([_view(f"{tenant}-{n}", tenant) for n in range(5)[offset:following]], f"0:{following}" if following < 5 else None)
 
     async def find(self, session: str) -> SessionView | None:
         tenant, dash, _ = session.rpartition("-")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -16,9 +17,9 @@ from gateway.ports_admin import AuditFilter, Scope
 from gateway.registry.document import TenantDocument
 from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.idempotency import SqlIdempotency
-from gateway.web.admin import BURST, FAILURES_BURST, PREFIX, AdminServices, admin_application, edge, revocations
+from gateway.web.admin import BURST, FAILURES_BURST, PREFIX, AdminServices, admin_application, admin_routes, edge, revocations
 from gateway.web.admin.problem import Code, Problem
-from gateway.web.admin.reading import secret_fields
+from gateway.web.admin.reading import POSITIONS, read_cursor, secret_fields, write_cursor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -199,6 +200,64 @@ async def test_queries_that_are_refused(api: Api, path: str, code: str) -> None:
 async def test_a_cursor_of_one_list_is_none_of_another(api: Api) -> None:
     page = await (await api.call("GET", "/sessions?tenant=acme&limit=2")).json()
     assert (await problem(await api.call("GET", f"/audit?cursor={page['next']}")))["code"] == "invalid_cursor"
+
+
+LISTS = {
+    "list_tenants": "/tenants",
+    "list_runs": "/tenants/acme/provision",
+    "list_sessions": "/sessions?tenant=acme",
+    "list_blocks": "/blocks?tenant=acme",
+    "list_audit": "/audit",
+    "list_deliveries": "/hooks/deliveries",
+    "list_messages": "/hooks/webhooks",
+}
+MADE_UP = [
+    "",
+    "x",
+    "\x00",
+    "acme\x00",
+    "-1",
+    "1e999/abcdef012345",
+    "nan/abcdef012345",
+    "inf a",
+    "1/\x00",
+    "1 \x00",
+    "nan 1",
+    "9" * 19,
+    "9" * 400,
+    "0:-1",
+    "-1:0",
+    "0:" + "9" * 30,
+    "0:0:0",
+    "١",
+    "\ud800",
+    "1\n",
+]
+
+
+@pytest.mark.parametrize("operation", LISTS)
+async def test_a_cursor_that_no_list_gave_out_is_refused_before_anything_is_looked_up(api: Api, operation: str) -> None:
+    assert set(LISTS) == {route.operation for route in admin_routes(api.services, closing=asyncio.Event()) if "cursor" in route.query.model_fields} == set(POSITIONS)
+    path = LISTS[operation]
+    for position in MADE_UP:
+        cursor = base64.urlsafe_b64encode(json.dumps([operation, position]).encode()).decode().rstrip("=")
+        answer = await api.call("GET", f"{path}{'&' if '?' in path else '?'}cursor={cursor}")
+        document = await answer.json()
+        if operation == "list_tenants" and position in {"x", "9" * 19}:
+            assert answer.status == 200, "ids like any other"
+            continue
+        assert (answer.status, document["code"]) == (400, "invalid_cursor" if len(cursor) <= 512 else "invalid_query"), position
+
+
+@pytest.mark.parametrize(
+    ("operation", "position"),
+    [
+        ("list_tenants", "acme"), ("list_runs", "1795954874.0861986/abcdef012345"), ("list_runs", "1795954874.0/abcdef012345"), ("list_sessions", "2:5000"),
+        ("list_blocks", "1795954874.0861986 0123456789abcdef0123456789abcdef"), ("list_audit", "7"), ("list_deliveries", "7"), ("list_messages", "7"),
+    ],
+)  # fmt: skip
+def test_a_cursor_of_every_list_comes_back_as_it_was(operation: str, position: str) -> None:
+    assert read_cursor(operation, write_cursor(operation, position)) == position
 
 
 async def test_pages_follow_each_other_without_gap_or_repeat(api: Api) -> None:

@@ -6,18 +6,21 @@ A field that a model gains fails here until somebody has said whose it is.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from pydantic import BaseModel
 
+from gateway.errors import UnavailableError
 from gateway.onboarding.authority import BODY_FIELDS, PROVIDER_FIELDS, bound_changes, bound_findings
 from gateway.onboarding.body import ProviderBody, ProvisionBody
 from gateway.ports import RevocationKind, Who
-from gateway.ports_admin import BlockView, Page, Scope
+from gateway.ports_admin import BlockView, Page, Scope, TenantRecord
+from gateway.ports_provisioning import Action, JournalStep, Run, RunKind, RunState, StepState
 from gateway.registry.authority import FIELDS, Authority, authority_of
 from gateway.registry.document import ProviderDocument, RuleDocument, TenantDocument
 from gateway.registry.secrets import show
+from tests.web.admin.rooms import Runs, Tenants
 from tests.web.admin.test_edge import problem
 
 if TYPE_CHECKING:
@@ -252,3 +255,38 @@ async def test_what_a_bound_key_imposes_is_its_tenants(api: Api) -> None:
     answers = [await api.call("POST", "/blocks", json=who, key=own), await api.call("POST", "/revocations", json={**who, "kind": str(RevocationKind.BLOCK)}, key=own)]
     assert [(a.status, (await a.json())["source"]) for a in answers] == [(201, "tenant"), (201, "tenant")]
     assert (await (await api.call("POST", "/blocks", json=who)).json())["source"] == "admin"
+
+
+# --- words for operators -----------------------------------------------------------------------------
+
+
+async def test_a_bound_key_does_not_hear_who_holds_a_name(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms = cast("Tenants", api.services.tenants)
+    document = show(TenantDocument.model_validate({**STORED, "hosts": ["taken.example.com"]}))
+    rooms.stored["acme"] = TenantRecord("acme", document, "1", "sql")
+    own, change = await api.key(Scope.TENANTS_WRITE, tenant="acme"), {**document, "name": "Acme Ltd"}
+    told = [await (await api.call("PUT", "/tenants/acme", json=change, key=key, headers={"If-Match": '"1"'})).json() for key in (None, own)]
+    assert [t["code"] for t in told] == ["taken", "taken"]
+    assert [t["detail"] for t in told] == ["host taken.example.com belongs to tenant other", "a name in it is already in use"]
+
+    async def stored_only(*_: object, **__: object) -> None:
+        msg = "stored, and not yet obeyed everywhere: host x.example.com: claimed by globex (file) and by initech"
+        raise UnavailableError(msg)
+
+    monkeypatch.setattr(Tenants, "put", stored_only)
+    answer = await api.call("PUT", "/tenants/acme", json=change, key=own, headers={"If-Match": '"1"'})
+    assert answer.status == 503
+    assert "globex" not in await answer.text()
+
+
+async def test_nor_does_it_in_the_journal_of_a_run(api: Api) -> None:
+    error = {"code": "taken", "message": "provider acme-okta: claimed by globex and by acme"}
+    step = JournalStep(1, Action.PUT_TENANT, "acme", StepState.REFUSED, {}, None, 1.0, error)
+    runs = cast("Runs", api.services.onboarding.provisioning.journal) if api.services.onboarding is not None else Runs()
+    runs.stored["abcdef012346"] = Run("abcdef012346", "acme", RunKind.APPLY, "key:0", RunState.ROLLED_BACK, {}, (), 1.0, 2.0, error, (step,))
+    own = await api.key(Scope.PROVISION, tenant="acme")
+    for path in ("/tenants/acme/provision", "/tenants/acme/provision/abcdef012346"):
+        assert "claimed by globex" in await (await api.call("GET", path)).text()
+        text = await (await api.call("GET", path, key=own)).text()
+        assert "already in use" in text
+        assert "globex" not in text
