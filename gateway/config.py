@@ -35,6 +35,7 @@ from gateway.settings import (
     HostName,
     ListenAddress,
     Model,
+    Url,
     check_client_headers,
     check_header_map,
     check_open_header_map,
@@ -64,7 +65,7 @@ def resolve_secret(value: object) -> Secret:
         if not found:
             msg = f"the environment variable {value[4:]} is not set"
             raise ValueError(msg)
-        return Secret(found)
+        return _secret(found)
     if value.startswith("file:"):
         try:
             found = Path(value[5:]).read_text(encoding="utf-8").strip()
@@ -74,8 +75,16 @@ def resolve_secret(value: object) -> Secret:
         if not found:
             msg = f"the file {value[5:]} is empty"
             raise ValueError(msg)
-        return Secret(found)
-    return Secret(value)
+        return _secret(found)
+    return _secret(value)
+
+
+def _secret(text: str) -> Secret:
+    """A blank that was copied with it would be part of it, and of no use to anybody who looks for it."""
+    if text != text.strip() or not text.isprintable():
+        msg = "no blanks at either end, and no control characters"
+        raise ValueError(msg)
+    return Secret(text)
 
 
 SecretValue = Annotated[
@@ -247,7 +256,7 @@ class Hooks(Model):
 class Canary(Model):
     """Self-probe through the ingress: ``url`` must answer a login or a denial to a request without a session."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s#]+$", max_length=2048)] | None = None
+    url: Url | None = None
     interval: Duration = timedelta(minutes=1)
 
     @model_validator(mode="after")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from gateway.core.client_headers import is_never_passed
 from gateway.core.hosts import canonical_host
@@ -50,6 +51,28 @@ Duration = Annotated[
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(ms|s|m|h|d)$"}),
 ]
+_UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories of what nobody sees and what steers the text around it: controls, bidi and zero-width characters, lone surrogates, line and paragraph separators."""
+
+
+def check_words(text: str) -> str:
+    """A text for people, as they see it: what looks the same is the same, and none of it ends a line or turns it round."""
+    if any(unicodedata.category(character) in _UNSHOWN for character in text):
+        msg = "visible characters only: no control, line-breaking, direction or zero-width ones"
+        raise ValueError(msg)
+    if text != text.strip():
+        msg = "no blanks at either end"
+        raise ValueError(msg)
+    return text
+
+
+VISIBLE = AfterValidator(check_words)
+Token = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=512)]
+"""What another system gave out, an id, say: printable ASCII without blanks."""
+Url = Annotated[str, Field(pattern=r"^https?://[!-\"$-~]+$", max_length=2048)]
+"""Printable ASCII (a host in A-labels), without a fragment."""
+IssuerUrl = Annotated[str, Field(pattern=r"^https?://[!-\"$->@-~]*[!-\"$-.0->@-~]$", max_length=512)]
+"""The same, also without a query, and without a slash at its end."""
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
@@ -180,7 +203,7 @@ class ClaimHeader(Model):
     """A header with a default for when the claim is absent."""
 
     source: str
-    default: Annotated[str, Field(max_length=256)] = ""
+    default: Annotated[str, Field(max_length=256), VISIBLE] = ""
 
 
 HeaderMap = Annotated[dict[str, str | ClaimHeader], BeforeValidator(lambda v: v or {}), Field(max_length=40)]

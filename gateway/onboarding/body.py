@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.config import SecretValue  # noqa: TC001 - pydantic reads annotations when the class is made
 from gateway.registry.document import EmailDomain, GroupName, HostPattern  # noqa: TC001 - likewise
+from gateway.settings import VISIBLE, Token
 
-Text = Annotated[str, Field(min_length=1, max_length=256)]
+Text = Annotated[str, Field(min_length=1, max_length=256), VISIBLE]
 
 
 class _Body(BaseModel):
@@ -21,10 +22,10 @@ class ProviderBody(_Body):
 
     name: Text | None = None
     kind: Literal["okta", "entra", "oidc"] | None = None
-    client_id: Text
+    client_id: Token
     client_secret: SecretValue
-    oidc_issuer: Annotated[str, Field(min_length=1, max_length=512)]
-    label: Annotated[str, Field(max_length=80)] = ""
+    oidc_issuer: Annotated[str, Field(min_length=1, max_length=512), VISIBLE]
+    label: Annotated[str, Field(max_length=80), VISIBLE] = ""
     domains: frozenset[EmailDomain] | None = None
     identifiers: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
     scopes: Annotated[tuple[Text, ...], Field(max_length=50)] | None = None
@@ -47,9 +48,9 @@ class ProvisionBody(_Body):
     allowed_domain: EmailDomain | None = None
     email_domains: Annotated[frozenset[EmailDomain], Field(min_length=1, max_length=500)] | None = None
     hosts: Annotated[tuple[HostPattern, ...], Field(max_length=500)] | None = None
-    name: Annotated[str, Field(min_length=1, max_length=120)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=120), VISIBLE] | None = None
     adopt: bool = False
-    adopt_client: Annotated[str, Field(pattern=r"^[\w+]{1,128}$")] | None = None
+    adopt_client: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]{1,128}$")] | None = None
     keep_secrets: bool = False
 
     @model_validator(mode="after")

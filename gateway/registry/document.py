@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from gateway.config import REDACTED, resolve_secret
 from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
 from gateway.core.hosts import canonical_host
 from gateway.core.model import AppClient, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
 from gateway.core.readings import PathReader
-from gateway.settings import ClaimHeader, Colour, Duration, HeaderMap, Model, check_header_map, folded_name, source_of
+from gateway.settings import VISIBLE, ClaimHeader, Colour, Duration, HeaderMap, IssuerUrl, Model, Token, Url, check_header_map, folded_name, source_of
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -59,9 +59,25 @@ SecretValue = Annotated[
     PlainSerializer(lambda _: REDACTED, return_type=str),
     WithJsonSchema({"type": "string", "description": "the secret, env:NAME or file:PATH; *** keeps the one that is stored"}),
 ]
+SIGNING_CHARACTERS = 32
+"""128 random bits in hex, 190 in base64: whoever sees one signed message may try secrets as fast as they can hash."""
+
+
+def _generated(secret: Secret) -> Secret:
+    text = secret.reveal().removeprefix("whsec_")
+    if secret.reveal() != REDACTED and (len(text) < SIGNING_CHARACTERS or len(set(text)) < 8):
+        msg = f"a generated secret of at least {SIGNING_CHARACTERS} characters (try: openssl rand -hex 32)"
+        raise ValueError(msg)
+    return secret
+
+
+SigningSecret = Annotated[
+    SecretValue, AfterValidator(_generated),
+    WithJsonSchema({"type": "string", "description": f"a generated secret of at least {SIGNING_CHARACTERS} characters, env:NAME or file:PATH; *** keeps the one that is stored"}),
+]  # fmt: skip
 HostPattern = Annotated[str, BeforeValidator(_host_or_wildcard)]
 EmailDomain = Annotated[str, BeforeValidator(_domain)]
-GroupName = Annotated[str, Field(min_length=1, max_length=256)]
+GroupName = Annotated[str, Field(min_length=1, max_length=256), VISIBLE]
 Names = Annotated[
     frozenset[GroupName] | None,
     BeforeValidator(_names_or_any),
@@ -88,22 +104,22 @@ MAX_RULES = 256
 class HookDocument(Model):
     """How this provider's events are recognised. ``secrets``: two during rotation; ``api_token``: reads Okta's System Log."""
 
-    secrets: tuple[SecretValue, ...] = ()
-    directory_id: str | None = None
-    client_id: str | None = None
+    secrets: tuple[SigningSecret, ...] = ()
+    directory_id: Token | None = None
+    client_id: Token | None = None
     client_secret: SecretValue | None = None
-    audience: str | None = None
+    audience: Token | None = None
     api_token: SecretValue | None = None
-    api_url: Annotated[str, Field(pattern=r"^https?://[^\s?#]+[^\s?#/]$", max_length=512)] | None = None
+    api_url: IssuerUrl | None = None
 
 
 class ProviderDocument(Model):
-    """One identity provider, by the name that Cognito knows it by."""
+    """One identity provider, by the name that Cognito knows it by. ``email_trust: tenant_idp`` needs an ``issuer`` and another kind than ``cognito``."""
 
     name: Annotated[str, Field(pattern=PROVIDER_NAME)]
     kind: ProviderKind
-    label: Annotated[str, Field(max_length=80)] = ""
-    issuer: Annotated[str, Field(pattern=r"^https?://[^\s?#]+[^\s?#/]$", max_length=512)] | None = None
+    label: Annotated[str, Field(max_length=80), VISIBLE] = ""
+    issuer: IssuerUrl | None = None
     domains: frozenset[EmailDomain] | None = None
     email_trust: EmailTrust | None = None
     form_decode: bool = True
@@ -120,12 +136,15 @@ class ProviderDocument(Model):
 class BearerDocument(Model):
     """``clients``: app client ids; left out, this tenant's own."""
 
-    clients: frozenset[str] | None = None
-    scopes: frozenset[str] = frozenset()
+    clients: frozenset[Token] | None = None
+    scopes: frozenset[Token] = frozenset()
 
 
 class RuleDocument(Model):
-    """First match wins. ``allow: everyone`` needs no login; ``allow: nobody`` refuses."""
+    """First match wins. ``allow: everyone`` needs no login; ``allow: nobody`` refuses.
+
+    ``allow`` stands without ``groups``, ``roles``, ``bearer`` and ``replace``; ``session: false`` needs ``bearer``; ``replace: true`` needs ``groups`` or ``roles``.
+    """
 
     path: PathGlob
     methods: frozenset[Method] | None = None
@@ -166,7 +185,7 @@ class PathsDocument(Model):
 
 
 class SessionDocument(Model):
-    """What this tenant has otherwise than the gateway; never longer than 30 days."""
+    """What this tenant has otherwise than the gateway; never longer than 30 days, and ``idle`` not longer than ``absolute``."""
 
     idle: Duration | None = None
     absolute: Duration | None = None
@@ -176,31 +195,36 @@ class SessionDocument(Model):
 class WebhookDocument(Model):
     """Where the tenant's app hears of people who were deprovisioned or restored."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s#]+$", max_length=2048)]
-    secret: SecretValue
-    previous_secret: SecretValue | None = None
+    url: Url
+    secret: SigningSecret
+    previous_secret: SigningSecret | None = None
 
 
 class BrandingDocument(Model):
     """Pages of this tenant."""
 
-    logo: Annotated[str, Field(pattern=r"^(https://[^\s\"'<>]+)?$", max_length=2048)] = ""
+    logo: Annotated[str, Field(pattern=r"^(https://[!#-&(-;=?-~]+)?$", max_length=2048)] = ""
     color: Colour = "#0b5fff"
-    support: Annotated[str, Field(pattern=r"^[^\x00-\x1f<>\"]*$", max_length=254)] = ""
+    support: Annotated[str, Field(pattern=r"^[^<>\"]*$", max_length=254), VISIBLE] = ""
 
 
 class TenantDocument(Model):
-    """One tenant, as written in ``config/tenants/ID.yaml`` or sent to the admin API."""
+    """One tenant, as written in ``config/tenants/ID.yaml`` or sent to the admin API.
+
+    Either ``client_id`` with ``client_secret``, or ``client: provisioned`` with neither. ``scopes`` contain ``openid``, and never
+    ``aws.cognito.signin.user.admin``. Providers have different names, and ``domains`` within ``email_domains``. At least one host, a wildcard only with
+    ``login_host``, and ``headers`` only of ``tenant_headers``, as the gateway's configuration has them.
+    """
 
     id: Annotated[str, Field(pattern=TENANT_ID)]
-    name: Annotated[str, Field(min_length=1, max_length=120)]
+    name: Annotated[str, Field(min_length=1, max_length=120), VISIBLE]
     active: bool = True
     hosts: tuple[HostPattern, ...] = ()
     email_domains: frozenset[EmailDomain]
     allowed_groups: Names
-    allowed_roles: Names = None
+    allowed_roles: Annotated[Names, Field(json_schema_extra={"default": "any"})] = None
     client: Literal["provisioned"] | None = None
-    client_id: Annotated[str, Field(pattern=r"^[\w+]+$", max_length=128)] | None = None
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+$", max_length=128)] | None = None
     client_secret: SecretValue | None = None
     scopes: tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)], ...] = ("openid",)
     providers: Annotated[tuple[ProviderDocument, ...], Field(min_length=1)]

@@ -28,7 +28,7 @@ allowed_groups: [app-users]
 client_id: abc
 client_secret: s3cret
 providers:
-  - {name: acme-okta, kind: okta, issuer: https://acme.okta.com, hooks: {secrets: [the-hook-secret]}}
+  - {name: acme-okta, kind: okta, issuer: https://acme.okta.com, hooks: {secrets: [the-hook-secret-0123456789abcdef0123456789]}}
 """
 
 
@@ -50,7 +50,7 @@ def test_setup_hands_out_addresses_and_never_the_secret(tmp_path: Path, capsys: 
     assert "https://hooks.example.com/hooks/okta/acme/acme-okta" in text
     assert "group.user_membership.remove" in text
     assert "nothing yet" in text
-    assert "the-hook-secret" not in text
+    assert "the-hook-secret-0123456789abcdef0123456789" not in text
     assert run(["hooks", "setup", "acme", "-c", str(config), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["secrets"] == 1
 

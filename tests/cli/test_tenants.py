@@ -159,7 +159,7 @@ def test_the_served_folder_cannot_be_applied(cli: Cli) -> None:
 
 
 def test_an_export_is_applied_without_a_change_and_without_its_secrets(cli: Cli) -> None:
-    write(cli.folder, sample("acme", webhook={"url": "https://app.example.com/", "secret": "whisper"}))
+    write(cli.folder, sample("acme", webhook={"url": "https://app.example.com/", "secret": "whisper-0123456789abcdef0123456789abcdef"}))
     cli.apply()
     exported = cli.root / "exported"
     assert cli("export", "--to", exported)[0] == 0

@@ -50,7 +50,7 @@ async def refused(registry: TenantDatabase, document: TenantDocument, *, version
 
 
 async def test_what_was_put_comes_back(registry: TenantDatabase) -> None:
-    document = doc(rules=[{"path": "/admin/**", "groups": ["admins"]}], webhook={"url": "https://app.example.com/", "secret": "whisper"})
+    document = doc(rules=[{"path": "/admin/**", "groups": ["admins"]}], webhook={"url": "https://app.example.com/", "secret": "whisper-0123456789abcdef0123456789abcdef"})
     stored = await created(registry, document)
     assert stored == await registry.get("acme")
     assert (stored.document, stored.version) == (document, 1)
@@ -159,8 +159,10 @@ async def test_what_the_gateway_cannot_serve_is_refused(registry: TenantDatabase
 
 async def test_secrets_are_sealed_kept_and_never_on_record(registry: TenantDatabase, database: Database, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "gateway")
-    await created(registry, doc(client_secret="hunter2", webhook={"url": "https://app.example.com/", "secret": "whisper"}))
-    kept = await registry.put(doc(client_secret="***", name="Two", webhook={"url": "https://app.example.com/", "secret": "louder"}), version=1, by=By("key:ops", "req-1"))
+    await created(registry, doc(client_secret="hunter2", webhook={"url": "https://app.example.com/", "secret": "whisper-0123456789abcdef0123456789abcdef"}))
+    kept = await registry.put(
+        doc(client_secret="***", name="Two", webhook={"url": "https://app.example.com/", "secret": "louder-0123456789abcdef0123456789abcdef"}), version=1, by=By("key:ops", "req-1")
+    )
     assert isinstance(kept, StoredTenant)
     assert kept.document.client_secret == Secret("hunter2")
     await registry.put_credentials("acme", Credentials("made", Secret("rattle")), by=ALICE)

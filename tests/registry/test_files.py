@@ -91,7 +91,7 @@ BROKEN = {
         {"providers": [{"name": "acme-okta", "kind": "okta", "issuer": "http://idp.example.com"}]},
         r"providers\.acme-okta\.issuer \(is 'http://idp\.example\.com'\): an https:// URL",
     ),
-    "a plain http webhook": ({"webhook": {"url": "http://app.example.com/", "secret": "s"}}, r"webhook\.url: an https:// URL"),
+    "a plain http webhook": ({"webhook": {"url": "http://app.example.com/", "secret": "0123456789abcdef0123456789abcdef"}}, r"webhook\.url: an https:// URL"),
     "an unset variable": ({"client_secret": "env:NOT_SET_ANYWHERE"}, r"client_secret: the environment variable NOT_SET_ANYWHERE is not set"),
     "a redacted secret": ({"client_secret": "***"}, r"client_secret: \*\*\* is how a secret is shown"),
     "a session without end": ({"session": {"absolute": "60d"}}, r"session\.absolute \(is '60 days.*between 1m and 30d"),

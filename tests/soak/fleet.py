@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROOT = Path(__file__).parents[2]
-HOOK_SECRET = "soak-hook-secret-0123456789"
+HOOK_SECRET = "soak-hook-secret-0123456789-0123456789"
 CONFIG = """
 ingress: {{trusted_proxies: [127.0.0.1/32]}}
 cognito: {{region: eu-north-1, user_pool_id: eu-north-1_AbCdEfGhI, domain: https://pool.example.com}}

@@ -46,15 +46,29 @@ def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""PostgreSQL stores no NUL; a lone surrogate is no UTF-8."""
+
+
+def _refuse_unstorable(node: object) -> None:
+    if isinstance(node, str) and _UNSTORABLE.search(node):
+        msg = "a text holds a NUL or half of a surrogate pair"
+        raise ValueError(msg)
+    for part in node.items() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
+        _refuse_unstorable(part)
+
+
 def _no_constants(name: str) -> object:
     msg = f"{name} is not JSON"
     raise ValueError(msg)
 
 
 def parse_json(raw: bytes) -> object:
-    """Strict RFC 8259: UTF-8, no duplicate names, no NaN; bounded depth. Raises ``Problem``."""
+    """Strict RFC 8259: UTF-8, no duplicate names, no NaN, no NUL, no half of a surrogate pair; bounded depth. Raises ``Problem``."""
     try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+        _refuse_unstorable(document)
+        return document  # noqa: TRY300 - the errors of both lines are answered below
     except UnicodeDecodeError:
         raise Problem(Code.NOT_JSON, "the body is not UTF-8") from None
     except RecursionError:

@@ -12,6 +12,7 @@ from aiohttp import web
 from pydantic import Field, model_validator
 
 from gateway.ports import RevocationKind, RevocationRequest, Who
+from gateway.settings import VISIBLE
 from gateway.web.admin.problem import Code, Problem
 from gateway.web.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, Route
 
@@ -55,7 +56,7 @@ class RevocationBody(WhoBody):
 
     tenant: Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")]
     kind: Literal["end_sessions", "block"]
-    reason: Annotated[str, Field(max_length=400)] = ""
+    reason: Annotated[str, Field(max_length=400), VISIBLE] = ""
 
 
 class ReplicaConfirmation(AnswerModel):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from gateway.ports import RevocationKind, RevocationRequest, Who
 from gateway.ports_revocation import OPERATORS
+from gateway.settings import VISIBLE
 from gateway.web.admin.problem import Code, Problem
 from gateway.web.admin.reading import read_cursor, write_cursor
 from gateway.web.admin.revocations import RevocationAnswer, WhoBody, describe, expect_tenant
@@ -58,7 +59,7 @@ class BlockBody(WhoBody):
     """Keeps a person out until lifted, and ends what they have."""
 
     tenant: TenantName
-    reason: Annotated[str, Field(min_length=1, max_length=400)]
+    reason: Annotated[str, Field(min_length=1, max_length=400), VISIBLE]
 
 
 class BlockRow(AnswerModel):

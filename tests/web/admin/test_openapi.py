@@ -8,10 +8,26 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.onboarding.body import ProviderBody, ProvisionBody
+from gateway.registry.document import (
+    BearerDocument,
+    BrandingDocument,
+    HookDocument,
+    PathsDocument,
+    ProviderDocument,
+    RuleDocument,
+    SessionDocument,
+    TenantDocument,
+    WebhookDocument,
+)
+from gateway.settings import ClaimHeader
 from gateway.web.admin.problem import Code
-from tests.web.admin.test_authorization import TABLE
+from tests.web.admin.test_authorization import PROVISION, TABLE
+from tests.web.admin.test_edge import TENANT
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from tests.web.admin.conftest import Api
 
 COPY = Path(__file__).parents[3] / "docs/operator/openapi.json"
@@ -45,3 +61,53 @@ async def test_the_copy_in_docs_is_what_is_served(api: Api) -> None:
 def test_every_problem_code_is_documented() -> None:
     page = (COPY.parent / "admin-api.md").read_text(encoding="utf-8")
     assert {str(code) for code in Code} <= set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+
+
+PROVIDER = {"name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.com"}
+SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
+    "TenantDocument": (TenantDocument, TENANT),
+    "ProviderDocument": (ProviderDocument, PROVIDER),
+    "HookDocument": (HookDocument, {}),
+    "RuleDocument": (RuleDocument, {"path": "/"}),
+    "BearerDocument": (BearerDocument, {}),
+    "PathsDocument": (PathsDocument, {}),
+    "SessionDocument": (SessionDocument, {}),
+    "WebhookDocument": (WebhookDocument, {"url": "https://app.example.com/", "secret": "0123456789abcdef0123456789abcdef"}),
+    "BrandingDocument": (BrandingDocument, {}),
+    "ClaimHeader": (ClaimHeader, {"source": "claim:d"}),
+    "ProvisionBody": (ProvisionBody, PROVISION),
+    "ProviderBody": (ProviderBody, PROVISION["provider"]),
+}
+
+
+async def test_every_default_of_the_description_is_taken_when_it_is_sent(api: Api) -> None:
+    schemas = (await _served(api))["components"]["schemas"]
+    tried = 0
+    for name, (model, body) in SMALLEST.items():
+        for field, schema in schemas[name]["properties"].items():
+            if "default" in schema and body.get(field, schema["default"]) == schema["default"]:
+                model.model_validate({**body, field: schema["default"]})
+                tried += 1
+    assert tried > 40
+    assert {n for n in schemas if n.endswith(("Document", "Body")) and "default" in json.dumps(schemas[n])} - SMALLEST.keys() <= {
+        "RevocationBody",
+        "BlockBody",
+        "ExplainBody",
+        "ProbesBody",
+    }
+
+
+CROSS_FIELD_RULES = {
+    "TenantDocument": ["`client_id`` with ``client_secret``", "openid", "aws.cognito.signin.user.admin", "email_domains", "tenant_headers", "login_host"],
+    "ProviderDocument": ["tenant_idp"],
+    "RuleDocument": ["``allow`` stands without", "``session: false`` needs", "``replace: true`` needs"],
+    "SessionDocument": ["30 days", "not longer than ``absolute``"],
+    "ProvisionBody": ["``provider`` or ``providers``", "``group`` or ``groups``", "``allowed_domain`` or ``email_domains``"],
+}
+
+
+async def test_rules_between_fields_are_described(api: Api) -> None:
+    schemas = (await _served(api))["components"]["schemas"]
+    for name, sentences in CROSS_FIELD_RULES.items():
+        for sentence in sentences:
+            assert sentence in schemas[name]["description"], name
