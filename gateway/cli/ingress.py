@@ -94,11 +94,12 @@ def _upstreams(options: tuple[str, ...]) -> tuple[str, dict[str, str]]:
 @click.option("--admin", "admin_url", default="http://127.0.0.1:8082", show_default=True, metavar="URL", help="The admin listener, reached on a way of its own.")
 @click.option("--key", default="env:DOCTOR_KEY", show_default=True, metavar="SECRET", help="A key of scope doctor: env:NAME or file:PATH. It never travels through the ingress.")
 @click.option("--path", "paths", multiple=True, metavar="PATH", help="One more path that must be asked about. Repeatable.")
+@click.option("--public", "public", multiple=True, metavar="PATH", help="A page that anybody may read: the application's way of reading paths is examined on it. Repeatable.")
 @click.option("--app", metavar="ADDRESS", help="The application's own host:port, which must not be reachable from here.")
 @click.option("--check", metavar="ADDRESS", help="listen.check's host:port, which must not be reachable from here.")
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust, for an ingress with its own.")
 @json_option
-def doctor_command(url: str, admin_url: str, key: str, paths: tuple[str, ...], app: str | None, check: str | None, ca: str | None, as_json: bool) -> int:
+def doctor_command(url: str, admin_url: str, key: str, paths: tuple[str, ...], public: tuple[str, ...], app: str | None, check: str | None, ca: str | None, as_json: bool) -> int:
     """Probe the live ingress at URL for every way around the gateway. Nothing is broken to find out."""
     if not key.startswith(("env:", "file:")):
         raise ConfigError("--key: env:NAME or file:PATH; a key on the command line is seen by everybody on the machine")
@@ -106,11 +107,12 @@ def doctor_command(url: str, admin_url: str, key: str, paths: tuple[str, ...], a
         secret = resolve_secret(key)
     except ValueError as error:
         raise ConfigError(f"--key: {error}") from error
-    wrong = [path for path in paths if not path.startswith("/")]
-    if wrong:
-        raise ConfigError(f"--path: {wrong[0]}: begins with /")
+    for option, given in (("--path", paths), ("--public", public)):
+        wrong = [path for path in given if not path.startswith("/")]
+        if wrong:
+            raise ConfigError(f"{option}: {wrong[0]}: begins with /")
     examination = Doctor(
-        Target.of(url), admin_url, secret, paths=paths, ca_file=ca,
+        Target.of(url), admin_url, secret, paths=paths, public=public, ca_file=ca,
         app=parse_address(app) if app else None, check=parse_address(check) if check else None, progress=_progress,
     )  # fmt: skip
     findings = asyncio.run(examination.examine())

@@ -3,6 +3,8 @@
 Rules:
 - A nonce is 16 bytes (when it expires, and chance) and a MAC over them under the gateway's key: every replica knows its own.
 - It travels in the query of the probed URL, since that is the one thing every proxy hands on to the check.
+- A nonce with ``ANSWER`` makes the check fail for that one request, at the test location only: whether the ingress then
+  lets it through is what the doctor wants to know.
 - It opens nothing. Whoever holds one can have a check recorded, and receives nothing back through the ingress.
 """
 
@@ -21,11 +23,18 @@ if TYPE_CHECKING:
 PARAMETER = "gateway-doctor"
 LOCATION = "/_auth/doctor"
 """Where an ingress sends what it would send to an application, to the gateway itself, after asking the check."""
+FORGED = "forged-by-doctor"
+"""Every value that the doctor forges, so that wherever it turns up it is known."""
+LARGE = "gateway-doctor-large"
+"""Query parameter: with ``1`` the check answers with the largest identity there is."""
+ANSWER = "gateway-doctor-answer"
+"""Query parameter: the status with which the check answers instead of allowing the test location."""
 LIFETIME_S = 600
 CHANCE_BYTES = 12
 _MAC_BYTES = 16
 _SPELLING = re.compile(r"[/\\]{1,2}(?:x[/\\](?:\.\.;?[/\\]){1,2})?_auth[/\\]{1,2}(?:\.[/\\])?doctor(?:/|#|;x?|/\.\./x)?")
 """Whole paths. However one is resolved, it ends at nothing but ``x``, ``_auth`` and ``doctor``."""
+_ANSWER_IN_TEXT = re.compile(rf"[?&]{ANSWER}=(399|600|[45][0-9]{{2}})(?:&|$)")
 _IN_TEXT = re.compile(rf"[?&]{PARAMETER}=([A-Za-z0-9_-]{{43}})(?![A-Za-z0-9_-])")
 
 
@@ -52,6 +61,14 @@ def nonce_in(text: str) -> str | None:
         return None
     found = _IN_TEXT.search(text)
     return found[1] if found else None
+
+
+def answer_in(text: str) -> int | None:
+    """The status that a probe wants the check to answer with: none that any proxy could take for an allow."""
+    if ANSWER not in text:
+        return None
+    found = _ANSWER_IN_TEXT.search(text)
+    return int(found[1]) if found else None
 
 
 def spells_location(path: str) -> bool:

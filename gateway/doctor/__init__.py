@@ -8,7 +8,8 @@ was sent, what arrived, and the line to change.
 from __future__ import annotations
 
 from gateway.doctor.findings import Finding, Severity, judge
-from gateway.doctor.probes import Shot, shots
+from gateway.doctor.probes import shots
 from gateway.doctor.run import Doctor, DoctorError, Target
+from gateway.doctor.shot import Shot
 
 __all__ = ["Doctor", "DoctorError", "Finding", "Severity", "Shot", "Target", "judge", "shots"]

@@ -131,6 +131,10 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "foreign_identity": Advice(
         "Identity headers of other gateways reach applications", "An application may trust X-Forwarded-User or Remote-User though nothing here sets it: remove them all."
     ),
+    "path_headers": Advice(
+        "Headers that move the path reach applications",
+        "An application that takes its path from such a header serves another page than the one that was asked about. Remove X-Script-Name, X-Original-URL and every other name of this kind, as the rendered configuration does.",
+    ),
     "foreign_words": Advice(
         "Words of other proxies reach applications", "Remove X-Original-URL, X-HTTP-Method-Override, Forwarded and their like: applications route by them after the check."
     ),
@@ -144,10 +148,16 @@ ADVICE: Final[Mapping[str, Advice]] = {
         "An application that logs its requests then logs sessions: remove the gateway's cookies from Cookie, as the rendered configuration does.",
     ),
     "cookies_lost": Advice("Applications lose their own cookies", "Remove the gateway's cookies only."),
-    "h2c_relayed": Advice(
-        "Upgrade: h2c is relayed",
-        "Relay Upgrade for websocket only.",
-        {"nginx": 'map $http_upgrade $gw_upgrade { default ""; "~*^websocket$" websocket; }', "caddy": "`request_header -Upgrade` unless it is websocket."},
+    "upgrade_relayed": Advice(
+        "An Upgrade other than websocket is relayed",
+        "Relay the literal `websocket`, and only where the client's one Upgrade line says exactly that: lists and second lines are ways around the comparison.",
+        {
+            "nginx": 'map $http_upgrade $gw_upgrade { default ""; "~*^websocket$" websocket; } and `proxy_set_header Upgrade $gw_upgrade;`',
+            "traefik": "Traefik 3.7 relays a single exact value; an older one, or a plugin, may relay more.",
+            "caddy": "`request_header -Upgrade`, then `request_header @websocket Upgrade websocket`: the matcher is true when any line fits, and the first is relayed.",
+            "envoy": "`upgrade_configs: [{upgrade_type: websocket}]` and no other; no `allow_connect`.",
+            "haproxy": "`http-request del-header Upgrade`, then `set-header Upgrade websocket` where `req.fhdr_cnt(Upgrade)` is 1 and `req.fhdr(Upgrade)` is websocket: `req.hdr` is true for any item of a list.",
+        },
     ),
     "websocket_lost": Advice(
         "WebSockets do not work",
@@ -166,6 +176,64 @@ ADVICE: Final[Mapping[str, Advice]] = {
             "nginx": "`proxy_pass http://upstream;` without anything after the name, so that the raw path goes on.",
             "envoy": "`normalize_path: true` before ext_authz, and no rewriting route.",
         },
+    ),
+    "host_confusion": Advice(
+        "Gateway and application are told different hosts",
+        "Hand the application the host that the gateway was asked about: with a target in absolute form the Host header may be another.",
+        {"nginx": "`proxy_set_header Host $host;` (with the port, if need be), never `$http_host`."},
+    ),
+    "absolute_form": Advice(
+        "Targets in absolute form reach applications",
+        "An application may take host or path from a target such as http://user@host/path: hand on the path and the query only.",
+        {"haproxy": "`http-request set-uri %[pathq]`."},
+    ),
+    "trailers_relayed": Advice(
+        "Trailers reach applications",
+        "Header lines after a body pass every rule for headers unread, and some servers take them for headers: drop them.",
+        {"haproxy": "Refuse requests that have any, as the rendered gateway.lua does."},
+    ),
+    "control_bytes": Advice(
+        "NUL, CR or LF in a header value is relayed",
+        "Servers disagree on where such a value ends (RFC 9110 §5.5): refuse the request.",
+        {"haproxy": "Refuse values that hold control characters before anything else is asked, as the rendered gateway.lua does."},
+    ),
+    "fails_open": Advice(
+        "A request passes although the check failed",
+        "Only an answer of 200 may let a request through; no answer, another one and an error in the configuration itself are refusals.",
+        {
+            "nginx": "No `error_page 500` or `502` may lead to a location that proxies to the application.",
+            "envoy": "`failure_mode_allow: false`.",
+            "haproxy": "HAProxy goes on with the next rule when a Lua action errs: set a variable as the action's last statement, and `http-request deny` unless it is set.",
+        },
+    ),
+    "flood_forwarded": Advice(
+        "Every line that a client repeats is forwarded to the check",
+        "Forward the names that the check reads and no other, each in one line.",
+        {
+            "haproxy": "95 lines end the process: `core.httpclient` writes past its table when it is given more than `tune.http.maxhdr`. Join or refuse repeated lines in the Lua action."
+        },
+    ),
+    "odd_error": Advice(
+        "An odd request is answered as if a server were down",
+        "A client that sends many lines, several cookies or a control character gets 400, 401 or 431; a 5xx raises alarms, and may take the gateway out of service for others.",
+        {
+            "nginx": "Join or leave out in the check's location what the gateway refuses to read.",
+            "envoy": "`max_headers_count` above what clients and filters send together.",
+        },
+    ),
+    "slow_cookie": Advice(
+        "A cookie of a few kilobytes takes long",
+        "A pattern that can match the same characters in two ways takes the square of the length: one client stops the proxy for everybody. Use single classes without neighbors that overlap.",
+        {"haproxy": "Patterns such as `^%s*(.-)%s*$` in Lua: the watchdog ends the process at 24 kB."},
+    ),
+    "cookie_quoted": Advice(
+        "The session cookie is quoted in an error page",
+        "A script on the page can cause that error and read the cookie out of its text, HttpOnly or not: replace the text of 400 and 431 answers.",
+    ),
+    "page_unread": Advice("How the application reads paths was not examined", "Name a page with --public that anybody may read, in a folder where other names are answered 404."),
+    "loose_reader": Advice(
+        "The application takes several paths for one page",
+        "A rule for one spelling does not hold for the others. Set the named field of the tenant's `paths` (docs/operator/rules.md), or have the application or the ingress answer one spelling only.",
     ),
     "default_host": Advice(
         "A host that is nobody's is taken for a protected one",

@@ -12,19 +12,27 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.client_headers import NEVER
+from gateway.core.probe import FORGED
 from gateway.doctor.advice import ADVICE, advice
-from gateway.doctor.probes import FORGED, STRANGE_HOST
+from gateway.doctor.families import FLOOD_LINES, READERS, SECRET
+from gateway.doctor.shot import STRANGE_HOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gateway.doctor.probes import Shot
+    from gateway.doctor.shot import Shot
     from gateway.doctor.wire import Reply
 
 CANARY = "gateway-doctor"
 SLOW_S = 5.0
 REFUSED_BY_THE_INGRESS = frozenset({400, 403, 404, 405, 421})
 MAX_EVIDENCE = 6
+SLOWER_S = 0.03
+SLOWER_TIMES = 3.0
+"""What an odd cookie may take beyond a plain one of its length; a quadratic pattern takes a multiple of both."""
+KINDS = {name.lower(): kind for kind, names in NEVER.items() for name in names}
+"""Header name → what it does for an application that believes it."""
 
 
 class Severity(StrEnum):
@@ -100,13 +108,17 @@ def judge(outcomes: Sequence[Outcome], *, managed: Sequence[str], host: str, sch
     _asked(groups["asked"], found, host=host, scheme=scheme)
     _everyday(groups, found)
     _forged(groups["forged"], found, scheme=scheme)
-    _location(groups["location"], found, managed=managed)
-    _paths(groups["paths"], found)
+    _location([*groups["location"], *groups["controls"], *groups["trailers"], *groups["absolute"]], found, managed=managed)
+    _paths([*groups["paths"], *groups["absolute"]], found)
+    _failures(groups, found)
+    _odd(groups, found, dialect=dialect)
+    _slow(groups["slow"], found)
+    _readers(groups["readers"], found)
     _hosts(groups["hosts"], found)
     _listeners(groups["listeners"], found, believed=any(o.check and o.check["believed"] for o in groups["asked"]))
     names = {name.lower() for name in managed}
     for outcome in outcomes:
-        if outcome.shot.group not in {"pages", "location", "asked"} and outcome.succeeded and outcome.check is not None and outcome.check["status"] != 200:
+        if outcome.shot.group not in {"pages", "location", "asked", "failures"} and outcome.succeeded and outcome.check is not None and outcome.check["status"] != 200:
             found.add("let_through", Severity.CRITICAL, f"{outcome.what}: the gateway answered {outcome.check['status']}, the client got {outcome.reply.status}")
         shown = sorted({name for name, value in outcome.reply.headers if name.lower() in names and value})
         if shown:
@@ -221,6 +233,8 @@ def _received(outcome: Outcome, found: _Findings, *, managed: Sequence[str], los
         values = [value for value in by_name[name.lower()] if value]
         if any(FORGED in value for value in values):
             found.add("identity_forged", Severity.CRITICAL, f"{name}, which the gateway {how[number % 3]}: the client's value reached the application ({outcome.shot.name})")
+        elif number % 3 == 0 and not values and outcome.shot.name.startswith("a large identity"):
+            found.add("identity_lost", Severity.HIGH, f"{name} did not reach the application ({outcome.shot.name}): what does not fit is left out")
         elif number % 3 == 0 and not values and name.lower() not in lost:
             found.add("connection_strips", Severity.HIGH, f"{name} did not reach the application ({outcome.shot.name})")
         elif len(values) > 1:
@@ -228,23 +242,106 @@ def _received(outcome: Outcome, found: _Findings, *, managed: Sequence[str], los
     for name, value in headers:
         if FORGED not in value or name.lower() in lowered or name.lower() == "cookie":
             continue
-        if re.sub(r"[^a-z0-9]", "-", name.lower()) in lowered:
-            found.add("identity_alias", Severity.CRITICAL, f"{name} reached the application; many read it as {re.sub(r'[^A-Za-z0-9]', '-', name)}")
-        elif outcome.shot.name.startswith("identity of other gateways"):
-            found.add("foreign_identity", Severity.HIGH, f"the client's {name} reached the application")
-        elif outcome.shot.name.startswith("words of other proxies"):
-            found.add("foreign_words", Severity.WARNING, f"the client's {name} reached the application")
+        folded = re.sub(r"[^A-Za-z0-9]", "-", name)
+        if folded.lower() in lowered:
+            found.add("identity_alias", Severity.CRITICAL, f"{name} reached the application; many read it as {folded}")
+        elif kind := KINDS.get(folded.lower()):
+            code, severity = {
+                "identity": ("foreign_identity", Severity.HIGH),
+                "client certificate": ("foreign_identity", Severity.HIGH),
+                "path": ("path_headers", Severity.HIGH),
+            }.get(kind, ("foreign_words", Severity.WARNING))
+            found.add(code, severity, f"the client's {name} reached the application ({kind})")
     if by_name["x-gateway-key"] and outcome.shot.name != "gateway key":
         found.add("key_in_app", Severity.HIGH, f"X-Gateway-Key reached the application ({outcome.shot.name})")
     if seen["own_cookies"] or "__Host-gw-login" in "; ".join(by_name["cookie"]):
         found.add("cookie_in_app", Severity.HIGH, f"the gateway's cookie reached the application ({outcome.shot.name})")
-    if outcome.shot.name == "cookies" and not ({"first", "last"} <= {part.strip() for value in by_name["cookie"] for part in value.split(";")}):
-        found.add("cookies_lost", Severity.WARNING, "the application's own cookies did not arrive")
-    upgrade = ",".join(by_name["upgrade"]).lower()
-    if "h2c" in upgrade:
-        found.add("h2c_relayed", Severity.HIGH, "Upgrade: h2c reached the application: what follows on that connection is not asked about")
-    if outcome.shot.name == "Upgrade: websocket" and "websocket" not in upgrade:
-        found.add("websocket_lost", Severity.WARNING, "Upgrade: websocket did not reach the application")
+    # Browsers send one line in HTTP/1.1, so only what becomes of its cookies counts.
+    if outcome.shot.name.startswith(("cookies", "HTTP/2: cookie")) and not ({"first", "last"} <= {part.strip() for value in by_name["cookie"] for part in value.split(";")}):
+        found.add("cookies_lost", Severity.WARNING, f"the application's own cookies did not arrive ({outcome.shot.name})")
+    _upgraded(outcome, by_name["upgrade"], found)
+    if seen["body"] == "unreadable":
+        found.add("trailers_relayed", Severity.HIGH, f"header lines after the body reached the application ({outcome.shot.name})")
+    host = next(iter(by_name["host"]), "").rpartition(":")[0] if re.search(r":\d+$", next(iter(by_name["host"]), "")) else next(iter(by_name["host"]), "")
+    if outcome.check is not None and "host" in outcome.check and host.lower().rstrip(".") != outcome.check["host"]:
+        found.add("host_confusion", Severity.CRITICAL, f"the gateway was asked about {outcome.check['host']}, the application received Host: {host} ({outcome.shot.name})")
+    if "://" in seen["target"]:
+        userinfo = "@" in seen["target"].partition("://")[2].partition("/")[0]
+        found.add(
+            "absolute_form", Severity.HIGH if userinfo else Severity.WARNING,
+            f"the application received the target in absolute form{', with userinfo' if userinfo else ''}; it may take its host and path from there ({outcome.shot.name})",
+        )  # fmt: skip
+
+
+def _upgraded(outcome: Outcome, values: Sequence[str], found: _Findings) -> None:
+    """The application may receive exactly one ``websocket``, or nothing."""
+    if outcome.shot.name == "Upgrade: websocket":
+        if [value.lower() for value in values] != ["websocket"]:
+            found.add("websocket_lost", Severity.WARNING, "Upgrade: websocket did not reach the application")
+    elif values and [value.lower() for value in values] != ["websocket"]:
+        severity = Severity.CRITICAL if "h2c" in ",".join(values).lower() else Severity.HIGH
+        found.add(
+            "upgrade_relayed", severity,
+            f"sent {outcome.shot.name}, the application received Upgrade: {' and '.join(values)}: once it has switched, what follows on that connection is not asked about",
+        )  # fmt: skip
+
+
+def _failures(groups: Mapping[str, Sequence[Outcome]], found: _Findings) -> None:
+    """Whether anything passes when the check errs, or when it cannot be asked."""
+    for outcome in groups["failures"]:
+        if outcome.location is not None or outcome.succeeded:
+            found.add("fails_open", Severity.CRITICAL, f"{outcome.shot.name}, and the request was let through: {outcome.answered}")
+    for outcome in groups["pathless"]:
+        if outcome.check is None and outcome.succeeded:
+            found.add("fails_open", Severity.CRITICAL, f"{outcome.shot.name}: {outcome.reply.status}, and the gateway was not asked")
+
+
+def _odd(groups: Mapping[str, Sequence[Outcome]], found: _Findings, *, dialect: str) -> None:
+    """Requests that are odd but whose answer is simple: no, or as without the oddity."""
+    cookies = [outcome for outcome in groups["location"] if outcome.shot.name.startswith("cookie")]
+    for outcome in (*groups["flood"], *groups["quotes"], *groups["controls"], *cookies):
+        if outcome.reply.status >= 500:
+            found.add("odd_error", Severity.WARNING, f"{outcome.what}: {outcome.answered}, as if the gateway or the application were down")
+    for outcome in groups["flood"]:
+        if dialect == "haproxy" and outcome.check is not None and outcome.check["lines"] >= FLOOD_LINES:
+            found.add("flood_forwarded", Severity.CRITICAL, f"{outcome.shot.name}: the check was asked with {outcome.check['lines']} header lines")
+    for outcome in groups["quotes"]:
+        if SECRET.encode() in outcome.reply.body:
+            found.add("cookie_quoted", Severity.HIGH, f"{outcome.what}: the text of the {outcome.answered} holds the session cookie")
+    for outcome in groups["controls"]:
+        refused_behind = outcome.location is None and outcome.reply.status == 400 and outcome.check is not None and outcome.check["status"] == 200
+        if refused_behind:
+            found.add("control_bytes", Severity.HIGH, f"{outcome.shot.name} was relayed: the gateway allowed the request and the application refused to read it")
+
+
+def _slow(outcomes: Sequence[Outcome], found: _Findings) -> None:
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.reply.status:
+            times[outcome.shot.name].append(outcome.reply.seconds)
+    for name, seconds in times.items():
+        plain = min(times.get(f"{name.partition(' of ')[0]} of plain", ()), default=0.0)
+        if min(seconds) > SLOWER_TIMES * plain + SLOWER_S:
+            found.add("slow_cookie", Severity.HIGH, f"a cookie of {name}: {min(seconds) * 1000:.0f} ms, {plain * 1000:.0f} ms for a plain one of that length")
+
+
+def _readers(outcomes: Sequence[Outcome], found: _Findings) -> None:
+    """Where a spelling of a page is answered like the page, and a page that is not there is not."""
+    by_page: defaultdict[str, dict[str, list[Outcome]]] = defaultdict(lambda: defaultdict(list))
+    for outcome in outcomes:
+        kind, _, page = outcome.shot.name.partition(" ")
+        by_page[page][kind].append(outcome)
+    for page, kinds in by_page.items():
+        if not kinds["page"][0].succeeded:
+            found.add("page_unread", Severity.WARNING, f"{page}: {kinds['page'][0].answered}")
+            continue
+        if kinds["nothing"][0].succeeded:
+            found.add("page_unread", Severity.WARNING, f"{page}: a page beside it that is not there is answered {kinds['nothing'][0].reply.status}, too")
+            continue
+        for key, what in READERS.items():
+            same = [outcome.shot.target.partition("?")[0] for outcome in kinds[key] if outcome.succeeded]
+            if same:
+                found.add("loose_reader", Severity.WARNING, f"the application {what} (`{key}`): {', '.join(same)} is {page} to it")
 
 
 def _paths(outcomes: Sequence[Outcome], found: _Findings) -> None:
@@ -253,7 +350,7 @@ def _paths(outcomes: Sequence[Outcome], found: _Findings) -> None:
             continue
         if outcome.check is None:
             found.add("path_confusion", Severity.CRITICAL, f"{outcome.what} reached the location and the gateway was not asked")
-        elif _path(str(outcome.check.get("target", ""))) != _path(outcome.location["target"]):
+        elif _path(str(outcome.check.get("target", ""))) != _path(_without_authority(outcome.location["target"])):
             found.add(
                 "path_confusion", Severity.CRITICAL,
                 f"sent {outcome.shot.name}: the gateway was asked about {_path(str(outcome.check.get('target', '(malformed)')))}, the application received {_path(outcome.location['target'])}",
@@ -283,6 +380,11 @@ def _listeners(outcomes: Sequence[Outcome], found: _Findings, *, believed: bool)
 
 def _path(target: str) -> str:
     return target.partition("?")[0]
+
+
+def _without_authority(target: str) -> str:
+    """The path and query of a target in absolute form."""
+    return "/" + target.partition("://")[2].partition("/")[2] if "://" in target else target
 
 
 def _told(seen: Mapping[str, Any]) -> str:

@@ -1,23 +1,20 @@
-"""What the doctor sends. Data: a name, a group, and the request.
-
-Every value that a client forges is ``FORGED``, so that wherever it turns up it is known.
-"""
+"""What the doctor sends, all of it, in the order of its groups."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.client_headers import IDENTITY, OVERRIDES
-from gateway.core.probe import LOCATION, PARAMETER
+from gateway.core.client_headers import NEVER
+from gateway.core.probe import FORGED, LOCATION
+from gateway.doctor import families
+from gateway.doctor.families import ODD_CHARACTERS
+from gateway.doctor.shot import STRANGE_HOST, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-FORGED = "forged-by-doctor"
-STRANGE_HOST = "gateway-doctor.invalid"
-"""RFC 6761 §6.4: nobody's."""
-ODD_CHARACTERS = "_.!#$%&'*+^`|~"
+    from gateway.doctor.shot import Shot
+
 PATHS = ("/", "/robots.txt", "/favicon.ico", "/.well-known/security.txt", "/static/doctor.css", "/assets/doctor.js", "/public/doctor", "/api/doctor", "/health", "/metrics", "/ws")
 """Where operators like to make exceptions; every one of them has to be asked about."""
 CONFUSING = (
@@ -26,55 +23,14 @@ CONFUSING = (
 )  # fmt: skip
 """Ways to spell the test location that proxies read differently."""
 LARGE_BODY_BYTES = 200_000
-NAMES_PER_PROBE = 60
-"""Headers in one probe: proxies take about a hundred."""
-SAID_BY_PROXIES = frozenset({"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Gateway-Key", "Http2-Settings"})
-"""Names that arrive although the client's own were removed, or that have a probe of their own."""
+FACTS = ("X-Forwarded-Method", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Uri")
+"""What the check is told about a request. Where a client's own are believed the probe is another request, and does not arrive."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shot:
-    """One request. ``group`` is what is asked by it; ``name`` what is special about it."""
-
-    group: str
-    name: str
-    nonce: str
-    target: str
-    lines: tuple[str, ...] = ()
-    method: str = "GET"
-    host: str | None = ""
-    """"" is the probed host; None sends no Host header, as HTTP/1.0 allows."""
-    version: str = "1.1"
-    body: bytes = b""
-
-    def raw(self, host: str) -> bytes:
-        """The bytes on the wire."""
-        head = [f"{self.method} {self.target} HTTP/{self.version}"]
-        if self.host is not None:
-            head.append(f"Host: {self.host or host}")
-        head += self.lines
-        if self.body:
-            head.append(f"Content-Length: {len(self.body)}")
-        if not any(line.lower().startswith("connection:") for line in self.lines):
-            head.append("Connection: close")
-        return "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + self.body
-
-
-def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (names[start : start + NAMES_PER_PROBE] for start in range(0, len(names), NAMES_PER_PROBE))
-
-
-def shots(nonces: Iterator[str], *, managed: Sequence[str], cookie: str, scheme: str, paths: Sequence[str] = ()) -> list[Shot]:
-    """All probes. ``nonces`` must hold ``count`` of them."""
-    found: list[Shot] = []
-
-    def add(group: str, name: str, target: str = LOCATION, *lines: str, method: str = "GET", host: str | None = "", version: str = "1.1", body: bytes = b"") -> None:
-        nonce = next(nonces)
-        query = f"{PARAMETER}={nonce}"
-        probed = f"{target}{'&' if '?' in target else '?'}{query}"
-        sent = tuple(line.replace("@query@", query) for line in lines)
-        found.append(Shot(group=group, name=name, nonce=nonce, target=probed, lines=sent, method=method, host=host, version=version, body=body))
-
+def shots(nonces: Iterator[str], *, managed: Sequence[str], cookie: str, scheme: str, host: str, paths: Sequence[str] = (), public: Sequence[str] = ()) -> list[Shot]:
+    """All probes. ``host`` as the Host header says it; ``public`` are pages that anybody may read. ``nonces`` must last for them."""
+    plan = Plan(nonces)
+    add = plan.add
     for path in dict.fromkeys((*PATHS, *paths)):
         add("asked", path, path)
     add("navigation", "a person arrives", "/", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html")
@@ -89,6 +45,7 @@ def shots(nonces: Iterator[str], *, managed: Sequence[str], cookie: str, scheme:
     for name, value in forged.items():
         add("forged", name, "/", f"{name}: {value}")
         add("forged", name.replace("-", "_"), "/", f"{name.replace('-', '_')}: {value}")
+    families.moving_names(plan, (name for name in NEVER["path"] if name not in FACTS))
     add("forged", "Connection names them", "/", "Connection: close, X-Forwarded-Host, X-Forwarded-Uri, X-Forwarded-Method, X-Forwarded-Proto, X-Gateway-Key")
     add("forged", "X-Gateway-Key", "/", f"X-Gateway-Key: {FORGED}")
 
@@ -99,18 +56,23 @@ def shots(nonces: Iterator[str], *, managed: Sequence[str], cookie: str, scheme:
         add("location", f"alias {character}", LOCATION, *(f"{name.replace('-', character)}: {FORGED}" for name in managed if "-" in name))
     add("location", "alias mixed", LOCATION, *(f"{name.replace('-', '_', 1)}: {FORGED}" for name in managed if name.count("-") > 1))
     lowered = {name.lower() for name in managed}
-    for number, names in enumerate(_batches([name for name in IDENTITY if name.lower() not in lowered]), 1):
-        add("location", f"identity of other gateways, {number}", LOCATION, *(f"{name}: {FORGED}" for name in names))
-    steering = {"X-Forwarded-Uri", "X-Forwarded-Method"}
-    for number, names in enumerate(_batches([name for name in OVERRIDES if name not in {*SAID_BY_PROXIES, *steering}]), 1):
-        add("location", f"words of other proxies, {number}", LOCATION, *(f"{name}: {FORGED}" for name in names))
-    add("location", "words of other proxies about the request", LOCATION, *(f"{name}: {FORGED}" for name in sorted(steering)))
+    apart = {*lowered, *(name.lower() for name in FACTS), "x-gateway-key", "http2-settings"}
+    families.foreign_names(plan, (name for names in NEVER.values() for name in names if name.lower() not in apart))
+    for name in FACTS:
+        add("location", f"foreign names: {name}", LOCATION, f"{name}: {FORGED}")
     add("location", "Connection names identity", LOCATION, f"Connection: close, {', '.join(managed)}")
-    add("location", "cookies", LOCATION, f"Cookie: first={FORGED}; {cookie}={FORGED}; __Host-gw-login={FORGED}; last={FORGED}")
     add("location", "gateway key", LOCATION, f"X-Gateway-Key: {FORGED}")
-    add("location", "Upgrade: h2c", LOCATION, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
-    add("location", "Upgrade: websocket", LOCATION, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: Z2F0ZXdheS1kb2N0b3IhIQ==")
-    add("location", "a large identity", f"{LOCATION}?gateway-doctor-large=1")
+    families.cookies(plan, cookie)
+    families.upgrades(plan)
+    families.http2(plan, managed, cookie)
+    families.failures(plan, managed)
+    families.floods(plan)
+    families.quotes(plan, cookie)
+    families.controls(plan)
+    families.bodies(plan, managed)
+    families.absolute(plan, scheme, host)
+    families.slow(plan, cookie)
+    families.readers(plan, public)
     for path in CONFUSING:
         add("paths", path, path)
 
@@ -131,4 +93,4 @@ def shots(nonces: Iterator[str], *, managed: Sequence[str], cookie: str, scheme:
         add("listeners", f"admin {path}", path)
     add("listeners", "hooks /hooks/okta/doctor/doctor", "/hooks/okta/doctor/doctor", method="POST", body=b"{}")
     add("listeners", "hooks /scim/v2/doctor/doctor/Users", "/scim/v2/doctor/doctor/Users")
-    return found
+    return plan.shots

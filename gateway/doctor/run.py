@@ -13,18 +13,20 @@ import aiohttp
 from gateway.core.hosts import wire_host
 from gateway.doctor.findings import Finding, Outcome, judge, judge_direct
 from gateway.doctor.probes import shots
-from gateway.doctor.wire import exchange
+from gateway.doctor.shot import HTTP2
+from gateway.doctor.wire import exchange, exchange_http2
 from gateway.errors import ConfigError, GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.core.model import Secret
-    from gateway.doctor.probes import Shot
+    from gateway.doctor.shot import Shot
     from gateway.doctor.wire import Reply
 
-MAX_NONCES = 200
+MAX_NONCES = 500
 DIRECT_TIMEOUT_S = 3.0
+RECORDS_AT_ONCE = 100
 AT_ONCE = 4
 """Probes in flight. An ingress in production shall not notice that it is examined."""
 
@@ -70,21 +72,30 @@ class Doctor:
     admin_url: str
     key: Secret
     paths: Sequence[str] = ()
+    public: Sequence[str] = ()
+    """Pages that anybody may read: how the application behind reads paths is seen on them."""
     app: tuple[str, int] | None = None
     check: tuple[str, int] | None = None
     ca_file: str | None = None
     progress: Callable[[int, int], None] = field(default=lambda _done, _all: None)
+    _done: int = 0
 
     async def examine(self) -> list[Finding]:
         """Every finding, the worst first. Raises ``DoctorError``."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15), headers={"Authorization": f"Bearer {self.key.reveal()}"}) as admin:
             made = await self._api(admin, "POST", "doctor/probes", {"host": self.target.name, "count": MAX_NONCES})
-            planned = shots(iter(made["nonces"]), managed=made["managed"], cookie=made["cookie"], scheme=self.target.scheme, paths=self.paths)
-            replies = await self._send(planned)
-            records = [await self._api(admin, "GET", f"doctor/probes/{shot.nonce}") for shot in planned]
-        if not any(reply.status for reply in replies):
-            raise DoctorError(f"{self.target.scheme}://{self.target.host} does not answer: {replies[0].problem}")
-        outcomes = [Outcome(shot, reply, record["check"], record["location"]) for shot, reply, record in zip(planned, replies, records, strict=True)]
+            planned = shots(
+                iter(made["nonces"]), managed=made["managed"], cookie=made["cookie"], scheme=self.target.scheme, host=self.target.host, paths=self.paths, public=self.public
+            )
+            first = next(index for index, shot in enumerate(planned) if shot.group != "asked")
+            outcomes = await self._ask(admin, planned[:first], len(planned))
+            if not any(outcome.reply.status for outcome in outcomes):
+                raise DoctorError(f"{self.target.scheme}://{self.target.host} does not answer: {outcomes[0].reply.problem}")
+            dialect = next((outcome.check["dialect"] for outcome in outcomes if outcome.check), "haproxy")
+            rest = [shot for shot in planned[first:] if not (shot.spares_haproxy and dialect == "haproxy")]
+            outcomes += await self._ask(admin, [shot for shot in rest if shot.group != "slow"], len(planned))
+            outcomes += await self._ask(admin, [shot for shot in rest if shot.group == "slow"], len(planned), at_once=1)
+            self.progress(len(planned), len(planned))
         findings = judge(outcomes, managed=made["managed"], host=self.target.name, scheme=self.target.scheme)
         findings += await self._direct(next((o.check["dialect"] for o in outcomes if o.check), ""))
         return sorted(findings, key=lambda finding: finding.severity.rank)
@@ -101,22 +112,35 @@ class Doctor:
             raise DoctorError(f"the admin API at {self.admin_url} does not answer: {type(error).__name__}") from error
         raise DoctorError(f"the admin API at {self.admin_url} answers {response.status} (a key of scope doctor is needed): {explained}")
 
-    async def _send(self, planned: Sequence[Shot]) -> list[Reply]:
-        gate = asyncio.Semaphore(AT_ONCE)
-        done = 0
+    async def _ask(self, admin: aiohttp.ClientSession, planned: Sequence[Shot], count: int, *, at_once: int = AT_ONCE) -> list[Outcome]:
+        """Send, some at once, then read what each led to. ``count`` is that of all probes, for the progress."""
+        gate = asyncio.Semaphore(at_once)
 
         async def one(shot: Shot) -> Reply:
-            nonlocal done
             async with gate:
-                reply = await exchange(self.target.connect, shot.raw(self.target.host), tls=self._tls(), server_name=self.target.name)
-            done += 1
-            self.progress(done, len(planned))
+                if shot.version == HTTP2:
+                    fields = shot.fields(self.target.host, self.target.scheme)
+                    reply = await exchange_http2(self.target.connect, fields, tls=self._tls("h2"), server_name=self.target.name)
+                else:
+                    reply = await exchange(self.target.connect, shot.raw(self.target.host), tls=self._tls(), server_name=self.target.name, late=shot.late)
+            self._done += 1
+            self.progress(self._done, count)
             return reply
 
-        return list(await asyncio.gather(*map(one, planned)))
+        replies = await asyncio.gather(*map(one, planned))
+        records: list[dict[str, Any]] = []
+        for start in range(0, len(planned), RECORDS_AT_ONCE):
+            nonces = ",".join(shot.nonce for shot in planned[start : start + RECORDS_AT_ONCE])
+            records += (await self._api(admin, "GET", f"doctor/probes?nonces={nonces}"))["probes"]
+        return [Outcome(shot, reply, record["check"], record["location"]) for shot, reply, record in zip(planned, replies, records, strict=True)]
 
-    def _tls(self) -> ssl.SSLContext | None:
-        return ssl.create_default_context(cafile=self.ca_file) if self.target.scheme == "https" else None
+    def _tls(self, *protocols: str) -> ssl.SSLContext | None:
+        if self.target.scheme != "https":
+            return None
+        context = ssl.create_default_context(cafile=self.ca_file)
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
+        return context
 
     async def _direct(self, dialect: str) -> list[Finding]:
         """The addresses behind the ingress, asked from where the doctor stands."""

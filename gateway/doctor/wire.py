@@ -1,18 +1,27 @@
-"""One HTTP/1.1 request as exact bytes, and whatever comes back, in bounded time and size."""
+"""One request as exact bytes (HTTP/1) or exact fields (HTTP/2), and whatever comes back, in bounded time and size."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, DataReceived, RemoteSettingsChanged, ResponseReceived, StreamEnded, StreamReset
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Sequence
 
 TIMEOUT_S = 12.0
 """Longer than any configuration here gives the check (8 s); what takes longer is itself a finding."""
+LATE_S = 0.5
 MAX_BYTES = 128 * 1024
 
 
@@ -30,8 +39,11 @@ class Reply:
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
 
-async def exchange(address: tuple[str, int], raw: bytes, *, tls: ssl.SSLContext | None, server_name: str, timeout_s: float = TIMEOUT_S) -> Reply:
-    """Send ``raw`` (with ``Connection: close``) on a new connection and read the answer. Never raises for what the peer does."""
+async def exchange(address: tuple[str, int], raw: bytes, *, tls: ssl.SSLContext | None, server_name: str, late: bytes = b"", timeout_s: float = TIMEOUT_S) -> Reply:
+    """Send ``raw`` (with ``Connection: close``) and ``LATE_S`` after it ``late`` on a new connection, and read the answer.
+
+    Never raises for what the peer does.
+    """
     started = time.monotonic()
     host, port = address
     try:
@@ -42,6 +54,10 @@ async def exchange(address: tuple[str, int], raw: bytes, *, tls: ssl.SSLContext 
                 with contextlib.suppress(ConnectionError):
                     writer.write(raw)
                     await writer.drain()
+                    if late:
+                        await asyncio.sleep(LATE_S)
+                        writer.write(late)
+                        await writer.drain()
                 received = await _read(reader)
             finally:
                 writer.close()
@@ -52,6 +68,73 @@ async def exchange(address: tuple[str, int], raw: bytes, *, tls: ssl.SSLContext 
     except OSError as error:
         return Reply(0, seconds=time.monotonic() - started, problem=error.strerror or type(error).__name__)
     return parse(received, seconds=time.monotonic() - started)
+
+
+NO_HTTP2 = "no HTTP/2"
+
+
+async def exchange_http2(address: tuple[str, int], fields: Sequence[tuple[str, str]], *, tls: ssl.SSLContext | None, server_name: str, timeout_s: float = TIMEOUT_S) -> Reply:
+    """Send one request without a body on a new HTTP/2 connection, by ALPN or, without TLS, with prior knowledge (RFC 9113 §3).
+
+    ``fields`` go out as they are. An extended CONNECT (RFC 8441) is sent only to a peer that announced it. ``problem`` is
+    ``NO_HTTP2`` where the peer speaks none of it. Never raises for what the peer does.
+    """
+    started = time.monotonic()
+    reply = Reply(0, problem=NO_HTTP2)
+    with contextlib.suppress(TimeoutError, OSError, ProtocolError):
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(*address, ssl=tls, server_hostname=server_name if tls else None)
+            try:
+                if tls is None or writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
+                    reply = await _converse(reader, writer, fields)
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+    return replace(reply, seconds=time.monotonic() - started)
+
+
+async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fields: Sequence[tuple[str, str]]) -> Reply:
+    connection = H2Connection(H2Configuration(client_side=True, header_encoding="latin-1", validate_outbound_headers=False, normalize_outbound_headers=False))
+    connection.initiate_connection()
+    writer.write(connection.data_to_send())
+    extended = any(name == ":protocol" for name, _ in fields)
+    sent = False
+    status, headers, body = 0, [], b""
+    while len(body) < MAX_BYTES:
+        chunk = await reader.read(16384)
+        if not chunk:
+            break
+        for event in connection.receive_data(chunk):
+            if isinstance(event, RemoteSettingsChanged) and not sent:
+                if extended and not connection.remote_settings.get(SettingCodes.ENABLE_CONNECT_PROTOCOL):
+                    return Reply(0, problem=NO_HTTP2)
+                # The stream of an extended CONNECT stays open: what follows on it is the other protocol's.
+                connection.send_headers(1, list(fields), end_stream=not extended)
+                sent = True
+            elif isinstance(event, ResponseReceived):
+                headers = [(_text(name), _text(value)) for name, value in event.headers]
+                status = int(dict(headers)[":status"])
+                if extended:
+                    connection.reset_stream(1, ErrorCodes.CANCEL)
+                    writer.write(connection.data_to_send())
+                    return _reply(status, headers, body)
+            elif isinstance(event, DataReceived):
+                body += event.data
+                connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, StreamEnded | StreamReset | ConnectionTerminated):
+                return _reply(status, headers, body)
+        writer.write(connection.data_to_send())
+        await writer.drain()
+    return _reply(status, headers, body) if sent else Reply(0, problem=NO_HTTP2)
+
+
+def _reply(status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
+    return Reply(status, tuple(pair for pair in headers if not pair[0].startswith(":")), body, problem="" if status else "closed without an answer")
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

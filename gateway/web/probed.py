@@ -4,20 +4,23 @@ Rules:
 - A check with a nonce is answered exactly as it would have been; the record is made beside it.
 - Only at the test location, however it is spelled, is a probe let through, with values that name nobody: its upstream is
   the gateway itself, and that shows what an application would receive. A third of the managed headers is filled, a third empty, a third left out.
+- There too the doctor can have the check answer with an error: an ingress that then lets the request through fails open.
 - Nothing that was recorded goes back through the ingress; it is read from the admin API.
 - Values are recorded only where the doctor can have sent them; of cookies and keys only that they were there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 
 from gateway.core.cookies import own_values
 from gateway.core.decision import Allow, Reason
-from gateway.core.probe import is_ours, nonce_in, spells_location
+from gateway.core.probe import FORGED, LARGE, answer_in, is_ours, nonce_in, spells_location
 from gateway.errors import UnavailableError
 from gateway.ingress import DIALECTS, Malformed, RawRequest, Verdict
 from gateway.log import fields
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
     from multidict import CIMultiDictProxy
 
+    from gateway.core.model import AuthRequest
     from gateway.ingress import Dialect
     from gateway.ports import ProbeRecords
     from gateway.web.check import Checks
@@ -40,7 +44,8 @@ CANARY = "gateway-doctor"
 """Value of a filled header at the test location. No identity provider has such a person; no application receives it."""
 LARGE_VALUE = "x" * 11_000
 """With the rest, the largest identity head that the gateway ever answers (12 kB)."""
-LARGE = "gateway-doctor-large=1"
+BODY_TIMEOUT_S = 3.0
+"""A trailer section that cannot be parsed ends no body; the doctor's own bodies are a few bytes long and are there at once."""
 MAX_RECORDED = 400
 MAX_VALUE = 200
 
@@ -85,18 +90,26 @@ class ProbedChecks:
             "believed": believed,
             "key": bool(request.headers.getall(KEY_HEADER, ())),
             "own_query": nonce_in(request.raw_path) == nonce,
+            "lines": len(request.headers),
+            "repeated": max(Counter(name.lower() for name in request.headers).values(), default=0),
         }
         if isinstance(asked, Malformed):
             record["malformed"] = asked.detail
         else:
             record |= {"method": asked.method, "scheme": asked.scheme, "host": asked.host, "target": asked.target, "path": asked.path, "cookies": len(asked.cookies)}
         if believed and not isinstance(asked, Malformed) and spells_location(asked.target.partition("?")[0]):
-            response = response_of(dialect.render(Verdict(decision=Allow(Reason.PUBLIC), headers=canary_headers(self._managed, large=LARGE in asked.target)), asked))
+            response = self._at_location(dialect, asked)
         else:
             response = await self._checks(request)
         record["status"] = response.status
         await note(self._records, nonce, "check", record)
         return response
+
+    def _at_location(self, dialect: Dialect, asked: AuthRequest) -> web.StreamResponse:
+        status = answer_in(asked.target)
+        if status is not None:
+            return web.Response(status=status, reason="as the doctor asked")
+        return response_of(dialect.render(Verdict(decision=Allow(Reason.PUBLIC), headers=canary_headers(self._managed, large=f"{LARGE}=1" in asked.target)), asked))
 
 
 def canary_headers(managed: Sequence[str], *, large: bool) -> tuple[tuple[str, str], ...]:
@@ -114,11 +127,34 @@ def location_handler(records: ProbeRecords, *, keys: Callable[[], Sequence[bytes
             raise web.HTTPNotFound
         await note(
             records, nonce, "location",
-            {"method": request.method, "target": request.raw_path, "headers": _shown(request.headers), "own_cookies": len(own_values(request.headers.getall("Cookie", ()), cookie_name))},
+            {
+                "method": request.method, "target": request.raw_path, "headers": _shown(request.headers), "body": await _body(request),
+                "own_cookies": _own_cookies(request.headers.getall("Cookie", ()), cookie_name),
+            },
         )  # fmt: skip
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
     return handle
+
+
+async def _body(request: web.Request) -> str:
+    """``ended``; ``cut`` where the connection ended first; ``unreadable`` where the parser stopped at what it was sent. Nothing of it is kept."""
+    if not request.body_exists:
+        return "ended"
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for _ in request.content.iter_any():
+                pass
+    except TimeoutError:
+        return "unreadable"
+    except (OSError, ClientPayloadError):
+        return "cut"
+    return "ended"
+
+
+def _own_cookies(lines: Sequence[str], name: str) -> int:
+    """How often the session cookie is there, also where lines were joined with a comma and it is a part of another's value."""
+    return max(len(own_values(lines, name)), sum(line.count(f"{name}=") for line in lines))
 
 
 def _shown(headers: CIMultiDictProxy[str]) -> list[list[str]]:
@@ -127,7 +163,7 @@ def _shown(headers: CIMultiDictProxy[str]) -> list[list[str]]:
     for name, value in list(headers.items())[:MAX_RECORDED]:
         lowered = name.lower()
         if lowered in {"authorization", "proxy-authorization"} or "key" in lowered or "secret" in lowered or "token" in lowered:
-            value = "***"  # noqa: PLW2901 - the value is not to be kept
+            value = FORGED if FORGED in value else "***"  # noqa: PLW2901 - the value is not to be kept, unless it is the doctor's
         elif lowered == "cookie":
             value = "; ".join(pair.partition("=")[0].strip() for pair in value.split(";"))  # noqa: PLW2901
         shown.append([ascii(name[:MAX_VALUE])[1:-1], ascii(value[:MAX_VALUE])[1:-1]])

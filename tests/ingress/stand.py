@@ -258,7 +258,7 @@ class Stand:
 
 
 async def _page_of_the_gateway(request: web.Request) -> web.StreamResponse:
-    return web.json_response({"gateway": request.raw_path, "headers": [[k, v] for k, v in request.headers.items()]})
+    return web.json_response({"gateway": request.raw_path})
 
 
 __all__ = ["ACME", "BELOW", "CASE", "COOKIE", "GLOBEX", "KEY", "LOGIN", "SHARED", "Seen", "Stand", "identity"]

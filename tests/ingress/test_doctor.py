@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import unicodedata
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
+from aiohttp import web
 from click.testing import CliRunner
 
+from demo import net
 from demo.ingress import LAUNCHERS, RunningIngress, start
 from demo.world import World
 from gateway import keys
 from gateway.cli import cli
 from gateway.core.model import Secret
 from gateway.deploy import KINDS, render
-from gateway.doctor import Doctor, DoctorError, Finding, Target
+from gateway.doctor import Doctor, DoctorError, Finding, Target, judge, run, shots
 from gateway.doctor.advice import ADVICE
+from gateway.doctor.families import readers
+from gateway.doctor.findings import Outcome
+from gateway.doctor.shot import Plan, Shot
+from gateway.doctor.wire import Reply
 from gateway.errors import ConfigError
 from gateway.ports_admin import Scope
+from gateway.settings import DEFAULT_HEADERS
 from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.audit import SqlAuditLog
 from gateway.sql.database import open_database
@@ -29,7 +39,7 @@ from tests.sql.fixtures import config_with
 from tests.world import RunningWorld
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -40,10 +50,10 @@ class Office:
         self.url = url
         self.key = key
 
-    async def examine(self, port: int, *, paths: tuple[str, ...] = (), app: int | None = None, check: int | None = None) -> dict[str, Finding]:
+    async def examine(self, port: int, *, paths: tuple[str, ...] = (), public: tuple[str, ...] = (), app: int | None = None, check: int | None = None) -> dict[str, Finding]:
         target = Target.of(f"http://{ACME}:{port}/")
         doctor = Doctor(
-            target, self.url, self.key, paths=paths, app=("127.0.0.1", app) if app else None, check=("127.0.0.1", check) if check else None,
+            target, self.url, self.key, paths=paths, public=public, app=("127.0.0.1", app) if app else None, check=("127.0.0.1", check) if check else None,
         )  # fmt: skip
         return {finding.code: finding for finding in await doctor.examine()}
 
@@ -95,53 +105,152 @@ async def test_every_hole_of_a_naive_configuration_is_found_and_no_other(kind: s
         assert finding.fix
 
 
-MUTATIONS: dict[str, tuple[str, str, str]] = {
-    # finding: kind, what is changed, into what
-    "key_missing": ("nginx", 'proxy_set_header X-Gateway-Key "the-ingress', 'proxy_set_header X-Other-Key "the-ingress'),
-    "path_confusion": (
+APPLICATION = "proxy_set_header Cookie $gw_cookies;"
+MUTATIONS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
+    # what is changed, into what, and the finding; together where none hides another
+    "nginx, no key": ("nginx", {"key_missing": ('proxy_set_header X-Gateway-Key "the-ingress', 'proxy_set_header X-Other-Key "the-ingress')}),
+    "nginx, no location": (
         "nginx",
-        "location = /_auth/doctor {\n      proxy_pass http://gateway_public;",
-        "location = /_auth/doctor {\n      proxy_pass http://gateway_public/_auth/doctor;",
+        {"location_missing": ("location = /_auth/doctor {\n      proxy_pass http://gateway_public;", "location = /_auth/doctor {\n      return 404;")},
     ),
-    "small_head": ("nginx", "proxy_buffer_size 64k;\n      proxy_busy_buffers_size 64k;", "proxy_buffer_size 4k;"),
-    "websocket_lost": ("nginx", "proxy_set_header Upgrade $gw_upgrade;", ""),
-    "cookie_in_app": ("nginx", "proxy_set_header Cookie $gw_cookies;", "proxy_set_header Cookie $http_cookie;"),
-    "login_lost": ("nginx", "error_page 401 = @gateway_login;", ""),
-    "location_missing": ("nginx", "location = /_auth/doctor {\n      proxy_pass http://gateway_public;", "location = /_auth/doctor {\n      return 404;"),
-    "pages_asked": ("nginx", "location ^~ /_auth/ {\n      auth_request off;", "location ^~ /_auth/ {"),
-    "default_host": ("nginx", "return 421;\n  }", "location / { proxy_pass http://app; }\n  }"),
-    "identity_alias": ("traefik", "aliasHeadersStrategy: delete", ""),
-    "key_in_app": ("nginx", "proxy_set_header Cookie $gw_cookies;", 'proxy_set_header Cookie $gw_cookies; proxy_set_header X-Gateway-Key "anything";'),
-    "connection_strips": ("caddy", "request_header @plain -Connection", ""),
-    "h2c_relayed": ("nginx", '"~*^websocket$" websocket;', "~. $http_upgrade;"),
-    "identity_forged": ("nginx", "$gw_x_auth_request_roles;\n  proxy", "$http_x_auth_request_roles;\n  proxy"),
-    "foreign_identity": ("nginx", "proxy_set_header Cookie $gw_cookies;", "proxy_set_header Cookie $gw_cookies; proxy_set_header X-Forwarded-User $http_x_forwarded_user;"),
-    "foreign_words": ("nginx", "proxy_set_header Cookie $gw_cookies;", "proxy_set_header Cookie $gw_cookies; proxy_set_header X-Original-Url $http_x_original_url;"),
-    "identity_lost": ("haproxy", '"x-auth-request-user", ', ""),
+    "nginx, too little": (
+        "nginx",
+        {
+            "websocket_lost": ("proxy_set_header Upgrade $gw_upgrade;", ""),
+            "pages_asked": ("location ^~ /_auth/ {\n      auth_request off;", "location ^~ /_auth/ {"),
+            "login_lost": ("error_page 401 = @gateway_login;", ""),
+            "small_head": ("proxy_buffer_size 64k;\n      proxy_busy_buffers_size 64k;", "proxy_buffer_size 4k;"),
+        },
+    ),
+    "nginx, too much": (
+        "nginx",
+        {
+            "path_confusion": (
+                "location = /_auth/doctor {\n      proxy_pass http://gateway_public;",
+                "location = /_auth/doctor {\n      proxy_pass http://gateway_public/_auth/doctor;",
+            ),
+            "default_host": ("return 421;\n  }", "location / { proxy_pass http://app; }\n  }"),
+            "upgrade_relayed": ('"~*^websocket$" websocket;', "~. $http_upgrade;"),
+            "host_confusion": ("proxy_set_header Host $host$gw_port;\n  proxy", "proxy_set_header Host $http_host;\n  proxy"),
+            "identity_forged": ("$gw_x_auth_request_roles;\n  proxy", "$http_x_auth_request_roles;\n  proxy"),
+            "cookie_in_app": (APPLICATION, "proxy_set_header Cookie $http_cookie; @@"),
+            "key_in_app": ("@@", 'proxy_set_header X-Gateway-Key "anything"; @@'),
+            "foreign_identity": ("@@", "proxy_set_header X-Forwarded-User $http_x_forwarded_user; @@"),
+            "path_headers": ("@@", "proxy_set_header X-Script-Name $http_x_script_name; @@"),
+            "foreign_words": ("@@", "proxy_set_header X-Client-Ip $http_x_client_ip;"),
+        },
+    ),
+    "traefik": ("traefik", {"identity_alias": ("aliasHeadersStrategy: delete", "")}),
+    "caddy": ("caddy", {"connection_strips": ("request_header @plain -Connection", "")}),
+    "envoy": ("envoy", {"fails_open": ("failure_mode_allow: false", "failure_mode_allow: true")}),
+    "haproxy": ("haproxy", {"identity_lost": ('"x-auth-request-user", ', "")}),
 }
 
 
-@pytest.mark.parametrize("code", MUTATIONS)
-async def test_one_line_changed_in_a_shipped_configuration_is_found(code: str, running: Callable[..., RunningIngress], office: Office, stand: Stand) -> None:
-    kind, line, instead = MUTATIONS[code]
+@pytest.mark.parametrize("name", MUTATIONS)
+async def test_lines_changed_in_a_shipped_configuration_are_found(name: str, running: Callable[..., RunningIngress], office: Office, stand: Stand) -> None:
+    kind, changes = MUTATIONS[name]
     port = free_port()
-    files = {}
-    changed = 0
-    for name, text in render(kind, stand.site(port)).items():
-        changed += text.count(line)
-        files[name] = text.replace(line, instead)
-    assert changed, "the line is not in the shipped configuration"
+    files = dict(render(kind, stand.site(port)))
+    for code, (line, instead) in changes.items():
+        assert any(line in text for text in files.values()), f"{code}: the line is not in the shipped configuration"
+        files = {file: text.replace(line, instead) for file, text in files.items()}
     running(kind, files, port)
     found = await office.examine(port)
-    assert code in found, found.keys()
+    assert set(changes) <= set(found), found.keys()
 
 
 async def test_a_path_that_an_operator_names_is_examined_too(running: Callable[..., RunningIngress], office: Office, stand: Stand) -> None:
     port = free_port()
     text = render("nginx", stand.site(port))["nginx.conf"].replace("    location / {", '    location = /status.html { return 200 "ok"; }\n    location / {')
     running("nginx", {"nginx.conf": text}, port)
-    assert "not_asked" not in await office.examine(port)
-    assert "/status.html" in (await office.examine(port, paths=("/status.html",)))["not_asked"].evidence[0]
+    (evidence,) = (await office.examine(port, paths=("/status.html",)))["not_asked"].evidence
+    assert "/status.html" in evidence
+
+
+class Reader:
+    """An application that knows two pages in one folder, and reads paths as it is told to."""
+
+    def __init__(self, *readings: Callable[[str], str]) -> None:
+        self._readings = readings
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = unquote(request.path)
+        for reading in self._readings:
+            path = reading(path)
+        return web.Response(status=200 if path in {"/public/task.txt", "/public/strict.txt"} else 404)
+
+
+LOOSE = Reader(str.lower, lambda path: unicodedata.normalize("NFKC", path).replace("ı", "i"), lambda path: path.rstrip(". "), lambda path: path.removesuffix(".json"))
+
+
+async def test_how_an_application_reads_paths_is_seen_on_public_pages(
+    running: Callable[..., RunningIngress], office: Office, stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only families about paths are sent: the rest is examined elsewhere."""
+    monkeypatch.setattr(run, "shots", lambda nonces, *, public, **_: _about_paths(nonces, public))
+    for application, expected in ((LOOSE, {"loose_reader"}), (Reader(), set())):
+        runner = web.ServerRunner(web.Server(application, access_log=None))
+        await runner.setup()
+        bound = net.bind()
+        await web.SockSite(runner, bound.socket).start()
+        port = free_port()
+        site = replace(stand.site(port), apps=(replace(stand.site(port).apps[0], upstream=f"127.0.0.1:{bound.port}"),))
+        running("nginx", render("nginx", site), port)
+        found = await office.examine(port, public=("/public/task.txt",))
+        await runner.cleanup()
+        assert set(found) == expected
+        if expected:
+            seen = "".join(found["loose_reader"].evidence)
+            assert "`ignore_case`" in seen
+            assert "`suffixes`" in seen
+    found = await office.examine(port, public=("/public/task.txt",))
+    assert set(found) == {"page_unread"}
+
+
+def _about_paths(nonces: Iterator[str], public: Sequence[str]) -> list[Shot]:
+    plan = Plan(nonces)
+    plan.add("asked", "/", "/")
+    readers(plan, public)
+    return plan.shots
+
+
+def outcome(shot: str, group: str, *, status: int = 200, body: bytes = b"", seconds: float = 0.0, check: Mapping[str, Any] | None = None) -> Outcome:
+    return Outcome(Shot(group=group, name=shot, nonce="n", target="/"), Reply(status, body=body, seconds=seconds), check, None)
+
+
+CHECKED = {"dialect": "haproxy", "believed": True, "status": 200, "lines": 12}
+JUDGED: dict[str, tuple[list[Outcome], set[str]]] = {
+    "the cookie in an error page": ([outcome("66 kB of cookies", "quotes", status=400, body=b"bad line: __Host-gw=cookie-of-doctor")], {"cookie_quoted"}),
+    "an error page that quotes nothing": ([outcome("66 kB of cookies", "quotes", status=400, body=b"bad request")], set()),
+    "a NUL that the application refuses": ([outcome("NUL", "controls", status=400, check=CHECKED)], {"control_bytes"}),
+    "a NUL that the ingress refuses": ([outcome("NUL", "controls", status=400)], set()),
+    "a flood that is an error": ([outcome("85 names", "flood", status=500)], {"odd_error"}),
+    "a flood that is refused": ([outcome("85 names", "flood", status=431)], set()),
+    "a flood that reaches HAProxy's client": ([outcome("40 names", "flood", check={**CHECKED, "lines": 47})], {"flood_forwarded"}),
+    "a flood that reaches nginx' check": ([outcome("40 names", "flood", check={**CHECKED, "dialect": "nginx", "lines": 47})], set()),
+    "a slow cookie": ([outcome("9 bytes of plain", "slow", seconds=0.01), *[outcome("9 bytes of spaces", "slow", seconds=s) for s in (0.3, 0.2)]], {"slow_cookie"}),
+    "a slow network": ([outcome("9 bytes of plain", "slow", seconds=0.2), *[outcome("9 bytes of spaces", "slow", seconds=s) for s in (0.9, 0.25)]], set()),
+    "an answer without a check": ([outcome("absolute form without a path", "pathless")], {"fails_open"}),
+    "an answer to a failing check": ([outcome("the check answers 500", "failures", check={**CHECKED, "status": 500})], {"fails_open"}),
+    "a refusal of a failing check": ([outcome("the check answers 500", "failures", status=503, check={**CHECKED, "status": 500})], set()),
+}
+
+
+@pytest.mark.parametrize(("outcomes", "codes"), JUDGED.values(), ids=JUDGED)
+def test_what_an_outcome_shows(outcomes: list[Outcome], codes: set[str]) -> None:
+    assert {finding.code for finding in judge(outcomes, managed=(), host=ACME, scheme="http")} == codes
+
+
+def test_every_request_spares_what_more_of_the_same_would_break() -> None:
+    """HAProxy 2.6 ends at about 95 header lines, and at 24 kB of spaces in a cookie."""
+    nonces = (f"{number:043}" for number in range(run.MAX_NONCES))
+    planned = shots(nonces, managed=tuple(DEFAULT_HEADERS), cookie="__Host-gw", scheme="https", host=ACME, public=("/public/task.txt",) * 3)
+    for shot in planned:
+        if not shot.spares_haproxy:
+            assert len(shot.lines) <= 40 + 5, shot.name
+            assert all(" " * 5000 not in line for line in shot.lines), shot.name
+    assert len({shot.nonce for shot in planned}) == len(planned)
 
 
 async def test_an_application_without_an_ingress_is_open(stand: Stand, office: Office) -> None:

@@ -36,11 +36,23 @@ class ProbesAnswer(AnswerModel):
     cookie: str
 
 
+class ProbesQuery(ApiModel):
+    """``nonces``: up to 100, with commas between them."""
+
+    nonces: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}(?:,[A-Za-z0-9_-]{1,128}){0,99}$", max_length=8000)]
+
+
 class ProbeAnswer(AnswerModel):
     """What the check and the test location saw; null where nothing arrived."""
 
     check: dict[str, Any] | None
     location: dict[str, Any] | None
+
+
+class ProbeRecordsAnswer(AnswerModel):
+    """In the order of the nonces."""
+
+    probes: list[ProbeAnswer]
 
 
 def doctor_routes(records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]], managed: Sequence[str], cookie_name: str, clock: Callable[[], float]) -> tuple[Route, ...]:
@@ -57,13 +69,13 @@ def doctor_routes(records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]],
         return Answer(ProbesAnswer(nonces=nonces, expires_at=expires_at, managed=list(managed), cookie=cookie_name), status=201)
 
     async def read(call: Call) -> Answer:
-        nonce = call.path["nonce"]
-        if not is_ours(keys(), nonce, now=clock()):
+        nonces = call.query(ProbesQuery).nonces.split(",")
+        if not all(is_ours(keys(), nonce, now=clock()) for nonce in nonces):
             raise Problem(Code.NOT_FOUND)
-        check, location = await records.read(nonce, "check"), await records.read(nonce, "location")
-        return Answer(ProbeAnswer(check=dict(check) if check else None, location=dict(location) if location else None))
+        found = [(await records.read(nonce, "check"), await records.read(nonce, "location")) for nonce in nonces]
+        return Answer(ProbeRecordsAnswer(probes=[ProbeAnswer(check=dict(check) if check else None, location=dict(location) if location else None) for check, location in found]))
 
     return (
         Route("create_probes", "POST", "/doctor/probes", "Nonces for probing a live ingress.", create, {201: ProbesAnswer}, body=ProbesBody),
-        Route("get_probe", "GET", "/doctor/probes/{nonce}", "What arrived under a nonce.", read, {200: ProbeAnswer}),
+        Route("get_probes", "GET", "/doctor/probes", "What arrived under nonces.", read, {200: ProbeRecordsAnswer}, query=ProbesQuery),
     )

@@ -67,6 +67,6 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "get_message": (Scope.HOOKS, Binding.OWN),
     "replay_message": (Scope.HOOKS, Binding.OWN),
     "create_probes": (Scope.DOCTOR, Binding.UNBOUND),
-    "get_probe": (Scope.DOCTOR, Binding.UNBOUND),
+    "get_probes": (Scope.DOCTOR, Binding.UNBOUND),
 }
 """Operation → scope and binding. ``operator`` has every scope."""

@@ -1,7 +1,11 @@
+local TITLES = { [302] = "login", [401] = "nobody", [403] = "denied", [503] = "away" }
 core.register_action("gateway_ask", { "http-req" }, function(txn)
   local headers = {}
   for name, values in pairs(txn.http:req_get_headers()) do
-    if name ~= "content-length" and name ~= "connection" and name ~= "upgrade" then headers[name] = { values[0] } end
+    if name ~= "content-length" and name ~= "connection" and name ~= "upgrade" then
+      headers[name] = {}
+      for i = 0, #values do headers[name][i + 1] = values[i]:match("^%s*(.-)%s*$$") end
+    end
   end
   local query = txn.sf:query()
   headers["x-forwarded-method"] = { txn.sf:method() }
@@ -16,6 +20,7 @@ core.register_action("gateway_ask", { "http-req" }, function(txn)
     end
     return
   end
+  core.Info("gateway: " .. TITLES[answer and answer.status or 503])
   local reply = txn:reply({ status = answer and answer.status ~= 0 and answer.status or 503 })
   if answer and answer.headers and answer.headers["location"] then reply:add_header("location", answer.headers["location"][0]) end
   txn:done(reply)

@@ -62,7 +62,7 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "get_message": (Scope.HOOKS, "GET", "/hooks/webhooks/msg_1", None, 200, HIDDEN),
     "replay_message": (Scope.HOOKS, "POST", "/hooks/webhooks/msg_1/replay", None, 200, HIDDEN),
     "create_probes": (Scope.DOCTOR, "POST", "/doctor/probes", {"host": "acme.example.com", "count": 2}, 201, NOBODY),
-    "get_probe": (Scope.DOCTOR, "GET", f"/doctor/probes/{issue(PROBE_KEY, chance=bytes(12), expires_at=2_000_000_000)}", None, 200, NOBODY),
+    "get_probes": (Scope.DOCTOR, "GET", f"/doctor/probes?nonces={issue(PROBE_KEY, chance=bytes(12), expires_at=2_000_000_000)}", None, 200, NOBODY),
 }
 CALLERS = ["no key", "wrong scope", "other tenant", "own tenant", "expired", "right", "operator"]
 NOT_FOR_A_BOUND_KEY = {name for name, (_, binding) in PERMISSIONS.items() if binding is Binding.UNBOUND} | {"remove_block", "rollback_run"}
