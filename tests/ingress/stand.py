@@ -250,6 +250,9 @@ class Stand:
 
         app.middlewares.append(record)
         bound = net.bind()
+        if name == "public":
+            await self._listeners.enter_async_context(listening(web.AppRunner(app, access_log=None, shutdown_timeout=0.1), bound.socket, **LISTENER))
+            return bound.port
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, max_field_size=128 * 1024, max_line_size=128 * 1024)
         await runner.setup()
         await web.SockSite(runner, bound.socket).start()

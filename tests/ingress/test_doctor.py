@@ -141,9 +141,27 @@ MUTATIONS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         },
     ),
     "traefik": ("traefik", {"identity_alias": ("aliasHeadersStrategy: delete", "")}),
-    "caddy": ("caddy", {"connection_strips": ("request_header @plain -Connection", "")}),
+    "caddy": ("caddy", {"connection_strips": ("request_header @plain -Connection", ""), "upgrade_relayed": ("request_header @websocket Upgrade websocket", "")}),
     "envoy": ("envoy", {"fails_open": ("failure_mode_allow: false", "failure_mode_allow: true")}),
-    "haproxy": ("haproxy", {"identity_lost": ('"x-auth-request-user", ', "")}),
+    "haproxy": (
+        "haproxy",
+        {
+            "upgrade_relayed": ("  http-request del-header Upgrade\n", ""),
+            "absolute_form": ("http-request set-uri %[pathq]", ""),
+            "trailers_relayed": ("filter lua.gateway_no_trailers", ""),
+            "control_bytes": ("if values[i]:find(CONTROLS) then return unreadable(txn) end", ""),
+            "flood_forwarded": ("headers[name] = { table.concat(all(values), JOINED[name]) }", "headers[name] = all(values)"),
+            "slow_cookie": ("local trimmed = trim(pair)", 'local trimmed = pair:match("^%s*(.-)%s*$")'),
+            "identity_lost": ('"x-auth-request-user", ', ""),
+        },
+    ),
+    "haproxy, an action that errs": (
+        "haproxy",
+        {
+            "fails_open": (" or allowed\n", " or allowed or TRUE\n"),
+            "let_through": ("local function refuse(txn, status, title, code)\n", "local function refuse(txn, status, title, code)\n  error()\n"),
+        },
+    ),
 }
 
 

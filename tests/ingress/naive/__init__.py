@@ -29,7 +29,8 @@ HOLES = {
     "traefik": COMMON | {"identity_alias", "forged_facts", "key_in_app", "path_rewritten", "host_confusion", "listener_exposed", "upgrade_relayed"},
     "caddy": COMMON | {"identity_alias", "connection_strips", "upgrade_relayed", "default_host"},
     "envoy": COMMON | {"identity_alias", "websocket_lost", "default_host", "pages_asked", "forged_facts", "fails_open"},
-    "haproxy": COMMON | {"identity_alias", "upgrade_relayed", "default_host", "fails_open", "let_through", "flood_forwarded", "slow_cookie", "trailers_relayed", "absolute_form"},
+    "haproxy": COMMON
+    | {"identity_alias", "upgrade_relayed", "default_host", "fails_open", "let_through", "flood_forwarded", "slow_cookie", "trailers_relayed", "absolute_form", "cookie_quoted"},
 }
 """Kind → every finding that its naive configuration deserves, and no other."""
 
