@@ -30,6 +30,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 BINDING_COOKIE = "__Host-gw-login"
 LOOP_COOKIE = "__Host-gw-loop"
 MAX_COOKIES = 8
+MAX_HOPS = 32
+"""Entries of ``X-Forwarded-For`` that are read from the right: a 64 kB line of our own addresses is a stranger's."""
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 16
 
@@ -186,7 +188,7 @@ def client_of(request: web.Request, services: Services) -> str:
     peer = request.remote or "127.0.0.1"
     if not _ours(peer, services):
         return peer
-    for entry in reversed(",".join(request.headers.getall("X-Forwarded-For", ())).split(",")):
+    for entry in reversed(",".join(request.headers.getall("X-Forwarded-For", ())).rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
         candidate = entry.strip()
         try:
             ipaddress.ip_address(candidate)

@@ -48,9 +48,9 @@ MAX_SHOWN = 2048
 async def start(request: web.Request) -> web.StreamResponse:
     """``/_auth/test``: from the link to Cognito."""
     browser = parse_any(request)
-    table = browser.services.tenants.table
     token = browser.parameter("token")
     found = await browser.services.trials.open(token) if token and not is_prefetch(request) else None
+    table = browser.services.tenants.table
     tenant = table.by_id(found[0]) if found is not None else None
     if found is None or tenant is None or not (browser.found is HostKind.LOGIN or table.owns(tenant, browser.host)):
         raise BrowserError(Reason.LOGIN_STATE, 400, detail="no test link of ours for this host, or it was used, or it is too old")
