@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.ingress.stand import Stand
 
 
-@pytest.fixture(params=[kind for kind in KINDS if kind != "haproxy"])
+@pytest.fixture(params=list(KINDS))
 def proxy(request: pytest.FixtureRequest, proxies: Callable[[str], RunningIngress], stand: Stand) -> Proxy:
     return Proxy(proxies(request.param), stand)
 
@@ -52,6 +52,8 @@ LINES = {
 @pytest.mark.parametrize("target", ["/public/x", "/p"])
 @pytest.mark.parametrize("lines", LINES.values(), ids=LINES)
 def test_several_cookie_lines_bring_nothing_of_ours_to_the_application(proxy: Proxy, lines: tuple[str, ...], target: str) -> None:
+    if proxy.kind == "haproxy" and any(f",{COOKIE}" in line.replace(" ", "") for line in lines):
+        pytest.skip("HAProxy joins no lines, so nothing of ours stands behind a comma")
     answer = proxy.ask(*lines, target=target)
     assert answer.status in ({200} if target == "/public/x" else {200, 401}), answer
     for seen in proxy.app:
@@ -71,7 +73,7 @@ def test_control_characters_are_a_bad_request(proxy: Proxy, name: str) -> None:
         assert b"alice" not in answer.body
 
 
-@pytest.mark.parametrize("kilobytes", [20, 33, 48])
+@pytest.mark.parametrize("kilobytes", [20, 33, 48, 70, 100, 140])
 def test_more_cookies_than_anybody_takes_are_the_clients_mistake(proxy: Proxy, kilobytes: int) -> None:
     """Any script of any sibling host can set them, so the answer must not show what else was in the line."""
     cookies = "; ".join(f"theirs{number}={'x' * 3900}" for number in range(kilobytes // 4))

@@ -50,7 +50,7 @@ TARGETS = {"dots": "/public/" + "../" * (LONG // 3), "slashes": "/" * LONG, "esc
 HOSTS = {"labels": "a." * 2000 + "acme.localhost", "a port": "acme.localhost:" + "1" * LONG}
 
 
-@pytest.fixture(params=[kind for kind in KINDS if kind != "haproxy"])
+@pytest.fixture(params=list(KINDS))
 def proxy(request: pytest.FixtureRequest, proxies: Callable[[str], RunningIngress], stand: Stand) -> Proxy:
     return Proxy(proxies(request.param), stand)
 
