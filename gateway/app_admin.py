@@ -19,6 +19,7 @@ from gateway.log import fields
 from gateway.onboarding.open import open_onboarding
 from gateway.onboarding.rotation import retire_forever
 from gateway.pool_people import PoolPeople
+from gateway.ports import RevocationKind, RevocationRequest, Who
 from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
 from gateway.registry.explanations import Explanations
@@ -103,11 +104,15 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     async def narrow(narrowed: Collection[str], generation: int) -> None:
         await acknowledgements.narrow(narrowed, generation, lambda _replica, _at: None)
 
-    publisher = Publisher(tenants, link, ring, config, narrow=narrow)
-    await publisher.start()
     record = SqlRevocations(database)
     revoker = StoreRevoker(Marks(link, ring), record, acknowledgements, clock=time.time, monotonic=monotonic)
     stack.push_async_callback(revoker.close)
+
+    async def end_tenant(tenant: str) -> None:
+        await revoker.revoke(RevocationRequest(tenant, Who(), RevocationKind.END_SESSIONS, "the tenant was deleted", "registry"))
+
+    publisher = Publisher(tenants, link, ring, config, narrow=narrow, end=end_tenant)
+    await publisher.start()
     markers = Markers(link, tenants=record.tenants, restore=revoker.restore, generation=lambda: publisher.generation, staleness_s=staleness_s, monotonic=monotonic)
     with contextlib.suppress(UnavailableError):
         await markers.look()  # else in the background: until then checks and logins answer 503

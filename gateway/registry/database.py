@@ -23,7 +23,7 @@ from gateway.registry.record import Credentials, record_of
 from gateway.registry.secrets import join, keep, keepable, secrets_of, show
 from gateway.registry.stored import By, Changes, Refused, StoredTenant
 from gateway.sql.audit import AuditRecord, say, write_within
-from gateway.sql.tables import client_credentials, registry_state, tenant_names, tenants
+from gateway.sql.tables import admin_keys, client_credentials, registry_state, tenant_names, tenant_removals, tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -207,6 +207,12 @@ class TenantDatabase:
             return Refused("changed", f"tenant {tenant} is at version {before.version} now")
         await connection.execute(delete(tenant_names).where(tenant_names.c.tenant == tenant))
         await connection.execute(delete(tenants).where(tenants.c.id == tenant))
+        again = update(tenant_removals).where(tenant_removals.c.tenant == tenant).values(removals=tenant_removals.c.removals + 1)
+        if (await connection.execute(again)).rowcount == 0:
+            await connection.execute(insert(tenant_removals).values(tenant=tenant, removals=1))
+        # A key of its own would open whoever gets this id next.
+        own = (admin_keys.c.tenant == tenant, admin_keys.c.revoked_at.is_(None))
+        await connection.execute(update(admin_keys).where(*own).values(revoked_at=self._clock()))
         return self._audit("tenant.delete", tenant, by, before, None)
 
     async def put_credentials(self, tenant: str, credentials: Credentials, *, by: By | None) -> Refused | None:
@@ -245,14 +251,15 @@ class TenantDatabase:
             held: dict[str, list[Row[Any]]] = {}
             for row in await connection.execute(select(client_credentials).order_by(client_credentials.c.client_id)):
                 held.setdefault(row.tenant, []).append(row)
-            stamps = {tenant: f"{version}/{_stamp(held.get(tenant, ()))}" for tenant, version in versions.items()}
+            removals = {row.tenant: int(row.removals) for row in await connection.execute(select(tenant_removals))}
+            stamps = {tenant: f"{removals.get(tenant, 0)}/{version}/{_stamp(held.get(tenant, ()))}" for tenant, version in versions.items()}
             wanted = [tenant for tenant, stamp in stamps.items() if known.get(tenant) != stamp]
             documents: dict[str, TenantDocument] = {}
             for start in range(0, len(wanted), _BATCH):
                 rows = await connection.execute(select(tenants).where(tenants.c.id.in_(wanted[start : start + _BATCH])))
                 documents.update({row.id: self._stored(row).document for row in rows})
         credentials = {tenant: found for tenant, rows in held.items() if (found := self._credentials(rows)) is not None}
-        return Changes(int(state or 0), stamps, documents, credentials)
+        return Changes(int(state or 0), stamps, documents, credentials, removals)
 
     async def next_generation(self, *, at_least: int) -> int:
         """A snapshot number above every one given out before, and above ``at_least``."""

@@ -5,6 +5,8 @@ Rules:
 - SQL that does not answer changes nothing: without having read it, no snapshot is made that would lack its tenants.
 - A snapshot is published when the set changed, and again when Redis has none or an older one.
 - A change that takes something away is published, and then waited for: it counts as done when every replica obeys it.
+- A tenant that is gone takes its sessions with it: they are ended once nobody serves it any more, and before that nobody is served under its
+  id again. The manifest remembers what is to be ended, so a process that dies in between leaves it to the next.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.core.tenants import same_names
@@ -40,6 +43,8 @@ POLL_S = 0.25
 CHECK_S = 1.0
 """Of Redis' generation: after a fail-over or FLUSHALL the snapshot is back within this."""
 
+_ENDING_AT_ONCE = 8
+
 log = logging.getLogger(ROOT)
 
 
@@ -54,19 +59,25 @@ class Publisher:
         config: Config,
         *,
         narrow: Callable[[Collection[str], int], Awaitable[None]],
+        end: Callable[[str], Awaitable[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``narrow`` returns when no replica answers for these tenants by an older snapshot than this generation any more."""
+        """``narrow`` returns when no replica answers for these tenants by an older snapshot than this generation any more.
+
+        ``end`` ends everything that a tenant's people have, and returns when that is acknowledged. Both raise ``UnavailableError``.
+        """
         self._database = database
         self._store = store
         self._sealer = Sealer(ring)
         self._config = config
         self._narrow = narrow
+        self._end = end
         self._clock = clock
         self._files = TenantFiles(config.tenants.files, config) if config.tenants.files is not None else None
         self._stamps: dict[str, str] = {}
         self._rows: dict[str, Record] = {}
         self._credentials: dict[str, Credentials] = {}
+        self._removals: dict[str, int] = {}
         self._completed: dict[str, tuple[str, Credentials, Record]] = {}
         """Files with their credentials, by tenant: made once, not at each look."""
         self._revision = -1
@@ -77,6 +88,8 @@ class Publisher:
         self._manifest: Manifest | None = None
         self._sent: dict[str, Record] = {}
         """The records of ``_manifest``; fewer where a predecessor wrote it."""
+        self._ended: set[str] = set()
+        """Of ``_manifest.ending``: what this process has ended since."""
         self._unconfirmed: set[str] = set()
         """Tenants that were narrowed, and not every replica is known to obey yet."""
         self._wake = asyncio.Event()
@@ -153,8 +166,12 @@ class Publisher:
         while True:
             await woken(self._to_confirm, within_s=CHECK_S)
             narrowed_now, generation, revision = frozenset(self._unconfirmed), self.generation, self._sent_revision
+            ending = self._manifest.ending - self._ended if self._manifest is not None else frozenset[str]()
             try:
-                if narrowed_now:
+                if ending:
+                    await self._narrow(narrowed_now | ending, generation)
+                    await self._end_all(ending)
+                elif narrowed_now:
                     await self._narrow(narrowed_now, generation)
                     # Narrowed again meanwhile, a tenant stays to be confirmed by the newer number.
                     self._unconfirmed -= narrowed_now if generation == self.generation else set()
@@ -167,6 +184,23 @@ class Publisher:
                     self._to_confirm.set()
             except UnavailableError as error:
                 log.warning("tenants_not_confirmed", extra=fields(error=str(error), generation=generation))
+
+    async def _end_all(self, ending: Collection[str]) -> None:
+        """Nobody serves these any more. Some at once; what fails is tried again."""
+        places, failures = asyncio.Semaphore(_ENDING_AT_ONCE), list[UnavailableError]()
+
+        async def one(tenant: str) -> None:
+            async with places:
+                try:
+                    await self._end(tenant)
+                    self._ended.add(tenant)
+                except UnavailableError as error:
+                    failures.append(error)
+
+        await asyncio.gather(*(one(tenant) for tenant in ending))
+        self.wake()
+        if failures:
+            raise failures[0]
 
     async def published(self, revision: int, *, timeout_s: float) -> int:
         """Wait until changes up to ``revision`` are obeyed; the generation they are in. Raises ``UnavailableError``."""
@@ -203,7 +237,7 @@ class Publisher:
     async def _read_database(self) -> None:
         changes = await self._database.changed(self._stamps)
         self._rows = await in_background(self._merged_rows, changes)
-        self._stamps, self._credentials, self._revision = changes.stamps, changes.credentials, changes.revision
+        self._stamps, self._credentials, self._removals, self._revision = changes.stamps, changes.credentials, changes.removals, changes.revision
 
     def _merged_rows(self, changes: Changes) -> dict[str, Record]:
         fresh = changes.records()
@@ -247,20 +281,32 @@ class Publisher:
             self._note("redis", (f"the tenant snapshot could not be published: {error}",))
 
     async def _publish(self, records: dict[str, Record]) -> None:
-        revision = self._revision
-        wanted = {tenant: record.digest for tenant, record in records.items()}
+        revision, removals = self._revision, {tenant: self._removals[tenant] for tenant in sorted(records.keys() & self._removals.keys())}
         there = await snapshot.stored_generation(self._store)
-        if there > self.generation:
+        adopted = there > self.generation
+        if adopted:
             # A predecessor's, or another admin process': adopted if it says the same.
             self._unconfirmed |= await self._narrowed_by_another(records)
-            self._manifest = await self._found()
-            self._sent = records if self._manifest is not None and self._manifest.digests == wanted else {}
-        if self._manifest is None or there < self.generation or self._manifest.digests != wanted:
-            await self._write(records, wanted, there)
-        if revision > self._sent_revision and "claims" not in self._problems:
+            self._manifest, self._ended = await self._found(), set()
+        ending = self._ending(records, removals)
+        served = {tenant: record for tenant, record in records.items() if tenant not in ending}
+        wanted = Manifest(self.generation, {tenant: record.digest for tenant, record in served.items()}, {t: n for t, n in removals.items() if t not in ending}, ending)
+        if adopted:
+            self._sent = served if self._manifest is not None and self._manifest.digests == wanted.digests else {}
+        if self._manifest is None or there < self.generation or self._manifest != wanted:
+            await self._write(served, wanted, there)
+        if revision > self._sent_revision and "claims" not in self._problems and not ending:
             self._sent_revision = revision
-        if self._unconfirmed or self._sent_revision > self._obeyed_revision:
+        if self._unconfirmed or ending or self._sent_revision > self._obeyed_revision:
             self._to_confirm.set()
+
+    def _ending(self, records: Mapping[str, Record], removals: Mapping[str, int]) -> frozenset[str]:
+        """Ids under which somebody was served who is not there any more, or another one is, until everything of theirs has ended."""
+        if self._manifest is None:
+            return frozenset()
+        before = self._manifest.removals
+        gone = (tenant for tenant in self._manifest.digests if tenant not in records or before.get(tenant, 0) != removals.get(tenant, 0))
+        return (self._manifest.ending - self._ended) | frozenset(gone)
 
     async def _narrowed_by_another(self, records: dict[str, Record]) -> frozenset[str]:
         """Tenants that may have lost something in a snapshot of somebody else: who wrote it may be waiting still, or be gone."""
@@ -276,7 +322,7 @@ class Publisher:
         except SnapshotError:
             return None
 
-    async def _write(self, records: dict[str, Record], wanted: dict[str, str], there: int) -> None:
+    async def _write(self, records: dict[str, Record], wanted: Manifest, there: int) -> None:
         by_digest = {record.digest: record for record in records.values()}
         present = await snapshot.present(self._store)
         await snapshot.write_records(self._store, self._sealer, (record for digest, record in by_digest.items() if digest not in present))
@@ -286,11 +332,12 @@ class Publisher:
             generation = await self._database.next_generation(at_least=at_least)
         except UnavailableError:
             generation = at_least + 1
-        manifest = Manifest(generation, wanted)
+        manifest = replace(wanted, generation=generation)
         if not await snapshot.write_manifest(self._store, self._sealer, manifest):
             msg = f"another admin process published a snapshot above {generation} meanwhile"
             raise SnapshotError(msg)
         before, self._manifest = self._manifest, manifest
+        self._ended &= manifest.ending
         lost = await in_background(narrowed, self._sent, records, unknown=before.digests if before is not None else {})
         self._unconfirmed |= lost
         self._sent = records

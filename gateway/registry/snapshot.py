@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -65,6 +65,10 @@ class Manifest:
 
     generation: int
     digests: dict[str, str]
+    removals: dict[str, int] = field(default_factory=dict)
+    """Of the ids in ``digests``, how often a tenant of that id was deleted before; 0 is left out."""
+    ending: frozenset[str] = frozenset()
+    """Ids that were taken out, and whose sessions are not known to have ended yet: nobody is served under them before."""
 
 
 class Sealer:
@@ -118,7 +122,7 @@ async def read_manifest(store: Store, sealer: Sealer) -> Manifest | None:
             msg = f"the snapshot has format {header['format']!r}, this release reads {RECORD_FORMAT}: run one release in both roles"
             raise SnapshotError(msg)
         digests = dict(line.split(" ") for line in lines)
-        return Manifest(int(header["generation"]), digests)
+        return Manifest(int(header["generation"]), digests, dict(header["removals"]), frozenset(header["ending"]))
     except (ValueError, KeyError, TypeError) as error:
         msg = "the manifest is not one"
         raise SnapshotError(msg) from error
@@ -126,7 +130,7 @@ async def read_manifest(store: Store, sealer: Sealer) -> Manifest | None:
 
 async def write_manifest(store: Store, sealer: Sealer, manifest: Manifest) -> bool:
     """False where Redis holds the same or a higher generation already."""
-    header = json.dumps({"format": RECORD_FORMAT, "generation": manifest.generation})
+    header = json.dumps({"format": RECORD_FORMAT, "generation": manifest.generation, "removals": manifest.removals, "ending": sorted(manifest.ending)})
     plain = "\n".join((header, *(f"{tenant} {digest}" for tenant, digest in manifest.digests.items())))
     sealed = sealer.seal(plain.encode("ascii"), name="manifest")
     return bool(await store.command("EVAL", _REPLACE, 2, GENERATION, MANIFEST, manifest.generation, sealed, CHANNEL))

@@ -49,6 +49,8 @@ class Changes:
     stamps: dict[str, str]
     documents: dict[str, TenantDocument]
     credentials: dict[str, Credentials]
+    removals: dict[str, int]
+    """How often a tenant of an id was deleted; 0 is left out."""
 
     def records(self) -> dict[str, Record]:
         """Of the changed ones. Takes about a millisecond each: not on the event loop."""

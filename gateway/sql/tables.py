@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -90,6 +90,13 @@ audit = Table(
     Column("after", Json, nullable=True),
     Column("request_id", String(64), nullable=False, default=""),
     Index(None, "tenant", "id"),
+)
+
+tenant_removals = Table(
+    "tenant_removals",
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("removals", BigInteger, nullable=False),  # how often a tenant of this id was deleted: whoever has it now is another one
 )
 
 admin_keys = Table(

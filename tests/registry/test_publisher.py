@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from gateway.core.model import Secret, Tenant
 from gateway.core.tenants import HostKind
 from gateway.errors import ConfigError, UnavailableError
 from gateway.metrics import REGISTRY
+from gateway.ports_admin import AdminKey, Scope
 from gateway.registry import snapshot
 from gateway.registry.database import TenantDatabase
 from gateway.registry.document import TenantDocument
@@ -21,6 +23,7 @@ from gateway.registry.record import Credentials
 from gateway.registry.stored import By, StoredTenant
 from gateway.registry.subscriber import DEAF_POLL_S, POLL_S, SnapshotTenants
 from gateway.sessions.channel import listen
+from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.database import open_database
 from tests.registry.samples import sample, write
 from tests.sql.fixtures import config_with
@@ -57,10 +60,12 @@ class Rig:
     def __init__(self, database: Database, link: Link, folder: Path, *, with_files: bool = True) -> None:
         files = {"files": str(folder)} if with_files else {}
         self.config = config_with(folder.parent / "state", tenants=files, login_host="login.example.com")
+        self.database = database
         self.tenants = TenantDatabase(database, self.config)
         self.link = link
         self.folder = folder
         self.narrowed: list[tuple[list[str], int]] = []
+        self.ended: list[str] = []
         self.gate = asyncio.Event()
         """Closed: some replica does not obey yet."""
         self.gate.set()
@@ -72,7 +77,10 @@ class Rig:
             self.narrowed.append((sorted(tenants), generation))
             await self.gate.wait()
 
-        return Publisher(self.tenants, self.link, ring, self.config, narrow=narrow)
+        async def end_tenant(tenant: str) -> None:
+            self.ended.append(tenant)
+
+        return Publisher(self.tenants, self.link, ring, self.config, narrow=narrow, end=end_tenant)
 
     async def started(self) -> Rig:
         await self.publisher.start()
@@ -544,3 +552,64 @@ async def test_a_file_is_served_though_sql_is_away(link: Link, tmp_path: Path) -
         await database.close()
     finally:
         server.remove()
+
+
+async def test_a_tenant_that_is_gone_takes_its_sessions_with_it(rig: Rig) -> None:
+    await rig.put(doc("globex"))
+    await rig.started()
+    replica = await rig.replica()
+    await until(lambda: serves(replica, "globex.example.com"))
+    rig.gate.clear()
+    (rig.folder / "acme.yaml").rename(rig.folder / "acme.away")
+    write(rig.folder, sample("hooli"))
+    assert await rig.tenants.delete("globex", version=None, by=ALICE) is None
+    await until(lambda: any({"acme", "globex"} <= {*names} for names, _ in rig.narrowed))
+    assert rig.ended == [], "while somebody may still serve it, more sessions may begin"
+    revision, _ = await rig.tenants.revision()
+    with pytest.raises(UnavailableError):
+        await rig.publisher.published(revision, timeout_s=0.1)
+    rig.gate.set()
+    await rig.publisher.published(revision, timeout_s=5)
+    assert sorted(rig.ended) == ["acme", "globex"]
+
+
+async def test_between_two_looks_a_tenant_is_deleted_and_made_again(rig: Rig) -> None:
+    """The very same document, and another tenant: it is served when everything of the one before has ended."""
+    await rig.put(doc("globex"))
+    await rig.publisher.start()
+    replica = await rig.replica()
+    assert serves(replica, "globex.example.com")
+    assert await rig.tenants.delete("globex", version=None, by=ALICE) is None
+    await rig.put(doc("globex"))
+    ending = asyncio.Event()
+
+    async def end_slowly(tenant: str) -> None:
+        await ending.wait()
+        rig.ended.append(tenant)
+
+    rig.publisher._end = end_slowly
+    await rig.started()
+    await until(lambda: not serves(replica, "globex.example.com"))
+    ending.set()
+    await until(lambda: serves(replica, "globex.example.com"))
+    assert rig.ended == ["globex"]
+
+
+async def test_what_a_predecessor_left_to_be_ended_is_ended_by_the_next(rig: Rig) -> None:
+    await rig.put(doc("globex"))
+    await rig.publisher.start()
+    await rig.tenants.delete("globex", version=None, by=ALICE)
+    await rig.new_publisher().start()  # publishes without it, and dies
+    assert rig.ended == []
+    rig.publisher = rig.new_publisher()
+    await rig.started()
+    await until(lambda: rig.ended == ["globex"])
+
+
+async def test_a_deleted_tenants_own_admin_keys_end_with_it(rig: Rig) -> None:
+    admin_keys = SqlAdminKeys(rig.database, clock=time.time)
+    made = [await admin_keys.create(name=name, scopes=[Scope.HOOKS], tenant=name, lifetime_s=None) for name in ("globex", "acme")]
+    await rig.put(doc("globex"))
+    await rig.tenants.delete("globex", version=None, by=ALICE)
+    answers = [await admin_keys.authenticate(new.presented.reveal()) for new in made if new is not None]
+    assert [isinstance(answer, AdminKey) for answer in answers] == [False, True]

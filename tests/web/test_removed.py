@@ -15,6 +15,7 @@ from tests.world import RunningWorld
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
     from demo.idp.directory import Directory
     from demo.idp.directory import Person as Employee
@@ -128,3 +129,44 @@ async def test_the_pool_follows_disabled_without_the_group_and_enabled_again(run
     until(lambda: not pool_user(running, "alice@acme.test").enabled)
     running.run(directory.activate(alice))
     until(lambda: pool_user(running, "alice@acme.test").enabled)
+
+
+def never_again(running: RunningWorld, host: str, cookie: str) -> Callable[[], bool]:
+    """Whether the tenant of ``host`` is served again; fails if ``cookie`` opens it for a single moment."""
+
+    def served() -> bool:
+        answer = running.check(host, cookie=cookie)
+        assert answer.status != 200, "the cookie of the tenant before it"
+        return answer.header("X-Auth-Reason") != "unknown_host"
+
+    return served
+
+
+async def test_a_tenant_that_is_made_again_under_its_id_knows_nobody_of_before(running: RunningWorld, person: Person, tmp_path: Path) -> None:
+    host, email = "globex.localhost", "carol@globex.test"
+    file = running.world.directory / "config" / "tenants" / "globex.yaml"
+    document = file.read_text(encoding="utf-8")
+    cookie = await sign_in(running, person, host, email)
+    assert running.check(host, cookie=cookie).status == 200
+    file.unlink()
+    until(lambda: running.check(host, cookie=cookie).status != 200)
+    file.write_text(document, encoding="utf-8")
+    until(never_again(running, host, cookie))
+
+    # The same of SQL, by commands that answer when it is in force.
+    file.unlink()
+    until(lambda: running.check(host).header("X-Auth-Reason") == "unknown_host")
+    (tmp_path / "globex.yaml").write_text(document, encoding="utf-8")
+    apply = ("tenants", "apply", str(tmp_path), "--yes", "--wait", "20")
+    running.run(running.world.command(*apply))
+    until(lambda: running.check(host).header("X-Auth-Reason") != "unknown_host")
+    async with Person() as later:
+        cookie = await sign_in(running, later, host, email)
+        assert running.check(host, cookie=cookie).status == 200
+        running.run(running.world.command("tenants", "delete", "globex", "--yes"))
+        assert running.check(host, cookie=cookie).status != 200
+        running.run(running.world.command(*apply))
+        until(never_again(running, host, cookie))
+        later.forget(host)
+        later.forget("login.localhost")
+        assert running.check(host, cookie=await sign_in(running, later, host, email)).status == 200
