@@ -138,6 +138,9 @@ async def test_a_key_is_limited_and_recovers(api: Api, clock: Clock) -> None:
         (b"\xff", "application/json", 400, "not_json"),
         (b'{"tenant": "acme", "tenant": "globex", "kind": "block"}', "application/json", 400, "not_json"),
         (b'{"tenant": NaN}', "application/json", 400, "not_json"),
+        (b'{"tenant": "acme", "kind": "block", "email": "a\\u0000@b.test"}', "application/json", 400, "not_json"),
+        (b'{"tenant": "acme", "kind": "block", "a\\ud800": 1}', "application/json", 400, "not_json"),
+        (b'{"tenant": "acme", "kind": "block", "reason": "a\\u202eb"}', "application/json", 400, "invalid_body"),
         (b"[" * 100_000, "application/json", 400, "not_json"),
         (b"[]", "application/json", 400, "invalid_body"),
         (b'{"tenant": "acme", "kind": "destroy"}', "application/json", 400, "invalid_body"),
@@ -146,7 +149,7 @@ async def test_a_key_is_limited_and_recovers(api: Api, clock: Clock) -> None:
         (b"{}", "text/plain", 415, "unsupported_media_type"),
         (b"x" * 300_000, "application/json", 413, "too_large"),
     ],
-    ids=["cut", "not-utf8", "duplicate-name", "nan", "deep", "list", "unknown-kind", "unknown-member", "two-persons", "not-json", "huge"],
+    ids=["cut", "not-utf8", "duplicate-name", "nan", "nul", "surrogate", "direction", "deep", "list", "unknown-kind", "unknown-member", "two-persons", "not-json", "huge"],
 )
 async def test_bodies_that_are_refused(api: Api, body: bytes, content_type: str, status: int, code: str) -> None:
     response = await api.call("POST", "/revocations", data=body, headers={"Content-Type": content_type})
