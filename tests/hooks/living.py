@@ -19,7 +19,7 @@ from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.graph_delta import GraphDelta
 from gateway.hooks.reconcile.leader import Leader
 from gateway.hooks.reconcile.okta_backfill import OktaBackfill
-from gateway.hooks.reconcile.schedule import Reconciliation
+from gateway.hooks.reconcile.schedule import Places, Reconciliation
 from gateway.hooks.reconcile.subscriptions import Subscriptions
 from gateway.sql.tables import graph_subscriptions
 from tests.hooks.world import entra_target, hooks_world, okta_target
@@ -78,6 +78,14 @@ class Living:
     def refused(self) -> set[tuple[str, str]]:
         """(kind, whom) of what stands."""
         return {(r.group_overlay or r.kind.value, r.who.idp_subject or r.who.oid or "") for r in self.world.revoker.standing}
+
+    def schedule(self, places: Places, *, interval_s: float) -> Reconciliation:
+        """Another one over the same rooms."""
+        leader = Leader(self.world.database, self.world.committer, name="reconciliation", holder="one", clock=self.clock)
+        return Reconciliation(
+            leader=leader, targets=self.world.targets, subscriptions=self.subscriptions, delta=self.delta, backfill=self.backfill, cursors=self.cursors, applier=self.world.applier,
+            interval_s=interval_s, clock=self.clock, places=places,
+        )  # fmt: skip
 
     async def round(self) -> None:
         await self.reconciliation.round()

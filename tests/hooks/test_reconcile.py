@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 
 from demo import faults
+from demo.idp import graph_delta as graph_delta_of_the_demo
 from gateway.core.model import Secret
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.reconcile.fetch import Fetch
 from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.leader import Leader
+from gateway.hooks.reconcile.schedule import Places
 from gateway.hooks.reconcile.subscriptions import LIFETIME_S
 from gateway.sql.tables import graph_subscriptions
 from tests.hooks.living import INTERVAL_S, Living, living_hooks
-from tests.hooks.world import GLOBEX_SECRET, SECRET, entra_target
+from tests.hooks.world import GLOBEX_SECRET, SECRET, entra_target, serving
 from tests.soak import lost_events
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gateway.ports_hooks import HookTarget
     from gateway.sql.database import Database
     from tests.hooks.living import Living
 
@@ -88,8 +95,8 @@ async def test_reading_again_what_hooks_delivered_finds_nothing(living: Living) 
         await outbox.idle()
     await living.world.settled()
     calls = len(living.world.revoker.calls)
-    assert await living.backfill.read(living.world.targets.by_key["acme", "acme-okta"]) == 0
-    assert await living.delta.read(living.entra) == 0
+    assert await living.backfill.read(living.world.targets.by_key["acme", "acme-okta"]) == (0, True)
+    assert await living.delta.read(living.entra) == (0, True)
     await living.world.settled()
     assert len(living.world.revoker.calls) == calls
 
@@ -102,7 +109,7 @@ async def test_a_token_that_is_too_old_means_reading_everything_and_who_left_mea
     living.clock.advance(8 * DAY_S)
     await living.round()
     assert living.refused() == {("app-users", carol.id)}
-    assert await living.delta.read(living.entra) == 0
+    assert await living.delta.read(living.entra) == (0, True)
 
 
 async def test_someone_deleted_while_the_token_ran_out_is_found(living: Living) -> None:
@@ -199,6 +206,126 @@ async def test_one_replica_leads_and_another_takes_over_when_it_is_gone(living: 
     assert (await second.lead(), await first.lead()) == (True, False)
     await second.resign()
     assert await first.lead()
+
+
+# --- turns: nobody waits for somebody else's API ------------------------------------------------
+
+
+class Slow:
+    """A provider's API that takes every request and answers none while the block lasts."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._over = asyncio.Event()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.headers["Authorization"])
+        await self._over.wait()
+        return web.Response(status=503)
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        app = web.Application()
+        app.router.add_route("*", "/{rest:.*}", self._answer)
+        async with serving(app) as url:
+            try:
+                yield url
+            finally:
+                self._over.set()
+
+
+async def reads(living: Living, provider: str) -> float:
+    found = await living.cursors.progress()
+    return max((p.read_at for p in found.get(("acme", provider), {}).values()), default=0.0)
+
+
+async def test_apis_that_hang_delay_nobody_else(living: Living) -> None:
+    slow = Slow()
+    async with slow.serving() as url:
+        okta = living.world.targets.by_key["acme", "acme-okta"]
+        hanging = [replace(okta, tenant=f"slow-{n}", api_url=url, api_token=Secret(f"{n}"), groups_used=None) for n in range(6)]
+        living.world.targets.by_key = {**{t.key: t for t in hanging}, okta.key: okta}
+        schedule = living.schedule(Places(ready=3, troubled=1, turn_s=0.05, limit_s=0.1), interval_s=0.05)
+        async with schedule.running(), asyncio.timeout(60):
+            last = 0.0
+            for _ in range(4):
+                living.clock.advance(1)
+                while (at := await reads(living, "acme-okta")) <= last:  # noqa: ASYNC110 - what is waited for is a row
+                    await asyncio.sleep(0.01)
+                last = at
+            while len(set(slow.asked)) < len(hanging):
+                living.clock.advance(1)
+                await asyncio.sleep(0.01)
+            while len(slow.asked) < 4 * len(hanging):
+                living.clock.advance(1)
+                await asyncio.sleep(0.01)
+                if len(slow.asked) > 2 * len(hanging):
+                    # Each of them has failed once by now: they stand behind one another, and leave the others' places alone.
+                    assert sum(target.tenant.startswith("slow") for target in schedule.reading()) <= 1
+
+
+async def test_one_tenant_has_one_place(living: Living) -> None:
+    slow = Slow()
+    async with slow.serving() as url:
+        okta = living.world.targets.by_key["acme", "acme-okta"]
+        both = [replace(okta, provider=f"okta-{n}", api_url=url, api_token=Secret(f"{n}"), groups_used=None) for n in range(3)]
+        living.world.targets.by_key = {t.key: t for t in both}
+        schedule = living.schedule(Places(ready=8, troubled=8, turn_s=0.05, limit_s=0.2), interval_s=0.05)
+        async with schedule.running(), asyncio.timeout(20):
+            while len(set(slow.asked)) < len(both):
+                living.clock.advance(1)
+                assert len(schedule.reading()) <= 1
+                await asyncio.sleep(0.01)
+
+
+async def test_a_reading_that_is_not_done_in_its_turn_goes_on_where_it_stopped(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_delta_of_the_demo, "PAGE", 1)
+    pages = 0
+    called = living.delta._graph.call
+
+    async def counted(target: HookTarget, method: str, url: str, *, body: Any = None) -> Any:
+        nonlocal pages
+        pages += "delta" in url
+        return await called(target, method, url, body=body)
+
+    await living.delta.read(living.entra)  # what follows is a full reading with a before
+    await living.directory("globex-entra").remove_from_group(living.person("carol@globex.test"), living.group("app-users", "globex-entra"))
+    living.clock.advance(8 * DAY_S)
+    monkeypatch.setattr(living.delta._graph, "call", counted)
+    turns, finished = 0, False
+    while not finished:
+        before, turns = pages, turns + 1
+        _, finished = await living.delta.read(living.entra, until=0.0)
+        # Of users, whose end may be reached, and of groups; more where the tokens are told to be too old.
+        assert pages - before <= 4
+        assert turns < 100
+    assert turns >= 3
+    await living.world.settled()
+    assert living.refused() == {("app-users", living.person("carol@globex.test").id)}
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"Retry-After": "90"}, 90), ({"X-Rate-Limit-Reset": "1767225640", "Date": "Thu, 01 Jan 2026 00:00:10 GMT"}, 30), ({}, 60), ({"Retry-After": "soon"}, 60),
+     ({"Retry-After": "999999"}, 3600), ({"X-Rate-Limit-Reset": "1", "Date": "Thu, 01 Jan 2026 00:00:10 GMT"}, 1)],
+)  # fmt: skip
+async def test_who_is_told_to_wait_does_not_ask_again_before(living: Living, headers: dict[str, str], seconds: int) -> None:
+    asked = 0
+
+    async def refuse(_request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.Response(status=429, headers=headers)
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", refuse)
+    async with serving(app) as url:
+        okta = replace(living.world.targets.by_key["acme", "acme-okta"], api_url=url)
+        living.world.targets.by_key = {okta.key: okta}
+        for wait in (0, seconds - 2, max(2, INTERVAL_S - seconds + 3)):
+            living.clock.advance(wait)
+            await living.reconciliation.round()
+        assert asked == 2
 
 
 async def test_an_address_outside_the_provider_is_not_followed(living: Living) -> None:

@@ -27,6 +27,14 @@ class Cursor:
     wanted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A cursor without what continues the reading."""
+
+    read_at: float
+    wanted: bool
+
+
 class Cursors:
     """Rows of ``directory_cursors``."""
 
@@ -43,6 +51,15 @@ class Cursors:
         return Cursor(
             self._database.crypt.open(row.cursor, table="directory_cursors", row=_row(target, resource), column="cursor").reveal(), row.read_at, row.wanted_at is not None
         )
+
+    async def progress(self) -> dict[tuple[str, str], dict[str, Progress]]:
+        """Of every tenant and provider, by resource, in one query."""
+        columns = (directory_cursors.c.tenant, directory_cursors.c.provider, directory_cursors.c.resource, directory_cursors.c.read_at, directory_cursors.c.wanted_at)
+        found: dict[tuple[str, str], dict[str, Progress]] = {}
+        async with self._database.read() as connection:
+            for row in await connection.execute(select(*columns)):
+                found.setdefault((row.tenant, row.provider), {})[row.resource] = Progress(row.read_at, row.wanted_at is not None)
+        return found
 
     async def put(self, connection: AsyncConnection, target: HookTarget, resource: str, text: str, *, read_at: float | None) -> None:
         """In the caller's transaction, with the events that were read. ``read_at`` None: there is more to read."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from gateway.errors import PeerError, UnavailableError
 
@@ -19,6 +21,18 @@ TIMEOUT_S = 15.0
 MAX_BYTES = 16 * 1024 * 1024
 """A page of a thousand log events is a few megabytes."""
 ATTEMPTS = 3
+
+
+MAX_AFTER_S = 3600.0
+"""Longest that a provider may ask to be left alone: longer, and what it forgets to tell is found too late."""
+
+
+class ThrottledError(UnavailableError):
+    """429: the provider is to be left alone for ``after_s``. Graph lengthens it for those who ask again before."""
+
+    def __init__(self, after_s: float) -> None:
+        super().__init__(f"the provider's API answered 429, not to be asked for {after_s:.0f} s")
+        self.after_s = after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +55,7 @@ class Fetch:
         # Only what may be repeated: a POST that timed out may have been done.
         attempts = ATTEMPTS if method == "GET" else 1
         waiting = AsyncRetrying(
-            retry=retry_if_exception_type(UnavailableError), stop=stop_after_attempt(attempts), wait=wait_exponential_jitter(multiplier=0.2, max=2.0), reraise=True
+            retry=retry_if_exception(lambda error: isinstance(error, UnavailableError) and not isinstance(error, ThrottledError)), stop=stop_after_attempt(attempts), wait=wait_exponential_jitter(multiplier=0.2, max=2.0), reraise=True
         )  # fmt: skip
         async for attempt in waiting:
             with attempt:
@@ -59,11 +73,13 @@ class Fetch:
                     raw += chunk
                     if len(raw) > MAX_BYTES:
                         raise PeerError("malformed_answer", "the provider's API answered too much")
-                status, link = response.status, response.links.get("next")
+                status, link, headers_of = response.status, response.links.get("next"), response.headers
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             msg = f"the provider's API cannot be reached ({type(error).__name__})"
             raise UnavailableError(msg) from error
-        if status >= 500 or status == 429:
+        if status == 429:
+            raise ThrottledError(_after_s(headers_of))
+        if status >= 500:
             msg = f"the provider's API answered {status}"
             raise UnavailableError(msg)
         try:
@@ -71,6 +87,18 @@ class Fetch:
         except (ValueError, RecursionError) as error:
             raise PeerError("malformed_answer", f"the provider's API answered {status} without JSON") from error
         return Reply(status, document, str(link["url"]) if link is not None else None)
+
+
+def _after_s(headers: Mapping[str, str]) -> float:
+    """``Retry-After`` in seconds (Graph), else ``X-Rate-Limit-Reset`` as a moment that ``Date`` is compared with (Okta), else a minute."""
+    after, reset = headers.get("Retry-After", ""), headers.get("X-Rate-Limit-Reset", "")
+    seconds = 60.0
+    if after.isascii() and after.isdigit() and len(after) < 10:
+        seconds = float(after)
+    elif reset.isascii() and reset.isdigit() and len(reset) < 12:
+        with contextlib.suppress(ValueError, TypeError):
+            seconds = float(reset) - parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    return min(MAX_AFTER_S, max(1.0, seconds))
 
 
 def said(reply: Reply) -> str:

@@ -15,7 +15,7 @@ from gateway.core.canonical import canonical_id
 from gateway.core.model import Secret
 from gateway.errors import PeerError
 from gateway.hooks.event import address
-from gateway.hooks.reconcile.fetch import Reply, said
+from gateway.hooks.reconcile.fetch import Reply, ThrottledError, said
 from gateway.ports_hooks import Account
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class GraphClient:
     def __init__(self, fetch: Fetch, *, clock: Callable[[], float]) -> None:
         self._fetch = fetch
         self._clock = clock
+        self._quiet_until: dict[tuple[str, ...], float] = {}
         self._tokens: dict[tuple[str, ...], _Token] = {}
         self._names: dict[tuple[str, str, str], tuple[str, float]] = {}
 
@@ -60,10 +61,19 @@ class GraphClient:
         if urlsplit(url)[:2] != base[:2]:
             # A nextLink leads on within Graph; anywhere else it would carry the token away.
             raise PeerError("malformed_answer", "Graph named an address outside itself")
-        reply = await self._fetch.call(method, url, headers=await self._headers(target), body=body)
-        if reply.status == 401:
-            self._tokens.pop(_credential(target), None)
+        credential = _credential(target)
+        left = self._quiet_until.get(credential, 0.0) - self._clock()
+        if left > 0:
+            raise ThrottledError(left)
+        try:
             reply = await self._fetch.call(method, url, headers=await self._headers(target), body=body)
+            if reply.status == 401:
+                self._tokens.pop(credential, None)
+                reply = await self._fetch.call(method, url, headers=await self._headers(target), body=body)
+        except ThrottledError as error:
+            # For look-ups of single events too: whoever asks again before then is told to wait longer.
+            self._quiet_until[credential] = self._clock() + error.after_s
+            raise
         if reply.status in {401, 403}:
             raise PeerError("directory_forbidden", f"Graph answered {reply.status}: {said(reply)}")
         return reply

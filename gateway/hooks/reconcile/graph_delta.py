@@ -9,7 +9,9 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import asyncio
+import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select
@@ -43,6 +45,16 @@ MAX_PAGES = 10_000
 
 
 @dataclass(slots=True)
+class _Reading:
+    """Where a reading goes on. ``full``: of everything; who is in ``before`` and not in ``present`` at its end has left."""
+
+    url: str
+    full: bool = False
+    before: set[tuple[str, str]] = field(default_factory=set)
+    present: set[tuple[str, str]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
 class _Seen:
     """Of one page: whom it names as there and as gone, by group (``EVERYBODY`` for users)."""
 
@@ -67,25 +79,48 @@ class GraphDelta:
         self._names = names
         self._stored = stored
         self._clock = clock
+        self._halfway: dict[tuple[str, str, str], _Reading] = {}
 
-    async def read(self, target: HookTarget) -> int:
-        """Users, then groups, to their ends; the number of events found. Raises ``UnavailableError``, ``PeerError``."""
-        return sum([await self._read(target, resource) for resource in QUERIES])
+    async def read(self, target: HookTarget, *, until: float = math.inf) -> tuple[int, bool]:
+        """Users, then groups; the number of events found, and whether it came to the end.
 
-    async def _read(self, target: HookTarget, resource: str) -> int:
-        cursor = await self._cursors.get(target, resource)
-        start = self._graph.url(target, QUERIES[resource])
-        url, full = (cursor.text, False) if cursor is not None and cursor.text else (start, True)
-        before = await self._members(target, resource) if full else set()
-        present: set[tuple[str, str]] = set()
+        After the first, no page is asked for after ``until`` (seconds of the event loop); the next call goes on from there. Raises ``UnavailableError``, ``PeerError``.
+        """
         found = 0
-        for _ in range(MAX_PAGES):
+        for resource in QUERIES:
+            key = (*target.key, resource)
+            try:
+                more, finished = await self._read(target, resource, until=until)
+            except PeerError:
+                self._halfway.pop(key, None)
+                raise
+            found += more
+            if not finished:
+                return found, False
+        return found, True
+
+    async def _read(self, target: HookTarget, resource: str, *, until: float) -> tuple[int, bool]:
+        key = (*target.key, resource)
+        start = self._graph.url(target, QUERIES[resource])
+        reading = self._halfway.get(key)
+        if reading is not None and not reading.url.startswith(start.partition("?")[0]):
+            reading = None
+        if reading is None:
+            cursor = await self._cursors.get(target, resource)
+            reading = _Reading(cursor.text) if cursor is not None and cursor.text else _Reading(start, full=True, before=await self._members(target, resource))
+        found, loop = 0, asyncio.get_running_loop()
+        for number in range(MAX_PAGES):
+            if reading.full:
+                # It has no cursor before its end: where it is, and whom it has seen, stays here for the next turn.
+                self._halfway[key] = reading
+            if number and loop.time() > until:
+                return found, False
             asked_at = self._clock()
-            reply = await self._graph.call(target, "GET", url)
-            if reply.status == 410 or (reply.status == 400 and not full):
-                if full:
+            reply = await self._graph.call(target, "GET", reading.url)
+            if reply.status == 410 or (reply.status == 400 and not reading.full):
+                if reading.full and reading.url == start:
                     raise PeerError("malformed_answer", f"Graph refuses a full reading: {said(reply)}")
-                url, full, before, present = start, True, await self._members(target, resource), set()
+                reading = _Reading(start, full=True, before=await self._members(target, resource))
                 continue
             document = reply.document if isinstance(reply.document, dict) else {}
             page = document.get("value")
@@ -96,16 +131,18 @@ class GraphDelta:
                 raise PeerError("malformed_answer", "a page of a delta without a link onward")
             groups = await self._groups(target, page) if resource == "groups" else {}
             events, seen = _page(target, page, asked_at, groups=groups, users=resource == "users")
-            present |= seen.there
+            reading.present |= seen.there
             last = not isinstance(onward, str)
-            if full and last:
-                vanished = before - present
+            if reading.full and last:
+                vanished = reading.before - reading.present
                 events += [_left(group, member, asked_at) for group, member in sorted(vanished)]
                 seen.gone |= vanished
-            found += await self._write(target, resource, events, seen, cursor=str(end if last else ("" if full else onward)), asked_at=asked_at, last=last)
+            cursor_text = str(end if last else ("" if reading.full else onward))
+            found += await self._write(target, resource, events, seen, cursor=cursor_text, asked_at=asked_at, last=last)
             if last:
-                return found
-            url = str(onward)
+                self._halfway.pop(key, None)
+                return found, True
+            reading.url = str(onward)
         raise PeerError("malformed_answer", "a delta without an end")
 
     async def _groups(self, target: HookTarget, page: list[Any]) -> dict[str, Group]:

@@ -8,8 +8,10 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
@@ -57,43 +59,62 @@ class OktaBackfill:
         self._names = names
         self._stored = stored
         self._clock = clock
+        self._halfway: dict[tuple[str, str], tuple[str, float]] = {}
+        """The page that a reading goes on with, and the time that it reads up to."""
 
     @staticmethod
     def configured(target: HookTarget) -> bool:
         return target.api_token is not None and bool(target.api_url or target.issuer)
 
-    async def read(self, target: HookTarget) -> int:
-        """To the end; the number of events that no hook had delivered. Raises ``UnavailableError``, ``PeerError``."""
+    async def read(self, target: HookTarget, *, until: float = math.inf) -> tuple[int, bool]:
+        """The number of events that no hook had delivered, and whether it came to the end.
+
+        After the first, no page is asked for after ``until`` (seconds of the event loop); the next call goes on from there. Raises ``UnavailableError``, ``PeerError``.
+        """
         if target.api_token is None:
             raise PeerError("directory_not_configured", "hooks.api_token is needed to read the System Log")
-        origin = self._origin(target)
-        await self._learn(target, origin)
-        cursor = await self._cursors.get(target, RESOURCE)
-        until = self._clock()
-        since = float(cursor.text) - OVERLAP_S if cursor is not None and cursor.text else until - FIRST_S
-        wanted = " or ".join(f'eventType eq "{kind}"' for kind in sorted(okta.EFFECTS))
-        query = {"since": _time(since), "until": _time(until), "filter": wanted, "sortOrder": "ASCENDING", "limit": str(PAGE)}
-        url: str | None = f"{origin}/api/v1/logs?{urlencode(query)}"
-        headers = _headers(target.api_token)
-        found = 0
-        for _ in range(MAX_PAGES):
-            if url is None:
-                break
-            if "{0.scheme}://{0.netloc}".format(urlsplit(url)) != origin:
+        try:
+            return await self._read(target, self._origin(target), until=until)
+        except PeerError:
+            self._halfway.pop(target.key, None)
+            raise
+
+    async def _read(self, target: HookTarget, origin: str, *, until: float) -> tuple[int, bool]:
+        halfway = self._halfway.pop(target.key, None)
+        if halfway is None or _origin_of(halfway[0]) != origin:
+            await self._learn(target, origin)
+            cursor = await self._cursors.get(target, RESOURCE)
+            up_to = self._clock()
+            since = float(cursor.text) - OVERLAP_S if cursor is not None and cursor.text else up_to - FIRST_S
+            wanted = " or ".join(f'eventType eq "{kind}"' for kind in sorted(okta.EFFECTS))
+            query = {"since": _time(since), "until": _time(up_to), "filter": wanted, "sortOrder": "ASCENDING", "limit": str(PAGE)}
+            halfway = f"{origin}/api/v1/logs?{urlencode(query)}", up_to
+        url, up_to = halfway
+        found, loop = 0, asyncio.get_running_loop()
+        for number in range(MAX_PAGES):
+            self._halfway[target.key] = url, up_to
+            if number and loop.time() > until:
+                return found, False
+            if _origin_of(url) != origin:
                 raise PeerError("malformed_answer", "Okta named a page outside itself")
-            reply = await self._fetch.call("GET", url, headers=headers)
+            reply = await self._fetch.call("GET", url, headers=_headers(target.api_token))
             if reply.status in {401, 403}:
                 raise PeerError("directory_forbidden", f"Okta answered {reply.status}: {said(reply)}")
             if reply.status != 200 or not isinstance(reply.document, list):
                 raise PeerError("malformed_answer", f"Okta answered {reply.status}: {said(reply)}")
             found += await self._write(target, reply.document)
-            url = reply.next_url if reply.document else None
+            if reply.next_url is None or not reply.document:
+                break
+            url = reply.next_url
+        else:
+            return found, False
+        self._halfway.pop(target.key, None)
 
         async def done(connection: AsyncConnection) -> None:
-            await self._cursors.put(connection, target, RESOURCE, repr(until), read_at=until)
+            await self._cursors.put(connection, target, RESOURCE, repr(up_to), read_at=up_to)
 
         await self._committer.run(done)
-        return found
+        return found, True
 
     async def _learn(self, target: HookTarget, origin: str) -> None:
         """Ids of the groups that the policy names, before one of them is renamed: its events then say only what it is called by now."""
@@ -128,8 +149,12 @@ class OktaBackfill:
 
     @staticmethod
     def _origin(target: HookTarget) -> str:
-        parts = urlsplit(target.api_url or target.issuer or "")
-        return f"{parts.scheme}://{parts.netloc}"
+        return _origin_of(target.api_url or target.issuer or "")
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _headers(token: Secret | None) -> dict[str, str]:

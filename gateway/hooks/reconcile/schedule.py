@@ -1,7 +1,13 @@
 """When what is read: every directory and log once in an interval, at once after a gap, by one replica.
 
-A provider that fails is tried again at the next round and does not hold the others up; how long ago each was last read to
-its end is a metric with an alert.
+Rules:
+- Each provider has a schedule of its own: when it was last read, a gap that was seen, how often it failed since.
+- One place for each tenant at a time, of few. A turn is bounded: what is not read to its end goes on where it stopped, after the others.
+- Whoever failed, or used a turn up, waits for a place of another, smaller number: those whose APIs answer never stand behind those
+  whose do not.
+- A provider that says how long to leave it alone (``Retry-After``) is left alone so long; one that fails, for longer each time.
+
+How long ago each was last read to its end is a metric with an alert.
 """
 
 from __future__ import annotations
@@ -9,13 +15,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from gateway.beside import beside
+from gateway.beside import beside, end
 from gateway.core.model import ProviderKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import Source
 from gateway.hooks.reconcile import okta_backfill
+from gateway.hooks.reconcile.fetch import ThrottledError
 from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.graph_delta import QUERIES
 from gateway.hooks.reconcile.leader import LEASE_S
@@ -24,22 +33,55 @@ from gateway.log import ROOT, fields
 from gateway.metrics import RECONCILE_FINDINGS, RECONCILE_LAG_SECONDS, provider_labels
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from gateway.hooks.applier import Applier
-    from gateway.hooks.reconcile.cursors import Cursors
+    from gateway.hooks.reconcile.cursors import Cursors, Progress
     from gateway.hooks.reconcile.graph_delta import GraphDelta
     from gateway.hooks.reconcile.leader import Leader
     from gateway.hooks.reconcile.subscriptions import Subscriptions
     from gateway.ports_hooks import HookTarget, HookTargets
 
-PARALLEL = 8
-READ_S = 1800.0
-"""For one provider. A first reading of a large directory takes minutes; one whose API only drips must not keep its place for ever."""
-TICK_S = 5.0
+TICK_S: Final = 5.0
 """How often to look for what became due: a gap seen by another replica, a new tenant."""
+PAUSE_S: Final = 0.2
 
 log = logging.getLogger(ROOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How many providers are read at once, and for how long each."""
+
+    ready: int = 8
+    """For those whose last turn went well, and those that were never read."""
+    troubled: int = 4
+    """For those that failed, or did not come to their end in one turn."""
+    turn_s: float = 60.0
+    """No further page is asked for after it. A first reading of a large directory takes many turns."""
+    limit_s: float = 150.0
+    """A turn ends at the latest: one page may take three attempts of fifteen seconds."""
+
+
+PLACES: Final = Places()
+
+
+@dataclass(slots=True)
+class _Schedule:
+    """Of one provider, in this process; what must survive it are the cursors."""
+
+    target: HookTarget
+    since: float
+    """When this process heard of it."""
+    began_at: float = 0.0
+    """When its last turn began; 0: never here."""
+    not_before: float = 0.0
+    failures: int = 0
+    unfinished: bool = False
+
+    @property
+    def troubled(self) -> bool:
+        return self.failures > 0 or self.unfinished
 
 
 class Reconciliation:
@@ -47,7 +89,7 @@ class Reconciliation:
 
     def __init__(
         self, *, leader: Leader, targets: HookTargets, subscriptions: Subscriptions, delta: GraphDelta, backfill: OktaBackfill, cursors: Cursors, applier: Applier,
-        interval_s: float, clock: Callable[[], float],
+        interval_s: float, clock: Callable[[], float], places: Places = PLACES,
     ) -> None:  # fmt: skip
         self._leader = leader
         self._targets = targets
@@ -58,8 +100,10 @@ class Reconciliation:
         self._applier = applier
         self._interval_s = interval_s
         self._clock = clock
+        self._places = places
         self._wake = asyncio.Event()
-        self._tried: dict[tuple[str, str], float] = {}
+        self._schedules: dict[tuple[str, str], _Schedule] = {}
+        self._active: dict[asyncio.Task[None], _Schedule] = {}
         subscriptions.wake = self._wake.set
 
     @contextlib.asynccontextmanager
@@ -72,41 +116,82 @@ class Reconciliation:
                 await self._leader.resign()
 
     async def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                if await self._leader.lead():
-                    await self._while_leading()
-            except UnavailableError as error:
-                log.warning("reconcile_unavailable", extra=fields(error=str(error)))
-            except Exception:
-                log.exception("reconcile_fault")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(TICK_S, self._interval_s)):
-                    await self._wake.wait()
-
-    async def _while_leading(self) -> None:
-        """One round, cut short if the lease is lost meanwhile."""
-        round_ = asyncio.create_task(self.round())
         try:
-            while not (await asyncio.wait({round_}, timeout=LEASE_S / 3))[0]:
-                if not await self._leader.lead():
-                    return
-            await round_
+            while True:
+                self._wake.clear()
+                try:
+                    if await self._leader.lead():
+                        await self._start_due()
+                    else:
+                        await self._stop()
+                except UnavailableError as error:
+                    # Nobody knows now whether this is still the leader; at worst two read, and each finds what the other stored.
+                    log.warning("reconcile_unavailable", extra=fields(error=str(error)))
+                except Exception:
+                    log.exception("reconcile_fault")
+                # Turns that end together are followed together: each look is a query over all cursors.
+                await asyncio.sleep(min(PAUSE_S, self._interval_s))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(TICK_S, self._interval_s, LEASE_S / 3)):
+                        await self._wake.wait()
         finally:
-            round_.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await round_
+            await self._stop()
+
+    async def _stop(self) -> None:
+        await end(list(self._active))
 
     async def round(self) -> None:
-        """Everything that is due."""
-        limit = asyncio.Semaphore(PARALLEL)
+        """Everything that is due, to its end."""
+        while True:
+            await self._start_due()
+            if not self._active:
+                return
+            await asyncio.wait(list(self._active), return_when=asyncio.FIRST_COMPLETED)
 
-        async def one(target: HookTarget) -> None:
-            async with limit:
-                await self._target(target)
+    async def _start_due(self) -> None:
+        """Give the free places to those who wait longest. Raises ``UnavailableError``."""
+        progress = await self._cursors.progress()
+        current = {target.key: target for target in await self._targets.all()}
+        for key in self._schedules.keys() - current.keys():
+            del self._schedules[key]
+        now = self._clock()
+        for key, target in current.items():
+            schedule = self._schedules.setdefault(key, _Schedule(target, now))
+            if schedule.target != target:
+                # Other credentials, another policy: what failed may work now, and what did not count may.
+                self._schedules[key] = schedule = _Schedule(target, schedule.since)
+            if self._resources(target):
+                RECONCILE_LAG_SECONDS.labels(*provider_labels(target.tenant, target.provider)).set(self._lag(schedule, progress, now))
+        busy = {schedule.target.tenant for schedule in self._active.values()}
+        taken = Counter(schedule.troubled for schedule in self._active.values())
+        for schedule in sorted(self._schedules.values(), key=lambda one: one.began_at):
+            room = self._places.troubled if schedule.troubled else self._places.ready
+            if schedule.target.tenant in busy or taken[schedule.troubled] >= room or not self._is_due(schedule, progress, now):
+                continue
+            busy.add(schedule.target.tenant)
+            taken[schedule.troubled] += 1
+            self._active[task := asyncio.create_task(self._turn(schedule))] = schedule
+            schedule.began_at = now
+            task.add_done_callback(self._ended)
 
-        await asyncio.gather(*(one(target) for target in await self._targets.all() if self._resources(target)))
+    def reading(self) -> list[HookTarget]:
+        """Whose API has a place at this moment."""
+        return [schedule.target for schedule in self._active.values()]
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._active.pop(task, None)
+        self._wake.set()
+
+    def _is_due(self, schedule: _Schedule, progress: Mapping[tuple[str, str], Mapping[str, Progress]], now: float) -> bool:
+        if now < schedule.not_before:
+            return False
+        if not schedule.began_at or schedule.unfinished:
+            return True
+        known = progress.get(schedule.target.key, {})
+        resources = self._resources(schedule.target)
+        read_at = min((known[r].read_at if r in known else 0.0 for r in resources), default=schedule.began_at)
+        wanted = any(r not in known or known[r].wanted for r in resources)
+        return now - read_at >= self._interval_s or (wanted and now - schedule.began_at >= min(TICK_S, self._interval_s))
 
     @staticmethod
     def _resources(target: HookTarget) -> tuple[str, ...]:
@@ -117,38 +202,48 @@ class Reconciliation:
             return (okta_backfill.RESOURCE,)
         return ()
 
-    async def _target(self, target: HookTarget) -> None:
-        where = {"tenant": target.tenant, "provider": target.provider}
+    async def _turn(self, schedule: _Schedule) -> None:
+        """One provider's place. Never raises."""
+        target, where = schedule.target, {"tenant": schedule.target.tenant, "provider": schedule.target.provider}
+        failed_for: float | None = None
         try:
-            if target.kind is ProviderKind.ENTRA:
-                await self._subscriptions.maintain(target)
-        except (PeerError, UnavailableError) as error:
-            log.warning("graph_subscription_failed", extra=fields(**where, error=str(error)))
-        now = self._clock()
-        cursors = [await self._cursors.get(target, resource) for resource in self._resources(target)]
-        oldest = min((c.read_at if c is not None else 0.0) for c in cursors)
-        wanted = any(c is None or c.wanted for c in cursors)
-        waited = now - self._tried.get(target.key, 0.0)
-        if now - oldest >= self._interval_s or (wanted and waited >= min(TICK_S, self._interval_s)):
-            self._tried[target.key] = now
-            await self._read(target)
-            await self._applier.apply_overdue(target)
-        RECONCILE_LAG_SECONDS.labels(*provider_labels(target.tenant, target.provider)).set(await self._lag(target))
-
-    async def _read(self, target: HookTarget) -> None:
-        where = {"tenant": target.tenant, "provider": target.provider}
-        try:
-            async with asyncio.timeout(READ_S):
-                found = await (self._delta.read(target) if target.kind is ProviderKind.ENTRA else self._backfill.read(target))
+            async with asyncio.timeout(self._places.limit_s):
+                await self._applier.apply_overdue(target)
+                schedule.unfinished = not await self._read(target) if self._resources(target) else False
+        except ThrottledError as error:
+            failed_for = error.after_s
+            log.warning("reconcile_failed", extra=fields(**where, error=str(error)))
         except (PeerError, UnavailableError, TimeoutError) as error:
-            log.warning("reconcile_failed", extra=fields(**where, error=str(error) or f"not read to its end within {READ_S:.0f} s"))
+            failed_for = 0.0
+            log.warning("reconcile_failed", extra=fields(**where, error=str(error) or f"a turn of {self._places.limit_s:.0f} s was used up"))
+        except Exception:
+            failed_for = 0.0
+            log.exception("reconcile_fault", extra=fields(**where))
+        if failed_for is None:
+            schedule.failures, schedule.not_before = 0, 0.0
             return
-        if found:
-            RECONCILE_FINDINGS.labels(Source.ENTRA.value if target.kind is ProviderKind.ENTRA else Source.OKTA.value).inc(found)
-            log.info("reconcile_found", extra=fields(**where, events=found))
+        schedule.failures += 1
+        schedule.not_before = self._clock() + max(failed_for, min(self._interval_s, TICK_S * 2.0 ** min(schedule.failures, 10)))
 
-    async def _lag(self, target: HookTarget) -> float:
+    async def _read(self, target: HookTarget) -> bool:
+        """Whether it came to the end. Raises ``PeerError``, ``UnavailableError``."""
+        until = asyncio.get_running_loop().time() + self._places.turn_s
+        source = Source.ENTRA if target.kind is ProviderKind.ENTRA else Source.OKTA
+        if source is Source.ENTRA:
+            try:
+                await self._subscriptions.maintain(target)
+            except (PeerError, UnavailableError) as error:
+                log.warning("graph_subscription_failed", extra=fields(tenant=target.tenant, provider=target.provider, error=str(error)))
+                if isinstance(error, ThrottledError):
+                    raise
+        found, finished = await (self._delta.read(target, until=until) if source is Source.ENTRA else self._backfill.read(target, until=until))
+        if found:
+            RECONCILE_FINDINGS.labels(source.value).inc(found)
+            log.info("reconcile_found", extra=fields(tenant=target.tenant, provider=target.provider, events=found))
+        return finished
+
+    def _lag(self, schedule: _Schedule, progress: Mapping[tuple[str, str], Mapping[str, Progress]], now: float) -> float:
         """Since the provider was last read to its end; since this process looked first where it never was."""
-        cursors = [await self._cursors.get(target, resource) for resource in self._resources(target)]
-        known = [c.read_at for c in cursors if c is not None and c.read_at]
-        return max(0.0, self._clock() - min(known)) if len(known) == len(cursors) else self._clock() - self._tried.get(target.key, self._clock())
+        known = progress.get(schedule.target.key, {})
+        read = [known[r].read_at if r in known else 0.0 for r in self._resources(schedule.target)]
+        return max(0.0, now - (min(read) or schedule.since))
