@@ -27,7 +27,7 @@ from gateway.hooks.reconcile.okta_backfill import OktaBackfill
 from gateway.hooks.reconcile.schedule import Reconciliation
 from gateway.hooks.reconcile.subscriptions import Subscriptions
 from gateway.hooks.retention import Retention
-from gateway.hooks.scim_store import ScimStore
+from gateway.hooks.scim_store import ScimLimits, ScimStore
 from gateway.hooks.webhooks import Outbox
 from gateway.outward import guarded_session
 from gateway.web.hooks import application
@@ -72,7 +72,9 @@ async def hook_role(
     cursors = Cursors(database, committer)
     names = GroupNames(database)
     subscriptions = Subscriptions(database, committer, graph, cursors, url=url, clock=clock)
-    applier = Applier(inbox, committer, names=names, targets=targets, revoker=revoker, people=people, directory=subscriptions, outbox=outbox, clock=clock)
+    quota = config.hooks.scim
+    scim = ScimStore(database, committer, inbox, clock=clock, limits=ScimLimits(users=quota.users, groups=quota.groups, bytes=quota.megabytes * 1024 * 1024))
+    applier = Applier(inbox, committer, names=names, records=scim, targets=targets, revoker=revoker, people=people, directory=subscriptions, outbox=outbox, clock=clock)
     reconciliation = Reconciliation(
         leader=Leader(database, committer, name="reconciliation", holder=holder, clock=clock), targets=targets, subscriptions=subscriptions,
         delta=GraphDelta(database, committer, graph, cursors, inbox, names, stored=applier.wake, clock=clock),
@@ -83,7 +85,7 @@ async def hook_role(
     for room in (tally, outbox, applier, reconciliation, Retention(committer, clock=clock)):
         await stack.enter_async_context(room.running())
     services = HookServices(
-        targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=clock), keys=IssuerKeys(http, monotonic=monotonic),
+        targets=targets, inbox=inbox, scim=scim, keys=IssuerKeys(http, monotonic=monotonic),
         tally=tally, stored=applier.wake, url=url, clock=clock,
     )  # fmt: skip
     desk = HookDesk(database, tally, targets=targets, url=url, clock=clock)

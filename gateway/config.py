@@ -235,15 +235,24 @@ class Tenants(Model):
     files: Path | None = None
 
 
+class ScimQuota(Model):
+    """What the gateway keeps for one provider of one tenant. Beyond it the client is answered 413, and nothing changes."""
+
+    users: int = Field(default=100_000, ge=1, le=10_000_000)
+    groups: int = Field(default=10_000, ge=1, le=1_000_000)
+    megabytes: int = Field(default=1024, ge=1, le=1_000_000)
+
+
 class Hooks(Model):
     """``url``: how identity providers reach the ``hooks`` listener; ``reconcile``: how often their directories and logs are read for what no event told.
 
-    ``private_networks``: where webhooks, issuers and providers' APIs may be although it is not public.
+    ``private_networks``: where webhooks, issuers and providers' APIs may be although it is not public. ``scim``: how much each provider may store.
     """
 
     url: str | None = None
     reconcile: Duration = timedelta(minutes=5)
     private_networks: tuple[Annotated[str, BeforeValidator(parse_network)], ...] = ()
+    scim: ScimQuota = ScimQuota()
 
     @model_validator(mode="after")
     def _bounded(self) -> Hooks:

@@ -81,6 +81,11 @@ def provider_labels(tenant: str, provider: str) -> tuple[str, str]:
     return pair
 
 
+def source_label(source: str) -> str:
+    """The kind of source: one that names a record of its own (``scim:RECORD``) counts among its like."""
+    return source.partition(":")[0]
+
+
 def scrape() -> tuple[bytes, str]:
     """Body and content type of ``/metrics``."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

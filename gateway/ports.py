@@ -321,7 +321,7 @@ class RevocationRequest:
     kind: RevocationKind
     reason: str
     source: str
-    """``admin``, ``cli``, ``logout``, ``okta``, ``entra``, ``scim``, ``backchannel``, ``ssf``, ``universal-logout``, ``reconcile``, ``recheck``."""
+    """``admin``, ``cli``, ``logout``, ``okta``, ``entra``, ``scim:RECORD``, ``backchannel``, ``ssf``, ``universal-logout``, ``reconcile``, ``recheck``."""
     event_time: float | None = None
     group_overlay: str | None = None
     """A group (name or id) that the person lost: subtracted from later logins until given back (invariant 7). Canonical."""

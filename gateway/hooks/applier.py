@@ -4,6 +4,7 @@ Rules:
 - Per lane: claim (commit) → look up and revoke → settle, standing and outgoing message (one commit). A crash in between
   repeats the middle part, which only ever says "end" or "refuse" again, and writes one message.
 - Whatever fails is tried again with growing pauses; an outage never uses up the attempts, a refusal by the provider does.
+- What hits nobody who is signed in is told as such: it holds for later logins, but somebody may have been meant who has another name here.
 - Giving back on a look-up waits until a refusal has settled: a directory may still answer with what was true before.
 """
 
@@ -14,14 +15,14 @@ import contextlib
 import logging
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.beside import beside
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import MAX_EVENTS, Delivery, Effect, Group, HookEvent, Source
 from gateway.hooks.inbox import Settled, about_key, digest, lane_key
-from gateway.hooks.plan import Around, Found, groups_that_count, overdue, plan
-from gateway.hooks.reducer import effective_time
+from gateway.hooks.plan import NAMES, Around, Found, Kept, groups_that_count, overdue, plan, released, renamed
+from gateway.hooks.reducer import STANDING, Standing, effective_time
 from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_LAG_SECONDS
 
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.hooks.commit import Committer
+    from gateway.hooks.event import Subject
     from gateway.hooks.group_names import GroupNames, Names
     from gateway.hooks.inbox import Inbox, Lane, Pending
-    from gateway.hooks.plan import Kept, Notice, Plan
+    from gateway.hooks.plan import Notice, Plan
     from gateway.hooks.webhooks import Outbox
     from gateway.ports import Revoker
     from gateway.ports_hooks import Directory, HookTarget, HookTargets, People, Person
@@ -51,6 +53,9 @@ MAX_ATTEMPTS = 12
 MAX_PAUSE_S = 300.0
 SETTLE_S = 5.0
 """How long a Graph look-up may lag behind its own notifications. Longer delays a re-add, shorter risks giving back too early (until the next delta)."""
+
+NOBODY = "applied_to_nobody"
+"""State of an event that takes away and met nobody who is signed in."""
 
 log = logging.getLogger(ROOT)
 
@@ -82,12 +87,19 @@ class _Outcome:
     names: list[_Named]
 
 
+class PeopleRecords(Protocol):
+    """People as their provider's records name them."""
+
+    async def people(self, target: HookTarget, records: Sequence[str]) -> Mapping[str, Subject]:
+        """By the id of the record; who has none is left out. Raises ``UnavailableError``."""
+
+
 class Applier:
     """The loop of one admin replica. ``directory`` None: nothing can be looked up, and such events wait."""
 
     def __init__(
         self, inbox: Inbox, committer: Committer, *, names: GroupNames, targets: HookTargets, revoker: Revoker, people: People | None, directory: Directory | None, outbox: Outbox, clock: Callable[[], float],
-        apply_s: float = APPLY_S,
+        records: PeopleRecords | None = None, apply_s: float = APPLY_S,
     ) -> None:  # fmt: skip
         self._inbox = inbox
         self._committer = committer
@@ -95,6 +107,7 @@ class Applier:
         self._targets = targets
         self._revoker = revoker
         self._people = people
+        self._records = records
         self._directory = directory
         self._outbox = outbox
         self._clock = clock
@@ -236,6 +249,13 @@ class Applier:
         if event.effect is Effect.SUBSCRIPTION:
             await self._ask().lifecycle(target, event.reference, event.type)
             return Settled(pending.id, "applied")
+        if event.members:
+            return await self._members(target, pending)
+        if event.effect in {Effect.RENAMED, Effect.RELEASED}:
+            return await self._other_names(target, pending, kept, outcome)
+        if event.effect in STANDING and event.subject is not None and NAMES in kept:
+            # It was said of the record, whatever the record was called when it was said.
+            event = replace(event, subject=event.subject.joined(kept[NAMES].event.subject or event.subject))
         event = await self._named(target, pending, names, outcome)
         if event.effect is Effect.GROUP_RENAMED:
             # What it lost and gained follows in events of its own, stored with the name (``group_names``).
@@ -248,18 +268,61 @@ class Applier:
             event, target=target, kept=kept.get(about), received_at=pending.received_at if event is pending.event else self._clock(), found=found, around=_around(target, kept)
         )
         statuses = [await self._revoker.revoke(request) for request in planned.revoke]
+        nobody = bool(statuses) and not found.people and not any(s.ended for s in statuses)
         statuses += [await self._revoker.lift(request) for request in planned.lift]
         if planned.kept is not None and event.effect is not Effect.APP_REMOVED:
             kept[about] = planned.kept
             outcome.standing[about] = (planned.kept, target)
         if planned.notice is not None:
             outcome.messages.append((target, statuses[0].id if statuses else "", await self._addressed(target, planned, planned.notice), pending))
-        return Settled(pending.id, "ignored" if planned.ignored and not statuses else "applied", planned.ignored, revocations=tuple(s.id for s in statuses))
+        state = "ignored" if planned.ignored and not statuses else NOBODY if nobody else "applied"
+        return Settled(pending.id, state, "nobody is signed in under these names" if nobody else planned.ignored, revocations=tuple(s.id for s in statuses))
+
+    async def _members(self, target: HookTarget, pending: Pending) -> Settled:
+        """One event of its own for each person, in the person's lane: looked up and stored at once, and as old as what it comes from."""
+        event = pending.event
+        if self._records is None:
+            msg = "members' records cannot be read here"
+            raise UnavailableError(msg)
+        people = await self._records.people(target, event.members)
+        effect = Effect.GROUP_REMOVED if event.effect is Effect.MEMBERS_REMOVED else Effect.GROUP_ADDED
+        each = tuple(
+            HookEvent(event.source, event.type, effect, person, event.group, event.event_time, f"member:{digest(pending.id, record)}", event.reference)
+            for record, person in sorted(people.items())
+        )
+        if each:
+            await self._inbox.accept(target, Delivery(event.source, each), received_at=pending.received_at, channel="members")
+            self._wake.set()
+        return Settled(pending.id, "applied" if each else "ignored", "" if each else "no member is known")
+
+    async def _other_names(self, target: HookTarget, pending: Pending, kept: dict[str, Kept], outcome: _Outcome) -> Settled:
+        """A record has other names than before, or gives some up: every standing of it follows."""
+        event = pending.event
+        found = await self._who(target, event) if event.effect is Effect.RENAMED and any(k.standing.refused for k in kept.values()) else Found()
+        statuses = []
+        for about, one in list(kept.items()):
+            if about == NAMES:
+                continue
+            planned = renamed(event, target=target, kept=one, found=found) if event.effect is Effect.RENAMED else released(event, one)
+            if planned is None or planned.kept is None:
+                continue
+            statuses += [await self._revoker.revoke(request) for request in planned.revoke]
+            statuses += [await self._revoker.lift(request) for request in planned.lift]
+            kept[about] = planned.kept
+            outcome.standing[about] = (planned.kept, target)
+        at = effective_time(event.event_time, pending.received_at)
+        if event.effect is Effect.RENAMED and (NAMES not in kept or kept[NAMES].standing.at <= at):
+            kept[NAMES] = Kept(Standing(refused=False, at=at), event)
+            outcome.standing[NAMES] = (kept[NAMES], target)
+        elif event.effect is Effect.RELEASED and NAMES in kept and (left := released(event, kept[NAMES])) is not None and left.kept is not None:
+            kept[NAMES] = left.kept
+            outcome.standing[NAMES] = (left.kept, target)
+        return Settled(pending.id, "applied", revocations=tuple(s.id for s in statuses))
 
     async def _named(self, target: HookTarget, pending: Pending, names: Mapping[str, Names], outcome: _Outcome) -> HookEvent:
         """The event with every name that its group has and had: tokens and policies may carry names where events carry ids, or another name."""
         event, group = pending.event, pending.event.group
-        if group is None or not group.id or event.effect is Effect.APP_REMOVED:
+        if group is None or not group.id or group.spelling or event.effect is Effect.APP_REMOVED:
             return event
         at = effective_time(event.event_time, pending.received_at)
         known = names.get(group.id)
@@ -301,18 +364,18 @@ class Applier:
         return self._directory
 
     async def _who(self, target: HookTarget, event: HookEvent) -> Found:
-        """Who is signed in by one of the ids; where nobody is, by the address."""
+        """Who is signed in by one of the ids; where nobody is, by one of the addresses."""
         subject = event.subject
         if subject is None or self._people is None:
             return Found()
-        people: Sequence[Person] = ()
-        if subject.idp_subject:
-            people = await self._people.find(target.tenant, provider=target.provider, idp_subject=subject.idp_subject)
-        if subject.oid and not people:
-            people = await self._people.find(target.tenant, provider=target.provider, oid=subject.oid)
-        if people or not subject.email:
-            return Found(tuple(people))
-        return Found(tuple(await self._people.find(target.tenant, provider=target.provider, email=subject.email)), by_address=True)
+        for kinds in (("idp_subject", "oid"), ("email",)):
+            people: dict[str, Person] = {}
+            for kind, value in subject.names:
+                if kind in kinds:
+                    people |= {one.user: one for one in await self._people.find(target.tenant, provider=target.provider, **{kind: value})}
+            if people:
+                return Found(tuple(people.values()), by_address=kinds == ("email",))
+        return Found(by_address=bool(subject.email))
 
     async def _addressed(self, target: HookTarget, planned: Plan, notice: Notice) -> Plan:
         """For the app, which knows people by address: Graph's events name ids only. Nobody else acts on this address."""

@@ -160,11 +160,13 @@ class Arrived:
 
     @property
     def verdict(self) -> str:
-        """``works``, ``refused`` (the newest was), ``handshake`` (and nothing else yet), ``nothing``."""
+        """``works``, ``no_known_user`` (the last event named nobody who is signed in), ``refused`` (the newest was), ``handshake`` (and nothing else yet), ``nothing``."""
         taken = max((a.last_at for a in self.taken if a.channel == "push"), default=None)
         refused = max((a.last_at for a in self.refused), default=None)
         if refused is not None and (taken is None or refused > taken):
             return "refused"
+        if self.last_event is not None and self.last_event.state == "applied_to_nobody":
+            return "no_known_user"
         return "works" if taken is not None else "handshake" if self.handshakes else "nothing"
 
 

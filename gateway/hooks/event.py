@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.core.canonical import canonical_address, canonical_id
 from gateway.core.hosts import email_domain
 from gateway.errors import PeerError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MAX_EVENTS = 2000
 """Entries of one delivery. Okta batches a few dozen, Graph up to a hundred; more than this is not a hook."""
+MAX_NAMED = 500
+"""People named by one event: read, sealed and stored at once when it is applied."""
 MAX_ID = 256
 MAX_NAME = 1024
 _LATEST = 4_102_444_800.0
@@ -62,7 +67,11 @@ class Source(StrEnum):
 
 
 class Effect(StrEnum):
-    """What an event asks for. ``LOOK_UP_*`` says that something changed and the provider must be asked what it is now."""
+    """What an event asks for. ``LOOK_UP_*`` says that something changed and the provider must be asked what it is now.
+
+    ``MEMBERS_*`` names several people by their records and becomes one ``GROUP_*`` event for each. ``RENAMED``: the person's record has
+    these names now, and what stands against the person holds for them too. ``RELEASED``: these names are another record's from now on.
+    """
 
     END_SESSIONS = "end_sessions"
     BLOCK = "block"
@@ -71,6 +80,10 @@ class Effect(StrEnum):
     GROUP_ADDED = "group_added"
     GROUP_DELETED = "group_deleted"
     GROUP_RENAMED = "group_renamed"
+    MEMBERS_REMOVED = "members_removed"
+    MEMBERS_ADDED = "members_added"
+    RENAMED = "renamed"
+    RELEASED = "released"
     APP_REMOVED = "app_removed"
     LOOK_UP_ACCOUNT = "look_up_account"
     LOOK_UP_MEMBERSHIP = "look_up_membership"
@@ -95,20 +108,46 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A person as the provider names them, canonical however it is made. ``email`` is a fallback for when the ids were never seen."""
+    """A person as the provider names them, canonical however it is made. ``email`` is a fallback for when the ids were never seen.
+
+    ``record``: the sender's own record of the person, which outlives every name. All names of a record are its person's, and of one
+    weight: nothing tells which of them a token will carry. ``further``: (``idp_subject`` | ``oid`` | ``email``, value) beside the first ones.
+    """
 
     idp_subject: str = ""
     oid: str = ""
     email: str = ""
+    record: str = ""
+    further: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "idp_subject", canonical_id(self.idp_subject))
         object.__setattr__(self, "oid", canonical_id(self.oid))
         object.__setattr__(self, "email", canonical_address(self.email))
+        object.__setattr__(self, "further", tuple((kind, canonical_address(value) if kind == "email" else canonical_id(value)) for kind, value in self.further))
+
+    @classmethod
+    def of_record(cls, record: str, names: Iterable[tuple[str, str]]) -> Subject:
+        """``names``: (kind, value), the strongest of each kind first."""
+        first: dict[str, str] = {}
+        further = [(kind, value) for kind, value in names if value and first.setdefault(kind, value) != value]
+        return cls(**first, record=record, further=tuple(dict.fromkeys(further)))
+
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        """Every name, ids before addresses."""
+        own = (("idp_subject", self.idp_subject), ("oid", self.oid), ("email", self.email))
+        return tuple(dict.fromkeys(sorted((n for n in (*own, *self.further) if n[1]), key=lambda n: n[0] == "email")))
+
+    def joined(self, other: Subject) -> Subject:
+        """The same record with the other's names too."""
+        return self if set(other.names) <= set(self.names) else replace(self, further=(*self.further, *(n for n in other.names if n not in self.names)))
 
     @property
     def key(self) -> str:
-        """The lane: events of one key are applied one after another. The strongest id that is there."""
+        """The lane: events of one key are applied one after another. The record, else the strongest id that is there."""
+        if self.record:
+            return f"record:{self.record}"
         if self.idp_subject:
             return f"id:{self.idp_subject}"
         if self.oid:
@@ -116,7 +155,7 @@ class Subject:
         return f"email:{self.email}"
 
     def __bool__(self) -> bool:
-        return bool(self.idp_subject or self.oid or self.email)
+        return bool(self.idp_subject or self.oid or self.email or self.further)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +166,24 @@ class Group:
     name: str = ""
     former: tuple[str, ...] = ()
     """What else it is or was called."""
+    spelling: str = ""
+    """The id or the name, where an event speaks of membership as tokens spell it that way, and of no other."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", canonical_id(self.id))
         object.__setattr__(self, "name", canonical_id(self.name))
         object.__setattr__(self, "former", tuple(map(canonical_id, self.former)))
+        object.__setattr__(self, "spelling", canonical_id(self.spelling))
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """What tokens may carry, the id first."""
+        return tuple(dict.fromkeys(s for s in (self.id, self.name) if s))
 
     @property
     def key(self) -> str:
-        """The id where there is one: names change."""
-        return self.id or f"name:{self.name}"
+        """The one spelling that is meant, else the id where there is one: names change."""
+        return f"spelled:{self.spelling}" if self.spelling else self.id or f"name:{self.name}"
 
     def __bool__(self) -> bool:
         return bool(self.id or self.name)
@@ -156,7 +203,9 @@ class HookEvent:
     id: str | None = None
     """The sender's id; the same id twice is the same event. None where the sender has none (Graph)."""
     reference: str = ""
-    """``SUBSCRIPTION``: the subscription's id. Graph notifications: the subscription that they came through."""
+    """``SUBSCRIPTION``: the subscription's id. Graph notifications: the subscription that they came through. ``MEMBERS_*``: the group's record."""
+    members: tuple[str, ...] = ()
+    """``MEMBERS_*``: records of people, at most ``MAX_NAMED``."""
 
 
 @dataclass(frozen=True, slots=True)

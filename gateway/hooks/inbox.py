@@ -54,6 +54,15 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """A delivery as rows, sealed and ready to be written."""
+
+    envelope: Mapping[str, Any]
+    rows: tuple[dict[str, Any], ...]
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
     """An event that waits to be applied."""
 
@@ -81,7 +90,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of one event. ``state``: applied, ignored, failed, or new to be tried again at ``next_at``."""
+    """What became of one event. ``state``: applied, applied_to_nobody, ignored, failed, or new to be tried again at ``next_at``."""
 
     id: str
     state: str
@@ -92,7 +101,12 @@ class Settled:
 
 def lane_key(target: HookTarget, event: HookEvent) -> str:
     """Names nobody: a digest of tenant, provider, source and the strongest id."""
-    about = event.subject.key if event.subject is not None else f"group:{event.group.key}" if event.group is not None else f"reference:{event.reference}"
+    if event.subject is not None:
+        about = event.subject.key
+    elif event.members:
+        about = f"members:{event.reference}"
+    else:
+        about = f"group:{event.group.key}" if event.group is not None else f"reference:{event.reference}"
     return digest(target.tenant, target.provider, event.source.value, about)
 
 
@@ -126,25 +140,32 @@ class Inbox:
 
     async def accept(self, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push") -> Accepted:
         """Store; returns after the commit. Raises ``UnavailableError``."""
-        work = partial(self.store, target=target, delivery=delivery, received_at=received_at, request_id=request_id, channel=channel)
-        return await self._committer.run(work, urgent=channel == "push")
+        prepared = self.prepare(target, delivery, received_at=received_at, request_id=request_id, channel=channel)
+        return await self._committer.run(partial(self.write, prepared=prepared), urgent=channel == "push")
 
     async def store(self, connection: AsyncConnection, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push") -> Accepted:
         """The same within a transaction of the caller's."""
+        return await self.write(connection, self.prepare(target, delivery, received_at=received_at, request_id=request_id, channel=channel))
+
+    def prepare(self, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push") -> Prepared:
+        """Everything that can be done before others have to wait: the payloads are sealed here."""
         delivery_id = str(uuid.uuid4())
-        rows = [self._row(target, event, delivery_id, received_at) for event in delivery.events]
-        stored = 0
+        rows = tuple(self._row(target, event, delivery_id, received_at) for event in delivery.events)
+        envelope = {
+            "id": delivery_id, "source": delivery.source.value, "tenant": target.tenant, "provider": target.provider, "channel": channel, "received_at": received_at,
+            "skipped": [[s.index, s.type, s.reason.value, s.detail] for s in delivery.skipped[:100]], "request_id": request_id,
+        }  # fmt: skip
+        return Prepared(envelope, rows, len(delivery.skipped))
+
+    async def write(self, connection: AsyncConnection, prepared: Prepared) -> Accepted:
+        """The rest, within a transaction of the caller's."""
+        rows, stored = prepared.rows, 0
         for start in range(0, len(rows), _ROWS):
-            statement = insert_new(self._database, hook_inbox).values(rows[start : start + _ROWS]).on_conflict_do_nothing().returning(hook_inbox.c.id)
+            statement = insert_new(self._database, hook_inbox).values(list(rows[start : start + _ROWS])).on_conflict_do_nothing().returning(hook_inbox.c.id)
             stored += len((await connection.execute(statement)).all())
         outcome = "accepted" if stored else "duplicate" if rows else "ignored"
-        await connection.execute(
-            hook_deliveries.insert().values(
-                id=delivery_id, source=delivery.source.value, tenant=target.tenant, provider=target.provider, channel=channel, received_at=received_at, outcome=outcome,
-                events=stored, duplicates=len(rows) - stored, skipped=[[s.index, s.type, s.reason.value, s.detail] for s in delivery.skipped[:100]], request_id=request_id,
-            )
-        )  # fmt: skip
-        return Accepted(delivery_id, stored, len(rows) - stored, len(delivery.skipped))
+        await connection.execute(hook_deliveries.insert().values(**prepared.envelope, outcome=outcome, events=stored, duplicates=len(rows) - stored))
+        return Accepted(prepared.envelope["id"], stored, len(rows) - stored, prepared.skipped)
 
     def _row(self, target: HookTarget, event: HookEvent, delivery: str, received_at: float) -> dict[str, Any]:
         row_id = str(uuid.uuid4())

@@ -28,11 +28,12 @@ def _event(raw: dict[str, Any]) -> HookEvent:
         source=Source(raw["source"]),
         type=raw["type"],
         effect=Effect(raw["effect"]),
-        subject=Subject(**raw["subject"]) if raw["subject"] is not None else None,
+        subject=Subject(**{**raw["subject"], "further": tuple((kind, value) for kind, value in raw["subject"]["further"])}) if raw["subject"] is not None else None,
         group=Group(**raw["group"]) if raw["group"] is not None else None,
         event_time=raw["event_time"],
         id=raw["id"],
         reference=raw["reference"],
+        members=tuple(raw["members"]),
     )
 
 

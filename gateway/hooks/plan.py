@@ -5,8 +5,10 @@ Rules:
   and whoever is signed in with its address while nobody is with its ids. Only where an event knows nothing but an address, and nobody is
   signed in with it, does the address itself stay refused, until the same source gives it back.
 - Sessions and logins in flight end for the address too.
+- The names of a sender's own record (SCIM) are all bound, addresses too: nothing tells which of them tokens carry, and the record says whose
+  an address is. What a record refuses has a source of its own, so that another record with the same address neither lifts it nor is lifted with it.
 - A group matters if the tenant's policy names it, by name or id; what was taken is recorded in any case.
-- What is given back is exactly what this source imposed.
+- What is given back is exactly what this source imposed; ids that a record does not have any more stay refused.
 """
 
 from __future__ import annotations
@@ -14,12 +16,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gateway.core.canonical import canonical_address
 from gateway.hooks.event import Effect, Group, HookEvent, Subject
 from gateway.hooks.reducer import REFUSES, Standing, Step, reduce
 from gateway.ports import RevocationKind, RevocationRequest, Who
 
 if TYPE_CHECKING:
     from gateway.ports_hooks import HookTarget, Person
+
+
+NAMES = "names"
+"""``about`` of the standing that holds a record's newest names, beside "" (the account) and digests of groups."""
+WITH_USERS = "with_users"
+"""``reference`` of a release: the pool's users who were bound by the names too, for the new record is the same person's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,7 @@ class Plan:
 
 def groups_that_count(target: HookTarget, group: Group) -> tuple[str, ...]:
     """The spellings of this group that the tenant's tokens and rules may contain."""
-    spellings = tuple(dict.fromkeys(s for s in (group.id, group.name, *group.former) if s))
+    spellings = (group.spelling,) if group.spelling else tuple(dict.fromkeys((*group.spellings, *group.former)))
     return spellings if target.groups_used is None else tuple(s for s in spellings if s in target.groups_used)
 
 
@@ -86,6 +95,9 @@ def plan(event: HookEvent, *, target: HookTarget, kept: Kept | None, received_at
         return _app_removed(event, target, kept, found)
     standing, step = reduce(kept.standing if kept else None, event, received_at)
     imposed = kept.imposed if kept else ()
+    if step is Step.END_SESSIONS and event.effect in REFUSES and kept is not None and kept.standing.refused and event.subject is not None and event.subject.record:
+        # Late, and of a record that had other names when it was said.
+        step = Step.REFUSE
     if event.group is not None and step is not Step.GIVE_BACK and not groups_that_count(target, event.group):
         # Remembered all the same: the tenant's policy may name the group tomorrow, and Cognito will still report it then.
         return Plan(_keep(standing, kept, event, imposed), ignored="the tenant does not use this group")
@@ -93,7 +105,8 @@ def plan(event: HookEvent, *, target: HookTarget, kept: Kept | None, received_at
         case Step.NOTHING:
             return Plan(_keep(standing, kept, event, imposed), ignored="older than what is known, or nothing to give back")
         case Step.GIVE_BACK:
-            return Plan(_keep(standing, kept, event, ()), lift=imposed, notice=_notice(event, target, found, around))
+            back = _asserted(imposed, event.subject)
+            return Plan(_keep(standing, kept, event, tuple(r for r in imposed if r not in back)), lift=back, notice=_notice(event, target, found, around))
         case Step.END_SESSIONS:
             return Plan(_keep(standing, kept, event, imposed), revoke=_requests(event, target, found, lasting=False))
         case Step.REFUSE:
@@ -109,6 +122,46 @@ def overdue(kept: Kept, *, target: HookTarget) -> HookEvent | None:
         return None
     # At the time that the standing has, so that it is the same event, and what came later still wins.
     return replace(kept.event, event_time=kept.standing.at, id=None)
+
+
+def renamed(event: HookEvent, *, target: HookTarget, kept: Kept, found: Found) -> Plan | None:
+    """What one standing of a record comes to under the names that the record has now; None where nothing changes."""
+    if event.subject is None or kept.event.subject is None:
+        return None
+    if not kept.standing.refused:
+        back = _asserted(kept.imposed, event.subject)
+        return Plan(replace(kept, imposed=tuple(r for r in kept.imposed if r not in back)), lift=back) if back else None
+    requests = tuple(r for r in _requests(replace(kept.event, subject=event.subject), target, found, lasting=True) if _bare(r) not in kept.imposed)
+    after = replace(kept, event=replace(kept.event, subject=kept.event.subject.joined(event.subject)), imposed=(*kept.imposed, *_staying(requests)))
+    return Plan(after, revoke=requests) if after != kept else None
+
+
+def released(event: HookEvent, kept: Kept) -> Plan | None:
+    """What is left of one standing of a record when names of it are another record's; None where nothing changes."""
+    if event.subject is None or kept.event.subject is None:
+        return None
+    names = set(event.subject.names)
+    back = tuple(r for r in kept.imposed if _name(r.who) in names or (r.who.user is not None and event.reference == WITH_USERS))
+    left = Subject.of_record(kept.event.subject.record, [n for n in kept.event.subject.names if n not in names])
+    after = replace(kept, event=replace(kept.event, subject=left), imposed=tuple(r for r in kept.imposed if r not in back))
+    return Plan(after, lift=back) if after != kept else None
+
+
+def _name(who: Who) -> tuple[str, str]:
+    return next(((kind, value) for kind in ("idp_subject", "oid", "email") if (value := getattr(who, kind)) is not None), ("", ""))
+
+
+def _asserted(imposed: tuple[RevocationRequest, ...], subject: Subject | None) -> tuple[RevocationRequest, ...]:
+    """What is given back to a person: of a record, not the ids that it had before and has no more."""
+    if subject is None or not subject.record:
+        return imposed
+    addresses = {value for kind, value in subject.names if kind == "email"}
+
+    def is_theirs(who: Who) -> bool:
+        # A login that is an address may have come in other letters.
+        return (who.idp_subject is None and who.oid is None) or _name(who) in subject.names or (who.idp_subject is not None and canonical_address(who.idp_subject) in addresses)
+
+    return tuple(r for r in imposed if is_theirs(r.who))
 
 
 def _keep(standing: Standing | None, kept: Kept | None, event: HookEvent, imposed: tuple[RevocationRequest, ...]) -> Kept | None:
@@ -128,6 +181,9 @@ def whom(event: HookEvent, target: HookTarget, found: Found, *, lasting: bool) -
     if event.subject is None:
         return tuple(Who(group=s, provider=target.provider) for s in groups_that_count(target, event.group or Group()))
     subject = event.subject
+    if subject.record:
+        every = [Who(provider=target.provider, **{kind: value}) for kind, value in subject.names]
+        return tuple(dict.fromkeys((*every, *(Who(user=p.user, provider=target.provider) for p in found.people if found.by_address))))
     named = [Who(idp_subject=subject.idp_subject, provider=target.provider)] if subject.idp_subject else []
     named += [Who(oid=subject.oid, provider=target.provider)] if subject.oid else []
     if found.by_address:
@@ -139,8 +195,12 @@ def whom(event: HookEvent, target: HookTarget, found: Found, *, lasting: bool) -
 
 
 def _requests(event: HookEvent, target: HookTarget, found: Found, *, lasting: bool) -> tuple[RevocationRequest, ...]:
+    source = event.source.value
+    if event.subject is not None and event.subject.record:
+        source = f"{source}:{event.subject.record.replace('-', '')}"
+
     def request(who: Who, kind: RevocationKind, overlay: str | None = None) -> RevocationRequest:
-        return RevocationRequest(target.tenant, who, kind, event.type, event.source.value, event.event_time, overlay)
+        return RevocationRequest(target.tenant, who, kind, event.type, source, event.event_time, overlay)
 
     everybody = whom(event, target, found, lasting=False)
     if not lasting:
@@ -157,7 +217,11 @@ def _requests(event: HookEvent, target: HookTarget, found: Found, *, lasting: bo
 
 def _staying(requests: tuple[RevocationRequest, ...]) -> tuple[RevocationRequest, ...]:
     """What is to be lifted one day; the event's time is not part of it."""
-    return tuple(replace(r, event_time=None) for r in requests if r.kind is RevocationKind.BLOCK or r.group_overlay is not None)
+    return tuple(_bare(r) for r in requests if r.kind is RevocationKind.BLOCK or r.group_overlay is not None)
+
+
+def _bare(request: RevocationRequest) -> RevocationRequest:
+    return replace(request, event_time=None)
 
 
 def _notice(event: HookEvent, target: HookTarget, found: Found, around: Around) -> Notice | None:
@@ -173,7 +237,8 @@ def _notice(event: HookEvent, target: HookTarget, found: Found, around: Around) 
     before_access, after_access = around.access(target.allowed_groups), after.access(target.allowed_groups)
     if before_access != after_access:
         kind = "user.restored" if after_access else "user.deprovisioned"
-    elif event.group is not None:
+    elif event.group is not None and (not event.group.spelling or event.group.spelling in groups_that_count(target, replace(event.group, spelling=""))[:1]):
+        # A group that counts by its id and by its name is one to the app.
         kind = "user.group_removed" if refuses else "user.group_added"
     else:
         return None

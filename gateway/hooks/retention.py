@@ -63,7 +63,7 @@ class Retention:
         now = self._clock()
         inbox, sent = hook_inbox.c, webhooks_outbox.c
         due: list[tuple[Table, ColumnElement[bool]]] = [
-            (hook_inbox, inbox.state.in_(("applied", "ignored")) & (inbox.received_at < now - SETTLED_S)),
+            (hook_inbox, inbox.state.in_(("applied", "applied_to_nobody", "ignored")) & (inbox.received_at < now - SETTLED_S)),
             (hook_inbox, (inbox.state == "failed") & (inbox.received_at < now - FAILED_S)),
             (hook_deliveries, hook_deliveries.c.received_at < now - SETTLED_S),
             (webhooks_outbox, (sent.state == "sent") & (sent.created_at < now - SETTLED_S)),

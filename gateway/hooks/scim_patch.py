@@ -4,6 +4,9 @@ Rules:
 - ``op``, attribute names and schema URNs are case-insensitive; ``op`` comes capitalised from Entra.
 - A path is ``attribute``, ``attribute.sub``, ``attribute[filter]`` or ``attribute[filter].sub``; no path merges the value into the resource.
 - A filter is one or more ``name eq "value"`` joined by ``and``. Anything else is ``invalidFilter``, never "matches nothing".
+- ``remove`` with an empty list removes nothing; without a value it removes the attribute.
+- Whatever is sent, the work is linear in its length and in the length of the document: paths and filters are cut up without backtracking
+  and are bounded, and all operations together look at no more than ``MAX_LOOKS`` entries.
 """
 
 from __future__ import annotations
@@ -17,9 +20,15 @@ from typing import Any
 from gateway.hooks.event import EntryError, HookRefusedError, Refusal, items, mapping
 
 MAX_OPERATIONS = 1000
-_PATH = re.compile(r"(?P<attribute>[A-Za-z$][\w$-]*)(?:\[(?P<filter>[^\]]{1,512})\])?(?:\.(?P<sub>[A-Za-z$][\w$-]*))?")
-_TERM = re.compile(r'(?P<name>[A-Za-z$][\w$.-]*)\s+eq\s+(?P<value>"(?:[^"\\]|\\.){0,1024}"|true|false)', re.IGNORECASE)
-_SCHEMA = re.compile(r"urn:[\w.:-]+:(?=[A-Za-z$][\w$-]*(?:[\[.]|$))", re.IGNORECASE)
+MAX_EXPRESSION = 4096
+"""Characters of a path or a filter: room for two names of the greatest length, and no more to cut up."""
+MAX_ATTRIBUTES = 256
+"""Names in one object: each is looked up among the others without regard to case."""
+MAX_TERMS = 8
+MAX_LOOKS = 200_000
+"""Names and values that one request may compare: well under a second of one processor, and 10 passes over the largest group."""
+_PATH = re.compile(r"(?P<attribute>[A-Za-z$][\w$-]{0,255})(?:\[(?P<filter>[^\]]{1,2048})\])?(?:\.(?P<sub>[A-Za-z$][\w$-]{0,255}))?")
+_TERM = re.compile(r'(?P<name>[A-Za-z$][\w$.-]{0,255})[ \t]+eq[ \t]+(?P<value>"(?:[^"\\]|\\.){0,1024}"|true|false)', re.IGNORECASE)
 
 
 class ScimError(HookRefusedError):
@@ -42,11 +51,13 @@ class Filter:
 
 def parse_filter(expression: str) -> Filter:
     """Raises ``ScimError`` (``invalidFilter``) for what is not understood."""
+    if len(expression) > MAX_EXPRESSION:
+        msg = "invalidFilter"
+        raise ScimError(msg, f"a filter has at most {MAX_EXPRESSION} characters")
     terms: list[tuple[str, str | bool]] = []
     rest = expression.strip()
     while True:
-        rest = _SCHEMA.sub("", rest, count=1) if rest.lower().startswith("urn:") else rest
-        match = _TERM.match(rest)
+        match = _TERM.match(_without_schema(rest))
         if match is None:
             msg = "invalidFilter"
             raise ScimError(msg, "only name eq value, joined by and")
@@ -56,7 +67,10 @@ def parse_filter(expression: str) -> Filter:
             msg = "invalidFilter"
             raise ScimError(msg, "a value is not a JSON string") from error
         terms.append((match["name"].lower(), value))
-        rest = rest[match.end() :].strip()
+        if len(terms) > MAX_TERMS:
+            msg = "invalidFilter"
+            raise ScimError(msg, f"a filter has at most {MAX_TERMS} terms")
+        rest = match.string[match.end() :].strip()
         if not rest:
             return Filter(tuple(terms))
         if rest[:4].lower() != "and ":
@@ -65,122 +79,240 @@ def parse_filter(expression: str) -> Filter:
         rest = rest[4:].strip()
 
 
-def apply(document: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    """The document after all operations; ``ScimError`` if one of them cannot be understood (then none is applied)."""
-    result = copy.deepcopy(document)
-    try:
-        operations = items(body.get(_name(body, "Operations")), "Operations")
-    except EntryError as error:
-        msg = "invalidSyntax"
-        raise ScimError(msg, str(error)) from error
-    if not 0 < len(operations) <= MAX_OPERATIONS:
-        msg = "invalidSyntax"
-        raise ScimError(msg, f"1 to {MAX_OPERATIONS} Operations")
-    for operation in operations:
-        try:
-            one = {k.lower(): v for k, v in mapping(operation, "operation").items()}
-        except EntryError as error:
-            msg = "invalidSyntax"
-            raise ScimError(msg, str(error)) from error
-        op = one.get("op")
-        op = op.lower() if isinstance(op, str) else ""
-        if op not in {"add", "replace", "remove"}:
-            msg = "invalidSyntax"
-            raise ScimError(msg, "op is add, replace or remove")
-        path = one.get("path")
-        if path is None or path == "":
-            _merge(result, op, one.get("value"))
-        elif isinstance(path, str):
-            _at(result, op, path, one.get("value"))
-        else:
-            msg = "invalidPath"
-            raise ScimError(msg, "path is not a string")
-    return result
+def _without_schema(text: str) -> str:
+    """An attribute name, path or term without the schema URN before it: what stands after the last colon before a blank or a bracket."""
+    if text[:4].lower() != "urn:":
+        return text
+    end = min((at for mark in " \t[" if (at := text.find(mark)) >= 0), default=len(text))
+    return text[text.rfind(":", 0, end) + 1 :]
 
 
-def _merge(document: dict[str, Any], op: str, value: object) -> None:
-    if op == "remove" or not isinstance(value, dict):
-        msg = "noTarget"
-        raise ScimError(msg, "without a path the value is an object, and remove needs a path")
-    for name, one in value.items():
-        if name.lower() == "schemas":
-            continue
-        if _SCHEMA.sub("", name) == name and name.lower().startswith("urn:"):
-            # A whole extension: kept as it is, nothing here reads it.
-            document[_name(document, name)] = one
-        else:
-            _at(document, op, name, one)
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Where an operation points; names as they were sent."""
+
+    attribute: str
+    filter: Filter | None = None
+    sub: str | None = None
 
 
-def _at(document: dict[str, Any], op: str, path: str, value: object) -> None:
-    match = _PATH.fullmatch(_SCHEMA.sub("", path.strip(), count=1))
+def parse_path(text: str) -> Path:
+    """Raises ``ScimError`` (``invalidPath``, ``invalidFilter``)."""
+    match = _PATH.fullmatch(_without_schema(text.strip())) if len(text) <= MAX_EXPRESSION else None
     if match is None:
         msg = "invalidPath"
         raise ScimError(msg, "path is not attribute[filter].sub")
-    name = _name(document, match["attribute"])
-    if match["filter"] is not None:
-        _filtered(document, name, op=op, found=parse_filter(match["filter"]), sub=match["sub"], value=value)
-    elif match["sub"] is not None:
-        holder = document.get(name)
-        holder = holder if isinstance(holder, dict) else {}
-        if op == "remove":
-            holder.pop(_name(holder, match["sub"]), None)
+    return Path(match["attribute"], parse_filter(match["filter"]) if match["filter"] is not None else None, match["sub"])
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One entry of ``Operations``. ``path`` None: ``value`` is an object, already cut up into ``parts``."""
+
+    op: str
+    path: Path | None
+    value: object
+    parts: tuple[tuple[Path, object], ...] = ()
+    """Of a value without a path: where each of its attributes goes."""
+    extensions: tuple[tuple[str, object], ...] = ()
+    """Whole schema extensions, by URN: kept as they are, nothing here reads them."""
+
+
+@dataclass(slots=True)
+class _Budget:
+    """What is left of ``MAX_LOOKS``."""
+
+    left: int = MAX_LOOKS
+
+    def look(self, entries: int) -> None:
+        self.left -= entries
+        if self.left < 0:
+            msg = "tooMany"
+            raise ScimError(msg, "the operations compare too many values; send fewer at once")
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A whole request, understood before any resource was read."""
+
+    operations: tuple[Operation, ...]
+
+    def apply(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The document after all operations; ``ScimError`` if one of them cannot be done (then none is)."""
+        resource = _Resource(dict(document))
+        for one in self.operations:
+            for name, extension in one.extensions:
+                resource.put(name, extension)
+            for path, value in ((one.path, one.value),) if one.path is not None else one.parts:
+                resource.at(one.op, path, value)
+        return resource.finished()
+
+    @property
+    def members_removed(self) -> frozenset[str]:
+        """Ids in ``remove`` operations, members or not: beside the path (Entra), or in its filter (RFC 7644 §3.5.2.2)."""
+        found: set[str] = set()
+        for one in self.operations:
+            if one.op != "remove" or one.path is None or one.path.attribute.lower() != "members" or one.path.sub is not None:
+                continue
+            if one.path.filter is not None:
+                found |= {value for name, value in one.path.filter.terms if name == "value" and isinstance(value, str) and len(one.path.filter.terms) == 1}
+            elif isinstance(one.value, list | dict):
+                entries = one.value if isinstance(one.value, list) else [one.value]
+                found |= {m["value"] for m in entries if isinstance(m, dict) and isinstance(m.get("value"), str)}
+        return frozenset(found)
+
+    def speaks_of(self, attribute: str) -> bool:
+        """Whether an operation names this attribute."""
+        return any(path.attribute.lower() == attribute for one in self.operations for path in ((one.path,) if one.path is not None else (p for p, _ in one.parts)))
+
+
+def parse(body: dict[str, Any]) -> Patch:
+    """A PATCH body; ``ScimError`` for what is not understood."""
+    try:
+        operations = items(body.get(_name(body, "Operations")), "Operations")
+        if not 0 < len(operations) <= MAX_OPERATIONS:
+            msg = "invalidSyntax"
+            raise ScimError(msg, f"1 to {MAX_OPERATIONS} Operations")
+        return Patch(tuple(_operation({k.lower(): v for k, v in mapping(one, "operation").items()}) for one in operations))
+    except EntryError as error:
+        msg = "invalidSyntax"
+        raise ScimError(msg, str(error)) from error
+
+
+def _operation(one: dict[str, Any]) -> Operation:
+    op = one.get("op")
+    op = op.lower() if isinstance(op, str) else ""
+    if op not in {"add", "replace", "remove"}:
+        msg = "invalidSyntax"
+        raise ScimError(msg, "op is add, replace or remove")
+    path, value = one.get("path"), one.get("value")
+    if path is not None and path != "":
+        if not isinstance(path, str):
+            msg = "invalidPath"
+            raise ScimError(msg, "path is not a string")
+        return Operation(op, parse_path(path), value)
+    if op == "remove" or not isinstance(value, dict):
+        msg = "noTarget"
+        raise ScimError(msg, "without a path the value is an object, and remove needs a path")
+    if len(value) > MAX_ATTRIBUTES:
+        msg = "invalidValue"
+        raise ScimError(msg, f"a value has at most {MAX_ATTRIBUTES} attributes")
+    named = [(name, entry) for name, entry in value.items() if name.lower() != "schemas"]
+    whole = [(name, entry) for name, entry in named if name[:4].lower() == "urn:" and isinstance(entry, dict) and len(name) <= MAX_EXPRESSION]
+    parts = tuple((parse_path(name), entry) for name, entry in named if (name, entry) not in whole)
+    return Operation(op, None, value, parts, tuple(whole))
+
+
+class _Resource:
+    """A document while operations change it. Multi-valued attributes that are changed by value are held by value until the end."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self._by_value: dict[str, dict[str, Any]] = {}
+        self._budget = _Budget()
+
+    def finished(self) -> dict[str, Any]:
+        return {name: list(self._by_value[name].values()) if name in self._by_value else value for name, value in self._document.items()}
+
+    def put(self, name: str, value: object) -> None:
+        name = self._named(name)
+        self._by_value.pop(name, None)
+        self._document[name] = copy.deepcopy(value)
+
+    def _named(self, name: str) -> str:
+        if name not in self._document:
+            self._budget.look(len(self._document))
+            name = _name(self._document, name)
+        if name not in self._document and len(self._document) >= MAX_ATTRIBUTES:
+            msg = "invalidValue"
+            raise ScimError(msg, f"a resource has at most {MAX_ATTRIBUTES} attributes")
+        return name
+
+    def _values(self, name: str) -> dict[str, Any]:
+        """The entries of a multi-valued attribute by what makes them the same, in order."""
+        found = self._by_value.get(name)
+        if found is None:
+            present = self._document.get(name)
+            present = present if isinstance(present, list) else []
+            self._budget.look(len(present))
+            found = self._by_value[name] = {_identity(value): value for value in present}
+            self._document.setdefault(name, [])
+        return found
+
+    def _list(self, name: str, wanted: Filter) -> list[Any]:
+        """The entries as a list of our own, to be compared with a filter and changed one by one."""
+        held = self._by_value.pop(name, None)
+        present = list(held.values()) if held is not None else self._document.get(name)
+        present = present if isinstance(present, list) else []
+        self._budget.look(sum(len(v) if isinstance(v, dict) else 1 for v in present) * len(wanted.terms))
+        found = [dict(v) if isinstance(v, dict) else v for v in present]
+        self._document[name] = found
+        return found
+
+    def at(self, op: str, path: Path, value: object) -> None:
+        name = self._named(path.attribute)
+        if path.filter is not None:
+            self._filtered(name, op=op, wanted=path.filter, sub=path.sub, value=value)
+        elif path.sub is not None:
+            holder = self._document.get(name)
+            holder = dict(holder) if isinstance(holder, dict) else {}
+            if op == "remove":
+                holder.pop(_name(holder, path.sub), None)
+            else:
+                holder[_name(holder, path.sub)] = value
+            self.put(name, holder)
+        elif op == "remove":
+            self._remove(name, value)
+        elif op == "add" and isinstance(self._document.get(name), list):
+            held = self._values(name)
+            for one in value if isinstance(value, list) else [value]:
+                held.setdefault(_identity(one), copy.deepcopy(one))
         else:
-            holder[_name(holder, match["sub"])] = value
-        document[name] = holder
-    elif op == "remove":
-        _remove(document, name, value)
-    elif op == "add" and isinstance(document.get(name), list):
-        document[name] = _union(document[name], value if isinstance(value, list) else [value])
-    else:
-        document[name] = value
+            self.put(name, value)
 
+    def _remove(self, name: str, value: object) -> None:
+        """Entra removes members by value beside the path; without a value the attribute goes."""
+        if value is None or not isinstance(self._document.get(name), list):
+            if value != []:
+                self._by_value.pop(name, None)
+                self._document.pop(name, None)
+            return
+        held = self._values(name)
+        for one in value if isinstance(value, list) else [value]:
+            held.pop(_identity(one), None)
 
-def _remove(document: dict[str, Any], name: str, value: object) -> None:
-    """Entra removes members by value beside the path; without a value the attribute goes."""
-    present = document.get(name)
-    if value is None or value == [] or not isinstance(present, list):
-        document.pop(name, None)
-        return
-    gone = {_identity(v) for v in (value if isinstance(value, list) else [value])}
-    document[name] = [v for v in present if _identity(v) not in gone]
-
-
-def _filtered(document: dict[str, Any], name: str, *, op: str, found: Filter, sub: str | None, value: object) -> None:
-    present = document.get(name)
-    present = present if isinstance(present, list) else []
-    if op == "remove" and sub is None:
-        document[name] = [v for v in present if not found.holds(v)]
-        return
-    targets = [v for v in present if found.holds(v)]
-    if not targets and op != "remove":
-        # Entra writes emails[type eq "work"].value to resources that have none yet.
-        targets = [dict(found.terms)]
-        present = [*present, *targets]
-    for target in targets:
-        if sub is None and isinstance(value, dict):
-            target.update(value)
-        elif sub is not None and op == "remove":
-            target.pop(_name(target, sub), None)
-        elif sub is not None:
-            target[_name(target, sub)] = value
-    document[name] = present
-
-
-def _union(present: list[Any], more: list[Any]) -> list[Any]:
-    known = {_identity(v) for v in present}
-    return [*present, *(v for v in more if _identity(v) not in known)]
+    def _filtered(self, name: str, *, op: str, wanted: Filter, sub: str | None, value: object) -> None:
+        if op == "remove" and sub is None:
+            if len(wanted.terms) == 1 and wanted.terms[0][0] == "value" and isinstance(wanted.terms[0][1], str):
+                # One member by id: what RFC 7644 §3.5.2.2 shows, and what comes a thousand to a request.
+                self._values(name).pop(_identity(wanted.terms[0][1]), None)
+            else:
+                self._document[name] = [v for v in self._list(name, wanted) if not wanted.holds(v)]
+            return
+        present = self._list(name, wanted)
+        targets = [v for v in present if wanted.holds(v)]
+        if not targets and op != "remove":
+            # Entra writes emails[type eq "work"].value to resources that have none yet.
+            targets = [dict(wanted.terms)]
+            present += targets
+        for target in targets:
+            if sub is None and isinstance(value, dict):
+                target.update(value)
+            elif sub is not None and op == "remove":
+                target.pop(_name(target, sub), None)
+            elif sub is not None:
+                target[_name(target, sub)] = value
 
 
 def _identity(value: object) -> str:
-    """What makes two entries of a multi-valued attribute the same: their ``value``, else all of them."""
+    """What makes two entries of a multi-valued attribute the same: their ``value``, else all of them. Text compares without case."""
     one = value.get(_name(value, "value"), value) if isinstance(value, dict) else value
-    return json.dumps(one, sort_keys=True, default=str)
+    return f'"{one.lower()}"' if isinstance(one, str) else json.dumps(one, sort_keys=True, default=str)
 
 
 def _name(document: dict[str, Any], name: str) -> str:
     """The spelling that the document already uses."""
-    return next((k for k in document if k.lower() == name.lower()), name)
+    return name if name in document else next((k for k in document if k.lower() == name.lower()), name)
 
 
 def _member(value: dict[str, Any], name: str) -> object:

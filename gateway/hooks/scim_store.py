@@ -1,36 +1,63 @@
 """SCIM resources in SQL. A write and the events that follow from it are one transaction.
 
-Persons' data is sealed; names are found by digest.
+Rules:
+- Persons' data is sealed; names are found by digest.
+- A request is understood, the resource read, changed and sealed before the transaction that everybody's hooks share; that one only compares
+  the version and writes. Where another request was faster, it is done again.
+- A transaction holds a number of rows that does not depend on how many members a group has: who was lost and gained goes out in events of
+  ``MAX_NAMED`` people, whose names are looked up when they are applied.
+- What stands against a person hangs on the record. When it is deleted its names are remembered, and stay refused. Another record of the
+  same person (the same ``externalId``, or the same login where one of the two has none) takes its place, and is inactive unless it says
+  ``active: true``. Another person's active record with one of these names has the name from then on, and nothing else is given back.
+- What a provider's resources come to is counted with every write, and limited.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
+from gateway.core.canonical import canonical_address, canonical_id
+from gateway.errors import UnavailableError
 from gateway.hooks import scim, scim_patch
-from gateway.hooks.event import Delivery, HookEvent, HookRefusedError, Refusal, Source
-from gateway.hooks.inbox import digest
-from gateway.sql.tables import scim_resources
+from gateway.hooks.event import Delivery, Effect, HookEvent, HookRefusedError, Refusal, Source, Subject
+from gateway.hooks.inbox import digest, insert_new
+from gateway.hooks.plan import WITH_USERS
+from gateway.sql.tables import scim_former_names, scim_resources, scim_usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.hooks.commit import Committer
-    from gateway.hooks.event import Subject
     from gateway.hooks.inbox import Inbox
     from gateway.ports_hooks import HookTarget
     from gateway.sql.database import Database
 
+T = TypeVar("T")
 USER, GROUP = "User", "Group"
 _NAME = {USER: "userName", GROUP: "displayName"}
+MAX_USER_BYTES = 64 * 1024
+"""Of one document as JSON. What identity providers send of a person is 1 to 4 kB."""
+MAX_GROUP_BYTES = 2 * 1024 * 1024
+"""``scim.MAX_MEMBERS`` members at 50 bytes, and as much again."""
+PAGE_BYTES = 4 * 1024 * 1024
+"""Of the documents in one page of a list; one resource is always shown."""
+BATCH_BYTES = 1024 * 1024
+"""Of the documents read by one statement, where many are read."""
+MAX_ATTEMPTS = 10
+"""How often a change is computed anew because another one came in between."""
+
+
+_LOGIN = "login"
 
 
 class ScimConflictError(HookRefusedError):
@@ -41,12 +68,23 @@ class ScimConflictError(HookRefusedError):
 
 
 @dataclass(frozen=True, slots=True)
+class ScimLimits:
+    """Of one provider of one tenant, over all its resources."""
+
+    users: int = 100_000
+    groups: int = 10_000
+    bytes: int = 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
-    """One resource as SCIM clients see it. Times are UTC epoch seconds."""
+    """One resource as SCIM clients see it. Times are UTC epoch seconds. ``person``: what a user's standing hangs on."""
 
     id: str
     kind: str
+    person: str
     document: dict[str, Any]
+    bytes: int
     version: int
     created_at: float
     updated_at: float
@@ -60,22 +98,46 @@ class Found:
     resources: tuple[Stored, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Former:
+    """A deleted record, and the names of it that a new state of a record has. ``same``: it was the same person's."""
+
+    person: str
+    names: tuple[tuple[str, str], ...]
+    same: bool
+
+
+class _Lost(Enum):
+    """Why a transaction wrote nothing."""
+
+    RACE = "another request was faster"
+    NAME = "the name is taken"
+    FULL = "the provider has as much as it may"
+
+
 class ScimStore:
     """Users and Groups of one provider at a time. ``clock``: UTC epoch seconds. Methods raise ``UnavailableError``."""
 
-    def __init__(self, database: Database, committer: Committer, inbox: Inbox, *, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, committer: Committer, inbox: Inbox, *, clock: Callable[[], float], limits: ScimLimits | None = None) -> None:
         self._database = database
         self._committer = committer
         self._inbox = inbox
         self._clock = clock
+        self._limits = limits or ScimLimits()
+
+    # --- reading ---
 
     async def get(self, target: HookTarget, kind: str, resource: str) -> Stored | None:
         async with self._database.read() as connection:
-            return await self._load(connection, target, kind, resource)
+            row = (await connection.execute(select(scim_resources).where(scim_resources.c.id == resource[:36], *_of(target, kind)))).first()
+        return self._stored(row) if row is not None else None
 
     async def find(self, target: HookTarget, kind: str, *, wanted: scim_patch.Filter | None, start: int, count: int) -> Found:
-        """``wanted``: userName, displayName, externalId or id; ``ScimError`` for other attributes. ``start`` counts from 1."""
-        where = [scim_resources.c.tenant == target.tenant, scim_resources.c.provider == target.provider, scim_resources.c.kind == kind]
+        """``wanted``: userName, displayName, externalId or id; ``ScimError`` for other attributes. ``start`` counts from 1.
+
+        A page ends before ``count`` where its documents would be more than ``PAGE_BYTES``.
+        """
+        where = _of(target, kind)
         for name, value in wanted.terms if wanted is not None else ():
             if not isinstance(value, str) or name not in {_NAME[kind].lower(), "externalid", "id"}:
                 msg = "invalidFilter"
@@ -83,143 +145,316 @@ class ScimStore:
             if name == "id":
                 where.append(scim_resources.c.id == value[:36])
             elif name == "externalid":
-                where.append(scim_resources.c.external_digest == self._digest(target, value, fold=False))
+                where.append(scim_resources.c.external_digest == digest(target.tenant, target.provider, canonical_id(value)))
             else:
-                where.append(scim_resources.c.name_digest == self._digest(target, value))
+                where.append(scim_resources.c.name_digest == _name_digest(target, kind, value))
+        found: list[Stored] = []
         async with self._database.read() as connection:
             total = (await connection.execute(select(func.count()).select_from(scim_resources).where(*where))).scalar_one()
-            rows = await connection.execute(select(scim_resources).where(*where).order_by(scim_resources.c.created_at, scim_resources.c.id).offset(max(0, start - 1)).limit(count))
-            return Found(total, tuple(self._stored(row) for row in rows))
+            page = select(scim_resources.c.id, scim_resources.c.bytes).where(*where).order_by(scim_resources.c.created_at, scim_resources.c.id)
+            sizes = [(row.id, row.bytes) for row in await connection.execute(page.offset(max(0, start - 1)).limit(count))]
+            for batch in _batches(sizes):
+                rows = {row.id: row for row in await connection.execute(select(scim_resources).where(scim_resources.c.id.in_(batch)))}
+                found += (self._stored(rows[one]) for one in batch)
+        return Found(total, tuple(found))
+
+    async def people(self, target: HookTarget, records: Sequence[str]) -> Mapping[str, Subject]:
+        """The people behind members' ids: one statement for those who are here, one for those who were deleted and have no other record."""
+        mine = _of(target, USER)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(select(scim_resources).where(scim_resources.c.id.in_(records), *mine))).all()
+            found = {row.id: scim.subject(self._stored(row).document, row.person) for row in rows}
+            missing = [record for record in records if record not in found]
+            if missing:
+                former = scim_former_names.c
+                query = select(former.person).distinct().where(former.tenant == target.tenant, former.provider == target.provider, former.person.in_(missing))
+                found |= {person: Subject(record=person) for person in (await connection.execute(query)).scalars()}
+        return found
+
+    # --- writing ---
 
     async def create(self, target: HookTarget, kind: str, body: dict[str, Any], *, request_id: str = "") -> Stored:
-        """Raises ``ScimConflictError``, ``ScimError``."""
-        document = _document(kind, body)
+        """Raises ``ScimConflictError``, ``ScimError``, ``ScimTooLargeError``."""
+        document = scim.user_document(body) if kind == USER else scim.group_document(body)
+        record = str(uuid.uuid4())
+        now = self._clock()
+        made = self._sized(Stored(record, kind, record, document, 0, 1, now, now))
+        said = scim.says_active(body)
 
-        async def work(connection: AsyncConnection) -> Stored:
-            await self._free(connection, target, kind, document, but="")
-            now = self._clock()
-            made = Stored(str(uuid.uuid4()), kind, document, 1, now, now)
+        async def work(connection: AsyncConnection) -> Stored | _Lost:
+            if not await self._free(connection, target, made):
+                return _Lost.NAME
+            if not await self._count(connection, target, kind, bytes_=made.bytes, resources=1):
+                return _Lost.FULL
+            former = await self._former(connection, target, made.document) if kind == USER else ()
+            successor = next((one for one in former if one.same), None)
+            after = made
+            if successor is not None:
+                former = tuple(one for one in former if one is not successor)
+                after = replace(made, person=successor.person, document={**document, "active": document["active"] and said})
+                await connection.execute(delete(scim_former_names).where(*_formerly(target), scim_former_names.c.person == successor.person))
             await connection.execute(
-                insert(scim_resources).values(id=made.id, tenant=target.tenant, provider=target.provider, kind=kind, created_at=now, **self._values(target, made))
+                insert(scim_resources).values(id=record, tenant=target.tenant, provider=target.provider, kind=kind, created_at=now, **self._values(target, after))
             )
-            await self._tell(connection, target, made, before=None, after=document, body=body, request_id=request_id)
-            return made
+            events = self._events(after, None, after.document, succeeds=successor is not None)
+            await self._tell(connection, target, [*events, *await self._released(connection, target, after, former)], now=now, request_id=request_id)
+            return after
 
-        return await self._committer.run(work, urgent=True)
+        return _settled(await self._run(work))
 
     async def replace(self, target: HookTarget, kind: str, resource: str, body: dict[str, Any], *, request_id: str = "") -> Stored | None:
         """PUT. None: there is no such resource."""
-        document = _document(kind, body)
-        return await self._write(target, kind, resource, lambda _: document, body, request_id=request_id)
+        scim.bounded(body)
+
+        def change(before: dict[str, Any]) -> dict[str, Any]:
+            merged = scim.replaced(kind, body, before)
+            return scim.user_document(merged, before) if kind == USER else scim.group_document(merged)
+
+        return await self._write(target, kind, resource, change, said_active=scim.says_active(body), request_id=request_id)
 
     async def patch(self, target: HookTarget, kind: str, resource: str, body: dict[str, Any], *, request_id: str = "") -> Stored | None:
         """PATCH. None: there is no such resource."""
-        return await self._write(target, kind, resource, lambda before: _document(kind, scim_patch.apply(before, body)), body, request_id=request_id)
+        scim.bounded(body)
+        wanted = scim_patch.parse(body)
+
+        def change(before: dict[str, Any]) -> dict[str, Any]:
+            after = wanted.apply(before)
+            return scim.user_document(after, before) if kind == USER else scim.group_document(after)
+
+        removed = wanted.members_removed if kind == GROUP else frozenset[str]()
+        return await self._write(target, kind, resource, change, said_active=wanted.speaks_of("active"), said_removed=removed, request_id=request_id)
 
     async def _write(
-        self, target: HookTarget, kind: str, resource: str, change: Callable[[dict[str, Any]], dict[str, Any]], body: dict[str, Any], *, request_id: str
-    ) -> Stored | None:
-        async def work(connection: AsyncConnection) -> Stored | None:
-            before = await self._load(connection, target, kind, resource, lock=True)
-            if before is None:
-                return None
+        self, target: HookTarget, kind: str, resource: str, change: Callable[[dict[str, Any]], dict[str, Any]], *, said_active: bool, request_id: str,
+        said_removed: frozenset[str] = frozenset(),
+    ) -> Stored | None:  # fmt: skip
+        async def attempt(before: Stored) -> Stored | _Lost:
             document = change(before.document)
-            await self._free(connection, target, kind, document, but=before.id)
-            after = Stored(before.id, kind, document, before.version + 1, before.created_at, self._clock())
-            await connection.execute(update(scim_resources).where(scim_resources.c.id == before.id).values(**self._values(target, after)))
-            await self._tell(connection, target, after, before=before.document, after=document, body=body, request_id=request_id)
-            return after
+            now = self._clock()
+            after = self._sized(replace(before, document=document, version=before.version + 1, updated_at=now))
+            events = self._events(after, before.document, document, said_active=said_active, said_removed=said_removed)
+            prepared = self._inbox.prepare(target, Delivery(Source.SCIM, events), received_at=now, request_id=request_id) if events else None
+            values = self._values(target, after)
+            renamed = values["name_digest"] != _name_digest(target, kind, before.document[_NAME[kind]])
+            gains_names = kind == USER and document["active"] and (not before.document["active"] or set(scim.names(document)) != set(scim.names(before.document)))
 
-        return await self._committer.run(work, urgent=True)
+            async def work(connection: AsyncConnection) -> Stored | _Lost:
+                if renamed and not await self._free(connection, target, after):
+                    return _Lost.NAME
+                same = scim_resources.c.id == before.id, scim_resources.c.version == before.version
+                if (await connection.execute(select(scim_resources.c.id).where(*same).with_for_update())).first() is None:
+                    return _Lost.RACE
+                if not await self._count(connection, target, kind, bytes_=after.bytes - before.bytes):
+                    return _Lost.FULL
+                await connection.execute(update(scim_resources).where(*same).values(**values))
+                if prepared is not None:
+                    await self._inbox.write(connection, prepared)
+                if gains_names:
+                    former = await self._former(connection, target, document)
+                    await self._tell(connection, target, await self._released(connection, target, after, former), now=now, request_id=request_id)
+                return after
+
+            return await self._run(work)
+
+        return await self._raced(target, kind, resource, attempt)
 
     async def delete(self, target: HookTarget, kind: str, resource: str, *, request_id: str = "") -> bool:
         """False: there is no such resource."""
 
-        async def work(connection: AsyncConnection) -> bool:
-            before = await self._load(connection, target, kind, resource, lock=True)
+        async def attempt(before: Stored) -> bool | _Lost:
+            now = self._clock()
+            events = self._events(before, before.document, None)
+            prepared = self._inbox.prepare(target, Delivery(Source.SCIM, events), received_at=now, request_id=request_id) if events else None
+
+            async def work(connection: AsyncConnection) -> bool | _Lost:
+                gone = delete(scim_resources).where(scim_resources.c.id == before.id, scim_resources.c.version == before.version)
+                if not (await connection.execute(gone)).rowcount:
+                    return _Lost.RACE
+                await self._count(connection, target, kind, bytes_=-before.bytes, resources=-1)
+                if kind == USER:
+                    await self._remember(connection, target, before)
+                if prepared is not None:
+                    await self._inbox.write(connection, prepared)
+                return True
+
+            return await self._run(work)
+
+        return await self._raced(target, kind, resource, attempt) is not None
+
+    async def _raced(self, target: HookTarget, kind: str, resource: str, attempt: Callable[[Stored], Awaitable[T | _Lost]]) -> T | None:
+        """``attempt`` with the resource as it is, again while others change it. None: there is no such resource."""
+        for _ in range(MAX_ATTEMPTS):
+            before = await self.get(target, kind, resource)
             if before is None:
-                return False
-            await self._tell(connection, target, before, before=before.document, after=None, body={}, request_id=request_id)
-            await connection.execute(delete(scim_resources).where(scim_resources.c.id == before.id))
-            return True
+                return None
+            outcome = await attempt(before)
+            if outcome is not _Lost.RACE:
+                return _settled(outcome)
+        msg = "the resource is changed by others all the time"
+        raise UnavailableError(msg)
 
-        return await self._committer.run(work, urgent=True)
+    async def _run(self, work: Callable[[AsyncConnection], Awaitable[T | _Lost]]) -> T | _Lost:
+        try:
+            return await self._committer.run(work, urgent=True)
+        except IntegrityError:
+            # Another process wrote the same name since it was looked up.
+            return _Lost.NAME
 
-    async def _tell(
-        self, connection: AsyncConnection, target: HookTarget, resource: Stored, *, before: dict[str, Any] | None, after: dict[str, Any] | None, body: dict[str, Any], request_id: str
-    ) -> None:  # fmt: skip
+    def _events(
+        self, resource: Stored, before: dict[str, Any] | None, after: dict[str, Any] | None, *, said_active: bool = False, said_removed: frozenset[str] = frozenset(),
+        succeeds: bool = False,
+    ) -> tuple[HookEvent, ...]:  # fmt: skip
+        """``succeeds``: a new record that takes the place of a deleted one."""
         now = self._clock()
-        events: tuple[HookEvent, ...]
-        if resource.kind == USER:
-            events = scim.user_events(before, after, kind=target.kind, now=now, inactive_said=_says_inactive(body))
-        else:
-            removed = _said_removed(body)
-            named = {str(m["value"]) for d in (before, after) if d for m in d["members"]} | removed
-            people = {m: s for m in sorted(named) if (s := await self._subject(connection, target, m)) is not None}
-            events = scim.group_events(resource.id, before, after, people=people, now=now, said_removed=removed)
+        if resource.kind == GROUP:
+            return scim.group_events(resource.id, before, after, now=now, said_removed=said_removed)
+        if succeeds and after is not None:
+            return scim.succession_events(resource.person, after, now=now)
+        return scim.user_events(resource.person, before, after, now=now, inactive_said=said_active)
+
+    async def _tell(self, connection: AsyncConnection, target: HookTarget, events: Sequence[HookEvent], *, now: float, request_id: str) -> None:
         if events:
-            await self._inbox.store(connection, target, Delivery(Source.SCIM, events), received_at=now, request_id=request_id)
+            await self._inbox.store(connection, target, Delivery(Source.SCIM, tuple(events)), received_at=now, request_id=request_id)
 
-    async def _subject(self, connection: AsyncConnection, target: HookTarget, member: str) -> Subject | None:
-        user = await self._load(connection, target, USER, member)
-        return scim.subject(user.document, target.kind) if user is not None else None
+    # --- names of deleted records ---
 
-    async def _free(self, connection: AsyncConnection, target: HookTarget, kind: str, document: dict[str, Any], *, but: str) -> None:
-        statement = select(scim_resources.c.id).where(
-            scim_resources.c.tenant == target.tenant, scim_resources.c.provider == target.provider, scim_resources.c.kind == kind,
-            scim_resources.c.name_digest == self._digest(target, document[_NAME[kind]]), scim_resources.c.id != but,
-        )  # fmt: skip
-        if (await connection.execute(statement)).first() is not None:
-            raise ScimConflictError
+    async def _remember(self, connection: AsyncConnection, target: HookTarget, gone: Stored) -> None:
+        external = canonical_id(str(gone.document.get("externalId") or ""))
+        rows = [
+            {
+                "tenant": target.tenant,
+                "provider": target.provider,
+                "name": digest(kind, value),
+                "person": gone.person,
+                "external": int(kind in {"idp_subject", "oid"} and value == external),
+            }
+            for kind, value in _remembered(gone.document)
+        ]
+        await connection.execute(insert_new(self._database, scim_former_names).values(rows).on_conflict_do_nothing())
 
-    async def _load(self, connection: AsyncConnection, target: HookTarget, kind: str, resource: str, *, lock: bool = False) -> Stored | None:
-        statement = select(scim_resources).where(
-            scim_resources.c.id == resource[:36], scim_resources.c.tenant == target.tenant, scim_resources.c.provider == target.provider, scim_resources.c.kind == kind
-        )  # fmt: skip
-        row = (await connection.execute(statement.with_for_update() if lock else statement)).first()
-        return self._stored(row) if row is not None else None
+    async def _former(self, connection: AsyncConnection, target: HookTarget, document: dict[str, Any]) -> tuple[_Former, ...]:
+        """Deleted records that had one of the document's names; those of the same person first, the most alike of them before others."""
+        table = scim_former_names.c
+        digests = {digest(kind, value): (kind, value) for kind, value in _remembered(document)}
+        rows = (await connection.execute(select(table.person, table.name).where(*_formerly(target), table.name.in_(digests)))).all()
+        if not rows:
+            return ()
+        shared: dict[str, list[tuple[str, str]]] = {}
+        for row in rows:
+            shared.setdefault(row.person, []).append(digests[row.name])
+        query = select(table.person, table.name).where(*_formerly(target), table.person.in_(shared), table.external == 1)
+        external = {(row.person, row.name) for row in await connection.execute(query)}
+        known = {person for person, _ in external}
+        own = digest("idp_subject", canonical_id(str(document.get("externalId") or "")))
+
+        def same(person: str) -> bool:
+            if document.get("externalId") and person in known:
+                return (person, own) in external
+            return any(kind == _LOGIN for kind, _ in shared[person])
+
+        found = [_Former(person, tuple(sorted(names)), same(person)) for person, names in sorted(shared.items())]
+        return tuple(sorted(found, key=lambda one: (not one.same, (one.person, own) not in external, -len(one.names))))
+
+    async def _released(self, connection: AsyncConnection, target: HookTarget, after: Stored, former: Iterable[_Former]) -> list[HookEvent]:
+        """An active record has its names to itself: what deleted records left standing against them goes."""
+        if after.kind != USER or not after.document["active"]:
+            return []
+        events: list[HookEvent] = []
+        for one in former:
+            names = [digest(kind, value) for kind, value in one.names]
+            await connection.execute(delete(scim_former_names).where(*_formerly(target), scim_former_names.c.person == one.person, scim_former_names.c.name.in_(names)))
+            who = Subject.of_record(one.person, [name for name in one.names if name[0] != _LOGIN])
+            events.append(HookEvent(Source.SCIM, "User.name_taken", Effect.RELEASED, who, None, self._clock(), reference=WITH_USERS if one.same else ""))
+        return events
+
+    # --- rows ---
+
+    async def _free(self, connection: AsyncConnection, target: HookTarget, resource: Stored) -> bool:
+        name = _name_digest(target, resource.kind, resource.document[_NAME[resource.kind]])
+        statement = select(scim_resources.c.id).where(*_of(target, resource.kind), scim_resources.c.name_digest == name, scim_resources.c.id != resource.id)
+        return (await connection.execute(statement)).first() is None
+
+    async def _count(self, connection: AsyncConnection, target: HookTarget, kind: str, *, bytes_: int, resources: int = 0) -> bool:
+        """False where this would be more than the provider may have; what makes less is always counted."""
+        usage, limits = scim_usage.c, self._limits
+        new = insert_new(self._database, scim_usage).values(tenant=target.tenant, provider=target.provider, users=0, groups=0, bytes=0)
+        await connection.execute(new.on_conflict_do_nothing())
+        column, limit = (usage.users, limits.users) if kind == USER else (usage.groups, limits.groups)
+        statement = update(scim_usage).where(usage.tenant == target.tenant, usage.provider == target.provider)
+        if resources > 0:
+            statement = statement.where(column + resources <= limit)
+        if bytes_ > 0:
+            statement = statement.where(usage.bytes + bytes_ <= limits.bytes)
+        return (await connection.execute(statement.values({column: column + resources, usage.bytes: usage.bytes + bytes_}))).rowcount == 1
+
+    def _sized(self, resource: Stored) -> Stored:
+        """With the length of its document; ``ScimTooLargeError`` beyond what one may have."""
+        size, limit = len(_json(resource.document)), MAX_USER_BYTES if resource.kind == USER else MAX_GROUP_BYTES
+        if size > limit:
+            raise scim.ScimTooLargeError(f"a {resource.kind} has at most {limit} bytes, this one would have {size}")
+        return replace(resource, bytes=size)
 
     def _stored(self, row: Any) -> Stored:
         text = self._database.crypt.open(row.document, table="scim_resources", row=row.id, column="document").reveal()
-        return Stored(row.id, row.kind, json.loads(text), row.version, row.created_at, row.updated_at)
+        return Stored(row.id, row.kind, row.person, json.loads(text), row.bytes, row.version, row.created_at, row.updated_at)
 
     def _values(self, target: HookTarget, stored: Stored) -> dict[str, Any]:
         external = stored.document.get("externalId")
         return {
-            "name_digest": self._digest(target, stored.document[_NAME[stored.kind]]),
-            "external_digest": self._digest(target, external, fold=False) if isinstance(external, str) and external else "",
-            "document": self._database.crypt.seal(json.dumps(stored.document), table="scim_resources", row=stored.id, column="document"),
+            "person": stored.person,
+            "name_digest": _name_digest(target, stored.kind, stored.document[_NAME[stored.kind]]),
+            "external_digest": digest(target.tenant, target.provider, canonical_id(external)) if isinstance(external, str) and external else "",
+            "document": self._database.crypt.seal(_json(stored.document), table="scim_resources", row=stored.id, column="document"),
+            "bytes": stored.bytes,
             "version": stored.version,
             "updated_at": stored.updated_at,
         }
 
-    def _digest(self, target: HookTarget, name: str, *, fold: bool = True) -> str:
-        return digest(target.tenant, target.provider, name.casefold() if fold else name)
+
+def _remembered(document: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The names of a User, and its login as logins compare: without case."""
+    return (_LOGIN, canonical_address(document["userName"])), *scim.subject(document, "").names
 
 
-def _document(kind: str, body: dict[str, Any]) -> dict[str, Any]:
-    return scim.user_document(body) if kind == USER else scim.group_document(body)
+def _of(target: HookTarget, kind: str) -> list[ColumnElement[bool]]:
+    return [scim_resources.c.tenant == target.tenant, scim_resources.c.provider == target.provider, scim_resources.c.kind == kind]
 
 
-_MEMBER = re.compile(r'(?:urn:[^\[]*:)?members\[\s*value\s+eq\s+"(?P<id>[^"\\]{1,256})"\s*\]', re.IGNORECASE)
+def _formerly(target: HookTarget) -> list[ColumnElement[bool]]:
+    return [scim_former_names.c.tenant == target.tenant, scim_former_names.c.provider == target.provider]
 
 
-def _says_inactive(body: dict[str, Any]) -> bool:
-    """Whether the request itself speaks of ``active``; what the resource then holds decides what it said."""
-    return "active" in json.dumps(body).lower()
+def _name_digest(target: HookTarget, kind: str, name: str) -> str:
+    return digest(target.tenant, target.provider, canonical_address(name) if kind == USER else canonical_id(name).casefold())
 
 
-def _said_removed(body: dict[str, Any]) -> set[str]:
-    """Ids in the ``remove`` operations of a PATCH, members here or not: beside the path (Entra), or in its filter (RFC 7644 §3.5.2.2)."""
-    found: set[str] = set()
-    operations: object = next((v for k, v in body.items() if k.lower() == "operations"), [])
-    for operation in operations if isinstance(operations, list) else []:
-        one = {k.lower(): v for k, v in operation.items()} if isinstance(operation, dict) else {}
-        if str(one.get("op")).lower() != "remove":
-            continue
-        path, value = str(one.get("path")), one.get("value")
-        if path.lower().endswith("members") and isinstance(value, list):
-            found |= {m["value"] for m in value if isinstance(m, dict) and isinstance(m.get("value"), str)}
-        elif (named := _MEMBER.fullmatch(path.strip())) is not None:
-            found.add(named["id"])
-    return found
+def _json(document: dict[str, Any]) -> str:
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _batches(sizes: Sequence[tuple[str, int]]) -> Iterable[list[str]]:
+    """Ids in turn, ``BATCH_BYTES`` at once and ``PAGE_BYTES`` in all; the first one whatever its size."""
+    batch: list[str] = []
+    held = total = 0
+    for resource, size in sizes:
+        total += size
+        if total > PAGE_BYTES and total > size:
+            break
+        if batch and held + size > BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+        batch.append(resource)
+        held += size
+    if batch:
+        yield batch
+
+
+def _settled(outcome: T | _Lost) -> T:
+    if outcome is _Lost.NAME:
+        raise ScimConflictError
+    if outcome is _Lost.FULL:
+        msg = "this provider has as many resources as the gateway keeps for it (hooks.scim)"
+        raise scim.ScimTooLargeError(msg)
+    if isinstance(outcome, _Lost):
+        raise UnavailableError(outcome.value)
+    return outcome

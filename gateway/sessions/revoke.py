@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.errors import UnavailableError
 from gateway.log import fields
-from gateway.metrics import REVOCATION_SECONDS, REVOCATIONS, tenant_label
+from gateway.metrics import REVOCATION_SECONDS, REVOCATIONS, source_label, tenant_label
 from gateway.ports import RevocationKind, RevocationStatus
 from gateway.ports_revocation import LIFT, OPERATORS, Recorded
 from gateway.sessions.marks import WATERMARK_LIFE_S, places
@@ -149,7 +149,7 @@ class StoreRevoker:
                     raise UnavailableError(msg)
             async with self._record.change(request.tenant, where.marks) as change:
                 await self._durable(line, change, swept.watermark, str(request.kind))
-        REVOCATIONS.labels(tenant_label(request.tenant), request.source, str(request.kind)).inc()
+        REVOCATIONS.labels(tenant_label(request.tenant), source_label(request.source), str(request.kind)).inc()
         await self._announce()
         await self._acknowledge(line, server=swept.server)
         status = line.status()
@@ -190,7 +190,7 @@ class StoreRevoker:
 
         await self._confirmations.confirm(line.request.tenant, report, server=server)
         line.acknowledged_ms = self._since(line)
-        REVOCATION_SECONDS.labels(line.request.source).observe(line.acknowledged_ms / 1000)
+        REVOCATION_SECONDS.labels(source_label(line.request.source)).observe(line.acknowledged_ms / 1000)
         await self._note_acknowledged(line)
 
     async def _note_acknowledged(self, line: _Timeline) -> None:

@@ -327,14 +327,38 @@ scim_resources = Table(
     Column("tenant", String(40), nullable=False),
     Column("provider", String(32), nullable=False),
     Column("kind", String(8), nullable=False),  # User, Group
+    Column("person", String(36), nullable=False),  # what a user's standings hang on: the id, or that of a deleted record of the same person
     Column("name_digest", String(64), nullable=False),  # userName or displayName, case-folded
     Column("external_digest", String(64), nullable=False),  # "" where there is none
     sealed("document"),
+    Column("bytes", Integer, nullable=False),  # of the document as JSON
     Column("version", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     UniqueConstraint("tenant", "provider", "kind", "name_digest"),
     Index(None, "tenant", "provider", "kind", "external_digest"),
+    Index(None, "tenant", "provider", "kind", "created_at", "id"),
+)
+
+scim_usage = Table(
+    "scim_usage",  # what a provider's resources come to, counted as they are written: its quota
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("provider", String(32), primary_key=True),
+    Column("users", Integer, nullable=False),
+    Column("groups", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+scim_former_names = Table(
+    "scim_former_names",  # names of deleted records, which stay refused until another record has them
+    metadata,
+    Column("tenant", String(40), primary_key=True),
+    Column("provider", String(32), primary_key=True),
+    Column("name", String(64), primary_key=True),  # digest of kind and value
+    Column("person", String(36), primary_key=True),
+    Column("external", Integer, nullable=False),  # 1: this is the record's externalId
+    Index(None, "person"),
 )
 
 webhooks_outbox = Table(

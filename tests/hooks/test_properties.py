@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.model import ProviderKind, Secret
+from gateway.core.model import Secret
 from gateway.hooks import backchannel, graph, okta, scim, scim_patch, ssf, universal_logout
 from gateway.hooks.event import Effect, Group, HookEvent, HookRefusedError, Source, Subject
 from gateway.hooks.reducer import Standing, reduce
@@ -85,12 +85,12 @@ def test_signed_messages_parse_or_are_refused(claims: Any, changes: dict[str, An
 def test_scim_parses_or_refuses(document: dict[str, Any], patch: Any) -> None:
     with refusal:
         user = scim.user_document({"userName": "bob@acme.com", **document})
-        scim.user_events(None, user, kind=ProviderKind.OKTA, now=NOW)
+        scim.user_events("r", None, user, now=NOW)
     with refusal:
         scim.group_document({"displayName": "g", **document})
     if isinstance(patch, dict):
         with refusal:
-            scim_patch.apply(document, patch)
+            scim_patch.parse(patch).apply(document)
     with refusal:
         scim_patch.parse_filter(json.dumps(patch))
 

@@ -32,7 +32,7 @@ async def test_a_client_library_walks_the_life_of_a_user_and_a_group(world: Worl
         assert world.revoker.calls == []
         await client.modify(Group, group.id, PatchOp[Group](operations=[PatchOperation(op="remove", path=f'members[value eq "{luca.id}"]')]))
         await world.settled()
-        assert [(v, r.who.idp_subject, r.group_overlay) for v, r in world.revoker.calls if r.who.idp_subject] == [("revoke", "00uluca", "Sales")]
+        assert {(v, r.who.idp_subject or r.who.email, r.group_overlay) for v, r in world.revoker.calls} == {("revoke", n, "Sales") for n in ("00uluca", "luca@acme.com")}
         luca.active = False
         replaced: Any = await client.replace(luca)
         assert replaced.active is False
@@ -47,15 +47,21 @@ async def test_a_client_library_walks_the_life_of_a_user_and_a_group(world: Worl
         assert {r.kind.value for r in world.revoker.standing if r.group_overlay is None} == {"block"}
 
 
-async def call(world: World, method: str, path: str, json: Any = None, *, secret: str = SECRET, content_type: str = "application/scim+json") -> tuple[int, dict[str, Any]]:
+async def call(
+    world: World, method: str, path: str, json: Any = None, *, secret: str = SECRET, content_type: str = "application/scim+json", base: str = PATH
+) -> tuple[int, dict[str, Any]]:  # fmt: skip
+    """As clients do: a 503, which a machine busy with other tests may give, is tried again."""
     import json as codec
 
     data = codec.dumps(json).encode() if json is not None else None
     headers = {"Authorization": f"Bearer {secret}", **({"Content-Type": content_type} if data is not None else {})}
-    async with world.http.request(method, world.url + PATH + path, data=data, headers=headers) as response:
-        text = await response.text()
-        assert not text or response.content_type == "application/scim+json"
-        return response.status, codec.loads(text) if text else {}
+    for attempt in range(4):
+        async with world.http.request(method, world.url + base + path, data=data, headers=headers) as response:
+            text = await response.text()
+            assert not text or response.content_type == "application/scim+json"
+            if response.status != 503 or attempt == 3:
+                break
+    return response.status, codec.loads(text) if text else {}
 
 
 @pytest.mark.parametrize("case", load("scim_patches.json"), ids=lambda c: c["name"])
@@ -65,7 +71,7 @@ async def test_every_spelling_of_a_deactivation_over_http(world: World, case: di
     status, after = await call(world, "PATCH", f"/Users/{user['id']}", case["body"])
     assert (status, after["active"]) == (200, not case["inactive"])
     await world.settled()
-    assert [r.kind.value for r in world.revoker.standing] == (["block"] if case["inactive"] else [])
+    assert {r.kind.value for r in world.revoker.standing} == ({"block"} if case["inactive"] else set())
 
 
 async def test_what_the_sink_refuses(world: World) -> None:
@@ -86,5 +92,4 @@ async def test_what_the_sink_refuses(world: World) -> None:
 
 async def test_one_tenants_resources_are_not_anothers(world: World) -> None:
     _, user = await call(world, "POST", "/Users", {"userName": "bob@acme.com"})
-    async with world.http.get(f"{world.url}/scim/v2/globex/globex-entra/Users/{user['id']}", headers={"Authorization": f"Bearer {GLOBEX_SECRET}"}) as response:
-        assert response.status == 404
+    assert (await call(world, "GET", f"/Users/{user['id']}", secret=GLOBEX_SECRET, base="/scim/v2/globex/globex-entra"))[0] == 404

@@ -22,7 +22,7 @@ from gateway.hooks.commit import Committer
 from gateway.hooks.group_names import GroupNames
 from gateway.hooks.inbox import Inbox
 from gateway.hooks.issuer_keys import IssuerKeys
-from gateway.hooks.scim_store import ScimStore
+from gateway.hooks.scim_store import ScimLimits, ScimStore
 from gateway.hooks.webhooks import Outbox
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus
 from gateway.ports_hooks import Account, HookTarget, Person, WebhookTarget
@@ -83,6 +83,8 @@ class RecordingRevoker:
         self.standing: set[RevocationRequest] = set()
         self.failing = 0
         self.hold: asyncio.Event | None = None
+        self.ends = 1
+        """Sessions that each revocation finds."""
 
     async def revoke(self, request: RevocationRequest) -> RevocationStatus:
         return await self._do("revoke", request)
@@ -103,7 +105,7 @@ class RecordingRevoker:
             self.standing.discard(bare)
         elif request.kind is RevocationKind.BLOCK or request.group_overlay is not None:
             self.standing.add(bare)
-        return RevocationStatus(f"r-{len(self.calls)}", request, 0.0, 1.0, (), 2.0, 1)
+        return RevocationStatus(f"r-{len(self.calls)}", request, 0.0, 1.0, (), 2.0, self.ends)
 
     async def status(self, revocation_id: str) -> RevocationStatus | None:
         return None
@@ -272,6 +274,7 @@ async def hooks_world(
     holder: str = "replica-1",
     clock: Any = None,
     ask: Callable[[Committer, str], Directory] | None = None,
+    limits: ScimLimits | None = None,
 ) -> AsyncIterator[World]:
     """``ask`` makes the directory, given the committer and the listener's address."""
     async with contextlib.AsyncExitStack() as stack:
@@ -286,8 +289,8 @@ async def hooks_world(
         bound = bind()
         url = bound.url()
         asked: Directory = ask(committer, url) if ask is not None else directory
-        applier = Applier(inbox, committer, names=GroupNames(database), targets=targets, revoker=revoker, people=people, directory=asked, outbox=outbox, clock=clock)
-        scim = ScimStore(database, committer, inbox, clock=clock)
+        scim = ScimStore(database, committer, inbox, clock=clock, limits=limits)
+        applier = Applier(inbox, committer, names=GroupNames(database), records=scim, targets=targets, revoker=revoker, people=people, directory=asked, outbox=outbox, clock=clock)
         keys = IssuerKeys(http, monotonic=time.monotonic)
         tally = Tally(database, committer, clock=clock)
         services = HookServices(targets=targets, inbox=inbox, scim=scim, keys=keys, tally=tally, stored=applier.wake, url="https://hooks.example.com", clock=clock)

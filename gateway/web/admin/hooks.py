@@ -70,12 +70,14 @@ class LastEventAnswer(AnswerModel):
 
 
 class ArrivedAnswer(AnswerModel):
-    """What arrived since ``since`` (UTC epoch seconds). ``verdict``: ``nothing``, ``handshake`` and nothing else yet, ``refused`` last, or ``works``."""
+    """What arrived since ``since`` (UTC epoch seconds). ``verdict``: ``nothing``, ``handshake`` and nothing else yet, ``refused`` last, ``no_known_user``
+    (the last event named nobody who is signed in), or ``works``.
+    """
 
     tenant: str
     provider: str
     since: float
-    verdict: Literal["nothing", "handshake", "refused", "works"]
+    verdict: Literal["nothing", "handshake", "refused", "no_known_user", "works"]
     handshakes: list[ArrivalAnswer]
     taken: list[ArrivalAnswer]
     refused: list[ArrivalAnswer]

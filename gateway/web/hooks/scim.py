@@ -12,7 +12,7 @@ from gateway.core.model import ProviderKind
 from gateway.hooks import credential, scim_discovery, scim_patch
 from gateway.hooks.arrivals import REQUEST
 from gateway.hooks.event import HookRefusedError, Refusal, Source, json_object
-from gateway.hooks.scim import GROUP_SCHEMA, USER_SCHEMA
+from gateway.hooks.scim import GROUP_SCHEMA, USER_SCHEMA, ScimTooLargeError
 from gateway.hooks.scim_store import GROUP, USER, ScimConflictError
 from gateway.metrics import HOOK_DELIVERIES
 from gateway.web.hooks.reception import STATUS, Reception, body, media_type, request_id, said
@@ -57,7 +57,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
 
     def resource(request: web.Request, target: HookTarget, stored: Stored, *, status: int = 200) -> web.Response:
         shown = represent(stored, base(request, target))
-        return answer(shown, status=status, headers={"Location": shown["meta"]["location"]})
+        return answer(projected(request, shown), status=status, headers={"Location": shown["meta"]["location"]})
 
     async def listed(request: web.Request) -> web.Response:
         target = authentic(request)
@@ -65,8 +65,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         wanted = scim_patch.parse_filter(request.query["filter"]) if request.query.get("filter") else None
         start, count = _number(request, "startIndex", 1), min(_number(request, "count", 100), scim_discovery.MAX_RESULTS)
         found = await store.find(target, kind, wanted=wanted, start=start, count=max(0, count))
-        without = {a.strip().lower() for a in request.query.get("excludedAttributes", "").split(",")}
-        shown = [{k: v for k, v in represent(r, base(request, target)).items() if k.lower() not in without} for r in found.resources]
+        shown = [projected(request, represent(r, base(request, target))) for r in found.resources]
         return answer(_page(shown, total=found.total, start=max(1, start)))
 
     async def create(request: web.Request) -> web.Response:
@@ -167,6 +166,23 @@ def represent(stored: Stored, base: str) -> dict[str, Any]:
     return {"schemas": [_SCHEMAS[stored.kind], *extensions], "id": stored.id, **stored.document, "meta": meta}
 
 
+def projected(request: web.Request, shown: dict[str, Any]) -> dict[str, Any]:
+    """What the client wants to see of a resource (RFC 7644 §3.9), in every answer that shows one; ``id`` and ``schemas`` always.
+
+    A part of an attribute (``emails.value``) that is asked for brings the whole; one that is not wanted takes nothing away.
+    """
+    wanted, unwanted = _attributes(request, "attributes"), _attributes(request, "excludedAttributes")
+    only = {name.partition(".")[0] for name in wanted}
+    return {k: v for k, v in shown.items() if k in {"id", "schemas"} or ((not only or k.lower() in only) and k.lower() not in unwanted)}
+
+
+def _attributes(request: web.Request, parameter: str) -> frozenset[str]:
+    """Lower case; of a core attribute without the URN before it. Extensions are named by their URN as a whole."""
+    names = (name.strip().lower() for one in request.query.getall(parameter, []) for name in one.split(","))
+    core = tuple(f"{urn.lower()}:" for urn in _SCHEMAS.values())
+    return frozenset(name.rpartition(":")[2] if name.startswith(core) else name for name in names if name)
+
+
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -184,6 +200,8 @@ def error(status: int, detail: str, scim_type: str | None = None) -> web.Respons
 def _refused(refused: HookRefusedError) -> web.Response:
     if isinstance(refused, ScimConflictError):
         return error(409, str(refused), "uniqueness")
+    if isinstance(refused, ScimTooLargeError):
+        return error(413, str(refused))
     if isinstance(refused, scim_patch.ScimError):
         return error(400, str(refused), refused.scim_type)
     response = error(STATUS[refused.refusal], refused.refusal.value, "invalidSyntax" if refused.refusal is Refusal.MALFORMED else None)

@@ -1,0 +1,248 @@
+"""What one SCIM client costs everybody else: work that grows with what is sent and no faster, transactions that do not grow, and quotas."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event, func, select
+
+from gateway.hooks import scim, scim_patch, scim_store
+from gateway.hooks.event import MAX_NAMED
+from gateway.hooks.scim_patch import ScimError
+from gateway.hooks.scim_store import GROUP, USER, ScimLimits
+from gateway.sql.tables import scim_resources, scim_usage
+from tests.hooks.test_scim_client import call
+from tests.hooks.world import hooks_world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import aiohttp
+
+    from gateway.sql.database import Database
+    from tests.hooks.world import World
+
+
+def patch(*operations: dict[str, Any]) -> dict[str, Any]:
+    return {"Operations": list(operations)}
+
+
+async def test_a_change_based_on_an_older_version_is_computed_anew(world: World) -> None:
+    """Two clients at once: neither loses what the other did."""
+    users = [(await call(world, "POST", "/Users", {"userName": f"u{n}@acme.com", "active": True}))[1] for n in range(6)]
+    _, group = await call(world, "POST", "/Groups", {"displayName": "Sales"})
+    await asyncio.gather(*(call(world, "PATCH", f"/Groups/{group['id']}", patch({"op": "add", "path": "members", "value": [{"value": u["id"]}]})) for u in users))
+    _, shown = await call(world, "GET", f"/Groups/{group['id']}")
+    assert {m["value"] for m in shown["members"]} == {u["id"] for u in users}
+    assert shown["meta"]["version"] == 'W/"7"'
+
+
+# --- reading what was sent ---
+
+
+def steps(work: Callable[[], object]) -> int:
+    """Instructions of Python, counted: the same on every machine, busy or not."""
+    count = 0
+
+    def trace(frame: Any, _kind: str, _argument: object) -> Any:
+        nonlocal count
+        count += 1
+        frame.f_trace_opcodes = True
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize(
+    "text", [lambda n: "urn:" + "a:" * n, lambda n: "urn:" + "a" * n, lambda n: "a" * n, lambda n: "members[" + "a" * n, lambda n: 'a eq "' + "\\\\" * n, lambda n: "a" + " " * n, lambda n: 'a eq "1" and ' * n]
+)  # fmt: skip
+def test_a_path_or_filter_of_any_length_is_refused_without_being_read_twice(text: Callable[[int], str]) -> None:
+    before = time.process_time()
+    for n in (40_000, 1_000_000):
+        sent = text(n)
+        for reading in (scim_patch.parse_path, scim_patch.parse_filter):
+            with pytest.raises(ScimError):
+                reading(sent)
+        with pytest.raises(ScimError):
+            scim_patch.parse(patch({"op": "replace", "value": {sent: 1}}))
+    for n in range(1, 4096, 97):
+        for read in (scim_patch.parse_path, scim_patch.parse_filter):
+            with contextlib.suppress(ScimError):
+                read(text(n))
+    assert time.process_time() - before < 1
+
+
+def members(n: int, *, start: int = 0) -> list[dict[str, str]]:
+    return [{"value": f"m{one}"} for one in range(start, start + n)]
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        pytest.param(lambda n: [{"op": "remove", "path": f'members[value eq "m{one}"]'} for one in range(n)], id="removed-one-by-one"),
+        pytest.param(lambda n: [{"op": "add", "path": "members", "value": [{"value": f"x{one}"}]} for one in range(n)], id="added-one-by-one"),
+        pytest.param(lambda n: [{"op": "remove", "path": "members", "value": members(n)}], id="removed-together"),
+        pytest.param(lambda n: [{"op": "replace", "path": "members", "value": members(n, start=5)}], id="replaced"),
+    ],
+)
+def test_a_patch_of_a_group_takes_work_in_proportion(operations: Callable[[int], list[dict[str, Any]]]) -> None:
+    def work(n: int) -> int:
+        group, body = {"displayName": "g", "members": members(n)}, patch(*operations(n))
+        return steps(lambda: scim.group_document(scim_patch.parse(body).apply(group)))
+
+    assert work(8 * 100) < 9 * work(100)
+
+
+def test_operations_that_compare_too_much_are_refused() -> None:
+    group = {"displayName": "g", "members": members(20_000)}
+    with pytest.raises(ScimError) as caught:
+        scim_patch.parse(patch(*[{"op": "remove", "path": 'members[display eq "x"]'}] * 1000)).apply(group)
+    assert caught.value.scim_type == "tooMany"
+
+
+# --- what others wait for ---
+
+
+class Statements:
+    """Statements in writing transactions, and cells that were opened, while something is done."""
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._database = database
+        self.written = self.opened = 0
+        event.listen(database._engine.sync_engine, "before_cursor_execute", self._statement)
+        opens = type(database.crypt).open
+
+        def counted(crypt: Any, *args: Any, **names: Any) -> Any:
+            self.opened += names["table"] == "scim_resources"
+            return opens(crypt, *args, **names)
+
+        monkeypatch.setattr(type(database.crypt), "open", counted)
+
+    def _statement(self, connection: Any, _cursor: Any, _statement: str, *_: Any) -> None:
+        options = connection.get_execution_options()
+        self.written += not (options.get("reading") or options.get("postgresql_readonly"))
+
+    async def of(self, work: Any) -> tuple[int, int]:
+        """Statements in writing transactions, and resources opened."""
+        self.written = self.opened = 0
+        await work
+        return self.written, self.opened
+
+    def stop(self) -> None:
+        event.remove(self._database._engine.sync_engine, "before_cursor_execute", self._statement)
+
+
+async def some_users(world: World, n: int) -> list[str]:
+    target = world.targets.by_key["acme", "acme-okta"]
+    made = await asyncio.gather(*(world.scim.create(target, USER, {"userName": f"u{one}@acme.com", "externalId": f"00u{one}", "active": True}) for one in range(n)))
+    return [one.id for one in made]
+
+
+async def test_what_a_change_of_a_group_keeps_others_waiting_for_does_not_depend_on_its_size(
+    database: Database, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with hooks_world(database, http, applying=False) as world:
+        target = world.targets.by_key["acme", "acme-okta"]
+        users = await some_users(world, 160)
+        watched = Statements(database, monkeypatch)
+        try:
+            costs = []
+            for n in (20, 160):
+                group = await world.scim.create(target, GROUP, {"displayName": f"g{n}", "members": [{"value": u} for u in users[:n]]})
+                costs.append(await watched.of(world.scim.patch(target, GROUP, group.id, patch({"op": "remove", "path": "members"}))))
+            assert costs[0] == costs[1]
+            assert costs[0][1] == 1  # the group itself
+            # Applied: one statement and as many opened cells as there are people, outside of what others wait for.
+            opened = [(await watched.of(world.scim.people(target, users[:n]))) for n in (20, 160)]
+            assert opened == [(0, 20), (0, 160)]
+        finally:
+            watched.stop()
+
+
+async def test_the_members_of_a_large_group_are_lost_in_events_of_a_bounded_size(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scim, "MAX_NAMED", 7)
+    assert MAX_NAMED == 500
+    target = world.targets.by_key["acme", "acme-okta"]
+    users = await some_users(world, 30)
+    group = await world.scim.create(target, GROUP, {"displayName": "Sales", "members": [{"value": u} for u in users]})
+    await world.scim.delete(target, GROUP, group.id)
+    world.applier.wake()
+    await world.settled()
+    assert {r.who.idp_subject for r in world.revoker.standing if r.group_overlay == "Sales" and r.who.idp_subject} == {f"00u{n}" for n in range(30)} | {
+        f"u{n}@acme.com" for n in range(30)
+    }
+    assert sum(kind == "Group.members-" for kind, _, _ in await world.states()) == 30 + 5  # the name's own events, and one for each seven
+
+
+# --- how much there may be ---
+
+
+@pytest.fixture
+async def small(database: Database, http: aiohttp.ClientSession) -> AsyncIterator[World]:
+    async with hooks_world(database, http, limits=ScimLimits(users=3, groups=2, bytes=4000)) as found:
+        yield found
+
+
+async def usage(world: World) -> tuple[int, int, int]:
+    async with world.database.read() as connection:
+        row = (await connection.execute(select(scim_usage))).one()
+        held = (await connection.execute(select(func.sum(scim_resources.c.bytes)))).scalar() or 0
+    assert row.bytes == held
+    return row.users, row.groups, row.bytes
+
+
+async def test_a_provider_keeps_so_much_and_hears_in_clear_words_when_it_is_full(small: World) -> None:
+    made = [await call(small, "POST", "/Users", {"userName": f"u{n}@acme.com"}) for n in range(3)]
+    assert [status for status, _ in made] == [201] * 3
+    status, error = await call(small, "POST", "/Users", {"userName": "one-more@acme.com"})
+    assert (status, error["status"], "hooks.scim" in error["detail"]) == (413, "413", True)
+    assert (await call(small, "PATCH", f"/Users/{made[0][1]['id']}", patch({"op": "replace", "path": "title", "value": "x" * 5000})))[0] == 413
+    # What takes away is never refused for want of room.
+    assert (await call(small, "PATCH", f"/Users/{made[0][1]['id']}", patch({"op": "replace", "path": "active", "value": False})))[0] == 200
+    assert (await usage(small))[:2] == (3, 0)
+    assert (await call(small, "DELETE", f"/Users/{made[0][1]['id']}"))[0] == 204
+    assert (await call(small, "POST", "/Users", {"userName": "one-more@acme.com", "title": "x" * 3000}))[0] == 201
+    assert [(await call(small, "POST", "/Groups", {"displayName": f"g{n}"}))[0] for n in range(3)] == [201, 201, 413]
+    assert (await usage(small))[:2] == (3, 2)
+    for _, user in made[1:]:
+        await call(small, "DELETE", f"/Users/{user['id']}")
+    await usage(small)
+
+
+async def test_one_resource_has_a_greatest_size(world: World) -> None:
+    status, error = await call(world, "POST", "/Users", {"userName": "bob@acme.com", "title": "x" * 70_000})
+    assert (status, "65536 bytes" in error["detail"]) == (413, True)
+    assert (await call(world, "POST", "/Users", {"userName": "bob@acme.com", "roles": [{"value": str(n)} for n in range(251)]}))[1]["scimType"] == "invalidValue"
+    assert (await call(world, "GET", "/Users"))[1]["totalResults"] == 0
+
+
+async def test_a_page_holds_so_many_bytes_and_says_how_many_resources(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scim_store, "PAGE_BYTES", 10_000)
+    monkeypatch.setattr(scim_store, "BATCH_BYTES", 3_000)
+    for n in range(12):
+        assert (await call(world, "POST", "/Users", {"userName": f"u{n}@acme.com", "title": "x" * (12_000 if n == 3 else 2_000)}))[0] == 201
+    seen: list[str] = []
+    sizes = []
+    while True:
+        _, page = await call(world, "GET", f"/Users?startIndex={len(seen) + 1}&count=200")
+        assert page["totalResults"] == 12
+        assert page["itemsPerPage"] == len(page["Resources"])
+        if not page["Resources"]:
+            break
+        seen += [one["userName"] for one in page["Resources"]]
+        sizes.append(len(json.dumps(page["Resources"])))
+    assert sorted(seen) == sorted(f"u{n}@acme.com" for n in range(12))
+    assert sum(size > 12_000 for size in sizes) == 1  # the one that is larger than a page
+    assert len(sizes) > 3

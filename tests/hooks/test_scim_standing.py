@@ -1,0 +1,265 @@
+"""Who is out after what a SCIM client said, and who is let back in: over HTTP, with a revoker that remembers what stands."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.core.model import Secret
+from gateway.hooks.arrivals import arrived
+from gateway.ports_hooks import Person, WebhookTarget
+from tests.hooks.test_scim_client import call
+from tests.hooks.world import GLOBEX_SECRET
+
+if TYPE_CHECKING:
+    from tests.hooks.world import World
+
+ENTRA = "/scim/v2/globex/globex-entra"
+CAROL: dict[str, Any] = {"userName": "carol@globex.onmicrosoft.com", "externalId": "carol", "active": True, "emails": [{"type": "work", "value": "Carol@globex.test"}]}
+"""Microsoft's default mapping: userPrincipalName, mailNickname, and the address that tokens carry in ``emails`` only."""
+BOB: dict[str, Any] = {"userName": "bob@acme.com", "externalId": "00ubob", "active": True}
+
+
+@pytest.fixture
+def database_url() -> str:
+    """One database is enough here: what the statements do on both is held by ``test_scim_client`` and ``test_scim_scale``."""
+    return "embedded"
+
+
+async def okta(world: World, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    status, answer = await call(world, method, path, body)
+    assert status < 300, answer
+    await world.settled()
+    return answer
+
+
+async def entra(world: World, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    status, answer = await call(world, method, path, body, secret=GLOBEX_SECRET, base=ENTRA)
+    assert status < 300, answer
+    await world.settled()
+    return answer
+
+
+def patch(*operations: tuple[Any, ...]) -> dict[str, Any]:
+    return {"Operations": [dict(zip(("op", "path", "value"), one, strict=False)) for one in operations]}
+
+
+INACTIVE = patch(("Replace", "active", "False"))
+ACTIVE = patch(("Replace", "active", "True"))
+
+
+def out(world: World, *, group: str | None = None) -> set[str]:
+    """Every name that is refused, or refused a group, whoever refuses it."""
+    return {r.who.idp_subject or r.who.oid or r.who.email or f"user {r.who.user}" for r in world.revoker.standing if r.group_overlay == group}
+
+
+def ended(world: World) -> set[str]:
+    return {r.who.idp_subject or r.who.oid or r.who.email or f"user {r.who.user}" for verb, r in world.revoker.calls if verb == "revoke"}
+
+
+async def test_microsofts_default_mapping_takes_out_the_person_behind_the_address(world: World) -> None:
+    signed_in = Person("pool-carol", "carol@globex.test")
+    world.people.people.append(("globex", "globex-entra", {"email": "carol@globex.test", "oid": "b6f0c1f0-0f6e-4d7a-8d50-2f0e1d6a7b11"}, signed_in))
+    user = await entra(world, "POST", "/Users", CAROL)
+    await entra(world, "PATCH", f"/Users/{user['id']}", INACTIVE)
+    assert out(world) == {"carol", "carol@globex.onmicrosoft.com", "carol@globex.test", "user pool-carol"}
+    assert [s for _, s, _ in await world.states()] == ["applied"]
+    await entra(world, "PATCH", f"/Users/{user['id']}", ACTIVE)
+    assert out(world) == set()
+
+
+async def test_what_hits_nobody_who_is_signed_in_is_told_as_such(world: World) -> None:
+    world.revoker.ends = 0
+    user = await okta(world, "POST", "/Users", BOB)
+    await okta(world, "PATCH", f"/Users/{user['id']}", INACTIVE)
+    assert [(s, e) for _, s, e in await world.states()] == [("applied_to_nobody", "nobody is signed in under these names")]
+    told = await arrived(world.database, "acme", "acme-okta", since=0)
+    assert told.verdict == "no_known_user"
+    assert out(world) == {"00ubob", "bob@acme.com"}  # later logins are refused all the same
+    world.people.people.append(("acme", "acme-okta", {"idp_subject": "00ubob"}, Person("pool-bob", "bob@acme.com")))
+    await okta(world, "PATCH", f"/Users/{user['id']}", INACTIVE)
+    assert (await arrived(world.database, "acme", "acme-okta", since=0)).verdict == "works"
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        pytest.param("PUT", {"userName": "bob@acme.com", "externalId": "00ubob", "displayName": "Bob"}, id="put-of-a-name"),
+        pytest.param("PUT", {"userName": "bob@acme.com"}, id="put-of-nothing-else"),
+        pytest.param("PATCH", patch(("Remove", "active")), id="active-removed"),
+        pytest.param("PATCH", patch(("replace", "displayName", "Bob")), id="patch-of-a-name"),
+    ],
+)
+async def test_only_active_true_lifts_a_block(world: World, method: str, body: dict[str, Any]) -> None:
+    user = await okta(world, "POST", "/Users", BOB)
+    await okta(world, "PATCH", f"/Users/{user['id']}", INACTIVE)
+    answer = await okta(world, method, f"/Users/{user['id']}", body)
+    assert answer["active"] is False
+    assert out(world) == {"00ubob", "bob@acme.com"}
+    assert (await okta(world, "PUT", f"/Users/{user['id']}", {"userName": "bob@acme.com", "active": True}))["externalId"] == "00ubob"
+    assert out(world) == set()
+
+
+async def test_what_stands_hangs_on_the_record_whatever_it_is_called(world: World) -> None:
+    user = await okta(world, "POST", "/Users", BOB)
+    group = await okta(world, "POST", "/Groups", {"displayName": "Sales", "members": [{"value": user["id"]}]})
+    await okta(world, "PATCH", f"/Groups/{group['id']}", patch(("remove", f'members[value eq "{user["id"]}"]')))
+    await okta(world, "PATCH", f"/Users/{user['id']}", INACTIVE)
+    await okta(world, "PUT", f"/Users/{user['id']}", {**BOB, "userName": "robert@acme.com", "active": False})
+    assert out(world) == {"00ubob", "bob@acme.com", "robert@acme.com"}
+    assert out(world, group="Sales") == {"00ubob", "bob@acme.com", "robert@acme.com"}
+    await okta(world, "PATCH", f"/Users/{user['id']}", ACTIVE)
+    # The login is not the record's any more: as an id it stays refused, as an address it is free.
+    assert {(r.who.idp_subject, r.who.email) for r in world.revoker.standing if r.group_overlay is None} == {("bob@acme.com", None)}
+    await okta(world, "PUT", f"/Users/{user['id']}", BOB)
+    assert out(world) == set()
+    await okta(world, "PATCH", f"/Groups/{group['id']}", patch(("add", "members", [{"value": user["id"]}])))
+    assert {(r.who.idp_subject, r.who.email) for r in world.revoker.standing} == {("robert@acme.com", None)}
+
+
+async def test_a_block_that_is_applied_late_holds_for_the_name_of_today(world: World) -> None:
+    world.revoker.failing = 1
+    user = await okta(world, "POST", "/Users", BOB)
+    await call(world, "PATCH", f"/Users/{user['id']}", INACTIVE)
+    await call(world, "PUT", f"/Users/{user['id']}", {**BOB, "userName": "robert@acme.com", "active": False})
+    await world.settled()
+    assert {"robert@acme.com", "bob@acme.com"} <= out(world)
+
+
+@pytest.mark.parametrize(
+    ("body", "shown", "left"),
+    [
+        pytest.param(BOB, True, set(), id="the-same-person"),
+        pytest.param({k: v for k, v in BOB.items() if k != "active"}, False, {"00ubob", "bob@acme.com"}, id="the-same-person-without-a-word"),
+        pytest.param({"userName": "BOB@acme.com", "active": True}, True, {"00ubob"}, id="the-same-login-without-an-id"),
+        pytest.param({"userName": "bob@acme.com", "externalId": "00unew", "active": True}, True, {"00ubob", "user pool-bob"}, id="another-person-with-the-address"),
+        pytest.param({"userName": "eve@acme.com", "externalId": "00ueve", "active": True}, True, {"00ubob", "bob@acme.com", "user pool-bob"}, id="somebody-else"),
+    ],
+)
+async def test_who_is_made_anew_after_a_deletion(world: World, body: dict[str, Any], shown: bool, left: set[str]) -> None:
+    by_address = "externalId" not in body or body["externalId"] != "00ubob"
+    if by_address:
+        world.people.people.append(("acme", "acme-okta", {"email": "bob@acme.com"}, Person("pool-bob", "bob@acme.com")))
+    user = await okta(world, "POST", "/Users", BOB)
+    await okta(world, "DELETE", f"/Users/{user['id']}")
+    assert {"00ubob", "bob@acme.com"} <= out(world)
+    again = await okta(world, "POST", "/Users", body)
+    assert again["active"] is shown
+    assert out(world) == left
+    if not shown:
+        await okta(world, "PATCH", f"/Users/{again['id']}", ACTIVE)
+        assert out(world) == set()
+
+
+async def test_a_group_taken_away_is_not_given_back_by_deleting_and_making_somebody_anew(world: World) -> None:
+    user = await okta(world, "POST", "/Users", BOB)
+    group = await okta(world, "POST", "/Groups", {"displayName": "Sales", "members": [{"value": user["id"]}]})
+    await okta(world, "PUT", f"/Groups/{group['id']}", {"displayName": "Sales", "members": []})
+    await okta(world, "DELETE", f"/Users/{user['id']}")
+    again = await okta(world, "POST", "/Users", {**BOB, "userName": "robert@acme.com"})
+    assert out(world) == {"bob@acme.com"}  # as an id only
+    assert out(world, group="Sales") == {"00ubob", "bob@acme.com", "robert@acme.com"}
+    await okta(world, "PATCH", f"/Groups/{group['id']}", patch(("add", "members", [{"value": again["id"]}])))
+    assert "00ubob" not in out(world, group="Sales")
+    # Tidying the old member away concerns nobody any more.
+    await okta(world, "PATCH", f"/Groups/{group['id']}", patch(("remove", "members", [{"value": user["id"]}])))
+    assert "00ubob" not in out(world, group="Sales")
+
+
+async def test_two_records_with_one_address_do_not_lift_each_others_block(world: World) -> None:
+    shared = [{"value": "office@acme.com"}]
+    one = await okta(world, "POST", "/Users", {**BOB, "emails": shared})
+    two = await okta(world, "POST", "/Users", {"userName": "eve@acme.com", "externalId": "00ueve", "active": True, "emails": shared})
+    for user in (one, two):
+        await okta(world, "PATCH", f"/Users/{user['id']}", INACTIVE)
+    await okta(world, "PATCH", f"/Users/{two['id']}", ACTIVE)
+    assert out(world) == {"00ubob", "bob@acme.com", "office@acme.com"}
+
+
+async def sales(world: World) -> tuple[str, str]:
+    user = await okta(world, "POST", "/Users", BOB)
+    group = await okta(world, "POST", "/Groups", {"displayName": "Sales", "externalId": "g-1", "members": [{"value": user["id"]}]})
+    return user["id"], group["id"]
+
+
+NAMES = {"00ubob", "bob@acme.com"}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([("PUT", {"displayName": "former", "members": []})], id="renamed-and-emptied-at-once"),
+        pytest.param([("PUT", {"displayName": "former"})], id="renamed"),
+        pytest.param([("PATCH", patch(("replace", "displayName", "former"))), ("PATCH", patch(("remove", "members")))], id="renamed-then-emptied"),
+        pytest.param([("PATCH", patch(("replace", "displayName", "former"))), ("DELETE", None)], id="renamed-then-deleted"),
+        pytest.param([("DELETE", None)], id="deleted"),
+    ],
+)
+async def test_a_group_that_loses_its_name_is_taken_from_its_members(world: World, steps: list[tuple[str, Any]]) -> None:
+    _, group = await sales(world)
+    for method, body in steps:
+        await okta(world, method, f"/Groups/{group}", body)
+    assert out(world, group="Sales") == NAMES
+
+
+async def test_a_put_of_a_group_without_members_or_the_removal_of_none_takes_it_from_nobody(world: World) -> None:
+    user, group = await sales(world)
+    shown = await okta(world, "PUT", f"/Groups/{group}", {"displayName": "Sales"})
+    assert shown["members"] == [{"value": user}]
+    shown = await okta(world, "PATCH", f"/Groups/{group}", patch(("Remove", "members", [])))
+    assert shown["members"] == [{"value": user}]
+    assert world.revoker.calls == []
+    await okta(world, "PUT", f"/Groups/{group}", {"displayName": "Sales", "members": []})
+    assert out(world, group="Sales") == NAMES
+
+
+async def test_a_name_given_back_by_another_group_or_by_its_own_is_given_back(world: World) -> None:
+    user, group = await sales(world)
+    await okta(world, "PATCH", f"/Groups/{group}", patch(("replace", "displayName", "former")))
+    await okta(world, "PATCH", f"/Groups/{group}", patch(("replace", "displayName", "Sales")))
+    assert out(world, group="Sales") == set()
+    await okta(world, "DELETE", f"/Groups/{group}")
+    assert out(world, group="Sales") == NAMES
+    await okta(world, "POST", "/Groups", {"displayName": "Sales", "externalId": "g-2", "members": [{"value": user}]})
+    assert out(world, group="Sales") == set()
+
+
+async def test_a_tenant_that_names_groups_by_id_loses_nobody_by_a_new_name(world: World) -> None:
+    target = world.targets.by_key["acme", "acme-okta"]
+    world.targets.by_key[target.key] = replace(target, groups_used=frozenset({"g-1"}), allowed_groups=frozenset({"g-1"}))
+    _, group = await sales(world)
+    await okta(world, "PATCH", f"/Groups/{group}", patch(("replace", "displayName", "former")))
+    assert world.revoker.calls == []
+    await okta(world, "PATCH", f"/Groups/{group}", patch(("remove", "members")))
+    assert out(world, group="g-1") == NAMES
+
+
+async def test_the_app_hears_once_of_a_group_that_counts_by_id_and_by_name(world: World) -> None:
+    target = world.targets.by_key["acme", "acme-okta"]
+    world.targets.by_key[target.key] = replace(target, groups_used=None, allowed_groups=None)
+    world.targets.webhooks["acme"] = WebhookTarget("acme", f"{world.url}/nowhere", (Secret("s" * 32),))
+    _, group = await sales(world)
+    await okta(world, "PATCH", f"/Groups/{group}", patch(("remove", "members")))
+    assert [(kind, '"name":"Sales"' in body.replace(" ", "")) for kind, _, body in await world.messages()] == [("user.group_removed", True)]
+
+
+async def test_what_a_client_does_not_want_to_see_is_in_no_answer(world: World) -> None:
+    user, group = await sales(world)
+    for method, path, body in (
+        ("GET", f"/Groups/{group}", None), ("PATCH", f"/Groups/{group}", patch(("replace", "displayName", "Sales"))), ("PUT", f"/Groups/{group}", {"displayName": "Sales"}),
+        ("POST", "/Groups", {"displayName": "Other", "members": [{"value": user}]}), ("GET", "/Groups", None),
+    ):  # fmt: skip
+        shown = await okta(world, method, f"{path}?excludedAttributes=urn:ietf:params:scim:schemas:core:2.0:Group:Members,meta", body)
+        for one in shown.get("Resources", [shown]):
+            assert one.keys() & {"members", "meta", "id", "displayName"} == {"id", "displayName"}
+    shown = await okta(world, "GET", f"/Users/{user}?attributes=USERNAME,emails.value,id")
+    assert shown.keys() == {"schemas", "id", "userName"}
+
+
+async def test_an_id_that_was_never_given_out_is_nobodys(world: World) -> None:
+    group = await okta(world, "POST", "/Groups", {"displayName": "Sales", "members": [{"value": str(uuid.uuid4())}, {"value": "not-an-id"}]})
+    await okta(world, "PATCH", f"/Groups/{group['id']}", patch(("remove", "members")))
+    assert world.revoker.calls == []
