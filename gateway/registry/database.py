@@ -23,7 +23,7 @@ from gateway.registry.record import Credentials, record_of
 from gateway.registry.secrets import join, keep, keepable, secrets_of, show
 from gateway.registry.stored import By, Changes, Refused, StoredTenant
 from gateway.sql.audit import AuditRecord, say, write_within
-from gateway.sql.tables import admin_keys, client_credentials, registry_state, tenant_names, tenant_removals, tenants
+from gateway.sql.tables import FORGOTTEN_WITH_A_TENANT, admin_keys, client_credentials, registry_state, tenant_names, tenant_removals, tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -205,7 +205,8 @@ class TenantDatabase:
         before = self._stored(row)
         if version is not None and version != before.version:
             return Refused("changed", f"tenant {tenant} is at version {before.version} now")
-        await connection.execute(delete(tenant_names).where(tenant_names.c.tenant == tenant))
+        for table in FORGOTTEN_WITH_A_TENANT:
+            await connection.execute(delete(table).where(table.c.tenant == tenant))
         await connection.execute(delete(tenants).where(tenants.c.id == tenant))
         again = update(tenant_removals).where(tenant_removals.c.tenant == tenant).values(removals=tenant_removals.c.removals + 1)
         if (await connection.execute(again)).rowcount == 0:

@@ -15,7 +15,7 @@ from gateway.registry.document import TenantDocument
 from gateway.registry.record import Credentials, document_of, record_of
 from gateway.registry.secrets import show
 from gateway.registry.stored import By, Refused, StoredTenant
-from gateway.sql.tables import audit, client_credentials, tenant_names, tenants
+from gateway.sql.tables import FORGOTTEN_WITH_A_TENANT, KEPT_OF_A_TENANT, audit, client_credentials, directory_members, metadata, tenant_names, tenants
 from tests.registry.samples import sample
 from tests.sql.fixtures import config_with
 
@@ -262,3 +262,21 @@ async def test_what_was_published_is_remembered_and_never_goes_back(registry: Te
 
 def test_a_document_shown_is_a_document(tmp_path: Path) -> None:
     assert TenantDocument.model_validate(show(doc())).client_secret == Secret("***")
+
+
+async def test_a_deleted_tenant_leaves_nothing_that_the_next_of_its_id_could_see(registry: TenantDatabase, database: Database) -> None:
+    """Whatever table comes: it is forgotten with the tenant unless it says otherwise."""
+    with_tenant = {table.name for table in metadata.sorted_tables if "tenant" in table.c}
+    assert {table.name for table in FORGOTTEN_WITH_A_TENANT} == with_tenant - KEPT_OF_A_TENANT
+    assert with_tenant >= KEPT_OF_A_TENANT
+    assert {"scim_resources", "directory_members", "directory_cursors", "webhooks_outbox", "tenant_names"} <= {table.name for table in FORGOTTEN_WITH_A_TENANT}
+    for tenant in ("acme", "globex"):
+        await created(registry, doc(tenant))
+    async with database.write() as connection:
+        for tenant in ("acme", "globex"):
+            await connection.execute(insert(directory_members).values(tenant=tenant, provider="p", group_id="g", member="alice"))
+    await registry.delete("acme", version=None, by=ALICE)
+    async with database.read() as connection:
+        left = {table.name: {row.tenant for row in await connection.execute(select(table))} for table in FORGOTTEN_WITH_A_TENANT}
+    assert {tenant for found in left.values() for tenant in found} == {"globex"}
+    assert left["directory_members"] == {"globex"}
