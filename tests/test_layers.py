@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 STANDARD = {
-    "__future__", "abc", "base64", "binascii", "bisect", "collections", "collections.abc", "dataclasses", "enum", "functools", "hashlib", "hmac", "html", "http",
+    "__future__", "abc", "base64", "binascii", "bisect", "collections", "collections.abc", "contextlib", "dataclasses", "enum", "functools", "hashlib", "hmac", "html", "http",
     "ipaddress", "itertools", "json", "math", "operator", "re", "string", "types", "typing", "unicodedata", "urllib.parse",
 }  # fmt: skip
 """Of the standard library, what has no clock, randomness or I/O (of ``http`` only its names of statuses and methods)."""

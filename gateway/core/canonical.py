@@ -24,6 +24,8 @@ _FORMS: Final[tuple[Literal["NFC", "NFD"], ...]] = ("NFC", "NFD")
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 MAX_MARKS: Final = 30
 """Combining marks in a row (UAX #15, Stream-Safe Text Format). Sorting them takes the square of their number, so a text with more is left as it came."""
+_BECOME_MARKS: Final = "\u0f73\u0f75\u0f81\uff9e\uff9f"
+"""No combining marks by class, and nothing else when decomposed."""
 MAX_DOMAIN: Final = 253
 """Characters (RFC 1035 §3.1). A longer text is no domain, and IDNA would spend time on it."""
 
@@ -61,13 +63,18 @@ def _folded(text: str) -> str:
     return _normalized("NFC", _normalized("NFD", text).casefold())
 
 
-def _normalized(form: Literal["NFC", "NFD"], text: str) -> str:
+def has_long_marks(text: str) -> bool:
+    """Whether more than ``MAX_MARKS`` combining marks follow one another, as they stand or once decomposed."""
     run = 0
     for character in text:
-        run = run + 1 if unicodedata.combining(character) else 0
+        run = run + 1 if unicodedata.combining(character) or character in _BECOME_MARKS else 0
         if run > MAX_MARKS:
-            return text
-    return unicodedata.normalize(form, text)
+            return True
+    return False
+
+
+def _normalized(form: Literal["NFC", "NFD"], text: str) -> str:
+    return text if has_long_marks(text) else unicodedata.normalize(form, text)
 
 
 def _without_dot(domain: str) -> str:

@@ -15,13 +15,14 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.core.canonical import has_long_marks
 from gateway.core.paths import is_ambiguous
 
 MAX_PATH_CHARACTERS: Final = 4096
 """As long as a path of Linux or an object's key may be four times over; rules, normalization and folding are done to no longer one."""
 MAX_PATH_SEGMENTS: Final = 128
 """It bounds what one rule with stars may cost (``core.glob``)."""
-MAX_NAMES: Final = 24
+MAX_NAMES: Final = 16
 """Of one path. An honest one has one or two; each asks all rules again."""
 
 _NOT_WINDOWS = re.compile(r'[:<>"|*?]|~[0-9]|/\([A-Za-z]\(')
@@ -57,7 +58,7 @@ class PathReader:
 
     def names(self, path: str) -> tuple[str, ...] | Unreadable:
         """At least one name; ``path`` is canonical and unambiguous."""
-        if len(path) > MAX_PATH_SEGMENTS and (len(path) > MAX_PATH_CHARACTERS or path.count("/") > MAX_PATH_SEGMENTS):
+        if _is_long(path):
             return Unreadable(LONG)
         if self.as_written and path.isascii() and path[-1] not in ". " and "./" not in path and " /" not in path:
             return (path,)
@@ -68,7 +69,11 @@ class PathReader:
         if not path.isascii():
             if self.unicode and any(unicodedata.category(character) == "Cf" for character in path):
                 return Unreadable("invisible characters, which some readers drop")
+            if has_long_marks(path):
+                return Unreadable("more combining marks in a row than any script has")
             names = _normalized(path, keep=not self.unicode)
+            if any(map(_is_long, names)):
+                return Unreadable(LONG)
         if self.windows and any(_NOT_WINDOWS.search(name) for name in names):
             return Unreadable('characters that Windows gives a meaning: < > : " | * ?, ~1')
         names |= dict.fromkeys(map(_trimmed, names))
@@ -95,6 +100,9 @@ class PathReader:
         """
         text = glob
         if not text.isascii():
+            if has_long_marks(text):
+                msg = "more combining marks in a row than any script has"
+                raise ValueError(msg)
             text = unicodedata.normalize("NFKC" if self.unicode else "NFC", text)
         if self.windows:
             if _NOT_WINDOWS.search(text.replace("*", "")):
@@ -118,6 +126,10 @@ def _case_names(text: str) -> tuple[str, ...]:
         return (text.lower(),)
     simply_upper = "".join(upper if len(upper := character.upper()) == 1 else character for character in text)
     return text.lower(), text.replace("\u0130", "i").lower(), simply_upper.lower(), text.upper().lower(), text.casefold(), fold_case(text)
+
+
+def _is_long(name: str) -> bool:
+    return len(name) > MAX_PATH_SEGMENTS and (len(name) > MAX_PATH_CHARACTERS or name.count("/") > MAX_PATH_SEGMENTS)
 
 
 def _normalized(path: str, *, keep: bool) -> dict[str, None]:

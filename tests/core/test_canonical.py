@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.canonical import MAX_MARKS, address_spellings, canonical_address, canonical_id, id_spellings
+from gateway.core.canonical import MAX_MARKS, address_spellings, canonical_address, canonical_id, has_long_marks, id_spellings
 from gateway.core.hosts import email_domain
 from tests.core.build import rule, tenant
 from tests.core.test_login import accepted
@@ -76,8 +76,17 @@ def test_the_spellings_that_a_pool_may_hold() -> None:
 def test_marks_without_end_are_left_alone() -> None:
     many = "a" + "\u0315\u0300" * MAX_MARKS
     assert canonical_id(many) == many
+    hidden = "a" + "\u0f73\u0f81" * MAX_MARKS
+    assert canonical_id(hidden) == hidden
     few = "a" + "\u0315\u0300" * (MAX_MARKS // 2)
     assert canonical_id(few) == unicodedata.normalize("NFC", few) != few
+
+
+def test_every_character_that_becomes_a_mark_counts_as_one() -> None:
+    starters = (chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000 and not unicodedata.combining(chr(point)))
+    become = [character for character in starters if unicodedata.combining(unicodedata.normalize("NFKD", character)[0])]
+    assert all(has_long_marks(character * (MAX_MARKS + 1)) for character in become)
+    assert become
 
 
 def test_a_login_with_a_decomposed_domain_is_the_domains_and_one_with_a_sign_that_nobody_types_is_not() -> None:

@@ -114,6 +114,10 @@ def test_a_path_longer_than_rules_are_asked_about_is_refused() -> None:
     assert reason("/public" + "/x" * MAX_PATH_SEGMENTS, STRICT) is Reason.BAD_REQUEST
     assert reason("/public/x" + ".x" * MAX_NAMES, RAILS) is Reason.BAD_REQUEST
     assert reason("/public" + "/x" * MAX_PATH_SEGMENTS, STRICT, ()) is Reason.OK
+    assert reason("/public/" + "x／" * MAX_PATH_SEGMENTS, STRICT) is Reason.BAD_REQUEST
+    assert reason("/public/" + "\ufdfa" * (MAX_PATH_CHARACTERS // 18), STRICT) is Reason.PUBLIC
+    assert reason("/public/" + "\ufdfa" * (MAX_PATH_CHARACTERS // 17), STRICT) is Reason.BAD_REQUEST
+    assert reason("/public/" + "\u0f73" * (MAX_PATH_CHARACTERS // 2), STRICT) is Reason.BAD_REQUEST
 
 
 def test_case_is_folded_as_coarsely_as_any_reader_does() -> None:
