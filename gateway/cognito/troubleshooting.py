@@ -80,7 +80,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     _row(
         "idp_client",
-        text=r"AADSTS7000215|AADSTS7000222|AADSTS700016|getting token.*invalid_client",
+        text=r"AADSTS7000215|AADSTS7000222|AADSTS700016|getting token.{0,200}invalid_client",
         shown="AADSTS7000215 …, … Error - 401 error getting token: invalid_client",
         cause="the identity provider refuses the client id or secret that Cognito holds for it (wrong, or expired)",
         setting="identity provider in Cognito → client_id and client_secret; provision again with the new secret",
@@ -116,7 +116,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     # Federation: between Cognito and the identity provider.
     _row(
         "idp_unreachable",
-        text=r"time[d]?[ -]?out.*(token endpoint|jwks|idp|userinfo)|timeout in calling",
+        text=r"time[d]?[ -]?out.{0,200}(token endpoint|jwks|idp|userinfo)|timeout in calling",
         shown="Timeout occurred in calling IdP token endpoint; Timeout in calling jwks uri",
         cause="Cognito did not get an answer from the identity provider in time",
         setting="the identity provider's status page; its firewall must let AWS in (token, jwks and userinfo endpoints on 443)",
@@ -165,7 +165,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     _row(
         "provider_missing",
-        text=r"provider .* does not exist|identity[_ ]provider",
+        text=r"provider .{0,200} does not exist|identity[_ ]provider",
         shown="The provider … does not exist",
         cause="the tenant names a provider that the app client does not support (names are case-sensitive)",
         setting="app client → SupportedIdentityProviders; the tenant's providers[].name",

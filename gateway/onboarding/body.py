@@ -26,7 +26,7 @@ class ProviderBody(_Body):
     client_secret: SecretValue
     oidc_issuer: Annotated[str, Field(min_length=1, max_length=512), VISIBLE]
     label: Annotated[str, Field(max_length=80), VISIBLE] = ""
-    domains: frozenset[EmailDomain] | None = None
+    domains: Annotated[frozenset[EmailDomain], Field(max_length=500)] | None = None
     identifiers: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
     scopes: Annotated[tuple[Text, ...], Field(max_length=50)] | None = None
     attributes: Annotated[dict[Text, Text], Field(max_length=60)] = {}

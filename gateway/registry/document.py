@@ -78,17 +78,22 @@ SigningSecret = Annotated[
 HostPattern = Annotated[str, BeforeValidator(_host_or_wildcard)]
 EmailDomain = Annotated[str, BeforeValidator(_domain)]
 GroupName = Annotated[str, Field(min_length=1, max_length=256), VISIBLE]
+MAX_PROVIDERS = 20
+"""Of one tenant; a check looks for a session's among them, one after the other."""
+MAX_NAMES = 500
+"""In each list of a tenant: hosts, e-mail domains, groups, roles. Each name is compared with others' when tenants change, and a check looks a person's groups up in it."""
+_NameSet = Annotated[frozenset[GroupName], Field(max_length=MAX_NAMES)]
 Names = Annotated[
-    frozenset[GroupName] | None,
+    _NameSet | None,
     BeforeValidator(_names_or_any),
     PlainSerializer(lambda v: "any" if v is None else sorted(v)),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"const": "any"}]}),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}, "maxItems": MAX_NAMES}, {"const": "any"}]}),
 ]
 RuleNames = Annotated[
-    frozenset[GroupName] | Literal["unset"] | None,
+    _NameSet | Literal["unset"] | None,
     BeforeValidator(lambda v: v if v == "unset" else _names_or_any(v)),
     PlainSerializer(lambda v: "any" if v is None else v if v == "unset" else sorted(v)),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"enum": ["any", "unset"]}]}),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}, "maxItems": MAX_NAMES}, {"enum": ["any", "unset"]}]}),
 ]
 """``unset`` (the default) says nothing; ``any`` is satisfied by whoever the tenant lets in."""
 PathGlob = Annotated[
@@ -101,10 +106,14 @@ MAX_RULES = 256
 """In each list of a tenant. Those that begin with stars are all asked about every path."""
 
 
+MAX_HOOK_SECRETS = 4
+"""Two while rotating; every delivery is compared with each."""
+
+
 class HookDocument(Model):
     """How this provider's events are recognised. ``secrets``: two during rotation; ``api_token``: reads Okta's System Log."""
 
-    secrets: tuple[SigningSecret, ...] = ()
+    secrets: Annotated[tuple[SigningSecret, ...], Field(max_length=MAX_HOOK_SECRETS)] = ()
     directory_id: Token | None = None
     client_id: Token | None = None
     client_secret: SecretValue | None = None
@@ -120,7 +129,7 @@ class ProviderDocument(Model):
     kind: ProviderKind
     label: Annotated[str, Field(max_length=80), VISIBLE] = ""
     issuer: IssuerUrl | None = None
-    domains: frozenset[EmailDomain] | None = None
+    domains: Annotated[frozenset[EmailDomain], Field(max_length=MAX_NAMES)] | None = None
     email_trust: EmailTrust | None = None
     form_decode: bool = True
     hooks: HookDocument = HookDocument()
@@ -136,8 +145,8 @@ class ProviderDocument(Model):
 class BearerDocument(Model):
     """``clients``: app client ids; left out, this tenant's own."""
 
-    clients: frozenset[Token] | None = None
-    scopes: frozenset[Token] = frozenset()
+    clients: Annotated[frozenset[Token], Field(max_length=100)] | None = None
+    scopes: Annotated[frozenset[Token], Field(max_length=100)] = frozenset()
 
 
 class RuleDocument(Model):
@@ -219,15 +228,15 @@ class TenantDocument(Model):
     id: Annotated[str, Field(pattern=TENANT_ID)]
     name: Annotated[str, Field(min_length=1, max_length=120), VISIBLE]
     active: bool = True
-    hosts: tuple[HostPattern, ...] = ()
-    email_domains: frozenset[EmailDomain]
+    hosts: Annotated[tuple[HostPattern, ...], Field(max_length=MAX_NAMES)] = ()
+    email_domains: Annotated[frozenset[EmailDomain], Field(max_length=MAX_NAMES)]
     allowed_groups: Names
     allowed_roles: Annotated[Names, Field(json_schema_extra={"default": "any"})] = None
     client: Literal["provisioned"] | None = None
     client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+$", max_length=128)] | None = None
     client_secret: SecretValue | None = None
-    scopes: tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)], ...] = ("openid",)
-    providers: Annotated[tuple[ProviderDocument, ...], Field(min_length=1)]
+    scopes: Annotated[tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)], ...], Field(max_length=50)] = ("openid",)
+    providers: Annotated[tuple[ProviderDocument, ...], Field(min_length=1, max_length=MAX_PROVIDERS)]
     paths: PathsDocument = PathsDocument()
     rules: Rules = ()
     rules_next: Rules = ()

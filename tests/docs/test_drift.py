@@ -24,6 +24,7 @@ from gateway.web import browser, hooks, system
 from gateway.web.hooks.services import HookServices
 from gateway.web.texts import REASONS
 from tests.docs import reference
+from tests.test_scaling import patterns
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -106,6 +107,12 @@ def test_the_troubleshooting_table_is_the_one_in_the_code() -> None:
     documented = [(code(row[0]), row[2].replace("&lt;", "<"), row[3].replace("&lt;", "<")) for row in rows("troubleshooting.md") if len(row) == 4][1:]
     known = [(d.code, d.cause, d.setting) for d in (*(s.diagnosis for s in SYMPTOMS), UNKNOWN)]
     assert documented == known
+
+
+def test_every_regular_expression_stands_on_the_page_about_untrusted_input() -> None:
+    page = (DOCS / "developer" / "untrusted-input.md").read_text(encoding="utf-8")
+    named = [re.findall(r"`([^`]+)`", line.split("|")[1]) for line in page.splitlines() if line.startswith("| `gateway/")]
+    assert {(module, name) for module, *names in named for name in names} == {(pattern.module, pattern.name) for pattern in patterns()}
 
 
 @every_page

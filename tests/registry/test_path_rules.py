@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
-from pydantic import ValidationError
+from annotated_types import MaxLen
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from gateway.core.readings import PathReader
-from gateway.registry.document import MAX_RULES, TenantDocument
+from gateway.onboarding.body import ProvisionBody
+from gateway.registry.document import MAX_NAMES, MAX_RULES, TenantDocument
 from tests.registry.samples import sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def document(path: str, where: str = "rules", **paths: bool) -> TenantDocument:
@@ -47,3 +53,41 @@ def test_paths_say_how_the_application_reads() -> None:
     assert document("/admin/**", windows=True, suffixes=True).paths.reader() == PathReader(windows=True, suffixes=True)
     with pytest.raises(ValidationError, match="Extra inputs"):
         document("/admin", iis=True)
+
+
+def unbounded(model: type[BaseModel], where: str = "") -> Iterator[str]:
+    """Lists of a model that a caller may make as long as a body is."""
+    for name, field in model.model_fields.items():
+        yield from _unbounded(field.annotation, f"{where}{name}", bounded=any(isinstance(bound, MaxLen) for bound in field.metadata))
+
+
+def _unbounded(annotation: Any, where: str, *, bounded: bool) -> Iterator[str]:
+    if get_origin(annotation) is Annotated:
+        annotation, *bounds = get_args(annotation)
+        bounded = bounded or any(isinstance(bound, MaxLen) or any(isinstance(each, MaxLen) for each in getattr(bound, "metadata", ())) for bound in bounds)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from unbounded(annotation, f"{where}.")
+        return
+    if get_origin(annotation) in {tuple, list, set, frozenset, dict}:
+        values = get_args(annotation)
+        if not bounded and not all(get_origin(value) is Literal for value in values):
+            yield where
+        bounded = False
+    for inner in get_args(annotation) if get_origin(annotation) is not Literal else ():
+        yield from _unbounded(inner, where, bounded=bounded and get_origin(annotation) in {Union, UnionType})
+
+
+@pytest.mark.parametrize("model", [TenantDocument, ProvisionBody])
+def test_every_list_of_a_tenant_has_a_length(model: type[BaseModel]) -> None:
+    assert list(unbounded(model)) == []
+
+
+def test_a_list_without_a_length_is_found() -> None:
+    assert list(unbounded(create_model("Free", names=(list[str], ...), bounded=(Annotated[tuple[str, ...], Field(max_length=3)] | None, None)))) == ["names"]
+
+
+def test_the_longest_lists_are_taken_and_longer_ones_are_refused() -> None:
+    names = [f"n{number}" for number in range(MAX_NAMES + 1)]
+    assert len(TenantDocument.model_validate(sample("acme", allowed_groups=names[1:])).allowed_groups or ()) == MAX_NAMES
+    with pytest.raises(ValidationError, match="at most 500"):
+        TenantDocument.model_validate(sample("acme", allowed_groups=names))

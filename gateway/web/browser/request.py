@@ -190,14 +190,19 @@ def client_of(request: web.Request, services: Services) -> str:
         return peer
     for entry in reversed(",".join(request.headers.getall("X-Forwarded-For", ())).rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
         candidate = entry.strip()
-        try:
-            ipaddress.ip_address(candidate)
-        except ValueError:
+        if not _is_address(candidate):
             break
         if not _ours(candidate, services):
             return candidate
         peer = candidate
     return peer
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return "%" not in text and bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
 
 
 def _public(address: str) -> bool:
