@@ -10,11 +10,12 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from re import _constants as op  # the parse tree of a pattern has no public module
-from re import _parser as parser
+from re import _constants as op  # type: ignore[attr-defined]  # the parse tree of a pattern has no public module
+from re import _parser as parser  # type: ignore[attr-defined]
 from time import thread_time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -102,14 +103,16 @@ def patterns() -> Iterator[Pattern]:
             continue
         module = str(path.relative_to(ROOT))
         for scope, call in _calls(tree, "(module)"):
-            if call.func.attr == "compile":  # type: ignore[attr-defined]  # chosen by _calls
-                assert scope.isupper() or scope.startswith("_"), f"{module}: {scope}: patterns are module constants"
-                used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == scope}
-                compiled = getattr(importlib.import_module(module.removesuffix(".py").replace("/", ".")), scope)
-                yield Pattern(module, scope, compiled, frozenset(used & SEARCHES) or frozenset({"fullmatch"}))
-            else:
+            method: str = call.func.attr  # type: ignore[attr-defined]  # chosen by _calls
+            if method != "compile":
                 text = call.args[0].value if isinstance(call.args[0], ast.Constant) else None
-                yield Pattern(module, scope, re.compile(str(text)) if text is not None else None, frozenset({call.func.attr}))  # type: ignore[attr-defined]
+                yield Pattern(module, scope, re.compile(str(text)) if text is not None else None, frozenset({method}))
+                continue
+            constant = getattr(importlib.import_module(module.removesuffix(".py").replace("/", ".")), scope, None)
+            assert constant is not None, f"{module}: {scope}: patterns are constants of their module"
+            used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == scope}
+            for compiled in constant.values() if isinstance(constant, Mapping) else (constant,):
+                yield Pattern(module, scope, compiled, frozenset(used & SEARCHES) or frozenset({"fullmatch"}))
 
 
 def _calls(node: ast.AST, scope: str) -> Iterator[tuple[str, ast.Call]]:
@@ -132,7 +135,7 @@ def _calls(node: ast.AST, scope: str) -> Iterator[tuple[str, ast.Call]]:
         yield from _calls(child, inner)
 
 
-PATTERNS = list(patterns())
+PATTERNS = list(dict.fromkeys(patterns()))
 
 
 def samples(tree: Any) -> list[str]:
