@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from re import _constants as op  # type: ignore[attr-defined]  # the parse tree of a pattern has no public module
-from re import _parser as parser  # type: ignore[attr-defined]
+from re import _constants as op  # the parse tree of a pattern has no public module
+from re import _parser as parser
 from time import thread_time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,7 +41,7 @@ from gateway.ingress.forwarded import RawRequest, bearer, names_html, parse_forw
 from gateway.log import redact, shown
 from gateway.web.admin.reading import parse_json
 from gateway.web.admin.redact import redacted
-from gateway.web.browser.request import MAX_PROXIES, client_of
+from gateway.web.browser.request import MAX_HOPS, client_of
 from gateway.web.language import negotiate
 from gateway.web.trust import Trust
 from tests.core.build import request, rule, tenant
@@ -285,7 +285,7 @@ def test_a_reader_of_foreign_text_takes_linear_time(reader: str, unit: str) -> N
 
 
 def test_of_forwarded_addresses_the_last_few_are_read_and_none_with_a_zone() -> None:
-    ours = ["127.0.0.1"] * (MAX_PROXIES - 1)
+    ours = ["127.0.0.1"] * (MAX_HOPS - 1)
     assert client(",".join(["203.0.113.1", *ours])) == "203.0.113.1"
     assert client(",".join(["203.0.113.1", *ours, "127.0.0.1"])) == "127.0.0.1"
     assert client("fe80::1%" + "a" * 1000) == "127.0.0.1"
