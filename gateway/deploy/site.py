@@ -44,6 +44,9 @@ STREAM_LIMIT_S = 3600
 """Forward-auth sees the beginning of a connection only. Where the proxy can, a WebSocket or stream ends after this long
 and has to begin again, with a check; shorter means a revoked person is cut off sooner and clients reconnect more often."""
 
+MAX_LABELS = 128
+"""A host name has fewer: 253 characters at most (RFC 1035 §2.3.4)."""
+
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:]{2,45}\]):\d{1,5}")
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]{16,200}")
 _FILE = re.compile(r"/[A-Za-z0-9._/-]{1,200}")
@@ -55,7 +58,7 @@ class SiteError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One upstream and the protected hosts that it serves; ``wildcards`` are the parts after ``*.``."""
+    """One upstream and protected hosts that it serves; ``wildcards`` are the parts after ``*.``."""
 
     name: str
     upstream: str
@@ -169,6 +172,27 @@ def _pattern(value: str) -> str:
     return star + host
 
 
+def _apps(upstreams: Mapping[str, str]) -> tuple[App, ...]:
+    """From host pattern → address, in the order in which proxies that take the first match have to try them.
+
+    A wildcard holds every name below it, also those that another upstream serves: so names come first, and the longer wildcard
+    before the shorter one.
+    """
+    groups: dict[tuple[int, str], list[str]] = {}
+    several = len(set(upstreams.values())) > 1
+    for pattern, address in upstreams.items():
+        groups.setdefault((-pattern.count(".") if several and pattern.startswith("*.") else -MAX_LABELS, address), []).append(pattern)
+    return tuple(
+        App(
+            name="app" if number == 0 else f"app{number + 1}",
+            upstream=address,
+            hosts=tuple(p for p in served if not p.startswith("*.")),
+            wildcards=tuple(p[2:] for p in served if p.startswith("*.")),
+        )
+        for number, ((_, address), served) in enumerate(sorted(groups.items(), key=lambda group: group[0][0]))
+    )
+
+
 def site_of(
     config: Config,
     tenants: Iterable[Tenant],
@@ -195,18 +219,7 @@ def site_of(
     unknown = set(chosen) - set(patterns)
     if unknown:
         raise SiteError(f"{min(unknown)}: not a protected host (there are: {', '.join(patterns) or 'none'})")
-    by_upstream: dict[str, list[str]] = {}
-    for pattern in patterns:
-        by_upstream.setdefault(chosen.get(pattern, upstream), []).append(pattern)
-    apps = tuple(
-        App(
-            name="app" if number == 0 else f"app{number + 1}",
-            upstream=address,
-            hosts=tuple(p for p in served if not p.startswith("*.")),
-            wildcards=tuple(p[2:] for p in served if p.startswith("*.")),
-        )
-        for number, (address, served) in enumerate(by_upstream.items())
-    )
+    apps = _apps({pattern: chosen.get(pattern, upstream) for pattern in patterns})
     return Site(
         listen=listen,
         scheme=config.public_scheme,

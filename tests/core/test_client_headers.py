@@ -47,6 +47,14 @@ def test_what_is_known_to_be_harmful_is_removed_by_name_and_by_prefix(name: str)
     assert removed(name)
 
 
+@pytest.mark.parametrize(
+    "name", ["X-Requested-With", "X-CSRF-Token", "X-CSRFToken", "X-XSRF-Token", "X-Api-Key", "User-Agent", "HX-Request", "Idempotency-Key", "If-None-Match", "Destination"]
+)
+def test_what_frameworks_cannot_do_without_passes(name: str) -> None:
+    assert not removed(name)
+    assert name in {*HARMLESS, *ORDINARY}
+
+
 @given(NAMES)
 def test_the_patterns_remove_what_is_suspicious_and_not_listed(name: str) -> None:
     assert removed(name) == (is_suspicious(name) and name.lower() not in {known.lower() for known in HARMLESS})

@@ -59,7 +59,7 @@ NOW = 1_800_000_000.0
 
 TENANTS: tuple[dict[str, Any], ...] = (
     {
-        "id": "acme", "name": "Acme", "hosts": [ACME, "*.acme.localhost"], "email_domains": ["acme.test"], "allowed_groups": ["app-users"], "client_id": "acme1", "client_secret": "s",
+        "id": "acme", "name": "Acme", "hosts": [ACME, BELOW, "*.acme.localhost"], "email_domains": ["acme.test"], "allowed_groups": ["app-users"], "client_id": "acme1", "client_secret": "s",
         "providers": [{"name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.test"}],
         "headers": {"X-Department": "claim:custom:department"},
         "rules": [
@@ -163,7 +163,7 @@ class Stand:
     def site(self, port: int, *, check_port: int | None = None) -> Site:
         """What a proxy on ``port`` has to know about this stand."""
         return site_of(
-            self.config, self.tenants, listen=f"127.0.0.1:{port}", upstream=f"127.0.0.1:{self.app_port}", upstreams={"*.acme.localhost": f"127.0.0.1:{self.h2c.port}"},
+            self.config, self.tenants, listen=f"127.0.0.1:{port}", upstream=f"127.0.0.1:{self.app_port}", upstreams={BELOW: f"127.0.0.1:{self.h2c.port}"},
             check=f"127.0.0.1:{check_port or self.check_port}", public=f"127.0.0.1:{self.public_port}",
         )  # fmt: skip
 

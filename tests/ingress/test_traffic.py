@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 
 from tests.ingress import http2
-from tests.ingress.stand import ACME, CASE, COOKIE, GLOBEX
+from tests.ingress.stand import ACME, BELOW, CASE, COOKIE, GLOBEX
 from tests.ingress.test_cases import NAVIGATE, hold
 from tests.ingress.wire import request
 
@@ -224,3 +224,13 @@ def test_the_login_host_reaches_the_gateway_only(proxy: Proxy) -> None:
         assert proxy.ask(proxy.alice, target=target, host="login.localhost").status == 200
         assert len(proxy.pages) == 1
         assert proxy.app == []
+
+
+def test_a_host_of_its_own_upstream_below_a_wildcard_of_another_reaches_its_own(proxy: Proxy) -> None:
+    path = f"/public/{proxy.kind}-routes"
+    for lines in ((), ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: Z2F0ZXdheS1kb2N0b3IhIQ==")):
+        proxy.ask(*lines, target=path, host=BELOW, close=not lines)
+        assert proxy.app == []
+        proxy.ask(target=path, host="other.acme.localhost")
+        assert len(proxy.app) == 1
+    assert [arrived.path for arrived in proxy.stand.h2c.arrived if arrived.path == path] == [path, path]
