@@ -51,6 +51,7 @@ HOOK_DELIVERIES = Counter("gateway_hook_deliveries", "Deliveries of identity-pro
 PROVISION = Counter("gateway_provision", "Provisioning runs.", ["outcome"], registry=REGISTRY)
 TENANTS = Gauge("gateway_tenants", "Tenants being served.", registry=REGISTRY, multiprocess_mode="max")
 TENANT_PROBLEMS = Gauge("gateway_tenant_problems", "What keeps the newest tenants from being served.", ["source"], registry=REGISTRY, multiprocess_mode="max")
+REVOCATION_STREAMS = Gauge("gateway_revocation_streams", "Open streams of revocations at the admin API.", registry=REGISTRY, multiprocess_mode="livesum")
 CANARY_PROBES = Counter("gateway_canary_probes", "Requests without a session that the canary sent through the ingress.", ["result"], registry=REGISTRY)
 CANARY_OPEN = Gauge("gateway_canary_open", "1 while the last answer to the canary let it in.", registry=REGISTRY, multiprocess_mode="max")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from gateway.core.canonical import canonical_address, canonical_id
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from gateway.core.decision import Reason
     from gateway.core.model import Identity, MachineToken, PendingLogin, Secret, Session, Tenant
@@ -357,4 +357,4 @@ class Revoker(Protocol):
 
     async def status(self, revocation_id: str) -> RevocationStatus | None: ...
 
-    def stream(self, *, after: str | None = None) -> AsyncIterator[RevocationStatus]: ...
+    def stream(self, *, after: str | None = None) -> AsyncGenerator[RevocationStatus, None]: ...

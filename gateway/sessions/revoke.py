@@ -11,7 +11,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from dataclasses import dataclass, field, replace
@@ -22,20 +21,16 @@ from gateway.log import fields
 from gateway.metrics import REVOCATION_SECONDS, REVOCATIONS, source_label, tenant_label
 from gateway.ports import RevocationKind, RevocationStatus
 from gateway.ports_revocation import LIFT, OPERATORS, Recorded
+from gateway.sessions.feed import RevocationFeed
 from gateway.sessions.marks import WATERMARK_LIFE_S, places
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 
     from gateway.ports import RevocationRequest
     from gateway.ports_revocation import Change, Confirmations, RevocationRecord
     from gateway.sessions.marks import EndedFamily, Marks, Places, Swept
 
-STREAM_POLL_S: Final = 0.5
-"""How soon a stream sees what another admin process made durable; what this process did is seen at once."""
-_OVERLAP_S: Final = 10.0
-"""Admin processes' clocks may differ: a stream looks back this far and leaves out what it has shown."""
-_PAGE: Final = 500
 _TEND_S: Final = 3600.0
 _TEND_AGAIN_S: Final = 5.0
 
@@ -88,7 +83,7 @@ class StoreRevoker:
         self._new_id = new_id
         self._under_way: dict[str, _Timeline] = {}
         self._tasks: set[asyncio.Task[RevocationStatus]] = set()
-        self._news = asyncio.Condition()
+        self._feed = RevocationFeed(record, clock=clock)
         self.observers: list[Callable[[RevocationStatus, Sequence[EndedFamily]], None]] = []
 
     # --- the operation ---------------------------------------------------------------------------
@@ -125,6 +120,7 @@ class StoreRevoker:
         request = line.request
         where = self.places(request)
         families: list[EndedFamily] = []
+        recorded: Recorded | None = None
 
         def count(swept: Swept) -> Swept:
             families.extend(swept.families)
@@ -138,7 +134,7 @@ class StoreRevoker:
             if request.group_overlay is not None:
                 await change.overlay(request, watermark=swept.watermark, at=line.received_at)
             if not swept.cursors:
-                await self._durable(line, change, swept.watermark, str(request.kind))
+                recorded = await self._durable(line, change, swept.watermark, str(request.kind))
         if swept.cursors:
             # A large tenant: page by page, outside the transaction that others wait for, and durable when the last session is gone.
             server = swept.server
@@ -148,9 +144,10 @@ class StoreRevoker:
                     msg = "Redis: another primary took over in the middle of a revocation"
                     raise UnavailableError(msg)
             async with self._record.change(request.tenant, where.marks) as change:
-                await self._durable(line, change, swept.watermark, str(request.kind))
+                recorded = await self._durable(line, change, swept.watermark, str(request.kind))
         REVOCATIONS.labels(tenant_label(request.tenant), source_label(request.source), str(request.kind)).inc()
-        await self._announce()
+        if recorded is not None:
+            self._feed.tell(recorded)
         await self._acknowledge(line, server=swept.server)
         status = line.status()
         _log.info(
@@ -163,9 +160,11 @@ class StoreRevoker:
         for observe in self.observers:
             observe(status, families)
 
-    async def _durable(self, line: _Timeline, change: Change, watermark: int, kind: str) -> None:
+    async def _durable(self, line: _Timeline, change: Change, watermark: int, kind: str) -> Recorded:
         line.durable_ms = self._since(line)
-        await change.revocation(Recorded(line.status(), kind, watermark, self._clock()))
+        recorded = Recorded(line.status(), kind, watermark, self._clock())
+        await change.revocation(recorded)
+        return recorded
 
     async def _lift(self, line: _Timeline) -> None:
         request = line.request
@@ -209,45 +208,12 @@ class StoreRevoker:
         recorded = await self._record.find(revocation_id)
         return None if recorded is None else recorded.status
 
-    async def stream(self, *, after: str | None = None) -> AsyncIterator[RevocationStatus]:
+    def stream(self, *, after: str | None = None) -> AsyncGenerator[RevocationStatus, None]:
         """Every revocation (not lifts) once, when it is durable: whoever follows it can cut what forward-auth cannot.
 
         From ``after`` on if it is known, else from now on.
         """
-        last = None if after is None else await self._record.find(after)
-        shown: dict[str, float] = {}
-        if last is None:
-            position = self._clock()
-            shown = {r.status.id: r.durable_at for r in await self._all_since(position - _OVERLAP_S)}
-        else:
-            position = last.durable_at
-            shown = {r.status.id: r.durable_at for r in await self._all_since(position - _OVERLAP_S) if r.durable_at <= position}
-        while True:
-            async with self._news:
-                fresh = [r for r in await self._all_since(position - _OVERLAP_S) if r.status.id not in shown]
-                if not fresh:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(STREAM_POLL_S):
-                            await self._news.wait()
-            for recorded in fresh:
-                shown[recorded.status.id] = recorded.durable_at
-                position = max(position, recorded.durable_at)
-                if recorded.kind != LIFT:
-                    yield recorded.status
-            shown = {name: at for name, at in shown.items() if at >= position - 2 * _OVERLAP_S}
-
-    async def _all_since(self, durable_at: float) -> list[Recorded]:
-        found: list[Recorded] = []
-        while True:
-            page = await self._record.since(durable_at, after=found[-1].status.id if found else "", limit=_PAGE)
-            found += page
-            if len(page) < _PAGE:
-                return found
-            durable_at = page[-1].durable_at
-
-    async def _announce(self) -> None:
-        async with self._news:
-            self._news.notify_all()
+        return self._feed.follow(after=after)
 
     # --- after a restart, a fail-over, a new key -------------------------------------------------
 

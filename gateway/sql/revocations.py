@@ -61,7 +61,8 @@ class SqlRevocations:
         return found[0] if found else None
 
     async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
-        later = or_(revocations.c.durable_at > durable_at, (revocations.c.durable_at == durable_at) & (revocations.c.id > after))
+        # The first condition is what the index answers.
+        later = (revocations.c.durable_at >= durable_at) & or_(revocations.c.durable_at > durable_at, revocations.c.id > after)
         return await self._recorded(later, limit=limit)
 
     async def of_tenant(self, tenant: str, *, durable_after: float) -> Sequence[Recorded]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -144,6 +144,7 @@ revocations = Table(
     Column("ended", Integer, nullable=False, default=0),
     Index(None, "tenant", "received_at"),
     Index(None, "received_at"),
+    Index(None, "durable_at", "id"),
 )
 
 blocks = Table(

@@ -328,7 +328,7 @@ async def test_the_stream_shows_each_revocation_once_from_a_known_one_on(revoker
     third = await revoker.revoke(request(Who(user="c")))
     async with asyncio.timeout(5):
         assert (await upcoming).id == third.id
-    await stream.aclose()  # type: ignore[attr-defined]  # the port promises an iterator; this one is a generator
+    await stream.aclose()
 
 
 async def test_many_revocations_at_once_each_arrive(login: Login, revoker: StoreRevoker, sessions: RedisSessions) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from aiohttp import web
 from pydantic import Field, model_validator
 
+from gateway.metrics import REVOCATION_STREAMS
 from gateway.ports import RevocationKind, RevocationRequest, Who
 from gateway.settings import VISIBLE
 from gateway.web.admin.problem import Code, Problem
 from gateway.web.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, Route
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 
     from gateway.ports import RevocationStatus, Revoker
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_S = 15.0
 """Proxies cut a silent response after 30 to 60 s; also how soon a revoked key loses its stream."""
+WRITE_TIMEOUT_S = 30.0
+"""A client that takes nothing in for so long loses its place."""
+MAX_STREAMS = 200
+"""Of one process: each is a connection, and a copy of every revocation."""
+MAX_STREAMS_OF_A_KEY = 10
+"""One application follows with a stream or two for each of its replicas; one key must not take everybody's places."""
 Name = Annotated[str, Field(min_length=1, max_length=320)]
 
 
@@ -88,6 +96,30 @@ class StreamQuery(ApiModel):
     after: Annotated[str, Field(pattern=f"^{PARAMETERS['revocation']}$")] | None = None
 
 
+class StreamPlaces:
+    """How many streams are open, of whom."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def taken(self, key: str) -> Iterator[None]:
+        """A place while it is used. Raises ``Problem`` (429) where there is none."""
+        if self._open[key] >= MAX_STREAMS_OF_A_KEY:
+            raise Problem(Code.RATE_LIMITED, f"this key has {MAX_STREAMS_OF_A_KEY} open streams, which is all that one may have", headers={"Retry-After": str(int(KEEP_ALIVE_S))})
+        if self._open.total() >= MAX_STREAMS:
+            raise Problem(Code.RATE_LIMITED, f"{MAX_STREAMS} streams are open, which is all that there are", headers={"Retry-After": str(int(KEEP_ALIVE_S))})
+        self._open[key] += 1
+        REVOCATION_STREAMS.set(self._open.total())
+        try:
+            yield
+        finally:
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]
+            REVOCATION_STREAMS.set(self._open.total())
+
+
 def describe(status: RevocationStatus) -> RevocationAnswer:
     request = status.request
     return RevocationAnswer(
@@ -104,6 +136,8 @@ async def expect_tenant(is_tenant: IsTenant, tenant: str) -> None:
 
 
 def revocation_routes(revoker: Revoker, is_tenant: IsTenant, *, still_allowed: Callable[[Call], Awaitable[bool]], closing: asyncio.Event) -> tuple[Route, ...]:
+    places = StreamPlaces()
+
     async def revoke(call: Call) -> Answer:
         body = call.body(RevocationBody)
         call.note.after = body
@@ -123,12 +157,16 @@ def revocation_routes(revoker: Revoker, is_tenant: IsTenant, *, still_allowed: C
         after = call.query(StreamQuery).after or call.request.headers.get("Last-Event-ID")
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Request-Id": call.request_id}
         response = web.StreamResponse(headers=headers)
-        await response.prepare(call.request)
-        await response.write(b": revocations\n\n")
-        async for status in _until_closed(revoker.stream(after=after), response, still_allowed=lambda: still_allowed(call), closing=closing):
-            if call.key.tenant in (None, status.request.tenant):
-                data = json.dumps(describe(status).model_dump(mode="json"))
-                await response.write(f"id: {status.id}\nevent: revocation\ndata: {data}\n\n".encode())
+        with places.taken(call.key.id), contextlib.suppress(ConnectionResetError):
+            await response.prepare(call.request)
+            await _write(response, b": revocations\n\n")
+            source = revoker.stream(after=after)
+            events = _until_closed(source, response, still_allowed=lambda: still_allowed(call), closing=closing)
+            async with contextlib.aclosing(source), contextlib.aclosing(events):
+                async for status in events:
+                    if call.key.tenant in (None, status.request.tenant):
+                        data = json.dumps(describe(status).model_dump(mode="json"))
+                        await _write(response, f"id: {status.id}\nevent: revocation\ndata: {data}\n\n".encode())
         return response
 
     return (
@@ -138,9 +176,18 @@ def revocation_routes(revoker: Revoker, is_tenant: IsTenant, *, still_allowed: C
     )  # fmt: skip
 
 
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    """Raises ``ConnectionResetError`` for a client that takes nothing in: its place is somebody else's."""
+    try:
+        async with asyncio.timeout(WRITE_TIMEOUT_S):
+            await response.write(data)
+    except TimeoutError:
+        raise ConnectionResetError from None
+
+
 async def _until_closed(
     source: AsyncIterator[RevocationStatus], response: web.StreamResponse, *, still_allowed: Callable[[], Awaitable[bool]], closing: asyncio.Event
-) -> AsyncIterator[RevocationStatus]:
+) -> AsyncGenerator[RevocationStatus, None]:
     """Events as they come, a comment when none came for a while; ends with the key, the server or the client."""
     closed = asyncio.ensure_future(closing.wait())
     upcoming: asyncio.Future[RevocationStatus] | None = None
@@ -164,7 +211,7 @@ async def _until_closed(
                 upcoming = None
                 yield status
             elif not closing.is_set():
-                await response.write(b": still here\n\n")
+                await _write(response, b": still here\n\n")
     except ConnectionResetError:
         return
     finally:

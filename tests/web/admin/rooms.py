@@ -17,7 +17,7 @@ from gateway.ports_admin import BlockView, DeliveryView, Json, MessageView, Page
 from gateway.ports_provisioning import ClientCredentials, Run, RunKind, RunState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from gateway.onboarding.body import ProvisionBody
     from gateway.registry.document import TenantDocument
@@ -85,7 +85,7 @@ class Revocations:
     async def status(self, revocation_id: str) -> RevocationStatus | None:
         return self.done.get(revocation_id)
 
-    async def stream(self, *, after: str | None = None) -> AsyncIterator[RevocationStatus]:
+    async def stream(self, *, after: str | None = None) -> AsyncGenerator[RevocationStatus, None]:
         seen = after or ""
         while True:
             async with self.added:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from aiohttp import web
 
+from gateway import metrics
 from gateway.errors import UnavailableError
 from gateway.onboarding.body import ProvisionBody
 from gateway.ports_admin import AuditFilter, Scope
@@ -430,6 +432,30 @@ async def test_the_stream_tells_each_revocation_and_resumes(api: Api) -> None:
         assert [await _event(stream), await _event(stream)] == ["r0001", "r0003"]
     async with await api.call("GET", "/revocations/stream", headers={"Last-Event-ID": "r0001"}) as stream:
         assert await _event(stream) == "r0002"
+
+
+async def test_streams_have_a_limit_for_each_key_and_for_all(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocations, "MAX_STREAMS_OF_A_KEY", 2)
+    monkeypatch.setattr(revocations, "MAX_STREAMS", 3)
+    one, other = await api.key(Scope.SESSIONS_READ), await api.key(Scope.SESSIONS_READ, tenant="acme")
+    async with contextlib.AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(await api.call("GET", "/revocations/stream", key=one)) for _ in range(2)]
+        assert [await stream.content.readline() for stream in streams] == [b": revocations\n"] * 2
+        assert metrics.REVOCATION_STREAMS._value.get() == 2
+        refused = await api.call("GET", "/revocations/stream", key=one)
+        assert (refused.status, refused.headers["Retry-After"], (await problem(refused))["code"]) == (429, "15", "rate_limited")
+        third = await stack.enter_async_context(await api.call("GET", "/revocations/stream", key=other))
+        assert third.status == 200
+        refused = await api.call("GET", "/revocations/stream", key=other)
+        assert (refused.status, (await problem(refused))["detail"]) == (429, "3 streams are open, which is all that there are")
+        streams[0].close()
+        await api.call("POST", "/revocations", json={"tenant": "acme", "email": "bob@acme.test", "kind": "end_sessions"})  # what is written to a closed connection ends it
+        async with asyncio.timeout(10):
+            while (again := await api.call("GET", "/revocations/stream", key=one)).status == 429:
+                await asyncio.sleep(0.01)
+                await api.call("POST", "/revocations", json={"tenant": "acme", "email": "bob@acme.test", "kind": "end_sessions"})
+                api.clock.now += 1
+        again.close()
 
 
 async def test_a_stream_that_is_never_silent_ends_with_its_key_too(monkeypatch: pytest.MonkeyPatch) -> None:
