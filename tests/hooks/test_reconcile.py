@@ -256,12 +256,13 @@ async def test_apis_that_hang_delay_nobody_else(living: Living) -> None:
             while len(set(slow.asked)) < len(hanging):
                 living.clock.advance(1)
                 await asyncio.sleep(0.01)
-            while len(slow.asked) < 4 * len(hanging):
-                living.clock.advance(1)
-                await asyncio.sleep(0.01)
-                if len(slow.asked) > 2 * len(hanging):
+            for part in range(2):
+                begun = len(slow.asked)
+                while len(slow.asked) < begun + len(hanging):
+                    living.clock.advance(1)
+                    await asyncio.sleep(0.01)
                     # Each of them has failed once by now: they stand behind one another, and leave the others' places alone.
-                    assert sum(target.tenant.startswith("slow") for target in schedule.reading()) <= 1
+                    assert part == 0 or sum(target.tenant.startswith("slow") for target in schedule.reading()) <= 1
 
 
 async def test_one_tenant_has_one_place(living: Living) -> None:
