@@ -7,7 +7,7 @@ Rules:
 - Every address that the name resolves to must be public; the connection goes to exactly those addresses, so that a name
   which changes between look and call (DNS rebinding) gains nothing.
 - ``networks`` are the operator's own that may be reached all the same. ``development`` also permits loopback and private networks, and http there.
-- Link-local addresses, where clouds keep their metadata service, are never permitted.
+- Addresses where clouds keep their metadata service are never permitted, link-local or not, in any form (IPv4 within IPv6).
 - A refusal does not say where the name led: that would map our network.
 """
 
@@ -35,6 +35,23 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
 CODE = "address_not_permitted"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_ISATAP = frozenset({0x00005EFE, 0x02005EFE})
+"""Bits 64 to 95 of an address that tunnels to an IPv4 one (RFC 5214 §6.1)."""
+_METADATA = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "168.63.129.16/32",  # Azure: platform services of every virtual network, at a public address
+        "192.0.0.192/32",  # Oracle Cloud
+        "100.100.100.200/32",  # Alibaba Cloud
+        "169.254.0.0/16",
+        "fd00:ec2::/64",  # AWS: metadata, DNS and time
+        "fd20:ce::254/128",  # Google Cloud
+        "fe80::/10",
+    )
+)
+"""Where clouds keep what a machine may ask about itself: credentials. Not even the operator's ``networks`` lead there."""
+_SPECIAL = tuple(ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "100:0:0:1::/64", "2001::/23", "3fff::/20", "5f00::/16"))
+"""IANA's special-purpose registries, what of them the oldest Python that we run on still calls global."""
 
 
 def permitted(address: Address, *, development: bool, networks: Collection[Network] = ()) -> bool:
@@ -42,15 +59,24 @@ def permitted(address: Address, *, development: bool, networks: Collection[Netwo
     inner = _inner(address)
     if inner is not None:
         return permitted(inner, development=development, networks=networks)
-    if address.is_multicast or address.is_unspecified or address.is_link_local:
+    if isinstance(address, ipaddress.IPv6Address) and (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
+        # A router between may take it for the IPv4 address in it; both have to be permitted.
+        tunnelled = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if not permitted(tunnelled, development=development, networks=networks):
+            return False
+    if address.is_multicast or address.is_unspecified or address.is_link_local or _within(address, _METADATA):
         return False
-    if any(address.version == network.version and address in network for network in networks):
+    if _within(address, networks):
         return True
     if address.is_loopback:
         return development
-    if address.is_reserved or (isinstance(address, ipaddress.IPv6Address) and address.is_site_local):
+    if _within(address, _SPECIAL) or address.is_reserved or (isinstance(address, ipaddress.IPv6Address) and address.is_site_local):
         return False
     return address.is_global or (development and address.is_private)
+
+
+def _within(address: Address, networks: Collection[Network]) -> bool:
+    return any(address.version == network.version and address in network for network in networks)
 
 
 def _inner(address: Address) -> ipaddress.IPv4Address | None:
