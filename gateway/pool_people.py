@@ -7,6 +7,9 @@ Rules:
   enables unless another source's block still stands.
 - A group is taken out twice, the second time after logins that were in flight have ended; only then may a later login
   be believed about it.
+- Tenants take turns at few places, and none has all of them: a flood of one, or calls for one that take long, delay that one only.
+- What waits is bounded, for each tenant and in all. What finds no room is not dropped: the record has it, and is read again from there
+  when there is room.
 - A start repeats what a crash may have left undone: blocks, lifts and overlays of the last day. Sign-outs are not repeated:
   they would end what the person has begun since.
 """
@@ -15,8 +18,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+import math
+from collections import Counter, OrderedDict, deque
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.cognito.aws import RefusedError, UnansweredError
@@ -27,7 +33,7 @@ from gateway.ports import RevocationKind
 from gateway.ports_revocation import LIFT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from gateway.cognito.users import CognitoUsers
     from gateway.core.model import Tenant
@@ -48,6 +54,11 @@ SECOND_CLEARING_S = 900.0
 """Logins that were in flight at the removal have ended, and what they wrote is in the pool: Cognito gives up after five minutes at each step."""
 DELAYS_S = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 MAX_AT_ONCE = 4
+"""Places: Cognito takes 25 changes of users a second, of all processes together."""
+PER_TENANT = 2
+MAX_WAITING_OF_TENANT = 1000
+MAX_WAITING = 10_000
+"""Revocations under way, most of them asleep between two attempts: some kilobytes each."""
 _PAGE = 200
 
 
@@ -58,6 +69,58 @@ class _Job:
     revocation: str
     lift: bool
     sign_out: bool
+
+
+class Turns:
+    """Few places that tenants take in turn; one tenant has at most ``per_tenant`` of them."""
+
+    def __init__(self, places: int, *, per_tenant: int) -> None:
+        self._free, self._per_tenant = places, per_tenant
+        self._held: Counter[str] = Counter()
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @asynccontextmanager
+    async def place(self, tenant: str) -> AsyncIterator[None]:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(tenant, deque()).append(turn)
+        self._next()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled() or not turn.done():
+                self._waiting.get(tenant, deque()).remove(turn)
+                self._forget(tenant)
+            else:
+                self._give_back(tenant)
+            raise
+        try:
+            yield
+        finally:
+            self._give_back(tenant)
+
+    def _give_back(self, tenant: str) -> None:
+        self._free += 1
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
+        self._next()
+
+    def _next(self) -> None:
+        while self._free:
+            tenant = next((name for name in self._waiting if self._held[name] < self._per_tenant), None)
+            if tenant is None:
+                return
+            turn = self._waiting[tenant].popleft()
+            self._waiting.move_to_end(tenant)
+            self._forget(tenant)
+            if not turn.cancelled():
+                self._free -= 1
+                self._held[tenant] += 1
+                turn.set_result(None)
+
+    def _forget(self, tenant: str) -> None:
+        if not self._waiting.get(tenant):
+            self._waiting.pop(tenant, None)
 
 
 class PoolPeople:
@@ -79,7 +142,10 @@ class PoolPeople:
         self._ended: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         """Revocation → pool users whose families it ended: the only way from an ``oid`` or a group to a pool user."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Semaphore(MAX_AT_ONCE)
+        self._of_tenant: Counter[str] = Counter()
+        self._turns = Turns(MAX_AT_ONCE, per_tenant=PER_TENANT)
+        self._behind: dict[str, float] = {}
+        """Tenants without room, and from when (``durable_at``) the record is to be read again for them."""
 
     def observe(self, status: RevocationStatus, families: Sequence[EndedFamily]) -> None:
         """For ``StoreRevoker.observers``: whose families ended."""
@@ -92,41 +158,79 @@ class PoolPeople:
     async def run(self) -> None:
         """Until cancelled."""
         started = position = self._clock()
-        seen: dict[str, float] = {}
+        begun: dict[str, float] = {}
         look_back = LOOK_BACK_S
         try:
             while True:
                 try:
-                    for recorded in await self._since(position - look_back):
-                        if recorded.status.id not in seen:
-                            seen[recorded.status.id] = recorded.durable_at
-                            position = max(position, recorded.durable_at)
-                            self._begin(recorded, fresh=recorded.durable_at >= started)
+                    async for recorded in self._since(position - look_back):
+                        position = max(position, recorded.durable_at)
+                        self._take(recorded, begun, started)
+                    look_back = OVERLAP_S
+                    for tenant in list(self._behind):
+                        await self._catch_up(tenant, begun, started)
                 except UnavailableError as error:
                     _LOG.info("pool_not_followed", extra=fields(error=str(error)))
                 else:
-                    look_back = OVERLAP_S
-                    seen = {name: at for name, at in seen.items() if at >= position - 2 * OVERLAP_S}
+                    needed = min([position - 2 * OVERLAP_S, *self._behind.values()])
+                    begun = {name: at for name, at in begun.items() if at >= needed}
                 await self._sleep(POLL_S)
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _since(self, durable_at: float) -> list[Recorded]:
-        found: list[Recorded] = []
+    async def _since(self, durable_at: float) -> AsyncIterator[Recorded]:
+        after = ""
         while True:
-            page = await self._record.since(found[-1].durable_at if found else durable_at, after=found[-1].status.id if found else "", limit=_PAGE)
-            found += page
+            page = await self._record.since(durable_at, after=after, limit=_PAGE)
+            for recorded in page:
+                yield recorded
             if len(page) < _PAGE:
-                return found
+                return
+            durable_at, after = page[-1].durable_at, page[-1].status.id
+
+    def _take(self, recorded: Recorded, begun: dict[str, float], started: float) -> None:
+        tenant, name = recorded.status.request.tenant, recorded.status.id
+        if name in begun:
+            return
+        if tenant in self._behind or not self._has_room(tenant, MAX_WAITING_OF_TENANT):
+            if tenant not in self._behind:
+                _LOG.warning("pool_behind", extra=fields(tenant=tenant, waiting=self._of_tenant[tenant]))
+            # Also what becomes visible late, with an earlier time than what was left already.
+            self._behind[tenant] = min(recorded.durable_at, self._behind.get(tenant, math.inf))
+            return
+        begun[name] = recorded.durable_at
+        self._begin(recorded, fresh=recorded.durable_at >= started)
+
+    def _has_room(self, tenant: str, most: int) -> bool:
+        return self._of_tenant[tenant] < most and len(self._tasks) < MAX_WAITING
+
+    async def _catch_up(self, tenant: str, begun: dict[str, float], started: float) -> None:
+        """From where this tenant was left, as far as there is room; half of it is free first, so that a flood is read in large pieces."""
+        if not self._has_room(tenant, MAX_WAITING_OF_TENANT // 2):
+            return
+        after = math.nextafter(self._behind[tenant], -math.inf)
+        found = await self._record.of_tenant(tenant, durable_after=after, limit=2 * MAX_WAITING_OF_TENANT)
+        del self._behind[tenant]
+        for recorded in found:
+            self._take(recorded, begun, started)
+        if len(found) == 2 * MAX_WAITING_OF_TENANT:
+            self._behind.setdefault(tenant, found[-1].durable_at)
 
     def _begin(self, recorded: Recorded, *, fresh: bool) -> None:
         request = recorded.status.request
         job = _Job(request.tenant, request.who, recorded.status.id, recorded.kind == LIFT, fresh and recorded.kind == RevocationKind.END_SESSIONS)
         task = asyncio.create_task(self._until_done(job, request))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._of_tenant[job.tenant] += 1
+        task.add_done_callback(partial(self._done, job.tenant))
+
+    def _done(self, tenant: str, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._of_tenant[tenant] -= 1
+        if not self._of_tenant[tenant]:
+            del self._of_tenant[tenant]
 
     async def _until_done(self, job: _Job, request: RevocationRequest) -> None:
         # The record knows of a revocation before its acknowledgement, which tells whose families ended.
@@ -139,7 +243,7 @@ class PoolPeople:
         """Whether it was done, sooner or later."""
         for delay in (*DELAYS_S, None):
             try:
-                async with self._room:
+                async with self._turns.place(job.tenant):
                     await work(job, request)
             except (RefusedError, UnansweredError, UnavailableError) as error:
                 _LOG.warning("pool_not_in_step", extra=fields(tenant=job.tenant, error=str(error), again_in_s=delay))

@@ -70,7 +70,8 @@ class RevocationRecord(Protocol):
     async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
         """By ``durable_at`` and id, oldest first, beyond that pair."""
 
-    async def of_tenant(self, tenant: str, *, durable_after: float) -> Sequence[Recorded]: ...
+    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None) -> Sequence[Recorded]:
+        """By ``durable_at`` and id, oldest first."""
 
     async def unacknowledged(self) -> Sequence[Recorded]: ...
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from gateway import pool_people
 from gateway.cognito.aws import UnansweredError
 from gateway.core.model import ProviderKind
 from gateway.core.tenants import TenantTable
-from gateway.pool_people import SECOND_CLEARING_S, PoolPeople
+from gateway.pool_people import PER_TENANT, SECOND_CLEARING_S, PoolPeople, Turns
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_revocation import LIFT, Recorded, Standing
 from gateway.sessions.marks import EndedFamily
@@ -18,7 +20,7 @@ from gateway.sessions.record import Display
 from tests.core.build import provider, tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gateway.core.model import Tenant
 
@@ -54,8 +56,12 @@ class Record:
     async def since(self, durable_at: float, *, after: str, limit: int) -> list[Recorded]:
         return [r for r in sorted(self.recorded, key=lambda r: (r.durable_at, r.status.id)) if (r.durable_at, r.status.id) > (durable_at, after)][:limit]
 
-    async def standing(self, _tenant: str) -> list[Standing]:
-        return self.standing_now
+    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None) -> list[Recorded]:
+        mine = [r for r in self.recorded if r.status.request.tenant == tenant and r.durable_at > durable_after]
+        return sorted(mine, key=lambda r: (r.durable_at, r.status.id))[:limit]
+
+    async def standing(self, tenant: str) -> list[Standing]:
+        return [s for s in self.standing_now if s.tenant == tenant]
 
 
 class Marks:
@@ -165,3 +171,94 @@ async def test_a_pool_that_does_not_answer_is_asked_again(trouble: int) -> None:
     done, _, waited = await follow(Pool(trouble=trouble), Record([recorded(SUBJECT, "block")], [block(SUBJECT)]))
     assert done == [("disable", "acme-okta_00u1")]
     assert len([w for w in waited if w > 3 or w == 1.0]) >= trouble
+
+
+class Held(Pool):
+    """A pool whose calls for ``slow`` people end when told, and that counts what is under way."""
+
+    def __init__(self, slow: str) -> None:
+        super().__init__()
+        self.slow, self.gate = slow, asyncio.Event()
+        self.under_way: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+
+    async def sign_out(self, name: str) -> bool:
+        whose = name.partition("_")[0]
+        self.under_way[whose] += 1
+        self.most[whose] = max(self.most[whose], self.under_way[whose])
+        if whose == self.slow:
+            await self.gate.wait()
+        else:
+            await asyncio.sleep(0)
+        self.under_way[whose] -= 1
+        self.done.append(("sign_out", name))
+        return True
+
+
+def ended(tenant_id: str, number: int, *, at: float = NOW + 1) -> Recorded:
+    request = RevocationRequest(tenant_id, Who(idp_subject=f"{number:05}", provider=f"{tenant_id}-okta"), RevocationKind.END_SESSIONS, "", "okta")
+    return Recorded(RevocationStatus(f"{tenant_id}{number:05}", request, at, 1.0, (), 1.0, 0), "end_sessions", 7, at)
+
+
+async def test_a_flood_of_one_tenant_and_its_slow_calls_delay_nobody_else_and_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("MAX_WAITING_OF_TENANT", 20), ("MAX_WAITING", 60)):
+        monkeypatch.setattr(pool_people, name, value)
+    pool, record = Held("acme-okta"), Record([ended("acme", n, at=NOW + n / 1000) for n in range(1, 301)])
+    late = ended("acme", 999, at=NOW + 0.0005)
+    most = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal most
+        most = max(most, len(people._tasks))
+        await asyncio.sleep(0)
+
+    tenants = TenantTable([tenant(id="acme"), tenant(id="globex", hosts=frozenset({"g.test"}), email_domains=frozenset({"g.test"}), client_id="g")])
+    people = PoolPeople(cast("Any", pool), cast("Any", record), cast("Any", Revoker()), cast("Any", Marks()), table=lambda: tenants, clock=lambda: NOW, sleep=sleep)
+    task = asyncio.create_task(people.run())
+
+    async def until(condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in other tasks without a signal of its own
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(20):
+        await until(lambda: pool.under_way["acme-okta"] == PER_TENANT)
+        record.recorded += [ended("globex", n, at=NOW + 1) for n in range(10)]
+        await until(lambda: len(pool.done) >= 10)
+        assert {name for _, name in pool.done} == {f"globex-okta_{n:05}" for n in range(10)}, "though every call for acme still hangs"
+        record.recorded.append(late)  # of another process, whose clock is behind
+        record.recorded.append(ended("globex", 10, at=NOW + 2))
+        await until(lambda: len(pool.done) == 11)
+        record.recorded.append(ended("globex", 11, at=NOW + 100))  # and from now on nobody looks back so far
+        await until(lambda: len(pool.done) == 12)
+        pool.gate.set()
+        await until(lambda: len(pool.done) >= 313)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert Counter(pool.done).most_common(1)[0][1] == 1, "none twice"
+    assert len(pool.done) == 313
+    assert pool.most["acme-okta"] == PER_TENANT
+    assert most <= 20 + 10
+
+
+async def test_places_are_taken_in_turn_and_given_back_by_who_goes_away() -> None:
+    turns, order = Turns(1, per_tenant=1), []
+
+    async def work(tenant_id: str) -> None:
+        async with turns.place(tenant_id):
+            order.append(tenant_id)
+            await asyncio.sleep(0)
+
+    async with turns.place("x"):
+        waiting = [asyncio.create_task(work(name)) for name in ("a", "a", "a", "b", "c", "b")]
+        gone = asyncio.create_task(work("d"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+    await asyncio.gather(*waiting)
+    assert order == ["a", "b", "c", "a", "b", "a"]
+    granted = asyncio.create_task(work("e"))
+    await asyncio.sleep(0)
+    granted.cancel()  # holds the place already
+    await asyncio.gather(granted, return_exceptions=True)
+    async with asyncio.timeout(5), turns.place("f"):
+        pass

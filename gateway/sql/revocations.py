@@ -65,8 +65,8 @@ class SqlRevocations:
         later = (revocations.c.durable_at >= durable_at) & or_(revocations.c.durable_at > durable_at, revocations.c.id > after)
         return await self._recorded(later, limit=limit)
 
-    async def of_tenant(self, tenant: str, *, durable_after: float) -> Sequence[Recorded]:
-        return await self._recorded((revocations.c.tenant == tenant) & (revocations.c.durable_at > durable_after))
+    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None) -> Sequence[Recorded]:
+        return await self._recorded((revocations.c.tenant == tenant) & (revocations.c.durable_at > durable_after), limit=limit)
 
     async def unacknowledged(self) -> Sequence[Recorded]:
         return await self._recorded(revocations.c.acknowledged_at.is_(None))

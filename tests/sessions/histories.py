@@ -195,7 +195,7 @@ class MemoryRecord:
     async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
         return []
 
-    async def of_tenant(self, tenant: str, *, durable_after: float) -> Sequence[Recorded]:
+    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None) -> Sequence[Recorded]:
         return list(self.recorded.values())
 
     async def unacknowledged(self) -> Sequence[Recorded]:
