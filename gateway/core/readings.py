@@ -58,7 +58,7 @@ class PathReader:
 
     def names(self, path: str) -> tuple[str, ...] | Unreadable:
         """At least one name; ``path`` is canonical and unambiguous."""
-        if _is_long(path):
+        if len(path) > MAX_PATH_SEGMENTS and _is_long(path):
             return Unreadable(LONG)
         if self.as_written and path.isascii() and path[-1] not in ". " and "./" not in path and " /" not in path:
             return (path,)
@@ -129,7 +129,7 @@ def _case_names(text: str) -> tuple[str, ...]:
 
 
 def _is_long(name: str) -> bool:
-    return len(name) > MAX_PATH_SEGMENTS and (len(name) > MAX_PATH_CHARACTERS or name.count("/") > MAX_PATH_SEGMENTS)
+    return len(name) > MAX_PATH_CHARACTERS or name.count("/") > MAX_PATH_SEGMENTS
 
 
 def _normalized(path: str, *, keep: bool) -> dict[str, None]:

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.decide import decide, match
+from gateway.core.decide import decide, match, match_next
 from gateway.core.decision import Allow, Reason
+from gateway.core.explain import Hypothesis, explain
 from gateway.core.model import BearerRule, MachineToken, Rule
 from gateway.core.paths import canonical
 from gateway.core.readings import MAX_NAMES, MAX_PATH_CHARACTERS, MAX_PATH_SEGMENTS, PathReader, Unreadable, fold_case
 from gateway.core.rules import NO_RULE, Match
+from gateway.core.tenants import TenantTable
 from tests.core.build import NOW, identity, request, rule, session, tenant
 from tests.core.test_rules import one_after_the_other
 
@@ -142,6 +144,20 @@ def test_case_is_folded_as_coarsely_as_any_reader_does() -> None:
 def test_how_a_rule_is_written(reader: PathReader, written: str, spelling: str) -> None:
     assert reader.spelling(written) == spelling
     assert reader.spelling(spelling) == spelling
+
+
+def test_rules_to_come_and_explanations_read_paths_alike() -> None:
+    at = tenant(rules=(PUBLIC, ADMIN), rules_next=(ADMIN,), paths=IIS)
+    assert match_next(at, request("/ADMIN./x")).rule is ADMIN
+    told = explain(TenantTable([at]), Hypothesis("app.acme.com", "/ADMIN%20/x", "GET", "bob@acme.com", ("users",)), now=NOW)
+    assert told is not None
+    assert told.next is not None
+    assert (told.decision.reason, told.next.reason, told.groups) == (Reason.GROUP_MISSING, Reason.GROUP_MISSING, ("admins",))
+    for path, why in {"/admin:x": "Windows", "/a" * (MAX_PATH_SEGMENTS + 1): "128 segments", "/public/‥/x": "two readers"}.items():
+        refused = explain(TenantTable([at]), Hypothesis("app.acme.com", path, "GET"), now=NOW)
+        assert refused is not None
+        assert refused.decision.reason is Reason.BAD_REQUEST
+        assert [detail for step, passed, detail in refused.steps if step == "path" and not passed and why in detail]
 
 
 def test_a_rule_for_what_windows_never_reads_is_refused() -> None:
