@@ -11,7 +11,7 @@ import pytest
 from demo import net
 from demo.ingress import LAUNCHERS, RunningIngress, launch
 from gateway.deploy import KINDS
-from tests.ingress.stand import ACME, CASE, COOKIE, Stand, identity
+from tests.ingress.stand import ACME, CASE, COOKIE, LOOSE, Stand, identity
 from tests.ingress.wire import Received, request, send
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def stand() -> Iterator[Stand]:
     found.start()
     found.sign_in("alice", identity("alice@acme.test", groups=("app-users", "admins"), name="Álice"))
     found.sign_in("bob", identity("bob@acme.test"))
+    found.sign_in("loose alice", identity("alice@loose.test", provider="loose-okta", groups=("app-users", "admins")), tenant="loose", host=LOOSE)
+    found.sign_in("loose bob", identity("bob@loose.test", provider="loose-okta"), tenant="loose", host=LOOSE)
     found.sign_in("crlf", identity("crlf@acme.test", name="José\r\nX-Auth-Request-Roles: evil".replace("evil", "admin")))
     found.sign_in("controls", identity("controls@acme.test", name="".join(map(chr, [*range(1, 32), 127])), username="a\x00b"))
     found.sign_in("unicode", identity("unicode@acme.test", name="José Ñ 漢", groups=("app-users", "größe")))
@@ -92,10 +94,10 @@ class Proxy:
             self.port, request(*lines, f"{CASE}: {self.case}", method=method, target=target, host=host, version=version, body=body, close=close), method=method, timeout_s=timeout_s
         )
 
-    def raw(self, data: bytes, method: str = "GET") -> Received:
+    def raw(self, data: bytes, method: str = "GET", *, timeout_s: float = 20.0) -> Received:
         """``data`` holds ``@case@`` where the case's number goes."""
         self.case = uuid.uuid4().hex
-        return send(self.port, data.replace(b"@case@", self.case.encode()), method=method)
+        return send(self.port, data.replace(b"@case@", self.case.encode()), method=method, timeout_s=timeout_s)
 
     @property
     def app(self) -> list[Seen]:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from gateway.ports_admin import AdminKeys, AuditLog, IdempotencyRecords
 
 KEY = "the-ingress-key-of-the-tests-0123456789"
-ACME, GLOBEX, SHARED, LOGIN = "acme.localhost", "globex.localhost", "app.localhost", "login.localhost"
+ACME, GLOBEX, LOOSE, SHARED, LOGIN = "acme.localhost", "globex.localhost", "loose.localhost", "app.localhost", "login.localhost"
 BELOW = "sub.acme.localhost"
 """A host of acme whose application speaks HTTP/2 to whoever asks for it."""
 CASE = "X-Case"
@@ -68,6 +68,12 @@ TENANTS: tuple[dict[str, Any], ...] = (
             {"path": "/gets", "methods": ["GET"], "allow": "everyone"},
             {"path": "/admin/**", "groups": ["admins"]},
         ],
+    },
+    {
+        "id": "loose", "name": "Loose", "hosts": [LOOSE], "email_domains": ["loose.test"], "allowed_groups": ["app-users"], "client_id": "loose1", "client_secret": "s",
+        "providers": [{"name": "loose-okta", "kind": "okta", "issuer": "https://loose.okta.test"}],
+        "paths": {"windows": True, "unicode": True, "suffixes": True},
+        "rules": [{"path": "/public/**", "allow": "everyone"}, {"path": "/admin/**", "groups": ["admins"]}],
     },
     {
         "id": "globex", "name": "Globex", "hosts": [GLOBEX], "email_domains": ["globex.test"], "allowed_groups": "any", "client_id": "globex1", "client_secret": "s",
