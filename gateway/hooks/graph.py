@@ -68,10 +68,8 @@ def _parse(body: bytes, client_states: tuple[Secret, ...], directory_id: str | N
     events: list[HookEvent] = []
     skipped: list[Skipped] = []
     for index, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            skipped.append(Skipped(index, "", SkipReason.MALFORMED, "not an object"))
-            continue
-        state = entry.get("clientState")
+        # What is no object has no clientState either.
+        state = entry.get("clientState") if isinstance(entry, dict) else None
         if not credential.matches(state if isinstance(state, str) else "", client_states):
             skipped.append(Skipped(index, "", SkipReason.CLIENT_STATE))
             continue

@@ -7,15 +7,20 @@ import io
 import json
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from sqlalchemy import select
 
+from gateway.core.model import Secret
 from gateway.hooks import backchannel
 from gateway.hooks.credential import client_state
 from gateway.hooks.okta import EFFECTS
-from tests.hooks.samples import load, okta_delivery, okta_event, sign
+from gateway.sql.tables import hook_deliveries
+from gateway.web.hooks.reception import FAILURES_AT_ONCE
+from tests.hooks.samples import DIRECTORY, load, okta_delivery, okta_event, sign
 from tests.hooks.world import GLOBEX_SECRET, PREVIOUS, SECRET, hooks_world
 
 if TYPE_CHECKING:
@@ -107,9 +112,73 @@ async def test_removed_then_added_ends_in_the_same_state_in_either_order(world: 
     assert any(verb == "revoke" for verb, _ in world.revoker.calls)
 
 
-async def test_unknown_tenant_provider_and_kind_are_404_whatever_the_secret(world: World) -> None:
-    for path in ("/hooks/okta/acme/none", "/hooks/okta/none/acme-okta", "/hooks/okta/globex/globex-entra", "/hooks/entra/acme/acme-okta", "/hooks/other/acme/acme-okta"):
-        assert (await world.post(path, json={}, headers={"Authorization": SECRET}))[0] == 404
+def forged(typ: str) -> str:
+    """Well-formed, and signed by somebody else."""
+    return sign({"iss": "https://x", "aud": "x", "iat": int(time.time()), "jti": "1", "sub": "x", "events": {}}, typ=typ, kid="nobodys")
+
+
+UNPROVEN: dict[str, tuple[str, str, str, dict[str, Any]]] = {
+    "okta": ("POST", "/hooks/okta/{}", "acme/acme-okta", {"json": {}, "headers": {"Authorization": "wrong"}}),
+    "okta-without": ("POST", "/hooks/okta/{}", "acme/acme-okta", {"json": {}}),
+    "okta-verification": ("GET", "/hooks/okta/{}", "acme/acme-okta", {"headers": {"x-okta-verification-challenge": "abc"}}),
+    "entra": ("POST", "/hooks/entra/{}", "globex/globex-entra", {"json": {"value": [{"clientState": "wrong"}]}}),
+    "entra-empty": ("POST", "/hooks/entra/{}", "globex/globex-entra", {"json": {"value": []}}),
+    "entra-no-object": ("POST", "/hooks/entra/{}", "globex/globex-entra", {"json": {"value": [1]}}),
+    "entra-malformed": ("POST", "/hooks/entra/{}/lifecycle", "globex/globex-entra", {"json": {}}),
+    "entra-handshake": ("POST", "/hooks/entra/{}?validationToken=abc", "globex/globex-entra", {}),
+    "scim": ("GET", "/scim/v2/{}/Users", "acme/acme-okta", {"headers": {"Authorization": "Bearer wrong"}}),
+    "scim-write": ("POST", "/scim/v2/{}/Groups", "globex/globex-entra", {"json": {}, "headers": {"Authorization": "Bearer wrong"}}),
+    "universal-logout": ("POST", "/hooks/universal-logout/{}", "acme/acme-okta", {"json": {}}),
+    "universal-logout-forged": (
+        "POST",
+        "/hooks/universal-logout/{}",
+        "acme/acme-okta",
+        {"json": {}, "headers": {"Authorization": f"Bearer {forged('global-token-revocation+jwt')}"}},
+    ),
+    "backchannel": ("POST", "/hooks/backchannel/{}", "acme/acme-okta", {"data": {"logout_token": forged("logout+jwt")}}),
+    "backchannel-malformed": ("POST", "/hooks/backchannel/{}", "acme/acme-okta", {"data": {"logout_token": "x"}}),
+    "ssf": ("POST", "/hooks/ssf/{}", "acme/acme-okta", {"data": forged("secevent+jwt"), "headers": {"Content-Type": "application/secevent+jwt"}}),
+    "ssf-wrong-secret": ("POST", "/hooks/ssf/{}", "acme/acme-okta", {"data": "x", "headers": {"Content-Type": "application/secevent+jwt", "Authorization": "Bearer wrong"}}),
+}
+
+
+@pytest.mark.parametrize("name", UNPROVEN)
+async def test_a_name_that_is_nobodys_is_answered_like_a_wrong_proof(world: World, name: str) -> None:
+    method, path, known, request = UNPROVEN[name]
+    entra = "entra" in path
+    answers = []
+    for target in (known, "none/acme-okta", "acme/none", "acme/acme-okta" if entra else "none/none"):
+        async with world.http.request(method, world.url + path.format(target), **request) as response:
+            headers = {k: v for k, v in response.headers.items() if k.lower() not in {"date", "x-request-id"}}
+            answers.append((response.status, headers, (await response.read()).replace(target.encode(), b"")))
+    assert answers.count(answers[0]) == len(answers), answers
+    assert answers[0][0] != 404
+    assert await world.states() == []
+    assert await deliveries(world) == 0, "a stranger leaves no row"
+
+
+async def deliveries(world: World) -> int:
+    async with world.database.read() as connection:
+        return len((await connection.execute(select(hook_deliveries.c.id))).all())
+
+
+async def test_what_is_not_configured_is_told_to_the_operator_and_not_to_the_sender(world: World) -> None:
+    known = world.targets.by_key["globex", "globex-entra"]
+    world.targets.by_key[known.key] = replace(known, secrets=())
+    assert (await world.post("/hooks/entra/globex/globex-entra", json={"value": [{"clientState": "x"}]}))[0] == 202
+    assert {outcome for _, _, _, outcome, _ in world.tally._counts} == {"not_configured", "client_state"}
+
+
+async def test_failed_proofs_are_limited_and_a_right_one_always_passes(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    statuses = [await world.okta({}, secret="wrong") for _ in range(FAILURES_AT_ONCE + 20)]
+    assert statuses[:FAILURES_AT_ONCE] == [401] * FAILURES_AT_ONCE
+    assert set(statuses[FAILURES_AT_ONCE:]) <= {429, 401}
+    assert statuses.count(429) > 10
+    assert len([r for r in caplog.records if r.message == "hook"]) == statuses.count(401), "what is refused by the number is not written down one by one"
+    assert await world.okta(okta_delivery(okta_event("user.lifecycle.suspend"))) == 200
+    status, _ = await world.post("/scim/v2/globex/globex-entra/Users", json={"userName": "x"}, headers={"Authorization": f"Bearer {GLOBEX_SECRET}"})
+    assert status == 201, "another target is not concerned"
+    assert (await world.post("/scim/v2/globex/globex-entra/Users", json={}, headers={"Authorization": "Bearer wrong"}))[0] == 401
 
 
 async def test_verification_of_okta(world: World) -> None:
@@ -254,3 +323,30 @@ async def test_a_database_that_does_not_answer_is_503_before_the_sender_gives_up
     assert status == 503
     assert time.monotonic() - started > 2.4
     assert outcomes(caplog) == ["unavailable"]
+
+
+@pytest.mark.parametrize("by", ["okta", "ssf-opaque-session", "graph"])
+async def test_an_effect_on_nobody_known_is_told_as_such_whoever_says_it(world: World, by: str) -> None:
+    """The provider's opaque session ids name nobody here, and so may ids that no login brought."""
+    world.revoker.ends = 0
+    if by == "okta":
+        await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
+    elif by == "graph":
+        state = client_state(Secret(GLOBEX_SECRET), tenant="globex", provider="globex-entra")
+        entry = {
+            "clientState": state, "tenantId": DIRECTORY, "subscriptionId": next(iter(world.directory.subscriptions)), "changeType": "deleted", "resource": "users/o-1",
+        }  # fmt: skip
+        await world.post(ENTRA, json={"value": [entry]})
+    else:
+        issuer = world.targets.by_key["acme", "acme-okta"].issuer
+        event = {
+            "iss": issuer,
+            "aud": "https://hooks.example.com/hooks/ssf/acme/acme-okta",
+            "iat": int(time.time()),
+            "jti": "1",
+            "sub_id": {"format": "opaque", "id": "session|1|2"},
+        }
+        token = sign(event | {"events": {"https://schemas.openid.net/secevent/caep/event-type/session-revoked": {}}}, typ="secevent+jwt")
+        assert (await world.post("/hooks/ssf/acme/acme-okta", data=token, headers={"Content-Type": "application/secevent+jwt"}))[0] == 202
+    await world.settled()
+    assert [state for _, state, _ in await world.states()] == ["applied_to_nobody"]

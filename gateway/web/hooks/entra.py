@@ -36,10 +36,9 @@ def routes(reception: Reception) -> list[web.RouteDef]:
                 response = _handshake(request)
                 reception.shook_hands(request, target, Source.ENTRA)
                 return response
-            if not target.secrets:
-                raise HookRefusedError(Refusal.NOT_CONFIGURED, "the provider has no hook secret")
+            states = client_states(target) or (Secret(reception.lacks(request, target, Source.ENTRA, "the provider has no hook secret")),)
             media_type(request, {"application/json"})
-            delivery = parse(await body(request), client_states=client_states(target), directory_id=target.directory_id)
+            delivery = parse(await body(request), client_states=states, directory_id=target.directory_id)
             await reception.accept(request, target, delivery)
             return web.Response(status=202)
 

@@ -3,7 +3,10 @@
 Rules:
 - Authentic, then durable, then acknowledged; everything within ``DEADLINE_S``, else 503 and the sender or the backfill brings it again.
 - A refusal says no more than its status and a fixed word; what was wrong goes to the log, without secrets and without the body.
-- A tenant or provider that does not exist, or is of another kind than the address says, is 404 to everybody.
+- A tenant or provider that does not exist, or is of another kind than the address says, is a target that nothing proves itself to: the same
+  steps, the same answer as a wrong secret. What a target lacks in its configuration is told to its operator, not to the sender.
+- Failed proofs are counted by source address and target; beyond a number they are 429, and neither logged nor told one by one. A right
+  proof is never looked up there: nobody is shut out by what a stranger does in their name.
 """
 
 from __future__ import annotations
@@ -11,18 +14,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import re
+import secrets
 import time
 import uuid
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from gateway.core.model import Secret
 from gateway.errors import UnavailableError
 from gateway.hooks.arrivals import HANDSHAKE
 from gateway.hooks.event import HookRefusedError, Refusal, SkipReason, Source
 from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_ACK_SECONDS, HOOK_DELIVERIES
+from gateway.ports_hooks import HookTarget
+from gateway.web.admin.limits import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -30,7 +38,6 @@ if TYPE_CHECKING:
     from gateway.core.model import ProviderKind
     from gateway.hooks.event import Delivery
     from gateway.hooks.inbox import Accepted
-    from gateway.ports_hooks import HookTarget
     from gateway.web.hooks.services import HookServices
 
 DEADLINE_S = 2.5
@@ -52,11 +59,19 @@ SAFE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"
 log = logging.getLogger(ROOT)
 
 
-class NoSuchTargetError(HookRefusedError):
-    """404: nobody of this name."""
+_NOT_DERIVED = "clientState is not derived from one of this provider's secrets"
+_UNPROVEN = frozenset({Refusal.UNAUTHENTICATED, Refusal.KEY, Refusal.ISSUER, Refusal.AUDIENCE, Refusal.EXPIRED})
+FAILURES_PER_S, FAILURES_AT_ONCE = 0.5, 30
+"""Of one address against one target: a sender with yesterday's secret is told so for a while, a guesser is not kept on record."""
 
-    def __init__(self) -> None:
-        super().__init__(Refusal.NOT_CONFIGURED, "no such tenant or provider")
+
+def nobody(kind: ProviderKind) -> HookTarget:
+    """The target behind a name that is nobody's; ``tenant`` is empty, and its secret is known to no one."""
+    unknown = secrets.token_urlsafe(32)
+    return HookTarget(
+        tenant="", provider="", kind=kind, issuer=None, secrets=(Secret(unknown),), directory_id=None, client_id=unknown, client_secret=None, api_token=None,
+        api_url=None, audience=None, groups_used=None, allowed_groups=None,
+    )  # fmt: skip
 
 
 class Reception:
@@ -64,13 +79,20 @@ class Reception:
 
     def __init__(self, services: HookServices) -> None:
         self.services = services
+        self._failures = RateLimit(rate=FAILURES_PER_S, burst=FAILURES_AT_ONCE, clock=time.monotonic)
 
     def target(self, request: web.Request, kinds: Collection[ProviderKind]) -> HookTarget:
-        """Raises ``NoSuchTargetError``."""
+        """Whose address this is; ``nobody`` where it is nobody's."""
         found = self.services.targets.find(request.match_info["tenant"], request.match_info["provider"])
         if found is None or found.kind not in kinds:
-            raise NoSuchTargetError
+            return nobody(min(kinds))
         return found
+
+    def lacks(self, request: web.Request, target: HookTarget, source: Source, what: str) -> str:
+        """Tell the operator what is not configured; what no proof can fit, to go on with like everybody's wrong one."""
+        if target.tenant:
+            self._tell(request, source, Refusal.NOT_CONFIGURED.value, what)
+        return secrets.token_urlsafe(32)
 
     def endpoint(self, request: web.Request) -> str:
         """The request's address as its sender knows it; "" where ``hooks.url`` is not configured. Never from the Host header."""
@@ -79,12 +101,17 @@ class Reception:
     async def accept(self, request: web.Request, target: HookTarget, delivery: Delivery) -> Accepted | None:
         """Durable on return. None where the delivery held nothing that is ours to keep."""
         strangers = sum(1 for s in delivery.skipped if s.reason is SkipReason.CLIENT_STATE)
+        if strangers == len(delivery.skipped) and not delivery.events:
+            # Nothing in it came with a proof, an empty list included.
+            HOOK_DELIVERIES.labels(delivery.source.value, SkipReason.CLIENT_STATE.value).inc(max(1, strangers))
+            if not self._too_many(request):
+                if target.tenant:
+                    self.services.tally.note(target, delivery.source.value, SkipReason.CLIENT_STATE.value, _NOT_DERIVED)
+                said(request, target, delivery.source, SkipReason.CLIENT_STATE.value, level=logging.WARNING)
+            return None
         if strangers:
             HOOK_DELIVERIES.labels(delivery.source.value, SkipReason.CLIENT_STATE.value).inc(strangers)
-            self.services.tally.note(target, delivery.source.value, SkipReason.CLIENT_STATE.value, "clientState is not derived from one of this provider's secrets")
-        if strangers == len(delivery.skipped) and not delivery.events and strangers:
-            said(request, target, delivery.source, SkipReason.CLIENT_STATE.value, level=logging.WARNING)
-            return None
+            self.services.tally.note(target, delivery.source.value, SkipReason.CLIENT_STATE.value, _NOT_DERIVED)
         received_at = self.services.clock()
         accepted = await self.services.inbox.accept(target, delivery, received_at=received_at, request_id=request_id(request))
         if accepted.stored:
@@ -113,10 +140,14 @@ class Reception:
                 async with asyncio.timeout(DEADLINE_S):
                     response = await handler(request)
             except HookRefusedError as error:
-                self._failed(request, source, error.refusal.value, str(error), level=logging.WARNING)
-                if not isinstance(error, expected):
-                    self._tell(request, source, error.refusal.value, str(error))
-                response = refused(error) if refused is not None and not isinstance(error, NoSuchTargetError) else refusal(error)
+                if error.refusal in _UNPROVEN and (wait_s := self._too_many(request)):
+                    HOOK_DELIVERIES.labels(source.value, "throttled").inc()
+                    response = web.json_response({"error": "too_many_failures"}, status=429, headers={"Retry-After": str(math.ceil(wait_s))})
+                else:
+                    self._failed(request, source, error.refusal.value, str(error), level=logging.WARNING)
+                    if not isinstance(error, expected):
+                        self._tell(request, source, error.refusal.value, str(error))
+                    response = refused(error) if refused is not None else refusal(error)
             except (UnavailableError, TimeoutError) as error:
                 self._failed(request, source, "unavailable", str(error) or "deadline", level=logging.ERROR)
                 self._tell(request, source, "unavailable", "a store did not answer in time")
@@ -126,6 +157,10 @@ class Reception:
             return response
 
         return handle
+
+    def _too_many(self, request: web.Request) -> float:
+        """Counts a failed proof; 0, or the seconds until the next is looked at like the first."""
+        return self._failures.wait_s(f"{request.remote} {request.match_info['tenant'][:64]}/{request.match_info['provider'][:64]}")
 
     def _failed(self, request: web.Request, source: Source, outcome: str, error: str, *, level: int) -> None:
         HOOK_DELIVERIES.labels(source.value, outcome).inc()
@@ -140,8 +175,9 @@ class Reception:
 
     def shook_hands(self, request: web.Request, target: HookTarget, source: Source) -> None:
         """The provider asked whether this address is ours, and was answered."""
-        said(request, target, source, HANDSHAKE)
-        self.services.tally.note(target, source.value, HANDSHAKE)
+        if target.tenant:
+            said(request, target, source, HANDSHAKE)
+            self.services.tally.note(target, source.value, HANDSHAKE)
 
 
 def request_id(request: web.Request) -> str:

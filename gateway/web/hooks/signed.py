@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import jwt
 from aiohttp import web
 
 from gateway.core.model import ProviderKind
@@ -16,8 +17,6 @@ from gateway.web.hooks.reception import MAX_TOKEN_BYTES, STATUS, Reception, body
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import jwt
-
     from gateway.ports_hooks import HookTarget
 
 FEDERATED = frozenset({ProviderKind.OKTA, ProviderKind.ENTRA, ProviderKind.OIDC})
@@ -25,9 +24,19 @@ _SET_ERRORS = {Refusal.UNAUTHENTICATED: "authentication_failed", Refusal.KEY: "i
 """RFC 8935 §2.4; everything else is ``invalid_request``."""
 
 
+NO_KEYS = jwt.PyJWKSet.__new__(jwt.PyJWKSet)
+NO_KEYS.keys = []
+
+
 def routes(reception: Reception) -> list[web.RouteDef]:
+    def names(target: HookTarget) -> frozenset[str]:
+        return issuers_of(target) if target.issuer is not None else frozenset()
+
     async def verified(target: HookTarget, parse: Callable[[jwt.PyJWKSet], Delivery]) -> Delivery:
         """Parse with the issuer's keys; with fresh ones if the message names a key that is not among them."""
+        if target.issuer is None:
+            # Nobody signs for it: as if every key were unknown.
+            return parse(NO_KEYS)
         issuers = issuers_of(target)
         try:
             return parse(await reception.services.keys.keys(issuers))
@@ -43,7 +52,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         media_type(request, {"application/json"})
         raw = await body(request, limit=MAX_TOKEN_BYTES)
         delivery = await verified(
-            target, lambda keys: universal_logout.parse(raw, token=token, keys=keys, issuers=issuers_of(target), endpoint=endpoint, client_id=target.client_id, now=reception.services.clock())
+            target, lambda keys: universal_logout.parse(raw, token=token, keys=keys, issuers=names(target), endpoint=endpoint, client_id=target.client_id, now=reception.services.clock())
         )  # fmt: skip
         await reception.accept(request, target, delivery)
         return web.Response(status=204)
@@ -51,26 +60,24 @@ def routes(reception: Reception) -> list[web.RouteDef]:
     async def backchannel_logout(request: web.Request) -> web.Response:
         target = reception.target(request, FEDERATED)
         audiences = frozenset(a for a in (target.client_id, target.audience) if a)
-        if not audiences:
-            raise HookRefusedError(Refusal.NOT_CONFIGURED, "hooks.client_id is not configured")
+        audiences = audiences or frozenset({reception.lacks(request, target, Source.BACKCHANNEL, "hooks.client_id is not configured")})
         media_type(request, {"application/x-www-form-urlencoded"})
         raw = await body(request, limit=MAX_TOKEN_BYTES)
-        delivery = await verified(target, lambda keys: backchannel.parse(raw, keys=keys, issuers=issuers_of(target), audiences=audiences, now=reception.services.clock()))
+        delivery = await verified(target, lambda keys: backchannel.parse(raw, keys=keys, issuers=names(target), audiences=audiences, now=reception.services.clock()))
         await reception.accept(request, target, delivery)
         return web.Response(status=200)
 
     async def security_event(request: web.Request) -> web.Response:
         target = reception.target(request, FEDERATED)
         audiences = frozenset(a for a in (target.audience, reception.endpoint(request)) if a)
-        if not audiences:
-            raise HookRefusedError(Refusal.NOT_CONFIGURED, "neither hooks.audience nor hooks.url is configured")
+        audiences = audiences or frozenset({reception.lacks(request, target, Source.SSF, "neither hooks.audience nor hooks.url is configured")})
         if target.secrets and "Authorization" in request.headers and not credential.matches(credential.bearer(request.headers["Authorization"]), target.secrets):
             # RFC 8935 leaves it open whether a transmitter authenticates; if it tries, it must be right.
             raise HookRefusedError(Refusal.UNAUTHENTICATED, "the Authorization header is not this provider's secret")
         media_type(request, {"application/secevent+jwt"})
         raw = await body(request, limit=MAX_TOKEN_BYTES)
         delivery = await verified(
-            target, lambda keys: ssf.parse(raw, keys=keys, issuers=issuers_of(target), audiences=audiences, now=reception.services.clock(), entra=target.kind is ProviderKind.ENTRA)
+            target, lambda keys: ssf.parse(raw, keys=keys, issuers=names(target), audiences=audiences, now=reception.services.clock(), entra=target.kind is ProviderKind.ENTRA)
         )  # fmt: skip
         await reception.accept(request, target, delivery)
         return web.Response(status=202)
