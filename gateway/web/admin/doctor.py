@@ -77,5 +77,5 @@ def doctor_routes(records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]],
 
     return (
         Route("create_probes", "POST", "/doctor/probes", "Nonces for probing a live ingress.", create, {201: ProbesAnswer}, body=ProbesBody),
-        Route("get_probes", "GET", "/doctor/probes", "What arrived under nonces.", read, {200: ProbeRecordsAnswer}, query=ProbesQuery),
+        Route("get_probes", "GET", "/doctor/probes", "What arrived under nonces.", read, {200: ProbeRecordsAnswer}, query=ProbesQuery, problems=(Code.NOT_FOUND,)),
     )
