@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from dataclasses import replace
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -18,6 +19,7 @@ from demo.world import World
 from gateway import keys
 from gateway.cli import cli
 from gateway.core.model import Secret
+from gateway.core.probe import CHANCE_BYTES, FORGED, LOCATION, PARAMETER, issue
 from gateway.deploy import KINDS, render
 from gateway.doctor import Doctor, DoctorError, Finding, Target, judge, run, shots
 from gateway.doctor.advice import ADVICE
@@ -34,7 +36,8 @@ from gateway.sql.database import open_database
 from gateway.sql.idempotency import SqlIdempotency
 from tests.ingress.conftest import free_port
 from tests.ingress.naive import HOLES, naive
-from tests.ingress.stand import ACME, NOW, Stand
+from tests.ingress.stand import ACME, COOKIE, NOW, PROBE_KEY, Stand
+from tests.ingress.wire import request, send
 from tests.sql.fixtures import config_with
 from tests.world import RunningWorld
 
@@ -269,6 +272,21 @@ def test_every_request_spares_what_more_of_the_same_would_break() -> None:
             assert len(shot.lines) <= 40 + 5, shot.name
             assert all(" " * 5000 not in line for line in shot.lines), shot.name
     assert len({shot.nonce for shot in planned}) == len(planned)
+
+
+@pytest.mark.parametrize(("cookies", "count"), [(["a=1"], 0), ([f"a=1; {COOKIE}=x"], 1), ([f"a=1,{COOKIE}=x"], 1), (["a=1", f"{COOKIE}=x"], 1), ([f"{COOKIE} =x"], 1)], ids=str)
+def test_the_test_location_sees_the_session_cookie_where_a_proxy_joined_lines_too(stand: Stand, cookies: list[str], count: int) -> None:
+    nonce = issue(PROBE_KEY, chance=token_bytes(CHANCE_BYTES), expires_at=int(NOW) + 60)
+    answer = send(stand.public_port, request(*(f"Cookie: {line}" for line in cookies), target=f"{LOCATION}?{PARAMETER}={nonce}"))
+    assert answer.status == 204
+    assert stand.probes.records[nonce, "location"]["own_cookies"] == count
+
+
+def test_the_test_location_keeps_no_secret_but_says_where_a_forged_one_arrived(stand: Stand) -> None:
+    nonce = issue(PROBE_KEY, chance=token_bytes(CHANCE_BYTES), expires_at=int(NOW) + 60)
+    send(stand.public_port, request(f"X-Vouch-Token: {FORGED}", "X-Id-Token: of-somebody", target=f"{LOCATION}?{PARAMETER}={nonce}"))
+    shown = dict(stand.probes.records[nonce, "location"]["headers"])
+    assert (shown["X-Vouch-Token"], shown["X-Id-Token"]) == (FORGED, "***")
 
 
 async def test_an_application_without_an_ingress_is_open(stand: Stand, office: Office) -> None:
