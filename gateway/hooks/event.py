@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAX_EVENTS = 2000
 """Entries of one delivery. Okta batches a few dozen, Graph up to a hundred; more than this is not a hook."""
-MAX_NAMED = 500
+MAX_NAMED = 200
 """People named by one event: read, sealed and stored at once when it is applied."""
 MAX_ID = 256
 MAX_NAME = 1024

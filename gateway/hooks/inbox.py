@@ -40,7 +40,7 @@ LEASE_S = 30.0
 _AT_ONCE = 2000
 """Waiting events read in one claim, over all its lanes: what is beyond is for the next one."""
 _ROWS = 500
-"""Rows of one INSERT: SQLite takes 32,766 parameters."""
+"""Standings read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +160,10 @@ class Inbox:
     async def write(self, connection: AsyncConnection, prepared: Prepared) -> Accepted:
         """The rest, within a transaction of the caller's."""
         rows, stored = prepared.rows, 0
-        for start in range(0, len(rows), _ROWS):
-            statement = insert_new(self._database, hook_inbox).values(list(rows[start : start + _ROWS])).on_conflict_do_nothing().returning(hook_inbox.c.id)
-            stored += len((await connection.execute(statement)).all())
+        if rows:
+            # Parameters apart from the statement: SQLAlchemy then compiles it once, whatever the number of rows, and cuts it up for the driver.
+            statement = insert_new(self._database, hook_inbox).on_conflict_do_nothing().returning(hook_inbox.c.id)
+            stored = len((await connection.execute(statement, list(rows))).all())
         outcome = "accepted" if stored else "duplicate" if rows else "ignored"
         await connection.execute(hook_deliveries.insert().values(**prepared.envelope, outcome=outcome, events=stored, duplicates=len(rows) - stored))
         return Accepted(prepared.envelope["id"], stored, len(rows) - stored, prepared.skipped)
