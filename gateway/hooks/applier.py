@@ -253,19 +253,20 @@ class Applier:
             return await self._members(target, pending)
         if event.effect in {Effect.RENAMED, Effect.RELEASED}:
             return await self._other_names(target, pending, kept, outcome)
-        if event.effect in STANDING and event.subject is not None and NAMES in kept:
-            # It was said of the record, whatever the record was called when it was said.
-            event = replace(event, subject=event.subject.joined(kept[NAMES].event.subject or event.subject))
         event = await self._named(target, pending, names, outcome)
         if event.effect is Effect.GROUP_RENAMED:
             # What it lost and gained follows in events of its own, stored with the name (``group_names``).
             earlier = event.group is not None and (event.group.former or event.group.id in names)
             return Settled(pending.id, "applied") if earlier else Settled(pending.id, "ignored", "what the group was called before is not known here")
+        if event.effect in STANDING and event.subject is not None and NAMES in kept:
+            # It was said of the record, whatever the record was called when it was said.
+            event = replace(event, subject=event.subject.joined(kept[NAMES].event.subject or event.subject))
+        said = event
         event = await self._looked_up(target, event, kept)
         about = about_key(event.group if event.effect is not Effect.APP_REMOVED else None)
         found = await self._who(target, event)
         planned = plan(
-            event, target=target, kept=kept.get(about), received_at=pending.received_at if event is pending.event else self._clock(), found=found, around=_around(target, kept)
+            event, target=target, kept=kept.get(about), received_at=pending.received_at if event is said else self._clock(), found=found, around=_around(target, kept)
         )
         statuses = [await self._revoker.revoke(request) for request in planned.revoke]
         nobody = bool(statuses) and not found.people and not any(s.ended for s in statuses)

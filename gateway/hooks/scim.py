@@ -49,7 +49,7 @@ MAX_DEPTH = 8
 """Arrays and objects inside one another; RFC 7643 has four."""
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _READ_ONLY = frozenset({"id", "meta", "schemas", "password", "groups"})
-_KEPT = {"User": ("active", "externalId", "emails"), "Group": ("members", "externalId")}
+_KEPT = {"User": ("externalId", "emails"), "Group": ("members", "externalId")}
 
 
 class ScimTooLargeError(HookRefusedError):
@@ -85,7 +85,10 @@ def _at_most(count: int, limit: int, what: str) -> None:
 
 
 def replaced(kind: str, body: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """What a PUT of ``body`` makes of ``before`` (``kind``: User, Group): what decides about access and was not said is as it was."""
+    """What a PUT of ``body`` makes of ``before`` (``kind``: User, Group): what decides about access and was not said is as it was.
+
+    ``active`` is ``user_document``'s, for a PATCH may leave it out too.
+    """
     said = {name.lower() for name in body}
     return {**{name: before[name] for name in _KEPT[kind] if name in before and name.lower() not in said}, **body}
 

@@ -272,10 +272,11 @@ class _Resource:
 
     def _remove(self, name: str, value: object) -> None:
         """Entra removes members by value beside the path; without a value the attribute goes."""
+        if value == []:
+            return
         if value is None or not isinstance(self._document.get(name), list):
-            if value != []:
-                self._by_value.pop(name, None)
-                self._document.pop(name, None)
+            self._by_value.pop(name, None)
+            self._document.pop(name, None)
             return
         held = self._values(name)
         for one in value if isinstance(value, list) else [value]:
