@@ -265,9 +265,7 @@ class Applier:
         event = await self._looked_up(target, event, kept)
         about = about_key(event.group if event.effect is not Effect.APP_REMOVED else None)
         found = await self._who(target, event)
-        planned = plan(
-            event, target=target, kept=kept.get(about), received_at=pending.received_at if event is said else self._clock(), found=found, around=_around(target, kept)
-        )
+        planned = plan(event, target=target, kept=kept.get(about), received_at=pending.received_at if event is said else self._clock(), found=found, around=_around(target, kept))
         statuses = [await self._revoker.revoke(request) for request in planned.revoke]
         nobody = bool(statuses) and not found.people and not any(s.ended for s in statuses)
         statuses += [await self._revoker.lift(request) for request in planned.lift]
