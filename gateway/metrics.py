@@ -46,6 +46,7 @@ RECONCILE_LAG_SECONDS = Gauge(
     "gateway_reconcile_lag_seconds", "Since a provider's directory or log was last read to its end.", ["tenant", "provider"], registry=REGISTRY, multiprocess_mode="max"
 )  # fmt: skip
 RECONCILE_FINDINGS = Counter("gateway_reconcile_findings", "Events that no hook had delivered.", ["source"], registry=REGISTRY)
+RECONCILE_SKIPPED = Counter("gateway_reconcile_skipped", "Entries of directories that could not be read.", ["source"], registry=REGISTRY)
 WEBHOOKS = Counter("gateway_webhooks", "Messages to tenants' apps.", ["outcome"], registry=REGISTRY)
 HOOK_DELIVERIES = Counter("gateway_hook_deliveries", "Deliveries of identity-provider hooks.", ["source", "outcome"], registry=REGISTRY)
 PROVISION = Counter("gateway_provision", "Provisioning runs.", ["outcome"], registry=REGISTRY)

@@ -87,7 +87,7 @@ class People(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of a directory. ``enabled`` is False for disabled and for gone."""
+    """A user of a directory. ``enabled`` is False for disabled and for deleted."""
 
     enabled: bool
     email: str = ""
@@ -96,9 +96,11 @@ class Account:
 class Directory(Protocol):
     """What a provider says now, asked over its API. Raises ``PeerError`` or ``UnavailableError``."""
 
-    async def account(self, target: HookTarget, oid: str) -> Account: ...
+    async def account(self, target: HookTarget, oid: str) -> Account | None:
+        """None: the directory does not know the person, which it also says of people who were just created."""
 
-    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool: ...
+    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool | None:
+        """None: the directory does not know the person (see ``account``)."""
 
     async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
         """Tokens may carry names where events carry ids; "" where the group is gone. ``again``: what was known of it is out of date."""

@@ -62,6 +62,7 @@ class Graph:
             ("GET", "/users/{id}", self._user),
             ("GET", "/users/{id}/memberOf", self._member_of),
             ("POST", "/users/{id}/checkMemberGroups", self._check_member_groups),
+            ("GET", "/directory/deletedItems/{id}", self._deleted_item),
             ("GET", "/groups/{id}", self._group),
             ("GET", "/groups/{id}/members", self._members),
         ):
@@ -145,6 +146,13 @@ class Graph:
         wanted = request.query.get("$select", "id,displayName,userPrincipalName,mail").split(",")
         shown = {name: value for name, value in every.items() if name in wanted}
         return web.json_response({"@odata.context": f"{self.url}/$metadata#users/$entity", **shown})
+
+    async def _deleted_item(self, request: web.Request, caller: str) -> web.StreamResponse:
+        """The recycle bin: people who were deleted softly."""
+        found = self._directory.people.get(request.match_info["id"])
+        if found is None or not found.deleted:
+            raise missing(request.match_info["id"])
+        return web.json_response({"@odata.context": f"{self.url}/$metadata#directoryObjects/$entity", "@odata.type": "#microsoft.graph.user", "id": found.id})
 
     async def _member_of(self, request: web.Request, caller: str) -> web.StreamResponse:
         groups = self._directory.groups_of(self._person(request))

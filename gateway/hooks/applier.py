@@ -6,6 +6,8 @@ Rules:
 - Whatever fails is tried again with growing pauses; an outage never uses up the attempts, a refusal by the provider does.
 - What hits nobody who is signed in is told as such: it holds for later logins, but somebody may have been meant who has another name here.
 - Giving back on a look-up waits until a refusal has settled: a directory may still answer with what was true before.
+- A directory that does not know somebody, or does not know yet that a member was added, is asked again later: Graph answers so for a while
+  about what was just made. It counts where two answers agree: the second one, or one about whom a full reading does not name any more.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.beside import beside
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import MAX_EVENTS, Delivery, Effect, Group, HookEvent, Source
+from gateway.hooks.graph import MISSING
 from gateway.hooks.inbox import Settled, about_key, digest, lane_key
 from gateway.hooks.plan import NAMES, Around, Found, Kept, groups_that_count, overdue, plan, released, renamed
 from gateway.hooks.reducer import STANDING, Standing, effective_time
@@ -53,6 +56,9 @@ MAX_ATTEMPTS = 12
 MAX_PAUSE_S = 300.0
 SETTLE_S = 5.0
 """How long a Graph look-up may lag behind its own notifications. Longer delays a re-add, shorter risks giving back too early (until the next delta)."""
+ABSENT_S = 300.0
+"""How old an event must be for "not known" to count. Shorter risks refusing somebody who was just created; longer keeps in who was deleted
+for good where no notification and no reading said so."""
 
 NOBODY = "applied_to_nobody"
 """State of an event that takes away and met nobody who is signed in."""
@@ -262,7 +268,7 @@ class Applier:
             # It was said of the record, whatever the record was called when it was said.
             event = replace(event, subject=event.subject.joined(kept[NAMES].event.subject or event.subject))
         said = event
-        event = await self._looked_up(target, event, kept)
+        event = await self._looked_up(target, pending, event, kept)
         about = about_key(event.group if event.effect is not Effect.APP_REMOVED else None)
         found = await self._who(target, event)
         planned = plan(event, target=target, kept=kept.get(about), received_at=pending.received_at if event is said else self._clock(), found=found, around=_around(target, kept))
@@ -342,7 +348,7 @@ class Applier:
         # What a deleted group was called before may be another group's name by now; whoever lost it then has lost it already.
         return replace(event, group=replace(complete, former=()) if gone else complete)
 
-    async def _looked_up(self, target: HookTarget, event: HookEvent, kept: dict[str, Kept]) -> HookEvent:
+    async def _looked_up(self, target: HookTarget, pending: Pending, event: HookEvent, kept: dict[str, Kept]) -> HookEvent:
         """The event with what the directory says now in place of "something changed"."""
         if event.effect not in {Effect.LOOK_UP_ACCOUNT, Effect.LOOK_UP_MEMBERSHIP} or event.subject is None:
             return event
@@ -352,8 +358,13 @@ class Applier:
             raise _Postponed(standing.standing.at + SETTLE_S)
         if event.group is None:
             account = await self._ask().account(target, event.subject.oid)
-            return replace(event, effect=Effect.LIFT if account.enabled else Effect.BLOCK, event_time=asked_at)
+            if account is None:
+                _wait_for_second_answer(pending, asked_at)
+            return replace(event, effect=Effect.LIFT if account is not None and account.enabled else Effect.BLOCK, event_time=asked_at)
         member = await self._ask().is_member(target, event.subject.oid, event.group.id)
+        if not member:
+            # Somebody said that there is a change; where it was an addition, this is the answer from before it.
+            _wait_for_second_answer(pending, asked_at)
         return replace(event, effect=Effect.GROUP_ADDED if member else Effect.GROUP_REMOVED, event_time=asked_at)
 
     def _ask(self) -> Directory:
@@ -382,7 +393,7 @@ class Applier:
             return planned
         with contextlib.suppress(UnavailableError, PeerError):
             account = await self._directory.account(target, notice.subject.oid)
-            return replace(planned, notice=replace(notice, subject=replace(notice.subject, email=account.email)))
+            return replace(planned, notice=replace(notice, subject=replace(notice.subject, email=account.email if account is not None else "")))
         return planned
 
     async def apply_overdue(self, target: HookTarget) -> int:
@@ -409,6 +420,12 @@ class Applier:
         if count:
             self.wake()
         return count
+
+
+def _wait_for_second_answer(pending: Pending, asked_at: float) -> None:
+    """Raises ``_Postponed`` unless the event says the same as the answer, or is old enough for it to be a second one."""
+    if pending.event.type != MISSING and asked_at < pending.received_at + ABSENT_S:
+        raise _Postponed(pending.received_at + ABSENT_S)
 
 
 def _around(target: HookTarget, kept: dict[str, Kept]) -> Around:

@@ -38,9 +38,15 @@ if TYPE_CHECKING:
 
     from gateway.core.model import Secret
 
+    _Read = Callable[[dict[str, Any], list[str]], tuple[HookEvent, ...] | SkipReason]
+    """One entry's events, or why it has none; what of it is malformed is added to the list."""
+
 _RESOURCE = re.compile(r"(users|groups)/([^/?#\s]{1,128})", re.IGNORECASE)
 _LIFECYCLE = frozenset({"reauthorizationRequired", "subscriptionRemoved", "missed"})
 _MAX_TOKEN = 2048
+
+MISSING = "delta/missing"
+"""Type of an event about somebody whom a full reading does not name any more: to be looked up."""
 
 
 def handshake(validation_token: str) -> str:
@@ -60,7 +66,7 @@ def parse_lifecycle(body: bytes, *, client_states: Iterable[Secret], directory_i
     return _parse(body, tuple(client_states), directory_id, _lifecycle)
 
 
-def _parse(body: bytes, client_states: tuple[Secret, ...], directory_id: str | None, read: Callable[[dict[str, Any]], tuple[HookEvent, ...] | SkipReason]) -> Delivery:
+def _parse(body: bytes, client_states: tuple[Secret, ...], directory_id: str | None, read: _Read) -> Delivery:
     try:
         entries = items(json_object(body).get("value"), "value")
     except EntryError as error:
@@ -77,11 +83,13 @@ def _parse(body: bytes, client_states: tuple[Secret, ...], directory_id: str | N
         if not _same_directory(entry, directory_id):
             skipped.append(Skipped(index, kind, SkipReason.WRONG_DIRECTORY))
             continue
+        malformed: list[str] = []
         try:
-            found = read(entry)
+            found = read(entry, malformed)
         except EntryError as error:
             skipped.append(Skipped(index, kind, SkipReason.MALFORMED, str(error)))
             continue
+        skipped += [Skipped(index, kind, SkipReason.MALFORMED, error) for error in malformed]
         if isinstance(found, SkipReason):
             skipped.append(Skipped(index, kind, found))
         else:
@@ -94,7 +102,7 @@ def _same_directory(entry: dict[str, Any], directory_id: str | None) -> bool:
     return directory_id is not None and isinstance(named, str) and named.lower() == directory_id.lower()
 
 
-def _change(entry: dict[str, Any]) -> tuple[HookEvent, ...] | SkipReason:
+def _change(entry: dict[str, Any], malformed: list[str]) -> tuple[HookEvent, ...] | SkipReason:
     subscription = text(entry.get("subscriptionId"), "subscriptionId")
     change = text(entry.get("changeType"), "changeType")
     if change not in {"created", "updated", "deleted"}:
@@ -115,9 +123,15 @@ def _change(entry: dict[str, Any]) -> tuple[HookEvent, ...] | SkipReason:
     group = Group(id=identifier)
     if change == "deleted":
         return (HookEvent(Source.ENTRA, "groups/deleted", Effect.GROUP_DELETED, None, group, reference=subscription),)
-    members = tuple(_member(group, mapping(m, "members@delta"), subscription) for m in items(data.get("members@delta", []), "members@delta"))
+    members: list[HookEvent] = []
+    for one in items(data.get("members@delta", []), "members@delta"):
+        try:
+            members.append(_member(group, mapping(one, "members@delta"), subscription))
+        except EntryError as error:
+            # The others of the group still count.
+            malformed.append(str(error))
     # Without members it is a property that changed, and which one is never said: it may be the name.
-    return members or (HookEvent(Source.ENTRA, "groups/updated", Effect.GROUP_RENAMED, None, group, reference=subscription),)
+    return tuple(members) or (HookEvent(Source.ENTRA, "groups/updated", Effect.GROUP_RENAMED, None, group, reference=subscription),)
 
 
 def _member(group: Group, member: dict[str, Any], subscription: str) -> HookEvent:
@@ -132,7 +146,7 @@ def removed(member: dict[str, Any]) -> bool:
     return "@removed" in member
 
 
-def _lifecycle(entry: dict[str, Any]) -> tuple[HookEvent, ...] | SkipReason:
+def _lifecycle(entry: dict[str, Any], _malformed: list[str]) -> tuple[HookEvent, ...] | SkipReason:
     subscription = text(entry.get("subscriptionId"), "subscriptionId")
     kind = text(entry.get("lifecycleEvent"), "lifecycleEvent")
     if kind not in _LIFECYCLE:

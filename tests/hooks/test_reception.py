@@ -227,6 +227,7 @@ async def test_graph_with_a_wrong_client_state_is_202_and_leaves_nothing(world: 
 
 async def test_graph_user_update_is_looked_up(world: World) -> None:
     oid = "b6f0c1f0-0f6e-4d7a-8d50-2f0e1d6a7b11"
+    world.directory.accounts[oid] = False
     assert (await world.post(ENTRA, json=graph_document("graph_user_updated.json")))[0] == 202
     await world.settled()
     assert world.revoker.said() == [("revoke", "block", oid, None)]

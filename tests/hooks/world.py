@@ -144,11 +144,11 @@ class FakeDirectory:
             msg = "Graph is down"
             raise UnavailableError(msg)
 
-    async def account(self, target: HookTarget, oid: str) -> Account:
+    async def account(self, target: HookTarget, oid: str) -> Account | None:
         self._up()
-        return Account(self.accounts.get(oid, False), self.emails.get(oid, ""))
+        return Account(self.accounts.get(oid, False), self.emails.get(oid, "")) if oid in self.accounts or oid in self.emails else None
 
-    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool:
+    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool | None:
         self._up()
         return (oid, group_id) in self.members
 

@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -101,19 +102,27 @@ class GraphClient:
 
     # --- what is asked about one person or group ---
 
-    async def account(self, target: HookTarget, oid: str) -> Account:
+    async def account(self, target: HookTarget, oid: str) -> Account | None:
+        """None: unknown, and not among the deleted either."""
         reply = await self.call(target, "GET", self.url(target, f"/users/{quote(oid, safe='')}?$select=id,accountEnabled,mail,userPrincipalName"))
         if reply.status == 404:
-            return Account(enabled=False)
+            return Account(enabled=False) if await self._is_deleted(target, oid) else None
         document = _object(reply, 200)
         if not isinstance(document.get("accountEnabled"), bool):
             raise PeerError("malformed_answer", "Graph did not say accountEnabled")
         return Account(document["accountEnabled"], address(document.get("mail")) or address(document.get("userPrincipalName")))
 
-    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool:
+    async def _is_deleted(self, target: HookTarget, oid: str) -> bool:
+        """Whether the person is in the directory's recycle bin. An app that may not look there does not know."""
+        with contextlib.suppress(PeerError):
+            return (await self.call(target, "GET", self.url(target, f"/directory/deletedItems/{quote(oid, safe='')}?$select=id"))).status == 200
+        return False
+
+    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool | None:
+        """None: Graph does not know the person."""
         reply = await self.call(target, "POST", self.url(target, f"/users/{quote(oid, safe='')}/checkMemberGroups"), body={"groupIds": [group_id]})
         if reply.status == 404:
-            return False
+            return None
         found = _object(reply, 200).get("value")
         return isinstance(found, list) and canonical_id(group_id) in {canonical_id(one) for one in found if isinstance(one, str)}
 

@@ -2,7 +2,9 @@
 
 Rules:
 - A page's events and the cursor that continues after it are one transaction: a crash repeats a page and loses none.
-- A token that is too old (410) means reading everything; who was there before and is not any more has left.
+- A token that is too old (410) means reading everything. Who was there before and is not in it is looked up: one short answer of Graph
+  must not take a group from everybody. The row stays until the look-up has refused, so that a later reading asks again.
+- A member or entry that cannot be read is skipped alone, logged and counted.
 - What is already so is not said again: giving back only to whom this source refused, refusing only whom it did not.
 - Times are of the moment before asking. Being back is looked up once more by the applier.
 """
@@ -10,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,11 +21,13 @@ from sqlalchemy import delete, select
 
 from gateway.core.canonical import canonical_id
 from gateway.errors import PeerError
-from gateway.hooks.event import Delivery, Effect, EntryError, Group, HookEvent, Source, Subject, mapping, optional, text
-from gateway.hooks.graph import removed
+from gateway.hooks.event import MAX_NAME, Delivery, Effect, EntryError, Group, HookEvent, Source, Subject, mapping, optional, text
+from gateway.hooks.graph import MISSING, removed
 from gateway.hooks.inbox import about_key, insert_new, lane_key
 from gateway.hooks.plan import groups_that_count
 from gateway.hooks.reconcile.fetch import said
+from gateway.log import ROOT, fields
+from gateway.metrics import RECONCILE_SKIPPED
 from gateway.sql.tables import directory_members, hook_standing
 
 if TYPE_CHECKING:
@@ -42,6 +47,8 @@ QUERIES = {"users": "/users/delta?$select=id,accountEnabled", "groups": "/groups
 EVERYBODY = ""
 """``group_id`` of the rows that stand for the directory's users themselves."""
 MAX_PAGES = 10_000
+
+log = logging.getLogger(ROOT)
 
 
 @dataclass(slots=True)
@@ -63,6 +70,10 @@ class _Seen:
     groups: set[str]
     named: list[Group]
     """Groups that count, by what they are called now."""
+    vanished: set[tuple[str, str]] = field(default_factory=set)
+    """Of a full reading, at its end: who was there before and is not in it."""
+    skipped: list[str] = field(default_factory=list)
+    """What could not be read, without its values."""
 
 
 class GraphDelta:
@@ -133,10 +144,13 @@ class GraphDelta:
             events, seen = _page(target, page, asked_at, groups=groups, users=resource == "users")
             reading.present |= seen.there
             last = not isinstance(onward, str)
+            if seen.skipped:
+                RECONCILE_SKIPPED.labels(Source.ENTRA.value).inc(len(seen.skipped))
+                log.warning(
+                    "reconcile_entries_skipped", extra=fields(tenant=target.tenant, provider=target.provider, resource=resource, entries=len(seen.skipped), error=seen.skipped[0])
+                )
             if reading.full and last:
-                vanished = reading.before - reading.present
-                events += [_left(group, member, asked_at) for group, member in sorted(vanished)]
-                seen.gone |= vanished
+                seen.vanished = reading.before - reading.present
             cursor_text = str(end if last else ("" if reading.full else onward))
             found += await self._write(target, resource, events, seen, cursor=cursor_text, asked_at=asked_at, last=last)
             if last:
@@ -171,7 +185,13 @@ class GraphDelta:
 
     async def _write(self, target: HookTarget, resource: str, events: list[HookEvent], seen: _Seen, *, cursor: str, asked_at: float, last: bool) -> int:
         async def work(connection: AsyncConnection) -> int:
-            news = await self._news(connection, target, events)
+            refused = await self._refused(connection, target)
+            news = _news(target, events, refused)
+            missing = {_missing(group, member): (group, member) for group, member in sorted(seen.vanished)}
+            unknown = [event for event in missing if (lane_key(target, event), about_key(event.group)) not in refused]
+            news += unknown
+            # Of those who are refused already, nothing more is to be found out.
+            seen.gone |= seen.vanished - {missing[event] for event in unknown}
             for group in seen.named:
                 news += await self._names.learn(connection, target, Source.ENTRA, group, at=asked_at)
             if news:
@@ -185,18 +205,14 @@ class GraphDelta:
             self._stored()
         return found
 
-    async def _news(self, connection: AsyncConnection, target: HookTarget, events: Iterable[HookEvent]) -> list[HookEvent]:
-        """Without what this source's standing says already."""
+    async def _refused(self, connection: AsyncConnection, target: HookTarget) -> set[tuple[str, str]]:
+        """Lane and ``about`` of what this source refuses."""
         rows = await connection.execute(
             select(hook_standing.c.lane, hook_standing.c.about).where(
                 hook_standing.c.tenant == target.tenant, hook_standing.c.provider == target.provider, hook_standing.c.source == Source.ENTRA.value, hook_standing.c.refused == 1
             )
         )
-        refused = {(row.lane, row.about) for row in rows}
-        gives_back = {Effect.LIFT, Effect.LOOK_UP_MEMBERSHIP}
-        news = [e for e in events if ((lane_key(target, e), about_key(e.group)) in refused) is (e.effect in gives_back) or e.effect is Effect.LOOK_UP_ACCOUNT]
-        # A delta, too, may still say what was true before the notification that refused: the applier asks again, later.
-        return [replace(e, effect=Effect.LOOK_UP_ACCOUNT, event_time=None) if e.effect is Effect.LIFT else e for e in news]
+        return {(row.lane, row.about) for row in rows}
 
     async def _remember(self, connection: AsyncConnection, target: HookTarget, seen: _Seen) -> None:
         base = {"tenant": target.tenant, "provider": target.provider}
@@ -210,21 +226,28 @@ class GraphDelta:
             await connection.execute(delete(directory_members).where(*mine, directory_members.c.group_id == group))
 
 
+def _news(target: HookTarget, events: Iterable[HookEvent], refused: set[tuple[str, str]]) -> list[HookEvent]:
+    """Without what this source's standing says already."""
+    gives_back = {Effect.LIFT, Effect.LOOK_UP_MEMBERSHIP}
+    news = [e for e in events if ((lane_key(target, e), about_key(e.group)) in refused) is (e.effect in gives_back) or e.effect is Effect.LOOK_UP_ACCOUNT]
+    # A delta, too, may still say what was true before the notification that refused: the applier asks again, later.
+    return [replace(e, effect=Effect.LOOK_UP_ACCOUNT, event_time=None) if e.effect is Effect.LIFT else e for e in news]
+
+
 def _page(target: HookTarget, page: list[Any], asked_at: float, *, groups: dict[str, Group], users: bool) -> tuple[list[HookEvent], _Seen]:
     events: list[HookEvent] = []
     seen = _Seen(set(), set(), set(), [])
     for entry in page:
         try:
-            if not isinstance(entry, dict):
-                continue
-            identifier = canonical_id(text(entry.get("id"), "id"))
-            if users:
-                events.append(_user(entry, identifier, seen, asked_at))
-            elif identifier in groups:
-                events += _group(target, entry, groups[identifier], seen, asked_at)
-        except EntryError:
-            # One object that cannot be read; the others still count.
+            document = mapping(entry, "value")
+            identifier = canonical_id(text(document.get("id"), "id"))
+        except EntryError as error:
+            seen.skipped.append(str(error))
             continue
+        if users:
+            events.append(_user(document, identifier, seen, asked_at))
+        elif identifier in groups:
+            events += _group(target, document, groups[identifier], seen, asked_at)
     return events, seen
 
 
@@ -240,9 +263,13 @@ def _user(entry: dict[str, Any], oid: str, seen: _Seen, asked_at: float) -> Hook
 
 
 def _said_group(entry: object) -> Group:
-    """As the entry names it."""
+    """As the entry names it. A name that cannot be read is none: the members are the group's all the same."""
     document = mapping(entry, "group")
-    return Group(text(document.get("id"), "id"), optional(document.get("displayName"), "displayName", limit=1024))
+    identifier = text(document.get("id"), "id")
+    try:
+        return Group(identifier, optional(document.get("displayName"), "displayName", limit=MAX_NAME))
+    except EntryError:
+        return Group(identifier)
 
 
 def _group(target: HookTarget, entry: dict[str, Any], group: Group, seen: _Seen, asked_at: float) -> list[HookEvent]:
@@ -254,11 +281,17 @@ def _group(target: HookTarget, entry: dict[str, Any], group: Group, seen: _Seen,
     if group.name:
         seen.named.append(replace(group, former=()))
     events = []
-    members = entry.get("members@delta")
-    for member in members if isinstance(members, list) else []:
-        if not isinstance(member, dict):
+    members = entry.get("members@delta", [])
+    if not isinstance(members, list):
+        seen.skipped.append("members@delta is not an array")
+        return []
+    for one in members:
+        try:
+            member = mapping(one, "members@delta")
+            oid = canonical_id(text(member.get("id"), "members@delta.id"))
+        except EntryError as error:
+            seen.skipped.append(str(error))
             continue
-        oid = canonical_id(text(member.get("id"), "members@delta.id"))
         out = removed(member)
         (seen.gone if out else seen.there).add((group.id, oid))
         effect = Effect.GROUP_REMOVED if out else Effect.LOOK_UP_MEMBERSHIP
@@ -266,7 +299,8 @@ def _group(target: HookTarget, entry: dict[str, Any], group: Group, seen: _Seen,
     return events
 
 
-def _left(group: str, member: str, asked_at: float) -> HookEvent:
+def _missing(group: str, member: str) -> HookEvent:
+    """To be looked up."""
     if group == EVERYBODY:
-        return HookEvent(Source.ENTRA, "delta/user", Effect.LOOK_UP_ACCOUNT, Subject(oid=member))
-    return HookEvent(Source.ENTRA, "delta/member", Effect.GROUP_REMOVED, Subject(oid=member), Group(group), asked_at)
+        return HookEvent(Source.ENTRA, MISSING, Effect.LOOK_UP_ACCOUNT, Subject(oid=member))
+    return HookEvent(Source.ENTRA, MISSING, Effect.LOOK_UP_MEMBERSHIP, Subject(oid=member), Group(group))

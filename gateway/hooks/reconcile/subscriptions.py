@@ -148,10 +148,10 @@ class Subscriptions:
 
     # --- the rest of ``ports_hooks.Directory`` ---
 
-    async def account(self, target: HookTarget, oid: str) -> Account:
+    async def account(self, target: HookTarget, oid: str) -> Account | None:
         return await self._graph.account(target, oid)
 
-    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool:
+    async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool | None:
         return await self._graph.is_member(target, oid, group_id)
 
     async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
