@@ -156,8 +156,11 @@ class SessionStore(Protocol):
     async def begin(self, pending: PendingLogin, *, binding: str | None) -> Begun:
         """Store a pending login bound to the browser; reuses ``binding`` (the cookie's value) if it is well-formed."""
 
-    async def take(self, state: str, *, binding: str | None) -> Taken | AlreadyTaken | OtherBrowser | None:
-        """Consume the pending login, for the browser that began it; shown by another, it is deleted in the same step. None if unknown or expired."""
+    async def take(self, state: str, *, bindings: Sequence[str]) -> Taken | AlreadyTaken | OtherBrowser | None:
+        """Consume the pending login, for the browser that began it; shown by another, it is deleted in the same step. None if unknown or expired.
+
+        ``bindings``: the values of the browser's binding cookies. Tabs that begin at the same moment get one each.
+        """
 
     async def spend_code(self, code: str) -> None:
         """An authorization code was shown where no login is open: it is good for none from now on."""
@@ -179,7 +182,7 @@ class SessionStore(Protocol):
         ``cookie`` is the parent's: it opens the family key that the child will share. None when the parent ended meanwhile.
         """
 
-    async def redeem_ticket(self, ticket: str, *, host: str, binding: str | None, served: Callable[[str], bool]) -> tuple[Stored, str] | Refused | OtherBrowser | None:
+    async def redeem_ticket(self, ticket: str, *, host: str, bindings: Sequence[str], served: Callable[[str], bool]) -> tuple[Stored, str] | Refused | OtherBrowser | None:
         """A login: checks the family's watermark. Returns the child session and where to go.
 
         ``served``: whether a tenant is served at ``host``, asked once the ticket is read. Shown by another browser, or at another host, a ticket is deleted.

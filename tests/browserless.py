@@ -135,6 +135,10 @@ class Person:
         """Name → value of what this browser keeps for a host."""
         return {name: morsel.value for (name, _), morsel in self._cookies.get(host, {}).items()}
 
+    def bindings(self, host: str) -> dict[str, str]:
+        """Name → value of the cookies that bind this browser's logins in progress to it."""
+        return {name: value for name, value in self.cookies(host).items() if name.startswith("__Host-gw-login-")}
+
     def set_cookie(self, host: str, name: str, value: str) -> None:
         """Plant a cookie, as a neighbour or an attacker could."""
         self._keep(host, f"{name}={value}; Path=/")

@@ -34,6 +34,11 @@ def names_below(lines: Iterable[str], prefix: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for key, equals, _ in map(_split, _pairs(lines)) if equals and key.startswith(prefix)))
 
 
+def pairs_below(lines: Iterable[str], prefix: str) -> tuple[tuple[str, str], ...]:
+    """Name and value of every pair whose name begins with ``prefix``, in order."""
+    return tuple((key, value.strip(_SPACE)) for key, equals, value in map(_split, _pairs(lines)) if equals and key.startswith(prefix))
+
+
 def without(lines: Iterable[str], name: str) -> str:
     """All pairs but ours, joined with ``; ``; pairs that hold undecodable bytes are left out, for no header can carry them back."""
     return "; ".join(rest for pair in _pairs(lines) if (rest := _less_ours(pair, name)) and rest.isprintable())

@@ -153,16 +153,17 @@ class RedisSessions:
         await self.link.run(BEGIN, [f"{at}c:{pending.tenant}", f"{at}p:{token.digest}"], [value, browser_id, PENDING_LIFETIME_S, at])
         return Begun(Secret(token.text), Secret(browser))
 
-    async def take(self, state: str, *, binding: str | None) -> Taken | AlreadyTaken | OtherBrowser | None:
+    async def take(self, state: str, *, bindings: Sequence[str]) -> Taken | AlreadyTaken | OtherBrowser | None:
         token = seal.parse_token(state)
         if token is None:
             return None
-        answer = await self.link.run(TAKE, [f"{prefix(token.bucket)}p:{token.digest}"], [self.binding_id(binding or "") or ""])
+        browsers = self._browser_ids(bindings)
+        answer = await self.link.run(TAKE, [f"{prefix(token.bucket)}p:{token.digest}"], browsers)
         if answer is None:
             return None
-        if answer[0] == b"other" or binding is None:
+        if answer[0] == b"other" or (browser_id := answer[4].decode("ascii")) not in browsers:
             return OTHER_BROWSER
-        pending = self._open_pending(token, answer[1], binding)
+        pending = self._open_pending(token, answer[1], browser_id)
         if pending is None:
             return None
         return Taken(pending, int(answer[2]), answer[3].decode("ascii")) if answer[0] == b"taken" else AlreadyTaken(pending)
@@ -173,8 +174,8 @@ class RedisSessions:
     async def code_spent(self, code: str) -> bool:
         return bool(await self.link.command("EXISTS", _spent(code)))
 
-    def _open_pending(self, token: Token, value: bytes, binding: str) -> PendingLogin | None:
-        opened = seal.unseal(f"pending {seal.binding_id(binding)}", token, value, keys=self._keys)
+    def _open_pending(self, token: Token, value: bytes, browser_id: str) -> PendingLogin | None:
+        opened = seal.unseal(f"pending {browser_id}", token, value, keys=self._keys)
         pending = None if opened is None else codec.load_pending(opened.plaintext)
         return pending if pending is not None and pending.created_at + PENDING_LIFETIME_S > self._clock() else None
 
@@ -261,6 +262,9 @@ class RedisSessions:
     def binding_id(self, binding: str) -> str | None:
         return seal.binding_id(binding) if seal.is_binding(binding) else None
 
+    def _browser_ids(self, bindings: Sequence[str]) -> list[str]:
+        return [seal.binding_id(binding) for binding in bindings if seal.is_binding(binding)]
+
     async def issue_ticket(self, parent: Session, *, cookie: str, host: str, return_to: str, binding_id: str) -> Secret | None:
         record = await self._reread(parent, cookie)
         if record is None:
@@ -272,15 +276,15 @@ class RedisSessions:
         issued = await self.link.run(TICKET, keys, [value, binding_id, host, TICKET_LIFETIME_S])
         return Secret(token.text) if issued else None
 
-    async def redeem_ticket(self, ticket: str, *, host: str, binding: str | None, served: Callable[[str], bool]) -> tuple[Stored, str] | Refused | OtherBrowser | None:
+    async def redeem_ticket(self, ticket: str, *, host: str, bindings: Sequence[str], served: Callable[[str], bool]) -> tuple[Stored, str] | Refused | OtherBrowser | None:
         token = seal.parse_token(ticket)
         if token is None:
             return None
-        browser_id = self.binding_id(binding or "") or ""
-        answer = await self.link.run(REDEEM, [f"{prefix(token.bucket)}t:{token.digest}"], [browser_id, host])
+        browsers = self._browser_ids(bindings)
+        answer = await self.link.run(REDEEM, [f"{prefix(token.bucket)}t:{token.digest}"], [host, *browsers])
         if answer is None:
             return None
-        if answer[0] == b"other":
+        if answer[0] == b"other" or (browser_id := answer[2].decode("ascii")) not in browsers:
             return OTHER_BROWSER
         opened = seal.unseal(f"ticket {browser_id}", token, answer[1], keys=self._keys)
         if opened is None or opened.host != host or bucket_of(opened.tenant) != token.bucket or not served(opened.tenant):

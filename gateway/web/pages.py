@@ -67,7 +67,7 @@ PAGES: Final[Mapping[str, Page]] = {
     "denied": Page(frozenset({"reason", "email", "groups", "roles", "rule", "return_to"}), Form.LOGIN),
     # providers: labels where the person may still be signed in; login: URL or None.
     "signed_out": Page(frozenset({"providers", "login"})),
-    # Asks before logging out; posts to /_auth/logout. return_to: where "no" leads.
+    # Asks before logging out; posts to /_auth/logout. return_to: where "no" leads, or None.
     "logout": Page(frozenset({"email", "return_to"}), Form.LOGOUT),
     # Which organisation? Sends GET /_auth/login with login_hint and rd. problem: "", "unknown" or "too_many".
     "email": Page(frozenset({"return_to", "email", "problem"}), Form.LOGIN),
@@ -82,7 +82,8 @@ PAGES: Final[Mapping[str, Page]] = {
     # Test connection. steps: (texts.TrialStep, milliseconds, ok, detail); claims: (name, value); missing: (texts.TrialLack, names);
     # allowed: the decision; reason: its Reason.
     "test_result": Page(frozenset({"steps", "claims", "groups", "missing", "allowed", "reason"})),
-    "not_found": Page(frozenset()),
+    # start: URL of the application's start page, or None.
+    "not_found": Page(frozenset({"start"})),
     # seconds after which to try again.
     "unavailable": Page(frozenset({"seconds"})),
 }

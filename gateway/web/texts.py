@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Message ids. ``again``: whether trying the login again can help, so whether the page offers it."""
+    """Message ids. ``again``: whether trying the login again can help, so whether the page offers it. ``click``: whether ``do`` speaks of that link."""
 
     title: str
     happened: str
     do: str
     again: bool = True
+    click: bool = False
 
 
 def N_(message: str) -> str:  # noqa: N802 - the name gettext tools look for
@@ -59,9 +60,9 @@ REASONS: Final[Mapping[Reason, Text]] = {
     Reason.OK: Text(N_("You have access"), N_("You are signed in and may use this page."), N_("Go on to the application.")),
     Reason.PUBLIC: Text(N_("This page is public"), N_("This page can be opened without signing in."), N_("Go on to the application.")),
     Reason.BEARER: Text(N_("A program has access"), N_("A program signed in with its own token."), N_("There is nothing to do.")),
-    Reason.NO_SESSION: Text(N_("Please sign in"), N_("You are not signed in here."), N_("Sign in to go on.")),
-    Reason.SESSION_EXPIRED: Text(N_("Please sign in again"), N_("You have been signed in for as long as your organisation permits."), N_("Sign in again to go on.")),
-    Reason.SESSION_IDLE: Text(N_("Please sign in again"), N_("You were signed out because the application was not used for a while."), N_("Sign in again to go on.")),
+    Reason.NO_SESSION: Text(N_("Please sign in"), N_("You are not signed in here."), N_("Sign in to go on."), click=True),
+    Reason.SESSION_EXPIRED: Text(N_("Please sign in again"), N_("You have been signed in for as long as your organisation permits."), N_("Sign in again to go on."), click=True),
+    Reason.SESSION_IDLE: Text(N_("Please sign in again"), N_("You were signed out because the application was not used for a while."), N_("Sign in again to go on."), click=True),
     Reason.SESSION_REVOKED: Text(
         N_("You were signed out"),
         N_("Your session was ended: by you in another window, by your organisation, or by an administrator."),
@@ -72,7 +73,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("This address belongs to an organisation other than the one you are signed in for."),
         N_("Sign in with an account of this organisation."),
     ),
-    Reason.WRONG_HOST: Text(N_("Please sign in here"), N_("Your session belongs to another address."), N_("Sign in to go on.")),
+    Reason.WRONG_HOST: Text(N_("Please sign in here"), N_("Your session belongs to another address."), N_("Sign in to go on."), click=True),
     Reason.TENANT_INACTIVE: Text(
         N_("Access is switched off for this organisation"),
         N_("This organisation's access to the application is switched off at the moment."),
@@ -154,11 +155,13 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("This sign-in is no longer valid"),
         N_("The sign-in was finished already, took too long, or began in another browser."),
         N_("Start again: it takes one click."),
+        click=True,
     ),
     Reason.BROWSER_MISMATCH: Text(
         N_("This sign-in began in another browser"),
         N_("It was cancelled for your protection: if somebody else sent you the link, it could have signed them in as you."),
         N_("Start again here: it takes one click. If somebody sent you this link, tell your support contact."),
+        click=True,
     ),
     Reason.LOGIN_LOOP: Text(
         N_("Sign-in goes round in circles"),

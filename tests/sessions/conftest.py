@@ -139,7 +139,7 @@ class Login:
 
     async def begin(self) -> int:
         begun = await self.sessions.begin(pending(self.tenant.id), binding=None)
-        taken = await self.sessions.take(begun.state.reveal(), binding=begun.binding.reveal())
+        taken = await self.sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),))
         assert isinstance(taken, Taken)
         SERVERS[taken.began] = taken.server
         return taken.began

@@ -387,7 +387,7 @@ class History:
         """A whole login without a pause, on a store that is believed."""
         began_at = self.moment()
         begun = await self.direct.begin(pending(), binding=None)
-        taken = await self.direct.take(begun.state.reveal(), binding=begun.binding.reveal())
+        taken = await self.direct.take(begun.state.reveal(), bindings=(begun.binding.reveal(),))
         assert isinstance(taken, Taken)
         stored = await self.direct.finish(self._new(user, taken.began, taken.server))
         assert isinstance(stored, Stored)
@@ -408,7 +408,7 @@ class History:
     async def begin_login(self, user: str) -> None:
         moment = self.moment()
         begun = await self.direct.begin(pending(), binding=None)
-        taken = await self.direct.take(begun.state.reveal(), binding=begun.binding.reveal())
+        taken = await self.direct.take(begun.state.reveal(), bindings=(begun.binding.reveal(),))
         assert isinstance(taken, Taken)
         self.begun.append(Begun(user, moment, taken.began, taken.server))
 
@@ -619,4 +619,4 @@ class History:
             parent.stored.session, cookie=parent.stored.cookie.reveal(), host=CHILD, return_to=f"https://{CHILD}/", binding_id=seal.binding_id(binding)
         )
         assert token is not None
-        return sessions.redeem_ticket(token.reveal(), host=CHILD, binding=binding, served=anybody)
+        return sessions.redeem_ticket(token.reveal(), host=CHILD, bindings=(binding,), served=anybody)

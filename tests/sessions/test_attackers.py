@@ -142,8 +142,8 @@ async def test_pending_logins_and_tickets_cannot_be_rebound_to_another_browser(s
         token = seal.parse_token(token_text)
         assert token is not None
         await link.command("HSET", f"{AT}{kind}:{token.digest}", "k", hashlib.sha256(thief.encode()).hexdigest())
-    assert await sessions.take(begun.state.reveal(), binding=thief) is None
-    assert await sessions.redeem_ticket(made, host=CHILD, binding=thief, served=anybody) is None
+    assert await sessions.take(begun.state.reveal(), bindings=(thief,)) is None
+    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(thief,), served=anybody) is None
 
 
 async def test_a_ticket_for_one_host_cannot_be_rewritten_for_another(sessions: RedisSessions, login: Login, link: Link) -> None:
@@ -151,7 +151,7 @@ async def test_a_ticket_for_one_host_cannot_be_rewritten_for_another(sessions: R
     token = seal.parse_token(made)
     assert token is not None
     await link.command("HSET", f"{AT}t:{token.digest}", "h", "evil.example.com")
-    assert await sessions.redeem_ticket(made, host="evil.example.com", binding=binding, served=anybody) is None
+    assert await sessions.redeem_ticket(made, host="evil.example.com", bindings=(binding,), served=anybody) is None
 
 
 async def test_a_display_record_cannot_be_planted(sessions: RedisSessions, login: Login, link: Link) -> None:
@@ -184,4 +184,4 @@ async def test_an_ended_family_cannot_be_brought_back_by_a_ticket(sessions: Redi
     made, binding = await ticket(sessions, stored)
     marks = Marks(link, lambda: ring)
     await marks.revoke("acme", places(marks.people("acme"), Who(session=stored.session.family)))
-    assert await sessions.redeem_ticket(made, host=CHILD, binding=binding, served=anybody) == Refused(Reason.SESSION_REVOKED)
+    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) == Refused(Reason.SESSION_REVOKED)

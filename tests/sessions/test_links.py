@@ -73,7 +73,7 @@ async def test_a_hand_over_to_another_host_leaves_none(sessions: RedisSessions, 
     stored = await login.finish()
     value, binding = await ticket(sessions, stored)
     await link.command("DEL", await link_key(link))
-    assert await sessions.redeem_ticket(value, host=CHILD, binding=binding, served=anybody) is not None
+    assert await sessions.redeem_ticket(value, host=CHILD, bindings=(binding,), served=anybody) is not None
     assert await ask(sessions) is None
 
 

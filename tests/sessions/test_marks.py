@@ -112,7 +112,7 @@ async def test_a_single_session_is_revoked_with_its_family_and_nobody_else(sessi
     swept = await marks.revoke("acme", at(marks, Who(session=first.session.family)))
     assert swept.sessions == 1
     assert (await alive(sessions, first), await alive(sessions, second)) == (False, True)
-    assert await sessions.redeem_ticket(made, host="app.acme.example.com", binding=binding, served=anybody) == Refused(Reason.SESSION_REVOKED)
+    assert await sessions.redeem_ticket(made, host="app.acme.example.com", bindings=(binding,), served=anybody) == Refused(Reason.SESSION_REVOKED)
 
 
 async def test_a_ticket_does_not_outlive_a_revocation_of_its_person(sessions: RedisSessions, login: Login, marks: Marks, link: Link) -> None:
@@ -124,7 +124,7 @@ async def test_a_ticket_does_not_outlive_a_revocation_of_its_person(sessions: Re
     await marks.revoke("acme", at(marks, Who(email="alice@acme.test")))
     for name, value in kept.items():  # as an old primary, or somebody with write access, could bring them back
         await link.command("RESTORE", name, 60_000, value)
-    assert await sessions.redeem_ticket(made, host="app.acme.example.com", binding=binding, served=anybody) == Refused(Reason.SESSION_REVOKED)
+    assert await sessions.redeem_ticket(made, host="app.acme.example.com", bindings=(binding,), served=anybody) == Refused(Reason.SESSION_REVOKED)
 
 
 async def test_a_login_that_authenticated_before_the_revocation_is_refused_even_if_it_began_later(login: Login, sessions: RedisSessions, marks: Marks) -> None:

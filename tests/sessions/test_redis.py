@@ -120,26 +120,34 @@ async def test_everything_that_a_login_writes_expires(sessions: RedisSessions, l
 async def test_a_pending_login_is_taken_once(sessions: RedisSessions) -> None:
     begun = await sessions.begin(pending(), binding=None)
     state, binding = begun.state.reveal(), begun.binding.reveal()
-    first = await sessions.take(state, binding=binding)
+    first = await sessions.take(state, bindings=(binding,))
     assert isinstance(first, Taken)
     assert first.pending == pending(now=first.pending.created_at)
-    assert await sessions.take(state, binding=binding) == AlreadyTaken(first.pending)
+    assert await sessions.take(state, bindings=(binding,)) == AlreadyTaken(first.pending)
+
+
+async def test_tabs_that_began_without_a_binding_finish_with_the_bindings_of_all(sessions: RedisSessions) -> None:
+    begun = [await sessions.begin(pending(), binding=None) for _ in range(6)]
+    bindings = tuple(each.binding.reveal() for each in begun)
+    assert len(set(bindings)) == 6
+    for each in begun:
+        assert isinstance(await sessions.take(each.state.reveal(), bindings=bindings), Taken)
 
 
 async def test_a_pending_login_that_another_browser_shows_is_deleted(sessions: RedisSessions, link: Link) -> None:
     """Else its code and state, in a victim's history, would be a session as the victim for whoever began."""
-    for binding in (seal.new_binding(secrets.token_bytes), None, "", "x"):
+    for bindings in ((), ("",), ("x",), tuple(seal.new_binding(secrets.token_bytes) for _ in range(24))):
         begun = await sessions.begin(pending(), binding=None)
-        assert await sessions.take(begun.state.reveal(), binding=binding) is OTHER_BROWSER, binding
-        assert await sessions.take(begun.state.reveal(), binding=begun.binding.reveal()) is None, binding
+        assert await sessions.take(begun.state.reveal(), bindings=bindings) is OTHER_BROWSER, bindings
+        assert await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)) is None, bindings
     assert await link.command("KEYS", "gw:*:p:*") == []
 
 
 async def test_another_browser_changes_nothing_about_a_login_that_was_taken(sessions: RedisSessions) -> None:
     begun = await sessions.begin(pending(), binding=None)
-    assert isinstance(await sessions.take(begun.state.reveal(), binding=begun.binding.reveal()), Taken)
-    assert await sessions.take(begun.state.reveal(), binding=None) is OTHER_BROWSER
-    assert isinstance(await sessions.take(begun.state.reveal(), binding=begun.binding.reveal()), AlreadyTaken)
+    assert isinstance(await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), Taken)
+    assert await sessions.take(begun.state.reveal(), bindings=()) is OTHER_BROWSER
+    assert isinstance(await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), AlreadyTaken)
 
 
 async def test_a_spent_code_is_known_for_as_long_as_a_login_is_open(sessions: RedisSessions, link: Link) -> None:
@@ -156,7 +164,7 @@ async def test_parallel_tabs_do_not_disturb_each_other(sessions: RedisSessions) 
     assert second.binding == first.binding
     assert second.state != first.state
     for begun in (second, first):
-        assert isinstance(await sessions.take(begun.state.reveal(), binding=first.binding.reveal()), Taken)
+        assert isinstance(await sessions.take(begun.state.reveal(), bindings=(first.binding.reveal(),)), Taken)
 
 
 async def test_a_malformed_binding_is_replaced(sessions: RedisSessions) -> None:
@@ -170,7 +178,7 @@ async def test_a_pending_login_expires_after_ten_minutes(sessions: RedisSessions
     assert token is not None
     assert 590 < await link.command("TTL", f"{prefix(token.bucket)}p:{token.digest}") <= 600
     clock.advance(601)
-    assert await sessions.take(begun.state.reveal(), binding=begun.binding.reveal()) is None
+    assert await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)) is None
 
 
 async def test_the_tenant_clock_only_goes_forward(login: Login, link: Link) -> None:
@@ -233,7 +241,7 @@ async def ticket(sessions: RedisSessions, stored: Stored, *, host: str = CHILD) 
 
 async def child_of(sessions: RedisSessions, stored: Stored) -> Stored:
     made, binding = await ticket(sessions, stored)
-    redeemed = await sessions.redeem_ticket(made, host=CHILD, binding=binding, served=anybody)
+    redeemed = await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody)
     assert isinstance(redeemed, tuple)
     return redeemed[0]
 
@@ -241,14 +249,14 @@ async def child_of(sessions: RedisSessions, stored: Stored) -> Stored:
 async def test_a_ticket_makes_a_child_session_of_the_same_family(sessions: RedisSessions, login: Login) -> None:
     parent = await login.finish()
     made, binding = await ticket(sessions, parent)
-    redeemed = await sessions.redeem_ticket(made, host=CHILD, binding=binding, served=anybody)
+    redeemed = await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody)
     assert isinstance(redeemed, tuple)
     child, return_to = redeemed
     assert return_to == f"https://{CHILD}/deep?x=1"
     assert (child.session.family, child.session.expires_at, child.session.began) == (parent.session.family, parent.session.expires_at, parent.session.began)
     assert await sessions.get(child.cookie.reveal(), host=CHILD) == child.session
     assert await sessions.get(child.cookie.reveal(), host=HOST) is None
-    assert await sessions.redeem_ticket(made, host=CHILD, binding=binding, served=anybody) is None
+    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) is None
 
 
 async def test_a_ticket_shown_by_another_browser_or_at_another_host_is_deleted(sessions: RedisSessions, login: Login, link: Link) -> None:
@@ -256,18 +264,18 @@ async def test_a_ticket_shown_by_another_browser_or_at_another_host_is_deleted(s
     for host, stranger in (("evil.example.com", None), (CHILD, seal.new_binding(lambda n: b"x" * n)), (CHILD, ""), (CHILD, "x")):
         made, binding = await ticket(sessions, stored)
         shown_by = binding if stranger is None else stranger
-        assert await sessions.redeem_ticket(made, host=host, binding=shown_by, served=anybody) is OTHER_BROWSER, (host, stranger)
-        assert await sessions.redeem_ticket(made, host=CHILD, binding=binding, served=anybody) is None, (host, stranger)
+        assert await sessions.redeem_ticket(made, host=host, bindings=(shown_by,), served=anybody) is OTHER_BROWSER, (host, stranger)
+        assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) is None, (host, stranger)
     made, _ = await ticket(sessions, stored)
-    assert await sessions.redeem_ticket(made, host=CHILD, binding=None, served=anybody) is OTHER_BROWSER
+    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(), served=anybody) is OTHER_BROWSER
     assert await link.command("KEYS", "gw:*:t:*") == []
 
 
 async def test_a_ticket_of_a_tenant_that_is_not_served_here_any_more_makes_no_session(sessions: RedisSessions, login: Login) -> None:
     """Asked after the ticket is read: a tenant may lose its host, or be suspended, while the store is asked."""
     made, binding = await ticket(sessions, await login.finish())
-    assert await sessions.redeem_ticket(made, host=CHILD, binding=binding, served=lambda name: name != "acme") is None
-    assert await sessions.redeem_ticket(made, host=CHILD, binding=binding, served=anybody) is None
+    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=lambda name: name != "acme") is None
+    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) is None
 
 
 async def test_a_sign_in_goes_on_handing_over_to_however_many_hosts(sessions: RedisSessions, login: Login, link: Link) -> None:
@@ -296,7 +304,7 @@ async def test_a_ticket_of_an_ended_family_is_worth_nothing(sessions: RedisSessi
     parent = await login.finish()
     made, binding = await ticket(sessions, parent)
     await sessions.end_family(parent.session, cookie=parent.cookie.reveal())
-    assert await sessions.redeem_ticket(made, host=CHILD, binding=binding, served=anybody) == Refused(Reason.SESSION_REVOKED)
+    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) == Refused(Reason.SESSION_REVOKED)
 
 
 async def test_a_ticket_lives_for_thirty_seconds(sessions: RedisSessions, login: Login, link: Link) -> None:
@@ -392,7 +400,7 @@ async def test_a_pending_login_dies_with_the_server_that_it_began_on(sessions: R
     state, binding = begun.state.reveal(), begun.binding.reveal()
     (key,) = await link.command("KEYS", "gw:*:p:*")
     await link.command("HSET", key, "s", "0" * 40)
-    assert await sessions.take(state, binding=binding) is None
+    assert await sessions.take(state, bindings=(binding,)) is None
 
 
 async def test_a_login_taken_at_one_server_cannot_finish_at_another(sessions: RedisSessions, login: Login) -> None:

@@ -149,7 +149,9 @@ async def test_no_parameter_or_header_of_a_stranger_is_a_fault(world: RunningWor
     cookies = (
         b"Cookie: "
         + b"; ".join(
-            name + b"=" + value for name in (b"__Host-gw", b"__Host-gw-login", b"__Host-gw-loop", b"__Host-gw-org", b"__Host-gw-resume") for value in (b"\xff\xfe", b"a.b.c")
+            name + b"=" + value
+            for name in (b"__Host-gw", b"__Host-gw-login-01234567", b"__Host-gw-from", b"__Host-gw-loop", b"__Host-gw-org", b"__Host-gw-resume")
+            for value in (b"\xff\xfe", b"a.b.c")
         )
         + b"\r\n"
     )

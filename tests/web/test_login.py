@@ -22,6 +22,7 @@ import pytest
 
 from demo.faults import redirect, status
 from demo.jose import SigningKey, TokenDraft, b64url
+from gateway.web.browser.request import MAX_BINDINGS
 from tests.browserless import Page, Person
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from tests.world import RunningWorld
 
 COOKIE = "__Host-gw"
-BINDING = "__Host-gw-login"
 
 
 @pytest.fixture
@@ -184,6 +184,52 @@ async def test_two_tabs_log_in_at_once_and_each_returns_to_its_own_page(world: R
     assert urlsplit(two.url).path == "/two"
 
 
+async def test_six_tabs_that_are_restored_at_once_all_arrive(world: RunningWorld, person: Person) -> None:
+    """None of them has a cookie yet when it asks, and the identity provider's session is alive."""
+    await person.log_in(start_url(world), "alice@acme.test")
+    person.forget("acme.localhost")
+    tabs = [f"/tab/{number}" for number in range(6)]
+    begun = await asyncio.gather(*(person.open(start_url(world, rd=tab), follow=False) for tab in tabs))
+    assert len(person.bindings("acme.localhost")) == 6
+    arrived = await asyncio.gather(*(person.open(page.headers.header("Location") or "") for page in begun))
+    assert [urlsplit(page.url).path for page in arrived] == tabs
+    assert not any("/_auth/login" in hop.url for page in arrived for hop in page.hops), "none had to begin again"
+    assert world.check("acme.localhost", cookie=person.cookies("acme.localhost")[COOKIE]).status == 200
+    later = await person.open(start_url(world, rd="/seventh") + "&switch=1", follow=False)
+    assert len(person.bindings("acme.localhost")) == 6, "a browser that has a binding uses it"
+    assert later.status == 302
+
+
+async def test_more_tabs_than_bindings_are_kept_for_begin_again(world: RunningWorld, person: Person) -> None:
+    await person.log_in(start_url(world), "alice@acme.test")
+    person.forget("acme.localhost")
+    begun = await asyncio.gather(*(person.open(start_url(world, rd=f"/tab/{number}"), follow=False) for number in range(MAX_BINDINGS + 2)))
+    arrived = [await person.open(page.headers.header("Location") or "") for page in begun]
+    assert [page.status for page in arrived].count(400) == 2, "as if begun by another browser: nothing tells them apart"
+    for page in arrived:
+        if page.status == 400:
+            assert urlsplit((await person.click(page, "Try again")).url).path == "/"
+    await person.open(start_url(world) + "&switch=1", follow=False)
+    assert len(person.bindings("acme.localhost")) == MAX_BINDINGS
+
+
+async def test_loops_of_several_tabs_end_each(world: RunningWorld, person: Person) -> None:
+    """An ingress that never hands the cookie on: each tab comes back to an address of its own."""
+    await person.log_in(start_url(world), "alice@acme.test")
+    statuses = []
+    for _ in range(9):
+        statuses += [(await person.open(start_url(world, rd=tab), follow=False)).status for tab in ("/one", "/two", "/three")]
+    assert statuses[:21] == [303] * 21
+    assert statuses[-3:] == [400, 400, 400]
+
+
+async def test_a_stray_callback_takes_whoever_is_signed_in_to_the_application(world: RunningWorld, person: Person) -> None:
+    await person.log_in(start_url(world), "alice@acme.test")
+    for query in ("", "code=x", "code=x&state=y"):
+        page = await person.open(f"{world.world.url('acme.localhost')}/_auth/callback?{query}", follow=False)
+        assert (page.status, page.headers.header("Location")) == (303, f"{world.world.url('acme.localhost')}/")
+
+
 async def test_a_reloaded_callback_takes_whoever_is_signed_in_to_the_page(world: RunningWorld, person: Person) -> None:
     """(CB-03)"""
     url = await at_callback(world, person)
@@ -198,9 +244,7 @@ async def test_a_reloaded_callback_without_a_session_is_a_page(world: RunningWor
     url = await at_callback(world, person)
     await person.open(url)
     person.forget("acme.localhost", COOKIE)
-    page = await person.open(url)
-    assert (page.status, urlsplit(page.url).path) == (400, "/_auth/callback")
-    assert COOKIE not in person.cookies("acme.localhost")
+    await begins_again(person, url, return_to=f"{world.world.url('acme.localhost')}/there?x=1#part")
 
 
 async def test_signing_in_twice_goes_straight_to_the_page(world: RunningWorld, person: Person) -> None:
@@ -310,13 +354,23 @@ async def refused(person: Person, url: str, expected: int = 400) -> Page:
     return page
 
 
+async def begins_again(person: Person, url: str, return_to: str = "") -> None:
+    """There is no such login: one begins again, once; then there is a page with a link that begins one."""
+    page = await person.open(url, follow=False)
+    expected = f"?{urlencode({'rd': return_to})}" if return_to else ""
+    assert (page.status, page.headers.header("Location")) == (303, f"/_auth/login{expected}")
+    page = await refused(person, url)
+    assert urlsplit(page.link("Try again")).path == "/_auth/login"
+
+
 async def test_a_callback_in_another_browser_cancels_the_login(world: RunningWorld, person: Person) -> None:
     """(CB-01) Somebody signed in on a link that this browser began: what stays in their history opens nothing here either."""
     url = await at_callback(world, person)
     async with Person() as victim:
         page = await refused(victim, url)
         assert "another browser" in page.text
-    await refused(person, url)
+        assert urlsplit(page.link("Try again")).path == "/_auth/login"
+    await begins_again(person, url)
 
 
 async def test_a_prefetch_or_head_of_a_callback_cancels_nothing(world: RunningWorld, person: Person) -> None:
@@ -337,7 +391,7 @@ async def test_a_code_shown_elsewhere_under_another_state_is_spent(world: Runnin
     url = await at_callback(world, person)
     stranger = f"{world.world.url('acme.localhost')}/_auth/callback?{urlencode({**params(url), 'state': state})}"
     async with Person() as victim:
-        await refused(victim, stranger)
+        await begins_again(victim, stranger)
     page = await refused(person, url)
     assert "another browser" in page.text
 
@@ -347,13 +401,14 @@ async def test_a_missing_or_foreign_state_is_refused(world: RunningWorld, person
     """(CB-02)"""
     url = await at_callback(world, person)
     query = {k: v for k, v in {**params(url), **change}.items() if v is not None}
-    await refused(person, f"{world.world.url('acme.localhost')}/_auth/callback?{urlencode(query)}")
+    await begins_again(person, f"{world.world.url('acme.localhost')}/_auth/callback?{urlencode(query)}")
 
 
 async def test_a_state_of_acme_is_refused_at_globex(world: RunningWorld, person: Person) -> None:
     """(CB-04)"""
     url = await at_callback(world, person)
-    person.set_cookie("globex.localhost", BINDING, person.cookies("acme.localhost")[BINDING])
+    for name, value in person.bindings("acme.localhost").items():
+        person.set_cookie("globex.localhost", name, value)
     await refused(person, url.replace("acme.localhost", "globex.localhost"))
 
 
@@ -398,7 +453,7 @@ async def test_other_methods_are_refused_and_consume_nothing(world: RunningWorld
     url = await at_callback(world, person)
     parts = urlsplit(url)
     connection = http.client.HTTPConnection("127.0.0.1", parts.port or 80, timeout=10)
-    connection.request(method, f"{parts.path}?{parts.query}", headers={"Host": parts.netloc, "Cookie": f"{BINDING}={person.cookies('acme.localhost')[BINDING]}"})
+    connection.request(method, f"{parts.path}?{parts.query}", headers={"Host": parts.netloc, "Cookie": "; ".join(map("=".join, person.bindings("acme.localhost").items()))})
     assert connection.getresponse().status == 405
     connection.close()
     assert urlsplit((await person.open(url)).url).path == "/there"

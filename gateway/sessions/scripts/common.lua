@@ -73,6 +73,14 @@ local function members(prefix, family)
   return digests, hosts
 end
 
+-- Whether the list holds `text`, looked for from place `first` (default: 1) on.
+local function has(list, text, first)
+  for i = first or 1, #list do
+    if list[i] == text then return true end
+  end
+  return false
+end
+
 local function alive(prefix, digests)
   for _, digest in ipairs(digests) do
     if redis.call('EXISTS', prefix .. 's:' .. digest) == 1 then return true end

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from gateway.cognito.troubleshooting import diagnose
 from gateway.core.decision import Reason
@@ -19,9 +18,11 @@ from gateway.log import fields
 from gateway.metrics import LOGINS, provider_labels, tenant_label
 from gateway.ports import AlreadyTaken, NewSession, OtherBrowser, Refused
 from gateway.web.browser import trial
+from gateway.web.browser.again import begin_again, give_up
 from gateway.web.browser.central import hand_over
 from gateway.web.browser.edge import redirect, set_cookie
-from gateway.web.browser.loop import count_return, give_up
+from gateway.web.browser.links import login_link
+from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import Destination, is_prefetch
 from gateway.web.browser.request import BrowserError, client_key, parse_any
 from gateway.web.browser.resume import Resume, remember
@@ -47,51 +48,52 @@ async def callback(request: web.Request) -> web.StreamResponse:
     code, state, error = browser.parameter("code"), browser.parameter("state"), browser.parameter("error")
     description = browser.parameter("error_description")
     if not state or len(state) > MAX_STATE or len(code) > MAX_CODE:
-        raise await _not_ours(browser, code, Reason.LOGIN_STATE, "no state of ours")
-    taken = await browser.services.sessions.take(state, binding=browser.binding)
+        return await _stray(browser, code, error, "no state of ours")
+    taken = await browser.services.sessions.take(state, bindings=browser.bindings)
     if isinstance(taken, OtherBrowser):
-        raise await _not_ours(browser, code, Reason.BROWSER_MISMATCH, "began in another browser, and was cancelled")
+        await _spend(browser, code)
+        raise await _state_lost(browser, "began in another browser, and was cancelled", Reason.BROWSER_MISMATCH)
     if taken is None:
-        raise await _not_ours(browser, code, Reason.LOGIN_STATE, "unknown here, or expired")
+        return await _stray(browser, code, error, "unknown here, or expired")
     if browser.tenant is not None and not browser.tenant.active and taken.pending.purpose != trial.PURPOSE:
         raise BrowserError(Reason.TENANT_INACTIVE, 403)
     if isinstance(taken, AlreadyTaken) and taken.pending.purpose == trial.PURPOSE:
-        raise _state_lost(browser, "this test was finished already")
+        raise await _state_lost(browser, "this test was finished already")
     if isinstance(taken, AlreadyTaken):
         return await _again(browser, taken.pending)
     if taken.pending.host != browser.host:
-        raise _state_lost(browser, "the login began at another host")
+        raise await _state_lost(browser, "the login began at another host")
     if code and await browser.services.sessions.code_spent(code):
-        raise _state_lost(browser, "another browser has shown this code", Reason.BROWSER_MISMATCH)
+        raise await _state_lost(browser, "another browser has shown this code", Reason.BROWSER_MISMATCH)
     if taken.pending.purpose == trial.PURPOSE:
         return await trial.finish(browser, taken, code=code, error=error, description=description)
-    tenant, provider = _begun_with(browser, taken.pending)
+    tenant, provider = await _begun_with(browser, taken.pending)
     request["tenant"], request["provider"] = tenant.id, provider.name
     issuer = browser.parameter("iss")
     if issuer and issuer != browser.services.config.cognito.effective_issuer:
         # RFC 9207: an answer that names another issuer belongs to a mix-up.
-        raise _failed(tenant, provider, taken.pending, Reason.IDP_ERROR, "invalid_request", "the answer names another issuer (iss)")
+        raise await _failed(browser, tenant, provider, taken.pending, Reason.IDP_ERROR, "invalid_request", "the answer names another issuer (iss)")
     if error or not code:
         diagnosis = diagnose(error, description)
         _LOG.warning("login_error", extra=fields(tenant=tenant.id, provider=provider.name, code=diagnosis.code, cause=diagnosis.cause, setting=diagnosis.setting, client_id=taken.pending.client_id, redirect_uri=taken.pending.redirect_uri))  # fmt: skip
-        raise _failed(tenant, provider, taken.pending, Reason.IDP_ERROR, diagnosis.code, diagnosis.cause)
+        raise await _failed(browser, tenant, provider, taken.pending, Reason.IDP_ERROR, diagnosis.code, diagnosis.cause)
     try:
         tokens = await browser.services.relying_party.exchange(tenant, taken.pending, code=code)
     except PeerError as peer:
         _LOG.warning("login_error", extra=fields(tenant=tenant.id, provider=provider.name, code=peer.code, cause=str(peer), client_id=taken.pending.client_id, redirect_uri=taken.pending.redirect_uri))  # fmt: skip
-        raise _failed(tenant, provider, taken.pending, Reason.IDP_ERROR, peer.code, "") from peer
+        raise await _failed(browser, tenant, provider, taken.pending, Reason.IDP_ERROR, peer.code, "") from peer
     except UnavailableError as outage:
-        raise _failed(tenant, provider, taken.pending, Reason.IDP_ERROR, "cognito_down", str(outage)) from outage
+        raise await _failed(browser, tenant, provider, taken.pending, Reason.IDP_ERROR, "cognito_down", str(outage)) from outage
     return await _finish(browser, taken, tokens)
 
 
 async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamResponse:
     services, pending = browser.services, taken.pending
     # Cognito took its time.
-    tenant, provider = _begun_with(browser, pending)
+    tenant, provider = await _begun_with(browser, pending)
     accepted = accept(tokens.claims, tenant, provider, pool_id=services.config.cognito.user_pool_id)
     if isinstance(accepted, Refusal):
-        raise _failed(tenant, provider, pending, accepted.reason, "", accepted.detail)
+        raise await _failed(browser, tenant, provider, pending, accepted.reason, "", accepted.detail)
     for warning in accepted.warnings:
         _LOG.warning("claims", extra=fields(tenant=tenant.id, provider=provider.name, detail=warning))
     stored = await services.sessions.finish(
@@ -109,7 +111,7 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
         if not pending.hopped:
             return _ask_the_provider(browser, tenant, pending)
     if isinstance(stored, Refused):
-        raise _failed(tenant, provider, pending, stored.reason, "", "a block, a revocation or missing evidence of a fresh login")
+        raise await _failed(browser, tenant, provider, pending, stored.reason, "", "a block, a revocation or missing evidence of a fresh login")
     await _end_other_persons_session(browser, tenant, accepted.identity.sub)
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
     browser.request["user"], browser.request["reason"] = accepted.identity.sub, Reason.OK
@@ -118,7 +120,7 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
         response = await hand_over(browser, stored.session, stored.cookie.reveal(), Destination(pending.return_to, pending.for_host, pending.for_browser))
     set_cookie(response, browser.session_cookie(tenant.id), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(services.clock())))
     if not count_return(browser, response, pending.return_to):
-        raise give_up(tenant)
+        raise await give_up(browser, tenant)
     return response
 
 
@@ -137,11 +139,15 @@ async def _end_other_persons_session(browser: Browser, tenant: Tenant, sub: str)
 
 
 async def _again(browser: Browser, pending: PendingLogin) -> web.StreamResponse:
-    """Reload or back button: whoever is signed in goes on; anybody else starts again."""
+    """Reload or back button: whoever is signed in goes on; for anybody else the login begins again."""
     present = await browser.session(pending.tenant) if pending.host == browser.host else None
-    if present is None:
-        raise _state_lost(browser, "this login was finished already")
-    return await _go_on(browser, pending, present)
+    if present is not None:
+        return await _go_on(browser, pending, present)
+    begun = await begin_again(browser, return_to=pending.return_to) if pending.host == browser.host else None
+    if begun is None:
+        raise await _state_lost(browser, "this login was finished already", pending=pending)
+    browser.request["reason"] = Reason.LOGIN_STATE
+    return begun
 
 
 async def _go_on(browser: Browser, pending: PendingLogin, present: tuple[Session, str]) -> web.StreamResponse:
@@ -150,11 +156,11 @@ async def _go_on(browser: Browser, pending: PendingLogin, present: tuple[Session
         return await hand_over(browser, present[0], present[1], Destination(pending.return_to, pending.for_host, pending.for_browser))
     response = redirect(pending.return_to)
     if not count_return(browser, response, pending.return_to):
-        raise give_up(browser.tenant)
+        raise await give_up(browser, browser.tenant)
     return response
 
 
-def _begun_with(browser: Browser, pending: PendingLogin) -> tuple[Tenant, Provider]:
+async def _begun_with(browser: Browser, pending: PendingLogin) -> tuple[Tenant, Provider]:
     """Tenant and provider as they are now; either may have been taken away since the login began, and so may the client."""
     table = browser.services.tenants.table
     tenant = table.by_id(pending.tenant)
@@ -166,30 +172,38 @@ def _begun_with(browser: Browser, pending: PendingLogin) -> tuple[Tenant, Provid
         or tenant.client(pending.client_id) is None
         or not (table.owns(tenant, browser.host) or browser.host == table.login_host)
     ):
-        raise _state_lost(browser, "tenant, provider or app client changed since the login began")
+        raise await _state_lost(browser, "tenant, provider or app client changed since the login began")
     return tenant, provider
 
 
-async def _not_ours(browser: Browser, code: str, reason: Reason, detail: str) -> BrowserError:
+async def _stray(browser: Browser, code: str, error: str, detail: str) -> web.StreamResponse:
+    """No login of ours: a bookmark of a sign-in page, a login that the identity provider began, one that took too long. An error is told."""
+    await _spend(browser, code)
+    begun = None if error else await begin_again(browser)
+    if begun is None:
+        raise await _state_lost(browser, detail)
+    browser.request["reason"] = Reason.LOGIN_STATE
+    return begun
+
+
+async def _spend(browser: Browser, code: str) -> None:
     """The code of a login that is not open in this browser is spent: it stays in this history and in access logs, and a login with
     another ``state`` but the same PKCE challenge could still use it. Cognito forgets a code sooner than we forget this.
     """
     services = browser.services
     if code and (not browser.known_client or await services.attempts.allowed(client_key(browser.client), per_minute=SPENT_CODES_PER_MINUTE, kind="code")):
         await services.sessions.spend_code(code)
-    return _state_lost(browser, detail, reason)
 
 
-def _state_lost(browser: Browser, detail: str, reason: Reason = Reason.LOGIN_STATE) -> BrowserError:
+async def _state_lost(browser: Browser, detail: str, reason: Reason = Reason.LOGIN_STATE, *, pending: PendingLogin | None = None) -> BrowserError:
     LOGINS.labels(tenant_label(browser.tenant.id) if browser.tenant else "", "", reason.value).inc()
-    return BrowserError(reason, 400, detail=detail, retry=None if browser.found is HostKind.LOGIN else "/_auth/login", tenant=browser.tenant)
+    retry = await login_link(browser, return_to=pending.return_to if pending is not None else "")
+    return BrowserError(reason, 400, detail=detail, retry=retry, tenant=browser.tenant)
 
 
-def _failed(tenant: Tenant, provider: Provider, pending: PendingLogin, reason: Reason, code: str, detail: str) -> BrowserError:
+async def _failed(browser: Browser, tenant: Tenant, provider: Provider, pending: PendingLogin, reason: Reason, code: str, detail: str) -> BrowserError:
     """The page; its link starts again at the same address, with the choice of provider open."""
     LOGINS.labels(*provider_labels(tenant.id, provider.name), code or reason.value).inc()
-    # At the login host the way back is the host that began: an absolute address.
-    origin = "/".join(pending.return_to.split("/", 3)[:3]) if pending.for_host else ""
-    retry = f"{origin}/_auth/login?{urlencode({'rd': pending.return_to, 'switch': '1'})}"
+    retry = await login_link(browser, tenant=tenant, return_to=pending.return_to, switch=True)
     status = 503 if code == "cognito_down" else 400 if reason is Reason.IDP_ERROR else 403
     return BrowserError(reason, status, code=code, retry=retry, detail=detail, tenant=tenant)

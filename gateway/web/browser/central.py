@@ -17,10 +17,12 @@ from gateway.core.hosts import wire_host
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
 from gateway.ports import OtherBrowser, Refused
+from gateway.web.browser.again import begin_again, give_up, remember_sender
 from gateway.web.browser.edge import page, redirect, set_cookie
-from gateway.web.browser.loop import count_return, give_up
-from gateway.web.browser.outgoing import BROWSER_ID, PENDING_LIFETIME_S, Destination, choose_provider, is_prefetch, send_to_cognito
-from gateway.web.browser.request import BINDING_COOKIE, BrowserError, parse
+from gateway.web.browser.links import login_link
+from gateway.web.browser.loop import count_return
+from gateway.web.browser.outgoing import BROWSER_ID, Destination, bind, choose_provider, is_prefetch, send_to_cognito
+from gateway.web.browser.request import BrowserError, parse
 from gateway.web.browser.signed import opened, sign
 
 if TYPE_CHECKING:
@@ -44,25 +46,33 @@ def to_login_host(browser: Browser, tenant: Tenant, provider: Provider | None, *
     if browser.tenant is None:
         query["tenant"] = sign(services.signing_keys, tenant.id, "login", browser.host, browser_id)
     response = redirect(f"{services.config.origin(services.config.login_host or '')}/_auth/login?{urlencode({k: v for k, v in query.items() if v})}", status=302)
-    set_cookie(response, BINDING_COOKIE, binding, max_age_s=PENDING_LIFETIME_S)
+    bind(response, browser, binding)
     return response
 
 
 async def start(browser: Browser) -> web.StreamResponse:
-    """``/_auth/login`` at L: a ticket for whoever is signed in here already, else the login."""
+    """``/_auth/login`` at L: a ticket for whoever is signed in here already, else the login. Opened by itself, it begins at an application's host."""
+    if not browser.parameter("host"):
+        link = await login_link(browser)
+        if link is not None:
+            return redirect(link)
     tenant, destination = _asked_for(browser)
     browser.request["tenant"] = tenant.id
     wanted, hint, switch = browser.parameter("provider"), browser.parameter("login_hint"), bool(browser.parameter("switch"))
     if not switch:
         present = await browser.session(tenant.id)
         if present is not None and tenant.provider(present[0].identity.provider) is not None and wanted in ("", present[0].identity.provider):
-            return await hand_over(browser, present[0], present[1], destination)
+            response = await hand_over(browser, present[0], present[1], destination)
+            remember_sender(response, browser, destination.host)
+            return response
     provider = choose_provider(tenant, wanted=wanted, hint=hint)
     if provider is None:
         own = {k: browser.parameter(k) for k in ("host", "rd", "browser", "tenant", "login_hint", "switch")}
         choices = [(p.label, "/_auth/login?" + urlencode({k: v for k, v in {**own, "provider": p.name}.items() if v})) for p in tenant.providers]
         return page(browser.request, "chooser", tenant, choices=choices, change=None)
-    return await send_to_cognito(browser, tenant, provider, destination, hint=hint, prompt="login" if switch else "")
+    response = await send_to_cognito(browser, tenant, provider, destination, hint=hint, prompt="login" if switch else "")
+    remember_sender(response, browser, destination.host)
+    return response
 
 
 def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
@@ -100,18 +110,16 @@ async def complete(request: web.Request) -> web.StreamResponse:
     browser = parse(request)
     ticket = browser.parameter("ticket")
     if is_prefetch(request) or not ticket or len(ticket) > MAX_TICKET:
-        raise _no_ticket(browser, Reason.LOGIN_STATE, "no ticket for this host")
+        return await _no_ticket(browser, request, "no ticket for this host")
     before = await browser.session()
-    redeemed = await browser.services.sessions.redeem_ticket(ticket, host=browser.host, binding=browser.binding, served=browser.serves)
+    redeemed = await browser.services.sessions.redeem_ticket(ticket, host=browser.host, bindings=browser.bindings, served=browser.serves)
     if isinstance(redeemed, OtherBrowser):
-        raise _no_ticket(browser, Reason.BROWSER_MISMATCH, "the ticket is another browser's or another host's, and was cancelled")
+        detail = "the ticket is another browser's or another host's, and was cancelled"
+        raise BrowserError(Reason.BROWSER_MISMATCH, 400, retry="/_auth/login", tenant=browser.tenant, detail=detail)
     if isinstance(redeemed, Refused):
         raise BrowserError(redeemed.reason, 403, retry="/_auth/login", tenant=browser.tenant, detail="ended since the ticket was issued")
     if redeemed is None:
-        if before is not None and browser.serves(before[0].tenant):
-            # Reload or back button: the ticket is spent, the session is there.
-            return redirect(f"{browser.origin}/")
-        raise _no_ticket(browser, Reason.LOGIN_STATE, "the ticket is spent or expired")
+        return await _no_ticket(browser, request, "the ticket is spent or expired")
     stored, return_to = redeemed
     tenant = browser.services.tenants.table.by_id(stored.session.tenant)
     request["tenant"] = stored.session.tenant
@@ -121,9 +129,14 @@ async def complete(request: web.Request) -> web.StreamResponse:
     response = redirect(return_to)
     set_cookie(response, browser.session_cookie(stored.session.tenant), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(browser.services.clock())))
     if not count_return(browser, response, return_to):
-        raise give_up(tenant)
+        raise await give_up(browser, tenant)
     return response
 
 
-def _no_ticket(browser: Browser, reason: Reason, detail: str) -> BrowserError:
-    return BrowserError(reason, 400, retry="/_auth/login", tenant=browser.tenant, detail=detail)
+async def _no_ticket(browser: Browser, request: web.Request, detail: str) -> web.StreamResponse:
+    """Reload or back button, or too late: on for whoever is signed in here, else the login begins again."""
+    begun = None if is_prefetch(request) else await begin_again(browser)
+    if begun is None:
+        raise BrowserError(Reason.LOGIN_STATE, 400, retry="/_auth/login", tenant=browser.tenant, detail=detail)
+    request["reason"] = Reason.LOGIN_STATE
+    return begun

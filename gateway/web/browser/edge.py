@@ -11,7 +11,8 @@ from aiohttp import web
 from gateway.core.decision import Reason
 from gateway.errors import UnavailableError
 from gateway.log import fields
-from gateway.web.browser.request import BrowserError, language_of, request_id_of
+from gateway.web.browser.links import start_page
+from gateway.web.browser.request import BrowserError, language_of, parse, request_id_of
 from gateway.web.services import SERVICES
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = page(request, "not_found", None, status=error.status)
+        response = page(request, "not_found", None, status=error.status, start=_start(request))
         if error.status == 405:
             response.headers["Allow"] = error.headers.get("Allow", "GET")
     except Exception:  # noqa: BLE001 - the edge: whatever it was, the person gets a page and the log gets the trace
@@ -66,6 +67,14 @@ def page(request: web.Request, name: str, tenant: Tenant | None, *, status: int 
     for key, value in pages.headers(name, tenant, language):
         response.headers[key] = value
     return response
+
+
+def _start(request: web.Request) -> str | None:
+    """The start page that a page about a wrong address leads to; None at a host of nobody."""
+    try:
+        return start_page(parse(request))
+    except (BrowserError, UnavailableError):
+        return None
 
 
 def error_page(request: web.Request, error: BrowserError) -> web.Response:

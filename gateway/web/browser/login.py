@@ -15,8 +15,9 @@ from gateway.core.decision import Reason
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
 from gateway.web.browser import central, organisation
+from gateway.web.browser.again import give_up
 from gateway.web.browser.edge import page, redirect
-from gateway.web.browser.loop import count_return, give_up
+from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import Destination, choose_provider, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BrowserError, parse
 
@@ -40,7 +41,7 @@ async def start(request: web.Request) -> web.StreamResponse:
             response = redirect(return_to)
             if count_return(browser, response, return_to):
                 return response
-            raise give_up(browser.tenant)
+            raise await give_up(browser, browser.tenant)
     shared = browser.tenant is None
     chosen = browser.tenant or await organisation.choose(browser, return_to=return_to, hint=hint)
     if isinstance(chosen, web.Response):

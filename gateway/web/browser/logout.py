@@ -13,6 +13,7 @@ from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 from gateway.web.browser.edge import drop_cookie, page, redirect
+from gateway.web.browser.links import login_link, start_page
 from gateway.web.browser.outgoing import BROWSER_ID, Destination, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BrowserError, parse
 from gateway.web.browser.resume import RESUME_COOKIE, Resume, recall, remember
@@ -33,7 +34,7 @@ async def ask(request: web.Request) -> web.StreamResponse:
     browser = parse(request)
     present = await browser.session()
     email = present[0].identity.email if present is not None else ""
-    return page(request, "logout", _tenant(browser, present[0].tenant if present else None), email=email, return_to=f"{browser.origin}/")
+    return page(request, "logout", _tenant(browser, present[0].tenant if present else None), email=email, return_to=start_page(browser))
 
 
 async def end(request: web.Request) -> web.StreamResponse:
@@ -64,7 +65,9 @@ def _through_cognito(browser: Browser, tenant: Tenant | None, resume: Resume) ->
     """Cognito's /logout comes back to one registered address: of this host, or of the login host, which is told first what to go on with."""
     login_host = browser.services.config.login_host
     if tenant is None:
-        return redirect(f"{browser.origin}/_auth/signed-out")
+        response = redirect(f"{browser.origin}/_auth/signed-out")
+        drop_cookie(response, RESUME_COOKIE)
+        return response
     if login_host is not None and browser.host != login_host:
         signed = sign(browser.services.signing_keys, resume.tenant, "leave", resume.host)
         query = {"tenant": signed, "host": resume.host, "what": resume.what, "rd": resume.return_to}
@@ -98,11 +101,13 @@ async def signed_out(request: web.Request) -> web.StreamResponse:
     if resume is not None:
         response = await _go_on(browser, resume)
         if response is not None:
-            drop_cookie(response, RESUME_COOKIE)
+            # Of several tabs that came through Cognito's /logout together each goes on with a login; only a sign-out is over now.
+            if resume.what == "signed_out":
+                drop_cookie(response, RESUME_COOKIE)
             return response
     tenant = browser.tenant_for(resume.tenant if resume is not None else "")
     labels = [p.label for p in tenant.providers] if tenant is not None else []
-    shown = page(request, "signed_out", tenant, providers=labels, login=None if browser.found is HostKind.LOGIN else "/_auth/login")
+    shown = page(request, "signed_out", tenant, providers=labels, login=await login_link(browser, tenant=tenant))
     drop_cookie(shown, RESUME_COOKIE)
     return shown
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from gateway.core.decision import Reason
 from gateway.core.hosts import email_domain
 from gateway.core.model import PendingLogin
-from gateway.web.browser.edge import redirect, set_cookie
-from gateway.web.browser.request import BINDING_COOKIE, BrowserError, client_key
+from gateway.web.browser.edge import drop_cookie, redirect, set_cookie
+from gateway.web.browser.request import BrowserError, client_key
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -81,8 +81,17 @@ async def send_to_cognito(
     hint = hint if len(hint) <= MAX_LOGIN_HINT and email_domain(hint) is not None else ""
     browser.request["provider"] = provider.name
     response = redirect(services.relying_party.authorize_url(tenant, pending, state=begun.state, login_hint=hint, lang=browser.language, prompt=prompt), status=302)
-    set_cookie(response, BINDING_COOKIE, begun.binding.reveal(), max_age_s=PENDING_LIFETIME_S)
+    bind(response, browser, begun.binding.reveal())
     return response
+
+
+def bind(response: web.Response, browser: Browser, binding: str) -> None:
+    """The browser keeps ``binding`` for as long as a login may take, and the cookies of our name that are of no use no longer."""
+    for name in browser.surplus_bindings():
+        drop_cookie(response, name)
+    own = browser.binding_cookie(binding)
+    if own is not None:
+        set_cookie(response, own, binding, max_age_s=PENDING_LIFETIME_S)
 
 
 def is_prefetch(request: web.Request) -> bool:

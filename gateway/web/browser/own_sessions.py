@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.decision import Reason
 from gateway.web.browser.edge import page, redirect
+from gateway.web.browser.links import login_link
 from gateway.web.browser.logout import require_own_origin, sign_out
 from gateway.web.browser.request import BrowserError, parse
 
@@ -49,6 +50,6 @@ async def end(request: web.Request) -> web.StreamResponse:
 async def _present(browser: Browser) -> tuple[Session, str]:
     present = await browser.session()
     if present is None:
-        raise BrowserError(Reason.NO_SESSION, 401, retry="/_auth/login" if browser.tenant is not None else None, tenant=browser.tenant)
+        raise BrowserError(Reason.NO_SESSION, 401, retry=await login_link(browser), tenant=browser.tenant)
     browser.request["tenant"], browser.request["user"] = present[0].tenant, present[0].identity.sub
     return present

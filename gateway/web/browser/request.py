@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from gateway.core.cookies import names_below, own_values
+from gateway.core.cookies import names_below, own_values, pairs_below
 from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
 from gateway.core.tenants import HostKind
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from gateway.web.services import Services
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-BINDING_COOKIE = "__Host-gw-login"
+BINDING_PREFIX = "__Host-gw-login-"
+"""A binding cookie's name: this, then the first ``BINDING_ID_CHARACTERS`` of the value's public name. Tabs that begin at the same moment, none of them
+with a cookie yet, each get a cookie of its own, and none replaces another's."""
+BINDING_ID_CHARACTERS = 8
+MAX_BINDINGS = 24
+"""Tabs that a browser restores at once. 75 bytes each: together 1.8 kB, where nginx takes 8 kB in a line."""
+MAX_DROPPED = 32
+"""Cookies that one answer deletes."""
 LOOP_COOKIE = "__Host-gw-loop"
 MAX_COOKIES = 8
 MAX_HOPS = 32
@@ -81,10 +88,25 @@ class Browser:
         return own_values(self.request.headers.getall("Cookie", ()), name)[:MAX_COOKIES]
 
     @property
+    def bindings(self) -> tuple[str, ...]:
+        """The values of this browser's binding cookies: those that stand under the name that is theirs, ``MAX_BINDINGS`` at most."""
+        pairs = pairs_below(self.request.headers.getall("Cookie", ()), BINDING_PREFIX)
+        return tuple(dict.fromkeys(value for name, value in pairs if name == self.binding_cookie(value)))[:MAX_BINDINGS]
+
+    @property
     def binding(self) -> str | None:
-        """The binding cookie's value, if there is exactly one."""
-        values = self.cookies(BINDING_COOKIE)
-        return values[0] if len(values) == 1 else None
+        """The one that a login begun now is bound to, if there is any."""
+        return next(iter(self.bindings), None)
+
+    def binding_cookie(self, binding: str) -> str | None:
+        """Name of the cookie that carries this value; None for a malformed one."""
+        name = self.services.sessions.binding_id(binding)
+        return None if name is None else f"{BINDING_PREFIX}{name[:BINDING_ID_CHARACTERS]}"
+
+    def surplus_bindings(self) -> tuple[str, ...]:
+        """Names of binding cookies that are of no use: malformed, or beyond ``MAX_BINDINGS``."""
+        useful = set(map(self.binding_cookie, self.bindings))
+        return tuple(name for name in names_below(self.request.headers.getall("Cookie", ()), BINDING_PREFIX) if name not in useful)[:MAX_DROPPED]
 
     def parameter(self, name: str) -> str:
         """A query parameter, "" if absent. Given twice it is refused: two readers could take different ones."""
