@@ -148,13 +148,13 @@ class DemoCloud:
 
     # -- customers
 
-    async def add_idp(self, name: str, *, kind: Kind, host: str | None = None, port: int = 0, tenant_id: str | None = None) -> Customer:
-        """Start a customer's IdP at ``{host}`` (``{name}.localhost`` unless given) and register Cognito there."""
+    async def add_idp(self, name: str, *, kind: Kind, host: str | None = None, port: int = 0, tenant_id: str | None = None, issuer: str = "") -> Customer:
+        """Start a customer's IdP at ``{host}`` (``{name}.localhost`` unless given) and register Cognito there. ``issuer``: Okta's path, "/" for a slash at its end."""
         bound = bind(port)
         origin = bound.url(host or f"{name}.localhost")
         okta, graph = None, None
         if kind == "okta":
-            server = okta_like(name, origin=origin, port=bound.port, clock=self.clock, new_key=self._new_key)
+            server = okta_like(name, origin=origin, port=bound.port, clock=self.clock, new_key=self._new_key, issuer=issuer)
             okta = OktaEvents(server, self._http, clock=self.clock)
             outbox, panel = okta.outbox, okta.panel
         else:
@@ -190,7 +190,7 @@ class DemoCloud:
                     "client_id": customer.app.client_id,
                     "client_secret": customer.app.client_secret,
                     "attributes_request_method": "GET",
-                    "oidc_issuer": customer.issuer,
+                    "oidc_issuer": customer.issuer.removesuffix("/"),
                     "authorize_scopes": UPSTREAM_SCOPES[customer.kind],
                     "attributes_url_add_attributes": "false",
                 },

@@ -71,8 +71,10 @@ Token = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=512)]
 """What another system gave out, an id, say: printable ASCII without blanks."""
 Url = Annotated[str, Field(pattern=r"^https?://[!-\"$-~]+$", max_length=2048)]
 """Printable ASCII (a host in A-labels), without a fragment."""
-IssuerUrl = Annotated[str, Field(pattern=r"^https?://[!-\"$->@-~]*[!-\"$-.0->@-~]$", max_length=512)]
-"""The same, also without a query, and without a slash at its end."""
+IssuerUrl = Annotated[str, Field(pattern=r"^https?://[!-\"$->@-~]+$", max_length=512)]
+"""The same, also without a query. Some providers' issuers end in a slash (OpenID Connect Discovery §4.1)."""
+BaseUrl = Annotated[str, Field(pattern=r"^https?://[!-\"$->@-~]*[!-\"$-.0->@-~]$", max_length=512)]
+"""Neither query nor a slash at its end: paths are appended."""
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 

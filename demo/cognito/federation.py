@@ -108,10 +108,11 @@ class Federation:
         named = [provider.detail(name) for name in ("authorize_url", "token_url", "jwks_uri")]
         if all(named):
             return Endpoints(str(named[0]), str(named[1]), str(named[2]), provider.detail("attributes_url"))
-        issuer = provider.detail("oidc_issuer") or ""
+        issuer = (provider.detail("oidc_issuer") or "").removesuffix("/")
         failure = f"{provider.name} Error - invalid discovery document"
         document = await self._get_json(f"{issuer}/.well-known/openid-configuration", failure=failure, unreachable=failure)
-        if document.get("issuer") != issuer:
+        if document.get("issuer") not in (issuer, f"{issuer}/"):
+            # AWS's instructions for Auth0, whose issuer ends in a slash, give Cognito the form without.
             raise SignInError(failure)
         try:
             return Endpoints(
@@ -157,7 +158,7 @@ class Federation:
                 key.key,
                 algorithms=["RS256"],
                 audience=provider.detail("client_id"),
-                issuer=provider.detail("oidc_issuer"),
+                issuer=[str(provider.detail("oidc_issuer")), f"{provider.detail('oidc_issuer')}/"],
                 options={"require": ["iss", "aud", "exp", "iat", "sub"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
         except jwt.InvalidIssuerError as failure:

@@ -23,10 +23,10 @@ SCOPES = ("openid", "profile", "email", "groups", "offline_access")
 class OktaFace:
     """Claims and paths of an Okta org."""
 
-    def __init__(self, name: str, directory: Directory) -> None:
+    def __init__(self, name: str, directory: Directory, *, issuer: str = "") -> None:
         self.brand = f"{name} · Okta-like"
         self.paths = Paths(
-            issuer="",
+            issuer=issuer,
             authorize="/oauth2/v1/authorize",
             token="/oauth2/v1/token",
             jwks="/oauth2/v1/keys",
@@ -73,8 +73,8 @@ class OktaFace:
         return {"scopes_supported": list(SCOPES), "claims_supported": ["iss", "sub", "aud", "iat", "exp", "email", "groups"]}
 
 
-def okta_like(name: str, *, origin: str, port: int, clock: Clock, new_key: NewKey = SigningKey.generate) -> IdentityProviderServer:
-    """An Okta org."""
+def okta_like(name: str, *, origin: str, port: int, clock: Clock, new_key: NewKey = SigningKey.generate, issuer: str = "") -> IdentityProviderServer:
+    """An Okta org; with ``issuer="/"`` it is called as Auth0, authentik and JumpCloud call themselves."""
     directory = Directory(new_user_id=lambda: okta_id("00u"), new_group_id=lambda: okta_id("00g"), clock=clock)
-    face = OktaFace(name, directory)
+    face = OktaFace(name, directory, issuer=issuer)
     return IdentityProviderServer(name=name, origin=origin, port=port, face=face, directory=directory, clock=clock, new_key=new_key)

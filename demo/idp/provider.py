@@ -114,7 +114,7 @@ class IdentityProviderServer:
 
     def _add_routes(self) -> None:
         route, wrap, paths = self.app.router, self.faults.endpoint, self.face.paths
-        route.add_get(f"{paths.issuer}/.well-known/openid-configuration", wrap("discovery", self._discovery))
+        route.add_get(f"{paths.issuer.removesuffix('/')}/.well-known/openid-configuration", wrap("discovery", self._discovery))
         route.add_get(paths.jwks, wrap("jwks", self._jwks))
         route.add_get(paths.authorize, wrap("authorize", self._authorize))
         route.add_post(paths.authorize, wrap("login", self._login))

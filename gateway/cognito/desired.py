@@ -60,7 +60,7 @@ _ENTRA_HOSTS = frozenset({"login.microsoftonline.com", "login.microsoftonline.us
 
 @dataclass(frozen=True, slots=True)
 class WantedProvider:
-    """One OIDC provider. ``client_secret`` None keeps the one that Cognito has."""
+    """One OIDC provider. ``issuer``: in Cognito's spelling. ``client_secret`` None keeps the one that Cognito has."""
 
     name: str
     kind: ProviderKind
@@ -147,6 +147,11 @@ class Actual:
     """Of the whole pool; None where nothing of the sort is missing, so that nobody has counted."""
     retired: tuple[ActualClient, ...] = ()
     """Replaced ones that are still accepted."""
+
+
+def same_issuer(one: str, other: str) -> bool:
+    """Whether both are discovered at one address: a terminating slash is stripped for it (OpenID Connect Discovery §4.1)."""
+    return one.removesuffix("/") == other.removesuffix("/")
 
 
 def kind_of_issuer(issuer: str) -> ProviderKind | None:

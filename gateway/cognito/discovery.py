@@ -45,7 +45,7 @@ class DiscoveryFetcher:
         self._development, self._look = development, look
 
     async def fetch(self, issuer: str) -> Discovered:
-        """Raises ``PeerError`` with a sentence that says what to mend."""
+        """``issuer`` with or without a slash at its end. Raises ``PeerError`` with a sentence that says what to mend."""
         try:
             async with asyncio.timeout(TOTAL_S):
                 connector = aiohttp.TCPConnector(
@@ -54,7 +54,7 @@ class DiscoveryFetcher:
                 async with aiohttp.ClientSession(
                     connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False, headers={"Accept-Encoding": "identity"}
                 ) as session:
-                    document = await self._json(session, f"{issuer}/.well-known/openid-configuration", "the discovery document")
+                    document = await self._json(session, f"{issuer.removesuffix('/')}/.well-known/openid-configuration", "the discovery document")
                     jwks_uri = document.get("jwks_uri")
                     keys = await self._json(session, jwks_uri, "the key set (jwks_uri)") if isinstance(jwks_uri, str) else {}
                     return Discovered(document, keys)

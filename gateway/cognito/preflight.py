@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway.cognito.desired import ATTRIBUTE_CHARACTERS, CUSTOM_ATTRIBUTES, MAX_IDENTIFIERS
+from gateway.cognito.desired import ATTRIBUTE_CHARACTERS, CUSTOM_ATTRIBUTES, MAX_IDENTIFIERS, same_issuer
 from gateway.core.model import ProviderKind
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def check_name(name: str) -> str | None:
 
 
 def check_issuer(issuer: str, kind: ProviderKind | None, *, development: bool) -> str | None:
-    """What is wrong with an issuer as Cognito takes it, or None. Without a network."""
+    """What is wrong with an issuer, or None. Without a network. A slash at the end is the provider's own business."""
     try:
         parts = urlsplit(issuer)
         port = parts.port
@@ -68,8 +68,6 @@ def check_issuer(issuer: str, kind: ProviderKind | None, *, development: bool) -
         return "must be https: whoever is on the way could put in their own keys"
     if parts.query or parts.fragment or parts.username is not None:
         return "without user name, query or fragment"
-    if issuer.endswith("/"):
-        return f"without the slash at the end: {issuer.rstrip('/')} (Cognito compares it with the iss claim letter by letter)"
     if port not in {None, 443, 80} and not local:
         return "port 443 or 80: Cognito calls no other"
     return _check_entra(parts.path) if kind is ProviderKind.ENTRA else None
@@ -174,7 +172,7 @@ def _check_urls(what: str, urls: tuple[str, ...]) -> Iterator[Finding]:
 
 def check_discovery(document: Mapping[str, object], keys: Mapping[str, object], *, issuer: str, where: str) -> Iterator[Finding]:
     """Whether the identity provider does what Cognito needs of one."""
-    if document.get("issuer") != issuer:
+    if not same_issuer(str(document.get("issuer")), issuer):
         yield invalid(where, f"the discovery document names the issuer {str(document.get('issuer'))[:200]!r}; use exactly that")
     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"):
         if not isinstance(document.get(name), str) or not document[name]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.cognito.desired import ATTRIBUTE_CHARACTERS, Actual, ActualClient, ActualProvider, Attribute
+from gateway.cognito.desired import ATTRIBUTE_CHARACTERS, Actual, ActualClient, ActualProvider, Attribute, same_issuer
 from gateway.core.model import Secret
 
 if TYPE_CHECKING:
@@ -50,11 +50,13 @@ def custom_attributes(missing: Iterable[str]) -> list[Request]:
 def provider_details(wanted: WantedProvider, found: ActualProvider | None) -> dict[str, str]:
     """All of them, the secret too: an update replaces the details whole."""
     secret = wanted.client_secret.reveal() if wanted.client_secret is not None else (found.details.get("client_secret", "") if found else "")
+    there = found.details.get("oidc_issuer", "") if found else ""
     return {
         "client_id": wanted.client_id,
         "client_secret": secret,
         "attributes_request_method": "GET",
-        "oidc_issuer": wanted.issuer,
+        # AWS asks for no slash at its end, whatever the provider calls itself; a spelling that the pool holds already is not touched.
+        "oidc_issuer": there if same_issuer(there, wanted.issuer) else wanted.issuer.removesuffix("/"),
         "authorize_scopes": " ".join(wanted.scopes),
     }
 

@@ -161,7 +161,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         text=r"bad (id_token|userinfo)|no code in the response",
         shown="Bad id_token issuer",
         cause="Cognito refused the identity provider's own ID token or answer (issuer, audience, key, nonce or time)",
-        setting="identity provider in Cognito → oidc_issuer: exactly as in its discovery document, without a trailing slash; Entra: /v2.0 of the tenant, never common",
+        setting="identity provider in Cognito → oidc_issuer: as in its discovery document, without a slash at its end (AWS's instructions for Auth0; where that is refused, try it with); Entra: /v2.0 of the tenant, never common",
     ),
     _row(
         "provider_missing",

@@ -2,8 +2,11 @@
 
 Rules:
 - Only issuers that a tenant's configuration names are ever fetched; nothing in a token chooses an address.
+- A terminating slash of the configured issuer is stripped to build the address (OpenID Connect Discovery §4.1), and a message is compared with
+  the issuer exactly as the discovery document spells it (§4.3).
 - A key set is kept for an hour and used on while the issuer does not answer; an unknown key fetches again, at most once a minute.
-- Without any key set there is no verdict: ``UnavailableError``, and the sender tries again.
+- An issuer that does not answer is an outage: the sender tries again. One that answers and is not that issuer is a mistake in the
+  configuration: its operator is told, and to the sender its messages are signed with an unknown key.
 """
 
 from __future__ import annotations
@@ -19,35 +22,58 @@ import jwt
 
 from gateway.core.model import ProviderKind
 from gateway.errors import PeerError, UnavailableError
-from gateway.hooks.event import HookRefusedError, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from gateway.ports_hooks import HookTarget
 
 FRESH_S = 3600.0
 REFRESH_S = 60.0
 RETRY_S = 5.0
-"""Before an issuer that was never reached is asked again: anybody can send us a token that needs its keys."""
+"""Before an issuer whose keys were never fetched is asked again: anybody can send us a token that needs its keys."""
 TIMEOUT_S = 1.5
 """A sender waits three seconds for everything."""
 MAX_BYTES = 262_144
 _DOCUMENTS = ("/.well-known/openid-configuration", "/.well-known/ssf-configuration")
+_PASSING = frozenset({408, 425, 429})
+"""Statuses of the client's fault that another attempt may not meet; so are all of the server's."""
+
+
+class IssuerUnavailableError(UnavailableError):
+    """The issuer does not answer, or not now; the text says which one and how."""
+
+
+class IssuerConfigError(PeerError):
+    """The issuer answers, and not as the configured one; the text names the setting."""
+
+    def __init__(self, message: str, *, not_found: bool = False) -> None:
+        super().__init__("issuer_keys", message)
+        self.not_found = not_found
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """Who may sign for one provider: keys, and the names that ``iss`` may have. ``missing``: why keys of an issuer are not among them."""
+
+    keys: jwt.PyJWKSet
+    issuers: frozenset[str]
+    missing: IssuerUnavailableError | IssuerConfigError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Cached:
+    issuer: str
     keys: jwt.PyJWKSet
     fetched_at: float
 
 
-def issuers_of(target: HookTarget) -> frozenset[str]:
-    """Names under which this provider signs: its issuer and, for an Okta authorization server, the organisation itself."""
+def _addresses(target: HookTarget) -> tuple[str, ...]:
+    """What discovery is asked under, the configured issuer first; for an Okta authorization server also the organization itself."""
     if target.issuer is None:
-        raise HookRefusedError(Refusal.NOT_CONFIGURED, "the provider has no issuer")
-    parts = urlsplit(target.issuer)
-    return frozenset({target.issuer, f"{parts.scheme}://{parts.netloc}"} if target.kind is ProviderKind.OKTA else {target.issuer})
+        return ()
+    issuer, parts = target.issuer.removesuffix("/"), urlsplit(target.issuer)
+    return tuple(dict.fromkeys((issuer, f"{parts.scheme}://{parts.netloc}") if target.kind is ProviderKind.OKTA else (issuer,)))
 
 
 class IssuerKeys:
@@ -57,65 +83,101 @@ class IssuerKeys:
         self._http = http
         self._monotonic = monotonic
         self._cache: dict[str, _Cached] = {}
+        self._failed: dict[str, IssuerUnavailableError | IssuerConfigError] = {}
         self._tried_at: dict[str, float] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def keys(self, issuers: Iterable[str], *, again: bool = False) -> jwt.PyJWKSet:
-        """All keys of these issuers. ``again``: a message named a key that is not among them. Raises ``UnavailableError``."""
-        found = [keys for issuer in sorted(issuers) if (keys := await self._one(issuer, again=again)) is not None]
-        if not found:
-            msg = "the provider's signing keys cannot be fetched"
-            raise UnavailableError(msg)
-        merged = found[0]
-        if len(found) > 1:
-            merged = jwt.PyJWKSet.__new__(jwt.PyJWKSet)
-            merged.keys = [k for keys in found for k in keys.keys]
-        return merged
+    async def signers(self, target: HookTarget, *, again: bool = False) -> Signers:
+        """Never raises; nobody signs for a target without issuer. ``again``: a message named a key that is not among the known ones."""
+        addresses = _addresses(target)
+        found = await asyncio.gather(*(self._one(address, again=again) for address in addresses))
+        keys, issuers = jwt.PyJWKSet.__new__(jwt.PyJWKSet), set[str]()
+        keys.keys = []
+        for address, one in zip(addresses, found, strict=True):
+            if isinstance(one, _Cached):
+                keys.keys += one.keys.keys
+                issuers.add(one.issuer)
+            else:
+                # Its own messages fail for want of a key; a sibling's may name it as the issuer of their subject.
+                issuers |= {address, f"{address}/"}
+        missing = next((one for one in found if isinstance(one, IssuerUnavailableError)), None)
+        return Signers(keys, frozenset(issuers), missing or next((one for one in found[:1] if isinstance(one, IssuerConfigError)), None))
 
-    async def _one(self, issuer: str, *, again: bool) -> jwt.PyJWKSet | None:
-        async with self._locks.setdefault(issuer, asyncio.Lock()):
-            cached, now = self._cache.get(issuer), self._monotonic()
-            recently = now - self._tried_at.get(issuer, -REFRESH_S) < REFRESH_S
-            if cached is not None and (recently or (not again and now - cached.fetched_at < FRESH_S)):
-                return cached.keys
-            if cached is None and now - self._tried_at.get(issuer, -RETRY_S) < RETRY_S:
-                return None
-            self._tried_at[issuer] = now
+    async def _one(self, address: str, *, again: bool) -> _Cached | IssuerUnavailableError | IssuerConfigError:
+        async with self._locks.setdefault(address, asyncio.Lock()):
+            cached, failed, now = self._cache.get(address), self._failed.get(address), self._monotonic()
+            since = now - self._tried_at.get(address, -FRESH_S)
+            if cached is not None and (since < REFRESH_S or (not again and now - cached.fetched_at < FRESH_S)):
+                return cached
+            if cached is None and failed is not None and since < RETRY_S:
+                return failed
+            self._tried_at[address] = now
             try:
                 async with asyncio.timeout(TIMEOUT_S):
-                    keys = await self._fetch(issuer)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, jwt.PyJWTError, PeerError):
-                return cached.keys if cached is not None else None
-            self._cache[issuer] = _Cached(keys, now)
-            return keys
+                    issuer, keys = await self._fetch(address)
+            except TimeoutError:
+                failed = IssuerUnavailableError(f"the issuer {address} did not answer within {TIMEOUT_S} s")
+            except (IssuerUnavailableError, IssuerConfigError) as error:
+                failed = error
+            else:
+                self._failed.pop(address, None)
+                found = self._cache[address] = _Cached(issuer, keys, now)
+                return found
+            self._failed[address] = failed
+            return cached if cached is not None else failed
 
-    async def _fetch(self, issuer: str) -> jwt.PyJWKSet:
-        last: Exception = ValueError(issuer)
+    async def _fetch(self, address: str) -> tuple[str, jwt.PyJWKSet]:
+        """The issuer as it spells itself, and its keys."""
+        wrong: IssuerConfigError | None = None
         for document in _DOCUMENTS:
             try:
-                discovered = await self._json(issuer + document)
-                if discovered.get("issuer") != issuer:
-                    msg = "discovery names another issuer"
-                    raise ValueError(msg)  # noqa: TRY301 - joins what the library raises
-                return jwt.PyJWKSet.from_dict(await self._json(str(discovered.get("jwks_uri"))))
-            except (aiohttp.ClientError, ValueError, jwt.PyJWTError, PeerError) as error:
-                last = error
-        raise last
+                return await self._discover(address, address + document)
+            except IssuerConfigError as error:
+                wrong = error if wrong is None or wrong.not_found else wrong
+        raise wrong or IssuerConfigError(address)
 
-    async def _json(self, url: str) -> dict[str, Any]:
-        async with self._http.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response:
-            response.raise_for_status()
-            if response.status != 200:
-                msg = "not answered with 200"
-                raise ValueError(msg)
-            body = await response.content.read(MAX_BYTES + 1)
-            while len(body) <= MAX_BYTES and (more := await response.content.read(MAX_BYTES + 1 - len(body))):
-                body += more
-            if len(body) > MAX_BYTES:
-                msg = "larger than any key set"
-                raise ValueError(msg)
+    async def _discover(self, address: str, url: str) -> tuple[str, jwt.PyJWKSet]:
+        setting = f"providers[].issuer {address}"
+        document = await self._json(url, setting)
+        issuer, jwks_uri = document.get("issuer"), document.get("jwks_uri")
+        if not isinstance(issuer, str) or issuer.removesuffix("/") != address:
+            raise IssuerConfigError(f"{setting}: its discovery document names the issuer {ascii(issuer)[:100]}")
+        if not isinstance(jwks_uri, str):
+            raise IssuerConfigError(f"{setting}: its discovery document has no jwks_uri")
+        try:
+            return issuer, jwt.PyJWKSet.from_dict(await self._json(jwks_uri, setting))
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
+            raise IssuerConfigError(f"{setting}: its jwks_uri holds no key that can be used") from error
+
+    async def _json(self, url: str, setting: str) -> dict[str, Any]:
+        try:
+            async with self._http.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response:
+                if response.status >= 500 or response.status in _PASSING:
+                    raise IssuerUnavailableError(f"{setting} answers {response.status}")
+                if response.status != 200:
+                    raise IssuerConfigError(f"{setting}: {_shown(url)} answers {response.status}", not_found=response.status in {404, 410})
+                body = await response.content.read(MAX_BYTES + 1)
+                while len(body) <= MAX_BYTES and (more := await response.content.read(MAX_BYTES + 1 - len(body))):
+                    body += more
+        except PeerError as error:
+            raise error if isinstance(error, IssuerConfigError) else IssuerConfigError(f"{setting}: {error}") from error
+        except aiohttp.InvalidURL as error:
+            raise IssuerConfigError(f"{setting}: its jwks_uri is not an http address") from error
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error.__cause__, PeerError):
+                raise IssuerConfigError(f"{setting}: {error.__cause__}") from error
+            raise IssuerUnavailableError(f"{setting} does not answer ({type(error).__name__})") from error
+        if len(body) > MAX_BYTES:
+            raise IssuerConfigError(f"{setting}: {_shown(url)} is larger than any key set")
+        try:
             document = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise IssuerConfigError(f"{setting}: {_shown(url)} is not JSON") from error
         if not isinstance(document, dict):
-            msg = "not an object"
-            raise ValueError(msg)  # noqa: TRY004 - handled with the other malformed answers
+            raise IssuerConfigError(f"{setting}: {_shown(url)} is not a JSON object")
         return document
+
+
+def _shown(url: str) -> str:
+    """An address that somebody else chose, for a message."""
+    return ascii(url)[1:101]

@@ -14,6 +14,7 @@ from gateway.cognito.desired import (
     WantedProvider,
     kind_of_issuer,
     mapping_for,
+    same_issuer,
     scopes_for,
     writable,
 )
@@ -38,10 +39,11 @@ SIGNED_OUT = "/_auth/signed-out"
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """A provider of the body with its name and kind decided; ``offered``: scopes_supported of its discovery document."""
+    """A provider of the body with its name and kind decided; ``issuer`` as its discovery document spells it, ``offered``: scopes_supported there."""
 
     name: str
     kind: ProviderKind
+    issuer: str
     body: ProviderBody = field(repr=False)
     offered: frozenset[str] | None = None
 
@@ -53,7 +55,9 @@ def recognise(body: ProvisionBody, tenant: str, documents: Sequence[Mapping[str,
         kind = ProviderKind(provider.kind) if provider.kind else kind_of_issuer(provider.oidc_issuer) or ProviderKind(looks_like(document or {}) or "oidc")
         offered = (document or {}).get("scopes_supported")
         name = provider.name or _name(tenant, kind, {r.name for r in found})
-        found.append(Recognised(name, kind, provider, frozenset(map(str, offered)) if isinstance(offered, list) else None))
+        spelled = (document or {}).get("issuer")
+        issuer = spelled if isinstance(spelled, str) and same_issuer(spelled, provider.oidc_issuer) else provider.oidc_issuer
+        found.append(Recognised(name, kind, issuer, provider, frozenset(map(str, offered)) if isinstance(offered, list) else None))
     return tuple(found)
 
 
@@ -96,7 +100,7 @@ def tenant_document(
 
 
 def _entry(provider: Recognised) -> Json:
-    entry: Json = {"name": provider.name, "kind": str(provider.kind), "issuer": provider.body.oidc_issuer}
+    entry: Json = {"name": provider.name, "kind": str(provider.kind), "issuer": provider.issuer}
     if provider.body.label:
         entry["label"] = provider.body.label
     if provider.body.domains is not None:

@@ -320,6 +320,8 @@ def _irreparable(providers: Sequence[WantedProvider], actual: Actual, credential
 
 def _compared(document: TenantDocument) -> Mapping[str, Any]:
     shown: dict[str, Any] = document.model_dump(mode="json", include={"hosts", "email_domains", "allowed_groups", "providers"})
+    # A file may spell an issuer with or without the slash at its end.
+    shown["providers"] = [{**p, "issuer": (p["issuer"] or "").removesuffix("/")} for p in shown["providers"]]
     return {n: sorted(map(str, v)) if isinstance(v, list) else v for n, v in shown.items()}
 
 

@@ -14,7 +14,7 @@ from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
 from gateway.core.hosts import canonical_host
 from gateway.core.model import AppClient, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
 from gateway.core.readings import PathReader
-from gateway.settings import VISIBLE, ClaimHeader, Colour, Duration, HeaderMap, IssuerUrl, Model, Token, Url, check_header_map, folded_name, source_of
+from gateway.settings import VISIBLE, BaseUrl, ClaimHeader, Colour, Duration, HeaderMap, IssuerUrl, Model, Token, Url, check_header_map, folded_name, source_of
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -119,7 +119,7 @@ class HookDocument(Model):
     client_secret: SecretValue | None = None
     audience: Token | None = None
     api_token: SecretValue | None = None
-    api_url: IssuerUrl | None = None
+    api_url: BaseUrl | None = None
 
 
 class ProviderDocument(Model):

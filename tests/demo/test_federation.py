@@ -149,6 +149,13 @@ async def test_answer_without_a_code_fails_the_login(app: RelyingParty, person: 
     assert "No code" in query(arrived)["error_description"]
 
 
+async def test_people_of_an_issuer_that_ends_in_a_slash_sign_in(cloud: DemoCloud, app: RelyingParty, person: Person) -> None:
+    customer = cloud.customers["acme-okta"]
+    customer.server.face.paths = replace(customer.server.face.paths, issuer="/")
+    assert customer.issuer == f"{cloud.cognito.pool.providers['acme-okta'].detail('oidc_issuer')}/"
+    await app.log_in(person, "alice@acme.test")
+
+
 async def test_discovery_of_another_issuer_is_refused(cloud: DemoCloud, app: RelyingParty, person: Person) -> None:
     answer = faults.status(200, '{"issuer": "https://evil.test"}', "application/json")
     cloud.customers["acme-okta"].server.faults.always("discovery", answer)

@@ -14,14 +14,15 @@ from urllib.parse import quote, urlencode
 import pytest
 from sqlalchemy import select
 
-from gateway.core.model import Secret
+from gateway.core.model import ProviderKind, Secret
 from gateway.hooks import backchannel
+from gateway.hooks.arrivals import arrived
 from gateway.hooks.credential import client_state
 from gateway.hooks.okta import EFFECTS
 from gateway.sql.tables import hook_deliveries
 from gateway.web.hooks.reception import FAILURES_AT_ONCE
 from tests.hooks.samples import DIRECTORY, load, okta_delivery, okta_event, sign
-from tests.hooks.world import GLOBEX_SECRET, PREVIOUS, SECRET, hooks_world
+from tests.hooks.world import GLOBEX_SECRET, PREVIOUS, SECRET, hooks_world, issuer_app, okta_target, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -256,6 +257,64 @@ async def test_back_channel_logout_over_http(world: World) -> None:
     assert world.revoker.said() == [("revoke", "end_sessions", LUCA, None)]
     status, text = await world.post("/hooks/backchannel/acme/acme-okta", data=form[:-8], headers=headers)
     assert (status, json.loads(text)["error"]) == (400, "invalid_request")
+
+
+def logout_form(claims: dict[str, Any]) -> bytes:
+    return urlencode({"logout_token": sign(claims, typ="logout+jwt")}).encode()
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+def oidc_target(world: World, issuer: str) -> None:
+    world.targets.by_key["acme", "acme-okta"] = okta_target(issuer, kind=ProviderKind.OIDC)
+
+
+@pytest.mark.parametrize("configured", ["", "/"], ids=["configured-without", "configured-with"])
+@pytest.mark.parametrize("spelled", ["", "/"], ids=["spelled-without", "spelled-with"])
+async def test_signed_messages_are_compared_with_the_issuer_that_discovery_spells(world: World, configured: str, spelled: str) -> None:
+    now = int(world.clock())
+    async with serving(issuer_app(spelled)) as origin:
+        oidc_target(world, origin + configured)
+        for ending in ("", "/"):
+            claims = {"iss": origin + ending, "sub": LUCA, "aud": "0oa1", "iat": now, "exp": now + 60, "jti": f"j{ending}", "events": {backchannel.EVENT: {}}}
+            assert (await world.post("/hooks/backchannel/acme/acme-okta", data=logout_form(claims), headers=FORM))[0] == (200 if ending == spelled else 400)
+    await world.settled()
+    assert world.revoker.said() == [("revoke", "end_sessions", LUCA, None)]
+
+
+@pytest.mark.parametrize(
+    ("spelled", "discovery", "status", "outcome", "told"),
+    [
+        ("/elsewhere", 200, 400, "not_configured", "its discovery document names the issuer"),
+        ("", 404, 400, "not_configured", "answers 404"),
+        ("", 302, 400, "not_configured", "answers 302"),
+        ("", 503, 503, "unavailable", "answers 503"),
+        ("", None, 503, "unavailable", "does not answer"),
+    ],
+)
+async def test_an_issuer_that_is_wrong_is_told_as_such_and_one_that_is_away_as_such(
+    world: World, spelled: str, discovery: int | None, status: int, outcome: str, told: str
+) -> None:
+    """The sender of a permanently wrong one is not asked to come again, and its operator is not sent to look at a store."""
+    now = int(world.clock())
+    async with serving(issuer_app(spelled, discovery or 200)) as origin:
+        oidc_target(world, origin if discovery else "http://127.0.0.1:1")
+        claims = {"iss": origin, "sub": LUCA, "aud": "0oa1", "iat": now, "exp": now + 60, "jti": "j", "events": {backchannel.EVENT: {}}}
+        assert (await world.post("/hooks/backchannel/acme/acme-okta", data=logout_form(claims), headers=FORM, attempts=1))[0] == status
+    await world.tally.flush()
+    refused = {a.outcome: a.detail for a in (await arrived(world.database, "acme", "acme-okta", since=0.0)).refused}
+    assert told in refused[outcome] and "providers[].issuer http://127.0.0.1" in refused[outcome]
+    assert ("unavailable" in refused) == (status == 503)
+
+
+async def test_a_message_of_an_issuer_that_is_away_is_not_refused_for_its_siblings_keys(world: World) -> None:
+    """Okta's organization and its authorization server have keys of their own; with one set alone, nobody knows whose key is unknown."""
+    now = int(world.clock())
+    async with serving(issuer_app()) as origin:
+        world.targets.by_key["acme", "acme-okta"] = okta_target(f"{origin}/oauth2/default")
+        claims = {"iss": origin, "sub": LUCA, "aud": "0oa1", "iat": now, "exp": now + 60, "jti": "j", "events": {backchannel.EVENT: {}}}
+        assert (await world.post("/hooks/backchannel/acme/acme-okta", data=logout_form(claims), headers=FORM))[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -244,12 +244,12 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def issuer_app() -> web.Application:
-    """Discovery and keys of an issuer that signs with the sample keys."""
+def issuer_app(spelled: str = "", status: int = 200) -> web.Application:
+    """Discovery and keys of an issuer that signs with the sample keys. ``spelled``: what follows its origin in its name."""
 
     async def discovery(request: web.Request) -> web.Response:
         origin = f"http://{request.host}"
-        return web.json_response({"issuer": origin, "jwks_uri": f"{origin}/keys"})
+        return web.json_response({"issuer": origin + spelled, "jwks_uri": f"{origin}/keys"}, status=status)
 
     async def keys(_request: web.Request) -> web.Response:
         return web.json_response(jwks())

@@ -59,6 +59,26 @@ async def test_entra_is_recognised_and_mapped_with_its_oid_and_roles(bench: Benc
     assert provider.detail("authorize_scopes") == "openid profile email"
 
 
+@pytest.mark.parametrize("given", ["", "/"], ids=["given-without", "given-with"])
+async def test_an_issuer_that_ends_in_a_slash_is_taken_in_either_spelling(bench: Bench, given: str) -> None:
+    """Cognito gets AWS's form, the registry what signed messages will say; nothing drifts, in neither direction."""
+    customer = await bench.cloud.add_idp("initech-idp", kind="okta", issuer="/")
+    body = await bench.body()
+    origin = customer.issuer.removesuffix("/")
+    wanted = body.model_copy(update={"provider": body.all_providers[0].model_copy(update={"oidc_issuer": origin + given, "kind": "okta"})})
+    await bench.apply(body=wanted)
+    record = await bench.tenants.get("initech")
+    assert record is not None and record.document.providers[0].issuer == f"{origin}/"
+    provider = bench.cloud.cognito.pool.providers["initech-okta"]
+    assert provider.detail("oidc_issuer") == origin
+    found = await bench.service.verify("initech", fix=False, actor="test")
+    assert found is not None and not [s for s in found.steps if s.differences]
+    # A console that holds the other spelling is left alone: which of them Cognito compares is its own affair.
+    provider.settings["ProviderDetails"]["oidc_issuer"] = f"{origin}/"
+    found = await bench.service.verify("initech", fix=False, actor="test")
+    assert found is not None and not [s for s in found.steps if s.differences]
+
+
 async def test_a_pool_without_our_attributes_gets_them_and_keeps_the_rest(bench: Bench) -> None:
     schema = bench.cloud.cognito.pool.schema
     for name in ("custom:groups", "custom:oid"):

@@ -91,7 +91,7 @@ class GraphClient:
         scope = f"{target.api_url if target.api_url in NATIONAL else GRAPH}/.default"
         form = {"grant_type": "client_credentials", "client_id": str(target.client_id), "client_secret": target.client_secret.reveal(), "scope": scope}
         asked_at = self._clock()
-        reply = await self._fetch.call("POST", f"{target.issuer.removesuffix('/v2.0')}/oauth2/v2.0/token", headers={"Accept": "application/json"}, form=form)
+        reply = await self._fetch.call("POST", f"{target.issuer.removesuffix('/').removesuffix('/v2.0')}/oauth2/v2.0/token", headers={"Accept": "application/json"}, form=form)
         value = reply.document.get("access_token") if isinstance(reply.document, dict) else None
         if reply.status != 200 or not isinstance(value, str) or not value:
             raise PeerError("directory_forbidden", f"the token endpoint answered {reply.status}: {said(reply)}")

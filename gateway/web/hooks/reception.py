@@ -27,6 +27,7 @@ from gateway.core.model import Secret
 from gateway.errors import UnavailableError
 from gateway.hooks.arrivals import HANDSHAKE
 from gateway.hooks.event import HookRefusedError, Refusal, SkipReason, Source
+from gateway.hooks.issuer_keys import IssuerUnavailableError
 from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_ACK_SECONDS, HOOK_DELIVERIES
 from gateway.ports_hooks import HookTarget
@@ -150,7 +151,7 @@ class Reception:
                     response = refused(error) if refused is not None else refusal(error)
             except (UnavailableError, TimeoutError) as error:
                 self._failed(request, source, "unavailable", str(error) or "deadline", level=logging.ERROR)
-                self._tell(request, source, "unavailable", "a store did not answer in time")
+                self._tell(request, source, "unavailable", str(error) if isinstance(error, IssuerUnavailableError) else "a store did not answer in time")
                 response = unavailable() if unavailable is not None else web.json_response({"error": "temporarily_unavailable"}, status=503)
                 response.headers["Retry-After"] = str(RETRY_AFTER_S)
             HOOK_ACK_SECONDS.labels(source.value).observe(time.monotonic() - started)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import jwt
 from aiohttp import web
 
 from gateway.core.model import ProviderKind
 from gateway.hooks import backchannel, credential, ssf, universal_logout
 from gateway.hooks.event import Delivery, HookRefusedError, Refusal, Source
-from gateway.hooks.issuer_keys import issuers_of
+from gateway.hooks.issuer_keys import IssuerConfigError, Signers
 from gateway.hooks.signed import UnknownKeyError
 from gateway.web.hooks.reception import MAX_TOKEN_BYTES, STATUS, Reception, body, media_type
 
@@ -24,24 +23,22 @@ _SET_ERRORS = {Refusal.UNAUTHENTICATED: "authentication_failed", Refusal.KEY: "i
 """RFC 8935 §2.4; everything else is ``invalid_request``."""
 
 
-NO_KEYS = jwt.PyJWKSet.__new__(jwt.PyJWKSet)
-NO_KEYS.keys = []
-
-
 def routes(reception: Reception) -> list[web.RouteDef]:
-    def names(target: HookTarget) -> frozenset[str]:
-        return issuers_of(target) if target.issuer is not None else frozenset()
-
-    async def verified(target: HookTarget, parse: Callable[[jwt.PyJWKSet], Delivery]) -> Delivery:
-        """Parse with the issuer's keys; with fresh ones if the message names a key that is not among them."""
-        if target.issuer is None:
-            # Nobody signs for it: as if every key were unknown.
-            return parse(NO_KEYS)
-        issuers = issuers_of(target)
+    async def verified(request: web.Request, target: HookTarget, source: Source, parse: Callable[[Signers], Delivery]) -> Delivery:
+        """Parse with the issuer's keys; with fresh ones if the message names a key that is not among them. Raises ``UnavailableError``."""
+        keys = reception.services.keys
         try:
-            return parse(await reception.services.keys.keys(issuers))
+            return parse(await keys.signers(target))
         except UnknownKeyError:
-            return parse(await reception.services.keys.keys(issuers, again=True))
+            signers = await keys.signers(target, again=True)
+        try:
+            return parse(signers)
+        except UnknownKeyError:
+            if isinstance(signers.missing, IssuerConfigError):
+                reception.lacks(request, target, source, str(signers.missing))
+            elif signers.missing is not None:
+                raise signers.missing from None
+            raise
 
     async def logout(request: web.Request) -> web.Response:
         target = reception.target(request, {ProviderKind.OKTA, ProviderKind.OIDC})
@@ -52,7 +49,8 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         media_type(request, {"application/json"})
         raw = await body(request, limit=MAX_TOKEN_BYTES)
         delivery = await verified(
-            target, lambda keys: universal_logout.parse(raw, token=token, keys=keys, issuers=names(target), endpoint=endpoint, client_id=target.client_id, now=reception.services.clock())
+            request, target, Source.UNIVERSAL_LOGOUT,
+            lambda by: universal_logout.parse(raw, token=token, keys=by.keys, issuers=by.issuers, endpoint=endpoint, client_id=target.client_id, now=reception.services.clock()),
         )  # fmt: skip
         await reception.accept(request, target, delivery)
         return web.Response(status=204)
@@ -63,7 +61,9 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         audiences = audiences or frozenset({reception.lacks(request, target, Source.BACKCHANNEL, "hooks.client_id is not configured")})
         media_type(request, {"application/x-www-form-urlencoded"})
         raw = await body(request, limit=MAX_TOKEN_BYTES)
-        delivery = await verified(target, lambda keys: backchannel.parse(raw, keys=keys, issuers=names(target), audiences=audiences, now=reception.services.clock()))
+        delivery = await verified(
+            request, target, Source.BACKCHANNEL, lambda by: backchannel.parse(raw, keys=by.keys, issuers=by.issuers, audiences=audiences, now=reception.services.clock())
+        )
         await reception.accept(request, target, delivery)
         return web.Response(status=200)
 
@@ -77,7 +77,8 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         media_type(request, {"application/secevent+jwt"})
         raw = await body(request, limit=MAX_TOKEN_BYTES)
         delivery = await verified(
-            target, lambda keys: ssf.parse(raw, keys=keys, issuers=names(target), audiences=audiences, now=reception.services.clock(), entra=target.kind is ProviderKind.ENTRA)
+            request, target, Source.SSF,
+            lambda by: ssf.parse(raw, keys=by.keys, issuers=by.issuers, audiences=audiences, now=reception.services.clock(), entra=target.kind is ProviderKind.ENTRA),
         )  # fmt: skip
         await reception.accept(request, target, delivery)
         return web.Response(status=202)
