@@ -117,6 +117,32 @@ HARMLESS: Final = (
     "X-Up-Version", "X-Up-Target", "X-Up-Mode", "X-Up-Fail-Target", "X-Up-Fail-Mode", "X-Nextjs-Data", "X-GWT-Permutation", "X-GWT-Module-Base", "X-MicrosoftAjax", "X-Grpc-Web", "X-User-Agent",
     # uploads, and what programs that many run cannot do without
     "X-File-Name", "X-File-Size", "X-Upload-Content-Type", "X-Upload-Content-Length", "X-OC-Mtime", "X-Grafana-Org-Id", "X-Grafana-Device-Id", "X-Elastic-Internal-Origin",
+    "X-File-Type", "X-File-Last-Modified", "X-Mime-Type", "X-Chunk-Index", "X-Chunk-Size", "X-Total-Chunks", "X-Upload-Id", "X-Content-Length", "X-Content-Range", "X-Checksum-Md5", "X-Checksum-Sha1",
+    "X-Checksum-Sha256", "X-Checksum-Deploy", "X-OC-Ctime", "X-NC-WebDAV-AutoMkcol",
+    # more tokens that the application checks itself, and more of how pages ask
+    "X-Requested-By", "X-Request-Token", "Request-Token", "X-RequestDigest", "X-XSRF-Header", "X-CSRF", "X-Csrf-Protection", "X-API-CSRF", "X-Auth", "X-Authorization", "X-Authentication-Scheme", "X-Token",
+    "X-Session-Token", "X-Session-Id", "X-Api-Token", "X-ApiKey", "OAuth-Token", "X-Registry-Auth", "X-Idempotency-Key", "X-Fields", "X-Page", "X-Per-Page", "X-Disable-Pagination", "X-Ajax", "X-Locale",
+    "X-Language", "X-Time-Zone", "X-Timezone-Offset", "X-Client-Name", "X-Client-Info", "X-Client-Request-Id", "Client-Request-Id", "X-RequestId", "X-App-Name", "X-Application", "X-Platform", "X-Version",
+    "X-Device-Id", "X-Trace-Id", "X-Span-Id", "X-B3-Flags", "X-Datadog-Trace-Id", "X-Datadog-Parent-Id", "X-Datadog-Origin", "X-Datadog-Sampling-Priority", "X-Sentry-Auth", "X-SignalR-User-Agent",
+    "X-Inertia-Partial-Except", "X-Inertia-Error-Bag", "X-Inertia-Reset", "X-Livewire-Navigate", "X-October-Request-Handler", "X-October-Request-Partials", "X-Up-Context", "X-Up-Fail-Context",
+    "X-Up-Validate", "X-SvelteKit-Action", "X-Deployment-Id", "X-TRPC-Source", "X-Apollo-Operation-Name", "X-Apollo-Operation-Id", "X-XHR-Logon", "X-Webhook-Signature", "X-Hub-Signature",
+    "X-Hub-Signature-256", "X-GitHub-Event", "X-GitHub-Delivery", "X-Gitlab-Event", "X-Gitlab-Token",
+    # Mercurial, Subversion, NuGet, S3, Azure Storage, Kubernetes
+    "X-HgArg-1", "X-HgArg-2", "X-HgArg-3", "X-HgArg-4", "X-HgArg-5", "X-HgArg-6", "X-HgArg-7", "X-HgArg-8", "X-HgArgs-Post", "X-HgProto-1", "X-HgProto-2", "X-SVN-Options", "X-SVN-Version-Name",
+    "X-SVN-Base-Fulltext-MD5", "X-SVN-Result-Fulltext-MD5", "X-SVN-VR-Base", "X-NuGet-ApiKey", "X-NuGet-Client-Version", "X-NuGet-Protocol-Version", "X-NuGet-Session-Id", "X-Amz-Acl",
+    "X-Amz-Checksum-CRC32", "X-Amz-Checksum-CRC32C", "X-Amz-Checksum-SHA256", "X-Amz-Content-SHA256", "X-Amz-Date", "X-Amz-Decoded-Content-Length", "X-Amz-Sdk-Checksum-Algorithm", "X-Amz-Security-Token",
+    "X-Amz-Storage-Class", "X-Amz-Tagging", "X-Amz-Target", "X-Amz-Trailer", "X-Amz-User-Agent", "X-Ms-Version", "X-Ms-Date", "X-Ms-Blob-Type", "X-Ms-Client-Request-Id", "X-Stream-Protocol-Version",
+    # Transmission, Jellyfin, Plex, Metabase, Vault, Grafana, CouchDB, Qlik, Icinga, Gerrit and others
+    "X-Transmission-Session-Id", "X-Emby-Authorization", "X-Emby-Token", "X-MediaBrowser-Token", "X-Plex-Token", "X-Plex-Client-Identifier", "X-Plex-Product", "X-Plex-Version", "X-Plex-Platform",
+    "X-Plex-Platform-Version", "X-Plex-Device", "X-Plex-Device-Name", "X-Plex-Model", "X-Plex-Features", "X-Plex-Language", "X-Plex-Session-Identifier", "X-Plex-Container-Start", "X-Plex-Container-Size",
+    "X-Plex-Text-Format", "X-Plex-Drm", "X-Metabase-Session", "X-Metabase-Client", "X-Metabase-Anti-CSRF-Token", "X-Vault-Token", "X-Vault-Request", "X-Vault-Wrap-TTL", "X-Consul-Token", "X-Nomad-Token",
+    "X-Redmine-API-Key", "X-Dashboard-Id", "X-Dashboard-Uid", "X-Panel-Id", "X-Panel-Plugin-Id", "X-Datasource-Uid", "X-Plugin-Id", "X-Query-Group-Id", "X-Cache-Skip", "X-CouchDB-Full-Commit",
+    "X-CouchDB-WWW-Authenticate", "X-Opaque-Id", "X-Elastic-Product-Origin", "X-Elastic-Client-Meta", "X-Qlik-Xrfkey", "X-Icinga-WindowId", "X-Icinga-Container", "X-Icinga-Accept", "X-Icinga-Autorefresh",
+    "X-Gerrit-Auth", "X-TC-CSRF-Token", "X-JFrog-Art-Api", "X-Nexus-UI", "X-Harbor-CSRF-Token", "X-Graylog-No-Session-Extension", "X-Splunk-Form-Key", "X-Rundeck-Ajax", "X-Rundeck-Auth-Token",
+    "X-Roundcube-Request", "X-Zimbra-Csrf-Token", "X-SYNO-Token", "X-OpenHAB-Token", "X-Gotify-Key", "X-FTL-SID", "X-FTL-CSRF", "X-ND-Authorization", "X-ND-Client-Unique-Id", "X-Immich-Checksum",
+    "X-Sonarr-Client", "X-Radarr-Client", "X-Prowlarr-Client", "X-Parse-Application-Id", "X-Parse-Session-Token", "X-Parse-Installation-Id", "X-Appwrite-Project", "X-Appwrite-Response-Format",
+    "X-Supabase-Api-Version", "X-Editor-Version", "X-Browser-Fingerprint", "X-Phabricator-Csrf", "X-Phabricator-Via", "X-Force-Accept-Language", "X-MS-PolicyKey", "X-RequestType", "X-ClientInfo",
+    "X-ClientApplication", "X-OWA-Canary", "X-Office-Version", "X-Office-Major-Version", "X-FeatureVersion",
 )  # fmt: skip
 """Names below ``PREFIXES`` that no application takes for a person, a path, a host, an address or a method."""
 
@@ -147,6 +173,10 @@ ORDINARY: Final = (
     # applications that many run: Jenkins, Kibana, Nextcloud, Nexus, Vaultwarden, Plex, GitLab
     "Jenkins-Crumb", "Kbn-Xsrf", "Kbn-Version", "Kbn-System-Request", "Kbn-Build-Number", "Osd-Xsrf", "Osd-Version", "NX-Anti-CSRF-Token", "OCS-APIRequest", "OC-Checksum", "OC-Total-Length", "OC-Chunked", "OC-Chunk-Size",
     "OC-Chunk-Offset", "OC-Autorename", "OC-LazyOps", "OC-Tag", "Bitwarden-Client-Name", "Bitwarden-Client-Version", "Device-Type", "Is-Prerelease", "If-None-Match-Else-Update", "Icy-MetaData",
+    "Device-Identifier", "Device-Name", "Node-RED-API-Version", "Node-RED-Deployment-Type", "CSRFPreventionToken", "Guacamole-Token", "App-Token", "Push-Ref", "Browser-Id", "Xc-Auth", "Xc-Token", "Xc-Gui",
+    "Discourse-Present", "Discourse-Logged-In", "Discourse-Track-View", "Npm-Command", "Npm-Session", "Npm-Scope", "Npm-Auth-Type", "Npm-Otp", "Accept-Profile", "Content-Profile", "OpenStack-API-Version",
+    "Kubectl-Command", "Kubectl-Session", "Amz-Sdk-Invocation-Id", "Amz-Sdk-Request", "Upload-Name", "TRPC-Accept", "Precognition", "Precognition-Validate-Only", "Next-HMR-Refresh", "ZK-SID",
+    "Sap-ContextId-Accept", "Sap-Cancel-On-Close", "Qlik-Csrf-Token", "Return-Client-Request-Id", "Seafile-Repo-Token", "Store", "Hasura-Client-Name", "Elastic-Api-Version", "Docker-Distribution-Api-Version",
 )  # fmt: skip
 """Names outside of ``PREFIXES`` that ordinary clients send. Only nginx needs them: it cannot remove by pattern, so it passes nothing but a list."""
 
