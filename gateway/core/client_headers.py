@@ -215,12 +215,17 @@ def removal_patterns(passed: Iterable[str]) -> tuple[str, ...]:
     for prefix in PREFIXES:
         if prefix not in closed:
             parts += _split(f"{prefix}-", [name.removeprefix(f"{prefix}-") for name in known if name.startswith(f"{prefix}-")])
+    return packed(parts)
+
+
+def packed(expressions: Iterable[str]) -> tuple[str, ...]:
+    """The same alternatives in few expressions of at most ``MAX_PATTERN_CHARS`` characters."""
     lines: list[str] = []
-    for part in parts:
-        if lines and len(lines[-1]) + len(part) < MAX_PATTERN_CHARS:
-            lines[-1] += f"|{part}"
+    for expression in expressions:
+        if lines and len(lines[-1]) + len(expression) < MAX_PATTERN_CHARS:
+            lines[-1] += f"|{expression}"
         else:
-            lines.append(part)
+            lines.append(expression)
     return tuple(lines)
 
 

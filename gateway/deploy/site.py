@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.core.client_headers import HARMLESS, NEVER, ORDINARY, PREFIXES, is_suspicious, removal_patterns
+from gateway.core.client_headers import HARMLESS, NEVER, ORDINARY, PREFIXES, is_suspicious, packed, removal_patterns
 from gateway.core.hosts import canonical_host
 from gateway.errors import ConfigError
 from gateway.settings import check_client_headers
@@ -50,6 +50,10 @@ MAX_LABELS = 128
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:]{2,45}\]):\d{1,5}")
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]{16,200}")
 _FILE = re.compile(r"/[A-Za-z0-9._/-]{1,200}")
+
+
+MAX_REMOVALS = 64
+"""Entries of ``removeOnMatch`` in a ``ClientTrafficPolicy`` of Envoy Gateway."""
 
 
 class SiteError(ConfigError):
@@ -127,6 +131,13 @@ class Site:
     def removal_patterns(self, *own: str) -> tuple[str, ...]:
         """Regular expressions of the names below ``prefixes`` that go; ``own`` are those that the proxy itself has set by then."""
         return removal_patterns((*self.passed, *own))
+
+    def bounded_removal_patterns(self) -> tuple[str, ...]:
+        """All that no client may pass through, for Envoy Gateway, which takes so many entries and no more. Raises ``SiteError``."""
+        patterns = (".*[^a-z0-9:-].*", *removal_patterns(self.passed), *packed(name.lower() for name in self.removed_by_name))
+        if len(patterns) > MAX_REMOVALS:
+            raise SiteError(f"ingress.client_headers: Envoy Gateway takes {MAX_REMOVALS} patterns, and these names need {len(patterns)}: name fewer")
+        return patterns
 
     @property
     def everything_passed(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from demo.ingress import LAUNCHERS
 from gateway.cli import cli
 from gateway.core.model import Secret
 from gateway.deploy import KINDS, RENDERED, App, Site, SiteError, render
+from gateway.deploy.site import MAX_REMOVALS
 from gateway.settings import DEFAULT_HEADERS
 
 ROOT = Path(__file__).parents[2]
@@ -172,6 +174,18 @@ def test_a_wrong_option_says_what_is_wrong(arguments: list[str], message: str) -
 def test_hosts_of_tenants_in_sql_are_given_by_hand() -> None:
     result = CliRunner().invoke(cli, ["ingress", "render", "nginx", *ARGUMENTS, "--host", "*.Example.com"], standalone_mode=False)
     assert "*.example.com" in result.output
+
+
+def test_names_that_envoy_gateway_has_no_room_for_are_refused_and_not_left_to_its_api() -> None:
+    some = tuple(f"X-Of-The-Application-{chr(97 + number)}" for number in range(20))
+    patterns = site(client_headers=some).bounded_removal_patterns()
+    assert len(patterns) <= MAX_REMOVALS
+    assert {pattern for pattern in patterns if re.fullmatch(pattern, "x-of-the-application-c")} == set()
+    for name in (*site().removed, "X-Of-The-Application-z", "X_Auth"):
+        assert any(re.fullmatch(pattern, name.lower()) for pattern in patterns), name
+    many = site(client_headers=tuple(f"X-{letter}{number}-Which-Is-Long-Enough-To-Need-Room" for letter in "qwkjz" for number in range(20)))
+    with pytest.raises(SiteError, match="64 patterns"):
+        many.bounded_removal_patterns()
 
 
 @pytest.mark.usefixtures("demo_environment")
