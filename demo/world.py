@@ -313,10 +313,10 @@ class World:
             await self._start_gateway(number)
 
     async def command(self, *arguments: str) -> str:
-        """Run ``gateway …`` beside the running gateway; its standard output. Raises ``RuntimeError`` with what it said if it fails."""
+        """Run ``gateway …`` beside the running gateway, if one runs; its standard output. Raises ``RuntimeError`` with what it said if it fails."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "gateway", *arguments,
-            cwd=self.directory, env=self.gateway_environment(self.gateways[0].ports), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            cwd=self.directory, env=self.gateway_environment(self.gateways[0].ports if self.gateways else self.ports), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, err = await process.communicate()
         if process.returncode != 0:

@@ -37,6 +37,7 @@ from gateway.sessions.signed_in import SignedIn
 from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.audit import SqlAuditLog
 from gateway.sql.database import Database, open_database
+from gateway.sql.disabled_users import SqlDisabledUsers
 from gateway.sql.idempotency import SqlIdempotency
 from gateway.sql.revocations import SqlBlocks, SqlRevocations
 from gateway.web.admin import PREFIX, AdminServices, admin_application
@@ -171,8 +172,8 @@ async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: Tenant
     await stack.enter_async_context(beside(onboarding.provisioning.recover_forever()))
     await stack.enter_async_context(beside(retire_forever(onboarding)))
     api = await stack.enter_async_context(open_cognito(config))
-    people = PoolPeople(CognitoUsers(api), SqlRevocations(stores.database), stores.revoker, Marks(link, ring), table=lambda: tenants.table, clock=time.time)
-    stores.revoker.observers.append(people.observe)
+    record, disabled = SqlRevocations(stores.database), SqlDisabledUsers(stores.database)
+    people = PoolPeople(CognitoUsers(api), record, stores.revoker, Marks(link, ring), disabled, table=lambda: tenants.table, clock=time.time)
     await stack.enter_async_context(beside(people.run()))
     return onboarding
 

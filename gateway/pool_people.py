@@ -3,14 +3,18 @@
 Rules:
 - Nothing here holds the local effect up: the gateway's own watermarks, blocks and overlays already keep people out.
 - The record is followed, so what another process revoked (a command, another admin process) is seen too.
-- Each write is derived from what stands in the record *when it runs*: a block lifted meanwhile disables nobody, a lift
-  enables unless another source's block still stands.
+- Each write is derived from what stands in the record *when it runs*: a block lifted meanwhile disables nobody.
+- Only a block that names a person disables: who is out because of a group, a session or the whole tenant is let in again without a lift
+  of theirs (another group, another login), and is only signed out.
+- Whom a block disabled is written down with the block, before it is done, and only if they were enabled. Exactly they are enabled again
+  when the last block against them is lifted, by whatever names it knows them: at once, and from then on every minute until it is done,
+  whichever process disabled them. Whom somebody else disabled stays disabled.
 - A group is taken out twice, the second time after logins that were in flight have ended; only then may a later login
   be believed about it.
 - Tenants take turns at few places, and none has all of them: a flood of one, or calls for one that take long, delay that one only.
 - What waits is bounded, for each tenant and in all. What finds no room is not dropped: the record has it, and is read again from there
   when there is room.
-- A start repeats what a crash may have left undone: blocks, lifts and overlays of the last day. Sign-outs are not repeated:
+- A start repeats what a crash may have left undone: blocks and overlays of the last day, every lift. Sign-outs are not repeated:
   they would end what the person has begun since.
 """
 
@@ -26,27 +30,24 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.cognito.aws import RefusedError, UnansweredError
-from gateway.core.canonical import id_spellings
+from gateway.core.canonical import canonical_address, canonical_id, id_spellings
 from gateway.errors import UnavailableError
 from gateway.log import fields
-from gateway.ports import RevocationKind
-from gateway.ports_revocation import LIFT
+from gateway.ports_revocation import LIFT, DisabledUser
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
-    from gateway.cognito.users import CognitoUsers
+    from gateway.cognito.users import CognitoUsers, PoolUser
     from gateway.core.model import Tenant
     from gateway.core.tenants import TenantTable
-    from gateway.ports import RevocationRequest, RevocationStatus, Who
-    from gateway.ports_revocation import Recorded, RevocationRecord, Standing
-    from gateway.sessions.marks import EndedFamily, Marks
+    from gateway.ports import RevocationRequest, Who
+    from gateway.ports_revocation import DisabledUsers, Recorded, RevocationRecord, Standing
+    from gateway.sessions.marks import Marks
     from gateway.sessions.revoke import StoreRevoker
 
 _LOG = logging.getLogger("gateway")
 POLL_S = 1.0
-SETTLE_S = 3.0
-MAX_REMEMBERED = 1000
 LOOK_BACK_S = 86_400.0
 OVERLAP_S = 10.0
 """Admin processes' clocks may differ by this much; what was seen is remembered for twice as long."""
@@ -59,6 +60,8 @@ PER_TENANT = 2
 MAX_WAITING_OF_TENANT = 1000
 MAX_WAITING = 10_000
 """Revocations under way, most of them asleep between two attempts: some kilobytes each."""
+ENABLE_AGAIN_S = 60.0
+"""How often everybody is looked for whose block was lifted and who is not enabled yet: what other processes lifted is seen at once, this is for what failed."""
 _PAGE = 200
 
 
@@ -67,7 +70,6 @@ class _Job:
     tenant: str
     who: Who
     revocation: str
-    lift: bool
     sign_out: bool
 
 
@@ -132,34 +134,27 @@ class PoolPeople:
         record: RevocationRecord,
         revoker: StoreRevoker,
         marks: Marks,
+        disabled: DisabledUsers,
         *,
         table: Callable[[], TenantTable],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._users, self._record, self._revoker, self._marks = users, record, revoker, marks
+        self._users, self._record, self._revoker, self._marks, self._disabled = users, record, revoker, marks, disabled
         self._table, self._clock, self._sleep = table, clock, sleep
-        self._ended: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        """Revocation → pool users whose families it ended: the only way from an ``oid`` or a group to a pool user."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._of_tenant: Counter[str] = Counter()
         self._turns = Turns(MAX_AT_ONCE, per_tenant=PER_TENANT)
         self._behind: dict[str, float] = {}
         """Tenants without room, and from when (``durable_at``) the record is to be read again for them."""
-
-    def observe(self, status: RevocationStatus, families: Sequence[EndedFamily]) -> None:
-        """For ``StoreRevoker.observers``: whose families ended."""
-        names = dict.fromkeys(f.display.username for f in families if f.display is not None and f.display.username)
-        if names:
-            self._ended[status.id] = tuple(names)
-            if len(self._ended) > MAX_REMEMBERED:
-                self._ended.popitem(last=False)
+        self._enabling: dict[str, bool] = {}
+        """Tenants whose users are being enabled, and whether more of them came meanwhile."""
 
     async def run(self) -> None:
         """Until cancelled."""
         started = position = self._clock()
         begun: dict[str, float] = {}
-        look_back = LOOK_BACK_S
+        look_back, enabled_at = LOOK_BACK_S, -math.inf
         try:
             while True:
                 try:
@@ -169,6 +164,10 @@ class PoolPeople:
                     look_back = OVERLAP_S
                     for tenant in list(self._behind):
                         await self._catch_up(tenant, begun, started)
+                    if self._clock() - enabled_at >= ENABLE_AGAIN_S:
+                        for tenant in await self._disabled.tenants_to_enable():
+                            self._enable_soon(tenant)
+                        enabled_at = self._clock()
                 except UnavailableError as error:
                     _LOG.info("pool_not_followed", extra=fields(error=str(error)))
                 else:
@@ -220,11 +219,18 @@ class PoolPeople:
 
     def _begin(self, recorded: Recorded, *, fresh: bool) -> None:
         request = recorded.status.request
-        job = _Job(request.tenant, request.who, recorded.status.id, recorded.kind == LIFT, fresh and recorded.kind == RevocationKind.END_SESSIONS)
-        task = asyncio.create_task(self._until_done(job, request))
+        if recorded.kind == LIFT:
+            if request.group_overlay is None:
+                self._enable_soon(request.tenant)
+            return
+        job = _Job(request.tenant, request.who, recorded.status.id, fresh)
+        self._start(job.tenant, self._until_done(job, request))
+
+    def _start(self, tenant: str, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        self._of_tenant[job.tenant] += 1
-        task.add_done_callback(partial(self._done, job.tenant))
+        self._of_tenant[tenant] += 1
+        task.add_done_callback(partial(self._done, tenant))
 
     def _done(self, tenant: str, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -233,20 +239,18 @@ class PoolPeople:
             del self._of_tenant[tenant]
 
     async def _until_done(self, job: _Job, request: RevocationRequest) -> None:
-        # The record knows of a revocation before its acknowledgement, which tells whose families ended.
-        await self._sleep(SETTLE_S)
-        if await self._tried(job, request, self._once) and request.group_overlay is not None and not job.lift:
+        if await self._tried(job.tenant, partial(self._once, job, request)) and request.group_overlay is not None:
             await self._sleep(SECOND_CLEARING_S)
-            await self._tried(job, request, self._clear_again)
+            await self._tried(job.tenant, partial(self._clear_again, job, request))
 
-    async def _tried(self, job: _Job, request: RevocationRequest, work: Callable[[_Job, RevocationRequest], Awaitable[None]]) -> bool:
+    async def _tried(self, tenant: str, work: Callable[[], Awaitable[None]]) -> bool:
         """Whether it was done, sooner or later."""
         for delay in (*DELAYS_S, None):
             try:
-                async with self._turns.place(job.tenant):
-                    await work(job, request)
+                async with self._turns.place(tenant):
+                    await work()
             except (RefusedError, UnansweredError, UnavailableError) as error:
-                _LOG.warning("pool_not_in_step", extra=fields(tenant=job.tenant, error=str(error), again_in_s=delay))
+                _LOG.warning("pool_not_in_step", extra=fields(tenant=tenant, error=str(error), again_in_s=delay))
                 if delay is None:
                     return False
                 await self._sleep(delay)
@@ -257,15 +261,103 @@ class PoolPeople:
     async def _once(self, job: _Job, request: RevocationRequest) -> None:
         names = await self._usernames(job)
         standing = [s for s in await self._record.standing(job.tenant) if s.who == request.who]
-        blocked = any(s.group is None for s in standing)
+        block = next((s for s in standing if s.group is None and _names_a_person(s.who)), None)
         for name in names:
-            if blocked:
-                await self._users.disable(name)
-            elif job.lift and request.group_overlay is None:
-                await self._users.enable(name)
+            if block is not None:
+                await self._disable(name, block)
             elif job.sign_out:
                 await self._users.sign_out(name)
         await self._take_groups(names, standing, job.tenant)
+
+    async def _disable(self, name: str, block: Standing) -> None:
+        user = await self._users.find(name)
+        if user is None or not (user.enabled or await self._disabled.has(user.username)):
+            # Disabled by somebody else, who enables them: a lift of this block must not.
+            return
+        await self._disabled.add(DisabledUser(block.id, block.tenant, user.username), at=self._clock())
+        if user.enabled:
+            await self._users.disable(user.username)
+
+    def _enable_soon(self, tenant: str) -> None:
+        if tenant in self._enabling:
+            self._enabling[tenant] = True
+            return
+        self._enabling[tenant] = False
+        self._start(tenant, self._enable_all(tenant))
+
+    async def _enable_all(self, tenant: str) -> None:
+        try:
+            again = True
+            while again:
+                try:
+                    async with self._turns.place(tenant):
+                        await self._enable_due(tenant)
+                except (RefusedError, UnansweredError, UnavailableError) as error:
+                    _LOG.warning("pool_not_in_step", extra=fields(tenant=tenant, error=str(error), again_in_s=ENABLE_AGAIN_S))
+                again = self._enabling[tenant]
+        finally:
+            del self._enabling[tenant]
+
+    async def _enable_due(self, tenant: str) -> None:
+        """Everybody of the tenant whose block was lifted. One whom Cognito refuses does not keep the others; the first error is raised at the end."""
+        self._enabling[tenant] = False
+        last: DisabledUser | None = None
+        failed: RefusedError | UnansweredError | None = None
+        while page := await self._disabled.to_enable(tenant, after=last, limit=_PAGE):
+            blocks = await self._blocks(tenant)
+            enabled: list[tuple[DisabledUser, PoolUser]] = []
+            for one in page:
+                try:
+                    user = await self._enable(one, blocks)
+                except (RefusedError, UnansweredError) as error:
+                    failed = failed or error
+                else:
+                    enabled += [] if user is None else [(one, user)]
+            # Blocked again while this ran: their own block found them disabled by us, or disables them after this.
+            blocks = await self._blocks(tenant) if enabled else ()
+            for one, user in enabled:
+                block = next((b for b in blocks if self._is_meant(b.who, user, tenant)), None)
+                if block is not None:
+                    await self._disable(one.username, block)
+            last = page[-1]
+        if failed is not None:
+            raise failed
+
+    async def _blocks(self, tenant: str) -> Sequence[Standing]:
+        return [s for s in await self._record.standing(tenant) if s.group is None and _names_a_person(s.who)]
+
+    async def _enable(self, one: DisabledUser, blocks: Sequence[Standing]) -> PoolUser | None:
+        """The user, if they were enabled."""
+        if await self._disabled.is_held(one):
+            await self._disabled.remove(one)
+            return None
+        user = await self._users.find(one.username)
+        block = None if user is None else next((b for b in blocks if self._is_meant(b.who, user, one.tenant)), None)
+        if block is not None:
+            await self._disabled.move(one, block=block.id)
+            return None
+        if user is not None:
+            await self._users.enable(user.username)
+        removed = await self._disabled.remove(one)
+        if removed:
+            _LOG.info("pool_user_enabled" if user is not None else "pool_user_gone", extra=fields(tenant=one.tenant, block=one.block))
+        return user
+
+    def _is_meant(self, who: Who, user: PoolUser, tenant_id: str) -> bool:
+        """Whether a block by these names is against this user."""
+        tenant = self._table().by_id(tenant_id)
+        names = [] if tenant is None else sorted(tenant.provider_names, key=len, reverse=True)
+        provider = next((n for n in [*names, who.provider] if n is not None and user.username.lower().startswith(f"{n}_".lower())), None)
+        if who.provider is not None and provider != who.provider:
+            return False
+        subject = user.username[len(provider) + 1 :] if provider is not None else ""
+        same = (
+            who.user is not None and who.user == canonical_id(user.sub),
+            who.idp_subject is not None and who.idp_subject == canonical_id(subject),
+            who.oid is not None and who.oid == canonical_id(user.oid),
+            who.email is not None and who.email == canonical_address(user.email),
+        )
+        return any(same)
 
     async def _clear_again(self, job: _Job, request: RevocationRequest) -> None:
         names = await self._usernames(job)
@@ -290,11 +382,13 @@ class PoolPeople:
         who, tenant = job.who, self._table().by_id(job.tenant)
         # Only names that are this tenant's alone (core.tenants.claims): the first part of a pool user's name says whose they are.
         providers = [name for name in tenant.provider_names if who.provider in (None, name)] if tenant is not None else []
-        names = list(self._ended.get(job.revocation, ()))
+        names = list(await self._record.users_of(job.revocation))
+        prefixes = tuple(f"{provider}_".lower() for provider in providers)
+        if who.user is not None:
+            names += [name for name in await self._users.usernames_of_sub(who.user) if name.lower().startswith(prefixes)]
         if who.idp_subject is not None:
             names += [f"{provider}_{subject}" for provider in providers for subject in id_spellings(who.idp_subject)]
         if who.email is not None:
-            prefixes = tuple(f"{provider}_".lower() for provider in providers)
             found = [name for name in await self._users.usernames(who.email) if name.lower().startswith(prefixes)]
             if len(found) > 1:
                 # A recycled address: which of them was meant, nobody can say, and the gateway's own block does not need to know.
@@ -302,6 +396,10 @@ class PoolPeople:
             else:
                 names += found
         return tuple(dict.fromkeys(names))
+
+
+def _names_a_person(who: Who) -> bool:
+    return any(value is not None for value in (who.user, who.idp_subject, who.oid, who.email))
 
 
 def _request_of(request: RevocationRequest, overlay: Standing) -> RevocationRequest:

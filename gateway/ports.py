@@ -347,6 +347,10 @@ class RevocationStatus:
     acknowledged_ms: float | None
     ended: int
     """Sessions that this ended."""
+    lifted: int | None = None
+    """Blocks or overlays that a lift ended; None for anything else. 0: none was in force."""
+    users_to_enable: int = 0
+    """Cognito users whom these blocks had disabled: enabled again unless another block stands against them."""
 
 
 class Revoker(Protocol):

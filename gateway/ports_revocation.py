@@ -41,6 +41,27 @@ class Standing:
     group: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """What a lift came to in the record."""
+
+    count: int
+    """Blocks or overlays that are not in force any more."""
+    disabled_users: int
+    """Cognito users whom these blocks had disabled."""
+    others_stand: bool
+    """Whether another source's block or overlay of the same who still stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledUser:
+    """A Cognito user whom the gateway disabled because of one block."""
+
+    block: str
+    tenant: str
+    username: str
+
+
 class Change(Protocol):
     """One open transaction of the record, alone with this person of this tenant: what it writes stands if it is left without an error."""
 
@@ -49,10 +70,11 @@ class Change(Protocol):
 
     async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None: ...
 
-    async def lift(self, request: RevocationRequest, *, at: float) -> bool:
-        """End what this source (an operator: any source) imposed; whether another source's block or overlay of the same who still stands."""
+    async def lift(self, request: RevocationRequest, *, at: float) -> Lifted:
+        """End what this source (an operator: any source) imposed."""
 
-    async def revocation(self, recorded: Recorded) -> None: ...
+    async def revocation(self, recorded: Recorded, *, users: Sequence[str] = ()) -> None:
+        """``users``: usernames at Cognito of those whose sessions it ended."""
 
 
 class RevocationRecord(Protocol):
@@ -66,6 +88,9 @@ class RevocationRecord(Protocol):
     async def acknowledged(self, revocation: str, *, at: float, replicas: Sequence[tuple[str, float | None]]) -> None: ...
 
     async def find(self, revocation: str) -> Recorded | None: ...
+
+    async def users_of(self, revocation: str) -> Sequence[str]:
+        """Usernames at Cognito of those whose sessions this revocation ended."""
 
     async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
         """By ``durable_at`` and id, oldest first, beyond that pair."""
@@ -89,6 +114,31 @@ class RevocationRecord(Protocol):
 
     async def forget(self, *, before: float) -> int:
         """Delete revocations that no session can be old enough for."""
+
+
+class DisabledUsers(Protocol):
+    """What was done in the pool, kept with the block because of which it was done. Raises ``UnavailableError``."""
+
+    async def add(self, disabled: DisabledUser, *, at: float) -> None:
+        """Before the user is disabled, so that a crash in between leaves nobody disabled whom nothing enables. Repeats harmlessly."""
+
+    async def has(self, username: str) -> bool:
+        """Whether any block disabled this user."""
+
+    async def tenants_to_enable(self) -> Sequence[str]:
+        """Tenants with users whose block was lifted."""
+
+    async def to_enable(self, tenant: str, *, after: DisabledUser | None, limit: int) -> Sequence[DisabledUser]:
+        """Users whose block was lifted, in a fixed order, beyond ``after``."""
+
+    async def is_held(self, disabled: DisabledUser) -> bool:
+        """Whether a block in force disabled the same user too."""
+
+    async def move(self, disabled: DisabledUser, *, block: str) -> None:
+        """Another block has this user now."""
+
+    async def remove(self, disabled: DisabledUser) -> bool:
+        """Whether it was there."""
 
 
 class Confirmations(Protocol):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from gateway import pool_people
-from gateway.cognito.aws import UnansweredError
+from gateway.cognito.aws import RefusedError, UnansweredError
+from gateway.cognito.users import PoolUser
 from gateway.core.model import ProviderKind
 from gateway.core.tenants import TenantTable
 from gateway.pool_people import PER_TENANT, SECOND_CLEARING_S, PoolPeople, Turns
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
-from gateway.ports_revocation import LIFT, Recorded, Standing
-from gateway.sessions.marks import EndedFamily
-from gateway.sessions.record import Display
+from gateway.ports_revocation import LIFT, DisabledUser, Recorded, Standing
 from tests.core.build import provider, tenant
 
 if TYPE_CHECKING:
@@ -28,12 +28,15 @@ SUBJECT = Who(idp_subject="00u1", provider="acme-okta")
 
 
 class Pool:
-    """Remembers what was asked of it; ``trouble`` answers are refused first."""
+    """Remembers what was asked of it; ``trouble`` answers are refused first. Everybody is there, and enabled unless among ``disabled``."""
 
-    def __init__(self, *, addresses: dict[str, tuple[str, ...]] | None = None, trouble: int = 0) -> None:
+    def __init__(self, *, addresses: dict[str, tuple[str, ...]] | None = None, trouble: int = 0, disabled: Sequence[str] = (), oids: dict[str, str] | None = None) -> None:
         self.done: list[tuple[str, ...]] = []
         self.addresses = addresses or {}
         self.trouble = trouble
+        self.disabled = set(disabled)
+        self.oids = oids or {}
+        self.gone: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
         async def call(*words: str, **_: object) -> bool:
@@ -41,9 +44,20 @@ class Pool:
                 self.trouble -= 1
                 raise UnansweredError("AdminDisableUser", "no answer")
             self.done.append((name, *words))
+            if name == "disable":
+                self.disabled.add(words[0])
+            elif name == "enable":
+                self.disabled.discard(words[0])
             return True
 
         return call
+
+    async def find(self, username: str) -> PoolUser | None:
+        address = next((address for address, names in self.addresses.items() if username in names), "")
+        return None if username in self.gone else PoolUser(username, username not in self.disabled, f"sub-{username}", address, self.oids.get(username, ""))
+
+    async def usernames_of_sub(self, sub: str) -> tuple[str, ...]:
+        return (sub.removeprefix("sub-"),)
 
     async def usernames(self, email: str) -> tuple[str, ...]:
         return self.addresses.get(email, ())
@@ -52,6 +66,10 @@ class Pool:
 class Record:
     def __init__(self, recorded: Sequence[Recorded], standing: Sequence[Standing] = ()) -> None:
         self.recorded, self.standing_now = list(recorded), list(standing)
+        self.users: dict[str, tuple[str, ...]] = {}
+
+    async def users_of(self, revocation: str) -> tuple[str, ...]:
+        return self.users.get(revocation, ())
 
     async def since(self, durable_at: float, *, after: str, limit: int) -> list[Recorded]:
         return [r for r in sorted(self.recorded, key=lambda r: (r.durable_at, r.status.id)) if (r.durable_at, r.status.id) > (durable_at, after)][:limit]
@@ -62,6 +80,42 @@ class Record:
 
     async def standing(self, tenant: str) -> list[Standing]:
         return [s for s in self.standing_now if s.tenant == tenant]
+
+
+class Disabled:
+    """``DisabledUsers`` in memory, beside the blocks of ``record``."""
+
+    def __init__(self, record: Record, *users: DisabledUser) -> None:
+        self.record, self.users = record, list(users)
+
+    def _in_force(self, block: str) -> bool:
+        return any(s.id == block for s in self.record.standing_now)
+
+    async def add(self, disabled: DisabledUser, *, at: float) -> None:
+        assert at == NOW
+        self.users += [] if disabled in self.users else [disabled]
+
+    async def has(self, username: str) -> bool:
+        return any(u.username == username for u in self.users)
+
+    async def tenants_to_enable(self) -> list[str]:
+        return list({u.tenant for u in self.users if not self._in_force(u.block)})
+
+    async def to_enable(self, tenant: str, *, after: DisabledUser | None, limit: int) -> list[DisabledUser]:
+        beyond = ("", "") if after is None else (after.username, after.block)
+        due = [u for u in self.users if u.tenant == tenant and not self._in_force(u.block) and (u.username, u.block) > beyond]
+        return sorted(due, key=lambda u: (u.username, u.block))[:limit]
+
+    async def is_held(self, disabled: DisabledUser) -> bool:
+        return any(u.username == disabled.username and u.block != disabled.block and self._in_force(u.block) for u in self.users)
+
+    async def move(self, disabled: DisabledUser, *, block: str) -> None:
+        self.users.remove(disabled)
+        await self.add(replace(disabled, block=block), at=NOW)
+
+    async def remove(self, disabled: DisabledUser) -> bool:
+        self.users.remove(disabled)
+        return True
 
 
 class Marks:
@@ -90,8 +144,11 @@ def block(who: Who) -> Standing:
     return Standing("b", "acme", who, "okta", "", NOW, 7)
 
 
-async def follow(pool: Pool, record: Record, *, families: dict[str, list[EndedFamily]] | None = None, of: Tenant | None = None) -> tuple[list[tuple[str, ...]], Marks, list[float]]:
+async def follow(
+    pool: Pool, record: Record, *, users: dict[str, tuple[str, ...]] | None = None, of: Tenant | None = None, disabled: Disabled | None = None
+) -> tuple[list[tuple[str, ...]], Marks, list[float]]:
     """Run until nothing is left to do; every wait is over at once."""
+    record.users |= users or {}
     marks, waited = Marks(), []
 
     async def sleep(seconds: float) -> None:
@@ -99,10 +156,9 @@ async def follow(pool: Pool, record: Record, *, families: dict[str, list[EndedFa
         await asyncio.sleep(0)
 
     people = PoolPeople(
-        cast("Any", pool), cast("Any", record), cast("Any", Revoker()), cast("Any", marks), table=lambda: TenantTable([of or tenant()]), clock=lambda: NOW, sleep=sleep
-    )
-    for found in record.recorded:
-        people.observe(found.status, (families or {}).get(found.status.id, ()))
+        cast("Any", pool), cast("Any", record), cast("Any", Revoker()), cast("Any", marks), disabled or Disabled(record),
+        table=lambda: TenantTable([of or tenant()]), clock=lambda: NOW, sleep=sleep,
+    )  # fmt: skip
     task = asyncio.create_task(people.run())
     for _ in range(300):
         await asyncio.sleep(0)
@@ -118,12 +174,81 @@ async def test_a_block_disables_the_pool_user_of_that_provider() -> None:
 
 async def test_a_block_that_was_lifted_meanwhile_disables_nobody() -> None:
     done, _, _ = await follow(Pool(), Record([recorded(SUBJECT, "block"), recorded(SUBJECT, LIFT, number=2, at=NOW + 2)]))
-    assert done == [("enable", "acme-okta_00u1")]
+    assert done == [("sign_out", "acme-okta_00u1")]
 
 
-async def test_a_lift_leaves_disabled_whom_another_source_still_blocks() -> None:
-    done, _, _ = await follow(Pool(), Record([recorded(SUBJECT, LIFT)], [block(SUBJECT)]))
-    assert done == [("disable", "acme-okta_00u1")]
+OURS = DisabledUser("b", "acme", "acme-okta_00u1")
+"""Disabled because of the block ``b``."""
+ALICE = "acme-okta_00u1"
+
+
+@pytest.mark.parametrize("recorded_lift", [True, False], ids=["the lift is in the record", "the lift is older than what a start reads"])
+async def test_a_lift_enables_exactly_whom_the_block_disabled_also_after_a_restart(*, recorded_lift: bool) -> None:
+    record = Record([recorded(Who(oid="o-1"), LIFT)] if recorded_lift else [])
+    disabled = Disabled(record, OURS)
+    done, _, _ = await follow(Pool(disabled=[ALICE, "acme-okta_other"]), record, disabled=disabled)
+    assert done == [("enable", ALICE)]
+    assert disabled.users == []
+
+
+async def test_whom_somebody_else_disabled_no_lift_enables() -> None:
+    record = Record([recorded(SUBJECT, "block")], [block(SUBJECT)])
+    disabled, pool = Disabled(record), Pool(disabled=[ALICE])
+    assert (await follow(pool, record, disabled=disabled))[0] == []
+    record.standing_now, record.recorded = [], [recorded(SUBJECT, LIFT, number=2)]
+    assert (await follow(pool, record, disabled=disabled))[0] == []
+    assert pool.disabled == {ALICE}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [SUBJECT, Who(user=f"sub-{ALICE}"), Who(oid="o-1", provider="acme-okta"), Who(email="Alice@acme.com")],
+    ids=["subject", "user", "oid", "email"],
+)
+async def test_a_lift_leaves_disabled_whom_another_block_is_against_and_the_last_lift_enables(other: Who) -> None:
+    another = Standing("b2", "acme", other, "admin", "", NOW, 8)
+    record = Record([recorded(Who(oid="o-1"), LIFT)], [another])
+    disabled, pool = Disabled(record, OURS), Pool(disabled=[ALICE], addresses={"alice@acme.com": (ALICE,)}, oids={ALICE: "o-1"})
+    assert (await follow(pool, record, disabled=disabled))[0] == []
+    assert disabled.users == [DisabledUser("b2", "acme", ALICE)]
+    record.standing_now = []
+    assert (await follow(pool, record, disabled=disabled))[0] == [("enable", ALICE)]
+
+
+@pytest.mark.parametrize("who", [Who(oid="o-2"), Who(idp_subject="00u1", provider="acme-entra"), Who(group="admins"), Who()], ids=["oid", "provider", "group", "tenant"])
+async def test_a_block_against_somebody_else_or_a_group_keeps_nobody_disabled(who: Who) -> None:
+    record = Record([recorded(SUBJECT, LIFT)], [Standing("b2", "acme", who, "admin", "", NOW, 8)])
+    done, _, _ = await follow(Pool(disabled=[ALICE], oids={ALICE: "o-1"}), record, disabled=Disabled(record, OURS))
+    assert done == [("enable", ALICE)]
+
+
+@pytest.mark.parametrize("who", [Who(group="admins"), Who(session="f1"), Who()], ids=["group", "session", "tenant"])
+async def test_a_block_that_names_no_person_signs_out_and_disables_nobody(who: Who) -> None:
+    done, _, _ = await follow(Pool(), Record([recorded(who, "block")], [block(who)]), users={"r1": (ALICE,)})
+    assert done == [("sign_out", ALICE)]
+
+
+async def test_whom_the_pool_refuses_to_enable_keeps_nobody_else_waiting_and_is_not_forgotten() -> None:
+    class Refusing(Pool):
+        async def enable(self, name: str) -> bool:
+            if name == ALICE:
+                raise RefusedError("AccessDeniedException", "no")
+            self.done.append(("enable", name))
+            return True
+
+    record = Record([recorded(SUBJECT, LIFT)])
+    disabled = Disabled(record, OURS, DisabledUser("b3", "acme", "acme-okta_00u9"))
+    done, _, _ = await follow(Refusing(disabled=[ALICE, "acme-okta_00u9"]), record, disabled=disabled)
+    assert done == [("enable", "acme-okta_00u9")]
+    assert disabled.users == [OURS]
+
+
+async def test_who_is_not_in_the_pool_any_more_is_forgotten() -> None:
+    record, pool = Record([]), Pool(disabled=[ALICE])
+    pool.gone.add(ALICE)
+    disabled = Disabled(record, OURS)
+    assert (await follow(pool, record, disabled=disabled))[0] == []
+    assert disabled.users == []
 
 
 async def test_ended_sessions_sign_out_and_are_not_repeated_at_the_next_start() -> None:
@@ -161,8 +286,7 @@ async def test_an_address_means_people_of_this_tenants_providers_only() -> None:
 
 async def test_an_oid_leads_to_the_pool_user_whose_family_ended() -> None:
     who = Who(oid="o-1", provider="acme-okta")
-    family = EndedFamily("f", Display("sub", "bob@acme.com", "acme-okta_pairwise", "acme-okta", 0, ""))
-    done, _, _ = await follow(Pool(), Record([recorded(who, "block")], [block(who)]), families={"r1": [family]})
+    done, _, _ = await follow(Pool(), Record([recorded(who, "block")], [block(who)]), users={"r1": ("acme-okta_pairwise",)})
     assert done == [("disable", "acme-okta_pairwise")]
 
 
@@ -213,7 +337,9 @@ async def test_a_flood_of_one_tenant_and_its_slow_calls_delay_nobody_else_and_lo
         await asyncio.sleep(0)
 
     tenants = TenantTable([tenant(id="acme"), tenant(id="globex", hosts=frozenset({"g.test"}), email_domains=frozenset({"g.test"}), client_id="g")])
-    people = PoolPeople(cast("Any", pool), cast("Any", record), cast("Any", Revoker()), cast("Any", Marks()), table=lambda: tenants, clock=lambda: NOW, sleep=sleep)
+    people = PoolPeople(
+        cast("Any", pool), cast("Any", record), cast("Any", Revoker()), cast("Any", Marks()), Disabled(record), table=lambda: tenants, clock=lambda: NOW, sleep=sleep
+    )
     task = asyncio.create_task(people.run())
 
     async def until(condition: Callable[[], bool]) -> None:

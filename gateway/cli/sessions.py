@@ -129,6 +129,7 @@ def describe(status: RevocationStatus) -> dict[str, object]:
         "id": status.id, "tenant": request.tenant, "who": {n: v for n, v in asdict(request.who).items() if v is not None}, "kind": str(request.kind),
         "reason": request.reason, "source": request.source, "received_at": status.received_at, "durable_ms": status.durable_ms,
         "replicas": [{"replica": name, "confirmed_ms": ms} for name, ms in status.replicas], "acknowledged_ms": status.acknowledged_ms, "ended": status.ended,
+        "lifted": status.lifted, "users_to_enable": status.users_to_enable,
     }  # fmt: skip
 
 

@@ -97,7 +97,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         text=r"user is (disabled|not enabled)|AADSTS50057",
         shown="access_denied: User is disabled.",
         cause="the person's user in the pool (or at the identity provider) is disabled",
-        setting="admin API or `gateway blocks remove`, and AdminEnableUser, if the person should be back; otherwise this is right",
+        setting="if the person should be back: `gateway blocks remove` (the gateway enables within a minute whom it disabled itself; log `pool_not_in_step` says why not), or AdminEnableUser for whom somebody else disabled",
     ),
     # Scopes.
     _row(

@@ -8,15 +8,18 @@ the gateway's watermarks and blocks are what keeps somebody out, this keeps the 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from gateway.cognito.aws import RefusedError
-from gateway.cognito.desired import GROUPS
+from gateway.cognito.desired import GROUPS, OID
 from gateway.core.canonical import address_spellings, canonical_id
 from gateway.core.groups import parse_groups
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from gateway.cognito.aws import CognitoApi
 
 _GONE = frozenset({"UserNotFoundException", "ResourceNotFoundException"})
@@ -27,11 +30,39 @@ _NO_GROUPS = "[]"
 _PAGE = 60
 
 
+@dataclass(frozen=True, slots=True)
+class PoolUser:
+    """A profile as Cognito has it. ``username`` in Cognito's own spelling; what is not there is empty."""
+
+    username: str
+    enabled: bool
+    sub: str
+    email: str
+    oid: str
+
+
 class CognitoUsers:
     """Raises ``RefusedError`` where Cognito says no, ``UnansweredError`` where it does not answer: worth repeating."""
 
     def __init__(self, api: CognitoApi) -> None:
         self._api = api
+
+    async def find(self, username: str) -> PoolUser | None:
+        """None: there is no such person."""
+        answer = await self._get(username)
+        if answer is None:
+            return None
+        attributes = {str(a.get("Name")): str(a.get("Value", "")) for a in answer.get("UserAttributes", ())}
+        # What does not say that it is enabled is not taken for somebody whom we disabled.
+        return PoolUser(str(answer["Username"]), answer.get("Enabled") is True, attributes.get("sub", ""), attributes.get("email", ""), attributes.get(OID, ""))
+
+    async def _get(self, username: str) -> dict[str, Any] | None:
+        try:
+            return await self._api.call("AdminGetUser", idempotent=True, Username=username)
+        except RefusedError as refused:
+            if refused.code in _GONE:
+                return None
+            raise
 
     async def sign_out(self, username: str) -> bool:
         """Every refresh token of theirs ends. False: there is no such person."""
@@ -49,12 +80,9 @@ class CognitoUsers:
 
         False: no such person, or a stored value that cannot be read (truncated), which is left alone.
         """
-        try:
-            answer = await self._api.call("AdminGetUser", idempotent=True, Username=username)
-        except RefusedError as refused:
-            if refused.code in _GONE:
-                return False
-            raise
+        answer = await self._get(username)
+        if answer is None:
+            return False
         stored = next((str(a.get("Value", "")) for a in answer.get("UserAttributes", ()) if a.get("Name") == GROUPS), "")
         names = parse_groups(stored, form_decode=form_decode)
         if names is None:
@@ -67,17 +95,21 @@ class CognitoUsers:
 
     async def usernames(self, email: str) -> tuple[str, ...]:
         """Everybody of that canonical address, in whatever case and spelling Cognito has it. For people whom the gateway has never seen."""
-        if '"' in email or "\\" in email or not email.isprintable():
-            return ()
-        found = [name for spelling in address_spellings(email) for name in await self._of_spelling(spelling)]
+        found = [name for spelling in address_spellings(email) for name in await self._search("email", spelling)]
         return tuple(dict.fromkeys(found))
 
-    async def _of_spelling(self, email: str) -> list[str]:
+    async def usernames_of_sub(self, sub: str) -> tuple[str, ...]:
+        """Whose ``sub`` this is: one or nobody."""
+        return tuple(await self._search("sub", sub))
+
+    async def _search(self, attribute: str, value: str) -> list[str]:
+        if '"' in value or "\\" in value or not value.isprintable():
+            return []
         found: list[str] = []
         token: str | None = None
         while True:
             more = {"PaginationToken": token} if token else {}
-            answer = await self._api.call("ListUsers", idempotent=True, Filter=f'email = "{email}"', Limit=_PAGE, AttributesToGet=["email"], **more)
+            answer = await self._api.call("ListUsers", idempotent=True, Filter=f'{attribute} = "{value}"', Limit=_PAGE, AttributesToGet=[attribute], **more)
             found += [str(user["Username"]) for user in answer.get("Users", ())]
             token = answer.get("PaginationToken")
             if not token:

@@ -61,7 +61,7 @@ ABSENT_S = 300.0
 for good where no notification and no reading said so."""
 
 NOBODY = "applied_to_nobody"
-"""State of an event that takes away and met nobody who is signed in."""
+"""State of an event that takes away and met nobody who is signed in, or gives back what was not in force."""
 
 log = logging.getLogger(ROOT)
 
@@ -274,14 +274,17 @@ class Applier:
         planned = plan(event, target=target, kept=kept.get(about), received_at=pending.received_at if event is said else self._clock(), found=found, around=_around(target, kept))
         statuses = [await self._revoker.revoke(request) for request in planned.revoke]
         nobody = bool(statuses) and not found.people and not any(s.ended for s in statuses)
-        statuses += [await self._revoker.lift(request) for request in planned.lift]
+        lifts = [await self._revoker.lift(request) for request in planned.lift]
+        statuses += lifts
+        found_nothing = bool(lifts) and not any(s.lifted is None or s.lifted for s in lifts)
         if planned.kept is not None and event.effect is not Effect.APP_REMOVED:
             kept[about] = planned.kept
             outcome.standing[about] = (planned.kept, target)
         if planned.notice is not None:
             outcome.messages.append((target, statuses[0].id if statuses else "", await self._addressed(target, planned, planned.notice), pending))
-        state = "ignored" if planned.ignored and not statuses else NOBODY if nobody else "applied"
-        return Settled(pending.id, state, "nobody is signed in under these names" if nobody else planned.ignored, revocations=tuple(s.id for s in statuses))
+        state = "ignored" if planned.ignored and not statuses else NOBODY if nobody or found_nothing else "applied"
+        why = "nobody is signed in under these names" if nobody else "nothing that this source imposed was in force any more" if found_nothing else planned.ignored
+        return Settled(pending.id, state, why, revocations=tuple(s.id for s in statuses))
 
     async def _members(self, target: HookTarget, pending: Pending) -> Settled:
         """One event of its own for each person, in the person's lane: looked up and stored at once, and as old as what it comes from."""

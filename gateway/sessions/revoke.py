@@ -5,7 +5,8 @@ Rules:
   record, so that both stores see changes about one person in the same order. Whoever gets an error repeats; repeating is harmless.
 - Acknowledged means: durable, and no replica can still answer from memory what was ended. Nothing is acknowledged before that.
 - A caller that goes away does not stop a revocation that has begun.
-- What follows elsewhere (Cognito) is told to observers and holds nothing up.
+- What follows elsewhere (Cognito) reads the record, with the usernames of those whose sessions ended, and holds nothing up.
+- A lift says how many blocks or overlays it ended; one that finds none is logged as a warning.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _TEND_S: Final = 3600.0
 _TEND_AGAIN_S: Final = 5.0
+MAX_USERS: Final = 20_000
+"""Usernames recorded with one revocation (about a megabyte). Those beyond, of a whole tenant, are not signed out of Cognito; here they are."""
 
 _log = logging.getLogger("gateway.sessions")
 
@@ -56,10 +59,13 @@ class _Timeline:
     durable_ms: float | None = None
     acknowledged_ms: float | None = None
     ended: int = 0
+    lifted: int | None = None
+    users_to_enable: int = 0
     replicas: dict[str, float | None] = field(default_factory=dict)
 
     def status(self) -> RevocationStatus:
-        return RevocationStatus(self.id, self.request, self.received_at, self.durable_ms, tuple(sorted(self.replicas.items())), self.acknowledged_ms, self.ended)
+        replicas = tuple(sorted(self.replicas.items()))
+        return RevocationStatus(self.id, self.request, self.received_at, self.durable_ms, replicas, self.acknowledged_ms, self.ended, self.lifted, self.users_to_enable)
 
 
 class StoreRevoker:
@@ -84,7 +90,6 @@ class StoreRevoker:
         self._under_way: dict[str, _Timeline] = {}
         self._tasks: set[asyncio.Task[RevocationStatus]] = set()
         self._feed = RevocationFeed(record, clock=clock)
-        self.observers: list[Callable[[RevocationStatus, Sequence[EndedFamily]], None]] = []
 
     # --- the operation ---------------------------------------------------------------------------
 
@@ -134,7 +139,7 @@ class StoreRevoker:
             if request.group_overlay is not None:
                 await change.overlay(request, watermark=swept.watermark, at=line.received_at)
             if not swept.cursors:
-                recorded = await self._durable(line, change, swept.watermark, str(request.kind))
+                recorded = await self._durable(line, change, swept.watermark, str(request.kind), families)
         if swept.cursors:
             # A large tenant: page by page, outside the transaction that others wait for, and durable when the last session is gone.
             server = swept.server
@@ -144,12 +149,11 @@ class StoreRevoker:
                     msg = "Redis: another primary took over in the middle of a revocation"
                     raise UnavailableError(msg)
             async with self._record.change(request.tenant, where.marks) as change:
-                recorded = await self._durable(line, change, swept.watermark, str(request.kind))
+                recorded = await self._durable(line, change, swept.watermark, str(request.kind), families)
         REVOCATIONS.labels(tenant_label(request.tenant), source_label(request.source), str(request.kind)).inc()
         if recorded is not None:
             self._feed.tell(recorded)
         await self._acknowledge(line, server=swept.server)
-        status = line.status()
         _log.info(
             "revocation",
             extra=fields(
@@ -157,25 +161,36 @@ class StoreRevoker:
                 durable_ms=line.durable_ms, acknowledged_ms=line.acknowledged_ms,
             ),
         )  # fmt: skip
-        for observe in self.observers:
-            observe(status, families)
 
-    async def _durable(self, line: _Timeline, change: Change, watermark: int, kind: str) -> Recorded:
+    async def _durable(self, line: _Timeline, change: Change, watermark: int, kind: str, families: Sequence[EndedFamily] = ()) -> Recorded:
         line.durable_ms = self._since(line)
         recorded = Recorded(line.status(), kind, watermark, self._clock())
-        await change.revocation(recorded)
+        await change.revocation(recorded, users=self._users(line, families))
         return recorded
+
+    def _users(self, line: _Timeline, families: Sequence[EndedFamily]) -> Sequence[str]:
+        names = list(dict.fromkeys(f.display.username for f in families if f.display is not None and f.display.username))
+        if len(names) > MAX_USERS:
+            _log.warning("revocation_users_left_out", extra=fields(tenant=line.request.tenant, revocation=line.id, users=len(names), recorded=MAX_USERS))
+        return names[:MAX_USERS]
 
     async def _lift(self, line: _Timeline) -> None:
         request = line.request
         where = self.places(request)
         async with self._record.change(request.tenant, where.marks) as change:
-            others_stand = await change.lift(request, at=line.received_at)
+            lifted = await change.lift(request, at=line.received_at)
+            line.lifted, line.users_to_enable = lifted.count, lifted.disabled_users
             if request.group_overlay is not None:
-                where = replace(where, marks=(), overlays=() if others_stand else where.overlays, fields=() if others_stand else where.fields)
+                where = replace(where, marks=(), overlays=() if lifted.others_stand else where.overlays, fields=() if lifted.others_stand else where.fields)
             sources = "*" if request.source in OPERATORS else request.source
             clock, _, _ = await self._marks.lift(request.tenant, where, sources=sources)
             await self._durable(line, change, clock, LIFT)
+        _log.log(
+            logging.INFO if line.lifted else logging.WARNING, "lift" if line.lifted else "lift_found_nothing", extra=fields(
+                tenant=request.tenant, revocation=line.id, source=request.source, group=request.group_overlay, lifted=line.lifted,
+                users_to_enable=line.users_to_enable, others_stand=lifted.others_stand,
+            ),
+        )  # fmt: skip
         # Nothing answered from memory becomes wrong by a lift: it only lets later logins in.
         line.acknowledged_ms = line.durable_ms
         await self._note_acknowledged(line)

@@ -13,8 +13,8 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, union, upda
 
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_admin import BlockView, Page
-from gateway.ports_revocation import OPERATORS, Recorded, Standing
-from gateway.sql.tables import blocks, overlays, revocations
+from gateway.ports_revocation import OPERATORS, Lifted, Recorded, Standing
+from gateway.sql.tables import blocks, disabled_users, overlays, revocations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -59,6 +59,11 @@ class SqlRevocations:
     async def find(self, revocation: str) -> Recorded | None:
         found = await self._recorded(revocations.c.id == revocation)
         return found[0] if found else None
+
+    async def users_of(self, revocation: str) -> Sequence[str]:
+        async with self._database.read() as connection:
+            sealed = (await connection.execute(select(revocations.c.users).where(revocations.c.id == revocation))).scalar()
+        return () if sealed is None else tuple(json.loads(self._database.crypt.open(sealed, table="revocations", row=revocation, column="users").reveal()))
 
     async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
         # The first condition is what the index answers.
@@ -167,20 +172,25 @@ class SqlChange:
             )
         )
 
-    async def lift(self, request: RevocationRequest, *, at: float) -> bool:
+    async def lift(self, request: RevocationRequest, *, at: float) -> Lifted:
         table = blocks if request.group_overlay is None else overlays
         mine = self._mine(table, request)
         by = [] if request.source in OPERATORS else [table.c.source == request.source]
-        await self._connection.execute(update(table).where(*mine, *by).values(lifted_at=at))
-        return (await self._connection.execute(select(table.c.id).where(*mine).limit(1))).first() is not None
+        ended = (await self._connection.execute(update(table).where(*mine, *by).values(lifted_at=at).returning(table.c.id))).scalars().all()
+        users = 0
+        if ended and table is blocks:
+            users = (await self._connection.execute(select(func.count(func.distinct(disabled_users.c.user))).where(disabled_users.c.block.in_(ended)))).scalar() or 0
+        others_stand = (await self._connection.execute(select(table.c.id).where(*mine).limit(1))).first() is not None
+        return Lifted(len(ended), users, others_stand)
 
-    async def revocation(self, recorded: Recorded) -> None:
+    async def revocation(self, recorded: Recorded, *, users: Sequence[str] = ()) -> None:
         status = recorded.status
-        document = json.dumps({**asdict(status.request), "durable_ms": status.durable_ms}, default=str)
+        document = json.dumps({**asdict(status.request), "durable_ms": status.durable_ms, "lifted": status.lifted, "users_to_enable": status.users_to_enable}, default=str)
         await self._connection.execute(
             insert(revocations).values(
                 id=status.id, tenant=self._tenant, kind=recorded.kind, source=status.request.source,
-                request=self._crypt.seal(document, table="revocations", row=status.id, column="request"), watermark_us=recorded.watermark,
+                request=self._crypt.seal(document, table="revocations", row=status.id, column="request"),
+                users=self._crypt.seal(json.dumps(users), table="revocations", row=status.id, column="users") if users else None, watermark_us=recorded.watermark,
                 received_at=status.received_at, event_time=status.request.event_time, durable_at=recorded.durable_at, ended=status.ended,
             )
         )  # fmt: skip
@@ -191,11 +201,11 @@ class SqlChange:
 
 def _recorded(row: RowMapping, crypt: Crypt) -> Recorded:
     document: dict[str, Any] = json.loads(crypt.open(row["request"], table="revocations", row=row["id"], column="request").reveal())
-    durable_ms = document.pop("durable_ms")
+    durable_ms, lifted, users_to_enable = (document.pop(name) for name in ("durable_ms", "lifted", "users_to_enable"))
     request = RevocationRequest(**{**document, "who": Who(**document["who"]), "kind": RevocationKind(document["kind"])})
     acknowledged = None if row["acknowledged_at"] is None else max(durable_ms, round((row["acknowledged_at"] - row["received_at"]) * 1000, 3))
     replicas = tuple((str(name), at) for name, at in row["replicas"] or ())
-    status = RevocationStatus(row["id"], request, row["received_at"], durable_ms, replicas, acknowledged, row["ended"])
+    status = RevocationStatus(row["id"], request, row["received_at"], durable_ms, replicas, acknowledged, row["ended"], lifted, users_to_enable)
     return Recorded(status, row["kind"], int(row["watermark_us"]), row["durable_at"])
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -135,6 +135,7 @@ revocations = Table(
     Column("kind", String(20), nullable=False),
     Column("source", String(40), nullable=False),
     sealed("request"),  # RevocationRequest as JSON: names a person
+    sealed("users", nullable=True),  # JSON: the Cognito users whose sessions it ended, which only the store knew
     Column("watermark_us", BigInteger, nullable=True),  # re-applied as it was after a failover
     Column("received_at", Float, nullable=False),
     Column("event_time", Float, nullable=True),
@@ -163,6 +164,16 @@ blocks = Table(
     Column("revocation", String(36), nullable=True),
     Index(None, "tenant", "lifted_at"),
     Index(None, "tenant", "alias"),
+)
+
+disabled_users = Table(
+    "disabled_users",  # Cognito users whom a block disabled; gone when they are enabled again, or another block has them
+    metadata,
+    Column("block", String(36), primary_key=True),  # ``blocks.id``
+    Column("user", String(64), primary_key=True, index=True),  # digest of the username
+    Column("tenant", String(40), nullable=False, index=True),
+    sealed("username"),
+    Column("disabled_at", Float, nullable=False),
 )
 
 overlays = Table(
@@ -421,7 +432,7 @@ provision_steps = Table(
 KEPT_OF_A_TENANT = frozenset({
     "tenant_removals", "admin_keys",  # what makes its id another tenant's; keys are revoked
     "audit", "revocations", "provision_runs",  # who did what
-    "blocks", "overlays", "hook_standing", "hook_inbox",  # what keeps out, and what lifts that
+    "blocks", "disabled_users", "overlays", "hook_standing", "hook_inbox",  # what keeps out, and what lifts that
     "hook_deliveries", "hook_arrivals",  # forgotten by age
     "client_credentials", "graph_subscriptions",  # by which things elsewhere are ended
 })  # fmt: skip

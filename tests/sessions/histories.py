@@ -21,7 +21,7 @@ from gateway.core.decision import Allow, Reason
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
 from gateway.ports import Refused, RevocationKind, RevocationRequest, RevocationStatus, Stored, Taken, Who
-from gateway.ports_revocation import LIFT, Recorded, Standing
+from gateway.ports_revocation import LIFT, Lifted, Recorded, Standing
 from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.cached import CachedSessions
@@ -178,11 +178,11 @@ class MemoryRecord:
         self.stands = [s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)]
         self.stands.append(Standing(f"o{watermark}", request.tenant, request.who, request.source, "", at, watermark, request.group_overlay))
 
-    async def lift(self, request: RevocationRequest, *, at: float) -> bool:
+    async def lift(self, request: RevocationRequest, *, at: float) -> Lifted:
         self.stands = [s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)]
-        return False
+        return Lifted(1, 0, others_stand=False)
 
-    async def revocation(self, recorded: Recorded) -> None:
+    async def revocation(self, recorded: Recorded, *, users: Sequence[str] = ()) -> None:
         self.recorded[recorded.status.id] = recorded
 
     async def acknowledged(self, revocation: str, *, at: float, replicas: Sequence[tuple[str, float | None]]) -> None:
@@ -191,6 +191,9 @@ class MemoryRecord:
 
     async def find(self, revocation: str) -> Recorded | None:
         return self.recorded.get(revocation)
+
+    async def users_of(self, revocation: str) -> Sequence[str]:
+        return ()
 
     async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
         return []

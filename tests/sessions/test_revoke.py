@@ -14,11 +14,13 @@ from sqlalchemy import update
 from gateway.core.decision import Reason
 from gateway.errors import UnavailableError
 from gateway.ports import Refused, RevocationKind, RevocationRequest, Stored, Who
+from gateway.ports_revocation import DisabledUser
 from gateway.sessions.connect import Target, link_to
 from gateway.sessions.markers import Markers
 from gateway.sessions.marks import Marks
 from gateway.sessions.redis import RedisSessions
 from gateway.sessions.revoke import StoreRevoker
+from gateway.sql.disabled_users import SqlDisabledUsers
 from gateway.sql.revocations import SqlBlocks, SqlRevocations
 from gateway.sql.tables import revocations
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway import keys
-    from gateway.ports import RevocationStatus
     from gateway.sessions.connect import Link
     from gateway.sql.database import Database
 
@@ -128,12 +129,17 @@ async def test_an_event_of_the_future_happened_now(revoker: StoreRevoker) -> Non
     assert status.request.event_time <= time.time()
 
 
-async def test_observers_learn_whose_sessions_ended(login: Login, revoker: StoreRevoker) -> None:
+async def test_the_record_knows_whose_sessions_ended_and_what_a_lift_came_to(login: Login, revoker: StoreRevoker, database: Database) -> None:
     await login.finish()
-    seen: list[tuple[RevocationStatus, list[str]]] = []
-    revoker.observers.append(lambda status, families: seen.append((status, [f.display.username for f in families if f.display])))
-    status = await revoker.revoke(request())
-    assert seen == [(status, ["acme-okta_alice"])]
+    status = await revoker.revoke(request(kind=RevocationKind.BLOCK))
+    assert await SqlRevocations(database).users_of(status.id) == ("acme-okta_alice",)
+    block = (await SqlBlocks(database).page(tenant="acme", position=None, limit=10)).items[0]
+    await SqlDisabledUsers(database).add(DisabledUser(block.id, "acme", "acme-okta_alice"), at=1.0)
+    lifted = await revoker.lift(request(kind=RevocationKind.BLOCK))
+    assert (lifted.lifted, lifted.users_to_enable) == (1, 1)
+    assert await revoker.status(lifted.id) == lifted
+    assert (await revoker.lift(request(kind=RevocationKind.BLOCK))).lifted == 0
+    assert status.lifted is None
 
 
 async def test_a_block_is_on_record_until_lifted(sessions: RedisSessions, login: Login, revoker: StoreRevoker, database: Database) -> None:

@@ -88,6 +88,8 @@ class RevocationAnswer(AnswerModel):
     replicas: list[ReplicaConfirmation]
     acknowledged_ms: float | None
     ended: int
+    lifted: int | None = Field(description="blocks or removed groups that a lift ended; null for anything else, 0 where none was in force")
+    users_to_enable: int = Field(description="Cognito users whom these blocks had disabled: enabled again unless another block is against them")
 
 
 class StreamQuery(ApiModel):
@@ -126,6 +128,7 @@ def describe(status: RevocationStatus) -> RevocationAnswer:
         id=status.id, tenant=request.tenant, who={n: v for n, v in asdict(request.who).items() if v is not None}, kind=str(request.kind), reason=request.reason,
         source=request.source, received_at=status.received_at, durable_ms=status.durable_ms,
         replicas=[ReplicaConfirmation(replica=name, confirmed_ms=ms) for name, ms in status.replicas], acknowledged_ms=status.acknowledged_ms, ended=status.ended,
+        lifted=status.lifted, users_to_enable=status.users_to_enable,
     )  # fmt: skip
 
 
