@@ -121,6 +121,9 @@ class SessionView:
     groups: tuple[str, ...] = ()
     """At the login; what was taken away since is not in force, though listed here."""
     roles: tuple[str, ...] = ()
+    idp_subject: str = ""
+    oid: str = ""
+    """Both as the identity provider said at the login; "" where it did not."""
 
 
 class Miss:

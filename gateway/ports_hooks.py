@@ -76,6 +76,9 @@ class Person:
 
     user: str
     email: str
+    idp_subject: str = ""
+    oid: str = ""
+    """As their provider calls them; "" where the login did not say."""
 
 
 class People(Protocol):

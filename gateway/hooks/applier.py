@@ -24,7 +24,7 @@ from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import MAX_EVENTS, Delivery, Effect, Group, HookEvent, Source
 from gateway.hooks.graph import MISSING
 from gateway.hooks.inbox import Settled, about_key, digest, lane_key
-from gateway.hooks.plan import NAMES, Around, Found, Kept, groups_that_count, overdue, plan, released, renamed
+from gateway.hooks.plan import NAMES, Around, Found, Kept, groups_that_count, is_another, overdue, plan, released, renamed
 from gateway.hooks.reducer import STANDING, Standing, effective_time
 from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_LAG_SECONDS
@@ -381,14 +381,18 @@ class Applier:
         subject = event.subject
         if subject is None or self._people is None:
             return Found()
+        others: set[str] = set()
         for kinds in (("idp_subject", "oid"), ("email",)):
             people: dict[str, Person] = {}
             for kind, value in subject.names:
-                if kind in kinds:
-                    people |= {one.user: one for one in await self._people.find(target.tenant, provider=target.provider, **{kind: value})}
+                for one in await self._people.find(target.tenant, provider=target.provider, **{kind: value}) if kind in kinds else ():
+                    if kind == "email" and is_another(subject, one):
+                        others.add(value)
+                    else:
+                        people[one.user] = one
             if people:
                 return Found(tuple(people.values()), by_address=kinds == ("email",))
-        return Found(by_address=bool(subject.email))
+        return Found(by_address=bool(subject.email), others=frozenset(others))
 
     async def _addressed(self, target: HookTarget, planned: Plan, notice: Notice) -> Plan:
         """For the app, which knows people by address: Graph's events name ids only. Nobody else acts on this address."""

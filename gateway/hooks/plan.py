@@ -5,6 +5,8 @@ Rules:
   and whoever is signed in with its address while nobody is with its ids. Only where an event knows nothing but an address, and nobody is
   signed in with it, does the address itself stay refused, until the same source gives it back.
 - Sessions and logins in flight end for the address too.
+- An address has owners, one after another: whoever is signed in with it and is known by a *different* id of the kind that the event brings is
+  another person, whom nothing of the event touches. Only ids of one form are compared (``is_another``): for everybody else the address counts.
 - The names of a sender's own record (SCIM) are all bound, addresses too: nothing tells which of them tokens carry, and the record says whose
   an address is. What a record refuses has a source of its own, so that another record with the same address neither lifts it nor is lifted with it.
 - A group matters if the tenant's policy names it, by name or id; what was taken is recorded in any case.
@@ -13,10 +15,11 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.core.canonical import canonical_address
+from gateway.core.canonical import canonical_address, canonical_id
 from gateway.hooks.event import Effect, Group, HookEvent, Subject
 from gateway.hooks.reducer import REFUSES, Standing, Step, reduce
 from gateway.ports import RevocationKind, RevocationRequest, Who
@@ -24,6 +27,9 @@ from gateway.ports import RevocationKind, RevocationRequest, Who
 if TYPE_CHECKING:
     from gateway.ports_hooks import HookTarget, Person
 
+
+_OKTA_USER = re.compile(r"00u[0-9A-Za-z]{17}")
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 NAMES = "names"
 """``about`` of the standing that holds a record's newest names, beside "" (the account) and digests of groups."""
@@ -37,6 +43,8 @@ class Found:
 
     people: tuple[Person, ...] = ()
     by_address: bool = False
+    others: frozenset[str] = frozenset()
+    """Addresses of the event that nobody is signed in with but another person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,20 +184,33 @@ def _app_removed(event: HookEvent, target: HookTarget, kept: Kept | None, found:
     return Plan(kept, revoke=_requests(event, target, found, lasting=False))
 
 
+def is_another(subject: Subject, person: Person) -> bool:
+    """Whether ``person``, who is signed in with an address of ``subject``, is known by another id of the same kind and form.
+
+    Okta's user ids are compared, and the object ids of Entra where its own events bring them. A SAML NameID, a pairwise subject or what a SCIM
+    client was told to send as ``externalId`` may be the same person's under another form, and then the address is all there is.
+    """
+    okta = {value for kind, value in subject.names if kind == "idp_subject" and _OKTA_USER.fullmatch(value)}
+    if okta and _OKTA_USER.fullmatch(person.idp_subject):
+        return person.idp_subject not in okta
+    oids = {value for kind, value in subject.names if kind == "oid" and _GUID.fullmatch(value)}
+    return not subject.record and bool(oids) and _GUID.fullmatch(canonical_id(person.oid)) is not None and canonical_id(person.oid) not in oids
+
+
 def whom(event: HookEvent, target: HookTarget, found: Found, *, lasting: bool) -> tuple[Who, ...]:
     """The aliases to act on, or (``lasting``) those that stay bound."""
     if event.subject is None:
         return tuple(Who(group=s, provider=target.provider) for s in groups_that_count(target, event.group or Group()))
     subject = event.subject
     if subject.record:
-        every = [Who(provider=target.provider, **{kind: value}) for kind, value in subject.names]
+        every = [Who(provider=target.provider, **{kind: value}) for kind, value in subject.names if kind != "email" or value not in found.others]
         return tuple(dict.fromkeys((*every, *(Who(user=p.user, provider=target.provider) for p in found.people if found.by_address))))
     named = [Who(idp_subject=subject.idp_subject, provider=target.provider)] if subject.idp_subject else []
     named += [Who(oid=subject.oid, provider=target.provider)] if subject.oid else []
     if found.by_address:
         named += [Who(user=p.user, provider=target.provider) for p in found.people]
     address_counts = found.by_address or not found.people
-    if subject.email and address_counts and not (lasting and named):
+    if subject.email and subject.email not in found.others and address_counts and not (lasting and named):
         named.append(Who(email=subject.email, provider=target.provider))
     return tuple(dict.fromkeys(named))
 

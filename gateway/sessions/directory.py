@@ -85,5 +85,5 @@ class StoreDirectory:
             return None
         return SessionView(
             family, tenant, display.user, display.email, display.provider, tuple(sorted({host.decode() for host in hosts})),
-            display.created_at, int(expires), display.user_agent, groups=display.groups, roles=display.roles,
+            display.created_at, int(expires), display.user_agent, groups=display.groups, roles=display.roles, idp_subject=display.idp_subject, oid=display.oid,
         )  # fmt: skip

@@ -50,6 +50,8 @@ class Display:
     groups: tuple[str, ...] = ()
     """As the identity provider said at the login; with these an operator sees what a change of rules would do to whom."""
     roles: tuple[str, ...] = ()
+    idp_subject: str = ""
+    oid: str = ""
 
 
 def _dump(value: list[Any]) -> bytes:
@@ -132,13 +134,13 @@ def load_pending(raw: bytes) -> PendingLogin | None:
 
 def dump_display(display: Display) -> bytes:
     d = display
-    return _dump([d.user, d.email, d.username, d.provider, d.created_at, d.user_agent, d.groups, d.roles])
+    return _dump([d.user, d.email, d.username, d.provider, d.created_at, d.user_agent, d.groups, d.roles, d.idp_subject, d.oid])
 
 
 def load_display(raw: bytes) -> Display | None:
     def build(rest: list[Any]) -> Display:
-        user, email, username, provider, created_at, user_agent, groups, roles = rest
-        return Display(user, email, username, provider, created_at, user_agent, tuple(groups), tuple(roles))
+        user, email, username, provider, created_at, user_agent, groups, roles, idp_subject, oid = rest
+        return Display(user, email, username, provider, created_at, user_agent, tuple(groups), tuple(roles), idp_subject, oid)
 
     return _load(raw, build)
 

@@ -190,7 +190,8 @@ class RedisSessions:
             digest="", tenant=new.tenant.id, host=new.host, family=family, identity=new.identity, began=new.began,
             auth_time=new.auth_time, created_at=now, expires_at=now + limits.absolute_s, client_id=new.client_id,
         )  # fmt: skip
-        display = Display(new.identity.sub, new.identity.email, new.identity.username, new.identity.provider, now, new.user_agent[:200], new.identity.groups, new.identity.roles)
+        who = new.identity
+        display = Display(who.sub, who.email, who.username, who.provider, now, new.user_agent[:200], who.groups, who.roles, who.idp_subject or "", who.oid or "")
         name = f"{new.tenant.id} {family}"
         refresh = b""
         if new.refresh_token is not None:

@@ -27,4 +27,4 @@ class SignedIn:
             return ()
         aliases = People(tenant, self._ring().sealing).named(*named)
         views = await self._directory.all_of(tenant, aliases)
-        return tuple({view.user: Person(view.user, view.email) for view in views if view.provider == provider}.values())
+        return tuple({view.user: Person(view.user, view.email, view.idp_subject, view.oid) for view in views if view.provider == provider}.values())

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.hooks.event import Effect, Group, HookEvent, Source, Subject
 from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
-from gateway.hooks.plan import Around, Found, Kept, overdue, plan
+from gateway.hooks.plan import Around, Found, Kept, is_another, overdue, plan
 from gateway.hooks.reducer import Standing
 from gateway.ports import RevocationKind, RevocationRequest, Who
 from gateway.ports_hooks import Person
@@ -51,6 +51,42 @@ def test_a_block_binds_ids_and_an_address_only_where_nothing_else_is_known(subje
     assert {r.who for r in back.lift} == block
     assert back.kept is not None
     assert back.kept.imposed == ()
+
+
+OKTA_OLD, OKTA_NEW, OID_OLD, OID_NEW = f"00u{'a' * 17}", f"00u{'b' * 17}", f"{'a' * 8}-aaaa-aaaa-aaaa-{'a' * 12}", f"{'b' * 8}-bbbb-bbbb-bbbb-{'b' * 12}"
+
+
+@pytest.mark.parametrize(
+    ("subject", "person", "another"),
+    [
+        pytest.param(Subject(OKTA_OLD, email="x@acme.com"), Person("u", "x@acme.com", OKTA_NEW), True, id="okta-other-id"),
+        pytest.param(Subject(OKTA_OLD, email="x@acme.com"), Person("u", "x@acme.com", OKTA_OLD), False, id="okta-same-id"),
+        pytest.param(Subject(OKTA_OLD, email="x@acme.com"), Person("u", "x@acme.com", "x@acme.com"), False, id="saml-name-id-cannot-be-compared"),
+        pytest.param(Subject(OKTA_OLD, email="x@acme.com"), Person("u", "x@acme.com"), False, id="id-unknown"),
+        pytest.param(Subject(oid=OID_OLD, email="x@acme.com"), Person("u", "x@acme.com", "pairwise", OID_NEW.upper()), True, id="entra-other-oid"),
+        pytest.param(Subject(oid=OID_OLD, email="x@acme.com"), Person("u", "x@acme.com", "pairwise", OID_OLD.upper()), False, id="entra-same-oid"),
+        pytest.param(Subject(oid=OID_OLD, email="x@acme.com"), Person("u", "x@acme.com", "pairwise"), False, id="entra-oid-unknown"),
+        pytest.param(Subject.of_record("r", [("idp_subject", OKTA_OLD), ("oid", OKTA_OLD), ("email", "x@acme.com")]), Person("u", "x@acme.com", OKTA_NEW), True, id="scim-okta"),
+        pytest.param(
+            Subject.of_record("r", [("oid", OID_OLD), ("email", "x@acme.com")]), Person("u", "x@acme.com", "pairwise", OID_NEW), False, id="scim-external-id-of-any-meaning"
+        ),
+        pytest.param(Subject(email="x@acme.com"), Person("u", "x@acme.com", OKTA_NEW), False, id="address-only"),
+    ],
+)
+def test_a_known_different_id_of_one_form_is_another_person(subject: Subject, person: Person, another: bool) -> None:
+    assert is_another(subject, person) is another
+
+
+def test_what_an_address_of_another_person_keeps_out_of() -> None:
+    okta = _asked_of(Subject(OKTA_OLD, email="x@acme.com"))
+    assert okta == {(Who(idp_subject=OKTA_OLD, provider=P), "block", None)}
+    record = _asked_of(Subject.of_record("r", [("idp_subject", OKTA_OLD), ("email", "x@acme.com"), ("email", "y@acme.com")]))
+    assert record == {(Who(idp_subject=OKTA_OLD, provider=P), "block", None), (Who(email="y@acme.com", provider=P), "block", None)}
+
+
+def _asked_of(subject: Subject) -> set[tuple[Who, str, str | None]]:
+    found = Found(by_address=True, others=frozenset({"x@acme.com"}))
+    return asked(plan(event(Effect.BLOCK, subject=subject), target=TARGET, kept=None, received_at=20.0, found=found).revoke)
 
 
 def test_a_group_counts_by_name_or_id_and_is_remembered_even_where_it_does_not() -> None:

@@ -19,6 +19,7 @@ from gateway.hooks import backchannel
 from gateway.hooks.arrivals import arrived
 from gateway.hooks.credential import client_state
 from gateway.hooks.okta import EFFECTS
+from gateway.ports_hooks import Person
 from gateway.sql.tables import hook_deliveries
 from gateway.web.hooks.reception import FAILURES_AT_ONCE
 from tests.hooks.samples import DIRECTORY, load, okta_delivery, okta_event, sign
@@ -410,3 +411,12 @@ async def test_an_effect_on_nobody_known_is_told_as_such_whoever_says_it(world: 
         assert (await world.post("/hooks/ssf/acme/acme-okta", data=token, headers={"Content-Type": "application/secevent+jwt"}))[0] == 202
     await world.settled()
     assert [state for _, state, _ in await world.states()] == ["applied_to_nobody"]
+
+
+@pytest.mark.parametrize("known", ["00uNEWOWNER000000000", "luca@acme.com"], ids=["another-person", "a-name-id-that-cannot-be-compared"])
+async def test_the_new_owner_of_an_address_is_not_touched_by_what_is_said_of_the_former(world: World, known: str) -> None:
+    world.people.people.append(("acme", "acme-okta", {"email": "luca@acme.com"}, Person("pool-user", "luca@acme.com", known)))
+    await world.okta(okta_delivery(okta_event("user.lifecycle.deactivate"), okta_event("group.user_membership.remove", uuid="u-2", group="00gID")))
+    await world.settled()
+    touched = {whom for _, _, whom, _ in world.revoker.said()}
+    assert touched == {"00ufh433fil4JtjEw4x7"} | (set() if known.startswith("00u") else {"pool-user", "luca@acme.com"})

@@ -160,7 +160,8 @@ async def test_ended_means_ended_and_listed_means_listed_in_every_spelling(link:
         changed: Any = {"sub" if door == "user" else door: signed_in}
         stored = await login.finish(identity=replace(identity(), **changed))
         if door != "user":
-            assert len(await SignedIn(directory, lambda: ring).find("acme", provider="acme-okta", **{door: said})) == 1
+            (person,) = await SignedIn(directory, lambda: ring).find("acme", provider="acme-okta", **{door: said})
+            assert (person.idp_subject, person.oid) == (stored.session.identity.idp_subject or "", stored.session.identity.oid or "")
         if door != "oid":
             page = await directory.page(tenant="acme", user=said if door == "user" else None, email=said if door == "email" else None, position=None, limit=5)
             assert [view.session for view in page.items] == [stored.session.family]
