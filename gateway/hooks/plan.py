@@ -15,7 +15,6 @@ Rules:
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -27,9 +26,6 @@ from gateway.ports import RevocationKind, RevocationRequest, Who
 if TYPE_CHECKING:
     from gateway.ports_hooks import HookTarget, Person
 
-
-_OKTA_USER = re.compile(r"00u[0-9A-Za-z]{17}")
-_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 NAMES = "names"
 """``about`` of the standing that holds a record's newest names, beside "" (the account) and digests of groups."""
@@ -190,11 +186,20 @@ def is_another(subject: Subject, person: Person) -> bool:
     Okta's user ids are compared, and the object ids of Entra where its own events bring them. A SAML NameID, a pairwise subject or what a SCIM
     client was told to send as ``externalId`` may be the same person's under another form, and then the address is all there is.
     """
-    okta = {value for kind, value in subject.names if kind == "idp_subject" and _OKTA_USER.fullmatch(value)}
-    if okta and _OKTA_USER.fullmatch(person.idp_subject):
+    okta = {value for kind, value in subject.names if kind == "idp_subject" and _is_okta_user(value)}
+    if okta and _is_okta_user(person.idp_subject):
         return person.idp_subject not in okta
-    oids = {value for kind, value in subject.names if kind == "oid" and _GUID.fullmatch(value)}
-    return not subject.record and bool(oids) and _GUID.fullmatch(canonical_id(person.oid)) is not None and canonical_id(person.oid) not in oids
+    oids, known = {value for kind, value in subject.names if kind == "oid" and _is_guid(value)}, canonical_id(person.oid)
+    return not subject.record and bool(oids) and _is_guid(known) and known not in oids
+
+
+def _is_okta_user(value: str) -> bool:
+    """As in ``00u1a2b3c4d5e6f7g8h9``."""
+    return len(value) == 20 and value.startswith("00u") and value.isascii() and value.isalnum()
+
+
+def _is_guid(value: str) -> bool:
+    return len(value) == 36 and [len(part) for part in value.split("-")] == [8, 4, 4, 4, 12] and value.isascii() and value.replace("-", "").isalnum()
 
 
 def whom(event: HookEvent, target: HookTarget, found: Found, *, lasting: bool) -> tuple[Who, ...]:
