@@ -50,6 +50,7 @@ class Assertions:
             "iss": self._issuer or origin,
             "aud": origin,
             "sub": identity.sub,
+            "oid": identity.oid,
             "email": identity.email,
             "name": identity.name,
             "preferred_username": identity.preferred_username,

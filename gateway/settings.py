@@ -21,7 +21,7 @@ _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HEADER_NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 """RFC 9110 tokens less the odd characters: proxies disagree about ``_`` and ``.`` in names."""
-IDENTITY_FIELDS = frozenset({"sub", "email", "username", "preferred_username", "name", "groups", "roles", "tenant", "provider", "assertion"})
+IDENTITY_FIELDS = frozenset({"sub", "email", "username", "preferred_username", "name", "groups", "roles", "oid", "tenant", "provider", "assertion"})
 
 
 def parse_duration(value: object) -> timedelta:

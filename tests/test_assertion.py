@@ -20,7 +20,7 @@ SESSION = Session(
     digest="a" * 64, tenant="acme", host="acme.example.com", family="f", began=1, auth_time=NOW - 10, created_at=NOW, expires_at=NOW + 3600, client_id="c",
     identity=Identity(
         sub="u-1", email="alice@acme.test", email_domain="acme.test", username="acme-okta_1", preferred_username="alice", name="Alice Ek",
-        groups=("app-users", "R&D, Core"), roles=("owner",), provider="acme-okta", idp_subject="1",
+        groups=("app-users", "R&D, Core"), roles=("owner",), provider="acme-okta", idp_subject="1", oid="o-1",
     ),
 )  # fmt: skip
 
@@ -37,6 +37,7 @@ def test_it_says_who_for_whom_by_whom_and_for_five_minutes() -> None:
     signer = Assertions(RING, issuer=ISSUER)
     claims = read(signer.sign(SESSION, origin=ORIGIN, now=NOW), signer)
     assert (claims["iss"], claims["aud"], claims["sub"], claims["tenant"]) == (ISSUER, ORIGIN, "u-1", "acme")
+    assert (claims["email"], claims["oid"]) == ("alice@acme.test", "o-1")
     assert claims["groups"] == ["app-users", "R&D, Core"]
     assert claims["exp"] - claims["iat"] == LIFETIME_S <= 300
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gateway.cognito.desired import CUSTOM_ATTRIBUTES, POOL_USERS
 from gateway.cognito.preflight import Finding, check_pool, check_quotas
 from gateway.cognito.shapes import client_settings, provider_details
+from gateway.core.model import ProviderKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -212,6 +213,13 @@ def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
         notes.append("the pool ignores case in user names: subjects that differ in case only would be one person (it can only be chosen when a pool is made)")
     if POOL_USERS in wanted.client.providers:
         notes.append("the pool's own users sign in on Cognito's page: with managed login (version 2) the client needs a style there, of which a pool has at most 20")
+    for provider in wanted.providers:
+        found = actual.providers.get(provider.name)
+        if provider.kind is ProviderKind.ENTRA and found is not None and found.details.get("client_id") != provider.client_id:
+            notes.append(
+                f"{provider.name}: with another Entra registration everybody has another sub, so each person becomes a new user of the pool and X-Auth-Request-User "
+                "changes for all of them (the header source oid does not)"
+            )
     return tuple(notes)
 
 

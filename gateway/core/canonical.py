@@ -40,6 +40,16 @@ def canonical_address(value: str) -> str:
     return f"{_folded(local)}@{_domain(domain)}" if at else _folded(text)
 
 
+def account_address(address: str, domain: str) -> str:
+    """The spelling of an accepted address that applications know somebody by; ``domain`` is its canonical one (``hosts.email_domain``).
+
+    Providers send one person's address in changing case. A local part beyond ASCII stays as it was sent: comparing without case, ``canonical_address``
+    gives different mailboxes one spelling there (``ß`` and ``ss``, the Kelvin sign and ``k``), and one person must not be taken for another.
+    """
+    local = address.partition("@")[0]
+    return f"{local.lower() if local.isascii() else local}@{domain}"
+
+
 def canonical_id(value: str) -> str:
     """Of a subject, an object id, a user id, or the id or name of a group or role."""
     if value.isascii():

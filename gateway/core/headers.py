@@ -56,6 +56,7 @@ def identity_headers(tenant: Tenant, identity: Identity | None, *, assertion: st
         "name": encode_value(identity.name),
         "groups": encode_list(groups),
         "roles": encode_list(identity.roles),
+        "oid": encode_value(identity.oid),
         "tenant": tenant.id,
         "provider": encode_value(identity.provider),
         "assertion": assertion,

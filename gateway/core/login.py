@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.core.canonical import canonical_id
+from gateway.core.canonical import account_address, canonical_id
 from gateway.core.decision import Reason
 from gateway.core.groups import parse_groups
 from gateway.core.hosts import email_domain
@@ -70,7 +70,7 @@ def accept(claims: Mapping[str, object], tenant: Tenant, provider: Provider, *, 
         groups = _canonical(g for g in listed if isinstance(g, str) and not g.startswith(f"{pool_id}_")) if isinstance(listed, list) else ()
     identity = Identity(
         sub=sub,
-        email=email,
+        email=account_address(email, domain),
         email_domain=domain,
         username=username,
         preferred_username=_printable(claims, "preferred_username"),
@@ -79,7 +79,7 @@ def accept(claims: Mapping[str, object], tenant: Tenant, provider: Provider, *, 
         roles=_names(claims, "custom:roles", provider, warnings),
         provider=provider.name,
         idp_subject=subject,
-        oid=_printable(claims, "custom:oid"),
+        oid=canonical_id(_printable(claims, "custom:oid")),
         claims=_extra_claims(claims, tenant),
     )
     if len(groups) > MAX_GROUPS:

@@ -214,6 +214,7 @@ class Identity:
 
     sub: str
     email: str
+    """As applications know it (``canonical.account_address``), not as the provider sent it."""
     email_domain: str
     """Canonical (A-labels), taken from the claim at login."""
     username: str

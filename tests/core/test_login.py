@@ -36,7 +36,7 @@ def test_an_identity_is_what_the_claims_say() -> None:
     who = made.identity
     assert (who.sub, who.email, who.email_domain, who.idp_subject, who.oid, who.groups, who.roles, who.name) == (
         "s",
-        "Alice@acme.com",
+        "alice@acme.com",
         "acme.com",
         "00u1",
         "o",
@@ -45,6 +45,29 @@ def test_an_identity_is_what_the_claims_say() -> None:
         "Alice A",
     )
     assert (made.auth_time, made.idp_iat, made.idp_iat_mapped, made.warnings) == (5, 17, True, ())
+
+
+@pytest.mark.parametrize(
+    ("sent", "known"),
+    [
+        ("ALICE@ACME.COM", "alice@acme.com"),
+        ("alice@Acme.Com", "alice@acme.com"),
+        ("Stra\u00dfe@acme.com", "Stra\u00dfe@acme.com"),
+        ("\u212aate@acme.com", "\u212aate@acme.com"),
+    ],
+)
+def test_an_address_is_handed_out_in_one_spelling_and_nobody_gets_anothers(sent: str, known: str) -> None:
+    """The claim as it was sent is a source of its own, ``claim:email``."""
+    headers = (HeaderSpec("Remote-User", "email"), HeaderSpec("X-As-Sent", "claim:email"))
+    who = accepted({"email": sent}, headers=headers).identity
+    assert (who.email, dict(who.claims)["email"]) == (known, sent)
+
+
+def test_the_object_id_is_a_header_in_one_spelling() -> None:
+    """A person of Entra keeps it when the registration changes, and events name people by it."""
+    made = tenant(headers=(HeaderSpec("X-Oid", "oid"),))
+    guid = "6F1C0A52-8A0E-4A6B-9B4E-2D1F3C5A7B90"
+    assert identity_headers(made, accepted({"custom:oid": guid}).identity) == (("X-Oid", guid.lower()),)
 
 
 @pytest.mark.parametrize(

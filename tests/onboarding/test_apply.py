@@ -59,6 +59,16 @@ async def test_entra_is_recognised_and_mapped_with_its_oid_and_roles(bench: Benc
     assert provider.detail("authorize_scopes") == "openid profile email"
 
 
+async def test_the_plan_says_that_another_entra_registration_changes_everybodys_user(bench: Bench) -> None:
+    body = await bench.body(kind="entra")
+    await bench.apply(body=body)
+    same = await bench.service.propose("initech", body, update=True)
+    assert same.plan.notes == ()
+    again = body.model_copy(update={"provider": body.all_providers[0].model_copy(update={"client_id": "another-registration"})})
+    [note] = (await bench.service.propose("initech", again, update=True)).plan.notes
+    assert note.startswith("initech-entra: ") and "X-Auth-Request-User changes for all of them" in note
+
+
 @pytest.mark.parametrize("given", ["", "/"], ids=["given-without", "given-with"])
 async def test_an_issuer_that_ends_in_a_slash_is_taken_in_either_spelling(bench: Bench, given: str) -> None:
     """Cognito gets AWS's form, the registry what signed messages will say; nothing drifts, in neither direction."""
