@@ -6,7 +6,8 @@ Rules:
 - A snapshot is published when the set changed, and again when Redis has none or an older one.
 - A change that takes something away is published, and then waited for: it counts as done when every replica obeys it.
 - A tenant that is gone takes its sessions with it: they are ended once nobody serves it any more, and before that nobody is served under its
-  id again. The manifest remembers what is to be ended, so a process that dies in between leaves it to the next.
+  id again. The manifest remembers what is to be ended, so a process that dies in between leaves it to the next. What cannot be ended yet delays
+  nobody but who deleted it.
 """
 
 from __future__ import annotations
@@ -90,11 +91,15 @@ class Publisher:
         """The records of ``_manifest``; fewer where a predecessor wrote it."""
         self._ended: set[str] = set()
         """Of ``_manifest.ending``: what this process has ended since."""
-        self._unconfirmed: set[str] = set()
-        """Tenants that were narrowed, and not every replica is known to obey yet."""
+        self._being_ended: set[str] = set()
+        self._ending_since: dict[str, int] = {}
+        """Of ``_manifest.ending``: the revision with which each went."""
+        self._unconfirmed: dict[str, int] = {}
+        """Tenants that were narrowed → by which generation; not every replica is known to obey it yet."""
         self._wake = asyncio.Event()
         self._everything = False
         self._to_confirm = asyncio.Event()
+        self._to_end = asyncio.Event()
         self._obeyed = asyncio.Condition()
         self._problems: dict[str, tuple[str, ...]] = {}
 
@@ -151,6 +156,7 @@ class Publisher:
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._confirm())
+            tasks.create_task(self._end_gone())
             checked = time.monotonic()
             while True:
                 await woken(self._wake, within_s=self._files.pause_s if self._files is not None else POLL_S)
@@ -162,52 +168,69 @@ class Publisher:
                 complain("publisher", said, self.problems, again=False)
 
     async def _confirm(self) -> None:
-        """Until cancelled: what was published becomes what is obeyed. Beside ``run``: one slow replica delays no further change."""
+        """Until cancelled: what was published becomes what is obeyed. Beside ``run``: one slow replica delays no further change.
+
+        Snapshots that come while replicas are waited for ask for more, and put off nothing: else whoever changes one tenant again and
+        again kept every other change from being confirmed.
+        """
         while True:
             await woken(self._to_confirm, within_s=CHECK_S)
-            narrowed_now, generation, revision = frozenset(self._unconfirmed), self.generation, self._sent_revision
-            ending = self._manifest.ending - self._ended if self._manifest is not None else frozenset[str]()
+            waiting, generation, revision = dict(self._unconfirmed), self.generation, self._sent_revision
             try:
-                if ending:
-                    await self._narrow(narrowed_now | ending, generation)
-                    await self._end_all(ending)
-                elif narrowed_now:
-                    await self._narrow(narrowed_now, generation)
+                if waiting:
+                    await self._narrow(frozenset(waiting), generation)
                     # Narrowed again meanwhile, a tenant stays to be confirmed by the newer number.
-                    self._unconfirmed -= narrowed_now if generation == self.generation else set()
-                if revision > self._obeyed_revision and generation == self.generation:
+                    self._unconfirmed = {tenant: by for tenant, by in self._unconfirmed.items() if by > generation or waiting.get(tenant) != by}
+                if revision > self._obeyed_revision and all(by <= generation for by in waiting.values()):
                     await self._database.published(revision)
                     self._obeyed_revision = revision
-                    async with self._obeyed:
-                        self._obeyed.notify_all()
-                elif generation != self.generation:
-                    self._to_confirm.set()
+                    await self._tell()
             except UnavailableError as error:
                 log.warning("tenants_not_confirmed", extra=fields(error=str(error), generation=generation))
 
-    async def _end_all(self, ending: Collection[str]) -> None:
-        """Nobody serves these any more. Some at once; what fails is tried again."""
-        places, failures = asyncio.Semaphore(_ENDING_AT_ONCE), list[UnavailableError]()
+    async def _end_gone(self) -> None:
+        """Until cancelled: tenants that are gone lose what is left of theirs. Each by itself: one that takes long, or fails, holds up nobody else."""
+        places = asyncio.Semaphore(_ENDING_AT_ONCE)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await woken(self._to_end, within_s=CHECK_S)
+                for tenant in self._left_to_end() - self._being_ended:
+                    self._being_ended.add(tenant)
+                    tasks.create_task(self._end_one(tenant, self.generation, self._ended, places))
 
-        async def one(tenant: str) -> None:
+    async def _end_one(self, tenant: str, generation: int, ended: set[str], places: asyncio.Semaphore) -> None:
+        """``ended``: where it is noted. Another admin process' snapshot begins a new set, for it may have served the id in between."""
+        try:
             async with places:
-                try:
-                    await self._end(tenant)
-                    self._ended.add(tenant)
-                except UnavailableError as error:
-                    failures.append(error)
+                # While somebody may still serve it, more sessions may begin.
+                await self._narrow((tenant,), generation)
+                await self._end(tenant)
+        except UnavailableError as error:
+            log.warning("tenant_not_ended", extra=fields(tenant=tenant, error=str(error)))
+        else:
+            ended.add(tenant)
+            self.wake()
+            await self._tell()
+        finally:
+            self._being_ended.discard(tenant)
 
-        await asyncio.gather(*(one(tenant) for tenant in ending))
-        self.wake()
-        if failures:
-            raise failures[0]
+    def _left_to_end(self) -> frozenset[str]:
+        return self._manifest.ending - self._ended if self._manifest is not None else frozenset()
+
+    def _is_obeyed(self, revision: int) -> bool:
+        """And what went with this revision, or after it, has ended."""
+        return self._obeyed_revision >= revision and not any(self._ending_since.get(tenant, 0) >= revision for tenant in self._left_to_end())
+
+    async def _tell(self) -> None:
+        async with self._obeyed:
+            self._obeyed.notify_all()
 
     async def published(self, revision: int, *, timeout_s: float) -> int:
         """Wait until changes up to ``revision`` are obeyed; the generation they are in. Raises ``UnavailableError``."""
         self.wake()
         try:
             async with asyncio.timeout(timeout_s), self._obeyed:
-                await self._obeyed.wait_for(lambda: self._obeyed_revision >= revision)
+                await self._obeyed.wait_for(lambda: self._is_obeyed(revision))
         except TimeoutError as error:
             msg = "the change is stored, and not yet obeyed everywhere" + (f": {self.problems[0]}" if self.problems else "")
             raise UnavailableError(msg) from error
@@ -286,19 +309,22 @@ class Publisher:
         adopted = there > self.generation
         if adopted:
             # A predecessor's, or another admin process': adopted if it says the same.
-            self._unconfirmed |= await self._narrowed_by_another(records)
+            self._unconfirmed |= dict.fromkeys(await self._narrowed_by_another(records), there)
             self._manifest, self._ended = await self._found(), set()
         ending = self._ending(records, removals)
+        self._ending_since = {tenant: self._ending_since.get(tenant, revision) for tenant in ending}
         served = {tenant: record for tenant, record in records.items() if tenant not in ending}
         wanted = Manifest(self.generation, {tenant: record.digest for tenant, record in served.items()}, {t: n for t, n in removals.items() if t not in ending}, ending)
         if adopted:
             self._sent = served if self._manifest is not None and self._manifest.digests == wanted.digests else {}
         if self._manifest is None or there < self.generation or self._manifest != wanted:
             await self._write(served, wanted, there)
-        if revision > self._sent_revision and "claims" not in self._problems and not ending:
+        if revision > self._sent_revision and "claims" not in self._problems:
             self._sent_revision = revision
-        if self._unconfirmed or ending or self._sent_revision > self._obeyed_revision:
+        if self._unconfirmed or self._sent_revision > self._obeyed_revision:
             self._to_confirm.set()
+        if ending:
+            self._to_end.set()
 
     def _ending(self, records: Mapping[str, Record], removals: Mapping[str, int]) -> frozenset[str]:
         """Ids under which somebody was served who is not there any more, or another one is, until everything of theirs has ended."""
@@ -339,7 +365,7 @@ class Publisher:
         before, self._manifest = self._manifest, manifest
         self._ended &= manifest.ending
         lost = await in_background(narrowed, self._sent, records, unknown=before.digests if before is not None else {})
-        self._unconfirmed |= lost
+        self._unconfirmed |= dict.fromkeys(lost, generation)
         self._sent = records
         keep = set(by_digest) | (set(before.digests.values()) if before is not None else set())
         await snapshot.drop_records(self._store, present - keep)

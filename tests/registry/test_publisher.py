@@ -595,6 +595,55 @@ async def test_between_two_looks_a_tenant_is_deleted_and_made_again(rig: Rig) ->
     assert rig.ended == ["globex"]
 
 
+async def test_a_tenant_whose_sessions_cannot_be_ended_holds_up_no_other_change(rig: Rig) -> None:
+    """Its own deletion counts as done when they have ended; and meanwhile nobody is served under its id."""
+    await rig.put(doc("globex"))
+    await rig.put(doc("hooli"))
+    may_end = asyncio.Event()
+
+    async def end_when_possible(tenant: str) -> None:
+        if tenant == "globex" and not may_end.is_set():
+            raise UnavailableError("its primary is away")
+        rig.ended.append(tenant)
+
+    rig.publisher._end = end_when_possible
+    await rig.started()
+    await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
+    assert await rig.tenants.delete("globex", version=None, by=ALICE) is None
+    deleted, _ = await rig.tenants.revision()
+    with pytest.raises(UnavailableError):
+        await rig.publisher.published(deleted, timeout_s=0.5)
+    await rig.put(doc("initech"))
+    await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
+    assert await rig.tenants.delete("hooli", version=None, by=ALICE) is None
+    await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
+    await rig.put(doc("globex"))
+    replica = await rig.replica()
+    await until(lambda: serves(replica, "initech.example.com"))
+    assert not serves(replica, "globex.example.com")
+    assert rig.ended == ["hooli"]
+    may_end.set()
+    await rig.publisher.published(deleted, timeout_s=5)
+    await until(lambda: serves(replica, "globex.example.com"))
+
+
+async def test_whoever_changes_a_tenant_again_and_again_keeps_no_other_narrowing_from_being_confirmed(rig: Rig) -> None:
+    """Each confirmation here takes longer than it takes until the next snapshot."""
+    await rig.put(doc("globex"))
+    await rig.started()
+    await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
+    rig.gate.clear()
+    await rig.put(doc("globex", active=False), version=1)
+    revision, _ = await rig.tenants.revision()
+    await until(lambda: bool(rig.narrowed))
+    first = rig.narrowed[-1][1]
+    write(rig.folder, sample("initech"))
+    await until(lambda: rig.publisher.generation > first)
+    rig.gate.set()
+    await rig.publisher.published(revision, timeout_s=5)
+    assert rig.narrowed == [(["globex"], first)], "asked for once, and that was enough"
+
+
 async def test_what_a_predecessor_left_to_be_ended_is_ended_by_the_next(rig: Rig) -> None:
     await rig.put(doc("globex"))
     await rig.publisher.start()
