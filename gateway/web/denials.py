@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from gateway.core.decide import match, would_do
 from gateway.core.decision import Allow, Deny, Login
 from gateway.core.model import RequestKind
+from gateway.core.tenants import HostKind
 from gateway.ingress.answers import STATUS_OF_DENIAL
+from gateway.web.browser.links import change_address
 from gateway.web.language import negotiate
 
 if TYPE_CHECKING:
@@ -63,14 +65,17 @@ def _page(services: Services, decision: Login | Deny, asked: Asked, tenant: Tena
         return "frame", {"login": asked.location}
     if isinstance(decision, Login) and request.kind is RequestKind.FORM:
         return "retry", {"login": asked.location, "method": request.method}
+    origin = services.config.origin(request.host)
+    back = origin + request.target
+    change = change_address(origin, back) if services.tenants.table.by_host(request.host) is HostKind.SHARED else None
     if isinstance(decision, Deny) and tenant is not None and asked.session is not None:
         matched = match(tenant, request)
         groups, roles = would_do(tenant, matched, asked.session.identity, decision.reason)
         return "denied", {
             "reason": decision.reason, "email": asked.session.identity.email, "groups": groups, "roles": roles,
-            "rule": matched.rule.path if matched.rule is not None else "", "return_to": services.config.origin(request.host) + request.target,
+            "rule": matched.rule.path if matched.rule is not None else "", "return_to": back, "change": change,
         }  # fmt: skip
-    return "error", {"reason": decision.reason, "code": "", "retry": asked.location or None}
+    return "error", {"reason": decision.reason, "code": "", "retry": asked.location or None, "change": change}
 
 
 def _problem(decision: Login | Deny, location: str) -> Explained:

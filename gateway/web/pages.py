@@ -60,13 +60,15 @@ class Page:
 
 
 PAGES: Final[Mapping[str, Page]] = {
-    # A login that did not work, and every other refusal that is told in the browser: Reason, PeerError code or "", URL to try again or None.
-    "error": Page(frozenset({"reason", "code", "retry"})),
+    # A login that did not work, and every other refusal that is told in the browser: Reason, PeerError code or "", URL to try again or None;
+    # change: URL to type another e-mail address on a shared host, or None.
+    "error": Page(frozenset({"reason", "code", "retry", "change"})),
     # Signed in but not allowed here. email: who (or ""); groups, roles: which would do; rule: the path glob that decided (or "");
     # return_to: where "sign in as someone else" leads back to. That form posts to /_auth/logout with ``again`` = return_to.
-    "denied": Page(frozenset({"reason", "email", "groups", "roles", "rule", "return_to"}), Form.LOGIN),
-    # providers: labels where the person may still be signed in; login: URL or None.
-    "signed_out": Page(frozenset({"providers", "login"})),
+    # change: as above.
+    "denied": Page(frozenset({"reason", "email", "groups", "roles", "rule", "return_to", "change"}), Form.LOGIN),
+    # providers: labels where the person may still be signed in; login: URL or None; change: as above.
+    "signed_out": Page(frozenset({"providers", "login", "change"})),
     # Asks before logging out; posts to /_auth/logout. return_to: where "no" leads, or None.
     "logout": Page(frozenset({"email", "return_to"}), Form.LOGOUT),
     # Which organisation? Sends GET /_auth/login with login_hint and rd. problem: "", "unknown" or "too_many".

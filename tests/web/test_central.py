@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from demo.world import World
-from tests.browserless import Page, Person
+from tests.browserless import Form, Page, Person
 from tests.world import RunningWorld
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ async def test_a_ticket_in_another_browser_is_cancelled(central: RunningWorld, p
 async def test_a_ticket_works_once_and_at_its_host_only(central: RunningWorld, person: Person) -> None:
     url = await up_to_ticket(central, person)
     for name, value in person.bindings(ACME).items():
-        person.set_cookie(CALENDAR, name, value)
+        person.set_cookie(CALENDAR, name, f"{value}; Secure")
     assert path(await person.open(url)) == "/there"
     person.forget(ACME, COOKIE)
     await begins_again(person, url)
@@ -208,7 +208,10 @@ async def test_a_shared_host_asks_for_the_address_and_finds_the_way(central: Run
 async def test_the_choice_is_remembered_and_can_be_changed(central: RunningWorld, person: Person) -> None:
     page = await person.submit(await person.open(login(central, SHARED)), {"login_hint": "alice@acme.test"})
     assert page.host == "okta.localhost"
-    assert (await person.open(login(central, SHARED))).host == "okta.localhost"
+    assert "login_hint" in (await person.open(login(central, SHARED))).forms[0].fields, "nothing is remembered before a login has finished"
+    await person.submit(page, {"email": "alice@acme.test", "password": "demo"})
+    person.forget(SHARED, COOKIE)
+    assert path(await person.open(login(central, SHARED))) == "/there"
     asked = await person.open(login(central, SHARED, change="1"))
     assert "login_hint" in asked.forms[0].fields
     forged = person.cookies(SHARED)["__Host-gw-org"].replace("acme", "globex")
@@ -335,3 +338,128 @@ async def test_what_a_logout_goes_on_with_is_not_made_up(central: RunningWorld, 
         page = await person.open(central.world.url(LOGIN) + "/_auth/signed-out", follow=False)
         seen.add((page.status, page.headers.header("Location"), re.sub(r"[0-9a-f]{16}", "", page.text)))
     assert len(seen) == 1
+
+
+# --- ways out ----------------------------------------------------------------------------------------
+
+
+async def lead_on(world: RunningWorld, person: Person, page: Page) -> list[str]:
+    """Follow every link of a page of ours; each ends at a provider's form, at the form for the e-mail address, or in the application."""
+    ends = []
+    for text, address in page.links:
+        if not address.startswith("http"):
+            continue
+        end = await person.open(address)
+        fields = end.forms[0].fields if end.forms else {}
+        at_application = end.host != LOGIN and not path(end).startswith("/_auth/")
+        assert "password" in fields or "login_hint" in fields or at_application or "provider=" in address, (page.url, text, address, end.status, end.url)
+        ends.append(text)
+    return ends
+
+
+@pytest.mark.parametrize("host", [ACME, SHARED, LOGIN])
+async def test_every_page_of_a_login_that_ended_nowhere_leads_on(central: RunningWorld, host: str) -> None:
+    """At an organization's host, at a shared one and at the login host; in a browser that was never here, and in one that was signed in."""
+    origin = central.world.url(host)
+    visited = Person()
+    async with Person() as never, visited:
+        await visited.log_in(login(central, ACME), "alice@acme.test")
+        for name in (ACME, SHARED, "okta.localhost", "cognito.localhost"):
+            visited.forget(name)
+        for cookie in list(visited.cookies(LOGIN)):
+            if cookie != "__Host-gw-from":
+                visited.forget(LOGIN, cookie)
+        for browser in (never, visited):
+            for address in ("/_auth/callback", "/_auth/callback?code=bookmarked", "/_auth/callback?code=x&state=y", "/_auth/callback?error=access_denied"):
+                first = await browser.open(f"{origin}{address}", follow=False)
+                assert first.status == 303 or "Try again" in await lead_on(central, browser, first), address
+                page = await browser.open(f"{origin}{address}", follow=False)
+                assert (page.status, "Try again" in await lead_on(central, browser, page)) == (400, True), address
+            page = await browser.open(f"{origin}/_auth/signed-out")
+            assert "Sign in again" in await lead_on(central, browser, page)
+            page = await browser.open(f"{origin}/_auth/sessions")
+            assert "Try again" in await lead_on(central, browser, page)
+            page = await browser.open(f"{origin}/_auth/no-such-page")
+            assert (page.status, "To the start page" in await lead_on(central, browser, page)) == (404, True)
+            assert urlsplit((await browser.open(f"{origin}/_auth/login")).url).hostname != LOGIN
+
+
+async def test_a_stray_at_the_login_host_takes_whoever_is_signed_in_to_where_they_came_from(central: RunningWorld, person: Person) -> None:
+    await person.log_in(login(central, CALENDAR), "alice@acme.test")
+    page = await person.open(f"{central.world.url(LOGIN)}/_auth/callback?code=x")
+    assert (page.host, path(page)) == (CALENDAR, "/")
+    forged = person.cookies(LOGIN)["__Host-gw-from"].replace("calendar", "calendor")
+    person.set_cookie(LOGIN, "__Host-gw-from", f"{forged}; Secure")
+    page = await person.open(f"{central.world.url(LOGIN)}/_auth/login", follow=False)
+    assert page.headers.header("Location") == f"{central.world.url(ACME)}/_auth/login", "a host of the tenant that is signed in here"
+
+
+async def test_a_mistyped_organization_is_left_again(central: RunningWorld, person: Person) -> None:
+    """carol's address was meant, alice's was typed: the page of the failed login leads back to the form, and so do the others of a shared host."""
+    page = await person.submit(await person.open(login(central, SHARED)), {"login_hint": "alice@acme.test"})
+    at_cognito = next(hop.url for hop in page.hops if "cognito.localhost" in hop.url)
+    answer = {"error": "access_denied", "state": parse_qs(urlsplit(at_cognito).query)["state"][0]}
+    page = await person.open(f"{central.world.url(LOGIN)}/_auth/callback?{urlencode(answer)}")
+    form = (await person.click(page, "Use another e-mail address")).forms[0]
+    assert ("login_hint" in form.fields, form.fields["rd"]) == (True, f"{central.world.url(SHARED)}/there")
+    out = await person.open(f"{central.world.url(SHARED)}/_auth/signed-out")
+    assert "login_hint" in (await person.click(out, "Use another e-mail address")).forms[0].fields
+    assert not any("Use another" in text for text, _ in (await person.open(f"{central.world.url(ACME)}/_auth/signed-out")).links)
+
+
+# --- logins that a provider's tile begins (OpenID Connect Core §4) ---------------------------------------
+
+
+async def tile(person: Person, address: str, fields: dict[str, str], *, post: bool) -> Page:
+    """Click the tile in the provider's portal: another site, by link or by form."""
+    if not post:
+        return await person.open(f"{address}?{urlencode(fields)}")
+    portal = Page("https://portal.okta.example/", 200, "", (), (Form(address, "POST", fields),))
+    return await person.submit(portal)
+
+
+@pytest.mark.parametrize("post", [False, True], ids=["GET", "POST"])
+async def test_a_tile_begins_a_login_at_its_provider(central: RunningWorld, person: Person, post: bool) -> None:
+    hooli = central.world.cloud.customers["hooli-entra"].issuer
+    address = f"{central.world.url('hooli.localhost')}/_auth/login"
+    target = f"{central.world.url('hooli.localhost')}/from-tile"
+    page = await tile(person, address, {"iss": hooli, "target_link_uri": target}, post=post)
+    assert page.host == "hooli-entra.localhost", "iss chooses between the tenant's providers"
+    okta = central.world.cloud.customers["acme-okta"].issuer
+    page = await tile(
+        person, f"{central.world.url(ACME)}/_auth/login", {"iss": okta + "/", "login_hint": "alice@acme.test", "target_link_uri": f"{central.world.url(ACME)}/from-tile"}, post=post
+    )
+    page = await person.submit(page, {"email": "alice@acme.test", "password": "demo"})
+    assert page.url == f"{central.world.url(ACME)}/from-tile"
+    again = await tile(
+        person, f"{central.world.url(ACME)}/_auth/login", {"iss": okta, "login_hint": "Alice@acme.test", "target_link_uri": f"{central.world.url(ACME)}/second"}, post=post
+    )
+    assert (again.url, again.visited(LOGIN)) == (f"{central.world.url(ACME)}/second", False), "who is signed in goes on"
+
+
+@pytest.mark.parametrize("post", [False, True], ids=["GET", "POST"])
+@pytest.mark.parametrize("target", ["https://evil.test/", "//evil.test", "/_auth/logout", "javascript:alert(1)", "/" + "a" * 5000])
+async def test_a_tile_leads_nowhere_else(central: RunningWorld, person: Person, target: str, post: bool) -> None:
+    await person.log_in(login(central, ACME), "alice@acme.test")
+    page = await tile(person, f"{central.world.url(ACME)}/_auth/login", {"iss": "https://unknown.test", "target_link_uri": target}, post=post)
+    assert page.url == f"{central.world.url(ACME)}/"
+
+
+async def test_a_form_of_another_site_changes_nothing(central: RunningWorld, person: Person) -> None:
+    """It is answered as a link would be: no cookie is set, no login begun, nobody signed out."""
+    await person.log_in(login(central, ACME), "alice@acme.test")
+    before = person.cookies(ACME)
+    portal = Page("https://evil.test/", 200, "", (), (Form(f"{central.world.url(ACME)}/_auth/login", "POST", {"login_hint": "mallory@acme.test", "switch": "1", "provider": "x"}),))
+    page = await person.submit(portal, follow=False)
+    assert (page.status, page.headers.header("Location")) == (303, "/_auth/login?login_hint=mallory%40acme.test")
+    assert page.headers.header("Set-Cookie") is None
+    assert person.cookies(ACME) == before
+
+
+async def test_a_tile_that_names_the_login_host_begins_at_the_host_of_its_target(central: RunningWorld, person: Person) -> None:
+    target = f"{central.world.url(ACME)}/from-tile"
+    page = await tile(person, f"{central.world.url(LOGIN)}/_auth/login", {"iss": central.world.cloud.customers["acme-okta"].issuer, "target_link_uri": target}, post=True)
+    page = await person.submit(page, {"email": "alice@acme.test", "password": "demo"})
+    assert page.url == target
+    page = await person.open(f"{central.world.url(LOGIN)}/_auth/login?{urlencode({'target_link_uri': 'https://evil.test/'})}")
+    assert page.host == ACME

@@ -408,7 +408,7 @@ async def test_a_state_of_acme_is_refused_at_globex(world: RunningWorld, person:
     """(CB-04)"""
     url = await at_callback(world, person)
     for name, value in person.bindings("acme.localhost").items():
-        person.set_cookie("globex.localhost", name, value)
+        person.set_cookie("globex.localhost", name, f"{value}; Secure")
     await refused(person, url.replace("acme.localhost", "globex.localhost"))
 
 

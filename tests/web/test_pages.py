@@ -37,9 +37,9 @@ SESSION = SessionView(
     current=True,
 )
 VALUES: dict[str, dict[str, object]] = {
-    "error": {"reason": Reason.IDP_ERROR, "code": "not_assigned", "retry": "/_auth/login?rd=%2F"},
-    "denied": {"reason": Reason.GROUP_MISSING, "email": "mallory@acme.com", "groups": ("app-users", "admins"), "roles": ("owner",), "rule": "/admin/**", "return_to": "https://acme.example.com/admin"},
-    "signed_out": {"providers": ("Sign in with Okta",), "login": "/_auth/login"},
+    "error": {"reason": Reason.IDP_ERROR, "code": "not_assigned", "retry": "/_auth/login?rd=%2F", "change": "/_auth/login?change=1"},
+    "denied": {"reason": Reason.GROUP_MISSING, "email": "mallory@acme.com", "groups": ("app-users", "admins"), "roles": ("owner",), "rule": "/admin/**", "return_to": "https://acme.example.com/admin", "change": "/_auth/login?change=1"},
+    "signed_out": {"providers": ("Sign in with Okta",), "login": "/_auth/login", "change": "/_auth/login?change=1"},
     "logout": {"email": "alice@acme.com", "return_to": "/"},
     "email": {"return_to": "https://app.example.com/", "email": "", "problem": "unknown"},
     "chooser": {"choices": (("Sign in with Okta", "/_auth/login?provider=acme-okta"), ("Staff", "/_auth/login?provider=acme-entra")), "change": "/_auth/login"},
@@ -261,3 +261,11 @@ def test_an_e_mail_problem_is_tied_to_its_field() -> None:
     assert field["aria-invalid"] == "true"
     assert "problem" in str(field["aria-describedby"]).split()
     assert "aria-invalid" not in draw("email", problem="")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_page_without_a_link_speaks_of_none(reason: Reason) -> None:
+    html = pages.render("error", None, "en", reason=reason, code="", retry=None, change=None)
+    assert not re.search(r"one click|Sign in to go on|Sign in again to go on", html)
+    with_link = pages.render("error", None, "en", reason=reason, code="", retry="/_auth/login", change=None)
+    assert ("one click" not in with_link) or 'href="/_auth/login"' in with_link

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ROUTES = (
     ("GET", "/_auth/login", login.start),
+    ("POST", "/_auth/login", login.initiate),
     ("GET", "/_auth/callback", callback.callback),
     ("GET", "/_auth/complete", central.complete),
     ("GET", "/_auth/logout", logout.ask),

@@ -17,6 +17,7 @@ from gateway.core.hosts import wire_host
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
 from gateway.ports import OtherBrowser, Refused
+from gateway.web.browser import organisation
 from gateway.web.browser.again import begin_again, give_up, remember_sender
 from gateway.web.browser.edge import page, redirect, set_cookie
 from gateway.web.browser.links import login_link
@@ -53,7 +54,7 @@ def to_login_host(browser: Browser, tenant: Tenant, provider: Provider | None, *
 async def start(browser: Browser) -> web.StreamResponse:
     """``/_auth/login`` at L: a ticket for whoever is signed in here already, else the login. Opened by itself, it begins at an application's host."""
     if not browser.parameter("host"):
-        link = await login_link(browser)
+        link = await _elsewhere(browser)
         if link is not None:
             return redirect(link)
     tenant, destination = _asked_for(browser)
@@ -73,6 +74,20 @@ async def start(browser: Browser) -> web.StreamResponse:
     response = await send_to_cognito(browser, tenant, provider, destination, hint=hint, prompt="login" if switch else "")
     remember_sender(response, browser, destination.host)
     return response
+
+
+async def _elsewhere(browser: Browser) -> str | None:
+    """A bookmark or a provider's tile that names the login host: the login begins at the host of its ``target_link_uri``, or where ``login_link`` says."""
+    tile = {name: browser.parameter(name) for name in ("iss", "login_hint", "target_link_uri")}
+    config, table = browser.services.config, browser.services.tenants.table
+
+    def served(host: str) -> str | None:
+        return config.origin(host) if table.by_host(host) not in (HostKind.UNKNOWN, HostKind.LOGIN) else None
+
+    target = safe_return(tile["target_link_uri"], origin=browser.origin, allowed=served) if not tile["target_link_uri"].startswith("/") else None
+    link = f"{'/'.join(target.split('/', 3)[:3])}/_auth/login" if target is not None else await login_link(browser)
+    query = urlencode({name: value for name, value in tile.items() if value})
+    return f"{link}?{query}" if link is not None and query else link
 
 
 def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
@@ -128,6 +143,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
     request["user"], request["reason"] = stored.session.identity.sub, Reason.OK
     response = redirect(return_to)
     set_cookie(response, browser.session_cookie(stored.session.tenant), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(browser.services.clock())))
+    organisation.remember(response, browser, stored.session.tenant)
     if not count_return(browser, response, return_to):
         raise await give_up(browser, tenant)
     return response

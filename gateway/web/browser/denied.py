@@ -10,6 +10,7 @@ from gateway.core.decision import Deny, Login, Reason
 from gateway.core.model import AuthRequest, RequestKind
 from gateway.core.paths import canonical
 from gateway.web.browser.edge import page, redirect
+from gateway.web.browser.links import change_link
 from gateway.web.browser.request import BrowserError, parse
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ async def explain(request: web.Request) -> web.StreamResponse:
     if isinstance(decision, Login):
         return redirect("/_auth/login?" + urlencode({"rd": wanted}))
     reason = decision.reason if isinstance(decision, Deny) else Reason.OK
+    return_to = f"{browser.origin}{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     groups, roles = would_do(tenant, matched, session.identity, reason)
     return page(
         request, "denied", tenant, status=403 if isinstance(decision, Deny) else 200,
         reason=reason, email=session.identity.email, groups=groups, roles=roles, rule=matched.rule.path if matched.rule is not None else "",
-        return_to=f"{browser.origin}{parts.path or '/'}",
+        return_to=return_to, change=change_link(browser, f"/_auth/login?{urlencode({'rd': return_to})}"),
     )  # fmt: skip
 
 

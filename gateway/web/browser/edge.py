@@ -11,8 +11,8 @@ from aiohttp import web
 from gateway.core.decision import Reason
 from gateway.errors import UnavailableError
 from gateway.log import fields
-from gateway.web.browser.links import start_page
-from gateway.web.browser.request import BrowserError, language_of, parse, request_id_of
+from gateway.web.browser.links import change_link, start_page
+from gateway.web.browser.request import BrowserError, language_of, parse, parse_any, request_id_of
 from gateway.web.services import SERVICES
 
 if TYPE_CHECKING:
@@ -78,7 +78,11 @@ def _start(request: web.Request) -> str | None:
 
 
 def error_page(request: web.Request, error: BrowserError) -> web.Response:
-    return page(request, "error", error.tenant, status=error.status, reason=error.reason, code=error.code, retry=error.retry)
+    try:
+        change = change_link(parse_any(request), error.retry)
+    except (BrowserError, UnavailableError):
+        change = None
+    return page(request, "error", error.tenant, status=error.status, reason=error.reason, code=error.code, retry=error.retry, change=change)
 
 
 def redirect(location: str, *, status: int = 303) -> web.Response:

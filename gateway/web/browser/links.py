@@ -7,7 +7,7 @@ host of the tenant that is signed in there, or to a shared host; where none is k
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from gateway.core.hosts import wire_host
 from gateway.core.tenants import HostKind
@@ -34,6 +34,21 @@ async def login_link(browser: Browser, *, tenant: Tenant | None = None, return_t
         tenant = browser.services.tenants.table.by_id(present[0].tenant) if present is not None else None
     host = host or _first_host(browser, tenant)
     return f"{browser.services.config.origin(host)}/_auth/login{more}" if host is not None else None
+
+
+def change_link(browser: Browser, again: str | None = None) -> str | None:
+    """Where another e-mail address is typed, on shared hosts and for logins that began there; None elsewhere. ``again``: the page's login link."""
+    parts = urlsplit(again or "")
+    return_to = next(iter(parse_qs(parts.query).get("rd", ())), "")
+    host = (parts.hostname or "") if browser.found is HostKind.LOGIN else browser.host
+    if browser.services.tenants.table.by_host(host) is not HostKind.SHARED:
+        return None
+    return change_address(browser.services.config.origin(host), return_to)
+
+
+def change_address(origin: str, return_to: str) -> str:
+    """The form for the e-mail address at a shared host."""
+    return f"{origin}/_auth/login?{urlencode({k: v for k, v in {'rd': return_to, 'change': '1'}.items() if v})}"
 
 
 def start_page(browser: Browser) -> str | None:

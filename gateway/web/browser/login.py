@@ -12,17 +12,18 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from gateway.core.decision import Reason
-from gateway.core.returns import safe_return
+from gateway.core.returns import MAX_RETURN_CHARACTERS, safe_return
 from gateway.core.tenants import HostKind
 from gateway.web.browser import central, organisation
 from gateway.web.browser.again import give_up
 from gateway.web.browser.edge import page, redirect
+from gateway.web.browser.links import change_address
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import Destination, choose_provider, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BrowserError, parse
 
 if TYPE_CHECKING:
-    from gateway.core.model import Tenant
+    from gateway.core.model import Session, Tenant
     from gateway.web.browser.request import Browser
 
 
@@ -34,24 +35,35 @@ async def start(request: web.Request) -> web.StreamResponse:
         return await central.start(browser)
     return_to = return_target(browser)
     wanted, hint, switch = browser.parameter("provider"), browser.parameter("login_hint"), bool(browser.parameter("switch"))
-    if not wanted and not switch and not hint and not browser.parameter("change"):
+    issuer = browser.parameter("iss")
+    if not wanted and not switch and (not hint or issuer) and not browser.parameter("change"):
         present = await browser.session()
-        if present is not None and _still_good(browser, present[0].tenant, present[0].identity.provider):
+        if present is not None and _still_good(browser, present[0].tenant, present[0].identity.provider) and _is_meant(browser, present[0], issuer=issuer, hint=hint):
             # A parallel tab signed in meanwhile; the count ends the loop of an ingress that never forwards the cookie.
             response = redirect(return_to)
             if count_return(browser, response, return_to):
                 return response
             raise await give_up(browser, browser.tenant)
-    shared = browser.tenant is None
     chosen = browser.tenant or await organisation.choose(browser, return_to=return_to, hint=hint)
     if isinstance(chosen, web.Response):
         return chosen
     request["tenant"] = chosen.id
     # On a shared host a provider is chosen within the organisation that was found, never instead of finding it.
-    response = await _go(browser, chosen, return_to=return_to, wanted=wanted, hint=hint, switch=switch)
-    if shared:
-        organisation.remember(response, browser, chosen)
-    return response
+    return await _go(browser, chosen, return_to=return_to, wanted=wanted or _issued_by(chosen, issuer), hint=hint, switch=switch)
+
+
+async def initiate(request: web.Request) -> web.StreamResponse:
+    """POST: an identity provider's tile begins the login (OpenID Connect Core §4). Whoever sends the form, it does what a link does, as a GET."""
+    browser = parse(request)
+    fields = {name: await browser.field(name) for name in ("iss", "login_hint", "target_link_uri")}
+    query = urlencode({name: value for name, value in fields.items() if value and len(value) <= MAX_RETURN_CHARACTERS})
+    return redirect(f"/_auth/login?{query}" if query else "/_auth/login")
+
+
+def _issued_by(tenant: Tenant, issuer: str) -> str:
+    """Name of the tenant's provider with this issuer; "" where it has none: ``iss`` chooses, and anybody may write it."""
+    fitting = [p.name for p in tenant.providers if issuer and p.issuer is not None and p.issuer.rstrip("/") == issuer.rstrip("/")]
+    return fitting[0] if len(fitting) == 1 else ""
 
 
 async def _go(browser: Browser, tenant: Tenant, *, return_to: str, wanted: str, hint: str, switch: bool) -> web.Response:
@@ -62,7 +74,7 @@ async def _go(browser: Browser, tenant: Tenant, *, return_to: str, wanted: str, 
     if provider is None:
         more = {"rd": return_to, "login_hint": hint, "switch": "1" if switch else ""}
         choices = [(p.label, "/_auth/login?" + urlencode({k: v for k, v in {"provider": p.name, **more}.items() if v})) for p in tenant.providers]
-        return page(browser.request, "chooser", tenant, choices=choices, change=organisation.change_link(return_to) if browser.tenant is None else None)
+        return page(browser.request, "chooser", tenant, choices=choices, change=change_address(browser.origin, return_to) if browser.tenant is None else None)
     # Somebody else: the identity provider must ask again, or it silently signs in the one who was just refused.
     return await send_to_cognito(browser, tenant, provider, Destination(return_to), hint=hint, prompt="login" if switch else "")
 
@@ -72,6 +84,13 @@ def _still_good(browser: Browser, tenant_id: str, provider: str) -> bool:
     return tenant is not None and tenant.active and tenant.id == tenant_id and tenant.provider(provider) is not None
 
 
+def _is_meant(browser: Browser, session: Session, *, issuer: str, hint: str) -> bool:
+    """Whether a tile means whoever is signed in: the same provider, and the same person where it names one."""
+    tenant = browser.tenant_for(session.tenant)
+    named = _issued_by(tenant, issuer) if tenant is not None else ""
+    return named in ("", session.identity.provider) and (not hint or hint.strip().lower() == session.identity.email.lower())
+
+
 def return_target(browser: Browser) -> str:
-    """``rd`` if it is safe, else the start page: never an error, since a stale bookmark is no attack."""
-    return safe_return(browser.parameter("rd"), origin=browser.origin, allowed=browser.return_origin) or f"{browser.origin}/"
+    """``rd`` (or a tile's ``target_link_uri``) if it is safe, else the start page: never an error, since a stale bookmark is no attack."""
+    return safe_return(browser.parameter("rd") or browser.parameter("target_link_uri"), origin=browser.origin, allowed=browser.return_origin) or f"{browser.origin}/"

@@ -13,7 +13,7 @@ from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 from gateway.web.browser.edge import drop_cookie, page, redirect
-from gateway.web.browser.links import login_link, start_page
+from gateway.web.browser.links import change_link, login_link, start_page
 from gateway.web.browser.outgoing import BROWSER_ID, Destination, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BrowserError, parse
 from gateway.web.browser.resume import RESUME_COOKIE, Resume, recall, remember
@@ -107,7 +107,7 @@ async def signed_out(request: web.Request) -> web.StreamResponse:
             return response
     tenant = browser.tenant_for(resume.tenant if resume is not None else "")
     labels = [p.label for p in tenant.providers] if tenant is not None else []
-    shown = page(request, "signed_out", tenant, providers=labels, login=await login_link(browser, tenant=tenant))
+    shown = page(request, "signed_out", tenant, providers=labels, login=await login_link(browser, tenant=tenant), change=change_link(browser))
     drop_cookie(shown, RESUME_COOKIE)
     return shown
 

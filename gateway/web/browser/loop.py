@@ -45,6 +45,6 @@ def _counts(browser: Browser, now: int) -> dict[str, tuple[int, int]]:
         for entry in value.split("_") if value.isascii() and len(value) <= MAX_CHARACTERS else ():
             digest, _, numbers = entry.partition(".")
             times, _, since = numbers.partition(".")
-            if times.isdigit() and since.isdigit() and 0 <= now - int(since) < WINDOW_S:
+            if len(digest) == 16 and digest.isalnum() and times.isdigit() and since.isdigit() and 0 <= now - int(since) < WINDOW_S:
                 counts[digest] = (int(times), int(since))
     return counts

@@ -4,16 +4,16 @@ Rules:
 - Unknown, inactive and malformed get one answer, made by the same work; only an active domain shows itself, by redirecting.
 - Attempts that find nothing are counted per client and minute, across replicas; beyond the limit they are answered 429. An address of
   an active domain always goes on to its provider: whoever shares a client address with somebody who guesses is not locked out.
-- The choice is remembered in a signed cookie that holds the tenant's id: no credential, and it can be changed.
+- The choice is remembered once its login has finished, in a signed cookie that holds the tenant's id: no credential, and it can be changed.
 - What was typed only chooses where to log in; what is enforced is the claim (invariant 3).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from gateway.core.hosts import email_domain
+from gateway.core.tenants import HostKind
 from gateway.web.browser.edge import page, set_cookie
 from gateway.web.browser.outgoing import MAX_LOGIN_HINT
 from gateway.web.browser.request import client_key
@@ -49,8 +49,11 @@ def _ask(browser: Browser, return_to: str, *, problem: str = "", status: int = 2
     return page(browser.request, "email", None, status=status, return_to=return_to, email="", problem=problem)
 
 
-def remember(response: web.Response, browser: Browser, tenant: Tenant) -> None:
-    set_cookie(response, CHOICE_COOKIE, sign(browser.services.signing_keys, tenant.id, "organisation", browser.host), max_age_s=CHOICE_LIFE_S)
+def remember(response: web.Response, browser: Browser, tenant_id: str) -> None:
+    """A login has finished here: at a shared host its tenant is where the next one goes. A mistyped address never got so far."""
+    if browser.found is not HostKind.SHARED:
+        return
+    set_cookie(response, CHOICE_COOKIE, sign(browser.services.signing_keys, tenant_id, "organisation", browser.host), max_age_s=CHOICE_LIFE_S)
 
 
 def remembered_tenant(browser: Browser) -> Tenant | None:
@@ -59,8 +62,3 @@ def remembered_tenant(browser: Browser) -> Tenant | None:
         tenant = browser.services.tenants.table.by_id(tenant_id) if tenant_id is not None else None
         return tenant if tenant is not None and tenant.active else None
     return None
-
-
-def change_link(return_to: str) -> str:
-    """To type another address."""
-    return "/_auth/login?" + urlencode({"rd": return_to, "change": "1"})
