@@ -162,12 +162,16 @@ def request_kind(headers: Headers, method: str) -> RequestKind:
     if any("prefetch" in value.lower() for value in headers.getall("Sec-Purpose", ())):
         return RequestKind.OTHER
     if not mode and not destination:
-        plain = not headers.getall("X-Requested-With", ()) and names_html(headers.getall("Accept", ()))
-        return shown if plain else RequestKind.OTHER
+        # Android's WebView names its application there, which has a dot; scripts say XMLHttpRequest and the like.
+        script = any("." not in value for value in headers.getall("X-Requested-With", ()))
+        return shown if not script and names_html(headers.getall("Accept", ())) else RequestKind.OTHER
     if list(mode) != ["navigate"] or len(destination) > 1:
         return RequestKind.OTHER
     if not destination or destination[0] == "document":
         return shown
+    if destination[0] == "empty":
+        # Chromium, of what a service worker passes through and of <a download>. No script can ask in this mode (Fetch, "Request" constructor).
+        return shown if names_html(headers.getall("Accept", ())) else RequestKind.OTHER
     return RequestKind.FRAME if destination[0] in _FRAMES else RequestKind.OTHER
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,3 +41,36 @@ def test_six_tabs_that_are_restored_at_once_all_arrive(fronted: RunningWorld, pr
         assert tab.url == f"{origin}/tab/{number}"
     names = [cookie["name"] for cookie in profile.cookies() if cookie["name"].startswith("__Host-gw-login-")]
     assert len(names) > 6, f"they did not ask at the same time: {names}"
+
+
+WORKER = "self.addEventListener('activate', e => e.waitUntil(clients.claim())); self.addEventListener('fetch', e => e.respondWith(fetch(e.request)));"
+
+
+@behind_nginx
+def test_a_worker_that_passes_requests_through_leads_to_the_login_and_a_download_saves_no_page(fronted: RunningWorld, profile: BrowserContext) -> None:
+    """Chromium sends both with ``Sec-Fetch-Mode: navigate`` and ``Sec-Fetch-Dest: empty``."""
+    origin = fronted.world.url("acme.localhost")
+    page = profile.new_page()
+    page.goto(origin + "/")
+    sign_in(page, "alice@acme.test")
+    expect(page.locator("#person")).to_contain_text("alice@acme.test")
+    profile.route("**/worker.js", lambda route: route.fulfill(body=WORKER, content_type="text/javascript"))
+    page.evaluate("navigator.serviceWorker.register('/worker.js').then(() => navigator.serviceWorker.ready).then(() => true)")
+    page.goto(origin + "/controlled")
+    assert page.evaluate("navigator.serviceWorker.controller !== null")
+    profile.clear_cookies(domain="acme.localhost")
+    profile.clear_cookies(domain="login.localhost")
+    page.goto(origin + "/later")
+    expect(page.locator("#person")).to_contain_text("alice@acme.test")
+    assert page.url == origin + "/later"
+    page.evaluate("navigator.serviceWorker.getRegistrations().then(all => Promise.all(all.map(each => each.unregister()))).then(() => true)")
+    page.goto(origin + "/with-a-link")
+    profile.clear_cookies()
+    page.evaluate(
+        "() => { const link = document.createElement('a'); link.href = '/file'; link.download = 'file.html'; link.textContent = 'Download'; document.body.prepend(link); }"
+    )
+    with page.expect_download() as waiting:
+        page.get_by_text("Download").click()
+    assert waiting.value.failure() == "canceled", "no sign-in page is saved as the file"
+    page.reload()
+    expect(page).to_have_url(re.compile(r"^http://okta\.localhost:"))

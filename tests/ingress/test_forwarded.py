@@ -154,6 +154,40 @@ KINDS: dict[str, tuple[str, Pairs, RequestKind]] = {
 }
 
 
+CHROME_HTML = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7")
+SENDERS: dict[str, tuple[str, Pairs, RequestKind]] = {
+    "Chromium, address bar": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-User", "?1"), CHROME_HTML], RequestKind.NAVIGATION),
+    "Chromium, view-source": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Site", "none"), CHROME_HTML], RequestKind.NAVIGATION),
+    "Chromium, worker passes a navigation through": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "empty"), ("Sec-Fetch-Site", "same-origin"), CHROME_HTML], RequestKind.NAVIGATION),
+    "Chromium, worker passes a form through": ("POST", [NAVIGATE, ("Sec-Fetch-Dest", "empty"), CHROME_HTML], RequestKind.FORM),
+    "Chromium, worker asks for the address": ("GET", [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty"), ("Accept", "*/*")], RequestKind.OTHER),
+    "Chromium, worker preloads a navigation": (
+        "GET",
+        [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Service-Worker-Navigation-Preload", "true"), CHROME_HTML],
+        RequestKind.NAVIGATION,
+    ),
+    "Chromium, worker script": ("GET", [("Sec-Fetch-Mode", "same-origin"), ("Sec-Fetch-Dest", "serviceworker"), ("Accept", "*/*")], RequestKind.OTHER),
+    "Chromium, <a download>": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "empty"), ("Sec-Fetch-User", "?1"), CHROME_HTML], RequestKind.NAVIGATION),
+    "Chromium, prefetch": ("GET", [("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "empty"), ("Sec-Purpose", "prefetch"), CHROME_HTML], RequestKind.OTHER),
+    "Chromium, prerender": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Purpose", "prefetch;prerender"), CHROME_HTML], RequestKind.OTHER),
+    "Safari before 16.4": ("GET", [("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")], RequestKind.NAVIGATION),
+    "Safari before 16.4, fetch": ("GET", [("Accept", "*/*")], RequestKind.OTHER),
+    "Android WebView without fetch metadata": ("GET", [("X-Requested-With", "com.example.app"), CHROME_HTML], RequestKind.NAVIGATION),
+    "Android WebView": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("X-Requested-With", "com.example.app"), CHROME_HTML], RequestKind.NAVIGATION),
+    "jQuery": ("GET", [("X-Requested-With", "XMLHttpRequest"), ("Accept", "text/html, */*; q=0.01")], RequestKind.OTHER),
+    "Office, existence discovery": ("HEAD", [("User-Agent", "Microsoft Office Existence Discovery")], RequestKind.OTHER),
+    "Office, protocol discovery": ("OPTIONS", [("User-Agent", "Microsoft Office Protocol Discovery")], RequestKind.OTHER),
+    "Office, link": ("GET", [("User-Agent", "Mozilla/4.0 (compatible; ms-office; MSOffice 16)"), ("Accept", "*/*")], RequestKind.OTHER),
+}
+"""Who really asks, as its headers came or as its maker documents them, and whether a redirect to the login would be seen by a person."""
+
+
+@pytest.mark.parametrize(("method", "pairs", "kind"), SENDERS.values(), ids=SENDERS)
+@pytest.mark.parametrize("dialect", ["nginx", "traefik"])
+def test_every_real_sender_gets_the_answer_that_fits_it(method: str, pairs: Pairs, kind: RequestKind, dialect: str) -> None:
+    assert parsed(forwarded(*pairs, method=method), dialect).kind is kind
+
+
 @pytest.mark.parametrize(("method", "pairs", "kind"), KINDS.values(), ids=KINDS)
 def test_only_what_a_person_would_see_is_a_navigation(method: str, pairs: Pairs, kind: RequestKind) -> None:
     assert parsed(forwarded(*pairs, method=method)).kind is kind
