@@ -211,7 +211,7 @@ class SessionDirectory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BlockView:
-    """One block in force."""
+    """One block in force, or (``group``) one group that was taken away."""
 
     id: str
     tenant: str
@@ -219,10 +219,12 @@ class BlockView:
     reason: str
     source: str
     since: float
+    group: str | None = None
+    """Name or id: the person, or everybody in it where ``who`` names the group itself, is not believed to have it."""
 
 
 class BlockDirectory(Protocol):
-    """Blocks in force; imposing and lifting is the ``Revoker``'s."""
+    """Blocks and removed groups in force; imposing and lifting is the ``Revoker``'s."""
 
     async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]: ...
 

@@ -34,17 +34,18 @@ def command() -> None:
 @click.option("--tenant", help="Only this tenant's.")
 @json_option
 def list_blocks(*, config_path: str, tenant: str | None, as_json: bool) -> None:
-    """Blocks in force, oldest first."""
+    """Blocks and removed groups in force, oldest first."""
     found = asyncio.run(_list(config_path, tenant))
     if as_json:
         click.echo(json.dumps([{**asdict(view), "who": _who(view.who)} for view in found], indent=1))
         return
     if not found:
-        click.echo("no blocks in force", err=True)
+        click.echo("no blocks or removed groups in force", err=True)
     for view in found:
         who = " ".join(f"{name}={value}" for name, value in _who(view.who).items()) or "everybody"
         since = datetime.fromtimestamp(view.since, UTC).strftime("%Y-%m-%d %H:%M")
-        click.echo(f"{view.id}  {view.tenant}  {who}  by {view.source} since {since}  {view.reason}")
+        without = "" if view.group is None else f"without group {view.group}  "
+        click.echo(f"{view.id}  {view.tenant}  {who}  {without}by {view.source} since {since}  {view.reason}")
 
 
 @command.command()
@@ -70,7 +71,7 @@ def add(*, config_path: str, tenant: str, everybody: bool, reason: str, as_json:
 @click.argument("block")
 @json_option
 def remove(*, config_path: str, block: str, as_json: bool) -> int:
-    """Lift a block, whoever imposed it."""
+    """Lift a block, or give a removed group back, whoever imposed it."""
     status = asyncio.run(_remove(config_path, block))
     if status is None:
         click.echo(f"gateway: no block {block!r} is in force (see: gateway blocks list)", err=True)
@@ -106,5 +107,6 @@ async def _remove(config_path: str, block: str) -> RevocationStatus | None:
         found = await stores.blocks.find(block)
         if found is None:
             return None
-        request = RevocationRequest(found.tenant, found.who, RevocationKind.BLOCK, "lifted by an operator", "cli")
+        kind = RevocationKind.BLOCK if found.group is None else RevocationKind.END_SESSIONS
+        request = RevocationRequest(found.tenant, found.who, kind, "lifted by an operator", "cli", group_overlay=found.group)
         return await audited(stores.database, "remove_block", found.tenant, found.who, lambda: stores.revoker.lift(request))

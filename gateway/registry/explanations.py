@@ -64,7 +64,7 @@ def barred(standing: Sequence[Standing], asked: Hypothesis) -> Barred:
 
 
 def _since(standing: Standing) -> str:
-    return f"since {datetime.fromtimestamp(standing.since, tz=UTC):%Y-%m-%d %H:%M} UTC by {standing.source}"
+    return f"since {datetime.fromtimestamp(standing.since, tz=UTC):%Y-%m-%d %H:%M} UTC by {standing.source} (lifted with: gateway blocks remove {standing.id})"
 
 
 def kind_of(decision: Decision) -> str:

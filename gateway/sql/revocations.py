@@ -113,28 +113,38 @@ class SqlRevocations:
 
 
 class SqlBlocks:
-    """``BlockDirectory`` of the admin API."""
+    """``BlockDirectory`` of the admin API: blocks and overlays in one list."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
         """Oldest first; ``position`` is the time and id of the last row seen."""
-        query = select(blocks).where(blocks.c.lifted_at.is_(None)).order_by(blocks.c.created_at, blocks.c.id).limit(limit + 1)
-        if tenant is not None:
-            query = query.where(blocks.c.tenant == tenant)
+        after = None
         if position is not None:
             at, _, last = position.partition(" ")
-            query = query.where(or_(blocks.c.created_at > float(at), (blocks.c.created_at == float(at)) & (blocks.c.id > last)))
+            after = (float(at), last)
+        found: list[BlockView] = []
         async with self._database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        shown = rows[:limit]
-        return Page([_view(row, self._database.crypt) for row in shown], f"{shown[-1]['created_at']!r} {shown[-1]['id']}" if len(rows) > limit else None)
+            # As many of each as one page can show: the two are merged here.
+            for table, since in ((blocks, blocks.c.created_at), (overlays, overlays.c.removed_at)):
+                query = select(table).where(table.c.lifted_at.is_(None)).order_by(since, table.c.id).limit(limit + 1)
+                if tenant is not None:
+                    query = query.where(table.c.tenant == tenant)
+                if after is not None:
+                    query = query.where(or_(since > after[0], (since == after[0]) & (table.c.id > after[1])))
+                found += [_view(table, row, self._database.crypt) for row in (await connection.execute(query)).mappings()]
+        found.sort(key=lambda view: (view.since, view.id))
+        shown = found[:limit]
+        return Page(shown, f"{shown[-1].since!r} {shown[-1].id}" if len(found) > limit else None)
 
     async def find(self, block: str) -> BlockView | None:
         async with self._database.read() as connection:
-            row = (await connection.execute(select(blocks).where(blocks.c.id == block, blocks.c.lifted_at.is_(None)))).mappings().first()
-        return None if row is None else _view(row, self._database.crypt)
+            for table in (blocks, overlays):
+                row = (await connection.execute(select(table).where(table.c.id == block, table.c.lifted_at.is_(None)))).mappings().first()
+                if row is not None:
+                    return _view(table, row, self._database.crypt)
+        return None
 
 
 class SqlChange:
@@ -216,6 +226,6 @@ def _standing(table: Table, row: RowMapping, crypt: Crypt) -> Standing:
     return Standing(row["id"], row["tenant"], who, row["source"], "", row["removed_at"], int(row["removed_us"]), row["group_name"])
 
 
-def _view(row: RowMapping, crypt: Crypt) -> BlockView:
-    standing = _standing(blocks, row, crypt)
-    return BlockView(standing.id, standing.tenant, standing.who, standing.reason, standing.source, standing.since)
+def _view(table: Table, row: RowMapping, crypt: Crypt) -> BlockView:
+    standing = _standing(table, row, crypt)
+    return BlockView(standing.id, standing.tenant, standing.who, standing.reason, standing.source, standing.since, standing.group)

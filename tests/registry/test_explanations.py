@@ -17,7 +17,7 @@ from tests.core.build import NOW, tenant
 
 ALICE = Hypothesis("app.acme.com", "/", "GET", email="Alice@acme.com", groups=("users", "admins"))
 THEN = 1_790_000_000.0
-SINCE = "since 2026-09-21 14:13 UTC by okta"
+SINCE = "since 2026-09-21 14:13 UTC by okta (lifted with: gateway blocks remove 1)"
 
 
 def against(group: str | None = None, *, members: str | None = None, **who: str) -> Standing:

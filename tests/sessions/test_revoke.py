@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway import keys
+    from gateway.ports_admin import BlockView
     from gateway.sessions.connect import Link
     from gateway.sql.database import Database
 
@@ -121,6 +122,42 @@ async def test_a_caller_that_goes_away_does_not_stop_it(login: Login, revoker: S
     status = await revoker.status(under_way)
     assert status is not None
     assert status.acknowledged_ms is not None
+
+
+async def test_removed_groups_are_listed_with_blocks_page_by_page_and_given_back_from_the_list(
+    sessions: RedisSessions, login: Login, revoker: StoreRevoker, database: Database
+) -> None:
+    directory = SqlBlocks(database)
+    everybody = Who(group="admins", provider="acme-okta")
+    await revoker.revoke(request(kind=RevocationKind.BLOCK, who=Who(email="bob@acme.test")))
+    await revoker.revoke(request(who=everybody, source="entra", group="admins"))
+    await revoker.revoke(request(kind=RevocationKind.BLOCK, who=Who(email="carol@acme.test")))
+    await revoker.revoke(request(source="okta", group="app-users"))
+    listed: list[BlockView] = []
+    position: str | None = None
+    for _ in range(4):
+        page = await directory.page(tenant="acme", position=position, limit=1)
+        listed += page.items
+        position = page.position
+    assert position is None
+    assert [(b.who, b.group, b.source) for b in listed] == [
+        (Who(email="bob@acme.test"), None, "admin"), (everybody, "admins", "entra"), (Who(email="carol@acme.test"), None, "admin"), (ALICE, "app-users", "okta"),
+    ]  # fmt: skip
+    assert (await directory.page(tenant="globex", position=None, limit=10)).items == []
+
+    async def groups() -> set[str]:
+        stored = await sessions.finish(login.new(await login.begin()))
+        assert isinstance(stored, Stored)
+        return set(stored.session.identity.groups)
+
+    before = await groups()
+    removed = await directory.find(listed[1].id)
+    assert removed is not None
+    assert removed == listed[1]
+    lifted = await revoker.lift(request(who=removed.who, group=removed.group))
+    assert lifted.lifted == 1
+    assert await groups() - before == {"admins"}
+    assert await directory.find(removed.id) is None
 
 
 async def test_an_event_of_the_future_happened_now(revoker: StoreRevoker) -> None:

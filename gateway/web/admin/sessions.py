@@ -69,6 +69,7 @@ class BlockRow(AnswerModel):
     reason: str
     source: str
     since: float
+    group: str | None = Field(description="of a group that was taken away: its name or id; null for a block")
 
 
 class BlockList(AnswerModel):
@@ -118,18 +119,19 @@ def block_routes(directory: BlockDirectory, revoker: Revoker, is_tenant: IsTenan
         if found is None:
             raise Problem(Code.NOT_FOUND)
         call.own(found.tenant)
-        call.note.before = {"block": found.id, "who": _who(found.who), "reason": found.reason, "source": found.source}
+        call.note.before = {"block": found.id, "who": _who(found.who), "group": found.group, "reason": found.reason, "source": found.source}
         source = call.source
         if call.key.tenant is not None:
             if found.source in OPERATORS:
                 raise Problem(Code.TENANT_BOUND, "an operator set this block, and only an operator lifts it")
             # Lifted as whoever imposed it: what an operator has against the same person stands.
             source = found.source
-        status = await revoker.lift(RevocationRequest(found.tenant, found.who, RevocationKind.BLOCK, "lifted over the admin API", source))
+        kind = RevocationKind.BLOCK if found.group is None else RevocationKind.END_SESSIONS
+        status = await revoker.lift(RevocationRequest(found.tenant, found.who, kind, "lifted over the admin API", source, group_overlay=found.group))
         return Answer(describe(status))
 
     return (
-        Route("list_blocks", "GET", "/blocks", "Blocks in force", list_blocks, {200: BlockList}, query=BlocksQuery),
+        Route("list_blocks", "GET", "/blocks", "Blocks in force, and groups that were taken away", list_blocks, {200: BlockList}, query=BlocksQuery),
         Route(
             "add_block",
             "POST",
@@ -141,7 +143,7 @@ def block_routes(directory: BlockDirectory, revoker: Revoker, is_tenant: IsTenan
             creates=True,
             problems=(Code.NOT_FOUND,),
         ),
-        Route("remove_block", "DELETE", "/blocks/{block}", "Lift a block", remove_block, {200: RevocationAnswer}, problems=(Code.TENANT_BOUND,)),
+        Route("remove_block", "DELETE", "/blocks/{block}", "Lift a block, or give a group back", remove_block, {200: RevocationAnswer}, problems=(Code.TENANT_BOUND,)),
     )
 
 
@@ -153,7 +155,7 @@ def _session(view: SessionView) -> SessionRow:
 
 
 def _block(view: BlockView) -> BlockRow:
-    return BlockRow(id=view.id, tenant=view.tenant, who=_who(view.who), reason=view.reason, source=view.source, since=view.since)
+    return BlockRow(id=view.id, tenant=view.tenant, who=_who(view.who), reason=view.reason, source=view.source, since=view.since, group=view.group)
 
 
 def _who(who: Who) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from gateway.errors import UnavailableError
 from gateway.onboarding.authority import BODY_FIELDS, PROVIDER_FIELDS, bound_changes, bound_findings
 from gateway.onboarding.body import ProviderBody, ProvisionBody
-from gateway.ports import RevocationKind, Who
+from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_admin import BlockView, Page, Scope, TenantRecord
 from gateway.ports_provisioning import Action, JournalStep, Run, RunKind, RunState, StepState
 from gateway.registry.authority import FIELDS, Authority, authority_of
@@ -228,8 +228,8 @@ def test_the_document_that_would_come_of_it_is_judged_as_well() -> None:
 class Imposed:
     """One block, by whoever."""
 
-    def __init__(self, source: str) -> None:
-        self.block = BlockView("acme:1", "acme", Who(email="mallory@acme.test"), "left", source, 1.0)
+    def __init__(self, source: str, group: str | None = None) -> None:
+        self.block = BlockView("acme:1", "acme", Who(email="mallory@acme.test"), "left", source, 1.0, group)
 
     async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
         return Page([self.block])
@@ -238,15 +238,24 @@ class Imposed:
         return self.block
 
 
+@pytest.mark.parametrize("group", [None, "admins"], ids=["block", "removed group"])
 @pytest.mark.parametrize(("source", "lifted"), [("admin", False), ("cli", False), ("okta", True), ("tenant", True)])
-async def test_a_bound_key_lifts_no_block_of_an_operators(api: Api, monkeypatch: pytest.MonkeyPatch, source: str, lifted: bool) -> None:
-    room = Imposed(source)
+async def test_a_bound_key_lifts_no_block_of_an_operators(api: Api, monkeypatch: pytest.MonkeyPatch, source: str, lifted: bool, group: str | None) -> None:
+    room = Imposed(source, group)
+    lifts: list[str | None] = []
+
+    async def lift(request: RevocationRequest) -> RevocationStatus:
+        lifts.append(request.group_overlay)
+        return RevocationStatus("r0001", request, 1000.0, 1.5, (), 3.0, 0, 1)
+
+    monkeypatch.setattr(type(api.services.revoker), "lift", lambda _, request: lift(request))
     monkeypatch.setattr(type(api.services.blocks), "find", lambda _, block: room.find(block))
     answer = await api.call("DELETE", "/blocks/acme:1", key=await api.key(Scope.SESSIONS_REVOKE, tenant="acme"))
     assert answer.status == (200 if lifted else 403)
     if lifted:
         assert (await answer.json())["source"] == source, "as whoever imposed it: what another has against the person stands"
     assert (await api.call("DELETE", "/blocks/acme:1")).status == 200
+    assert set(lifts) == {group}
 
 
 async def test_what_a_bound_key_imposes_is_its_tenants(api: Api) -> None:
