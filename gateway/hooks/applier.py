@@ -24,7 +24,7 @@ from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import MAX_EVENTS, Delivery, Effect, Group, HookEvent, Source
 from gateway.hooks.graph import MISSING
 from gateway.hooks.inbox import Settled, about_key, digest, lane_key
-from gateway.hooks.plan import NAMES, Around, Found, Kept, groups_that_count, is_another, overdue, plan, released, renamed
+from gateway.hooks.plan import ACCOUNT, NAMES, Around, Found, Kept, groups_that_count, is_another, overdue, plan, released, renamed
 from gateway.hooks.reducer import STANDING, Standing, effective_time
 from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_LAG_SECONDS
@@ -98,6 +98,9 @@ class PeopleRecords(Protocol):
 
     async def people(self, target: HookTarget, records: Sequence[str]) -> Mapping[str, Subject]:
         """By the id of the record; who has none is left out. Raises ``UnavailableError``."""
+
+    async def namesakes(self, target: HookTarget, records: Sequence[str]) -> Sequence[Subject]:
+        """Other records with the ``externalId`` of one of these, each with the names that both have. Raises ``UnavailableError``."""
 
 
 class Applier:
@@ -298,6 +301,12 @@ class Applier:
             HookEvent(event.source, event.type, effect, person, event.group, event.event_time, f"member:{digest(pending.id, record)}", event.reference)
             for record, person in sorted(people.items())
         )
+        if event.effect is Effect.MEMBERS_ADDED:
+            namesakes = await self._records.namesakes(target, event.members)
+            each += tuple(
+                HookEvent(event.source, event.type, Effect.RELEASED, one, event.group, event.event_time, f"namesake:{digest(pending.id, one.record)}", event.reference)
+                for one in namesakes
+            )
         if each:
             await self._inbox.accept(target, Delivery(event.source, each), received_at=pending.received_at, channel="members")
             self._wake.set()
@@ -307,9 +316,11 @@ class Applier:
         """A record has other names than before, or gives some up: every standing of it follows."""
         event = pending.event
         found = await self._who(target, event) if event.effect is Effect.RENAMED and any(k.standing.refused for k in kept.values()) else Found()
+        at = effective_time(event.event_time, pending.received_at)
+        whole = event.effect is Effect.RENAMED or (event.reference != ACCOUNT and event.group is None)
         statuses = []
         for about, one in list(kept.items()):
-            if about == NAMES:
+            if about == NAMES or (event.effect is Effect.RELEASED and not _concerns(event, about, one, at=at)):
                 continue
             planned = renamed(event, target=target, kept=one, found=found) if event.effect is Effect.RENAMED else released(event, one)
             if planned is None or planned.kept is None:
@@ -318,11 +329,10 @@ class Applier:
             statuses += [await self._revoker.lift(request) for request in planned.lift]
             kept[about] = planned.kept
             outcome.standing[about] = (planned.kept, target)
-        at = effective_time(event.event_time, pending.received_at)
         if event.effect is Effect.RENAMED and (NAMES not in kept or kept[NAMES].standing.at <= at):
             kept[NAMES] = Kept(Standing(refused=False, at=at), event)
             outcome.standing[NAMES] = (kept[NAMES], target)
-        elif event.effect is Effect.RELEASED and NAMES in kept and (left := released(event, kept[NAMES])) is not None and left.kept is not None:
+        elif whole and NAMES in kept and (left := released(event, kept[NAMES])) is not None and left.kept is not None:
             kept[NAMES] = left.kept
             outcome.standing[NAMES] = (left.kept, target)
         return Settled(pending.id, "applied", revocations=tuple(s.id for s in statuses))
@@ -433,6 +443,13 @@ def _wait_for_second_answer(pending: Pending, asked_at: float) -> None:
     """Raises ``_Postponed`` unless the event says the same as the answer, or is old enough for it to be a second one."""
     if pending.event.type != MISSING and asked_at < pending.received_at + ABSENT_S:
         raise _Postponed(pending.received_at + ABSENT_S)
+
+
+def _concerns(event: HookEvent, about: str, kept: Kept, *, at: float) -> bool:
+    """Whether a release is about this standing; one of limited reach (the account, one group) only where it is newer."""
+    if event.reference != ACCOUNT and event.group is None:
+        return True
+    return about == about_key(event.group) and kept.standing.at < at
 
 
 def _around(target: HookTarget, kept: dict[str, Kept]) -> Around:

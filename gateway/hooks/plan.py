@@ -31,6 +31,9 @@ NAMES = "names"
 """``about`` of the standing that holds a record's newest names, beside "" (the account) and digests of groups."""
 WITH_USERS = "with_users"
 """``reference`` of a release: the pool's users who were bound by the names too, for the new record is the same person's."""
+ACCOUNT = "account"
+"""``reference`` of a release that concerns the account alone, as one with a group concerns that group: another record with the same ``externalId``
+has said so, and what this record says later holds again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,10 @@ Rules:
   ``MAX_NAMED`` people, whose names are looked up when they are applied.
 - What stands against a person hangs on the record. When it is deleted its names are remembered, and stay refused. Another record of the
   same person (the same ``externalId``, or the same login where one of the two has none) takes its place, and is inactive unless it says
-  ``active: true``. Another person's active record with one of these names has the name from then on, and nothing else is given back.
+  ``active: true``. Another person's active record with one of these names has the name from then on, and nothing else is given back; so it is
+  too where that record was there before the deletion.
+- Two records that are both there and have one ``externalId`` stay two. What one of them says later of the names that both have holds: refused,
+  or, where ``active: true`` or a group was said, given back. Other names are each record's own.
 - What a provider's resources come to is counted with every write, and limited.
 """
 
@@ -20,7 +23,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.core.canonical import canonical_address, canonical_id
@@ -28,7 +31,7 @@ from gateway.errors import UnavailableError
 from gateway.hooks import scim, scim_patch
 from gateway.hooks.event import Delivery, Effect, HookEvent, HookRefusedError, Refusal, Source, Subject
 from gateway.hooks.inbox import digest, insert_new
-from gateway.hooks.plan import WITH_USERS
+from gateway.hooks.plan import ACCOUNT, WITH_USERS
 from gateway.sql.tables import scim_former_names, scim_resources, scim_usage
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ PAGE_BYTES = 4 * 1024 * 1024
 """Of the documents in one page of a list; one resource is always shown."""
 BATCH_BYTES = 1024 * 1024
 """Of the documents read by one statement, where many are read."""
+MAX_NAMESAKES = 20
+"""Other records that are looked at because they share a name with the one that is written. A client that makes more is not keeping people."""
 MAX_ATTEMPTS = 10
 """How often a change is computed anew because another one came in between."""
 
@@ -171,6 +176,15 @@ class ScimStore:
                 found |= {person: Subject(record=person) for person in (await connection.execute(query)).scalars()}
         return found
 
+    async def namesakes(self, target: HookTarget, records: Sequence[str]) -> Sequence[Subject]:
+        """Other records with the ``externalId`` of one of these, each with the names that both have; for one of these at most ``MAX_NAMESAKES``."""
+        async with self._database.read() as connection:
+            mine = [self._stored(row) for row in await connection.execute(select(scim_resources).where(scim_resources.c.id.in_(records), *_of(target, USER)))]
+            own = {digest_: one for one in mine if (digest_ := _external_digest(target, one))}
+            others = scim_resources.c.external_digest.in_(own), scim_resources.c.id.not_in(records)
+            rows = (await connection.execute(select(scim_resources).where(*_of(target, USER), *others).limit(MAX_NAMESAKES * len(own)))).all() if own else []
+        return [_shared(self._stored(row), own[row.external_digest]) for row in rows]
+
     # --- writing ---
 
     async def create(self, target: HookTarget, kind: str, body: dict[str, Any], *, request_id: str = "") -> Stored:
@@ -197,7 +211,8 @@ class ScimStore:
                 insert(scim_resources).values(id=record, tenant=target.tenant, provider=target.provider, kind=kind, created_at=now, **self._values(target, after))
             )
             events = self._events(after, None, after.document, succeeds=successor is not None)
-            await self._tell(connection, target, [*events, *await self._released(connection, target, after, former)], now=now, request_id=request_id)
+            freed = [*await self._released(connection, target, after, former), *(await self._contradicted(connection, target, after) if said else ())]
+            await self._tell(connection, target, [*events, *freed], now=now, request_id=request_id)
             return after
 
         return _settled(await self._run(work))
@@ -236,7 +251,7 @@ class ScimStore:
             prepared = self._inbox.prepare(target, Delivery(Source.SCIM, events), received_at=now, request_id=request_id) if events else None
             values = self._values(target, after)
             renamed = values["name_digest"] != _name_digest(target, kind, before.document[_NAME[kind]])
-            gains_names = kind == USER and document["active"] and (not before.document["active"] or set(scim.names(document)) != set(scim.names(before.document)))
+            is_active = kind == USER and document["active"]
 
             async def work(connection: AsyncConnection) -> Stored | _Lost:
                 if renamed and not await self._free(connection, target, after):
@@ -249,9 +264,10 @@ class ScimStore:
                 await connection.execute(update(scim_resources).where(*same).values(**values))
                 if prepared is not None:
                     await self._inbox.write(connection, prepared)
-                if gains_names:
-                    former = await self._former(connection, target, document)
-                    await self._tell(connection, target, await self._released(connection, target, after, former), now=now, request_id=request_id)
+                if is_active:
+                    freed = await self._released(connection, target, after, await self._former(connection, target, document))
+                    freed += await self._contradicted(connection, target, after) if said_active else ()
+                    await self._tell(connection, target, freed, now=now, request_id=request_id)
                 return after
 
             return await self._run(work)
@@ -275,6 +291,10 @@ class ScimStore:
                     await self._remember(connection, target, before)
                 if prepared is not None:
                     await self._inbox.write(connection, prepared)
+                if kind == USER:
+                    for other in await self._named_alike(connection, target, before):
+                        freed = await self._released(connection, target, other, await self._former(connection, target, other.document))
+                        await self._tell(connection, target, freed, now=now, request_id=request_id)
                 return True
 
             return await self._run(work)
@@ -367,6 +387,22 @@ class ScimStore:
             events.append(HookEvent(Source.SCIM, "User.name_taken", Effect.RELEASED, who, None, self._clock(), reference=WITH_USERS if one.same else ""))
         return events
 
+    async def _contradicted(self, connection: AsyncConnection, target: HookTarget, after: Stored) -> list[HookEvent]:
+        """What inactive records with the same ``externalId`` refuse, this record says to be active."""
+        if after.kind != USER or not after.document["active"] or not (own := _external_digest(target, after)):
+            return []
+        table = scim_resources.c
+        query = select(scim_resources).where(*_of(target, USER), table.external_digest == own, table.id != after.id).limit(MAX_NAMESAKES)
+        others = [one for row in await connection.execute(query) if not (one := self._stored(row)).document["active"]]
+        return [HookEvent(Source.SCIM, "User.active=true", Effect.RELEASED, _shared(one, after), None, self._clock(), reference=ACCOUNT) for one in others]
+
+    async def _named_alike(self, connection: AsyncConnection, target: HookTarget, gone: Stored) -> list[Stored]:
+        """Active records whose login or ``externalId`` is a name of a record that goes; those that have it as an address only follow with their next change."""
+        table, logins = scim_resources.c, {_name_digest(target, USER, value) for _, value in scim.names(gone.document)}
+        same = (table.name_digest.in_(logins),) if not (own := _external_digest(target, gone)) else (table.name_digest.in_(logins), table.external_digest == own)
+        query = select(scim_resources).where(*_of(target, USER), table.id != gone.id, or_(*same)).limit(MAX_NAMESAKES)
+        return [one for row in await connection.execute(query) if (one := self._stored(row)).document["active"]]
+
     # --- rows ---
 
     async def _free(self, connection: AsyncConnection, target: HookTarget, resource: Stored) -> bool:
@@ -399,11 +435,10 @@ class ScimStore:
         return Stored(row.id, row.kind, row.person, json.loads(text), row.bytes, row.version, row.created_at, row.updated_at)
 
     def _values(self, target: HookTarget, stored: Stored) -> dict[str, Any]:
-        external = stored.document.get("externalId")
         return {
             "person": stored.person,
             "name_digest": _name_digest(target, stored.kind, stored.document[_NAME[stored.kind]]),
-            "external_digest": digest(target.tenant, target.provider, canonical_id(external)) if isinstance(external, str) and external else "",
+            "external_digest": _external_digest(target, stored),
             "document": self._database.crypt.seal(_json(stored.document), table="scim_resources", row=stored.id, column="document"),
             "bytes": stored.bytes,
             "version": stored.version,
@@ -426,6 +461,17 @@ def _formerly(target: HookTarget) -> list[ColumnElement[bool]]:
 
 def _name_digest(target: HookTarget, kind: str, name: str) -> str:
     return digest(target.tenant, target.provider, canonical_address(name) if kind == USER else canonical_id(name).casefold())
+
+
+def _external_digest(target: HookTarget, stored: Stored) -> str:
+    external = stored.document.get("externalId")
+    return digest(target.tenant, target.provider, canonical_id(external)) if isinstance(external, str) and external else ""
+
+
+def _shared(record: Stored, other: Stored) -> Subject:
+    """The person of ``record``, by the names that ``other`` has too."""
+    theirs = set(scim.subject(other.document, "").names)
+    return Subject.of_record(record.person, [name for name in scim.subject(record.document, "").names if name in theirs])
 
 
 def _json(document: dict[str, Any]) -> str:

@@ -265,3 +265,90 @@ async def test_an_id_that_was_never_given_out_is_nobodys(world: World) -> None:
     group = await okta(world, "POST", "/Groups", {"displayName": "Sales", "members": [{"value": str(uuid.uuid4())}, {"value": "not-an-id"}]})
     await okta(world, "PATCH", f"/Groups/{group['id']}", patch(("remove", "members")))
     assert world.revoker.calls == []
+
+
+async def test_a_record_without_an_external_id_that_is_renamed_while_inactive_comes_back(world: World) -> None:
+    world.people.people.append(("acme", "acme-okta", {"email": "bob@acme.com"}, Person("pool-bob", "bob@acme.com")))
+    user = await okta(world, "POST", "/Users", {"userName": "bob@acme.com", "active": True})
+    await okta(world, "PATCH", f"/Users/{user['id']}", INACTIVE)
+    await okta(world, "PUT", f"/Users/{user['id']}", {"userName": "robert@acme.com"})
+    assert {"bob@acme.com", "robert@acme.com", "user pool-bob"} <= out(world)
+    await okta(world, "PATCH", f"/Users/{user['id']}", ACTIVE)
+    # The former login, as an id, is no name of the record any more.
+    assert {(r.who.idp_subject, r.who.email, r.who.user) for r in world.revoker.standing} == {("bob@acme.com", None, None)}
+
+
+TWIN: dict[str, Any] = {"userName": "robert@acme.com", "externalId": "00ubob", "active": True}
+"""A second record of the same person, or of another one whose mail nickname is the same."""
+
+
+async def test_of_two_records_with_one_external_id_the_last_word_holds_for_what_both_are_called(world: World) -> None:
+    one = await okta(world, "POST", "/Users", BOB)
+    await okta(world, "PATCH", f"/Users/{one['id']}", INACTIVE)
+    silent = await okta(world, "POST", "/Users", {k: v for k, v in TWIN.items() if k != "active"})
+    assert out(world) == {"00ubob", "bob@acme.com"}, "giving back is said"
+    await okta(world, "PATCH", f"/Users/{silent['id']}", ACTIVE)
+    assert out(world) == {"bob@acme.com"}
+    await okta(world, "PATCH", f"/Users/{one['id']}", INACTIVE)
+    assert out(world) == {"00ubob", "bob@acme.com"}
+    await okta(world, "PUT", f"/Users/{silent['id']}", TWIN)
+    assert out(world) == {"bob@acme.com"}
+    await okta(world, "PATCH", f"/Users/{one['id']}", ACTIVE)
+    assert out(world) == set()
+
+
+async def test_a_group_added_to_one_of_two_records_is_given_back_for_what_both_are_called(world: World) -> None:
+    one = await okta(world, "POST", "/Users", BOB)
+    group = await okta(world, "POST", "/Groups", {"displayName": "Sales", "members": [{"value": one["id"]}]})
+    await okta(world, "PATCH", f"/Groups/{group['id']}", patch(("remove", "members")))
+    two = await okta(world, "POST", "/Users", TWIN)
+    assert out(world, group="Sales") == {"00ubob", "bob@acme.com"}, "a second record gives no group back"
+    await okta(world, "PATCH", f"/Groups/{group['id']}", patch(("add", "members", [{"value": two["id"]}])))
+    assert out(world, group="Sales") == {"bob@acme.com"}
+    await okta(world, "PATCH", f"/Groups/{group['id']}", patch(("remove", "members", [{"value": one["id"]}])))
+    assert out(world, group="Sales") == {"00ubob", "bob@acme.com"}
+
+
+async def test_a_group_given_to_one_record_late_is_not_given_to_another_that_has_lost_it_since(world: World) -> None:
+    one, two = [await okta(world, "POST", "/Users", body) for body in (BOB, TWIN)]
+    group = await okta(world, "POST", "/Groups", {"displayName": "Sales", "members": [{"value": one["id"]}]})
+    await okta(world, "PATCH", f"/Groups/{group['id']}", patch(("remove", "members")))
+    world.revoker.failing = 1
+    await call(world, "PATCH", f"/Groups/{group['id']}", patch(("add", "members", [{"value": two["id"]}])))
+    await world.until(lambda: world.revoker.failing == 0)
+    await okta(world, "PATCH", f"/Groups/{group['id']}", patch(("remove", "members", [{"value": one["id"]}])))
+    assert out(world, group="Sales") == {"00ubob", "bob@acme.com"}
+
+
+@pytest.mark.parametrize(
+    ("other", "left"),
+    [
+        pytest.param(TWIN, {"bob@acme.com"}, id="external-id"),
+        pytest.param({"userName": "office@acme.com", "externalId": "00ueve", "active": True}, {"00ubob", "bob@acme.com"}, id="login"),
+    ],
+)
+async def test_a_record_that_goes_leaves_an_active_one_its_names(world: World, other: dict[str, Any], left: set[str]) -> None:
+    one = await okta(world, "POST", "/Users", {**BOB, "emails": [{"value": "office@acme.com"}]})
+    await okta(world, "POST", "/Users", other)
+    await okta(world, "DELETE", f"/Users/{one['id']}")
+    assert out(world) == left | ({"office@acme.com"} if other is TWIN else set())
+
+
+async def test_an_active_record_has_an_address_again_with_its_next_change(world: World) -> None:
+    shared = [{"value": "office@acme.com"}]
+    one = await okta(world, "POST", "/Users", {**BOB, "emails": shared})
+    two = await okta(world, "POST", "/Users", {"userName": "eve@acme.com", "externalId": "00ueve", "active": True, "emails": shared})
+    await okta(world, "DELETE", f"/Users/{one['id']}")
+    assert "office@acme.com" in out(world)
+    await okta(world, "PATCH", f"/Users/{two['id']}", patch(("replace", "displayName", "Eve")))
+    assert out(world) == {"00ubob", "bob@acme.com"}
+
+
+async def test_a_group_made_anew_under_another_external_id_gives_back_to_whom_it_has_and_is_given(world: World) -> None:
+    user, group = await sales(world)
+    await okta(world, "DELETE", f"/Groups/{group}")
+    assert out(world, group="Sales") == NAMES
+    again = await okta(world, "POST", "/Groups", {"displayName": "Sales", "externalId": "g-2"})
+    assert out(world, group="Sales") == NAMES
+    await okta(world, "PATCH", f"/Groups/{again['id']}", patch(("add", "members", [{"value": user}])))
+    assert out(world, group="Sales") == set()
