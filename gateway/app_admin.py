@@ -26,6 +26,7 @@ from gateway.registry.explanations import Explanations
 from gateway.registry.hook_targets import RecordedHookTargets
 from gateway.registry.login_tests import LoginLinks
 from gateway.registry.publisher import Publisher
+from gateway.registry.rehearsal import TenantRehearsals
 from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.markers import Markers
@@ -138,6 +139,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         audit=SqlAuditLog(database, clock=clock),
         idempotency=SqlIdempotency(database, clock=clock),
         tenants=records,
+        rehearsals=TenantRehearsals(stores.tenants, config, directory, files=lambda: stores.publisher.file_records),
         is_tenant=records.has,
         login_tests=LoginLinks(config, table=lambda: tenants.table, key=lambda: ring().sealing[0].material, clock=clock, entropy=secrets.token_bytes),
         onboarding=await _onboarding(config, ring, link, tenants, stores, stack),

@@ -192,6 +192,43 @@ class TenantRecords(Protocol):
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """One key of a document; None where it is not there. A secret's values are ``***``."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PersonEffect:
+    """``where``: method and path as the rule writes it; empty for the whole tenant. ``reason``: of the refusal, before or after."""
+
+    email: str
+    gains: bool
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRehearsal:
+    """What storing a document would do. ``sessions``: how many were looked at. ``unknown``: why people could not be asked about."""
+
+    document: Json
+    changes: tuple[SettingChange, ...]
+    sessions: int
+    effects: tuple[PersonEffect, ...]
+    unknown: str = ""
+
+
+class TenantRehearsals(Protocol):
+    """``put`` without the deed."""
+
+    async def rehearse(self, document: TenantDocument, *, etag: str | None) -> TenantRehearsal | Rejected:
+        """Rejected as ``TenantRecords.put`` would be. Raises ``UnavailableError``."""
+
+
 class LoginTests(Protocol):
     """One-time links that walk a whole login without creating a session."""
 

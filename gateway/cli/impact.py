@@ -5,27 +5,20 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gateway.core.model import Secret
 from gateway.errors import UnavailableError
-from gateway.registry.document import compile_tenant
 from gateway.registry.impact import effects
+from gateway.registry.rehearsal import compiled, sessions_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.config import Config
-    from gateway.core.model import Tenant
-    from gateway.ports import SessionView
-    from gateway.registry.document import TenantDocument
     from gateway.registry.impact import Effect
     from gateway.registry.plan import Plan
     from gateway.registry.stored import StoredTenant
     from gateway.sessions.directory import StoreDirectory
 
-PEOPLE = 2000
-"""Sessions of one tenant that are looked at."""
 SHOWN = 20
-_PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +56,12 @@ async def measure(made: Plan, stored: Mapping[str, StoredTenant], config: Config
     later: dict[str, tuple[Effect, ...]] = {}
     for tenant, (before, after) in sorted(wanted.items()):
         try:
-            people = await _people(directory, tenant)
+            people = await sessions_of(directory, tenant)
         except UnavailableError as error:
             return Impact(signed_in, now, later, unknown=str(error))
         signed_in[tenant] = len(people)
-        becomes = _compiled(after, config) if after is not None else None
-        now[tenant] = effects(_compiled(before, config), becomes, people)
+        becomes = compiled(after, config) if after is not None else None
+        now[tenant] = effects(compiled(before, config), becomes, people)
         if becomes is not None and becomes.rules_next:
             later[tenant] = effects(becomes, replace(becomes, rules=becomes.rules_next), people)
     return Impact(signed_in, now, later)
-
-
-def _compiled(document: TenantDocument, config: Config) -> Tenant:
-    return compile_tenant(document, config, client_id=document.client_id or "", client_secret=Secret(""))
-
-
-async def _people(directory: StoreDirectory, tenant: str) -> list[SessionView]:
-    found: list[SessionView] = []
-    position: str | None = None
-    while len(found) < PEOPLE:
-        page = await directory.page(tenant=tenant, user=None, email=None, position=position, limit=_PAGE)
-        found += page.items
-        position = page.position
-        if position is None:
-            break
-    return found

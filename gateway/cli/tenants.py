@@ -29,6 +29,7 @@ from gateway.registry.record import document_of
 from gateway.registry.secrets import reveal
 from gateway.registry.secrets import show as shown_of
 from gateway.registry.stored import By
+from gateway.registry.warnings import policy_warnings
 
 if TYPE_CHECKING:
     from gateway.registry.document import TenantDocument
@@ -273,6 +274,7 @@ def _change_as_lines(change: Change) -> list[str]:
     lines = [f"{_SIGN[change.deed]} {change.tenant}"]
     if change.deed == "delete":
         return lines
+    lines += [f"    ! {warning}" for warning in policy_warnings(change.document)] if change.document is not None else []
     for difference in change.differences:
         before, after = (json.dumps(value, ensure_ascii=False) for value in (difference.before, difference.after))
         if difference.before is None:
@@ -286,7 +288,13 @@ def _change_as_lines(change: Change) -> list[str]:
 
 def _plan_as_json(made: Plan, impact: Impact) -> dict[str, Any]:
     changes = [
-        {"deed": c.deed, "tenant": c.tenant, "version": c.version, "differences": [{"key": d.key, "before": d.before, "after": d.after} for d in c.differences]}
+        {
+            "deed": c.deed,
+            "tenant": c.tenant,
+            "version": c.version,
+            "differences": [{"key": d.key, "before": d.before, "after": d.after} for d in c.differences],
+            "warnings": list(policy_warnings(c.document)) if c.document is not None else [],
+        }
         for c in made.changes
     ]
     return {"changes": changes, "unchanged": list(made.unchanged), "kept": list(made.kept), "people": impact.as_json()}

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         MessageRecords,
         SessionDirectory,
         TenantRecords,
+        TenantRehearsals,
     )
     from gateway.web.admin.revocations import IsTenant
     from gateway.web.admin.route import Call, Route
@@ -69,6 +70,7 @@ class AdminServices:
     audit: AuditLog
     idempotency: IdempotencyRecords
     tenants: TenantRecords | None = None
+    rehearsals: TenantRehearsals | None = None
     login_tests: LoginTests | None = None
     onboarding: Onboarding | None = None
     revoker: Revoker | None = None
@@ -98,7 +100,7 @@ def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Ro
 
     routes: list[Route] = [*audit_routes(services.audit)]
     if services.tenants is not None:
-        routes += tenant_routes(services.tenants, services.login_tests)
+        routes += tenant_routes(services.tenants, services.login_tests, services.rehearsals)
     if services.onboarding is not None:
         routes += provisioning_routes(services.onboarding)
         routes += rotation_routes(services.onboarding)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.ports_admin import Rejected
+from gateway.ports_admin import Rejected, Scope
 from gateway.registry.authority import operators_changes
 from gateway.registry.document import TenantDocument
+from gateway.registry.warnings import policy_warnings
 from gateway.web.admin.problem import Code, Mistake, Problem
 from gateway.web.admin.reading import read_cursor, write_cursor
-from gateway.web.admin.route import Answer, AnswerModel, Call, PageQuery, Route
+from gateway.web.admin.route import Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 
 if TYPE_CHECKING:
-    from gateway.ports_admin import AdminKey, LoginTests, TenantRecord, TenantRecords
+    from gateway.ports_admin import AdminKey, LoginTests, TenantRecord, TenantRecords, TenantRehearsal, TenantRehearsals
+
+MAX_EFFECTS = 200
 
 
 class TenantAnswer(AnswerModel):
@@ -21,6 +24,51 @@ class TenantAnswer(AnswerModel):
     tenant: dict[str, Any]
     etag: str
     origin: str
+
+
+class PutQuery(ApiModel):
+    """``dry_run`` answers what would change and who of those signed in would lose or gain, and changes nothing."""
+
+    dry_run: bool = False
+
+
+class ChangeRow(AnswerModel):
+    """One key of the document; null where it is not there. A secret's values are ``***``."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+class EffectRow(AnswerModel):
+    """``where``: method and path as the rule writes it; empty for the whole tenant. ``reason``: of the refusal, before or after."""
+
+    email: str
+    gains: bool
+    where: str
+    reason: str
+
+
+class ImpactAnswer(AnswerModel):
+    """Of the ``sessions`` looked at, how many people would lose or gain something. ``effects``: the first 200, for keys with ``sessions:read``; null for others.
+
+    ``unknown``: why people could not be asked about, or null.
+    """
+
+    sessions: int
+    losing: int
+    gaining: int
+    effects: list[EffectRow] | None
+    unknown: str | None
+
+
+class TenantStored(TenantAnswer):
+    """``warnings``: what is allowed and lets nobody in. On a dry run ``tenant`` is as it would be, ``etag`` as it is, and ``changes`` and ``people`` are told."""
+
+    warnings: list[str]
+    dry_run: bool = False
+    changes: list[ChangeRow] | None = None
+    people: ImpactAnswer | None = None
 
 
 class TenantList(AnswerModel):
@@ -41,7 +89,7 @@ def reject(rejected: Rejected) -> Problem:
     return Problem(Code(rejected.code), rejected.message)
 
 
-def tenant_routes(records: TenantRecords, tests: LoginTests | None) -> tuple[Route, ...]:
+def tenant_routes(records: TenantRecords, tests: LoginTests | None, rehearsals: TenantRehearsals | None = None) -> tuple[Route, ...]:
     async def list_tenants(call: Call) -> Answer:
         query = call.query(PageQuery)
         page = await records.page(only=call.key.tenant, position=read_cursor("list_tenants", query.cursor), limit=query.limit)
@@ -57,13 +105,22 @@ def tenant_routes(records: TenantRecords, tests: LoginTests | None) -> tuple[Rou
             raise Problem(Code.INVALID_BODY, f"id: must be {call.path['tenant']}, as in the path")
         existing = await records.get(document.id)
         _check_bound(call.key, document, existing)
-        call.note.before = existing.document if existing else None
         etag = _precondition(call, existing)
+        if call.query(PutQuery).dry_run:
+            if rehearsals is None:
+                raise Problem(Code.NOT_FOUND)
+            call.note.after = {"dry_run": True}
+            rehearsal = await rehearsals.rehearse(document, etag=etag)
+            if isinstance(rehearsal, Rejected):
+                raise reject(rehearsal)
+            return Answer(_rehearsed(rehearsal, document, existing, emails=call.key.may(Scope.SESSIONS_READ)))
+        call.note.before = existing.document if existing else None
         stored = await records.put(document, etag=etag)
         if isinstance(stored, Rejected):
             raise reject(stored)
         call.note.after = stored.document
-        return Answer(_answer(stored), status=200 if existing else 201, etag=stored.etag)
+        answer = TenantStored(tenant=stored.document, etag=stored.etag, origin=stored.origin, warnings=list(policy_warnings(document)))
+        return Answer(answer, status=200 if existing else 201, etag=stored.etag)
 
     async def delete_tenant(call: Call) -> Answer:
         existing = await _found(records, call.path["tenant"])
@@ -79,7 +136,7 @@ def tenant_routes(records: TenantRecords, tests: LoginTests | None) -> tuple[Rou
         Route("get_tenant", "GET", "/tenants/{tenant}", "One tenant", get_tenant, {200: TenantAnswer}),
         Route(
             "put_tenant", "PUT", "/tenants/{tenant}", "Create a tenant, or replace the version that If-Match names", put_tenant,
-            {200: TenantAnswer, 201: TenantAnswer}, body=TenantDocument, problems=changing, if_match=True, creates=True,
+            {200: TenantStored, 201: TenantStored}, query=PutQuery, body=TenantDocument, problems=changing, if_match=True, creates=True,
         ),
         Route("delete_tenant", "DELETE", "/tenants/{tenant}", "Delete a tenant and end its sessions", delete_tenant, {204: None}, problems=(Code.READ_ONLY, Code.CONFLICT), if_match=True),
     )  # fmt: skip
@@ -115,6 +172,18 @@ async def _found(records: TenantRecords, tenant: str) -> TenantRecord:
 
 def _answer(record: TenantRecord) -> TenantAnswer:
     return TenantAnswer(tenant=record.document, etag=record.etag, origin=record.origin)
+
+
+def _rehearsed(rehearsal: TenantRehearsal, document: TenantDocument, existing: TenantRecord | None, *, emails: bool) -> TenantStored:
+    effects = [EffectRow(email=e.email, gains=e.gains, where=e.where, reason=e.reason) for e in rehearsal.effects]
+    people = ImpactAnswer(
+        sessions=rehearsal.sessions, losing=len({e.email for e in effects if not e.gains}), gaining=len({e.email for e in effects if e.gains}),
+        effects=effects[:MAX_EFFECTS] if emails else None, unknown=rehearsal.unknown or None,
+    )  # fmt: skip
+    return TenantStored(
+        tenant=rehearsal.document, etag=existing.etag if existing else "", origin="sql", warnings=list(policy_warnings(document)), dry_run=True,
+        changes=[ChangeRow(key=c.key, before=c.before, after=c.after) for c in rehearsal.changes], people=people,
+    )  # fmt: skip
 
 
 def _precondition(call: Call, existing: TenantRecord | None) -> str | None:
