@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GATEWAY_PREFIX = "/_auth"
+MAX_LOCATION_CHARACTERS = 4000
+"""Of a login's address with the encoded return address in it. Servers and proxies take a request line of 8 kB, and the login host adds some."""
 MAX_RETURN_CHARACTERS = 4096
 """Longer ones are dropped for ``/``: Redis would hold them for ten minutes for anybody who asks."""
 _MAX_DECODES = 5

@@ -22,6 +22,7 @@ from gateway.core.decide import decide, match, wants_bearer
 from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.headers import identity_headers, needs_assertion
 from gateway.core.model import RequestKind
+from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.core.tenants import HostKind
 from gateway.errors import OutdatedError, UnavailableError
 from gateway.ingress import DIALECTS, Answer, Malformed, RawRequest, Verdict
@@ -192,6 +193,10 @@ class Checks:
             # What was sent to an address with another method may not be there for a GET.
             back = request.target if request.method in SAFE_METHODS else "/"
             location = f"{origin}/_auth/{page}?rd={quote(origin + back, safe='')}"
+            if len(location) > MAX_LOCATION_CHARACTERS:
+                # A denial is of the path alone; a login's page says that the address could not be kept.
+                location = f"{origin}/_auth/{page}?rd={quote(origin + back.partition('?')[0], safe='')}" if page == "denied" else f"{origin}/_auth/login?too_long=1"
+                location = location if len(location) <= MAX_LOCATION_CHARACTERS else ""
         told = explain(self._services, decision, Asked(tenant, request, session, location, languages))
         redirect = request is not None and request.kind is RequestKind.NAVIGATION and (isinstance(decision, Deny) or (isinstance(decision, Login) and decision.redirect))
         return Verdict(decision=decision, location=location if redirect else "", content_type=told.content_type, body=told.body, page_headers=told.headers)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.core.decide import match, would_do
 from gateway.core.decision import Allow, Deny, Login
 from gateway.core.model import RequestKind
+from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.core.tenants import HostKind
 from gateway.ingress.answers import STATUS_OF_DENIAL
 from gateway.web.browser.links import change_address
@@ -66,7 +67,7 @@ def _page(services: Services, decision: Login | Deny, asked: Asked, tenant: Tena
     if isinstance(decision, Login) and request.kind is RequestKind.FORM:
         return "retry", {"login": asked.location, "method": request.method}
     origin = services.config.origin(request.host)
-    back = origin + request.target
+    back = origin + (request.target if len(request.target) <= MAX_LOCATION_CHARACTERS else "/")
     change = change_address(origin, back) if services.tenants.table.by_host(request.host) is HostKind.SHARED else None
     if isinstance(decision, Deny) and tenant is not None and asked.session is not None:
         matched = match(tenant, request)

@@ -84,6 +84,8 @@ PAGES: Final[Mapping[str, Page]] = {
     # Test connection. steps: (texts.TrialStep, milliseconds, ok, detail); claims: (name, value); missing: (texts.TrialLack, names);
     # allowed: the decision; reason: its Reason.
     "test_result": Page(frozenset({"steps", "claims", "groups", "missing", "allowed", "reason"})),
+    # The address to come back to is too long to be kept. login: URL.
+    "too_long": Page(frozenset({"login"})),
     # start: URL of the application's start page, or None.
     "not_found": Page(frozenset({"start"})),
     # seconds after which to try again.

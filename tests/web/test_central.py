@@ -228,8 +228,10 @@ async def test_unknown_inactive_and_malformed_get_one_answer(central: RunningWor
     answers = set()
     for hint in ("somebody@nowhere.test", "a@inactive.test", "a@b@acme.test", "not an address", "@", "a@sub.acme.test"):
         page = await person.open(login(central, SHARED, login_hint=hint))
-        answers.add((page.status, anonymous(page.text)))
-        assert len(hint) < 2 or hint not in page.text
+        plain = "@" in hint and hint.count("@") == 1 and len(hint) > 1
+        assert len(hint) < 2 or (f'value="{hint}"' in page.text) is plain, "what was typed is there to be corrected, if it is an address"
+        text = anonymous(page.text)
+        answers.add((page.status, text.replace(hint, "") if plain else text))
     assert len(answers) == 1
 
 
@@ -438,7 +440,7 @@ async def test_a_tile_begins_a_login_at_its_provider(central: RunningWorld, pers
 
 
 @pytest.mark.parametrize("post", [False, True], ids=["GET", "POST"])
-@pytest.mark.parametrize("target", ["https://evil.test/", "//evil.test", "/_auth/logout", "javascript:alert(1)", "/" + "a" * 5000])
+@pytest.mark.parametrize("target", ["https://evil.test/", "//evil.test", "/_auth/logout", "javascript:alert(1)"])
 async def test_a_tile_leads_nowhere_else(central: RunningWorld, person: Person, target: str, post: bool) -> None:
     await person.log_in(login(central, ACME), "alice@acme.test")
     page = await tile(person, f"{central.world.url(ACME)}/_auth/login", {"iss": "https://unknown.test", "target_link_uri": target}, post=post)
@@ -463,3 +465,32 @@ async def test_a_tile_that_names_the_login_host_begins_at_the_host_of_its_target
     assert page.url == target
     page = await person.open(f"{central.world.url(LOGIN)}/_auth/login?{urlencode({'target_link_uri': 'https://evil.test/'})}")
     assert page.host == ACME
+
+
+@pytest.mark.parametrize("length", [1_500, 4_100, 20_000, 60_000])
+async def test_an_address_that_is_too_long_to_be_kept_is_said_to_be(central: RunningWorld, person: Person, length: int) -> None:
+    answer = central.check(ACME, f"/report?q={'a' * length}", dialect="traefik")
+    location = answer.header("Location") or ""
+    assert (answer.status, len(location) <= 4_000) == (302, True)
+    page = await person.open(location)
+    if length < 4_000:
+        assert page.host == "okta.localhost"
+        return
+    assert (page.status, "too long" in page.text) == (200, True)
+    for post in (False, True):
+        assert "too long" in (await tile(person, f"{central.world.url(ACME)}/_auth/login", {"target_link_uri": f"/{'a' * min(length, 15_000)}"}, post=post)).text
+    page = await person.submit(await person.click(page, "Sign in"), {"email": "mallory@acme.test", "password": "demo"})
+    cookie = person.cookies(ACME)[COOKIE]
+    denied = central.check(ACME, f"/report?q={'a' * length}", cookie=cookie)
+    assert len(denied.header("Location") or "") <= 4_000
+    assert "/_auth/denied?rd=" in (denied.header("Location") or "")
+
+
+async def test_a_login_returns_to_another_host_of_the_same_tenant_only(central: RunningWorld, person: Person) -> None:
+    target = f"{central.world.url(CALENDAR)}/shared/note?x=1"
+    assert (await person.log_in(login(central, ACME, rd=target), "alice@acme.test")).url == target
+    for elsewhere in ("globex.localhost", LOGIN, SHARED):
+        assert (await person.open(login(central, ACME, rd=f"{central.world.url(elsewhere)}/x", switch=""))).url == f"{central.world.url(ACME)}/"
+    person.forget(ACME)
+    page = await person.open(login(central, ACME, rd=f"{central.world.url('globex.localhost')}/x"))
+    assert page.url == f"{central.world.url(ACME)}/"

@@ -50,6 +50,7 @@ VALUES: dict[str, dict[str, object]] = {
         "steps": ((TrialStep.SIGN_IN, 212.4, True, ""), (TrialStep.EXCHANGE, 80.0, False, "idp_token")), "claims": (("email", "alice@acme.com"),),
         "groups": ("app-users",), "missing": ((TrialLack.GROUPS, "app-users, <admins>"), (TrialLack.IDP_IAT, ""), (TrialLack.DETAIL, "custom:oid")), "allowed": False, "reason": Reason.GROUP_MISSING,
     },
+    "too_long": {"login": "/_auth/login"},
     "not_found": {"start": "/"},
     "unavailable": {"seconds": 5},
 }  # fmt: skip

@@ -102,8 +102,15 @@ def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
     if host is None or isinstance(found, HostKind) or not found.active or not BROWSER_ID.fullmatch(browser_id):
         raise BrowserError(Reason.UNKNOWN_HOST, 421, detail="/_auth/login at login_host is for a protected host that sends a browser here")
     origin = config.origin(host)
-    return_to = safe_return(browser.parameter("rd"), origin=origin, allowed=lambda name: origin if name == host else None) or f"{origin}/"
+    return_to = safe_return(browser.parameter("rd"), origin=origin, allowed=lambda name: return_origin(browser, found, host, name)) or f"{origin}/"
     return found, Destination(return_to, host, browser_id)
+
+
+def return_origin(browser: Browser, tenant: Tenant, host: str, name: str) -> str | None:
+    """Origin of a host that a login of ``tenant``, begun at ``host``, may return to: that one, or another of its own."""
+    owner = browser.services.tenants.table.by_host(name)
+    own = not isinstance(owner, HostKind) and owner.id == tenant.id and browser.services.tenants.table.by_host(host) is not HostKind.SHARED
+    return browser.services.config.origin(name) if name == host or own else None
 
 
 async def hand_over(browser: Browser, parent: Session, cookie: str, destination: Destination) -> web.Response:

@@ -33,6 +33,8 @@ async def start(request: web.Request) -> web.StreamResponse:
         raise BrowserError(Reason.BAD_REQUEST, 400, detail="prefetch", tenant=browser.tenant)
     if browser.found is HostKind.LOGIN:
         return await central.start(browser)
+    if browser.parameter("too_long") or len(browser.parameter("rd") or browser.parameter("target_link_uri")) > MAX_RETURN_CHARACTERS:
+        return page(request, "too_long", browser.tenant, login="/_auth/login")
     return_to = return_target(browser)
     wanted, hint, switch = browser.parameter("provider"), browser.parameter("login_hint"), bool(browser.parameter("switch"))
     issuer = browser.parameter("iss")
@@ -56,6 +58,8 @@ async def initiate(request: web.Request) -> web.StreamResponse:
     """POST: an identity provider's tile begins the login (OpenID Connect Core §4). Whoever sends the form, it does what a link does, as a GET."""
     browser = parse(request)
     fields = {name: await browser.field(name) for name in ("iss", "login_hint", "target_link_uri")}
+    if len(fields["target_link_uri"]) > MAX_RETURN_CHARACTERS:
+        fields = {"too_long": "1"}
     query = urlencode({name: value for name, value in fields.items() if value and len(value) <= MAX_RETURN_CHARACTERS})
     return redirect(f"/_auth/login?{query}" if query else "/_auth/login")
 

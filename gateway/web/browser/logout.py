@@ -12,6 +12,7 @@ from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
+from gateway.web.browser.central import return_origin
 from gateway.web.browser.edge import drop_cookie, page, redirect
 from gateway.web.browser.links import change_link, login_link, start_page
 from gateway.web.browser.outgoing import BROWSER_ID, Destination, is_prefetch, send_to_cognito
@@ -120,7 +121,7 @@ async def _go_on(browser: Browser, resume: Resume) -> web.Response | None:
     if tenant is None or not tenant.active or host is None or not table.owns(tenant, host):
         return None
     origin = services.config.origin(host)
-    return_to = safe_return(resume.return_to, origin=origin, allowed=lambda name: origin if name == host else None) or f"{origin}/"
+    return_to = safe_return(resume.return_to, origin=origin, allowed=lambda name: return_origin(browser, tenant, host, name)) or f"{origin}/"
     if resume.what == "login":
         return redirect(f"{origin}/_auth/login?{urlencode({'rd': return_to, 'switch': '1'})}")
     if resume.what == "fresh":

@@ -41,12 +41,14 @@ async def choose(browser: Browser, *, return_to: str, hint: str) -> Tenant | web
     if tenant is not None:
         return tenant
     if await browser.services.attempts.allowed(client_key(browser.client), per_minute=ATTEMPTS_PER_MINUTE):
-        return _ask(browser, return_to, problem="unknown")
-    return _ask(browser, return_to, problem="too_many", status=429)
+        return _ask(browser, return_to, hint, problem="unknown")
+    return _ask(browser, return_to, hint, problem="too_many", status=429)
 
 
-def _ask(browser: Browser, return_to: str, *, problem: str = "", status: int = 200) -> web.Response:
-    return page(browser.request, "email", None, status=status, return_to=return_to, email="", problem=problem)
+def _ask(browser: Browser, return_to: str, hint: str = "", *, problem: str = "", status: int = 200) -> web.Response:
+    """With what was typed, to be corrected, where it is one plain address: no words of a link's author stand on a page of ours."""
+    email = hint.strip() if len(hint) <= MAX_LOGIN_HINT and email_domain(hint.strip()) is not None and hint.isascii() else ""
+    return page(browser.request, "email", None, status=status, return_to=return_to, email=email, problem=problem)
 
 
 def remember(response: web.Response, browser: Browser, tenant_id: str) -> None:
