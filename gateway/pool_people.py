@@ -10,7 +10,7 @@ Rules:
   when the last block against them is lifted, by whatever names it knows them: at once, and from then on every minute until it is done,
   whichever process disabled them. Whom somebody else disabled stays disabled.
 - A group is taken out twice, the second time after logins that were in flight have ended; only then may a later login
-  be believed about it.
+  be believed about it. One that is taken from everybody is looked for in the whole pool the second time.
 - Tenants take turns at few places, and none has all of them: a flood of one, or calls for one that take long, delay that one only.
 - What waits is bounded, for each tenant and in all. What finds no room is not dropped: the record has it, and is read again from there
   when there is room.
@@ -360,11 +360,34 @@ class PoolPeople:
         return any(same)
 
     async def _clear_again(self, job: _Job, request: RevocationRequest) -> None:
-        names = await self._usernames(job)
         standing = [s for s in await self._record.standing(job.tenant) if s.who == request.who and s.group is not None]
+        if not _names_a_person(request.who):
+            await self._clear_everybody(request, [s for s in standing if s.group == request.group_overlay])
+            return
+        names = await self._usernames(job)
         if names and await self._take_groups(names, standing, job.tenant):
             for overlay in standing:
-                await self._marks.cleared(job.tenant, self._revoker.places(_request_of(request, overlay)), watermark=overlay.watermark)
+                await self._cleared(request, overlay)
+
+    async def _clear_everybody(self, request: RevocationRequest, standing: Sequence[Standing]) -> None:
+        """A group that was deleted or renamed: also those lose it who were not signed in then, and nobody is believed before."""
+        tenant = self._table().by_id(request.tenant)
+        if tenant is None:
+            return
+        for overlay in standing:
+            done = True
+            for provider in tenant.providers:
+                if provider.name in tenant.provider_names and request.who.provider in (None, provider.name):
+                    names = await self._users.with_group(provider.name, overlay.group or "", form_decode=provider.form_decode)
+                    done = await self._take_groups(names, [overlay], request.tenant) and done
+            if done:
+                await self._cleared(request, overlay)
+            else:
+                _LOG.warning("pool_group_not_cleared", extra=fields(tenant=request.tenant, group=overlay.group))
+
+    async def _cleared(self, request: RevocationRequest, overlay: Standing) -> None:
+        await self._marks.cleared(request.tenant, self._revoker.places(_request_of(request, overlay)), watermark=overlay.watermark)
+        await self._record.clear(overlay, at=self._clock())
 
     async def _take_groups(self, names: Sequence[str], standing: Sequence[Standing], tenant_id: str) -> bool:
         """Whether every stored value surely lacks every group."""

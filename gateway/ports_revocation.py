@@ -39,6 +39,8 @@ class Standing:
     since: float
     watermark: int
     group: str | None = None
+    cleared: bool = False
+    """Of an overlay: the pool holds the group no more from before the removal, so a login that reports it is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,9 @@ class RevocationRecord(Protocol):
 
     async def standing(self, tenant: str) -> Sequence[Standing]:
         """Blocks and overlays in force, with the first watermark of each."""
+
+    async def clear(self, standing: Standing, *, at: float) -> None:
+        """The overlay is cleared, unless the group was taken away again since this was read."""
 
     async def rename(self, standing: Standing, alias: str) -> None:
         """After a new key: the block or overlay is looked up by this alias from now on."""

@@ -37,6 +37,8 @@ class Pool:
         self.disabled = set(disabled)
         self.oids = oids or {}
         self.gone: set[str] = set()
+        self.groups: dict[str, set[str]] = {}
+        self.unreadable: set[str] = set()
 
     def __getattr__(self, name: str) -> Any:
         async def call(*words: str, **_: object) -> bool:
@@ -56,6 +58,13 @@ class Pool:
         address = next((address for address, names in self.addresses.items() if username in names), "")
         return None if username in self.gone else PoolUser(username, username not in self.disabled, f"sub-{username}", address, self.oids.get(username, ""))
 
+    async def with_group(self, provider: str, group: str, *, form_decode: bool) -> tuple[str, ...]:
+        return tuple(name for name, names in self.groups.items() if name.startswith(f"{provider}_") and group in names)
+
+    async def remove_group(self, name: str, group: str, *, form_decode: bool) -> bool:
+        self.done.append(("remove_group", name, group))
+        return name not in self.unreadable
+
     async def usernames_of_sub(self, sub: str) -> tuple[str, ...]:
         return (sub.removeprefix("sub-"),)
 
@@ -67,6 +76,11 @@ class Record:
     def __init__(self, recorded: Sequence[Recorded], standing: Sequence[Standing] = ()) -> None:
         self.recorded, self.standing_now = list(recorded), list(standing)
         self.users: dict[str, tuple[str, ...]] = {}
+        self.cleared: list[str] = []
+
+    async def clear(self, standing: Standing, *, at: float) -> None:
+        assert at == NOW
+        self.cleared.append(standing.id)
 
     async def users_of(self, revocation: str) -> tuple[str, ...]:
         return self.users.get(revocation, ())
@@ -262,6 +276,18 @@ async def test_a_group_is_taken_out_twice_before_a_later_login_is_believed() -> 
     assert [d for d in done if d[0] == "remove_group"] == [("remove_group", "acme-okta_00u1", "admins")] * 2
     assert marks.cleared_with == [9]
     assert SECOND_CLEARING_S in waited
+
+
+@pytest.mark.parametrize("unreadable", [False, True])
+async def test_a_group_taken_from_everybody_is_cleared_in_the_whole_pool_before_a_login_is_believed(unreadable: bool) -> None:
+    everybody = Who(group="admins", provider="acme-okta")
+    overlay = Standing("o", "acme", everybody, "okta", "", NOW, 9, "admins")
+    pool, record = Pool(), Record([recorded(everybody, group="admins")], [overlay])
+    pool.groups = {ALICE: {"admins"}, "acme-okta_bob": {"users"}, "globex-okta_1": {"admins"}}
+    pool.unreadable = {ALICE} if unreadable else set()
+    done, marks, _ = await follow(pool, record)
+    assert done == [("remove_group", ALICE, "admins")], "though nobody of them was signed in"
+    assert (marks.cleared_with, record.cleared) == (([], []) if unreadable else ([9], ["o"]))
 
 
 async def test_an_address_that_two_people_have_disables_neither() -> None:

@@ -102,6 +102,22 @@ class CognitoUsers:
         """Whose ``sub`` this is: one or nobody."""
         return tuple(await self._search("sub", sub))
 
+    async def with_group(self, provider: str, group: str, *, form_decode: bool) -> tuple[str, ...]:
+        """Everybody of the provider whose stored groups hold ``group`` or cannot be read. Reads all of the provider's people, 60 at a time."""
+        names: list[str] = []
+        token: str | None = None
+        while True:
+            more = {"PaginationToken": token} if token else {}
+            answer = await self._api.call("ListUsers", idempotent=True, Filter=f'username ^= "{provider}_"', Limit=_PAGE, AttributesToGet=[GROUPS], **more)
+            for user in answer.get("Users", ()):
+                stored = next((str(a.get("Value", "")) for a in user.get("Attributes", ()) if a.get("Name") == GROUPS), "")
+                groups = parse_groups(stored, form_decode=form_decode)
+                if groups is None or canonical_id(group) in map(canonical_id, groups):
+                    names.append(str(user["Username"]))
+            token = answer.get("PaginationToken")
+            if not token:
+                return tuple(names)
+
     async def _search(self, attribute: str, value: str) -> list[str]:
         if '"' in value or "\\" in value or not value.isprintable():
             return []

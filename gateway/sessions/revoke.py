@@ -297,6 +297,8 @@ class StoreRevoker:
             where = places(self._marks.people(tenant), standing.who, group=standing.group)
             # The sessions of then are the revocations' business; here only the marks count.
             await self._marks.revoke(tenant, replace(where, indexes=(), family=""), block_source=standing.source if standing.group is None else "", watermark=standing.watermark)
+            if standing.cleared:
+                await self._marks.cleared(tenant, where, watermark=standing.watermark)
             await self._record.rename(standing, where.marks[0])
 
     async def close(self) -> None:

@@ -95,6 +95,11 @@ class SqlRevocations:
                 found += [_standing(table, row, self._database.crypt) for row in rows]
         return found
 
+    async def clear(self, standing: Standing, *, at: float) -> None:
+        this = (overlays.c.id == standing.id, overlays.c.removed_us == standing.watermark)
+        async with self._database.write() as connection:
+            await connection.execute(update(overlays).where(*this).values(cleared_at=at))
+
     async def rename(self, standing: Standing, alias: str) -> None:
         table = blocks if standing.group is None else overlays
         async with self._database.write() as connection:
@@ -223,7 +228,7 @@ def _standing(table: Table, row: RowMapping, crypt: Crypt) -> Standing:
     who = Who(**json.loads(crypt.open(row["who"], table=table.name, row=row["id"], column="who").reveal()))
     if table is blocks:
         return Standing(row["id"], row["tenant"], who, row["source"], row["reason"], row["created_at"], int(row["watermark_us"]))
-    return Standing(row["id"], row["tenant"], who, row["source"], "", row["removed_at"], int(row["removed_us"]), row["group_name"])
+    return Standing(row["id"], row["tenant"], who, row["source"], "", row["removed_at"], int(row["removed_us"]), row["group_name"], row["cleared_at"] is not None)
 
 
 def _view(table: Table, row: RowMapping, crypt: Crypt) -> BlockView:

@@ -156,3 +156,12 @@ async def test_an_address_that_would_not_be_one_word_of_the_filter_finds_nobody(
     cloud.cognito.pool.add_user("acme-okta_other", password="", email="other@acme.test")
     assert await users.usernames(address) == ()
     assert [call for call in cloud.cognito.control.calls if call.operation == "ListUsers"] == []
+
+
+async def test_a_group_is_looked_for_among_everybody_of_one_provider(users: CognitoUsers, cloud: DemoCloud) -> None:
+    pool = cloud.cognito.pool
+    for number in range(70):
+        pool.add_user(f"acme-okta_{number:02}", password="", email="a@acme.test", **{GROUPS: "[users, R%26D]" if number in {3, 69} else "[users]"})
+    pool.add_user("globex-okta_1", password="", email="b@acme.test", **{GROUPS: "[R%26D]"})
+    assert await users.with_group("acme-okta", "R&D", form_decode=True) == ("acme-okta_03", "acme-okta_69")
+    assert await users.with_group("acme-okta", "nobody", form_decode=True) == ()

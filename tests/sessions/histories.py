@@ -210,6 +210,8 @@ class MemoryRecord:
     async def standing(self, tenant: str) -> Sequence[Standing]:
         return list(self.stands)
 
+    async def clear(self, standing: Standing, *, at: float) -> None: ...
+
     async def rename(self, standing: Standing, alias: str) -> None: ...
 
     async def highest_watermark(self, tenant: str) -> int:

@@ -160,6 +160,22 @@ async def test_removed_groups_are_listed_with_blocks_page_by_page_and_given_back
     assert await directory.find(removed.id) is None
 
 
+async def test_a_group_that_the_pool_lost_is_given_back_by_a_login_also_after_the_slot_was_lost(
+    sessions: RedisSessions, login: Login, revoker: StoreRevoker, record: SqlRevocations, link: Link
+) -> None:
+    await revoker.revoke(request(who=Who(group="admins"), source="entra", group="admins"))
+    (overlay,) = await record.standing("acme")
+    await record.clear(replace(overlay, watermark=overlay.watermark - 1), at=1.0)
+    assert not (await record.standing("acme"))[0].cleared, "taken away again since"
+    await record.clear(overlay, at=1.0)
+    await link.command("FLUSHALL")
+    await revoker.restore("acme")
+    await believe(link)
+    stored = await sessions.finish(login.new(await login.begin()))
+    assert isinstance(stored, Stored)
+    assert "admins" in stored.session.identity.groups
+
+
 async def test_an_event_of_the_future_happened_now(revoker: StoreRevoker) -> None:
     status = await revoker.revoke(replace(request(), event_time=time.time() + 3600))
     assert status.request.event_time is not None
