@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.hooks.applier import Applier
 from gateway.hooks.arrivals import Tally
+from gateway.hooks.brake import Brake, BrakeLimits
 from gateway.hooks.commit import Committer
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.desk import HookDesk
@@ -74,7 +75,11 @@ async def hook_role(
     subscriptions = Subscriptions(database, committer, graph, cursors, url=url, clock=clock)
     quota = config.hooks.scim
     scim = ScimStore(database, committer, inbox, clock=clock, limits=ScimLimits(users=quota.users, groups=quota.groups, bytes=quota.megabytes * 1024 * 1024))
-    applier = Applier(inbox, committer, names=names, records=scim, targets=targets, revoker=revoker, people=people, directory=subscriptions, outbox=outbox, clock=clock)
+    limits = config.hooks.mass_removal
+    brake = Brake(database, BrakeLimits(people=limits.people, percent=limits.percent, unknown=limits.unknown), clock=clock)
+    applier = Applier(
+        inbox, committer, names=names, records=scim, targets=targets, revoker=revoker, people=people, directory=subscriptions, outbox=outbox, clock=clock, brake=brake
+    )
     reconciliation = Reconciliation(
         leader=Leader(database, committer, name="reconciliation", holder=holder, clock=clock), targets=targets, subscriptions=subscriptions,
         delta=GraphDelta(database, committer, graph, cursors, inbox, names, stored=applier.wake, clock=clock),

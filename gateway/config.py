@@ -243,16 +243,26 @@ class ScimQuota(Model):
     megabytes: int = Field(default=1024, ge=1, le=1_000_000)
 
 
+class MassRemoval(Model):
+    """Removals from groups beyond ``people`` and ``percent`` of a provider's known people within ten minutes are held for an operator."""
+
+    people: int = Field(default=10, ge=1, le=10_000_000)
+    percent: int = Field(default=20, ge=1, le=100)
+    unknown: int = Field(default=100, ge=1, le=10_000_000)
+
+
 class Hooks(Model):
     """``url``: how identity providers reach the ``hooks`` listener; ``reconcile``: how often their directories and logs are read for what no event told.
 
     ``private_networks``: where webhooks, issuers and providers' APIs may be although it is not public. ``scim``: how much each provider may store.
+    ``mass_removal``: how many people may lose groups at once.
     """
 
     url: str | None = None
     reconcile: Duration = timedelta(minutes=5)
     private_networks: tuple[Annotated[str, BeforeValidator(parse_network)], ...] = ()
     scim: ScimQuota = ScimQuota()
+    mass_removal: MassRemoval = MassRemoval()
 
     @model_validator(mode="after")
     def _bounded(self) -> Hooks:

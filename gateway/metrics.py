@@ -41,6 +41,7 @@ HOOK_ACK_SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.5, 3),
 )  # fmt: skip
 HOOK_BACKLOG = Gauge("gateway_hook_backlog", "Events stored and not yet applied.", registry=REGISTRY, multiprocess_mode="max")
+HOOK_HELD = Gauge("gateway_hook_held", "Removals of many people at once that wait for an operator.", registry=REGISTRY, multiprocess_mode="max")
 HOOK_LAG_SECONDS = Gauge("gateway_hook_lag_seconds", "Age of the oldest event not yet applied.", registry=REGISTRY, multiprocess_mode="max")
 RECONCILE_LAG_SECONDS = Gauge(
     "gateway_reconcile_lag_seconds", "Since a provider's directory or log was last read to its end.", ["tenant", "provider"], registry=REGISTRY, multiprocess_mode="max"

@@ -317,6 +317,12 @@ class DeliveryRecords(Protocol):
 
     async def replay(self, delivery: str) -> DeliveryView | Rejected: ...
 
+    async def release_held(self, *, tenant: str, provider: str | None) -> int:
+        """Have what is held applied; the number of events."""
+
+    async def drop_held(self, *, tenant: str, provider: str | None) -> int:
+        """Have what is held ignored; the number of events."""
+
 
 @dataclass(frozen=True, slots=True)
 class MessageView:

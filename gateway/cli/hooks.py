@@ -1,4 +1,4 @@
-"""``gateway hooks setup | secret | test | webhooks``."""
+"""``gateway hooks setup | secret | test | webhooks | held``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import click
 from gateway.cli import config_option, json_option
 from gateway.cli.audited import ACTOR
 from gateway.cli.database import configured_database, file_records, in_force_within
+from gateway.cli.hook_held import held
 from gateway.cli.hook_webhooks import webhooks
 from gateway.core.model import Secret
 from gateway.hooks.arrivals import arrived
@@ -46,6 +47,7 @@ def command() -> None:
 
 
 command.add_command(webhooks)
+command.add_command(held)
 provider_option = click.option("--provider", help="Only this one.")
 
 

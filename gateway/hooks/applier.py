@@ -27,7 +27,7 @@ from gateway.hooks.inbox import Settled, about_key, digest, lane_key
 from gateway.hooks.plan import ACCOUNT, NAMES, Around, Found, Kept, groups_that_count, is_another, overdue, plan, released, renamed
 from gateway.hooks.reducer import STANDING, Standing, effective_time
 from gateway.log import ROOT, fields
-from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_LAG_SECONDS
+from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_HELD, HOOK_LAG_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.hooks.brake import Brake
     from gateway.hooks.commit import Committer
     from gateway.hooks.event import Subject
     from gateway.hooks.group_names import GroupNames, Names
@@ -60,10 +61,16 @@ ABSENT_S = 300.0
 """How old an event must be for "not known" to count. Shorter risks refusing somebody who was just created; longer keeps in who was deleted
 for good where no notification and no reading said so."""
 
+ABSENT = "users/not-found"
+"""Type of an event that the look-up of an unknown person makes."""
 NOBODY = "applied_to_nobody"
 """State of an event that takes away and met nobody who is signed in, or gives back what was not in force."""
 
 log = logging.getLogger(ROOT)
+
+
+class _Held(Exception):  # noqa: N818 - not an error: an operator decides
+    """With the reason."""
 
 
 class _Postponed(Exception):  # noqa: N818 - not an error: a directory is asked again at ``until``
@@ -108,7 +115,7 @@ class Applier:
 
     def __init__(
         self, inbox: Inbox, committer: Committer, *, names: GroupNames, targets: HookTargets, revoker: Revoker, people: People | None, directory: Directory | None, outbox: Outbox, clock: Callable[[], float],
-        records: PeopleRecords | None = None, apply_s: float = APPLY_S,
+        brake: Brake, records: PeopleRecords | None = None, apply_s: float = APPLY_S,
     ) -> None:  # fmt: skip
         self._inbox = inbox
         self._committer = committer
@@ -117,6 +124,7 @@ class Applier:
         self._revoker = revoker
         self._people = people
         self._records = records
+        self._brake = brake
         self._directory = directory
         self._outbox = outbox
         self._clock = clock
@@ -165,6 +173,7 @@ class Applier:
     async def _measure(self) -> None:
         waiting, oldest = await self._inbox.backlog()
         HOOK_BACKLOG.set(waiting)
+        HOOK_HELD.set(await self._inbox.held())
         HOOK_LAG_SECONDS.set(max(0.0, self._clock() - oldest) if oldest is not None else 0.0)
 
     async def _guarded(self, lane: Lane) -> None:
@@ -221,6 +230,8 @@ class Applier:
             settled = await self._applied(pending, kept, names, outcome)
         except _Postponed as postponed:
             return Settled(pending.id, "new", "waiting for the directory to settle", postponed.until)
+        except _Held as held:
+            settled = Settled(pending.id, "held", str(held))
         except TimeoutError:
             raise
         except UnavailableError as error:
@@ -231,7 +242,7 @@ class Applier:
             log.exception("hook_event_fault", extra=fields(tenant=pending.tenant, provider=pending.provider, source=source, event_type=pending.event.type))
             settled = self._again(pending, type(error).__name__, gives_up=True)
         HOOK_EVENTS.labels(source, "retried" if settled.state == "new" else settled.state).inc()
-        level = logging.WARNING if settled.state in {"new", "failed"} else logging.INFO
+        level = logging.WARNING if settled.state in {"new", "failed", "held"} else logging.INFO
         log.log(
             level, "hook_event", extra=fields(
                 tenant=pending.tenant, provider=pending.provider, source=source, event_type=pending.event.type, effect=pending.event.effect.value, outcome=settled.state,
@@ -259,6 +270,8 @@ class Applier:
             await self._ask().lifecycle(target, event.reference, event.type)
             return Settled(pending.id, "applied")
         if event.members:
+            if event.effect is Effect.MEMBERS_REMOVED and not pending.released and groups_that_count(target, event.group or Group()):
+                await self._hold(target, people=len(event.members))
             return await self._members(target, pending)
         if event.effect in {Effect.RENAMED, Effect.RELEASED}:
             return await self._other_names(target, pending, kept, outcome)
@@ -275,6 +288,9 @@ class Applier:
         about = about_key(event.group if event.effect is not Effect.APP_REMOVED else None)
         found = await self._who(target, event)
         planned = plan(event, target=target, kept=kept.get(about), received_at=pending.received_at if event is said else self._clock(), found=found, around=_around(target, kept))
+        if not pending.released and _is_mass_removal(said, event, kept.get(about), planned):
+            person = event.subject.key if event.subject is not None else ""
+            await self._hold(target, person=person, people=1 if person else await self._brake.members(target, event.group))
         statuses = [await self._revoker.revoke(request) for request in planned.revoke]
         nobody = bool(statuses) and not found.people and not any(s.ended for s in statuses)
         lifts = [await self._revoker.lift(request) for request in planned.lift]
@@ -288,6 +304,11 @@ class Applier:
         state = "ignored" if planned.ignored and not statuses else NOBODY if nobody or found_nothing else "applied"
         why = "nobody is signed in under these names" if nobody else "nothing that this source imposed was in force any more" if found_nothing else planned.ignored
         return Settled(pending.id, state, why, revocations=tuple(s.id for s in statuses))
+
+    async def _hold(self, target: HookTarget, *, people: int, person: str = "") -> None:
+        """Raises ``_Held`` where so many more people are too many at once."""
+        if people and (reason := await self._brake.reason_to_hold(target, person=person, people=people)):
+            raise _Held(reason)
 
     async def _members(self, target: HookTarget, pending: Pending) -> Settled:
         """One event of its own for each person, in the person's lane: looked up and stored at once, and as old as what it comes from."""
@@ -308,7 +329,7 @@ class Applier:
                 for one in namesakes
             )
         if each:
-            await self._inbox.accept(target, Delivery(event.source, each), received_at=pending.received_at, channel="members")
+            await self._inbox.accept(target, Delivery(event.source, each), received_at=pending.received_at, channel="members", released=pending.released)
             self._wake.set()
         return Settled(pending.id, "applied" if each else "ignored", "" if each else "no member is known")
 
@@ -373,7 +394,8 @@ class Applier:
             account = await self._ask().account(target, event.subject.oid)
             if account is None:
                 _wait_for_second_answer(pending, asked_at)
-            return replace(event, effect=Effect.LIFT if account is not None and account.enabled else Effect.BLOCK, event_time=asked_at)
+                return replace(event, type=ABSENT, effect=Effect.BLOCK, event_time=asked_at)
+            return replace(event, effect=Effect.LIFT if account.enabled else Effect.BLOCK, event_time=asked_at)
         member = await self._ask().is_member(target, event.subject.oid, event.group.id)
         if not member:
             # Somebody said that there is a change; where it was an addition, this is the answer from before it.
@@ -437,6 +459,13 @@ class Applier:
         if count:
             self.wake()
         return count
+
+
+def _is_mass_removal(said: HookEvent, event: HookEvent, before: Kept | None, planned: Plan) -> bool:
+    """Whether this may be one of many: somebody loses a group, or is not known any more, who was not out already. What is said of one account is not."""
+    if not planned.revoke or planned.kept is None or not planned.kept.standing.refused or (before is not None and before.standing.refused):
+        return False
+    return event.effect in {Effect.GROUP_REMOVED, Effect.GROUP_DELETED} or (event.effect is Effect.BLOCK and said.effect is Effect.LOOK_UP_ACCOUNT and event.type == ABSENT)
 
 
 def _wait_for_second_answer(pending: Pending, asked_at: float) -> None:

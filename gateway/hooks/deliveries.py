@@ -53,7 +53,7 @@ class InboxRecords:
         """Apply again, whatever it came to before. What is newer still outvotes it."""
 
         async def work(connection: AsyncConnection) -> bool:
-            statement = update(hook_inbox).where(hook_inbox.c.id == delivery, hook_inbox.c.state != "new")
+            statement = update(hook_inbox).where(hook_inbox.c.id == delivery, hook_inbox.c.state.not_in(("new", "held")))
             return (await connection.execute(statement.values(state="new", attempts=0, next_at=self._clock(), error=""))).rowcount == 1
 
         replayed = await self._committer.run(work)
@@ -61,9 +61,27 @@ class InboxRecords:
         if found is None:
             return Rejected("not_found", "no such delivery")
         if not replayed:
-            return Rejected("conflict", "it is waiting to be applied already")
+            return Rejected("conflict", "it is held: release or drop it" if found.state == "held" else "it is waiting to be applied already")
         self._wake()
         return found
+
+    async def release_held(self, *, tenant: str, provider: str | None) -> int:
+        """Apply what the brake held, all of it."""
+        count = await self._decide(tenant, provider, {"state": "new", "released": 1, "attempts": 0, "next_at": self._clock(), "error": ""})
+        self._wake()
+        return count
+
+    async def drop_held(self, *, tenant: str, provider: str | None) -> int:
+        """Ignore what the brake held, all of it."""
+        return await self._decide(tenant, provider, {"state": "ignored", "applied_at": self._clock(), "error": "held, and dropped by an operator"})
+
+    async def _decide(self, tenant: str, provider: str | None, values: dict[str, Any]) -> int:
+        where = [hook_inbox.c.tenant == tenant, hook_inbox.c.state == "held", *([hook_inbox.c.provider == provider] if provider is not None else [])]
+
+        async def work(connection: AsyncConnection) -> int:
+            return (await connection.execute(update(hook_inbox).where(*where).values(**values))).rowcount
+
+        return await self._committer.run(work)
 
 
 def _view(row: Any) -> DeliveryView:

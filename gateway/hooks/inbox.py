@@ -72,6 +72,8 @@ class Pending:
     event: HookEvent
     received_at: float
     attempts: int
+    released: bool = False
+    """By an operator: not to be held (again)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of one event. ``state``: applied, applied_to_nobody, ignored, failed, or new to be tried again at ``next_at``."""
+    """What became of one event. ``state``: applied, applied_to_nobody, ignored, failed, held, or new to be tried again at ``next_at``."""
 
     id: str
     state: str
@@ -138,9 +140,11 @@ class Inbox:
 
     # --- receiving ---
 
-    async def accept(self, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push") -> Accepted:
+    async def accept(self, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push", released: bool = False) -> Accepted:
         """Store; returns after the commit. Raises ``UnavailableError``."""
         prepared = self.prepare(target, delivery, received_at=received_at, request_id=request_id, channel=channel)
+        for row in prepared.rows:
+            row["released"] = int(released)
         return await self._committer.run(partial(self.write, prepared=prepared), urgent=channel == "push")
 
     async def store(self, connection: AsyncConnection, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push") -> Accepted:
@@ -174,7 +178,7 @@ class Inbox:
             "id": row_id, "delivery": delivery, "source": event.source.value, "tenant": target.tenant, "provider": target.provider,
             "event": event.id or f"none:{row_id}", "type": event.type[:120], "lane": lane_key(target, event), "received_at": received_at, "event_time": event.event_time,
             "payload": self._database.crypt.seal(dump_event(event), table="hook_inbox", row=row_id, column="payload"),
-            "state": "new", "attempts": 0, "next_at": received_at, "error": "",
+            "state": "new", "released": 0, "attempts": 0, "next_at": received_at, "error": "",
         }  # fmt: skip
 
     # --- applying ---
@@ -223,7 +227,7 @@ class Inbox:
         )
         for row in rows:
             text = self._database.crypt.open(row.payload, table="hook_inbox", row=row.id, column="payload").reveal()
-            pending[row.lane].append(Pending(row.id, row.tenant, row.provider, load_event(text), row.received_at, row.attempts))
+            pending[row.lane].append(Pending(row.id, row.tenant, row.provider, load_event(text), row.received_at, row.attempts, bool(row.released)))
         standing: dict[str, dict[str, Kept]] = {key: {} for key in held}
         for row in await connection.execute(select(hook_standing).where(hook_standing.c.lane.in_(held))):
             standing[row.lane][row.about] = self._kept(row)
@@ -251,8 +255,8 @@ class Inbox:
         """Write what became of events; in the transaction that also writes standings and messages."""
         if not settled:
             return
-        done = [s for s in settled if s.state not in {"new", "failed"}]
-        left = [s for s in settled if s.state in {"new", "failed"}]
+        done = [s for s in settled if s.state not in {"new", "failed", "held"}]
+        left = [s for s in settled if s.state in {"new", "failed", "held"}]
         # Many rows, one trip: a busy sender's events come a hundred to a lane.
         changed: dict[str, Any] = {"state": bindparam("b_state"), "error": bindparam("b_error"), "next_at": bindparam("b_next_at")}
         statement = update(hook_inbox).where(hook_inbox.c.id == bindparam("b_id"))
@@ -280,6 +284,11 @@ class Inbox:
             last = (rows[-1].lane, rows[-1].about)
 
     # --- watching ---
+
+    async def held(self) -> int:
+        """How many events wait for an operator (``brake``)."""
+        async with self._database.read() as connection:
+            return (await connection.execute(select(func.count()).where(hook_inbox.c.state == "held"))).scalar_one()
 
     async def backlog(self) -> tuple[int, float | None]:
         """How many events wait, and since when the oldest does."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 12
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -211,7 +211,8 @@ hook_inbox = Table(
     Column("received_at", Float, nullable=False),
     Column("event_time", Float, nullable=True),
     sealed("payload"),
-    Column("state", String(20), nullable=False),  # new, applied, ignored, failed
+    Column("state", String(20), nullable=False),  # new, applied, applied_to_nobody, ignored, failed, held
+    Column("released", Integer, nullable=False, default=0),  # 1: an operator said that it may take away from many people at once
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_at", Float, nullable=False),
     Column("error", String(400), nullable=False, default=""),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from demo.idp.directory import Person as Account
+    from gateway.hooks.brake import BrakeLimits
     from gateway.hooks.commit import Committer
     from gateway.sql.database import Database
     from tests.hooks.world import World
@@ -97,7 +98,7 @@ class Living:
 
 
 @contextlib.asynccontextmanager
-async def living_hooks(database: Database) -> AsyncIterator[Living]:
+async def living_hooks(database: Database, *, brake: BrakeLimits | None = None) -> AsyncIterator[Living]:
     """Both stand-ins, the listener, applier and reconciliation over ``database``; the clock moves when told."""
     clock = MovableClock()
     async with contextlib.AsyncExitStack() as stack:
@@ -113,7 +114,7 @@ async def living_hooks(database: Database) -> AsyncIterator[Living]:
             found: Subscriptions = rooms["subscriptions"]
             return found
 
-        world = await stack.enter_async_context(hooks_world(database, http, clock=clock, ask=ask))
+        world = await stack.enter_async_context(hooks_world(database, http, clock=clock, ask=ask, brake=brake))
         okta, entra = cloud.customers["acme-okta"], cloud.customers["globex-entra"]
         assert okta.okta is not None
         world.targets.by_key = {

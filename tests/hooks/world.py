@@ -18,6 +18,7 @@ from gateway.core.model import ProviderKind, Secret
 from gateway.errors import UnavailableError
 from gateway.hooks.applier import Applier
 from gateway.hooks.arrivals import Tally
+from gateway.hooks.brake import Brake, BrakeLimits
 from gateway.hooks.commit import Committer
 from gateway.hooks.group_names import GroupNames
 from gateway.hooks.inbox import Inbox
@@ -275,6 +276,7 @@ async def hooks_world(
     clock: Any = None,
     ask: Callable[[Committer, str], Directory] | None = None,
     limits: ScimLimits | None = None,
+    brake: BrakeLimits | None = None,
 ) -> AsyncIterator[World]:
     """``ask`` makes the directory, given the committer and the listener's address."""
     async with contextlib.AsyncExitStack() as stack:
@@ -290,7 +292,19 @@ async def hooks_world(
         url = bound.url()
         asked: Directory = ask(committer, url) if ask is not None else directory
         scim = ScimStore(database, committer, inbox, clock=clock, limits=limits)
-        applier = Applier(inbox, committer, names=GroupNames(database), records=scim, targets=targets, revoker=revoker, people=people, directory=asked, outbox=outbox, clock=clock)
+        applier = Applier(
+            inbox,
+            committer,
+            names=GroupNames(database),
+            records=scim,
+            targets=targets,
+            revoker=revoker,
+            people=people,
+            directory=asked,
+            outbox=outbox,
+            clock=clock,
+            brake=Brake(database, brake, clock=clock),
+        )
         keys = IssuerKeys(http, monotonic=time.monotonic)
         tally = Tally(database, committer, clock=clock)
         services = HookServices(targets=targets, inbox=inbox, scim=scim, keys=keys, tally=tally, stored=applier.wake, url="https://hooks.example.com", clock=clock)

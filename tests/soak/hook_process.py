@@ -21,6 +21,7 @@ from gateway import keys as key_ring
 from gateway.core.model import ProviderKind, Secret
 from gateway.hooks.applier import Applier
 from gateway.hooks.arrivals import Tally
+from gateway.hooks.brake import Brake, BrakeLimits
 from gateway.hooks.commit import Committer
 from gateway.hooks.group_names import GroupNames
 from gateway.hooks.inbox import Inbox
@@ -95,7 +96,10 @@ async def main(state: Path, port: int, webhook: str, database_url: str) -> None:
         inbox = Inbox(database, committer, holder=f"pid-{os.getpid()}", lease_s=3.0)
         outbox = Outbox(database, committer, targets=targets, http=http, clock=time.time)
         revoker = WritingRevoker(state / "said")
-        applier = Applier(inbox, committer, names=GroupNames(database), targets=targets, revoker=revoker, people=None, directory=None, outbox=outbox, clock=time.time, apply_s=2.0)
+        applier = Applier(
+            inbox, committer, names=GroupNames(database), targets=targets, revoker=revoker, people=None, directory=None, outbox=outbox, clock=time.time, apply_s=2.0,
+            brake=Brake(database, BrakeLimits(unknown=1_000_000), clock=time.time),
+        )  # fmt: skip
         await stack.enter_async_context(outbox.running())
         await stack.enter_async_context(applier.running())
         services = HookServices(

@@ -67,7 +67,6 @@ class _Seen:
 
     there: set[tuple[str, str]]
     gone: set[tuple[str, str]]
-    groups: set[str]
     named: list[Group]
     """Groups that count, by what they are called now."""
     vanished: set[tuple[str, str]] = field(default_factory=set)
@@ -188,7 +187,7 @@ class GraphDelta:
             refused = await self._refused(connection, target)
             news = _news(target, events, refused)
             missing = {_missing(group, member): (group, member) for group, member in sorted(seen.vanished)}
-            unknown = [event for event in missing if (lane_key(target, event), about_key(event.group)) not in refused]
+            unknown = [event for event in missing if not ({(lane_key(target, event), about_key(event.group)), (_group_lane(target, event), about_key(event.group))} & refused)]
             news += unknown
             # Of those who are refused already, nothing more is to be found out.
             seen.gone |= seen.vanished - {missing[event] for event in unknown}
@@ -222,8 +221,6 @@ class GraphDelta:
         mine = (directory_members.c.tenant == target.tenant, directory_members.c.provider == target.provider)
         for group, member in sorted(seen.gone):
             await connection.execute(delete(directory_members).where(*mine, directory_members.c.group_id == group, directory_members.c.member == member))
-        for group in sorted(seen.groups):
-            await connection.execute(delete(directory_members).where(*mine, directory_members.c.group_id == group))
 
 
 def _news(target: HookTarget, events: Iterable[HookEvent], refused: set[tuple[str, str]]) -> list[HookEvent]:
@@ -236,7 +233,7 @@ def _news(target: HookTarget, events: Iterable[HookEvent], refused: set[tuple[st
 
 def _page(target: HookTarget, page: list[Any], asked_at: float, *, groups: dict[str, Group], users: bool) -> tuple[list[HookEvent], _Seen]:
     events: list[HookEvent] = []
-    seen = _Seen(set(), set(), set(), [])
+    seen = _Seen(set(), set(), [])
     for entry in page:
         try:
             document = mapping(entry, "value")
@@ -274,7 +271,7 @@ def _said_group(entry: object) -> Group:
 
 def _group(target: HookTarget, entry: dict[str, Any], group: Group, seen: _Seen, asked_at: float) -> list[HookEvent]:
     if removed(entry):
-        seen.groups.add(group.id)
+        # Its members stay known until the next full reading: how many they are is asked when this is applied (``brake``).
         return [HookEvent(Source.ENTRA, "delta/group-deleted", Effect.GROUP_DELETED, None, replace(group, former=()), asked_at)]
     if not groups_that_count(target, group):
         return []
@@ -297,6 +294,11 @@ def _group(target: HookTarget, entry: dict[str, Any], group: Group, seen: _Seen,
         effect = Effect.GROUP_REMOVED if out else Effect.LOOK_UP_MEMBERSHIP
         events.append(HookEvent(Source.ENTRA, "delta/member", effect, Subject(oid=oid), group, asked_at if out else None))
     return events
+
+
+def _group_lane(target: HookTarget, event: HookEvent) -> str:
+    """Where it stands that the event's group was deleted."""
+    return lane_key(target, replace(event, subject=None)) if event.group is not None else ""
 
 
 def _missing(group: str, member: str) -> HookEvent:

@@ -11,7 +11,7 @@ from gateway.ports_admin import Rejected
 from gateway.web.admin.problem import Code, Problem
 from gateway.web.admin.reading import read_cursor, write_cursor
 from gateway.web.admin.records import Tenant  # noqa: TC001 - pydantic reads annotations when the class is made
-from gateway.web.admin.route import Answer, AnswerModel, Call, PageQuery, Route
+from gateway.web.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 
 if TYPE_CHECKING:
     from gateway.ports_admin import DeliveryRecords, DeliveryView, MessageRecords, MessageView
@@ -37,6 +37,20 @@ class DeliveryRow(AnswerModel):
 class DeliveryList(AnswerModel):
     items: list[DeliveryRow]
     next: str | None
+
+
+class HeldBody(ApiModel):
+    """What becomes of removals of many people at once: all of the tenant's, or of one provider of it."""
+
+    tenant: Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")]
+    provider: Annotated[str, Field(min_length=1, max_length=32)] | None = None
+    decision: Literal["release", "drop"]
+
+
+class HeldAnswer(AnswerModel):
+    """How many events were held and are not any more."""
+
+    events: int
 
 
 class MessagesQuery(PageQuery):
@@ -80,7 +94,15 @@ def delivery_routes(deliveries: DeliveryRecords) -> tuple[Route, ...]:
             raise Problem(Code(replayed.code), replayed.message)
         return Answer(_delivery(replayed))
 
+    async def decide_held(call: Call) -> Answer:
+        body = call.body(HeldBody)
+        decide = deliveries.release_held if body.decision == "release" else deliveries.drop_held
+        count = await decide(tenant=body.tenant, provider=body.provider)
+        call.note.after = {"decision": body.decision, "events": count}
+        return Answer(HeldAnswer(events=count))
+
     return (
+        Route("decide_held", "POST", "/hooks/held", "Release or drop removals of many people that are held", decide_held, {200: HeldAnswer}, body=HeldBody),
         Route("list_deliveries", "GET", "/hooks/deliveries", "What the hooks received, newest first", list_deliveries, {200: DeliveryList}, query=DeliveriesQuery),
         Route("get_delivery", "GET", "/hooks/deliveries/{delivery}", "One delivery", get_delivery, {200: DeliveryRow}),
         Route("replay_delivery", "POST", "/hooks/deliveries/{delivery}/replay", "Apply it again", replay_delivery, {200: DeliveryRow}, problems=(Code.CONFLICT,)),

@@ -63,6 +63,7 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "list_deliveries": (Scope.HOOKS, Binding.QUERY),
     "get_delivery": (Scope.HOOKS, Binding.OWN),
     "replay_delivery": (Scope.HOOKS, Binding.OWN),
+    "decide_held": (Scope.HOOKS, Binding.UNBOUND),
     "list_messages": (Scope.HOOKS, Binding.QUERY),
     "get_message": (Scope.HOOKS, Binding.OWN),
     "replay_message": (Scope.HOOKS, Binding.OWN),

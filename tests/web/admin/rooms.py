@@ -136,6 +136,12 @@ class Deliveries:
     async def find(self, delivery: str) -> DeliveryView | None:
         return self.stored.get(delivery)
 
+    async def release_held(self, *, tenant: str, provider: str | None) -> int:
+        return 2
+
+    async def drop_held(self, *, tenant: str, provider: str | None) -> int:
+        return 3
+
     async def replay(self, delivery: str) -> DeliveryView | Rejected:
         self.stored[delivery] = replace(self.stored[delivery], state="new", error="")
         return self.stored[delivery]

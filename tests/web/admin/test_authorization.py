@@ -57,6 +57,7 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "test_hook": (Scope.HOOKS, "GET", "/tenants/acme/hooks/acme-okta/test", None, 200, NOBODY),
     "list_deliveries": (Scope.HOOKS, "GET", "/hooks/deliveries?tenant=acme", None, 200, NOBODY),
     "get_delivery": (Scope.HOOKS, "GET", "/hooks/deliveries/d1", None, 200, HIDDEN),
+    "decide_held": (Scope.HOOKS, "POST", "/hooks/held", {"tenant": "globex", "decision": "release"}, 200, NOBODY),
     "replay_delivery": (Scope.HOOKS, "POST", "/hooks/deliveries/d1/replay", None, 200, HIDDEN),
     "list_messages": (Scope.HOOKS, "GET", "/hooks/webhooks?tenant=acme", None, 200, NOBODY),
     "get_message": (Scope.HOOKS, "GET", "/hooks/webhooks/msg_1", None, 200, HIDDEN),
