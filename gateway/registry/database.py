@@ -181,7 +181,7 @@ class TenantDatabase:
         clash = await find_clash(connection, tenant, names)
         if clash is not None:
             return clash, None
-        after = StoredTenant(document, (before.version if before else 0) + 1, self._clock())
+        after = StoredTenant(document, (before.version if before else await _last_version(connection, tenant)) + 1, self._clock())
         await self._write(connection, after, created=before is None)
         await connection.execute(delete(tenant_names).where(tenant_names.c.tenant == tenant))
         if names:
@@ -208,9 +208,9 @@ class TenantDatabase:
         for table in FORGOTTEN_WITH_A_TENANT:
             await connection.execute(delete(table).where(table.c.tenant == tenant))
         await connection.execute(delete(tenants).where(tenants.c.id == tenant))
-        again = update(tenant_removals).where(tenant_removals.c.tenant == tenant).values(removals=tenant_removals.c.removals + 1)
+        again = update(tenant_removals).where(tenant_removals.c.tenant == tenant).values(removals=before.version)
         if (await connection.execute(again)).rowcount == 0:
-            await connection.execute(insert(tenant_removals).values(tenant=tenant, removals=1))
+            await connection.execute(insert(tenant_removals).values(tenant=tenant, removals=before.version))
         # A key of its own would open whoever gets this id next.
         own = (admin_keys.c.tenant == tenant, admin_keys.c.revoked_at.is_(None))
         await connection.execute(update(admin_keys).where(*own).values(revoked_at=self._clock()))
@@ -346,6 +346,12 @@ _BATCH = 500
 def _stamp(rows: Iterable[Row[Any]]) -> str:
     """Differs after every write: what is sealed never looks the same twice."""
     return " ".join(row.client_secret for row in rows)
+
+
+async def _last_version(connection: AsyncConnection, tenant: str) -> int:
+    """Of the tenant that had this id before, 0 if there was none. The next one counts on: a change made from a predecessor's version is refused."""
+    found = (await connection.execute(select(tenant_removals.c.removals).where(tenant_removals.c.tenant == tenant))).scalar_one_or_none()
+    return int(found or 0)
 
 
 async def _state(connection: AsyncConnection) -> None:

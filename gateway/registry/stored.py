@@ -50,7 +50,7 @@ class Changes:
     documents: dict[str, TenantDocument]
     credentials: dict[str, Credentials]
     removals: dict[str, int]
-    """How often a tenant of an id was deleted; 0 is left out."""
+    """The last version of the one of an id that was deleted; absent for ids that none had before."""
 
     def records(self) -> dict[str, Record]:
         """Of the changed ones. Takes about a millisecond each: not on the event loop."""

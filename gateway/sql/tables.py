@@ -96,7 +96,7 @@ tenant_removals = Table(
     "tenant_removals",
     metadata,
     Column("tenant", String(40), primary_key=True),
-    Column("removals", BigInteger, nullable=False),  # how often a tenant of this id was deleted: whoever has it now is another one
+    Column("removals", BigInteger, nullable=False),  # the last version of the one of this id that was deleted: whoever has it now is another one
 )
 
 admin_keys = Table(

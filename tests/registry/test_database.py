@@ -242,6 +242,22 @@ async def test_only_what_changed_is_handed_to_the_publisher(registry: TenantData
     assert list((await registry.changed(second.stamps)).stamps) == ["globex"]
 
 
+async def test_a_change_made_from_a_deleted_tenants_version_is_refused_by_who_has_its_id_now(registry: TenantDatabase) -> None:
+    """Else a run or an editor that began before overwrote another customer's document."""
+    seen = set[int]()
+    for name in ("First", "Second", "Third"):
+        made = await created(registry, doc(name=name))
+        changed = await registry.put(doc(name=f"{name} again"), version=made.version, by=ALICE)
+        assert isinstance(changed, StoredTenant)
+        assert not seen & {made.version, changed.version}
+        for old in seen:
+            assert (await refused(registry, doc(name="Old"), version=old)).startswith("changed")
+            gone = await registry.delete("acme", version=old, by=ALICE)
+            assert gone is not None
+        seen |= {made.version, changed.version}
+        assert await registry.delete("acme", version=changed.version, by=ALICE) is None
+
+
 async def test_generations_only_go_up(registry: TenantDatabase) -> None:
     numbers = [
         await registry.next_generation(at_least=0),
