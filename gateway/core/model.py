@@ -330,3 +330,5 @@ class PendingLogin:
     """At ``login_host``: public name of the browser at ``for_host`` (see ``SessionStore.binding_id``)."""
     test: str = ""
     """Name of the one-time link, where the purpose is a test."""
+    hint: str = ""
+    """The e-mail address that was typed, in lower case; whoever arrives as somebody else is told."""

@@ -120,14 +120,30 @@ def load_ticket(raw: bytes, *, tenant: str) -> Ticket | None:
 def dump_pending(pending: PendingLogin) -> bytes:
     p = pending
     return _dump(
-        [p.tenant, p.provider, p.host, p.return_to, p.nonce, p.code_verifier, p.redirect_uri, p.client_id, p.created_at, p.hopped, p.purpose, p.for_host, p.for_browser, p.test]
+        [
+            p.tenant,
+            p.provider,
+            p.host,
+            p.return_to,
+            p.nonce,
+            p.code_verifier,
+            p.redirect_uri,
+            p.client_id,
+            p.created_at,
+            p.hopped,
+            p.purpose,
+            p.for_host,
+            p.for_browser,
+            p.test,
+            p.hint,
+        ]
     )
 
 
 def load_pending(raw: bytes) -> PendingLogin | None:
     def build(rest: list[Any]) -> PendingLogin:
-        tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose, for_host, for_browser, test = rest
-        return PendingLogin(tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose, for_host, for_browser, test)
+        tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose, for_host, for_browser, test, hint = rest
+        return PendingLogin(tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose, for_host, for_browser, test, hint)
 
     return _load(raw, build)
 

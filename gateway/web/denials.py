@@ -13,7 +13,7 @@ from gateway.core.model import RequestKind
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.core.tenants import HostKind
 from gateway.ingress.answers import STATUS_OF_DENIAL
-from gateway.web.browser.links import change_address
+from gateway.web.browser.links import change_address, provider_sign_out
 from gateway.web.language import negotiate
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def _page(services: Services, decision: Login | Deny, asked: Asked, tenant: Tena
         return "denied", {
             "reason": decision.reason, "email": asked.session.identity.email, "groups": groups, "roles": roles,
             "rule": matched.rule.path if matched.rule is not None else "", "return_to": back, "change": change,
+            "provider_sign_out": provider_sign_out(tenant.provider(asked.session.identity.provider)),
         }  # fmt: skip
     return "error", {"reason": decision.reason, "code": "", "retry": asked.location or None, "change": change}
 

@@ -65,8 +65,10 @@ PAGES: Final[Mapping[str, Page]] = {
     "error": Page(frozenset({"reason", "code", "retry", "change"})),
     # Signed in but not allowed here. email: who (or ""); groups, roles: which would do; rule: the path glob that decided (or "");
     # return_to: where "sign in as someone else" leads back to. That form posts to /_auth/logout with ``again`` = return_to.
-    # change: as above.
-    "denied": Page(frozenset({"reason", "email", "groups", "roles", "rule", "return_to", "change"}), Form.LOGIN),
+    # change: as above; provider_sign_out: URL to sign out at the identity provider itself, or None.
+    "denied": Page(frozenset({"reason", "email", "groups", "roles", "rule", "return_to", "change", "provider_sign_out"}), Form.LOGIN),
+    # Somebody other than was typed arrived. typed, email: addresses; go_on, again: URLs; provider_sign_out: as above.
+    "other_person": Page(frozenset({"typed", "email", "go_on", "again", "provider_sign_out"})),
     # providers: labels where the person may still be signed in; login: URL or None; change: as above.
     "signed_out": Page(frozenset({"providers", "login", "change"})),
     # Asks before logging out; posts to /_auth/logout. return_to: where "no" leads, or None.

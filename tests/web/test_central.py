@@ -494,3 +494,20 @@ async def test_a_login_returns_to_another_host_of_the_same_tenant_only(central: 
     person.forget(ACME)
     page = await person.open(login(central, ACME, rd=f"{central.world.url('globex.localhost')}/x"))
     assert page.url == f"{central.world.url(ACME)}/"
+
+
+@pytest.mark.parametrize("host", [ACME, SHARED])
+async def test_whoever_typed_alice_and_arrives_as_bob_is_told(central: RunningWorld, person: Person, host: str) -> None:
+    page = await person.submit(await person.open(login(central, host, login_hint="alice@acme.test")), {"email": "bob@acme.test", "password": "demo"})
+    assert (page.host, page.status) == (LOGIN, 200)
+    assert "alice@acme.test" in page.text
+    assert "bob@acme.test" in page.text
+    assert page.link("Sign out there") == central.world.cloud.customers["acme-okta"].server.origin + "/login/signout"
+    assert "switch=1" in page.link("Sign in as someone else")
+    page = await person.click(page, "Continue")
+    assert (page.host, path(page)) == (host, "/there")
+    answer = central.check(host, cookie=person.cookies(host)[COOKIE])
+    assert answer.header("X-Auth-Request-Email") in ("bob@acme.test", None)
+    again = await person.open(login(central, host, login_hint="alice@acme.test"))
+    assert (again.host, "bob@acme.test" in again.text) == (LOGIN, True), "also where the login host has a session already"
+    assert (await person.open(login(central, host, login_hint="Bob@acme.test"))).host == host

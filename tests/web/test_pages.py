@@ -38,7 +38,10 @@ SESSION = SessionView(
 )
 VALUES: dict[str, dict[str, object]] = {
     "error": {"reason": Reason.IDP_ERROR, "code": "not_assigned", "retry": "/_auth/login?rd=%2F", "change": "/_auth/login?change=1"},
-    "denied": {"reason": Reason.GROUP_MISSING, "email": "mallory@acme.com", "groups": ("app-users", "admins"), "roles": ("owner",), "rule": "/admin/**", "return_to": "https://acme.example.com/admin", "change": "/_auth/login?change=1"},
+    "denied": {"reason": Reason.GROUP_MISSING, "email": "mallory@acme.com", "groups": ("app-users", "admins"), "roles": ("owner",), "rule": "/admin/**", "return_to": "https://acme.example.com/admin", "change": "/_auth/login?change=1", "provider_sign_out": "https://acme.okta.com/login/signout"},
+    "other_person": {
+        "typed": "alice@acme.com", "email": "bob@acme.com", "go_on": "https://acme.example.com/", "again": "/_auth/login?switch=1", "provider_sign_out": "https://acme.okta.com/login/signout",
+    },
     "signed_out": {"providers": ("Sign in with Okta",), "login": "/_auth/login", "change": "/_auth/login?change=1"},
     "logout": {"email": "alice@acme.com", "return_to": "/"},
     "email": {"return_to": "https://app.example.com/", "email": "", "problem": "unknown"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from gateway.cognito.troubleshooting import diagnose
 from gateway.core.decision import Reason
@@ -20,12 +21,13 @@ from gateway.ports import AlreadyTaken, NewSession, OtherBrowser, Refused
 from gateway.web.browser import organisation, trial
 from gateway.web.browser.again import begin_again, give_up
 from gateway.web.browser.central import hand_over
-from gateway.web.browser.edge import redirect, set_cookie
-from gateway.web.browser.links import login_link
+from gateway.web.browser.edge import page, redirect, set_cookie
+from gateway.web.browser.links import is_named, login_link, provider_sign_out
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import Destination, is_prefetch
 from gateway.web.browser.request import BrowserError, client_key, parse_any
 from gateway.web.browser.resume import Resume, remember
+from gateway.web.browser.signed import sign
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -116,13 +118,26 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
     browser.request["user"], browser.request["reason"] = accepted.identity.sub, Reason.OK
     response = redirect(pending.return_to)
-    if pending.for_host:
+    if not is_named(accepted.identity, pending.hint):
+        response = await _say_who(browser, tenant, provider, pending, accepted.identity.email)
+    elif pending.for_host:
         response = await hand_over(browser, stored.session, stored.cookie.reveal(), Destination(pending.return_to, pending.for_host, pending.for_browser))
     set_cookie(response, browser.session_cookie(tenant.id), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(services.clock())))
     organisation.remember(response, browser, tenant.id)
     if not count_return(browser, response, pending.return_to):
         raise await give_up(browser, tenant)
     return response
+
+
+async def _say_who(browser: Browser, tenant: Tenant, provider: Provider, pending: PendingLogin, email: str) -> web.Response:
+    """The identity provider had a session of somebody other than was typed: the person says whether that is meant."""
+    go_on = pending.return_to
+    if pending.for_host:
+        # The session is here, and the browser at that host waits for its ticket still.
+        signed = sign(browser.services.signing_keys, tenant.id, "login", pending.for_host, pending.for_browser)
+        go_on = f"/_auth/login?{urlencode({'host': pending.for_host, 'rd': pending.return_to, 'browser': pending.for_browser, 'tenant': signed})}"
+    again = await login_link(browser, return_to=pending.return_to, switch=True)
+    return page(browser.request, "other_person", tenant, typed=pending.hint, email=email, go_on=go_on, again=again, provider_sign_out=provider_sign_out(provider))
 
 
 def _ask_the_provider(browser: Browser, tenant: Tenant, pending: PendingLogin) -> web.Response:

@@ -20,7 +20,7 @@ from gateway.ports import OtherBrowser, Refused
 from gateway.web.browser import organisation
 from gateway.web.browser.again import begin_again, give_up, remember_sender
 from gateway.web.browser.edge import page, redirect, set_cookie
-from gateway.web.browser.links import login_link
+from gateway.web.browser.links import is_named, login_link
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import BROWSER_ID, Destination, bind, choose_provider, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BrowserError, parse
@@ -62,7 +62,12 @@ async def start(browser: Browser) -> web.StreamResponse:
     wanted, hint, switch = browser.parameter("provider"), browser.parameter("login_hint"), bool(browser.parameter("switch"))
     if not switch:
         present = await browser.session(tenant.id)
-        if present is not None and tenant.provider(present[0].identity.provider) is not None and wanted in ("", present[0].identity.provider):
+        if (
+            present is not None
+            and is_named(present[0].identity, hint)
+            and tenant.provider(present[0].identity.provider) is not None
+            and wanted in ("", present[0].identity.provider)
+        ):
             response = await hand_over(browser, present[0], present[1], destination)
             remember_sender(response, browser, destination.host)
             return response

@@ -10,7 +10,7 @@ from gateway.core.decision import Deny, Login, Reason
 from gateway.core.model import AuthRequest, RequestKind
 from gateway.core.paths import canonical
 from gateway.web.browser.edge import page, redirect
-from gateway.web.browser.links import change_link
+from gateway.web.browser.links import change_link, provider_sign_out
 from gateway.web.browser.request import BrowserError, parse
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def explain(request: web.Request) -> web.StreamResponse:
     return page(
         request, "denied", tenant, status=403 if isinstance(decision, Deny) else 200,
         reason=reason, email=session.identity.email, groups=groups, roles=roles, rule=matched.rule.path if matched.rule is not None else "",
-        return_to=return_to, change=change_link(browser, f"/_auth/login?{urlencode({'rd': return_to})}"),
+        return_to=return_to, provider_sign_out=provider_sign_out(tenant.provider(session.identity.provider)), change=change_link(browser, f"/_auth/login?{urlencode({'rd': return_to})}"),
     )  # fmt: skip
 
 

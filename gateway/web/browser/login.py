@@ -17,7 +17,7 @@ from gateway.core.tenants import HostKind
 from gateway.web.browser import central, organisation
 from gateway.web.browser.again import give_up
 from gateway.web.browser.edge import page, redirect
-from gateway.web.browser.links import change_address
+from gateway.web.browser.links import change_address, is_named
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import Destination, choose_provider, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BrowserError, parse
@@ -92,7 +92,7 @@ def _is_meant(browser: Browser, session: Session, *, issuer: str, hint: str) -> 
     """Whether a tile means whoever is signed in: the same provider, and the same person where it names one."""
     tenant = browser.tenant_for(session.tenant)
     named = _issued_by(tenant, issuer) if tenant is not None else ""
-    return named in ("", session.identity.provider) and (not hint or hint.strip().lower() == session.identity.email.lower())
+    return named in ("", session.identity.provider) and is_named(session.identity, hint)
 
 
 def return_target(browser: Browser) -> str:

@@ -61,6 +61,7 @@ async def send_to_cognito(
     services = browser.services
     if browser.known_client and not await services.attempts.allowed(client_key(browser.client), per_minute=LOGINS_PER_MINUTE, kind="login"):
         raise BrowserError(Reason.LOGIN_LOOP, 429, detail=f"more than {LOGINS_PER_MINUTE} logins begun in a minute from {browser.client}", tenant=tenant)
+    hint = hint if len(hint) <= MAX_LOGIN_HINT and email_domain(hint) is not None else ""
     pending = PendingLogin(
         tenant=tenant.id,
         provider=provider.name,
@@ -76,9 +77,9 @@ async def send_to_cognito(
         test=test,
         for_host=destination.host,
         for_browser=destination.browser,
+        hint=hint.lower(),
     )
     begun = await services.sessions.begin(pending, binding=browser.binding)
-    hint = hint if len(hint) <= MAX_LOGIN_HINT and email_domain(hint) is not None else ""
     browser.request["provider"] = provider.name
     response = redirect(services.relying_party.authorize_url(tenant, pending, state=begun.state, login_hint=hint, lang=browser.language, prompt=prompt), status=302)
     bind(response, browser, begun.binding.reveal())
