@@ -21,7 +21,7 @@ def routes(services: HookServices) -> list[web.RouteDef]:
 
 def application(services: HookServices) -> web.Application:
     """The listener's application; nothing else is reachable there."""
-    app = web.Application(middlewares=[answering], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[answering(scim.problem)], client_max_size=MAX_BODY_BYTES)
     app.add_routes(routes(services))
     return app
 

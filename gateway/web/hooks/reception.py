@@ -36,6 +36,8 @@ from gateway.web.admin.limits import RateLimit
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
+    from aiohttp.typedefs import Middleware
+
     from gateway.core.model import ProviderKind
     from gateway.hooks.event import Delivery
     from gateway.hooks.inbox import Accepted
@@ -73,6 +75,11 @@ def nobody(kind: ProviderKind) -> HookTarget:
         tenant="", provider="", kind=kind, issuer=None, secrets=(Secret(unknown),), directory_id=None, client_id=unknown, client_secret=None, api_token=None,
         api_url=None, audience=None, groups_used=None, allowed_groups=None,
     )  # fmt: skip
+
+
+def json_error(_request: web.Request, status: int, word: str) -> web.Response:
+    """``{"error": word}``."""
+    return web.json_response({"error": word}, status=status)
 
 
 class Reception:
@@ -131,8 +138,12 @@ class Reception:
         refused: Callable[[HookRefusedError], web.StreamResponse] | None = None,
         unavailable: Callable[[], web.StreamResponse] | None = None,
         expected: tuple[type[HookRefusedError], ...] = (),
+        problem: Callable[[web.Request, int, str], web.Response] = json_error,
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """The handler within the deadline; refusals and outages as their sender expects them. ``expected``: answers, not signs of a wrong set-up."""
+        """The handler within the deadline; refusals and outages as their sender expects them. ``expected``: answers, not signs of a wrong set-up.
+
+        ``problem``: the shape of what is answered before the handler has looked.
+        """
 
         async def handle(request: web.Request) -> web.StreamResponse:
             started = request[STARTED] = time.monotonic()
@@ -143,7 +154,8 @@ class Reception:
             except HookRefusedError as error:
                 if error.refusal in _UNPROVEN and (wait_s := self._too_many(request)):
                     HOOK_DELIVERIES.labels(source.value, "throttled").inc()
-                    response = web.json_response({"error": "too_many_failures"}, status=429, headers={"Retry-After": str(math.ceil(wait_s))})
+                    response = problem(request, 429, "too_many_failures")
+                    response.headers["Retry-After"] = str(math.ceil(wait_s))
                 else:
                     self._failed(request, source, error.refusal.value, str(error), level=logging.WARNING)
                     if not isinstance(error, expected):
@@ -227,16 +239,22 @@ def refusal(error: HookRefusedError) -> web.Response:
     return response
 
 
-@web.middleware
-async def answering(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-    """Headers of every answer; a fault of ours is 500 without a word about it."""
-    try:
-        response = await handler(request)
-    except web.HTTPException as error:
-        response = web.json_response({"error": error.reason.lower().replace(" ", "_")}, status=error.status, headers={k: v for k, v in error.headers.items() if k == "Allow"})
-    except Exception:
-        log.exception("hook_fault", extra=fields(request_id=request_id(request), path=request.path[:200], method=request.method))
-        response = web.json_response({"error": "internal"}, status=500)
-    response.headers.update(SAFE_HEADERS)
-    response.headers["X-Request-Id"] = request_id(request)
-    return response
+def answering(problem: Callable[[web.Request, int, str], web.Response] = json_error) -> Middleware:
+    """Headers of every answer. A fault of ours is 500 without a word about it; ``problem`` (request, status, word) answers what no handler did."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            response = problem(request, error.status, error.reason.lower().replace(" ", "_"))
+            if "Allow" in error.headers:
+                response.headers["Allow"] = error.headers["Allow"]
+        except Exception:
+            log.exception("hook_fault", extra=fields(request_id=request_id(request), path=request.path[:200], method=request.method))
+            response = problem(request, 500, "internal")
+        response.headers.update(SAFE_HEADERS)
+        response.headers["X-Request-Id"] = request_id(request)
+        return response
+
+    return answer

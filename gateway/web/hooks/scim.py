@@ -15,7 +15,7 @@ from gateway.hooks.event import HookRefusedError, Refusal, Source, json_object
 from gateway.hooks.scim import GROUP_SCHEMA, USER_SCHEMA, ScimTooLargeError
 from gateway.hooks.scim_store import GROUP, USER, ScimConflictError
 from gateway.metrics import HOOK_DELIVERIES
-from gateway.web.hooks.reception import STATUS, Reception, body, media_type, request_id, said
+from gateway.web.hooks.reception import STATUS, Reception, body, json_error, media_type, request_id, said
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +28,8 @@ BASE = "/scim/v2/{tenant}/{provider}"
 MEDIA = "application/scim+json"
 _KINDS = {"Users": USER, "Groups": GROUP}
 _SCHEMAS = {USER: USER_SCHEMA, GROUP: GROUP_SCHEMA}
-_ID = "{id:[0-9a-f-]{36}}"
+_SLASH = "{slash:/?}"
+"""Some clients end an address with a slash."""
 _ALL = frozenset(ProviderKind)
 
 
@@ -116,21 +117,26 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         return show
 
     def scim(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        return reception.handled(Source.SCIM, handler, _refused, lambda: error(503, "temporarily unavailable"), expected=(MissingError, ScimConflictError))
+        return reception.handled(Source.SCIM, handler, _refused, lambda: error(503, "temporarily unavailable"), expected=(MissingError, ScimConflictError), problem=problem)
+
+    async def nothing(request: web.Request) -> web.StreamResponse:
+        authentic(request)
+        raise MissingError
 
     kinds = "{kind:Users|Groups}"
     return [
-        web.get(f"{BASE}/ServiceProviderConfig", scim(service_provider_config)),
-        web.get(f"{BASE}/ResourceTypes", scim(discovery(scim_discovery.resource_types))),
-        web.get(f"{BASE}/ResourceTypes/{{id}}", scim(discovery(scim_discovery.resource_types))),
-        web.get(f"{BASE}/Schemas", scim(discovery(scim_discovery.schemas))),
-        web.get(f"{BASE}/Schemas/{{id}}", scim(discovery(scim_discovery.schemas))),
-        web.get(f"{BASE}/{kinds}", scim(listed)),
-        web.post(f"{BASE}/{kinds}", scim(create)),
-        web.get(f"{BASE}/{kinds}/{_ID}", scim(get)),
-        web.put(f"{BASE}/{kinds}/{_ID}", scim(replace)),
-        web.patch(f"{BASE}/{kinds}/{_ID}", scim(patch)),
-        web.delete(f"{BASE}/{kinds}/{_ID}", scim(delete)),
+        web.get(f"{BASE}/ServiceProviderConfig{_SLASH}", scim(service_provider_config)),
+        web.get(f"{BASE}/ResourceTypes{_SLASH}", scim(discovery(scim_discovery.resource_types))),
+        web.get(f"{BASE}/ResourceTypes/{{id}}{_SLASH}", scim(discovery(scim_discovery.resource_types))),
+        web.get(f"{BASE}/Schemas{_SLASH}", scim(discovery(scim_discovery.schemas))),
+        web.get(f"{BASE}/Schemas/{{id}}{_SLASH}", scim(discovery(scim_discovery.schemas))),
+        web.get(f"{BASE}/{kinds}{_SLASH}", scim(listed)),
+        web.post(f"{BASE}/{kinds}{_SLASH}", scim(create)),
+        web.get(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(get)),
+        web.put(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(replace)),
+        web.patch(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(patch)),
+        web.delete(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(delete)),
+        web.get(f"{BASE}{{unknown:(?:/.*)?}}", scim(nothing)),
     ]
 
 
@@ -195,6 +201,11 @@ def error(status: int, detail: str, scim_type: str | None = None) -> web.Respons
     # RFC 7644 §3.12: the status is a string.
     document = {"schemas": [scim_discovery.ERROR_SCHEMA], "status": str(status), "detail": detail}
     return answer(document if scim_type is None else {**document, "scimType": scim_type}, status=status)
+
+
+def problem(request: web.Request, status: int, word: str) -> web.Response:
+    """What no handler answered: SCIM's error under ``/scim``, one word elsewhere."""
+    return error(status, word) if request.path == "/scim" or request.path.startswith("/scim/") else json_error(request, status, word)
 
 
 def _refused(refused: HookRefusedError) -> web.Response:
