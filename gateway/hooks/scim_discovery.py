@@ -16,7 +16,7 @@ def service_provider_config(base: str) -> dict[str, Any]:
     return {
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
         "patch": {"supported": True},
-        "bulk": {"supported": False, "maxOperations": 0, "maxPayloadSize": 0},
+        "bulk": {"supported": False, "maxOperations": 1, "maxPayloadSize": 0},
         "filter": {"supported": True, "maxResults": MAX_RESULTS},
         "changePassword": {"supported": False},
         "sort": {"supported": False},
@@ -56,7 +56,7 @@ def schemas(base: str) -> list[dict[str, Any]]:
         _attribute("active", "boolean"),
         _attribute("emails", "complex", many=True, sub=[_attribute("value"), _attribute("type"), _attribute("primary", "boolean")]),
     ]
-    group = [_attribute("displayName", required=True), _attribute("members", "complex", many=True, sub=[_attribute("value"), _attribute("type")])]
+    group = [_attribute("displayName", required=True, unique="server"), _attribute("members", "complex", many=True, sub=[_attribute("value"), _attribute("type")])]
     return [
         {
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"], "id": schema, "name": name, "description": name, "attributes": attributes,

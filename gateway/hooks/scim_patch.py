@@ -3,7 +3,8 @@
 Rules:
 - ``op``, attribute names and schema URNs are case-insensitive; ``op`` comes capitalised from Entra.
 - A path is ``attribute``, ``attribute.sub``, ``attribute[filter]`` or ``attribute[filter].sub``; no path merges the value into the resource.
-- A filter is one or more ``name eq "value"`` joined by ``and``. Anything else is ``invalidFilter``, never "matches nothing".
+- A filter is one or more ``name eq "value"`` joined by ``and``, or by ``or``, not by both; the value may lack its quotes (authentik).
+  Anything else is ``invalidFilter``, never "matches nothing".
 - ``remove`` with an empty list removes nothing; without a value it removes the attribute.
 - Whatever is sent, the work is linear in its length and in the length of the document: paths and filters are cut up without backtracking
   and are bounded, and all operations together look at no more than ``MAX_LOOKS`` entries.
@@ -28,7 +29,8 @@ MAX_TERMS = 8
 MAX_LOOKS = 200_000
 """Names and values that one request may compare: well under a second of one processor, and 10 passes over the largest group."""
 _PATH = re.compile(r"(?P<attribute>[A-Za-z$][\w$-]{0,255})(?:\[(?P<filter>[^\]]{1,2048})\])?(?:\.(?P<sub>[A-Za-z$][\w$-]{0,255}))?")
-_TERM = re.compile(r'(?P<name>[A-Za-z$][\w$.-]{0,255})[ \t]+eq[ \t]+(?P<value>"(?:[^"\\]|\\.){0,1024}"|true|false)', re.IGNORECASE)
+_TERM = re.compile(r'(?P<name>[A-Za-z$][\w$.-]{0,255})[ \t]+eq[ \t]+(?P<value>"(?:[^"\\]|\\.){0,1024}"|[^\s"\[\]()]{1,1024}(?=\s|$))', re.IGNORECASE)
+_ONLY = "only name eq value, joined by and, or by or"
 
 
 class ScimError(HookRefusedError):
@@ -41,12 +43,22 @@ class ScimError(HookRefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """``name eq value`` terms, all of which must hold; names lower case."""
+    """``name eq value`` terms, all of which must hold, or (``either``) one of them; names lower case."""
 
     terms: tuple[tuple[str, str | bool], ...]
+    either: bool = False
 
     def holds(self, value: object) -> bool:
-        return isinstance(value, dict) and all(_equal(_member(value, name), wanted) for name, wanted in self.terms)
+        found = (_equal(_member(value, name), wanted) for name, wanted in self.terms) if isinstance(value, dict) else iter((False,))
+        return any(found) if self.either else all(found)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """What the entries that hold are called, where the filter names them by ``value`` and by nothing else; () elsewhere."""
+        if len(self.terms) > 1 and not self.either:
+            return ()
+        found = tuple(wanted for name, wanted in self.terms if name == "value" and isinstance(wanted, str))
+        return found if len(found) == len(self.terms) else ()
 
 
 def parse_filter(expression: str) -> Filter:
@@ -55,28 +67,39 @@ def parse_filter(expression: str) -> Filter:
         msg = "invalidFilter"
         raise ScimError(msg, f"a filter has at most {MAX_EXPRESSION} characters")
     terms: list[tuple[str, str | bool]] = []
+    joined: set[str] = set()
     rest = expression.strip()
     while True:
         match = _TERM.match(_without_schema(rest))
         if match is None:
             msg = "invalidFilter"
-            raise ScimError(msg, "only name eq value, joined by and")
-        try:
-            value = json.loads(match["value"].lower() if match["value"][0] != '"' else match["value"])
-        except ValueError as error:
-            msg = "invalidFilter"
-            raise ScimError(msg, "a value is not a JSON string") from error
-        terms.append((match["name"].lower(), value))
+            raise ScimError(msg, _ONLY)
+        terms.append((match["name"].lower(), _value(match["value"])))
         if len(terms) > MAX_TERMS:
             msg = "invalidFilter"
             raise ScimError(msg, f"a filter has at most {MAX_TERMS} terms")
         rest = match.string[match.end() :].strip()
         if not rest:
-            return Filter(tuple(terms))
-        if rest[:4].lower() != "and ":
+            return Filter(tuple(terms), "or" in joined)
+        word, _, rest = rest.partition(" ")
+        joined.add(word.lower())
+        if joined not in ({"and"}, {"or"}):
             msg = "invalidFilter"
-            raise ScimError(msg, "only name eq value, joined by and")
-        rest = rest[4:].strip()
+            raise ScimError(msg, _ONLY)
+        rest = rest.strip()
+
+
+def _value(text: str) -> str | bool:
+    if text[0] != '"' and text.lower() != "null":
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        found = json.loads(text) if text[0] == '"' else None
+    except ValueError:
+        found = None
+    if not isinstance(found, str):
+        msg = "invalidFilter"
+        raise ScimError(msg, "a value is not a JSON string")
+    return found
 
 
 def _without_schema(text: str) -> str:
@@ -155,7 +178,7 @@ class Patch:
             if one.op != "remove" or one.path is None or one.path.attribute.lower() != "members" or one.path.sub is not None:
                 continue
             if one.path.filter is not None:
-                found |= {value for name, value in one.path.filter.terms if name == "value" and isinstance(value, str) and len(one.path.filter.terms) == 1}
+                found.update(one.path.filter.values)
             elif isinstance(one.value, list | dict):
                 entries = one.value if isinstance(one.value, list) else [one.value]
                 found |= {m["value"] for m in entries if isinstance(m, dict) and isinstance(m.get("value"), str)}
@@ -284,15 +307,16 @@ class _Resource:
 
     def _filtered(self, name: str, *, op: str, wanted: Filter, sub: str | None, value: object) -> None:
         if op == "remove" and sub is None:
-            if len(wanted.terms) == 1 and wanted.terms[0][0] == "value" and isinstance(wanted.terms[0][1], str):
-                # One member by id: what RFC 7644 §3.5.2.2 shows, and what comes a thousand to a request.
-                self._values(name).pop(_identity(wanted.terms[0][1]), None)
+            if wanted.values:
+                # Members by id: what RFC 7644 §3.5.2.2 shows, and what comes a thousand to a request.
+                for one in wanted.values:
+                    self._values(name).pop(_identity(one), None)
             else:
                 self._document[name] = [v for v in self._list(name, wanted) if not wanted.holds(v)]
             return
         present = self._list(name, wanted)
         targets = [v for v in present if wanted.holds(v)]
-        if not targets and op != "remove":
+        if not targets and op != "remove" and not wanted.either:
             # Entra writes emails[type eq "work"].value to resources that have none yet.
             targets = [dict(wanted.terms)]
             present += targets

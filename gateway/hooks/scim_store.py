@@ -18,12 +18,13 @@ Rules:
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import and_, delete, false, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.core.canonical import canonical_address, canonical_id
@@ -63,6 +64,8 @@ MAX_ATTEMPTS = 10
 
 
 _LOGIN = "login"
+_ID = re.compile(r"[0-9a-f-]{36}")
+"""Of a record. Other text is nobody's, and not every database takes all of it."""
 
 
 class ScimConflictError(HookRefusedError):
@@ -133,8 +136,10 @@ class ScimStore:
     # --- reading ---
 
     async def get(self, target: HookTarget, kind: str, resource: str) -> Stored | None:
+        if not _ID.fullmatch(resource):
+            return None
         async with self._database.read() as connection:
-            row = (await connection.execute(select(scim_resources).where(scim_resources.c.id == resource[:36], *_of(target, kind)))).first()
+            row = (await connection.execute(select(scim_resources).where(scim_resources.c.id == resource, *_of(target, kind)))).first()
         return self._stored(row) if row is not None else None
 
     async def find(self, target: HookTarget, kind: str, *, wanted: scim_patch.Filter | None, start: int, count: int) -> Found:
@@ -143,16 +148,9 @@ class ScimStore:
         A page ends before ``count`` where its documents would be more than ``PAGE_BYTES``.
         """
         where = _of(target, kind)
-        for name, value in wanted.terms if wanted is not None else ():
-            if not isinstance(value, str) or name not in {_NAME[kind].lower(), "externalid", "id"}:
-                msg = "invalidFilter"
-                raise scim_patch.ScimError(msg, f"filter by {_NAME[kind]}, externalId or id")
-            if name == "id":
-                where.append(scim_resources.c.id == value[:36])
-            elif name == "externalid":
-                where.append(scim_resources.c.external_digest == digest(target.tenant, target.provider, canonical_id(value)))
-            else:
-                where.append(scim_resources.c.name_digest == _name_digest(target, kind, value))
+        if wanted is not None:
+            terms = [_named(target, kind, name, value) for name, value in wanted.terms]
+            where.append(or_(*terms) if wanted.either else and_(*terms))
         found: list[Stored] = []
         async with self._database.read() as connection:
             total = (await connection.execute(select(func.count()).select_from(scim_resources).where(*where))).scalar_one()
@@ -188,7 +186,10 @@ class ScimStore:
     # --- writing ---
 
     async def create(self, target: HookTarget, kind: str, body: dict[str, Any], *, request_id: str = "") -> Stored:
-        """Raises ``ScimConflictError``, ``ScimError``, ``ScimTooLargeError``."""
+        """Raises ``ScimConflictError``, ``ScimError``, ``ScimTooLargeError``.
+
+        Of a person whose inactive record is here, and with ``active: true``: that record is replaced and returned.
+        """
         document = scim.user_document(body) if kind == USER else scim.group_document(body)
         record = str(uuid.uuid4())
         now = self._clock()
@@ -215,7 +216,20 @@ class ScimStore:
             await self._tell(connection, target, [*events, *freed], now=now, request_id=request_id)
             return after
 
-        return _settled(await self._run(work))
+        outcome = await self._run(work)
+        if outcome is _Lost.NAME and kind == USER and said and document["active"] and (kept := await self._inactive(target, document)) is not None:
+            restored = await self.replace(target, kind, kept.id, body, request_id=request_id)
+            return _settled(restored if restored is not None else outcome)
+        return _settled(outcome)
+
+    async def _inactive(self, target: HookTarget, document: dict[str, Any]) -> Stored | None:
+        """The inactive record with the document's login, if it is of the same person: the same ``externalId``, or one of the two has none."""
+        found = await self.find(target, USER, wanted=scim_patch.Filter((("username", document["userName"]),)), start=1, count=1)
+        for one in found.resources:
+            ids = {canonical_id(external) for d in (document, one.document) if isinstance(external := d.get("externalId"), str) and external}
+            if not one.document["active"] and len(ids) < 2:
+                return one
+        return None
 
     async def replace(self, target: HookTarget, kind: str, resource: str, body: dict[str, Any], *, request_id: str = "") -> Stored | None:
         """PUT. None: there is no such resource."""
@@ -453,6 +467,17 @@ def _remembered(document: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _of(target: HookTarget, kind: str) -> list[ColumnElement[bool]]:
     return [scim_resources.c.tenant == target.tenant, scim_resources.c.provider == target.provider, scim_resources.c.kind == kind]
+
+
+def _named(target: HookTarget, kind: str, name: str, value: str | bool) -> ColumnElement[bool]:  # noqa: FBT001 - a JSON value, not a switch
+    if not isinstance(value, str) or name not in {_NAME[kind].lower(), "externalid", "id"}:
+        msg = "invalidFilter"
+        raise scim_patch.ScimError(msg, f"filter by {_NAME[kind]}, externalId or id")
+    if name == "id":
+        return scim_resources.c.id == value if _ID.fullmatch(value) else false()
+    if name == "externalid":
+        return scim_resources.c.external_digest == digest(target.tenant, target.provider, canonical_id(value))
+    return scim_resources.c.name_digest == _name_digest(target, kind, value)
 
 
 def _formerly(target: HookTarget) -> list[ColumnElement[bool]]:

@@ -93,3 +93,82 @@ async def test_what_the_sink_refuses(world: World) -> None:
 async def test_one_tenants_resources_are_not_anothers(world: World) -> None:
     _, user = await call(world, "POST", "/Users", {"userName": "bob@acme.com"})
     assert (await call(world, "GET", f"/Users/{user['id']}", secret=GLOBEX_SECRET, base="/scim/v2/globex/globex-entra"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/Users/abc", 404), ("PATCH", "/Users/abc", 404), ("PUT", "/Groups/010101001010101011001010101011", 404), ("DELETE", "/Users/" + "x" * 300, 404),
+        ("GET", "/Nothing", 404), ("GET", "/", 404), ("GET", "", 404), ("GET", "/Users/a/b", 404), ("POST", "/Bulk", 405), ("POST", "/.search", 405), ("DELETE", "/Users", 405),
+        ("PATCH", "/ServiceProviderConfig", 405), ("GET", "/Users/", 200), ("GET", "/Schemas/", 200), ("GET", "/Users/%00", 404), ("GET", "/Users/%F0%9F%98%80", 404),
+    ],
+)  # fmt: skip
+async def test_every_answer_is_scims(world: World, method: str, path: str, status: int) -> None:
+    """``call`` looks at the media type."""
+    body = {"userName": "x", "displayName": "x", "Operations": [{"op": "replace", "path": "displayName", "value": "x"}]} if method in {"POST", "PUT", "PATCH"} else None
+    found, answer = await call(world, method, path, body)
+    assert found == status
+    if status >= 400:
+        assert (answer["schemas"], answer["status"]) == (["urn:ietf:params:scim:api:messages:2.0:Error"], str(status))
+
+
+async def test_what_is_no_tenants_address_and_who_guesses_too_often_is_answered_in_scim_too(world: World) -> None:
+    for path in ("", "/", "/v2", "/v2/acme", "/v1/acme/acme-okta/Users"):
+        found, answer = await call(world, "GET", path, base="/scim")
+        assert (found, answer["status"]) == (404, "404")
+    found = 401
+    while found == 401:
+        found, answer = await call(world, "GET", "/Users", secret="guessed")
+        assert answer["schemas"] == ["urn:ietf:params:scim:api:messages:2.0:Error"]
+    assert found == 429
+
+
+async def test_somebody_inactive_who_is_made_anew_comes_back_where_active_is_said(world: World) -> None:
+    body: dict[str, Any] = {"userName": "bob@acme.com", "externalId": "00ubob"}
+    _, user = await call(world, "POST", "/Users", {**body, "active": False})
+    for conflicting in (body, {**body, "active": False}, {**body, "active": True, "externalId": "00ueve"}):
+        assert (await call(world, "POST", "/Users", conflicting))[0] == 409
+    status, again = await call(world, "POST", "/Users", {**body, "active": True})
+    assert (status, again["id"], again["active"]) == (201, user["id"], True)
+    await world.settled()
+    assert world.revoker.standing == set()
+    assert (await call(world, "POST", "/Users", {**body, "active": True}))[0] == 409
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("filter=userName%20eq%20%22BOB@acme.com%22", {"bob@acme.com"}), ("filter=userName+eq+%22bob%40acme.com%22&", {"bob@acme.com"}), ("filter=userName+EQ+bob@acme.com", {"bob@acme.com"}),
+        ("filter=urn:ietf:params:scim:schemas:core:2.0:User:userName+eq+%22bob@acme.com%22&startIndex=1&count=1", {"bob@acme.com"}), ("filter=userName+eq+nobody", set()),
+        ("filter=userName+eq+%22bob@acme.com%22+or+externalId+eq+%2200ueve%22", {"bob@acme.com", "eve@acme.com"}), ("filter=userName+eq+bob@acme.com+and+externalId+eq+00ueve", set()),
+        ("filter=id+eq+%22%5Cu0000%22", set()), ("?", {"bob@acme.com", "eve@acme.com"}), ("&", {"bob@acme.com", "eve@acme.com"}),
+        ("filter=userName+co+%22b%22", None), ("filter=userName+sw+%22b%22", None), ("filter=emails%5Btype+eq+%22work%22%5D.value+eq+%22bob@acme.com%22", None), ("filter=userName+eq+null", None),
+        ("filter=userName+eq+a+and+userName+eq+b+or+userName+eq+c", None), ("filter=userName+eq+a+b", None), ("filter=userName+eq+a+and", None),
+    ],
+)  # fmt: skip
+async def test_filters_as_clients_write_them(world: World, query: str, names: set[str] | None) -> None:
+    for name in ("bob", "eve"):
+        await call(world, "POST", "/Users", {"userName": f"{name}@acme.com", "externalId": f"00u{name}"})
+    status, page = await call(world, "GET", f"/Users?{query}")
+    if names is None:
+        assert (status, page["scimType"]) == (400, "invalidFilter")
+    else:
+        assert (status, {one["userName"] for one in page["Resources"]}) == (200, names)
+
+
+async def test_several_members_in_one_path_are_removed_like_each_alone(world: World) -> None:
+    users = [(await call(world, "POST", "/Users", {"userName": f"u{n}@acme.com"}))[1]["id"] for n in range(3)]
+    _, group = await call(world, "POST", "/Groups", {"displayName": "Sales", "members": [{"value": one} for one in users]})
+    path = f'members[value eq "{users[0]}" or value eq {users[1]}]'
+    _, shown = await call(world, "PATCH", f"/Groups/{group['id']}", {"Operations": [{"op": "remove", "path": path}]})
+    assert [m["value"] for m in shown["members"]] == [users[2]]
+    await world.settled()
+    assert {r.who.email for r in world.revoker.standing if r.who.email} == {"u0@acme.com", "u1@acme.com"}
+
+
+async def test_the_schemas_say_what_must_be_unique(world: World) -> None:
+    _, schemas = await call(world, "GET", "/Schemas")
+    unique = {(s["name"], a["name"]) for s in schemas["Resources"] for a in s["attributes"] if a.get("uniqueness") == "server"}
+    assert unique == {("User", "userName"), ("Group", "displayName")}
+    await call(world, "POST", "/Groups", {"displayName": "Sales"})
+    assert (await call(world, "POST", "/Groups", {"displayName": "sales"}))[1]["scimType"] == "uniqueness"
