@@ -119,10 +119,6 @@ def routes(reception: Reception) -> list[web.RouteDef]:
     def scim(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         return reception.handled(Source.SCIM, handler, _refused, lambda: error(503, "temporarily unavailable"), expected=(MissingError, ScimConflictError), problem=problem)
 
-    async def nothing(request: web.Request) -> web.StreamResponse:
-        authentic(request)
-        raise MissingError
-
     kinds = "{kind:Users|Groups}"
     return [
         web.get(f"{BASE}/ServiceProviderConfig{_SLASH}", scim(service_provider_config)),
@@ -136,7 +132,6 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         web.put(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(replace)),
         web.patch(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(patch)),
         web.delete(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(delete)),
-        web.get(f"{BASE}{{unknown:(?:/.*)?}}", scim(nothing)),
     ]
 
 
