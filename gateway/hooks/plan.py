@@ -69,7 +69,9 @@ class Around:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What the tenant's app is told: ``user.deprovisioned``, ``user.restored``, ``user.group_removed``, ``user.group_added``."""
+    """What the tenant's app is told: ``user.deprovisioned``, ``user.restored``, ``user.group_removed``, ``user.group_added``, and of everybody at
+    once ``group.removed``, ``group.restored``.
+    """
 
     type: str
     cause: str
@@ -255,9 +257,9 @@ def _bare(request: RevocationRequest) -> RevocationRequest:
 
 def _notice(event: HookEvent, target: HookTarget, found: Found, around: Around) -> Notice | None:
     """What changed for the app: access as a whole where it changed, else the one group."""
-    if event.subject is None:
-        return None
     refuses = event.effect in REFUSES
+    if event.subject is None:
+        return None if event.group is None else Notice("group.removed" if refuses else "group.restored", "group", Subject(), (), event.group, event.event_time)
     if event.group is None:
         after = replace(around, blocked=refuses)
     else:

@@ -116,7 +116,13 @@ def test_a_group_counts_by_every_name_that_it_had() -> None:
 def test_a_deleted_group_is_taken_from_everybody() -> None:
     planned = plan(event(Effect.GROUP_DELETED, subject=None, group=SALES), target=TARGET, kept=None, received_at=20.0, found=Found())
     assert asked(planned.revoke) == {(Who(group="Sales", provider=P), "end_sessions", "Sales")}
-    assert planned.notice is None
+    assert planned.notice is not None
+    assert (planned.notice.type, planned.notice.group, planned.notice.people) == ("group.removed", SALES, ())
+    again = plan(event(Effect.GROUP_DELETED, subject=None, group=SALES, at=15.0), target=TARGET, kept=planned.kept, received_at=20.0, found=Found())
+    assert again.notice is None, "told once"
+    back = plan(event(Effect.GROUP_ADDED, subject=None, group=SALES, at=16.0), target=TARGET, kept=again.kept, received_at=20.0, found=Found())
+    assert back.notice is not None
+    assert back.notice.type == "group.restored"
 
 
 def test_an_application_that_is_not_ours_does_not_matter() -> None:

@@ -94,7 +94,7 @@ async def drained(world: World, app: App, count: int) -> None:
 
 
 async def test_the_app_hears_who_left_and_who_is_back_with_every_name_it_may_know(world: World, app: App) -> None:
-    world.people.people.append(("acme", "acme-okta", {"idp_subject": "00ufh433fil4JtjEw4x7"}, Person("cognito-sub", "luca@acme.com")))
+    world.people.people.append(("acme", "acme-okta", {"idp_subject": "00ufh433fil4JtjEw4x7"}, Person("cognito-sub", "luca@acme.com", "00ufh433fil4JtjEw4x7", "oid-1")))
     await world.okta(okta_delivery(okta_event("user.lifecycle.deactivate", published="2026-01-01T00:00:00Z"), event_id="a"))
     await drained(world, app, 1)
     await world.okta(okta_delivery(okta_event("user.lifecycle.activate", uuid="b", published="2026-01-01T00:00:09Z"), event_id="b"))
@@ -102,7 +102,7 @@ async def test_the_app_hears_who_left_and_who_is_back_with_every_name_it_may_kno
     left, back = app.documents()
     assert (left["type"], back["type"]) == ("user.deprovisioned", "user.restored")
     assert left["data"]["subject"] == {"idp_subject": "00ufh433fil4JtjEw4x7", "oid": "", "email": "luca@acme.com"}
-    assert left["data"]["users"] == [{"user": "cognito-sub", "email": "luca@acme.com"}]
+    assert left["data"]["users"] == [{"user": "cognito-sub", "email": "luca@acme.com", "idp_subject": "00ufh433fil4JtjEw4x7", "oid": "oid-1"}]
     assert left["data"]["revocation"]
     for headers, body in app.requests:
         assert verify(base64.b64decode(SECRET.removeprefix("whsec_")), headers, body)
