@@ -438,6 +438,28 @@ async def test_who_is_told_to_wait_does_not_ask_again_before(living: Living, hea
         assert asked == 2
 
 
+async def test_a_credential_that_was_throttled_is_left_alone_by_every_caller_and_a_reading_goes_on_where_it_stopped(living: Living) -> None:
+    okta, graph = living.cloud.customers["acme-okta"].server.faults, living.cloud.customers["globex-entra"].server.faults
+    await living.round()
+    # What real ones answer; another provider with the same token shares its limit, and so do look-ups.
+    okta.once("logs", faults.throttled(reset_at=int(living.clock()) + 90))
+    target = living.world.targets.by_key["acme", "acme-okta"]
+    for one in (target, replace(target, provider="acme-other")):
+        with pytest.raises(UnavailableError, match="429"):
+            await living.backfill.read(one)
+    assert okta.calls["logs"] == 2, "once in the round before, once to be told to wait"
+    living.graph.subscriptions.outbox.switches.loss = 1.0
+    graph.once("graph", faults.throttled(retry_after_s=90))
+    before = graph.calls["graph"]
+    with pytest.raises(UnavailableError, match="429"):
+        await living.delta.read(living.entra)
+    with pytest.raises(UnavailableError, match="429"):
+        await living.subscriptions.account(living.entra, living.person("carol@globex.test").id)
+    assert graph.calls["graph"] == before + 1
+    living.clock.advance(91)
+    assert (await living.delta.read(living.entra))[1]
+
+
 async def test_an_address_outside_the_provider_is_not_followed(living: Living) -> None:
     graph = GraphClient(Fetch(living.world.http), clock=living.clock)
     with pytest.raises(PeerError, match="outside itself"):

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from gateway.hooks import scim, scim_patch, scim_store
+from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.scim_patch import ScimError
 from gateway.hooks.scim_store import GROUP, USER, ScimLimits
 from gateway.sql.tables import scim_resources, scim_usage
@@ -177,6 +178,9 @@ async def test_the_members_of_a_large_group_are_lost_in_events_of_a_bounded_size
     group = await world.scim.create(target, GROUP, {"displayName": "Sales", "members": [{"value": u} for u in users]})
     await world.scim.delete(target, GROUP, group.id)
     world.applier.wake()
+    await world.settled()
+    # So many at once wait for an operator.
+    await InboxRecords(world.database, world.committer, clock=world.clock, wake=world.applier.wake).release_held(tenant="acme", provider=None)
     await world.settled()
     assert {r.who.idp_subject for r in world.revoker.standing if r.group_overlay == "Sales" and r.who.idp_subject} == {f"00u{n}" for n in range(30)} | {
         f"u{n}@acme.com" for n in range(30)

@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from gateway.errors import PeerError
 from gateway.hooks import okta
 from gateway.hooks.event import MAX_NAME, Delivery, EntryError, Group, Source, mapping, text
-from gateway.hooks.reconcile.fetch import said
+from gateway.hooks.reconcile.fetch import ThrottledError, said
 from gateway.log import ROOT, fields
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gateway.hooks.group_names import GroupNames
     from gateway.hooks.inbox import Inbox
     from gateway.hooks.reconcile.cursors import Cursors
-    from gateway.hooks.reconcile.fetch import Fetch
+    from gateway.hooks.reconcile.fetch import Fetch, Reply
     from gateway.ports_hooks import HookTarget
 
 RESOURCE = "log"
@@ -59,6 +59,8 @@ class OktaBackfill:
         self._names = names
         self._stored = stored
         self._clock = clock
+        self._quiet_until: dict[tuple[str, str], float] = {}
+        """By organisation and token: every call of a token shares its limit, whichever provider and endpoint it is for."""
         self._halfway: dict[tuple[str, str], tuple[str, float]] = {}
         """The page that a reading goes on with, and the time that it reads up to."""
 
@@ -97,7 +99,7 @@ class OktaBackfill:
                 return found, False
             if _origin_of(url) != origin:
                 raise PeerError("malformed_answer", "Okta named a page outside itself")
-            reply = await self._fetch.call("GET", url, headers=_headers(target.api_token))
+            reply = await self._get(target, url)
             if reply.status in {401, 403}:
                 raise PeerError("directory_forbidden", f"Okta answered {reply.status}: {said(reply)}")
             if reply.status != 200 or not isinstance(reply.document, list):
@@ -116,13 +118,25 @@ class OktaBackfill:
         await self._committer.run(done)
         return found, True
 
+    async def _get(self, target: HookTarget, url: str) -> Reply:
+        """Raises ``ThrottledError`` without asking while the token is to be left alone."""
+        credential = (_origin_of(url), target.api_token.reveal() if target.api_token is not None else "")
+        left = self._quiet_until.get(credential, 0.0) - self._clock()
+        if left > 0:
+            raise ThrottledError(left)
+        try:
+            return await self._fetch.call("GET", url, headers=_headers(target.api_token))
+        except ThrottledError as error:
+            self._quiet_until[credential] = self._clock() + error.after_s
+            raise
+
     async def _learn(self, target: HookTarget, origin: str) -> None:
         """Ids of the groups that the policy names, before one of them is renamed: its events then say only what it is called by now."""
         wanted = await self._names.unknown(target, Source.OKTA, target.groups_used or ())
         for start in range(0, min(len(wanted), MAX_NAMES), NAMES_AT_ONCE):
             search = " or ".join(f"profile.name eq {json.dumps(name, ensure_ascii=False)}" for name in wanted[start : start + NAMES_AT_ONCE])
             asked_at = self._clock()
-            reply = await self._fetch.call("GET", f"{origin}/api/v1/groups?{urlencode({'search': search, 'limit': 200})}", headers=_headers(target.api_token))
+            reply = await self._get(target, f"{origin}/api/v1/groups?{urlencode({'search': search, 'limit': 200})}")
             if reply.status != 200 or not isinstance(reply.document, list):
                 # The token may read the log and not the groups: then names are learned from events alone.
                 log.warning("group_names_unavailable", extra=fields(tenant=target.tenant, provider=target.provider, error=f"Okta answered {reply.status}: {said(reply)}"))
