@@ -31,18 +31,18 @@ class Assertions:
     def __init__(self, keys: KeyRing, *, issuer: str | None) -> None:
         self._keys = keys
         self._issuer = issuer
-        self._cache: OrderedDict[tuple[str, str], tuple[float, Session, str]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str], tuple[float, Session, frozenset[str] | None, str]] = OrderedDict()
 
     def replace_keys(self, keys: KeyRing) -> None:
         """After a rotation: publish them from now on, and sign with the new first key when its time comes."""
         self._keys = keys
         self._cache.clear()
 
-    def sign(self, session: Session, *, origin: str, now: float) -> str:
-        """The assertion of ``session`` for the app at ``origin`` (``scheme://host[:port]``)."""
+    def sign(self, session: Session, *, origin: str, now: float, groups: frozenset[str] | None = None) -> str:
+        """The assertion of ``session`` for the app at ``origin`` (``scheme://host[:port]``). ``groups``: no others are in it; None, all are."""
         cached = self._cache.get((session.digest, origin))
-        if cached is not None and cached[0] - RENEW_BEFORE_S > now and (cached[1] is session or cached[1] == session):
-            return cached[2]
+        if cached is not None and cached[0] - RENEW_BEFORE_S > now and (cached[1] is session or cached[1] == session) and cached[2] == groups:
+            return cached[3]
         key = next((key for key in self._keys.assertion if key.writes_from <= now), self._keys.assertion[-1])
         identity = session.identity
         expires = min(int(now) + LIFETIME_S, session.expires_at)
@@ -54,7 +54,7 @@ class Assertions:
             "email": identity.email,
             "name": identity.name,
             "preferred_username": identity.preferred_username,
-            "groups": list(identity.groups),
+            "groups": [g for g in identity.groups if groups is None or g in groups],
             "roles": list(identity.roles),
             "tenant": session.tenant,
             "provider": identity.provider,
@@ -63,7 +63,7 @@ class Assertions:
             "exp": expires,
         }
         token = jwt.encode(claims, key.private, algorithm="ES256", headers={"kid": key.kid})
-        self._cache[session.digest, origin] = (expires, session, token)
+        self._cache[session.digest, origin] = (expires, session, groups, token)
         if len(self._cache) > MAX_CACHED:
             self._cache.popitem(last=False)
         return token

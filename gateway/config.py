@@ -167,9 +167,10 @@ class Database(Model):
 
 
 class Assertion(Model):
-    """``iss`` of the signed assertion header; default: ``public_scheme`` and ``login_host`` or, without one, the app's own origin."""
+    """``iss`` of the signed assertion header; default: ``public_scheme`` and ``login_host`` or, without one, the app's own origin. ``groups``: which are in it."""
 
     issuer: str | None = None
+    groups: Literal["all", "policy"] = "all"
 
 
 class CognitoQuotas(Model):

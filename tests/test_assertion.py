@@ -42,6 +42,12 @@ def test_it_says_who_for_whom_by_whom_and_for_five_minutes() -> None:
     assert claims["exp"] - claims["iat"] == LIFETIME_S <= 300
 
 
+def test_groups_that_no_policy_names_can_be_left_out_and_a_change_of_policy_is_signed_anew() -> None:
+    signer = Assertions(RING, issuer=ISSUER)
+    for names, groups in ((None, ["app-users", "R&D, Core"]), (frozenset({"app-users"}), ["app-users"]), (frozenset[str](), [])):
+        assert read(signer.sign(SESSION, origin=ORIGIN, now=NOW, groups=names), signer)["groups"] == groups
+
+
 def test_without_an_issuer_it_is_the_applications_own_origin() -> None:
     signer = Assertions(RING, issuer=None)
     assert read(signer.sign(SESSION, origin=ORIGIN, now=NOW), signer)["iss"] == ORIGIN

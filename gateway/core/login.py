@@ -82,6 +82,8 @@ def accept(claims: Mapping[str, object], tenant: Tenant, provider: Provider, *, 
         oid=canonical_id(_printable(claims, "custom:oid")),
         claims=_extra_claims(claims, tenant),
     )
+    if not groups and provider.kind is ProviderKind.ENTRA and tenant.allowed_groups is not None:
+        warnings.append("no groups came, and the tenant asks for some (Entra sends none of those who are in more than 200: send groups assigned to the application)")
     if len(groups) > MAX_GROUPS:
         return Refusal(Reason.IDENTITY_TOO_LARGE, f"more than {MAX_GROUPS} groups")
     return Accepted(identity, _seconds(claims.get("auth_time")) or 0, _seconds(claims.get("custom:idp_iat")), "custom:idp_iat" in claims, tuple(warnings))

@@ -165,7 +165,9 @@ class Tenant:
     session: SessionLimits
     branding: Branding = field(default_factory=Branding)
     group_header_names: frozenset[str] | None = None
-    """With ``groups_header: policy`` only these names are handed to apps; None hands out all."""
+    """With ``groups_header: policy`` only these names are in the header of groups; None hands out all."""
+    assertion_group_names: frozenset[str] | None = None
+    """The same of the signed assertion, with ``assertion.groups: policy``."""
     generation: int = 0
     paths: PathReader = AS_WRITTEN
     """How the application reads paths; rules are written in its names."""
@@ -175,7 +177,7 @@ class Tenant:
     compiled_next: CompiledRules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("allowed_groups", "allowed_roles", "group_header_names"):
+        for name in ("allowed_groups", "allowed_roles", "group_header_names", "assertion_group_names"):
             object.__setattr__(self, name, _canonical(getattr(self, name)))
         object.__setattr__(self, "compiled", CompiledRules(self.rules))
         object.__setattr__(self, "compiled_next", CompiledRules(self.rules_next))

@@ -331,6 +331,7 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
         paths=document.paths.reader(),
         branding=Branding(document.branding.logo, document.branding.color, document.branding.support),
         group_header_names=_policy_groups(document) if config.groups_header == "policy" else None,
+        assertion_group_names=_policy_groups(document) if config.assertion.groups == "policy" else None,
         generation=generation,
         retired=retired,
     )

@@ -211,7 +211,7 @@ class Checks:
         if cached is not None and (cached[0] is session or cached[0] == session) and cached[1] is tenant and cached[2] > now:
             return cached[3]
         origin = self._services.config.origin(request.host)
-        assertion = self._services.assertions.sign(session, origin=origin, now=now) if needs_assertion(tenant) else ""
+        assertion = self._services.assertions.sign(session, origin=origin, now=now, groups=tenant.assertion_group_names) if needs_assertion(tenant) else ""
         head = identity_headers(tenant, session.identity, assertion=assertion)
         self._heads[key] = (session, tenant, now + HEAD_LIFE_S, head)
         if len(self._heads) > _MAX_HEADS:

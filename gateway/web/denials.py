@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from gateway.core.decide import match, would_do
-from gateway.core.decision import Allow, Deny, Login
+from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.model import RequestKind
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.core.tenants import HostKind
@@ -75,7 +75,7 @@ def _page(services: Services, decision: Login | Deny, asked: Asked, tenant: Tena
         return "denied", {
             "reason": decision.reason, "email": asked.session.identity.email, "groups": groups, "roles": roles,
             "rule": matched.rule.path if matched.rule is not None else "", "return_to": back, "change": change,
-            "provider_sign_out": provider_sign_out(tenant.provider(asked.session.identity.provider)),
+            "no_groups": decision.reason is Reason.GROUP_MISSING and not asked.session.identity.groups, "provider_sign_out": provider_sign_out(tenant.provider(asked.session.identity.provider)),
         }  # fmt: skip
     return "error", {"reason": decision.reason, "code": "", "retry": asked.location or None, "change": change}
 

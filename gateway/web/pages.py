@@ -66,7 +66,7 @@ PAGES: Final[Mapping[str, Page]] = {
     # Signed in but not allowed here. email: who (or ""); groups, roles: which would do; rule: the path glob that decided (or "");
     # return_to: where "sign in as someone else" leads back to. That form posts to /_auth/logout with ``again`` = return_to.
     # change: as above; provider_sign_out: URL to sign out at the identity provider itself, or None.
-    "denied": Page(frozenset({"reason", "email", "groups", "roles", "rule", "return_to", "change", "provider_sign_out"}), Form.LOGIN),
+    "denied": Page(frozenset({"reason", "email", "groups", "no_groups", "roles", "rule", "return_to", "change", "provider_sign_out"}), Form.LOGIN),
     # Somebody other than was typed arrived. typed, email: addresses; go_on, again: URLs; provider_sign_out: as above.
     "other_person": Page(frozenset({"typed", "email", "go_on", "again", "provider_sign_out"})),
     # providers: labels where the person may still be signed in; login: URL or None; change: as above.

@@ -146,3 +146,9 @@ def test_another_persons_address_does_not_make_one_that_person() -> None:
     assert (victim.sub, victim.idp_subject) != (changed.sub, changed.idp_subject)
     head = identity_headers(tenant(), changed)
     assert head is not None and ("X-User", "other") in head
+
+
+@pytest.mark.parametrize(("groups", "kind", "said"), [(None, ProviderKind.ENTRA, True), ("[a]", ProviderKind.ENTRA, False), (None, ProviderKind.OKTA, False)])
+def test_a_login_of_entra_without_any_groups_is_told_to_the_operator(groups: str | None, kind: ProviderKind, *, said: bool) -> None:
+    """Entra leaves the claim out for people in more than 200, and everybody would take them for no member."""
+    assert any("more than 200" in warning for warning in accepted({"custom:groups": groups}, provider=provider(kind=kind)).warnings) is said

@@ -38,7 +38,7 @@ SESSION = SessionView(
 )
 VALUES: dict[str, dict[str, object]] = {
     "error": {"reason": Reason.IDP_ERROR, "code": "not_assigned", "retry": "/_auth/login?rd=%2F", "change": "/_auth/login?change=1"},
-    "denied": {"reason": Reason.GROUP_MISSING, "email": "mallory@acme.com", "groups": ("app-users", "admins"), "roles": ("owner",), "rule": "/admin/**", "return_to": "https://acme.example.com/admin", "change": "/_auth/login?change=1", "provider_sign_out": "https://acme.okta.com/login/signout"},
+    "denied": {"reason": Reason.GROUP_MISSING, "email": "mallory@acme.com", "groups": ("app-users", "admins"), "no_groups": True, "roles": ("owner",), "rule": "/admin/**", "return_to": "https://acme.example.com/admin", "change": "/_auth/login?change=1", "provider_sign_out": "https://acme.okta.com/login/signout"},
     "other_person": {
         "typed": "alice@acme.com", "email": "bob@acme.com", "go_on": "https://acme.example.com/", "again": "/_auth/login?switch=1", "provider_sign_out": "https://acme.okta.com/login/signout",
     },
@@ -273,3 +273,8 @@ def test_a_page_without_a_link_speaks_of_none(reason: Reason) -> None:
     assert not re.search(r"one click|Sign in to go on|Sign in again to go on", html)
     with_link = pages.render("error", None, "en", reason=reason, code="", retry="/_auth/login", change=None)
     assert ("one click" not in with_link) or 'href="/_auth/login"' in with_link
+
+
+def test_a_person_whose_sign_in_brought_no_groups_is_not_sent_to_ask_for_membership_alone() -> None:
+    assert "more than 200" in draw("denied", no_groups=True)
+    assert "more than 200" not in draw("denied", no_groups=False)

@@ -44,7 +44,7 @@ async def explain(request: web.Request) -> web.StreamResponse:
     return page(
         request, "denied", tenant, status=403 if isinstance(decision, Deny) else 200,
         reason=reason, email=session.identity.email, groups=groups, roles=roles, rule=matched.rule.path if matched.rule is not None else "",
-        return_to=return_to, provider_sign_out=provider_sign_out(tenant.provider(session.identity.provider)), change=change_link(browser, f"/_auth/login?{urlencode({'rd': return_to})}"),
+        no_groups=reason is Reason.GROUP_MISSING and not session.identity.groups, return_to=return_to, provider_sign_out=provider_sign_out(tenant.provider(session.identity.provider)), change=change_link(browser, f"/_auth/login?{urlencode({'rd': return_to})}"),
     )  # fmt: skip
 
 
