@@ -12,7 +12,7 @@ Rules:
   too where that record was there before the deletion.
 - Two records that are both there and have one ``externalId`` stay two. What one of them says later of the names that both have holds: refused,
   or, where ``active: true`` or a group was said, given back. Other names are each record's own.
-- What a provider's resources come to is counted with every write, and limited.
+- What a provider's resources and the names of deleted ones come to is counted with every write, and limited.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ PAGE_BYTES = 4 * 1024 * 1024
 """Of the documents in one page of a list; one resource is always shown."""
 BATCH_BYTES = 1024 * 1024
 """Of the documents read by one statement, where many are read."""
+FORMER_NAME_BYTES = 256
+"""What a name of a deleted record counts for in what a provider may store: its row and the index entries."""
 MAX_NAMESAKES = 20
 """Other records that are looked at because they share a name with the one that is written. A client that makes more is not keeping people."""
 MAX_ATTEMPTS = 10
@@ -207,7 +209,7 @@ class ScimStore:
             if successor is not None:
                 former = tuple(one for one in former if one is not successor)
                 after = replace(made, person=successor.person, document={**document, "active": document["active"] and said})
-                await connection.execute(delete(scim_former_names).where(*_formerly(target), scim_former_names.c.person == successor.person))
+                await self._forget(connection, target, scim_former_names.c.person == successor.person)
             await connection.execute(
                 insert(scim_resources).values(id=record, tenant=target.tenant, provider=target.provider, kind=kind, created_at=now, **self._values(target, after))
             )
@@ -273,7 +275,8 @@ class ScimStore:
                 same = scim_resources.c.id == before.id, scim_resources.c.version == before.version
                 if (await connection.execute(select(scim_resources.c.id).where(*same).with_for_update())).first() is None:
                     return _Lost.RACE
-                if not await self._count(connection, target, kind, bytes_=after.bytes - before.bytes):
+                # Who is inactive is out whatever it takes: "false" alone is longer than "true".
+                if not await self._count(connection, target, kind, bytes_=after.bytes - before.bytes, always=kind == USER and not document["active"]):
                     return _Lost.FULL
                 await connection.execute(update(scim_resources).where(*same).values(**values))
                 if prepared is not None:
@@ -300,9 +303,8 @@ class ScimStore:
                 gone = delete(scim_resources).where(scim_resources.c.id == before.id, scim_resources.c.version == before.version)
                 if not (await connection.execute(gone)).rowcount:
                     return _Lost.RACE
-                await self._count(connection, target, kind, bytes_=-before.bytes, resources=-1)
-                if kind == USER:
-                    await self._remember(connection, target, before)
+                kept = await self._remember(connection, target, before) if kind == USER else 0
+                await self._count(connection, target, kind, bytes_=kept * FORMER_NAME_BYTES - before.bytes, resources=-1, always=True)
                 if prepared is not None:
                     await self._inbox.write(connection, prepared)
                 if kind == USER:
@@ -352,7 +354,8 @@ class ScimStore:
 
     # --- names of deleted records ---
 
-    async def _remember(self, connection: AsyncConnection, target: HookTarget, gone: Stored) -> None:
+    async def _remember(self, connection: AsyncConnection, target: HookTarget, gone: Stored) -> int:
+        """The number of names that are kept."""
         external = canonical_id(str(gone.document.get("externalId") or ""))
         rows = [
             {
@@ -364,7 +367,13 @@ class ScimStore:
             }
             for kind, value in _remembered(gone.document)
         ]
-        await connection.execute(insert_new(self._database, scim_former_names).values(rows).on_conflict_do_nothing())
+        made = insert_new(self._database, scim_former_names).values(rows).on_conflict_do_nothing().returning(scim_former_names.c.name)
+        return len((await connection.execute(made)).all())
+
+    async def _forget(self, connection: AsyncConnection, target: HookTarget, *which: ColumnElement[bool]) -> None:
+        gone = (await connection.execute(delete(scim_former_names).where(*_formerly(target), *which))).rowcount
+        if gone:
+            await self._count(connection, target, USER, bytes_=-gone * FORMER_NAME_BYTES)
 
     async def _former(self, connection: AsyncConnection, target: HookTarget, document: dict[str, Any]) -> tuple[_Former, ...]:
         """Deleted records that had one of the document's names; those of the same person first, the most alike of them before others."""
@@ -396,7 +405,7 @@ class ScimStore:
         events: list[HookEvent] = []
         for one in former:
             names = [digest(kind, value) for kind, value in one.names]
-            await connection.execute(delete(scim_former_names).where(*_formerly(target), scim_former_names.c.person == one.person, scim_former_names.c.name.in_(names)))
+            await self._forget(connection, target, scim_former_names.c.person == one.person, scim_former_names.c.name.in_(names))
             who = Subject.of_record(one.person, [name for name in one.names if name[0] != _LOGIN])
             events.append(HookEvent(Source.SCIM, "User.name_taken", Effect.RELEASED, who, None, self._clock(), reference=WITH_USERS if one.same else ""))
         return events
@@ -424,8 +433,8 @@ class ScimStore:
         statement = select(scim_resources.c.id).where(*_of(target, resource.kind), scim_resources.c.name_digest == name, scim_resources.c.id != resource.id)
         return (await connection.execute(statement)).first() is None
 
-    async def _count(self, connection: AsyncConnection, target: HookTarget, kind: str, *, bytes_: int, resources: int = 0) -> bool:
-        """False where this would be more than the provider may have; what makes less is always counted."""
+    async def _count(self, connection: AsyncConnection, target: HookTarget, kind: str, *, bytes_: int, resources: int = 0, always: bool = False) -> bool:
+        """False where this would be more than the provider may have. What makes less is counted in any case, and with ``always`` what makes more."""
         usage, limits = scim_usage.c, self._limits
         new = insert_new(self._database, scim_usage).values(tenant=target.tenant, provider=target.provider, users=0, groups=0, bytes=0)
         await connection.execute(new.on_conflict_do_nothing())
@@ -433,7 +442,7 @@ class ScimStore:
         statement = update(scim_usage).where(usage.tenant == target.tenant, usage.provider == target.provider)
         if resources > 0:
             statement = statement.where(column + resources <= limit)
-        if bytes_ > 0:
+        if bytes_ > 0 and not always:
             statement = statement.where(usage.bytes + bytes_ <= limits.bytes)
         return (await connection.execute(statement.values({column: column + resources, usage.bytes: usage.bytes + bytes_}))).rowcount == 1
 

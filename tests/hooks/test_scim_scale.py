@@ -16,7 +16,7 @@ from gateway.hooks import scim, scim_patch, scim_store
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.scim_patch import ScimError
 from gateway.hooks.scim_store import GROUP, USER, ScimLimits
-from gateway.sql.tables import scim_resources, scim_usage
+from gateway.sql.tables import scim_former_names, scim_resources, scim_usage
 from tests.hooks.test_scim_client import call
 from tests.hooks.world import hooks_world
 
@@ -201,7 +201,8 @@ async def usage(world: World) -> tuple[int, int, int]:
     async with world.database.read() as connection:
         row = (await connection.execute(select(scim_usage))).one()
         held = (await connection.execute(select(func.sum(scim_resources.c.bytes)))).scalar() or 0
-    assert row.bytes == held
+        names = (await connection.execute(select(func.count()).select_from(scim_former_names))).scalar_one()
+    assert row.bytes == held + names * scim_store.FORMER_NAME_BYTES
     return row.users, row.groups, row.bytes
 
 
@@ -221,6 +222,31 @@ async def test_a_provider_keeps_so_much_and_hears_in_clear_words_when_it_is_full
     for _, user in made[1:]:
         await call(small, "DELETE", f"/Users/{user['id']}")
     await usage(small)
+
+
+async def test_names_of_deleted_records_count_and_whoever_goes_still_goes(small: World) -> None:
+    _, stays = await call(small, "POST", "/Users", {"userName": "stays@acme.com"})
+    created = []
+    for n in range(8):
+        status, user = await call(small, "POST", "/Users", {"userName": f"u{n}@acme.com"})
+        created.append(status)
+        if status == 201:
+            assert (await call(small, "DELETE", f"/Users/{user['id']}"))[0] == 204
+    assert (created[0], created[-1]) == (201, 413)
+    _, _, held = await usage(small)
+    assert held > 4000
+    assert (await call(small, "PATCH", f"/Users/{stays['id']}", patch({"op": "replace", "path": "active", "value": False})))[0] == 200
+    assert (await call(small, "PATCH", f"/Users/{stays['id']}", patch({"op": "replace", "path": "title", "value": "x"})))[0] == 200
+    assert (await call(small, "PATCH", f"/Users/{stays['id']}", patch({"op": "replace", "value": {"active": True, "title": "xxxxx"}})))[0] == 413
+    assert (await call(small, "DELETE", f"/Users/{stays['id']}"))[0] == 204
+
+
+async def test_names_that_a_new_record_takes_over_count_no_more(world: World) -> None:
+    for body in ({"userName": "bob@acme.com"}, {"userName": "bob@acme.com", "externalId": "00ubob"}, {"userName": "eve@acme.com", "emails": [{"value": "bob@acme.com"}]}):
+        _, user = await call(world, "POST", "/Users", body)
+        await usage(world)
+        await call(world, "DELETE", f"/Users/{user['id']}")
+        await usage(world)
 
 
 async def test_one_resource_has_a_greatest_size(world: World) -> None:
