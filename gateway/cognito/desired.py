@@ -74,7 +74,7 @@ class WantedProvider:
 
 @dataclass(frozen=True, slots=True)
 class WantedClient:
-    """The tenant's app client. ``providers`` are names, ``COGNITO`` for the pool's own users."""
+    """The tenant's app client. ``providers`` are names, ``COGNITO`` for the pool's own users. ``refresh_days``: as long as a session may last."""
 
     providers: tuple[str, ...]
     callback_urls: tuple[str, ...]
@@ -82,6 +82,7 @@ class WantedClient:
     scopes: tuple[str, ...] = ("openid",)
     read: tuple[str, ...] = (*READABLE_STANDARD, *CUSTOM_ATTRIBUTES)
     write: tuple[str, ...] = WRITABLE
+    refresh_days: int = 1
 
 
 @dataclass(frozen=True, slots=True)

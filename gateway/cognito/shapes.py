@@ -30,7 +30,6 @@ _FIXED_CLIENT_SETTINGS: Mapping[str, Any] = {
     "RefreshTokenRotation": {"Feature": "ENABLED", "RetryGracePeriodSeconds": 30},
     "AccessTokenValidity": 15,
     "IdTokenValidity": 15,
-    "RefreshTokenValidity": 1,
     "TokenValidityUnits": {"AccessToken": "minutes", "IdToken": "minutes", "RefreshToken": "days"},
 }
 _CLIENT_MEMBERS = frozenset({
@@ -98,6 +97,7 @@ def client_settings(wanted: WantedClient) -> Request:
         "AllowedOAuthScopes": list(wanted.scopes),
         "ReadAttributes": list(wanted.read),
         "WriteAttributes": list(wanted.write),
+        "RefreshTokenValidity": wanted.refresh_days,
     }
 
 

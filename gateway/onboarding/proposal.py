@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from gateway.cognito.preflight import Finding, invalid
 from gateway.core.model import ProviderKind, Secret
 from gateway.registry.document import TenantDocument
 from gateway.registry.plan import differences
+from gateway.settings import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -139,8 +141,16 @@ def wanted(tenant: str, document: Mapping[str, Any], providers: Sequence[WantedP
         scopes=tuple(document.get("scopes") or ("openid",)),
         read=tuple(dict.fromkeys([*READABLE_STANDARD, *CUSTOM_ATTRIBUTES, *sorted(mapped - {"username"})])),
         write=writable(mapped, required),
+        refresh_days=_days(document, config),
     )
     return Wanted(tenant, tuple(providers), client)
+
+
+def _days(document: Mapping[str, Any], config: Config) -> int:
+    """Of a session at most, rounded up: ``session.recheck`` asks with the refresh token as long as the session lasts."""
+    own = (document.get("session") or {}).get("absolute")
+    absolute = parse_duration(own) if own is not None else config.session.absolute
+    return max(1, math.ceil(absolute.total_seconds() / 86_400))
 
 
 def remembered(providers: Sequence[WantedProvider], *, keep_secrets: bool) -> list[Json]:

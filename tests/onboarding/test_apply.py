@@ -69,6 +69,16 @@ async def test_the_plan_says_that_another_entra_registration_changes_everybodys_
     assert note.startswith("initech-entra: ") and "X-Auth-Request-User changes for all of them" in note
 
 
+async def test_a_refresh_token_lives_as_long_as_a_session_may(tmp_path: Path) -> None:
+    """``session.recheck`` asks with it: a shorter one would end the session."""
+    async with Bench(tmp_path, options={"session": {"absolute": "7d"}}) as bench:
+        await bench.apply()
+        [client] = bench.cloud.cognito.pool.clients.values()
+        assert client.settings["RefreshTokenValidity"] == 7
+        found = await bench.service.verify("initech", fix=False, actor="test")
+        assert found is not None and not [s for s in found.steps if s.differences]
+
+
 @pytest.mark.parametrize("given", ["", "/"], ids=["given-without", "given-with"])
 async def test_an_issuer_that_ends_in_a_slash_is_taken_in_either_spelling(bench: Bench, given: str) -> None:
     """Cognito gets AWS's form, the registry what signed messages will say; nothing drifts, in neither direction."""
