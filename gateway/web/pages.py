@@ -161,14 +161,20 @@ PAGE_HEADERS: Final = (
 
 def _environment(language: str) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.i18n"]
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+        auto_reload=False,
     )
     translations = gettext.NullTranslations() if language == LANGUAGES[0] else gettext.translation(DOMAIN, LOCALE, languages=[language])
     environment.install_gettext_translations(translations, newstyle=True)  # type: ignore[attr-defined]  # added by the extension at run time
     environment.filters["moment"] = _moment
     environment.globals["explain"] = explain
-    for name in PAGES:
-        environment.get_template(f"{name}.html")
+    for name in environment.list_templates():
+        environment.get_template(name)
     return environment
 
 

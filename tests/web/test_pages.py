@@ -278,3 +278,16 @@ def test_a_page_without_a_link_speaks_of_none(reason: Reason) -> None:
 def test_a_person_whose_sign_in_brought_no_groups_is_not_sent_to_ask_for_membership_alone() -> None:
     assert "more than 200" in draw("denied", no_groups=True)
     assert "more than 200" not in draw("denied", no_groups=False)
+
+
+def test_pages_are_read_at_start_up_and_drawn_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade that replaces the files under a running gateway changes no page of it."""
+    pages = Pages()
+    expected = pages.render("unavailable", None, "en", seconds=3)
+
+    def gone(*_: object) -> None:
+        raise AssertionError("read from the disk")
+
+    monkeypatch.setattr("jinja2.FileSystemLoader.get_source", gone)
+    monkeypatch.setattr("os.path.getmtime", lambda _: 0.0)
+    assert pages.render("unavailable", None, "en", seconds=3) == expected
