@@ -491,8 +491,11 @@ async def test_the_session_of_whoever_was_here_before_ends_at_login(world: Runni
     assert world.check("acme.localhost", cookie=planted).status == 200
     person.forget("cognito.localhost")
     person.forget("okta.localhost")
+    grants = [token.grant for token in world.world.cloud.cognito.pool.refresh_tokens.values()]
+    assert grants and not any(grant.revoked for grant in grants)
     page = await person.log_in(start_url(world) + "&switch=1", "alice@acme.test")
     assert urlsplit(page.url).path == "/there"
+    assert all(grant.revoked for grant in grants), "the refresh token of a session that was replaced lives on at Cognito"
     assert person.cookies("acme.localhost")[COOKIE] != planted
     assert world.check("acme.localhost", cookie=planted).status == 401
 

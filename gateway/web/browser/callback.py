@@ -23,6 +23,7 @@ from gateway.web.browser.again import begin_again, give_up
 from gateway.web.browser.central import hand_over
 from gateway.web.browser.edge import page, redirect, set_cookie
 from gateway.web.browser.links import is_named, login_link, provider_sign_out
+from gateway.web.browser.logout import revoke_at_cognito
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import Destination, is_prefetch
 from gateway.web.browser.request import BrowserError, client_key, parse_any
@@ -151,7 +152,11 @@ async def _end_other_persons_session(browser: Browser, tenant: Tenant, sub: str)
     """Whoever was signed in here before, if it was somebody else (also a planted cookie), is not any more."""
     present = await browser.session(tenant.id if browser.found is HostKind.LOGIN else None)
     if present is not None and present[0].identity.sub != sub:
-        await browser.services.sessions.end_family(present[0], cookie=present[1])
+        ended = await browser.services.sessions.end_family(present[0], cookie=present[1])
+        theirs = browser.services.tenants.table.by_id(present[0].tenant)
+        if theirs is not None:
+            # On a shared host the other person may be another tenant's.
+            await revoke_at_cognito(browser, theirs, ended)
 
 
 async def _again(browser: Browser, pending: PendingLogin) -> web.StreamResponse:

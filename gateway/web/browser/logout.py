@@ -54,7 +54,7 @@ async def sign_out(browser: Browser, present: tuple[Session, str] | None, *, aga
         request["tenant"], request["user"] = present[0].tenant, present[0].identity.sub
         ended = await browser.services.sessions.end_family(present[0], cookie=present[1])
         if tenant is not None:
-            await _revoke_at_cognito(browser, tenant, ended)
+            await revoke_at_cognito(browser, tenant, ended)
     back = safe_return(again, origin=browser.origin, allowed=browser.return_origin) if again else None
     resume = Resume("login" if again else "signed_out", tenant.id if tenant else "", browser.host, (back or f"{browser.origin}/") if again else "")
     response = _through_cognito(browser, tenant, resume)
@@ -151,7 +151,7 @@ def _tenant(browser: Browser, tenant_id: str | None) -> Tenant | None:
     return browser.tenant_for(tenant_id or "")
 
 
-async def _revoke_at_cognito(browser: Browser, tenant: Tenant, ended: Ended) -> None:
+async def revoke_at_cognito(browser: Browser, tenant: Tenant, ended: Ended) -> None:
     """Best effort: the session is gone here whatever Cognito says; the refresh token dies of age."""
     if ended.refresh_token is None:
         return
