@@ -48,7 +48,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def no_session(person: Person, *hosts: str) -> bool:
-    return not any(name.startswith(COOKIE) and name != f"{COOKIE}-login" for host in hosts for name in person.cookies(host))
+    return not any(name.startswith(COOKIE) and not name.startswith(f"{COOKIE}-login-") for host in hosts for name in person.cookies(host))
 
 
 async def test_a_test_tells_everything_and_signs_nobody_in(policy: RunningWorld, visitor: Person) -> None:
