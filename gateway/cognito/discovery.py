@@ -46,6 +46,7 @@ class DiscoveryFetcher:
 
     async def fetch(self, issuer: str) -> Discovered:
         """``issuer`` with or without a slash at its end. Raises ``PeerError`` with a sentence that says what to mend."""
+        self._check_url(issuer, "the issuer")
         try:
             async with asyncio.timeout(TOTAL_S):
                 connector = aiohttp.TCPConnector(
