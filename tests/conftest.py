@@ -20,17 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-SLOW = (
-    "tests/packaging/test_image.py", "tests/ingress/test_doctor.py", "tests/ingress/test_families.py", "tests/browser/", "tests/demo/test_run.py", "tests/web/admin/test_description.py",
-    "tests/ingress/", "tests/onboarding/", "tests/sessions/", "tests/hooks/", "tests/soak/",
-)  # fmt: skip
-"""Files that take long, the longest first: begun last, one of them would keep a process busy while the others have nothing left to do."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: next((place for place, name in enumerate(SLOW) if item.nodeid.startswith(name)), len(SLOW)))
-
-
 @pytest.fixture(scope="session")
 def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
     with RunningWorld(World(tmp_path_factory.mktemp("world"), central=False)) as running:
