@@ -21,6 +21,7 @@ from gateway.errors import UnavailableError
 from gateway.hooks.inbox import insert_new
 from gateway.log import ROOT, fields
 from gateway.sql.tables import hook_arrivals, hook_deliveries, hook_inbox
+from gateway.sql.tenant_end import begun_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -171,8 +172,9 @@ class Arrived:
 
 
 async def arrived(database: Database, tenant: str, provider: str, *, since: float) -> Arrived:
-    """One consistent look."""
+    """One consistent look. What a tenant that had this id before was sent is not this one's."""
     async with database.read() as connection:
+        since = max(since, await begun_at(connection, tenant))
         where = (hook_deliveries.c.tenant == tenant, hook_deliveries.c.provider == provider, hook_deliveries.c.received_at >= since)
         by = (hook_deliveries.c.source, hook_deliveries.c.channel, hook_deliveries.c.outcome)
         taken = await connection.execute(select(*by, func.count().label("n"), func.max(hook_deliveries.c.received_at).label("last_at")).where(*where).group_by(*by))

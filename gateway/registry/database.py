@@ -23,7 +23,8 @@ from gateway.registry.record import Credentials, record_of
 from gateway.registry.secrets import join, keep, keepable, secrets_of, show
 from gateway.registry.stored import By, Changes, Refused, StoredTenant
 from gateway.sql.audit import AuditRecord, say, write_within
-from gateway.sql.tables import FORGOTTEN_WITH_A_TENANT, admin_keys, client_credentials, registry_state, tenant_names, tenant_removals, tenants
+from gateway.sql.tables import client_credentials, registry_state, tenant_names, tenant_removals, tenants
+from gateway.sql.tenant_end import forget_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -205,15 +206,7 @@ class TenantDatabase:
         before = self._stored(row)
         if version is not None and version != before.version:
             return Refused("changed", f"tenant {tenant} is at version {before.version} now")
-        for table in FORGOTTEN_WITH_A_TENANT:
-            await connection.execute(delete(table).where(table.c.tenant == tenant))
-        await connection.execute(delete(tenants).where(tenants.c.id == tenant))
-        again = update(tenant_removals).where(tenant_removals.c.tenant == tenant).values(removals=before.version)
-        if (await connection.execute(again)).rowcount == 0:
-            await connection.execute(insert(tenant_removals).values(tenant=tenant, removals=before.version))
-        # A key of its own would open whoever gets this id next.
-        own = (admin_keys.c.tenant == tenant, admin_keys.c.revoked_at.is_(None))
-        await connection.execute(update(admin_keys).where(*own).values(revoked_at=self._clock()))
+        await forget_tenant(connection, tenant, version=before.version, at=self._clock())
         return self._audit("tenant.delete", tenant, by, before, None)
 
     async def put_credentials(self, tenant: str, credentials: Credentials, *, by: By | None) -> Refused | None:

@@ -429,14 +429,3 @@ provision_steps = Table(
     Column("finished_at", Float, nullable=True),
     Column("error", Json, nullable=True),
 )
-
-KEPT_OF_A_TENANT = frozenset({
-    "tenant_removals", "admin_keys",  # what makes its id another tenant's; keys are revoked
-    "audit", "revocations", "provision_runs",  # who did what
-    "blocks", "disabled_users", "overlays", "hook_standing", "hook_inbox",  # what keeps out, and what lifts that
-    "hook_deliveries", "hook_arrivals",  # forgotten by age
-    "client_credentials", "graph_subscriptions",  # by which things elsewhere are ended
-})  # fmt: skip
-"""Tables in which a tenant that was deleted leaves rows."""
-FORGOTTEN_WITH_A_TENANT = tuple(table for table in metadata.sorted_tables if "tenant" in table.c and table.name not in KEPT_OF_A_TENANT)
-"""All others with a tenant in them, whatever they will be: people in a directory, messages that are not sent yet. Whoever gets the id next must not see them."""

@@ -6,14 +6,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from gateway.core.model import ProviderKind, Secret
 from gateway.errors import UnavailableError
 from gateway.hooks.desk import HookDesk
 from gateway.hooks.okta import EFFECTS
 from gateway.hooks.setup import setup
-from gateway.sql.tables import hook_arrivals
+from gateway.sql.tables import hook_arrivals, hook_deliveries, hook_inbox, tenants
+from gateway.sql.tenant_end import forget_tenant
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import SECRET, entra_target, okta_target
 
@@ -78,6 +79,25 @@ async def test_what_was_before_is_not_told(world: World) -> None:
     told = await desk.arrived("acme", "acme-okta", since=world.clock() - 60)
     assert (told.taken, told.refused, told.last_event, told.verdict) == ((), (), None, "nothing")
     assert (await desk.arrived("globex", "globex-entra", since=0)).verdict == "nothing"
+
+
+async def test_a_tenant_made_again_is_not_told_what_its_predecessor_was_sent(world: World) -> None:
+    """Also what its predecessor's requests leave behind after the deletion: it is older than the tenant."""
+    desk = HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock)
+    await world.okta(okta_delivery(okta_event("user.session.clear")), secret="guessed")
+    await world.okta(okta_delivery(okta_event("user.session.clear")))
+    await world.settled()
+    assert (await desk.arrived("acme", "acme-okta", since=0)).taken
+    made = {"version": 1, "document": {}, "secrets": "", "updated_at": 0.0}
+    async with world.database.write() as connection:
+        await connection.execute(insert(tenants).values(id="acme", created_at=world.clock() + 1, **made))
+    told = await desk.arrived("acme", "acme-okta", since=0)
+    assert (told.taken, told.refused, told.last_event, told.verdict) == ((), (), None, "nothing")
+    async with world.database.write() as connection:
+        await forget_tenant(connection, "acme", version=1, at=world.clock())
+    async with world.database.read() as connection:
+        for table in (hook_arrivals, hook_deliveries, hook_inbox):
+            assert (await connection.execute(select(table))).all() == []
 
 
 async def test_refusals_cost_a_row_a_minute_and_invented_names_cost_none(world: World) -> None:

@@ -15,7 +15,8 @@ from gateway.registry.document import TenantDocument
 from gateway.registry.record import Credentials, document_of, record_of
 from gateway.registry.secrets import show
 from gateway.registry.stored import By, Refused, StoredTenant
-from gateway.sql.tables import FORGOTTEN_WITH_A_TENANT, KEPT_OF_A_TENANT, audit, client_credentials, directory_members, metadata, tenant_names, tenants
+from gateway.sql.tables import audit, client_credentials, directory_members, metadata, tenant_names, tenants
+from gateway.sql.tenant_end import FORGOTTEN_WITH_A_TENANT, KEPT_OF_A_TENANT
 from tests.registry.samples import sample
 from tests.sql.fixtures import config_with
 
@@ -285,7 +286,9 @@ async def test_a_deleted_tenant_leaves_nothing_that_the_next_of_its_id_could_see
     with_tenant = {table.name for table in metadata.sorted_tables if "tenant" in table.c}
     assert {table.name for table in FORGOTTEN_WITH_A_TENANT} == with_tenant - KEPT_OF_A_TENANT
     assert with_tenant >= KEPT_OF_A_TENANT
-    assert {"scim_resources", "directory_members", "directory_cursors", "webhooks_outbox", "tenant_names"} <= {table.name for table in FORGOTTEN_WITH_A_TENANT}
+    assert {"scim_resources", "directory_members", "directory_cursors", "webhooks_outbox", "tenant_names", "hook_inbox", "hook_deliveries", "hook_arrivals"} <= {
+        table.name for table in FORGOTTEN_WITH_A_TENANT
+    }
     for tenant in ("acme", "globex"):
         await created(registry, doc(tenant))
     async with database.write() as connection:
