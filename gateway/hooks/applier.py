@@ -109,6 +109,9 @@ class PeopleRecords(Protocol):
     async def namesakes(self, target: HookTarget, records: Sequence[str]) -> Sequence[Subject]:
         """Other records with the ``externalId`` of one of these, each with the names that both have. Raises ``UnavailableError``."""
 
+    async def is_another(self, target: HookTarget, ids: Sequence[str], *, record: str) -> bool:
+        """Whether one of ``ids`` is the ``externalId`` of an active record, and not of the one that ``record`` stands for. Raises ``UnavailableError``."""
+
 
 class Applier:
     """The loop of one admin replica. ``directory`` None: nothing can be looked up, and such events wait."""
@@ -343,7 +346,7 @@ class Applier:
         for about, one in list(kept.items()):
             if about == NAMES or (event.effect is Effect.RELEASED and not _concerns(event, about, one, at=at)):
                 continue
-            planned = renamed(event, target=target, kept=one, found=found) if event.effect is Effect.RENAMED else released(event, one)
+            planned = renamed(event, target=target, kept=one, found=found, received_at=pending.received_at) if event.effect is Effect.RENAMED else released(event, one)
             if planned is None or planned.kept is None:
                 continue
             statuses += [await self._revoker.revoke(request) for request in planned.revoke]
@@ -418,13 +421,18 @@ class Applier:
             people: dict[str, Person] = {}
             for kind, value in subject.names:
                 for one in await self._people.find(target.tenant, provider=target.provider, **{kind: value}) if kind in kinds else ():
-                    if kind == "email" and is_another(subject, one):
+                    if kind == "email" and (is_another(subject, one) or await self._has_a_record(target, subject, one)):
                         others.add(value)
                     else:
                         people[one.user] = one
             if people:
                 return Found(tuple(people.values()), by_address=kinds == ("email",))
         return Found(by_address=bool(subject.email), others=frozenset(others))
+
+    async def _has_a_record(self, target: HookTarget, subject: Subject, person: Person) -> bool:
+        """Whether the sender keeps another, active record of somebody who is signed in with an address of this one."""
+        ids = [one for one in (person.idp_subject, person.oid) if one]
+        return bool(subject.record and ids and self._records is not None and await self._records.is_another(target, ids, record=subject.record))
 
     async def _addressed(self, target: HookTarget, planned: Plan, notice: Notice) -> Plan:
         """For the app, which knows people by address: Graph's events name ids only. Nobody else acts on this address."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.hooks.event import Effect, Group, HookEvent, Source, Subject
 from gateway.hooks.plan import Kept
 from gateway.ports import RevocationKind, RevocationRequest, Who
+from gateway.ports_hooks import Person
 
 if TYPE_CHECKING:
     from gateway.hooks.reducer import Standing
@@ -39,11 +40,13 @@ def _event(raw: dict[str, Any]) -> HookEvent:
 
 def dump_kept(kept: Kept) -> str:
     """What a standing rests on; the standing itself has columns of its own."""
-    return json.dumps({"event": asdict(kept.event), "imposed": [asdict(r) for r in kept.imposed]}, separators=(",", ":"))
+    people, imposed = [asdict(one) for one in kept.by_address], [asdict(r) for r in kept.imposed]
+    return json.dumps({"event": asdict(kept.event), "imposed": imposed, "by_address": people, "released": kept.released}, separators=(",", ":"))
 
 
 def load_kept(text: str, standing: Standing) -> Kept:
     """Inverse of ``dump_kept``."""
     raw = json.loads(text)
     imposed = tuple(RevocationRequest(**{**r, "who": Who(**r["who"]), "kind": RevocationKind(r["kind"])}) for r in raw["imposed"])
-    return Kept(standing, _event(raw["event"]), imposed)
+    people = tuple(Person(**one) for one in raw["by_address"])
+    return Kept(standing, _event(raw["event"]), imposed, people, tuple((kind, value) for kind, value in raw["released"]))

@@ -7,10 +7,13 @@ Rules:
 - Sessions and logins in flight end for the address too.
 - An address has owners, one after another: whoever is signed in with it and is known by a *different* id of the kind that the event brings is
   another person, whom nothing of the event touches. Only ids of one form are compared (``is_another``): for everybody else the address counts.
+  Of a sender's own records, whoever is known by the id of another active record is that one's person; those who were bound by an address before
+  that record came are given back with it.
 - The names of a sender's own record (SCIM) are all bound, addresses too: nothing tells which of them tokens carry, and the record says whose
   an address is. What a record refuses has a source of its own, so that another record with the same address neither lifts it nor is lifted with it.
 - A group matters if the tenant's policy names it, by name or id; what was taken is recorded in any case.
-- What is given back is exactly what this source imposed; ids that a record does not have any more stay refused.
+- What is given back is exactly what this source imposed; ids that a record does not have any more stay refused. Names that went to another
+  record stay with it, whatever is applied again of what was said before.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ from typing import TYPE_CHECKING
 
 from gateway.core.canonical import canonical_address, canonical_id
 from gateway.hooks.event import Effect, Group, HookEvent, Subject
-from gateway.hooks.reducer import REFUSES, Standing, Step, reduce
+from gateway.hooks.reducer import REFUSES, Standing, Step, effective_time, reduce
 from gateway.ports import RevocationKind, RevocationRequest, Who
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from gateway.ports_hooks import HookTarget, Person
 
 
@@ -53,6 +58,10 @@ class Kept:
     standing: Standing
     event: HookEvent
     imposed: tuple[RevocationRequest, ...] = ()
+    by_address: tuple[Person, ...] = ()
+    """Whom a record's event bound because of an address."""
+    released: tuple[tuple[str, str], ...] = ()
+    """Names of a record that are another's since the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,7 @@ def plan(event: HookEvent, *, target: HookTarget, kept: Kept | None, received_at
     if event.effect is Effect.APP_REMOVED:
         return _app_removed(event, target, kept, found)
     standing, step = reduce(kept.standing if kept else None, event, received_at)
+    event = _without_released(event, kept, received_at)
     imposed = kept.imposed if kept else ()
     if step is Step.END_SESSIONS and event.effect in REFUSES and kept is not None and kept.standing.refused and event.subject is not None and event.subject.record:
         # Late, and of a record that had other names when it was said.
@@ -122,7 +132,10 @@ def plan(event: HookEvent, *, target: HookTarget, kept: Kept | None, received_at
             requests = _requests(event, target, found, lasting=True)
             first = kept is None or not kept.standing.refused
             all_imposed = tuple(dict.fromkeys((*(() if first else imposed), *_staying(requests))))
-            return Plan(_keep(standing, kept, event, all_imposed), revoke=requests, notice=_notice(event, target, found, around) if first else None)
+            after = _keep(standing, kept, event, all_imposed)
+            if after is not None and found.by_address and event.subject is not None and event.subject.record:
+                after = replace(after, by_address=tuple(dict.fromkeys((*after.by_address, *found.people))))
+            return Plan(after, revoke=requests, notice=_notice(event, target, found, around) if first else None)
 
 
 def overdue(kept: Kept, *, target: HookTarget) -> HookEvent | None:
@@ -133,8 +146,9 @@ def overdue(kept: Kept, *, target: HookTarget) -> HookEvent | None:
     return replace(kept.event, event_time=kept.standing.at, id=None)
 
 
-def renamed(event: HookEvent, *, target: HookTarget, kept: Kept, found: Found) -> Plan | None:
+def renamed(event: HookEvent, *, target: HookTarget, kept: Kept, found: Found, received_at: float) -> Plan | None:
     """What one standing of a record comes to under the names that the record has now; None where nothing changes."""
+    event = _without_released(event, kept, received_at)
     if event.subject is None or kept.event.subject is None:
         return None
     if not kept.standing.refused:
@@ -150,10 +164,31 @@ def released(event: HookEvent, kept: Kept) -> Plan | None:
     if event.subject is None or kept.event.subject is None:
         return None
     names = set(event.subject.names)
-    back = tuple(r for r in kept.imposed if _name(r.who) in names or (r.who.user is not None and event.reference == WITH_USERS))
-    left = Subject.of_record(kept.event.subject.record, [n for n in kept.event.subject.names if n not in names])
-    after = replace(kept, event=replace(kept.event, subject=left), imposed=tuple(r for r in kept.imposed if r not in back))
-    return Plan(after, lift=back) if after != kept else None
+    theirs = {one.user for one in kept.by_address if _ids(one) & names}
+    back = tuple(r for r in kept.imposed if _name(r.who) in names or (r.who.user is not None and (event.reference == WITH_USERS or r.who.user in theirs)))
+    left = _less(kept.event, names)
+    after = replace(kept, event=left, imposed=tuple(r for r in kept.imposed if r not in back), by_address=tuple(one for one in kept.by_address if one.user not in theirs))
+    if after == kept:
+        return None
+    gone = (*kept.released, *(n for n in kept.event.subject.names if n in names))
+    return Plan(replace(after, released=tuple(dict.fromkeys(gone))), lift=back)
+
+
+def _without_released(event: HookEvent, kept: Kept | None, received_at: float) -> HookEvent:
+    """What is applied late or again says nothing of names that another record has had since."""
+    if kept is None or not kept.released or effective_time(event.event_time, received_at) > kept.standing.at:
+        return event
+    return _less(event, set(kept.released))
+
+
+def _less(event: HookEvent, names: Collection[tuple[str, str]]) -> HookEvent:
+    if event.subject is None or not event.subject.record:
+        return event
+    return replace(event, subject=Subject.of_record(event.subject.record, [n for n in event.subject.names if n not in names]))
+
+
+def _ids(person: Person) -> set[tuple[str, str]]:
+    return {(kind, canonical_id(value)) for kind, value in (("idp_subject", person.idp_subject), ("oid", person.oid)) if value}
 
 
 def _name(who: Who) -> tuple[str, str]:
@@ -176,7 +211,9 @@ def _asserted(imposed: tuple[RevocationRequest, ...], subject: Subject | None) -
 def _keep(standing: Standing | None, kept: Kept | None, event: HookEvent, imposed: tuple[RevocationRequest, ...]) -> Kept | None:
     if standing is None:
         return None
-    return Kept(standing, event if kept is None or kept.standing != standing else kept.event, imposed)
+    if kept is None or kept.standing != standing:
+        return Kept(standing, event, imposed, () if kept is None or not standing.refused else kept.by_address)
+    return replace(kept, imposed=imposed)
 
 
 def _app_removed(event: HookEvent, target: HookTarget, kept: Kept | None, found: Found) -> Plan:

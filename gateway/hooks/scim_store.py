@@ -10,6 +10,7 @@ Rules:
   same person (the same ``externalId``, or the same login where one of the two has none) takes its place, and is inactive unless it says
   ``active: true``. Another person's active record with one of these names has the name from then on, and nothing else is given back; so it is
   too where that record was there before the deletion.
+- An inactive record holds its login against nobody who is said to be active: it is deleted when another person's record has the login.
 - Two records that are both there and have one ``externalId`` stay two. What one of them says later of the names that both have holds: refused,
   or, where ``active: true`` or a group was said, given back. Other names are each record's own.
 - What a provider's resources and the names of deleted ones come to is counted with every write, and limited.
@@ -185,12 +186,21 @@ class ScimStore:
             rows = (await connection.execute(select(scim_resources).where(*_of(target, USER), *others).limit(MAX_NAMESAKES * len(own)))).all() if own else []
         return [_shared(self._stored(row), own[row.external_digest]) for row in rows]
 
+    async def is_another(self, target: HookTarget, ids: Sequence[str], *, record: str) -> bool:
+        """Whether one of ``ids`` is the ``externalId`` of an active record of another person than ``record``'s."""
+        table = scim_resources.c
+        wanted = table.external_digest.in_([digest(target.tenant, target.provider, canonical_id(one)) for one in ids]), table.person != record
+        async with self._database.read() as connection:
+            rows = (await connection.execute(select(scim_resources).where(*_of(target, USER), *wanted).limit(MAX_NAMESAKES))).all()
+        return any(self._stored(row).document["active"] for row in rows)
+
     # --- writing ---
 
     async def create(self, target: HookTarget, kind: str, body: dict[str, Any], *, request_id: str = "") -> Stored:
         """Raises ``ScimConflictError``, ``ScimError``, ``ScimTooLargeError``.
 
-        Of a person whose inactive record is here, and with ``active: true``: that record is replaced and returned.
+        Of a person whose inactive record is here, and with ``active: true``: that record is replaced and returned. Another person's inactive
+        record makes way: its login belongs to this one.
         """
         document = scim.user_document(body) if kind == USER else scim.group_document(body)
         record = str(uuid.uuid4())
@@ -220,18 +230,20 @@ class ScimStore:
 
         outcome = await self._run(work)
         if outcome is _Lost.NAME and kind == USER and said and document["active"] and (kept := await self._inactive(target, document)) is not None:
-            restored = await self.replace(target, kind, kept.id, body, request_id=request_id)
-            return _settled(restored if restored is not None else outcome)
+            if _may_be_one_person(document, kept.document):
+                restored = await self.replace(target, kind, kept.id, body, request_id=request_id)
+                return _settled(restored if restored is not None else outcome)
+            await self._delete(target, kind, kept.id, request_id=request_id, inactive_only=True)
+            outcome = await self._run(work)
         return _settled(outcome)
 
     async def _inactive(self, target: HookTarget, document: dict[str, Any]) -> Stored | None:
-        """The inactive record with the document's login, if it is of the same person: the same ``externalId``, or one of the two has none."""
-        found = await self.find(target, USER, wanted=scim_patch.Filter((("username", document["userName"]),)), start=1, count=1)
-        for one in found.resources:
-            ids = {canonical_id(external) for d in (document, one.document) if isinstance(external := d.get("externalId"), str) and external}
-            if not one.document["active"] and len(ids) < 2:
-                return one
-        return None
+        """The inactive record with the document's login."""
+        same = scim_resources.c.name_digest == _name_digest(target, USER, document["userName"])
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(scim_resources).where(*_of(target, USER), same))).first()
+        found = self._stored(row) if row is not None else None
+        return found if found is not None and not found.document["active"] else None
 
     async def replace(self, target: HookTarget, kind: str, resource: str, body: dict[str, Any], *, request_id: str = "") -> Stored | None:
         """PUT. None: there is no such resource."""
@@ -287,14 +299,23 @@ class ScimStore:
                     await self._tell(connection, target, freed, now=now, request_id=request_id)
                 return after
 
-            return await self._run(work)
+            outcome = await self._run(work)
+            if outcome is _Lost.NAME and is_active and (kept := await self._inactive(target, document)) is not None and kept.id != before.id:
+                # Nobody who is out holds a login against somebody who is in.
+                await self._delete(target, kind, kept.id, request_id=request_id, inactive_only=True)
+                outcome = await self._run(work)
+            return outcome
 
         return await self._raced(target, kind, resource, attempt)
 
     async def delete(self, target: HookTarget, kind: str, resource: str, *, request_id: str = "") -> bool:
         """False: there is no such resource."""
+        return await self._delete(target, kind, resource, request_id=request_id, inactive_only=False)
 
+    async def _delete(self, target: HookTarget, kind: str, resource: str, *, request_id: str, inactive_only: bool) -> bool:
         async def attempt(before: Stored) -> bool | _Lost:
+            if inactive_only and before.document["active"]:
+                return False
             now = self._clock()
             events = self._events(before, before.document, None)
             prepared = self._inbox.prepare(target, Delivery(Source.SCIM, events), received_at=now, request_id=request_id) if events else None
@@ -315,7 +336,7 @@ class ScimStore:
 
             return await self._run(work)
 
-        return await self._raced(target, kind, resource, attempt) is not None
+        return bool(await self._raced(target, kind, resource, attempt))
 
     async def _raced(self, target: HookTarget, kind: str, resource: str, attempt: Callable[[Stored], Awaitable[T | _Lost]]) -> T | None:
         """``attempt`` with the resource as it is, again while others change it. None: there is no such resource."""
@@ -406,7 +427,7 @@ class ScimStore:
         for one in former:
             names = [digest(kind, value) for kind, value in one.names]
             await self._forget(connection, target, scim_former_names.c.person == one.person, scim_former_names.c.name.in_(names))
-            who = Subject.of_record(one.person, [name for name in one.names if name[0] != _LOGIN])
+            who = Subject.of_record(one.person, scim.subject(after.document, "").names)
             events.append(HookEvent(Source.SCIM, "User.name_taken", Effect.RELEASED, who, None, self._clock(), reference=WITH_USERS if one.same else ""))
         return events
 
@@ -500,6 +521,11 @@ def _name_digest(target: HookTarget, kind: str, name: str) -> str:
 def _external_digest(target: HookTarget, stored: Stored) -> str:
     external = stored.document.get("externalId")
     return digest(target.tenant, target.provider, canonical_id(external)) if isinstance(external, str) and external else ""
+
+
+def _may_be_one_person(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """The same ``externalId``, or one of the two has none."""
+    return len({canonical_id(external) for d in (one, other) if isinstance(external := d.get("externalId"), str) and external}) < 2
 
 
 def _shared(record: Stored, other: Stored) -> Subject:

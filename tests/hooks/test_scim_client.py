@@ -126,7 +126,7 @@ async def test_what_is_no_tenants_address_and_who_guesses_too_often_is_answered_
 async def test_somebody_inactive_who_is_made_anew_comes_back_where_active_is_said(world: World) -> None:
     body: dict[str, Any] = {"userName": "bob@acme.com", "externalId": "00ubob"}
     _, user = await call(world, "POST", "/Users", {**body, "active": False})
-    for conflicting in (body, {**body, "active": False}, {**body, "active": True, "externalId": "00ueve"}):
+    for conflicting in (body, {**body, "active": False}, {**body, "externalId": "00ueve"}):
         assert (await call(world, "POST", "/Users", conflicting))[0] == 409
     status, again = await call(world, "POST", "/Users", {**body, "active": True})
     assert (status, again["id"], again["active"]) == (201, user["id"], True)

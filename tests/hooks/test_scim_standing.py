@@ -7,10 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import select
 
 from gateway.core.model import Secret
 from gateway.hooks.arrivals import arrived
+from gateway.hooks.deliveries import InboxRecords
+from gateway.ports_admin import Rejected
 from gateway.ports_hooks import Person, WebhookTarget
+from gateway.sql.tables import hook_inbox
 from tests.hooks.test_scim_client import call
 from tests.hooks.world import GLOBEX_SECRET
 
@@ -352,3 +356,67 @@ async def test_a_group_made_anew_under_another_external_id_gives_back_to_whom_it
     assert out(world, group="Sales") == NAMES
     await okta(world, "PATCH", f"/Groups/{again['id']}", patch(("add", "members", [{"value": user}])))
     assert out(world, group="Sales") == set()
+
+
+OLD, NEW = f"{'a' * 8}-aaaa-aaaa-aaaa-{'a' * 12}", f"{'b' * 8}-bbbb-bbbb-bbbb-{'b' * 12}"
+FORMER: dict[str, Any] = {"userName": "dana@globex.test", "externalId": OLD, "active": True}
+OWNER: dict[str, Any] = {"userName": "dana@globex.test", "externalId": NEW, "active": True}
+"""The account of another person who has the address now."""
+
+
+def signed_in_as_the_new_owner(world: World) -> None:
+    for names in ({"email": "dana@globex.test"}, {"oid": NEW}):
+        world.people.people.append(("globex", "globex-entra", names, Person("pool-new", "dana@globex.test", "pairwise", NEW)))
+
+
+async def replayed(world: World, kind: str) -> None:
+    """Every delivery of this type once more, as an operator would."""
+    async with world.database.read() as connection:
+        rows = (await connection.execute(select(hook_inbox.c.id).where(hook_inbox.c.type == kind))).scalars().all()
+    records = InboxRecords(world.database, world.committer, clock=world.clock, wake=world.applier.wake)
+    for row in rows:
+        assert not isinstance(await records.replay(row), Rejected)
+    await world.settled()
+
+
+@pytest.mark.parametrize("steps", ["deleted", "deactivated", "renamed"])
+async def test_the_new_owner_of_an_address_is_another_person(world: World, steps: str) -> None:
+    """The new account signs in before the directory's next cycle, which takes the old one out and makes the new one."""
+    old = await entra(world, "POST", "/Users", FORMER)
+    signed_in_as_the_new_owner(world)
+    new = await entra(world, "POST", "/Users", {**OWNER, "userName": "dana.new@globex.test"}) if steps == "renamed" else None
+    await entra(world, *(("DELETE", f"/Users/{old['id']}") if steps == "deleted" else ("PATCH", f"/Users/{old['id']}", INACTIVE)))
+    if new is None:
+        new = await entra(world, "POST", "/Users", OWNER)
+        assert (new["id"] != old["id"], new["active"]) == (True, True)
+    else:
+        await entra(world, "PATCH", f"/Users/{new['id']}", patch(("Replace", "userName", "dana@globex.test")))
+    assert out(world) == {OLD}
+    for kind in ("User.delete", "User.active=false"):
+        await replayed(world, kind)
+    assert out(world) == {OLD}, "what was said of the former owner says nothing new when it is applied again"
+    assert (await call(world, "GET", f"/Users/{old['id']}", secret=GLOBEX_SECRET, base=ENTRA))[0] == 404
+    await entra(world, "PATCH", f"/Users/{new['id']}", INACTIVE)
+    assert {OLD, NEW, "dana@globex.test"} <= out(world)
+
+
+async def test_whom_an_active_record_knows_by_id_is_not_meant_by_the_address_of_another(world: World) -> None:
+    shared = [{"value": "desk@globex.test"}]
+    old = await entra(world, "POST", "/Users", {**FORMER, "userName": "old@globex.test", "emails": shared})
+    await entra(world, "POST", "/Users", {**OWNER, "emails": shared})
+    world.people.people.append(("globex", "globex-entra", {"email": "desk@globex.test"}, Person("pool-new", "desk@globex.test", "pairwise", NEW)))
+    await entra(world, "PATCH", f"/Users/{old['id']}", INACTIVE)
+    assert out(world) == {OLD, "old@globex.test"}
+
+
+async def test_a_login_is_taken_from_inactive_records_only(world: World) -> None:
+    old = await entra(world, "POST", "/Users", FORMER)
+    assert (await call(world, "POST", "/Users", OWNER, secret=GLOBEX_SECRET, base=ENTRA))[0] == 409
+    new = await entra(world, "POST", "/Users", {**OWNER, "userName": "dana.new@globex.test"})
+    rename = patch(("replace", "userName", "dana@globex.test"))
+    assert (await call(world, "PATCH", f"/Users/{new['id']}", rename, secret=GLOBEX_SECRET, base=ENTRA))[0] == 409
+    await entra(world, "PATCH", f"/Users/{old['id']}", INACTIVE)
+    for silent in ({k: v for k, v in OWNER.items() if k != "active"}, {**OWNER, "active": False}):
+        assert (await call(world, "POST", "/Users", silent, secret=GLOBEX_SECRET, base=ENTRA))[0] == 409
+    await entra(world, "PATCH", f"/Users/{new['id']}", INACTIVE)
+    assert (await call(world, "PATCH", f"/Users/{new['id']}", rename, secret=GLOBEX_SECRET, base=ENTRA))[0] == 409
