@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
+from gateway.log_writer import BackgroundHandler, BackgroundStderr
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ROOT = "gateway"
 FIELDS = ("request_id", "tenant", "host", "method", "path", "decision", "reason", "user", "provider", "duration_ms")
@@ -157,14 +159,30 @@ class _NoHttp(logging.Filter):
         return True
 
 
+def _missing(lines: int) -> logging.LogRecord:
+    record = logging.LogRecord(ROOT, logging.WARNING, "", 0, "log_lines_dropped", None, None)
+    record.gateway_fields = {"lines": lines, "detail": "whoever reads the log was too slow, or the disk was full"}
+    return record
+
+
+def write_in_background(*, dropped: Callable[[int], None]) -> None:
+    """From now on nobody in this process waits for whoever reads the log; again in each forked process. ``dropped`` is told of lines that were lost."""
+    root = logging.getLogger()
+    descriptor = sys.stderr.fileno()
+    handler = BackgroundHandler(descriptor, dropped=dropped, notice=_missing)
+    handler.setFormatter(root.handlers[0].formatter if root.handlers else _Json())
+    root.handlers[:] = [handler]
+    sys.stderr = BackgroundStderr(handler.writer, descriptor)
+
+
 def configure(form: Literal["auto", "json", "text"], level: str) -> None:
     """Send everything to stderr. ``auto`` is the human form on a terminal."""
     human = form == "text" or (form == "auto" and sys.stderr.isatty())
     # What no form shows is not collected: a third of the cost of a record (logging's own documentation, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Human() if human else _Json())
     root = logging.getLogger()
+    handler: logging.Handler = next((known for known in root.handlers if isinstance(known, BackgroundHandler)), None) or logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Human() if human else _Json())
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     server = logging.getLogger("aiohttp.server")

@@ -56,6 +56,7 @@ TENANT_PROBLEMS = Gauge("gateway_tenant_problems", "What keeps the newest tenant
 REVOCATION_STREAMS = Gauge("gateway_revocation_streams", "Open streams of revocations at the admin API.", registry=REGISTRY, multiprocess_mode="livesum")
 CANARY_PROBES = Counter("gateway_canary_probes", "Requests without a session that the canary sent through the ingress.", ["result"], registry=REGISTRY)
 CANARY_OPEN = Gauge("gateway_canary_open", "1 while the last answer to the canary let it in.", registry=REGISTRY, multiprocess_mode="max")
+LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped", "Lines of the log that were lost: its reader is stuck or gone, or the disk is full.", registry=REGISTRY)
 
 _tenant_labels: set[str] = set()
 _provider_labels: set[tuple[str, str]] = set()

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from gateway.app import Role, run
 from gateway.errors import ConfigError, GatewayError
-from gateway.log import fields
-from gateway.metrics import worker_died
+from gateway.log import fields, write_in_background
+from gateway.metrics import LOG_LINES_DROPPED, worker_died
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.web.listener import BACKLOG
 
@@ -214,6 +214,7 @@ def _child(plan: Plan, config_path: Path, config: Config, socket_path: str | Non
             os._exit(1)
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, signal.SIG_DFL)
+        write_in_background(dropped=LOG_LINES_DROPPED.inc)
         code = _serve_here(plan, config_path, config, socket_path, None)
     except ConfigError as error:
         _LOG.critical("configuration", extra=fields(error=str(error)))

@@ -12,7 +12,7 @@ import click
 
 from gateway.cli import config_option
 from gateway.config import load_config
-from gateway.log import configure, fields
+from gateway.log import configure, fields, write_in_background
 
 
 @click.command("serve")
@@ -27,8 +27,10 @@ def command(config_path: str, role: str, workers: int) -> int:
         if workers > 1:
             # The metrics library chooses its storage when it is first imported, so this comes before the application. One folder for each supervisor: ``state_dir`` may be shared.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-metrics-"))
-        from gateway.serve import serve  # noqa: PLC0415 - after the environment is set
+        from gateway.metrics import LOG_LINES_DROPPED  # noqa: PLC0415 - after the environment is set
+        from gateway.serve import serve  # noqa: PLC0415 - as above
 
+        write_in_background(dropped=LOG_LINES_DROPPED.inc)
         if config.development:
             # A log record like every other: whoever reads the log as JSON reads this line too.
             logging.getLogger("gateway").warning("development", extra=fields(detail="http is permitted on loopback and *.localhost; never use this in production"))
