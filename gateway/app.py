@@ -53,6 +53,7 @@ from gateway.web.pages import Pages
 from gateway.web.probed import ProbedChecks, location_handler
 from gateway.web.services import Services
 from gateway.web.system import Finding, Probe
+from gateway.web.token_revocation import TokenRevocation
 from gateway.web.trust import Trust
 
 if TYPE_CHECKING:
@@ -173,6 +174,8 @@ async def _services(
         stack.push_async_callback(rechecks.close)
     assertions = Assertions(ring(), issuer=config.assertion.issuer or (config.origin(config.login_host) if config.login_host else None))
     ring.changed.append(assertions.replace_keys)
+    revocation = TokenRevocation(sessions, relying_party, tenants)
+    stack.push_async_callback(revocation.close)
     return Services(
         config=config,
         trust=Trust(config.ingress),
@@ -182,6 +185,7 @@ async def _services(
         machines=Machines(relying_party, sessions),
         attempts=Attempts(link, clock=time.time),
         trials=Trials(link, _sealing(ring), clock=time.time),
+        token_revocation=revocation,
         assertions=assertions,
         pages=_pages(config),
         clock=time.time,

@@ -194,6 +194,18 @@ class SessionStore(Protocol):
     async def end_family(self, session: Session, *, cookie: str) -> Ended:
         """Logout: the session, its parent and all its children; durable as far as WAIT."""
 
+    async def end_replaced(self, session: Session, *, cookie: str) -> Ended:
+        """The browser that held ``cookie`` was given another one in its place: this session ends, and its family with the last of its sessions.
+
+        The refresh token is handed back only where the family has ended.
+        """
+
+    async def end_earlier(self, tenant: str, *, user: str, began: int, outdated: Callable[[SessionView], bool]) -> int:
+        """End the families of this Cognito ``sub`` that began before ``began`` (``Taken.began``) and are ``outdated``; the number that ended."""
+
+    async def unlink(self, tenant: str, *, user: str, began: int) -> None:
+        """Bearer tokens of this Cognito ``sub`` are let in by no login that began before ``began`` any more."""
+
     async def list_user(self, session: Session, *, cookie: str) -> Sequence[SessionView]:
         """The families of the person behind ``session``, this one marked."""
 

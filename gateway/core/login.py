@@ -33,6 +33,10 @@ class Refusal:
 
     reason: Reason
     detail: str
+    denied: str = ""
+    """Cognito ``sub`` of a person of this provider of whom the claims say outright what refuses them: that their address is a foreign one, or not
+    verified. What is missing or cannot be read says nothing of anybody.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class Accepted:
     idp_iat: int | None
     idp_iat_mapped: bool
     warnings: tuple[str, ...]
+    says_groups: bool = True
+    says_roles: bool = True
+    """False where the claim is missing or cannot be read: then the login says nothing about what an earlier one said."""
 
 
 def accept(claims: Mapping[str, object], tenant: Tenant, provider: Provider, *, pool_id: str) -> Accepted | Refusal:
@@ -59,9 +66,13 @@ def accept(claims: Mapping[str, object], tenant: Tenant, provider: Provider, *, 
     if domain is None:
         return Refusal(Reason.EMAIL_UNTRUSTED, "the e-mail claim is missing or is not one plain address (is email mapped, and readable for the client?)")
     if provider.email_trust is EmailTrust.VERIFIED_CLAIM and claims.get("email_verified") not in (True, "true"):
-        return Refusal(Reason.EMAIL_UNTRUSTED, f"email_verified is not true, and provider {provider.name} has email_trust: verified_claim")
+        return Refusal(
+            Reason.EMAIL_UNTRUSTED,
+            f"email_verified is not true, and provider {provider.name} has email_trust: verified_claim",
+            sub if claims.get("email_verified") in (False, "false") else "",
+        )
     if domain not in provider.domains or domain not in tenant.email_domains:
-        return Refusal(Reason.EMAIL_DOMAIN, f"the e-mail's domain is not one of provider {provider.name}'s")
+        return Refusal(Reason.EMAIL_DOMAIN, f"the e-mail's domain is not one of provider {provider.name}'s", sub)
     warnings: list[str] = []
     groups = _names(claims, "custom:groups", provider, warnings)
     if provider.kind is ProviderKind.COGNITO:
@@ -86,7 +97,10 @@ def accept(claims: Mapping[str, object], tenant: Tenant, provider: Provider, *, 
         warnings.append("no groups came, and the tenant asks for some (Entra sends none of those who are in more than 200: send groups assigned to the application)")
     if len(groups) > MAX_GROUPS:
         return Refusal(Reason.IDENTITY_TOO_LARGE, f"more than {MAX_GROUPS} groups")
-    return Accepted(identity, _seconds(claims.get("auth_time")) or 0, _seconds(claims.get("custom:idp_iat")), "custom:idp_iat" in claims, tuple(warnings))
+    return Accepted(
+        identity, _seconds(claims.get("auth_time")) or 0, _seconds(claims.get("custom:idp_iat")), "custom:idp_iat" in claims, tuple(warnings),
+        says_groups=provider.kind is ProviderKind.COGNITO or _says(claims, "custom:groups", provider), says_roles=_says(claims, "custom:roles", provider),
+    )  # fmt: skip
 
 
 def _idp_subject(claims: Mapping[str, object], provider: Provider, sub: str) -> str | None:
@@ -109,6 +123,10 @@ def _names(claims: Mapping[str, object], claim: str, provider: Provider, warning
         warnings.append(f"{claim} is truncated or not a list of names: taken as none")
         return ()
     return _canonical(names)
+
+
+def _says(claims: Mapping[str, object], claim: str, provider: Provider) -> bool:
+    return claims.get(claim) is not None and parse_groups(claims[claim], form_decode=provider.form_decode) is not None
 
 
 def _canonical(names: Iterable[str]) -> tuple[str, ...]:

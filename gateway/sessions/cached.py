@@ -166,3 +166,8 @@ class CachedSessions(RedisSessions):
         ended = await super().end_family(session, cookie=cookie)
         self.cache.end([session.digest])
         return ended
+
+    async def end_replaced(self, session: Session, *, cookie: str) -> Ended:
+        ended = await super().end_replaced(session, cookie=cookie)
+        self.cache.end([session.digest])
+        return ended

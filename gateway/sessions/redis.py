@@ -50,7 +50,8 @@ FRESHNESS_AHEAD_S: Final = 30
 _MAX_ELSEWHERE: Final = 1_000
 
 BEGIN, TAKE, FINISH = (Script.load(name) for name in ("begin", "take", "finish"))
-TICKET, REDEEM, TOUCH, LOGOUT = (Script.load(name) for name in ("ticket", "redeem", "touch", "logout"))
+TICKET, REDEEM, TOUCH, LOGOUT, REPLACED = (Script.load(name) for name in ("ticket", "redeem", "touch", "logout", "replaced"))
+UNLINK = Script.load("unlink")
 
 
 def _spent(code: str) -> str:
@@ -309,13 +310,21 @@ class RedisSessions:
         opened = unseal_refresh(record, refresh) if record is not None and refresh is not None else None
         return Ended(session, opened)
 
+    async def end_replaced(self, session: Session, *, cookie: str) -> Ended:
+        record = await self._reread(session, cookie)
+        at = prefix(bucket_of(session.tenant))
+        answer = await self.link.run_durably(REPLACED, [f"{at}f:{session.family}", f"{at}s:{session.digest}"], [at, session.family, session.tenant, session.digest])
+        self.touches.forget(session.digest)
+        refresh = answer[1] if len(answer) > 1 else None
+        return Ended(session, unseal_refresh(record, refresh) if record is not None and refresh is not None else None)
+
     async def _logout(self, session: Session, family: str) -> tuple[int, bytes | None]:
         at = prefix(bucket_of(session.tenant))
         people = self.people(session.tenant)
         answer: list[Any] = [0]
         for user in people.users(session.identity):  # the family may have been written under an older key of the ring
             keys = [f"{at}f:{family}", *(f"{at}i:{name}" for name in people.index(session.identity))]
-            answer = await self.link.run_durably(LOGOUT, keys, [at, family, session.tenant, user])
+            answer = await self.link.run_durably(LOGOUT, keys, [at, family, session.tenant, user, ""])
             if answer[0]:
                 break
         self.touches.forget(session.digest)
@@ -346,6 +355,19 @@ class RedisSessions:
             swept = await marks.sweep(session.tenant, where, swept)
             ended += len(swept.families)
         return ended
+
+    async def end_earlier(self, tenant: str, *, user: str, began: int, outdated: Callable[[SessionView], bool]) -> int:
+        at, users = prefix(bucket_of(tenant)), self.people(tenant).named("user", user)
+        ended = 0
+        for view in await self.directory.all_of(tenant, users):
+            for alias in users if outdated(view) else ():
+                answer = await self.link.run_durably(LOGOUT, [f"{at}f:{view.session}"], [at, view.session, tenant, alias, began])
+                ended += min(1, int(answer[0]))
+        return ended
+
+    async def unlink(self, tenant: str, *, user: str, began: int) -> None:
+        at = prefix(bucket_of(tenant))
+        await self.link.run_durably(UNLINK, [f"{at}k:{alias}" for alias in self.people(tenant).named("user", user)], [began])
 
     async def close(self) -> None:
         await self.touches.close()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gateway.config import Config
     from gateway.ports import AttemptCounter, MachineAuthenticator, RelyingParty, SessionStore, TenantSource, TestedConnections
     from gateway.web.pages import Pages
+    from gateway.web.token_revocation import TokenRevocation
     from gateway.web.trust import Trust
 
 
@@ -29,6 +30,7 @@ class Services:
     machines: MachineAuthenticator
     attempts: AttemptCounter
     trials: TestedConnections
+    token_revocation: TokenRevocation
     assertions: Assertions
     pages: Pages
     clock: Callable[[], float]

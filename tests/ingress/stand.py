@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from gateway.ports import AttemptCounter, MachineAuthenticator, Miss, RelyingParty, SessionStore, TenantSource, TestedConnections
     from gateway.ports_admin import AdminKeys, AuditLog, IdempotencyRecords
+    from gateway.web.token_revocation import TokenRevocation
 
 KEY = "the-ingress-key-of-the-tests-0123456789"
 ACME, GLOBEX, LOOSE, SHARED, LOGIN = "acme.localhost", "globex.localhost", "loose.localhost", "app.localhost", "login.localhost"
@@ -220,6 +221,7 @@ class Stand:
             machines=cast("MachineAuthenticator", None),
             attempts=cast("AttemptCounter", None),
             trials=cast("TestedConnections", None),
+            token_revocation=cast("TokenRevocation", None),
             assertions=Assertions(keys.generate(), issuer=None),
             pages=Pages(),
             clock=lambda: NOW,

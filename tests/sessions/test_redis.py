@@ -346,6 +346,33 @@ async def test_logout_ends_the_whole_family_from_any_member_and_hands_back_the_r
     assert await sessions.get(child.cookie.reveal(), host=CHILD) is None
 
 
+async def test_a_replaced_session_ends_and_its_family_with_the_last_of_its_sessions(sessions: RedisSessions, login: Login) -> None:
+    parent = await login.finish()
+    child, again = await child_of(sessions, parent), await login.finish()
+    first = await sessions.end_replaced(parent.session, cookie=parent.cookie.reveal())
+    assert first.refresh_token is None, "a tab at another host goes on"
+    assert [await sessions.get(s.cookie.reveal(), host=h) is not None for s, h in ((parent, HOST), (child, CHILD), (again, HOST))] == [False, True, True]
+    last = await sessions.end_replaced(child.session, cookie=child.cookie.reveal())
+    assert last.refresh_token == Secret("refresh")
+    assert (await sessions.end_replaced(child.session, cookie=child.cookie.reveal())).refresh_token is None
+    assert [view.session for view in await sessions.list_user(again.session, cookie=again.cookie.reveal())] == [again.session.family]
+
+
+async def test_a_later_login_ends_what_is_outdated_of_the_same_person_and_began_before_it(sessions: RedisSessions, login: Login) -> None:
+    first, other = await login.finish(), await login.finish(user_agent="Phone/2")
+    bob = await login.finish(identity=identity("bob"))
+    began = await login.begin()
+    later = await login.finish()
+
+    async def alive() -> list[bool]:
+        return [await sessions.get(s.cookie.reveal(), host=HOST) is not None for s in (first, other, bob, later)]
+
+    assert await sessions.end_earlier("acme", user="sub-alice", began=began, outdated=lambda view: view.user_agent == "Phone/2") == 1
+    assert await alive() == [True, False, True, True]
+    assert await sessions.end_earlier("acme", user="sub-alice", began=began, outdated=lambda _: True) == 1
+    assert await alive() == [False, False, True, True]
+
+
 async def test_logout_leaves_nothing_of_the_family_but_group_names_that_expire(sessions: RedisSessions, login: Login, link: Link) -> None:
     before = await login.finish()
     await sessions.end_family(before.session, cookie=before.cookie.reveal())

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.core.model import PendingLogin, Secret
 from gateway.core.tenants import TenantTable
-from gateway.ports import Stored, Taken, Tokens
+from gateway.ports import Ended, Stored, Taken, Tokens
 from gateway.registry.document import TenantDocument, compile_tenant
 from gateway.web.browser import application
 from tests.ingress.stand import ACME, COOKIE, LOGIN, NOW, SHARED, TENANTS, Stand, identity, session
@@ -37,6 +37,8 @@ class Rooms(Stand):
         super().__init__()
         self.newer = self.table
         self.made: list[NewSession] = []
+        self.behind: list[tuple[str, str]] = []
+        """What is left to be done behind the answer: a replaced cookie, a token to revoke."""
         self.pending = PendingLogin(
             tenant="acme", provider="acme-okta", host=ACME, return_to=f"http://{ACME}/", nonce="n", code_verifier="v", redirect_uri=f"http://{ACME}/_auth/callback",
             client_id=self.tenants[0].client_id, created_at=int(NOW),
@@ -44,7 +46,7 @@ class Rooms(Stand):
 
     def services(self) -> Services:
         made = self._services()
-        return replace(made, tenants=cast("TenantSource", self), relying_party=cast("RelyingParty", self), attempts=cast("Any", self))
+        return replace(made, tenants=cast("TenantSource", self), relying_party=cast("RelyingParty", self), attempts=cast("Any", self), token_revocation=cast("Any", self))
 
     def narrow(self, changes: dict[str, Any]) -> None:
         documents = [TenantDocument.model_validate({**document, **(changes if document["id"] == "acme" else {})}) for document in TENANTS]
@@ -78,6 +80,18 @@ class Rooms(Stand):
     async def finish(self, new: NewSession) -> Stored:
         self.made.append(new)
         return Stored(Secret("made"), session("made", new.identity))
+
+    async def end_earlier(self, *_: Any, **__: Any) -> int:
+        return 0
+
+    def end_replaced_soon(self, _: Session, cookie: str) -> None:
+        self.behind.append(("replaced", cookie))
+
+    def revoke_soon(self, _: str, token: Secret | None, *, client_id: str) -> None:
+        self.behind.append(("revoke", "" if token is None else token.reveal()))
+
+    async def end_family(self, session: Session, *, cookie: str) -> Ended:
+        return Ended(session, Secret(f"refresh of {cookie}"))
 
     async def redeem_ticket(self, ticket: str, *, host: str, bindings: Sequence[str], served: Callable[[str], bool]) -> tuple[Stored, str] | None:
         await self._meanwhile()
@@ -125,6 +139,22 @@ async def test_a_login_that_was_narrowed_while_cognito_answered_makes_no_session
     answer = await ask(rooms, path, cookie="none")
     assert (answer.status, rooms.made) == (400, [])
     assert not any(value.startswith(f"{COOKIE}=") for value in answer.headers.getall("Set-Cookie", ()))
+
+
+@pytest.mark.parametrize("path", [f"/_auth/callback?{urlencode({'state': STATE, 'code': CODE})}", f"/_auth/complete?ticket={TICKET}"], ids=["login", "ticket"])
+async def test_the_cookie_that_an_answer_replaces_ends_with_its_session(rooms: Rooms, path: str) -> None:
+    """The same person's a little later, for other tabs' sake; another person's at once. Its refresh token is revoked behind the answer either way."""
+    sub = "s" if "callback" in path else identity("alice@acme.test").sub
+    rooms.sign_in("one", replace(identity("alice@acme.test"), sub=sub))
+    assert (await ask(rooms, path)).status == 303
+    assert rooms.behind == [("replaced", "one")]
+    rooms = Rooms()
+    rooms.sign_in("one", replace(identity("bob@acme.test"), sub="b"))
+    assert (await ask(rooms, path)).status == 303
+    assert rooms.behind == [("revoke", "refresh of one")]
+    rooms = Rooms()
+    assert (await ask(rooms, path, cookie="none")).status == 303
+    assert rooms.behind == []
 
 
 @pytest.mark.parametrize("host", [ACME, SHARED])

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from gateway.cognito.troubleshooting import diagnose
 from gateway.core.decision import Reason
 from gateway.core.login import Refusal, accept
+from gateway.core.outdated import is_outdated
 from gateway.core.tenants import HostKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
@@ -23,7 +24,6 @@ from gateway.web.browser.again import begin_again, give_up
 from gateway.web.browser.central import hand_over
 from gateway.web.browser.edge import page, redirect, set_cookie
 from gateway.web.browser.links import is_named, login_link, provider_sign_out
-from gateway.web.browser.logout import revoke_at_cognito
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import Destination, is_prefetch
 from gateway.web.browser.request import BrowserError, client_key, parse_any
@@ -33,8 +33,9 @@ from gateway.web.browser.signed import sign
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from gateway.core.login import Accepted
     from gateway.core.model import PendingLogin, Provider, Session, Tenant
-    from gateway.ports import Taken, Tokens
+    from gateway.ports import SessionView, Taken, Tokens
     from gateway.web.browser.request import Browser
 
 _LOG = logging.getLogger("gateway")
@@ -96,6 +97,9 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
     tenant, provider = await _begun_with(browser, pending)
     accepted = accept(tokens.claims, tenant, provider, pool_id=services.config.cognito.user_pool_id)
     if isinstance(accepted, Refusal):
+        _throw_away(browser, pending, tokens)
+        if accepted.denied:
+            await _end_denied(browser, taken, accepted.denied)
         raise await _failed(browser, tenant, provider, pending, accepted.reason, "", accepted.detail)
     for warning in accepted.warnings:
         _LOG.warning("claims", extra=fields(tenant=tenant.id, provider=provider.name, detail=warning))
@@ -106,6 +110,8 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
             user_agent=browser.request.headers.get("User-Agent", "")[:200], server=taken.server,
         )
     )  # fmt: skip
+    if isinstance(stored, Refused):
+        _throw_away(browser, pending, tokens)
     if isinstance(stored, Refused) and stored.reason is Reason.REAUTHENTICATE:
         # Of two tabs that asked in one second only one has shown something new; the other is signed in by it all the same.
         present = await browser.session(tenant.id)
@@ -115,7 +121,8 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
             return _ask_the_provider(browser, tenant, pending)
     if isinstance(stored, Refused):
         raise await _failed(browser, tenant, provider, pending, stored.reason, "", "a block, a revocation or missing evidence of a fresh login")
-    await _end_other_persons_session(browser, tenant, accepted.identity.sub)
+    await _end_outdated(browser, taken, tenant, accepted)
+    await _end_former_session(browser, tenant, accepted.identity.sub)
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
     browser.request["user"], browser.request["reason"] = accepted.identity.sub, Reason.OK
     response = redirect(pending.return_to)
@@ -148,15 +155,45 @@ def _ask_the_provider(browser: Browser, tenant: Tenant, pending: PendingLogin) -
     return response
 
 
-async def _end_other_persons_session(browser: Browser, tenant: Tenant, sub: str) -> None:
-    """Whoever was signed in here before, if it was somebody else (also a planted cookie), is not any more."""
+async def _end_denied(browser: Browser, taken: Taken, sub: str) -> None:
+    """The identity provider says of this very person what keeps them out: what an earlier login of theirs through it has made ends too."""
+    sessions, pending = browser.services.sessions, taken.pending
+    ended = await sessions.end_earlier(pending.tenant, user=sub, began=taken.began, outdated=lambda view: view.provider == pending.provider)
+    await sessions.unlink(pending.tenant, user=sub, began=taken.began)
+    _LOG.info("outdated_sessions_ended", extra=fields(tenant=pending.tenant, provider=pending.provider, user=sub, ended=ended))
+
+
+async def _end_outdated(browser: Browser, taken: Taken, tenant: Tenant, accepted: Accepted) -> None:
+    """Earlier sessions of the same person that say more of them than the identity provider does now, wherever they are."""
+    identity = accepted.identity
+
+    def outdated(view: SessionView) -> bool:
+        return view.provider == identity.provider and is_outdated(tenant, accepted, email=view.email, groups=view.groups, roles=view.roles)
+
+    ended = await browser.services.sessions.end_earlier(tenant.id, user=identity.sub, began=taken.began, outdated=outdated)
+    if ended:
+        _LOG.info("outdated_sessions_ended", extra=fields(tenant=tenant.id, provider=identity.provider, user=identity.sub, ended=ended))
+
+
+async def _end_former_session(browser: Browser, tenant: Tenant, sub: str) -> None:
+    """Whoever was signed in here before, if it was somebody else (also a planted cookie), is not any more. The same person's former session
+    ends a little later: nobody holds its cookie now, but tabs that sign in together may have sent something with it.
+    """
+    services = browser.services
     present = await browser.session(tenant.id if browser.found is HostKind.LOGIN else None)
-    if present is not None and present[0].identity.sub != sub:
-        ended = await browser.services.sessions.end_family(present[0], cookie=present[1])
-        theirs = browser.services.tenants.table.by_id(present[0].tenant)
-        if theirs is not None:
-            # On a shared host the other person may be another tenant's.
-            await revoke_at_cognito(browser, theirs, ended)
+    if present is None:
+        return
+    if present[0].identity.sub == sub and present[0].tenant == tenant.id:
+        services.token_revocation.end_replaced_soon(*present)
+        return
+    # On a shared host the other person may be another tenant's.
+    ended = await services.sessions.end_family(present[0], cookie=present[1])
+    services.token_revocation.revoke_soon(present[0].tenant, ended.refresh_token, client_id=present[0].client_id)
+
+
+def _throw_away(browser: Browser, pending: PendingLogin, tokens: Tokens) -> None:
+    """No session came of this login: its refresh token is nobody's."""
+    browser.services.token_revocation.revoke_soon(pending.tenant, tokens.refresh_token, client_id=pending.client_id)
 
 
 async def _again(browser: Browser, pending: PendingLogin) -> web.StreamResponse:

@@ -150,8 +150,11 @@ async def complete(request: web.Request) -> web.StreamResponse:
     stored, return_to = redeemed
     tenant = browser.services.tenants.table.by_id(stored.session.tenant)
     request["tenant"] = stored.session.tenant
-    if before is not None and before[0].family != stored.session.family and before[0].identity.sub != stored.session.identity.sub:
-        await browser.services.sessions.end_family(before[0], cookie=before[1])
+    if before is not None and before[0].identity.sub != stored.session.identity.sub:
+        ended = await browser.services.sessions.end_family(before[0], cookie=before[1])
+        browser.services.token_revocation.revoke_soon(before[0].tenant, ended.refresh_token, client_id=before[0].client_id)
+    elif before is not None:
+        browser.services.token_revocation.end_replaced_soon(*before)
     request["user"], request["reason"] = stored.session.identity.sub, Reason.OK
     response = redirect(return_to)
     set_cookie(response, browser.session_cookie(stored.session.tenant), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(browser.services.clock())))

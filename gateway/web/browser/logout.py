@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -10,8 +9,6 @@ from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
-from gateway.errors import PeerError, UnavailableError
-from gateway.log import fields
 from gateway.web.browser.central import return_origin
 from gateway.web.browser.edge import drop_cookie, page, redirect
 from gateway.web.browser.links import change_link, login_link, start_page
@@ -24,10 +21,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from gateway.core.model import Session, Tenant
-    from gateway.ports import Ended
     from gateway.web.browser.request import Browser
-
-_LOG = logging.getLogger("gateway")
 
 
 async def ask(request: web.Request) -> web.StreamResponse:
@@ -53,8 +47,7 @@ async def sign_out(browser: Browser, present: tuple[Session, str] | None, *, aga
     if present is not None:
         request["tenant"], request["user"] = present[0].tenant, present[0].identity.sub
         ended = await browser.services.sessions.end_family(present[0], cookie=present[1])
-        if tenant is not None:
-            await revoke_at_cognito(browser, tenant, ended)
+        browser.services.token_revocation.revoke_soon(present[0].tenant, ended.refresh_token, client_id=present[0].client_id)
     back = safe_return(again, origin=browser.origin, allowed=browser.return_origin) if again else None
     resume = Resume("login" if again else "signed_out", tenant.id if tenant else "", browser.host, (back or f"{browser.origin}/") if again else "")
     response = _through_cognito(browser, tenant, resume)
@@ -149,13 +142,3 @@ def require_own_origin(browser: Browser) -> None:
 
 def _tenant(browser: Browser, tenant_id: str | None) -> Tenant | None:
     return browser.tenant_for(tenant_id or "")
-
-
-async def revoke_at_cognito(browser: Browser, tenant: Tenant, ended: Ended) -> None:
-    """Best effort: the session is gone here whatever Cognito says; the refresh token dies of age."""
-    if ended.refresh_token is None:
-        return
-    try:
-        await browser.services.relying_party.revoke(tenant, ended.refresh_token, client_id=ended.session.client_id)
-    except (PeerError, UnavailableError) as error:
-        _LOG.warning("revoke_at_cognito_failed", extra=fields(tenant=tenant.id, error=str(error)))
