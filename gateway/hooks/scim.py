@@ -10,6 +10,8 @@ Rules:
 - Saying again that a person is inactive ends their sessions again; only the step from inactive to active gives back.
 - A removal speaks of the group as it was before, an addition of the group as it is now: a group that gets another name (or ``externalId``) is
   taken from its members under the old one and given under the new one.
+- Directories have two groups of one name. Who is removed by name loses the name whatever other group has it too; a group that goes, or gets
+  another name, takes its name from those only whom no newer group of that name lists.
 """
 
 from __future__ import annotations
@@ -224,14 +226,17 @@ def succession_events(record: str, after: Mapping[str, Any], *, now: float) -> t
 
 
 def group_events(
-    record: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, *, now: float, said_removed: Collection[str] = ()
+    record: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, *, now: float, said_removed: Collection[str] = (), elsewhere: Collection[str] = ()
 ) -> tuple[HookEvent, ...]:  # fmt: skip
-    """Members lost and gained, by the ids of their records; ``said_removed``: ids that the request itself removed, members or not."""
+    """Members lost and gained, by the ids of their records. ``said_removed``: ids that the request itself removed, members or not; ``elsewhere``: members
+    of newer groups with the name that this one loses.
+    """
     was, now_in = _members(before), _members(after)
     old, new = _group(before), _group(after)
     events: list[HookEvent] = []
     for spelling in old.spellings:
-        lost = was.union(said_removed) - (now_in if spelling in new.spellings else set())
+        lost = was - now_in if spelling in new.spellings else was.difference(elsewhere) if spelling == old.name else was
+        lost = lost.union(said_removed) - (now_in if spelling in new.spellings else set())
         events += _named(record, "Group.members-", Effect.MEMBERS_REMOVED, lost, Group(old.id, old.name, spelling=spelling), now)
     for spelling in new.spellings:
         gained = now_in - was if spelling in old.spellings else now_in

@@ -56,7 +56,7 @@ def schemas(base: str) -> list[dict[str, Any]]:
         _attribute("active", "boolean"),
         _attribute("emails", "complex", many=True, sub=[_attribute("value"), _attribute("type"), _attribute("primary", "boolean")]),
     ]
-    group = [_attribute("displayName", required=True, unique="server"), _attribute("members", "complex", many=True, sub=[_attribute("value"), _attribute("type")])]
+    group = [_attribute("displayName", required=True), _attribute("members", "complex", many=True, sub=[_attribute("value"), _attribute("type")])]
     return [
         {
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"], "id": schema, "name": name, "description": name, "attributes": attributes,

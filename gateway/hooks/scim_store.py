@@ -62,6 +62,8 @@ FORMER_NAME_BYTES = 256
 """What a name of a deleted record counts for in what a provider may store: its row and the index entries."""
 MAX_NAMESAKES = 20
 """Other records that are looked at because they share a name with the one that is written. A client that makes more is not keeping people."""
+MAX_SAME_NAME = 2
+"""Newer groups with the name of one that goes whose members keep it. Their documents are large."""
 MAX_ATTEMPTS = 10
 """How often a change is computed anew because another one came in between."""
 
@@ -239,7 +241,7 @@ class ScimStore:
 
     async def _inactive(self, target: HookTarget, document: dict[str, Any]) -> Stored | None:
         """The inactive record with the document's login."""
-        same = scim_resources.c.name_digest == _name_digest(target, USER, document["userName"])
+        same = scim_resources.c.name_digest == _called(target, USER, document["userName"])
         async with self._database.read() as connection:
             row = (await connection.execute(select(scim_resources).where(*_of(target, USER), same))).first()
         found = self._stored(row) if row is not None else None
@@ -275,10 +277,11 @@ class ScimStore:
             document = change(before.document)
             now = self._clock()
             after = self._sized(replace(before, document=document, version=before.version + 1, updated_at=now))
-            events = self._events(after, before.document, document, said_active=said_active, said_removed=said_removed)
+            elsewhere = await self._elsewhere(target, before) if kind == GROUP and _name_digest(target, after) != _name_digest(target, before) else frozenset[str]()
+            events = self._events(after, before.document, document, said_active=said_active, said_removed=said_removed, elsewhere=elsewhere)
             prepared = self._inbox.prepare(target, Delivery(Source.SCIM, events), received_at=now, request_id=request_id) if events else None
             values = self._values(target, after)
-            renamed = values["name_digest"] != _name_digest(target, kind, before.document[_NAME[kind]])
+            renamed = values["unique_digest"] != _unique_digest(target, before)
             is_active = kind == USER and document["active"]
 
             async def work(connection: AsyncConnection) -> Stored | _Lost:
@@ -317,7 +320,7 @@ class ScimStore:
             if inactive_only and before.document["active"]:
                 return False
             now = self._clock()
-            events = self._events(before, before.document, None)
+            events = self._events(before, before.document, None, elsewhere=await self._elsewhere(target, before) if kind == GROUP else frozenset())
             prepared = self._inbox.prepare(target, Delivery(Source.SCIM, events), received_at=now, request_id=request_id) if events else None
 
             async def work(connection: AsyncConnection) -> bool | _Lost:
@@ -359,12 +362,12 @@ class ScimStore:
 
     def _events(
         self, resource: Stored, before: dict[str, Any] | None, after: dict[str, Any] | None, *, said_active: bool = False, said_removed: frozenset[str] = frozenset(),
-        succeeds: bool = False,
+        succeeds: bool = False, elsewhere: frozenset[str] = frozenset(),
     ) -> tuple[HookEvent, ...]:  # fmt: skip
         """``succeeds``: a new record that takes the place of a deleted one."""
         now = self._clock()
         if resource.kind == GROUP:
-            return scim.group_events(resource.id, before, after, now=now, said_removed=said_removed)
+            return scim.group_events(resource.id, before, after, now=now, said_removed=said_removed, elsewhere=elsewhere)
         if succeeds and after is not None:
             return scim.succession_events(resource.person, after, now=now)
         return scim.user_events(resource.person, before, after, now=now, inactive_said=said_active)
@@ -442,7 +445,7 @@ class ScimStore:
 
     async def _named_alike(self, connection: AsyncConnection, target: HookTarget, gone: Stored) -> list[Stored]:
         """Active records whose login or ``externalId`` is a name of a record that goes; those that have it as an address only follow with their next change."""
-        table, logins = scim_resources.c, {_name_digest(target, USER, value) for _, value in scim.names(gone.document)}
+        table, logins = scim_resources.c, {_called(target, USER, value) for _, value in scim.names(gone.document)}
         same = (table.name_digest.in_(logins),) if not (own := _external_digest(target, gone)) else (table.name_digest.in_(logins), table.external_digest == own)
         query = select(scim_resources).where(*_of(target, USER), table.id != gone.id, or_(*same)).limit(MAX_NAMESAKES)
         return [one for row in await connection.execute(query) if (one := self._stored(row)).document["active"]]
@@ -450,9 +453,23 @@ class ScimStore:
     # --- rows ---
 
     async def _free(self, connection: AsyncConnection, target: HookTarget, resource: Stored) -> bool:
-        name = _name_digest(target, resource.kind, resource.document[_NAME[resource.kind]])
-        statement = select(scim_resources.c.id).where(*_of(target, resource.kind), scim_resources.c.name_digest == name, scim_resources.c.id != resource.id)
-        return (await connection.execute(statement)).first() is None
+        """Whether nothing else is called so. Two groups may be, if an ``externalId`` of each tells them apart."""
+        table = scim_resources.c
+        statement = select(table.id).where(*_of(target, resource.kind), table.name_digest == _name_digest(target, resource), table.id != resource.id)
+        if resource.kind == GROUP and (own := _external_digest(target, resource)):
+            statement = statement.where(table.external_digest.in_(("", own)))
+        return (await connection.execute(statement.limit(1))).first() is None
+
+    async def _elsewhere(self, target: HookTarget, group: Stored) -> frozenset[str]:
+        """Members of newer groups of this name."""
+        if not (own := _external_digest(target, group)):
+            return frozenset()
+        table = scim_resources.c
+        others = table.name_digest == _name_digest(target, group), table.external_digest.not_in(("", own)), table.created_at > group.created_at
+        async with self._database.read() as connection:
+            query = select(scim_resources).where(*_of(target, GROUP), *others).order_by(table.created_at.desc()).limit(MAX_SAME_NAME)
+            found = [self._stored(row) for row in await connection.execute(query)]
+        return frozenset(member["value"] for one in found for member in one.document["members"])
 
     async def _count(self, connection: AsyncConnection, target: HookTarget, kind: str, *, bytes_: int, resources: int = 0, always: bool = False) -> bool:
         """False where this would be more than the provider may have. What makes less is counted in any case, and with ``always`` what makes more."""
@@ -481,7 +498,8 @@ class ScimStore:
     def _values(self, target: HookTarget, stored: Stored) -> dict[str, Any]:
         return {
             "person": stored.person,
-            "name_digest": _name_digest(target, stored.kind, stored.document[_NAME[stored.kind]]),
+            "name_digest": _name_digest(target, stored),
+            "unique_digest": _unique_digest(target, stored),
             "external_digest": _external_digest(target, stored),
             "document": self._database.crypt.seal(_json(stored.document), table="scim_resources", row=stored.id, column="document"),
             "bytes": stored.bytes,
@@ -507,15 +525,23 @@ def _named(target: HookTarget, kind: str, name: str, value: str | bool) -> Colum
         return scim_resources.c.id == value if _ID.fullmatch(value) else false()
     if name == "externalid":
         return scim_resources.c.external_digest == digest(target.tenant, target.provider, canonical_id(value))
-    return scim_resources.c.name_digest == _name_digest(target, kind, value)
+    return scim_resources.c.name_digest == _called(target, kind, value)
 
 
 def _formerly(target: HookTarget) -> list[ColumnElement[bool]]:
     return [scim_former_names.c.tenant == target.tenant, scim_former_names.c.provider == target.provider]
 
 
-def _name_digest(target: HookTarget, kind: str, name: str) -> str:
+def _called(target: HookTarget, kind: str, name: str) -> str:
     return digest(target.tenant, target.provider, canonical_address(name) if kind == USER else canonical_id(name).casefold())
+
+
+def _name_digest(target: HookTarget, stored: Stored) -> str:
+    return _called(target, stored.kind, stored.document[_NAME[stored.kind]])
+
+
+def _unique_digest(target: HookTarget, stored: Stored) -> str:
+    return _name_digest(target, stored) if stored.kind == USER else digest(_name_digest(target, stored), _external_digest(target, stored))
 
 
 def _external_digest(target: HookTarget, stored: Stored) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 12
+SCHEMA_VERSION = 13
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -342,13 +342,15 @@ scim_resources = Table(
     Column("kind", String(8), nullable=False),  # User, Group
     Column("person", String(36), nullable=False),  # what a user's standings hang on: the id, or that of a deleted record of the same person
     Column("name_digest", String(64), nullable=False),  # userName or displayName, case-folded
+    Column("unique_digest", String(64), nullable=False),  # of a user the same; of a group the name and the externalId
     Column("external_digest", String(64), nullable=False),  # "" where there is none
     sealed("document"),
     Column("bytes", Integer, nullable=False),  # of the document as JSON
     Column("version", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
-    UniqueConstraint("tenant", "provider", "kind", "name_digest"),
+    UniqueConstraint("tenant", "provider", "kind", "unique_digest"),
+    Index(None, "tenant", "provider", "kind", "name_digest"),
     Index(None, "tenant", "provider", "kind", "external_digest"),
     Index(None, "tenant", "provider", "kind", "created_at", "id"),
 )

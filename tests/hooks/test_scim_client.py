@@ -167,8 +167,18 @@ async def test_several_members_in_one_path_are_removed_like_each_alone(world: Wo
 
 
 async def test_the_schemas_say_what_must_be_unique(world: World) -> None:
+    """A group's name need not be (RFC 7643 §8.7.1): directories have two of one name. What cannot be told apart is the same group."""
     _, schemas = await call(world, "GET", "/Schemas")
     unique = {(s["name"], a["name"]) for s in schemas["Resources"] for a in s["attributes"] if a.get("uniqueness") == "server"}
-    assert unique == {("User", "userName"), ("Group", "displayName")}
-    await call(world, "POST", "/Groups", {"displayName": "Sales"})
-    assert (await call(world, "POST", "/Groups", {"displayName": "sales"}))[1]["scimType"] == "uniqueness"
+    assert unique == {("User", "userName")}
+    one, two = {"displayName": "Sales", "externalId": "g-1"}, {"displayName": "sales", "externalId": "g-2"}
+    made = {(await call(world, "POST", "/Groups", body))[1]["id"] for body in (one, two)}
+    assert len(made) == 2
+    for again in (one, two, {"displayName": "SALES"}):
+        assert (await call(world, "POST", "/Groups", again))[1]["scimType"] == "uniqueness"
+    _, page = await call(world, "GET", "/Groups?filter=displayName+eq+%22Sales%22")
+    assert {one["id"] for one in page["Resources"]} == made
+    _, third = await call(world, "POST", "/Groups", {"displayName": "Canteen"})
+    assert (await call(world, "POST", "/Groups", {**two, "displayName": "canteen"}))[1]["scimType"] == "uniqueness"
+    assert (await call(world, "PUT", f"/Groups/{third['id']}", two))[1]["scimType"] == "uniqueness"
+    assert (await call(world, "PUT", f"/Groups/{third['id']}", {**two, "externalId": "g-3"}))[0] == 200

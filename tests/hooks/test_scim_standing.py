@@ -358,6 +358,28 @@ async def test_a_group_made_anew_under_another_external_id_gives_back_to_whom_it
     assert out(world, group="Sales") == set()
 
 
+@pytest.mark.parametrize("steps", ["deleted", "renamed", "removed-from-one", "older"])
+async def test_a_second_group_of_one_name_locks_nobody_out_and_keeps_nobody_in(world: World, steps: str) -> None:
+    """A client makes a group anew before it deletes the old one, or pushes two that have one name."""
+    user, old = await sales(world)
+    new = (await okta(world, "POST", "/Groups", {"displayName": "Sales", "externalId": "g-2", "members": [{"value": user}]}))["id"]
+    match steps:
+        case "deleted":
+            await okta(world, "DELETE", f"/Groups/{old}")
+        case "renamed":
+            await okta(world, "PUT", f"/Groups/{old}", {"displayName": "former", "externalId": "g-1"})
+        case "removed-from-one":
+            await okta(world, "PATCH", f"/Groups/{old}", patch(("remove", f'members[value eq "{user}"]')))
+        case _:
+            await okta(world, "DELETE", f"/Groups/{new}")
+    assert out(world, group="Sales") == (set() if steps in {"deleted", "renamed"} else NAMES)
+    if steps != "older":
+        await okta(world, "PATCH", f"/Groups/{new}", patch(("remove", "members", [{"value": user}])))
+        assert out(world, group="Sales") == NAMES
+        await okta(world, "PATCH", f"/Groups/{new}", patch(("add", "members", [{"value": user}])))
+        assert out(world, group="Sales") == set()
+
+
 OLD, NEW = f"{'a' * 8}-aaaa-aaaa-aaaa-{'a' * 12}", f"{'b' * 8}-bbbb-bbbb-bbbb-{'b' * 12}"
 FORMER: dict[str, Any] = {"userName": "dana@globex.test", "externalId": OLD, "active": True}
 OWNER: dict[str, Any] = {"userName": "dana@globex.test", "externalId": NEW, "active": True}
