@@ -38,6 +38,7 @@ from gateway.sessions.cache import SessionCache
 from gateway.sessions.cached import CachedSessions
 from gateway.sessions.channel import listen
 from gateway.sessions.connect import connect
+from gateway.sessions.primaries import Primaries, State
 from gateway.sessions.probes import RedisProbes
 from gateway.sessions.reading import Readers
 from gateway.sessions.recheck import Rechecks
@@ -52,13 +53,13 @@ from gateway.web.machines import Machines
 from gateway.web.pages import Pages
 from gateway.web.probed import ProbedChecks, location_handler
 from gateway.web.services import Services
-from gateway.web.system import Finding, Probe
+from gateway.web.system import Finding, Known, Probe, Watched
 from gateway.web.token_revocation import TokenRevocation
 from gateway.web.trust import Trust
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     import aiohttp
@@ -68,12 +69,15 @@ if TYPE_CHECKING:
     from gateway.core.tenants import TenantTable
     from gateway.ports import TenantSource
     from gateway.sessions.connect import Link
+    from gateway.sessions.primaries import Primary
 
 _LOG = logging.getLogger("gateway")
 KEEPALIVE_S = 3630.0
 """Longer than any proxy keeps an idle connection, so it is never we who close one that is about to be used."""
 LISTENER: Mapping[str, Any] = {"keepalive_timeout": KEEPALIVE_S, "max_line_size": MAX_HEAD_LINE_BYTES, "max_field_size": MAX_HEAD_LINE_BYTES, "tcp_keepalive": True}
 STOP_GRACE_S = 5.0
+DATABASE_S, COGNITO_S = 2.0, 30.0
+"""Between two questions for ``/readyz`` to what is well."""
 COLLECTED_AFTER = (5_000, 20, 20)
 """Allocations before the collector looks at the youngest objects, and rounds before it looks at older ones. Python's own 700 costs a fifth of the
 time in which tenant files are read. A look at 5,000 young objects holds the checks up by a fifth of a millisecond."""
@@ -90,8 +94,13 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping[str, socket.socket], redis_socket: str | None) -> None:
-    """Serve on ``sockets`` (by listener) until SIGTERM or SIGINT. Raises ``ConfigError`` where it must not start."""
+async def run(
+    config: Config, *, config_path: Path, role: Role, sockets: Mapping[str, socket.socket], redis_socket: str | None, beside_workers: bool = False
+) -> None:  # fmt: skip
+    """Serve on ``sockets`` (by listener) until SIGTERM or SIGINT. Raises ``ConfigError`` where it must not start.
+
+    ``beside_workers``: checks are served by other processes, for which this one's ``/readyz`` speaks.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -109,13 +118,15 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
         stores = None
         if role is not Role.AUTH:
             # SQL and AWS live behind this import; the auth role never takes it.
-            from gateway.app_admin import admin_role, admin_stores  # noqa: PLC0415
+            from gateway.app_admin import admin_role, admin_stores, probe_database, publisher_finding  # noqa: PLC0415
 
             stores = await admin_stores(config, ring, link, stack)
         memory, monotonic = SessionCache(), steady()
         leases = Replica(link, memory, name=replica_name(), staleness_s=config.session.staleness.total_seconds(), monotonic=monotonic)
         tenants = await _tenants(config, ring, link, stack, leases)
-        probes: dict[str, Probe] = {"redis": lambda: probe_redis(link), "tenants": lambda: probe_tenants(tenants), "cognito": lambda: probe_cognito(config, http)}
+        primaries = Primaries(link, generation=lambda: tenants.generation, in_use=lambda: leases.leases)
+        checks = role is not Role.ADMIN or beside_workers
+        known: dict[str, Known] = {"redis": lambda: store_finding(primaries.known(), needed=checks), "tenants": lambda: tenants_finding(tenants)}
         if role is not Role.ADMIN:
             services = await _services(config, ring, link, tenants, http, stack, memory, leases, monotonic)
             file.changed.append(lambda now: services.trust.replace(now.ingress))
@@ -127,10 +138,14 @@ async def run(config: Config, *, config_path: Path, role: Role, sockets: Mapping
         admin = None
         if stores is not None:
             admin = await admin_role(config, ring, link, tenants, stores, stack)
-            probes.update(admin.probes)
+            known["publisher"] = lambda: publisher_finding(stores.publisher)
+            # Without SQL no hook is taken; checks do not notice.
+            known["database"] = await _watched(Watched("database", lambda: probe_database(stores.database), needed=not checks, every_s=DATABASE_S), stack)
             await _serve_app(admin.hooks, sockets["hooks"], stack)
         if "admin" in sockets:
-            app = system.application(probes)
+            await stack.enter_async_context(beside(primaries.run()))
+            known["cognito"] = await _watched(Watched("cognito", lambda: probe_cognito(config, http), needed=False, every_s=COGNITO_S), stack)
+            app = system.application(known)
             if admin is not None:
                 admin.mount(app)
             await _serve_app(app, sockets["admin"], stack)
@@ -238,14 +253,31 @@ async def _serve_app(app: web.Application, bound: socket.socket, stack: AsyncExi
 # --- probes: readyz and `gateway config check` -----------------------------------------------------
 
 
+async def _watched(watched: Watched, stack: AsyncExitStack) -> Known:
+    await stack.enter_async_context(beside(watched.run()))
+    return watched.known
+
+
+def store_finding(primaries: Collection[Primary], *, needed: bool) -> Finding:
+    """Not ok while any primary is not; needed only while none answers: of three shards one that is down stops its tenants, not the others'."""
+    if not primaries:
+        return Finding("redis", ok=False, detail="was not asked yet, or not for a while", needed=needed)
+    well = [primary for primary in primaries if primary.state is State.ANSWERING]
+    answering = [primary for primary in primaries if primary.answers]
+    parts = {primary.name: {"state": primary.state.value, "detail": primary.detail} for primary in primaries}
+    worst = next((primary for primary in primaries if not primary.answers), next((primary for primary in primaries if primary not in well), None))
+    detail = f"{len(answering)} of {len(primaries)} primaries answer" + (f"; {worst.name}: {worst.detail}" if worst is not None else "")
+    return Finding("redis", ok=len(well) == len(primaries), detail=detail, needed=needed and not answering, parts=parts)
+
+
 async def probe_redis(link: Link) -> Finding:
-    """The primary answers. Sessions cannot be read without it, so it is needed."""
+    """The primary answers."""
     started = time.perf_counter()
     await link.command("EXISTS", "gw:probe")
     return Finding("redis", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms")
 
 
-async def probe_tenants(tenants: SnapshotTenants) -> Finding:
+def tenants_finding(tenants: SnapshotTenants) -> Finding:
     """What is served, and why it is not the newest. Old tenants go on being served, so only having none at all is fatal."""
     served = f"{tenants.count} tenants from {tenants.source}"
     if tenants.all_problems:

@@ -14,7 +14,7 @@ from gateway.app_hooks import hook_role
 from gateway.beside import beside
 from gateway.cognito.aws import open_cognito
 from gateway.cognito.users import CognitoUsers
-from gateway.errors import ConfigError, GatewayError, UnavailableError
+from gateway.errors import ConfigError, UnavailableError
 from gateway.log import fields
 from gateway.onboarding.open import open_onboarding
 from gateway.onboarding.rotation import retire_forever
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from gateway.onboarding.service import Onboarding
     from gateway.ports import TenantSource
     from gateway.sessions.connect import Link
-    from gateway.web.system import Probe
 
 log = logging.getLogger("gateway")
 
@@ -66,12 +65,11 @@ IN_FORCE_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class AdminRole:
-    """What the admin role adds to a process: routes on the admin listener, and a dependency that /readyz tells."""
+    """What the admin role adds to a process: routes on the admin listener."""
 
     api: web.Application
     hooks: web.Application
     """The hooks listener's own."""
-    probes: dict[str, Probe]
 
     def mount(self, app: web.Application) -> None:
         app.add_subapp(PREFIX, self.api)
@@ -159,8 +157,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         ),
         exposed=not _loopback(config.listen.admin),
     )
-    probes: dict[str, Probe] = {"database": lambda: probe_database(database), "publisher": lambda: probe_publisher(stores.publisher)}
-    return AdminRole(admin_application(services), hooks.app, probes)
+    return AdminRole(admin_application(services), hooks.app)
 
 
 async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> Onboarding | None:
@@ -181,16 +178,13 @@ async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: Tenant
 
 
 async def probe_database(database: Database) -> Finding:
-    """Not needed by /readyz of a process that also serves checks: sessions do not live in SQL, and tenants not only."""
+    """It answers a question of no weight."""
     started = time.perf_counter()
-    try:
-        await database.ping()
-    except GatewayError as error:
-        return Finding("database", ok=False, needed=False, detail=str(error))
-    return Finding("database", ok=True, needed=False, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms")
+    await database.ping()
+    return Finding("database", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms")
 
 
-async def probe_publisher(publisher: Publisher) -> Finding:
+def publisher_finding(publisher: Publisher) -> Finding:
     """What keeps the newest files and rows from being served; the last good ones are."""
     if publisher.problems:
         return Finding("publisher", ok=False, needed=False, detail="; ".join(publisher.problems)[:1000])

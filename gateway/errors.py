@@ -4,7 +4,8 @@ GatewayError
 ├── ConfigError        ours, at start-up: exit 2; names file, key, value and what is allowed
 ├── PeerError          theirs: an identity provider, a hook sender, a browser
 └── UnavailableError   nobody's: Redis, SQL or AWS is down, slow or not to be trusted now
-    └── OutdatedError  ours, for some milliseconds: a tenant snapshot that takes something away is not applied here yet
+    ├── OutdatedError  ours, for some milliseconds: a tenant snapshot that takes something away is not applied here yet
+    └── UnconfirmedError  written, and not promised: too few replicas of the store have it
 
 Outcomes (a denial, a refused login) are values, never exceptions. Only the web edge turns these into responses.
 No message of any of them carries a token, code, cookie or secret.
@@ -41,3 +42,7 @@ class OutdatedError(UnavailableError):
 
     def __init__(self) -> None:
         super().__init__("this replica has not yet applied a tenant snapshot that takes something away")
+
+
+class UnconfirmedError(UnavailableError):
+    """Written, and too few replicas said that they have it: done there, not promised."""

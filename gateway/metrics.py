@@ -35,6 +35,7 @@ STORE_SECONDS = Histogram(
     "gateway_store_seconds", "Round trips to a store.", ["store", "command"], registry=REGISTRY,
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 3),
 )  # fmt: skip
+STORE_PRIMARIES = Gauge("gateway_store_primaries", "Primaries of Redis by what they can do.", ["state"], registry=REGISTRY, multiprocess_mode="livemax")
 HOOK_EVENTS = Counter("gateway_hook_events", "Events of hooks, by what became of them.", ["source", "outcome"], registry=REGISTRY)
 HOOK_ACK_SECONDS = Histogram(
     "gateway_hook_ack_seconds", "Delivery received until acknowledged; senders give up after 3 s.", ["source"], registry=REGISTRY,

@@ -45,6 +45,8 @@ class Plan:
     name: str
     role: Role
     sockets: dict[str, socket.socket]
+    beside_workers: bool = False
+    """Others serve the checks, and this one tells whether they do."""
 
 
 def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
@@ -81,7 +83,7 @@ def _plans(role: Role, workers: int, sockets: dict[str, socket.socket]) -> list[
         browsers["admin"] = sockets["admin"]
     plans = [Plan(f"worker-{number}", Role.AUTH, browsers) for number in range(workers)]
     if role is Role.ALL:
-        plans.append(Plan("admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}))
+        plans.append(Plan("admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}, beside_workers=True))
     return plans
 
 
@@ -127,7 +129,7 @@ def _serve_here(plan: Plan, config_path: Path, config: Config, socket_path: str 
     async def main() -> None:
         watcher = asyncio.create_task(store.watch()) if store is not None else None
         try:
-            await run(config, config_path=config_path, role=plan.role, sockets=plan.sockets, redis_socket=socket_path)
+            await run(config, config_path=config_path, role=plan.role, sockets=plan.sockets, redis_socket=socket_path, beside_workers=plan.beside_workers)
         finally:
             if watcher is not None:
                 watcher.cancel()

@@ -59,6 +59,10 @@ class SnapshotError(Exception):
     """What is in Redis cannot be used; the message says why, for log and ``/readyz``."""
 
 
+class MissingError(SnapshotError):
+    """There is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """``digests`` by tenant id."""

@@ -19,7 +19,7 @@ from gateway.log import ROOT, fields
 from gateway.registry.background import in_background, settled, woken
 from gateway.registry.files import FileTenants, complain
 from gateway.registry.record import Builder
-from gateway.registry.snapshot import Sealer, SnapshotError, open_records, read_manifest, read_records, stored_generation
+from gateway.registry.snapshot import MissingError, Sealer, SnapshotError, open_records, read_manifest, read_records, stored_generation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,14 +66,19 @@ class SnapshotTenants:
         self._files: FileTenants | None = None
         self._wake = asyncio.Event()
         self._swapped = asyncio.Event()
+        self._shut = ""
+        """Why the snapshot in Redis does not open, where none is served yet. Files are no way out: somebody has decided since, and about more tenants."""
         self.problems: tuple[str, ...] = ()
         """Why the newest snapshot is not the one being served. Without the files' own; see ``all_problems``."""
 
     @property
     def table(self) -> TenantTable:
-        """Raises ``UnavailableError`` while there has been neither a snapshot nor a folder."""
+        """Raises ``UnavailableError`` while there has been neither a snapshot nor a folder, and where there is a snapshot that does not open."""
         if self._table is not None:
             return self._table
+        if self._shut:
+            msg = f"the tenant snapshot in Redis is not used: {self._shut}"
+            raise UnavailableError(msg)
         if self._files is not None:
             return self._files.table
         msg = "no tenants yet: no snapshot in Redis, and tenants.files is not set here"
@@ -86,7 +91,7 @@ class SnapshotTenants:
 
     @property
     def ready(self) -> bool:
-        return self._table is not None or self._files is not None
+        return self._table is not None or (self._files is not None and not self._shut)
 
     @property
     def count(self) -> int:
@@ -97,6 +102,8 @@ class SnapshotTenants:
         """What is being served, for operators."""
         if self._table is not None:
             return f"snapshot {self.generation}"
+        if self._shut:
+            return "nothing"
         return f"files {self._config.tenants.files}" if self._files is not None else "nothing yet"
 
     @property
@@ -154,10 +161,12 @@ class SnapshotTenants:
         said = self.problems
         try:
             swapped = await self._refresh()
-            self.problems = ()
+            self.problems, self._shut = (), ""
         except (SnapshotError, UnavailableError) as error:
             swapped = False
             self.problems = (str(error),)
+            if isinstance(error, SnapshotError):
+                self._shut = "" if isinstance(error, MissingError) else str(error)
         if self._table is not None or self._config.tenants.files is None:
             complain("snapshot", said, self.problems, again=False)
         return swapped
@@ -170,8 +179,8 @@ class SnapshotTenants:
             return False
         manifest = await read_manifest(self._store, self._sealer)
         if manifest is None:
-            self._missing()
-            return False
+            msg = f"Redis names snapshot {generation} and does not hold it"
+            raise SnapshotError(msg)
         if manifest.generation <= self.generation:
             msg = f"Redis holds snapshot {manifest.generation}, older than {self.generation}, which is being served"
             raise SnapshotError(msg)
@@ -190,7 +199,7 @@ class SnapshotTenants:
 
     def _missing(self) -> None:
         msg = "there is no tenant snapshot in Redis (the admin role publishes one)" + (f"; {self.generation} goes on being served" if self.generation else "")
-        raise SnapshotError(msg)
+        raise MissingError(msg)
 
     def _build(self, manifest: Manifest, sealed: dict[str, bytes]) -> tuple[dict[str, Record], Builder, TenantTable]:
         opened = open_records(self._sealer, sealed)

@@ -16,11 +16,11 @@ from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import AskError, MovedError, NoScriptError, RedisError
+from redis.exceptions import AskError, MovedError, NoScriptError, RedisClusterException, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from gateway.errors import ConfigError, UnavailableError
+from gateway.errors import ConfigError, UnavailableError, UnconfirmedError
 from gateway.metrics import STORE_SECONDS
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def unavailable(what: str) -> Iterator[None]:
     """Whatever goes wrong on the way to the store and back is ``UnavailableError``; the cause is chained, its text not repeated."""
     try:
         yield
-    except (RedisError, OSError, TimeoutError, AttributeError) as error:
+    except (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError) as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             # Its connection did not close well, but what ended the command is that somebody ended us: a loop that took this for trouble would go on.
@@ -190,7 +190,7 @@ class Link:
                 # Perhaps a primary that lost its replicas to another one, and still answers us: connections made from now on ask the sentinels.
                 await self.client.connection_pool.disconnect(inuse_connections=False)  # type: ignore[union-attr]  # with sentinels it is no Cluster
             msg = f"Redis: {script.name}: written, but {confirmed} of {self.replicas} replicas confirmed in {WAIT_MS} ms"
-            raise UnavailableError(msg)
+            raise UnconfirmedError(msg)
         return answer
 
     async def _batch(self, key: str, *commands: tuple[Any, ...]) -> list[Any]:

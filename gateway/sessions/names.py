@@ -16,6 +16,7 @@
 ``gw:{2a7}:n``, ``…:e``   number of the last event, and the list of the last 256
 ``gw:{2a7}:m``            marker: ``f`` (fresh) or ``s`` (seasoned), replication id of the primary it was written for, nonce
 ``gw:{2a7}:g``            generation of the tenant snapshot that answers must be given by
+``gw:{2a7}:h``            written to see whether replicas confirm it; means nothing
 
 ``gw:code:<digest>``      an authorization code was shown where no login is open; of no tenant's slot
 ``gw:test:<name>``        a link that tests a connection was used; of no tenant's slot

@@ -1,11 +1,17 @@
-"""``/healthz``, ``/readyz``, ``/metrics`` on the admin listener, in both roles."""
+"""``/healthz``, ``/readyz``, ``/metrics`` on the admin listener, in both roles.
+
+Rules:
+- ``/readyz`` asks nobody: dependencies are asked in the background, and the last answer is told. One that hangs delays no probe.
+- Ready is: a check of somebody who has a session would be answered (of the admin role alone: a hook would be taken). What else is
+  wrong is told in the body, and is no reason to take a replica away: all the others have the same dependency.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -17,12 +23,11 @@ if TYPE_CHECKING:
     from aiohttp.web import Request, Response
 
 PROBE_TIMEOUT_S = 2.0
-"""A probe must answer while a dependency hangs, or the orchestrator kills a gateway that serves from memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """State of one dependency. ``needed``: without it this role answers 503."""
+    """State of one dependency. ``needed``: without it this process answers 503."""
 
     name: str
     ok: bool
@@ -30,16 +35,21 @@ class Finding:
     needed: bool = True
     wrong: bool = False
     """Not away but configured wrongly: waiting mends nothing."""
+    parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of a dependency that is several: what each of them says."""
 
 
 Probe = Callable[[], Awaitable[Finding]]
-PROBES = web.AppKey("probes", Mapping[str, Probe])
+"""Asks a dependency, now."""
+Known = Callable[[], Finding]
+"""What is known of a dependency without asking it."""
+KNOWN = web.AppKey("known", Mapping[str, Known])
 
 
-def application(probes: Mapping[str, Probe]) -> web.Application:
+def application(known: Mapping[str, Known]) -> web.Application:
     """The system routes alone; the admin API is mounted beside them where the admin role runs."""
     app = web.Application(client_max_size=1024 * 1024)
-    app[PROBES] = probes
+    app[KNOWN] = known
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
     return app
 
@@ -50,11 +60,16 @@ async def healthz(request: Request) -> Response:  # noqa: ARG001 - a handler's s
 
 
 async def readyz(request: Request) -> Response:
-    """Each dependency's state. 503 while one that this role needs is missing."""
-    findings = await probe_all(request.app[PROBES])
+    """``ready``, ``degraded`` (200: something is wrong, and this replica is as good as any) or ``not_ready`` (503); and each dependency's state."""
+    findings = [known() for known in request.app[KNOWN].values()]
     ready = all(f.ok for f in findings if f.needed)
-    body = {"status": "ready" if ready else "not_ready", "dependencies": {f.name: {"ok": f.ok, "needed": f.needed, "detail": f.detail} for f in findings}}
-    return web.json_response(body, status=200 if ready else 503)
+    status = "not_ready" if not ready else "ready" if all(f.ok for f in findings) else "degraded"
+    return web.json_response({"status": status, "dependencies": {f.name: _told(f) for f in findings}}, status=200 if ready else 503)
+
+
+def _told(finding: Finding) -> dict[str, object]:
+    told: dict[str, object] = {"ok": finding.ok, "needed": finding.needed, "detail": finding.detail}
+    return {**told, "parts": finding.parts} if finding.parts else told
 
 
 async def metrics(request: Request) -> Response:  # noqa: ARG001 - a handler's signature
@@ -62,19 +77,40 @@ async def metrics(request: Request) -> Response:  # noqa: ARG001 - a handler's s
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 
+class Watched:
+    """One dependency, asked every ``every_s`` seconds, and more often while it is not well."""
+
+    def __init__(self, name: str, probe: Probe, *, needed: bool, every_s: float, again_s: float = 1.0, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._name, self._probe, self._needed = name, probe, needed
+        self._every_s, self._again_s, self._sleep = every_s, again_s, sleep
+        self._finding = Finding(name, ok=False, detail="not asked yet", needed=needed)
+
+    def known(self) -> Finding:
+        return self._finding
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._finding = await bounded(self._name, self._probe, needed=self._needed)
+            await self._sleep(self._every_s if self._finding.ok else self._again_s)
+
+
 async def probe_all(probes: Mapping[str, Probe]) -> list[Finding]:
     """All at once, each bounded in time; a probe never raises."""
-    return list(await asyncio.gather(*(_bounded(name, probe) for name, probe in probes.items())))
+    return list(await asyncio.gather(*(bounded(name, probe, needed=True) for name, probe in probes.items())))
 
 
-async def _bounded(name: str, probe: Probe) -> Finding:
+async def bounded(name: str, probe: Probe, *, needed: bool) -> Finding:
+    """What the probe finds, or why it does not."""
     started = time.perf_counter()
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             return await probe()
     except TimeoutError:
-        return Finding(name, ok=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s")
+        return Finding(name, ok=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s", needed=needed)
     except ConfigError as error:
-        return Finding(name, ok=False, detail=str(error), wrong=True)
+        return Finding(name, ok=False, detail=str(error), needed=needed, wrong=True)
     except GatewayError as error:
-        return Finding(name, ok=False, detail=f"{error} (after {time.perf_counter() - started:.2f} s)")
+        return Finding(name, ok=False, detail=f"{error} (after {time.perf_counter() - started:.2f} s)", needed=needed)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours in one probe must not keep what the last one said standing for ever
+        return Finding(name, ok=False, detail=f"cannot be asked: {type(error).__name__}", needed=needed)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway import keys
+from gateway.app import tenants_finding
 from gateway.beside import end
 from gateway.core.model import Secret, Tenant
 from gateway.core.tenants import HostKind
@@ -300,10 +301,16 @@ async def test_a_forged_manifest_changes_nothing(rig: Rig, value: bytes | None) 
     assert not await replica.refresh()
     assert replica.problems
     assert serves(replica, "acme.example.com")
-    fresh = SnapshotTenants(rig.link, ring, config_with(rig.folder.parent))
-    await fresh.start()
-    with pytest.raises(UnavailableError, match="no tenants yet"):
-        _ = fresh.table
+    for fresh in (await rig.replica(), await rig.replica(with_files=True)):
+        with pytest.raises(UnavailableError, match="is not used"):
+            _ = fresh.table  # the folder is no way out: somebody has decided since, and about more tenants
+        finding = tenants_finding(fresh)
+        assert not finding.ok
+        assert finding.needed, "not ready"
+    assert not tenants_finding(replica).needed, "what was good goes on"
+    await rig.link.command("DEL", snapshot.MANIFEST, snapshot.GENERATION)
+    await fresh.refresh()
+    assert serves(fresh, "acme.example.com"), "there is none any more"
 
 
 async def test_a_record_moved_under_another_name_does_not_open(rig: Rig) -> None:

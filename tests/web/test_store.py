@@ -18,6 +18,7 @@ import pytest
 
 from demo.world import World
 from gateway import keys
+from gateway.web.system import PROBE_TIMEOUT_S
 from tests.browserless import Page, Person
 from tests.sessions import servers
 from tests.sessions.acl import documented_rights
@@ -25,6 +26,8 @@ from tests.world import RunningWorld
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from aiohttp import web
 
 ROOT = Path(__file__).parents[2]
 HOST, COOKIE = "acme.localhost", "__Host-gw"
@@ -65,6 +68,15 @@ class StoreWorld(World):
         await World.__aenter__(self)
         return self
 
+    async def _start_gateway(self, number: int) -> None:
+        # Discovery is always too slow: no reason not to be ready.
+        self.cloud.cognito.faults.always("discovery", too_slow)
+        await World._start_gateway(self, number)
+
+
+async def too_slow(_: web.Request) -> None:
+    await asyncio.sleep(PROBE_TIMEOUT_S + 1)
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, certificate: tuple[Path, Path]) -> Iterator[RunningWorld]:
@@ -94,6 +106,16 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() - began < PATIENCE_S, "it never came to hold"
         threading.Event().wait(0.02)
+
+
+def readiness(running: RunningWorld) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", running.world.gateways[0].ports["admin"], timeout=30)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
 
 
 def admin(running: RunningWorld, method: str, path: str, body: Any = None) -> Any:
@@ -188,6 +210,14 @@ async def test_what_people_see_when_the_store_is_in_trouble(running: RunningWorl
                 assert answer.status in {503, *([200 if nobody == live else 401] if trouble.checks_go_on else [])}
                 assert answer.header("Set-Cookie") is None
             assert running.check(HOST).status == 401, "without a cookie no store is asked"
+            # "Would a check with a session be answered?"; who is too slow is told of, and waited for by nobody.
+            until(lambda: readiness(running)[0] == (200 if trouble.checks_go_on else 503))
+            began = time.monotonic()
+            _, told = readiness(running)
+            assert time.monotonic() - began < 1
+            assert told["status"] == ("degraded" if trouble.checks_go_on else "not_ready")
+            assert told["dependencies"]["cognito"]["ok"] is told["dependencies"]["cognito"]["needed"] is False
+            assert told["dependencies"]["redis"]["parts"]["redis"]["state"] == ("answering" if trouble.checks_go_on else "unavailable")
 
             login = await tried(lambda: person.open(f"{store.url(HOST)}/_auth/login?rd=/x&switch=1", follow=False), goes_on=trouble.logins_go_on)
             goodbye = await tried(lambda: leaving.submit(asks, follow=False), goes_on=trouble.logouts_go_on)
@@ -199,6 +229,7 @@ async def test_what_people_see_when_the_store_is_in_trouble(running: RunningWorl
         until(lambda: running.check(HOST, cookie=live).status == 200)
         assert running.check(HOST, cookie=leaver).status == (401 if trouble.logouts_go_on else 200)
         assert running.check(HOST, cookie=ended).status == 401
+        until(lambda: readiness(running)[0] == 200)
 
 
 async def test_a_store_that_flaps_is_neither_a_logout_nor_a_way_in(running: RunningWorld, store: StoreWorld, person: Person) -> None:
@@ -236,6 +267,7 @@ async def test_everything_works_as_the_documented_acl_user_over_tls(running: Run
     admin(running, "POST", "blocks", {"tenant": "acme", "email": "alice@acme.test", "reason": "test"})
     (block,) = admin(running, "GET", "blocks?tenant=acme")["items"]
     admin(running, "DELETE", f"blocks/{block['id']}")
+    store.cloud.cognito.faults.clear()
     await running.world.command("config", "check", "-c", "config/gateway.yaml")
 
     async with Person() as bob:

@@ -1,0 +1,206 @@
+"""How each primary of the store does: would a check of somebody who has a session be answered? For ``/readyz``, the gauges and the log.
+
+Rules:
+- What is asked is what a check needs: a primary that takes a write, as many replicas as ``redis.min_replicas`` that confirm it, buckets that
+  were brought up to the record, and a tenant snapshot here that is new enough.
+- It is asked in the background, so that whoever wants to know is answered at once, whatever hangs.
+- A state is logged when it changes, and not again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import ResponseError
+
+from gateway.errors import UnavailableError, UnconfirmedError
+from gateway.log import fields
+from gateway.metrics import STORE_PRIMARIES
+from gateway.sessions.connect import Script, unavailable
+from gateway.sessions.names import BUCKETS, prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Sequence
+
+    from gateway.sessions.connect import Link
+
+READY: Final = Script.load("ready")
+LOOK_S: Final = 1.0
+LOOK_AGAIN_S: Final = 0.25
+"""While something is wrong: what is mended is wanted back."""
+ANSWER_S: Final = 2.0
+"""For one primary; the others are asked meanwhile."""
+KNOWN_S: Final = 10.0
+"""How long a look is believed; the longest takes ``ANSWER_S`` and the Cluster's word where the primaries are."""
+ASKED_AT_ONCE: Final = 64
+"""Buckets in one look at a single primary. In a Cluster, where each is a command of its own, ``ASKED_OF_SHARD``."""
+ASKED_OF_SHARD: Final = 4
+
+_log = logging.getLogger("gateway.sessions")
+
+
+class State(StrEnum):
+    """Of one primary; label ``state`` of ``gateway_store_primaries``."""
+
+    ANSWERING = "answering"
+    NO_SPARE = "no_spare"
+    """Answering, and without a replica that it could lose: after a fail-over nothing could be confirmed."""
+    NO_REPLICA = "no_replica"
+    """Too few replicas confirm what is written: no lease is renewed, nobody signs in, every check there is 503."""
+    NOT_RESTORED = "not_restored"
+    """Buckets wait for an admin role to bring them up to the record in SQL; checks there are 503."""
+    OUTDATED = "outdated"
+    """This process has not applied a tenant snapshot that takes something away; its checks there are 503."""
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Primary:
+    """``name`` is an address in a Cluster, else ``redis``; ``answers`` tells whether checks of at least some buckets there are answered."""
+
+    name: str
+    state: State
+    detail: str
+    answers: bool = False
+
+
+async def buckets_by_primary(link: Link) -> dict[str, list[int]]:
+    """Every bucket, by the primary that has it. Raises ``UnavailableError`` where a Cluster does not tell."""
+    client = link.client
+    if not isinstance(client, RedisCluster):
+        return {"redis": list(range(BUCKETS))}
+    with unavailable("CLUSTER"):
+        async with asyncio.timeout(link.deadline_s):
+            await client.initialize()
+    found: dict[str, list[int]] = {}
+    for bucket in range(BUCKETS):
+        nodes = client.nodes_manager.slots_cache.get(client.keyslot(prefix(bucket)))
+        found.setdefault(nodes[0].name if nodes else "nobody", []).append(bucket)
+    return found
+
+
+class Primaries:
+    """One per process that serves ``/readyz``."""
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        generation: Callable[[], int],
+        in_use: Callable[[], Collection[int]],
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """``generation``: of the tenant snapshot that this process answers by. ``in_use``: buckets that people's checks ask for; these are asked about first."""
+        self.found: tuple[Primary, ...] = ()
+        """As of the last look; empty before the first."""
+        self.found_at = -inf
+        self._link = link
+        self._generation = generation
+        self._in_use = in_use
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._turn = 0
+        self._doubted: set[int] = set()
+        """Buckets that were not answering when they were last asked about: they are asked about again."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.look()
+            await self._sleep(LOOK_S if all(primary.state is State.ANSWERING for primary in self.found) else LOOK_AGAIN_S)
+
+    async def look(self) -> tuple[Primary, ...]:
+        """Ask all at once; takes 2.5 s at most each. Never raises for what a store does."""
+        try:
+            places = await buckets_by_primary(self._link)
+        except UnavailableError as error:
+            found = [Primary("redis", State.UNAVAILABLE, str(error))]
+        else:
+            found = list(await asyncio.gather(*(self._ask(name, buckets) for name, buckets in places.items())))
+        self._turn += 1
+        self._tell(tuple(found))
+        return self.found
+
+    def _tell(self, found: tuple[Primary, ...]) -> None:
+        before = {primary.name: primary.state for primary in self.found}
+        for primary in found:
+            was = before.get(primary.name, State.ANSWERING)
+            if primary.state is not was:
+                level = logging.INFO if primary.state is State.ANSWERING else logging.WARNING
+                _log.log(level, "store_state", extra=fields(primary=primary.name, state=primary.state.value, was=was.value, detail=primary.detail))
+        count = Counter(primary.state for primary in found)
+        for state in State:
+            STORE_PRIMARIES.labels(state.value).set(count[state])
+        self.found, self.found_at = found, self._monotonic()
+
+    def known(self) -> tuple[Primary, ...]:
+        """What the last look found, if that is not too long ago to mean anything; else nothing."""
+        return self.found if self._monotonic() - self.found_at < KNOWN_S else ()
+
+    async def _ask(self, name: str, buckets: Sequence[int]) -> Primary:
+        sample = self._sample(buckets)
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                online, demanded = await self._answers(sample)
+        except TimeoutError:
+            return Primary(name, State.UNAVAILABLE, f"no answer within {ANSWER_S:g} s")
+        except UnavailableError as error:
+            return self._refused(name, error)
+        took_ms = (time.perf_counter() - started) * 1000
+        missing = {bucket for bucket, generation in zip(sample, demanded, strict=True) if generation is None}
+        outdated = {bucket for bucket, generation in zip(sample, demanded, strict=True) if generation is not None and generation > self._generation()}
+        self._doubted = (self._doubted - set(sample)) | missing | outdated
+        answers = len(missing) + len(outdated) < len(sample)
+        if missing:
+            detail = f"{len(missing)} of {len(sample)} buckets that were asked about wait to be restored from SQL: an admin role does that, and needs SQL for it"
+            return Primary(name, State.NOT_RESTORED, detail, answers)
+        if outdated:
+            wanted = max(generation or 0 for generation in demanded)
+            return Primary(name, State.OUTDATED, f"{len(outdated)} of {len(sample)} buckets want tenant snapshot {wanted}; {self._generation()} is served here", answers)
+        said = f"answers in {took_ms:.1f} ms"
+        if not self._link.replicas:
+            return Primary(name, State.ANSWERING, said, answers)
+        said += f"; {online} replicas, {self._link.replicas} must confirm"
+        if online <= self._link.replicas:
+            return Primary(name, State.NO_SPARE, f"{said}: none to spare, so that after a fail-over every check is 503 until another joins", answers)
+        return Primary(name, State.ANSWERING, said, answers)
+
+    def _refused(self, name: str, error: UnavailableError) -> Primary:
+        cause = error.__cause__
+        if isinstance(error, UnconfirmedError) or (isinstance(cause, ResponseError) and str(cause).startswith("NOREPLICAS")):
+            detail = f"fewer than {self._link.replicas or 'min-replicas-to-write'} replicas confirm what is written, so nothing can be promised: {error}"
+            return Primary(name, State.NO_REPLICA, detail)
+        return Primary(name, State.UNAVAILABLE, str(error))
+
+    def _sample(self, buckets: Sequence[int]) -> list[int]:
+        """Some in turn, so that all come up; before them what people use and what did not answer."""
+        room = ASKED_AT_ONCE if not isinstance(self._link.client, RedisCluster) else ASKED_OF_SHARD
+        here = set(buckets)
+        first = [*islice(sorted(self._doubted & here), room // 2), *islice(sorted(here.intersection(self._in_use())), room // 4)]
+        start = self._turn * room % len(buckets)
+        return list(dict.fromkeys([*first, *buckets[start : start + room]]))[:room]
+
+    async def _answers(self, sample: Sequence[int]) -> tuple[int, list[int | None]]:
+        """Replicas online, and the generation that each bucket demands; None where it was not restored."""
+        keys = [f"{prefix(bucket)}h" for bucket in sample]
+        if isinstance(self._link.client, RedisCluster):
+            # One is written durably; the others are of the same primary, whose replicas that has asked.
+            replies: list[Any] = await asyncio.gather(self._link.run_durably(READY, keys[:1], []), *(self._link.run(READY, [key], []) for key in keys[1:]))
+        else:
+            replies = [await self._link.run_durably(READY, keys, [])]
+        if not all(identity for identity, _, _ in replies):
+            msg = "Redis: the server is no primary"
+            raise UnavailableError(msg)
+        demanded = [None if generation == b"" else int(generation) for _, _, rows in replies for generation in rows]
+        return min(int(online) for _, online, _ in replies), demanded

@@ -1,0 +1,169 @@
+"""How each primary does, told while real servers stop, lose their replicas, forget and come back; and whether a process is ready then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway import metrics
+from gateway.app import store_finding
+from gateway.config import Redis as RedisSettings
+from gateway.core.model import Secret
+from gateway.sessions.connect import Link, Target, connect, link_to
+from gateway.sessions.names import BUCKETS
+from gateway.sessions.primaries import KNOWN_S, Primaries, Primary, State
+
+from . import servers
+from .conftest import believe
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+
+def watching(link: Link, *, generation: int = 0, in_use: tuple[int, ...] = ()) -> Primaries:
+    return Primaries(link, generation=lambda: generation, in_use=lambda: in_use)
+
+
+def gauge(state: State) -> float:
+    value = metrics.REGISTRY.get_sample_value("gateway_store_primaries", {"state": state.value})
+    assert value is not None
+    return value
+
+
+def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """State and state before of every record about one."""
+    told = [vars(record)["gateway_fields"] for record in caplog.records if record.message == "store_state"]
+    return [(fields["state"], fields["was"]) for fields in told]
+
+
+async def becomes(primaries: Primaries, wanted: Callable[[tuple[Primary, ...]], bool]) -> tuple[Primary, ...]:
+    async with asyncio.timeout(30):
+        while not wanted(await primaries.look()):  # noqa: ASYNC110 - a server has no event
+            await asyncio.sleep(0.02)
+    return primaries.found
+
+
+@contextlib.asynccontextmanager
+async def replicated(server: servers.Server, *, replicas: int) -> AsyncIterator[Link]:
+    """A link that waits for replicas, as one with sentinels does."""
+    plain = link_to(Target("single", hosts=(("127.0.0.1", server.port),)), ca_file=None, replicas=0)
+    await believe(plain)
+    try:
+        yield Link(plain.client, replicas=replicas)
+    finally:
+        await plain.close()
+
+
+async def test_it_answers_where_a_check_would_be_answered(link: Link, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateway.sessions")
+    primaries = watching(link)
+    assert primaries.known() == ()
+    (found,) = await primaries.look()
+    assert (found.state, found.answers) == (State.ANSWERING, True)
+    assert events(caplog) == []
+
+    await link.command("FLUSHALL")
+    for _ in range(3):
+        (found,) = await primaries.look()
+        assert (found.state, found.answers) == (State.NOT_RESTORED, False)
+    assert gauge(State.NOT_RESTORED) == 1
+    assert gauge(State.ANSWERING) == 0
+
+    await believe(link)
+    (found,) = await becomes(primaries, lambda all_of: all_of[0].state is State.ANSWERING)
+    assert events(caplog) == [("not_restored", "answering"), ("answering", "not_restored")], "once for each change"
+
+
+async def test_one_bucket_of_all_is_found_and_stays_found_until_it_answers(link: Link) -> None:
+    primaries = watching(link)
+    await link.command("DEL", f"gw:{{{BUCKETS - 1:03x}}}:m")
+    (found,) = await becomes(primaries, lambda all_of: all_of[0].state is not State.ANSWERING)
+    assert (found.state, found.answers) == (State.NOT_RESTORED, True), "the others answer"
+    assert (await primaries.look())[0].state is State.NOT_RESTORED
+    used = watching(link, in_use=(BUCKETS - 1,))
+    assert (await used.look())[0].state is State.NOT_RESTORED, "what people use is asked about first"
+    await believe(link)
+    assert (await primaries.look())[0].state is State.ANSWERING
+
+
+async def test_it_does_not_answer_by_tenants_that_something_was_taken_from_since(link: Link) -> None:
+    await link.command("MSET", *(word for bucket in range(BUCKETS) for word in (f"gw:{{{bucket:03x}}}:g", "7")))
+    (found,) = await watching(link, generation=6).look()
+    assert (found.state, found.answers) == (State.OUTDATED, False)
+    assert "snapshot 7" in found.detail
+    (found,) = await watching(link, generation=7).look()
+    assert found.state is State.ANSWERING
+
+
+async def test_what_was_seen_long_ago_is_not_told_any_more(link: Link) -> None:
+    now = 0.0
+    primaries = Primaries(link, generation=lambda: 0, in_use=tuple, monotonic=lambda: now)
+    await primaries.look()
+    now = KNOWN_S - 1
+    assert store_finding(primaries.known(), needed=True).ok
+    now = KNOWN_S
+    assert not store_finding(primaries.known(), needed=True).ok
+
+
+@pytest.mark.parametrize("refuses", [False, True], ids=["nothing_confirms", "min_replicas_to_write"])
+async def test_a_primary_without_a_replica_that_confirms_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, *, refuses: bool) -> None:
+    options = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1") if refuses else ()
+    with servers.running(tmp_path / "p", "--repl-diskless-sync-delay", "0") as server, servers.running(tmp_path / "r", "--replicaof", f"127.0.0.1 {server.port}") as replica:
+        replica.until(lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
+        async with replicated(server, replicas=1) as link:
+            primaries = watching(link)
+            (found,) = await becomes(primaries, lambda all_of: all_of[0].answers)
+            assert found.state is State.NO_SPARE, "it answers, and after a fail-over it would not"
+            for words in zip(options[::2], options[1::2], strict=True):
+                server.ask("CONFIG", "SET", words[0].removeprefix("--"), words[1])
+            os.kill(replica.process.pid, signal.SIGSTOP)
+            try:
+                (found,) = await becomes(primaries, lambda all_of: all_of[0].state is State.NO_REPLICA and (not refuses or "ResponseError" in all_of[0].detail))
+                assert not found.answers
+                assert gauge(State.NO_REPLICA) == 1
+                finding = store_finding(primaries.known(), needed=True)
+                assert not finding.ok
+                assert finding.needed, "not ready"
+                assert finding.parts["redis"]["state"] == "no_replica"
+                await primaries.look()
+            finally:
+                os.kill(replica.process.pid, signal.SIGCONT)
+            await becomes(primaries, lambda all_of: all_of[0].answers)
+            assert gauge(State.NO_REPLICA) == 0
+            assert events(caplog) == [("no_spare", "answering"), ("no_replica", "no_spare"), ("no_spare", "no_replica")]
+
+
+async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_away(tmp_path: Path) -> None:
+    with servers.cluster(tmp_path) as nodes:
+        for node in nodes:
+            node.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")
+        link = connect(RedisSettings(url=Secret("redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)), min_replicas=0))
+        try:
+            await believe(link)
+            primaries = watching(link)
+            await primaries.look()
+            finding = store_finding(primaries.known(), needed=True)
+            assert finding.ok
+            assert len(finding.parts) == 3
+
+            nodes[1].stop()
+            await becomes(primaries, lambda all_of: sum(primary.answers for primary in all_of) == 2)
+            finding = store_finding(primaries.known(), needed=True)
+            assert (finding.ok, finding.needed) == (False, False), "told, and ready"
+            assert finding.parts[f"127.0.0.1:{nodes[1].port}"]["state"] == "unavailable"
+
+            nodes[0].stop()
+            nodes[2].stop()
+            await becomes(primaries, lambda all_of: not any(primary.answers for primary in all_of))
+            finding = store_finding(primaries.known(), needed=True)
+            assert (finding.ok, finding.needed) == (False, True), "not ready"
+            assert not store_finding(primaries.known(), needed=False).needed, "of an admin role alone it is told: hooks are kept in SQL"
+        finally:
+            await link.close()
