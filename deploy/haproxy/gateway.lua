@@ -19,7 +19,10 @@ local ASKED = { "cookie", "authorization", "accept", "accept-language", "origin"
 local JOINED = { ["cookie"] = "; ", ["accept"] = ", ", ["accept-language"] = ", " }
 -- What it answers about the person; every name is set or removed on every request.
 local MANAGED = { "x-auth-request-user", "x-auth-request-email", "x-auth-request-preferred-username", "x-auth-request-name", "x-auth-request-groups", "x-auth-request-roles", "x-auth-request-tenant", "x-auth-request-provider", "x-auth-request-jwt", "remote-user", "x-remote-user", "x-department" }
-local RELAYED = { "location", "www-authenticate", "content-type", "cache-control", "retry-after", "content-security-policy", "x-content-type-options" }
+local RELAYED = { "location", "www-authenticate", "content-type", "content-language", "cache-control", "retry-after", "content-security-policy", "cross-origin-opener-policy", "referrer-policy", "x-content-type-options" }
+-- For whoever would see a page, and for programs.
+local PAGES = { [400] = '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>This address cannot be read</title><link rel="icon" href="data:,"></head><body><main style="font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem"><section lang="en"><h1>This address cannot be read</h1><p>Open the application from its start page, not from this link.</p><p><a href="/">To the start page</a></p></section><section lang="de"><h2>Diese Adresse ist nicht lesbar</h2><p>&#214;ffnen Sie die Anwendung &#252;ber ihre Startseite, nicht &#252;ber diesen Link.</p><p><a href="/">Zur Startseite</a></p></section><section lang="fr"><h2>Cette adresse est illisible</h2><p>Ouvrez l&#x27;application depuis sa page d&#x27;accueil, pas depuis ce lien.</p><p><a href="/">Vers la page d&#x27;accueil</a></p></section><section lang="es"><h2>No se puede leer esta direcci&#243;n</h2><p>Abra la aplicaci&#243;n desde su p&#225;gina de inicio, no desde este enlace.</p><p><a href="/">A la p&#225;gina de inicio</a></p></section></main></body></html>', [503] = '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark"><title>Please try again in a moment</title><link rel="icon" href="data:,"></head><body><main style="font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem"><section lang="en"><h1>Please try again in a moment</h1><p>Wait a few seconds and load the page again.</p></section><section lang="de"><h2>Bitte versuchen Sie es gleich noch einmal</h2><p>Warten Sie einige Sekunden und laden Sie die Seite neu.</p></section><section lang="fr"><h2>Veuillez r&#233;essayer dans un instant</h2><p>Attendez quelques secondes et rechargez la page.</p></section><section lang="es"><h2>Vuelva a intentarlo en un momento</h2><p>Espere unos segundos y recargue la p&#225;gina.</p></section></main></body></html>' }
+local PROBLEMS = { [400] = '{"type":"about:blank","title":"Bad Request","status":400,"code":"bad_request"}', [503] = '{"type":"about:blank","title":"Service Unavailable","status":503,"code":"store_unavailable"}' }
 -- What the gateway refuses with. Any other status is not the gateway's.
 local REFUSALS = { [302] = true, [400] = true, [401] = true, [403] = true, [421] = true, [503] = true }
 -- RFC 9110 §5.5: a tab is the only control character that a value may hold.
@@ -32,18 +35,26 @@ local function all(values)
   return list
 end
 
-local function refuse(txn, status, title, code)
+-- Where the gateway is not asked: by fetch metadata, or by what is accepted.
+local function sees_pages(txn)
+  local mode = txn.sf:req_fhdr("sec-fetch-mode")
+  if mode and mode ~= "" then return mode == "navigate" end
+  return (txn.sf:req_fhdr("accept") or ""):lower():find("text/html", 1, true) ~= nil
+end
+
+local function refuse(txn, status)
+  local page = sees_pages(txn)
   local reply = txn:reply({ status = status })
   if status == 503 then reply:add_header("retry-after", "2") end
   reply:add_header("cache-control", "no-store")
-  reply:add_header("content-type", "application/problem+json")
-  reply:set_body('{"type":"about:blank","title":"' .. title .. '","status":' .. status .. ',"code":"' .. code .. '"}')
+  reply:add_header("content-type", page and "text/html; charset=utf-8" or "application/problem+json")
+  reply:set_body((page and PAGES or PROBLEMS)[status])
   txn:done(reply)
 end
 
-local function unavailable(txn) refuse(txn, 503, "Service Unavailable", "store_unavailable") end
+local function unavailable(txn) refuse(txn, 503) end
 
-local function unreadable(txn) refuse(txn, 400, "Bad Request", "bad_request") end
+local function unreadable(txn) refuse(txn, 400) end
 
 -- Without blanks and tabs at both ends.
 local function trim(text)
@@ -116,8 +127,8 @@ end
 local function relay(txn, answer)
   -- HAProxy's own client says 503 too, when nobody listens; only the gateway says when to come back.
   if not REFUSALS[answer.status] or (answer.status == 503 and not answer.headers["retry-after"]) then return unavailable(txn) end
-  -- A server's text about a request that it could not read may quote it, cookies and all.
-  if answer.status == 400 then return unreadable(txn) end
+  -- A server's text about a request that it could not read may quote it, cookies and all; the gateway's own pages quote nothing.
+  if answer.status == 400 and not answer.headers["content-security-policy"] then return unreadable(txn) end
   local reply = txn:reply({ status = answer.status })
   for _, name in ipairs(RELAYED) do
     if answer.headers[name] then reply:add_header(name, answer.headers[name][0]) end

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from gateway.web import standing
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,6 +31,7 @@ def _environment() -> Environment:
     environment = Environment(  # noqa: S701
         loader=PackageLoader("gateway.deploy"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
+    environment.globals["page_of"], environment.globals["problem_of"] = standing.page, standing.problem
     environment.filters["json"] = json.dumps
     environment.filters["variable"] = lambda name: name.lower().replace("-", "_")
     environment.filters["regex_host"] = lambda name: name.replace(".", "\\.")

@@ -40,6 +40,9 @@ ASKED = (
 )
 """What the check reads of the client's own headers; nothing else of a request has to reach it."""
 
+TOLD = ("Location", "WWW-Authenticate", "Content-Type", "Content-Language", "Cache-Control", "Retry-After", "Content-Security-Policy", "Cross-Origin-Opener-Policy", "Referrer-Policy", "X-Content-Type-Options")  # fmt: skip
+"""What a client receives of a refusal's headers."""
+
 STREAM_LIMIT_S = 3600
 """Forward-auth sees the beginning of a connection only. Where the proxy can, a WebSocket or stream ends after this long
 and has to begin again, with a check; shorter means a revoked person is cut off sooner and clients reconnect more often."""
@@ -113,6 +116,10 @@ class Site:
         managed = {name.lower() for name in self.managed}
         object.__setattr__(self, "removed", _distinct((*self.managed, *(name for names in NEVER.values() for name in names))))
         object.__setattr__(self, "passed", tuple(name for name in _distinct((*HARMLESS, *self.client_headers)) if name.lower() not in managed and is_suspicious(name)))
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        return TOLD
 
     @property
     def asked(self) -> tuple[str, ...]:

@@ -239,10 +239,10 @@ ADVICE: Final[Mapping[str, Advice]] = {
         "A host that is nobody's is taken for a protected one",
         "Answer 421 to every host that is not yours.",
         {
-            "nginx": "`server { listen … default_server; return 421; }`",
-            "caddy": "`handle { respond 421 }` as the last of the site.",
+            "nginx": "A `server { listen … default_server; }` whose only location returns 421.",
+            "caddy": "A `handle` that responds 421 as the last of the site.",
             "envoy": 'A virtual host with `domains: ["*"]` and a direct_response of 421.',
-            "haproxy": "`http-request deny deny_status 421` unless the host is known.",
+            "haproxy": "`http-request return status 421` unless the host is known.",
         },
     ),
     "listener_exposed": Advice(

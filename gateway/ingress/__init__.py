@@ -12,7 +12,7 @@ from gateway.ingress.caddy import Caddy
 from gateway.ingress.envoy import Envoy
 from gateway.ingress.forwarded import Headers, Malformed, RawRequest
 from gateway.ingress.haproxy import HAProxy
-from gateway.ingress.nginx import Nginx
+from gateway.ingress.nginx import Nginx, NginxPage
 from gateway.ingress.traefik import Traefik
 
 if TYPE_CHECKING:
@@ -36,5 +36,7 @@ if TYPE_CHECKING:
 
 
 DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (Nginx(), Traefik(), Caddy(), Envoy(), HAProxy())}
+ENDPOINTS: Final[Mapping[str, Dialect]] = {**DIALECTS, "nginx-page": NginxPage()}
+"""What the check listener answers: a dialect for each proxy, and nginx's second question, which only ever refuses."""
 
-__all__ = ["DIALECTS", "Answer", "Dialect", "Headers", "Malformed", "RawRequest", "Verdict"]
+__all__ = ["DIALECTS", "ENDPOINTS", "Answer", "Dialect", "Headers", "Malformed", "RawRequest", "Verdict"]

@@ -39,6 +39,8 @@ class Verdict:
     """On Allow: every managed header exactly once, encoded."""
     location: str = ""
     """Absolute; the login or the explanation page. Given for a navigation only."""
+    login: str = ""
+    """Of a Login, whoever asks: the login's absolute address, or "" where it would be too long."""
     content_type: str = ""
     body: bytes = b""
     """A page or a problem document for whoever may see one; without it the dialect writes a short problem document."""

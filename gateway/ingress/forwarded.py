@@ -43,10 +43,14 @@ class RawRequest:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """The ingress asked something that no honest configuration asks. ``detail`` is for the log."""
+    """The ingress asked something that no honest configuration asks, or a client's target cannot be read. ``detail`` is for the log.
+
+    ``html``: whether whoever asked would see a page.
+    """
 
     reason: Reason
     detail: str
+    html: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def parse_forwarded(request: RawRequest, *, cookie_name: str) -> AuthRequest | M
         )
         return _build(described, request, cookie_name=cookie_name)
     except MalformedError as error:
-        return Malformed(Reason.BAD_REQUEST, str(error))
+        return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(request.headers, next(iter(request.headers.getall("X-Forwarded-Method", ())), "")))
 
 
 def parse_below(prefix: str, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
@@ -104,7 +108,7 @@ def parse_below(prefix: str, request: RawRequest, *, cookie_name: str) -> AuthRe
         )
         return _build(described, request, cookie_name=cookie_name)
     except MalformedError as error:
-        return Malformed(Reason.BAD_REQUEST, str(error))
+        return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(request.headers, request.method))
 
 
 def _once(headers: Headers, name: str) -> str:
@@ -173,6 +177,11 @@ def request_kind(headers: Headers, method: str) -> RequestKind:
         # Chromium, of what a service worker passes through and of <a download>. No script can ask in this mode (Fetch, "Request" constructor).
         return shown if names_html(headers.getall("Accept", ())) else RequestKind.OTHER
     return RequestKind.FRAME if destination[0] in _FRAMES else RequestKind.OTHER
+
+
+def sees_pages(headers: Headers, method: str) -> bool:
+    """Whether whoever asks would see a page: a person, or a script that names HTML."""
+    return request_kind(headers, method) is not RequestKind.OTHER or names_html(headers.getall("Accept", ()))
 
 
 def names_html(accept_lines: Sequence[str]) -> bool:

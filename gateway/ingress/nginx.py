@@ -1,7 +1,8 @@
 """nginx ``auth_request``: it understands 2xx, 401 and 403; everything else becomes a 500.
 
 A 401 with ``Location`` is a login that the rendered configuration turns into a 302; a body of even two bytes would cost
-the kept-alive connection. The answer's ``Cookie`` is what the application gets: the client's without the gateway's own. Method, scheme, host and URI come from ``X-Forwarded-*`` that the configuration sets.
+the kept-alive connection. So a refusal that a person would see says ``X-Auth-Page`` and nothing more, and the rendered configuration asks again,
+at ``/auth/nginx-page``, for what the other proxies relay. The answer's ``Cookie`` is what the application gets: the client's without the gateway's own. Method, scheme, host and URI come from ``X-Forwarded-*`` that the configuration sets.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Allow, Login, Reason
-from gateway.ingress.answers import Answer, Verdict, allow, retry_after, with_cookies
+from gateway.ingress.answers import Answer, Verdict, allow, passed_through, retry_after, with_cookies
 from gateway.ingress.forwarded import Malformed, RawRequest, parse_forwarded
 
 if TYPE_CHECKING:
     from gateway.core.model import AuthRequest
+    from gateway.ingress.answers import HeaderList
 
 
 class Nginx:
@@ -29,9 +31,27 @@ class Nginx:
         if isinstance(decision, Allow):
             return with_cookies(allow(verdict), verdict, request)
         where = (("Location", verdict.location),) if verdict.location else ()
-        why = ("X-Auth-Reason", decision.reason.value)
+        why: HeaderList = (("X-Auth-Reason", decision.reason.value),)
+        if not where and verdict.content_type.startswith("text/html"):
+            why = (*why, ("X-Auth-Page", "yes"))
         if isinstance(decision, Login):
-            return Answer(401, (*where, why))
+            login = (("X-Auth-Login", verdict.login),) if verdict.login and not where else ()
+            return Answer(401, (*where, *why, *login))
         if decision.reason is Reason.STORE_UNAVAILABLE:
-            return Answer(503, (*retry_after(verdict), why))
-        return Answer(403, (*where, why))
+            return Answer(503, (*retry_after(verdict), *why))
+        return Answer(403, (*where, *why))
+
+
+class NginxPage:
+    """What the ``nginx`` dialect refused, asked again for the answer that a person sees. It lets nobody in.
+
+    Whoever has come to be allowed meanwhile gets 502, for which the rendered configuration has a page that says to try again.
+    """
+
+    name = "nginx-page"
+
+    def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
+        return parse_forwarded(request, cookie_name=cookie_name)
+
+    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:  # noqa: ARG002 - the protocol's
+        return Answer(502, ()) if isinstance(verdict.decision, Allow) else passed_through(verdict)

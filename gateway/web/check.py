@@ -25,7 +25,8 @@ from gateway.core.model import RequestKind
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.core.tenants import HostKind
 from gateway.errors import OutdatedError, UnavailableError
-from gateway.ingress import DIALECTS, Answer, Malformed, RawRequest, Verdict
+from gateway.ingress import ENDPOINTS, Answer, Malformed, RawRequest, Verdict
+from gateway.ingress.forwarded import sees_pages
 from gateway.log import fields
 from gateway.metrics import CHECK_SECONDS, CHECKS, RULES_NEXT, tenant_label
 from gateway.ports import Miss
@@ -69,26 +70,28 @@ class Checks:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._heads: OrderedDict[tuple[str, str], tuple[Session, Tenant, float, tuple[tuple[str, str], ...] | None]] = OrderedDict()
-        self._seconds = {name: CHECK_SECONDS.labels(name) for name in DIALECTS}
+        self._seconds = {name: CHECK_SECONDS.labels(name) for name in ENDPOINTS}
         self._counters: dict[tuple[str, str, str, str], Counter] = {}
 
     async def __call__(self, request: BaseRequest) -> web.StreamResponse:
         started = perf_counter()
         name, _, _ = request.raw_path.removeprefix(PREFIX).partition("?")[0].partition("/")
-        dialect = DIALECTS.get(name) if request.raw_path.startswith(PREFIX) else None
+        dialect = ENDPOINTS.get(name) if request.raw_path.startswith(PREFIX) else None
         if dialect is None:
             return web.Response(status=404)
         headers = request.headers
-        parsed = None
+        parsed, html, number = None, False, ""
         if not self._services.trust.believes(request):
+            html = sees_pages(headers, headers.get("X-Forwarded-Method", request.method))
             decided = _Decided(Deny(Reason.UNTRUSTED_PROXY))
         else:
             asked = dialect.parse(RawRequest(request.method, request.raw_path, headers, request.remote or ""), cookie_name=self._services.config.cookie.name)
             if isinstance(asked, Malformed):
-                _LOG.info("malformed_check", extra=fields(reason=asked.reason, detail=asked.detail, dialect=name))
-                decided = _Decided(Deny(asked.reason))
+                number = self._services.random_token()[:16]
+                _LOG.info("malformed_check", extra=fields(request_id=number, reason=asked.reason, detail=asked.detail, dialect=name))
+                decided, html = _Decided(Deny(asked.reason)), asked.html
             else:
-                parsed = asked
+                parsed, html = asked, asked.html
                 try:
                     decided = await self._decide_by_current_tenants(parsed)
                 except UnavailableError as error:
@@ -98,7 +101,8 @@ class Checks:
             # Not every ingress numbers its requests; a person who asks for help needs a number that the log knows too.
             parsed = replace(parsed, request_id=self._services.random_token()[:16])
         # No await from here on: tenants, session and what is answered are of one moment.
-        verdict = self._verdict(decided.decision, decided.tenant, parsed, decided.session, headers.getall("Accept-Language", ()))
+        number = parsed.request_id if parsed is not None else number
+        verdict = self._verdict(decided, parsed, headers.getall("Accept-Language", ()), html=html, number=number)
         answer = dialect.render(verdict, parsed)
         self._record(dialect, verdict.decision, decided.tenant, parsed, decided.session, started, decided.would)
         return response_of(answer)
@@ -179,8 +183,9 @@ class Checks:
                 return machine
         raise OutdatedError
 
-    def _verdict(self, decision: Decision, tenant: Tenant | None, request: AuthRequest | None, session: Session | None, languages: Sequence[str]) -> Verdict:
-        """What the dialect needs to tell the decision: managed headers, or where to go, or what to show."""
+    def _verdict(self, decided: _Decided, request: AuthRequest | None, languages: Sequence[str], *, html: bool, number: str) -> Verdict:
+        """What the dialect needs to tell the decision: managed headers, or where to go, or what to show: a page where ``html``, with its ``number``."""
+        decision, tenant = decided.decision, decided.tenant
         if isinstance(decision, Allow) and tenant is not None and request is not None:
             head = self._head(tenant, request, decision.session)
             if head is not None:
@@ -197,9 +202,10 @@ class Checks:
                 # A denial is of the path alone; a login's page says that the address could not be kept.
                 location = f"{origin}/_auth/{page}?rd={quote(origin + back.partition('?')[0], safe='')}" if page == "denied" else f"{origin}/_auth/login?too_long=1"
                 location = location if len(location) <= MAX_LOCATION_CHARACTERS else ""
-        told = explain(self._services, decision, Asked(tenant, request, session, location, languages))
+        told = explain(self._services, decision, Asked(tenant, request, decided.session, location, languages, html, number))
         redirect = request is not None and request.kind is RequestKind.NAVIGATION and (isinstance(decision, Deny) or (isinstance(decision, Login) and decision.redirect))
-        return Verdict(decision=decision, location=location if redirect else "", content_type=told.content_type, body=told.body, page_headers=told.headers)
+        login = location if isinstance(decision, Login) else ""
+        return Verdict(decision=decision, location=location if redirect else "", login=login, content_type=told.content_type, body=told.body, page_headers=told.headers)
 
     def _head(self, tenant: Tenant, request: AuthRequest, session: Session | None) -> tuple[tuple[str, str], ...] | None:
         """The managed headers, built once per session, host and minute rather than once per check."""

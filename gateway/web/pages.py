@@ -61,8 +61,8 @@ class Page:
 
 PAGES: Final[Mapping[str, Page]] = {
     # A login that did not work, and every other refusal that is told in the browser: Reason, PeerError code or "", URL to try again or None;
-    # change: URL to type another e-mail address on a shared host, or None.
-    "error": Page(frozenset({"reason", "code", "retry", "change"})),
+    # change: URL to type another e-mail address on a shared host, or None; start: URL of the application's start page, or None.
+    "error": Page(frozenset({"reason", "code", "retry", "change", "start"})),
     # Signed in but not allowed here. email: who (or ""); groups, roles: which would do; rule: the path glob that decided (or "");
     # return_to: where "sign in as someone else" leads back to. That form posts to /_auth/logout with ``again`` = return_to.
     # change: as above; provider_sign_out: URL to sign out at the identity provider itself, or None.

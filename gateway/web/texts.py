@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Message ids. ``again``: whether trying the login again can help, so whether the page offers it. ``click``: whether ``do`` speaks of that link."""
+    """Message ids. ``again``: whether trying the login again can help, so whether the page offers it. ``click``: whether ``do`` speaks of that link.
+    ``start``: whether it speaks of the application's start page.
+    """
 
     title: str
     happened: str
     do: str
     again: bool = True
     click: bool = False
+    start: bool = False
 
 
 def N_(message: str) -> str:  # noqa: N802 - the name gettext tools look for
@@ -128,6 +131,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("The address or the request is malformed, or could be understood in two ways."),
         N_("Open the application from its start page, not from this link."),
         again=False,
+        start=True,
     ),
     Reason.UNTRUSTED_PROXY: Text(
         N_("This request took a wrong way"),

@@ -31,6 +31,7 @@ from gateway.ports import MISS
 from gateway.registry.document import TenantDocument, compile_tenant
 from gateway.web.admin import PREFIX, AdminServices, admin_application
 from gateway.web.admin.doctor import doctor_routes
+from gateway.web.browser import application as browser_application
 from gateway.web.check import Checks
 from gateway.web.listener import listening
 from gateway.web.pages import Pages
@@ -153,6 +154,7 @@ class Stand:
         legacy = LegacyApp("legacy").app
         public = web.Application()
         public.router.add_route("*", LOCATION, location_handler(self.probes, keys=lambda: (PROBE_KEY,), cookie_name=COOKIE, clock=lambda: NOW))
+        public.add_subapp("/_auth/unknown-host", browser_application(self._services()))
         public.router.add_route("*", "/{path:.*}", _page_of_the_gateway)
         self.app_port = self._call(self._serve(legacy, "app"))
         self.public_port = self._call(self._serve(public, "public"))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.decision import Allow, Decision, Deny, Login, Reason
-from gateway.ingress import DIALECTS, Answer, Verdict
+from gateway.ingress import DIALECTS, ENDPOINTS, Answer, Verdict
 from tests.ingress.checks import ask, forwarded
 
 IDENTITY = (("X-Auth-Request-User", "u1"), ("X-Auth-Request-Email", ""), ("Remote-User", "a@acme.test"))
@@ -35,7 +35,22 @@ def test_avl_06_nginx_gets_401_with_location_for_a_navigation() -> None:
 
 
 def test_nginx_gets_401_without_location_for_anything_else() -> None:
-    assert answer("nginx", Login(Reason.NO_SESSION), page=True) == Answer(401, (("X-Auth-Reason", "no_session"),), b"")
+    assert answer("nginx", Login(Reason.NO_SESSION)) == Answer(401, (("X-Auth-Reason", "no_session"),), b"")
+    verdict = Verdict(decision=Login(Reason.NO_SESSION), login=LOGIN, content_type="application/problem+json", body=b"{}")
+    assert DIALECTS["nginx"].render(verdict, None) == Answer(401, (("X-Auth-Reason", "no_session"), ("X-Auth-Login", LOGIN)), b"")
+
+
+@pytest.mark.parametrize("decision", [Login(Reason.NO_SESSION), Deny(Reason.BAD_REQUEST), Deny(Reason.STORE_UNAVAILABLE)])
+def test_nginx_is_told_where_a_page_would_be_seen_and_asks_for_it(decision: Decision) -> None:
+    told = answer("nginx", decision, page=True)
+    assert ("X-Auth-Page", "yes") in told.headers
+    assert told.body == b""
+    verdict = Verdict(decision=decision, headers=IDENTITY, content_type="text/html", body=PAGE)
+    assert ENDPOINTS["nginx-page"].render(verdict, None) == DIALECTS["haproxy"].render(verdict, None)
+
+
+def test_the_second_question_of_nginx_lets_nobody_in_and_names_nobody() -> None:
+    assert ENDPOINTS["nginx-page"].render(Verdict(decision=Allow(Reason.OK), headers=IDENTITY), None) == Answer(502, ())
 
 
 @relaying

@@ -132,7 +132,7 @@ MUTATIONS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
                 "location = /_auth/doctor {\n      proxy_pass http://gateway_public;",
                 "location = /_auth/doctor {\n      proxy_pass http://gateway_public/_auth/doctor;",
             ),
-            "default_host": ("return 421;\n  }", "location / { proxy_pass http://app; }\n  }"),
+            "default_host": ("default_type text/html;\n      if ($gw_program) { rewrite ^ /_gateway_nobody? last; }", "proxy_pass http://app;\n      break;"),
             "upgrade_relayed": ('"~*^websocket$" websocket;', "~. $http_upgrade;"),
             "host_confusion": ("proxy_set_header Host $host$gw_port;\n  proxy", "proxy_set_header Host $http_host;\n  proxy"),
             "identity_forged": ("$gw_x_auth_request_roles;\n  proxy", "$http_x_auth_request_roles;\n  proxy"),
@@ -162,7 +162,7 @@ MUTATIONS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         "haproxy",
         {
             "fails_open": (" or allowed\n", " or allowed or TRUE\n"),
-            "let_through": ("local function refuse(txn, status, title, code)\n", "local function refuse(txn, status, title, code)\n  error()\n"),
+            "let_through": ("local function refuse(txn, status)\n", "local function refuse(txn, status)\n  error()\n"),
         },
     ),
 }

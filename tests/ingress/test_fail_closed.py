@@ -5,6 +5,7 @@ What a person then sees is the table in docs/operator/ingress.md, which one test
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -120,6 +121,35 @@ def test_avl_01_a_gateway_that_is_away_closes_the_door(proxy: Proxy, gateway: Mi
     assert proxy.app == []
     assert answer.status == documented("is away", proxy.kind)
     assert time.monotonic() - started < BOUND_S[proxy.kind]
+
+
+def test_a_person_sees_a_page_while_the_gateway_is_away_and_a_program_reads_json(proxy: Proxy, gateway: MisbehavingGateway) -> None:
+    person = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html")
+    if proxy.kind == "traefik":
+        pytest.skip("Traefik has no page of its own")
+    with gateway.away():
+        for method in ("GET", "POST"):
+            shown, read = proxy.ask(*person, proxy.alice, method=method), proxy.ask(proxy.alice, "Accept: application/json", method=method)
+            assert (shown.status, read.status) == (documented("is away", proxy.kind),) * 2
+            assert (shown.header("Content-Type") or "").startswith("text/html")
+            assert b"Please try again in a moment" in shown.body
+            assert (read.header("Content-Type"), json.loads(read.body)["code"]) == ("application/problem+json", "store_unavailable")
+            assert (shown.header("Retry-After"), read.header("Retry-After")) == ("2", "2")
+    assert proxy.app == []
+
+
+def test_a_yes_to_the_second_question_of_nginx_is_no_way_in(proxy: Proxy, gateway: MisbehavingGateway) -> None:
+    """Whoever answers 200 there shows something; the application is reached by nobody."""
+    if proxy.kind != "nginx":
+        pytest.skip("the others ask once")
+    for code in (401, 403, 503):
+        gateway.behaviour = status(code, b"X-Auth-Page: yes")
+        asked = gateway.asked
+        answer = proxy.ask("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", proxy.alice, method="POST", body=b"a=1")
+        assert gateway.asked == asked + 2
+        assert (answer.status, proxy.app) == (code, [])
+    gateway.behaviour = status(200, b"X-Auth-Page: yes\r\nX-Auth-Request-Email: alice@acme.test")
+    assert proxy.ask(proxy.alice).status == 200, "the first question is the check's"
 
 
 def test_the_gateways_own_pages_do_not_need_the_check(proxy: Proxy, gateway: MisbehavingGateway) -> None:

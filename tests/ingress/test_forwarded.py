@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -186,6 +188,13 @@ SENDERS: dict[str, tuple[str, Pairs, RequestKind]] = {
 @pytest.mark.parametrize("dialect", ["nginx", "traefik"])
 def test_every_real_sender_gets_the_answer_that_fits_it(method: str, pairs: Pairs, kind: RequestKind, dialect: str) -> None:
     assert parsed(forwarded(*pairs, method=method), dialect).kind is kind
+
+
+def test_the_documentation_names_every_real_sender_and_what_it_is_taken_for() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "developer" / "check.md").read_text(encoding="utf-8").partition("## Who really asks")[2]
+    rows = [[cell.strip().replace("`", "") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")][1:]
+    named = {RequestKind.NAVIGATION: "a navigation", RequestKind.FORM: "a form", RequestKind.OTHER: "a program"}
+    assert {row[0]: row[1] for row in rows} == {sender: named[kind] for sender, (_, _, kind) in SENDERS.items()}
 
 
 @pytest.mark.parametrize(("method", "pairs", "kind"), KINDS.values(), ids=KINDS)

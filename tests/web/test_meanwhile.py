@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from gateway.ports import NewSession, RelyingParty, TenantSource
     from gateway.web.services import Services
 
-pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web.NotAppKeyWarning")
-"""The endpoints note a few words on the request under plain names."""
 STATE, CODE, TICKET = "state", "code", "ticket"
 NARROWINGS: dict[str, dict[str, Any]] = {"suspended": {"active": False}, "host": {"hosts": ["elsewhere.localhost"]}, "provider": {"providers": [{**TENANTS[0]["providers"][0], "name": "another"}]}}  # fmt: skip
 

@@ -37,7 +37,7 @@ SESSION = SessionView(
     current=True,
 )
 VALUES: dict[str, dict[str, object]] = {
-    "error": {"reason": Reason.IDP_ERROR, "code": "not_assigned", "retry": "/_auth/login?rd=%2F", "change": "/_auth/login?change=1"},
+    "error": {"reason": Reason.IDP_ERROR, "code": "not_assigned", "retry": "/_auth/login?rd=%2F", "change": "/_auth/login?change=1", "start": "/"},
     "denied": {"reason": Reason.GROUP_MISSING, "email": "mallory@acme.com", "groups": ("app-users", "admins"), "no_groups": True, "roles": ("owner",), "rule": "/admin/**", "return_to": "https://acme.example.com/admin", "change": "/_auth/login?change=1", "provider_sign_out": "https://acme.okta.com/login/signout"},
     "other_person": {
         "typed": "alice@acme.com", "email": "bob@acme.com", "go_on": "https://acme.example.com/", "again": "/_auth/login?switch=1", "provider_sign_out": "https://acme.okta.com/login/signout",
@@ -269,10 +269,11 @@ def test_an_e_mail_problem_is_tied_to_its_field() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_a_page_without_a_link_speaks_of_none(reason: Reason) -> None:
-    html = pages.render("error", None, "en", reason=reason, code="", retry=None, change=None)
+    html = pages.render("error", None, "en", reason=reason, code="", retry=None, change=None, start=None)
     assert not re.search(r"one click|Sign in to go on|Sign in again to go on", html)
-    with_link = pages.render("error", None, "en", reason=reason, code="", retry="/_auth/login", change=None)
+    with_link = pages.render("error", None, "en", reason=reason, code="", retry="/_auth/login", change=None, start="/start")
     assert ("one click" not in with_link) or 'href="/_auth/login"' in with_link
+    assert ("start page, not from" in with_link) is ('href="/start"' in with_link)
 
 
 def test_a_person_whose_sign_in_brought_no_groups_is_not_sent_to_ask_for_membership_alone() -> None:

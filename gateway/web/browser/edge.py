@@ -10,7 +10,9 @@ from aiohttp import web
 
 from gateway.core.decision import Reason
 from gateway.errors import UnavailableError
+from gateway.ingress.forwarded import sees_pages
 from gateway.log import fields
+from gateway.web import standing
 from gateway.web.browser.links import change_link, start_page
 from gateway.web.browser.request import BrowserError, language_of, parse, parse_any, request_id_of
 from gateway.web.services import SERVICES
@@ -41,7 +43,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = page(request, "not_found", None, status=error.status, start=_start(request))
+        response = _nobodys(request) or page(request, "not_found", None, status=error.status, start=_start(request))
         if error.status == 405:
             response.headers["Allow"] = error.headers.get("Allow", "GET")
     except Exception:  # noqa: BLE001 - the edge: whatever it was, the person gets a page and the log gets the trace
@@ -77,12 +79,23 @@ def _start(request: web.Request) -> str | None:
         return None
 
 
+def _nobodys(request: web.Request) -> web.Response | None:
+    """What is said at a host that nobody serves, whatever the path; None at any other."""
+    try:
+        parse_any(request)
+    except BrowserError as error:
+        return error_page(request, error)
+    return None
+
+
 def error_page(request: web.Request, error: BrowserError) -> web.Response:
+    if error.reason is Reason.UNKNOWN_HOST and not sees_pages(request.headers, request.method):
+        return web.json_response(text=standing.problem(error.status), status=error.status, content_type="application/problem+json", headers={"Cache-Control": "no-store"})
     try:
         change = change_link(parse_any(request), error.retry)
     except (BrowserError, UnavailableError):
         change = None
-    return page(request, "error", error.tenant, status=error.status, reason=error.reason, code=error.code, retry=error.retry, change=change)
+    return page(request, "error", error.tenant, status=error.status, reason=error.reason, code=error.code, retry=error.retry, change=change, start=_start(request))
 
 
 def redirect(location: str, *, status: int = 303) -> web.Response:
