@@ -19,7 +19,6 @@ from gateway.log import fields
 from gateway.onboarding.open import open_onboarding
 from gateway.onboarding.rotation import retire_forever
 from gateway.pool_people import PoolPeople
-from gateway.ports import RevocationKind, RevocationRequest, Who
 from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
 from gateway.registry.explanations import Explanations
@@ -109,7 +108,7 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     stack.push_async_callback(revoker.close)
 
     async def end_tenant(tenant: str) -> None:
-        await revoker.revoke(RevocationRequest(tenant, Who(), RevocationKind.END_SESSIONS, "the tenant was deleted", "registry"))
+        await revoker.end_tenant(tenant, lift_until=await tenants.removed_at(tenant))
 
     publisher = Publisher(tenants, link, ring, config, narrow=narrow, end=end_tenant)
     await publisher.start()

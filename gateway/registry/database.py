@@ -24,7 +24,7 @@ from gateway.registry.secrets import join, keep, keepable, secrets_of, show
 from gateway.registry.stored import By, Changes, Refused, StoredTenant
 from gateway.sql.audit import AuditRecord, say, write_within
 from gateway.sql.tables import client_credentials, registry_state, tenant_names, tenant_removals, tenants
-from gateway.sql.tenant_end import forget_tenant
+from gateway.sql.tenant_end import forget_tenant, removed_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -198,6 +198,11 @@ class TenantDatabase:
             await _conclude(connection, record, by)
         _say(record, by)
         return None
+
+    async def removed_at(self, tenant: str) -> float:
+        """When the last tenant that had this id was deleted from SQL (UTC epoch seconds); 0 if none was. A file that is taken away is none."""
+        async with self._database.read() as connection:
+            return await removed_at(connection, tenant)
 
     async def _delete(self, connection: AsyncConnection, tenant: str, version: int | None, by: By | None) -> AuditRecord | Refused:
         row = (await connection.execute(select(tenants).where(tenants.c.id == tenant))).one_or_none()

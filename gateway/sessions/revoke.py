@@ -7,6 +7,7 @@ Rules:
 - A caller that goes away does not stop a revocation that has begun.
 - What follows elsewhere (Cognito) reads the record, with the usernames of those whose sessions ended, and holds nothing up.
 - A lift says how many blocks or overlays it ended; one that finds none is logged as a warning.
+- A tenant that ends takes along what keeps its people out: whoever has its id next is another tenant, whose providers know nothing of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.errors import UnavailableError
 from gateway.log import fields
 from gateway.metrics import REVOCATION_SECONDS, REVOCATIONS, source_label, tenant_label
-from gateway.ports import RevocationKind, RevocationStatus
+from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_revocation import LIFT, OPERATORS, Recorded
 from gateway.sessions.feed import RevocationFeed
 from gateway.sessions.marks import WATERMARK_LIFE_S, places
@@ -28,12 +29,12 @@ from gateway.sessions.marks import WATERMARK_LIFE_S, places
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 
-    from gateway.ports import RevocationRequest
     from gateway.ports_revocation import Change, Confirmations, RevocationRecord
     from gateway.sessions.marks import EndedFamily, Marks, Places, Swept
 
 _TEND_S: Final = 3600.0
 _TEND_AGAIN_S: Final = 5.0
+TENANT_DELETED: Final = "the tenant was deleted"
 MAX_USERS: Final = 20_000
 """Usernames recorded with one revocation (about a megabyte). Those beyond, of a whole tenant, are not signed out of Cognito; here they are."""
 
@@ -194,6 +195,17 @@ class StoreRevoker:
         # Nothing answered from memory becomes wrong by a lift: it only lets later logins in.
         line.acknowledged_ms = line.durable_ms
         await self._note_acknowledged(line)
+
+    async def end_tenant(self, tenant: str, *, lift_until: float) -> None:
+        """Everything that a tenant's people have, acknowledged; then blocks and overlays imposed until then (UTC epoch seconds) are lifted.
+
+        Those of an id that is served again later are of another tenant. Repeats harmlessly; raises ``UnavailableError``.
+        """
+        await self.revoke(RevocationRequest(tenant, Who(), RevocationKind.END_SESSIONS, TENANT_DELETED, "registry"))
+        for one in await self._record.standing(tenant):
+            if one.since <= lift_until:
+                kind = RevocationKind.BLOCK if one.group is None else RevocationKind.END_SESSIONS
+                await self.lift(RevocationRequest(tenant, one.who, kind, TENANT_DELETED, one.source, group_overlay=one.group))
 
     def places(self, request: RevocationRequest) -> Places:
         return places(self._marks.people(request.tenant), request.who, group=request.group_overlay)

@@ -97,6 +97,7 @@ tenant_removals = Table(
     metadata,
     Column("tenant", String(40), primary_key=True),
     Column("removals", BigInteger, nullable=False),  # the last version of the one of this id that was deleted: whoever has it now is another one
+    Column("removed_at", Float, nullable=False),
 )
 
 admin_keys = Table(

@@ -3,7 +3,8 @@
 Rules:
 - Every table with a ``tenant`` column is emptied of it, whatever tables will come, unless ``KEPT_OF_A_TENANT`` names it and says why.
 - Keys of the admin API that were bound to it are revoked: they would open its successor.
-- The version of its document is remembered: the successor's versions go on from there.
+- The version of its document is remembered: the successor's versions go on from there. So is when it was deleted: what keeps people out
+  (blocks, groups taken away) is in Redis too, and is lifted when its sessions are ended (``StoreRevoker.end_tenant``), before the id is served again.
 - What was under way may still write a row a moment later, so a reader of what arrived counts from ``begun_at`` of the tenant there is.
 """
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 KEPT_OF_A_TENANT = frozenset({
     "tenant_removals", "admin_keys",  # what makes its id another tenant's; keys are revoked
     "audit", "revocations", "provision_runs",  # who did what
-    "blocks", "disabled_users", "overlays", "hook_standing",  # what keeps out, and what lifts that
+    "blocks", "overlays",  # lifted when its sessions are ended
+    "disabled_users",  # by which its people are enabled again in the pool
     "client_credentials", "graph_subscriptions",  # by which things elsewhere are ended
 })  # fmt: skip
 """Tables in which a tenant that was deleted leaves rows."""
@@ -34,11 +36,16 @@ async def forget_tenant(connection: AsyncConnection, tenant: str, *, version: in
     for table in FORGOTTEN_WITH_A_TENANT:
         await connection.execute(delete(table).where(table.c.tenant == tenant))
     await connection.execute(delete(tenants).where(tenants.c.id == tenant))
-    again = update(tenant_removals).where(tenant_removals.c.tenant == tenant).values(removals=version)
+    again = update(tenant_removals).where(tenant_removals.c.tenant == tenant).values(removals=version, removed_at=at)
     if (await connection.execute(again)).rowcount == 0:
-        await connection.execute(insert(tenant_removals).values(tenant=tenant, removals=version))
+        await connection.execute(insert(tenant_removals).values(tenant=tenant, removals=version, removed_at=at))
     own = (admin_keys.c.tenant == tenant, admin_keys.c.revoked_at.is_(None))
     await connection.execute(update(admin_keys).where(*own).values(revoked_at=at))
+
+
+async def removed_at(connection: AsyncConnection, tenant: str) -> float:
+    """When the last tenant that had this id was deleted from SQL (UTC epoch seconds); 0 if none was."""
+    return float((await connection.execute(select(tenant_removals.c.removed_at).where(tenant_removals.c.tenant == tenant))).scalar_one_or_none() or 0.0)
 
 
 async def begun_at(connection: AsyncConnection, tenant: str) -> float:

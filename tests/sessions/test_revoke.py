@@ -394,3 +394,23 @@ async def test_many_revocations_at_once_each_arrive(login: Login, revoker: Store
     stored = [await login.finish(identity=identity(f"p{n}")) for n in range(20)]
     await asyncio.gather(*(revoker.revoke(request(Who(user=f"sub-p{n}"))) for n in range(20)))
     assert not any([await alive(sessions, one) for one in stored])
+
+
+async def test_a_tenant_that_ends_takes_along_what_keeps_its_people_out(login: Login, revoker: StoreRevoker, record: SqlRevocations, sessions: RedisSessions) -> None:
+    """Whoever has its id next is another tenant: nothing there could give back what providers of the former one imposed."""
+    for name, source in (("bob", "scim:record"), ("carol", "admin")):
+        await revoker.revoke(request(Who(email=f"{name}@acme.test"), kind=RevocationKind.BLOCK, source=source))
+    await revoker.revoke(request(Who(group="admins"), source="okta", group="admins"))
+    kept_in = await login.finish(identity=identity("alice"))
+    await revoker.end_tenant("acme", lift_until=0.0)
+    assert len(await record.standing("acme")) == 3, "a file that is taken away and put back is the same tenant"
+    assert not await alive(sessions, kept_in)
+    until = time.time()
+    await revoker.revoke(request(Who(email="dan@acme.test"), kind=RevocationKind.BLOCK, source="scim:of-the-next"))
+    for _ in range(2):
+        await revoker.end_tenant("acme", lift_until=until)
+    await revoker.restore("acme")
+    assert [one.who.email for one in await record.standing("acme")] == ["dan@acme.test"]
+    for name in ("bob", "carol"):
+        assert (await login.finish(identity=identity(name))).session.identity.groups == ("app-users", "admins")
+    assert await sessions.finish(login.new(await login.begin(), identity=identity("dan"))) == Refused(Reason.USER_BLOCKED)

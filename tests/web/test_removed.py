@@ -163,10 +163,13 @@ async def test_a_tenant_that_is_made_again_under_its_id_knows_nobody_of_before(r
     async with Person() as later:
         cookie = await sign_in(running, later, host, email)
         assert running.check(host, cookie=cookie).status == 200
+        running.run(running.world.command("blocks", "add", "--tenant", "globex", "--email", email, "--reason", "left"))
+        until(lambda: not pool_user(running, email).enabled)
         running.run(running.world.command("tenants", "delete", "globex", "--yes"))
         assert running.check(host, cookie=cookie).status != 200
         running.run(running.world.command(*apply))
         until(never_again(running, host, cookie))
+        until(lambda: pool_user(running, email).enabled)
         later.forget(host)
         later.forget("login.localhost")
         assert running.check(host, cookie=await sign_in(running, later, host, email)).status == 200
