@@ -329,13 +329,14 @@ async def check_dependencies(config: Config) -> list[Finding]:
             stack.push_async_callback(link.close)
             probes["redis"] = lambda: probe_redis(link)
             probes["redis_demands"] = lambda: probe_demands(link, config)
-        from gateway.app_admin import probe_database  # noqa: PLC0415 - only where SQL is asked for
+        from gateway.app_admin import probe_database, probe_session  # noqa: PLC0415 - only where SQL is asked for
         from gateway.sql.database import open_database  # noqa: PLC0415
 
         ring = keys.load(config.key_file, create=config.makes_key_ring)
         database = open_database(config, lambda: ring.database)
         stack.push_async_callback(database.close)
         probes["database"] = lambda: probe_database(database)
+        probes["database_session"] = lambda: probe_session(database)
         return await system.probe_all(probes)
 
 

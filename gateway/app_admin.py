@@ -183,6 +183,12 @@ async def probe_database(database: Database) -> Finding:
     return Finding("database", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms")
 
 
+async def probe_session(database: Database) -> Finding:
+    """For `gateway config check`: whether a pooler stands between that does not fit. Raises as ``check_session``."""
+    await database.check_session()
+    return Finding("database_session", ok=True, detail="settings of a session hold in its next transaction")
+
+
 def publisher_finding(publisher: Publisher) -> Finding:
     """What keeps the newest files and rows from being served; the last good ones are."""
     if publisher.problems:

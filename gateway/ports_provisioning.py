@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.core.model import AppClient, Secret
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -102,7 +102,7 @@ class Run:
     steps: Sequence[JournalStep] = ()
 
 
-class DeposedError(GatewayError):
+class DeposedError(UnavailableError):
     """Another process took this run over: whoever was slow must stop, and take back what it did last."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gateway import keys
 from gateway.config import load_config
 from gateway.registry.files import TenantFiles
-from gateway.sql.database import open_database
+from gateway.sql.database import COMMANDS, open_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -29,7 +29,7 @@ async def configured_database(config_path: str) -> AsyncIterator[tuple[Config, D
     """Opened and checked; closed afterwards. Raises ``ConfigError`` and ``UnavailableError``."""
     config = load_config(Path(config_path))
     ring = keys.load(config.key_file, create=config.makes_key_ring)
-    database = open_database(config, lambda: ring.database)
+    database = open_database(config, lambda: ring.database, patience=COMMANDS)
     try:
         await database.prepare()
         yield config, database

@@ -18,7 +18,7 @@ from gateway.sessions.markers import Markers
 from gateway.sessions.marks import Marks
 from gateway.sessions.replica import steady
 from gateway.sessions.revoke import StoreRevoker
-from gateway.sql.database import open_database
+from gateway.sql.database import COMMANDS, open_database
 from gateway.sql.revocations import SqlBlocks, SqlRevocations
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
             socket_path = embedded.socket_path
         link = connect(config.redis, socket_path=socket_path)
         stack.push_async_callback(link.close)
-        database = open_database(config, lambda: ring.database)
+        database = open_database(config, lambda: ring.database, patience=COMMANDS)
         stack.push_async_callback(database.close)
         await database.prepare()
         marks = Marks(link, lambda: ring)

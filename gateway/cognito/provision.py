@@ -62,7 +62,7 @@ class Failed:
     message: str
     state: RunState
     refused_by: str
-    """``cognito``, ``registry`` or ``nobody``."""
+    """``cognito``, ``registry``, ``nobody``, or ``deposed``: another process took the run over."""
 
 
 Outcome = Done | Failed | Busy
@@ -112,15 +112,23 @@ class Provisioning:
             PROVISION.labels("busy").inc()
             return opened
         log.info("provision_started", extra=fields(tenant=tenant, run=run, kind=str(kind), actor=actor))
-        async with self._held(run):
-            if stands is not None and not await stands():
-                return await self._outdated(run, tenant)
-            failure = await self._forward(run, tenant, works, progress)
-            if failure is not None:
-                return await self._failed(run, tenant, kind, failure)
-            following = await self._concluded(run, then)
-            done = Done(run, in_force=await self._in_force(tenant, run))
-        return done if following is None else await self._delete(done, following, progress)
+        try:
+            async with self._held(run):
+                if stands is not None and not await stands():
+                    return await self._outdated(run, tenant)
+                failure = await self._forward(run, tenant, works, progress)
+                if failure is not None:
+                    return await self._failed(run, tenant, kind, failure)
+                following = await self._concluded(run, then)
+                done = Done(run, in_force=await self._in_force(tenant, run))
+        except DeposedError as deposed:
+            # Whoever has the run now finishes or undoes it by the journal, in which everything stands that was done here.
+            return await self._failed(run, tenant, kind, ("interrupted", str(deposed), "deposed"))
+        try:
+            return done if following is None else await self._delete(done, following, progress)
+        except DeposedError:
+            # Done, and another process deletes what is left over.
+            return replace(done, deleting=following.id if following is not None else None)
 
     async def _outdated(self, run: str, tenant: str) -> Failed:
         message = f"tenant {tenant} was changed at the same moment: look at it, and ask again"
@@ -147,7 +155,7 @@ class Provisioning:
         code, message, by = failure
         log.warning("provision_failed", extra=fields(tenant=tenant, run=run, code=code, detail=message))
         if by == "deposed":
-            state = RunState.UNDOING
+            state = RunState.RUNNING if kind in FINISHED else RunState.UNDOING
         elif kind in FINISHED:
             # Half-deleted is finished, never restored: recovery goes on with it.
             state = RunState.RUNNING

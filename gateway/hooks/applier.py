@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,7 +22,7 @@ from gateway.beside import beside
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import MAX_EVENTS, Delivery, Effect, Group, HookEvent, Source
 from gateway.hooks.graph import MISSING
-from gateway.hooks.inbox import Settled, about_key, digest, lane_key
+from gateway.hooks.inbox import LEASE_S, Settled, about_key, digest, lane_key
 from gateway.hooks.plan import ACCOUNT, NAMES, Around, Found, Kept, groups_that_count, is_another, overdue, plan, released, renamed
 from gateway.hooks.reducer import STANDING, Standing, effective_time
 from gateway.log import ROOT, fields
@@ -100,6 +99,13 @@ class _Outcome:
     names: list[_Named]
 
 
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    failures: int
+    until: float
+    """Seconds of the loop's clock."""
+
+
 class PeopleRecords(Protocol):
     """People as their provider's records name them."""
 
@@ -133,6 +139,8 @@ class Applier:
         self._clock = clock
         self._apply_s = apply_s
         self._wake = asyncio.Event()
+        self._resting: dict[str, _Rest] = {}
+        """Lanes that could not be settled."""
 
     def wake(self) -> None:
         """Something was stored."""
@@ -143,14 +151,16 @@ class Applier:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            active: dict[asyncio.Task[None], str] = {}
+            active: dict[asyncio.Task[None], Lane] = {}
             measured_at = 0.0
             while True:
                 self._wake.clear()
                 lanes: tuple[Lane, ...] = ()
                 try:
-                    busy = Counter(active.values())
-                    lanes = await self._inbox.claim(now=self._clock(), limit=LANES - len(active), busy=busy, per_tenant=PER_TENANT) if len(active) < LANES else ()
+                    busy = {lane.key: lane.tenant for lane in active.values()}
+                    resting = [key for key, rest in self._resting.items() if asyncio.get_running_loop().time() < rest.until]
+                    if len(active) < LANES:
+                        lanes = await self._inbox.claim(now=self._clock(), limit=LANES - len(active), busy=busy, resting=resting, per_tenant=PER_TENANT)
                     if self._clock() - measured_at >= POLL_S:
                         measured_at = self._clock()
                         await self._measure()
@@ -161,7 +171,7 @@ class Applier:
                     log.exception("hook_inbox_fault")
                 for lane in lanes:
                     task = group.create_task(self._guarded(lane))
-                    active[task] = lane.tenant
+                    active[task] = lane
                     task.add_done_callback(lambda done: active.pop(done, None))
                 if not lanes or len(active) >= LANES:
                     await self._pause(active)
@@ -183,11 +193,23 @@ class Applier:
         try:
             await self.apply(lane)
         except UnavailableError as error:
-            # The lane's lease runs out, and it is done again.
             log.warning("hook_lane_unsettled", extra=fields(error=str(error)))
+            self._rest(lane)
         except Exception:
             log.exception("hook_lane_fault", extra=fields(tenant=lane.tenant))
+            self._rest(lane)
+        else:
+            self._resting.pop(lane.key, None)
         self._wake.set()
+
+    def _rest(self, lane: Lane) -> None:
+        """The lane is still this process's: it is taken again after a pause that grows to what another process would wait."""
+        failures = self._resting[lane.key].failures + 1 if lane.key in self._resting else 0
+        now = asyncio.get_running_loop().time()
+        self._resting[lane.key] = _Rest(failures, now + min(LEASE_S, POLL_S / 2 * 2**failures))
+        if len(self._resting) > 2 * LANES:
+            # Of those that another process has taken meanwhile nobody tells.
+            self._resting = {key: rest for key, rest in self._resting.items() if rest.until > now}
 
     async def apply(self, lane: Lane) -> None:
         """One lane, from claim to settled. Raises ``UnavailableError`` if settling could not be written."""

@@ -2,7 +2,10 @@
 
 Rules:
 - Work that waits while a transaction runs shares the next one: one fsync for a hundred deliveries.
-- What a sender waits for goes before what only we wait for, in transactions of its own; the rest goes in small ones in between.
+- What a sender waits for (``urgent``) and what only we wait for go in transactions of their own, neither behind the other. SQLite has one writer: there
+  they take turns, and the second kind goes in small ones.
+- What was tried together and met a lock that another transaction holds is tried again one by one, beside the others: one row that somebody keeps
+  holds up who wants that row, and nobody else.
 - A caller hears success only after its transaction committed. If one piece fails, the others are done again without it.
 - A piece may run more than once; only the committed run counts. It therefore does nothing but SQL.
 """
@@ -15,8 +18,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from gateway.beside import beside
+from gateway.beside import beside, end
 from gateway.errors import UnavailableError
+from gateway.sql.database import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,7 +34,10 @@ MAX_BATCH = 128
 """Pieces in one transaction: large enough to make the fsync cheap, small enough that a failed batch is redone quickly."""
 MAX_PATIENT_BATCH = 16
 """Of pieces that nobody outside waits for: what a sender's piece has to wait for at most."""
-MAX_DEADLOCKS = 3
+ATTEMPTS = 3
+"""Of a piece alone: of two replicas that store the same events in different order, PostgreSQL lets one win, and the other comes again."""
+APART = 6
+"""Pieces tried one by one at a time: connections that they may take."""
 MAX_WAITING = 4096
 """Beyond this the database is not keeping up: the next caller hears so at once."""
 
@@ -41,22 +48,32 @@ class _Piece:
     done: asyncio.Future[Any]
 
 
+class _Queue:
+    """Pieces of one kind, and how many of them share a transaction."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.pieces: deque[_Piece] = deque()
+        self.some = asyncio.Event()
+
+
 class Committer:
     """Groups writes of one process. Start it with ``running``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._urgent: deque[_Piece] = deque()
-        self._patient: deque[_Piece] = deque()
-        self._some = asyncio.Event()
+        self._urgent, self._patient = _Queue(MAX_BATCH), _Queue(MAX_PATIENT_BATCH)
+        self._apart: dict[asyncio.Task[None], _Piece] = {}
+        self._places = asyncio.Semaphore(APART)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         try:
-            async with beside(self._run()):
+            async with beside(self._run(self._urgent)), beside(self._run(self._patient)):
                 yield
         finally:
-            for piece in (*self._urgent, *self._patient):
+            await end(list(self._apart))
+            for piece in (*self._urgent.pieces, *self._patient.pieces):
                 _fail(piece, UnavailableError("shutting down"))
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, urgent: bool = False) -> T:
@@ -67,52 +84,77 @@ class Committer:
         A caller that gives up waiting does not undo the work: it may still be committed.
         """
         piece = _Piece(work, asyncio.get_running_loop().create_future())
-        if len(self._urgent) + len(self._patient) >= MAX_WAITING:
+        if len(self._urgent.pieces) + len(self._patient.pieces) + len(self._apart) >= MAX_WAITING:
             msg = "SQL does not keep up"
             raise UnavailableError(msg)
-        (self._urgent if urgent else self._patient).append(piece)
-        self._some.set()
+        queue = self._urgent if urgent else self._patient
+        queue.pieces.append(piece)
+        queue.some.set()
         return cast("T", await asyncio.shield(piece.done))
 
-    async def _run(self) -> None:
+    async def _run(self, queue: _Queue) -> None:
         while True:
-            await self._some.wait()
-            self._some.clear()
-            while self._urgent or self._patient:
-                for waiting, most in ((self._urgent, MAX_BATCH), (self._patient, MAX_PATIENT_BATCH)):
-                    batch = [waiting.popleft() for _ in range(min(most, len(waiting)))]
-                    if batch:
-                        await self._together(batch)
+            await queue.some.wait()
+            queue.some.clear()
+            while queue.pieces:
+                batch = [queue.pieces.popleft() for _ in range(min(queue.most, len(queue.pieces)))]
+                try:
+                    await self._together(batch)
+                except BaseException:
+                    for piece in batch:
+                        _fail(piece, UnavailableError("shutting down"))
+                    raise
 
     async def _together(self, batch: list[_Piece]) -> None:
-        try:
-            await self._commit(batch)
-        except BaseException:
-            for piece in batch:
-                _fail(piece, UnavailableError("shutting down"))
-            raise
-
-    async def _commit(self, batch: list[_Piece], *, deadlocks: int = 0) -> None:
+        """Done, failed, or on their way one by one."""
         try:
             async with self._database.write() as connection:
                 results = [await piece.work(connection) for piece in batch]
+        except BusyError:
+            self._one_by_one(batch)
         except UnavailableError as error:
-            if "DeadlockDetected" in str(error) and deadlocks < MAX_DEADLOCKS:
-                # Two replicas stored the same events in different order; PostgreSQL let the other one win.
-                await self._commit(batch, deadlocks=deadlocks + 1)
-                return
             for piece in batch:
                 _fail(piece, UnavailableError(str(error)))
         except Exception as error:  # noqa: BLE001 - belongs to whoever asked for the piece, not to this task
             if len(batch) == 1:
                 _fail(batch[0], error)
             else:
-                for piece in batch:
-                    await self._commit([piece])
+                self._one_by_one(batch)
         else:
             for piece, result in zip(batch, results, strict=True):
-                if not piece.done.done():
-                    piece.done.set_result(result)
+                _succeed(piece, result)
+
+    def _one_by_one(self, batch: list[_Piece]) -> None:
+        """Not awaited by the loop: who comes next does not wait for who waits for a lock."""
+        for piece in batch:
+            task = asyncio.create_task(self._alone(piece))
+            self._apart[task] = piece
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        _fail(self._apart.pop(task), UnavailableError("shutting down"))
+
+    async def _alone(self, piece: _Piece) -> None:
+        async with self._places:
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    async with self._database.write() as connection:
+                        result = await piece.work(connection)
+                except BusyError as error:
+                    if attempt == ATTEMPTS or not error.deadlock:
+                        _fail(piece, UnavailableError(str(error)))
+                        return
+                except Exception as error:  # noqa: BLE001 - as above
+                    _fail(piece, UnavailableError(str(error)) if isinstance(error, UnavailableError) else error)
+                    return
+                else:
+                    _succeed(piece, result)
+                    return
+
+
+def _succeed(piece: _Piece, result: object) -> None:
+    if not piece.done.done():
+        piece.done.set_result(result)
 
 
 def _fail(piece: _Piece, error: Exception) -> None:

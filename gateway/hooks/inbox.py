@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, delete, func, or_, select, tuple_, update
+from sqlalchemy import and_, bindparam, case, delete, func, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -24,7 +25,7 @@ from gateway.hooks.reducer import Standing
 from gateway.sql.tables import hook_deliveries, hook_inbox, hook_lanes, hook_standing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from sqlalchemy import Table
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -41,6 +42,8 @@ _AT_ONCE = 2000
 """Waiting events read in one claim, over all its lanes: what is beyond is for the next one."""
 _ROWS = 500
 """Standings read at once."""
+_TRY_LANES = text("SELECT lane FROM unnest(CAST(:lanes AS text[]), CAST(:numbers AS bigint[])) AS wanted(lane, number) WHERE pg_try_advisory_xact_lock(number)")
+"""Two processes that make a lane's row at once: the second goes without, where an insert would wait for the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,22 +186,23 @@ class Inbox:
 
     # --- applying ---
 
-    async def claim(self, *, now: float, limit: int, busy: Mapping[str, int] | None = None, per_tenant: int = 1000) -> tuple[Lane, ...]:
+    async def claim(self, *, now: float, limit: int, busy: Mapping[str, str] | None = None, resting: Collection[str] = (), per_tenant: int = 1000) -> tuple[Lane, ...]:
         """Up to ``limit`` lanes that wait and that nobody else holds; each is held by this process until settled or ``LEASE_S``.
 
-        Tenants take turns, so that one with a flood of events does not keep the others waiting; ``busy``: how many of its
-        ``per_tenant`` lanes a tenant has already.
+        Tenants take turns, so that one with a flood of events does not keep the others waiting; ``busy``: the lanes that this process works on,
+        and the tenant of each. Another lane of this process's is one that it could not settle, and is taken again unless it is ``resting``.
         """
+        free = or_(hook_lanes.c.lane.is_(None), hook_lanes.c.held_until < now, and_(hook_lanes.c.holder == self._holder, hook_lanes.c.lane.not_in([*(busy or ()), *resting])))
         waiting = (
             select(hook_inbox.c.lane, hook_inbox.c.tenant, func.min(hook_inbox.c.number).label("first"))
             .outerjoin(hook_lanes, hook_lanes.c.lane == hook_inbox.c.lane)
-            .where(hook_inbox.c.state == "new", hook_inbox.c.next_at <= now, or_(hook_lanes.c.lane.is_(None), hook_lanes.c.held_until < now))
+            .where(hook_inbox.c.state == "new", hook_inbox.c.next_at <= now, free)
             .group_by(hook_inbox.c.lane, hook_inbox.c.tenant)
             .subquery()
         )
         turn = func.row_number().over(partition_by=waiting.c.tenant, order_by=waiting.c.first).label("turn")
         ranked = select(waiting.c.lane, waiting.c.tenant, waiting.c.first, turn).subquery()
-        room = case({tenant: per_tenant - lanes for tenant, lanes in busy.items()}, value=ranked.c.tenant, else_=per_tenant) if busy else per_tenant
+        room = case({tenant: per_tenant - lanes for tenant, lanes in Counter(busy.values()).items()}, value=ranked.c.tenant, else_=per_tenant) if busy else per_tenant
         chosen = select(ranked.c.lane).where(ranked.c.turn <= room).order_by(ranked.c.turn, ranked.c.first).limit(limit)
         async with self._database.read() as reading:
             keys = (await reading.execute(chosen)).scalars().all()
@@ -212,12 +216,16 @@ class Inbox:
 
     async def _hold(self, connection: AsyncConnection, keys: Sequence[str], now: float) -> tuple[Lane, ...]:
         """Those of ``keys`` that nobody holds. Sorted, so that two processes that claim at once take rows in one order and cannot deadlock."""
+        if self._database.is_postgresql:
+            keys = await self._not_locked(connection, keys)
+            if not keys:
+                return ()
         # One statement, so that two processes that see a lane free cannot both take it.
         until = now + self._lease_s
         wanted = insert_new(self._database, hook_lanes).values([{"lane": key, "holder": self._holder, "held_until": until} for key in keys])
-        taken = wanted.on_conflict_do_update(index_elements=["lane"], set_={"holder": self._holder, "held_until": until}, where=hook_lanes.c.held_until < now).returning(
-            hook_lanes.c.lane
-        )
+        taken = wanted.on_conflict_do_update(
+            index_elements=["lane"], set_={"holder": self._holder, "held_until": until}, where=or_(hook_lanes.c.held_until < now, hook_lanes.c.holder == self._holder)
+        ).returning(hook_lanes.c.lane)
         held = (await connection.execute(taken)).scalars().all()
         if not held:
             return ()
@@ -226,16 +234,25 @@ class Inbox:
             select(hook_inbox).where(hook_inbox.c.lane.in_(held), hook_inbox.c.state == "new", hook_inbox.c.next_at <= now).order_by(hook_inbox.c.number).limit(_AT_ONCE)
         )
         for row in rows:
-            text = self._database.crypt.open(row.payload, table="hook_inbox", row=row.id, column="payload").reveal()
-            pending[row.lane].append(Pending(row.id, row.tenant, row.provider, load_event(text), row.received_at, row.attempts, bool(row.released)))
+            payload = self._database.crypt.open(row.payload, table="hook_inbox", row=row.id, column="payload").reveal()
+            pending[row.lane].append(Pending(row.id, row.tenant, row.provider, load_event(payload), row.received_at, row.attempts, bool(row.released)))
         standing: dict[str, dict[str, Kept]] = {key: {} for key in held}
         for row in await connection.execute(select(hook_standing).where(hook_standing.c.lane.in_(held))):
             standing[row.lane][row.about] = self._kept(row)
         return tuple(Lane(key, tuple(pending[key]), standing[key]) for key in held)
 
+    async def _not_locked(self, connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
+        """Those of ``keys`` that no open transaction has its hands on: of a process that is taking the lane, settling it, or frozen while it did. Waits for none."""
+        numbers = {key: int.from_bytes(bytes.fromhex(key[:16]), "big", signed=True) for key in keys}
+        mine = set((await connection.execute(_TRY_LANES, {"lanes": list(numbers), "numbers": list(numbers.values())})).scalars())
+        known = set((await connection.execute(select(hook_lanes.c.lane).where(hook_lanes.c.lane.in_(mine)))).scalars())
+        unlocked = (await connection.execute(select(hook_lanes.c.lane).where(hook_lanes.c.lane.in_(mine)).with_for_update(skip_locked=True))).scalars()
+        locked = known - set(unlocked)
+        return [key for key in keys if key in mine and key not in locked]
+
     def _kept(self, row: Any) -> Kept:
-        text = self._database.crypt.open(row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed").reveal()
-        return load_kept(text, Standing(bool(row.refused), row.at))
+        imposed = self._database.crypt.open(row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed").reveal()
+        return load_kept(imposed, Standing(bool(row.refused), row.at))
 
     async def release(self, connection: AsyncConnection, lane: str, *, now: float) -> bool:
         """Give the lane up; False where this process did not hold it any more, and then nothing it did may be settled. To be asked inside the transaction that settles."""

@@ -34,7 +34,7 @@ from gateway.metrics import WEBHOOKS
 from gateway.sql.tables import webhooks_outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -193,8 +193,13 @@ class Outbox:
             return []
 
         async def work(connection: AsyncConnection) -> list[Message]:
+            numbers = [row.number for row in waiting]
+            # A message that another process is taking, or that somebody's transaction holds, is passed over.
+            unlocked = set((await connection.execute(select(webhooks_outbox.c.number).where(webhooks_outbox.c.number.in_(numbers)).with_for_update(skip_locked=True))).scalars())
             held = []
             for row in waiting:
+                if row.number not in unlocked:
+                    continue
                 statement = update(webhooks_outbox).where(
                     webhooks_outbox.c.number == row.number, webhooks_outbox.c.state == "new", webhooks_outbox.c.held_until == row.held_until, webhooks_outbox.c.attempts == row.attempts
                 )  # fmt: skip
@@ -232,11 +237,24 @@ class Outbox:
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(update(webhooks_outbox).where(webhooks_outbox.c.id == message.id, webhooks_outbox.c.state == "new").values(**values))
 
-        await self._committer.run(work)
+        await self._written(work)
         WEBHOOKS.labels(outcome).inc()
         log.log(
             logging.WARNING if error else logging.INFO, "webhook", extra=fields(tenant=message.tenant, id=message.id, outcome=outcome, error=error or None, attempts=message.attempts + 1)
         )  # fmt: skip
+
+    async def _written(self, work: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+        """As long as nobody else may take the message: what was sent and is not on record goes out again."""
+        until = asyncio.get_running_loop().time() + LEASE_S - TIMEOUT_S
+        while True:
+            try:
+                await self._committer.run(work)
+            except UnavailableError:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+                await asyncio.sleep(POLL_S)
+            else:
+                return
 
     async def _post(self, target: WebhookTarget, message: Message) -> str:
         """Why it was not taken; empty when it was."""

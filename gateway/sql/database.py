@@ -4,6 +4,8 @@ Rules:
 - A read is one snapshot; a write is one transaction that holds the write lock from its first statement on, so that
   reading before writing never fails with "database is locked" half-way.
 - What the database cannot do now is ``UnavailableError``; constraint violations pass through: they are answers.
+- Nothing waits for ever: not for a connection, an answer, a lock, or a client that stopped in the middle of its transaction. PostgreSQL
+  is told so in each session, so that a frozen process of ours lets go of its rows after ``IDLE_IN_TRANSACTION_S``.
 - No URL, parameter or row is ever in an error message: they hold passwords and people.
 """
 
@@ -11,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -38,18 +42,56 @@ if TYPE_CHECKING:
     from gateway.keys import Key
 
 EMBEDDED_FILE = "gateway.sqlite3"
-_BUSY_MS = 15_000
-"""How long a SQLite writer waits for another process's transaction; commands run beside a serving gateway."""
-_CONNECT_S = 5.0
-_COMMAND_S = 30.0
-"""PostgreSQL: a statement that takes longer has lost its server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one thing may take before the database counts as unavailable, in seconds."""
+
+    statement_s: float
+    """PostgreSQL ends a statement after this; soon after, the client takes the server for lost, and SQLAlchemy waits two seconds more for its farewell."""
+    writer_s: float
+    """SQLite: how long a writer waits for another's transaction."""
+
+
+SERVING = Patience(statement_s=2.2, writer_s=4.0)
+"""Somebody waits for the answer: the admin API answers within 5 s though SQL hangs."""
+COMMANDS = Patience(statement_s=120.0, writer_s=15.0)
+"""Commands read whole tables, and run beside a serving gateway."""
+ANSWER_MARGIN_S = 0.3
+"""Between PostgreSQL's own end of a statement and ours."""
+CONNECT_S = 2.0
+"""For a connection that answers. A pooled one that does not is given two seconds more to close."""
+LOCK_S = 0.5
+"""For a row that another transaction holds. Ours hold rows for milliseconds; who waits longer waits for a client that hangs."""
+NAMED_LOCK_S = 2.0
+"""For ``write``'s named locks, which are held for whole changes."""
+IDLE_IN_TRANSACTION_S = 5.0
+"""PostgreSQL ends the session of a client that is silent within a transaction: it is frozen, and others wait for its rows. Longer than anything we
+do between two statements."""
+TCP_USER_TIMEOUT_S = 10.0
+"""PostgreSQL drops a client that acknowledges no data: its machine is gone, and nobody closed the connection."""
+_PREPARING_S = 60.0
+"""How long a start waits for another one that is making the schema."""
+
+
+class BusyError(UnavailableError):
+    """Another transaction is in the way, or this one took too long: what was tried together may be tried one by one.
+
+    ``deadlock``: the other one has won by now, so that the same may be tried again at once.
+    """
+
+    def __init__(self, message: str, *, deadlock: bool) -> None:
+        super().__init__(message)
+        self.deadlock = deadlock
 
 
 class Database:
     """Connections, the cells' encryption, and the schema check."""
 
-    def __init__(self, engine: AsyncEngine, keys: Callable[[], Sequence[Key]]) -> None:
+    def __init__(self, engine: AsyncEngine, keys: Callable[[], Sequence[Key]], *, patience: Patience = SERVING) -> None:
         self._engine = engine
+        self._patience = patience
         self._writer = asyncio.Lock()
         self.crypt = Crypt(keys)
 
@@ -61,7 +103,7 @@ class Database:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A consistent view. Raises ``UnavailableError``."""
         with _asked("read"):
-            async with self._engine.connect() as connection:
+            async with self._connected() as connection:
                 level = "REPEATABLE READ" if self.is_postgresql else None
                 if level:
                     await connection.execution_options(isolation_level=level, postgresql_readonly=True)
@@ -71,16 +113,31 @@ class Database:
 
     @asynccontextmanager
     async def write(self, *locks: str) -> AsyncIterator[AsyncConnection]:
-        """One transaction: all or nothing. Raises ``UnavailableError``; ``IntegrityError`` passes.
+        """One transaction: all or nothing. Raises ``UnavailableError`` (``BusyError`` where another transaction is in the way); ``IntegrityError`` passes.
 
         ``locks``: names under which only one writer at a time may be inside, over all processes. SQLite has one
         writer anyway; PostgreSQL takes an advisory lock until the end of the transaction.
         """
         with _asked("write"):
-            async with self._turn(), self._engine.begin() as connection:
+            async with self._turn(), self._connected() as connection, connection.begin():
                 for name in sorted(locks):
                     await self._lock(connection, name)
                 yield connection
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that has just answered, within ``CONNECT_S``."""
+        connection = self._engine.connect()
+        try:
+            async with asyncio.timeout(CONNECT_S if self.is_postgresql else None):
+                await connection.start()
+        except TimeoutError as error:
+            msg = f"SQL does not answer (no connection within {CONNECT_S:g} s)"
+            raise UnavailableError(msg) from error
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(connection.close())
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -89,7 +146,7 @@ class Database:
             yield
             return
         try:
-            async with asyncio.timeout(_BUSY_MS / 1000):
+            async with asyncio.timeout(self._patience.writer_s):
                 await self._writer.acquire()
         except TimeoutError as error:
             msg = "SQL does not answer (its one writer is busy)"
@@ -102,13 +159,27 @@ class Database:
     async def _lock(self, connection: AsyncConnection, name: str) -> None:
         if self.is_postgresql:
             number = int.from_bytes(hashlib.sha256(f"gateway:{name}".encode()).digest()[:8], "big", signed=True)
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+            wait = text("SELECT set_config('lock_timeout', :wait, true), pg_advisory_xact_lock(:number)")
+            await connection.execute(wait, {"number": number, "wait": _milliseconds(NAMED_LOCK_S)})
 
     async def prepare(self) -> None:
         """Create the schema on first start (several processes at once do it once) or check its version.
 
-        Raises ``ConfigError`` for another version, ``UnavailableError`` while the server does not answer.
+        Raises ``ConfigError`` for another version or a pooler that does not fit, ``UnavailableError`` while the server does not answer.
         """
+        await self.check_session()
+        until = asyncio.get_running_loop().time() + _PREPARING_S
+        while True:
+            try:
+                await self._prepare()
+            except BusyError:
+                # Another process is making it.
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+            else:
+                return
+
+    async def _prepare(self) -> None:
         async with self.write("schema") as connection:
             found = await connection.run_sync(_found_version)
             if found is None:
@@ -122,6 +193,38 @@ class Database:
                 )
                 raise ConfigError(msg)
 
+    async def check_session(self) -> None:
+        """Whether what is set for a session holds in its next transaction. Raises ``ConfigError`` behind a pooler that gives each transaction another session.
+
+        Such a pooler would leave our transactions without their time limits, and drop the plans of prepared statements.
+        """
+        if not self.is_postgresql:
+            return
+        mark = secrets.token_hex(8)
+        try:
+            async with self._one_session(mark) as (mine, other):
+                # A pooler in transaction mode hands this transaction the session that was idle last: ours.
+                found = (await other.execute(_SESSION)).scalar()
+                kept = (await mine.execute(_SESSION)).scalar()
+        except UnavailableError as error:
+            cause = error.__cause__
+            if isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) in _NOT_OUR_STATEMENTS:
+                raise ConfigError(_POOLED) from error
+            raise
+        if found == mark or kept != mark:
+            raise ConfigError(_POOLED)
+
+    @asynccontextmanager
+    async def _one_session(self, mark: str) -> AsyncIterator[tuple[AsyncConnection, AsyncConnection]]:
+        """A connection whose session was marked, and another one."""
+        with _asked("read"):
+            async with self._connected() as mine:
+                await mine.execute(text("SELECT set_config('gateway.session', :mark, false)"), {"mark": mark})
+                await mine.commit()
+                async with self._connected() as other:
+                    yield mine, other
+                await mine.invalidate()
+
     async def ping(self) -> None:
         """Raises ``UnavailableError`` unless the server answers."""
         async with self.read() as connection:
@@ -131,12 +234,12 @@ class Database:
         await self._engine.dispose()
 
 
-def open_database(config: Config, keys: Callable[[], Sequence[Key]]) -> Database:
+def open_database(config: Config, keys: Callable[[], Sequence[Key]], *, patience: Patience = SERVING) -> Database:
     """The engine that ``database.url`` names; connects on first use. Raises ``ConfigError`` for a URL that cannot work."""
     if config.embedded_database:
         path = config.state_dir / EMBEDDED_FILE
         _own(path)
-        return Database(_sqlite(make_url("sqlite+aiosqlite://").set(database=str(path))), keys)
+        return Database(_sqlite(make_url("sqlite+aiosqlite://").set(database=str(path)), patience), keys, patience=patience)
     try:
         url = make_url(config.database.url.reveal())
     except ArgumentError as error:
@@ -146,16 +249,39 @@ def open_database(config: Config, keys: Callable[[], Sequence[Key]]) -> Database
         if not url.database or url.database == ":memory:":
             msg = "database.url: sqlite+aiosqlite:///PATH must name a file"
             raise ConfigError(msg)
-        return Database(_sqlite(url), keys)
+        return Database(_sqlite(url, patience), keys, patience=patience)
     try:
         engine = create_async_engine(
-            url, hide_parameters=True, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=_CONNECT_S,
-            connect_args={"timeout": _CONNECT_S, "command_timeout": _COMMAND_S},
+            url, hide_parameters=True, pool_pre_ping=True, pool_size=8, max_overflow=8, pool_timeout=CONNECT_S,
+            connect_args={"timeout": CONNECT_S, "command_timeout": patience.statement_s + ANSWER_MARGIN_S},
         )  # fmt: skip
     except (SQLAlchemyError, TypeError, ValueError) as error:
         msg = "database.url: has an option that postgresql+asyncpg does not know"
         raise ConfigError(msg) from error
-    return Database(engine, keys)
+    _limit_sessions(engine, patience)
+    return Database(engine, keys, patience=patience)
+
+
+def _milliseconds(seconds: float) -> str:
+    """As PostgreSQL's settings of time are written."""
+    return str(round(seconds * 1000))
+
+
+def _limit_sessions(engine: AsyncEngine, patience: Patience) -> None:
+    """PostgreSQL's time limits, set in each new session: as parameters of the start a pooler would refuse them."""
+    limits = {
+        "lock_timeout": LOCK_S, "statement_timeout": patience.statement_s, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_S,
+        "tcp_user_timeout": TCP_USER_TIMEOUT_S,
+    }  # fmt: skip
+    statement = "SELECT " + ", ".join(f"set_config('{name}', '{_milliseconds(seconds)}', false)" for name, seconds in limits.items())
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connected(dbapi_connection: Any, _record: object) -> None:
+        cursor = dbapi_connection.cursor()
+        cursor.execute(statement)
+        cursor.close()
+        # Begun by the driver; what is set in a transaction that is rolled back is not set.
+        dbapi_connection.commit()
 
 
 def _own(path: Path) -> None:
@@ -168,15 +294,15 @@ def _own(path: Path) -> None:
         raise ConfigError(msg) from error
 
 
-def _sqlite(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_MS / 1000})
+def _sqlite(url: URL, patience: Patience) -> AsyncEngine:
+    engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": patience.writer_s})
 
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(dbapi_connection: Any, _record: object) -> None:
         # The driver opens transactions by its own rules, too late for BEGIN IMMEDIATE; None leaves them to us.
         dbapi_connection.isolation_level = None
         cursor = dbapi_connection.cursor()
-        for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in (f"busy_timeout={_milliseconds(patience.writer_s)}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -199,17 +325,33 @@ def _asked(what: str) -> Iterator[None]:
         STORE_SECONDS.labels("sql", what).observe(perf_counter() - started)
 
 
+_DEADLOCK = "40P01"
+_BUSY = frozenset({"55P03", "57014", "40001", _DEADLOCK})
+"""PostgreSQL's codes of a lock that was not to be had in time, a statement that took too long, a deadlock, a snapshot that others outdated."""
+_SESSION = text("SELECT current_setting('gateway.session', true)")
+_NOT_OUR_STATEMENTS = frozenset({"42P05", "26000"})
+"""A prepared statement that is there though we have not made it, or is not though we have: the session is another client's too."""
+_POOLED = (
+    "database.url: leads to a connection pooler in transaction or statement mode (PgBouncer's pool_mode = transaction). The gateway sets time limits "
+    "for its session, and such a pooler gives each transaction another session. Connect to PostgreSQL itself, or use pool_mode = session"
+)
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.OperationalError, OSError) as error:
-        raise UnavailableError(_says(error)) from error
+    except UnavailableError:
+        raise
     except DBAPIError as error:
+        if (code := getattr(error.orig, "sqlstate", None)) in _BUSY:
+            raise BusyError(_says(error), deadlock=code == _DEADLOCK) from error
         # A refused connection (wrong password, no such database) comes as the bare class.
-        if error.connection_invalidated or type(error) is DBAPIError:
+        if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError) or type(error) is DBAPIError:
             raise UnavailableError(_says(error)) from error
         raise
+    except (PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.OperationalError, OSError) as error:
+        raise UnavailableError(_says(error)) from error
 
 
 def _says(error: BaseException) -> str:

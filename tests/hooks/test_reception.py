@@ -370,7 +370,7 @@ async def stuck(database: Database, http: aiohttp.ClientSession) -> AsyncIterato
             held.set()
             await release.wait()
 
-        blocking = asyncio.create_task(found.committer.run(block))
+        blocking = asyncio.create_task(found.committer.run(block, urgent=True))
         await held.wait()
         yield found
         release.set()

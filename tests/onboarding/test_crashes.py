@@ -21,6 +21,8 @@ from demo.cognito.control.plane import OPERATIONS
 from gateway.cognito.provision import Done, Failed
 from gateway.errors import UnavailableError
 from gateway.ports_provisioning import RunState
+from gateway.web.admin.problem import Problem
+from gateway.web.admin.provisioning import done
 from tests.onboarding.bench import TIMING, VISIBLE_S, Bench
 
 if TYPE_CHECKING:
@@ -405,21 +407,22 @@ async def test_a_strangers_provider_of_the_same_name_is_never_deleted(tmp_path: 
         assert bench.providers == {"initech-okta"}
 
 
-async def test_a_process_taken_for_dead_that_wakes_up_takes_back_what_it_did_last(tmp_path: Path) -> None:
-    from gateway.ports_provisioning import Journal, StepState
+@pytest.mark.parametrize("where", ["settle", "move"], ids=["between-a-call-and-the-journal", "before-the-run-is-done"])
+async def test_a_process_taken_for_dead_that_wakes_up_takes_back_what_it_did_last(tmp_path: Path, where: str) -> None:
+    from gateway.ports_provisioning import Journal
 
     woken, asleep = asyncio.Event(), asyncio.Event()
 
     def sleepy(journal: Journal) -> Journal:
-        settle = journal.settle
+        write = getattr(journal, where)
 
-        async def slow(run: str, number: int, state: StepState, **more: Any) -> None:
-            if number == 2 and not asleep.is_set():
+        async def slow(run: str, what: int | RunState, *more: Any, **named: Any) -> None:
+            if what in {2, RunState.DONE} and not asleep.is_set():
                 asleep.set()
                 await woken.wait()
-            await settle(run, number, state, **more)
+            await write(run, what, *more, **named)
 
-        journal.settle = slow  # type: ignore[method-assign]  # one process that stands still between call and journal
+        setattr(journal, where, slow)
         return journal
 
     async with Bench(tmp_path, hold_s=HOLD_S, wrap_journal=sleepy) as bench:
@@ -433,6 +436,9 @@ async def test_a_process_taken_for_dead_that_wakes_up_takes_back_what_it_did_las
         assert isinstance(outcome, Failed)
         assert outcome.refused_by == "deposed"
         await pools.holds_nothing_new("initech")
+        with pytest.raises(Problem, match="was taken over by another process") as told:
+            done(outcome)
+        assert (told.value.status, told.value.extra["left"]) == (503, "another process goes on with it")
 
 
 async def test_destroying_that_is_interrupted_is_finished(tmp_path: Path) -> None:

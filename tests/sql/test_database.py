@@ -1,19 +1,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import stat
+import time
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
+from gateway.app_admin import probe_session
 from gateway.errors import ConfigError, UnavailableError
-from gateway.sql.database import EMBEDDED_FILE, Database, open_database
+from gateway.sql import database as database_module
+from gateway.sql.database import ANSWER_MARGIN_S, CONNECT_S, EMBEDDED_FILE, SERVING, BusyError, Database, Patience, open_database
 from gateway.sql.tables import SCHEMA_VERSION, admin_keys, metadata, schema_version
+from gateway.web.system import probe_all
 from tests.sql.fixtures import config_with, database_keys
 from tests.sql.postgres import Postgres
+from tests.sql.relay import Relay, TransactionPooler
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,3 +147,84 @@ async def test_an_unknown_postgresql_database_is_unavailable(postgres: Postgres,
     with pytest.raises(UnavailableError, match="InvalidCatalogName"):
         await database.ping()
     await database.close()
+
+
+async def test_a_server_that_hangs_is_unavailable_before_a_caller_gives_up_and_used_again_when_it_speaks(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that was waiting for an answer, one that has a connection of before, one that has none."""
+    farewell_s = 2.0
+    assert max(SERVING.statement_s + ANSWER_MARGIN_S, CONNECT_S) + farewell_s < 5
+    monkeypatch.setattr(database_module, "CONNECT_S", 0.3)
+    url = postgres.new_database()
+    async with Relay(postgres.port) as relay:
+        database = open_database(config_with(tmp_path, database={"url": relay.url(url)}), database_keys(), patience=Patience(0.3, 1.0))
+        await database.prepare()
+
+        async def asking() -> None:
+            async with database.write() as connection:
+                await connection.execute(text("SELECT 1"))
+                relay.silent()
+                await connection.execute(text("SELECT 2"))
+
+        for ask in (asking, database.ping, database.ping):
+            began = time.monotonic()
+            with pytest.raises(UnavailableError, match="SQL does not answer"):
+                await ask()
+            assert time.monotonic() - began < 0.3 + ANSWER_MARGIN_S + farewell_s + 0.7
+        relay.speaks()
+        await database.ping()
+        await database.close()
+    postgres.drop(url)
+
+
+async def test_a_transaction_does_not_wait_for_ever_for_a_lock_a_statement_or_a_client_that_froze(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("IDLE_IN_TRANSACTION_S", 0.6), ("LOCK_S", 0.1), ("NAMED_LOCK_S", 0.2)):
+        monkeypatch.setattr(database_module, name, seconds)
+    url = postgres.new_database()
+    frozen, other = (open_database(config_with(tmp_path, database={"url": url}), database_keys(), patience=Patience(0.4, 1.0)) for _ in range(2))
+    await frozen.prepare()
+    thawed = asyncio.Event()
+
+    async def freeze() -> None:
+        async with frozen.write("somebody") as connection:
+            await connection.execute(insert(admin_keys).values(_row(1)))
+            holding.set()
+            await thawed.wait()
+
+    holding = asyncio.Event()
+    freezing = asyncio.create_task(freeze())
+    await holding.wait()
+    with pytest.raises(BusyError):
+        async with other.write("somebody"):
+            pytest.fail("two within one named lock")
+    with pytest.raises(BusyError):
+        async with other.write() as connection:
+            await connection.execute(insert(admin_keys).values(_row(1)))
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(BusyError):
+                async with other.write("somebody") as connection:
+                    await connection.execute(insert(admin_keys).values(_row(1)))
+                    break
+    thawed.set()
+    with pytest.raises(UnavailableError):
+        await freezing
+    with pytest.raises(BusyError):
+        async with other.read() as connection:
+            await connection.execute(text("SELECT pg_sleep(30)"))
+    await frozen.close()
+    await other.close()
+    postgres.drop(url)
+
+
+async def test_a_pooler_that_gives_each_transaction_another_session_is_refused_in_clear_words(postgres: Postgres, tmp_path: Path) -> None:
+    url = postgres.new_database()
+    async with TransactionPooler(postgres.port) as pooler:
+        database = open_database(config_with(tmp_path, database={"url": pooler.url(url)}), database_keys())
+        with pytest.raises(ConfigError, match=r"database\.url.*pool_mode = transaction.*Connect to PostgreSQL itself, or use pool_mode = session"):
+            await database.prepare()
+        (found,) = await probe_all({"database_session": lambda: probe_session(database)})
+        assert found.wrong, "and so says gateway config check"
+        await database.close()
+    postgres.drop(url)

@@ -207,22 +207,47 @@ def _response(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, body=answer.body.model_dump_json().encode(), content_type="application/json", headers=headers)
 
 
+SETTLE_S = 0.8
+"""How long the answer to a request that failed because a store is away waits for that to be put on record: the store is asked, and not waited for."""
+
+
 async def _settle(edge: Edge, progress: _Progress, response: web.StreamResponse, *, request_id: str) -> web.StreamResponse:
-    """Close the audit record and the idempotency claim. An answer is only given once it is on record."""
+    """Close the audit record and the idempotency claim. What was changed is only told once it is on record; what was refused or failed is told as it was."""
+    recording = asyncio.create_task(_record(edge, progress, response))
     try:
-        if progress.entry is not None:
-            outcome = "done" if response.status < 400 else f"refused:{response.status}" if response.status < 500 else f"failed:{response.status}"
-            await edge.audit.finish(progress.entry, outcome=outcome, before=redacted(progress.note.before), after=redacted(progress.note.after))
-        if progress.claim is not None:
-            # What was refused had no effect, and may be granted when it is sent again: only success is final.
-            if isinstance(response, web.Response) and response.status < 400 and isinstance(response.body, bytes):
-                kept = {name: value for name, value in response.headers.items() if name in {"Content-Type", "ETag", "Location"}}
-                await edge.idempotency.store(*progress.claim, StoredAnswer(response.status, kept, response.body))
-            elif response.status >= 400:
-                await edge.idempotency.release(*progress.claim)
+        if response.status == 503:
+            await asyncio.wait({recording}, timeout=SETTLE_S)
+            if not recording.done():
+                # It goes on beside: where the store comes back in time, it is on record all the same.
+                recording.add_done_callback(_forgotten)
+                return response
+        await recording
     except UnavailableError as error:
-        return problem_response(Problem(Code.UNAVAILABLE, f"it is done, and could not be put on record: {error}"), request_id=request_id)
+        if response.status >= 400:
+            log.warning("admin_outcome_unrecorded", extra=fields(request_id=request_id, status=response.status, error=str(error)))
+            return response
+        detail = f"the change was applied, but writing the audit log failed: {error}"
+        return problem_response(Problem(Code.UNAVAILABLE, detail), request_id=request_id)
     return response
+
+
+async def _record(edge: Edge, progress: _Progress, response: web.StreamResponse) -> None:
+    if progress.entry is not None:
+        outcome = "done" if response.status < 400 else f"refused:{response.status}" if response.status < 500 else f"failed:{response.status}"
+        await edge.audit.finish(progress.entry, outcome=outcome, before=redacted(progress.note.before), after=redacted(progress.note.after))
+    if progress.claim is not None:
+        # What was refused had no effect, and may be granted when it is sent again: only success is final.
+        if isinstance(response, web.Response) and response.status < 400 and isinstance(response.body, bytes):
+            kept = {name: value for name, value in response.headers.items() if name in {"Content-Type", "ETag", "Location"}}
+            await edge.idempotency.store(*progress.claim, StoredAnswer(response.status, kept, response.body))
+        elif response.status >= 400:
+            await edge.idempotency.release(*progress.claim)
+
+
+def _forgotten(recording: asyncio.Task[None]) -> None:
+    """Nobody awaits it any more."""
+    if not recording.cancelled() and (error := recording.exception()) is not None:
+        log.warning("admin_outcome_unrecorded", extra=fields(error=str(error)))
 
 
 @web.middleware

@@ -374,6 +374,35 @@ async def test_every_change_leaves_a_record_without_secrets(api: Api) -> None:
     assert "another-secret" not in shown
 
 
+async def test_a_record_that_cannot_be_written_is_told_of_what_was_done_and_of_nothing_else(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was refused, failed or taken back was not done: its own answer stands, whether or not it is on record."""
+    body = {"tenant": "acme", "email": "bob@acme.test", "kind": "end_sessions"}
+    monkeypatch.setattr(type(api.services.audit), "finish", _raises(UnavailableError("SQL does not answer (LockNotAvailableError)")))
+    done = await api.call("POST", "/revocations", json=body)
+    assert (done.status, done.headers["Retry-After"]) == (503, "2")
+    assert "the change was applied, but writing the audit log failed: SQL does not answer" in (await problem(done))["detail"]
+    for failure, status in ((Problem(Code.CONFLICT, "taken back"), 409), (UnavailableError("the store"), 503)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(api.services.revoker), "revoke", _raises(failure))
+            told = await api.call("POST", "/revocations", json=body)
+        assert (told.status, (await problem(told))["detail"]) == (status, str(failure))
+
+
+async def test_an_answer_does_not_wait_for_a_record_that_hangs_after_its_store_failed(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edge, "SETTLE_S", 0.01)
+    hanging = asyncio.Event()
+
+    async def finish(*_: Any, **__: Any) -> None:
+        await hanging.wait()
+
+    monkeypatch.setattr(type(api.services.audit), "finish", finish)
+    monkeypatch.setattr(type(api.services.revoker), "revoke", _raises(UnavailableError("SQL does not answer")))
+    async with asyncio.timeout(5):
+        told = await api.call("POST", "/revocations", json={"tenant": "acme", "kind": "end_sessions"})
+    assert (told.status, told.headers["Retry-After"]) == (503, "2")
+    hanging.set()
+
+
 async def test_a_reader_leaves_no_audit_record(api: Api) -> None:
     await api.call("GET", "/tenants")
     await api.call("POST", "/explain", json={"host": "acme.example.com"})
