@@ -343,6 +343,8 @@ class RevocationRequest:
     event_time: float | None = None
     group_overlay: str | None = None
     """A group (name or id) that the person lost: subtracted from later logins until given back (invariant 7). Canonical."""
+    group_id: str = ""
+    """Id of that group at its provider, where the event says it: another group may have the same name."""
 
     def __post_init__(self) -> None:
         if self.group_overlay is not None:
@@ -376,6 +378,11 @@ class Revoker(Protocol):
 
     async def lift(self, request: RevocationRequest) -> RevocationStatus:
         """Undo a block or overlay of the same who and source; an operator's block is lifted only by ``admin`` or ``cli``."""
+
+    async def exempt(self, request: RevocationRequest) -> bool:
+        """The person was added, at ``event_time``, to a group (``group_id``) that has the name ``group_overlay``: if the same source took this
+        name from everybody of the provider before that, it is this person's all the same. Whether it was so.
+        """
 
     async def status(self, revocation_id: str) -> RevocationStatus | None: ...
 

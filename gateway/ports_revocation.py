@@ -41,6 +41,17 @@ class Standing:
     group: str | None = None
     cleared: bool = False
     """Of an overlay: the pool holds the group no more from before the removal, so a login that reports it is believed."""
+    exempt: int = 0
+    """Of an overlay of everybody: how many people were added to a group of this name since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """A person who has a group although it was taken from everybody with this ``watermark``, or an earlier one."""
+
+    who: Who
+    group: str
+    watermark: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,17 @@ class Change(Protocol):
         """A block of the same who and source that stands already is kept."""
 
     async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None: ...
+
+    async def said_already(self, request: RevocationRequest, *, at: float) -> int | None:
+        """The watermark of a group's removal from everybody that is in force and not cleared, if this request says the same of the same group again.
+
+        Then those who were added to another group of the name meanwhile keep it. Who was added to this very one makes it another removal: None.
+        """
+
+    async def exempt(self, request: RevocationRequest, everybody: Sequence[str]) -> int | None:
+        """The watermark of the removal that the person is exempt from; None where nothing was taken from ``everybody`` (aliases) by this
+        source before ``request.event_time``, or is not in force any more, or is believed again.
+        """
 
     async def lift(self, request: RevocationRequest, *, at: float) -> Lifted:
         """End what this source (an operator: any source) imposed."""
@@ -107,6 +129,12 @@ class RevocationRecord(Protocol):
 
     async def standing(self, tenant: str) -> Sequence[Standing]:
         """Blocks and overlays in force, with the first watermark of each."""
+
+    async def is_taken_from_everybody(self, tenant: str, group: str, *, source: str) -> bool:
+        """Whether the group is, by this source, and is not believed again."""
+
+    async def exemptions(self, tenant: str) -> Sequence[Exemption]:
+        """From overlays in force."""
 
     async def clear(self, standing: Standing, *, at: float) -> None:
         """The overlay is cleared, unless the group was taken away again since this was read."""

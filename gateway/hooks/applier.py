@@ -23,7 +23,7 @@ from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import MAX_EVENTS, Delivery, Effect, Group, HookEvent, Source
 from gateway.hooks.graph import MISSING
 from gateway.hooks.inbox import LEASE_S, Settled, about_key, digest, lane_key
-from gateway.hooks.plan import ACCOUNT, NAMES, Around, Found, Kept, groups_that_count, is_another, overdue, plan, released, renamed
+from gateway.hooks.plan import ACCOUNT, NAMES, Around, Found, Kept, Notice, groups_that_count, is_another, overdue, plan, released, renamed
 from gateway.hooks.reducer import STANDING, Standing, effective_time
 from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_HELD, HOOK_LAG_SECONDS
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gateway.hooks.event import Subject
     from gateway.hooks.group_names import GroupNames, Names
     from gateway.hooks.inbox import Inbox, Lane, Pending
-    from gateway.hooks.plan import Notice, Plan
+    from gateway.hooks.plan import Plan
     from gateway.hooks.webhooks import Outbox
     from gateway.ports import Revoker
     from gateway.ports_hooks import Directory, HookTarget, HookTargets, People, Person
@@ -320,6 +320,9 @@ class Applier:
         nobody = bool(statuses) and not found.people and not any(s.ended for s in statuses)
         lifts = [await self._revoker.lift(request) for request in planned.lift]
         statuses += lifts
+        exempt = [await self._revoker.exempt(request) for request in planned.exempt]
+        if any(exempt) and planned.notice is None and event.subject is not None:
+            planned = replace(planned, notice=Notice("user.group_added", "group", event.subject, found.people, event.group, event.event_time), ignored="")
         found_nothing = bool(lifts) and not any(s.lifted is None or s.lifted for s in lifts)
         if planned.kept is not None and event.effect is not Effect.APP_REMOVED:
             kept[about] = planned.kept
@@ -425,7 +428,15 @@ class Applier:
         if not member:
             # Somebody said that there is a change; where it was an addition, this is the answer from before it.
             _wait_for_second_answer(pending, asked_at)
+        if member and event.group is not None:
+            await self._settled_deletion(target, event, asked_at)
         return replace(event, effect=Effect.GROUP_ADDED if member else Effect.GROUP_REMOVED, event_time=asked_at)
+
+    async def _settled_deletion(self, target: HookTarget, event: HookEvent, asked_at: float) -> None:
+        """Raises ``_Postponed`` where the group was deleted so shortly before that the directory may not know it yet."""
+        deleted = await self._inbox.standing(lane_key(target, replace(event, subject=None)), about_key(event.group))
+        if deleted is not None and deleted.refused and asked_at < deleted.at + SETTLE_S:
+            raise _Postponed(deleted.at + SETTLE_S)
 
     def _ask(self) -> Directory:
         if self._directory is None:

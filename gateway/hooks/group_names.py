@@ -18,7 +18,7 @@ from sqlalchemy import and_, select, update
 
 from gateway.hooks.event import Effect, Group, HookEvent
 from gateway.hooks.inbox import about_key, digest, insert_new, lane_key
-from gateway.sql.tables import hook_groups, hook_inbox, hook_standing
+from gateway.sql.tables import hook_groups, hook_inbox, hook_standing, overlays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -116,7 +116,12 @@ class GroupNames:
 
     async def _lost(self, connection: AsyncConnection, target: HookTarget, source: Source, key: str, name: str, *, at: float) -> HookEvent:
         others = select(hook_groups.c.group).where(hook_groups.c.name == _name_key(target, source, name), hook_groups.c.group != key).limit(1)
-        shared = (await connection.execute(others)).first() is not None
+        # Of a name that only those have who were added after its deletion, those who are in this group have it by this group.
+        taken = select(overlays.c.id).where(
+            overlays.c.tenant == target.tenant, overlays.c.group_name == name, overlays.c.source == source.value,
+            overlays.c.everybody == 1, overlays.c.lifted_at.is_(None), overlays.c.cleared_at.is_(None),
+        )  # fmt: skip
+        shared = (await connection.execute(others)).first() is not None and (await connection.execute(taken.limit(1))).first() is None
         return HookEvent(source, "group.name.lost", Effect.END_SESSIONS if shared else Effect.GROUP_DELETED, None, Group(name=name), at, digest(key, "lost", name, repr(at)))
 
     async def _gained(self, connection: AsyncConnection, target: HookTarget, source: Source, key: str, name: str, *, at: float, first: bool) -> list[HookEvent]:

@@ -300,6 +300,13 @@ class Inbox:
                 return
             last = (rows[-1].lane, rows[-1].about)
 
+    async def standing(self, lane: str, about: str) -> Standing | None:
+        """What the newest event said there."""
+        query = select(hook_standing.c.refused, hook_standing.c.at).where(hook_standing.c.lane == lane, hook_standing.c.about == about)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else Standing(bool(row.refused), row.at)
+
     # --- watching ---
 
     async def held(self) -> int:

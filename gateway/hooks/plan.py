@@ -99,6 +99,8 @@ class Plan:
     lift: tuple[RevocationRequest, ...] = ()
     notice: Notice | None = None
     ignored: str = ""
+    exempt: tuple[RevocationRequest, ...] = ()
+    """Groups of this person, for the case that they were taken from everybody before."""
 
 
 def groups_that_count(target: HookTarget, group: Group) -> tuple[str, ...]:
@@ -111,6 +113,13 @@ def plan(event: HookEvent, *, target: HookTarget, kept: Kept | None, received_at
     """``around``: before this event."""
     if event.effect is Effect.APP_REMOVED:
         return _app_removed(event, target, kept, found)
+    planned = _plan(event, target, kept, received_at, found, around)
+    if event.effect is Effect.GROUP_ADDED and planned.kept is not None and planned.kept.standing == Standing(refused=False, at=effective_time(event.event_time, received_at)):
+        return replace(planned, exempt=_exemptions(event, target))
+    return planned
+
+
+def _plan(event: HookEvent, target: HookTarget, kept: Kept | None, received_at: float, found: Found, around: Around) -> Plan:
     standing, step = reduce(kept.standing if kept else None, event, received_at)
     event = _without_released(event, kept, received_at)
     imposed = kept.imposed if kept else ()
@@ -268,7 +277,8 @@ def _requests(event: HookEvent, target: HookTarget, found: Found, *, lasting: bo
         source = f"{source}:{event.subject.record.replace('-', '')}"
 
     def request(who: Who, kind: RevocationKind, overlay: str | None = None) -> RevocationRequest:
-        return RevocationRequest(target.tenant, who, kind, event.type, source, event.event_time, overlay)
+        group_id = event.group.id if overlay is not None and event.group is not None else ""
+        return RevocationRequest(target.tenant, who, kind, event.type, source, event.event_time, overlay, group_id)
 
     everybody = whom(event, target, found, lasting=False)
     if not lasting:
@@ -281,6 +291,19 @@ def _requests(event: HookEvent, target: HookTarget, found: Found, *, lasting: bo
         return tuple(request(w, RevocationKind.END_SESSIONS, w.group) for w in bound)
     spellings = groups_that_count(target, event.group or Group())
     return (*(request(w, RevocationKind.END_SESSIONS, spelling) for w in bound for spelling in spellings), *only_now)
+
+
+def _exemptions(event: HookEvent, target: HookTarget) -> tuple[RevocationRequest, ...]:
+    """For the ids that the event names: an address may be somebody else's tomorrow. Records' groups are taken from each member, never from everybody."""
+    subject, group = event.subject, event.group
+    if subject is None or subject.record or group is None or not group.id or event.event_time is None:
+        return ()
+    ids = [Who(idp_subject=subject.idp_subject, provider=target.provider)] if subject.idp_subject else []
+    ids += [Who(oid=subject.oid, provider=target.provider)] if subject.oid else []
+    return tuple(
+        RevocationRequest(target.tenant, who, RevocationKind.END_SESSIONS, event.type, event.source.value, event.event_time, spelling, group.id)
+        for who in ids for spelling in groups_that_count(target, replace(group, former=()))
+    )  # fmt: skip
 
 
 def _staying(requests: tuple[RevocationRequest, ...]) -> tuple[RevocationRequest, ...]:

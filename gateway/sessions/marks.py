@@ -12,7 +12,7 @@ from gateway.sessions import record as codec
 from gateway.sessions import seal
 from gateway.sessions.connect import Script
 from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.people import People
+from gateway.sessions.people import People, exempt_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ WATERMARK_LIFE_S: Final = 30 * 86400 + 3600
 PAGE: Final = 500
 """Families ended by one step: bounds how long one script keeps the others waiting (a few milliseconds)."""
 
-REVOKE, LIFT, CLEARED, ADVANCE = (Script.load(name) for name in ("revoke", "lift", "cleared", "advance"))
+REVOKE, LIFT, CLEARED, EXEMPT, ADVANCE = (Script.load(name) for name in ("revoke", "lift", "cleared", "exempt", "advance"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,15 @@ class Marks:
     def people(self, tenant: str) -> People:
         return People(tenant, self._ring().sealing)
 
-    async def revoke(self, tenant: str, where: Places, *, block_source: str = "", watermark: int | None = None) -> Swept:
-        """Write the marks (and overlay), end the first page; durable as far as WAIT. ``watermark``: the original one, when restoring."""
+    async def revoke(self, tenant: str, where: Places, *, block_source: str = "", watermark: int | None = None, overlay_watermark: int | None = None) -> Swept:
+        """Write the marks (and overlay), end the first page; durable as far as WAIT. ``watermark``: the original one, when restoring.
+
+        ``overlay_watermark``: what the overlay keeps where it is only said again.
+        """
         return await self._step(
             tenant, where, marks=where.marks, overlays=where.overlays, fields=where.fields,
             watermark=watermark, block_source=block_source, family=where.family, cursors=" ".join("0" for _ in where.indexes),
+            overlay_watermark=overlay_watermark,
         )  # fmt: skip
 
     async def sweep(self, tenant: str, where: Places, swept: Swept) -> Swept:
@@ -111,7 +115,7 @@ class Marks:
 
     async def _step(
         self, tenant: str, where: Places, *, marks: Sequence[Alias], overlays: Sequence[Alias], fields: Sequence[Alias],
-        watermark: int | None, block_source: str, family: str, cursors: str,
+        watermark: int | None, block_source: str, family: str, cursors: str, overlay_watermark: int | None = None,
     ) -> Swept:  # fmt: skip
         at = prefix(bucket_of(tenant))
         keys = [f"{at}c:{tenant}", *(f"{at}w:{m}" for m in marks), *(f"{at}o:{o}" for o in overlays), *(f"{at}i:{i}" for i in where.indexes)]
@@ -121,6 +125,7 @@ class Marks:
             [
                 at, tenant, len(marks), len(overlays), "" if watermark is None else watermark, block_source, WATERMARK_LIFE_S,
                 " ".join(fields), " ".join(where.providers), family, PAGE, cursors,
+                "" if overlay_watermark is None else overlay_watermark,
             ],
         )  # fmt: skip
         mark, left, sessions, server, *rows = answer
@@ -149,6 +154,11 @@ class Marks:
         at = prefix(bucket_of(tenant))
         keys = [f"{at}c:{tenant}", *(f"{at}o:{o}" for o in where.overlays)]
         return int(await self.link.run_durably(CLEARED, keys, [" ".join(where.fields), watermark]))
+
+    async def exempt(self, tenant: str, where: Places, *, watermark: int) -> None:
+        """The person has the overlay's group, as far as it was taken from everybody with this watermark or an earlier one."""
+        at = prefix(bucket_of(tenant))
+        await self.link.run_durably(EXEMPT, [f"{at}c:{tenant}", *(f"{at}o:{o}" for o in where.overlays)], [" ".join(exempt_field(f) for f in where.fields), watermark])
 
     async def advance(self, tenant: str, *, past: int) -> int:
         """Set the tenant's clock past a recorded value."""

@@ -30,6 +30,8 @@ class OverlayKey:
     key: Alias
     groups: Mapping[Alias, str]
     """HMAC → the group as this login reports it."""
+    everybody: bool = False
+    """Of all people of the provider: single ones may be exempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,10 @@ class Taken:
     group: str
     since: int
     cleared: int
+    everybody: bool = False
+    """Taken from all people of the provider."""
+    exempts: bool = False
+    """No removal: of what was taken from everybody at ``since`` or before, the group is this person's all the same."""
 
 
 def normal(kind: str, value: str) -> str:
@@ -115,7 +121,8 @@ class People:
             groups = {ring.of(self.tenant, "overlay", normal("group", group)): group for group in identity.groups}
             for kind, value in (*self._names(identity), ("tenant", "")):
                 text = normal(kind, value)
-                found += [OverlayKey(ring.of(self.tenant, kind, text), groups), OverlayKey(ring.of(self.tenant, f"{kind} at", identity.provider, text), groups)]
+                everybodys = OverlayKey(ring.of(self.tenant, f"{kind} at", identity.provider, text), groups, everybody=kind == "tenant")
+                found += [OverlayKey(ring.of(self.tenant, kind, text), groups), everybodys]
         return found
 
     def overlay_fields(self, group: str) -> list[Alias]:
@@ -123,15 +130,23 @@ class People:
         return [ring.of(self.tenant, "overlay", normal("group", group)) for ring in self._rings]
 
 
+def exempt_field(field: Alias) -> str:
+    """Beside ``field`` in a person's overlay: an HMAC is 22 characters long, so none of them is another's."""
+    return f"+{field}"
+
+
 def parse_overlay(text: str, places: list[OverlayKey]) -> list[Taken]:
-    """What ``finish.lua`` found: ``<place> <field> <since>:<cleared>`` by line. Groups that this login does not report say nothing."""
+    """What ``finish.lua`` found: ``<place> <field> <since>:<cleared>`` or ``<place> +<field> <since>`` by line. Groups that this login does not report say nothing."""
     taken = []
     for line in text.splitlines():
         place, field, times = line.split(" ")
-        group = places[int(place) - 1].groups.get(field)
+        group = places[int(place) - 1].groups.get(field.removeprefix("+"))
+        if group is not None and field.startswith("+"):
+            taken.append(Taken(int(place), field, group, int(times), 0, exempts=True))
+            continue
         if group is not None:
             since, _, cleared = times.partition(":")
-            taken.append(Taken(int(place), field, group, int(since), int(cleared)))
+            taken.append(Taken(int(place), field, group, int(since), int(cleared), everybody=places[int(place) - 1].everybody))
     return taken
 
 
@@ -139,8 +154,17 @@ def overlaid(reported: Identity, taken: list[Taken], *, began: int) -> tuple[Ide
     """The identity without the groups that are taken away, and the overlay entries that this login lifts.
 
     A login lifts only where Cognito's stored attribute was cleared after the removal and before this login began: then
-    what it reports was given anew by the identity provider.
+    what it reports was given anew by the identity provider. What was taken from everybody is not gone for those who are exempt from it.
     """
-    lifted = [(t.place, t.field) for t in taken if t.since < t.cleared < began]
-    gone = {t.group for t in taken if not t.since < t.cleared < began}
+    lifted = [(t.place, t.field) for t in taken if not t.exempts and t.since < t.cleared < began]
+    exempt = {(t.group, t.since) for t in taken if t.exempts}
+
+    def stands(t: Taken) -> bool:
+        return not t.exempts and not t.since < t.cleared < began and not (t.everybody and any(group == t.group and t.since <= since for group, since in exempt))
+
+    gone = {t.group for t in taken if stands(t)}
+    # An exemption from what was cleared meanwhile has nothing to do any more.
+    lifted += [
+        (t.place, t.field) for t in taken if t.exempts and not any(other.everybody and other.group == t.group and (other.place, other.field) not in lifted for other in taken)
+    ]
     return replace(reported, groups=tuple(group for group in reported.groups if group not in gone)), lifted

@@ -134,10 +134,12 @@ class StoreRevoker:
             return swept
 
         async with self._record.change(request.tenant, where.marks) as change:
-            swept = count(await self._marks.revoke(request.tenant, where, block_source=request.source if request.kind is RevocationKind.BLOCK else ""))
+            kept = await change.said_already(request, at=line.received_at) if request.group_overlay is not None else None
+            block_source = request.source if request.kind is RevocationKind.BLOCK else ""
+            swept = count(await self._marks.revoke(request.tenant, where, block_source=block_source, overlay_watermark=kept))
             if request.kind is RevocationKind.BLOCK:
                 await change.block(request, watermark=swept.watermark, at=line.received_at)
-            if request.group_overlay is not None:
+            if request.group_overlay is not None and kept is None:
                 await change.overlay(request, watermark=swept.watermark, at=line.received_at)
             if not swept.cursors:
                 recorded = await self._durable(line, change, swept.watermark, str(request.kind), families)
@@ -206,6 +208,20 @@ class StoreRevoker:
             if one.since <= lift_until:
                 kind = RevocationKind.BLOCK if one.group is None else RevocationKind.END_SESSIONS
                 await self.lift(RevocationRequest(tenant, one.who, kind, TENANT_DELETED, one.source, group_overlay=one.group))
+
+    async def exempt(self, request: RevocationRequest) -> bool:
+        group, source = request.group_overlay, request.source
+        if group is None or not await self._record.is_taken_from_everybody(request.tenant, group, source=source):
+            return False
+        where = self.places(request)
+        everybody = places(self._marks.people(request.tenant), Who(group=group, provider=request.who.provider)).marks
+        async with self._record.change(request.tenant, where.marks) as change:
+            watermark = await change.exempt(request, everybody)
+            if watermark is not None:
+                await self._marks.exempt(request.tenant, where, watermark=watermark)
+        if watermark is not None:
+            _log.info("group_exemption", extra=fields(tenant=request.tenant, source=source, group=group))
+        return watermark is not None
 
     def places(self, request: RevocationRequest) -> Places:
         return places(self._marks.people(request.tenant), request.who, group=request.group_overlay)
@@ -312,6 +328,8 @@ class StoreRevoker:
             if standing.cleared:
                 await self._marks.cleared(tenant, where, watermark=standing.watermark)
             await self._record.rename(standing, where.marks[0])
+        for one in await self._record.exemptions(tenant):
+            await self._marks.exempt(tenant, places(self._marks.people(tenant), one.who, group=one.group), watermark=one.watermark)
 
     async def close(self) -> None:
         """Let what has begun become durable."""

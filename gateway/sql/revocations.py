@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import secrets
 from contextlib import asynccontextmanager
@@ -13,8 +14,8 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, union, upda
 
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_admin import BlockView, Page
-from gateway.ports_revocation import OPERATORS, Lifted, Recorded, Standing
-from gateway.sql.tables import blocks, disabled_users, overlays, revocations
+from gateway.ports_revocation import OPERATORS, Exemption, Lifted, Recorded, Standing
+from gateway.sql.tables import blocks, disabled_users, overlay_exemptions, overlays, revocations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from gateway.sql.crypt import Crypt
     from gateway.sql.database import Database
+
+_EVERYBODYS = (overlays.c.everybody == 1, overlays.c.lifted_at.is_(None), overlays.c.cleared_at.is_(None))
+"""Groups that are taken from everybody, and not believed again."""
 
 
 class SqlRevocations:
@@ -95,10 +99,21 @@ class SqlRevocations:
                 found += [_standing(table, row, self._database.crypt) for row in rows]
         return found
 
+    async def is_taken_from_everybody(self, tenant: str, group: str, *, source: str) -> bool:
+        query = select(overlays.c.id).where(overlays.c.tenant == tenant, overlays.c.group_name == group, overlays.c.source == source, *_EVERYBODYS).limit(1)
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def exemptions(self, tenant: str) -> Sequence[Exemption]:
+        async with self._database.read() as connection:
+            rows = (await connection.execute(select(overlay_exemptions).where(overlay_exemptions.c.tenant == tenant))).mappings().all()
+        return [Exemption(_who(row, "overlay_exemptions", self._database.crypt), row["group_name"], int(row["watermark_us"])) for row in rows]
+
     async def clear(self, standing: Standing, *, at: float) -> None:
         this = (overlays.c.id == standing.id, overlays.c.removed_us == standing.watermark)
         async with self._database.write() as connection:
-            await connection.execute(update(overlays).where(*this).values(cleared_at=at))
+            if (await connection.execute(update(overlays).where(*this).values(cleared_at=at))).rowcount:
+                await connection.execute(delete(overlay_exemptions).where(overlay_exemptions.c.overlay == standing.id))
 
     async def rename(self, standing: Standing, alias: str) -> None:
         table = blocks if standing.group is None else overlays
@@ -177,15 +192,61 @@ class SqlChange:
 
     async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
         mine = (overlays.c.tenant == self._tenant, overlays.c.alias.in_(self._aliases), overlays.c.group_name == request.group_overlay, overlays.c.source == request.source)
-        removed = {"removed_at": request.event_time or at, "removed_us": watermark, "cleared_at": None, "lifted_at": None}
-        if (await self._connection.execute(update(overlays).where(*mine).values(removed))).rowcount:
+        removed_at = request.event_time or at
+        removed = {
+            "removed_at": removed_at, "removed_us": watermark, "cleared_at": None, "lifted_at": None,
+            "group_id": _group_digest(request.group_id) if request.group_id else "", "said_at": removed_at,
+        }  # fmt: skip
+        known = (await self._connection.execute(update(overlays).where(*mine).values(removed).returning(overlays.c.id))).scalars().all()
+        if known:
+            # Whoever was added before this removal lost the group with it.
+            await self._connection.execute(delete(overlay_exemptions).where(overlay_exemptions.c.overlay.in_(known)))
             return
         row = secrets.token_hex(16)
         await self._connection.execute(
             insert(overlays).values(
-                id=row, tenant=self._tenant, alias=self._aliases[0], who=self._who("overlays", row, request.who), group_name=request.group_overlay, source=request.source, **removed
+                id=row, tenant=self._tenant, alias=self._aliases[0], who=self._who("overlays", row, request.who), group_name=request.group_overlay, source=request.source,
+                everybody=int(_is_everybody(request.who)), **removed,
             )
-        )
+        )  # fmt: skip
+
+    async def said_already(self, request: RevocationRequest, *, at: float) -> int | None:
+        if not _is_everybody(request.who) or not request.group_id:
+            return None
+        this = (*self._mine(overlays, request), overlays.c.source == request.source, overlays.c.group_id == _group_digest(request.group_id), *_EVERYBODYS)
+        # Locked, as by ``exempt``: of the two, the later one sees what the other did.
+        row = (await self._connection.execute(select(overlays).where(*this).limit(1).with_for_update())).mappings().first()
+        if row is None:
+            return None
+        given = (overlay_exemptions.c.overlay == row["id"], overlay_exemptions.c.group_id == row["group_id"])
+        if (await self._connection.execute(select(overlay_exemptions.c.id).where(*given).limit(1))).first() is not None:
+            return None
+        await self._connection.execute(update(overlays).where(overlays.c.id == row["id"]).values(said_at=max(row["said_at"], request.event_time or at)))
+        return int(row["removed_us"])
+
+    async def exempt(self, request: RevocationRequest, everybody: Sequence[str]) -> int | None:
+        if request.event_time is None:
+            return None
+        this = (overlays.c.tenant == self._tenant, overlays.c.alias.in_(everybody), overlays.c.group_name == request.group_overlay, overlays.c.source == request.source)
+        group_id = _group_digest(request.group_id)
+        earlier = (*_EVERYBODYS, overlays.c.removed_at < request.event_time, or_(overlays.c.group_id != group_id, overlays.c.said_at < request.event_time))
+        row = (await self._connection.execute(select(overlays).where(*this, *earlier).limit(1).with_for_update())).mappings().first()
+        if row is None:
+            return None
+        given = {"group_id": group_id, "overlay": row["id"], "watermark_us": row["removed_us"], "given_at": request.event_time}
+        table = overlay_exemptions
+        mine = (table.c.tenant == self._tenant, table.c.alias.in_(self._aliases), table.c.group_name == request.group_overlay, table.c.source == request.source)
+        if not (await self._connection.execute(update(table).where(*mine).values(given))).rowcount:
+            new = secrets.token_hex(16)
+            values = {
+                "tenant": self._tenant,
+                "alias": self._aliases[0],
+                "who": self._who(table.name, new, request.who),
+                "group_name": request.group_overlay,
+                "source": request.source,
+            }
+            await self._connection.execute(insert(table).values(id=new, **values, **given))
+        return int(row["removed_us"])
 
     async def lift(self, request: RevocationRequest, *, at: float) -> Lifted:
         table = blocks if request.group_overlay is None else overlays
@@ -193,6 +254,8 @@ class SqlChange:
         by = [] if request.source in OPERATORS else [table.c.source == request.source]
         ended = (await self._connection.execute(update(table).where(*mine, *by).values(lifted_at=at).returning(table.c.id))).scalars().all()
         users = 0
+        if ended and table is overlays:
+            await self._connection.execute(delete(overlay_exemptions).where(overlay_exemptions.c.overlay.in_(ended)))
         if ended and table is blocks:
             users = (await self._connection.execute(select(func.count(func.distinct(disabled_users.c.user))).where(disabled_users.c.block.in_(ended)))).scalar() or 0
         others_stand = (await self._connection.execute(select(table.c.id).where(*mine).limit(1))).first() is not None
@@ -224,8 +287,20 @@ def _recorded(row: RowMapping, crypt: Crypt) -> Recorded:
     return Recorded(status, row["kind"], int(row["watermark_us"]), row["durable_at"])
 
 
+def _is_everybody(who: Who) -> bool:
+    return who.group is not None
+
+
+def _group_digest(group_id: str) -> str:
+    return hashlib.sha256(group_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _who(row: RowMapping, table: str, crypt: Crypt) -> Who:
+    return Who(**json.loads(crypt.open(row["who"], table=table, row=row["id"], column="who").reveal()))
+
+
 def _standing(table: Table, row: RowMapping, crypt: Crypt) -> Standing:
-    who = Who(**json.loads(crypt.open(row["who"], table=table.name, row=row["id"], column="who").reveal()))
+    who = _who(row, table.name, crypt)
     if table is blocks:
         return Standing(row["id"], row["tenant"], who, row["source"], row["reason"], row["created_at"], int(row["watermark_us"]))
     return Standing(row["id"], row["tenant"], who, row["source"], "", row["removed_at"], int(row["removed_us"]), row["group_name"], row["cleared_at"] is not None)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 13
+SCHEMA_VERSION = 14
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -188,11 +188,31 @@ overlays = Table(
     Column("source", String(40), nullable=False),
     Column("removed_at", Float, nullable=False),  # event time, else receipt
     Column("removed_us", BigInteger, nullable=True),
+    Column("everybody", Integer, nullable=False, default=0),  # 1: taken from everybody of the provider, not from one person
+    Column("group_id", String(64), nullable=False, default=""),  # digest of the id of the group that was deleted, of one that was taken from everybody
+    Column("said_at", Float, nullable=True),  # when the same group was last said to be deleted
     Column("cleared_at", Float, nullable=True),  # the stored attribute was confirmed to lack the group
     Column("lifted_at", Float, nullable=True),
     Column("revocation", String(36), nullable=True),
     UniqueConstraint("tenant", "alias", "group_name", "source"),
     Index(None, "tenant", "lifted_at"),
+)
+
+overlay_exemptions = Table(
+    "overlay_exemptions",  # who was added to a group of that name after it had been taken from everybody; gone with the overlay
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("tenant", String(40), nullable=False),
+    Column("alias", String(128), nullable=False),
+    sealed("who"),
+    Column("group_name", String(256), nullable=False),
+    Column("source", String(40), nullable=False),
+    Column("group_id", String(64), nullable=False),  # digest of the id of the group that the person was added to
+    Column("overlay", String(36), nullable=False, index=True),  # ``overlays.id``
+    Column("watermark_us", BigInteger, nullable=False),  # of the removal that the person is exempt from; not from a later one
+    Column("given_at", Float, nullable=False),
+    UniqueConstraint("tenant", "alias", "group_name", "source"),
+    Index(None, "tenant", "group_name", "source"),
 )
 
 # --- hooks --------------------------------------------------------------------------------------

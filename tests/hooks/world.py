@@ -108,6 +108,9 @@ class RecordingRevoker:
             self.standing.add(bare)
         return RevocationStatus(f"r-{len(self.calls)}", request, 0.0, 1.0, (), 2.0, self.ends)
 
+    async def exempt(self, request: RevocationRequest) -> bool:
+        return False
+
     async def status(self, revocation_id: str) -> RevocationStatus | None:
         return None
 

@@ -21,7 +21,7 @@ from gateway.core.decision import Allow, Reason
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
 from gateway.ports import Refused, RevocationKind, RevocationRequest, RevocationStatus, Stored, Taken, Who
-from gateway.ports_revocation import LIFT, Lifted, Recorded, Standing
+from gateway.ports_revocation import LIFT, Exemption, Lifted, Recorded, Standing
 from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.cached import CachedSessions
@@ -177,6 +177,18 @@ class MemoryRecord:
     async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
         self.stands = [s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)]
         self.stands.append(Standing(f"o{watermark}", request.tenant, request.who, request.source, "", at, watermark, request.group_overlay))
+
+    async def said_already(self, request: RevocationRequest, *, at: float) -> int | None:
+        return None
+
+    async def exempt(self, request: RevocationRequest, everybody: Sequence[str]) -> int | None:
+        return None
+
+    async def is_taken_from_everybody(self, tenant: str, group: str, *, source: str) -> bool:
+        return False
+
+    async def exemptions(self, tenant: str) -> Sequence[Exemption]:
+        return ()
 
     async def lift(self, request: RevocationRequest, *, at: float) -> Lifted:
         self.stands = [s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)]

@@ -535,7 +535,7 @@ SCENES: dict[str, tuple[Any, dict[str, Any], Callable[[pytest.MonkeyPatch], None
         watermark_at_the_same_tick, {}, _script("finish", ("if latest >= began then return", "if latest > began then return")),
     ),
     "overlay not looked up": (taken_group, {}, _script("finish", ("if overlay ~= ARGV[16] then return {'overlay', overlay} end", ""))),
-    "overlay not written with the watermark": (taken_group, {}, _script("revoke", ("if known < watermark then", "if false then"))),
+    "overlay not written with the watermark": (taken_group, {}, _script("revoke", ("if known < since then redis", "if false then redis"))),
     "clearing not compared with the login's beginning": (cleared_too_early, {}, _lifted_by_any_clearing),
     "overlay not restored": (taken_group_after_a_fail_over, {}, _nothing_stands),
     "ticket that skips the family": (

@@ -176,6 +176,69 @@ async def test_a_group_that_the_pool_lost_is_given_back_by_a_login_also_after_th
     assert "admins" in stored.session.identity.groups
 
 
+GROUP_X, GROUP_Y = "00g-deleted", "00g-made-again"
+
+
+def deleted(at: float, *, group_id: str = GROUP_X) -> RevocationRequest:
+    everybody = Who(group="app-users", provider="acme-okta")
+    return RevocationRequest("acme", everybody, RevocationKind.END_SESSIONS, "group.lifecycle.delete", "okta", at, "app-users", group_id)
+
+
+def added(at: float, name: str = "alice", *, group_id: str = GROUP_Y, source: str = "okta", provider: str = "acme-okta") -> RevocationRequest:
+    who = Who(idp_subject=f"00u-{name}", provider=provider)
+    return RevocationRequest("acme", who, RevocationKind.END_SESSIONS, "group.user_membership.add", source, at, "app-users", group_id)
+
+
+async def who_has_it(login: Login) -> set[str]:
+    return {name for name in ("alice", "bob") if "app-users" in (await login.finish(identity=identity(name))).session.identity.groups}
+
+
+async def test_a_group_made_again_is_theirs_whom_the_provider_added_after_the_deletion_and_of_nobody_else(
+    login: Login, revoker: StoreRevoker, record: SqlRevocations, database: Database, link: Link
+) -> None:
+    now = time.time() - 1000
+    assert not await revoker.exempt(added(now)), "nothing was taken from everybody"
+    await revoker.revoke(deleted(now))
+    for replayed in (added(now - 1), added(now), added(now + 5, group_id=GROUP_Y, source="entra"), added(now + 5, provider="acme-entra"), replace(added(now + 5), event_time=None)):
+        assert not await revoker.exempt(replayed), replayed
+    assert await who_has_it(login) == set()
+    assert await revoker.exempt(added(now + 5))
+    assert await revoker.exempt(added(now + 5)), "a delivery that comes again says the same"
+    assert await who_has_it(login) == {"alice"}
+    await revoker.revoke(deleted(now + 60))
+    assert await who_has_it(login) == {"alice"}, "the deletion of the other group, told once more, says nothing of this one"
+    assert not await revoker.exempt(added(now + 50, "bob", group_id=GROUP_X)), "a member of the deleted group, before it was said to be gone again"
+    await link.command("FLUSHALL")
+    await revoker.restore("acme")
+    await believe(link)
+    assert await who_has_it(login) == {"alice"}
+    # Out of the new group, then in it again.
+    await revoker.revoke(replace(added(now + 70), reason="group.user_membership.remove"))
+    assert await who_has_it(login) == set()
+    await revoker.lift(added(now + 80))
+    assert await who_has_it(login) == {"alice"}
+    await revoker.revoke(deleted(now + 90, group_id=GROUP_Y))
+    assert await who_has_it(login) == set()
+    assert not await revoker.exempt(added(now + 85, group_id="00g-another"))
+    assert not await record.exemptions("acme")
+
+
+async def test_a_group_restored_under_its_id_and_deleted_again_is_lost_by_those_who_were_added_to_it(login: Login, revoker: StoreRevoker, record: SqlRevocations) -> None:
+    now = time.time() - 1000
+    await revoker.revoke(deleted(now))
+    assert await revoker.exempt(added(now + 5, group_id=GROUP_X))
+    assert await who_has_it(login) == {"alice"}
+    await revoker.revoke(deleted(now + 10))
+    assert await who_has_it(login) == set()
+    assert await revoker.exempt(added(now + 20))
+    (overlay,) = await record.standing("acme")
+    await record.clear(overlay, at=1.0)
+    assert not await record.exemptions("acme"), "not needed any more"
+    assert not await revoker.exempt(added(now + 30, "bob")), "a login that reports it is believed anyway"
+    await revoker.revoke(deleted(now + 40))
+    assert await who_has_it(login) == set(), "deleted again after it had been believed"
+
+
 async def test_an_event_of_the_future_happened_now(revoker: StoreRevoker) -> None:
     status = await revoker.revoke(replace(request(), event_time=time.time() + 3600))
     assert status.request.event_time is not None

@@ -68,6 +68,9 @@ class WritingRevoker:
     async def revoke(self, request: RevocationRequest) -> RevocationStatus:
         return self._write("revoke", request)
 
+    async def exempt(self, request: RevocationRequest) -> bool:
+        return False
+
     async def lift(self, request: RevocationRequest) -> RevocationStatus:
         return self._write("lift", request)
 

@@ -28,7 +28,7 @@ from gateway.hooks.plan import groups_that_count
 from gateway.hooks.reconcile.fetch import said
 from gateway.log import ROOT, fields
 from gateway.metrics import RECONCILE_SKIPPED
-from gateway.sql.tables import directory_members, hook_standing
+from gateway.sql.tables import directory_members, hook_standing, overlays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -185,7 +185,7 @@ class GraphDelta:
     async def _write(self, target: HookTarget, resource: str, events: list[HookEvent], seen: _Seen, *, cursor: str, asked_at: float, last: bool) -> int:
         async def work(connection: AsyncConnection) -> int:
             refused = await self._refused(connection, target)
-            news = _news(target, events, refused)
+            news = _news(target, events, refused, await self._taken_from_everybody(connection, target))
             missing = {_missing(group, member): (group, member) for group, member in sorted(seen.vanished)}
             unknown = [event for event in missing if not ({(lane_key(target, event), about_key(event.group)), (_group_lane(target, event), about_key(event.group))} & refused)]
             news += unknown
@@ -213,6 +213,17 @@ class GraphDelta:
         )
         return {(row.lane, row.about) for row in rows}
 
+    async def _taken_from_everybody(self, connection: AsyncConnection, target: HookTarget) -> frozenset[str]:
+        """Names and ids of deleted groups that are not believed again: who is added to another group of the name has it."""
+        this = (
+            overlays.c.tenant == target.tenant,
+            overlays.c.source == Source.ENTRA.value,
+            overlays.c.everybody == 1,
+            overlays.c.lifted_at.is_(None),
+            overlays.c.cleared_at.is_(None),
+        )
+        return frozenset((await connection.execute(select(overlays.c.group_name).where(*this))).scalars())
+
     async def _remember(self, connection: AsyncConnection, target: HookTarget, seen: _Seen) -> None:
         base = {"tenant": target.tenant, "provider": target.provider}
         rows = [{**base, "group_id": group, "member": member} for group, member in sorted(seen.there)]
@@ -223,10 +234,16 @@ class GraphDelta:
             await connection.execute(delete(directory_members).where(*mine, directory_members.c.group_id == group, directory_members.c.member == member))
 
 
-def _news(target: HookTarget, events: Iterable[HookEvent], refused: set[tuple[str, str]]) -> list[HookEvent]:
-    """Without what this source's standing says already."""
+def _news(target: HookTarget, events: Iterable[HookEvent], refused: set[tuple[str, str]], taken: frozenset[str]) -> list[HookEvent]:
+    """Without what this source's standing says already. ``taken``: groups that were taken from everybody."""
     gives_back = {Effect.LIFT, Effect.LOOK_UP_MEMBERSHIP}
-    news = [e for e in events if ((lane_key(target, e), about_key(e.group)) in refused) is (e.effect in gives_back) or e.effect is Effect.LOOK_UP_ACCOUNT]
+
+    def is_news(event: HookEvent) -> bool:
+        if event.effect is Effect.LOOK_UP_ACCOUNT or ((lane_key(target, event), about_key(event.group)) in refused) is (event.effect in gives_back):
+            return True
+        return event.effect is Effect.LOOK_UP_MEMBERSHIP and event.group is not None and not taken.isdisjoint(event.group.spellings)
+
+    news = [event for event in events if is_news(event)]
     # A delta, too, may still say what was true before the notification that refused: the applier asks again, later.
     return [replace(e, effect=Effect.LOOK_UP_ACCOUNT, event_time=None) if e.effect is Effect.LIFT else e for e in news]
 

@@ -5,7 +5,7 @@
 --       5 watermark ('' now; else as first given: a sweep that goes on, a revocation restored after a fail-over)
 --       6 source of a block ('' none)   7 life of a watermark (s)   8 fields of the overlays, space-separated, one per overlay key
 --       9 aliases of the provider that is meant, space-separated ('' any)   10 a single family ('' none)   11 entries by step
---      12 cursors of the index keys, space-separated
+--      12 cursors of the index keys, space-separated   13 watermark of the overlays ('' the same)
 -- Returns {watermark, cursors ('' when done), sessions ended, which server this is, {family, sealed display}, ...}
 go_on_when_full()
 local prefix, tenant, n_marks, n_overlays = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -32,7 +32,8 @@ local n = 1 + n_marks
 for field in string.gmatch(ARGV[8], '%S+') do
   n = n + 1
   local known = tonumber(string.match(redis.call('HGET', KEYS[n], field) or '0:0', '^(%d+)'))
-  if known < watermark then redis.call('HSET', KEYS[n], field, text(watermark) .. ':0') end
+  local since = tonumber(ARGV[13]) or watermark
+  if known < since then redis.call('HSET', KEYS[n], field, text(since) .. ':0') end
 end
 
 local ended, rows = {}, {}

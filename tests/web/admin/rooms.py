@@ -82,6 +82,9 @@ class Revocations:
     async def lift(self, request: RevocationRequest) -> RevocationStatus:
         return await self.revoke(request)
 
+    async def exempt(self, request: RevocationRequest) -> bool:
+        return False
+
     async def status(self, revocation_id: str) -> RevocationStatus | None:
         return self.done.get(revocation_id)
 
