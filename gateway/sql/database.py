@@ -183,7 +183,7 @@ class Database:
         async with self.write("schema") as connection:
             found = await connection.run_sync(_found_version)
             if found is None:
-                await connection.run_sync(metadata.create_all)
+                await connection.run_sync(metadata.create_all, checkfirst=False)
                 await connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
             elif found != SCHEMA_VERSION:
                 msg = (

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import keys
-from gateway.config import Config
 from gateway.sql.database import Database, open_database
 from tests.sql.postgres import Postgres, postgres
+from tests.sql.template import config_with, embedded_database, postgresql_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["config_with", "database", "database_keys", "database_url", "postgres"]
 
 
-def config_with(state_dir: Path, **more: object) -> Config:
-    """The smallest configuration there is."""
-    document: dict[str, object] = {
-        "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
-        "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_AbCdEfGhI", "domain": "https://pool.example.com"},
-        "state_dir": str(state_dir),
-        "keys": {"file": str(state_dir / "keys.json")},
-        **more,
-    }
-    return Config(**document)  # type: ignore[arg-type]  # the settings class validates untyped input
-
-
 def database_keys() -> Callable[[], Sequence[Key]]:
     """Fresh, and the same at each call."""
     ring = keys.generate()
@@ -39,13 +27,14 @@ def database_keys() -> Callable[[], Sequence[Key]]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database of each kind, gone after the test."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of each kind with the schema and without a row, gone after the test; the embedded one is below ``state``."""
     if request.param == "sqlite":
+        embedded_database(tmp_path / "state")
         yield "embedded"
         return
     server: Postgres = request.getfixturevalue("postgres")
-    url = server.new_database()
+    url = postgresql_database(server)
     yield url
     server.drop(url)
 

@@ -88,11 +88,11 @@ class Postgres:
             self._process.wait(timeout=30)
             self._process = None
 
-    def new_database(self) -> str:
-        """The URL of an empty database."""
+    def new_database(self, *, like: str = "template1") -> str:
+        """The URL of a copy of the database ``like``, to which nobody may be connected: of an empty one unless it is named."""
         self._names += 1
         name = f"test_{self._names}"
-        subprocess.run([_binaries() / "createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "gateway", name], check=True, capture_output=True)
+        subprocess.run([_binaries() / "createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "gateway", "-T", like, name], check=True, capture_output=True)
         return f"postgresql+asyncpg://gateway@127.0.0.1:{self.port}/{name}"
 
     def drop(self, url: str) -> None:

@@ -87,10 +87,12 @@ def _prepare_in_process(state_dir: Path, url: str, barrier: object) -> None:
     asyncio.run(run())
 
 
-def test_processes_that_start_at_once_make_the_schema_once(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_processes_that_start_at_once_make_the_schema_once(kind: str, postgres: Postgres, tmp_path: Path) -> None:
+    url = postgres.new_database() if kind == "postgresql" else "embedded"
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(3)
-    processes = [context.Process(target=_prepare_in_process, args=(tmp_path / "state", database_url, barrier)) for _ in range(3)]
+    processes = [context.Process(target=_prepare_in_process, args=(tmp_path / "state", url, barrier)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:

@@ -134,10 +134,13 @@ def admin_application(services: AdminServices) -> web.Application:
     application = web.Application(middlewares=[problems_for_everything])
     for route in routes:
         application.router.add_route(route.method, route.pattern, dispatcher(route, edge))
-    description = json.dumps(openapi_document(routes, prefix=PREFIX)).encode()
+    description: list[bytes] = []
 
     async def openapi(_request: web.Request) -> web.Response:
-        return web.Response(body=description, content_type="application/json", headers={"X-Content-Type-Options": "nosniff"})
+        if not description:  # a tenth of a second of work, which few processes are ever asked for
+            document = await asyncio.to_thread(openapi_document, routes, prefix=PREFIX)
+            description.append(json.dumps(document).encode())
+        return web.Response(body=description[0], content_type="application/json", headers={"X-Content-Type-Options": "nosniff"})
 
     application.router.add_route("GET", "/openapi.json", openapi)
 

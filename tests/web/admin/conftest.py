@@ -14,6 +14,7 @@ from gateway.sql.idempotency import SqlIdempotency
 from gateway.web.admin import PREFIX, AdminServices, admin_application
 from gateway.web.admin.doctor import doctor_routes
 from tests.sql.fixtures import config_with, database_keys
+from tests.sql.template import embedded_database
 from tests.web.admin.rooms import PROBE_KEY, Blocks, Deliveries, Desk, Explanations, Links, Messages, Onboardings, Probes, Revocations, Sessions, Tenants
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    embedded_database(tmp_path / "state")
     opened = open_database(config_with(tmp_path / "state"), database_keys())
     await opened.prepare()
     yield opened
