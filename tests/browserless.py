@@ -82,6 +82,11 @@ class Page:
         return next(address for label, address in self.links if text in label)
 
 
+def forgotten_at(page: Page) -> list[str]:
+    """Host and path of each answer on the way that had the browser forget what it kept of this host."""
+    return [f"{URL(hop.url).host}{URL(hop.url).path}" for hop in page.hops if hop.header("Clear-Site-Data") == '"cache"']
+
+
 class Person:
     """One browser profile. ``follow=False`` on a call stops at the first answer."""
 

@@ -31,6 +31,9 @@ _PAGE = Template(
     width="60rem",
 )
 
+SAYS_NOTHING = "/kept/"
+"""Pages below say nothing about being stored, as those of most old applications do: browsers keep them."""
+
 
 class LegacyApp:
     """The server. Without ``verify`` every webhook is refused."""
@@ -53,7 +56,7 @@ class LegacyApp:
     async def _page(self, request: web.Request) -> web.StreamResponse:
         email = request.headers.get("X-Auth-Request-Email") or request.headers.get("Remote-User")
         name = request.headers.get("X-Auth-Request-Name")
-        return _PAGE.respond(
+        response = _PAGE.respond(
             title="Legacy application",
             brand=self.name,
             person=f"{name} <{email}>" if name and email else email,
@@ -63,6 +66,9 @@ class LegacyApp:
             headers=list(request.headers.items()),
             people=self.people,
         )
+        if request.path.startswith(SAYS_NOTHING):
+            del response.headers["Cache-Control"]
+        return response
 
     async def _echo(self, request: web.Request) -> web.StreamResponse:
         """What arrived, as JSON; ``headers`` is a list of pairs because a repeated header must show."""

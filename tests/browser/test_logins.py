@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.browser.test_walk import sign_in
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext
+    from playwright.sync_api import BrowserContext, Page
 
     from tests.world import RunningWorld
 
@@ -74,3 +74,36 @@ def test_a_worker_that_passes_requests_through_leads_to_the_login_and_a_download
     assert waiting.value.failure() == "canceled", "no sign-in page is saved as the file"
     page.reload()
     expect(page).to_have_url(re.compile(r"^http://okta\.localhost:"))
+
+
+def back(page: Page) -> None:
+    """A page that comes out of the back/forward cache is not loaded, so nothing but its beginning can be waited for."""
+    page.go_back(wait_until="commit")
+
+
+@behind_nginx
+def test_back_after_a_sign_out_shows_no_page_of_the_application(fronted: RunningWorld, profile: BrowserContext) -> None:
+    """The application says nothing about being stored, so the browser keeps its pages: in its cache, and whole."""
+    origin = fronted.world.url("acme.localhost")
+    page = profile.new_page()
+    asked: list[str] = []
+    page.goto(origin + "/kept/secret")
+    sign_in(page, "alice@acme.test")
+    expect(page.locator("#person")).to_contain_text("alice@acme.test")
+    page.evaluate("window.kept = true")
+    page.goto(origin + "/kept/other")
+    back(page)
+    expect(page).to_have_url(origin + "/kept/secret")
+    assert page.evaluate("window.kept"), "this browser keeps no page, so nothing is shown here"
+    page.goto(origin + "/kept/other")
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(origin + "/_auth/logout")
+    page.locator("button").first.click()
+    expect(page).to_have_url(origin + "/_auth/signed-out")
+    profile.clear_cookies(domain="okta.localhost")
+    back(page)
+    expect(page).to_have_url(origin + "/_auth/logout")
+    for address in ("/kept/other", "/kept/secret"):
+        back(page)
+        expect(page).to_have_url(re.compile(r"^http://okta\.localhost:"))
+        assert origin + address in asked

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from demo.world import World
-from tests.browserless import Form, Page, Person
+from tests.browserless import Form, Page, Person, forgotten_at
 from tests.world import RunningWorld
 
 if TYPE_CHECKING:
@@ -176,6 +176,14 @@ async def test_logging_out_at_one_host_ends_all_of_the_family(central: RunningWo
     assert central.check(CALENDAR, cookie=second).status == 401
     again = await person.open(login(central, CALENDAR))
     assert again.visited("cognito.localhost"), "the parent is gone too"
+
+
+async def test_the_pages_of_whoever_was_here_before_are_forgotten(central: RunningWorld, person: Person) -> None:
+    first = await person.log_in(login(central, ACME), "bob@acme.test")
+    for host in (LOGIN, "cognito.localhost", "okta.localhost"):
+        person.forget(host)
+    page = await person.log_in(login(central, ACME, switch="1"), "alice@acme.test")
+    assert (forgotten_at(first), forgotten_at(page)) == ([], [f"{ACME}/_auth/complete"])
 
 
 async def test_sign_in_as_somebody_else_comes_back_to_the_page(central: RunningWorld, person: Person, monkeypatch: pytest.MonkeyPatch) -> None:

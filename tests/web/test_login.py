@@ -23,7 +23,7 @@ import pytest
 from demo.faults import redirect, status
 from demo.jose import SigningKey, TokenDraft, b64url
 from gateway.web.browser.request import MAX_BINDINGS
-from tests.browserless import Page, Person
+from tests.browserless import Page, Person, forgotten_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -140,6 +140,7 @@ async def test_logging_out_ends_here_and_at_cognito(world: RunningWorld, person:
     assert world.check("acme.localhost", cookie=cookie).status == 200
     page = await person.submit(question, {})
     assert page.url == world.world.url("acme.localhost") + "/_auth/signed-out"
+    assert forgotten_at(page) == ["acme.localhost/_auth/logout"]
     assert page.visited("cognito.localhost")
     assert COOKIE not in person.cookies("acme.localhost")
     assert world.check("acme.localhost", cookie=cookie).status == 401
@@ -488,7 +489,8 @@ async def test_the_session_of_whoever_was_here_before_ends_at_login(world: Runni
     """(CB-14, CB-15)"""
     tokens = world.world.cloud.cognito.pool.refresh_tokens
     earlier = set(tokens)
-    await log_in(world, person, "bob@acme.test")
+    first = await log_in(world, person, "bob@acme.test")
+    assert forgotten_at(first) == []
     planted = person.cookies("acme.localhost")[COOKIE]
     assert world.check("acme.localhost", cookie=planted).status == 200
     person.forget("cognito.localhost")
@@ -497,6 +499,7 @@ async def test_the_session_of_whoever_was_here_before_ends_at_login(world: Runni
     assert grants and not any(grant.revoked for grant in grants)
     page = await person.log_in(start_url(world) + "&switch=1", "alice@acme.test")
     assert urlsplit(page.url).path == "/there"
+    assert forgotten_at(page) == ["acme.localhost/_auth/callback"], "Back shows alice no page of bob's"
     began = time.monotonic()
     while not all(grant.revoked for grant in grants):
         assert time.monotonic() - began < 20, "the refresh token of a session that was replaced lives on at Cognito"

@@ -22,7 +22,7 @@ from gateway.ports import AlreadyTaken, NewSession, OtherBrowser, Refused
 from gateway.web.browser import organisation, trial
 from gateway.web.browser.again import begin_again, give_up
 from gateway.web.browser.central import hand_over
-from gateway.web.browser.edge import page, redirect, set_cookie
+from gateway.web.browser.edge import forget_pages, page, redirect, set_cookie
 from gateway.web.browser.links import is_named, login_link, provider_sign_out
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import Destination, is_prefetch
@@ -122,7 +122,7 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
     if isinstance(stored, Refused):
         raise await _failed(browser, tenant, provider, pending, stored.reason, "", "a block, a revocation or missing evidence of a fresh login")
     await _end_outdated(browser, taken, tenant, accepted)
-    await _end_former_session(browser, tenant, accepted.identity.sub)
+    other_person = await _end_former_session(browser, tenant, accepted.identity.sub)
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
     browser.request["user"], browser.request["reason"] = accepted.identity.sub, Reason.OK
     response = redirect(pending.return_to)
@@ -132,6 +132,8 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
         response = await hand_over(browser, stored.session, stored.cookie.reveal(), Destination(pending.return_to, pending.for_host, pending.for_browser))
     set_cookie(response, browser.session_cookie(tenant.id), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(services.clock())))
     organisation.remember(response, browser, tenant.id)
+    if other_person:
+        forget_pages(response)
     if not count_return(browser, response, pending.return_to):
         raise await give_up(browser, tenant)
     return response
@@ -175,20 +177,21 @@ async def _end_outdated(browser: Browser, taken: Taken, tenant: Tenant, accepted
         _LOG.info("outdated_sessions_ended", extra=fields(tenant=tenant.id, provider=identity.provider, user=identity.sub, ended=ended))
 
 
-async def _end_former_session(browser: Browser, tenant: Tenant, sub: str) -> None:
+async def _end_former_session(browser: Browser, tenant: Tenant, sub: str) -> bool:
     """Whoever was signed in here before, if it was somebody else (also a planted cookie), is not any more. The same person's former session
-    ends a little later: nobody holds its cookie now, but tabs that sign in together may have sent something with it.
+    ends a little later: nobody holds its cookie now, but tabs that sign in together may have sent something with it. True if it was somebody else.
     """
     services = browser.services
     present = await browser.session(tenant.id if browser.found is HostKind.LOGIN else None)
     if present is None:
-        return
+        return False
     if present[0].identity.sub == sub and present[0].tenant == tenant.id:
         services.token_revocation.end_replaced_soon(*present)
-        return
+        return False
     # On a shared host the other person may be another tenant's.
     ended = await services.sessions.end_family(present[0], cookie=present[1])
     services.token_revocation.revoke_soon(present[0].tenant, ended.refresh_token, client_id=present[0].client_id)
+    return True
 
 
 def _throw_away(browser: Browser, pending: PendingLogin, tokens: Tokens) -> None:

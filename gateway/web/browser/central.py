@@ -19,7 +19,7 @@ from gateway.core.tenants import HostKind
 from gateway.ports import OtherBrowser, Refused
 from gateway.web.browser import organisation
 from gateway.web.browser.again import begin_again, give_up, remember_sender
-from gateway.web.browser.edge import page, redirect, set_cookie
+from gateway.web.browser.edge import forget_pages, page, redirect, set_cookie
 from gateway.web.browser.links import is_named, login_link
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import BROWSER_ID, Destination, bind, choose_provider, is_prefetch, send_to_cognito
@@ -159,6 +159,8 @@ async def complete(request: web.Request) -> web.StreamResponse:
     response = redirect(return_to)
     set_cookie(response, browser.session_cookie(stored.session.tenant), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(browser.services.clock())))
     organisation.remember(response, browser, stored.session.tenant)
+    if before is not None and before[0].identity.sub != stored.session.identity.sub:
+        forget_pages(response)
     if not count_return(browser, response, return_to):
         raise await give_up(browser, tenant)
     return response

@@ -107,6 +107,15 @@ def redirect(location: str, *, status: int = 303) -> web.Response:
     return response
 
 
+def forget_pages(response: web.Response) -> None:
+    """The application's pages of whoever was signed in here leave the browser's caches, so that Back shows none of them.
+
+    Of this origin alone ("cookies" would reach the whole site), at addresses that no other site can make a browser ask for: clearing takes time.
+    Source: Clear Site Data, W3C, §3.1; Chromium clears its back/forward cache with it.
+    """
+    response.headers["Clear-Site-Data"] = '"cache"'
+
+
 def set_cookie(response: web.Response, name: str, value: str, *, max_age_s: int) -> None:
     """``__Host-``: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain (RFC 6265bis §4.1.3)."""
     response.set_cookie(name, value, max_age=max_age_s, path="/", secure=True, httponly=True, samesite="Lax")
