@@ -260,7 +260,7 @@ class PoolPeople:
 
     async def _once(self, job: _Job, request: RevocationRequest) -> None:
         names = await self._usernames(job)
-        standing = [s for s in await self._record.standing(job.tenant) if s.who == request.who]
+        standing = await self._standing_of(request)
         block = next((s for s in standing if s.group is None and _names_a_person(s.who)), None)
         for name in names:
             if block is not None:
@@ -268,6 +268,10 @@ class PoolPeople:
             elif job.sign_out:
                 await self._users.sign_out(name)
         await self._take_groups(names, standing, job.tenant)
+
+    async def _standing_of(self, request: RevocationRequest) -> Sequence[Standing]:
+        """What stands against exactly these names: a mass removal is many such questions, so none reads what stands against everybody."""
+        return await self._record.standing_of(request.tenant, self._revoker.places(request).marks)
 
     async def _disable(self, name: str, block: Standing) -> None:
         user = await self._users.find(name)
@@ -360,7 +364,7 @@ class PoolPeople:
         return any(same)
 
     async def _clear_again(self, job: _Job, request: RevocationRequest) -> None:
-        standing = [s for s in await self._record.standing(job.tenant) if s.who == request.who and s.group is not None]
+        standing = [s for s in await self._standing_of(request) if s.group is not None]
         if not _names_a_person(request.who):
             await self._clear_everybody(request, [s for s in standing if s.group == request.group_overlay])
             return

@@ -136,6 +136,9 @@ class RevocationRecord(Protocol):
     async def exemptions(self, tenant: str) -> Sequence[Exemption]:
         """From overlays in force."""
 
+    async def standing_of(self, tenant: str, aliases: Sequence[str]) -> Sequence[Standing]:
+        """Those of one who, however many others there are."""
+
     async def clear(self, standing: Standing, *, at: float) -> None:
         """The overlay is cleared, unless the group was taken away again since this was read."""
 

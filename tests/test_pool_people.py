@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -95,6 +96,9 @@ class Record:
     async def standing(self, tenant: str) -> list[Standing]:
         return [s for s in self.standing_now if s.tenant == tenant]
 
+    async def standing_of(self, tenant: str, aliases: tuple[Who, ...]) -> list[Standing]:
+        return [s for s in await self.standing(tenant) if s.who in aliases]
+
 
 class Disabled:
     """``DisabledUsers`` in memory, beside the blocks of ``record``."""
@@ -142,8 +146,8 @@ class Marks:
 
 
 class Revoker:
-    def places(self, request: RevocationRequest) -> RevocationRequest:
-        return request
+    def places(self, request: RevocationRequest) -> SimpleNamespace:
+        return SimpleNamespace(marks=(request.who,))
 
 
 NOW = 1_000_000.0
@@ -240,6 +244,20 @@ async def test_a_block_against_somebody_else_or_a_group_keeps_nobody_disabled(wh
 async def test_a_block_that_names_no_person_signs_out_and_disables_nobody(who: Who) -> None:
     done, _, _ = await follow(Pool(), Record([recorded(who, "block")], [block(who)]), users={"r1": (ALICE,)})
     assert done == [("sign_out", ALICE)]
+
+
+async def test_a_mass_removal_reads_what_stands_against_each_person_and_never_against_all() -> None:
+    class Counting(Record):
+        async def standing(self, tenant: str) -> list[Standing]:
+            raise AssertionError(tenant)
+
+        async def standing_of(self, tenant: str, aliases: tuple[Who, ...]) -> list[Standing]:
+            return [s for s in self.standing_now if s.who in aliases]
+
+    people = [Who(idp_subject=f"00u{number}", provider="acme-okta") for number in range(40)]
+    record = Counting([recorded(who, "block", number=number, at=NOW + 1 + number) for number, who in enumerate(people)], [block(who) for who in people])
+    done, _, _ = await follow(Pool(), record)
+    assert sorted(done) == sorted(("disable", f"acme-okta_00u{number}") for number in range(40))
 
 
 async def test_whom_the_pool_refuses_to_enable_keeps_nobody_else_waiting_and_is_not_forgotten() -> None:

@@ -314,9 +314,9 @@ class StoreRevoker:
         where = where if request.group_overlay is None else replace(where, marks=())
         if not await self._marks.stands(request.tenant, where):
             return
-        async with self._record.change(request.tenant, self.places(request).marks):
-            standing = await self._record.standing(request.tenant)
-            if all((one.who, one.group) != (request.who, request.group_overlay) for one in standing):
+        marks = self.places(request).marks
+        async with self._record.change(request.tenant, marks):
+            if all(one.group != request.group_overlay for one in await self._record.standing_of(request.tenant, marks)):
                 await self._marks.lift(request.tenant, where, sources="*")
 
     async def reapply_standing(self, tenant: str) -> None:

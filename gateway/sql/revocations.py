@@ -92,10 +92,17 @@ class SqlRevocations:
             return sorted((await connection.execute(query)).scalars())
 
     async def standing(self, tenant: str) -> Sequence[Standing]:
+        return await self._in_force(tenant)
+
+    async def standing_of(self, tenant: str, aliases: Sequence[str]) -> Sequence[Standing]:
+        return await self._in_force(tenant, aliases)
+
+    async def _in_force(self, tenant: str, aliases: Sequence[str] | None = None) -> Sequence[Standing]:
         found: list[Standing] = []
         async with self._database.read() as connection:
             for table in (blocks, overlays):
-                rows = (await connection.execute(select(table).where(table.c.tenant == tenant, table.c.lifted_at.is_(None)))).mappings().all()
+                query = select(table).where(table.c.tenant == tenant, table.c.lifted_at.is_(None))
+                rows = (await connection.execute(query if aliases is None else query.where(table.c.alias.in_(aliases)))).mappings().all()
                 found += [_standing(table, row, self._database.crypt) for row in rows]
         return found
 

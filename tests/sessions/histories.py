@@ -27,8 +27,9 @@ from gateway.sessions.cache import SessionCache
 from gateway.sessions.cached import CachedSessions
 from gateway.sessions.connect import Link
 from gateway.sessions.markers import Markers
-from gateway.sessions.marks import Marks
+from gateway.sessions.marks import Marks, places
 from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.people import People
 from gateway.sessions.redis import RedisSessions
 from gateway.sessions.replica import Replica
 from gateway.sessions.revoke import StoreRevoker
@@ -157,9 +158,10 @@ class HeldLink(Link):
 class MemoryRecord:
     """``RevocationRecord`` in memory: durable in every history."""
 
-    def __init__(self) -> None:
+    def __init__(self, people: People) -> None:
         self.recorded: dict[str, Recorded] = {}
         self.stands: list[Standing] = []
+        self.people = people
 
     @contextlib.asynccontextmanager
     async def change(self, tenant: str, aliases: Sequence[str]) -> AsyncIterator[MemoryRecord]:
@@ -221,6 +223,9 @@ class MemoryRecord:
 
     async def standing(self, tenant: str) -> Sequence[Standing]:
         return list(self.stands)
+
+    async def standing_of(self, tenant: str, aliases: Sequence[str]) -> Sequence[Standing]:
+        return [s for s in await self.standing(tenant) if places(self.people, s.who).marks[0] in aliases]
 
     async def clear(self, standing: Standing, *, at: float) -> None: ...
 
@@ -334,7 +339,7 @@ class History:
         self._copy: list[tuple[bytes, bytes]] | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
         admin = HeldLink(self.schedule, real, "admin", self.collect)
-        self.record = MemoryRecord()
+        self.record = MemoryRecord(People("acme", ring.sealing))
         self.acknowledgements = acknowledgements_type(admin, staleness_s=STALENESS_S, monotonic=lambda: self.schedule.now, sleep=self.schedule.sleep)
         self.revoker = StoreRevoker(Marks(admin, lambda: ring), self.record, self.acknowledgements, clock=time.time, monotonic=lambda: self.schedule.now)
         self.keeper = Markers(

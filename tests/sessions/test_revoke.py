@@ -301,6 +301,15 @@ async def test_a_group_taken_away_by_two_sources_comes_back_when_both_gave_it_ba
     assert (await login.finish()).session.identity.groups == ("app-users",)
 
 
+async def test_what_stands_against_one_is_read_without_what_stands_against_others(revoker: StoreRevoker, record: SqlRevocations) -> None:
+    await revoker.revoke(request(source="okta", kind=RevocationKind.BLOCK))
+    await revoker.revoke(request(source="okta", group="admins"))
+    await revoker.revoke(replace(request(source="okta", kind=RevocationKind.BLOCK), who=Who(user="sub-bob")))
+    found = await record.standing_of("acme", revoker.places(request(source="okta")).marks)
+    assert {(s.who, s.group) for s in found} == {(request(source="okta").who, None), (request(source="okta").who, "admins")}
+    assert len(await record.standing("acme")) == 3
+
+
 async def test_lifting_an_overlay_leaves_a_block_alone(sessions: RedisSessions, login: Login, revoker: StoreRevoker) -> None:
     await revoker.revoke(request(source="okta", kind=RevocationKind.BLOCK))
     await revoker.revoke(request(source="okta", group="admins"))
