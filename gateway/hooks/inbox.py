@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,9 @@ class Prepared:
     """A delivery as rows, sealed and ready to be written."""
 
     envelope: Mapping[str, Any]
+    events: tuple[HookEvent, ...]
     rows: tuple[dict[str, Any], ...]
+    """One for each event."""
     skipped: int
 
 
@@ -162,7 +164,14 @@ class Inbox:
             "id": delivery_id, "source": delivery.source.value, "tenant": target.tenant, "provider": target.provider, "channel": channel, "received_at": received_at,
             "skipped": [[s.index, s.type, s.reason.value, s.detail] for s in delivery.skipped[:100]], "request_id": request_id,
         }  # fmt: skip
-        return Prepared(envelope, rows, len(delivery.skipped))
+        return Prepared(envelope, delivery.events, rows, len(delivery.skipped))
+
+    async def write_those(self, connection: AsyncConnection, target: HookTarget, prepared: Prepared, events: Sequence[HookEvent]) -> Accepted:
+        """``events`` turned out to be what is to be stored: those that were prepared are sealed already."""
+        drafts = dict(zip(prepared.events, prepared.rows, strict=True))
+        delivery, received_at = prepared.envelope["id"], prepared.envelope["received_at"]
+        rows = tuple(drafts.get(event) or self._row(target, event, delivery, received_at) for event in events)
+        return await self.write(connection, replace(prepared, events=tuple(events), rows=rows))
 
     async def write(self, connection: AsyncConnection, prepared: Prepared) -> Accepted:
         """The rest, within a transaction of the caller's."""

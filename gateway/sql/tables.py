@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 14
+SCHEMA_VERSION = 15
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -339,9 +339,9 @@ directory_cursors = Table(
     metadata,
     Column("tenant", String(40), primary_key=True),
     Column("provider", String(32), primary_key=True),
-    Column("resource", String(40), primary_key=True),  # users, groups, log
+    Column("resource", String(40), primary_key=True),  # users, groups, log; with .page: where a reading goes on; rest: until when to ask nothing
     sealed("cursor"),
-    Column("read_at", Float, nullable=False),  # last success
+    Column("read_at", Float, nullable=False),  # last success; of rest: until when
     Column("wanted_at", Float, nullable=True),  # a gap was seen: do not wait for the schedule
 )
 
@@ -352,6 +352,7 @@ directory_members = Table(
     Column("provider", String(32), primary_key=True),
     Column("group_id", String(128), primary_key=True),
     Column("member", String(128), primary_key=True),
+    Column("reading", String(32), nullable=False),  # the last full reading that saw them, "" none: who lacks its id at its end has left
 )
 
 scim_resources = Table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -19,7 +19,7 @@ from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.graph_delta import GraphDelta
 from gateway.hooks.reconcile.leader import Leader
 from gateway.hooks.reconcile.okta_backfill import OktaBackfill
-from gateway.hooks.reconcile.schedule import Places, Reconciliation
+from gateway.hooks.reconcile.schedule import PLACES, Places, Reconciliation
 from gateway.hooks.reconcile.subscriptions import Subscriptions
 from gateway.sql.tables import graph_subscriptions
 from tests.hooks.world import entra_target, hooks_world, okta_target
@@ -87,6 +87,21 @@ class Living:
             leader=leader, targets=self.world.targets, subscriptions=self.subscriptions, delta=self.delta, backfill=self.backfill, cursors=self.cursors, applier=self.world.applier,
             interval_s=interval_s, clock=self.clock, places=places,
         )  # fmt: skip
+
+    def restarted(self) -> Living:
+        """Another admin process over the same database: what the first one had in memory is gone."""
+        world, fetch = self.world, Fetch(self.world.http)
+        graph = GraphClient(fetch, clock=self.clock)
+        cursors = Cursors(world.database, world.committer)
+        subscriptions = Subscriptions(world.database, world.committer, graph, cursors, url=self.subscriptions._url, clock=self.clock)
+        names = GroupNames(world.database)
+        made = replace(
+            self, subscriptions=subscriptions, cursors=cursors,
+            delta=GraphDelta(world.database, world.committer, graph, cursors, world.inbox, names, stored=world.applier.wake, clock=self.clock),
+            backfill=OktaBackfill(fetch, world.committer, cursors, world.inbox, names, stored=world.applier.wake, clock=self.clock),
+        )  # fmt: skip
+        made.reconciliation = made.schedule(PLACES, interval_s=INTERVAL_S)
+        return made
 
     async def round(self) -> None:
         await self.reconciliation.round()

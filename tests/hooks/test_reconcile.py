@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
+from sqlalchemy import select
 
 from demo import faults
 from demo.idp import graph_delta as graph_delta_of_the_demo
@@ -21,7 +22,7 @@ from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.leader import Leader
 from gateway.hooks.reconcile.schedule import Places
 from gateway.hooks.reconcile.subscriptions import LIFETIME_S
-from gateway.sql.tables import graph_subscriptions
+from gateway.sql.tables import directory_cursors, graph_subscriptions
 from tests.hooks.living import INTERVAL_S, Living, living_hooks
 from tests.hooks.world import GLOBEX_SECRET, SECRET, entra_target, serving
 from tests.soak import lost_events
@@ -388,30 +389,48 @@ async def test_one_tenant_has_one_place(living: Living) -> None:
                 await asyncio.sleep(0.01)
 
 
-async def test_a_reading_that_is_not_done_in_its_turn_goes_on_where_it_stopped(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_delta_of_the_demo, "PAGE", 1)
-    pages = 0
-    called = living.delta._graph.call
-
-    async def counted(target: HookTarget, method: str, url: str, *, body: Any = None) -> Any:
-        nonlocal pages
-        pages += "delta" in url
-        return await called(target, method, url, body=body)
-
-    await living.delta.read(living.entra)  # what follows is a full reading with a before
-    await living.directory("globex-entra").remove_from_group(living.person("carol@globex.test"), living.group("app-users", "globex-entra"))
+async def test_a_full_reading_goes_on_where_it_stopped_also_in_another_process(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One page in each turn, each turn a process of its own; whose cursor has expired meanwhile begins anew, once."""
+    monkeypatch.setattr(graph_delta_of_the_demo, "PAGE", 2)
+    directory, group = living.directory("globex-entra"), living.group("app-users", "globex-entra")
+    for number in range(6):
+        directory.add_person(f"p{number}@globex.test", name=f"P {number}", groups=("app-users",))
+    await living.delta.read(living.entra)
+    living.graph.subscriptions.outbox.switches.loss = 1.0
+    await directory.remove_from_group(living.person("carol@globex.test"), group)
+    await directory.delete(living.person("p5@globex.test"))
     living.clock.advance(8 * DAY_S)
-    monkeypatch.setattr(living.delta._graph, "call", counted)
-    turns, finished = 0, False
-    while not finished:
-        before, turns = pages, turns + 1
-        _, finished = await living.delta.read(living.entra, until=0.0)
-        # Of users, whose end may be reached, and of groups; more where the tokens are told to be too old.
-        assert pages - before <= 4
-        assert turns < 100
-    assert turns >= 3
+    asked: list[str] = []
+
+    async def to_its_end() -> None:
+        for _ in range(40):
+            process = living.restarted()
+            called = process.delta._graph.call
+
+            async def counted(target: HookTarget, method: str, url: str, *, body: Any = None, called: Any = called) -> Any:
+                asked.extend(["delta"] if "/delta" in url else [])
+                return await called(target, method, url, body=body)
+
+            monkeypatch.setattr(process.delta._graph, "call", counted)
+            if (await process.delta.read(living.entra, until=0.0))[1]:
+                return
+        raise AssertionError("it never came to its end")
+
+    pages = len(directory.people) // 2 + len(directory.groups) // 2 + 2
+    await to_its_end()
+    assert len(asked) <= pages + 4, "two tokens that were too old, and every page once"
     await living.world.settled()
-    assert living.refused() == {("app-users", living.person("carol@globex.test").id)}
+    gone = next(person.id for person in directory.people.values() if person.deleted)
+    assert living.refused() == {("app-users", living.person("carol@globex.test").id), ("app-users", gone), ("block", gone)}
+    asked.clear()
+    living.clock.advance(8 * DAY_S)
+    assert not (await living.restarted().delta.read(living.entra, until=0.0))[1]
+    living.clock.advance(8 * DAY_S)
+    await to_its_end()
+    assert (await living.restarted().delta.read(living.entra)) == (0, True)
+    async with living.world.database.read() as connection:
+        resources = set((await connection.execute(select(directory_cursors.c.resource))).scalars())
+    assert resources == {"users", "groups"}, "nothing is left of a reading that came to its end"
 
 
 @pytest.mark.parametrize(
@@ -436,6 +455,15 @@ async def test_who_is_told_to_wait_does_not_ask_again_before(living: Living, hea
             living.clock.advance(wait)
             await living.reconciliation.round()
         assert asked == 2
+        # An admin process that starts meanwhile knows it, and so does whoever looks one person up there.
+        process = living.restarted()
+        await process.reconciliation.round()
+        with pytest.raises(UnavailableError, match="429"):
+            await process.backfill.read(okta)
+        assert asked == 2
+        living.clock.advance(3600)
+        await process.reconciliation.round()
+        assert asked == 3
 
 
 async def test_a_credential_that_was_throttled_is_left_alone_by_every_caller_and_a_reading_goes_on_where_it_stopped(living: Living) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from gateway.hooks.inbox import insert_new
 from gateway.sql.tables import directory_cursors
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from gateway.hooks.commit import Committer
     from gateway.ports_hooks import HookTarget
     from gateway.sql.database import Database
+
+
+REST = "rest"
+"""The resource whose ``read_at`` says until when a provider is to be left alone."""
+
+
+def page_of(resource: str) -> str:
+    """The resource under which it is kept where an unfinished reading goes on."""
+    return f"{resource}.page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,22 @@ class Cursors:
             values |= {"read_at": read_at, "wanted_at": None}
         statement = insert_new(self._database, directory_cursors).values(tenant=target.tenant, provider=target.provider, resource=resource, **{"read_at": 0.0, **values})
         await connection.execute(statement.on_conflict_do_update(index_elements=["tenant", "provider", "resource"], set_=values))
+
+    async def keep(self, target: HookTarget, resource: str, text: str) -> None:
+        """``put`` in a transaction of its own: there is more to read."""
+        await self._committer.run(lambda connection: self.put(connection, target, resource, text, read_at=None))
+
+    async def drop(self, connection: AsyncConnection, target: HookTarget, resource: str) -> None:
+        """In the caller's transaction."""
+        where = (directory_cursors.c.tenant == target.tenant, directory_cursors.c.provider == target.provider, directory_cursors.c.resource == resource)
+        await connection.execute(delete(directory_cursors).where(*where))
+
+    async def forget(self, target: HookTarget, resource: str) -> None:
+        await self._committer.run(lambda connection: self.drop(connection, target, resource))
+
+    async def rest(self, target: HookTarget, *, until: float) -> None:
+        """The provider asked to be left alone until then (UTC epoch seconds), whichever process would ask."""
+        await self._committer.run(lambda connection: self.put(connection, target, REST, "", read_at=until))
 
     async def want(self, target: HookTarget, *, now: float) -> None:
         """A gap was seen: read again before the schedule says so."""

@@ -56,6 +56,10 @@ class GraphClient:
     def url(self, target: HookTarget, path: str) -> str:
         return f"{target.api_url or GRAPH}/v1.0{path}"
 
+    def rest(self, target: HookTarget, *, until: float) -> None:
+        """Another process was told to leave Graph alone until then."""
+        self._quiet_until[_credential(target)] = until
+
     async def call(self, target: HookTarget, method: str, url: str, *, body: Any = None) -> Reply:
         """A full address of this directory's Graph. 401 is asked once more with a new token. Raises ``PeerError`` for 401 and 403."""
         base = urlsplit(target.api_url or GRAPH)

@@ -1,7 +1,8 @@
 """Delta queries of users and groups: what changed since the last reading, else everything.
 
 Rules:
-- A page's events and the cursor that continues after it are one transaction: a crash repeats a page and loses none.
+- A page's events and the cursor that continues after it are one transaction: a crash repeats a page and loses none. A full reading, too,
+  goes on after a restart, and in another process: where it is stands in a row of its own, whom it has seen with them (``reading``).
 - A token that is too old (410) means reading everything. Who was there before and is not in it is looked up: one short answer of Graph
   must not take a group from everybody. The row stays until the look-up has refused, so that a later reading asks again.
 - A member or entry that cannot be read is skipped alone, logged and counted.
@@ -12,8 +13,10 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
+import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,7 @@ from gateway.hooks.event import MAX_NAME, Delivery, Effect, EntryError, Group, H
 from gateway.hooks.graph import MISSING, removed
 from gateway.hooks.inbox import about_key, insert_new, lane_key
 from gateway.hooks.plan import groups_that_count
+from gateway.hooks.reconcile.cursors import page_of
 from gateway.hooks.reconcile.fetch import said
 from gateway.log import ROOT, fields
 from gateway.metrics import RECONCILE_SKIPPED
@@ -53,12 +57,17 @@ log = logging.getLogger(ROOT)
 
 @dataclass(slots=True)
 class _Reading:
-    """Where a reading goes on. ``full``: of everything; who is in ``before`` and not in ``present`` at its end has left."""
+    """Where a reading goes on. ``name``: of a full one; who was last seen by another one at its end has left. "": only what changed."""
 
     url: str
-    full: bool = False
-    before: set[tuple[str, str]] = field(default_factory=set)
-    present: set[tuple[str, str]] = field(default_factory=set)
+    name: str = ""
+
+    @property
+    def full(self) -> bool:
+        return bool(self.name)
+
+    def text(self) -> str:
+        return json.dumps([self.name, self.url])
 
 
 @dataclass(slots=True)
@@ -89,7 +98,9 @@ class GraphDelta:
         self._names = names
         self._stored = stored
         self._clock = clock
-        self._halfway: dict[tuple[str, str, str], _Reading] = {}
+
+    def rest(self, target: HookTarget, *, until: float) -> None:
+        self._graph.rest(target, until=until)
 
     async def read(self, target: HookTarget, *, until: float = math.inf) -> tuple[int, bool]:
         """Users, then groups; the number of events found, and whether it came to the end.
@@ -98,11 +109,11 @@ class GraphDelta:
         """
         found = 0
         for resource in QUERIES:
-            key = (*target.key, resource)
             try:
                 more, finished = await self._read(target, resource, until=until)
             except PeerError:
-                self._halfway.pop(key, None)
+                # What cannot be read is not asked for again and again: the next reading begins anew.
+                await self._cursors.forget(target, page_of(resource))
                 raise
             found += more
             if not finished:
@@ -110,19 +121,10 @@ class GraphDelta:
         return found, True
 
     async def _read(self, target: HookTarget, resource: str, *, until: float) -> tuple[int, bool]:
-        key = (*target.key, resource)
         start = self._graph.url(target, QUERIES[resource])
-        reading = self._halfway.get(key)
-        if reading is not None and not reading.url.startswith(start.partition("?")[0]):
-            reading = None
-        if reading is None:
-            cursor = await self._cursors.get(target, resource)
-            reading = _Reading(cursor.text) if cursor is not None and cursor.text else _Reading(start, full=True, before=await self._members(target, resource))
+        reading = await self._reading(target, resource, start)
         found, loop = 0, asyncio.get_running_loop()
         for number in range(MAX_PAGES):
-            if reading.full:
-                # It has no cursor before its end: where it is, and whom it has seen, stays here for the next turn.
-                self._halfway[key] = reading
             if number and loop.time() > until:
                 return found, False
             asked_at = self._clock()
@@ -130,7 +132,8 @@ class GraphDelta:
             if reply.status == 410 or (reply.status == 400 and not reading.full):
                 if reading.full and reading.url == start:
                     raise PeerError("malformed_answer", f"Graph refuses a full reading: {said(reply)}")
-                reading = _Reading(start, full=True, before=await self._members(target, resource))
+                reading = _Reading(start, _new_name())
+                await self._cursors.keep(target, page_of(resource), reading.text())
                 continue
             document = reply.document if isinstance(reply.document, dict) else {}
             page = document.get("value")
@@ -141,7 +144,6 @@ class GraphDelta:
                 raise PeerError("malformed_answer", "a page of a delta without a link onward")
             groups = await self._groups(target, page) if resource == "groups" else {}
             events, seen = _page(target, page, asked_at, groups=groups, users=resource == "users")
-            reading.present |= seen.there
             last = not isinstance(onward, str)
             if seen.skipped:
                 RECONCILE_SKIPPED.labels(Source.ENTRA.value).inc(len(seen.skipped))
@@ -149,13 +151,12 @@ class GraphDelta:
                     "reconcile_entries_skipped", extra=fields(tenant=target.tenant, provider=target.provider, resource=resource, entries=len(seen.skipped), error=seen.skipped[0])
                 )
             if reading.full and last:
-                seen.vanished = reading.before - reading.present
-            cursor_text = str(end if last else ("" if reading.full else onward))
-            found += await self._write(target, resource, events, seen, cursor=cursor_text, asked_at=asked_at, last=last)
-            if last:
-                self._halfway.pop(key, None)
+                seen.vanished = await self._unseen(target, resource, reading.name) - seen.there
+            following = None if last else _Reading(str(onward), reading.name)
+            found += await self._write(target, resource, events, seen, reading=reading, following=following, end=str(end), asked_at=asked_at)
+            if following is None:
                 return found, True
-            reading.url = str(onward)
+            reading = following
         raise PeerError("malformed_answer", "a delta without an end")
 
     async def _groups(self, target: HookTarget, page: list[Any]) -> dict[str, Group]:
@@ -175,28 +176,57 @@ class GraphDelta:
                 complete[key] = replace(group, name=await self._graph.group_name(target, key), former=tuple(dict.fromkeys(n for n in (group.name, *group.former) if n)))
         return complete
 
-    async def _members(self, target: HookTarget, resource: str) -> set[tuple[str, str]]:
-        where = [directory_members.c.tenant == target.tenant, directory_members.c.provider == target.provider]
+    async def _reading(self, target: HookTarget, resource: str, start: str) -> _Reading:
+        """Where the last turn stopped, of whichever process it was; else what changed since the last reading; else everything."""
+        page = await self._cursors.get(target, page_of(resource))
+        if page is not None:
+            name, url = json.loads(page.text)
+            if url.startswith(start.partition("?")[0]):
+                return _Reading(url, name)
+        cursor = await self._cursors.get(target, resource)
+        return _Reading(cursor.text) if cursor is not None and cursor.text else _Reading(start, _new_name())
+
+    async def _unseen(self, target: HookTarget, resource: str, name: str) -> set[tuple[str, str]]:
+        """Who is known, and was not seen by the full reading of this name."""
+        where = [directory_members.c.tenant == target.tenant, directory_members.c.provider == target.provider, directory_members.c.reading != name]
         where.append(directory_members.c.group_id == EVERYBODY if resource == "users" else directory_members.c.group_id != EVERYBODY)
         async with self._database.read() as connection:
             rows = await connection.execute(select(directory_members.c.group_id, directory_members.c.member).where(*where))
             return {(row.group_id, row.member) for row in rows}
 
-    async def _write(self, target: HookTarget, resource: str, events: list[HookEvent], seen: _Seen, *, cursor: str, asked_at: float, last: bool) -> int:
-        async def work(connection: AsyncConnection) -> int:
+    async def _write(
+        self, target: HookTarget, resource: str, events: list[HookEvent], seen: _Seen, *, reading: _Reading, following: _Reading | None, end: str, asked_at: float
+    ) -> int:  # fmt: skip
+        missing = {_missing(group, member): (group, member) for group, member in sorted(seen.vanished)}
+
+        async def news_of(connection: AsyncConnection) -> tuple[list[HookEvent], list[HookEvent]]:
             refused = await self._refused(connection, target)
-            news = _news(target, events, refused, await self._taken_from_everybody(connection, target))
-            missing = {_missing(group, member): (group, member) for group, member in sorted(seen.vanished)}
             unknown = [event for event in missing if not ({(lane_key(target, event), about_key(event.group)), (_group_lane(target, event), about_key(event.group))} & refused)]
-            news += unknown
-            # Of those who are refused already, nothing more is to be found out.
-            seen.gone |= seen.vanished - {missing[event] for event in unknown}
+            return _news(target, events, refused, await self._taken_from_everybody(connection, target)), unknown
+
+        async with self._database.read() as reading_first:
+            changed, unknown = await news_of(reading_first)
+        # Sealed before others have to wait for it; what is refused or given back meanwhile is looked at again within the transaction.
+        prepared = self._inbox.prepare(target, Delivery(Source.ENTRA, (*changed, *unknown)), received_at=self._clock(), channel="delta")
+
+        async def work(connection: AsyncConnection) -> int:
+            changed, unknown = await news_of(connection)
+            news = [*changed, *unknown]
             for group in seen.named:
                 news += await self._names.learn(connection, target, Source.ENTRA, group, at=asked_at)
             if news:
-                await self._inbox.store(connection, target, Delivery(Source.ENTRA, tuple(news)), received_at=self._clock(), channel="delta")
-            await self._remember(connection, target, seen)
-            await self._cursors.put(connection, target, resource, cursor, read_at=asked_at if last else None)
+                await self._inbox.write_those(connection, target, prepared, news)
+            # Of those who are refused already, nothing more is to be found out.
+            gone = seen.gone | (seen.vanished - {missing[event] for event in unknown})
+            await self._remember(connection, target, seen.there, gone, name=reading.name)
+            if following is None:
+                await self._cursors.put(connection, target, resource, end, read_at=asked_at)
+                await self._cursors.drop(connection, target, page_of(resource))
+            else:
+                # A full reading leaves nothing that could be gone on with from before it.
+                await self._cursors.put(connection, target, resource, "" if reading.full else following.url, read_at=None)
+                if reading.full:
+                    await self._cursors.put(connection, target, page_of(resource), following.text(), read_at=None)
             return len(news)
 
         found = await self._committer.run(work)
@@ -224,14 +254,20 @@ class GraphDelta:
         )
         return frozenset((await connection.execute(select(overlays.c.group_name).where(*this))).scalars())
 
-    async def _remember(self, connection: AsyncConnection, target: HookTarget, seen: _Seen) -> None:
-        base = {"tenant": target.tenant, "provider": target.provider}
-        rows = [{**base, "group_id": group, "member": member} for group, member in sorted(seen.there)]
+    async def _remember(self, connection: AsyncConnection, target: HookTarget, there: set[tuple[str, str]], gone: set[tuple[str, str]], *, name: str) -> None:
+        """``name``: of the full reading that saw them, "" for a change."""
+        rows = [{"tenant": target.tenant, "provider": target.provider, "group_id": group, "member": member, "reading": name} for group, member in sorted(there)]
         for start in range(0, len(rows), 500):
-            await connection.execute(insert_new(self._database, directory_members).values(rows[start : start + 500]).on_conflict_do_nothing())
+            statement = insert_new(self._database, directory_members).values(rows[start : start + 500])
+            keys = ["tenant", "provider", "group_id", "member"]
+            await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={"reading": name}) if name else statement.on_conflict_do_nothing())
         mine = (directory_members.c.tenant == target.tenant, directory_members.c.provider == target.provider)
-        for group, member in sorted(seen.gone):
+        for group, member in sorted(gone):
             await connection.execute(delete(directory_members).where(*mine, directory_members.c.group_id == group, directory_members.c.member == member))
+
+
+def _new_name() -> str:
+    return uuid.uuid4().hex
 
 
 def _news(target: HookTarget, events: Iterable[HookEvent], refused: set[tuple[str, str]], taken: frozenset[str]) -> list[HookEvent]:

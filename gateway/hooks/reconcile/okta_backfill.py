@@ -19,6 +19,7 @@ from urllib.parse import urlencode, urlsplit
 from gateway.errors import PeerError
 from gateway.hooks import okta
 from gateway.hooks.event import MAX_NAME, Delivery, EntryError, Group, Source, mapping, text
+from gateway.hooks.reconcile.cursors import page_of
 from gateway.hooks.reconcile.fetch import ThrottledError, said
 from gateway.log import ROOT, fields
 
@@ -61,8 +62,6 @@ class OktaBackfill:
         self._clock = clock
         self._quiet_until: dict[tuple[str, str], float] = {}
         """By organisation and token: every call of a token shares its limit, whichever provider and endpoint it is for."""
-        self._halfway: dict[tuple[str, str], tuple[str, float]] = {}
-        """The page that a reading goes on with, and the time that it reads up to."""
 
     @staticmethod
     def configured(target: HookTarget) -> bool:
@@ -78,23 +77,23 @@ class OktaBackfill:
         try:
             return await self._read(target, self._origin(target), until=until)
         except PeerError:
-            self._halfway.pop(target.key, None)
+            # Also a page that has expired: the next reading begins at the last one's end again.
+            await self._cursors.forget(target, page_of(RESOURCE))
             raise
 
     async def _read(self, target: HookTarget, origin: str, *, until: float) -> tuple[int, bool]:
-        halfway = self._halfway.pop(target.key, None)
-        if halfway is None or _origin_of(halfway[0]) != origin:
+        page = await self._cursors.get(target, page_of(RESOURCE))
+        url, up_to = json.loads(page.text) if page is not None else ("", 0.0)
+        if _origin_of(url) != origin:
             await self._learn(target, origin)
             cursor = await self._cursors.get(target, RESOURCE)
             up_to = self._clock()
             since = float(cursor.text) - OVERLAP_S if cursor is not None and cursor.text else up_to - FIRST_S
             wanted = " or ".join(f'eventType eq "{kind}"' for kind in sorted(okta.EFFECTS))
             query = {"since": _time(since), "until": _time(up_to), "filter": wanted, "sortOrder": "ASCENDING", "limit": str(PAGE)}
-            halfway = f"{origin}/api/v1/logs?{urlencode(query)}", up_to
-        url, up_to = halfway
+            url = f"{origin}/api/v1/logs?{urlencode(query)}"
         found, loop = 0, asyncio.get_running_loop()
         for number in range(MAX_PAGES):
-            self._halfway[target.key] = url, up_to
             if number and loop.time() > until:
                 return found, False
             if _origin_of(url) != origin:
@@ -104,23 +103,20 @@ class OktaBackfill:
                 raise PeerError("directory_forbidden", f"Okta answered {reply.status}: {said(reply)}")
             if reply.status != 200 or not isinstance(reply.document, list):
                 raise PeerError("malformed_answer", f"Okta answered {reply.status}: {said(reply)}")
-            found += await self._write(target, reply.document)
-            if reply.next_url is None or not reply.document:
-                break
-            url = reply.next_url
-        else:
-            return found, False
-        self._halfway.pop(target.key, None)
+            following = reply.next_url if reply.document else None
+            found += await self._write(target, reply.document, following=following, up_to=up_to)
+            if following is None:
+                return found, True
+            url = following
+        return found, False
 
-        async def done(connection: AsyncConnection) -> None:
-            await self._cursors.put(connection, target, RESOURCE, repr(up_to), read_at=up_to)
-
-        await self._committer.run(done)
-        return found, True
+    def rest(self, target: HookTarget, *, until: float) -> None:
+        """What another process was told."""
+        self._quiet_until[_credential(target, self._origin(target))] = until
 
     async def _get(self, target: HookTarget, url: str) -> Reply:
         """Raises ``ThrottledError`` without asking while the token is to be left alone."""
-        credential = (_origin_of(url), target.api_token.reveal() if target.api_token is not None else "")
+        credential = _credential(target, _origin_of(url))
         left = self._quiet_until.get(credential, 0.0) - self._clock()
         if left > 0:
             raise ThrottledError(left)
@@ -152,14 +148,24 @@ class OktaBackfill:
             if await self._committer.run(work):
                 self._stored()
 
-    async def _write(self, target: HookTarget, entries: list[object]) -> int:
+    async def _write(self, target: HookTarget, entries: list[object], *, following: str | None, up_to: float) -> int:
+        """With where the reading goes on (``following``), or the end of it: a crash repeats a page and loses none."""
         delivery = okta.log_entries(entries)
-        if not delivery.events:
-            return 0
-        accepted = await self._inbox.accept(target, delivery, received_at=self._clock(), channel="backfill")
-        if accepted.stored:
+        prepared = self._inbox.prepare(target, delivery, received_at=self._clock(), channel="backfill") if delivery.events else None
+
+        async def work(connection: AsyncConnection) -> int:
+            stored = 0 if prepared is None else (await self._inbox.write(connection, prepared)).stored
+            if following is None:
+                await self._cursors.put(connection, target, RESOURCE, repr(up_to), read_at=up_to)
+                await self._cursors.drop(connection, target, page_of(RESOURCE))
+            else:
+                await self._cursors.put(connection, target, page_of(RESOURCE), json.dumps([following, up_to]), read_at=None)
+            return stored
+
+        stored = await self._committer.run(work, urgent=False)
+        if stored:
             self._stored()
-        return accepted.stored
+        return stored
 
     @staticmethod
     def _origin(target: HookTarget) -> str:
@@ -169,6 +175,10 @@ class OktaBackfill:
 def _origin_of(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _credential(target: HookTarget, origin: str) -> tuple[str, str]:
+    return origin, target.api_token.reveal() if target.api_token is not None else ""
 
 
 def _headers(token: Secret | None) -> dict[str, str]:

@@ -5,7 +5,8 @@ Rules:
 - One place for each tenant at a time, of few. A turn is bounded: what is not read to its end goes on where it stopped, after the others.
 - Whoever failed, or used a turn up, waits for a place of another, smaller number: those whose APIs answer never stand behind those
   whose do not.
-- A provider that says how long to leave it alone (``Retry-After``) is left alone so long; one that fails, for longer each time.
+- A provider that says how long to leave it alone (``Retry-After``) is left alone so long, also by a process that starts meanwhile; one that
+  fails, for longer each time.
 
 How long ago each was last read to its end is a metric with an alert.
 """
@@ -24,7 +25,8 @@ from gateway.core.model import ProviderKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import Source
 from gateway.hooks.reconcile import okta_backfill
-from gateway.hooks.reconcile.fetch import ThrottledError
+from gateway.hooks.reconcile.cursors import REST
+from gateway.hooks.reconcile.fetch import MAX_AFTER_S, ThrottledError
 from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.graph_delta import QUERIES
 from gateway.hooks.reconcile.leader import LEASE_S
@@ -78,6 +80,8 @@ class _Schedule:
     not_before: float = 0.0
     failures: int = 0
     unfinished: bool = False
+    knows_rest: bool = False
+    """Whether it was looked up until when the provider is to be left alone."""
 
     @property
     def troubled(self) -> bool:
@@ -159,7 +163,11 @@ class Reconciliation:
             schedule = self._schedules.setdefault(key, _Schedule(target, now))
             if schedule.target != target:
                 # Other credentials, another policy: what failed may work now, and what did not count may.
-                self._schedules[key] = schedule = _Schedule(target, schedule.since)
+                self._schedules[key] = schedule = _Schedule(target, schedule.since, knows_rest=True)
+                if progress.get(key, {}).pop(REST, None) is not None:
+                    await self._cursors.forget(target, REST)
+            elif not schedule.knows_rest:
+                self._rest(schedule, progress.get(key, {}).get(REST), now)
             if self._resources(target):
                 RECONCILE_LAG_SECONDS.labels(*provider_labels(target.tenant, target.provider)).set(self._lag(schedule, progress, now))
         busy = {schedule.target.tenant for schedule in self._active.values()}
@@ -173,6 +181,14 @@ class Reconciliation:
             self._active[task := asyncio.create_task(self._turn(schedule))] = schedule
             schedule.began_at = now
             task.add_done_callback(self._ended)
+
+    def _rest(self, schedule: _Schedule, told: Progress | None, now: float) -> None:
+        """What a provider told another process, or this one before it was started again."""
+        schedule.knows_rest = True
+        if told is not None and told.read_at > now:
+            schedule.not_before = min(told.read_at, now + MAX_AFTER_S)
+            for reader in (self._delta, self._backfill):
+                reader.rest(schedule.target, until=schedule.not_before)
 
     def reading(self) -> list[HookTarget]:
         """Whose API has a place at this moment."""
@@ -212,6 +228,8 @@ class Reconciliation:
                 schedule.unfinished = not await self._read(target) if self._resources(target) else False
         except ThrottledError as error:
             failed_for = error.after_s
+            with contextlib.suppress(UnavailableError):
+                await self._cursors.rest(target, until=self._clock() + failed_for)
             log.warning("reconcile_failed", extra=fields(**where, error=str(error)))
         except (PeerError, UnavailableError, TimeoutError) as error:
             failed_for = 0.0
