@@ -293,13 +293,15 @@ async def probe_files(config: Config) -> Finding:
     return Finding("tenants", ok=True, detail=f"{len(documents)} tenants in {config.tenants.files}")
 
 
-async def probe_demands(link: Link, config: Config) -> Finding:
-    """What the store must be set to; everything that is not is told at once."""
+async def demand_findings(link: Link, config: Config) -> list[Finding]:
+    """What the store must be set to, each on its own; what is wrong comes first."""
     from gateway.sessions.demands import demands  # noqa: PLC0415 - for `config check` only
 
-    found = await demands(link, config.redis, lambda: keys.load(config.key_file, create=False))
-    wrong = [demand.detail for demand in found if not demand.ok]
-    return Finding("redis_demands", ok=not wrong, detail="; ".join(wrong or [demand.detail for demand in found]))
+    try:
+        found = await demands(link, config.redis, lambda: keys.load(config.key_file, create=False))
+    except GatewayError as error:
+        return [Finding("redis_demands", ok=False, detail=str(error))]
+    return [Finding(demand.name, ok=demand.ok, detail=demand.detail) for demand in sorted(found, key=lambda demand: demand.ok)]
 
 
 async def probe_cognito(config: Config, http: aiohttp.ClientSession) -> Finding:
@@ -322,13 +324,13 @@ async def check_dependencies(config: Config) -> list[Finding]:
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(client_session(development=config.development))
         probes: dict[str, Probe] = {"tenants": lambda: probe_files(config), "cognito": lambda: probe_cognito(config, http)}
+        link = None
         if config.embedded_redis:
             probes["redis"] = lambda: _embedded(config)
         else:
             link = connect(config.redis)
             stack.push_async_callback(link.close)
             probes["redis"] = lambda: probe_redis(link)
-            probes["redis_demands"] = lambda: probe_demands(link, config)
         from gateway.app_admin import probe_database, probe_session  # noqa: PLC0415 - only where SQL is asked for
         from gateway.sql.database import open_database  # noqa: PLC0415
 
@@ -337,7 +339,8 @@ async def check_dependencies(config: Config) -> list[Finding]:
         stack.push_async_callback(database.close)
         probes["database"] = lambda: probe_database(database)
         probes["database_session"] = lambda: probe_session(database)
-        return await system.probe_all(probes)
+        found = await system.probe_all(probes)
+        return found if link is None else [*found, *await demand_findings(link, config)]
 
 
 async def _embedded(config: Config) -> Finding:

@@ -139,7 +139,7 @@ class Redis(Model):
     url: SecretValue = Field(default_factory=lambda: Secret("embedded"))
     ca_file: Path | None = None
     min_replicas: Annotated[int, Field(ge=0, le=16)] = 1
-    """What ``config check`` demands of ``min-replicas-to-write`` where Sentinel fails over."""
+    """With Sentinel and Cluster: replicas that confirm what is written before it is promised."""
 
     @field_validator("url")
     @classmethod

@@ -46,6 +46,7 @@ GUARDS: dict[str, str] = {
     "count_from_send": "a lease is counted from before sending the renewal",
     "read_inside_lease": "a direct read counts only if sent inside a held lease",
     "marker": "a primary is believed only after it was restored for what it is now",
+    "record": "a primary is restored from the record, not believed because it holds every event that a replica knows of",
     "renewal_waits": "a renewal counts only if the primary's replicas confirmed it",
     "revoke_waits": "a revocation is durable only if the primary's replicas confirmed it",
     "fresh_primary": "on a primary that the revoker has not yet known for a full staleness, holders elsewhere are waited out",
@@ -192,7 +193,10 @@ def replica_steps(s: State, i: int, off: frozenset[str]) -> Iterator[tuple[str, 
             yield f"r{i} sees a gap before push {n}", become(_fresh_incarnation(rest, frozenset()))
 
     if s.promoted and r.primary == 0:
-        yield f"r{i} moves to 1", become(_fresh_incarnation(r, frozenset())._replace(primary=1, read=None, pushes=frozenset()))
+        moved = become(_fresh_incarnation(r, frozenset())._replace(primary=1, read=None, pushes=frozenset()))
+        yield f"r{i} moves to 1", moved
+        if "record" in off and s.stores[1].seq >= r.applied:
+            yield f"r{i} moves to 1 and finds all that it knows there", moved._replace(restored=True)
     if r.lease > 0 or r.cached:
         yield f"r{i} restarts", become(Replica(1 if s.promoted else 0, 0, JOINING, False, None, None, frozenset()))
 

@@ -267,21 +267,21 @@ async def test_everything_works_as_the_documented_acl_user_over_tls(running: Run
     admin(running, "POST", "blocks", {"tenant": "acme", "email": "alice@acme.test", "reason": "test"})
     (block,) = admin(running, "GET", "blocks?tenant=acme")["items"]
     admin(running, "DELETE", f"blocks/{block['id']}")
-    store.cloud.cognito.faults.clear()
-    await running.world.command("config", "check", "-c", "config/gateway.yaml")
-
     async with Person() as bob:
         held = await sign_in(running, bob, "bob@acme.test")
         question = await bob.open(f"{store.url(HOST)}/_auth/logout")
         await bob.submit(question)
         assert running.check(HOST, cookie=held).status == 401
     assert store.server.ask("ACL", "LOG") == b"*0\r\n", "nothing was denied"
+    store.cloud.cognito.faults.clear()
+    assert "CONFIG GET is refused" in await running.world.command("config", "check", "-c", "config/gateway.yaml"), "what this user may not see is said, and no fault"
 
 
 def test_every_command_that_the_gateway_sends_is_allowed_and_dangerous_ones_are_not(store: StoreWorld) -> None:
     scripts = "".join(path.read_text("ascii") for path in (ROOT / "gateway" / "sessions" / "scripts").glob("*.lua"))
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "gateway").rglob("*.py"))
     words = {*re.findall(r"redis\.call\('([A-Z]+)'", scripts + sources), *re.findall(r"\.command\(\s*\"([A-Z]+)\"", sources), "EVAL", "EVALSHA", "WAIT", "SUBSCRIBE", "PING"}
+    words -= {"CONFIG", "SENTINEL"}  # asked by `config check` alone, of sentinels and of servers that let it
     assert {"HSET", "ZADD", "PUBLISH", "INFO", "TIME"} <= words
     for word in words | {"CLUSTER SLOTS", "CLUSTER SHARDS"}:
         answer = dry_run(store, word)
