@@ -352,7 +352,7 @@ directory_members = Table(
     Column("provider", String(32), primary_key=True),
     Column("group_id", String(128), primary_key=True),
     Column("member", String(128), primary_key=True),
-    Column("reading", String(32), nullable=False),  # the last full reading that saw them, "" none: who lacks its id at its end has left
+    Column("reading", String(32), nullable=False, default=""),  # the last full reading that saw them, "" none: who lacks its id at its end has left
 )
 
 scim_resources = Table(
