@@ -118,7 +118,7 @@ async def run(
         stores = None
         if role is not Role.AUTH:
             # SQL and AWS live behind this import; the auth role never takes it.
-            from gateway.app_admin import admin_role, admin_stores, probe_database, publisher_finding  # noqa: PLC0415
+            from gateway.app_admin import admin_role, admin_stores, clock_finding, probe_database, publisher_finding  # noqa: PLC0415
 
             stores = await admin_stores(config, ring, link, stack)
         memory, monotonic = SessionCache(), steady()
@@ -139,6 +139,7 @@ async def run(
         if stores is not None:
             admin = await admin_role(config, ring, link, tenants, stores, stack)
             known["publisher"] = lambda: publisher_finding(stores.publisher)
+            known["clock"] = lambda: clock_finding(stores.database.clock)
             # Without SQL no hook is taken; checks do not notice.
             known["database"] = await _watched(Watched("database", lambda: probe_database(stores.database), needed=not checks, every_s=DATABASE_S), stack)
             await _serve_app(admin.hooks, sockets["hooks"], stack)

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from gateway.onboarding.service import Onboarding
     from gateway.ports import TenantSource
     from gateway.sessions.connect import Link
+    from gateway.sql.clock import DatabaseClock
 
 log = logging.getLogger("gateway")
 
@@ -94,6 +95,7 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     database = open_database(config, lambda: ring().database)
     stack.push_async_callback(database.close)
     await database.prepare()
+    await stack.enter_async_context(beside(database.clock.run()))
     tenants = TenantDatabase(database, config)
 
     staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
@@ -104,13 +106,13 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
         await acknowledgements.narrow(narrowed, generation, lambda _replica, _at: None)
 
     record = SqlRevocations(database)
-    revoker = StoreRevoker(Marks(link, ring), record, acknowledgements, clock=time.time, monotonic=monotonic)
+    revoker = StoreRevoker(Marks(link, ring), record, acknowledgements, clock=database.clock, monotonic=monotonic)
     stack.push_async_callback(revoker.close)
 
     async def end_tenant(tenant: str) -> None:
         await revoker.end_tenant(tenant, lift_until=await tenants.removed_at(tenant))
 
-    publisher = Publisher(tenants, link, ring, config, narrow=narrow, end=end_tenant)
+    publisher = Publisher(tenants, link, ring, config, narrow=narrow, end=end_tenant, clock=database.clock)
     await publisher.start()
     markers = Markers(link, tenants=record.tenants, restore=revoker.restore, generation=lambda: publisher.generation, staleness_s=staleness_s, monotonic=monotonic)
     with contextlib.suppress(UnavailableError):
@@ -124,7 +126,7 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
 async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> AdminRole:
     """Build the rooms on the open stores."""
     database = stores.database
-    clock = time.time
+    clock = database.clock
     directory = StoreDirectory(link, ring)
     hooks = await hook_role(
         config, database, targets=RecordedHookTargets(lambda: stores.publisher.records), revoker=stores.revoker, people=SignedIn(directory, ring), clock=clock,
@@ -171,7 +173,7 @@ async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: Tenant
     await stack.enter_async_context(beside(retire_forever(onboarding)))
     api = await stack.enter_async_context(open_cognito(config))
     record, disabled = SqlRevocations(stores.database), SqlDisabledUsers(stores.database)
-    people = PoolPeople(CognitoUsers(api), record, stores.revoker, Marks(link, ring), disabled, table=lambda: tenants.table, clock=time.time)
+    people = PoolPeople(CognitoUsers(api), record, stores.revoker, Marks(link, ring), disabled, table=lambda: tenants.table, clock=stores.database.clock)
     await stack.enter_async_context(beside(people.run()))
     return onboarding
 
@@ -187,6 +189,12 @@ async def probe_session(database: Database) -> Finding:
     """For `gateway config check`: whether a pooler stands between that does not fit. Raises as ``check_session``."""
     await database.check_session()
     return Finding("database_session", ok=True, detail="settings of a session hold in its next transaction")
+
+
+def clock_finding(clock: DatabaseClock) -> Finding:
+    """Whether this machine's clock agrees with the database's. Where it does not, nothing here is wrong by it, but tokens and sessions may be elsewhere."""
+    detail = f"this machine's clock is {abs(clock.offset_s):.1f} s {'ahead of' if clock.offset_s > 0 else 'behind'} the database's"
+    return Finding("clock", ok=clock.is_right, needed=False, detail=detail)
 
 
 def publisher_finding(publisher: Publisher) -> Finding:

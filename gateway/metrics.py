@@ -55,6 +55,7 @@ PROVISION = Counter("gateway_provision", "Provisioning runs.", ["outcome"], regi
 TENANTS = Gauge("gateway_tenants", "Tenants being served.", registry=REGISTRY, multiprocess_mode="max")
 TENANT_PROBLEMS = Gauge("gateway_tenant_problems", "What keeps the newest tenants from being served.", ["source"], registry=REGISTRY, multiprocess_mode="max")
 REVOCATION_STREAMS = Gauge("gateway_revocation_streams", "Open streams of revocations at the admin API.", registry=REGISTRY, multiprocess_mode="livesum")
+CLOCK_OFFSET_SECONDS = Gauge("gateway_clock_offset_seconds", "This machine's wall clock less the database's.", registry=REGISTRY, multiprocess_mode="mostrecent")
 CANARY_PROBES = Counter("gateway_canary_probes", "Requests without a session that the canary sent through the ingress.", ["result"], registry=REGISTRY)
 CANARY_OPEN = Gauge("gateway_canary_open", "1 while the last answer to the canary let it in.", registry=REGISTRY, multiprocess_mode="max")
 LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped", "Lines of the log that were lost: its reader is stuck or gone, or the disk is full.", registry=REGISTRY)

@@ -50,7 +50,9 @@ _LOG = logging.getLogger("gateway")
 POLL_S = 1.0
 LOOK_BACK_S = 86_400.0
 OVERLAP_S = 10.0
-"""Admin processes' clocks may differ by this much; what was seen is remembered for twice as long."""
+"""From the moment that a revocation calls its own to the moment in which others can see it, at most."""
+KEPT_S = 900.0
+"""How long it is known what was seen: longer than the database's clock steps back at once."""
 SECOND_CLEARING_S = 900.0
 """Logins that were in flight at the removal have ended, and what they wrote is in the pool: Cognito gives up after five minutes at each step."""
 DELAYS_S = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
@@ -157,11 +159,12 @@ class PoolPeople:
         look_back, enabled_at = LOOK_BACK_S, -math.inf
         try:
             while True:
+                now = self._clock()
                 try:
-                    async for recorded in self._since(position - look_back):
-                        position = max(position, recorded.durable_at)
+                    async for recorded in self._since(min(position, now) - look_back):
                         self._take(recorded, begun, started)
-                    look_back = OVERLAP_S
+                    # When the record was last read, never what stood in it: of what another process calls late, nothing is early.
+                    position, look_back = now, OVERLAP_S
                     for tenant in list(self._behind):
                         await self._catch_up(tenant, begun, started)
                     if self._clock() - enabled_at >= ENABLE_AGAIN_S:
@@ -171,7 +174,7 @@ class PoolPeople:
                 except UnavailableError as error:
                     _LOG.info("pool_not_followed", extra=fields(error=str(error)))
                 else:
-                    needed = min([position - 2 * OVERLAP_S, *self._behind.values()])
+                    needed = min([position - KEPT_S, *self._behind.values()])
                     begun = {name: at for name, at in begun.items() if at >= needed}
                 await self._sleep(POLL_S)
         finally:

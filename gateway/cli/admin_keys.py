@@ -91,23 +91,23 @@ def revoke(config_path: str, name_or_id: str) -> int:
 
 async def _create(config_path: str, *, name: str, scopes: frozenset[Scope], tenant: str | None, lifetime_s: float | None) -> NewKey | None:
     async with configured_database(config_path) as (_config, database):
-        audit = SqlAuditLog(database, clock=time.time)
+        audit = SqlAuditLog(database, clock=database.clock)
         entry = await audit.begin(actor=ACTOR, action="create_admin_key", tenant=tenant, target=name, request_id="")
-        made = await SqlAdminKeys(database, clock=time.time).create(name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s)
+        made = await SqlAdminKeys(database, clock=database.clock).create(name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s)
         await audit.finish(entry, outcome="done" if made else "refused:409", before=None, after=_describe(made.key) if made else None)
         return made
 
 
 async def _list(config_path: str) -> tuple[AdminKey, ...]:
     async with configured_database(config_path) as (_config, database):
-        return await SqlAdminKeys(database, clock=time.time).list()
+        return await SqlAdminKeys(database, clock=database.clock).list()
 
 
 async def _revoke(config_path: str, name_or_id: str) -> bool:
     async with configured_database(config_path) as (_config, database):
-        audit = SqlAuditLog(database, clock=time.time)
+        audit = SqlAuditLog(database, clock=database.clock)
         entry = await audit.begin(actor=ACTOR, action="revoke_admin_key", tenant=None, target=name_or_id, request_id="")
-        done = await SqlAdminKeys(database, clock=time.time).revoke(name_or_id)
+        done = await SqlAdminKeys(database, clock=database.clock).revoke(name_or_id)
         await audit.finish(entry, outcome="done" if done else "refused:404", before=None, after=None)
         return done
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ ACTOR = "cli"
 
 async def audited(database: Database, action: str, tenant: str, who: Who, work: Callable[[], Awaitable[RevocationStatus]]) -> RevocationStatus:
     """Run ``work`` between the two halves of its audit record."""
-    audit = SqlAuditLog(database, clock=time.time)
+    audit = SqlAuditLog(database, clock=database.clock)
     named = {name: value for name, value in asdict(who).items() if value is not None}
     entry = await audit.begin(actor=ACTOR, action=action, tenant=tenant, target=tenant, request_id="")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -52,7 +51,7 @@ async def audited(
     database: Database, action: str, tenant: str, work: Callable[[], Awaitable[T]], *, before: object = None, after: Callable[[], Awaitable[Mapping[str, object]]] | None = None
 ) -> T:
     """``before`` and ``after``: what the change was made from and led to, besides its run; ``after`` is asked where it was made."""
-    audit = SqlAuditLog(database, clock=time.time)
+    audit = SqlAuditLog(database, clock=database.clock)
     entry = await audit.begin(actor=ACTOR, action=action, tenant=tenant, target=tenant, request_id="")
     try:
         outcome = await work()

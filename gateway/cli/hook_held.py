@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -80,7 +79,7 @@ async def _list(config_path: str, tenant: str | None) -> list[DeliveryView]:
 
 async def _decide(config_path: str, tenant: str, provider: str | None, decision: str) -> int:
     async with _records(config_path) as (records, database):
-        audit = SqlAuditLog(database, clock=time.time)
+        audit = SqlAuditLog(database, clock=database.clock)
         entry = await audit.begin(actor=ACTOR, action="decide_held", tenant=tenant, target=provider or "", request_id="")
         count = await (records.release_held if decision == "release" else records.drop_held)(tenant=tenant, provider=provider)
         await audit.finish(entry, outcome="done", before=None, after={"decision": decision, "events": count})
@@ -92,4 +91,4 @@ async def _records(config_path: str) -> AsyncIterator[tuple[InboxRecords, Databa
     async with configured_database(config_path) as (_, database):
         committer = Committer(database)
         async with committer.running():
-            yield InboxRecords(database, committer, clock=time.time, wake=lambda: None), database
+            yield InboxRecords(database, committer, clock=database.clock, wake=lambda: None), database

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -87,7 +86,7 @@ async def _pages(records: OutboxRecords, tenant: str | None, state: str | None, 
 async def _replay(config_path: str, messages: tuple[str, ...], tenant: str | None) -> tuple[int, list[str]]:
     async with _records(config_path) as (records, database):
         wanted = list(messages) if tenant is None else [m.id for m in reversed(await _pages(records, tenant, "failed", None))]
-        audit, refused = SqlAuditLog(database, clock=time.time), []
+        audit, refused = SqlAuditLog(database, clock=database.clock), []
         for message in wanted:
             found = await records.find(message)
             entry = await audit.begin(actor=ACTOR, action="replay_message", tenant=found.tenant if found else None, target=message[:128], request_id="")
@@ -103,4 +102,4 @@ async def _records(config_path: str) -> AsyncIterator[tuple[OutboxRecords, Datab
     async with configured_database(config_path) as (_, database):
         committer = Committer(database)
         async with committer.running():
-            yield OutboxRecords(database, committer, clock=time.time, wake=lambda: None), database
+            yield OutboxRecords(database, committer, clock=database.clock, wake=lambda: None), database

@@ -165,7 +165,7 @@ async def _store(config_path: str, tenant: str, provider: str, made: Secret) -> 
 
 @asynccontextmanager
 async def _on_record(database: Database, tenant: str, provider: str) -> AsyncIterator[dict[str, bool]]:
-    audit = SqlAuditLog(database, clock=time.time)
+    audit = SqlAuditLog(database, clock=database.clock)
     entry = await audit.begin(actor=ACTOR, action="add_hook_secret", tenant=tenant, target=f"{tenant}/{provider}", request_id="")
     outcome = {"done": False, "in_force": False}
     try:

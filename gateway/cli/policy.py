@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import click
@@ -71,7 +70,7 @@ def explain(
 async def _explain(config_path: str, question: Question) -> dict[str, Any]:
     async with configured_database(config_path) as (config, database):
         table = await tenant_table(config, TenantDatabase(database, config))
-        found = await Explanations(lambda: table, standing=SqlRevocations(database).standing, clock=time.time).explain(question)
+        found = await Explanations(lambda: table, standing=SqlRevocations(database).standing, clock=database.clock).explain(question)
     assert found is not None  # noqa: S101 - only a question on behalf of one tenant goes without an answer
     return found
 

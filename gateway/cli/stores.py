@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +64,7 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
         staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
         acknowledgements = Acknowledgements(link, staleness_s=staleness_s, monotonic=monotonic)
         stack.push_async_callback(acknowledgements.close)
-        revoker = StoreRevoker(marks, record, acknowledgements, clock=time.time, monotonic=monotonic)
+        revoker = StoreRevoker(marks, record, acknowledgements, clock=database.clock, monotonic=monotonic)
         # Where no gateway runs, nobody else brings the store up to the record. No snapshot is demanded beyond what already was.
         await Markers(link, tenants=record.tenants, restore=revoker.restore, generation=lambda: 0, staleness_s=staleness_s, monotonic=monotonic).look()
         yield Stores(config, ring, link, database, StoreDirectory(link, lambda: ring), SqlBlocks(database), record, revoker)

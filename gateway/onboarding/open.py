@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -36,8 +35,8 @@ def onboarding_over(
     in_force: Callable[[], Awaitable[None]],
 ) -> Onboarding:
     registrar = RegistryOfProvisioning(tenants, files=files, in_force=in_force)
-    journal = SqlJournal(database, holder=secrets.token_hex(8), clock=time.time)
-    provisioning = Provisioning(Pool(api, config.cognito.quotas), journal, registrar, new_run=lambda: secrets.token_hex(6), clock=time.time)
+    journal = SqlJournal(database, holder=secrets.token_hex(8), clock=database.clock)
+    provisioning = Provisioning(Pool(api, config.cognito.quotas), journal, registrar, new_run=lambda: secrets.token_hex(6), clock=database.clock)
     records = RegistryRecords(tenants, files=files, in_force=in_force)
     return Onboarding(config, records, provisioning, DiscoveryFetcher(development=config.development), registrar.taken)
 

@@ -11,7 +11,6 @@ Rules:
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
@@ -61,10 +60,10 @@ def _or_undo(answer: AuditRecord | Refused | None) -> AuditRecord | None:
 class TenantDatabase:
     """Reads and writes. Every method raises ``UnavailableError`` while SQL does not answer."""
 
-    def __init__(self, database: Database, config: Config, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database, config: Config, *, clock: Callable[[], float] | None = None) -> None:
         self._database = database
         self._config = config
-        self._clock = clock
+        self._clock = clock or database.clock
 
     # --- reading --------------------------------------------------------------------------------
 

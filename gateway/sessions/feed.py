@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 POLL_S: Final = 0.5
 """How soon a follower sees what another admin process made durable; what this process did is seen at once."""
 OVERLAP_S: Final = 10.0
-"""Admin processes' clocks may differ: the reader looks back this far and leaves out what it has shown."""
+"""From the moment that a revocation calls its own to the moment in which others can see it, at most: the reader looks back this far and leaves out what
+it has shown."""
+KEPT_S: Final = 900.0
+"""How long it is known what was shown: longer than the database's clock steps back at once."""
 MAX_BEHIND: Final = 1000
 """Revocations that wait for one follower: a connection that takes none of them in must not hold ever more."""
 _PAGE: Final = 500
@@ -127,8 +130,9 @@ class RevocationFeed:
 
     async def _read(self, ready: asyncio.Future[None]) -> None:
         try:
+            # When the record was last read, never what stood in it: of what another process calls late, nothing is early.
             position = self._clock()
-            shown = {r.status.id: r.durable_at for r in await self._all_since(position - OVERLAP_S)}
+            shown = {r.status.id: position for r in await self._all_since(position - OVERLAP_S)}
             ready.set_result(None)
             loop = asyncio.get_running_loop()
             read_again_at = loop.time() + POLL_S
@@ -139,17 +143,18 @@ class RevocationFeed:
                 self._bell.clear()
                 news = list(self._news)
                 self._news.clear()
+                now = self._clock()
                 if loop.time() >= read_again_at:
-                    news += await self._all_since(position - OVERLAP_S)
+                    news += await self._all_since(min(position, now) - OVERLAP_S)
+                    position = now
                     read_again_at = loop.time() + POLL_S
                 for recorded in news:
                     if recorded.status.id not in shown:
-                        shown[recorded.status.id] = recorded.durable_at
-                        position = max(position, recorded.durable_at)
+                        shown[recorded.status.id] = now
                         if recorded.kind != LIFT:
                             for follower in tuple(self._followers):
                                 follower.tell(recorded.status)
-                shown = {name: at for name, at in shown.items() if at >= position - 2 * OVERLAP_S}
+                shown = {name: at for name, at in shown.items() if at >= now - KEPT_S}
         except Exception as error:  # noqa: BLE001 - whatever it is, it is those who follow that have to hear of it
             if not ready.done():
                 ready.set_result(None)

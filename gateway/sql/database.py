@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway.errors import ConfigError, UnavailableError
 from gateway.metrics import STORE_SECONDS
+from gateway.sql.clock import DatabaseClock
 from gateway.sql.crypt import Crypt
 from gateway.sql.tables import SCHEMA_VERSION, metadata, schema_version
 
@@ -94,6 +95,8 @@ class Database:
         self._patience = patience
         self._writer = asyncio.Lock()
         self.crypt = Crypt(keys)
+        self.clock = DatabaseClock(self)
+        """For whatever another process compares. As the database's once ``prepare`` has returned; ``clock.run`` keeps it so."""
 
     @property
     def is_postgresql(self) -> bool:
@@ -177,7 +180,8 @@ class Database:
                 if asyncio.get_running_loop().time() >= until:
                     raise
             else:
-                return
+                break
+        await self.clock.measure()
 
     async def _prepare(self) -> None:
         async with self.write("schema") as connection:

@@ -81,7 +81,16 @@ async def test_a_transaction_on_a_row_holds_up_who_wants_that_row_and_nobody_els
             await stack.enter_async_context(world.applier.running())
             tally.note(world.targets.by_key["acme", "acme-okta"], "okta", "handshake")
             flushing = asyncio.create_task(tally.flush())
-            told = await answers(world, range(1, 25))
+            # All of them in one transaction, while something periodic is in the middle of its own.
+            slow, gate = asyncio.Event(), asyncio.Event()
+            periodic = asyncio.create_task(world.committer.run(lambda _: slow.wait()))
+            gated = asyncio.create_task(world.committer.run(lambda _: gate.wait(), urgent=True))
+            sending = asyncio.create_task(answers(world, range(1, 25)))
+            await world.until(lambda: len(world.committer._urgent.pieces) == 24)
+            gate.set()
+            told = await sending
+            slow.set()
+            await asyncio.gather(periodic, gated)
             assert told[0][0] == 503, "the sender repeats what another process may be storing"
             assert [status for status, _ in told[1:]] == [200] * 23
             assert max(seconds for _, seconds in told) < 2.5, "before the sender gives up"

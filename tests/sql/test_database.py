@@ -181,11 +181,13 @@ async def test_a_server_that_hangs_is_unavailable_before_a_caller_gives_up_and_u
 
 
 async def test_a_transaction_does_not_wait_for_ever_for_a_lock_a_statement_or_a_client_that_froze(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = postgres.new_database()
+    preparing = open_database(config_with(tmp_path, database={"url": url}), database_keys())
+    await preparing.prepare()
+    await preparing.close()
     for name, seconds in (("IDLE_IN_TRANSACTION_S", 0.6), ("LOCK_S", 0.1), ("NAMED_LOCK_S", 0.2)):
         monkeypatch.setattr(database_module, name, seconds)
-    url = postgres.new_database()
     frozen, other = (open_database(config_with(tmp_path, database={"url": url}), database_keys(), patience=Patience(0.4, 1.0)) for _ in range(2))
-    await frozen.prepare()
     thawed = asyncio.Event()
 
     async def freeze() -> None:

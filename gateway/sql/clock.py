@@ -1,0 +1,90 @@
+"""The database's clock: what processes on different machines compare (leases, what became durable when, holds) is told by one clock.
+
+Rules:
+- PostgreSQL is asked for the time; in between, this process's steady clock counts on, so that a step of its own wall clock changes nothing.
+- SQLite is used on one machine, which has one clock.
+- A question whose answer was long on its way tells little; of the last ones it is not believed.
+- The difference to this machine's own wall clock is told (``/readyz``, a metric): tokens and sessions are judged by wall clocks, which somebody should set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text
+
+from gateway.errors import UnavailableError
+from gateway.log import fields
+from gateway.metrics import CLOCK_OFFSET_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.sql.database import Database
+
+MEASURE_S: Final = 10.0
+"""How soon a step of the database's clock (a fail-over to another machine) is followed."""
+CERTAIN_S: Final = 0.5
+"""An answer that took longer is off by up to half of it."""
+APART_S: Final = 5.0
+"""More than clocks that are set differ; signed tokens are given as much."""
+_NOW = text("SELECT extract(epoch FROM clock_timestamp())::float8")
+
+_log = logging.getLogger("gateway")
+
+
+def _steady() -> float:
+    """Seconds that also count while the machine is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class DatabaseClock:
+    """Call it for UTC epoch seconds. ``wall`` and ``steady`` are this machine's clocks."""
+
+    def __init__(self, database: Database, *, wall: Callable[[], float] = time.time, steady: Callable[[], float] = _steady) -> None:
+        self._database = database
+        self._wall, self._steady = wall, steady
+        self._ahead: float | None = None
+        """Database's time less ours on ``steady``, when it was last known."""
+        self._apart = False
+        self.offset_s = 0.0
+        """This machine's wall clock less the database's."""
+
+    def __call__(self) -> float:
+        return self._wall() if self._ahead is None else self._steady() + self._ahead
+
+    async def measure(self) -> None:
+        """Ask. Raises ``UnavailableError``."""
+        if not self._database.is_postgresql:
+            return
+        async with self._database.read() as connection:
+            # The second of two: the first one begins the transaction.
+            for _ in range(2):
+                asked_at = self._steady()
+                now: float = (await connection.execute(_NOW)).scalar_one()
+                answered_at = self._steady()
+        if answered_at - asked_at > CERTAIN_S and self._ahead is not None:
+            return
+        self._ahead = now - (asked_at + answered_at) / 2
+        self.offset_s = self._wall() - self()
+        CLOCK_OFFSET_SECONDS.set(self.offset_s)
+        if self._apart != (abs(self.offset_s) > APART_S):
+            self._apart = not self._apart
+            _log.log(logging.WARNING if self._apart else logging.INFO, "clock_apart" if self._apart else "clock_together", extra=fields(offset_s=round(self.offset_s, 3)))
+
+    async def run(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Until cancelled."""
+        while True:
+            await sleep(MEASURE_S)
+            try:
+                await self.measure()
+            except UnavailableError as error:
+                _log.info("clock_not_measured", extra=fields(error=str(error)))
+
+    @property
+    def is_right(self) -> bool:
+        """Whether this machine's wall clock agrees with the database's."""
+        return abs(self.offset_s) <= APART_S

@@ -1,0 +1,148 @@
+"""Two admin processes whose machines' clocks differ, on one PostgreSQL: what one writes the other acts on, as if they did not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, cast
+
+from gateway.app_admin import clock_finding
+from gateway.pool_people import PoolPeople
+from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
+from gateway.ports_revocation import Recorded
+from gateway.sessions.feed import RevocationFeed
+from gateway.sql.clock import APART_S, DatabaseClock
+from gateway.sql.database import open_database
+from gateway.sql.disabled_users import SqlDisabledUsers
+from gateway.sql.revocations import SqlRevocations
+from tests.hooks.samples import okta_delivery, okta_event
+from tests.hooks.world import hooks_world
+from tests.sql.fixtures import config_with, database_keys
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import aiohttp
+
+    from gateway.sql.database import Database
+    from tests.sql.postgres import Postgres
+
+SHIFTS_S = (-300.0, -60.0, -15.0, 15.0, 60.0, 300.0)
+LEASE_S = 0.5
+
+
+class Wall:
+    """A machine's clock, set wrongly."""
+
+    def __init__(self, shift_s: float) -> None:
+        self.shift_s = shift_s
+
+    def __call__(self) -> float:
+        return time.time() + self.shift_s
+
+
+@contextlib.asynccontextmanager
+async def two(postgres: Postgres, folder: Path) -> AsyncIterator[tuple[Database, Database]]:
+    url, keys = postgres.new_database(), database_keys()
+    first, second = (open_database(config_with(folder, database={"url": url}), keys) for _ in range(2))
+    await first.prepare()
+    await second.prepare()
+    yield first, second
+    await first.close()
+    await second.close()
+    postgres.drop(url)
+
+
+async def shifted(database: Database, shift_s: float) -> DatabaseClock:
+    database.clock = DatabaseClock(database, wall=Wall(shift_s))
+    await database.clock.measure()
+    return database.clock
+
+
+async def revoked(database: Database) -> str:
+    name = uuid.uuid4().hex
+    request = RevocationRequest("acme", Who(user="sub-alice"), RevocationKind.BLOCK, "", "admin")
+    async with SqlRevocations(database).change("acme", ["alias"]) as change:
+        now = database.clock()
+        await change.revocation(Recorded(RevocationStatus(name, request, now, 1.0, (), None, 0), "block", 1, now))
+    return name
+
+
+class Following(PoolPeople):
+    """Notes what would be told to Cognito."""
+
+    def __init__(self, database: Database) -> None:
+        record = SqlRevocations(database)
+        nobody = cast("Any", None)  # nothing is told
+        super().__init__(nobody, record, nobody, nobody, SqlDisabledUsers(database), table=nobody, clock=database.clock, sleep=lambda _: asyncio.sleep(0.02))
+        self.told: dict[str, bool] = {}
+
+    def _begin(self, recorded: Recorded, *, fresh: bool) -> None:
+        self.told[recorded.status.id] = fresh
+
+
+async def test_a_machines_wrong_clock_is_noticed_and_counts_for_nothing(postgres: Postgres, tmp_path: Path) -> None:
+    async with two(postgres, tmp_path) as (database, _):
+        for shift_s in (0.0, *SHIFTS_S):
+            wall = Wall(shift_s)
+            clock = DatabaseClock(database, wall=wall)
+            await clock.measure()
+            assert abs(clock() - time.time()) < 0.5, "the database runs on this machine"
+            assert abs(clock.offset_s - shift_s) < 0.5
+            finding = clock_finding(clock)
+            assert (finding.ok, finding.needed) == (abs(shift_s) <= APART_S, False)
+            assert (shift_s > 0) == ("ahead of" in finding.detail) or not shift_s
+            wall.shift_s += 1000
+            assert abs(clock() - time.time()) < 0.5, "a step of the machine's clock is none of this one"
+
+
+async def test_what_one_process_revokes_reaches_the_stream_and_the_pool_of_another_with_another_clock(postgres: Postgres, tmp_path: Path) -> None:
+    async with two(postgres, tmp_path) as (first, second):
+        for shift_s in SHIFTS_S:
+            ours, theirs = await shifted(first, 0.0), await shifted(second, shift_s)
+            assert abs(ours() - theirs()) < 0.5
+            feed, people = RevocationFeed(SqlRevocations(first), clock=ours), Following(first)
+            following = asyncio.create_task(people.run())
+            stream = feed.follow()
+            seen = asyncio.create_task(anext(stream))
+            # What is done here must not carry the reader beyond what is done there, and the other way round.
+            async with asyncio.timeout(60):
+                while not people.told:
+                    mine = await revoked(first)
+                    await asyncio.sleep(0.05)
+                told = {(await seen).id}
+                wanted = {mine, await revoked(second), await revoked(first), await revoked(second)}
+                while not wanted <= told:
+                    told.add((await anext(stream)).id)
+                while not wanted <= set(people.told):  # noqa: ASYNC110 - another task's loop
+                    await asyncio.sleep(0.05)
+            assert all(people.told[name] for name in wanted), "fresh ones: signed out of Cognito too"
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await stream.aclose()
+
+
+async def test_what_a_process_that_died_had_taken_is_taken_over_after_its_lease_whatever_its_clock_said(postgres: Postgres, tmp_path: Path, http: aiohttp.ClientSession) -> None:
+    async with two(postgres, tmp_path) as (first, second):
+        for number, shift_s in enumerate(SHIFTS_S):
+            ours, theirs = await shifted(first, 0.0), await shifted(second, shift_s)
+            async with (
+                hooks_world(second, http, applying=False, holder="dead", clock=theirs) as dead,
+                hooks_world(first, http, applying=False, holder="alive", clock=ours) as alive,
+            ):
+                for world in (dead, alive):
+                    world.inbox._lease_s = LEASE_S
+                await dead.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid=f"u-{number}", user=f"00u{number}"), event_id=f"e-{number}"))
+                [lane] = await dead.inbox.claim(now=theirs(), limit=10)
+                taken_at = time.monotonic()
+                assert await alive.inbox.claim(now=ours(), limit=10) == (), "it is held"
+                async with asyncio.timeout(LEASE_S + 5):
+                    while not (found := await alive.inbox.claim(now=ours(), limit=10)):  # noqa: ASYNC110 - the database's time has to pass
+                        await asyncio.sleep(0.05)
+                assert time.monotonic() - taken_at > LEASE_S / 2
+                assert [one.key for one in found] == [lane.key]
+                await alive.applier.apply(found[0])
+            assert {state for _, state, _ in await alive.states()} == {"applied"}
