@@ -37,7 +37,7 @@ from gateway.core.probe import nonce_in, spells_location
 from gateway.core.readings import PathReader
 from gateway.core.returns import safe_return
 from gateway.hooks.event import json_object
-from gateway.hooks.scim_patch import parse_filter, parse_path
+from gateway.hooks.scim_filter import parse_filter, parse_path
 from gateway.ingress.forwarded import RawRequest, bearer, names_html, parse_forwarded
 from gateway.log import redact, shown
 from gateway.web.admin.reading import parse_json

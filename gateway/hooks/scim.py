@@ -16,7 +16,9 @@ Rules:
 
 from __future__ import annotations
 
+import math
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gateway.hooks.event import (
@@ -35,7 +37,8 @@ from gateway.hooks.event import (
     optional,
     text,
 )
-from gateway.hooks.scim_patch import MAX_ATTRIBUTES, ScimError
+from gateway.hooks.scim_filter import ScimError
+from gateway.hooks.scim_patch import MAX_ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -107,7 +110,7 @@ def user_document(body: Mapping[str, Any], before: Mapping[str, Any] | None = No
         if not optional(document.get("externalId"), "externalId"):
             document.pop("externalId", None)
         document["active"] = boolean(document["active"]) if "active" in document else before is None or before["active"]
-        _at_most(len(_addresses(document)), MAX_ADDRESSES, "emails")
+        _at_most(len(addresses(document)), MAX_ADDRESSES, "emails")
     except EntryError as error:
         msg = "invalidValue"
         raise ScimError(msg, str(error)) from error
@@ -173,17 +176,21 @@ def names(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     external = document.get("externalId")
     external = external if isinstance(external, str) else ""
     ids = [value for value in (external, str(document.get("userName") or "")) if value]
-    addresses = [one for value in (*reversed(ids), *_addresses(document)) if (one := address(value))]
-    found = [*(("idp_subject", value) for value in ids), *(("oid", value) for value in ids if _GUID.fullmatch(value)), *(("email", value) for value in addresses)]
+    mails = [one for value in (*reversed(ids), *addresses(document)) if (one := address(value))]
+    found = [*(("idp_subject", value) for value in ids), *(("oid", value) for value in ids if _GUID.fullmatch(value)), *(("email", value) for value in mails)]
     return tuple(dict.fromkeys(found))
 
 
-def _addresses(document: Mapping[str, Any]) -> list[str]:
+def addresses(document: Mapping[str, Any]) -> list[str]:
     """As sent, the primary one first; entries that are no objects (some clients send the address itself) count too."""
     raw = document.get("emails")
-    entries = raw if isinstance(raw, list) else [raw]
-    found = [(isinstance(e, dict) and e.get("primary") is True, e.get("value") if isinstance(e, dict) else e) for e in entries]
-    return [value for _, value in sorted(found, key=lambda e: not e[0]) if isinstance(value, str)]
+    entries = [{key.lower(): value for key, value in e.items()} if isinstance(e, dict) else {"value": e} for e in (raw if isinstance(raw, list) else [raw])]
+    return [value for e in sorted(entries, key=lambda e: e.get("primary") is not True) if isinstance(value := e.get("value"), str)]
+
+
+def date_time(seconds: float) -> str:
+    """As answers show it; milliseconds are cut off."""
+    return datetime.fromtimestamp(math.floor(seconds * 1000) / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def subject(document: Mapping[str, Any], record: str) -> Subject:

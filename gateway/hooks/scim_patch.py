@@ -3,129 +3,27 @@
 Rules:
 - ``op``, attribute names and schema URNs are case-insensitive; ``op`` comes capitalised from Entra.
 - A path is ``attribute``, ``attribute.sub``, ``attribute[filter]`` or ``attribute[filter].sub``; no path merges the value into the resource.
-- A filter is one or more ``name eq "value"`` joined by ``and``, or by ``or``, not by both; the value may lack its quotes (authentik).
-  Anything else is ``invalidFilter``, never "matches nothing".
+- A filter is any of RFC 7644 §3.4.2.2 (``scim_filter``).
 - ``remove`` with an empty list removes nothing; without a value it removes the attribute.
-- Whatever is sent, the work is linear in its length and in the length of the document: paths and filters are cut up without backtracking
-  and are bounded, and all operations together look at no more than ``MAX_LOOKS`` entries.
+- Whatever is sent, the work is linear in its length and in the length of the document: all operations together look at no more than
+  ``MAX_LOOKS`` entries.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.hooks.event import EntryError, HookRefusedError, Refusal, items, mapping
+from gateway.hooks.event import EntryError, items, mapping
+from gateway.hooks.scim_filter import MAX_EXPRESSION, Filter, Path, ScimError, parse_path
 
 MAX_OPERATIONS = 1000
-MAX_EXPRESSION = 4096
-"""Characters of a path or a filter: room for two names of the greatest length, and no more to cut up."""
 MAX_ATTRIBUTES = 256
 """Names in one object: each is looked up among the others without regard to case."""
-MAX_TERMS = 8
 MAX_LOOKS = 200_000
 """Names and values that one request may compare: well under a second of one processor, and 10 passes over the largest group."""
-_PATH = re.compile(r"(?P<attribute>[A-Za-z$][\w$-]{0,255})(?:\[(?P<filter>[^\]]{1,2048})\])?(?:\.(?P<sub>[A-Za-z$][\w$-]{0,255}))?")
-_TERM = re.compile(r'(?P<name>[A-Za-z$][\w$.-]{0,255})[ \t]+eq[ \t]+(?P<value>"(?:[^"\\]|\\.){0,1024}"|[^\s"\[\]()]{1,1024}(?=\s|$))', re.IGNORECASE)
-_ONLY = "only name eq value, joined by and, or by or"
-
-
-class ScimError(HookRefusedError):
-    """400 with a ``scimType`` of RFC 7644 §3.12."""
-
-    def __init__(self, scim_type: str, message: str) -> None:
-        super().__init__(Refusal.MALFORMED, message)
-        self.scim_type = scim_type
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """``name eq value`` terms, all of which must hold, or (``either``) one of them; names lower case."""
-
-    terms: tuple[tuple[str, str | bool], ...]
-    either: bool = False
-
-    def holds(self, value: object) -> bool:
-        found = (_equal(_member(value, name), wanted) for name, wanted in self.terms) if isinstance(value, dict) else iter((False,))
-        return any(found) if self.either else all(found)
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        """What the entries that hold are called, where the filter names them by ``value`` and by nothing else; () elsewhere."""
-        if len(self.terms) > 1 and not self.either:
-            return ()
-        found = tuple(wanted for name, wanted in self.terms if name == "value" and isinstance(wanted, str))
-        return found if len(found) == len(self.terms) else ()
-
-
-def parse_filter(expression: str) -> Filter:
-    """Raises ``ScimError`` (``invalidFilter``) for what is not understood."""
-    if len(expression) > MAX_EXPRESSION:
-        msg = "invalidFilter"
-        raise ScimError(msg, f"a filter has at most {MAX_EXPRESSION} characters")
-    terms: list[tuple[str, str | bool]] = []
-    joined: set[str] = set()
-    rest = expression.strip()
-    while True:
-        match = _TERM.match(_without_schema(rest))
-        if match is None:
-            msg = "invalidFilter"
-            raise ScimError(msg, _ONLY)
-        terms.append((match["name"].lower(), _value(match["value"])))
-        if len(terms) > MAX_TERMS:
-            msg = "invalidFilter"
-            raise ScimError(msg, f"a filter has at most {MAX_TERMS} terms")
-        rest = match.string[match.end() :].strip()
-        if not rest:
-            return Filter(tuple(terms), "or" in joined)
-        word, _, rest = rest.partition(" ")
-        joined.add(word.lower())
-        if joined not in ({"and"}, {"or"}):
-            msg = "invalidFilter"
-            raise ScimError(msg, _ONLY)
-        rest = rest.strip()
-
-
-def _value(text: str) -> str | bool:
-    if text[0] != '"' and text.lower() != "null":
-        return {"true": True, "false": False}.get(text.lower(), text)
-    try:
-        found = json.loads(text) if text[0] == '"' else None
-    except ValueError:
-        found = None
-    if not isinstance(found, str):
-        msg = "invalidFilter"
-        raise ScimError(msg, "a value is not a JSON string")
-    return found
-
-
-def _without_schema(text: str) -> str:
-    """An attribute name, path or term without the schema URN before it: what stands after the last colon before a blank or a bracket."""
-    if text[:4].lower() != "urn:":
-        return text
-    end = min((at for mark in " \t[" if (at := text.find(mark)) >= 0), default=len(text))
-    return text[text.rfind(":", 0, end) + 1 :]
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """Where an operation points; names as they were sent."""
-
-    attribute: str
-    filter: Filter | None = None
-    sub: str | None = None
-
-
-def parse_path(text: str) -> Path:
-    """Raises ``ScimError`` (``invalidPath``, ``invalidFilter``)."""
-    match = _PATH.fullmatch(_without_schema(text.strip())) if len(text) <= MAX_EXPRESSION else None
-    if match is None:
-        msg = "invalidPath"
-        raise ScimError(msg, "path is not attribute[filter].sub")
-    return Path(match["attribute"], parse_filter(match["filter"]) if match["filter"] is not None else None, match["sub"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +165,7 @@ class _Resource:
         held = self._by_value.pop(name, None)
         present = list(held.values()) if held is not None else self._document.get(name)
         present = present if isinstance(present, list) else []
-        self._budget.look(sum(len(v) if isinstance(v, dict) else 1 for v in present) * len(wanted.terms))
+        self._budget.look(sum(len(v) if isinstance(v, dict) else 1 for v in present) * wanted.terms)
         found = [dict(v) if isinstance(v, dict) else v for v in present]
         self._document[name] = found
         return found
@@ -316,9 +214,9 @@ class _Resource:
             return
         present = self._list(name, wanted)
         targets = [v for v in present if wanted.holds(v)]
-        if not targets and op != "remove" and not wanted.either:
+        if not targets and op != "remove" and wanted.equalities:
             # Entra writes emails[type eq "work"].value to resources that have none yet.
-            targets = [dict(wanted.terms)]
+            targets = [dict(wanted.equalities)]
             present += targets
         for target in targets:
             if sub is None and isinstance(value, dict):
@@ -338,16 +236,3 @@ def _identity(value: object) -> str:
 def _name(document: dict[str, Any], name: str) -> str:
     """The spelling that the document already uses."""
     return name if name in document else next((k for k in document if k.lower() == name.lower()), name)
-
-
-def _member(value: dict[str, Any], name: str) -> object:
-    found: object = value
-    for part in name.split("."):
-        found = found.get(_name(found, part)) if isinstance(found, dict) else None
-    return found
-
-
-def _equal(found: object, wanted: str | bool) -> bool:  # noqa: FBT001 - a JSON value, not a switch
-    if isinstance(wanted, bool) or isinstance(found, bool):
-        return found is wanted
-    return isinstance(found, str) and found.lower() == wanted.lower()

@@ -18,28 +18,31 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import re
 import uuid
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import and_, delete, false, func, insert, or_, select, update
+from sqlalchemy import and_, delete, false, func, insert, not_, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from gateway.core.canonical import canonical_address, canonical_id
 from gateway.errors import UnavailableError
-from gateway.hooks import scim, scim_patch
+from gateway.hooks import scim, scim_filter, scim_patch
 from gateway.hooks.event import Delivery, Effect, HookEvent, HookRefusedError, Refusal, Source, Subject
 from gateway.hooks.inbox import digest, insert_new
 from gateway.hooks.plan import ACCOUNT, WITH_USERS
-from gateway.sql.tables import scim_former_names, scim_resources, scim_usage
+from gateway.hooks.scim_filter import AllOf, AnyOf, Entry, Expression, Not, ScimError, Term
+from gateway.sql.tables import scim_addresses, scim_former_names, scim_resources, scim_usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.hooks.commit import Committer
@@ -56,12 +59,16 @@ MAX_GROUP_BYTES = 2 * 1024 * 1024
 """``scim.MAX_MEMBERS`` members at 50 bytes, and as much again."""
 PAGE_BYTES = 4 * 1024 * 1024
 """Of the documents in one page of a list; one resource is always shown."""
-BATCH_BYTES = 1024 * 1024
-"""Of the documents read by one statement, where many are read."""
+BATCH, BATCH_BYTES = 250, 1024 * 1024
+"""Documents read by one statement, and their length, where many are read."""
 FORMER_NAME_BYTES = 256
 """What a name of a deleted record counts for in what a provider may store: its row and the index entries."""
 MAX_NAMESAKES = 20
 """Other records that are looked at because they share a name with the one that is written. A client that makes more is not keeping people."""
+MAX_SCANNED, MAX_SCANNED_BYTES = 2_000, 16 * 1024 * 1024
+"""Documents that one filter may have opened, where it names nothing that an index has: a quarter of a second of one processor. More is ``tooMany``."""
+MAX_SCANS = 2
+"""Such filters at once; others wait."""
 MAX_SAME_NAME = 2
 """Newer groups with the name of one that goes whose members keep it. Their documents are large."""
 MAX_ATTEMPTS = 10
@@ -137,6 +144,7 @@ class ScimStore:
         self._inbox = inbox
         self._clock = clock
         self._limits = limits or ScimLimits()
+        self._scans = asyncio.Semaphore(MAX_SCANS)
 
     # --- reading ---
 
@@ -147,24 +155,49 @@ class ScimStore:
             row = (await connection.execute(select(scim_resources).where(scim_resources.c.id == resource, *_of(target, kind)))).first()
         return self._stored(row) if row is not None else None
 
-    async def find(self, target: HookTarget, kind: str, *, wanted: scim_patch.Filter | None, start: int, count: int) -> Found:
-        """``wanted``: userName, displayName, externalId or id; ``ScimError`` for other attributes. ``start`` counts from 1.
+    async def find(self, target: HookTarget, kind: str, *, wanted: scim_filter.Filter | None, start: int, count: int) -> Found:
+        """``start`` counts from 1. ``ScimError`` (``tooMany``) for a filter that would have to open more than ``MAX_SCANNED`` documents.
 
         A page ends before ``count`` where its documents would be more than ``PAGE_BYTES``.
         """
-        where = _of(target, kind)
-        if wanted is not None:
-            terms = [_named(target, kind, name, value) for name, value in wanted.terms]
-            where.append(or_(*terms) if wanted.either else and_(*terms))
-        found: list[Stored] = []
+        where, narrowed = _of(target, kind), _narrowed(target, kind, wanted.expression) if wanted is not None else _All
+        if narrowed.condition is not None:
+            where.append(narrowed.condition)
+        page = select(scim_resources.c.id, scim_resources.c.bytes).where(*where).order_by(scim_resources.c.created_at, scim_resources.c.id)
+        if wanted is not None and not narrowed.exact:
+            async with self._scans:
+                return await self._scanned(page, wanted, start=start, count=count)
         async with self._database.read() as connection:
             total = (await connection.execute(select(func.count()).select_from(scim_resources).where(*where))).scalar_one()
-            page = select(scim_resources.c.id, scim_resources.c.bytes).where(*where).order_by(scim_resources.c.created_at, scim_resources.c.id)
             sizes = [(row.id, row.bytes) for row in await connection.execute(page.offset(max(0, start - 1)).limit(count))]
-            for batch in _batches(sizes):
-                rows = {row.id: row for row in await connection.execute(select(scim_resources).where(scim_resources.c.id.in_(batch)))}
-                found += (self._stored(rows[one]) for one in batch)
+            found = [one for batch in _batches(sizes) for one in await self._opened(connection, batch)]
         return Found(total, tuple(found))
+
+    async def _scanned(self, page: Select[Any], wanted: scim_filter.Filter, *, start: int, count: int) -> Found:
+        """Documents are opened beside the loop, a batch at a time."""
+        async with self._database.read() as connection:
+            sizes = [(row.id, row.bytes) for row in await connection.execute(page.limit(MAX_SCANNED + 1))]
+            if len(sizes) > MAX_SCANNED or sum(size for _, size in sizes) > MAX_SCANNED_BYTES:
+                msg = "tooMany"
+                raise ScimError(msg, "too many resources would have to be looked through: filter by userName, displayName of a group, externalId, id or emails.value")
+            total, held, found, full = 0, 0, list[Stored](), False
+            for batch in _batches(sizes, at_most=MAX_SCANNED_BYTES):
+                rows = (await connection.execute(select(scim_resources).where(scim_resources.c.id.in_(batch)))).all()
+                for one in await asyncio.to_thread(self._matching, rows, wanted, batch):
+                    total += 1
+                    full = full or (bool(found) and held + one.bytes > PAGE_BYTES)
+                    if total >= start and len(found) < count and not full:
+                        found.append(one)
+                        held += one.bytes
+        return Found(total, tuple(found))
+
+    def _matching(self, rows: Iterable[Any], wanted: scim_filter.Filter, order: Sequence[str]) -> list[Stored]:
+        opened = {row.id: self._stored(row) for row in rows}
+        return [one for id_ in order if (one := opened.get(id_)) is not None and wanted.holds(_whole(one))]
+
+    async def _opened(self, connection: AsyncConnection, ids: Sequence[str]) -> list[Stored]:
+        rows = {row.id: row for row in await connection.execute(select(scim_resources).where(scim_resources.c.id.in_(ids)))}
+        return [self._stored(rows[one]) for one in ids]
 
     async def people(self, target: HookTarget, records: Sequence[str]) -> Mapping[str, Subject]:
         """The people behind members' ids: one statement for those who are here, one for those who were deleted and have no other record."""
@@ -225,6 +258,7 @@ class ScimStore:
             await connection.execute(
                 insert(scim_resources).values(id=record, tenant=target.tenant, provider=target.provider, kind=kind, created_at=now, **self._values(target, after))
             )
+            await self._address(connection, target, after)
             events = self._events(after, None, after.document, succeeds=successor is not None)
             freed = [*await self._released(connection, target, after, former), *(await self._contradicted(connection, target, after) if said else ())]
             await self._tell(connection, target, [*events, *freed], now=now, request_id=request_id)
@@ -283,6 +317,7 @@ class ScimStore:
             values = self._values(target, after)
             renamed = values["unique_digest"] != _unique_digest(target, before)
             is_active = kind == USER and document["active"]
+            addresses = _addresses(after)
 
             async def work(connection: AsyncConnection) -> Stored | _Lost:
                 if renamed and not await self._free(connection, target, after):
@@ -294,6 +329,9 @@ class ScimStore:
                 if not await self._count(connection, target, kind, bytes_=after.bytes - before.bytes, always=kind == USER and not document["active"]):
                     return _Lost.FULL
                 await connection.execute(update(scim_resources).where(*same).values(**values))
+                if addresses != _addresses(before):
+                    await connection.execute(delete(scim_addresses).where(scim_addresses.c.resource == before.id))
+                    await self._address(connection, target, after)
                 if prepared is not None:
                     await self._inbox.write(connection, prepared)
                 if is_active:
@@ -327,6 +365,7 @@ class ScimStore:
                 gone = delete(scim_resources).where(scim_resources.c.id == before.id, scim_resources.c.version == before.version)
                 if not (await connection.execute(gone)).rowcount:
                     return _Lost.RACE
+                await connection.execute(delete(scim_addresses).where(scim_addresses.c.resource == before.id))
                 kept = await self._remember(connection, target, before) if kind == USER else 0
                 await self._count(connection, target, kind, bytes_=kept * FORMER_NAME_BYTES - before.bytes, resources=-1, always=True)
                 if prepared is not None:
@@ -452,6 +491,11 @@ class ScimStore:
 
     # --- rows ---
 
+    async def _address(self, connection: AsyncConnection, target: HookTarget, resource: Stored) -> None:
+        rows = [{"resource": resource.id, "address": one, "tenant": target.tenant, "provider": target.provider} for one in sorted(_addresses(resource))]
+        if rows:
+            await connection.execute(insert(scim_addresses), rows)
+
     async def _free(self, connection: AsyncConnection, target: HookTarget, resource: Stored) -> bool:
         """Whether nothing else is called so. Two groups may be, if an ``externalId`` of each tells them apart."""
         table = scim_resources.c
@@ -517,15 +561,84 @@ def _of(target: HookTarget, kind: str) -> list[ColumnElement[bool]]:
     return [scim_resources.c.tenant == target.tenant, scim_resources.c.provider == target.provider, scim_resources.c.kind == kind]
 
 
-def _named(target: HookTarget, kind: str, name: str, value: str | bool) -> ColumnElement[bool]:  # noqa: FBT001 - a JSON value, not a switch
-    if not isinstance(value, str) or name not in {_NAME[kind].lower(), "externalid", "id"}:
+@dataclass(frozen=True, slots=True)
+class _Narrowed:
+    """What SQL can say of a filter: None, or a condition that holds for everything that the filter holds for, and (``exact``) for nothing else."""
+
+    condition: ColumnElement[bool] | None = None
+    exact: bool = False
+
+
+_All = _Narrowed(exact=True)
+_NOWHERE = frozenset({"groups", "password", "schemas"})
+
+
+def _narrowed(target: HookTarget, kind: str, expression: Expression) -> _Narrowed:
+    """Raises ``ScimError`` (``invalidFilter``) for what is not kept here."""
+    match expression:
+        case AllOf(of):
+            parts = [_narrowed(target, kind, one) for one in of]
+            conditions = [one.condition for one in parts if one.condition is not None]
+            return _Narrowed(and_(*conditions) if conditions else None, exact=len(conditions) == len(parts) and all(one.exact for one in parts))
+        case AnyOf(of):
+            parts = [_narrowed(target, kind, one) for one in of]
+            conditions = [one.condition for one in parts if one.condition is not None]
+            whole = len(conditions) == len(parts)
+            return _Narrowed(or_(*conditions) if whole else None, exact=whole and all(one.exact for one in parts))
+        case Not(inner):
+            part = _narrowed(target, kind, inner)
+            return _Narrowed(not_(part.condition), exact=True) if part.exact and part.condition is not None else _Narrowed()
+        case Entry(("emails",), inner):
+            # Who has an entry that holds has the address that it must have.
+            of = inner.of if isinstance(inner, AllOf) else (inner,)
+            address = next((one.value for one in of if isinstance(one, Term) and (one.attribute, one.operator) == (("value",), "eq") and isinstance(one.value, str)), None)
+            return _Narrowed(_has_address(target, address)) if address is not None else _Narrowed()
+        case Entry():
+            return _Narrowed()
+        case Term():
+            return _term(target, kind, expression)
+
+
+def _term(target: HookTarget, kind: str, term: Term) -> _Narrowed:
+    name, value, columns = ".".join(term.attribute), term.value, scim_resources.c
+    if term.attribute[0] in _NOWHERE or name in {"meta.location", "meta.version"}:
         msg = "invalidFilter"
-        raise scim_patch.ScimError(msg, f"filter by {_NAME[kind]}, externalId or id")
-    if name == "id":
-        return scim_resources.c.id == value if _ID.fullmatch(value) else false()
-    if name == "externalid":
-        return scim_resources.c.external_digest == digest(target.tenant, target.provider, canonical_id(value))
-    return scim_resources.c.name_digest == _called(target, kind, value)
+        raise ScimError(msg, f"nothing is found by {name[:40]}")
+    if term.operator == "eq" and isinstance(value, str):
+        if name == "id":
+            return _Narrowed(columns.id == value if _ID.fullmatch(value) else false(), exact=True)
+        if name == "externalid":
+            return _Narrowed(columns.external_digest == digest(target.tenant, target.provider, canonical_id(value)), exact=True)
+        if name == _NAME[kind].lower():
+            return _Narrowed(columns.name_digest == _called(target, kind, value), exact=True)
+        if kind == USER and name in {"emails", "emails.value"}:
+            return _Narrowed(_has_address(target, value))
+    if term.operator == "pr" and name in {"id", "meta.created", "meta.lastmodified", _NAME[kind].lower()}:
+        return _Narrowed(true(), exact=True)
+    at = scim_filter.moment(value)
+    if name in {"meta.created", "meta.lastmodified"} and at is not None and term.operator in {"gt", "ge", "lt", "le"}:
+        # Shown in milliseconds, cut off.
+        column, ms = columns.created_at if name == "meta.created" else columns.updated_at, 1000 * at
+        below = term.operator in {"lt", "le"}
+        limit = (math.ceil(ms) if term.operator in {"ge", "lt"} else math.floor(ms) + 1) / 1000
+        return _Narrowed(column < limit if below else column >= limit, exact=True)
+    return _Narrowed()
+
+
+def _has_address(target: HookTarget, value: str) -> ColumnElement[bool]:
+    table = scim_addresses.c
+    mine = table.tenant == target.tenant, table.provider == target.provider, table.address == _address_digest(value)
+    return scim_resources.c.id.in_(select(table.resource).where(*mine))
+
+
+def _address_digest(value: str) -> str:
+    return digest("address", value.casefold())
+
+
+def _whole(stored: Stored) -> dict[str, Any]:
+    """The document with what is not in it: what filters may name beside."""
+    meta = {"resourceType": stored.kind, "created": scim.date_time(stored.created_at), "lastModified": scim.date_time(stored.updated_at)}
+    return {**stored.document, "id": stored.id, "meta": meta}
 
 
 def _formerly(target: HookTarget) -> list[ColumnElement[bool]]:
@@ -554,6 +667,11 @@ def _may_be_one_person(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool
     return len({canonical_id(external) for d in (one, other) if isinstance(external := d.get("externalId"), str) and external}) < 2
 
 
+def _addresses(stored: Stored) -> frozenset[str]:
+    """Digests of every e-mail address of a person."""
+    return frozenset(map(_address_digest, scim.addresses(stored.document))) if stored.kind == USER else frozenset()
+
+
 def _shared(record: Stored, other: Stored) -> Subject:
     """The person of ``record``, by the names that ``other`` has too."""
     theirs = set(scim.subject(other.document, "").names)
@@ -564,15 +682,15 @@ def _json(document: dict[str, Any]) -> str:
     return json.dumps(document, separators=(",", ":"))
 
 
-def _batches(sizes: Sequence[tuple[str, int]]) -> Iterable[list[str]]:
-    """Ids in turn, ``BATCH_BYTES`` at once and ``PAGE_BYTES`` in all; the first one whatever its size."""
+def _batches(sizes: Sequence[tuple[str, int]], *, at_most: int | None = None) -> Iterable[list[str]]:
+    """Ids in turn, ``BATCH_BYTES`` at once and ``at_most`` (else ``PAGE_BYTES``) in all; the first one whatever its size."""
     batch: list[str] = []
     held = total = 0
     for resource, size in sizes:
         total += size
-        if total > PAGE_BYTES and total > size:
+        if total > (at_most or PAGE_BYTES) and total > size:
             break
-        if batch and held + size > BATCH_BYTES:
+        if batch and (held + size > BATCH_BYTES or len(batch) == BATCH):
             yield batch
             batch, held = [], 0
         batch.append(resource)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 15
+SCHEMA_VERSION = 16
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -375,6 +375,16 @@ scim_resources = Table(
     Index(None, "tenant", "provider", "kind", "name_digest"),
     Index(None, "tenant", "provider", "kind", "external_digest"),
     Index(None, "tenant", "provider", "kind", "created_at", "id"),
+)
+
+scim_addresses = Table(
+    "scim_addresses",  # e-mail addresses of people, to find them by
+    metadata,
+    Column("resource", String(36), primary_key=True),  # ``scim_resources.id``
+    Column("address", String(64), primary_key=True),  # digest
+    Column("tenant", String(40), nullable=False),
+    Column("provider", String(32), nullable=False),
+    Index(None, "tenant", "provider", "address"),
 )
 
 scim_usage = Table(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.model import Secret
-from gateway.hooks import backchannel, graph, okta, scim, scim_patch, ssf, universal_logout
+from gateway.hooks import backchannel, graph, okta, scim, scim_filter, scim_patch, ssf, universal_logout
 from gateway.hooks.event import Effect, Group, HookEvent, HookRefusedError, Source, Subject
 from gateway.hooks.reducer import Standing, reduce
 from tests.hooks.samples import DIRECTORY, NOW, keys, load, okta_delivery, okta_event, sign
@@ -92,7 +92,7 @@ def test_scim_parses_or_refuses(document: dict[str, Any], patch: Any) -> None:
         with refusal:
             scim_patch.parse(patch).apply(document)
     with refusal:
-        scim_patch.parse_filter(json.dumps(patch))
+        scim_filter.parse_filter(json.dumps(patch))
 
 
 events = st.builds(

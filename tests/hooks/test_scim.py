@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.hooks import scim, scim_patch
+from gateway.hooks import scim, scim_filter, scim_patch
 from gateway.hooks.event import Effect, Group, Subject
-from gateway.hooks.scim_patch import ScimError
+from gateway.hooks.scim_filter import ScimError
 from tests.hooks.samples import NOW, load
 
 R = "11111111-1111-4111-8111-111111111111"
@@ -174,9 +174,9 @@ def test_whom_a_removal_names_is_read_in_both_forms(operation: dict[str, Any], r
     "body",
     [{}, {"Operations": []}, {"Operations": {}}, {"Operations": ["x"]}, {"Operations": [{"op": "move", "path": "active"}]}, {"Operations": [{"op": "remove"}]},
      {"Operations": [{"op": "replace", "path": "a b", "value": 1}]}, {"Operations": [{"op": "replace", "path": 7, "value": 1}]},
-     {"Operations": [{"op": "remove", "path": 'members[value co "1"]'}]}, {"Operations": [{"op": "replace", "value": "active"}]},
+     {"Operations": [{"op": "remove", "path": 'members[value like "1"]'}]}, {"Operations": [{"op": "replace", "value": "active"}]},
      {"Operations": [{"op": "replace", "path": "a" * 257, "value": 1}]}, {"Operations": [{"op": "replace", "path": "urn:" + "a:" * 3000 + "active", "value": 1}]},
-     {"Operations": [{"op": "remove", "path": "members[" + " and ".join(['value eq "1"'] * 9) + "]"}]},
+     {"Operations": [{"op": "remove", "path": "members[" + " and ".join(["value eq 1"] * 101) + "]"}]},
      {"Operations": [{"op": "replace", "value": {f"a{n}": 1 for n in range(257)}}]}, {"Operations": [{"op": "replace", "path": f"b{n}", "value": 1} for n in range(257)]}],
 )  # fmt: skip
 def test_a_patch_that_is_not_understood_is_refused(body: dict[str, Any]) -> None:
@@ -194,9 +194,10 @@ def test_a_patch_that_is_not_understood_is_refused(body: dict[str, Any]) -> None
     ],
 )
 def test_a_schema_before_a_name_is_taken_off(sent: str, attribute: str, sub: str | None) -> None:
-    path = scim_patch.parse_path(sent)
+    path = scim_filter.parse_path(sent)
     assert (path.attribute, path.sub) == (attribute, sub)
-    assert scim_patch.parse_filter('urn:ietf:params:scim:schemas:core:2.0:User:userName eq "a:b c[" and urn:x:id eq "1"').terms == (("username", "a:b c["), ("id", "1"))
+    wanted = scim_filter.parse_filter('urn:ietf:params:scim:schemas:core:2.0:User:userName eq "a:b c[" and urn:x:id eq "1"')
+    assert wanted.equalities == {"username": "a:b c[", "id": "1"}
 
 
 def test_a_whole_extension_in_a_value_without_path_stays_an_extension() -> None:
@@ -240,3 +241,42 @@ def test_a_subject_of_a_record_keeps_every_name_once() -> None:
     assert person.names == (("idp_subject", "1"), ("email", "a@x.com"), ("email", "b@x.com"))
     assert person.key == f"record:{R}"
     assert person.joined(Subject(oid="2")).names == (("idp_subject", "1"), ("oid", "2"), ("email", "a@x.com"), ("email", "b@x.com"))
+
+
+FILTERED: dict[str, Any] = {
+    "id": "Ab-1", "externalId": "00uBob", "userName": "Bob@acme.com", "active": False, "age": 7, "nickName": "", "name": {"familyName": "Straße"}, "meta": {"created": "2026-11-01T10:00:00.000Z"},
+    "emails": [{"type": "work", "value": "bob@acme.com"}, {"Type": "home", "Value": "bob@home.test"}], "urn:x:ext:2.0:User": {"department": "Sales"}, "members": [{"value": "1"}, "2"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ('userName eq "bob@ACME.com"', True), ("USERNAME EQ bob@acme.com", True), ('userName ne "eve"', True), ('userName ne "bob@acme.com"', False), ('title ne "x"', True), ('title eq "x"', False),
+        ('userName co "@ACME"', True), ('userName sw "BOB"', True), ('userName ew ".com"', True), ('userName ew "bob"', False), ('name.familyName eq "STRASSE"', True),
+        ("userName pr", True), ("title pr", False), ("nickName pr", False), ("emails pr", True), ("title eq null", True), ("userName ne null", True), ("active eq false", True), ("active eq True", False),
+        ('externalId eq "00ubob"', False), ('externalId eq "00uBob"', True), ('externalId sw "00U"', False), ('id eq "ab-1"', False), ("age gt 6", True), ("age ge 8", False), ("age eq 7", True),
+        ('meta.created gt "2026-11-01T11:00:00+02:00"', True), ('meta.created lt "2026-11-01T10:00:00Z"', False), ("meta.created ge 2015-10-10T14:38:21.8617979-07:00", True), ('userName gt "alice"', True),
+        ('emails eq "bob@home.test"', True), ('emails.value co "home"', True), ('emails.type eq "work" and emails.value eq "bob@home.test"', True),
+        ('emails[type eq "work" and value co "home"]', False), ('emails[type eq "work"].value eq "BOB@acme.com"', True), ('emails[type eq "work"].value eq "bob@home.test"', False),
+        ('emails[not (type eq "work")].value sw "bob"', True), ('members[value eq "2"]', True), ('members eq "1"', True),
+        ('title eq "x" or userName sw "b" and active eq true', False), ('(title eq "x" or userName sw "b") and active eq false', True), ("not (active eq true)", True),
+        ("urn:x:ext:2.0:User:department eq sales", True), ('urn:ietf:params:scim:schemas:core:2.0:User:userName sw "b"', True), ('displayName eq "a]b(c\\" and"', False),
+    ],
+)  # fmt: skip
+def test_a_filter_holds_as_the_rfc_says(text: str, holds: bool) -> None:
+    assert scim_filter.parse_filter(text).holds(FILTERED) is holds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "userName", "userName eq", "userName like b", 'userName eq "b', "eq b", 'userName eq "b" and', 'userName eq "b" userName eq "c"', "(userName pr", "userName pr)", "not userName pr", "a.b.c pr",
+        "active gt true", "active co true", "title gt null", "emails[type eq work", "emails[].value eq x", "userName eq (b)", 'userName "eq" b', "1a pr", "(" * 9 + "a pr" + ")" * 9, " or ".join(["a pr"] * 101),
+        'userName eq "\\x"',
+    ],
+)  # fmt: skip
+def test_a_filter_that_is_not_understood_is_said_to_be(text: str) -> None:
+    with pytest.raises(ScimError) as caught:
+        scim_filter.parse_filter(text)
+    assert caught.value.scim_type == "invalidFilter"

@@ -80,7 +80,7 @@ async def test_what_the_sink_refuses(world: World) -> None:
     assert (await call(world, "POST", "/Users", {"userName": "BOB@acme.com"}))[1]["scimType"] == "uniqueness"
     assert (await call(world, "POST", "/Users", {"active": False}))[1]["scimType"] == "invalidValue"
     assert (await call(world, "PATCH", f"/Users/{user['id']}", {"Operations": [{"op": "explode"}]}))[1]["scimType"] == "invalidSyntax"
-    assert (await call(world, "GET", '/Users?filter=userName%20co%20"b"'))[1]["scimType"] == "invalidFilter"
+    assert (await call(world, "GET", '/Users?filter=userName%20like%20"b"'))[1]["scimType"] == "invalidFilter"
     assert (await call(world, "GET", "/Users/00000000-0000-0000-0000-000000000000"))[0] == 404
     assert (await call(world, "GET", "/Users", secret=GLOBEX_SECRET))[0] == 401
     assert (await call(world, "POST", "/Users", {"userName": "x"}, content_type="text/plain"))[0] == 415
@@ -142,18 +142,25 @@ async def test_somebody_inactive_who_is_made_anew_comes_back_where_active_is_sai
         ("filter=urn:ietf:params:scim:schemas:core:2.0:User:userName+eq+%22bob@acme.com%22&startIndex=1&count=1", {"bob@acme.com"}), ("filter=userName+eq+nobody", set()),
         ("filter=userName+eq+%22bob@acme.com%22+or+externalId+eq+%2200ueve%22", {"bob@acme.com", "eve@acme.com"}), ("filter=userName+eq+bob@acme.com+and+externalId+eq+00ueve", set()),
         ("filter=id+eq+%22%5Cu0000%22", set()), ("?", {"bob@acme.com", "eve@acme.com"}), ("&", {"bob@acme.com", "eve@acme.com"}),
-        ("filter=userName+co+%22b%22", None), ("filter=userName+sw+%22b%22", None), ("filter=emails%5Btype+eq+%22work%22%5D.value+eq+%22bob@acme.com%22", None), ("filter=userName+eq+null", None),
-        ("filter=userName+eq+a+and+userName+eq+b+or+userName+eq+c", None), ("filter=userName+eq+a+b", None), ("filter=userName+eq+a+and", None),
+        ("filter=userName+co+%22b%22", {"bob@acme.com"}), ("filter=userName+sw+%22b%22", {"bob@acme.com"}), ("filter=emails%5Btype+eq+%22work%22%5D.value+eq+%22BOB@work.test%22", {"bob@acme.com"}),
+        ("filter=emails.value+eq+%22eve@home.test%22", {"eve@acme.com"}), ("filter=emails%5Btype+eq+%22work%22%5D.value+eq+%22eve@home.test%22", set()), ("filter=emails+co+%22.test%22&count=1&startIndex=2", {"eve@acme.com"}),
+        ("filter=meta.lastModified+gt+%222020-01-01T00:00:00Z%22+and+not+(userName+eq+bob@acme.com)", {"eve@acme.com"}), ("filter=meta.created+gt+%222090-01-01T00:00:00Z%22", set()),
+        ("filter=active+eq+true+and+(externalId+eq+00ueve+or+userName+sw+x)", {"eve@acme.com"}), ("filter=userName+eq+null", set()), ("filter=title+eq+x", set()),
+        ("filter=userName+eq+a+and+userName+eq+b+or+userName+eq+bob@acme.com", {"bob@acme.com"}), ("filter=userName+eq+a+b", None), ("filter=userName+eq+a+and", None), ("filter=groups+eq+a", None),
+        ("filter=userName+like+b", None), ("filter=active+gt+true", None), ("filter=%22", None),
     ],
 )  # fmt: skip
 async def test_filters_as_clients_write_them(world: World, query: str, names: set[str] | None) -> None:
-    for name in ("bob", "eve"):
-        await call(world, "POST", "/Users", {"userName": f"{name}@acme.com", "externalId": f"00u{name}"})
+    for name, kind in (("bob", "work"), ("eve", "home")):
+        user = {"userName": f"{name}@acme.com", "externalId": f"00u{name}", "emails": [{"type": "other", "value": f"{name}@before.test"}]}
+        _, made = await call(world, "POST", "/Users", user)
+        await call(world, "PUT", f"/Users/{made['id']}", {**user, "emails": [{"type": kind, "value": f"{name}@{kind}.test"}]})
     status, page = await call(world, "GET", f"/Users?{query}")
     if names is None:
         assert (status, page["scimType"]) == (400, "invalidFilter")
     else:
         assert (status, {one["userName"] for one in page["Resources"]}) == (200, names)
+        assert page["totalResults"] == len(names) + ("startIndex=2" in query)
 
 
 async def test_several_members_in_one_path_are_removed_like_each_alone(world: World) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, func, select
 
-from gateway.hooks import scim, scim_patch, scim_store
+from gateway.hooks import scim, scim_filter, scim_patch, scim_store
 from gateway.hooks.deliveries import InboxRecords
-from gateway.hooks.scim_patch import ScimError
+from gateway.hooks.scim_filter import ScimError
 from gateway.hooks.scim_store import GROUP, USER, ScimLimits
 from gateway.sql.tables import scim_former_names, scim_resources, scim_usage
 from tests.hooks.test_scim_client import call
@@ -72,13 +72,13 @@ def test_a_path_or_filter_of_any_length_is_refused_without_being_read_twice(text
     before = time.process_time()
     for n in (40_000, 1_000_000):
         sent = text(n)
-        for reading in (scim_patch.parse_path, scim_patch.parse_filter):
+        for reading in (scim_filter.parse_path, scim_filter.parse_filter):
             with pytest.raises(ScimError):
                 reading(sent)
         with pytest.raises(ScimError):
             scim_patch.parse(patch({"op": "replace", "value": {sent: 1}}))
     for n in range(1, 4096, 97):
-        for read in (scim_patch.parse_path, scim_patch.parse_filter):
+        for read in (scim_filter.parse_path, scim_filter.parse_filter):
             with contextlib.suppress(ScimError):
                 read(text(n))
     assert time.process_time() - before < 1
@@ -274,3 +274,20 @@ async def test_a_page_holds_so_many_bytes_and_says_how_many_resources(world: Wor
     assert sorted(seen) == sorted(f"u{n}@acme.com" for n in range(12))
     assert sum(size > 12_000 for size in sizes) == 1  # the one that is larger than a page
     assert len(sizes) > 3
+
+
+async def test_a_filter_that_no_index_answers_opens_so_many_documents_and_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scim_store, "BATCH", 2)
+    for n in range(5):
+        await call(world, "POST", "/Users", {"userName": f"u{n}@acme.com", "title": "x" if n else "y", "emails": [{"value": f"u{n}@work.test"}]})
+    status, page = await call(world, "GET", "/Users?filter=title+eq+x&startIndex=2&count=2")
+    assert (status, page["totalResults"], [one["userName"] for one in page["Resources"]]) == (200, 4, ["u2@acme.com", "u3@acme.com"])
+    monkeypatch.setattr(scim_store, "MAX_SCANNED", 4)
+    status, refused = await call(world, "GET", "/Users?filter=title+eq+x")
+    assert (status, refused["scimType"]) == (400, "tooMany")
+    for narrowed in ("userName+eq+u1@acme.com+and+title+eq+x", "emails.value+eq+u1@work.test+and+title+eq+x"):
+        status, page = await call(world, "GET", f"/Users?filter={narrowed}")
+        assert (status, page["totalResults"]) == (200, 1)
+    monkeypatch.setattr(scim_store, "MAX_SCANNED", 5)
+    monkeypatch.setattr(scim_store, "MAX_SCANNED_BYTES", 100)
+    assert (await call(world, "GET", "/Users?filter=title+eq+x"))[1]["scimType"] == "tooMany"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 
 from gateway.core.model import ProviderKind
-from gateway.hooks import credential, scim_discovery, scim_patch
+from gateway.hooks import credential, scim_discovery, scim_filter
 from gateway.hooks.arrivals import REQUEST
 from gateway.hooks.event import HookRefusedError, Refusal, Source, json_object
-from gateway.hooks.scim import GROUP_SCHEMA, USER_SCHEMA, ScimTooLargeError
+from gateway.hooks.scim import GROUP_SCHEMA, USER_SCHEMA, ScimTooLargeError, date_time
 from gateway.hooks.scim_store import GROUP, USER, ScimConflictError
 from gateway.metrics import HOOK_DELIVERIES
 from gateway.web.hooks.reception import STATUS, Reception, body, json_error, media_type, request_id, said
@@ -63,7 +62,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
     async def listed(request: web.Request) -> web.Response:
         target = authentic(request)
         kind = _KINDS[request.match_info["kind"]]
-        wanted = scim_patch.parse_filter(request.query["filter"]) if request.query.get("filter") else None
+        wanted = scim_filter.parse_filter(request.query["filter"]) if request.query.get("filter") else None
         start, count = _number(request, "startIndex", 1), min(_number(request, "count", 100), scim_discovery.MAX_RESULTS)
         found = await store.find(target, kind, wanted=wanted, start=start, count=max(0, count))
         shown = [projected(request, represent(r, base(request, target))) for r in found.resources]
@@ -151,7 +150,7 @@ def _there(found: T | None) -> T:
 def _number(request: web.Request, name: str, default: int) -> int:
     text = request.query.get(name, "")
     if text and not (text.isascii() and text.lstrip("-").isdigit() and len(text) < 10):
-        raise scim_patch.ScimError("invalidValue", f"{name} is a number")
+        raise scim_filter.ScimError("invalidValue", f"{name} is a number")
     return int(text) if text else default
 
 
@@ -162,7 +161,13 @@ def _page(resources: list[dict[str, Any]], *, total: int, start: int) -> dict[st
 def represent(stored: Stored, base: str) -> dict[str, Any]:
     """The resource with ``id`` and ``meta``."""
     location = f"{base}/{stored.kind}s/{stored.id}"
-    meta = {"resourceType": stored.kind, "created": _time(stored.created_at), "lastModified": _time(stored.updated_at), "location": location, "version": f'W/"{stored.version}"'}
+    meta = {
+        "resourceType": stored.kind,
+        "created": date_time(stored.created_at),
+        "lastModified": date_time(stored.updated_at),
+        "location": location,
+        "version": f'W/"{stored.version}"',
+    }
     extensions = sorted(k for k, v in stored.document.items() if k.lower().startswith("urn:") and isinstance(v, dict))
     return {"schemas": [_SCHEMAS[stored.kind], *extensions], "id": stored.id, **stored.document, "meta": meta}
 
@@ -170,10 +175,10 @@ def represent(stored: Stored, base: str) -> dict[str, Any]:
 def projected(request: web.Request, shown: dict[str, Any]) -> dict[str, Any]:
     """What the client wants to see of a resource (RFC 7644 §3.9), in every answer that shows one; ``id`` and ``schemas`` always.
 
-    A part of an attribute (``emails.value``) that is asked for brings the whole; one that is not wanted takes nothing away.
+    A part of an attribute (``emails.value``, ``emails[type eq "work"]``) that is asked for brings the whole; one that is not wanted takes nothing away.
     """
     wanted, unwanted = _attributes(request, "attributes"), _attributes(request, "excludedAttributes")
-    only = {name.partition(".")[0] for name in wanted}
+    only = {name.partition(".")[0].partition("[")[0] for name in wanted}
     return {k: v for k, v in shown.items() if k in {"id", "schemas"} or ((not only or k.lower() in only) and k.lower() not in unwanted)}
 
 
@@ -182,10 +187,6 @@ def _attributes(request: web.Request, parameter: str) -> frozenset[str]:
     names = (name.strip().lower() for one in request.query.getall(parameter, []) for name in one.split(","))
     core = tuple(f"{urn.lower()}:" for urn in _SCHEMAS.values())
     return frozenset(name.rpartition(":")[2] if name.startswith(core) else name for name in names if name)
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def answer(document: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -208,7 +209,7 @@ def _refused(refused: HookRefusedError) -> web.Response:
         return error(409, str(refused), "uniqueness")
     if isinstance(refused, ScimTooLargeError):
         return error(413, str(refused))
-    if isinstance(refused, scim_patch.ScimError):
+    if isinstance(refused, scim_filter.ScimError):
         return error(400, str(refused), refused.scim_type)
     response = error(STATUS[refused.refusal], refused.refusal.value, "invalidSyntax" if refused.refusal is Refusal.MALFORMED else None)
     if refused.refusal is Refusal.UNAUTHENTICATED:
