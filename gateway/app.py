@@ -13,6 +13,7 @@ import secrets
 import signal
 import time
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -47,7 +48,7 @@ from gateway.sessions.trials import Trials
 from gateway.web import system
 from gateway.web.browser import application as browser_application
 from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
-from gateway.web.draining import Draining
+from gateway.web.draining import drain
 from gateway.web.listener import listening
 from gateway.web.machines import Machines
 from gateway.web.pages import Pages
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from gateway.ports import TenantSource
     from gateway.sessions.connect import Link
     from gateway.sessions.primaries import Primary
+    from gateway.web.listener import Listener
 
 _LOG = logging.getLogger("gateway")
 KEEPALIVE_S = 3630.0
@@ -94,13 +96,25 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-async def run(
-    config: Config, *, config_path: Path, role: Role, sockets: Mapping[str, socket.socket], redis_socket: str | None, beside_workers: bool = False
-) -> None:  # fmt: skip
-    """Serve on ``sockets`` (by listener) until SIGTERM or SIGINT. Raises ``ConfigError`` where it must not start.
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What this process is within the gateway. ``sockets`` and ``limits`` (of connections) by listener."""
 
-    ``beside_workers``: checks are served by other processes, for which this one's ``/readyz`` speaks.
-    """
+    role: Role
+    sockets: Mapping[str, socket.socket]
+    limits: Mapping[str, int]
+    redis_socket: str | None
+    started: Callable[[], None]
+    """Called once it serves."""
+    owns_sockets: Callable[[], bool]
+    """Asked when it ends: whether the sockets end with it, or other workers go on accepting."""
+    beside_workers: bool = False
+    """Checks are served by other processes, for which this one's ``/readyz`` speaks."""
+
+
+async def run(config: Config, process: Process, *, config_path: Path) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ``ConfigError`` where it must not start."""
+    role = process.role
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -109,10 +123,10 @@ async def run(
         file = ConfigFile(config_path, config)
         file.changed.append(lambda now: configure(now.log.form, now.log.level))
         await stack.enter_async_context(beside(file.watch()))
-        ring = KeyFile(config.key_file, create=config.makes_key_ring)
+        ring = KeyFile(config.key_file, create=False)
         await stack.enter_async_context(beside(ring.watch()))
         http = await stack.enter_async_context(client_session(development=config.development))
-        link = connect(config.redis, socket_path=redis_socket)
+        link = connect(config.redis, socket_path=process.redis_socket)
         stack.push_async_callback(link.close)
         await stack.enter_async_context(beside(Readers(link, ring).keep_saying(f"{role.value}-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}")))
         stores = None
@@ -125,16 +139,21 @@ async def run(
         leases = Replica(link, memory, name=replica_name(), staleness_s=config.session.staleness.total_seconds(), monotonic=monotonic)
         tenants = await _tenants(config, ring, link, stack, leases)
         primaries = Primaries(link, generation=lambda: tenants.generation, in_use=lambda: leases.leases)
-        checks = role is not Role.ADMIN or beside_workers
+        checks = role is not Role.ADMIN or process.beside_workers
         known: dict[str, Known] = {"redis": lambda: store_finding(primaries.known(), needed=checks), "tenants": lambda: tenants_finding(tenants)}
+        listeners: dict[str, Listener] = {}
+
+        async def serve(name: str, runner: web.BaseRunner) -> None:
+            listeners[name] = await stack.enter_async_context(listening(runner, process.sockets[name], name=name, limit=process.limits[name], **LISTENER))
+
         if role is not Role.ADMIN:
             services = await _services(config, ring, link, tenants, http, stack, memory, leases, monotonic)
             file.changed.append(lambda now: services.trust.replace(now.ingress))
             records = RedisProbes(link)
-            await _serve_checks(services, ring, records, sockets["check"], stack)
+            await serve("check", _checks(services, ring, records))
             pages = browser_application(services)
             pages.router.add_route("*", LOCATION, location_handler(records, keys=_sealing(ring), cookie_name=config.cookie.name, clock=time.time))
-            await _serve_app(pages, sockets["public"], stack)
+            await serve("public", _runner(pages))
         admin = None
         if stores is not None:
             admin = await admin_role(config, ring, link, tenants, stores, stack)
@@ -142,14 +161,14 @@ async def run(
             known["clock"] = lambda: clock_finding(stores.database.clock)
             # Without SQL no hook is taken; checks do not notice.
             known["database"] = await _watched(Watched("database", lambda: probe_database(stores.database), needed=not checks, every_s=DATABASE_S), stack)
-            await _serve_app(admin.hooks, sockets["hooks"], stack)
-        if "admin" in sockets:
+            await serve("hooks", _runner(admin.hooks))
+        if "admin" in process.sockets:
             await stack.enter_async_context(beside(primaries.run()))
             known["cognito"] = await _watched(Watched("cognito", lambda: probe_cognito(config, http), needed=False, every_s=COGNITO_S), stack)
             app = system.application(known)
             if admin is not None:
                 admin.mount(app)
-            await _serve_app(app, sockets["admin"], stack)
+            await serve("admin", _runner(app))
             # One process only, and that is the one with the admin listener.
             await stack.enter_async_context(beside(canary.watch(config.canary, http)))
 
@@ -164,8 +183,14 @@ async def run(
         gc.collect()
         gc.freeze()
         _LOG.info("started", extra=fields(role=role.value, tenants=tenants.count, source=tenants.source, config=str(config_path)))
+        process.started()
         await stop.wait()
         _LOG.info("stopping", extra=fields(role=role.value))
+        # Whoever asks is told to look elsewhere before anything closes; the probes' own listener is the last.
+        known["process"] = stopping_finding
+        others = [listener for name, listener in listeners.items() if name != "admin"]
+        await drain(others, owns=process.owns_sockets)
+        await drain([listener for listener in listeners.values() if listener not in others], owns=process.owns_sockets)
 
 
 async def _services(
@@ -235,20 +260,18 @@ def _sealing(ring: KeyFile) -> Callable[[], tuple[bytes, ...]]:
     return lambda: tuple(key.material for key in ring().sealing)
 
 
-async def _serve_checks(services: Services, ring: KeyFile, records: RedisProbes, bound: socket.socket, stack: AsyncExitStack) -> None:
+def _checks(services: Services, ring: KeyFile, records: RedisProbes) -> web.ServerRunner:
     """The low-level server of aiohttp: the check needs no routing, no middlewares and no application."""
     config = services.config
     probed = ProbedChecks(
         Checks(services), records, trust=services.trust,
         keys=_sealing(ring), managed=config.managed_headers, cookie_name=config.cookie.name, clock=time.time,
     )  # fmt: skip
-    checks = Draining(probed)
-    await stack.enter_async_context(listening(web.ServerRunner(web.Server(checks)), bound, **LISTENER))
-    stack.push_async_callback(checks.drain)
+    return web.ServerRunner(web.Server(probed))
 
 
-async def _serve_app(app: web.Application, bound: socket.socket, stack: AsyncExitStack) -> None:
-    await stack.enter_async_context(listening(web.AppRunner(app, access_log=None, shutdown_timeout=STOP_GRACE_S), bound, **LISTENER))
+def _runner(app: web.Application) -> web.AppRunner:
+    return web.AppRunner(app, access_log=None, shutdown_timeout=STOP_GRACE_S)
 
 
 # --- probes: readyz and `gateway config check` -----------------------------------------------------
@@ -257,6 +280,10 @@ async def _serve_app(app: web.Application, bound: socket.socket, stack: AsyncExi
 async def _watched(watched: Watched, stack: AsyncExitStack) -> Known:
     await stack.enter_async_context(beside(watched.run()))
     return watched.known
+
+
+def stopping_finding() -> Finding:
+    return Finding("process", ok=False, detail="the process is stopping")
 
 
 def store_finding(primaries: Collection[Primary], *, needed: bool) -> Finding:

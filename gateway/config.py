@@ -366,7 +366,7 @@ class Config(BaseSettings):
             if host is not None and self.public_scheme == "http" and not is_loopback_name(host):
                 msg = f"{key}: {host}: public_scheme http works on loopback and *.localhost only"
                 raise ValueError(msg)
-        if self.keys is None and not self.makes_key_ring:
+        if self.keys is None and not (self.embedded_redis and self.embedded_database):
             msg = "keys.file is required, and shared by all replicas, unless both stores are embedded"
             raise ValueError(msg)
         return self
@@ -395,8 +395,10 @@ class Config(BaseSettings):
 
     @property
     def makes_key_ring(self) -> bool:
-        """On first start, wherever it is to lie: with both stores embedded nobody else can have written with another one."""
-        return self.embedded_redis and self.embedded_database
+        """On first start, wherever it is to lie: with both stores embedded and empty nobody can have written with another one. Later a missing ring is one
+        that is away: with a new one every session would be lost.
+        """
+        return self.embedded_redis and self.embedded_database and not (self.state_dir / "valkey" / "appendonlydir").exists()
 
     @property
     def key_file(self) -> Path:

@@ -15,26 +15,26 @@ import logging
 import os
 import signal
 import socket
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.app import Role, run
+from gateway import keys
+from gateway.app import Process, Role, run
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import fields, write_in_background
-from gateway.metrics import LOG_LINES_DROPPED, worker_died
+from gateway.metrics import LOG_LINES_DROPPED
+from gateway.open_files import connection_limits, raise_limit
 from gateway.sessions.embedded import EmbeddedValkey
+from gateway.supervisor import SharedFlags, Supervisor
 from gateway.web.listener import BACKLOG
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gateway.config import Config
 
 _LOG = logging.getLogger("gateway")
-STOP_TIMEOUT_S = 10.0
-RESTART_DELAY_S = 1.0
-"""A worker that dies at once must not become a busy loop."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -45,6 +45,11 @@ class Plan:
     name: str
     role: Role
     sockets: dict[str, socket.socket]
+    limits: dict[str, int]
+    """Connections, by listener."""
+    started: Callable[[], None] = lambda: None
+    owns_sockets: Callable[[], bool] = lambda: True
+    """Whether the sockets end with this process: asked when it ends."""
     beside_workers: bool = False
     """Others serve the checks, and this one tells whether they do."""
 
@@ -53,6 +58,9 @@ def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
     """Run until SIGTERM or SIGINT. Exit code 0, or 1 if it could not go on."""
     if Role(role) is not Role.AUTH and importlib.util.find_spec("aioboto3") is None:
         raise ConfigError(f"--role {role} calls AWS, and this installation has no AWS library: install cognito-gateway[aws], or choose --role auth")
+    # Before a worker reads it: of two rings made at once one would be nobody's, and one made later would end every session.
+    keys.load(config.key_file, create=config.makes_key_ring)
+    limits = connection_limits(raise_limit())
     store = EmbeddedValkey.start(config.state_dir) if config.embedded_redis else None
     sockets: dict[str, socket.socket] = {}
     try:
@@ -61,8 +69,8 @@ def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
             _LOG.info("listening", extra=fields(listener=name, address=_address(sockets[name]), role=role))
         socket_path = store.socket_path if store is not None else None
         if workers == 1:
-            return _serve_here(Plan("gateway", Role(role), sockets), config_path, config, socket_path, store)
-        plans = _plans(Role(role), workers, sockets)
+            return _serve_here(Plan("gateway", Role(role), sockets, limits), config_path, config, socket_path, store)
+        plans = _plans(Role(role), workers, sockets, limits)
         return _supervise(plans, config_path, config, socket_path, store)
     finally:
         for bound in sockets.values():
@@ -75,15 +83,15 @@ def _listeners(role: Role) -> tuple[str, ...]:
     return {Role.AUTH: ("check", "public", "admin"), Role.ADMIN: ("admin", "hooks"), Role.ALL: ("check", "public", "admin", "hooks")}[role]
 
 
-def _plans(role: Role, workers: int, sockets: dict[str, socket.socket]) -> list[Plan]:
+def _plans(role: Role, workers: int, sockets: dict[str, socket.socket], limits: dict[str, int]) -> list[Plan]:
     if role is Role.ADMIN:
         raise ConfigError("--workers is for the auth role: several admin processes are several replicas")
     browsers = {name: sockets[name] for name in ("check", "public")}
     if role is Role.AUTH:
         browsers["admin"] = sockets["admin"]
-    plans = [Plan(f"worker-{number}", Role.AUTH, browsers) for number in range(workers)]
+    plans = [Plan(f"worker-{number}", Role.AUTH, browsers, limits) for number in range(workers)]
     if role is Role.ALL:
-        plans.append(Plan("admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}, beside_workers=True))
+        plans.append(Plan("admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}, limits, beside_workers=True))
     return plans
 
 
@@ -129,7 +137,8 @@ def _serve_here(plan: Plan, config_path: Path, config: Config, socket_path: str 
     async def main() -> None:
         watcher = asyncio.create_task(store.watch()) if store is not None else None
         try:
-            await run(config, config_path=config_path, role=plan.role, sockets=plan.sockets, redis_socket=socket_path, beside_workers=plan.beside_workers)
+            process = Process(plan.role, plan.sockets, plan.limits, socket_path, plan.started, plan.owns_sockets, plan.beside_workers)
+            await run(config, process, config_path=config_path)
         finally:
             if watcher is not None:
                 watcher.cancel()
@@ -144,66 +153,16 @@ def _serve_here(plan: Plan, config_path: Path, config: Config, socket_path: str 
 
 
 def _supervise(plans: list[Plan], config_path: Path, config: Config, socket_path: str | None, store: EmbeddedValkey | None) -> int:
-    """Fork the workers, pass signals on, replace the dead. The supervisor itself runs no event loop and no threads."""
-    children: dict[int, Plan] = {}
-    started: dict[int, float] = {}
-    stopping = False
-    failed = False
+    flags = SharedFlags()
 
-    def stop(signum: int, frame: object) -> None:  # noqa: ARG001 - a handler's signature
-        nonlocal stopping
-        stopping = True
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+    def child(number: int) -> None:
+        _child(replace(plans[number], started=lambda: flags.started(number), owns_sockets=lambda: flags.stopping), config_path, config, socket_path)
 
-    def reload(signum: int, frame: object) -> None:  # noqa: ARG001
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGHUP)
+    return Supervisor([plan.name for plan in plans], flags, child).run(store.ensure if store is not None else _nothing)
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGHUP, reload)
 
-    def spawn(plan: Plan) -> None:
-        pid = os.fork()
-        if pid == 0:
-            _child(plan, config_path, config, socket_path)
-        children[pid] = plan
-        started[pid] = time.monotonic()
-
-    for plan in plans:
-        spawn(plan)
-    deadline = float("inf")
-    while children:
-        if stopping and deadline == float("inf"):
-            deadline = time.monotonic() + STOP_TIMEOUT_S
-        if time.monotonic() > deadline:
-            for pid in children:
-                os.kill(pid, signal.SIGKILL)
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            break
-        if pid == 0 or pid not in children:
-            if store is not None and not stopping:
-                store.ensure()
-            time.sleep(0.05)
-            continue
-        plan = children.pop(pid)
-        worker_died(pid)
-        code = os.waitstatus_to_exitcode(status)
-        if stopping:
-            continue
-        _LOG.error("worker_died", extra=fields(worker=plan.name, exit_code=code))
-        if code == 2:
-            failed = True
-            stop(signal.SIGTERM, None)
-            continue
-        time.sleep(max(0.0, RESTART_DELAY_S - (time.monotonic() - started.pop(pid))))
-        spawn(plan)
-    return 2 if failed else 0
+def _nothing() -> None:
+    pass
 
 
 def _child(plan: Plan, config_path: Path, config: Config, socket_path: str | None) -> None:
@@ -214,8 +173,6 @@ def _child(plan: Plan, config_path: Path, config: Config, socket_path: str | Non
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(signum, signal.SIG_DFL)
         write_in_background(dropped=LOG_LINES_DROPPED.inc)
         code = _serve_here(plan, config_path, config, socket_path, None)
     except ConfigError as error:

@@ -51,6 +51,10 @@ def test_a_key_ring_is_made_where_both_stores_are_embedded_and_demanded_elsewher
     assert load(tmp_path, keys=ring).makes_key_ring
     assert not load(tmp_path, keys=ring, redis={"url": "redis://r"}).makes_key_ring
     assert not load(tmp_path, keys=ring, database={"url": "postgresql+asyncpg://d"}).makes_key_ring
+    written = load(tmp_path, state_dir=str(tmp_path / "state"))
+    assert written.makes_key_ring
+    (written.state_dir / "valkey" / "appendonlydir").mkdir(parents=True)
+    assert not written.makes_key_ring, "what is there was written with a ring that is away"
 
 
 @pytest.mark.parametrize(

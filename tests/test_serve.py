@@ -5,22 +5,25 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import signal
+import socket
 import threading
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from demo.world import World
-from tests.gateway_process import GatewayProcess, serving
+from tests.gateway_process import GatewayProcess, serving, until
 from tests.sessions.conftest import HOST
 from tests.world import RunningWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def test_workers_share_the_listeners_and_the_metrics_and_leave_nothing(tmp_path: Path) -> None:
@@ -100,8 +103,93 @@ def test_a_reader_of_the_log_that_stops_stops_nothing_and_loses_nothing(piped: t
     assert sorted(told, key=str) == sorted(paths), "none lost, none twice"
 
 
-def test_an_end_does_not_need_a_reader_of_the_log(piped: tuple[GatewayProcess, Log]) -> None:
+def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(piped: tuple[GatewayProcess, Log]) -> None:
+    """The key ring is away for a moment while a worker has to start again: exit code 2, and the other one goes on."""
+    gateway, log = piped
+    cookie = gateway.log_in("bob")
+    ring = gateway.folder / "state" / "keys.json"
+    away = ring.rename(ring.with_suffix(".away"))
+    victim, *others = gateway.workers()
+    log.lines.clear()
+    with log.reading():
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: len(log.events("worker_died")) >= 2)
+        assert gateway.process.poll() is None
+        assert set(others) <= set(gateway.workers())
+        assert gateway.check(cookie) == 200
+        away.rename(ring)
+        until(lambda: len(gateway.workers()) == 3 and len(log.events("started")) >= 1, seconds=40)
+    first, second = log.events("worker_died")[:2]
+    assert (first["exit_code"], first["cause"]) == (-9, "killed by SIGKILL (the kernel does so where memory is short)")
+    assert second["exit_code"] == 2 and "key ring" in str(second["cause"])
+    assert [first["again_in_s"], second["again_in_s"]] == [1.0, 2.0]
+    assert "the key ring is missing" in str(log.events("configuration")[0]["error"])
+
+
+def test_at_the_end_nobody_who_is_connected_is_lost_and_nobody_needs_a_reader_of_the_log(piped: tuple[GatewayProcess, Log]) -> None:
+    """Clients that connect all the time, each once, through SIGTERM; a rolling restart sends them elsewhere once they are refused."""
     gateway, _ = piped
-    for _ in range(50):
-        gateway.check()
+    cookie = gateway.log_in("carol")
+    outcomes: list[str] = []
+    answered = threading.Event()
+
+    def visit(listener: str, request: bytes) -> None:
+        while True:
+            client = socket.socket()
+            client.settimeout(0.8)
+            try:
+                client.connect(("127.0.0.1", gateway.ports[listener]))
+            except OSError:
+                client.close()
+                return
+            try:
+                client.settimeout(8)
+                client.sendall(request)
+                status = client.recv(65536)[9:12].decode()
+                outcomes.append(status or "lost")
+            except OSError:
+                outcomes.append("lost")
+            finally:
+                client.close()
+            if len(outcomes) > 100:
+                answered.set()
+
+    check = f"GET /auth/nginx HTTP/1.1\r\nHost: a\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: {HOST}\r\nX-Forwarded-Uri: /\r\nCookie: __Host-gw={cookie}\r\n\r\n"
+    userinfo = f"GET /_auth/userinfo HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+    visitors = [threading.Thread(target=visit, args=[name, text.encode()]) for name, text in (("check", check), ("public", userinfo)) for _ in range(6)]
+    for visitor in visitors:
+        visitor.start()
+    assert answered.wait(30)
     assert gateway.stop(within_s=12) == 0
+    for visitor in visitors:
+        visitor.join()
+    assert {status: outcomes.count(status) for status in set(outcomes)}.keys() == {"200", "401"}
+
+
+def test_idle_connections_of_one_listener_cost_the_others_nothing(tmp_path: Path) -> None:
+    """With a hard limit of 512 descriptors: more idle connections than that at the public listener."""
+    with serving(tmp_path, open_files=512) as gateway:
+        cookie = gateway.log_in()
+        limits = Path(f"/proc/{gateway.process.pid}/limits").read_text()
+        assert re.search(r"Max open files +512 +512", limits), "the soft limit is raised"
+        clients = [socket.create_connection(("127.0.0.1", gateway.ports["public"]), timeout=5) for _ in range(700)]
+        try:
+            assert [gateway.check(cookie) for _ in range(20)] == [200] * 20
+            assert gateway.get("admin", "/healthz")[0] == 200
+            assert gateway.get("public", "/_auth/userinfo", {"Host": HOST})[0] == 401, "the idle ones make room"
+            assert gateway.metric('gateway_connections{listener="public"}') <= 64
+            assert gateway.metric('gateway_accept_errors_total{listener="public"}') == 0
+        finally:
+            for client in clients:
+                client.close()
+        assert gateway.log.count('"connections_at_limit"') == 1
+
+
+def test_a_wrong_configuration_at_the_first_start_ends_everything_with_its_message(tmp_path: Path) -> None:
+    """Nobody serves yet, and an operator waits for the message."""
+    (tmp_path / "state").mkdir(mode=0o700)
+    ring = tmp_path / "state" / "keys.json"
+    ring.write_text("{}")
+    ring.chmod(0o600)
+    with pytest.raises(AssertionError, match="not a key ring"), serving(tmp_path, workers=2) as gateway:
+        raise RuntimeError(gateway.log)

@@ -24,17 +24,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gateway.backoff import Backoff
 from gateway.errors import ConfigError, UnavailableError
 from gateway.log import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 START_TIMEOUT_S: Final = 30.0
 """A large append-only file takes a while to load; a service manager's own limit should be longer."""
 _POLL_S: Final = 0.02
 _WATCH_S: Final = 0.25
 """How long a crashed server, or an owner that went away, may go unnoticed."""
+_SAID_BYTES: Final = 4096
+"""Of what a server that ended has said, at each place where it may have."""
+_FULL_BYTES: Final = 1_000_000
 _SOCKET: Final = "valkey.sock"
 _MAX_SOCKET_PATH: Final = 100
 """``sun_path`` holds 108 bytes on Linux, 104 elsewhere."""
@@ -53,7 +57,12 @@ _log = logging.getLogger("gateway.sessions")
 class EmbeddedValkey:
     """A running server: ours (``owner``) or another process's in the same directory."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._backoff = Backoff(first_s=0.5, longest_s=30.0, healthy_s=60.0)
+        self._started_at = 0.0
+        self._next_start = 0.0
+        """Monotonic seconds."""
         self.directory = state_dir / "valkey"
         self._lock: int | None = None
         self._server: subprocess.Popen[bytes] | None = None
@@ -142,14 +151,17 @@ class EmbeddedValkey:
         self._server = subprocess.Popen(  # noqa: S603 - our own launcher and a binary from our own lock
             command, cwd=self.directory, pass_fds=(self._lock,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
+        self._started_at = self._monotonic()
+        if self._server.stderr is not None:
+            # A child of the server's may hold the other end for longer than the server lives.
+            os.set_blocking(self._server.stderr.fileno(), False)
 
     def _ready(self, deadline: float) -> bool:
         """Whether our server answers. Raises ``UnavailableError`` when it ended or the time is up."""
         if self._answers():
             return True
         if self._server is not None and self._server.poll() is not None:
-            said = self._server.stderr.read().decode(errors="replace").strip() if self._server.stderr else ""
-            msg = f"{self.directory}: the embedded store ended with status {self._server.returncode}: {said or 'see valkey.log there'}"
+            msg = f"{self.directory}: the embedded store ended with status {self._server.returncode}: {self._cause()}"
             raise UnavailableError(msg)
         if time.monotonic() > deadline:
             msg = f"{self.directory}: the embedded store does not answer in time (see valkey.log there)"
@@ -173,17 +185,42 @@ class EmbeddedValkey:
             self.ensure()
 
     def ensure(self) -> None:
-        """Start the server again when it died, or take it over when its owner is gone. Call from the main thread."""
-        if self._server is not None and self._server.poll() is None:
-            return
-        if self._lock is None and not self._try_lock():
+        """Start the server again when it died, or take it over when its owner is gone; waits for nothing. Call from the main thread.
+
+        A server that dies again and again is started less and less often, and the log says each time what it died of.
+        """
+        if self._server is not None:
+            if self._server.poll() is None:
+                return
+            self._ended(self._server.returncode)
+        if self._monotonic() < self._next_start or (self._lock is None and not self._try_lock()):
             return
         _log.warning("embedded_store_started_again", extra=fields(directory=str(self.directory)))
+        self._spawn()
+
+    def _ended(self, status: int) -> None:
+        cause = self._cause()
         self._reap()
-        try:
-            self._launch(time.monotonic() + START_TIMEOUT_S)
-        except UnavailableError as error:
-            _log.error("embedded_failed", extra=fields(error=str(error)))
+        now = self._monotonic()
+        wait_s = self._backoff.failed(ran_s=now - self._started_at)
+        # A single crash costs nobody more than the moment it takes to notice it.
+        self._next_start = now if self._backoff.failures == 1 else now + wait_s
+        _log.error("embedded_store_ended", extra=fields(exit_code=status, cause=cause, failures=self._backoff.failures, again_in_s=round(self._next_start - now, 1)))
+
+    def _cause(self) -> str:
+        """What the server said before it ended, and whether its disk is full: then it could not say it."""
+        said = []
+        if self._server is not None and self._server.stderr is not None:
+            with contextlib.suppress(BlockingIOError):
+                said.append(os.read(self._server.stderr.fileno(), _SAID_BYTES).decode(errors="replace").strip())
+        with contextlib.suppress(OSError), (self.directory / "valkey.log").open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _SAID_BYTES))
+            said += [line for line in log.read().decode(errors="replace").splitlines() if " # " in line][-3:]
+        with contextlib.suppress(OSError):
+            disk = os.statvfs(self.directory)
+            if disk.f_bavail * disk.f_frsize < _FULL_BYTES:
+                said.append(f"the disk of state_dir is full ({disk.f_bavail * disk.f_frsize} bytes free)")
+        return "; ".join(filter(None, said)) or "it said nothing; see valkey.log in the directory"
 
     def _reap(self) -> None:
         if self._server is not None:

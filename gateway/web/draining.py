@@ -1,46 +1,69 @@
-"""The last answers of a process that ends: each says ``Connection: close``.
+"""The last answers of a process that ends: whoever is connected by then is answered, and nobody's connection is reset.
 
-An ingress keeps its connections to the check listener. One that is closed under a request costs that request its answer, and
-fails closed; one whose last answer said so is simply not used again.
+An ingress keeps its connections. One that is closed under a request costs that request its answer, and fails closed; one whose last answer said
+``Connection: close`` is simply not used again.
+
+A new connection stands in the kernel's queue before the process sees it, and closing the socket resets what stands there. So the queue is
+closed at its entrance first: a filter on the socket drops SYN segments (whoever sends one tries again, and finds the next process or is
+refused, which costs no request), what is inside is accepted and answered, and only then the socket may be closed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
+import socket
+import struct
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from aiohttp.web import StreamResponse
-    from aiohttp.web_request import BaseRequest
+    from gateway.web.listener import Listener
 
 QUIET_S: Final = 0.05
-"""Nobody asked for so long: the connections that are left are idle ones."""
+"""Nobody asked for so long: the connections that are left are idle ones. Also longer than the handshake of a connection in the same network."""
 LOOKS: Final = 20
-"""At most one second: an orchestrator waits no longer than it must."""
+"""At most one second for each of the two stages: an orchestrator waits no longer than it must."""
+_SO_ATTACH_FILTER: Final = 26
+_DROP_SYN: Final = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0x7FFFFFFF))
+"""Classic BPF, code, jumps and operand: of the TCP header's byte 13 the bits SYN and ACK; SYN alone is dropped, all else is kept whole."""
 
 
-class Draining:
-    """Around the check listener's handler."""
+async def drain(listeners: Sequence[Listener], *, owns: Callable[[], bool], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    """Before the listeners are left. ``owns``: whether their sockets end with this process; otherwise other workers accept what comes now."""
+    for listener in listeners:
+        listener.ending = True
+    for _ in range(LOOKS):
+        before = sum(listener.answered for listener in listeners)
+        await sleep(QUIET_S)
+        if sum(listener.answered for listener in listeners) == before:
+            break
+    if owns():
+        for listener in listeners:
+            refuse_new(listener.bound)
+        await sleep(QUIET_S)
+        for listener in listeners:
+            while listener.accepting and listener.accept():
+                await sleep(0)
+    for listener in listeners:
+        listener.stop()
+    for _ in range(LOOKS):
+        # Who connected just now has sent a request, or is about to.
+        if not any(listener.new for listener in listeners):
+            break
+        await sleep(QUIET_S)
 
-    def __init__(self, handler: Callable[[BaseRequest], Awaitable[StreamResponse]]) -> None:
-        self._handler = handler
-        self._ending = False
-        self._asked = 0
 
-    async def __call__(self, request: BaseRequest) -> StreamResponse:
-        self._asked += 1
-        response = await self._handler(request)
-        if self._ending:
-            response.force_close()
-        return response
+def refuse_new(bound: socket.socket) -> None:
+    """No connection begins any more; those that have begun can still be accepted. Where the kernel knows no such filter, nothing happens."""
+    if bound.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
+    buffer = ctypes.create_string_buffer(program)
+    with contextlib.suppress(OSError):
+        bound.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(_DROP_SYN), ctypes.addressof(buffer)))
 
-    async def drain(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Before the listener closes. Returns when it has become quiet."""
-        self._ending = True
-        for _ in range(LOOKS):
-            before = self._asked
-            await sleep(QUIET_S)
-            if self._asked == before:
-                return
+
+__all__ = ["LOOKS", "QUIET_S", "drain", "refuse_new"]

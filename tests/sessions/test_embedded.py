@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -108,7 +109,7 @@ async def test_the_other_takes_over_when_the_owner_dies(tmp_path: Path) -> None:
     watching = asyncio.create_task(second.watch())
     process.kill()
     process.wait()
-    await eventually(lambda: second.owner)
+    await eventually(lambda: second.owner and second._answers())
     assert await put(second) == b"v"
     watching.cancel()
     assert not running(pid)
@@ -124,9 +125,33 @@ async def test_a_server_that_crashed_is_started_again(tmp_path: Path) -> None:
     assert first is not None
     watching = asyncio.create_task(store.watch())
     os.kill(first, signal.SIGKILL)
-    await eventually(lambda: store.pid not in {first, None})
+    await eventually(lambda: store.pid not in {first, None} and store._answers())
     assert await put(store) == b"v"
     watching.cancel()
+    store.stop()
+
+
+def test_a_server_that_dies_again_and_again_is_started_less_and_less_often_and_the_log_says_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    now = 1000.0
+    store = EmbeddedValkey(tmp_path, monotonic=lambda: now)
+    store.directory.mkdir()
+    store.ensure()
+    until(store._answers)
+    (store.directory / "appendonlydir" / "appendonly.aof.manifest").write_text("nonsense\n")
+    os.kill(store.pid or 0, signal.SIGKILL)
+    starts = []
+    for _ in range(1200):  # five minutes of looking
+        store.ensure()
+        if store.pid is not None:
+            starts.append(now)
+            until(lambda: store._server is None or store._server.poll() is not None)
+        now += 0.25
+    waits = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert waits[:6] == [0.25, 1.25, 2.25, 4.25, 8.25, 16.25]
+    assert set(waits[6:]) == {30.25}
+    told = [vars(record)["gateway_fields"] for record in caplog.records if record.message == "embedded_store_ended"]
+    assert told[0]["exit_code"] == -signal.SIGKILL
+    assert "appendonly.aof.manifest" in told[-1]["cause"] or "manifest" in told[-1]["cause"].lower()
     store.stop()
 
 

@@ -1,53 +1,48 @@
+"""How long a process waits at its end; what the kernel and the clients see of it is in ``test_listener.py``."""
+
 from __future__ import annotations
 
+import socket
 from typing import Any, cast
 
-from aiohttp import web
-
-from gateway.web.draining import LOOKS, Draining
-
-REQUEST = cast("Any", None)
+from gateway.web.draining import LOOKS, drain
 
 
-async def answer(request: object) -> web.StreamResponse:
-    return web.Response(status=401)
+class Idle:
+    """A listener's part in it: ``asks`` requests come during each look."""
+
+    def __init__(self, asks: int = 0) -> None:
+        self.ending, self.answered, self.accepting, self.new = False, 0, True, 0
+        self.bound = socket.socket()
+        self.asks = asks
+
+    async def sleep(self, _: float) -> None:
+        self.answered += self.asks
+
+    def accept(self) -> int:
+        return 0
+
+    def stop(self) -> None:
+        self.accepting = False
+        self.bound.close()
 
 
-def keeps(response: web.StreamResponse) -> bool:
-    return response.keep_alive is not False
+async def looks(listener: Idle) -> int:
+    count = 0
 
+    async def sleep(seconds: float) -> None:
+        nonlocal count
+        count += 1
+        await listener.sleep(seconds)
 
-async def test_every_answer_is_the_last_of_its_connection_once_the_process_ends() -> None:
-    checks = Draining(answer)
-    assert keeps(await checks(REQUEST))
-    last: list[bool] = []
-
-    async def asked_meanwhile(_: float) -> None:
-        if len(last) < 3:
-            last.append(keeps(await checks(REQUEST)))
-
-    await checks.drain(sleep=asked_meanwhile)
-    assert last == [False, False, False]
+    await drain([cast("Any", listener)], owns=lambda: False, sleep=sleep)
+    assert listener.ending and not listener.accepting
+    return count
 
 
 async def test_it_does_not_wait_for_an_ingress_that_never_stops_asking() -> None:
-    checks = Draining(answer)
-    looks = 0
-
-    async def asked_again(_: float) -> None:
-        nonlocal looks
-        looks += 1
-        await checks(REQUEST)
-
-    await checks.drain(sleep=asked_again)
-    assert looks == LOOKS
+    assert await looks(Idle(asks=1)) == LOOKS
 
 
 async def test_where_nobody_asks_nobody_waits() -> None:
-    looks: list[float] = []
-
-    async def quiet(seconds: float) -> None:
-        looks.append(seconds)
-
-    await Draining(answer).drain(sleep=quiet)
-    assert len(looks) == 1
+    assert await looks(Idle()) == 1
