@@ -211,11 +211,14 @@ async def test_whoever_is_connected_when_it_ends_is_answered_and_nobody_is_reset
     async with serving() as server:
         kept = await server.connect()
         await kept.ask()
+        late = await server.connect()
         visitors = [asyncio.create_task(visit(server.port)) for _ in range(20)]
         await eventually(lambda: outcomes.count("answered") > 200)
         draining = asyncio.create_task(drain([server.listener], owns=lambda: True))
         await eventually(lambda: server.listener.ending)
         assert b"Connection: close" in await kept.ask()
+        await eventually(lambda: not server.listener.accepting)
+        assert b" 204 " in await late.ask(), "its request was on the way"
         await draining
     await asyncio.gather(*visitors)
     assert outcomes.count("lost") == 0
