@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -14,14 +15,15 @@ from gateway.cli import config_option, json_option
 from gateway.cli.audited import audited
 from gateway.cli.sessions import describe, one_who, summary, who_options
 from gateway.cli.stores import configured_stores
-from gateway.cli.tenant_table import expect_tenant
+from gateway.cli.tenant_table import expect_tenant, tenant_documents
 from gateway.ports import RevocationKind, RevocationRequest
+from gateway.registry.hook_targets import hook_targets, source_is_gone
 
 if TYPE_CHECKING:
     from gateway.ports import RevocationStatus, Who
     from gateway.ports_admin import BlockView
 
-PAGE = 200
+source_option = click.option("--source", help="What this source imposed: okta, entra, scim (every record), cli …")
 
 
 @click.group("blocks")
@@ -32,20 +34,22 @@ def command() -> None:
 @command.command("list")
 @config_option
 @click.option("--tenant", help="Only this tenant's.")
+@source_option
 @json_option
-def list_blocks(*, config_path: str, tenant: str | None, as_json: bool) -> None:
-    """Blocks and removed groups in force, oldest first."""
-    found = asyncio.run(_list(config_path, tenant))
+def list_blocks(*, config_path: str, tenant: str | None, source: str | None, as_json: bool) -> None:
+    """Blocks and removed groups in force, oldest first, and whether what imposed them can still lift them."""
+    found = asyncio.run(_list(config_path, tenant, source))
     if as_json:
-        click.echo(json.dumps([{**asdict(view), "who": _who(view.who)} for view in found], indent=1))
+        click.echo(json.dumps([{**asdict(view), "who": _who(view.who), "source_gone": gone} for view, gone in found], indent=1))
         return
     if not found:
         click.echo("no blocks or removed groups in force", err=True)
-    for view in found:
+    for view, gone in found:
         who = " ".join(f"{name}={value}" for name, value in _who(view.who).items()) or "everybody"
         since = datetime.fromtimestamp(view.since, UTC).strftime("%Y-%m-%d %H:%M")
         without = "" if view.group is None else f"without group {view.group}  "
-        click.echo(f"{view.id}  {view.tenant}  {who}  {without}by {view.source} since {since}  {view.reason}")
+        kept = f" (which says nothing any more: gateway blocks remove --tenant {view.tenant} --source {view.source.partition(':')[0]})" if gone else ""
+        click.echo(f"{view.id}  {view.tenant}  {who}  {without}by {view.source}{kept} since {since}  {view.reason}")
 
 
 @command.command()
@@ -68,10 +72,21 @@ def add(*, config_path: str, tenant: str, everybody: bool, reason: str, as_json:
 
 @command.command()
 @config_option
-@click.argument("block")
+@click.argument("block", required=False)
+@click.option("--tenant", help="Tenant id, with --source.")
+@source_option
+@click.option("--provider", help="With --source: only what names this identity provider.")
 @json_option
-def remove(*, config_path: str, block: str, as_json: bool) -> int:
-    """Lift a block, or give a removed group back, whoever imposed it."""
+def remove(*, config_path: str, block: str | None, tenant: str | None, source: str | None, provider: str | None, as_json: bool) -> int:
+    """Lift a block, or give a removed group back, whoever imposed it; with --source, everything that this source imposed in a tenant."""
+    if (block is None) == (source is None) or (tenant is None) != (source is None) or (provider is not None and source is None):
+        msg = "name one block, or --tenant and --source (and --provider)"
+        raise click.UsageError(msg)
+    if block is None:
+        statuses = asyncio.run(_remove_all(config_path, tenant or "", source or "", provider))
+        lifted = f"{len(statuses)} lifted" if statuses else "nothing of this source is in force"
+        click.echo(json.dumps([describe(status) for status in statuses], indent=1) if as_json else lifted)
+        return 0
     status = asyncio.run(_remove(config_path, block))
     if status is None:
         click.echo(f"gateway: no block {block!r} is in force (see: gateway blocks list)", err=True)
@@ -84,16 +99,32 @@ def _who(who: Who) -> dict[str, str]:
     return {name: value for name, value in asdict(who).items() if value is not None}
 
 
-async def _list(config_path: str, tenant: str | None) -> list[BlockView]:
+def _is_of(view: BlockView, source: str | None) -> bool:
+    """``scim`` is every SCIM record."""
+    return source in (None, view.source, view.source.partition(":")[0])
+
+
+async def _list(config_path: str, tenant: str | None, source: str | None) -> list[tuple[BlockView, bool]]:
+    """Each with whether its source is gone."""
     async with configured_stores(config_path) as stores:
-        found: list[BlockView] = []
-        position: str | None = None
-        while True:
-            page = await stores.blocks.page(tenant=tenant, position=position, limit=PAGE)
-            found += page.items
-            if page.position is None:
-                return found
-            position = page.position
+        found = [view for view in await stores.blocks.all_of(tenant) if _is_of(view, source)]
+        documents = await tenant_documents(stores) if found else {}
+        targets = {name: hook_targets(document) for name, document in documents.items()}
+        return [(view, source_is_gone(view.source, view.who.provider, targets.get(view.tenant, ()))) for view in found]
+
+
+async def _remove_all(config_path: str, tenant: str, source: str, provider: str | None) -> list[RevocationStatus]:
+    async with configured_stores(config_path) as stores:
+        await expect_tenant(stores, tenant)
+        statuses = []
+        for view in await stores.blocks.all_of(tenant):
+            if not _is_of(view, source) or provider not in (None, view.who.provider):
+                continue
+            kind = RevocationKind.BLOCK if view.group is None else RevocationKind.END_SESSIONS
+            # As the source itself: what others have against the same person stands.
+            request = RevocationRequest(tenant, view.who, kind, f"{source} says nothing any more: lifted by an operator", view.source, group_overlay=view.group)
+            statuses.append(await audited(stores.database, "remove_block", tenant, view.who, partial(stores.revoker.lift, request)))
+        return statuses
 
 
 async def _add(config_path: str, request: RevocationRequest) -> RevocationStatus:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import UnavailableError
+from gateway.registry.hook_targets import hook_targets, source_is_gone
 from gateway.registry.impact import effects
 from gateway.registry.rehearsal import compiled, sessions_of
 
@@ -13,12 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.config import Config
+    from gateway.registry.document import TenantDocument
     from gateway.registry.impact import Effect
     from gateway.registry.plan import Plan
     from gateway.registry.stored import StoredTenant
     from gateway.sessions.directory import StoreDirectory
+    from gateway.sql.revocations import SqlBlocks
 
 SHOWN = 20
+_STAY = "blocks and removed groups stay, and nothing lifts them any more: gateway blocks remove"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,13 @@ class Impact:
     now: Mapping[str, tuple[Effect, ...]]
     next: Mapping[str, tuple[Effect, ...]]
     unknown: str = ""
+    stay: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    """Sources that a change silences, and how many blocks and removed groups of theirs are in force: they stay until an operator lifts them."""
 
     def lines(self, tenant: str, *, heading: bool = False) -> list[str]:
+        return [*self._people(tenant, heading=heading), *(f"    ! {count} {source} {_STAY} --tenant {tenant} --source {source}" for source, count in self.stay.get(tenant, ()))]
+
+    def _people(self, tenant: str, *, heading: bool) -> list[str]:
         told = [*_lines(self.now.get(tenant, ()), ""), *_lines(self.next.get(tenant, ()), "with rules_next, ")]
         if not told:
             return []
@@ -39,7 +49,7 @@ class Impact:
     def as_json(self) -> dict[str, Any]:
         tenants = sorted(self.signed_in)
         rows = {t: {"sessions": self.signed_in[t], "now": [asdict(e) for e in self.now.get(t, ())], "rules_next": [asdict(e) for e in self.next.get(t, ())]} for t in tenants}
-        return {"tenants": rows, "unknown": self.unknown or None}
+        return {"tenants": rows, "unknown": self.unknown or None, "stay": {t: dict(found) for t, found in sorted(self.stay.items())}}
 
 
 def _lines(found: tuple[Effect, ...], prefix: str) -> list[str]:
@@ -47,21 +57,31 @@ def _lines(found: tuple[Effect, ...], prefix: str) -> list[str]:
     return [*lines, f"      {prefix}… and {len(found) - SHOWN} more"] if len(found) > SHOWN else lines
 
 
-async def measure(made: Plan, stored: Mapping[str, StoredTenant], config: Config, directory: StoreDirectory) -> Impact:
+async def measure(made: Plan, stored: Mapping[str, StoredTenant], config: Config, directory: StoreDirectory, blocks: SqlBlocks) -> Impact:
     """Asks for the sessions of the tenants that change or have rules waiting."""
     wanted = {change.tenant: (stored[change.tenant].document, change.document) for change in made.changes if change.tenant in stored}
     wanted |= {tenant: (stored[tenant].document, stored[tenant].document) for tenant in made.unchanged if stored[tenant].document.rules_next}
     signed_in: dict[str, int] = {}
     now: dict[str, tuple[Effect, ...]] = {}
     later: dict[str, tuple[Effect, ...]] = {}
+    stay = {tenant: found for tenant, (before, after) in sorted(wanted.items()) if after is not None and (found := await _silenced(before, after, blocks))}
     for tenant, (before, after) in sorted(wanted.items()):
         try:
             people = await sessions_of(directory, tenant)
         except UnavailableError as error:
-            return Impact(signed_in, now, later, unknown=str(error))
+            return Impact(signed_in, now, later, unknown=str(error), stay=stay)
         signed_in[tenant] = len(people)
         becomes = compiled(after, config) if after is not None else None
         now[tenant] = effects(compiled(before, config), becomes, people)
         if becomes is not None and becomes.rules_next:
             later[tenant] = effects(becomes, replace(becomes, rules=becomes.rules_next), people)
-    return Impact(signed_in, now, later)
+    return Impact(signed_in, now, later, stay=stay)
+
+
+async def _silenced(before: TenantDocument, after: TenantDocument, blocks: SqlBlocks) -> tuple[tuple[str, int], ...]:
+    """What sources imposed that can speak before the change and not after it, by source."""
+    had, has = hook_targets(before), hook_targets(after)
+    if had == has:
+        return ()
+    gone = [view for view in await blocks.all_of(before.id) if source_is_gone(view.source, view.who.provider, has) and not source_is_gone(view.source, view.who.provider, had)]
+    return tuple(sorted(Counter(view.source.partition(":")[0] for view in gone).items()))

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.cli.database import file_records
 from gateway.core.tenants import TenantTable
 from gateway.errors import ConfigError
 from gateway.registry.database import TenantDatabase
 from gateway.registry.files import TenantFiles
-from gateway.registry.record import Builder, with_credentials
+from gateway.registry.record import Builder, document_of, with_credentials
 from gateway.registry.snapshot import Sealer, SnapshotError, read_manifest
 
 if TYPE_CHECKING:
     from gateway.cli.stores import Stores
     from gateway.config import Config
+    from gateway.registry.document import TenantDocument
 
 
 async def tenant_table(config: Config, database: TenantDatabase) -> TenantTable:
@@ -49,6 +51,12 @@ async def expect_tenant(stores: Stores, tenant: str) -> None:
     if tenant not in await _served(stores) and (await _written(stores)).by_id(tenant) is None:
         msg = f"there is no tenant {tenant} (see: gateway tenants list)"
         raise click.ClickException(msg)
+
+
+async def tenant_documents(stores: Stores) -> dict[str, TenantDocument]:
+    """Of files and SQL, by id."""
+    found = {tenant: document_of(record)[0] for tenant, record in file_records(stores.config).items()}
+    return found | {tenant: stored.document for tenant, stored in (await TenantDatabase(stores.database, stores.config).all()).items()}
 
 
 async def _served(stores: Stores) -> frozenset[str]:

@@ -199,7 +199,7 @@ async def _made(tenants: TenantDatabase, stores: Stores, folder: Path, *, prune:
     refused = await tenants.rehearse(made.changes, files=file_records(config).values())
     if refused is not None:
         raise ConfigError(f"{folder}: {refused.message}")
-    return made, await measure(made, stored, config, stores.directory)
+    return made, await measure(made, stored, config, stores.directory, stores.blocks)
 
 
 async def _apply(config_path: str, folder: Path, *, prune: bool, yes: bool, wait_s: float, as_json: bool) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.core.model import ProviderKind
 from gateway.errors import UnavailableError
 from gateway.ports_hooks import HookTarget, WebhookTarget
 from gateway.registry.background import in_background
 from gateway.registry.record import document_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gateway.registry.document import TenantDocument
     from gateway.registry.record import Record
@@ -35,6 +36,29 @@ def hook_targets(document: TenantDocument) -> tuple[HookTarget, ...]:
         )
         for p in document.providers
     )  # fmt: skip
+
+
+def can_say(target: HookTarget, source: str) -> bool:
+    """Whether the provider, as it is configured, can speak as ``source`` (of a block: ``okta``, ``scim:RECORD`` …), and so give back what it took."""
+    readable = {"okta": target.api_token is not None, "entra": bool(target.directory_id and target.client_id and target.client_secret)}
+    source = source.partition(":")[0]
+    kinds = _SPEAKERS[source]
+    return (kinds is None or target.kind in kinds) and (bool(target.secrets) or source in _SIGNED or readable.get(source, False))
+
+
+def source_is_gone(source: str, provider: str | None, targets: Iterable[HookTarget]) -> bool:
+    """Whether nothing of the tenant's ``targets`` says any more what ``source`` said (of ``provider``, where it named one): only an operator lifts it then."""
+    return source.partition(":")[0] in _SPEAKERS and not any(provider in (None, target.provider) and can_say(target, source) for target in targets)
+
+
+_FEDERATED = frozenset(ProviderKind) - {ProviderKind.COGNITO}
+_SPEAKERS: Mapping[str, frozenset[ProviderKind] | None] = {
+    "okta": frozenset({ProviderKind.OKTA}), "entra": frozenset({ProviderKind.ENTRA}), "scim": None, "backchannel": _FEDERATED, "ssf": _FEDERATED,
+    "universal-logout": frozenset({ProviderKind.OKTA, ProviderKind.OIDC}),
+}  # fmt: skip
+"""Whose hooks each source comes from; None: any provider's. Other sources are operators and the gateway itself."""
+_SIGNED = frozenset({"backchannel", "ssf", "universal-logout"})
+"""They prove themselves by the provider's own keys."""
 
 
 def webhook_target(document: TenantDocument) -> WebhookTarget | None:

@@ -139,6 +139,9 @@ class SqlRevocations:
         return result.rowcount
 
 
+_PAGE = 500
+
+
 class SqlBlocks:
     """``BlockDirectory`` of the admin API: blocks and overlays in one list."""
 
@@ -164,6 +167,17 @@ class SqlBlocks:
         found.sort(key=lambda view: (view.since, view.id))
         shown = found[:limit]
         return Page(shown, f"{shown[-1].since!r} {shown[-1].id}" if len(found) > limit else None)
+
+    async def all_of(self, tenant: str | None) -> list[BlockView]:
+        """However many there are, oldest first."""
+        found: list[BlockView] = []
+        position: str | None = None
+        while True:
+            page = await self.page(tenant=tenant, position=position, limit=_PAGE)
+            found += page.items
+            position = page.position
+            if position is None:
+                return found
 
     async def find(self, block: str) -> BlockView | None:
         async with self._database.read() as connection:

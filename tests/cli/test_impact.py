@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.cli.stores import configured_stores
+from gateway.ports import RevocationKind, RevocationRequest, Who
+from gateway.registry.document import TenantDocument
+from gateway.registry.hook_targets import hook_targets, source_is_gone
 from tests.cli.test_sessions_and_blocks import Beside
 from tests.registry.samples import sample, write
 from tests.sessions.conftest import identity
@@ -55,3 +60,59 @@ def test_waiting_rules_of_an_unchanged_tenant_are_told_too(beside: Beside, tmp_p
     beside.with_sessions(lambda login: login.finish())
     capsys.readouterr()
     assert planned(beside, folder, capsys).splitlines()[:3] == ["  acme", "    1 sessions looked at:", "      with rules_next, alice@acme.test loses GET /admin/** (rule_denied)"]
+
+
+def test_what_a_source_imposed_that_a_change_silences_is_told_stays_and_is_lifted_by_one_command(beside: Beside, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From Okta's event hooks to a provider that only SCIM speaks for."""
+    folder = tmp_path / "folder"
+    okta = {"name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.example.com", "hooks": {"secrets": ["a-secret-of-32-characters-or-more"]}}
+    write(folder, sample("acme", providers=[okta]))
+    assert beside.gateway("tenants", "apply", str(folder), "--wait", "0") == 0
+
+    async def impose() -> None:
+        async with configured_stores(str(beside.config)) as stores:
+            for subject in ("1", "2"):
+                who = Who(idp_subject=f"00u{subject}", provider="acme-okta")
+                await stores.revoker.revoke(RevocationRequest("acme", who, RevocationKind.BLOCK, "", "okta"))
+            await stores.revoker.revoke(RevocationRequest("acme", who, RevocationKind.BLOCK, "", "scim:record"))
+            await stores.revoker.revoke(RevocationRequest("acme", who, RevocationKind.END_SESSIONS, "", "okta", group_overlay="admins"))
+            await stores.revoker.revoke(RevocationRequest("acme", Who(email="x@acme.test"), RevocationKind.BLOCK, "left", "cli"))
+
+    asyncio.run(impose())
+    capsys.readouterr()
+    write(folder, sample("acme", providers=[{**okta, "kind": "oidc"}]))
+    assert "3 okta blocks and removed groups stay" in planned(beside, folder, capsys)
+    assert json.loads(planned(beside, folder, capsys, "--json"))["people"]["stay"] == {"acme": {"okta": 3}}
+    assert beside.gateway("blocks", "list", "--json") == 0
+    assert [row["source_gone"] for row in json.loads(capsys.readouterr().out)] == [False] * 5
+    assert beside.gateway("tenants", "apply", str(folder), "--wait", "0") == 0
+    capsys.readouterr()
+    assert beside.gateway("blocks", "list", "--json", "--source", "okta") == 0
+    assert [row["source_gone"] for row in json.loads(capsys.readouterr().out)] == [True] * 3
+    assert beside.gateway("blocks", "list") == 0
+    assert capsys.readouterr().out.count("gateway blocks remove --tenant acme --source okta") == 3
+    for arguments in (("--source", "okta"), ("--tenant", "acme"), ("x", "--tenant", "acme", "--source", "okta"), ("x", "--provider", "acme-okta")):
+        assert beside.gateway("blocks", "remove", *arguments) == 2
+    assert beside.gateway("blocks", "remove", "--tenant", "acme", "--source", "okta", "--provider", "another") == 0
+    assert beside.gateway("blocks", "remove", "--tenant", "acme", "--source", "okta") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "3 lifted"
+    assert beside.gateway("blocks", "list", "--json") == 0
+    assert {row["source"] for row in json.loads(capsys.readouterr().out)} == {"scim:record", "cli"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "hooks", "gone"),
+    [
+        ("okta", {"secrets": ["a-secret-of-32-characters-or-more"]}, {"entra"}),
+        ("okta", {"api_token": "t"}, {"entra", "scim:r"}),
+        ("okta", {}, {"okta", "entra", "scim:r"}),
+        ("oidc", {"secrets": ["a-secret-of-32-characters-or-more"]}, {"okta", "entra"}),
+    ],
+)
+def test_a_source_is_gone_where_nothing_of_the_tenant_can_speak_as_it(kind: str, hooks: dict[str, Any], gone: set[str]) -> None:
+    provider = {"name": "acme-okta", "kind": kind, "issuer": "https://acme.okta.example.com", "hooks": hooks}
+    targets = hook_targets(TenantDocument.model_validate(sample("acme", providers=[provider])))
+    sources = ("okta", "entra", "scim:r", "ssf", "universal-logout", "admin", "cli", "recheck")
+    assert {source for source in sources if source_is_gone(source, "acme-okta", targets)} == gone
+    assert source_is_gone("ssf", "acme-entra", targets)
+    assert not source_is_gone("ssf", None, targets)
