@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 FENCE, HOLDERS, FORGET, NARROW = (Script.load(name) for name in ("fence", "holders", "forget", "narrow"))
 FIRST_POLL_S: Final = 0.001
-ASKED_AT_ONCE: Final = 16
-"""Buckets that the store is asked about at one time. A snapshot that narrows thousands of tenants concerns all 1,024 of them: asked for at once,
-they would take every connection of the process, and the loop from the checks beside."""
+ASKED_AT_ONCE: Final = 24
+"""Buckets that one server is asked about at one time, on connections that nothing else uses. A snapshot that narrows thousands of tenants concerns all
+1,024 of them: asked for at once, they would take the loop from the checks beside."""
 LAST_POLL_S: Final = 0.02
 """How late a confirmation may be seen at most, and how often a frozen replica is asked for."""
 
@@ -64,13 +64,12 @@ class Acknowledgements:
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._link = link
+        self._link = link.apart(at_once=ASKED_AT_ONCE)
         self._staleness_s = staleness_s
         self._monotonic = monotonic
         self._sleep = sleep
         self._waiting: dict[int, list[_Waiting]] = {}
         self._pollers: dict[int, asyncio.Task[None]] = {}
-        self._asking = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def confirm(self, tenant: str, report: Callable[[str, float | None], None], *, server: str) -> None:
         """Returns when no replica can still answer by what was pushed for this tenant, on this ``server``, before."""
@@ -84,8 +83,7 @@ class Acknowledgements:
         await asyncio.gather(*(self._narrow(bucket, names, generation, report) for bucket, names in by_bucket.items()))
 
     async def _narrow(self, bucket: int, names: list[str], generation: int, report: Callable[[str, float | None], None]) -> None:
-        async with self._asking:
-            server = await self._link.run_durably(NARROW, [f"{prefix(bucket)}g"], [prefix(bucket), generation, " ".join(names)])
+        server = await self._link.run_durably(NARROW, [f"{prefix(bucket)}g"], [prefix(bucket), generation, " ".join(names)])
         await self._bucket(bucket, report, server.decode("ascii"))
 
     async def _bucket(self, bucket: int, report: Callable[[str, float | None], None], server: str) -> None:
@@ -103,8 +101,7 @@ class Acknowledgements:
 
     async def fence(self, bucket: int) -> tuple[bytes, int, dict[str, Held]]:
         """Marker, number of the fence, holders after it; durable."""
-        async with self._asking:
-            answer = await self._link.run_durably(FENCE, [f"{prefix(bucket)}l"], [prefix(bucket)])
+        answer = await self._link.run_durably(FENCE, [f"{prefix(bucket)}l"], [prefix(bucket)])
         if answer[0] is None:
             msg = "Redis: the store was not yet restored from the record"
             raise UnavailableError(msg)
@@ -138,8 +135,7 @@ class Acknowledgements:
             await self._sleep(wait_s)
 
     async def holders(self, bucket: int) -> tuple[bytes | None, dict[str, Held]]:
-        async with self._asking:
-            marker, held = await self._link.run(HOLDERS, [f"{prefix(bucket)}l"], [prefix(bucket)])
+        marker, held = await self._link.run(HOLDERS, [f"{prefix(bucket)}l"], [prefix(bucket)])
         return marker, _held(held)
 
     def _settle(self, w: _Waiting, marker: bytes | None, held: dict[str, Held], now: float) -> bool:

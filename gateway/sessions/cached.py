@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 READ = Script.load("read")
 REPEATS: Final = 16
 """A read that crossed an epoch is repeated. With an event every millisecond and a read of one, all of these cross once in 1,500 reads."""
+_UNRESTORED: Final = "Redis: read: the store was not yet restored from the record"
 
 
 class CachedSessions(RedisSessions):
@@ -117,7 +118,9 @@ class CachedSessions(RedisSessions):
         """One command, at the primary that the lease is held on: the sealed value, and how long it lives."""
         at = prefix(token.bucket)
         marker, value, left_ms = await self.link.run(READ, [f"{at}s:{token.digest}"], [at])
-        if marker is None or marker.decode("ascii")[2:] != lease.marker:
+        if marker is None:
+            raise UnavailableError(_UNRESTORED)
+        if marker.decode("ascii")[2:] != lease.marker:
             # Another server answered: whether it is the newer one is the next renewal's to say.
             if lease.marker:
                 lease.lapse()

@@ -7,7 +7,6 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import redis.asyncio as redis
-from redis.asyncio.cluster import RedisCluster
 
 from gateway.errors import UnavailableError
 from gateway.sessions.connect import unavailable
@@ -26,16 +25,17 @@ async def listen(link: Link, channel: str, *, hearing: Callable[[bool], None], h
         with contextlib.suppress(UnavailableError), unavailable("subscribe"):
             await _follow(link, channel, hearing, heard)
         hearing(False)
+        with contextlib.suppress(UnavailableError):
+            await link.look_again()  # the node that was followed may be gone
         await sleep(RESUBSCRIBE_S)
 
 
 async def _follow(link: Link, channel: str, hearing: Callable[[bool], None], heard: Callable[[str], None]) -> None:
     async with contextlib.AsyncExitStack() as stack:
         client: Any = link.client
-        if isinstance(client, RedisCluster):
+        if link.clustered:
             # A publication reaches every node of a Cluster; any one of them will do.
-            await client.initialize()
-            node = client.nodes_manager.get_node_from_slot(client.keyslot(channel))
+            node = await link.primary_of(channel)
             client = redis.Redis.from_pool(redis.ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs))
             stack.push_async_callback(client.aclose)
         subscription = client.pubsub(ignore_subscribe_messages=False)

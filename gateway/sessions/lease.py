@@ -7,7 +7,8 @@ Rules (each is a guard of docs/model/revocation.py):
 - Events are applied in the order of their numbers. A push that is out of order is not applied; the next renewal brings it.
 - Every event and every lapse begins a new epoch.
 - A lapse empties the memory, and begins a new incarnation; what was sent before it no longer counts.
-- Nothing is believed of a primary whose marker does not fit.
+- Nothing is believed of a primary whose marker does not fit. A lease that was granted before runs out as it would without an answer:
+  acknowledgements there wait for a full staleness, as they do for a replica that reaches nobody.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ class Lease:
             return False
         if answer is None:
             self.refused = "the store was not yet restored from the record"
-            self.lapse()
+            if not self.held(now):
+                self.lapse()
             return False
         if self.applied is not None:
             if renewal.applied is None:

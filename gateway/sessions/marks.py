@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 WATERMARK_LIFE_S: Final = 30 * 86400 + 3600
 """The longest ``session.absolute`` that a configuration may name, and an hour."""
+REVOKED_AT_ONCE: Final = 24
+"""Steps of revocations under way at one server."""
 PAGE: Final = 500
 """Families ended by one step: bounds how long one script keeps the others waiting (a few milliseconds)."""
 
@@ -92,7 +94,8 @@ class Marks:
     """Revocations in Redis. ``ring`` is asked on every use."""
 
     def __init__(self, link: Link, ring: Callable[[], KeyRing]) -> None:
-        self.link = link
+        """Its connections are its own: nothing that a stranger may send keeps a session from being ended."""
+        self.link = link.apart(at_once=REVOKED_AT_ONCE)
         self._ring = ring
 
     def people(self, tenant: str) -> People:

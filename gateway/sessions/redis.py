@@ -78,6 +78,7 @@ class RedisSessions:
     ) -> None:
         """``ring`` is asked on every use: the key ring may be reloaded."""
         self.link = link
+        self._marks = Marks(link, ring)
         self._ring = ring
         self._clock = clock
         self._entropy = entropy
@@ -324,7 +325,7 @@ class RedisSessions:
         answer: list[Any] = [0]
         for user in people.users(session.identity):  # the family may have been written under an older key of the ring
             keys = [f"{at}f:{family}", *(f"{at}i:{name}" for name in people.index(session.identity))]
-            answer = await self.link.run_durably(LOGOUT, keys, [at, family, session.tenant, user, ""])
+            answer = await self._marks.link.run_durably(LOGOUT, keys, [at, family, session.tenant, user, ""])
             if answer[0]:
                 break
         self.touches.forget(session.digest)
@@ -347,12 +348,11 @@ class RedisSessions:
         if family is not None:
             ended, _ = await self._logout(session, family)
             return 1 if ended else 0
-        marks = Marks(self.link, self._ring)
         where = places(self.people(session.tenant), Who(user=session.identity.sub))
-        swept = await marks.revoke(session.tenant, where)
+        swept = await self._marks.revoke(session.tenant, where)
         ended = len(swept.families)
         while swept.cursors:
-            swept = await marks.sweep(session.tenant, where, swept)
+            swept = await self._marks.sweep(session.tenant, where, swept)
             ended += len(swept.families)
         return ended
 

@@ -92,10 +92,70 @@ def running(directory: Path, *options: str, sentinel: str | None = None) -> Iter
         server.stop()
 
 
+@dataclass
+class Cluster:
+    """Nodes of one Cluster: ``primaries`` as they were made, and the replicas of each."""
+
+    primaries: list[Server]
+    replicas: list[list[Server]]
+    directory: Path
+    node_timeout_ms: int
+
+    def __iter__(self) -> Iterator[Server]:
+        return iter(self.primaries)
+
+    def __getitem__(self, shard: int) -> Server:
+        return self.primaries[shard]
+
+    @property
+    def nodes(self) -> list[Server]:
+        return [*self.primaries, *(replica for there in self.replicas for replica in there)]
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def alive(self) -> list[Server]:
+        return [node for node in self.nodes if node.process.poll() is None]
+
+    def owner(self, key: str) -> Server | None:
+        """The primary that serves the key now, if there is one. It may have been a replica."""
+        return next((node for node in self.alive() if not node.ask("EXISTS", key).startswith(b"-")), None)
+
+    def add_replica(self, shard: int, *, of: Server) -> Server:
+        """A new, empty node that copies ``of``."""
+        replica = _cluster_node(self.directory / f"r{shard}-{len(self.replicas[shard])}-{free_port()}", self.node_timeout_ms)
+        self.replicas[shard].append(replica)
+        replica.ask("CLUSTER", "MEET", "127.0.0.1", str(of.port), of.option("cluster-port"))
+        name = node_id(of)
+        replica.until(lambda reply: name.encode() in reply, "CLUSTER", "NODES")
+        replica.until(lambda reply: reply.startswith(b"+OK"), "CLUSTER", "REPLICATE", name)
+        return replica
+
+    def settle(self) -> None:
+        """Until every node knows of all that live, and every replica has what its primary has."""
+        living = b"cluster_known_nodes:%d" % len(self.alive())
+        for node in self.alive():
+            node.until(lambda reply: b"cluster_state:ok" in reply, "CLUSTER", "INFO")
+            if len(self.alive()) == len(self.nodes):
+                node.until(lambda reply: living in reply, "CLUSTER", "INFO")
+            node.until(lambda reply: b"role:master" in reply or b"master_link_status:up" in reply, "INFO", "replication")
+
+
+def node_id(node: Server) -> str:
+    return node.ask("CLUSTER", "MYID").split(b"\r\n")[1].decode()
+
+
+def _cluster_node(directory: Path, node_timeout_ms: int) -> Server:
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout_ms), "--cluster-port", str(free_port()), "--repl-diskless-sync-delay", "0")
+    return start(directory, *options, "--cluster-require-full-coverage", "no", "--cluster-allow-replica-migration", "no")
+
+
 @contextlib.contextmanager
-def cluster(directory: Path, *, primaries: int = 3) -> Iterator[list[Server]]:
-    """A Cluster without replicas."""
-    servers = [start(directory / str(n), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(free_port())) for n in range(primaries)]
+def cluster(directory: Path, *, primaries: int = 3, replicas: tuple[int, ...] = (), node_timeout_ms: int = 2000) -> Iterator[Cluster]:
+    """``replicas``: how many each primary has."""
+    made = Cluster([_cluster_node(directory / str(n), node_timeout_ms) for n in range(primaries)], [[] for _ in range(primaries)], directory, node_timeout_ms)
+    servers = made.primaries
     try:
         bounds = [n * 16384 // primaries for n in range(primaries + 1)]
         for n, server in enumerate(servers):
@@ -105,9 +165,13 @@ def cluster(directory: Path, *, primaries: int = 3) -> Iterator[list[Server]]:
                 server.ask("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port), servers[0].option("cluster-port"))
         for server in servers:
             server.until(lambda reply: b"cluster_state:ok" in reply and b"cluster_known_nodes:%d" % primaries in reply, "CLUSTER", "INFO")
-        yield servers
+        for shard, count in enumerate(replicas):
+            for _ in range(count):
+                made.add_replica(shard, of=servers[shard])
+        made.settle()
+        yield made
     finally:
-        for server in servers:
+        for server in made.nodes:
             server.stop()
 
 

@@ -39,6 +39,9 @@ class Answers(Link):
 
     run_durably = run
 
+    def apart(self, *, at_once: int) -> Answers:
+        return self
+
     async def next(self, name: str) -> asyncio.Future[Any]:
         async with asyncio.timeout(5):
             while not any(n == name for n, _ in self.asked):

@@ -111,20 +111,6 @@ async def test_sentinel_finds_the_primary_and_a_logout_waits_for_its_replica(tmp
         await link.close()
 
 
-async def test_a_cluster_holds_tenants_on_all_its_primaries(tmp_path: Path, ring: keys.KeyRing) -> None:
-    with servers.cluster(tmp_path) as nodes:
-        link = connect(RedisSettings(url=Secret(f"redis+cluster://127.0.0.1:{nodes[0].port}"), min_replicas=0))
-        for number in range(24):
-            await walk(link, ring, name=f"tenant-{number}")
-        assert all(b"keys=" in node.ask("INFO", "keyspace") for node in nodes)
-        sessions = RedisSessions(link, lambda: ring)
-        stored = await Login(sessions, tenant()).finish()
-        link.replicas = 1
-        with pytest.raises(UnavailableError, match="0 of 1 replicas confirmed"):
-            await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
-        await link.close()
-
-
 # --- the store in trouble: 503, never a logout and never an allow (invariant 8) --------------------
 
 

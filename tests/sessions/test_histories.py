@@ -199,10 +199,10 @@ class UnguardedFill(CachedSessions):
 class BacklogLater(Replica):
     """A renewal extends the lease without applying what it brought."""
 
-    async def _renew(self, buckets: Any) -> None:
+    async def _renew(self, buckets: Any, link: Any) -> None:
         for bucket in buckets:
             self.leases[bucket].__class__ = _Forgetful
-        await super()._renew(buckets)
+        await super()._renew(buckets, link)
 
 
 class _Forgetful(Lease):
@@ -217,10 +217,10 @@ class _Forgetful(Lease):
 class LateCount(Replica):
     """A lease counts from the reply."""
 
-    async def _renew(self, buckets: Any) -> None:
+    async def _renew(self, buckets: Any, link: Any) -> None:
         for bucket in buckets:
             self.leases[bucket].__class__ = _Late
-        await super()._renew(buckets)
+        await super()._renew(buckets, link)
 
 
 class _Late(Lease):

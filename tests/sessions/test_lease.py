@@ -95,17 +95,25 @@ def test_a_push_that_is_old_is_nothing_new(lease: Lease, memory: Memory) -> None
         Renewed("server", 8, 0, (Fence(),)),
         Renewed("server", 4, 0, ()),
         Renewed("another", 5, 0, ()),
-        None,
     ],
-    ids=["log too short", "a number is missing", "numbers went back", "another server", "not restored"],
+    ids=["log too short", "a number is missing", "numbers went back", "another server"],
 )
-def test_what_does_not_follow_ends_the_incarnation(lease: Lease, memory: Memory, bad: Renewed | None) -> None:
+def test_what_does_not_follow_ends_the_incarnation(lease: Lease, memory: Memory, bad: Renewed) -> None:
     incarnation, epoch = lease.incarnation, lease.epoch
     assert not lease.renewed(lease.renewal(105.0), bad, sent_at=105.0, now=105.1)
     assert not lease.held(105.1)
     assert memory.emptied == [7]
     assert (lease.incarnation, lease.applied) == (incarnation + 1, None)
     assert lease.epoch > epoch
+
+
+def test_a_server_that_was_not_restored_grants_nothing_and_a_lease_of_before_runs_out_in_its_time(lease: Lease, memory: Memory) -> None:
+    ends = lease.ends
+    assert not lease.renewed(lease.renewal(ends - 0.2), None, sent_at=ends - 0.2, now=ends - 0.1)
+    assert (lease.ends, memory.emptied) == (ends, [])
+    assert not lease.renewed(lease.renewal(ends - 0.1), None, sent_at=ends - 0.1, now=ends + 0.1)
+    assert not lease.held(ends - 1)
+    assert memory.emptied == [7]
 
 
 def test_a_lapse_is_noticed_by_the_next_renewal_which_joins_anew(lease: Lease, memory: Memory) -> None:

@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.config import Redis as RedisSettings
-from gateway.core.model import Secret
 from gateway.errors import UnavailableError
 from gateway.ports import MISS
 from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.cached import CachedSessions
-from gateway.sessions.connect import Target, connect, link_to
+from gateway.sessions.connect import Target, link_to
 from gateway.sessions.markers import Markers
 from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.replica import Replica, steady
 
-from . import servers
-from .conftest import HOST, Clock, Login, believe, tenant
+from .conftest import HOST, Clock, Login, tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from gateway import keys
     from gateway.ports import Stored
@@ -317,33 +313,6 @@ async def test_what_a_renewal_brought_is_confirmed_at_once(worker: Worker, store
     await waiting
     assert worker.replica._beat <= beat + 2, "it took another regular round"
     renewing.cancel()
-
-
-async def test_in_a_cluster_the_push_is_heard_whichever_primary_sent_it(tmp_path: Path, ring: keys.KeyRing) -> None:
-    with servers.cluster(tmp_path) as nodes:
-        link = connect(RedisSettings(url=Secret(f"redis+cluster://127.0.0.1:{nodes[0].port}"), min_replicas=0))
-        await believe(link)
-        worker = Worker(link, ring, "one")
-        heard: list[str] = []
-        apply = worker.replica.heard
-
-        def note(message: str) -> None:
-            heard.append(message)
-            apply(message)
-
-        worker.replica.heard = note  # type: ignore[method-assign]  # to see what came by push
-        async with running(worker):
-            for number in range(6):
-                name = f"tenant-{number}"
-                one = await Login(worker.sessions, tenant(name)).finish()
-                assert await worker.get(one) == one.session
-                await RedisLogout(link, ring).end(one)
-                async with asyncio.timeout(5):
-                    while not any(one.session.digest in message for message in heard):  # noqa: ASYNC110 - of another room
-                        await asyncio.sleep(0.001)
-                assert worker.cached(one) is MISS
-        await worker.sessions.touches.close()
-        await link.close()
 
 
 async def test_a_silent_replica_is_waited_for_a_full_staleness_and_then_forgotten(worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing) -> None:

@@ -1,0 +1,263 @@
+"""A Cluster with replicas: tenants on all its primaries, slots that move, and a primary that is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+from redis.crc import key_slot
+
+from gateway.config import Redis as RedisSettings
+from gateway.core.model import Secret
+from gateway.errors import UnavailableError
+from gateway.ports import MISS, Who
+from gateway.sessions.acknowledge import Acknowledgements
+from gateway.sessions.cache import SessionCache
+from gateway.sessions.cached import CachedSessions
+from gateway.sessions.connect import connect
+from gateway.sessions.markers import Markers
+from gateway.sessions.marks import Marks, places
+from gateway.sessions.names import BUCKETS, bucket_of, prefix
+from gateway.sessions.redis import RedisSessions
+from gateway.sessions.replica import Replica, steady
+
+from . import servers
+from .conftest import HOST, Login, identity, tenant
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from gateway import keys
+    from gateway.ports import Stored
+    from gateway.sessions.connect import Link
+
+Answer = TypeVar("Answer")
+STALENESS_S = 2.0
+NAMES = [f"tenant-{number}" for number in range(12)]
+"""Enough for each of three primaries."""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Cluster]:
+    # The second primary is killed: whoever takes over needs one that confirms.
+    with servers.cluster(tmp_path_factory.mktemp("cluster"), replicas=(1, 2, 1), node_timeout_ms=500) as nodes:
+        yield nodes
+
+
+class Gateway:
+    """An admin role and one worker of the auth role, each with a link of its own, as ``app`` puts them together."""
+
+    def __init__(self, cluster: servers.Cluster, ring: keys.KeyRing) -> None:
+        self.cluster, self.ring = cluster, ring
+        self.link, self.admin_link = (self.connect() for _ in range(2))
+        cache = SessionCache()
+        self.replica = Replica(self.link, cache, name="one", staleness_s=STALENESS_S, monotonic=steady())
+        self.sessions = CachedSessions(self.link, lambda: ring, cache=cache, replica=self.replica, monotonic=steady(), clock=time.time)
+        self.acknowledgements = Acknowledgements(self.admin_link, staleness_s=STALENESS_S, monotonic=steady())
+        self.marks = Marks(self.admin_link, lambda: ring)
+        self.markers = Markers(
+            self.admin_link, tenants=self._recorded, restore=self._restore, generation=lambda: 0, staleness_s=STALENESS_S, monotonic=steady(),
+        )  # fmt: skip
+
+    def connect(self) -> Link:
+        return connect(RedisSettings(url=Secret(self.cluster.url), min_replicas=1))
+
+    async def _recorded(self) -> list[str]:
+        return []
+
+    async def _restore(self, name: str) -> None:
+        raise AssertionError(name)
+
+    async def log_in(self, name: str, user: str = "alice") -> Stored:
+        return await Login(self.sessions, tenant(name)).finish(identity=identity(user, provider=f"{name}-okta"))
+
+    async def check(self, stored: Stored) -> bool:
+        return await self.sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
+
+    async def revoke(self, name: str, user: str) -> None:
+        """Until it is acknowledged, as the caller repeats it."""
+        swept = await self.marks.revoke(name, places(self.marks.people(name), Who(user=f"sub-{user}")))
+        await self.acknowledgements.confirm(name, lambda _name, _at: None, server=swept.server)
+
+
+@pytest.fixture
+async def gateway(cluster: servers.Cluster, ring: keys.KeyRing) -> AsyncIterator[Gateway]:
+    made = Gateway(cluster, ring)
+    await made.markers.look()
+    tasks = [asyncio.create_task(work) for work in (made.markers.run(), made.replica.run(), made.replica.listen())]
+    try:
+        await until(lambda: made.replica.hearing)
+        yield made
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await made.acknowledgements.close()
+        await made.sessions.touches.close()
+        for link in (made.link, made.admin_link):
+            await link.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - of another room, without an event to wait for
+            await asyncio.sleep(0.001)
+
+
+async def answered(attempt: Callable[[], Awaitable[Answer]], *, within_s: float = 20) -> Answer:
+    """What comes of it once the store answers again."""
+    async with asyncio.timeout(within_s):
+        while True:
+            with contextlib.suppress(UnavailableError):
+                return await attempt()
+            await asyncio.sleep(0.01)
+
+
+async def test_tenants_live_on_all_primaries_and_the_push_is_heard_whichever_sent_it(gateway: Gateway) -> None:
+    owners = set()
+    for name in NAMES:
+        stored = await gateway.log_in(name)
+        assert await gateway.check(stored)
+        owners.add((await gateway.link.primary_of(prefix(bucket_of(name)))).name)
+        await gateway.revoke(name, "alice")
+        assert gateway.sessions.cached(stored.cookie.reveal(), host=HOST) is MISS
+        assert not await gateway.check(stored)
+    assert len(owners) == 3
+
+
+async def test_a_logout_waits_for_the_replicas_of_its_primary(gateway: Gateway) -> None:
+    stored = await gateway.log_in("tenant-0")
+    gateway.link.replicas = 3  # more than there are
+    sessions = RedisSessions(gateway.link, lambda: gateway.ring)
+    with pytest.raises(UnavailableError, match="of 3 replicas confirmed"):
+        await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
+
+
+async def test_the_leases_of_every_bucket_are_renewed_with_few_connections(gateway: Gateway, cluster: servers.Cluster) -> None:
+    buckets = range(BUCKETS)
+    await asyncio.gather(*(gateway.replica.lease(bucket) for bucket in buckets))
+    joined = max(lease.ends for lease in gateway.replica.leases.values())
+    await until(lambda: all(lease.ends > joined for lease in gateway.replica.leases.values()))
+    for node in cluster:
+        clients = int(node.ask("INFO", "clients").split(b"connected_clients:")[1].split(b"\r\n")[0])
+        assert clients < 64, "a connection for each bucket"
+
+
+async def test_more_requests_than_connections_wait_their_turn(gateway: Gateway) -> None:
+    stored = await gateway.log_in("tenant-0")
+    assert await gateway.check(stored)
+    found = await asyncio.gather(*(gateway.sessions.get(f"{bucket_of('tenant-0'):03x}{number:043}", host=HOST) for number in range(400)))
+    assert found == [None] * 400
+
+
+class Move:
+    """One slot on its way from its primary to another, key by key, as ``valkey-cli --cluster reshard`` does it."""
+
+    def __init__(self, cluster: servers.Cluster, key: str) -> None:
+        self.nodes, self.slot = list(cluster), str(key_slot(key.encode()))
+        source = cluster.owner(key)
+        assert source is not None
+        self.source, self.target = source, next(node for node in self.nodes if node is not source)
+
+    async def begin(self) -> None:
+        await asyncio.to_thread(self.target.ask, "CLUSTER", "SETSLOT", self.slot, "IMPORTING", servers.node_id(self.source))
+        await asyncio.to_thread(self.source.ask, "CLUSTER", "SETSLOT", self.slot, "MIGRATING", servers.node_id(self.target))
+
+    async def keys(self, *names: str) -> None:
+        said = await asyncio.to_thread(self.source.ask, "MIGRATE", "127.0.0.1", str(self.target.port), "", "0", "5000", "KEYS", *names)
+        assert said.startswith((b"+OK", b"+NOKEY")), said
+
+    async def finish(self) -> None:
+        left = (await asyncio.to_thread(self.source.ask, "CLUSTER", "GETKEYSINSLOT", self.slot, "1000")).split(b"\r\n")[2::2]
+        await self.keys(*(name.decode() for name in left if name))
+        for node in (self.target, self.source, *self.nodes):
+            await asyncio.to_thread(node.ask, "CLUSTER", "SETSLOT", self.slot, "NODE", servers.node_id(self.target))
+
+
+async def test_while_a_slot_is_moved_its_tenant_is_answered(gateway: Gateway, cluster: servers.Cluster) -> None:
+    """From memory; what must be read waits for the rest of the slot, and is asked for at neither half of it."""
+    remembered, other = await gateway.log_in("tenant-0"), await gateway.log_in("tenant-0", "bob")
+    at = prefix(bucket_of("tenant-0"))
+    assert await gateway.check(remembered)
+    move = Move(cluster, f"{at}m")
+    await move.begin()
+    await move.keys(f"{at}m", f"{at}l", f"{at}s:{other.session.digest}")
+    assert gateway.sessions.cached(remembered.cookie.reveal(), host=HOST) == remembered.session
+    waiting = asyncio.create_task(answered(lambda: gateway.check(other)))
+    revoking = asyncio.create_task(answered(lambda: gateway.revoke("tenant-0", "bob")))
+    ended, _ = await asyncio.wait([waiting, revoking], timeout=0.2)
+    assert not ended
+    await move.finish()
+    await waiting
+    await revoking
+    assert not await answered(lambda: gateway.check(other))
+    assert await answered(lambda: gateway.check(remembered))
+    later = await answered(lambda: gateway.log_in("tenant-0", "carol"))
+    assert await answered(lambda: gateway.check(later))
+
+
+async def test_a_single_key_is_asked_for_where_it_is_on_its_way_to(gateway: Gateway, cluster: servers.Cluster) -> None:
+    move = Move(cluster, "gw:code:x")
+    await move.begin()
+    await gateway.sessions.spend_code("x")
+    spent = f"gw:code:{hashlib.sha256(b'x').hexdigest()}"
+    elsewhere = Move(cluster, spent)
+    await elsewhere.begin()
+    await elsewhere.keys(spent)
+    assert await gateway.sessions.code_spent("x")
+    await gateway.link.command("SET", "gw:code:x", "1")
+    assert await gateway.link.command("GET", "gw:code:x") == b"1"
+    await move.finish()
+    await elsewhere.finish()
+    assert await gateway.sessions.code_spent("x")
+
+
+async def test_whoever_was_known_is_found_again_when_a_primary_is_killed(gateway: Gateway, cluster: servers.Cluster) -> None:
+    """Checks, renewals, logins, logout and revocation, none of which may ask for ever at the address of the dead."""
+    victim = cluster[1]
+    names = [name for name in NAMES if (await gateway.link.primary_of(prefix(bucket_of(name)))).port == victim.port]
+    others = [name for name in NAMES if name not in names]
+    here, there, mine = [await gateway.log_in(name) for name in names], [await gateway.log_in(name) for name in others], await gateway.log_in(names[0], "bob")
+    for stored in (*here, *there, mine):
+        assert await gateway.check(stored)
+    await asyncio.to_thread(victim.stop)
+    killed = time.monotonic()
+    refused = 0
+
+    async def elsewhere() -> None:
+        nonlocal refused
+        while True:
+            for stored in there:
+                try:
+                    assert await gateway.check(stored)
+                except UnavailableError:
+                    refused += 1
+            await asyncio.sleep(0.01)
+
+    beside = asyncio.create_task(elsewhere())
+    key = f"{prefix(bucket_of(names[0]))}m"
+    while await asyncio.to_thread(cluster.owner, key) is None:  # noqa: ASYNC110 - a server tells nobody
+        await asyncio.sleep(0.02)
+    promoted_s = time.monotonic() - killed
+    for stored in here:
+        assert await answered(lambda stored=stored: gateway.check(stored))  # type: ignore[misc]  # mypy does not infer a lambda's default
+    back_s = time.monotonic() - killed
+    # Seasoned or not, held and renewed at the new primary.
+    for name in names:
+        lease = await answered(lambda name=name: gateway.replica.lease(bucket_of(name)))  # type: ignore[misc]  # as above
+        ends = lease.ends
+        await until(lambda lease=lease, ends=ends: lease.ends > ends)  # type: ignore[misc]  # as above
+    later = await answered(lambda: gateway.log_in(names[0], "carol"))
+    assert await gateway.check(later)
+    await answered(lambda: gateway.sessions.end_family(mine.session, cookie=mine.cookie.reveal()))
+    assert not await gateway.check(mine)
+    await answered(lambda: gateway.revoke(names[0], "carol"))
+    assert not await gateway.check(later)
+    beside.cancel()
+    await asyncio.gather(beside, return_exceptions=True)
+    assert refused == 0, "the other primaries' tenants noticed"
+    assert back_s < promoted_s + 3
