@@ -118,9 +118,9 @@ class Cluster:
     def alive(self) -> list[Server]:
         return [node for node in self.nodes if node.process.poll() is None]
 
-    def owner(self, key: str) -> Server | None:
-        """The primary that serves the key now, if there is one. It may have been a replica."""
-        return next((node for node in self.alive() if not node.ask("EXISTS", key).startswith(b"-")), None)
+    def owner(self, key: str, *, but: Server | None = None) -> Server | None:
+        """The primary that serves the key now, if there is one. It may have been a replica. ``but`` is not asked."""
+        return next((node for node in self.alive() if node is not but and not node.ask("EXISTS", key).startswith(b"-")), None)
 
     def add_replica(self, shard: int, *, of: Server) -> Server:
         """A new, empty node that copies ``of``."""
