@@ -50,15 +50,25 @@ class Topology:
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed_at = -inf
 
-    async def node(self, key: str) -> ClusterNode:
-        """The primary of the key's slot, as far as known."""
+    async def known(self) -> None:
+        """Until there is a map."""
         if not self._client.nodes_manager.slots_cache:
+            await self.refresh()
+
+    async def node(self, key: str) -> ClusterNode:
+        """The primary of the key's slot, as far as known. Raises ``SlotNotCoveredError`` where no node has it."""
+        if self.name_of(key) is None:
             await self.refresh()
         return self.known_node(key)
 
     def known_node(self, key: str) -> ClusterNode:
-        """The same without asking. Raises ``SlotNotCoveredError``."""
+        """The same without asking."""
         return self._client.nodes_manager.get_node_from_slot(self._client.keyslot(key))
+
+    def name_of(self, key: str) -> str | None:
+        """Address of the primary of the key's slot; None where none is known."""
+        nodes = self._client.nodes_manager.slots_cache.get(self._client.keyslot(key))
+        return nodes[0].name if nodes else None
 
     async def moved(self, error: MovedError) -> None:
         """A node said where the slot is. The whole map is asked for as well: after a fail-over every slot of the node has moved."""

@@ -48,6 +48,7 @@ _MAX_SILENT: Final = 4
 """Primaries one after another that do not answer."""
 _MAX_SENT_ON: Final = 8
 """Redirections of one command, while nodes do not agree."""
+NOBODY: Final = "nobody"
 _FIRST_PAUSE_S: Final = 0.01
 _LAST_PAUSE_S: Final = 0.1
 """Between two attempts in a slot that is being moved, as long as the deadline lasts."""
@@ -263,12 +264,18 @@ class Link:
         return self._topology is not None
 
     async def by_primary(self, keys: Mapping[int, str]) -> dict[str, list[int]]:
-        """Which of these (number → key) is on which primary, as far as known; the order is kept. Raises ``UnavailableError``."""
+        """Which of these (number → key) is on which primary, as far as known; the order is kept. Raises ``UnavailableError``.
+
+        A primary is called by its address, the one server by nothing, and ``nobody`` has the slots that no node of a Cluster holds.
+        """
         found: dict[str, list[int]] = {}
+        if self._topology is None:
+            return {"": list(keys)} if keys else found
         with unavailable("topology"):
             async with asyncio.timeout(self.deadline_s):
-                for number, key in keys.items():
-                    found.setdefault("" if self._topology is None else (await self._topology.node(key)).name, []).append(number)
+                await self._topology.known()
+        for number, key in keys.items():
+            found.setdefault(self._topology.name_of(key) or NOBODY, []).append(number)
         return found
 
     async def primary_of(self, key: str) -> ClusterNode:

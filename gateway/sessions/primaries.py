@@ -19,13 +19,12 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import ResponseError
 
 from gateway.errors import UnavailableError, UnconfirmedError
 from gateway.log import fields
 from gateway.metrics import STORE_PRIMARIES
-from gateway.sessions.connect import Script, unavailable
+from gateway.sessions.connect import Script
 from gateway.sessions.names import BUCKETS, prefix
 
 if TYPE_CHECKING:
@@ -75,17 +74,8 @@ class Primary:
 
 async def buckets_by_primary(link: Link) -> dict[str, list[int]]:
     """Every bucket, by the primary that has it. Raises ``UnavailableError`` where a Cluster does not tell."""
-    client = link.client
-    if not isinstance(client, RedisCluster):
-        return {"redis": list(range(BUCKETS))}
-    with unavailable("CLUSTER"):
-        async with asyncio.timeout(link.deadline_s):
-            await client.initialize()
-    found: dict[str, list[int]] = {}
-    for bucket in range(BUCKETS):
-        nodes = client.nodes_manager.slots_cache.get(client.keyslot(prefix(bucket)))
-        found.setdefault(nodes[0].name if nodes else "nobody", []).append(bucket)
-    return found
+    found = await link.by_primary({bucket: prefix(bucket) for bucket in range(BUCKETS)})
+    return found if link.clustered else {"redis": found[""]}
 
 
 class Primaries:
@@ -185,7 +175,7 @@ class Primaries:
 
     def _sample(self, buckets: Sequence[int]) -> list[int]:
         """Some in turn, so that all come up; before them what people use and what did not answer."""
-        room = ASKED_AT_ONCE if not isinstance(self._link.client, RedisCluster) else ASKED_OF_SHARD
+        room = ASKED_AT_ONCE if not self._link.clustered else ASKED_OF_SHARD
         here = set(buckets)
         first = [*islice(sorted(self._doubted & here), room // 2), *islice(sorted(here.intersection(self._in_use())), room // 4)]
         start = self._turn * room % len(buckets)
@@ -194,7 +184,7 @@ class Primaries:
     async def _answers(self, sample: Sequence[int]) -> tuple[int, list[int | None]]:
         """Replicas online, and the generation that each bucket demands; None where it was not restored."""
         keys = [f"{prefix(bucket)}h" for bucket in sample]
-        if isinstance(self._link.client, RedisCluster):
+        if self._link.clustered:
             # One is written durably; the others are of the same primary, whose replicas that has asked.
             replies: list[Any] = await asyncio.gather(self._link.run_durably(READY, keys[:1], []), *(self._link.run(READY, [key], []) for key in keys[1:]))
         else:

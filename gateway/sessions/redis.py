@@ -314,7 +314,7 @@ class RedisSessions:
     async def end_replaced(self, session: Session, *, cookie: str) -> Ended:
         record = await self._reread(session, cookie)
         at = prefix(bucket_of(session.tenant))
-        answer = await self.link.run_durably(REPLACED, [f"{at}f:{session.family}", f"{at}s:{session.digest}"], [at, session.family, session.tenant, session.digest])
+        answer = await self._marks.link.run_durably(REPLACED, [f"{at}f:{session.family}", f"{at}s:{session.digest}"], [at, session.family, session.tenant, session.digest])
         self.touches.forget(session.digest)
         refresh = answer[1] if len(answer) > 1 else None
         return Ended(session, unseal_refresh(record, refresh) if record is not None and refresh is not None else None)
@@ -361,13 +361,13 @@ class RedisSessions:
         ended = 0
         for view in await self.directory.all_of(tenant, users):
             for alias in users if outdated(view) else ():
-                answer = await self.link.run_durably(LOGOUT, [f"{at}f:{view.session}"], [at, view.session, tenant, alias, began])
+                answer = await self._marks.link.run_durably(LOGOUT, [f"{at}f:{view.session}"], [at, view.session, tenant, alias, began])
                 ended += min(1, int(answer[0]))
         return ended
 
     async def unlink(self, tenant: str, *, user: str, began: int) -> None:
         at = prefix(bucket_of(tenant))
-        await self.link.run_durably(UNLINK, [f"{at}k:{alias}" for alias in self.people(tenant).named("user", user)], [began])
+        await self._marks.link.run_durably(UNLINK, [f"{at}k:{alias}" for alias in self.people(tenant).named("user", user)], [began])
 
     async def close(self) -> None:
         await self.touches.close()

@@ -8,7 +8,7 @@ import hashlib
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from redis.crc import key_slot
@@ -20,7 +20,8 @@ from gateway.ports import MISS, Who
 from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.cached import CachedSessions
-from gateway.sessions.connect import connect
+from gateway.sessions.connect import Link, connect
+from gateway.sessions.lease import Lease
 from gateway.sessions.markers import Markers
 from gateway.sessions.marks import Marks, places
 from gateway.sessions.names import BUCKETS, bucket_of, prefix
@@ -31,11 +32,11 @@ from . import servers
 from .conftest import HOST, Login, identity, tenant
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     from gateway import keys
     from gateway.ports import Stored
-    from gateway.sessions.connect import Link
+    from gateway.sessions.connect import Script
 
 Answer = TypeVar("Answer")
 STALENESS_S = 2.0
@@ -182,9 +183,14 @@ class Move:
             await asyncio.to_thread(node.ask, "CLUSTER", "SETSLOT", self.slot, "NODE", servers.node_id(self.target))
 
 
-async def test_while_a_slot_is_moved_its_tenant_is_answered(gateway: Gateway, cluster: servers.Cluster) -> None:
+async def test_while_a_slot_is_moved_its_tenant_is_answered(gateway: Gateway, cluster: servers.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """From memory; what must be read waits for the rest of the slot. Nobody is revoked where the one half is: the other has their sessions."""
-    remembered, other = await gateway.log_in("tenant-0"), await gateway.log_in("tenant-0", "bob")
+    monkeypatch.setattr("gateway.sessions.markers.TURNS", 100_000)  # what moved is looked at at once, not when its turn comes
+    await until(lambda: not gateway.markers._unseasoned)
+    remembered = await gateway.log_in("tenant-0")
+    await gateway.log_in("tenant-0", "bob")
+    await gateway.revoke("tenant-0", "bob")  # so that a node that is asked for the next one finds every key it needs
+    other = await gateway.log_in("tenant-0", "bob")
     at = prefix(bucket_of("tenant-0"))
     assert await gateway.check(remembered)
     move = Move(cluster, f"{at}m")
@@ -266,3 +272,37 @@ async def test_another_primary_takes_over_from_one_that_stands_still(gateway: Ga
     victim.stop()
     assert refused == 0, "the other primaries' tenants noticed"
     assert back_s < promoted_s + 3
+
+
+class Halves(Link):
+    """Two primaries, of which the first does not answer."""
+
+    clustered = True
+
+    def __init__(self) -> None:
+        self.rounds = {"gone": 0, "here": 0}
+
+    def apart(self, *, at_once: int) -> Halves:
+        return self
+
+    async def by_primary(self, keys: Mapping[int, str]) -> dict[str, list[int]]:
+        return {name: there for name, there in {"gone": [b for b in keys if b % 2], "here": [b for b in keys if not b % 2]}.items() if there}
+
+    async def run_together_durably(self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | int]]]) -> list[Any]:
+        primary = "gone" if calls[0][0][0] == f"{prefix(1)}l" else "here"
+        self.rounds[primary] += 1
+        if primary == "gone":
+            await asyncio.Event().wait()
+        return [[[b"s " + b"a" * 40 + b" nonce", b"0", b"0", []]] for _ in calls]
+
+
+async def test_a_primary_that_does_not_answer_delays_the_leases_of_no_other() -> None:
+    link, cache = Halves(), SessionCache()
+    replica = Replica(link, cache, name="one", staleness_s=0.05, monotonic=time.monotonic)
+    replica.leases |= {bucket: Lease(bucket, 60.0, cache, used_at=time.monotonic()) for bucket in range(4)}
+    running = asyncio.create_task(replica.run())
+    await until(lambda: link.rounds["here"] >= 3)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert link.rounds["gone"] == 1
+    assert [replica.leases[bucket].held(time.monotonic()) for bucket in range(4)] == [True, False, True, False]
