@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +26,8 @@ from .conftest import believe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
 
 
 def watching(link: Link, *, generation: int = 0, in_use: tuple[int, ...] = ()) -> Primaries:
@@ -59,6 +62,15 @@ async def replicated(server: servers.Server, *, replicas: int) -> AsyncIterator[
         yield Link(plain.client, replicas=replicas)
     finally:
         await plain.close()
+
+
+def test_every_state_is_documented_and_every_bad_one_is_alerted_of() -> None:
+    page = (ROOT / "docs/operator/metrics.md").read_text("utf-8")
+    documented = re.findall(r"^\| `(\w+)` \|", page[page.index("| `state` | means | do |") :], re.MULTILINE)
+    assert documented == ["state", *(state.value for state in State)]
+    rules = (ROOT / "deploy/prometheus/alerts.yml").read_text("utf-8")
+    named = [state for matcher in re.findall(r'gateway_store_primaries\{state=~?"([\w|]+)"\}', rules) for state in matcher.split("|")]
+    assert sorted(named) == sorted(state.value for state in State if state is not State.ANSWERING)
 
 
 async def test_it_answers_where_a_check_would_be_answered(link: Link, caplog: pytest.LogCaptureFixture) -> None:

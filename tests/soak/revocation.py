@@ -238,15 +238,17 @@ async def _recovered(fleet: Fleet, struck: float) -> float:
     return time.monotonic() - struck
 
 
-SENTINEL = "sentinel monitor gw 127.0.0.1 {port} 2\nsentinel down-after-milliseconds gw 500\nsentinel failover-timeout gw 4000\nsentinel parallel-syncs gw 1\n"
+SENTINEL = "sentinel monitor gw 127.0.0.1 {port} 2\nsentinel down-after-milliseconds gw 2000\nsentinel failover-timeout gw 10000\nsentinel parallel-syncs gw 1\n"
+REPLICATED = ("--repl-diskless-sync-delay", "0", "--min-replicas-to-write", "1")
+"""As ``gateway config check`` demands it: sooner, and sentinels fail over again and again."""
 
 
 async def sentinel_kill(size: Size) -> Result:
     """Three sentinels, a primary and two replicas; the primary is killed."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        primary = stack.enter_context(servers.running(folder / "p"))
-        replicas = [stack.enter_context(servers.running(folder / f"r{n}", "--replicaof", f"127.0.0.1 {primary.port}")) for n in (1, 2)]
+        primary = stack.enter_context(servers.running(folder / "p", *REPLICATED))
+        replicas = [stack.enter_context(servers.running(folder / f"r{n}", *REPLICATED, "--replicaof", f"127.0.0.1 {primary.port}")) for n in (1, 2)]
         for replica in replicas:
             replica.until(lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
         watchers = [stack.enter_context(servers.running(folder / f"s{n}", sentinel=SENTINEL.format(port=primary.port))) for n in (1, 2, 3)]
@@ -267,9 +269,9 @@ async def sentinel_isolated(size: Size) -> Result:
     """The primary answers the gateway, but reaches neither its replicas nor a sentinel: both know it by the port of a relay, which is cut."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        primary = stack.enter_context(servers.running(folder / "p"))
+        primary = stack.enter_context(servers.running(folder / "p", *REPLICATED[:2]))
         async with servers.relay(primary.port) as front:
-            copies = [await asyncio.to_thread(servers.start, folder / f"r{n}", "--replicaof", f"127.0.0.1 {front.port}") for n in (1, 2)]
+            copies = [await asyncio.to_thread(servers.start, folder / f"r{n}", *REPLICATED[:2], "--replicaof", f"127.0.0.1 {front.port}") for n in (1, 2)]
             for copy in copies:
                 stack.callback(copy.stop)
                 await asyncio.to_thread(copy.until, lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
