@@ -35,6 +35,8 @@ class Paths:
     jwks: str
     userinfo: str
     logout: str
+    signout: str = ""
+    """Where a person signs out without a client, if that is another address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class OktaFace:
             jwks="/oauth2/v1/keys",
             userinfo="/oauth2/v1/userinfo",
             logout="/oauth2/v1/logout",
+            signout="/login/signout",
         )
         self._directory = directory
         self._org = okta_id("00o")

@@ -121,6 +121,8 @@ class IdentityProviderServer:
         route.add_post(paths.token, wrap("token", self._token))
         route.add_get(paths.userinfo, wrap("userinfo", self._userinfo))
         route.add_get(paths.logout, wrap("logout", self._logout))
+        if paths.signout:
+            route.add_get(paths.signout, wrap("signout", self._logout))
 
     async def _discovery(self, request: web.Request) -> web.StreamResponse:
         paths, origin = self.face.paths, self.origin

@@ -35,7 +35,7 @@ def page(status: int) -> str:
     for language in LANGUAGES:
         translated = gettext.NullTranslations() if language == LANGUAGES[0] else gettext.translation(DOMAIN, LOCALE, languages=[language])
         title, do = (_plain(translated.gettext(message)) for message in (text.title, text.do))
-        start = f'<p><a href="/">{_plain(translated.gettext("To the start page"))}</a></p>' if text.start else ""
+        start = f'<p><a href="/" style="color:inherit">{_plain(translated.gettext("To the start page"))}</a></p>' if text.start else ""
         level = "h1" if language == LANGUAGES[0] else "h2"
         parts.append(f'<section lang="{language}"><{level}>{title}</{level}><p>{do}</p>{start}</section>')
     return _checked(
