@@ -24,7 +24,7 @@ from redis.exceptions import ResponseError
 from gateway.errors import UnavailableError, UnconfirmedError
 from gateway.log import fields
 from gateway.metrics import STORE_PRIMARIES
-from gateway.sessions.connect import Script
+from gateway.sessions.connect import Script, unavailable
 from gateway.sessions.names import BUCKETS, prefix
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ KNOWN_S: Final = 10.0
 ASKED_AT_ONCE: Final = 64
 """Buckets in one look at a single primary. In a Cluster, where each is a command of its own, ``ASKED_OF_SHARD``."""
 ASKED_OF_SHARD: Final = 4
+AT_ONCE: Final = 2
+"""Commands to one primary. Its own: what strangers make the others wait for says nothing about a lease."""
 
 _log = logging.getLogger("gateway.sessions")
 
@@ -94,7 +96,7 @@ class Primaries:
         self.found: tuple[Primary, ...] = ()
         """As of the last look; empty before the first."""
         self.found_at = -inf
-        self._link = link
+        self._link = link.apart(at_once=AT_ONCE)
         self._generation = generation
         self._in_use = in_use
         self._monotonic = monotonic
@@ -148,16 +150,16 @@ class Primaries:
         except UnavailableError as error:
             return self._refused(name, error)
         took_ms = (time.perf_counter() - started) * 1000
-        missing = {bucket for bucket, generation in zip(sample, demanded, strict=True) if generation is None}
-        outdated = {bucket for bucket, generation in zip(sample, demanded, strict=True) if generation is not None and generation > self._generation()}
-        self._doubted = (self._doubted - set(sample)) | missing | outdated
-        answers = len(missing) + len(outdated) < len(sample)
+        missing = {bucket for bucket, generation in demanded.items() if generation is None}
+        outdated = {bucket for bucket, generation in demanded.items() if generation is not None and generation > self._generation()}
+        self._doubted = (self._doubted - demanded.keys()) | missing | outdated
+        answers = len(missing) + len(outdated) < len(demanded)
         if missing:
-            detail = f"{len(missing)} of {len(sample)} buckets that were asked about wait to be restored from SQL: an admin role does that, and needs SQL for it"
+            detail = f"{len(missing)} of {len(demanded)} buckets that were asked about wait to be restored from SQL: an admin role does that, and needs SQL for it"
             return Primary(name, State.NOT_RESTORED, detail, answers)
         if outdated:
-            wanted = max(generation or 0 for generation in demanded)
-            return Primary(name, State.OUTDATED, f"{len(outdated)} of {len(sample)} buckets want tenant snapshot {wanted}; {self._generation()} is served here", answers)
+            wanted = max(generation or 0 for generation in demanded.values())
+            return Primary(name, State.OUTDATED, f"{len(outdated)} of {len(demanded)} buckets want tenant snapshot {wanted}; {self._generation()} is served here", answers)
         said = f"answers in {took_ms:.1f} ms"
         if not self._link.replicas:
             return Primary(name, State.ANSWERING, said, answers)
@@ -181,16 +183,20 @@ class Primaries:
         start = self._turn * room % len(buckets)
         return list(dict.fromkeys([*first, *buckets[start : start + room]]))[:room]
 
-    async def _answers(self, sample: Sequence[int]) -> tuple[int, list[int | None]]:
-        """Replicas online, and the generation that each bucket demands; None where it was not restored."""
+    async def _answers(self, sample: Sequence[int]) -> tuple[int, dict[int, int | None]]:
+        """Replicas online, and the generation that each bucket demands; None where it was not restored. Without those that are just being moved to another primary."""
         keys = [f"{prefix(bucket)}h" for bucket in sample]
         if self._link.clustered:
-            # One is written durably; the others are of the same primary, whose replicas that has asked.
-            replies: list[Any] = await asyncio.gather(self._link.run_durably(READY, keys[:1], []), *(self._link.run(READY, [key], []) for key in keys[1:]))
+            answers = await self._link.run_together_durably(READY, [([key], []) for key in keys])
+            here = {bucket: answer for bucket, answer in zip(sample, answers, strict=True) if not isinstance(answer, Exception)}
+            if not here:
+                with unavailable(READY.name):
+                    raise answers[0]
+            sample, replies = list(here), list[Any](here.values())
         else:
             replies = [await self._link.run_durably(READY, keys, [])]
         if not all(identity for identity, _, _ in replies):
             msg = "Redis: the server is no primary"
             raise UnavailableError(msg)
         demanded = [None if generation == b"" else int(generation) for _, _, rows in replies for generation in rows]
-        return min(int(online) for _, online, _ in replies), demanded
+        return min(int(online) for _, online, _ in replies), dict(zip(sample, demanded, strict=True))

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ class Outage:
 class Round:
     """One fail-over, in seconds since it was struck; ``again`` are outages after the first."""
 
+    at: str
     switched: float
     """Until another server was the primary and had a replica that follows it: what no gateway can shorten."""
     back: float
@@ -162,7 +164,7 @@ async def fail_over(fleet: Fleet, strike: Callable[[], float], *, under_way: int
     """Strike while revocations are under way; returns when every replica has answered for a while."""
     witness = fleet.fresh_person()
     others = [person for person in fleet.people if person.revoking_since is None and person is not witness]
-    struck = time.monotonic()
+    struck, at = time.monotonic(), datetime.now(UTC).isoformat(timespec="milliseconds")
     outages = [Outage() for _ in fleet.check_ports]
     watching = [asyncio.create_task(watch(fleet, port, witness, struck, outage)) for port, outage in zip(fleet.check_ports, outages, strict=True)]
     try:
@@ -177,7 +179,7 @@ async def fail_over(fleet: Fleet, strike: Callable[[], float], *, under_way: int
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
     acknowledged = tuple((person.acknowledged_at or 0.0) - struck for person in revoked)
-    return Round(switched, max(outage.last for outage in outages), acknowledged, sum(outage.again for outage in outages))
+    return Round(at, switched, max(outage.last for outage in outages), acknowledged, sum(outage.again for outage in outages))
 
 
 @contextlib.asynccontextmanager
@@ -192,7 +194,7 @@ async def sentinels(folder: Path, down_after_ms: int) -> AsyncIterator[Sentinels
 
 async def sentinel_failover(arguments: argparse.Namespace) -> int:
     """The primary is killed, and another server takes its place."""
-    with tempfile.TemporaryDirectory() as name:
+    with contextlib.nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as name:
         async with sentinels(Path(name), arguments.down_after) as store:  # noqa: SIM117 - the fleet is told its address
             async with Fleet(Path(name) / "fleet", store.url, replicas=arguments.replicas, workers=1, min_replicas=1) as fleet:
                 await fleet.log_in(arguments.rounds * (arguments.under_way + 1) + 10, sessions_each=1)
@@ -201,7 +203,7 @@ async def sentinel_failover(arguments: argparse.Namespace) -> int:
                 rounds = []
                 for number in range(arguments.rounds):
                     result = await fail_over(fleet, store.kill, under_way=arguments.under_way)
-                    sys.stdout.write(f"{number + 1:3}: {result}\n")
+                    sys.stdout.write(f"{number + 1:3}: {result}{f', struck at {result.at}' if arguments.keep else ''}\n")
                     sys.stdout.flush()
                     rounds.append(result)
                     if number + 1 < arguments.rounds:
@@ -231,6 +233,7 @@ def main() -> int:
     parser.add_argument("--replicas", type=int, default=2, help="of the gateway")
     parser.add_argument("--under-way", type=int, default=3, help="revocations when it strikes")
     parser.add_argument("--down-after", type=int, default=2000, help="down-after-milliseconds of the sentinels")
+    parser.add_argument("--keep", help="a new folder for logs and data, kept; each round then tells when it struck")
     arguments = parser.parse_args()
     return asyncio.run(SCENARIOS[arguments.scenario](arguments))
 
