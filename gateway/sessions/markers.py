@@ -16,6 +16,7 @@ from gateway.errors import UnavailableError
 from gateway.log import fields
 from gateway.sessions.connect import Script
 from gateway.sessions.names import BUCKETS, bucket_of, prefix
+from gateway.sessions.trouble import Troubles
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -68,11 +69,13 @@ class Markers:
 
     async def run(self) -> None:
         """Until cancelled."""
+        troubles = Troubles("markers_unavailable", "markers_available")
         while True:
             try:
                 await self.look()
+                troubles.ends("")
             except UnavailableError as error:
-                _log.warning("markers_unavailable", extra=fields(error=str(error)))
+                troubles.begins("", error)
             await self._sleep(LOOK_S)
 
     async def look(self) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import secrets
 import socket
@@ -17,12 +16,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import UnavailableError
-from gateway.log import fields
 from gateway.sessions.channel import listen
 from gateway.sessions.connect import Script
 from gateway.sessions.lease import LEASE_PART, RENEWALS, Lease, Renewed
 from gateway.sessions.names import PUSH_CHANNEL, prefix
 from gateway.sessions.push import parse_event, parse_push
+from gateway.sessions.trouble import Troubles
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -39,8 +38,6 @@ JOINS_AT_ONCE: Final = 4
 """Connections to one primary for leases that a check waits for. Whoever asks for one bucket after another must not delay renewals."""
 TOGETHER: Final = 128
 """Renewals in one batch of a Cluster: some milliseconds of its primary."""
-
-_log = logging.getLogger("gateway.sessions")
 
 
 def steady() -> Callable[[], float]:
@@ -74,6 +71,7 @@ class Replica:
         self.each_round: Callable[[], None] = lambda: None
         """Called before every regular round of renewals."""
         self._link = link.apart(at_once=ROUNDS_AT_ONCE)
+        self._troubles = Troubles("lease_not_renewed", "lease_renewed")
         self._joins = link.apart(at_once=JOINS_AT_ONCE)
         self._memory = memory
         self._length_s = staleness_s * LEASE_PART
@@ -238,8 +236,9 @@ class Replica:
                 self._wake.clear()
                 try:
                     await self._begin_rounds()
+                    self._troubles.ends("topology")
                 except UnavailableError as error:
-                    _log.warning("lease_not_renewed", extra=fields(error=str(error)))
+                    self._troubles.begins("topology", error)
         finally:
             under_way = [timer, *self._rounds.values(), *self._withdrawals, *self._flushes]
             for task in under_way:
@@ -259,8 +258,9 @@ class Replica:
     async def _whole_round(self, primary: str, buckets: Sequence[int]) -> None:
         try:
             await self._round(buckets)
+            self._troubles.ends(primary)
         except UnavailableError as error:
-            _log.warning("lease_not_renewed", extra=fields(error=str(error), primary=primary or None))
+            self._troubles.begins(primary, error)
         finally:
             del self._rounds[primary]
             if self._wanted:

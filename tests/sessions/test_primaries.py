@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,14 @@ import pytest
 
 from gateway import metrics
 from gateway.app import store_finding
+from gateway.beside import beside
 from gateway.config import Redis as RedisSettings
 from gateway.core.model import Secret
+from gateway.sessions.cache import SessionCache
 from gateway.sessions.connect import Link, Target, connect, link_to
 from gateway.sessions.names import BUCKETS
 from gateway.sessions.primaries import KNOWN_S, Primaries, Primary, State
+from gateway.sessions.replica import Replica
 
 from . import servers
 from .conftest import believe
@@ -135,8 +139,15 @@ async def test_a_primary_without_a_replica_that_confirms_is_told_once(tmp_path: 
             assert found.state is State.NO_SPARE, "it answers, and after a fail-over it would not"
             for words in zip(options[::2], options[1::2], strict=True):
                 server.ask("CONFIG", "SET", words[0].removeprefix("--"), words[1])
+            rounds = asyncio.Semaphore(0)
+            leases = Replica(link, SessionCache(), name="worker", staleness_s=0.5, monotonic=time.monotonic)
+            leases.each_round = rounds.release
+            await leases.lease(0)
             os.kill(replica.process.pid, signal.SIGSTOP)
             try:
+                async with beside(leases.run()):
+                    for _ in range(20):  # rounds of renewals, of which each that began waits 0.8 s for the replica
+                        await rounds.acquire()
                 (found,) = await becomes(primaries, lambda all_of: all_of[0].state is State.NO_REPLICA and (not refuses or "ResponseError" in all_of[0].detail))
                 assert not found.answers
                 assert gauge(State.NO_REPLICA) == 1
@@ -150,6 +161,8 @@ async def test_a_primary_without_a_replica_that_confirms_is_told_once(tmp_path: 
             await becomes(primaries, lambda all_of: all_of[0].answers)
             assert gauge(State.NO_REPLICA) == 0
             assert events(caplog) == [("no_spare", "answering"), ("no_replica", "no_spare"), ("no_spare", "no_replica")]
+            await leases.renew([0])
+            assert [record.message for record in caplog.records].count("lease_not_renewed") == 1
 
 
 async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_away(tmp_path: Path) -> None:
