@@ -156,8 +156,11 @@ class SessionStore(Protocol):
     def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
         """After ``get`` found none: what is known here about it. ``tenant``: whose host this is. For logs and metrics, never for a decision."""
 
-    async def begin(self, pending: PendingLogin, *, binding: str | None) -> Begun:
-        """Store a pending login bound to the browser; reuses ``binding`` (the cookie's value) if it is well-formed."""
+    async def begin(self, pending: PendingLogin, *, binding: str | None, client: str = "") -> Begun:
+        """Store a pending login bound to the browser; reuses ``binding`` (the cookie's value) if it is well-formed.
+
+        ``client``: by whom; of what may be kept in all, those who hold most give up their oldest.
+        """
 
     async def take(self, state: str, *, bindings: Sequence[str]) -> Taken | AlreadyTaken | OtherBrowser | None:
         """Consume the pending login, for the browser that began it; shown by another, it is deleted in the same step. None if unknown or expired.
@@ -165,8 +168,8 @@ class SessionStore(Protocol):
         ``bindings``: the values of the browser's binding cookies. Tabs that begin at the same moment get one each.
         """
 
-    async def spend_code(self, code: str) -> None:
-        """An authorization code was shown where no login is open: it is good for none from now on."""
+    async def spend_code(self, code: str, *, client: str = "") -> None:
+        """An authorization code was shown where no login is open: it is good for none from now on. ``client`` as for ``begin``."""
 
     async def code_spent(self, code: str) -> bool: ...
 
@@ -245,10 +248,10 @@ class RelyingParty(Protocol):
 
 
 class AttemptCounter(Protocol):
-    """Attempts per client and minute, counted across replicas."""
+    """Attempts per client and window of time, counted across replicas."""
 
-    async def allowed(self, client: str, *, per_minute: int, kind: str = "") -> bool:
-        """Counts this attempt of a ``kind``; False once there were too many. Raises ``UnavailableError``."""
+    async def allowed(self, client: str, *, at_most: int, window_s: int = 60, kind: str = "") -> bool:
+        """Counts this attempt of a ``kind``; False once there were too many in the present window. Raises ``UnavailableError``."""
 
 
 class TestedConnections(Protocol):

@@ -20,7 +20,7 @@ GATEWAY_PREFIX = "/_auth"
 MAX_LOCATION_CHARACTERS = 4000
 """Of a login's address with the encoded return address in it. Servers and proxies take a request line of 8 kB, and the login host adds some."""
 MAX_RETURN_CHARACTERS = 4096
-"""Longer ones are dropped for ``/``: Redis would hold them for ten minutes for anybody who asks."""
+"""Of a return address as it is sent and kept, percent-encoded: a letter outside ASCII counts up to twelve. Longer ones are dropped for ``/``."""
 _MAX_DECODES = 5
 _ABSOLUTE = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+)(?::(?P<port>\d{1,5}))?(?P<rest>[/?#].*)?", re.IGNORECASE)
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff\u2028\u2029]")
@@ -33,7 +33,7 @@ def safe_return(value: str, *, origin: str, allowed: Callable[[str], str | None]
 
     ``origin`` is where a path alone leads; ``allowed`` gives the origin of a host that this login may return to, None for others.
     """
-    if not value or len(value) > MAX_RETURN_CHARACTERS or _FORBIDDEN.search(value):
+    if not value or _FORBIDDEN.search(value) or is_too_long(value):
         return None
     rest = value
     if not value.startswith("/"):
@@ -51,6 +51,10 @@ def safe_return(value: str, *, origin: str, allowed: Callable[[str], str | None]
     if not _harmless_path(path):
         return None
     return origin + quote(rest, safe=_ASCII)
+
+
+def is_too_long(value: str) -> bool:
+    return len(value) > MAX_RETURN_CHARACTERS or (not value.isascii() and len(quote(value, safe=_ASCII, errors="replace")) > MAX_RETURN_CHARACTERS)
 
 
 def _same_origin(origin: str, absolute: re.Match[str]) -> bool:

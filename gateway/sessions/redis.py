@@ -5,6 +5,7 @@ What a script must know is worked out here and passed in; what must not change m
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import time
@@ -20,6 +21,7 @@ from gateway.sessions import links, seal
 from gateway.sessions import record as codec
 from gateway.sessions.connect import Script
 from gateway.sessions.directory import StoreDirectory
+from gateway.sessions.fair_share import FairShare
 from gateway.sessions.marks import Marks, places
 from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.people import People, overlaid, parse_overlay
@@ -28,7 +30,7 @@ from gateway.sessions.refresh import seal_refresh, unseal_refresh
 from gateway.sessions.touches import Touches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from gateway.core.model import Identity
     from gateway.keys import Key, KeyRing
@@ -38,6 +40,13 @@ if TYPE_CHECKING:
 
 PENDING_LIFETIME_S: Final = 600
 """A person may take this long at the identity provider, second factor included. Also how long a reload of the callback is recognised."""
+MAX_PENDING_BYTES: Final = 8_000_000
+"""Of Redis, for logins that one process has begun in the last ten minutes: 10,000 with a short return address, 17 a second all the time. Cognito's own
+quota for federated logins is 25 a second for the whole pool."""
+PENDING_OVERHEAD_BYTES: Final = 450
+"""Of Redis beside the sealed value: the key, the hash and its fields (MEMORY USAGE)."""
+MAX_SPENT_CODES_BYTES: Final = 4_000_000
+SPENT_CODE_BYTES: Final = 160
 TICKET_LIFETIME_S: Final = 30
 """One redirect from ``login_host`` to the application's host."""
 FRESHNESS_S: Final = 70 * 60
@@ -84,6 +93,8 @@ class RedisSessions:
         self._entropy = entropy
         self._elsewhere: OrderedDict[str, str] = OrderedDict()
         """Tenants of live sessions that were shown at a host that is not theirs, by cookie: for the log and the metrics."""
+        self._pending = FairShare(max_bytes=MAX_PENDING_BYTES, life_s=PENDING_LIFETIME_S, monotonic=monotonic)
+        self._codes = FairShare(max_bytes=MAX_SPENT_CODES_BYTES, life_s=PENDING_LIFETIME_S, monotonic=monotonic)
         self.directory = StoreDirectory(link, ring)
         self.touches = Touches(self._touch, monotonic=monotonic)
 
@@ -146,13 +157,15 @@ class RedisSessions:
 
     # --- login -----------------------------------------------------------------------------------
 
-    async def begin(self, pending: PendingLogin, *, binding: str | None) -> Begun:
+    async def begin(self, pending: PendingLogin, *, binding: str | None, client: str = "") -> Begun:
         browser = binding if binding is not None and seal.is_binding(binding) else seal.new_binding(self._entropy)
         browser_id = seal.binding_id(browser)
         token = seal.new_token(bucket_of(pending.tenant), self._entropy)
         at = prefix(token.bucket)
         value = seal.seal(f"pending {browser_id}", token, codec.dump_pending(pending), tenant=pending.tenant, host=pending.host, key=self._keys[0], entropy=self._entropy)
-        await self.link.run(BEGIN, [f"{at}c:{pending.tenant}", f"{at}p:{token.digest}"], [value, browser_id, PENDING_LIFETIME_S, at])
+        key = f"{at}p:{token.digest}"
+        async with self._kept(self._pending, key, client=client, size=len(value) + PENDING_OVERHEAD_BYTES):
+            await self.link.run(BEGIN, [f"{at}c:{pending.tenant}", key], [value, browser_id, PENDING_LIFETIME_S, at])
         return Begun(Secret(token.text), Secret(browser))
 
     async def take(self, state: str, *, bindings: Sequence[str]) -> Taken | AlreadyTaken | OtherBrowser | None:
@@ -170,8 +183,22 @@ class RedisSessions:
             return None
         return Taken(pending, int(answer[2]), answer[3].decode("ascii")) if answer[0] == b"taken" else AlreadyTaken(pending)
 
-    async def spend_code(self, code: str) -> None:
-        await self.link.command("SET", _spent(code), "1", "EX", PENDING_LIFETIME_S)
+    @contextlib.asynccontextmanager
+    async def _kept(self, share: FairShare, key: str, *, client: str, size: int) -> AsyncIterator[None]:
+        """Around the command that makes the store keep ``key``: what has to go for it goes before."""
+        for other in share.add(key, client=client, size=size):
+            with contextlib.suppress(UnavailableError):  # it goes by itself then
+                await self.link.command("DEL", other)
+        try:
+            yield
+        except BaseException:
+            share.remove(key)
+            raise
+
+    async def spend_code(self, code: str, *, client: str = "") -> None:
+        key = _spent(code)
+        async with self._kept(self._codes, key, client=client, size=SPENT_CODE_BYTES):
+            await self.link.command("SET", key, "1", "EX", PENDING_LIFETIME_S)
 
     async def code_spent(self, code: str) -> bool:
         return bool(await self.link.command("EXISTS", _spent(code)))

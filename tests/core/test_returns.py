@@ -56,6 +56,9 @@ def test_a_port_that_is_not_the_origins_is_refused() -> None:
 def test_what_is_too_long_is_refused() -> None:
     assert safe_return("/" + "a" * (MAX_RETURN_CHARACTERS - 1), origin=ORIGIN, allowed=allowed)
     assert safe_return("/" + "a" * MAX_RETURN_CHARACTERS, origin=ORIGIN, allowed=allowed) is None
+    # As it is kept: twelve characters for each of these.
+    assert safe_return("/" + "\U0001f600" * (MAX_RETURN_CHARACTERS // 12), origin=ORIGIN, allowed=allowed)
+    assert safe_return("/" + "\U0001f600" * (MAX_RETURN_CHARACTERS // 12 + 1), origin=ORIGIN, allowed=allowed) is None
 
 
 @pytest.mark.parametrize("value", ["/_auth/logout", "/_AUTH/x", "/a/../_auth/login", "/%5fauth/logout", "/%255fauth", "//_auth", f"{ORIGIN}/_auth"])

@@ -181,6 +181,34 @@ async def test_a_pending_login_expires_after_ten_minutes(sessions: RedisSessions
     assert await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)) is None
 
 
+async def test_a_flood_of_logins_pushes_out_its_own_and_the_store_keeps_no_more_than_the_bound(sessions: RedisSessions, link: Link) -> None:
+    """The bound in Redis' own bytes; a person elsewhere who began before, and one who begins during the flood, arrive."""
+    sessions._pending.max_bytes = 100_000
+    early = await sessions.begin(pending(), binding=None, client="203.0.113.7")
+    long = replace(pending(), return_to=f"https://{HOST}/?{'q' * 4000}")
+    begun = [await sessions.begin(long, binding=None, client="198.51.100.1") for _ in range(60)]
+    late = await sessions.begin(pending(), binding=None, client="203.0.113.8")
+    kept = [key for key in await link.command("KEYS", "gw:*") if b"}:p:" in key]
+    used = sum([await link.command("MEMORY", "USAGE", key) for key in kept])
+    assert 60_000 < used <= 100_000
+    for honest in (early, late, begun[-1]):
+        assert isinstance(await sessions.take(honest.state.reveal(), bindings=(honest.binding.reveal(),)), Taken)
+    assert await sessions.take(begun[0].state.reveal(), bindings=(begun[0].binding.reveal(),)) is None
+    assert sessions._pending.held_bytes >= used, "nothing is kept that is not accounted for"
+
+
+async def test_codes_of_strangers_are_bounded_in_the_same_way(sessions: RedisSessions, link: Link) -> None:
+    sessions._codes.max_bytes = 3_200
+    await sessions.spend_code("victims", client="203.0.113.7")
+    for n in range(100):
+        await sessions.spend_code(f"flood-{n}", client="198.51.100.1")
+    assert await sessions.code_spent("victims") and await sessions.code_spent("flood-99")
+    assert not await sessions.code_spent("flood-0")
+    kept = await link.command("KEYS", "gw:code:*")
+    assert len(kept) == 20
+    assert sum([await link.command("MEMORY", "USAGE", key) for key in kept]) <= 3_200
+
+
 async def test_the_tenant_clock_only_goes_forward(login: Login, link: Link) -> None:
     values = [await login.begin() for _ in range(5)]
     ahead = int(time.time() * 1e6) + 3_600_000_000

@@ -42,7 +42,7 @@ _LOG = logging.getLogger("gateway")
 MAX_CODE = 2048
 MAX_STATE = 128
 SPENT_CODES_PER_MINUTE = 15_000
-"""Kept per client address (IPv6: per /64), 0.15 kB each: at most 22 MB of Redis, as for logins begun. No person shows so many."""
+"""Per client address (IPv6: per /64). No person shows so many."""
 
 
 async def callback(request: web.Request) -> web.StreamResponse:
@@ -252,8 +252,9 @@ async def _spend(browser: Browser, code: str) -> None:
     another ``state`` but the same PKCE challenge could still use it. Cognito forgets a code sooner than we forget this.
     """
     services = browser.services
-    if code and (not browser.known_client or await services.attempts.allowed(client_key(browser.client), per_minute=SPENT_CODES_PER_MINUTE, kind="code")):
-        await services.sessions.spend_code(code)
+    client = client_key(browser.client) if browser.known_client else ""
+    if code and (not client or await services.attempts.allowed(client, at_most=SPENT_CODES_PER_MINUTE, kind="code")):
+        await services.sessions.spend_code(code, client=client)
 
 
 async def _state_lost(browser: Browser, detail: str, reason: Reason = Reason.LOGIN_STATE, *, pending: PendingLogin | None = None) -> BrowserError:

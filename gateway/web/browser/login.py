@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from gateway.core.decision import Reason
-from gateway.core.returns import MAX_RETURN_CHARACTERS, safe_return
+from gateway.core.returns import MAX_RETURN_CHARACTERS, is_too_long, safe_return
 from gateway.core.tenants import HostKind
 from gateway.web.browser import central, organisation
 from gateway.web.browser.again import give_up
@@ -33,7 +33,7 @@ async def start(request: web.Request) -> web.StreamResponse:
         raise BrowserError(Reason.BAD_REQUEST, 400, detail="prefetch", tenant=browser.tenant)
     if browser.found is HostKind.LOGIN:
         return await central.start(browser)
-    if browser.parameter("too_long") or len(browser.parameter("rd") or browser.parameter("target_link_uri")) > MAX_RETURN_CHARACTERS:
+    if browser.parameter("too_long") or is_too_long(browser.parameter("rd") or browser.parameter("target_link_uri")):
         return page(request, "too_long", browser.tenant, login="/_auth/login")
     return_to = return_target(browser)
     wanted, hint, switch = browser.parameter("provider"), browser.parameter("login_hint"), bool(browser.parameter("switch"))
@@ -58,7 +58,7 @@ async def initiate(request: web.Request) -> web.StreamResponse:
     """POST: an identity provider's tile begins the login (OpenID Connect Core §4). Whoever sends the form, it does what a link does, as a GET."""
     browser = parse(request)
     fields = {name: await browser.field(name) for name in ("iss", "login_hint", "target_link_uri")}
-    if len(fields["target_link_uri"]) > MAX_RETURN_CHARACTERS:
+    if is_too_long(fields["target_link_uri"]):
         fields = {"too_long": "1"}
     query = urlencode({name: value for name, value in fields.items() if value and len(value) <= MAX_RETURN_CHARACTERS})
     return redirect(f"/_auth/login?{query}" if query else "/_auth/login")

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 PENDING_LIFETIME_S = 600
 """Long enough to find a second factor; Cognito itself gives up after five minutes at each step."""
-LOGINS_PER_MINUTE = 3_000
-"""Begun per client address (IPv6: per /64). The largest companies behind one address stay far below, and a delivery network's edge too; one
-stranger fills at most 21 MB of Redis with logins that nobody finishes."""
+LOGINS_AT_MOST = 500
+LOGINS_WINDOW_S = 10
+"""Begun per client address (IPv6: per /64). The largest companies behind one address stay far below, and a delivery network's edge too. Short windows: whoever
+shares the address with a flood is let in again within seconds of its end. What the store keeps is bounded elsewhere (``sessions/fair_share.py``); this bounds the work."""
 MAX_LOGIN_HINT = 254
 BROWSER_ID = re.compile(r"[0-9a-f]{64}")
 """Public name of a browser: see ``SessionStore.binding_id``."""
@@ -59,8 +60,10 @@ async def send_to_cognito(
     ``test``: name of the link that tests a connection; the login then makes no session.
     """
     services = browser.services
-    if browser.known_client and not await services.attempts.allowed(client_key(browser.client), per_minute=LOGINS_PER_MINUTE, kind="login"):
-        raise BrowserError(Reason.LOGIN_LOOP, 429, detail=f"more than {LOGINS_PER_MINUTE} logins begun in a minute from {browser.client}", tenant=tenant)
+    client = client_key(browser.client) if browser.known_client else ""
+    if client and not await services.attempts.allowed(client, at_most=LOGINS_AT_MOST, window_s=LOGINS_WINDOW_S, kind="login"):
+        detail = f"more than {LOGINS_AT_MOST} logins begun in {LOGINS_WINDOW_S} s from {browser.client}"
+        raise BrowserError(Reason.LOGIN_LOOP, 429, detail=detail, tenant=tenant)
     hint = hint if len(hint) <= MAX_LOGIN_HINT and email_domain(hint) is not None else ""
     pending = PendingLogin(
         tenant=tenant.id,
@@ -79,7 +82,7 @@ async def send_to_cognito(
         for_browser=destination.browser,
         hint=hint.lower(),
     )
-    begun = await services.sessions.begin(pending, binding=browser.binding)
+    begun = await services.sessions.begin(pending, binding=browser.binding, client=client)
     browser.request["provider"] = provider.name
     response = redirect(services.relying_party.authorize_url(tenant, pending, state=begun.state, login_hint=hint, lang=browser.language, prompt=prompt), status=302)
     bind(response, browser, begun.binding.reveal())
