@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
+import os
+import secrets
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from demo.world import World
@@ -85,4 +90,18 @@ class RunningWorld:
             connection.close()
 
     def log(self, replica: int = 0) -> str:
-        return self.world.gateways[replica].log.read_text("utf-8", errors="replace")
+        """What the replica has logged until now. A thread writes it, in order: a check of our own is waited for, and left out."""
+        marker = f"/log-marker-{secrets.token_hex(8)}"
+        file = self.world.gateways[replica].log
+        with contextlib.suppress(OSError):  # it has ended, and has written everything
+            self.check("log-marker.invalid", marker, replica=replica)
+            deadline = time.monotonic() + 5  # its level may be one at which checks are not logged
+            while marker not in _end_of(file) and time.monotonic() < deadline:
+                time.sleep(0.002)
+        return "".join(line for line in file.read_text("utf-8", errors="replace").splitlines(keepends=True) if "/log-marker-" not in line)
+
+
+def _end_of(file: Path) -> str:
+    with file.open("rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - 64 * 1024))
+        return log.read().decode(errors="replace")
