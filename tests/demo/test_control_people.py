@@ -17,6 +17,8 @@ async def test_profile_shows_identities_as_text_and_custom_attributes_cannot_be_
     found = await aws.list_users(UserPoolId=POOL_ID, Filter='email = "alice@acme.test"')
     assert [user["Username"] for user in found["Users"]] == [claims["cognito:username"]]
     assert found["Users"][0]["UserStatus"] == "EXTERNAL_PROVIDER"
+    for text in ('email = "ALICE@Acme.Test"', 'email ^= "ALICE@"', f'username ^= "{claims["cognito:username"].upper()[:8]}"'):
+        assert claims["cognito:username"] in [user["Username"] for user in (await aws.list_users(UserPoolId=POOL_ID, Filter=text))["Users"]], text
     profile = await aws.admin_get_user(UserPoolId=POOL_ID, Username=claims["cognito:username"])
     attributes = {pair["Name"]: pair["Value"] for pair in profile["UserAttributes"]}
     assert attributes["identities"].startswith('[{"userId":"00u') and attributes["sub"] == claims["sub"]

@@ -162,5 +162,6 @@ def _fits(user: User, text: str) -> bool:
         "cognito:user_status": user.status,
         "status": "Enabled" if user.enabled else "Disabled",
     }
-    value = special.get(name, user.attributes.get(name, ""))
+    # "Searches for users and groups by attribute value aren't case sensitive" (API reference of ListUsers, Filter).
+    value, wanted = special.get(name, user.attributes.get(name, "")).casefold(), wanted.casefold()
     return value == wanted if operator == "=" else value.startswith(wanted)
