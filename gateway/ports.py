@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gateway.core.decision import Reason
     from gateway.core.model import Identity, MachineToken, PendingLogin, Secret, Session, Tenant
     from gateway.core.tenants import TenantTable
+    from gateway.core.trial import Result
 
 
 # --- sessions -----------------------------------------------------------------------------------
@@ -232,6 +233,9 @@ class RelyingParty(Protocol):
 
     def authorize_url(self, tenant: Tenant, pending: PendingLogin, *, state: Secret, login_hint: str = "", lang: str = "", prompt: str = "") -> str: ...
 
+    async def own_error_page(self, authorize_url: str) -> str | None:
+        """What the error page of Cognito says on which this authorization request would end; None where it leads on, or nobody can tell."""
+
     async def exchange(self, tenant: Tenant, pending: PendingLogin, *, code: str) -> Tokens:
         """Exchange the code (client secret, PKCE) and validate the ID token. ``UnavailableError`` when Cognito is down."""
 
@@ -262,6 +266,12 @@ class TestedConnections(Protocol):
 
     async def spend(self, name: str) -> bool:
         """True once."""
+
+    async def note(self, name: str, result: Result) -> None:
+        """How far the test came, for whoever made the link; until it has long expired. What is done stays."""
+
+    async def result(self, name: str) -> Result | None:
+        """None: nobody has opened the link yet."""
 
 
 class MachineAuthenticator(Protocol):

@@ -8,8 +8,10 @@ import json
 import secrets
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import click
 import yaml
@@ -20,6 +22,7 @@ from gateway.cli.database import configured_database, file_records, in_force_wit
 from gateway.cli.impact import Impact, measure
 from gateway.cli.stores import Stores, configured_stores
 from gateway.cli.tenant_table import tenant_table
+from gateway.core import trial
 from gateway.errors import ConfigError
 from gateway.ports_admin import Rejected
 from gateway.registry.database import TenantDatabase
@@ -30,6 +33,8 @@ from gateway.registry.secrets import reveal
 from gateway.registry.secrets import show as shown_of
 from gateway.registry.stored import By
 from gateway.registry.warnings import policy_warnings
+from gateway.sessions.redis import PENDING_LIFETIME_S
+from gateway.sessions.trials import Trials
 
 if TYPE_CHECKING:
     from gateway.registry.document import TenantDocument
@@ -78,9 +83,17 @@ def show(*, config_path: str, tenant: str, as_json: bool) -> int:
 @command.command()
 @config_option
 @click.argument("tenant")
+@click.option("--result", "url", help="What became of this link.")
 @json_option
-def test(*, config_path: str, tenant: str, as_json: bool) -> int:
-    """A one-time link, good for an hour, that walks a whole login through the tenant's provider and creates no session."""
+def test(*, config_path: str, tenant: str, url: str | None, as_json: bool) -> int:
+    """A one-time link, good for an hour, that walks a whole login through the tenant's provider and creates no session; or how far one came."""
+    if url is not None:
+        found = asyncio.run(_test_result(config_path, tenant, url))
+        if found is None:
+            return _failed(f"this is no test link of tenant {tenant}")
+        told, result = found
+        click.echo(json.dumps({"told": told, **(asdict(result) if result is not None else {"state": "not_opened"})}) if as_json else told)
+        return 0
     link = asyncio.run(_test(config_path, tenant))
     if isinstance(link, Rejected):
         return _failed(link.message)
@@ -177,6 +190,33 @@ async def _test(config_path: str, tenant: str) -> str | Rejected:
         ring = keys.load(config.key_file, create=False)
         links = LoginLinks(config, table=lambda: table, key=lambda: ring.sealing[0].material, clock=time.time, entropy=secrets.token_bytes)
         return await links.link(tenant)
+
+
+async def _test_result(config_path: str, tenant: str, url: str) -> tuple[str, trial.Result | None] | None:
+    async with configured_stores(config_path) as stores:
+        keys_of = tuple(key.material for key in stores.ring.sealing)
+        # Also of a link that has expired: that is when one asks.
+        link = trial.opened(keys_of, (parse_qs(urlsplit(url).query).get("token") or [""])[0], now=0)
+        if link is None or link.tenant != tenant:
+            return None
+        result = await Trials(stores.link, lambda: keys_of, clock=time.time).result(link.name)
+        return _told(result, tenant, now=time.time(), expires_at=link.expires_at), result
+
+
+def _told(result: trial.Result | None, tenant: str, *, now: float, expires_at: float) -> str:
+    if result is None:
+        return "nobody has opened this link" + (", and it has expired" if expires_at <= now else " yet")
+    if result.state == "cognito":
+        return f"no login is possible: it would end on Cognito's own error page. {result.detail}"
+    if result.state == "done":
+        return f"done through {result.provider}: {'would be let in' if result.allowed else f'would be refused ({result.detail})'}"
+    age_s = max(0, round(now - result.at))
+    if age_s < PENDING_LIFETIME_S:
+        return f"no result yet: somebody was sent to Cognito for {result.provider} {age_s} s ago and is not back"
+    return (
+        f"no result: somebody was sent to Cognito for {result.provider} {age_s // 60} minutes ago and never came back. The login ended on a page of Cognito or of the identity provider, "
+        f"or was given up. Look at: the page itself; the identity provider's own sign-in log; gateway provision verify {tenant} (callback URLs, provider, a style for managed login)"
+    )
 
 
 async def _stored_documents(config_path: str) -> dict[str, TenantDocument]:

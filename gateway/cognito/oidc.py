@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import jwt
@@ -33,6 +34,7 @@ LEEWAY_S = 30
 MAX_TOKEN_LIFE_S = 86_400 + LEEWAY_S
 """Cognito's own limit for ID and access tokens; a token that claims more did not come from there."""
 MAX_TOKEN_CHARACTERS = 64 * 1024
+_PAGE_BYTES, _PAGE_WORDS = 64 * 1024, 200
 
 
 class CognitoRelyingParty:
@@ -63,6 +65,26 @@ class CognitoRelyingParty:
         }
         uri: str = prepare_grant_uri(f"{self._domain}/oauth2/authorize", pending.client_id, "code", **parameters)
         return uri
+
+    async def own_error_page(self, authorize_url: str) -> str | None:
+        """What the error page of Cognito says on which this request would end: whoever ends there is sent back to nobody. None where it leads on.
+
+        Also None where Cognito does not answer: the browser will see for itself.
+        """
+        try:
+            async with self._client.get(authorize_url, headers={"Accept": "text/html"}, allow_redirects=False) as response:
+                status, location = response.status, response.headers.get("Location", "")
+                text = "" if location else (await response.content.read(_PAGE_BYTES)).decode("utf-8", "replace")
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None
+        if 400 <= status < 500 and not location:
+            return _words(text)[:_PAGE_WORDS]
+        try:
+            parts = urlsplit(location)
+        except ValueError:
+            return None
+        ours = f"{parts.scheme}://{parts.netloc}" in {"://", self._domain}
+        return (parse_qs(parts.query).get("error") or ["an error"])[0][:_PAGE_WORDS] if 300 <= status < 400 and ours and parts.path == "/error" else None
 
     def logout_url(self, tenant: Tenant, *, logout_uri: str) -> str:
         """Cognito's /logout, which ends its own one-hour session and comes back to ``logout_uri``."""
@@ -173,6 +195,17 @@ class CognitoRelyingParty:
         exp, iat = claims["exp"], claims["iat"]
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (exp, iat))
         return claims if numbers and now - LEEWAY_S < exp <= now + MAX_TOKEN_LIFE_S and iat <= now + LEEWAY_S else None
+
+
+def _words(page: str) -> str:
+    """What a page says, without its tags, styles and scripts. Linear, whatever it is."""
+    said, hidden = [], False
+    for piece in page.split("<"):
+        tag, _, rest = piece.partition(">")
+        name = tag.split(maxsplit=1)[0].lower() if tag.strip() else ""
+        hidden = name in {"style", "script"} or (hidden and name not in {"/style", "/script"})
+        said += [] if hidden else rest.split()
+    return " ".join(said)
 
 
 def prepare_token_query(**parameters: str) -> str:

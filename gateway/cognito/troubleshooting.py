@@ -180,6 +180,13 @@ SYMPTOMS: tuple[Symptom, ...] = (
     # The bare codes.
     _row(
         "invalid_client",
+        text=r"client does not exist",
+        shown="Client does not exist.",
+        cause="Cognito does not know the client id; it shows its own error page and sends nobody back",
+        setting="the tenant's client_id (provision it again, or name the one that is there), cognito.domain of the same pool",
+    ),
+    _row(
+        "invalid_client",
         error="invalid_client",
         cause="Cognito does not know the client id or refuses the client secret",
         setting="the tenant's client_id and client_secret (is env: or file: what you think it is?), cognito.domain of the same pool",

@@ -34,6 +34,19 @@ class Link:
     expires_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How far the test of a link came. ``state``: ``begun`` (sent to Cognito, and not back), ``cognito`` (it would end on Cognito's own error
+    page), ``done``. ``at``: UTC epoch seconds. ``detail``: the setting to change, or the reason of the decision.
+    """
+
+    state: str
+    at: float
+    provider: str
+    detail: str = ""
+    allowed: bool = False
+
+
 def issue(key: bytes, tenant: str, *, chance: bytes, expires_at: int) -> str:
     """The token. ``expires_at`` in UTC epoch seconds."""
     text = expires_at.to_bytes(5, "big") + chance + tenant.encode("ascii")

@@ -1,7 +1,9 @@
-"""Which links that test a connection were used: one key each, until the link has expired anyway."""
+"""Which links that test a connection were used, and how far each test came: one key each, until the link has expired anyway. They name nobody."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from gateway.core import trial
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from gateway.sessions.connect import Link
 
 PREFIX: Final = "gw:test:"
+RESULTS: Final = "gw:test:result:"
 
 
 class Trials:
@@ -29,3 +32,12 @@ class Trials:
     async def spend(self, name: str) -> bool:
         # Longer than any link lives: a name that is gone belongs to a link that has expired.
         return await self._link.command("SET", PREFIX + name, "1", "NX", "EX", trial.LIFETIME_S * 2) is not None
+
+    async def note(self, name: str, result: trial.Result) -> None:
+        known = await self.result(name)
+        if known is None or known.state != "done":
+            await self._link.command("SET", RESULTS + name, json.dumps(asdict(result)), "EX", trial.LIFETIME_S * 2)
+
+    async def result(self, name: str) -> trial.Result | None:
+        raw = await self._link.command("GET", RESULTS + name)
+        return None if raw is None else trial.Result(**json.loads(raw))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import html
 import http.client
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
-from demo.faults import status
+from demo.faults import redirect, status
 from demo.world import World
+from gateway.cli import tenants
+from gateway.core import trial
 from gateway.web.texts import TrialStep
 from tests.browserless import Page, Person
+from tests.web.policy import OWN_CLIENT
 from tests.web.test_explain import bound_key, post
 from tests.world import RunningWorld
 
@@ -31,6 +35,10 @@ def central(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
 
 def link(world: RunningWorld, tenant: str = "acme") -> str:
     return str(world.run(world.world.command("tenants", "test", tenant))).strip()
+
+
+def result_of(world: RunningWorld, url: str, tenant: str = "acme") -> str:
+    return str(world.run(world.world.command("tenants", "test", tenant, "--result", url))).strip()
 
 
 async def through(person: Person, url: str, email: str = "alice@acme.test") -> Page:
@@ -142,6 +150,42 @@ async def test_a_login_that_fails_at_cognito_is_told_with_the_setting(policy: Ru
     assert "would be refused" in page.text
     assert "client" in page.text
     assert no_session(visitor, "acme.localhost")
+
+
+@pytest.mark.parametrize("shape", ["page", "redirect"])
+async def test_a_login_that_would_end_on_cognitos_own_error_page_is_told_before_it_begins(policy: RunningWorld, visitor: Person, shape: str) -> None:
+    """Nobody comes back from there. Nothing is used up; who made the link is told as well."""
+    cognito = policy.world.cloud.cognito
+    client = cognito.pool.clients[OWN_CLIENT]
+    url = link(policy)
+    assert result_of(policy, url) == "nobody has opened this link yet"
+    try:
+        cognito.pool.clients[OWN_CLIENT] = replace(client, settings={**client.settings, "CallbackURLs": []})
+        if shape == "redirect":
+            cognito.faults.once("authorize", redirect(f"{cognito.url}/error?error=redirect_mismatch&client_id={OWN_CLIENT}"))
+        page = await visitor.open(url)
+    finally:
+        cognito.pool.clients[OWN_CLIENT] = client
+    assert (page.host, page.status) == ("acme.localhost", 200)
+    for said in ("would be refused", "redirect_uri:", "CallbackURLs", "no session was made"):
+        assert said in page.text
+    assert "Cognito's own error page" in result_of(policy, url)
+    page = await through(visitor, url)
+    assert "would be let in" in page.text
+    assert result_of(policy, url) == "done through acme-okta: would be let in"
+    with pytest.raises(RuntimeError, match="no test link of tenant globex"):
+        result_of(policy, url, "globex")
+
+
+async def test_whoever_does_not_come_back_from_cognito_leaves_no_result_and_the_operator_learns_where_to_look(policy: RunningWorld, visitor: Person) -> None:
+    url = link(policy)
+    assert (await visitor.open(url)).host == "okta.localhost"
+    assert "and is not back" in result_of(policy, url)
+    begun = trial.Result("begun", 1000.0, "acme-okta")
+    told = tenants._told(begun, "acme", now=1000.0 + 3000, expires_at=4600)
+    assert "50 minutes ago and never came back" in told
+    assert "gateway provision verify acme" in told
+    assert tenants._told(None, "acme", now=5000, expires_at=4600) == "nobody has opened this link, and it has expired"
 
 
 async def test_an_inactive_tenant_can_be_tested_and_says_that_nobody_would_come_in(policy: RunningWorld, visitor: Person) -> None:

@@ -59,7 +59,24 @@ async def start(request: web.Request) -> web.StreamResponse:
     if provider is None:
         choices = [(p.label, f"{trial.PATH}?{urlencode({'token': token, 'provider': p.name})}") for p in tenant.providers]
         return page(request, "chooser", tenant, choices=choices, change=None)
-    return await send_to_cognito(browser, tenant, provider, Destination(f"{browser.origin}/"), prompt="login", test=found[1])
+    response = await send_to_cognito(browser, tenant, provider, Destination(f"{browser.origin}/"), prompt="login", test=found[1])
+    return await _looked_ahead(browser, tenant, provider, found[1], response)
+
+
+async def _looked_ahead(browser: Browser, tenant: Tenant, provider: Provider, name: str, response: web.Response) -> web.Response:
+    """``response`` leads to Cognito. Whoever ends on an error page there comes back to no callback: what it would say is told here, and nothing is used up."""
+    services = browser.services
+    started = perf_counter()
+    refusal = await services.relying_party.own_error_page(response.headers["Location"])
+    if refusal is None:
+        await services.trials.note(name, trial.Result("begun", services.clock(), provider.name))
+        return response
+    diagnosis = diagnose(refusal, refusal)
+    await services.trials.note(name, trial.Result("cognito", services.clock(), provider.name, f"{diagnosis.code}: {diagnosis.cause}; {diagnosis.setting}"))
+    steps = [(TrialStep.SIGN_IN, _ms(started), False, f"{diagnosis.code}: {diagnosis.cause}")]
+    return page(
+        browser.request, "test_result", tenant, steps=steps, claims=[], groups=[], missing=[(TrialLack.DETAIL, diagnosis.setting)], allowed=False, reason=Reason.IDP_ERROR.value
+    )
 
 
 @dataclass(slots=True)
@@ -100,6 +117,7 @@ async def finish(browser: Browser, taken: Taken, *, code: str, error: str, descr
             _judge(browser, tenant, provider, tokens, result)
             await _throw_away(browser, tenant, pending, tokens, result)
     browser.request["reason"] = result.reason
+    await services.trials.note(pending.test, trial.Result("done", services.clock(), pending.provider, result.reason.value, result.allowed))
     return page(
         browser.request, "test_result", tenant,
         steps=result.steps, claims=result.claims, groups=list(result.groups), missing=result.missing, allowed=result.allowed, reason=result.reason.value,
