@@ -118,7 +118,7 @@ def user_document(body: Mapping[str, Any], before: Mapping[str, Any] | None = No
 
 
 def group_document(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The writable attributes of a Group; members are kept once each, by ``value``."""
+    """The writable attributes of a Group; members are kept once each, by ``value``. Some clients send the value itself."""
     bounded(body)
     document = _writable(body)
     try:
@@ -131,7 +131,8 @@ def group_document(body: Mapping[str, Any]) -> dict[str, Any]:
             msg = "invalidValue"
             raise ScimError(msg, f"members is an array of at most {MAX_MEMBERS}")
         for member in raw:
-            value = text(mapping(member, "members").get("value"), "members.value")
+            entry = {"value": member} if isinstance(member, str) else {key.lower(): one for key, one in mapping(member, "members").items()}
+            value = text(entry.get("value"), "members.value")
             members[value] = {"value": value}
         document["members"] = list(members.values())
     except EntryError as error:

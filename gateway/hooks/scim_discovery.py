@@ -56,11 +56,11 @@ def schemas(base: str) -> list[dict[str, Any]]:
         _attribute("active", "boolean"),
         _attribute("emails", "complex", many=True, sub=[_attribute("value"), _attribute("type"), _attribute("primary", "boolean")]),
     ]
-    group = [_attribute("displayName", required=True), _attribute("members", "complex", many=True, sub=[_attribute("value"), _attribute("type")])]
+    group = [_attribute("displayName", required=True), _attribute("members", "complex", many=True, sub=[_attribute("value")])]
     return [
         {
-            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"], "id": schema, "name": name, "description": name, "attributes": attributes,
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"], "id": schema, "name": name, "description": description, "attributes": attributes,
             "meta": {"resourceType": "Schema", "location": f"{base}/Schemas/{schema}"},
         }
-        for schema, name, attributes in ((USER_SCHEMA, "User", user), (GROUP_SCHEMA, "Group", group))
+        for schema, name, description, attributes in ((USER_SCHEMA, "User", "User Account", user), (GROUP_SCHEMA, "Group", "Group", group))
     ]  # fmt: skip

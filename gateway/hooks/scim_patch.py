@@ -77,9 +77,10 @@ class Patch:
                 continue
             if one.path.filter is not None:
                 found.update(one.path.filter.values)
-            elif isinstance(one.value, list | dict):
+            else:
                 entries = one.value if isinstance(one.value, list) else [one.value]
-                found |= {m["value"] for m in entries if isinstance(m, dict) and isinstance(m.get("value"), str)}
+                values = (m.get(_name(m, "value")) if isinstance(m, dict) else m for m in entries)
+                found |= {value for value in values if isinstance(value, str)}
         return frozenset(found)
 
     def speaks_of(self, attribute: str) -> bool:

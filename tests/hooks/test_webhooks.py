@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from gateway.core.model import Secret
 from gateway.hooks import webhooks
@@ -108,6 +109,12 @@ async def test_the_app_hears_who_left_and_who_is_back_with_every_name_it_may_kno
         assert verify(base64.b64decode(SECRET.removeprefix("whsec_")), headers, body)
         assert verify(b"the-secret-before", headers, body)
         assert not verify(b"another", headers, body)
+        # The library of Standard Webhooks itself, which most applications use.
+        for secret in (SECRET, b"the-secret-before"):
+            assert Webhook(secret).verify(body, headers) == json.loads(body)
+        for wrong, changed in (("whsec_" + "a" * 32, body), (SECRET, body + b" ")):
+            with pytest.raises(WebhookVerificationError):
+                Webhook(wrong).verify(changed, headers)
 
 
 async def test_it_is_sent_again_under_the_same_id_and_body_until_taken(world: World, app: App) -> None:

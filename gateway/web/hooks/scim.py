@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
@@ -12,12 +13,13 @@ from gateway.hooks import credential, scim_discovery, scim_filter
 from gateway.hooks.arrivals import REQUEST
 from gateway.hooks.event import HookRefusedError, Refusal, Source, json_object
 from gateway.hooks.scim import GROUP_SCHEMA, USER_SCHEMA, ScimTooLargeError, date_time
+from gateway.hooks.scim_patch import MAX_ATTRIBUTES
 from gateway.hooks.scim_store import GROUP, USER, ScimConflictError
 from gateway.metrics import HOOK_DELIVERIES
 from gateway.web.hooks.reception import STATUS, Reception, body, json_error, media_type, request_id, said
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from gateway.hooks.scim_store import Stored
     from gateway.ports_hooks import HookTarget
@@ -25,11 +27,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BASE = "/scim/v2/{tenant}/{provider}"
 MEDIA = "application/scim+json"
-_KINDS = {"Users": USER, "Groups": GROUP}
+_KINDS = {"users": USER, "groups": GROUP}
+"""In any case: Microsoft's tests ask for ``/users``."""
 _SCHEMAS = {USER: USER_SCHEMA, GROUP: GROUP_SCHEMA}
 _SLASH = "{slash:/?}"
 """Some clients end an address with a slash."""
 _ALL = frozenset(ProviderKind)
+COUNT = 100
+"""Resources of a page where the client does not say."""
 
 
 def routes(reception: Reception) -> list[web.RouteDef]:
@@ -57,45 +62,54 @@ def routes(reception: Reception) -> list[web.RouteDef]:
 
     def resource(request: web.Request, target: HookTarget, stored: Stored, *, status: int = 200) -> web.Response:
         shown = represent(stored, base(request, target))
-        return answer(projected(request, shown), status=status, headers={"Location": shown["meta"]["location"]})
+        return answer(Projection.of_address(request).of(shown), status=status, headers={"Location": shown["meta"]["location"]})
+
+    async def query(request: web.Request, target: HookTarget, asked: Query) -> web.Response:
+        kind = _KINDS[request.match_info["kind"].lower()]
+        wanted = scim_filter.parse_filter(asked.filter) if asked.filter else None
+        found = await store.find(target, kind, wanted=wanted, start=asked.start, count=min(max(0, asked.count), scim_discovery.MAX_RESULTS))
+        shown = [asked.projection.of(represent(r, base(request, target))) for r in found.resources]
+        return answer(_page(shown, total=found.total, start=max(1, asked.start)))
 
     async def listed(request: web.Request) -> web.Response:
+        return await query(request, authentic(request), Query.of_address(request))
+
+    async def search(request: web.Request) -> web.Response:
         target = authentic(request)
-        kind = _KINDS[request.match_info["kind"]]
-        wanted = scim_filter.parse_filter(request.query["filter"]) if request.query.get("filter") else None
-        start, count = _number(request, "startIndex", 1), min(_number(request, "count", 100), scim_discovery.MAX_RESULTS)
-        found = await store.find(target, kind, wanted=wanted, start=start, count=max(0, count))
-        shown = [projected(request, represent(r, base(request, target))) for r in found.resources]
-        return answer(_page(shown, total=found.total, start=max(1, start)))
+        return await query(request, target, Query.of_body(await received(request)))
+
+    async def search_everything(request: web.Request) -> web.Response:
+        authentic(request)
+        return error(501, "search below Users or Groups")
 
     async def create(request: web.Request) -> web.Response:
         target = authentic(request)
-        kind = _KINDS[request.match_info["kind"]]
+        kind = _KINDS[request.match_info["kind"].lower()]
         stored = await store.create(target, kind, await received(request), request_id=request_id(request))
         wrote(request, target, kind)
         return resource(request, target, stored, status=201)
 
     async def get(request: web.Request) -> web.Response:
         target = authentic(request)
-        return resource(request, target, _there(await store.get(target, _KINDS[request.match_info["kind"]], request.match_info["id"])))
+        return resource(request, target, _there(await store.get(target, _KINDS[request.match_info["kind"].lower()], request.match_info["id"])))
 
     async def replace(request: web.Request) -> web.Response:
         target = authentic(request)
-        kind = _KINDS[request.match_info["kind"]]
+        kind = _KINDS[request.match_info["kind"].lower()]
         stored = _there(await store.replace(target, kind, request.match_info["id"], await received(request), request_id=request_id(request)))
         wrote(request, target, kind)
         return resource(request, target, stored)
 
     async def patch(request: web.Request) -> web.Response:
         target = authentic(request)
-        kind = _KINDS[request.match_info["kind"]]
+        kind = _KINDS[request.match_info["kind"].lower()]
         stored = _there(await store.patch(target, kind, request.match_info["id"], await received(request), request_id=request_id(request)))
         wrote(request, target, kind)
         return resource(request, target, stored)
 
     async def delete(request: web.Request) -> web.Response:
         target = authentic(request)
-        kind = _KINDS[request.match_info["kind"]]
+        kind = _KINDS[request.match_info["kind"].lower()]
         if not await store.delete(target, kind, request.match_info["id"], request_id=request_id(request)):
             raise MissingError
         wrote(request, target, kind)
@@ -118,7 +132,7 @@ def routes(reception: Reception) -> list[web.RouteDef]:
     def scim(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         return reception.handled(Source.SCIM, handler, _refused, lambda: error(503, "temporarily unavailable"), expected=(MissingError, ScimConflictError), problem=problem)
 
-    kinds = "{kind:Users|Groups}"
+    kinds = "{kind:[Uu]sers|[Gg]roups}"
     return [
         web.get(f"{BASE}/ServiceProviderConfig{_SLASH}", scim(service_provider_config)),
         web.get(f"{BASE}/ResourceTypes{_SLASH}", scim(discovery(scim_discovery.resource_types))),
@@ -126,6 +140,8 @@ def routes(reception: Reception) -> list[web.RouteDef]:
         web.get(f"{BASE}/Schemas{_SLASH}", scim(discovery(scim_discovery.schemas))),
         web.get(f"{BASE}/Schemas/{{id}}{_SLASH}", scim(discovery(scim_discovery.schemas))),
         web.get(f"{BASE}/{kinds}{_SLASH}", scim(listed)),
+        web.post(f"{BASE}/{kinds}/.search{_SLASH}", scim(search)),
+        web.post(f"{BASE}/.search{_SLASH}", scim(search_everything)),
         web.post(f"{BASE}/{kinds}{_SLASH}", scim(create)),
         web.get(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(get)),
         web.put(f"{BASE}/{kinds}/{{id}}{_SLASH}", scim(replace)),
@@ -147,8 +163,54 @@ def _there(found: T | None) -> T:
     return found
 
 
-def _number(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name, "")
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """What the client wants to see of a resource (RFC 7644 §3.9), in every answer that shows one; ``id`` and ``schemas`` always. Names in lower case.
+
+    A part of an attribute (``emails.value``, ``emails[type eq "work"]``) that is asked for brings the whole; one that is not wanted takes nothing away.
+    """
+
+    wanted: frozenset[str]
+    unwanted: frozenset[str]
+
+    @classmethod
+    def of_address(cls, request: web.Request) -> Projection:
+        wanted, unwanted = ((n for one in request.query.getall(p, []) for n in one.split(",")) for p in ("attributes", "excludedAttributes"))
+        return cls(_attributes(wanted), _attributes(unwanted))
+
+    def of(self, shown: dict[str, Any]) -> dict[str, Any]:
+        only = {name.partition(".")[0].partition("[")[0] for name in self.wanted}
+        return {k: v for k, v in shown.items() if k in {"id", "schemas"} or ((not only or k.lower() in only) and k.lower() not in self.unwanted)}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Parameters of a list, from the address or (RFC 7644 §3.4.3) from a body."""
+
+    filter: str
+    start: int
+    count: int
+    projection: Projection
+
+    @classmethod
+    def of_address(cls, request: web.Request) -> Query:
+        get = request.query.get
+        return cls(get("filter", ""), _number(get("startIndex", ""), "startIndex", 1), _number(get("count", ""), "count", COUNT), Projection.of_address(request))
+
+    @classmethod
+    def of_body(cls, body: dict[str, Any]) -> Query:
+        said = {name.lower(): value for name, value in body.items()}
+        text = said.get("filter") or ""
+        if not isinstance(text, str):
+            raise scim_filter.ScimError("invalidFilter", "filter is a string")
+        start, count = (_number(str(said.get(name.lower(), "")), name, default) for name, default in (("startIndex", 1), ("count", COUNT)))
+        lists = [said.get(name) or [] for name in ("attributes", "excludedattributes")]
+        if not all(isinstance(one, list) and len(one) <= MAX_ATTRIBUTES and all(isinstance(name, str) for name in one) for one in lists):
+            raise scim_filter.ScimError("invalidValue", "attributes and excludedAttributes are arrays of names")
+        return cls(text, start, count, Projection(*map(_attributes, lists)))
+
+
+def _number(text: str, name: str, default: int) -> int:
     if text and not (text.isascii() and text.lstrip("-").isdigit() and len(text) < 10):
         raise scim_filter.ScimError("invalidValue", f"{name} is a number")
     return int(text) if text else default
@@ -172,21 +234,11 @@ def represent(stored: Stored, base: str) -> dict[str, Any]:
     return {"schemas": [_SCHEMAS[stored.kind], *extensions], "id": stored.id, **stored.document, "meta": meta}
 
 
-def projected(request: web.Request, shown: dict[str, Any]) -> dict[str, Any]:
-    """What the client wants to see of a resource (RFC 7644 §3.9), in every answer that shows one; ``id`` and ``schemas`` always.
-
-    A part of an attribute (``emails.value``, ``emails[type eq "work"]``) that is asked for brings the whole; one that is not wanted takes nothing away.
-    """
-    wanted, unwanted = _attributes(request, "attributes"), _attributes(request, "excludedAttributes")
-    only = {name.partition(".")[0].partition("[")[0] for name in wanted}
-    return {k: v for k, v in shown.items() if k in {"id", "schemas"} or ((not only or k.lower() in only) and k.lower() not in unwanted)}
-
-
-def _attributes(request: web.Request, parameter: str) -> frozenset[str]:
+def _attributes(names: Iterable[str]) -> frozenset[str]:
     """Lower case; of a core attribute without the URN before it. Extensions are named by their URN as a whole."""
-    names = (name.strip().lower() for one in request.query.getall(parameter, []) for name in one.split(","))
     core = tuple(f"{urn.lower()}:" for urn in _SCHEMAS.values())
-    return frozenset(name.rpartition(":")[2] if name.startswith(core) else name for name in names if name)
+    lowered = (name.strip().lower() for name in names)
+    return frozenset(name.rpartition(":")[2] if name.startswith(core) else name for name in lowered if name)
 
 
 def answer(document: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
