@@ -15,6 +15,7 @@ from gateway.beside import beside
 from gateway.cognito.aws import open_cognito
 from gateway.cognito.users import CognitoUsers
 from gateway.errors import ConfigError, UnavailableError
+from gateway.hooks.standings import Restrictions
 from gateway.log import fields
 from gateway.onboarding.open import open_onboarding
 from gateway.onboarding.rotation import retire_forever
@@ -39,7 +40,7 @@ from gateway.sql.audit import SqlAuditLog
 from gateway.sql.database import Database, open_database
 from gateway.sql.disabled_users import SqlDisabledUsers
 from gateway.sql.idempotency import SqlIdempotency
-from gateway.sql.revocations import SqlBlocks, SqlRevocations
+from gateway.sql.revocations import SqlRevocations
 from gateway.web.admin import PREFIX, AdminServices, admin_application
 from gateway.web.admin.doctor import doctor_routes
 from gateway.web.system import Finding
@@ -144,7 +145,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         onboarding=await _onboarding(config, ring, link, tenants, stores, stack),
         revoker=stores.revoker,
         sessions=directory,
-        blocks=SqlBlocks(database),
+        blocks=Restrictions(database),
         explainer=Explanations(lambda: tenants.table, standing=SqlRevocations(database).standing, clock=clock),
         hook_desk=hooks.desk,
         deliveries=hooks.deliveries,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.hooks.applier import Applier
 from gateway.hooks.arrivals import Tally
 from gateway.hooks.brake import Brake, BrakeLimits
+from gateway.hooks.by_hand import ByHand
 from gateway.hooks.commit import Committer
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.desk import HookDesk
@@ -31,6 +32,7 @@ from gateway.hooks.retention import Retention
 from gateway.hooks.scim_store import ScimLimits, ScimStore
 from gateway.hooks.webhooks import Outbox
 from gateway.outward import guarded_session
+from gateway.sql.revocations import SqlRevocations
 from gateway.web.hooks import application
 from gateway.web.hooks.services import HookServices
 
@@ -87,7 +89,8 @@ async def hook_role(
         interval_s=config.hooks.reconcile.total_seconds(), clock=clock,
     )  # fmt: skip
     tally = Tally(database, committer, clock=clock)
-    for room in (tally, outbox, applier, reconciliation, Retention(committer, clock=clock)):
+    by_hand = ByHand(SqlRevocations(database), committer, inbox, outbox, targets=targets, people=people, stored=applier.wake, clock=clock)
+    for room in (tally, outbox, applier, by_hand, reconciliation, Retention(committer, clock=clock)):
         await stack.enter_async_context(room.running())
     services = HookServices(
         targets=targets, inbox=inbox, scim=scim, keys=IssuerKeys(http, monotonic=monotonic),

@@ -358,6 +358,10 @@ class RevocationRequest:
     """A group (name or id) that the person lost: subtracted from later logins until given back (invariant 7). Canonical."""
     group_id: str = ""
     """Id of that group at its provider, where the event says it: another group may have the same name."""
+    by_hand: bool = False
+    """Somebody asked for it over the admin API or with a command: the tenant's application is told, as it is of what providers say."""
+    standing: str = ""
+    """Of a lift: the id of what a provider said, which imposes nothing (yet)."""
 
     def __post_init__(self) -> None:
         if self.group_overlay is not None:

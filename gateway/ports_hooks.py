@@ -87,6 +87,9 @@ class People(Protocol):
     async def find(self, tenant: str, *, provider: str, idp_subject: str = "", oid: str = "", email: str = "") -> Sequence[Person]:
         """Everybody who matches the one name given. Raises ``UnavailableError``."""
 
+    async def known(self, tenant: str, *, provider: str, names: Sequence[tuple[str, str]]) -> Sequence[Person]:
+        """Who signed in by one of these names (kind, value) within the last month, signed in or not. Raises ``UnavailableError``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Account:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from gateway.ports import RevocationRequest, RevocationStatus, Who
+    from gateway.ports_hooks import Person
 
 LIFT = "lift"
 """``kind`` of a recorded lift, beside the values of ``RevocationKind``."""
@@ -78,8 +79,8 @@ class DisabledUser:
 class Change(Protocol):
     """One open transaction of the record, alone with this person of this tenant: what it writes stands if it is left without an error."""
 
-    async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
-        """A block of the same who and source that stands already is kept."""
+    async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> bool:
+        """Whether it is new: a block of the same who and source that stands already is kept."""
 
     async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None: ...
 
@@ -97,8 +98,8 @@ class Change(Protocol):
     async def lift(self, request: RevocationRequest, *, at: float) -> Lifted:
         """End what this source (an operator: any source) imposed."""
 
-    async def revocation(self, recorded: Recorded, *, users: Sequence[str] = ()) -> None:
-        """``users``: usernames at Cognito of those whose sessions it ended."""
+    async def revocation(self, recorded: Recorded, *, users: Sequence[str] = (), to_tell: bool = False, people: Sequence[Person] = ()) -> None:
+        """``users``: usernames at Cognito of those whose sessions it ended. ``to_tell``: the tenant's application, of these ``people``."""
 
 
 class RevocationRecord(Protocol):

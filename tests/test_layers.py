@@ -19,7 +19,24 @@ ROOMS = {
     "hooks": {"jwt", "datetime", "copy", "gateway.core", "gateway.errors", "gateway.hooks", "gateway.ports", "gateway.ports_hooks"},
 }
 """Pure rooms, and what else each may import. Hooks verify signatures and read timestamps."""
-APPLYING = {"applier", "arrivals", "brake", "commit", "deliveries", "desk", "group_names", "inbox", "issuer_keys", "messages", "reconcile", "retention", "scim_store", "webhooks"}
+APPLYING = {
+    "applier",
+    "arrivals",
+    "brake",
+    "by_hand",
+    "commit",
+    "deliveries",
+    "desk",
+    "group_names",
+    "inbox",
+    "issuer_keys",
+    "messages",
+    "reconcile",
+    "retention",
+    "scim_store",
+    "standings",
+    "webhooks",
+}
 """The other half of ``hooks``, which stores and applies. A file that is not named here is the pure half."""
 CLOCKS = {"now", "utcnow", "today"}
 BANNED_NAMES = {"open", "print", "input", "exec", "eval", "__import__"}

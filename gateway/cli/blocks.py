@@ -35,19 +35,21 @@ def command() -> None:
 @config_option
 @click.option("--tenant", help="Only this tenant's.")
 @source_option
+@click.option("--remembered", is_flag=True, help="What providers took away that keeps nobody out, because the tenant's policy does not name the group.")
 @json_option
-def list_blocks(*, config_path: str, tenant: str | None, source: str | None, as_json: bool) -> None:
+def list_blocks(*, config_path: str, tenant: str | None, source: str | None, remembered: bool, as_json: bool) -> None:
     """Blocks and removed groups in force, oldest first, and whether what imposed them can still lift them."""
-    found = asyncio.run(_list(config_path, tenant, source))
+    found = asyncio.run(_list(config_path, tenant, source, remembered=remembered))
     if as_json:
         click.echo(json.dumps([{**asdict(view), "who": _who(view.who), "source_gone": gone} for view, gone in found], indent=1))
         return
     if not found:
-        click.echo("no blocks or removed groups in force", err=True)
+        click.echo("nothing of the kind is remembered" if remembered else "no blocks or removed groups in force", err=True)
     for view, gone in found:
         who = " ".join(f"{name}={value}" for name, value in _who(view.who).items()) or "everybody"
         since = datetime.fromtimestamp(view.since, UTC).strftime("%Y-%m-%d %H:%M")
         without = "" if view.group is None else f"without group {view.group}  "
+        without += "" if not view.exempt else f"(but for {view.exempt} added since)  "
         kept = f" (which says nothing any more: gateway blocks remove --tenant {view.tenant} --source {view.source.partition(':')[0]})" if gone else ""
         click.echo(f"{view.id}  {view.tenant}  {who}  {without}by {view.source}{kept} since {since}  {view.reason}")
 
@@ -65,7 +67,7 @@ def add(*, config_path: str, tenant: str, everybody: bool, reason: str, as_json:
     if any(value is not None for name, value in names.items() if name != "provider") == everybody:
         msg = "name --user, --email, --idp-subject, --oid or --group, or say --all"
         raise click.UsageError(msg)
-    status = asyncio.run(_add(config_path, RevocationRequest(tenant, who, RevocationKind.BLOCK, reason, "cli")))
+    status = asyncio.run(_add(config_path, RevocationRequest(tenant, who, RevocationKind.BLOCK, reason, "cli", by_hand=True)))
     click.echo(json.dumps(describe(status), indent=1) if as_json else summary(status))
     return 0
 
@@ -91,7 +93,7 @@ def remove(*, config_path: str, block: str | None, tenant: str | None, source: s
     if status is None:
         click.echo(f"gateway: no block {block!r} is in force (see: gateway blocks list)", err=True)
         return 1
-    click.echo(json.dumps(describe(status), indent=1) if as_json else f"{block} lifted")
+    click.echo(json.dumps(describe(status), indent=1) if as_json else f"{block} lifted" if status.lifted else f"{block} was not in force any more")
     return 0
 
 
@@ -104,10 +106,10 @@ def _is_of(view: BlockView, source: str | None) -> bool:
     return source in (None, view.source, view.source.partition(":")[0])
 
 
-async def _list(config_path: str, tenant: str | None, source: str | None) -> list[tuple[BlockView, bool]]:
+async def _list(config_path: str, tenant: str | None, source: str | None, *, remembered: bool) -> list[tuple[BlockView, bool]]:
     """Each with whether its source is gone."""
     async with configured_stores(config_path) as stores:
-        found = [view for view in await stores.blocks.all_of(tenant) if _is_of(view, source)]
+        found = [view for view in await (stores.blocks.all_remembered(tenant) if remembered else stores.blocks.all_of(tenant)) if _is_of(view, source)]
         documents = await tenant_documents(stores) if found else {}
         targets = {name: hook_targets(document) for name, document in documents.items()}
         return [(view, source_is_gone(view.source, view.who.provider, targets.get(view.tenant, ()))) for view in found]
@@ -122,7 +124,7 @@ async def _remove_all(config_path: str, tenant: str, source: str, provider: str 
                 continue
             kind = RevocationKind.BLOCK if view.group is None else RevocationKind.END_SESSIONS
             # As the source itself: what others have against the same person stands.
-            request = RevocationRequest(tenant, view.who, kind, f"{source} says nothing any more: lifted by an operator", view.source, group_overlay=view.group)
+            request = RevocationRequest(tenant, view.who, kind, f"{source} says nothing any more: lifted by an operator", view.source, group_overlay=view.group, by_hand=True)
             statuses.append(await audited(stores.database, "remove_block", tenant, view.who, partial(stores.revoker.lift, request)))
         return statuses
 
@@ -139,5 +141,6 @@ async def _remove(config_path: str, block: str) -> RevocationStatus | None:
         if found is None:
             return None
         kind = RevocationKind.BLOCK if found.group is None else RevocationKind.END_SESSIONS
-        request = RevocationRequest(found.tenant, found.who, kind, "lifted by an operator", "cli", group_overlay=found.group)
+        standing = "" if found.in_force else found.id
+        request = RevocationRequest(found.tenant, found.who, kind, "lifted by an operator", "cli", group_overlay=found.group, by_hand=True, standing=standing)
         return await audited(stores.database, "remove_block", found.tenant, found.who, lambda: stores.revoker.lift(request))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway import keys
 from gateway.config import load_config
+from gateway.hooks.standings import Restrictions
 from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.connect import connect
 from gateway.sessions.directory import StoreDirectory
@@ -18,7 +19,7 @@ from gateway.sessions.marks import Marks
 from gateway.sessions.replica import steady
 from gateway.sessions.revoke import StoreRevoker
 from gateway.sql.database import COMMANDS, open_database
-from gateway.sql.revocations import SqlBlocks, SqlRevocations
+from gateway.sql.revocations import SqlRevocations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +38,7 @@ class Stores:
     link: Link
     database: Database
     directory: StoreDirectory
-    blocks: SqlBlocks
+    blocks: Restrictions
     record: SqlRevocations
     revoker: StoreRevoker
 
@@ -67,5 +68,5 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
         revoker = StoreRevoker(marks, record, acknowledgements, clock=database.clock, monotonic=monotonic)
         # Where no gateway runs, nobody else brings the store up to the record. No snapshot is demanded beyond what already was.
         await Markers(link, tenants=record.tenants, restore=revoker.restore, generation=lambda: 0, staleness_s=staleness_s, monotonic=monotonic).look()
-        yield Stores(config, ring, link, database, StoreDirectory(link, lambda: ring), SqlBlocks(database), record, revoker)
+        yield Stores(config, ring, link, database, StoreDirectory(link, lambda: ring), Restrictions(database), record, revoker)
         await revoker.close()

@@ -25,6 +25,7 @@ from gateway.hooks.graph import MISSING
 from gateway.hooks.inbox import LEASE_S, Settled, about_key, digest, lane_key
 from gateway.hooks.plan import ACCOUNT, NAMES, Around, Found, Kept, Notice, groups_that_count, is_another, overdue, plan, released, renamed
 from gateway.hooks.reducer import STANDING, Standing, effective_time
+from gateway.hooks.webhooks import Origin
 from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_HELD, HOOK_LAG_SECONDS
 
@@ -229,7 +230,9 @@ class Applier:
                 await self._inbox.keep(connection, lane.key, about, one, target=target, now=now)
             for target, revocation, planned, pending in outcome.messages:
                 if planned.notice is not None:
-                    await self._outbox.add(connection, target, planned.notice, lane=lane.key, event=pending.event, revocation=revocation, now=now)
+                    event = pending.event
+                    origin = Origin(target.tenant, target.provider, event.source.value, event.type)
+                    await self._outbox.add(connection, planned.notice, origin, lane=lane.key, revocation=revocation, now=now)
             for named in outcome.names:
                 news = await self._names.learn(connection, named.target, named.source, named.group, at=named.at)
                 if news:
@@ -469,7 +472,13 @@ class Applier:
 
     async def _addressed(self, target: HookTarget, planned: Plan, notice: Notice) -> Plan:
         """For the app, which knows people by address: Graph's events name ids only. Nobody else acts on this address."""
-        if self._directory is None or not notice.subject.oid or notice.subject.email or self._outbox.silent(target):
+        if self._outbox.silent(target.tenant):
+            return planned
+        if self._people is not None and not notice.people and notice.subject:
+            # Whoever is away now was here before, perhaps.
+            notice = replace(notice, people=tuple(await self._people.known(target.tenant, provider=target.provider, names=notice.subject.names)))
+            planned = replace(planned, notice=notice)
+        if self._directory is None or not notice.subject.oid or notice.subject.email:
             return planned
         with contextlib.suppress(UnavailableError, PeerError):
             account = await self._directory.account(target, notice.subject.oid)

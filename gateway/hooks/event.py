@@ -26,6 +26,8 @@ MAX_EVENTS = 2000
 """Entries of one delivery. Okta batches a few dozen, Graph up to a hundred; more than this is not a hook."""
 MAX_NAMED = 200
 """People named by one event: read, sealed and stored at once when it is applied."""
+BY_HAND = "operator.lift"
+"""Type of an event with which an operator gives back what the provider took."""
 MAX_ID = 256
 MAX_NAME = 1024
 _LATEST = 4_102_444_800.0

@@ -22,6 +22,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
 from gateway.hooks.reducer import Standing
+from gateway.ports_revocation import OPERATORS
 from gateway.sql.tables import hook_deliveries, hook_inbox, hook_lanes, hook_standing
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from gateway.hooks.commit import Committer
     from gateway.hooks.event import Delivery, Group, HookEvent
     from gateway.hooks.plan import Kept
+    from gateway.ports import RevocationRequest, Who
     from gateway.ports_hooks import HookTarget
     from gateway.sql.database import Database
 
@@ -115,6 +117,10 @@ def lane_key(target: HookTarget, event: HookEvent) -> str:
     else:
         about = f"group:{event.group.key}" if event.group is not None else f"reference:{event.reference}"
     return digest(target.tenant, target.provider, event.source.value, about)
+
+
+def standing_id(lane: str, about: str) -> str:
+    return digest(lane, about)[:32]
 
 
 def about_key(group: Group | None) -> str:
@@ -273,7 +279,7 @@ class Inbox:
         sealed = self._database.crypt.seal(dump_kept(kept), table="hook_standing", row=f"{lane}/{about}", column="imposed")
         values = {"refused": int(kept.standing.refused), "at": kept.standing.at, "in_force": int(bool(kept.imposed)), "imposed": sealed, "updated_at": now}
         statement = insert_new(self._database, hook_standing).values(
-            lane=lane, about=about, tenant=target.tenant, provider=target.provider, source=kept.event.source.value, **values
+            lane=lane, about=about, id=standing_id(lane, about), tenant=target.tenant, provider=target.provider, source=kept.event.source.value, **values
         )  # fmt: skip
         await connection.execute(statement.on_conflict_do_update(index_elements=["lane", "about"], set_=values))
 
@@ -315,6 +321,34 @@ class Inbox:
         async with self._database.read() as connection:
             row = (await connection.execute(query)).first()
         return None if row is None else Standing(bool(row.refused), row.at)
+
+    async def imposed(self, tenant: str, lifts: Sequence[tuple[RevocationRequest, float]]) -> list[list[tuple[str, Kept]]]:
+        """For each lift and when it was: what a provider had said by then and because of which that block or overlay stood, with the provider.
+
+        All sources for an operator's. One look at what is refused of the tenant, for all of them.
+        """
+        by_place: dict[tuple[Who, str | None], list[int]] = {}
+        by_id: dict[str, list[int]] = {}
+        for number, (request, _) in enumerate(lifts):
+            (by_id.setdefault(request.standing, []) if request.standing else by_place.setdefault((request.who, request.group_overlay), [])).append(number)
+        this = [hook_standing.c.tenant == tenant, hook_standing.c.refused == 1]
+        this.append(or_(hook_standing.c.id.in_(sorted(by_id)), hook_standing.c.in_force == 1) if by_place else hook_standing.c.id.in_(sorted(by_id)))
+        found: list[list[tuple[str, Kept]]] = [[] for _ in lifts]
+        last = ""
+        while True:
+            async with self._database.read() as connection:
+                rows = (await connection.execute(select(hook_standing).where(*this, hook_standing.c.id > last).order_by(hook_standing.c.id).limit(_ROWS))).all()
+            for row in rows:
+                kept = self._kept(row)
+                meant = set(by_id.get(row.id, ()))
+                for imposed in kept.imposed:
+                    meant |= {n for n in by_place.get((imposed.who, imposed.group_overlay), ()) if lifts[n][0].source in {*OPERATORS, imposed.source}}
+                for number in meant:
+                    if row.at <= lifts[number][1]:
+                        found[number].append((str(row.provider), kept))
+            if len(rows) < _ROWS:
+                return found
+            last = rows[-1].id
 
     # --- watching ---
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.hooks.commit import Committer
     from gateway.sql.database import Database
 
-_COLUMNS = tuple(webhooks_outbox.c[n] for n in ("number", "id", "tenant", "event", "created_at", "state", "attempts", "next_at", "sent_at", "error"))
+_COLUMNS = tuple(webhooks_outbox.c[n] for n in ("number", "id", "tenant", "event", "created_at", "state", "attempts", "next_at", "sent_at", "error", "target"))
 
 
 class OutboxRecords:
@@ -33,7 +33,8 @@ class OutboxRecords:
         """Newest first. ``position``: the number of the last row seen."""
         query = select(*_COLUMNS).order_by(webhooks_outbox.c.number.desc()).limit(limit + 1)
         if tenant is not None:
-            query = query.where(webhooks_outbox.c.tenant == tenant)
+            # What a deleted tenant's application is told is no business of who has its id now.
+            query = query.where(webhooks_outbox.c.tenant == tenant, webhooks_outbox.c.target.is_(None))
         if state is not None:
             query = query.where(webhooks_outbox.c.state == state)
         if position is not None:
@@ -66,4 +67,4 @@ class OutboxRecords:
 
 
 def _view(row: Any) -> MessageView:
-    return MessageView(row.id, row.tenant, row.event, row.created_at, row.state, row.attempts, row.next_at, row.sent_at, row.error)
+    return MessageView(row.id, row.tenant if row.target is None else "", row.event, row.created_at, row.state, row.attempts, row.next_at, row.sent_at, row.error)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.core.canonical import canonical_address, canonical_id
-from gateway.hooks.event import Effect, Group, HookEvent, Subject
+from gateway.hooks.event import BY_HAND, Effect, Group, HookEvent, Subject
 from gateway.hooks.reducer import REFUSES, Standing, Step, effective_time, reduce
 from gateway.ports import RevocationKind, RevocationRequest, Who
 
@@ -79,7 +79,9 @@ class Around:
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What the tenant's app is told: ``user.deprovisioned``, ``user.restored``, ``user.group_removed``, ``user.group_added``, and of everybody at
-    once ``group.removed``, ``group.restored``.
+    once ``group.removed``, ``group.restored``, ``tenant.blocked``, ``tenant.unblocked``, ``tenant.deleted``.
+
+    ``cause``: account, group, operator, tenant.
     """
 
     type: str
@@ -88,6 +90,8 @@ class Notice:
     people: tuple[Person, ...]
     group: Group | None
     event_time: float | None
+    user: str = ""
+    """Cognito's ``sub`` of the person, where that is all that was named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +300,7 @@ def _requests(event: HookEvent, target: HookTarget, found: Found, *, lasting: bo
 def _exemptions(event: HookEvent, target: HookTarget) -> tuple[RevocationRequest, ...]:
     """For the ids that the event names: an address may be somebody else's tomorrow. Records' groups are taken from each member, never from everybody."""
     subject, group = event.subject, event.group
-    if subject is None or subject.record or group is None or not group.id or event.event_time is None:
+    if subject is None or subject.record or group is None or not group.id or event.event_time is None or event.type == BY_HAND:
         return ()
     ids = [Who(idp_subject=subject.idp_subject, provider=target.provider)] if subject.idp_subject else []
     ids += [Who(oid=subject.oid, provider=target.provider)] if subject.oid else []
@@ -319,7 +323,8 @@ def _notice(event: HookEvent, target: HookTarget, found: Found, around: Around) 
     """What changed for the app: access as a whole where it changed, else the one group."""
     refuses = event.effect in REFUSES
     if event.subject is None:
-        return None if event.group is None else Notice("group.removed" if refuses else "group.restored", "group", Subject(), (), event.group, event.event_time)
+        cause = "operator" if event.type == BY_HAND else "group"
+        return None if event.group is None else Notice("group.removed" if refuses else "group.restored", cause, Subject(), (), event.group, event.event_time)
     if event.group is None:
         after = replace(around, blocked=refuses)
     else:
@@ -333,4 +338,4 @@ def _notice(event: HookEvent, target: HookTarget, found: Found, around: Around) 
         kind = "user.group_removed" if refuses else "user.group_added"
     else:
         return None
-    return Notice(kind, "account" if event.group is None else "group", event.subject, found.people, event.group, event.event_time)
+    return Notice(kind, "operator" if event.type == BY_HAND else "account" if event.group is None else "group", event.subject, found.people, event.group, event.event_time)

@@ -28,9 +28,11 @@ import aiohttp
 from sqlalchemy import and_, case, exists, func, insert, select, update
 
 from gateway.beside import beside
+from gateway.core.model import Secret
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import ROOT, fields
 from gateway.metrics import WEBHOOKS
+from gateway.ports_hooks import WebhookTarget
 from gateway.sql.tables import webhooks_outbox
 
 if TYPE_CHECKING:
@@ -39,11 +41,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.core.model import Secret
     from gateway.hooks.commit import Committer
-    from gateway.hooks.event import HookEvent
     from gateway.hooks.plan import Notice
-    from gateway.ports_hooks import HookTarget, HookTargets, WebhookTarget
+    from gateway.ports_hooks import HookTargets
     from gateway.sql.database import Database
 
 TIMEOUT_S = 10.0
@@ -69,6 +69,8 @@ class Message:
     lane: str
     body: str
     attempts: int
+    target: WebhookTarget | None = None
+    """Of a tenant that is gone."""
 
 
 def signing_key(secret: Secret) -> bytes:
@@ -86,26 +88,51 @@ def signature(secrets: tuple[Secret, ...], *, message_id: str, timestamp: int, b
     return " ".join("v1," + base64.b64encode(hmac.digest(signing_key(s), signed, hashlib.sha256)).decode("ascii") for s in secrets)
 
 
-def render(notice: Notice, target: HookTarget, event: HookEvent, *, now: float, revocation: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a change comes from. ``provider``: "" where it concerns none."""
+
+    tenant: str
+    provider: str
+    source: str
+    event: str
+    """The sender's own name of it."""
+
+
+def render(notice: Notice, origin: Origin, *, now: float, revocation: str) -> str:
     """The body: what happened to whom, by every name that the app may know the person by."""
     subject = notice.subject
     document: dict[str, Any] = {
         "type": notice.type,
         "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "data": {
-            "tenant": target.tenant,
-            "provider": target.provider,
+            "tenant": origin.tenant,
+            "provider": origin.provider,
             "cause": notice.cause,
-            "source": event.source.value,
-            "source_event": event.type,
+            "source": origin.source,
+            "source_event": origin.event,
             "event_time": notice.event_time,
             "subject": {"idp_subject": subject.idp_subject, "oid": subject.oid, "email": subject.email},
             "users": [asdict(person) for person in notice.people],
+            "identifiers": identifiers(notice),
             "group": {"id": notice.group.id, "name": notice.group.name} if notice.group is not None else None,
             "revocation": revocation,
         },
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def identifiers(notice: Notice) -> dict[str, list[str]]:
+    """Every name that is known of the person, by kind; what a SCIM record is called (login, external id) is among ``idp_subject``."""
+    found: dict[str, dict[str, None]] = {kind: {} for kind in ("user", "idp_subject", "oid", "email")}
+    for kind, value in notice.subject.names:
+        found[kind][value] = None
+    for person in notice.people:
+        for kind, value in asdict(person).items():
+            found[kind] |= {value: None} if value else {}
+    if notice.user:
+        found["user"][notice.user] = None
+    return {kind: list(values) for kind, values in found.items()}
 
 
 class Outbox:
@@ -122,19 +149,19 @@ class Outbox:
     def wake(self) -> None:
         self._wake.set()
 
-    def silent(self, target: HookTarget) -> bool:
+    def silent(self, tenant: str) -> bool:
         """Whether this tenant's app hears nothing."""
-        return self._targets.webhook(target.tenant) is None
+        return self._targets.webhook(tenant) is None
 
-    async def add(self, connection: AsyncConnection, target: HookTarget, notice: Notice, *, lane: str, event: HookEvent, revocation: str, now: float) -> None:
+    async def add(self, connection: AsyncConnection, notice: Notice, origin: Origin, *, lane: str, revocation: str, now: float) -> None:
         """In the transaction of the caller; nothing for tenants without a webhook."""
-        if self.silent(target):
+        if self.silent(origin.tenant):
             return
         message_id = f"msg_{uuid.uuid4().hex[:32]}"[:36]
-        body = render(notice, target, event, now=now, revocation=revocation)
+        body = render(notice, origin, now=now, revocation=revocation)
         await connection.execute(
             insert(webhooks_outbox).values(
-                id=message_id, tenant=target.tenant, lane=lane, event=notice.type, created_at=now, state="new", next_at=now,
+                id=message_id, tenant=origin.tenant, lane=lane, event=notice.type, created_at=now, state="new", next_at=now,
                 payload=self._database.crypt.seal(body, table="webhooks_outbox", row=message_id, column="payload"),
             )
         )  # fmt: skip
@@ -205,10 +232,16 @@ class Outbox:
                 )  # fmt: skip
                 if (await connection.execute(statement.values(held_until=now + LEASE_S))).rowcount == 1:
                     body = self._database.crypt.open(row.payload, table="webhooks_outbox", row=row.id, column="payload").reveal()
-                    held.append(Message(row.id, row.tenant, row.lane, body, row.attempts))
+                    held.append(Message(row.id, row.tenant, row.lane, body, row.attempts, self._target_of_gone(row)))
             return held
 
         return await self._committer.run(work)
+
+    def _target_of_gone(self, row: Any) -> WebhookTarget | None:
+        if row.target is None:
+            return None
+        document = json.loads(self._database.crypt.open(row.target, table="webhooks_outbox", row=row.id, column="target").reveal())
+        return WebhookTarget(row.tenant, document["url"], tuple(map(Secret, document["secrets"])))
 
     async def _guarded(self, message: Message) -> None:
         try:
@@ -222,7 +255,7 @@ class Outbox:
 
     async def send(self, message: Message) -> None:
         """One attempt, and what it came to. Raises ``UnavailableError`` if that could not be written."""
-        target = self._targets.webhook(message.tenant)
+        target = message.target or self._targets.webhook(message.tenant)
         error = "the tenant has no webhook any more" if target is None else await self._post(target, message)
         now = self._clock()
         values: dict[str, Any] = {"attempts": message.attempts + 1, "held_until": 0.0, "error": error[:400]}

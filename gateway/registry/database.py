@@ -11,6 +11,8 @@ Rules:
 from __future__ import annotations
 
 import json
+import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
@@ -18,11 +20,12 @@ from sqlalchemy import delete, insert, select, update
 from gateway.core.model import AppClient, Secret
 from gateway.registry.admission import conflicts, problems
 from gateway.registry.claimed_names import find_clash, names_of
+from gateway.registry.hook_targets import webhook_target
 from gateway.registry.record import Credentials, record_of
 from gateway.registry.secrets import join, keep, keepable, secrets_of, show
 from gateway.registry.stored import By, Changes, Refused, StoredTenant
 from gateway.sql.audit import AuditRecord, say, write_within
-from gateway.sql.tables import client_credentials, registry_state, tenant_names, tenant_removals, tenants
+from gateway.sql.tables import client_credentials, registry_state, tenant_names, tenant_removals, tenants, webhooks_outbox
 from gateway.sql.tenant_end import forget_tenant, removed_at
 
 if TYPE_CHECKING:
@@ -211,7 +214,34 @@ class TenantDatabase:
         if version is not None and version != before.version:
             return Refused("changed", f"tenant {tenant} is at version {before.version} now")
         await forget_tenant(connection, tenant, version=before.version, at=self._clock())
+        await self._tell_deleted(connection, before)
         return self._audit("tenant.delete", tenant, by, before, None)
+
+    async def _tell_deleted(self, connection: AsyncConnection, gone: StoredTenant) -> None:
+        """The last message to its application, with the address and the secrets that it had."""
+        target = webhook_target(gone.document)
+        if target is None:
+            return
+        now, message = self._clock(), f"msg_{uuid.uuid4().hex}"
+        body = {
+            "type": "tenant.deleted", "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "data": {
+                "tenant": gone.id, "provider": "", "cause": "tenant", "source": "registry", "source_event": "tenant.delete", "event_time": now,
+                "subject": {"idp_subject": "", "oid": "", "email": ""}, "users": [], "identifiers": {"user": [], "idp_subject": [], "oid": [], "email": []},
+                "group": None, "revocation": "",
+            },
+        }  # fmt: skip
+        where = json.dumps({"url": target.url, "secrets": [secret.reveal() for secret in target.secrets]})
+
+        def sealed(column: str, text: str) -> str:
+            return self._database.crypt.seal(text, table=webhooks_outbox.name, row=message[:36], column=column)
+
+        await connection.execute(
+            insert(webhooks_outbox).values(
+                id=message[:36], tenant=gone.id, lane="tenant", event="tenant.deleted", created_at=now, state="new", next_at=now,
+                payload=sealed("payload", json.dumps(body, separators=(",", ":"))), target=sealed("target", where),
+            )
+        )  # fmt: skip
 
     async def put_credentials(self, tenant: str, credentials: Credentials, *, by: By | None) -> Refused | None:
         """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself may be a file. Replaces all that it had, retired ones too."""

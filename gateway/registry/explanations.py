@@ -64,7 +64,8 @@ def barred(standing: Sequence[Standing], asked: Hypothesis) -> Barred:
 
 
 def _since(standing: Standing) -> str:
-    return f"since {datetime.fromtimestamp(standing.since, tz=UTC):%Y-%m-%d %H:%M} UTC by {standing.source} (lifted with: gateway blocks remove {standing.id})"
+    but = f"but for {standing.exempt} people who were added to a group of this name since " if standing.exempt else ""
+    return f"since {datetime.fromtimestamp(standing.since, tz=UTC):%Y-%m-%d %H:%M} UTC by {standing.source} {but}(lifted with: gateway blocks remove {standing.id})"
 
 
 def kind_of(decision: Decision) -> str:

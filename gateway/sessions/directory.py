@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.core.canonical import canonical_address
 from gateway.ports import SessionView
 from gateway.ports_admin import Page
+from gateway.sessions import links, seal
 from gateway.sessions import record as codec
-from gateway.sessions import seal
 from gateway.sessions.connect import Script
 from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.people import People
+from gateway.sessions.people import People, normal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.keys import KeyRing
     from gateway.sessions.connect import Link
     from gateway.sessions.people import Alias
+    from gateway.sessions.record import Display
 
 LIST, FAMILY = Script.load("list"), Script.load("family")
 STEP: Final = 500
@@ -68,6 +69,20 @@ class StoreDirectory:
                 if looked_at < STEP:
                     break
         return list(found.values())
+
+    async def last_login(self, tenant: str, kind: str, value: str) -> Display | None:
+        """As whom somebody of this name last signed in within ``links.LIFE_S``, signed in or not."""
+        keys, at = self._ring().sealing, prefix(bucket_of(tenant))
+        for alias in People(tenant, keys).named(kind, value):
+            led: Any = alias.encode() if kind == "user" else await self._link.command("GET", f"{at}n:{alias}")
+            if led is None:
+                continue
+            user = led.decode("ascii")
+            display = links.opened_last(await self._link.command("HGET", f"{at}k:{user}", "s"), tenant=tenant, user=user, keys=keys)
+            # A name that another person signed in by since leads there.
+            if display is not None and normal(kind, getattr(display, kind)) == normal(kind, value):
+                return display
+        return None
 
     async def _step(self, tenant: str, name: Alias, *, offset: int, limit: int) -> tuple[int, list[SessionView]]:
         """How many entries were looked at, and the living families among them."""

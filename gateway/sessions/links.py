@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Identity
     from gateway.keys import Key
     from gateway.sessions.people import People
+    from gateway.sessions.record import Display
 
 LINKED = Script.load("linked")
 MARGIN_S: Final = 5
@@ -37,6 +38,19 @@ def written(people: People, identity: Identity, *, key: Key, entropy: Callable[[
     """Arguments of ``finish.lua``: the names, the sealed record, its life."""
     sealed = seal.seal_under(key, "link", f"{people.tenant} {people.user(identity)}", codec.dump_link(Linked(identity.provider, identity.email_domain)), entropy=entropy)
     return [" ".join(people.standing(identity)), sealed, LIFE_S]
+
+
+def last_login(people: People, identity: Identity, display: Display, *, key: Key, entropy: Callable[[int], bytes]) -> list[str | bytes]:
+    """Further arguments of ``finish.lua``: the names that lead to this login when no session is left of it, and as whom it was, sealed."""
+    named = [("idp_subject", identity.idp_subject), ("oid", identity.oid), ("email", identity.email)]
+    sealed = seal.seal_under(key, "last", f"{people.tenant} {people.user(identity)}", codec.dump_display(display), entropy=entropy)
+    return [" ".join(people.named(kind, value)[0] for kind, value in named if value), sealed]
+
+
+def opened_last(raw: bytes | None, *, tenant: str, user: str, keys: tuple[Key, ...]) -> Display | None:
+    """``user``: the alias."""
+    plain = None if raw is None else seal.unseal_under(keys, "last", f"{tenant} {user}", raw)
+    return None if plain is None else codec.load_display(plain)
 
 
 def asked(people: People, *, user: str, auth_time: int) -> tuple[list[str], list[str | bytes | int]]:

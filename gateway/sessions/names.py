@@ -9,6 +9,8 @@
 ``gw:{2a7}:o:<alias>``    hash, groups taken away from this person: HMAC of the group → ``set:cleared`` (tenant clock)
 ``gw:{2a7}:k:<alias>``    hash, what this user's last login left for their bearer tokens: ``w`` began, ``a`` HMACs of all names, ``d`` sealed record;
                           ``i`` latest time of the identity provider that a login showed (s), ``j`` when that login began
+                          ``s`` sealed display of that login
+``gw:{2a7}:n:<alias>``    whose last login had this subject, oid or address: HMAC of the user, for as long as that user's ``k``
 ``gw:{2a7}:p:<digest>``   hash, a pending login: ``p`` sealed, ``b`` began, ``k`` digest of the binding cookie, ``t`` taken
 ``gw:{2a7}:t:<digest>``   hash, a ticket: ``p`` sealed, ``k`` digest of the binding, ``h`` host
 ``gw:{2a7}:c:<tenant>``   the tenant's clock, µs

@@ -231,13 +231,24 @@ class RedisSessions:
             stale=not asked,
             max_families=limits.max_per_user,
             display=seal.seal_under(self._keys[0], "display", name, codec.dump_display(display), entropy=self._entropy),
+            last=links.last_login(self.people(new.tenant.id), new.identity, display, key=self._keys[0], entropy=self._entropy),
             refresh=refresh,
             server=new.server or "?",
             idp_iat=new.idp_iat if new.idp_iat_mapped else None,
         )
 
     async def _store(
-        self, record: Record, *, reported: Identity, stale: bool, max_families: int, display: bytes, refresh: bytes, server: str = "", idp_iat: int | None = None
+        self,
+        record: Record,
+        *,
+        reported: Identity,
+        stale: bool,
+        max_families: int,
+        display: bytes,
+        refresh: bytes,
+        server: str = "",
+        idp_iat: int | None = None,
+        last: Sequence[str | bytes] = ("", ""),
     ) -> Stored | Refused:
         """``reported`` is what Cognito said: marks are looked up for all of it, the session holds what overlays leave."""
         session = record.session
@@ -265,7 +276,7 @@ class RedisSessions:
                 session.tenant, people.user(reported), people.provider(reported.provider), display, refresh, server,
                 " ".join(people.users(reported)[1:]),
                 *(("", "", 0) if child else links.written(people, reported, key=self._keys[0], entropy=self._entropy)),
-                "" if idp_iat is None else idp_iat,
+                "" if idp_iat is None else idp_iat, *last,
             ]  # fmt: skip
             # A session that a fail-over loses would be a logout by nobody: as durable as a revocation.
             answer = await self.link.run_durably(FINISH, keys, arguments)

@@ -22,6 +22,7 @@ from gateway.errors import UnavailableError
 from gateway.log import fields
 from gateway.metrics import REVOCATION_SECONDS, REVOCATIONS, source_label, tenant_label
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
+from gateway.ports_hooks import Person
 from gateway.ports_revocation import LIFT, OPERATORS, Recorded
 from gateway.sessions.feed import RevocationFeed
 from gateway.sessions.marks import WATERMARK_LIFE_S, places
@@ -37,6 +38,9 @@ _TEND_AGAIN_S: Final = 5.0
 TENANT_DELETED: Final = "the tenant was deleted"
 MAX_USERS: Final = 20_000
 """Usernames recorded with one revocation (about a megabyte). Those beyond, of a whole tenant, are not signed out of Cognito; here they are."""
+
+MAX_PEOPLE: Final = 20
+"""Named to the application with a block by hand. One person has one account, or a few; of a group or a tenant nobody needs to be named."""
 
 _log = logging.getLogger("gateway.sessions")
 
@@ -62,11 +66,17 @@ class _Timeline:
     ended: int = 0
     lifted: int | None = None
     users_to_enable: int = 0
+    to_tell: bool = False
     replicas: dict[str, float | None] = field(default_factory=dict)
 
     def status(self) -> RevocationStatus:
         replicas = tuple(sorted(self.replicas.items()))
         return RevocationStatus(self.id, self.request, self.received_at, self.durable_ms, replicas, self.acknowledged_ms, self.ended, self.lifted, self.users_to_enable)
+
+
+def _people(families: Sequence[EndedFamily]) -> Sequence[Person]:
+    found = {f.display.user: Person(f.display.user, f.display.email, f.display.idp_subject, f.display.oid) for f in families if f.display is not None}
+    return list(found.values())[:MAX_PEOPLE]
 
 
 class StoreRevoker:
@@ -138,7 +148,7 @@ class StoreRevoker:
             block_source = request.source if request.kind is RevocationKind.BLOCK else ""
             swept = count(await self._marks.revoke(request.tenant, where, block_source=block_source, overlay_watermark=kept))
             if request.kind is RevocationKind.BLOCK:
-                await change.block(request, watermark=swept.watermark, at=line.received_at)
+                line.to_tell = await change.block(request, watermark=swept.watermark, at=line.received_at) and request.by_hand
             if request.group_overlay is not None and kept is None:
                 await change.overlay(request, watermark=swept.watermark, at=line.received_at)
             if not swept.cursors:
@@ -168,7 +178,7 @@ class StoreRevoker:
     async def _durable(self, line: _Timeline, change: Change, watermark: int, kind: str, families: Sequence[EndedFamily] = ()) -> Recorded:
         line.durable_ms = self._since(line)
         recorded = Recorded(line.status(), kind, watermark, self._clock())
-        await change.revocation(recorded, users=self._users(line, families))
+        await change.revocation(recorded, users=self._users(line, families), to_tell=line.to_tell, people=_people(families) if line.to_tell else ())
         return recorded
 
     def _users(self, line: _Timeline, families: Sequence[EndedFamily]) -> Sequence[str]:
@@ -183,6 +193,9 @@ class StoreRevoker:
         async with self._record.change(request.tenant, where.marks) as change:
             lifted = await change.lift(request, at=line.received_at)
             line.lifted, line.users_to_enable = lifted.count, lifted.disabled_users
+            line.to_tell = bool(lifted.count) and request.by_hand
+            if request.standing:
+                where = replace(where, marks=(), overlays=(), fields=())
             if request.group_overlay is not None:
                 where = replace(where, marks=(), overlays=() if lifted.others_stand else where.overlays, fields=() if lifted.others_stand else where.fields)
             sources = "*" if request.source in OPERATORS else request.source

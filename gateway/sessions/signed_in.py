@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.ports_hooks import Person
 from gateway.sessions.people import People
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
     from gateway.keys import KeyRing
     from gateway.sessions.directory import StoreDirectory
+
+
+MAX_NAMES: Final = 20
+"""Looked up for one person; each costs two commands."""
 
 
 class SignedIn:
@@ -28,3 +32,13 @@ class SignedIn:
         aliases = People(tenant, self._ring().sealing).named(*named)
         views = await self._directory.all_of(tenant, aliases)
         return tuple({view.user: Person(view.user, view.email, view.idp_subject, view.oid) for view in views if view.provider == provider}.values())
+
+    async def known(self, tenant: str, *, provider: str, names: Sequence[tuple[str, str]]) -> Sequence[Person]:
+        """By addresses only where there is no id: they have owners one after another. ``provider`` "": any."""
+        ids = [name for name in names if name[0] != "email"]
+        found: dict[str, Person] = {}
+        for kind, value in (ids or names)[:MAX_NAMES]:
+            last = await self._directory.last_login(tenant, kind, value)
+            if last is not None and provider in {"", last.provider}:
+                found[last.user] = Person(last.user, last.email, last.idp_subject, last.oid)
+        return tuple(found.values())

@@ -7,15 +7,16 @@ import hashlib
 import json
 import secrets
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, union, update
 
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_admin import BlockView, Page
+from gateway.ports_hooks import Person
 from gateway.ports_revocation import OPERATORS, Exemption, Lifted, Recorded, Standing
-from gateway.sql.tables import blocks, disabled_users, overlay_exemptions, overlays, revocations
+from gateway.sql.tables import blocks, disabled_users, hook_standing, overlay_exemptions, overlays, revocations
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -77,6 +78,18 @@ class SqlRevocations:
     async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None) -> Sequence[Recorded]:
         return await self._recorded((revocations.c.tenant == tenant) & (revocations.c.durable_at > durable_after), limit=limit)
 
+    async def to_tell(self, *, limit: int) -> Sequence[tuple[Recorded, Sequence[Person]]]:
+        """Done by hand, oldest first, with as whom the person was signed in."""
+        query = select(revocations).where(revocations.c.to_tell == 1).order_by(revocations.c.durable_at, revocations.c.id).limit(limit)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [(_recorded(row, self._database.crypt), _people(row, self._database.crypt)) for row in rows]
+
+    async def told(self, connection: AsyncConnection, revocation: str) -> bool:
+        """In the transaction that writes what is told: whether nobody else has told it."""
+        statement = update(revocations).where(revocations.c.id == revocation, revocations.c.to_tell == 1).values(to_tell=0)
+        return (await connection.execute(statement)).rowcount == 1
+
     async def unacknowledged(self) -> Sequence[Recorded]:
         return await self._recorded(revocations.c.acknowledged_at.is_(None))
 
@@ -104,7 +117,8 @@ class SqlRevocations:
                 query = select(table).where(table.c.tenant == tenant, table.c.lifted_at.is_(None))
                 rows = (await connection.execute(query if aliases is None else query.where(table.c.alias.in_(aliases)))).mappings().all()
                 found += [_standing(table, row, self._database.crypt) for row in rows]
-        return found
+            exempt = await _exempt(connection, [standing.id for standing in found if standing.group is not None])
+        return [replace(standing, exempt=exempt.get(standing.id, 0)) for standing in found]
 
     async def is_taken_from_everybody(self, tenant: str, group: str, *, source: str) -> bool:
         query = select(overlays.c.id).where(overlays.c.tenant == tenant, overlays.c.group_name == group, overlays.c.source == source, *_EVERYBODYS).limit(1)
@@ -164,6 +178,8 @@ class SqlBlocks:
                 if after is not None:
                     query = query.where(or_(since > after[0], (since == after[0]) & (table.c.id > after[1])))
                 found += [_view(table, row, self._database.crypt) for row in (await connection.execute(query)).mappings()]
+            exempt = await _exempt(connection, [view.id for view in found])
+        found = [replace(view, exempt=exempt.get(view.id, 0)) for view in found]
         found.sort(key=lambda view: (view.since, view.id))
         shown = found[:limit]
         return Page(shown, f"{shown[-1].since!r} {shown[-1].id}" if len(found) > limit else None)
@@ -199,10 +215,10 @@ class SqlChange:
         found = [table.c.tenant == self._tenant, table.c.alias.in_(self._aliases), table.c.lifted_at.is_(None)]
         return [*found, table.c.group_name == request.group_overlay] if table is overlays else found
 
-    async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
+    async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> bool:
         stands = await self._connection.execute(select(blocks.c.id).where(*self._mine(blocks, request), blocks.c.source == request.source).limit(1))
         if stands.first() is not None:
-            return
+            return False
         row = secrets.token_hex(16)
         await self._connection.execute(
             insert(blocks).values(
@@ -210,6 +226,7 @@ class SqlChange:
                 reason=request.reason[:400], watermark_us=watermark, created_at=at, event_time=request.event_time,
             )
         )  # fmt: skip
+        return True
 
     async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
         mine = (overlays.c.tenant == self._tenant, overlays.c.alias.in_(self._aliases), overlays.c.group_name == request.group_overlay, overlays.c.source == request.source)
@@ -270,6 +287,10 @@ class SqlChange:
         return int(row["removed_us"])
 
     async def lift(self, request: RevocationRequest, *, at: float) -> Lifted:
+        if request.standing:
+            this = (hook_standing.c.id == request.standing, hook_standing.c.tenant == self._tenant, hook_standing.c.refused == 1)
+            known = (await self._connection.execute(select(hook_standing.c.id).where(*this))).first()
+            return Lifted(int(known is not None), 0, others_stand=True)
         table = blocks if request.group_overlay is None else overlays
         mine = self._mine(table, request)
         by = [] if request.source in OPERATORS else [table.c.source == request.source]
@@ -282,7 +303,7 @@ class SqlChange:
         others_stand = (await self._connection.execute(select(table.c.id).where(*mine).limit(1))).first() is not None
         return Lifted(len(ended), users, others_stand)
 
-    async def revocation(self, recorded: Recorded, *, users: Sequence[str] = ()) -> None:
+    async def revocation(self, recorded: Recorded, *, users: Sequence[str] = (), to_tell: bool = False, people: Sequence[Person] = ()) -> None:
         status = recorded.status
         document = json.dumps({**asdict(status.request), "durable_ms": status.durable_ms, "lifted": status.lifted, "users_to_enable": status.users_to_enable}, default=str)
         await self._connection.execute(
@@ -291,11 +312,19 @@ class SqlChange:
                 request=self._crypt.seal(document, table="revocations", row=status.id, column="request"),
                 users=self._crypt.seal(json.dumps(users), table="revocations", row=status.id, column="users") if users else None, watermark_us=recorded.watermark,
                 received_at=status.received_at, event_time=status.request.event_time, durable_at=recorded.durable_at, ended=status.ended,
+                to_tell=int(to_tell),
+                people=self._crypt.seal(json.dumps([asdict(p) for p in people]), table="revocations", row=status.id, column="people") if people else None,
             )
         )  # fmt: skip
 
     def _who(self, table: str, row: str, who: Who) -> str:
         return self._crypt.seal(json.dumps(asdict(who)), table=table, row=row, column="who")
+
+
+def _people(row: RowMapping, crypt: Crypt) -> Sequence[Person]:
+    if row["people"] is None:
+        return ()
+    return [Person(**one) for one in json.loads(crypt.open(row["people"], table="revocations", row=row["id"], column="people").reveal())]
 
 
 def _recorded(row: RowMapping, crypt: Crypt) -> Recorded:
@@ -306,6 +335,16 @@ def _recorded(row: RowMapping, crypt: Crypt) -> Recorded:
     replicas = tuple((str(name), at) for name, at in row["replicas"] or ())
     status = RevocationStatus(row["id"], request, row["received_at"], durable_ms, replicas, acknowledged, row["ended"], lifted, users_to_enable)
     return Recorded(status, row["kind"], int(row["watermark_us"]), row["durable_at"])
+
+
+async def _exempt(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:
+    """People who are exempt, by overlay."""
+    found: dict[str, int] = {}
+    for start in range(0, len(ids), 500):
+        this = overlay_exemptions.c.overlay.in_(ids[start : start + 500])
+        rows = await connection.execute(select(overlay_exemptions.c.overlay, func.count()).where(this).group_by(overlay_exemptions.c.overlay))
+        found |= {row[0]: row[1] for row in rows}
+    return found
 
 
 def _is_everybody(who: Who) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 16
+SCHEMA_VERSION = 17
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -144,6 +144,8 @@ revocations = Table(
     Column("acknowledged_at", Float, nullable=True),
     Column("replicas", Json, nullable=True),
     Column("ended", Integer, nullable=False, default=0),
+    Column("to_tell", Integer, nullable=False, default=0, index=True),  # 1: done by hand, and the tenant's app has yet to be told (``hooks.by_hand``)
+    sealed("people", nullable=True),  # JSON: of a person's block by hand, as whom they were signed in
     Index(None, "tenant", "received_at"),
     Index(None, "received_at"),
     Index(None, "durable_at", "id"),
@@ -258,6 +260,7 @@ hook_standing = Table(
     metadata,
     Column("lane", String(64), primary_key=True),
     Column("about", String(64), primary_key=True),  # digest of the group's key
+    Column("id", String(36), nullable=False, unique=True),  # digest of both, to name it by
     Column("tenant", String(40), nullable=False),
     Column("provider", String(32), nullable=False),
     Column("source", String(40), nullable=False),
@@ -266,6 +269,7 @@ hook_standing = Table(
     Column("at", Float, nullable=False),
     sealed("imposed"),  # JSON: the revocations to lift when it is given back
     Column("updated_at", Float, nullable=False),
+    Index(None, "tenant", "refused", "in_force"),
 )
 
 hook_groups = Table(
@@ -424,6 +428,7 @@ webhooks_outbox = Table(
     Column("held_until", Float, nullable=False, default=0.0),
     Column("sent_at", Float, nullable=True),
     Column("error", String(400), nullable=False, default=""),
+    sealed("target", nullable=True),  # JSON: where a tenant that is gone had its app
     Index(None, "state", "next_at"),
     Index(None, "tenant", "lane", "state"),
 )

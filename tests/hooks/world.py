@@ -125,10 +125,15 @@ class RecordingRevoker:
 class KnownPeople:
     def __init__(self, *people: tuple[str, str, dict[str, str], Person]) -> None:
         self.people = list(people)
+        self.away: list[tuple[str, str, dict[str, str], Person]] = []
+        """Who was signed in once."""
 
     async def find(self, tenant: str, *, provider: str, idp_subject: str = "", oid: str = "", email: str = "") -> Sequence[Person]:
         wanted = {"idp_subject": idp_subject, "oid": oid, "email": email}
         return [p for t, n, names, p in self.people if (t, n) == (tenant, provider) and all(names.get(k) == v for k, v in wanted.items() if v)]
+
+    async def known(self, tenant: str, *, provider: str, names: Sequence[tuple[str, str]]) -> Sequence[Person]:
+        return [p for t, n, mine, p in self.away if (t, n) == (tenant, provider) and any(mine.get(k) == v for k, v in names)]
 
 
 @dataclass

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gateway import keys
     from gateway.core.decision import Decision
     from gateway.core.model import Tenant
+    from gateway.ports_hooks import Person
     from gateway.sessions.connect import Script
 
 STALENESS_S = 10.0
@@ -172,9 +173,11 @@ class MemoryRecord:
             self.recorded, self.stands = kept
             raise
 
-    async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
-        if all((s.who, s.group) != (request.who, None) for s in self.stands):
+    async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> bool:
+        new = all((s.who, s.group) != (request.who, None) for s in self.stands)
+        if new:
             self.stands.append(Standing(f"b{len(self.stands)}", request.tenant, request.who, request.source, "", at, watermark))
+        return new
 
     async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
         self.stands = [s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)]
@@ -196,7 +199,7 @@ class MemoryRecord:
         self.stands = [s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)]
         return Lifted(1, 0, others_stand=False)
 
-    async def revocation(self, recorded: Recorded, *, users: Sequence[str] = ()) -> None:
+    async def revocation(self, recorded: Recorded, *, users: Sequence[str] = (), to_tell: bool = False, people: Sequence[Person] = ()) -> None:
         self.recorded[recorded.status.id] = recorded
 
     async def acknowledged(self, revocation: str, *, at: float, replicas: Sequence[tuple[str, float | None]]) -> None:

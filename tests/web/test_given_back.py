@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from demo.world import World
+from gateway.web.admin.webhook_message import EVENTS, WebhookMessage
 from tests.browserless import Person
 from tests.web.test_removed import PATIENCE_S, pool_user, sign_in, until
 from tests.world import RunningWorld
@@ -249,14 +250,79 @@ async def test_whoever_is_taken_out_and_given_back_comes_in_again(running: Runni
     assert not await logs_in(running, ACME, email, "/admin/x")
 
 
-async def test_blocks_of_a_group_and_of_everybody_end_with_their_lift(running: RunningWorld, api: Api) -> None:
+def told(running: RunningWorld, email: str = "") -> list[tuple[str, str]]:
+    """Type and cause of the messages that name somebody, or (no address) that name nobody; each is as it is described."""
+    bodies = dict(running.world.legacy.received)
+    for body in bodies.values():
+        WebhookMessage.model_validate(body)
+        assert body["type"] in EVENTS
+    return [
+        (body["type"], body["data"]["cause"])
+        for body in bodies.values()
+        if (email in body["data"]["identifiers"]["email"] if email else not any(body["data"]["identifiers"].values()))
+    ]
+
+
+async def test_blocks_of_a_group_and_of_everybody_end_with_their_lift_and_are_told(running: RunningWorld, api: Api) -> None:
+    before = len(told(running))
     for name in ({"group": "app-users"}, {}):
         cookie = await comes_in(running, ACME, BOB)
         await api.call("POST", "/blocks", {"tenant": "acme", **name, "reason": "everybody"})
         assert running.check(ACME, cookie=cookie).status in (401, 403)
         assert not await logs_in(running, ACME, BOB)
-        (block,) = [b for b in await api.blocks() if b["reason"] == "everybody"]
-        await api.call("DELETE", f"/blocks/{block['id']}")
+        await api.call("DELETE", f"/blocks/{await api.block('everybody')}")
     await comes_in(running, ACME, BOB)
-    again = await api.call("POST", "/blocks", {"tenant": "acme", "user": "nobody", "reason": "nobody"})
-    assert again["ended"] == 0
+    everything = [(kind, "operator") for kind in ("group.removed", "group.restored", "tenant.blocked", "tenant.unblocked")]
+    until(lambda: sorted(told(running)[before:]) == sorted(everything))
+
+
+async def test_the_application_hears_what_an_operator_did_and_whom_a_directory_deleted_while_away(running: RunningWorld, api: Api) -> None:
+    _, _, blocked = joins(running, "acme-okta", "told-blocked")
+    okta, leaver, left = joins(running, "acme-okta", "told-left")
+    entra, away, gone = joins(running, "globex-entra", "told-away")
+    for host, email in ((ACME, blocked), (ACME, left), (GLOBEX, gone)):
+        await comes_in(running, host, email)
+    for _ in range(2):
+        await api.call("POST", "/blocks", {"tenant": "acme", "idp_subject": pool_user(running, blocked).username.partition("_")[2], "reason": blocked})
+    await api.call("DELETE", f"/blocks/{await api.block(blocked)}")
+    until(lambda: told(running, blocked) == [("user.deprovisioned", "operator"), ("user.restored", "operator")])
+    users = [body["data"]["users"] for _, body in running.world.legacy.received if blocked in body["data"]["identifiers"]["email"]]
+    assert [[user["user"] for user in one] for one in users] == [[pool_user(running, blocked).sub]] * 2, "also of whom nobody is signed in any more"
+
+    # What Okta said is given back by hand, and its next word is news.
+    running.run(okta.deactivate(leaver))
+    until(lambda: told(running, left) == [("user.deprovisioned", "account")])
+    (block,) = [b["id"] for b in await api.blocks() if b["who"].get("idp_subject") == leaver.id]
+    await api.call("DELETE", f"/blocks/{block}")
+    until(lambda: told(running, left)[1:] == [("user.restored", "operator")])
+    running.run(okta.activate(leaver))
+    running.run(okta.deactivate(leaver))
+    until(lambda: told(running, left)[2:] == [("user.deprovisioned", "account")])
+
+    # Nobody is signed in, and the directory knows them no more.
+    await api.call("POST", "/revocations", {"tenant": "globex", "email": gone, "kind": "end_sessions", "reason": "away"})
+    running.run(entra.delete(away))
+    until(lambda: ("user.deprovisioned", "account") in told(running, gone))
+    (body,) = [body for _, body in running.world.legacy.received if gone in body["data"]["identifiers"]["email"]]
+    assert body["data"]["identifiers"] == {
+        "user": [pool_user(running, gone).sub], "idp_subject": [pool_user(running, gone).username.partition("_")[2]], "oid": [away.id], "email": [gone],
+    }  # fmt: skip
+
+
+async def test_what_keeps_nobody_out_yet_is_listed_when_asked_for_and_lifted_too(running: RunningWorld, api: Api) -> None:
+    okta, who, email = joins(running, "acme-okta", "remembered", ("app-users", "sales"))
+    running.run(okta.remove_from_group(who, next(g for g in okta.groups_of(who) if g.name == "sales")))
+
+    async def remembered() -> list[Any]:
+        return [row for row in (await api.call("GET", "/blocks?tenant=acme&remembered=true"))["items"] if row["who"].get("idp_subject") == who.id]
+
+    began = time.monotonic()
+    while not (rows := await remembered()):
+        assert time.monotonic() - began < PATIENCE_S
+        await asyncio.sleep(0.05)
+    assert [(row["group"], row["source"], row["in_force"]) for row in rows] == [("sales", "okta", False)]
+    assert await comes_in(running, ACME, email)
+    assert (await api.call("DELETE", f"/blocks/{rows[0]['id']}"))["lifted"] == 1
+    while await remembered():
+        assert time.monotonic() - began < PATIENCE_S
+        await asyncio.sleep(0.05)

@@ -167,6 +167,7 @@ async def test_a_tenant_that_is_made_again_under_its_id_knows_nobody_of_before(r
         until(lambda: not pool_user(running, email).enabled)
         running.run(running.world.command("tenants", "delete", "globex", "--yes"))
         assert running.check(host, cookie=cookie).status != 200
+        until(lambda: [body["data"]["tenant"] for _, body in running.world.legacy.received if body["type"] == "tenant.deleted"] == ["globex"])
         running.run(running.world.command(*apply))
         until(never_again(running, host, cookie))
         until(lambda: pool_user(running, email).enabled)

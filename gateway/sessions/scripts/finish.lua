@@ -10,6 +10,7 @@
 --      25 the user's aliases under the other keys of the ring
 --      26 names that a link record lists, 27 sealed link record ('' for a child), 28 its life (s)
 --      29 the identity provider's time that this login shows (s; '' for a child, and where it is not mapped)
+--      30 names that lead to the person's last login, space-separated   31 sealed display of it ('' for a child)
 -- Returns {'stored'}, {'gone'} (a child whose family has ended), {'overlay', text}, or {reason}.
 local prefix, n_index, n_marks, n_overlays = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local session, family_key, family, digest = KEYS[1], KEYS[2], ARGV[5], ARGV[6]
@@ -96,6 +97,8 @@ if parent == '' then
   if tonumber(redis.call('HGET', link, 'w') or '0') < began then
     redis.call('HSET', link, 'w', ARGV[11], 'a', ARGV[26], 'd', ARGV[27])
     redis.call('EXPIRE', link, ARGV[28])
+    redis.call('HSET', link, 's', ARGV[31])
+    for name in string.gmatch(ARGV[30], '%S+') do redis.call('SET', prefix .. 'n:' .. name, ARGV[20], 'EX', ARGV[28]) end
   end
   if ARGV[29] ~= '' then
     local shown = redis.call('HMGET', link, 'i', 'j')

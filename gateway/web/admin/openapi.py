@@ -10,6 +10,7 @@ from gateway import __version__
 from gateway.web.admin.permissions import Binding
 from gateway.web.admin.problem import CONTENT_TYPE, PROBLEMS, Code
 from gateway.web.admin.route import PARAMETERS, Route
+from gateway.web.admin.webhook_message import EVENTS, WebhookMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -41,12 +42,29 @@ def openapi_document(routes: Sequence[Route], *, prefix: str = "/admin/v1") -> J
     for route in routes:
         paths.setdefault(prefix + route.path, {})[route.method.lower()] = _operation(route, definitions, schemas)
     schemas["Problem"] = _problem_schema()
+    _, shared = models_json_schema([(WebhookMessage, "serialization")], ref_template=_REF)
+    schemas |= dict(shared.get("$defs", {}))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Cognito gateway admin API", "version": __version__, "description": "See docs/operator/admin-api.md."},
         "paths": paths,
+        "webhooks": {event: _webhook(event, summary) for event, summary in EVENTS.items()},
         "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
         "security": [{"key": []}],
+    }
+
+
+def _webhook(event: str, summary: str) -> Json:
+    body = {"required": True, "content": {"application/json": {"schema": {"$ref": _REF.format(model=WebhookMessage.__name__)}}}}
+    return {
+        "post": {
+            "operationId": event.replace(".", "_"),
+            "summary": summary,
+            "tags": ["webhooks"],
+            "security": [],
+            "requestBody": body,
+            "responses": {"2XX": {"description": "Taken"}},
+        }
     }
 
 

@@ -145,7 +145,7 @@ def revocation_routes(revoker: Revoker, is_tenant: IsTenant, *, still_allowed: C
         body = call.body(RevocationBody)
         call.note.after = body
         await expect_tenant(is_tenant, body.tenant)
-        status = await revoker.revoke(RevocationRequest(body.tenant, body.who(), RevocationKind(body.kind), body.reason, call.source))
+        status = await revoker.revoke(RevocationRequest(body.tenant, body.who(), RevocationKind(body.kind), body.reason, call.source, by_hand=True))
         call.note.target = status.id
         return Answer(describe(status), status=201, headers={"Location": f"/admin/v1/revocations/{status.id}"})
 

@@ -52,7 +52,10 @@ class SessionList(AnswerModel):
 
 
 class BlocksQuery(PageQuery):
+    """``remembered``: what providers took away and what keeps nobody out, because the tenant's policy does not name the group."""
+
     tenant: TenantName | None = None
+    remembered: bool = False
 
 
 class BlockBody(WhoBody):
@@ -70,6 +73,8 @@ class BlockRow(AnswerModel):
     source: str
     since: float
     group: str | None = Field(description="of a group that was taken away: its name or id; null for a block")
+    in_force: bool = Field(description="false: remembered only, and in force as soon as the tenant's policy names the group")
+    exempt: int = Field(description="of a group that was taken from everybody: how many people were added to a group of its name since, and have it")
 
 
 class BlockList(AnswerModel):
@@ -104,14 +109,14 @@ def session_routes(directory: SessionDirectory, revoker: Revoker, is_tenant: IsT
 def block_routes(directory: BlockDirectory, revoker: Revoker, is_tenant: IsTenant) -> tuple[Route, ...]:
     async def list_blocks(call: Call) -> Answer:
         query = call.query(BlocksQuery)
-        page = await directory.page(tenant=query.tenant, position=read_cursor("list_blocks", query.cursor), limit=query.limit)
+        page = await (directory.remembered if query.remembered else directory.page)(tenant=query.tenant, position=read_cursor("list_blocks", query.cursor), limit=query.limit)
         return Answer(BlockList(items=[_block(b) for b in page.items], next=write_cursor("list_blocks", page.position)))
 
     async def add_block(call: Call) -> Answer:
         body = call.body(BlockBody)
         call.note.after = body
         await expect_tenant(is_tenant, body.tenant)
-        status = await revoker.revoke(RevocationRequest(body.tenant, body.who(), RevocationKind.BLOCK, body.reason, call.source))
+        status = await revoker.revoke(RevocationRequest(body.tenant, body.who(), RevocationKind.BLOCK, body.reason, call.source, by_hand=True))
         return Answer(describe(status), status=201)
 
     async def remove_block(call: Call) -> Answer:
@@ -127,7 +132,9 @@ def block_routes(directory: BlockDirectory, revoker: Revoker, is_tenant: IsTenan
             # Lifted as whoever imposed it: what an operator has against the same person stands.
             source = found.source
         kind = RevocationKind.BLOCK if found.group is None else RevocationKind.END_SESSIONS
-        status = await revoker.lift(RevocationRequest(found.tenant, found.who, kind, "lifted over the admin API", source, group_overlay=found.group))
+        standing = "" if found.in_force else found.id
+        request = RevocationRequest(found.tenant, found.who, kind, "lifted over the admin API", source, group_overlay=found.group, by_hand=True, standing=standing)
+        status = await revoker.lift(request)
         return Answer(describe(status))
 
     return (
@@ -155,7 +162,9 @@ def _session(view: SessionView) -> SessionRow:
 
 
 def _block(view: BlockView) -> BlockRow:
-    return BlockRow(id=view.id, tenant=view.tenant, who=_who(view.who), reason=view.reason, source=view.source, since=view.since, group=view.group)
+    return BlockRow(
+        id=view.id, tenant=view.tenant, who=_who(view.who), reason=view.reason, source=view.source, since=view.since, group=view.group, in_force=view.in_force, exempt=view.exempt
+    )
 
 
 def _who(who: Who) -> dict[str, str]:

@@ -117,6 +117,9 @@ class Blocks:
     async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
         return Page([BlockView("acme:1", tenant or "acme", Who(email="mallory@acme.test"), "left", "admin", 1.0)])
 
+    async def remembered(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
+        return Page([])
+
     async def find(self, block: str) -> BlockView | None:
         tenant, colon, _ = block.partition(":")
         return BlockView(block, tenant, Who(email="mallory@acme.test"), "left", "admin", 1.0) if colon else None

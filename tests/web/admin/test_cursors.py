@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from gateway.hooks.commit import Committer
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.messages import OutboxRecords
+from gateway.hooks.standings import Restrictions
 from gateway.registry.administration import RegistryRecords
 from gateway.registry.database import TenantDatabase
 from gateway.sessions.directory import StoreDirectory
 from gateway.sql.provisioning import SqlJournal
-from gateway.sql.revocations import SqlBlocks
 from gateway.web.admin import PREFIX, admin_application, admin_routes
 from gateway.web.admin.reading import write_cursor
 from tests.sessions.conftest import link, ring, valkey
@@ -70,7 +70,7 @@ async def services(api: Api, database: Database, clock: Clock, link: Link, ring:
         api.services,
         tenants=RegistryRecords(TenantDatabase(database, config_with(tmp_path / "tenants"), clock=clock), files=dict, in_force=in_force),
         onboarding=cast("Onboarding", SimpleNamespace(provisioning=provisioning)),
-        sessions=StoreDirectory(link, lambda: ring), blocks=SqlBlocks(database),
+        sessions=StoreDirectory(link, lambda: ring), blocks=Restrictions(database),
         deliveries=InboxRecords(database, committer, clock=clock, wake=nothing), messages=OutboxRecords(database, committer, clock=clock, wake=nothing),
     )  # fmt: skip
 

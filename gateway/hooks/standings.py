@@ -1,0 +1,76 @@
+"""Blocks and removed groups as an operator lists them: those in force, and what providers said that imposes nothing yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import or_, select
+
+from gateway.hooks.payload import load_kept
+from gateway.hooks.reducer import Standing
+from gateway.ports import Who
+from gateway.ports_admin import BlockView, Page
+from gateway.sql.revocations import SqlBlocks
+from gateway.sql.tables import hook_standing
+
+if TYPE_CHECKING:
+    from gateway.sql.database import Database
+
+
+_PAGE = 200
+
+
+class Restrictions(SqlBlocks):
+    """Implements ``ports_admin.BlockDirectory``."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._standings = database
+
+    async def remembered(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
+        """Oldest first; ``position`` is the time and id of the last row seen."""
+        at, identifier = hook_standing.c.at, hook_standing.c.id
+        query = select(hook_standing).where(hook_standing.c.refused == 1, hook_standing.c.in_force == 0).order_by(at, identifier).limit(limit + 1)
+        if tenant is not None:
+            query = query.where(hook_standing.c.tenant == tenant)
+        if position is not None:
+            time, _, last = position.partition(" ")
+            query = query.where(or_(at > float(time), (at == float(time)) & (identifier > last)))
+        async with self._standings.read() as connection:
+            rows = (await connection.execute(query)).all()
+        shown = [self._remembered_view(row) for row in rows[:limit]]
+        return Page(shown, f"{rows[limit - 1].at!r} {rows[limit - 1].id}" if len(rows) > limit else None)
+
+    async def all_remembered(self, tenant: str | None) -> list[BlockView]:
+        """However many there are, oldest first."""
+        found: list[BlockView] = []
+        position: str | None = None
+        while True:
+            page = await self.remembered(tenant=tenant, position=position, limit=_PAGE)
+            found += page.items
+            position = page.position
+            if position is None:
+                return found
+
+    async def find(self, block: str) -> BlockView | None:
+        found = await super().find(block)
+        if found is not None:
+            return found
+        this = (hook_standing.c.id == block, hook_standing.c.refused == 1, hook_standing.c.in_force == 0)
+        async with self._standings.read() as connection:
+            row = (await connection.execute(select(hook_standing).where(*this))).first()
+        return None if row is None else self._remembered_view(row)
+
+    def _remembered_view(self, row: Any) -> BlockView:
+        text = self._standings.crypt.open(row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed").reveal()
+        event = load_kept(text, Standing(refused=True, at=row.at)).event
+        group = None if event.group is None else event.group.spelling or event.group.name or event.group.id
+        if event.subject is None:
+            who = Who(group=group, provider=row.provider)
+        else:
+            kind, value = event.subject.names[0] if event.subject.names else ("email", "")
+            who = Who(provider=row.provider, **{kind: value})
+        return BlockView(row.id, row.tenant, who, event.type, row.source, row.at, group, in_force=False)
+
+
+__all__ = ["Restrictions"]
