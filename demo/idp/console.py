@@ -46,6 +46,8 @@ _PAGE = Template(
 <label>Delayed by (seconds) <input name="delay_s" value="{{ outbox.switches.delay_s }}" inputmode="decimal"></label>
 <label>Duplicated (yes or no) <input name="duplicate" value="{{ 'yes' if outbox.switches.duplicate else 'no' }}"></label>
 <label>Reordered (yes or no) <input name="reorder" value="{{ 'yes' if outbox.switches.reorder else 'no' }}"></label>
+<label>Reads show what was (seconds ago) <input name="stale_s" value="{{ outbox.switches.stale_s }}" inputmode="decimal"></label>
+<label>Next calls of the API answered 429 <input name="throttled" value="{{ outbox.switches.throttled }}" inputmode="numeric"></label>
 <button>Set</button></form>
 <table id="sent"><thead><tr><th>Event</th><th>Answer</th><th>ms</th><th>Attempt</th></tr></thead><tbody>
 {% for sent in outbox.sent[-20:] | reverse %}<tr><td>{{ sent.what }}</td><td>{{ sent.status or "none" }}</td><td>{{ "%.0f" | format(sent.took_ms) }}</td><td>{{ sent.attempt }}</td></tr>
@@ -154,13 +156,14 @@ class Console:
             raise web.HTTPNotFound
         form = await request.post()
         try:
-            loss, delay_s = float(str(form.get("loss", "0"))), float(str(form.get("delay_s", "0")))
+            loss, delay_s, stale_s = (float(str(form.get(name, "0"))) for name in ("loss", "delay_s", "stale_s"))
+            throttled = int(str(form.get("throttled", "0")))
         except ValueError as malformed:
             raise web.HTTPBadRequest(text="not a number") from malformed
-        if not (0 <= loss <= 1 and 0 <= delay_s <= 600):
+        if not (0 <= loss <= 1 and 0 <= delay_s <= 600 and 0 <= stale_s <= 600 and 0 <= throttled <= 1000):
             raise web.HTTPBadRequest(text="out of range")
         switches = self._outbox.switches
-        switches.loss, switches.delay_s = loss, delay_s
+        switches.loss, switches.delay_s, switches.stale_s, switches.throttled = loss, delay_s, stale_s, throttled
         switches.duplicate, switches.reorder = form.get("duplicate") == "yes", form.get("reorder") == "yes"
         if not switches.reorder:
             self._outbox.release()

@@ -17,6 +17,8 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 if TYPE_CHECKING:
     from demo.clock import Clock
 
+THROTTLED_S = 20
+"""What a throttled caller is told to wait."""
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -30,6 +32,17 @@ class Switches:
     duplicate: bool = False
     reorder: bool = False
     """Events wait until a second one arrives and leave in the opposite order."""
+    stale_s: float = 0.0
+    """Reads of the API show what was so long ago."""
+    throttled: int = 0
+    """How many of the next calls of the API are answered 429, with when to come back (``THROTTLED_S``)."""
+
+    def take_throttle(self) -> bool:
+        """Whether this call is one of them."""
+        if not self.throttled:
+            return False
+        self.throttled -= 1
+        return True
 
 
 @dataclass(frozen=True, slots=True)

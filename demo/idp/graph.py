@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientSession, web
 
+from demo.idp.delivery import THROTTLED_S
 from demo.idp.directory import Status
 from demo.idp.graph_delta import Deltas
 from demo.idp.graph_errors import GraphError, missing
 from demo.idp.graph_subscriptions import Subscriptions
+from demo.idp.past import Past
 from demo.idp.provider import refused
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ class Graph:
     def __init__(self, server: IdentityProviderServer, http: ClientSession, *, tenant_id: str, clock: Clock) -> None:
         self.url = f"{server.origin}/v1.0"
         self.subscriptions = Subscriptions(tenant_id, http, clock=clock)
-        self.deltas = Deltas(server.directory, server.origin, clock=clock)
+        self._past = Past(server.directory, self.subscriptions.outbox.switches, clock=clock)
+        self.deltas = Deltas(server.directory, server.origin, clock=clock, past=self._past)
         self._server = server
         self._directory = server.directory
         self._clock = clock
@@ -80,6 +83,10 @@ class Graph:
 
     def _guarded(self, answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handler(request: web.Request) -> web.StreamResponse:
+            self._past.look()
+            if self.subscriptions.outbox.switches.take_throttle():
+                body = {"error": {"code": "TooManyRequests", "message": "Too many requests"}}
+                return web.json_response(body, status=429, headers={"Retry-After": str(THROTTLED_S)})
             try:
                 return await answer(request, self._caller(request))
             except GraphError as refusal:
@@ -129,7 +136,7 @@ class Graph:
     def _person(self, request: web.Request) -> Person:
         ref = request.match_info["id"]
         found = self._directory.people.get(ref) or self._directory.by_email(ref)
-        if found is None or found.deleted:
+        if found is None or self._past.of(found).deleted:
             raise missing(ref)
         return found
 
@@ -141,7 +148,7 @@ class Graph:
             "displayName": person.name,
             "userPrincipalName": person.email,
             "mail": person.email,
-            "accountEnabled": person.status is Status.ACTIVE,
+            "accountEnabled": self._past.of(person).status is Status.ACTIVE,
         }
         wanted = request.query.get("$select", "id,displayName,userPrincipalName,mail").split(",")
         shown = {name: value for name, value in every.items() if name in wanted}
@@ -150,7 +157,7 @@ class Graph:
     async def _deleted_item(self, request: web.Request, caller: str) -> web.StreamResponse:
         """The recycle bin: people who were deleted softly."""
         found = self._directory.people.get(request.match_info["id"])
-        if found is None or not found.deleted:
+        if found is None or not self._past.of(found).deleted:
             raise missing(request.match_info["id"])
         return web.json_response({"@odata.context": f"{self.url}/$metadata#directoryObjects/$entity", "@odata.type": "#microsoft.graph.user", "id": found.id})
 
@@ -162,7 +169,7 @@ class Graph:
         person, asked = self._person(request), (await _json(request)).get("groupIds")
         if not isinstance(asked, list) or len(asked) > 20:
             raise GraphError(400, "Request_BadRequest", "groupIds must be a list of at most 20 ids.")
-        return web.json_response({"value": [ref for ref in asked if ref in person.group_ids]})
+        return web.json_response({"value": [ref for ref in asked if ref in self._past.of(person).group_ids]})
 
     async def _group(self, request: web.Request, caller: str) -> web.StreamResponse:
         group = self._directory.groups.get(request.match_info["id"])
@@ -174,7 +181,8 @@ class Graph:
         ref = request.match_info["id"]
         if ref not in self._directory.groups:
             raise missing(ref)
-        people = [person for person in self._directory.people.values() if ref in person.group_ids and not person.deleted]
+        seen = ((person, self._past.of(person)) for person in self._directory.people.values())
+        people = [person for person, then in seen if ref in then.group_ids and not then.deleted]
         return web.json_response({"value": [{"@odata.type": "#microsoft.graph.user", "id": p.id, "mail": p.email} for p in people]})
 
 

@@ -11,8 +11,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from demo.idp.delivery import Switches
 from demo.idp.directory import Change, Directory, DirectoryEvent, Status
 from demo.idp.graph_errors import GraphError
+from demo.idp.past import Past
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +36,7 @@ class _Entry:
     member: str | None = None
     purged: bool = False
     renamed: bool = False
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,9 @@ class _Token:
 class Deltas:
     """The change log of one directory."""
 
-    def __init__(self, directory: Directory, origin: str, *, clock: Clock) -> None:
+    def __init__(self, directory: Directory, origin: str, *, clock: Clock, past: Past | None = None) -> None:
         self._directory = directory
+        self._past = past or Past(directory, Switches(), clock=clock)
         self._origin = origin
         self._clock = clock
         self._log: list[_Entry] = []
@@ -62,26 +66,27 @@ class Deltas:
     async def on_event(self, event: DirectoryEvent) -> None:
         number = len(self._log) + 1
         if event.change in (Change.GROUP_ADDED, Change.GROUP_REMOVED) and event.group and event.person:
-            self._log.append(_Entry(number, "groups", event.group.id, member=event.person.id))
+            self._log.append(_Entry(number, "groups", event.group.id, member=event.person.id, at=event.at))
         elif event.change is Change.GROUP_RENAMED and event.group:
-            self._log.append(_Entry(number, "groups", event.group.id, renamed=True))
+            self._log.append(_Entry(number, "groups", event.group.id, renamed=True, at=event.at))
         elif event.change is Change.GROUP_DELETED and event.group:
-            self._log.append(_Entry(number, "groups", event.group.id, purged=True))
+            self._log.append(_Entry(number, "groups", event.group.id, purged=True, at=event.at))
         elif event.person and event.change not in (Change.SIGNED_OUT, Change.SESSIONS_CLEARED):
-            self._log.append(_Entry(number, "users", event.person.id, purged=event.change is Change.PURGED))
+            self._log.append(_Entry(number, "users", event.person.id, purged=event.change is Change.PURGED, at=event.at))
 
     def answer(self, kind: str, query: Mapping[str, str]) -> dict[str, Any]:
         """One page of ``/users/delta`` or ``/groups/delta``."""
         select = query.get("$select", "")
+        visible = sum(self._past.is_visible(entry.at) for entry in self._log)
         if query.get("$deltatoken") == "latest":
-            return self._page(kind, [], self._fresh(kind, since=len(self._log)), select)
+            return self._page(kind, [], self._fresh(kind, since=visible), select)
         if "$deltatoken" in query:
             given = self._read(query["$deltatoken"], kind)
-            token = _Token(given.upto, len(self._log), 0, given.issued_at, kind)
+            token = _Token(given.upto, max(given.upto, visible), 0, given.issued_at, kind)
         elif "$skiptoken" in query:
             token = self._read(query["$skiptoken"], kind)
         else:
-            token = _Token(None, len(self._log), 0, self._clock(), kind)
+            token = _Token(None, visible, 0, self._clock(), kind)
         items = self._all(kind) if token.since is None else self._changed(kind, token.since, token.upto)
         return self._page(kind, items, token, select)
 
@@ -110,13 +115,14 @@ class Deltas:
 
     def _all(self, kind: str) -> list[dict[str, Any]]:
         if kind == "users":
-            return [_user(person) for person in self._directory.people.values() if not person.deleted]
+            return [self._user(person) for person in self._directory.people.values() if not self._past.of(person).deleted]
         return [
             {"id": group.id, "displayName": group.name, "members@delta": [_member(person.id) for person in self._members(group.id)]} for group in self._directory.groups.values()
         ]
 
     def _members(self, group_id: str) -> list[Person]:
-        return [person for person in self._directory.people.values() if group_id in person.group_ids and not person.deleted]
+        seen = ((person, self._past.of(person)) for person in self._directory.people.values())
+        return [person for person, then in seen if group_id in then.group_ids and not then.deleted]
 
     def _changed(self, kind: str, since: int, upto: int) -> list[dict[str, Any]]:
         """The present state of whatever changed: two changes of one object are one entry."""
@@ -128,9 +134,18 @@ class Deltas:
 
     def _changed_user(self, ref: str, *, purged: bool) -> dict[str, Any]:
         person = self._directory.people.get(ref)
-        if person is None or person.deleted:
+        if person is None or self._past.of(person).deleted:
             return {"id": ref, "@removed": {"reason": "deleted" if purged else "changed"}}
-        return _user(person)
+        return self._user(person)
+
+    def _user(self, person: Person) -> dict[str, Any]:
+        return {
+            "id": person.id,
+            "accountEnabled": self._past.of(person).status is Status.ACTIVE,
+            "displayName": person.name,
+            "userPrincipalName": person.email,
+            "mail": person.email,
+        }
 
     def _changed_group(self, ref: str, entries: list[_Entry]) -> dict[str, Any]:
         group = self._directory.groups.get(ref)
@@ -142,16 +157,6 @@ class Deltas:
         # Only what changed need come ("Use delta query to track changes"), and then a name that did not is left out.
         name = {"displayName": group.name} if any(entry.renamed for entry in entries) else {}
         return {"id": ref, **name, "members@delta": changes}
-
-
-def _user(person: Person) -> dict[str, Any]:
-    return {
-        "id": person.id,
-        "accountEnabled": person.status is Status.ACTIVE,
-        "displayName": person.name,
-        "userPrincipalName": person.email,
-        "mail": person.email,
-    }
 
 
 def _member(oid: str) -> dict[str, Any]:

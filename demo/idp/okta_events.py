@@ -52,8 +52,8 @@ class OktaEvents:
 
     def __init__(self, server: IdentityProviderServer, http: ClientSession, *, clock: Clock) -> None:
         self.hooks: list[EventHook] = []
-        self.log = SystemLog(server.origin, clock=clock)
         self.outbox = Outbox(http, Retry(DEADLINE_S, (0.0,), lambda status: status == 0 or status >= 500), clock=clock)
+        self.log = SystemLog(server.origin, clock=clock, switches=self.outbox.switches)
         self.universal_logout = UniversalLogout(server, self.outbox, clock=clock)
         self._origin = server.origin
         self._http = http

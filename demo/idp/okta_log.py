@@ -10,11 +10,13 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
+from demo.idp.delivery import THROTTLED_S, Switches
 from demo.idp.directory import Change, DirectoryEvent, okta_id
 
 if TYPE_CHECKING:
@@ -96,7 +98,8 @@ class _Query:
 class SystemLog:
     """The log of one org. ``api_token`` is what an administrator would have created (header ``Authorization: SSWS …``)."""
 
-    def __init__(self, origin: str, *, clock: Clock) -> None:
+    def __init__(self, origin: str, *, clock: Clock, switches: Switches | None = None) -> None:
+        self._switches = switches or Switches()
         self.events: list[dict[str, Any]] = []
         self.api_token = "00" + secrets.token_urlsafe(30)
         self._origin = origin
@@ -108,10 +111,17 @@ class SystemLog:
         return recorded
 
     def refused(self, request: web.Request) -> web.Response | None:
-        """Without the administrator's token."""
+        """Without the administrator's token, or one too many."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         right = scheme in ("SSWS", "Bearer") and secrets.compare_digest(token.encode(), self.api_token.encode())
-        return None if right else _error(401, "E0000011", "Invalid token provided")
+        if not right:
+            return _error(401, "E0000011", "Invalid token provided")
+        if self._switches.take_throttle():
+            refused = _error(429, "E0000047", "API call exceeded rate limit due to too many requests.")
+            refused.headers.update({"X-Rate-Limit-Limit": "60", "X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": str(int(self._clock()) + THROTTLED_S)})
+            refused.headers["Date"] = format_datetime(datetime.fromtimestamp(self._clock(), UTC), usegmt=True)
+            return refused
+        return None
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         refused = self.refused(request)
@@ -121,7 +131,8 @@ class SystemLog:
             query = self._parse(request)
         except ValueError as malformed:
             return _error(400, "E0000001", f"Api validation failed: {malformed}")
-        found = [event for event in self.events if _fits(query, event)]
+        # Okta's log, too, is late at times.
+        found = [event for event in self.events if _fits(query, event) and _epoch(event["published"]) <= self._clock() - self._switches.stale_s + 0.001]
         if query.descending:
             found.reverse()
         end = query.after + query.limit

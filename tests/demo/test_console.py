@@ -117,10 +117,11 @@ async def test_deleted_group_leaves_nobody_in_it(okta: Customer, person: Person,
 async def test_switches_of_the_delivery(okta: Customer, person: Person) -> None:
     assert okta.okta is not None
     page = await person.open(okta.console.url)
-    wanted = {"loss": "0.3", "delay_s": "0.5", "duplicate": "yes", "reorder": "no"}
+    wanted = {"loss": "0.3", "delay_s": "0.5", "duplicate": "yes", "reorder": "no", "stale_s": "30", "throttled": "2"}
     await person.press(page, "/console/delivery", wanted)
     switches = okta.okta.outbox.switches
     assert (switches.loss, switches.delay_s, switches.duplicate, switches.reorder) == (0.3, 0.5, True, False)
+    assert (switches.stale_s, switches.throttled) == (30.0, 2)
     refused = await person.press(page, "/console/delivery", {**wanted, "loss": "2"})
     assert refused.status == 400
 

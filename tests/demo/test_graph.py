@@ -320,6 +320,26 @@ async def test_delta_of_users_is_full_then_small(call: Caller, entra: Customer, 
     assert hard["value"] == [{"id": carol.id, "@removed": {"reason": "deleted"}}]
 
 
+async def test_reads_may_be_stale_and_calls_throttled(call: Caller, entra: Customer, carol: Account, graph: Graph, clock: MovableClock) -> None:
+    directory, switches = entra.server.directory, graph.subscriptions.outbox.switches
+    group = directory.add_group("app-users")
+    _, latest = await call("GET", "/users/delta?$deltatoken=latest")
+    switches.stale_s = 30.0
+    await directory.suspend(carol)
+    await directory.remove_from_group(carol, group)
+
+    async def read() -> tuple[Any, Any, int]:
+        _, account = await call("GET", f"/users/{carol.id}?$select=accountEnabled")
+        _, inside = await call("POST", f"/users/{carol.id}/checkMemberGroups", {"groupIds": [group.id]})
+        return account["accountEnabled"], inside["value"], len((await call("GET", latest["@odata.deltaLink"]))[1]["value"])
+
+    assert await read() == (True, [group.id], 0)
+    clock.advance(31)
+    assert await read() == (False, [], 1)
+    switches.throttled = 1
+    assert [(await call("GET", "/groups/delta"))[0] for _ in range(2)] == [429, 200]
+
+
 async def test_delta_of_groups_shows_members_with_removed_as_an_object(call: Caller, entra: Customer, carol: Account) -> None:
     directory = entra.server.directory
     group, empty = (directory.add_group(name) for name in ("app-users", "empty"))

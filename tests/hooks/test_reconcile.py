@@ -488,6 +488,47 @@ async def test_a_credential_that_was_throttled_is_left_alone_by_every_caller_and
     assert (await living.delta.read(living.entra))[1]
 
 
+async def test_with_reads_that_are_stale_events_that_are_late_and_calls_that_are_throttled_the_end_is_right(living: Living) -> None:
+    """Whoever was disabled or taken out is out, whoever was given back is in, as soon as the directories say so."""
+    await living.okta.register(f"{living.world.url}/hooks/okta/acme/acme-okta", secret=SECRET)
+    await living.round()
+    graph, okta = living.graph.subscriptions.outbox, living.okta.outbox
+    directory, group = living.directory("globex-entra"), living.group("app-users", "globex-entra")
+    carol, bob = living.person("carol@globex.test"), living.person("bob@acme.test")
+
+    async def comes_to(wanted: set[tuple[str, str]]) -> None:
+        for outbox in (graph, okta):
+            await outbox.idle()
+        for _ in range(150):
+            living.clock.advance(20)
+            living.world.applier.wake()
+            await living.reconciliation.round()
+            await asyncio.sleep(0.02)
+            if living.refused() == wanted and not (await living.world.inbox.backlog())[0]:
+                break
+        assert living.refused() == wanted
+
+    for outbox in (graph, okta):
+        outbox.switches.stale_s, outbox.switches.throttled, outbox.switches.duplicate = 45.0, 3, True
+    await directory.deactivate(carol)
+    await directory.remove_from_group(carol, group)
+    await living.directory("acme-okta").suspend(bob)
+    await comes_to({("block", carol.id), ("app-users", carol.id), ("block", bob.id)})
+    for outbox in (graph, okta):
+        outbox.switches.throttled, outbox.switches.loss = 3, 1.0
+    await directory.activate(carol)
+    await directory.add_to_group(carol, group)
+    await living.directory("acme-okta").unsuspend(bob)
+    await comes_to(set())
+    assert (graph.switches.throttled, okta.switches.throttled) == (0, 0), "every one was met, and waited for"
+    for outbox in (graph, okta):
+        outbox.switches.loss = 0.0
+    await directory.remove_from_group(carol, group)
+    await directory.add_to_group(carol, group)
+    await directory.deactivate(carol)
+    await comes_to({("block", carol.id)})
+
+
 async def test_an_address_outside_the_provider_is_not_followed(living: Living) -> None:
     graph = GraphClient(Fetch(living.world.http), clock=living.clock)
     with pytest.raises(PeerError, match="outside itself"):
