@@ -316,7 +316,8 @@ class Applier:
         about = about_key(event.group if event.effect is not Effect.APP_REMOVED else None)
         found = await self._who(target, event)
         planned = plan(event, target=target, kept=kept.get(about), received_at=pending.received_at if event is said else self._clock(), found=found, around=_around(target, kept))
-        if not pending.released and _is_mass_removal(said, event, kept.get(about), planned):
+        counted = not pending.released and _is_mass_removal(said, event, kept.get(about), planned)
+        if counted:
             person = event.subject.key if event.subject is not None else ""
             await self._hold(target, person=person, people=1 if person else await self._brake.members(target, event.group))
         statuses = [await self._revoker.revoke(request) for request in planned.revoke]
@@ -334,7 +335,7 @@ class Applier:
             outcome.messages.append((target, statuses[0].id if statuses else "", await self._addressed(target, planned, planned.notice), pending))
         state = "ignored" if planned.ignored and not statuses else NOBODY if nobody or found_nothing else "applied"
         why = "nobody is signed in under these names" if nobody else "nothing that this source imposed was in force any more" if found_nothing else planned.ignored
-        return Settled(pending.id, state, why, revocations=tuple(s.id for s in statuses))
+        return Settled(pending.id, state, why, revocations=tuple(s.id for s in statuses), counted=counted)
 
     async def _hold(self, target: HookTarget, *, people: int, person: str = "") -> None:
         """Raises ``_Held`` where so many more people are too many at once."""

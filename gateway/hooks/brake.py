@@ -4,6 +4,7 @@ Rules:
 - What is counted is people of one provider who lose a group, or whom a directory does not know any more, within ``WINDOW_S``. Beyond the limit,
   further ones are ``held`` in the inbox, whoever said it: a hook, a SCIM client, a reading.
 - What is explicit about one person's account (disabled, deleted, deactivated) is never held.
+- The count is on record, so a restart and a second process go on with it; what this process lets pass counts at once.
 - As long as something was held within ``WINDOW_S`` by any replica, more of it is held; an operator releases or drops it.
 - What is released is looked up, or compared with what came later, like any other event.
 """
@@ -48,13 +49,15 @@ class BrakeLimits:
 class _Recent:
     removed: dict[str, float] = field(default_factory=dict)
     """People who lost something (``Subject.key``), and since when; oldest first."""
+    others: int = 0
+    """Further people who lost something, by other processes or before a start."""
     known: int = 0
     holding: bool = False
     read_at: float = float("-inf")
 
 
 class Brake:
-    """Counts of one process. ``clock``: UTC epoch seconds."""
+    """What this process has just let pass, and what is on record of all of them. ``clock``: UTC epoch seconds."""
 
     def __init__(self, database: Database, limits: BrakeLimits | None = None, *, clock: Callable[[], float]) -> None:
         self._database = database
@@ -66,12 +69,10 @@ class Brake:
         """Why a removal of so many more people is to be held, or "". ``person``: who then counts. Raises ``UnavailableError``."""
         recent = await self._of(target)
         now = self._clock()
-        while recent.removed and (oldest := next(iter(recent.removed))) and recent.removed[oldest] < now - WINDOW_S:
-            del recent.removed[oldest]
         limit = self._limits.of(recent.known)
         if person in recent.removed:
             return ""
-        if not recent.holding and len(recent.removed) + people <= limit:
+        if not recent.holding and len(recent.removed) + recent.others + people <= limit:
             # Before it is done: many are done at once.
             if person:
                 recent.removed[person] = now
@@ -93,15 +94,21 @@ class Brake:
         while len(self._recent) > _PROVIDERS:
             self._recent.popitem(last=False)
         now = self._clock()
+        while recent.removed and (oldest := next(iter(recent.removed))) and recent.removed[oldest] < now - WINDOW_S:
+            del recent.removed[oldest]
         if now - recent.read_at >= FRESH_S:
             members, users, inbox = directory_members.c, scim_usage.c, hook_inbox.c
             in_groups = select(func.count(members.member.distinct())).where(members.tenant == target.tenant, members.provider == target.provider, members.group_id != "")
             pushed = select(users.users).where(users.tenant == target.tenant, users.provider == target.provider)
             waiting = select(func.count(inbox.lane.distinct())).where(inbox.state.in_(("new", "held")), inbox.tenant == target.tenant, inbox.provider == target.provider)
             held = select(inbox.id).where(inbox.state == "held", inbox.next_at >= now - WINDOW_S, inbox.tenant == target.tenant, inbox.provider == target.provider).limit(1)
+            lost = select(func.count(inbox.lane.distinct())).where(
+                inbox.tenant == target.tenant, inbox.provider == target.provider, inbox.counted == 1, inbox.applied_at >= now - WINDOW_S
+            )  # fmt: skip
             async with self._database.read() as connection:
+                recent.others = max(0, (await connection.execute(lost)).scalar_one() - len(recent.removed))
                 known = max((await connection.execute(in_groups)).scalar_one(), (await connection.execute(pushed)).scalar() or 0)
-                leaving = (await connection.execute(waiting)).scalar_one() + len(recent.removed)
+                leaving = (await connection.execute(waiting)).scalar_one() + len(recent.removed) + recent.others
                 recent.holding = (await connection.execute(held)).first() is not None
             # Whom a reading saw leave is not in the groups any more, and still one of those whose share this is.
             recent.known, recent.read_at = max(known, leaving) if known else 0, now

@@ -106,6 +106,8 @@ class Settled:
     error: str = ""
     next_at: float = 0.0
     revocations: tuple[str, ...] = ()
+    counted: bool = False
+    """As a removal of one of many people."""
 
 
 def lane_key(target: HookTarget, event: HookEvent) -> str:
@@ -293,8 +295,10 @@ class Inbox:
         changed: dict[str, Any] = {"state": bindparam("b_state"), "error": bindparam("b_error"), "next_at": bindparam("b_next_at")}
         statement = update(hook_inbox).where(hook_inbox.c.id == bindparam("b_id"))
         if done:
-            values = {**changed, "applied_at": bindparam("b_applied_at"), "revocations": bindparam("b_revocations")}
-            await connection.execute(statement.values(**values), [{**_bound(s, now), "b_applied_at": now, "b_revocations": list(s.revocations)} for s in done])
+            values = {**changed, "applied_at": bindparam("b_applied_at"), "revocations": bindparam("b_revocations"), "counted": bindparam("b_counted")}
+            await connection.execute(
+                statement.values(**values), [{**_bound(s, now), "b_applied_at": now, "b_revocations": list(s.revocations), "b_counted": int(s.counted)} for s in done]
+            )
         if left:
             values = {**changed, "attempts": hook_inbox.c.attempts + bindparam("b_more")}
             await connection.execute(statement.values(**values), [{**_bound(s, now), "b_more": int(s.state == "new")} for s in left])

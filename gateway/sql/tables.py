@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 17
+SCHEMA_VERSION = 18
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -236,6 +236,7 @@ hook_inbox = Table(
     sealed("payload"),
     Column("state", String(20), nullable=False),  # new, applied, applied_to_nobody, ignored, failed, held
     Column("released", Integer, nullable=False, default=0),  # 1: an operator said that it may take away from many people at once
+    Column("counted", Integer, nullable=False, default=0),  # 1: took something from somebody, and counts as one of many (``brake``)
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_at", Float, nullable=False),
     Column("error", String(400), nullable=False, default=""),
@@ -244,6 +245,7 @@ hook_inbox = Table(
     UniqueConstraint("source", "tenant", "provider", "event"),
     Index(None, "state", "next_at"),
     Index(None, "lane", "state"),
+    Index(None, "tenant", "counted", "applied_at"),
     Index(None, "tenant", "received_at"),
 )
 

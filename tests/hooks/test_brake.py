@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.hooks.brake import WINDOW_S, BrakeLimits
+from gateway.hooks.brake import WINDOW_S, Brake, BrakeLimits
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.event import Delivery, Effect, HookEvent, Source, Subject
 from tests.hooks.living import INTERVAL_S, Living, living_hooks
@@ -99,6 +99,25 @@ async def test_hooks_that_bring_one_person_at_a_time_are_held_too_and_days_apart
     braked.clock.ahead += WINDOW_S + 10
     await remove(6)
     assert await held(braked) == 2, "what was held stays so, and an everyday change passes"
+
+
+async def test_a_restart_and_another_process_go_on_with_the_count(braked: World) -> None:
+    for n in range(4):
+        await braked.okta(okta_delivery(okta_event("group.user_membership.remove", uuid=f"u-{n}", user=f"00u{n}", group="00gID"), event_id=f"e-{n}"))
+    await braked.settled()
+    assert await held(braked) == 0
+    braked.applier._brake = Brake(braked.database, LIMITS, clock=braked.clock)
+    await braked.okta(okta_delivery(okta_event("group.user_membership.remove", uuid="u-4", user="00u4", group="00gID"), event_id="e-4"))
+    await braked.settled()
+    assert await held(braked) == 1
+    braked.applier._brake = Brake(braked.database, LIMITS, clock=braked.clock)
+    await braked.okta(okta_delivery(okta_event("group.user_membership.remove", uuid="u-5", user="00u5", group="00gID"), event_id="e-5"))
+    await braked.settled()
+    assert await held(braked) == 2, "what is held stays held, and more of it is"
+    braked.clock.ahead += WINDOW_S + 10
+    await braked.okta(okta_delivery(okta_event("group.user_membership.remove", uuid="u-6", user="00u6", group="00gID"), event_id="e-6"))
+    await braked.settled()
+    assert await held(braked) == 2
 
 
 async def test_what_was_given_back_while_a_removal_was_held_is_not_taken_by_its_release(braked: World) -> None:

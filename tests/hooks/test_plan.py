@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.hooks.event import Effect, Group, HookEvent, Source, Subject
+from gateway.hooks.event import BY_HAND, Effect, Group, HookEvent, Source, Subject
 from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
 from gateway.hooks.plan import Around, Found, Kept, is_another, overdue, plan
 from gateway.hooks.reducer import Standing
@@ -171,3 +171,19 @@ def test_events_and_standings_survive_storage() -> None:
     assert load_event(dump_event(one)) == one
     kept = Kept(Standing(refused=True, at=1.0), one, (RevocationRequest("acme", Who(idp_subject="x"), RevocationKind.BLOCK, "t", "okta"),))
     assert load_kept(dump_kept(kept), kept.standing) == kept
+
+
+def test_only_an_addition_that_is_the_newest_word_of_a_provider_exempts_from_a_deletion_and_by_ids_only() -> None:
+    added = event(Effect.GROUP_ADDED, group=SALES)
+
+    def exempt(one: HookEvent, kept: Kept | None = None) -> set[tuple[Who, str, str | None]]:
+        return asked(plan(one, target=TARGET, kept=kept, received_at=20.0, found=Found()).exempt)
+
+    assert exempt(added) == {(Who(idp_subject="00ubob", provider=P), "end_sessions", "Sales")}
+    assert exempt(added, Kept(Standing(refused=True, at=5.0), added)) == exempt(added)
+    for nothing in (
+        replace(added, type=BY_HAND), replace(added, event_time=None), replace(added, subject=Subject(email="bob@acme.com")), replace(added, subject=None),
+        replace(added, subject=Subject("00ubob", record="r-1")), replace(added, group=Group(name="Sales")), event(Effect.GROUP_REMOVED, group=SALES),
+    ):  # fmt: skip
+        assert exempt(nothing) == set(), nothing
+    assert exempt(added, Kept(Standing(refused=True, at=15.0), added)) == set(), "older than what is known"
