@@ -13,6 +13,8 @@ Rules:
 - An inactive record holds its login against nobody who is said to be active: it is deleted when another person's record has the login.
 - Two records that are both there and have one ``externalId`` stay two. What one of them says later of the names that both have holds: refused,
   or, where ``active: true`` or a group was said, given back. Other names are each record's own.
+- A creation that was answered 503 may have been done. Asked of the same process again, it is answered with what it made; any other client hears
+  409 and finds it.
 - What a provider's resources and the names of deleted ones come to is counted with every write, and limited.
 """
 
@@ -69,6 +71,8 @@ MAX_SCANNED, MAX_SCANNED_BYTES = 2_000, 16 * 1024 * 1024
 """Documents that one filter may have opened, where it names nothing that an index has: a quarter of a second of one processor. More is ``tooMany``."""
 MAX_SCANS = 2
 """Such filters at once; others wait."""
+MAX_UNANSWERED, UNANSWERED_S = 1000, 600.0
+"""Creations that nobody was told of, and for how long the same one asked for again is answered with what it made. Clients try again within minutes."""
 MAX_SAME_NAME = 2
 """Newer groups with the name of one that goes whose members keep it. Their documents are large."""
 MAX_ATTEMPTS = 10
@@ -145,6 +149,8 @@ class ScimStore:
         self._clock = clock
         self._limits = limits or ScimLimits()
         self._scans = asyncio.Semaphore(MAX_SCANS)
+        self._unanswered: dict[str, tuple[tuple[str, ...], float]] = {}
+        """By content: records and time of what is being made, or was begun and ended in an error, which may have come after the commit."""
 
     # --- reading ---
 
@@ -264,7 +270,7 @@ class ScimStore:
             await self._tell(connection, target, [*events, *freed], now=now, request_id=request_id)
             return after
 
-        outcome = await self._run(work)
+        outcome = await self._answered(target, made, work, said_active=said)
         if outcome is _Lost.NAME and kind == USER and said and document["active"] and (kept := await self._inactive(target, document)) is not None:
             if _may_be_one_person(document, kept.document):
                 restored = await self.replace(target, kind, kept.id, body, request_id=request_id)
@@ -272,6 +278,21 @@ class ScimStore:
             await self._delete(target, kind, kept.id, request_id=request_id, inactive_only=True)
             outcome = await self._run(work)
         return _settled(outcome)
+
+    async def _answered(self, target: HookTarget, made: Stored, work: Callable[[AsyncConnection], Awaitable[Stored | _Lost]], *, said_active: bool) -> Stored | _Lost:
+        """What ``work`` comes to. Where the same was asked of this process before, and nobody was told that it was done, it is told now."""
+        key = digest(target.tenant, target.provider, made.kind, str(said_active), _json(made.document))
+        begun, at = self._unanswered.pop(key, ((), 0.0))
+        begun = begun[-MAX_ATTEMPTS:] if at > made.created_at - UNANSWERED_S else ()
+        self._unanswered[key] = ((*begun, made.id), made.created_at)
+        while len(self._unanswered) > MAX_UNANSWERED:
+            del self._unanswered[next(iter(self._unanswered))]
+        outcome = await self._run(work)
+        self._unanswered.pop(key, None)
+        for one in begun if outcome is _Lost.NAME else ():
+            if (kept := await self.get(target, made.kind, one)) is not None and kept.version == made.version:
+                return kept
+        return outcome
 
     async def _inactive(self, target: HookTarget, document: dict[str, Any]) -> Stored | None:
         """The inactive record with the document's login."""

@@ -9,6 +9,7 @@ from httpx2 import AsyncClient
 from scim2_client.engines.httpx2 import AsyncSCIMClient
 from scim2_models import Group, GroupMember, PatchOp, PatchOperation, SearchRequest, User
 
+from gateway.errors import UnavailableError
 from tests.hooks.samples import load
 from tests.hooks.world import GLOBEX_SECRET, SECRET
 
@@ -189,3 +190,51 @@ async def test_the_schemas_say_what_must_be_unique(world: World) -> None:
     assert (await call(world, "POST", "/Groups", {**two, "displayName": "canteen"}))[1]["scimType"] == "uniqueness"
     assert (await call(world, "PUT", f"/Groups/{third['id']}", two))[1]["scimType"] == "uniqueness"
     assert (await call(world, "PUT", f"/Groups/{third['id']}", {**two, "externalId": "g-3"}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "changed"),
+    [
+        ("Users", {"userName": "bob@acme.com", "externalId": "00ubob", "active": True}, {"title": "x"}),
+        ("Groups", {"displayName": "Sales", "members": [{"value": "m"}]}, {"members": []}),
+    ],
+    ids=["user", "group"],
+)
+async def test_a_creation_that_was_stored_and_answered_503_converges(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str, body: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    """The answer is lost after the commit: the same again is told what it made, and what changed meanwhile is found and replaced."""
+    committed, lost = world.committer.run, 0
+
+    async def run(work: Any, *, urgent: bool = False) -> Any:
+        nonlocal lost
+        outcome = await committed(work, urgent=urgent)
+        if urgent and lost:
+            lost -= 1
+            msg = "the answer is lost"
+            raise UnavailableError(msg)
+        return outcome
+
+    async def post(document: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        headers = {"Authorization": f"Bearer {SECRET}"}
+        async with world.http.post(f"{world.url}{PATH}/{kind}", json=document, headers=headers) as response:
+            return response.status, await response.json(content_type=None)
+
+    monkeypatch.setattr(world.committer, "run", run)
+    lost = 2
+    assert [(await post(body))[0] for _ in range(2)] == [503, 503]
+    status, made = await post(body)
+    assert (status, made["meta"]["version"]) == (201, 'W/"1"')
+    assert (await post(body))[0] == 409, "told once"
+
+    await call(world, "DELETE", f"/{kind}/{made['id']}")
+    lost = 1
+    assert (await post(body))[0] == 503
+    assert (await post({**body, **changed}))[0] == 409
+    name = "userName" if kind == "Users" else "displayName"
+    _, page = await call(world, "GET", f"/{kind}?filter={name}+eq+%22{body[name]}%22")
+    assert page["totalResults"] == 1
+    status, replaced = await call(world, "PUT", f"/{kind}/{page['Resources'][0]['id']}", {**body, **changed})
+    assert status == 200
+    assert replaced.items() >= changed.items()
+    assert (await post(body))[0] == 409, "it was changed since"
