@@ -104,6 +104,8 @@ class Primaries:
         self._turn = 0
         self._doubted: set[int] = set()
         """Buckets that were not answering when they were last asked about: they are asked about again."""
+        self._behind: set[int] = set()
+        """Of these, those that demanded a newer tenant snapshot than was served."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -151,8 +153,10 @@ class Primaries:
             return self._refused(name, error)
         took_ms = (time.perf_counter() - started) * 1000
         missing = {bucket for bucket, generation in demanded.items() if generation is None}
-        outdated = {bucket for bucket, generation in demanded.items() if generation is not None and generation > self._generation()}
-        self._doubted = (self._doubted - demanded.keys()) | missing | outdated
+        behind = {bucket for bucket, generation in demanded.items() if generation is not None and generation > self._generation()}
+        # Behind for some milliseconds is everybody, each time that something is taken away.
+        outdated, self._behind = behind if behind & self._behind else set(), (self._behind - demanded.keys()) | behind
+        self._doubted = (self._doubted - demanded.keys()) | missing | behind
         answers = len(missing) + len(outdated) < len(demanded)
         if missing:
             detail = f"{len(missing)} of {len(demanded)} buckets that were asked about wait to be restored from SQL: an admin role does that, and needs SQL for it"
