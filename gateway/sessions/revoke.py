@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gateway.ports_revocation import Change, Confirmations, RevocationRecord
     from gateway.sessions.marks import EndedFamily, Marks, Places, Swept
 
+RESTORED_AT_ONCE: Final = 16
 _TEND_S: Final = 3600.0
 _TEND_AGAIN_S: Final = 5.0
 TENANT_DELETED: Final = "the tenant was deleted"
@@ -308,9 +309,12 @@ class StoreRevoker:
         lifted = {(r.status.request.who, r.status.request.group_overlay): r.status.request for r in history if r.kind == LIFT}
         for request in lifted.values():
             await self._lift_again(request)
-        for recorded in history:
-            if recorded.kind != LIFT:
-                await self._apply(recorded)
+        # Several at once: their order means nothing, since each keeps its first watermark, and checks wait for the last.
+        ended = [recorded for recorded in history if recorded.kind != LIFT]
+        for first in range(0, len(ended), RESTORED_AT_ONCE):
+            for result in await asyncio.gather(*(self._apply(recorded) for recorded in ended[first : first + RESTORED_AT_ONCE]), return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
 
     async def _apply(self, recorded: Recorded) -> Swept:
         """A revocation as it was. Idempotent."""

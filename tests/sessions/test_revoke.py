@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import update
@@ -356,6 +357,28 @@ async def test_after_the_slot_was_lost_it_is_brought_up_to_the_record(sessions: 
     await revoker.restore("acme")
     assert await alive(sessions, again)
     assert await alive(sessions, bob)
+
+
+async def test_many_revocations_are_restored_at_once_and_one_that_fails_keeps_the_slot_from_being_believed(revoker: StoreRevoker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks wait for the last."""
+    for number in range(4):
+        await revoker.revoke(request(Who(email=f"user{number}@acme.test")))
+    begun, all_begun, fails, revoke = itertools.count(1), asyncio.Event(), False, Marks.revoke
+
+    async def together(self: Marks, *words: Any, **named: Any) -> Any:
+        if next(begun) == 4:
+            all_begun.set()
+        async with asyncio.timeout(10):
+            await all_begun.wait()
+        if fails:
+            raise UnavailableError
+        return await revoke(self, *words, **named)
+
+    monkeypatch.setattr(Marks, "revoke", together)
+    await revoker.restore("acme")
+    fails = True
+    with pytest.raises(UnavailableError):
+        await revoker.restore("acme")
 
 
 @pytest.mark.parametrize("kept", ["dump.rdb", "appendonlydir"])
