@@ -171,6 +171,8 @@ class Listener:
     # --- accepting -------------------------------------------------------------------------------
 
     def start(self) -> None:
+        # ``accept`` asks until nobody waits: on a blocking socket that would be the end of this loop.
+        self._bound.setblocking(False)
         self.accepting = True
         self._loop.add_reader(self._bound.fileno(), self.accept)
 
