@@ -31,6 +31,8 @@ FLUSH_S: Final = 1.0
 """How long an end waits for the reader. An orchestrator kills what takes longer to end than it allows."""
 LINGER_S: Final = 0.01
 """After a write the next lines are collected: under load one write carries many, and the thread asks for the interpreter 100 times a second at most."""
+_LOOKS: Final = 100
+"""So often the thread looks for the next line by itself before it waits to be woken: for a second."""
 PIPE_BUF: Final = 4096
 """Of Linux (``limits.h``): what is longer may be mixed with lines of other processes on one pipe."""
 _WAIT_MS: Final = 1000
@@ -106,7 +108,11 @@ class LogWriter:
                 with self._lock:
                     if self._missing:
                         self._say_missing()
-            time.sleep(LINGER_S)
+            # While lines come, whoever puts one wakes nobody: that would cost more than the line.
+            for _ in range(_LOOKS):
+                time.sleep(LINGER_S)
+                if not self._queue.empty():
+                    break
 
     def _next(self) -> str | int | None:
         try:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import threading
@@ -183,6 +184,19 @@ def test_idle_connections_of_one_listener_cost_the_others_nothing(tmp_path: Path
             for client in clients:
                 client.close()
         assert gateway.log.count('"connections_at_limit"') == 1
+        # Something else takes the descriptors all the same: not one is left.
+        used = len(list(Path(f"/proc/{gateway.process.pid}/fd").iterdir()))
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (used, 512))
+        waiting = socket.create_connection(("127.0.0.1", gateway.ports["public"]), timeout=10)
+        waiting.sendall(f"GET /_auth/userinfo HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        more = [socket.create_connection(("127.0.0.1", gateway.ports["public"]), timeout=10) for _ in range(80)]
+        until(lambda: "accept_failed" in gateway.log)
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (512, 512))
+        assert waiting.recv(65536).startswith(b"HTTP/1.1 401"), "it waited, and was not reset"
+        for client in (waiting, *more):
+            client.close()
+        assert gateway.log.count('"accept_failed"') == 1
+        assert gateway.metric('gateway_accept_errors_total{listener="public"}') > 0
 
 
 def test_a_wrong_configuration_at_the_first_start_ends_everything_with_its_message(tmp_path: Path) -> None:

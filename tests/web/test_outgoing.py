@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from multidict import CIMultiDict
 
 from gateway.core.decision import Reason
 from gateway.web.browser.outgoing import LOGINS_AT_MOST, Destination, send_to_cognito
@@ -54,3 +55,26 @@ async def test_nobody_is_refused_where_the_ingress_does_not_say_who_asks() -> No
         with pytest.raises(BegunError):
             await begin(counter, "127.0.0.1", known=False)
     assert counter.counted == {}
+
+
+@pytest.mark.parametrize(("client", "known"), [("203.0.113.7", True), ("10.1.2.3", False)], ids=["a public address", "one of the company's network"])
+async def test_the_store_is_told_whose_login_it_keeps(client: str, known: bool) -> None:
+    told: list[str] = []
+
+    async def begin(pending: object, *, binding: str | None, client: str = "") -> Any:
+        told.append(client)
+        raise BegunError
+
+    services = SimpleNamespace(
+        attempts=Counter(),
+        random_token=lambda: "x",
+        sessions=SimpleNamespace(begin=begin),
+        clock=lambda: 0,
+        config=SimpleNamespace(origin=lambda host: f"https://{host}"),
+        signing_keys=(),
+    )
+    request = cast("Any", SimpleNamespace(headers=CIMultiDict()))
+    browser = Browser(cast("Any", services), request, "acme.localhost", "id", "en", client, known)
+    with pytest.raises(BegunError):
+        await send_to_cognito(browser, cast("Any", SimpleNamespace(id="acme", client_id="c")), cast("Any", SimpleNamespace(name="okta")), Destination("http://acme.localhost/"))
+    assert told == [client]

@@ -252,8 +252,8 @@ async def _spend(browser: Browser, code: str) -> None:
     another ``state`` but the same PKCE challenge could still use it. Cognito forgets a code sooner than we forget this.
     """
     services = browser.services
-    client = client_key(browser.client) if browser.known_client else ""
-    if code and (not client or await services.attempts.allowed(client, at_most=SPENT_CODES_PER_MINUTE, kind="code")):
+    client = client_key(browser.client)
+    if code and (not browser.known_client or await services.attempts.allowed(client, at_most=SPENT_CODES_PER_MINUTE, kind="code")):
         await services.sessions.spend_code(code, client=client)
 
 

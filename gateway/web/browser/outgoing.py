@@ -60,8 +60,8 @@ async def send_to_cognito(
     ``test``: name of the link that tests a connection; the login then makes no session.
     """
     services = browser.services
-    client = client_key(browser.client) if browser.known_client else ""
-    if client and not await services.attempts.allowed(client, at_most=LOGINS_AT_MOST, window_s=LOGINS_WINDOW_S, kind="login"):
+    client = client_key(browser.client)
+    if browser.known_client and not await services.attempts.allowed(client, at_most=LOGINS_AT_MOST, window_s=LOGINS_WINDOW_S, kind="login"):
         detail = f"more than {LOGINS_AT_MOST} logins begun in {LOGINS_WINDOW_S} s from {browser.client}"
         raise BrowserError(Reason.LOGIN_LOOP, 429, detail=detail, tenant=tenant)
     hint = hint if len(hint) <= MAX_LOGIN_HINT and email_domain(hint) is not None else ""
