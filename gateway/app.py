@@ -45,6 +45,7 @@ from gateway.sessions.reading import Readers
 from gateway.sessions.recheck import Rechecks
 from gateway.sessions.replica import Replica, replica_name, steady
 from gateway.sessions.trials import Trials
+from gateway.sessions.unknown import HostBuckets
 from gateway.web import system
 from gateway.web.browser import application as browser_application
 from gateway.web.check import MAX_HEAD_LINE_BYTES, Checks
@@ -197,7 +198,7 @@ async def _services(
     config: Config, ring: KeyFile, link: Link, tenants: TenantSource, http: aiohttp.ClientSession, stack: AsyncExitStack,
     memory: SessionCache, leases: Replica, monotonic: Callable[[], float],
 ) -> Services:  # fmt: skip
-    sessions = CachedSessions(link, ring, cache=memory, replica=leases, monotonic=monotonic)
+    sessions = CachedSessions(link, ring, cache=memory, replica=leases, monotonic=monotonic, may_hold=HostBuckets(lambda: tenants.table))
     stack.push_async_callback(sessions.close)
     stack.push_async_callback(leases.leave)
     leases.each_round = sessions.count

@@ -14,6 +14,7 @@ from gateway.sessions.cache import Entry, weigh
 from gateway.sessions.connect import Script
 from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.redis import RedisSessions, wrong_place
+from gateway.sessions.unknown import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 READ = Script.load("read")
 REPEATS: Final = 16
 """A read that crossed an epoch is repeated. With an event every millisecond and a read of one, all of these cross once in 1,500 reads."""
+LOOKUPS_AT_ONCE: Final = 24
+"""Cookies that are asked for at one server at one time; more come from a stranger at once, and wait where they delay no sign-in and no renewal."""
 _UNRESTORED: Final = "Redis: read: the store was not yet restored from the record"
 
 
@@ -40,6 +43,8 @@ class CachedSessions(RedisSessions):
         super().__init__(link, ring, monotonic=monotonic, **others)
         self.cache = cache
         self.replica = replica
+        self._lookups = link.apart(at_once=LOOKUPS_AT_ONCE)
+        self._unknown = Unknown()
         self._hits = self._counted = 0
         self._count = {result: SESSION_CACHE.labels(result) for result in ("hit", "miss", "crossed", "unavailable")}
         self._found = cache.found
@@ -72,7 +77,7 @@ class CachedSessions(RedisSessions):
         if not isinstance(found, Miss):
             return found
         token = seal.parse_token(cookie)
-        if token is None:
+        if token is None or not self._may_hold(token.bucket, host) or self._unknown.has(cookie, self._steady()):
             return None
         self._count["miss"].inc()
         try:
@@ -91,6 +96,8 @@ class CachedSessions(RedisSessions):
             if not self.counts(lease, epoch):
                 self._count["crossed"].inc()
                 continue
+            if value is None:
+                self._unknown.add(cookie, self._steady())
             record = None if value is None else self.open(token, value, host=host)
             if record is None:
                 self._gone(cookie)
@@ -117,7 +124,7 @@ class CachedSessions(RedisSessions):
     async def read(self, token: Token, lease: Lease) -> tuple[bytes | None, float]:
         """One command, at the primary that the lease is held on: the sealed value, and how long it lives."""
         at = prefix(token.bucket)
-        marker, value, left_ms = await self.link.run(READ, [f"{at}s:{token.digest}"], [at])
+        marker, value, left_ms = await self._lookups.run(READ, [f"{at}s:{token.digest}"], [at])
         if marker is None:
             raise UnavailableError(_UNRESTORED)
         if marker.decode("ascii")[2:] != lease.marker:
@@ -142,7 +149,7 @@ class CachedSessions(RedisSessions):
         for _ in range(REPEATS):
             lease = await self.replica.lease(bucket_of(tenant))
             epoch = lease.epoch
-            answer = await self.link.run(links.LINKED, keys, arguments)
+            answer = await self._lookups.run(links.LINKED, keys, arguments)
             if answer[0].decode("ascii")[2:] != lease.marker:
                 if lease.marker:
                     lease.lapse()

@@ -84,13 +84,15 @@ class RedisSessions:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
+        may_hold: Callable[[int, str], bool] = lambda _bucket, _host: True,
     ) -> None:
-        """``ring`` is asked on every use: the key ring may be reloaded."""
+        """``ring`` is asked on every use: the key ring may be reloaded. ``may_hold``: whether sessions of a bucket may be of a host."""
         self.link = link
         self._marks = Marks(link, ring)
         self._ring = ring
         self._clock = clock
         self._entropy = entropy
+        self._may_hold = may_hold
         self._elsewhere: OrderedDict[str, str] = OrderedDict()
         """Tenants of live sessions that were shown at a host that is not theirs, by cookie: for the log and the metrics."""
         self._pending = FairShare(max_bytes=MAX_PENDING_BYTES, life_s=PENDING_LIFETIME_S, monotonic=monotonic)
@@ -113,7 +115,10 @@ class RedisSessions:
 
     def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
         owner = self._elsewhere.get(cookie)
-        return Reason.NO_SESSION if owner is None else wrong_place(owner, tenant)
+        if owner is not None:
+            return wrong_place(owner, tenant)
+        token = seal.parse_token(cookie)
+        return Reason.WRONG_TENANT if token is not None and tenant is not None and token.bucket != bucket_of(tenant) else Reason.NO_SESSION
 
     def suspended(self, tenant: str) -> bool:  # noqa: ARG002 - the protocol's
         return False
@@ -124,7 +129,7 @@ class RedisSessions:
 
     async def get(self, cookie: str, *, host: str) -> Session | None:
         token = seal.parse_token(cookie)
-        if token is None:
+        if token is None or not self._may_hold(token.bucket, host):
             return None
         value = await self.fetch(token)
         record = None if value is None else self.open(token, value, host=host)

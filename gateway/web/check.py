@@ -261,7 +261,7 @@ SNAPSHOT_AWAITED_S = 1.0
 """How long a check waits for the tenant snapshot that it needs. Longer would be an ingress' own time-out, which says less than our 503."""
 MAX_SWAPS = 8
 """How often tenants may change under one check. A swap takes longer than a check: more of them is no state to decide in."""
-MAX_COOKIES = 8
+MAX_COOKIES = 2
 """Values of our cookie that are tried: a browser keeps one; more come only from somebody who plays."""
 HEAD_LIFE_S = 30.0
 """How long a built head is used: well inside ``RENEW_BEFORE_S`` of the assertion in it."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.core.decision import Reason
+from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
 from gateway.ports import MISS
 from gateway.sessions.acknowledge import Acknowledgements
@@ -19,8 +21,9 @@ from gateway.sessions.connect import Target, link_to
 from gateway.sessions.markers import Markers
 from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.replica import Replica, steady
+from gateway.sessions.unknown import LIFE_S, MAX_UNKNOWN, HostBuckets, Unknown
 
-from .conftest import HOST, Clock, Login, tenant
+from .conftest import CHILD, HOST, Clock, Login, identity, tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -118,6 +121,39 @@ async def test_the_second_check_is_answered_from_memory_without_a_command(worker
     assert worker.cached(stored) == stored.session
     assert await worker.get(stored) == stored.session
     assert (await link.command("INFO", "stats"))["total_commands_processed"] == before + 1
+
+
+async def test_what_cannot_be_a_session_here_is_not_asked_for_and_what_was_none_not_twice_a_second(worker: Worker, stored: Stored, link: Link) -> None:
+    other_tenant = replace(tenant("globex"), hosts=frozenset({CHILD}), email_domains=frozenset({"globex.test"}), client_id="other")
+    table = TenantTable([tenant("acme"), other_tenant], shared_hosts=["apps.example.com"])
+    worker.sessions._may_hold = HostBuckets(lambda: table)
+    assert await worker.get(stored) == stored.session
+    await worker.sessions.touches.settle()
+
+    async def asked(cookie: str, host: str = HOST) -> bool:
+        """Whether it took a command to find none."""
+        before = (await link.command("INFO", "stats"))["total_commands_processed"]
+        assert await worker.sessions.get(cookie, host=host) is None
+        return (await link.command("INFO", "stats"))["total_commands_processed"] > before + 1  # type: ignore[no-any-return]  # redis-py's
+
+    free = next(bucket for bucket in range(1024) if bucket not in {bucket_of("acme"), bucket_of("globex")})
+    here, there, nobodys = (f"{bucket:03x}{'A' * 43}" for bucket in (bucket_of("acme"), bucket_of("globex"), free))
+    assert [await asked(there), await asked(nobodys), await asked(here, CHILD), await asked(nobodys, "apps.example.com"), await asked(here, "unknown.example.com")] == [False] * 5
+    assert [await asked(here), await asked(here), await asked(here, "apps.example.com")] == [True, False, False]
+    assert worker.sessions.why_not(there, tenant="acme") is Reason.WRONG_TENANT
+    worker.clock.advance(LIFE_S)
+    assert await asked(here)
+    # What is there is not taken for unknown, wherever it was shown before.
+    other = await Login(worker.sessions, tenant()).finish(identity=identity("bob"))
+    assert await worker.sessions.get(other.cookie.reveal(), host="apps.example.com") is None
+    assert await worker.get(other) == other.session
+
+
+def test_of_unknown_cookies_only_the_latest_are_remembered() -> None:
+    unknown = Unknown()
+    for number in range(MAX_UNKNOWN + 1):
+        unknown.add(str(number), 0.0)
+    assert [unknown.has("0", 0.5), unknown.has("1", 0.5), unknown.has(str(MAX_UNKNOWN), 0.5)] == [False, True, True]
 
 
 async def test_memory_answers_for_the_host_of_the_session_only(worker: Worker, stored: Stored) -> None:

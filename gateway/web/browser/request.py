@@ -36,7 +36,10 @@ MAX_BINDINGS = 24
 MAX_DROPPED = 32
 """Cookies that one answer deletes."""
 LOOP_COOKIE = "__Host-gw-loop"
-MAX_COOKIES = 8
+MAX_COOKIES = 2
+"""Values of one cookie that are tried, as at the check."""
+MAX_TENANTS = 8
+"""Tenants that one browser is signed in to at the login host, of which any session will do."""
 MAX_HOPS = 32
 """Entries of ``X-Forwarded-For`` that are read from the right: a 64 kB line of our own addresses is a stranger's."""
 FORM = "application/x-www-form-urlencoded"
@@ -141,7 +144,7 @@ class Browser:
         names: tuple[str, ...] = (name,)
         if self.found is HostKind.LOGIN:
             lines = self.request.headers.getall("Cookie", ())
-            names = (self.session_cookie(tenant_id),) if tenant_id is not None else names_below(lines, f"{name}-at-")[:MAX_COOKIES]
+            names = (self.session_cookie(tenant_id),) if tenant_id is not None else names_below(lines, f"{name}-at-")[:MAX_TENANTS]
         for cookie in (value for each in names for value in self.cookies(each)):
             session = await self.services.sessions.get(cookie, host=self.host)
             if session is not None and (tenant_id is None or session.tenant == tenant_id):
