@@ -222,12 +222,14 @@ class Applier:
                 for pending in lane.pending:
                     outcome.settled.append(await self._one(pending, kept, names, outcome))
 
+        sealed = {about: self._inbox.sealed(lane.key, about, one) for about, (one, _) in outcome.standing.items()}
+
         async def settle(connection: AsyncConnection) -> bool:
             now = self._clock()
             if not await self._inbox.release(connection, lane.key, now=now):
                 return False
             for about, (one, target) in outcome.standing.items():
-                await self._inbox.keep(connection, lane.key, about, one, target=target, now=now)
+                await self._inbox.keep(connection, lane.key, about, one, sealed=sealed[about], target=target, now=now)
             for target, revocation, planned, pending in outcome.messages:
                 if planned.notice is not None:
                     event = pending.event

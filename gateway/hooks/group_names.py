@@ -91,17 +91,22 @@ class GroupNames:
             return ()
         key = group_key(target, source, group.id)
         fresh = Names(group.name, at, group.former[:MAX_FORMER])
-        values = {"tenant": target.tenant, "provider": target.provider, "source": source.value, **self._values(target, source, key, fresh)}
-        made = insert_new(self._database, hook_groups).values(group=key, **values).on_conflict_do_nothing().returning(hook_groups.c.group)
-        if (await connection.execute(made)).first() is not None:
+        present = select(hook_groups).where(hook_groups.c.group == key).with_for_update()
+        # Most are known by this very name: nothing is sealed for them, while others wait for the database.
+        row = (await connection.execute(present)).first()
+        if row is None:
+            values = {"tenant": target.tenant, "provider": target.provider, "source": source.value, **self._values(target, source, key, fresh)}
+            made = insert_new(self._database, hook_groups).values(group=key, **values).on_conflict_do_nothing().returning(hook_groups.c.group)
+            row = None if (await connection.execute(made)).first() is not None else (await connection.execute(present)).one()
+        if row is None:
             before, after = None, fresh
         else:
-            row = (await connection.execute(select(hook_groups).where(hook_groups.c.group == key).with_for_update())).one()
             before = self._names(row)
             after = merged(before, fresh)
             if after == before:
                 return ()
-            await connection.execute(update(hook_groups).where(hook_groups.c.group == key).values(**self._values(target, source, key, after)))
+            values = {"at": after.at} if after == replace(before, at=after.at) else self._values(target, source, key, after)
+            await connection.execute(update(hook_groups).where(hook_groups.c.group == key).values(**values))
         had = set() if before is None else {before.current, *before.former}
         lost = [name for name in after.former if name not in had or (before is not None and name == before.current)]
         gained = before is None or before.current != after.current

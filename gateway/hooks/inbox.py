@@ -276,9 +276,12 @@ class Inbox:
         statement = delete(hook_lanes).where(hook_lanes.c.lane == lane, hook_lanes.c.holder == self._holder, hook_lanes.c.held_until >= now)
         return (await connection.execute(statement)).rowcount == 1
 
-    async def keep(self, connection: AsyncConnection, lane: str, about: str, kept: Kept, *, target: HookTarget, now: float) -> None:
+    def sealed(self, lane: str, about: str, kept: Kept) -> str:
+        """A standing for ``keep``: made before others have to wait."""
+        return self._database.crypt.seal(dump_kept(kept), table="hook_standing", row=f"{lane}/{about}", column="imposed")
+
+    async def keep(self, connection: AsyncConnection, lane: str, about: str, kept: Kept, *, sealed: str, target: HookTarget, now: float) -> None:
         """Write one standing."""
-        sealed = self._database.crypt.seal(dump_kept(kept), table="hook_standing", row=f"{lane}/{about}", column="imposed")
         values = {"refused": int(kept.standing.refused), "at": kept.standing.at, "in_force": int(bool(kept.imposed)), "imposed": sealed, "updated_at": now}
         statement = insert_new(self._database, hook_standing).values(
             lane=lane, about=about, id=standing_id(lane, about), tenant=target.tenant, provider=target.provider, source=kept.event.source.value, **values

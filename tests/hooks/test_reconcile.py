@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.leader import Leader
 from gateway.hooks.reconcile.schedule import Places
 from gateway.hooks.reconcile.subscriptions import LIFETIME_S
+from gateway.sql.crypt import Crypt
 from gateway.sql.tables import directory_cursors, graph_subscriptions
 from tests.hooks.living import INTERVAL_S, Living, living_hooks
 from tests.hooks.world import GLOBEX_SECRET, SECRET, entra_target, serving
@@ -527,6 +529,38 @@ async def test_with_reads_that_are_stale_events_that_are_late_and_calls_that_are
     await directory.add_to_group(carol, group)
     await directory.deactivate(carol)
     await comes_to({("block", carol.id)})
+
+
+async def test_events_and_standings_of_a_reading_are_sealed_before_the_database_is_held_for_them(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+    await living.round()
+    living.graph.subscriptions.outbox.switches.loss = 1.0
+    carol = living.person("carol@globex.test")
+    await living.directory("globex-entra").remove_from_group(carol, living.group("app-users", "globex-entra"))
+    database = living.world.database
+    seal, write = Crypt.seal, database.write
+    sealed: list[tuple[bool, str]] = []
+    inside: ContextVar[bool] = ContextVar("inside", default=False)
+
+    def noted(_: Crypt, text: Any, *, table: str, row: str, column: str) -> str:
+        sealed.append((inside.get(), table))
+        return seal(database.crypt, text, table=table, row=row, column=column)
+
+    @contextlib.asynccontextmanager
+    async def within(*arguments: Any, **more: Any) -> AsyncIterator[Any]:
+        async with write(*arguments, **more) as connection:
+            inside.set(True)
+            try:
+                yield connection
+            finally:
+                inside.set(False)
+
+    monkeypatch.setattr(Crypt, "seal", noted)
+    monkeypatch.setattr(database, "write", within)
+    living.clock.advance(INTERVAL_S + 1)
+    await living.round()
+    assert living.refused() == {("app-users", carol.id)}
+    assert {(False, "hook_inbox"), (False, "hook_standing")} <= set(sealed)
+    assert {table for held, table in sealed if held} <= {"directory_cursors", "webhooks_outbox"}
 
 
 async def test_an_address_outside_the_provider_is_not_followed(living: Living) -> None:
