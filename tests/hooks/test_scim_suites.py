@@ -1,8 +1,11 @@
-"""Verifiers that are not ours, against the real listener: Okta's published suite, Microsoft's, and scim2-tester. What differs is documented."""
+"""Verifiers that are not ours, against the real listener: Okta's published suite, Microsoft's, and scim2-tester. What differs is documented. And the
+clients of the stand-in IdPs.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import uuid
@@ -10,16 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 from httpx2 import Client
 from scim2_client.engines.httpx2 import SyncSCIMClient
 from scim2_tester import Status, check_server
 from yarl import URL
 
+from demo.idp.directory import Directory, okta_id
+from demo.idp.scim_client import ScimClient
 from tests.hooks.samples import load
 from tests.hooks.test_scim_client import PATH, call
-from tests.hooks.world import SECRET
+from tests.hooks.world import GLOBEX_SECRET, SECRET, serving
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.hooks.world import World
 
 DOCUMENTED = (Path(__file__).parents[2] / "docs" / "operator" / "hooks.md").read_text(encoding="utf-8").partition("### Conformance")[2]
@@ -114,3 +122,75 @@ async def test_an_independent_verifier_finds_what_is_documented_and_nothing_else
     assert {r.title for r in results if r.status is Status.SKIPPED} <= {"search_with_attributes"}
     assert "| `Remove active` changes nothing" in DOCUMENTED
     assert "| Searching all resources at once (`/.search`) is 501" in DOCUMENTED
+
+
+@contextlib.asynccontextmanager
+async def throttling(world: World, *, times: int) -> AsyncIterator[str]:
+    """A front of the listener that answers 429 so often, and then passes everything on."""
+    left = times
+
+    async def front(request: web.Request) -> web.Response:
+        nonlocal left
+        if left:
+            left -= 1
+            return web.json_response({"status": "429"}, status=429, headers={"Retry-After": "7"})
+        headers = {name: request.headers[name] for name in ("Authorization", "Content-Type")}
+        async with world.http.request(request.method, world.url + request.raw_path, data=await request.read(), headers=headers) as answer:
+            return web.Response(body=await answer.read(), status=answer.status, headers={"Content-Type": answer.content_type})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", front)
+    async with serving(app) as url:
+        yield url
+
+
+@pytest.mark.parametrize("vendor", ["okta", "entra"])
+async def test_an_identity_providers_own_client_takes_out_and_gives_back(world: World, vendor: str) -> None:
+    """As the demo's IdPs push: Microsoft's default mapping, and Okta's; throttled at first."""
+    entra, slept = vendor == "entra", list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    directory = Directory(new_user_id=lambda: okta_id("00u"), new_group_id=lambda: "6f2c8f6e-6f0e-4d2b-9a52-0f2b7f9a1c01" if entra else okta_id("00g"), clock=world.clock)
+    dana, group = directory.add_person("dana@globex.test", name="Dana Doe", groups=("Sales",)), next(iter(directory.groups.values()))
+    directory.add_person("erin@globex.test", name="Erin Doe", groups=("Sales",))
+    path, token, name = ("/scim/v2/globex/globex-entra", GLOBEX_SECRET, group.id) if entra else (PATH, SECRET, "Sales")
+    async with throttling(world, times=3) as url:
+        client = ScimClient(world.http, directory, base=url + path, token=token, entra=entra, sleep=sleep)
+
+        async def cycle() -> None:
+            await client.cycle()
+            await world.settled()
+
+        await cycle()
+        assert (slept[:3], [status for _, _, status in client.requests[:4]]) == ([7.0] * 3, [429, 429, 429, 200])
+        assert world.revoker.standing == set()
+        before = len(client.requests)
+        await cycle()
+        assert len(client.requests) == before, "nothing changed"
+
+        await directory.remove_from_group(dana, group)
+        await cycle()
+        assert "dana@globex.test" in {r.who.email for r in world.revoker.standing if r.group_overlay == name}
+        await directory.add_to_group(dana, group)
+        await directory.deactivate(dana)
+        await cycle()
+        assert {r.group_overlay for r in world.revoker.standing} == {None}
+        assert {r.who.email for r in world.revoker.standing if r.who.email} >= {"dana@globex.test"}
+        await directory.activate(dana)
+        await cycle()
+        assert world.revoker.standing == set()
+        # A service that has lost its state finds what it made.
+        again = ScimClient(world.http, directory, base=url + path, token=token, entra=entra, sleep=sleep)
+        await again.cycle()
+        assert {method for method, _, _ in again.requests} == {"GET", "PATCH"}
+        await directory.delete(dana)
+        await cycle()
+        if entra:
+            await directory.delete(dana)
+            await cycle()
+        successor = directory.add_person("dana@globex.test", name="Dana Roe", groups=("Sales",))
+        await cycle()
+        assert "dana@globex.test" not in {r.who.email for r in world.revoker.standing}, "the address has a new owner"
+        assert client.user(successor)["active"] is True
