@@ -204,7 +204,7 @@ class Person:
                 hops.append(Hop(method, str(url), response.status, tuple(response.headers.items())))
                 location = response.headers.get("Location")
             if not follow or location is None or response.status not in (301, 302, 303, 307, 308):
-                return _page(str(url), response.status, text, tuple(hops))
+                return as_page(str(url), response.status, text, tuple(hops))
             if len(hops) > MAX_REDIRECTS:
                 raise RedirectLoopError("\n".join(f"{hop.status} {hop.url}" for hop in hops))
             onward = url.join(_address(location))
@@ -272,7 +272,7 @@ class _Reader(HTMLParser):
             self._link[1].append(data)
 
 
-def _page(url: str, status: int, text: str, hops: tuple[Hop, ...]) -> Page:
+def as_page(url: str, status: int, text: str, hops: tuple[Hop, ...] = ()) -> Page:
     reader = _Reader(URL(url, encoded=True))
     reader.feed(text)
     return Page(url, status, text, hops, tuple(reader.forms), tuple(reader.links))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STATUSES: Final[Mapping[int, Reason]] = {400: Reason.BAD_REQUEST, 421: Reason.UNKNOWN_HOST, 503: Reason.STORE_UNAVAILABLE}
 """What an ingress has to tell by itself."""
 _STYLE = "font:1.1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:2rem auto;padding:0 1rem"
+_HEADING = "font-size:1.4rem;line-height:1.25;margin:2rem 0 0.5rem"
 _MEANINGFUL = frozenset("'`\\$%{}")
 
 
@@ -37,7 +38,7 @@ def page(status: int) -> str:
         title, do = (_plain(translated.gettext(message)) for message in (text.title, text.do))
         start = f'<p><a href="/" style="color:inherit">{_plain(translated.gettext("To the start page"))}</a></p>' if text.start else ""
         level = "h1" if language == LANGUAGES[0] else "h2"
-        parts.append(f'<section lang="{language}"><{level}>{title}</{level}><p>{do}</p>{start}</section>')
+        parts.append(f'<section lang="{language}"><{level} style="{_HEADING}">{title}</{level}><p>{do}</p>{start}</section>')
     return _checked(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" '
         f'content="light dark"><title>{_plain(text.title)}</title><link rel="icon" href="data:,"></head><body><main style="{_STYLE}">{"".join(parts)}</main></body></html>'

@@ -210,6 +210,7 @@ class Stand:
             return await checks(request)
 
         bound = net.bind()
+        self._listeners.callback(bound.socket.close)
         await self._listeners.enter_async_context(listening(web.ServerRunner(web.Server(handle)), bound.socket, **LISTENER))
         return bound.port
 
@@ -261,6 +262,7 @@ class Stand:
         app.middlewares.append(record)
         bound = net.bind()
         if name == "public":
+            self._listeners.callback(bound.socket.close)
             await self._listeners.enter_async_context(listening(web.AppRunner(app, access_log=None, shutdown_timeout=0.1), bound.socket, **LISTENER))
             return bound.port
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, max_field_size=128 * 1024, max_line_size=128 * 1024)

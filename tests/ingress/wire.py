@@ -33,6 +33,8 @@ def send(port: int, raw: bytes, *, method: str = "GET", timeout_s: float = 20.0)
             raise
         except (OSError, http.client.HTTPException):
             return Received(0)
+        finally:
+            response.close()
         return Received(response.status, tuple(response.getheaders()), body)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
 from demo.world import World
-from tests.browserless import Form, Page, Person, forgotten_at
+from tests.browserless import Form, Page, Person, as_page, forgotten_at
 from tests.world import RunningWorld
 
 if TYPE_CHECKING:
@@ -392,6 +392,37 @@ async def test_every_page_of_a_login_that_ended_nowhere_leads_on(central: Runnin
             page = await browser.open(f"{origin}/_auth/no-such-page")
             assert (page.status, "To the start page" in await lead_on(central, browser, page)) == (404, True)
             assert urlsplit((await browser.open(f"{origin}/_auth/login")).url).hostname != LOGIN
+
+
+@pytest.mark.parametrize("host", [ACME, SHARED])
+async def test_every_page_of_the_check_leads_on(central: RunningWorld, person: Person, host: str) -> None:
+    """As the proxies show them in the place of the application: a form and a frame without a session, an address that cannot be read, a refusal."""
+    origin = central.world.url(host)
+    form = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+    def shown(path: str, *, dialect: str = "caddy", **more: Any) -> Page:
+        answer = central.check(host, path, dialect=dialect, **more)
+        assert (answer.header("Content-Type") or "").startswith("text/html")
+        return as_page(origin + path, answer.status, answer.body.decode())
+
+    for dialect in ("caddy", "nginx-page"):
+        for page, status, promise in (
+            (shown("/form", dialect=dialect, method="POST", headers=form), 401, "Sign in in a new tab"),
+            (shown("/frame", dialect=dialect, headers={**form, "Sec-Fetch-Dest": "iframe"}), 401, "Sign in in a new tab"),
+            (shown("/%ff", dialect=dialect), 400, "To the start page"),
+        ):
+            assert (page.status, promise in await lead_on(central, person, page)) == (status, True), (dialect, page.url)
+            if host == SHARED and status == 401:
+                person.forget(SHARED)
+    await person.log_in(login(central, ACME), "mallory@acme.test")
+    if host == SHARED:
+        await person.submit(await person.open(login(central, SHARED)), {"login_hint": "mallory@acme.test"})
+    denied = shown("/form", method="POST", headers=form, cookie=person.cookies(host)[COOKIE])
+    assert denied.status == 403
+    assert {form.action for form in denied.forms} == {f"{origin}/_auth/logout"}
+    out = await person.press(denied, "/_auth/logout")
+    assert out.visited("cognito.localhost")
+    assert out.host != LOGIN
 
 
 async def test_a_stray_at_the_login_host_takes_whoever_is_signed_in_to_where_they_came_from(central: RunningWorld, person: Person) -> None:
