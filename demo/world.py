@@ -259,10 +259,10 @@ class World:
             **self.environment,
         }
 
-    async def _start_gateway(self, number: int) -> None:
+    async def _start_gateway(self, number: int, *, role: str | None = None) -> None:
         ports = self.ports if number == 0 else {name: free_port() for name in self.ports}
         log = self.directory / f"gateway-{number}.log"
-        role = "all" if number == 0 else "auth"
+        role = role or ("all" if number == 0 else "auth")
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "gateway", "serve", "-c", "config/gateway.yaml", "--role", role, "--workers", str(self.workers),

@@ -93,16 +93,20 @@ class Checks:
         self._thread.join()
 
 
-def database_answers(running: RunningWorld) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", running.world.gateways[0].ports["admin"], timeout=10)
+def readiness(running: RunningWorld, replica: int) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", running.world.gateways[replica].ports["admin"], timeout=10)
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
-        dependencies: dict[str, Any] = json.loads(answer.read())["dependencies"]
+        return answer.status, json.loads(answer.read())
     finally:
         connection.close()
-    assert answer.status == 200, "a gateway without SQL is ready: nothing that it serves needs it"
-    return bool(dependencies["database"]["ok"])
+
+
+def database_answers(running: RunningWorld) -> bool:
+    status, told = readiness(running, 0)
+    assert status == 200, "where checks are served, SQL is not needed"
+    return bool(told["dependencies"]["database"]["ok"])
 
 
 async def test_stopping_postgresql_under_load_fails_no_check(running: RunningWorld, postgres: Postgres) -> None:
@@ -149,3 +153,16 @@ async def test_what_is_applied_after_an_outage_is_obeyed_by_all(running: Running
     write(tmp_path / "more", sample("later", hosts=["later.localhost"], rules=[{"path": "/open/**", "allow": "everyone"}]))
     running.run(running.world.command("tenants", "apply", str(tmp_path / "more"), "-c", "config/gateway.yaml"))
     until(lambda: all(running.check("later.localhost", "/open/x", replica=n).status == 200 for n in range(len(running.world.gateways))))
+
+
+def test_an_admin_role_alone_is_not_ready_without_sql(running: RunningWorld, postgres: Postgres) -> None:
+    """It answers 503 to every hook then, and a load balancer may know of another."""
+    number = len(running.world.gateways)
+    running.run(running.world._start_gateway(number, role="admin"))
+    postgres.stop()
+    try:
+        until(lambda: readiness(running, number)[0] == 503)
+        assert not database_answers(running)
+    finally:
+        postgres.start()
+    until(lambda: readiness(running, number)[0] == 200)

@@ -1,8 +1,8 @@
 """One fail-over after the other, in one fleet: how long checks are 503, and how long a revocation that was under way waits.
 
-``python -m tests.soak.failovers sentinel-failover [--rounds 50] [--down-after 2000]`` prints a line for each and their quantiles; exit code 1 where a check that was
-sent after an acknowledgement was allowed, or somebody was logged out by nobody. Each round takes half a minute: sentinels do not fail over again for twice
-``failover-timeout``.
+``python -m tests.soak.failovers sentinel-failover|cluster-failover [--rounds 50]`` prints a line for each and their quantiles; exit code 1 where a check that was
+sent after an acknowledgement was allowed, or somebody was logged out by nobody. With sentinels each round takes half a minute: they do not fail over
+again for twice ``failover-timeout``.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from tests.sessions.servers import Server, start
+from redis.crc import key_slot
+
+from gateway.sessions.names import bucket_of, prefix
+from tests.sessions.servers import Cluster, Server, cluster, start
 from tests.soak.fleet import Connection, Fleet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable
 
     from tests.soak.fleet import Person
 
@@ -182,20 +185,90 @@ async def fail_over(fleet: Fleet, strike: Callable[[], float], *, under_way: int
     return Round(at, switched, max(outage.last for outage in outages), acknowledged, sum(outage.again for outage in outages))
 
 
+@dataclass(slots=True)
+class Shards:
+    """A Cluster of three primaries with replicas; the one that holds the tenant is killed each time."""
+
+    folder: Path
+    node_timeout_ms: int
+    nodes: Cluster = field(init=False)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _key: str = f"{prefix(bucket_of('acme'))}m"
+
+    @property
+    def url(self) -> str:
+        return self.nodes.url
+
+    @property
+    def _shard(self) -> int:
+        return int(key_slot(self._key.encode())) * 3 // 16384
+
+    def start(self) -> None:
+        replicas = tuple(2 if shard == self._shard else 1 for shard in range(3))
+        self.nodes = self._stack.enter_context(cluster(self.folder / "c", replicas=replicas, node_timeout_ms=self.node_timeout_ms))
+
+    def _primary(self, *, replicas: int) -> Server:
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                owner = self.nodes.owner(self._key)
+                if owner is not None and owner.ask("INFO", "replication").count(b"state=online") >= replicas:
+                    return owner
+            time.sleep(0.02)
+        raise TimeoutError
+
+    def kill(self) -> float:
+        primary = self._primary(replicas=2)
+        struck = time.monotonic()
+        primary.stop()
+        self._primary(replicas=1)
+        return time.monotonic() - struck
+
+    def settle(self) -> None:
+        """Another replica for the shard; the node that was killed is forgotten."""
+        primary = self._primary(replicas=1)
+        self.nodes.add_replica(self._shard, of=primary)
+        gone = [line.split()[0].decode() for line in primary.ask("CLUSTER", "NODES").split(b"\n") if b"fail" in line and b"fail?" not in line]
+        for node in self.nodes.alive():
+            for name in gone:
+                node.ask("CLUSTER", "FORGET", name)
+        self._primary(replicas=2)
+
+    def stop(self) -> None:
+        self._stack.close()
+
+
+class Store(Protocol):
+    """What fails over."""
+
+    @property
+    def url(self) -> str: ...
+    def start(self) -> None: ...
+    def kill(self) -> float: ...
+    def settle(self) -> None: ...
+    def stop(self) -> None: ...
+
+
 @contextlib.asynccontextmanager
-async def sentinels(folder: Path, down_after_ms: int) -> AsyncIterator[Sentinels]:
-    made = Sentinels(folder, down_after_ms)
+async def running(store: Store) -> AsyncIterator[None]:
     try:
-        await asyncio.to_thread(made.start)
-        yield made
+        await asyncio.to_thread(store.start)
+        yield
     finally:
-        made.stop()
+        store.stop()
 
 
-async def sentinel_failover(arguments: argparse.Namespace) -> int:
-    """The primary is killed, and another server takes its place."""
+STORES: dict[str, Callable[[Path, argparse.Namespace], Store]] = {
+    "sentinel-failover": lambda folder, arguments: Sentinels(folder, arguments.down_after),
+    "cluster-failover": lambda folder, arguments: Shards(folder, arguments.node_timeout),
+}
+
+
+async def fail_overs(arguments: argparse.Namespace) -> int:
+    """The primary is killed, and another server takes its place; again and again."""
     with contextlib.nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as name:
-        async with sentinels(Path(name), arguments.down_after) as store:  # noqa: SIM117 - the fleet is told its address
+        store = STORES[arguments.scenario](Path(name), arguments)
+        async with running(store):  # noqa: SIM117 - the fleet is told its address
             async with Fleet(Path(name) / "fleet", store.url, replicas=arguments.replicas, workers=1, min_replicas=1) as fleet:
                 await fleet.log_in(arguments.rounds * (arguments.under_way + 1) + 10, sessions_each=1)
                 await asyncio.sleep(fleet.staleness_s + 1)
@@ -209,7 +282,8 @@ async def sentinel_failover(arguments: argparse.Namespace) -> int:
                     if number + 1 < arguments.rounds:
                         settling = time.monotonic()
                         await asyncio.to_thread(store.settle)
-                        await asyncio.sleep(max(0.0, 2 * FAILOVER_MS / 1000 - (time.monotonic() - settling)))
+                        rest_s = 2 * FAILOVER_MS / 1000 if isinstance(store, Sentinels) else fleet.staleness_s + 1
+                        await asyncio.sleep(max(0.0, rest_s - (time.monotonic() - settling)))
                 return report(rounds, fleet)
 
 
@@ -223,19 +297,17 @@ def report(rounds: list[Round], fleet: Fleet) -> int:
     return int(account.broken > 0 or account.wrong_logouts > 0)
 
 
-SCENARIOS: dict[str, Callable[[argparse.Namespace], Coroutine[None, None, int]]] = {"sentinel-failover": sentinel_failover}
-
-
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("scenario", choices=SCENARIOS)
+    parser.add_argument("scenario", choices=STORES)
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--replicas", type=int, default=2, help="of the gateway")
     parser.add_argument("--under-way", type=int, default=3, help="revocations when it strikes")
     parser.add_argument("--down-after", type=int, default=2000, help="down-after-milliseconds of the sentinels")
+    parser.add_argument("--node-timeout", type=int, default=2000, help="cluster-node-timeout")
     parser.add_argument("--keep", help="a new folder for logs and data, kept; each round then tells when it struck")
     arguments = parser.parse_args()
-    return asyncio.run(SCENARIOS[arguments.scenario](arguments))
+    return asyncio.run(fail_overs(arguments))
 
 
 if __name__ == "__main__":

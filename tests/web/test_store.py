@@ -77,10 +77,10 @@ class StoreWorld(World):
         await World.__aenter__(self)
         return self
 
-    async def _start_gateway(self, number: int) -> None:
+    async def _start_gateway(self, number: int, *, role: str | None = None) -> None:
         # Discovery is always too slow: no reason not to be ready.
         self.cloud.cognito.faults.always("discovery", too_slow)
-        await World._start_gateway(self, number)
+        await World._start_gateway(self, number, role=role)
 
 
 async def too_slow(_: web.Request) -> None:
