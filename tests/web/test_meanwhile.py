@@ -146,6 +146,11 @@ async def test_the_cookie_that_an_answer_replaces_ends_with_its_session(rooms: R
     rooms.sign_in("one", replace(identity("alice@acme.test"), sub=sub))
     assert (await ask(rooms, path)).status == 303
     assert rooms.behind == [("replaced", "one")]
+    if "callback" in path:
+        rooms = Rooms()
+        rooms.sign_in("one", replace(identity("alice.b@acme.test"), sub=sub))
+        assert (await ask(rooms, path)).status == 303
+        assert rooms.behind == [("revoke", "refresh of one")], "the login contradicts it: at once"
     rooms = Rooms()
     rooms.sign_in("one", replace(identity("bob@acme.test"), sub="b"))
     assert (await ask(rooms, path)).status == 303

@@ -121,8 +121,8 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
             return _ask_the_provider(browser, tenant, pending)
     if isinstance(stored, Refused):
         raise await _failed(browser, tenant, provider, pending, stored.reason, "", "a block, a revocation or missing evidence of a fresh login")
+    other_person = await _end_former_session(browser, tenant, accepted)
     await _end_outdated(browser, taken, tenant, accepted)
-    other_person = await _end_former_session(browser, tenant, accepted.identity.sub)
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
     browser.request["user"], browser.request["reason"] = accepted.identity.sub, Reason.OK
     response = redirect(pending.return_to)
@@ -160,6 +160,12 @@ def _ask_the_provider(browser: Browser, tenant: Tenant, pending: PendingLogin) -
 async def _end_denied(browser: Browser, taken: Taken, sub: str) -> None:
     """The identity provider says of this very person what keeps them out: what an earlier login of theirs through it has made ends too."""
     sessions, pending = browser.services.sessions, taken.pending
+    present = await browser.session(pending.tenant if browser.found is HostKind.LOGIN else None)
+    if present is not None and present[0].began < taken.began:
+        session = present[0]
+        if (session.tenant, session.identity.sub, session.identity.provider) == (pending.tenant, sub, pending.provider):
+            # The one whose cookie is at hand: its refresh token can be revoked too.
+            await _end_now(browser, present)
     ended = await sessions.end_earlier(pending.tenant, user=sub, began=taken.began, outdated=lambda view: view.provider == pending.provider)
     await sessions.unlink(pending.tenant, user=sub, began=taken.began)
     _LOG.info("outdated_sessions_ended", extra=fields(tenant=pending.tenant, provider=pending.provider, user=sub, ended=ended))
@@ -177,21 +183,31 @@ async def _end_outdated(browser: Browser, taken: Taken, tenant: Tenant, accepted
         _LOG.info("outdated_sessions_ended", extra=fields(tenant=tenant.id, provider=identity.provider, user=identity.sub, ended=ended))
 
 
-async def _end_former_session(browser: Browser, tenant: Tenant, sub: str) -> bool:
+async def _end_former_session(browser: Browser, tenant: Tenant, accepted: Accepted) -> bool:
     """Whoever was signed in here before, if it was somebody else (also a planted cookie), is not any more. The same person's former session
-    ends a little later: nobody holds its cookie now, but tabs that sign in together may have sent something with it. True if it was somebody else.
+    ends a little later: nobody holds its cookie now, but tabs that sign in together may have sent something with it; one that this login
+    contradicts ends at once. True if it was somebody else.
     """
-    services = browser.services
     present = await browser.session(tenant.id if browser.found is HostKind.LOGIN else None)
     if present is None:
         return False
-    if present[0].identity.sub == sub and present[0].tenant == tenant.id:
-        services.token_revocation.end_replaced_soon(*present)
-        return False
-    # On a shared host the other person may be another tenant's.
-    ended = await services.sessions.end_family(present[0], cookie=present[1])
-    services.token_revocation.revoke_soon(present[0].tenant, ended.refresh_token, client_id=present[0].client_id)
-    return True
+    former, now = present[0].identity, accepted.identity
+    if (present[0].tenant, former.sub) != (tenant.id, now.sub):
+        # On a shared host the other person may be another tenant's.
+        await _end_now(browser, present)
+        return True
+    if former.provider == now.provider and is_outdated(tenant, accepted, email=former.email, groups=former.groups, roles=former.roles):
+        await _end_now(browser, present)
+    else:
+        browser.services.token_revocation.end_replaced_soon(*present)
+    return False
+
+
+async def _end_now(browser: Browser, present: tuple[Session, str]) -> None:
+    """A session whose cookie is at hand, and its refresh token at Cognito."""
+    session, cookie = present
+    ended = await browser.services.sessions.end_family(session, cookie=cookie)
+    browser.services.token_revocation.revoke_soon(session.tenant, ended.refresh_token, client_id=session.client_id)
 
 
 def _throw_away(browser: Browser, pending: PendingLogin, tokens: Tokens) -> None:
