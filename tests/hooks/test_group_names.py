@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo import faults
-from gateway.hooks.event import Effect, Group, Source
+from gateway.hooks.applier import SETTLE_S
+from gateway.hooks.event import Delivery, Effect, Group, HookEvent, Source, Subject
 from gateway.hooks.group_names import MAX_FORMER, GroupNames, Names, merged
+from gateway.ports import RevocationKind, RevocationRequest, Who
+from gateway.sql.revocations import SqlRevocations
 from tests.hooks.living import INTERVAL_S, living_hooks
 from tests.hooks.samples import okta_delivery, okta_event
-from tests.hooks.world import SECRET, okta_target
+from tests.hooks.world import SECRET, entra_target, okta_target
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -223,3 +227,51 @@ async def test_a_busy_group_is_written_once_a_minute(database: Database) -> None
     async with database.write() as connection:
         events = await names.learn(connection, target, Source.OKTA, Group("00gX", "Canteen"), at=90.0)
     assert {(e.effect, e.group) for e in events} == {(Effect.GROUP_DELETED, Group(name="Sales")), (Effect.GROUP_ADDED, Group(name="Canteen"))}
+
+
+async def test_a_reading_names_the_members_of_a_group_made_again_while_the_name_is_taken_from_everybody(living: Living) -> None:
+    """Of any other group they are no news."""
+    await living.round()
+    living.graph.subscriptions.outbox.switches.loss = 1.0
+    directory, carol = living.directory("globex-entra"), living.person("carol@globex.test")
+    await directory.delete_group(living.group("app-users", "globex-entra"))
+    living.clock.advance(INTERVAL_S + 1)
+    await living.round()
+    everybody = RevocationRequest("globex", Who(group="app-users", provider="globex-entra"), RevocationKind.END_SESSIONS, "deleted", "entra", living.clock(), "app-users", "old")
+    assert ("app-users", "") in living.refused()
+    made_again = directory.add_group("app-users")
+    await directory.add_to_group(carol, made_again)
+    living.clock.advance(INTERVAL_S + 1)
+    await living.round()
+    assert living.world.revoker.exempted == [], "the record holds nothing that was taken from everybody"
+    async with SqlRevocations(living.world.database).change("globex", ["alias"]) as change:
+        await change.overlay(everybody, watermark=1, at=living.clock())
+    erin = directory.add_person("erin@globex.test", name="Erin")
+    await directory.add_to_group(erin, made_again)
+    living.clock.advance(INTERVAL_S + 1)
+    await living.round()
+    assert [(r.who.oid, r.group_overlay, r.group_id) for r in living.world.revoker.exempted] == [(erin.id, "app-users", made_again.id)]
+
+
+async def test_a_directory_that_may_not_know_yet_that_the_group_is_deleted_is_asked_again(world: World) -> None:
+    target, group = entra_target(groups_used=frozenset({"g-1"})), Group("g-1")
+    deleted = HookEvent(Source.ENTRA, "groups/deleted", Effect.GROUP_DELETED, None, group)
+    added = HookEvent(Source.ENTRA, "groups/member-added", Effect.LOOK_UP_MEMBERSHIP, Subject(oid="o-1"), group)
+    world.targets.by_key[target.key] = target
+    world.directory.members.add(("o-1", "g-1"))
+    await world.inbox.accept(target, Delivery(Source.ENTRA, (deleted,)), received_at=world.clock())
+    world.applier.wake()
+    await world.settled()
+    await world.inbox.accept(target, Delivery(Source.ENTRA, (added,)), received_at=world.clock())
+    world.applier.wake()
+
+    async def state() -> str:
+        return next(error or state for kind, state, error in await world.states() if kind == added.type)
+
+    async with asyncio.timeout(10):
+        while await state() != "waiting for the directory to settle":  # noqa: ASYNC110 - it happens in the applier
+            await asyncio.sleep(0.01)
+    assert world.revoker.exempted == []
+    world.clock.ahead += SETTLE_S
+    await world.settled()
+    assert [r.who.oid for r in world.revoker.exempted] == ["o-1"], "a group that was restored"

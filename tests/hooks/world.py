@@ -82,6 +82,7 @@ class RecordingRevoker:
     def __init__(self) -> None:
         self.calls: list[tuple[str, RevocationRequest]] = []
         self.standing: set[RevocationRequest] = set()
+        self.exempted: list[RevocationRequest] = []
         self.failing = 0
         self.hold: asyncio.Event | None = None
         self.ends = 1
@@ -109,6 +110,7 @@ class RecordingRevoker:
         return RevocationStatus(f"r-{len(self.calls)}", request, 0.0, 1.0, (), 2.0, self.ends)
 
     async def exempt(self, request: RevocationRequest) -> bool:
+        self.exempted.append(request)
         return False
 
     async def status(self, revocation_id: str) -> RevocationStatus | None:
