@@ -117,7 +117,7 @@ class PeopleRecords(Protocol):
         """Other records with the ``externalId`` of one of these, each with the names that both have. Raises ``UnavailableError``."""
 
     async def is_another(self, target: HookTarget, ids: Sequence[str], *, record: str) -> bool:
-        """Whether one of ``ids`` is the ``externalId`` of an active record, and not of the one that ``record`` stands for. Raises ``UnavailableError``."""
+        """Whether one of ``ids`` is the ``externalId`` of an active record, and not of the one that ``record`` stands for, which has one too. Raises ``UnavailableError``."""
 
 
 class Applier:

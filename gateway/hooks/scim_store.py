@@ -228,10 +228,17 @@ class ScimStore:
         return [_shared(self._stored(row), own[row.external_digest]) for row in rows]
 
     async def is_another(self, target: HookTarget, ids: Sequence[str], *, record: str) -> bool:
-        """Whether one of ``ids`` is the ``externalId`` of an active record of another person than ``record``'s."""
-        table = scim_resources.c
+        """Whether one of ``ids`` is the ``externalId`` of an active record of another person than ``record``'s.
+
+        That it is one tells what this client sends there, so ``record`` is known by an id too, if it has one; else the address is all there is of it.
+        """
+        table, former = scim_resources.c, scim_former_names.c
         wanted = table.external_digest.in_([digest(target.tenant, target.provider, canonical_id(one)) for one in ids]), table.person != record
+        own = select(table.id).where(*_of(target, USER), table.person == record, table.external_digest != "").limit(1)
+        gone = select(former.name).where(*_formerly(target), former.person == record, former.external == 1).limit(1)
         async with self._database.read() as connection:
+            if (await connection.execute(own)).first() is None and (await connection.execute(gone)).first() is None:
+                return False
             rows = (await connection.execute(select(scim_resources).where(*_of(target, USER), *wanted).limit(MAX_NAMESAKES))).all()
         return any(self._stored(row).document["active"] for row in rows)
 

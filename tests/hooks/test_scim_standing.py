@@ -429,6 +429,9 @@ async def test_whom_an_active_record_knows_by_id_is_not_meant_by_the_address_of_
     world.people.people.append(("globex", "globex-entra", {"email": "desk@globex.test"}, Person("pool-new", "desk@globex.test", "pairwise", NEW)))
     await entra(world, "PATCH", f"/Users/{old['id']}", INACTIVE)
     assert out(world) == {OLD, "old@globex.test"}
+    nameless = await entra(world, "POST", "/Users", {"userName": "nameless@globex.test", "active": True, "emails": shared})
+    await entra(world, "PATCH", f"/Users/{nameless['id']}", INACTIVE)
+    assert "desk@globex.test" in out(world), "there is nothing else to know this one by"
 
 
 async def test_a_login_is_taken_from_inactive_records_only(world: World) -> None:
