@@ -46,7 +46,7 @@ from gateway.web.admin.doctor import doctor_routes
 from gateway.web.system import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from contextlib import AsyncExitStack
 
     from aiohttp import web
@@ -85,10 +85,10 @@ class AdminStores:
     publisher: Publisher
     revoker: StoreRevoker
 
-    async def in_force(self) -> None:
-        """Returns when what was just written is obeyed by every replica. Raises ``UnavailableError`` when that cannot be said."""
+    async def in_force(self, tenant: str) -> None:
+        """Returns when what was just written of the tenant is obeyed by every replica. Raises ``UnavailableError`` when that cannot be said."""
         revision, _ = await self.tenants.revision()
-        await self.publisher.published(revision, timeout_s=IN_FORCE_S)
+        await self.publisher.published(revision, timeout_s=IN_FORCE_S, tenant=tenant)
 
 
 async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncExitStack) -> AdminStores:
@@ -103,8 +103,8 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     acknowledgements = Acknowledgements(link, staleness_s=staleness_s, monotonic=monotonic)
     stack.push_async_callback(acknowledgements.close)
 
-    async def narrow(narrowed: Collection[str], generation: int) -> None:
-        await acknowledgements.narrow(narrowed, generation, lambda _replica, _at: None)
+    async def narrow(narrowed: Collection[str], generation: int, confirmed: Callable[[Collection[str]], None]) -> None:
+        await acknowledgements.narrow(narrowed, generation, lambda _replica, _at: None, confirmed)
 
     record = SqlRevocations(database)
     revoker = StoreRevoker(Marks(link, ring), record, acknowledgements, clock=database.clock, monotonic=monotonic)

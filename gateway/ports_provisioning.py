@@ -210,8 +210,8 @@ class Registrar(Protocol):
     async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
         """Ids of retired clients by tenant whose time has come. ``now``: UTC epoch seconds."""
 
-    async def in_force(self) -> None:
-        """Returns when what was written is published, and no replica answers any more by what it took away. Raises ``UnavailableError``.
+    async def in_force(self, tenant: str) -> None:
+        """Returns when what was written of the tenant is published, and no replica answers any more by what it took away. Raises ``UnavailableError``.
 
         What it adds, a replica hears of in the next milliseconds; within two seconds where the push is lost. Nobody waits for
         that: a replica that has not been asked about a tenant has nothing to confirm.

@@ -202,7 +202,7 @@ class Provisioning:
         PROVISION.labels("done").inc()
         log.info("provision_done", extra=fields(tenant=tenant, run=run))
         try:
-            await self.registrar.in_force()
+            await self.registrar.in_force(tenant)
         except UnavailableError as error:
             log.warning("provision_not_in_force", extra=fields(tenant=tenant, run=run, detail=str(error)))
             return False

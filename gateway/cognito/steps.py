@@ -196,7 +196,7 @@ class Steps:
             held = await self._registrar.credentials(tenant)
             if held is not None and client_ids:
                 await self._registrar.put_credentials(tenant, held.without(client_ids))
-            await self._registrar.in_force()
+            await self._registrar.in_force(tenant)
             return {}
 
         return Work(Action.DELETE_CREDENTIALS, ", ".join(client_ids) or tenant, perform)
@@ -204,7 +204,7 @@ class Steps:
     def delete_tenant(self, tenant: str) -> Work:
         async def perform() -> Json:
             await self._registrar.restore(tenant, None, written=None)
-            await self._registrar.in_force()
+            await self._registrar.in_force(tenant)
             return {}
 
         return Work(Action.DELETE_TENANT, tenant, perform)

@@ -100,6 +100,6 @@ class Undoing:
         if step.before is not None:
             await self._registrar.put_credentials(tenant, ClientCredentials.unsealed(step.before))
             # The next step back deletes the client that logins may begin with at this moment.
-            await self._registrar.in_force()
+            await self._registrar.in_force(tenant)
         elif now is not None and written in (None, now.client_id):
             await self._registrar.put_credentials(tenant, None)

@@ -32,7 +32,7 @@ def onboarding_over(
     tenants: TenantDatabase,
     *,
     files: Callable[[], Mapping[str, Record]],
-    in_force: Callable[[], Awaitable[None]],
+    in_force: Callable[[str], Awaitable[None]],
 ) -> Onboarding:
     registrar = RegistryOfProvisioning(tenants, files=files, in_force=in_force)
     journal = SqlJournal(database, holder=secrets.token_hex(8), clock=database.clock)
@@ -43,7 +43,7 @@ def onboarding_over(
 
 @asynccontextmanager
 async def open_onboarding(
-    config: Config, database: Database, tenants: TenantDatabase, *, files: Callable[[], Mapping[str, Record]], in_force: Callable[[], Awaitable[None]]
+    config: Config, database: Database, tenants: TenantDatabase, *, files: Callable[[], Mapping[str, Record]], in_force: Callable[[str], Awaitable[None]]
 ) -> AsyncIterator[Onboarding]:
     """Raises ``ConfigError`` where the extra ``aws`` is not installed."""
     async with open_cognito(config) as api:

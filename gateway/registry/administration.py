@@ -24,9 +24,9 @@ _CODES = {"invalid": "invalid_body", "taken": "taken", "read_only": "read_only",
 
 
 class RegistryRecords:
-    """``files``: tenants of the GitOps folder as they are now. ``in_force`` returns when what was just written is obeyed."""
+    """``files``: tenants of the GitOps folder as they are now. ``in_force`` returns when what was just written of a tenant is obeyed."""
 
-    def __init__(self, database: TenantDatabase, *, files: Callable[[], Mapping[str, Record]], in_force: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, database: TenantDatabase, *, files: Callable[[], Mapping[str, Record]], in_force: Callable[[str], Awaitable[None]]) -> None:
         self._database, self._files, self._in_force = database, files, in_force
 
     async def page(self, *, only: str | None, position: str | None, limit: int) -> Page[TenantRecord]:
@@ -57,7 +57,7 @@ class RegistryRecords:
         stored = await self._database.put(document, version=version, by=None, files=self._files().values())
         if isinstance(stored, Refused):
             return _rejected(stored)
-        await self._in_force()
+        await self._in_force(document.id)
         return _stored(stored)
 
     async def put_hook_secret(self, tenant: str, provider: str, secret: Secret | None) -> TenantRecord | Rejected:
@@ -70,7 +70,7 @@ class RegistryRecords:
         written = await self._database.put(document, version=stored.version, by=None, files=self._files().values())
         if isinstance(written, Refused):
             return Rejected("conflict", "the tenant was changed at the same moment: ask again") if written.code == "changed" else _rejected(written)
-        await self._in_force()
+        await self._in_force(tenant)
         return _stored(written)
 
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
@@ -79,7 +79,7 @@ class RegistryRecords:
         refused = await self._database.delete(tenant, version=_version(etag), by=None)
         if refused is not None:
             return _rejected(refused)
-        await self._in_force()
+        await self._in_force(tenant)
         return None
 
 

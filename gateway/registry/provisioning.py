@@ -28,7 +28,7 @@ _CODES = {"invalid": "invalid_body", "taken": "taken", "read_only": "read_only",
 class RegistryOfProvisioning:
     """``files`` and ``in_force`` as for ``RegistryRecords``. Whoever provisions keeps the audit record."""
 
-    def __init__(self, database: TenantDatabase, *, files: Callable[[], Mapping[str, Record]], in_force: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, database: TenantDatabase, *, files: Callable[[], Mapping[str, Record]], in_force: Callable[[str], Awaitable[None]]) -> None:
         self._database, self._files, self._in_force = database, files, in_force
 
     async def taken(self, document: TenantDocument) -> str | None:
@@ -79,8 +79,8 @@ class RegistryOfProvisioning:
     async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
         return await self._database.due(now)
 
-    async def in_force(self) -> None:
-        await self._in_force()
+    async def in_force(self, tenant: str) -> None:
+        await self._in_force(tenant)
 
     async def _put(self, document: TenantDocument, *, version: int | None) -> None:
         stored = await self._database.put(document, version=version, by=None, files=self._files().values())

@@ -4,7 +4,8 @@ Rules:
 - What two tenants claim, or is in both files and SQL, is published by nobody: the last good set stays.
 - SQL that does not answer changes nothing: without having read it, no snapshot is made that would lack its tenants.
 - A snapshot is published when the set changed, and again when Redis has none or an older one.
-- A change that takes something away is published, and then waited for: it counts as done when every replica obeys it.
+- A change that takes something away is published, and then waited for: it counts as done when every replica obeys it. Where a part of the store
+  does not answer, only the tenants wait whose sessions it has.
 - A tenant that is gone takes its sessions with it: they are ended once nobody serves it any more, and before that nobody is served under its
   id again. The manifest remembers what is to be ended, so a process that dies in between leaves it to the next. What cannot be ended yet delays
   nobody but who deleted it.
@@ -59,11 +60,11 @@ class Publisher:
         ring: Callable[[], KeyRing],
         config: Config,
         *,
-        narrow: Callable[[Collection[str], int], Awaitable[None]],
+        narrow: Callable[[Collection[str], int, Callable[[Collection[str]], None]], Awaitable[None]],
         end: Callable[[str], Awaitable[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``narrow`` returns when no replica answers for these tenants by an older snapshot than this generation any more.
+        """``narrow`` returns when no replica answers for these tenants by an older snapshot than this generation any more, and tells of each when it holds for it.
 
         ``end`` ends everything that a tenant's people have, and returns when that is acknowledged. Both raise ``UnavailableError``.
         """
@@ -96,6 +97,7 @@ class Publisher:
         """Of ``_manifest.ending``: the revision with which each went."""
         self._unconfirmed: dict[str, int] = {}
         """Tenants that were narrowed → by which generation; not every replica is known to obey it yet."""
+        self._being_confirmed: set[str] = set()
         self._wake = asyncio.Event()
         self._everything = False
         self._to_confirm = asyncio.Event()
@@ -168,25 +170,48 @@ class Publisher:
                 complain("publisher", said, self.problems, again=False)
 
     async def _confirm(self) -> None:
-        """Until cancelled: what was published becomes what is obeyed. Beside ``run``: one slow replica delays no further change.
+        """Until cancelled: what was published becomes what is obeyed. Beside ``run``: one slow replica delays no further change, and one tenant no other.
 
         Snapshots that come while replicas are waited for ask for more, and put off nothing: else whoever changes one tenant again and
         again kept every other change from being confirmed.
         """
-        while True:
-            await woken(self._to_confirm, within_s=CHECK_S)
-            waiting, generation, revision = dict(self._unconfirmed), self.generation, self._sent_revision
-            try:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await woken(self._to_confirm, within_s=CHECK_S)
+                generation = self.generation
+                waiting = {tenant: by for tenant, by in self._unconfirmed.items() if by <= generation and tenant not in self._being_confirmed}
                 if waiting:
-                    await self._narrow(frozenset(waiting), generation)
-                    # Narrowed again meanwhile, a tenant stays to be confirmed by the newer number.
-                    self._unconfirmed = {tenant: by for tenant, by in self._unconfirmed.items() if by > generation or waiting.get(tenant) != by}
-                if revision > self._obeyed_revision and all(by <= generation for by in waiting.values()):
-                    await self._database.published(revision)
-                    self._obeyed_revision = revision
-                    await self._tell()
+                    self._being_confirmed |= waiting.keys()
+                    tasks.create_task(self._confirm_these(waiting, generation))
+                await self._record_obeyed()
+
+    async def _confirm_these(self, waiting: Mapping[str, int], generation: int) -> None:
+        def confirmed(tenants: Collection[str]) -> None:
+            for tenant in tenants:
+                self._being_confirmed.discard(tenant)
+                # Narrowed again meanwhile, a tenant stays to be confirmed by the newer number.
+                if self._unconfirmed.get(tenant) == waiting[tenant]:
+                    del self._unconfirmed[tenant]
+            self._to_confirm.set()
+
+        try:
+            await self._narrow(frozenset(waiting), generation, confirmed)
+            confirmed(waiting)
+        except UnavailableError as error:
+            log.warning("tenants_not_confirmed", extra=fields(error=str(error), generation=generation))
+        finally:
+            self._being_confirmed -= waiting.keys()
+
+    async def _record_obeyed(self) -> None:
+        """For whoever waits here, and in SQL for commands: there one number stands for all tenants."""
+        revision = self._sent_revision
+        if revision > self._obeyed_revision and not self._unconfirmed:
+            try:
+                await self._database.published(revision)
+                self._obeyed_revision = revision
             except UnavailableError as error:
-                log.warning("tenants_not_confirmed", extra=fields(error=str(error), generation=generation))
+                log.warning("tenants_not_confirmed", extra=fields(error=str(error), generation=self.generation))
+        await self._tell()
 
     async def _end_gone(self) -> None:
         """Until cancelled: tenants that are gone lose what is left of theirs. Each by itself: one that takes long, or fails, holds up nobody else."""
@@ -203,7 +228,7 @@ class Publisher:
         try:
             async with places:
                 # While somebody may still serve it, more sessions may begin.
-                await self._narrow((tenant,), generation)
+                await self._narrow((tenant,), generation, lambda _tenants: None)
                 await self._end(tenant)
         except UnavailableError as error:
             log.warning("tenant_not_ended", extra=fields(tenant=tenant, error=str(error)))
@@ -217,20 +242,22 @@ class Publisher:
     def _left_to_end(self) -> frozenset[str]:
         return self._manifest.ending - self._ended if self._manifest is not None else frozenset()
 
-    def _is_obeyed(self, revision: int) -> bool:
-        """And what went with this revision, or after it, has ended."""
-        return self._obeyed_revision >= revision and not any(self._ending_since.get(tenant, 0) >= revision for tenant in self._left_to_end())
+    def _is_obeyed(self, revision: int, tenant: str | None) -> bool:
+        """And what went with this revision, or after it, has ended. ``tenant``: nobody else's changes matter."""
+        if tenant is not None:
+            return self._sent_revision >= revision and tenant not in self._unconfirmed and tenant not in self._left_to_end()
+        return self._obeyed_revision >= revision and not any(self._ending_since.get(gone, 0) >= revision for gone in self._left_to_end())
 
     async def _tell(self) -> None:
         async with self._obeyed:
             self._obeyed.notify_all()
 
-    async def published(self, revision: int, *, timeout_s: float) -> int:
-        """Wait until changes up to ``revision`` are obeyed; the generation they are in. Raises ``UnavailableError``."""
+    async def published(self, revision: int, *, timeout_s: float, tenant: str | None = None) -> int:
+        """Wait until changes up to ``revision`` (of ``tenant``, or of all) are obeyed; the generation they are in. Raises ``UnavailableError``."""
         self.wake()
         try:
             async with asyncio.timeout(timeout_s), self._obeyed:
-                await self._obeyed.wait_for(lambda: self._is_obeyed(revision))
+                await self._obeyed.wait_for(lambda: self._is_obeyed(revision, tenant))
         except TimeoutError as error:
             msg = "the change is stored, and not yet obeyed everywhere" + (f": {self.problems[0]}" if self.problems else "")
             raise UnavailableError(msg) from error

@@ -19,7 +19,7 @@ from gateway.sessions.connect import Script
 from gateway.sessions.names import bucket_of, prefix
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
 
     from gateway.sessions.connect import Link
 
@@ -75,12 +75,24 @@ class Acknowledgements:
         """Returns when no replica can still answer by what was pushed for this tenant, on this ``server``, before."""
         await self._bucket(bucket_of(tenant), report, server)
 
-    async def narrow(self, tenants: Iterable[str], generation: int, report: Callable[[str, float | None], None]) -> None:
-        """Returns when no replica answers for these tenants by a snapshot older than ``generation`` any more."""
+    async def narrow(
+        self, tenants: Iterable[str], generation: int, report: Callable[[str, float | None], None], confirmed: Callable[[Collection[str]], None] = lambda _tenants: None
+    ) -> None:
+        """Returns when no replica answers for these tenants by a snapshot older than ``generation`` any more. Raises ``UnavailableError``.
+
+        ``confirmed`` is told of each as soon as it holds for it: a primary that is away keeps only those waiting whose sessions it has.
+        """
         by_bucket: dict[int, list[str]] = {}
         for tenant in tenants:
             by_bucket.setdefault(bucket_of(tenant), []).append(tenant)
-        await asyncio.gather(*(self._narrow(bucket, names, generation, report) for bucket, names in by_bucket.items()))
+
+        async def one(bucket: int, names: list[str]) -> None:
+            await self._narrow(bucket, names, generation, report)
+            confirmed(names)
+
+        for result in await asyncio.gather(*(one(bucket, names) for bucket, names in by_bucket.items()), return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     async def _narrow(self, bucket: int, names: list[str], generation: int, report: Callable[[str, float | None], None]) -> None:
         server = await self._link.run_durably(NARROW, [f"{prefix(bucket)}g"], [prefix(bucket), generation, " ".join(names)])

@@ -56,7 +56,7 @@ class Gate:
 
     waited: int = 0
 
-    async def __call__(self) -> None:
+    async def __call__(self, _tenant: str) -> None:
         self.waited += 1
 
 

@@ -71,7 +71,7 @@ async def provision(cell: dict[str, Any]) -> None:
     database = open_database(config, lambda: ring.database)
     tenants = TenantDatabase(database, config)
 
-    async def at_once() -> None:
+    async def at_once(_tenant: str) -> None:
         pass
 
     async with open_cognito(config, read_s=READ_S, per_second=1000.0) as api:

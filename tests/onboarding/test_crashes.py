@@ -218,9 +218,9 @@ class FaultyRegistrar:
     async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
         return await self.inner.due(now)
 
-    async def in_force(self) -> None:
+    async def in_force(self, tenant: str) -> None:
         await self._fault("in_force", after=False)
-        await self.inner.in_force()
+        await self.inner.in_force(tenant)
 
 
 @pytest.mark.parametrize(("method", "after"), [("put", False), ("put", True), ("put_credentials", False), ("put_credentials", True)])

@@ -28,7 +28,7 @@ class Waits:
     def __init__(self) -> None:
         self.times = 0
 
-    async def __call__(self) -> None:
+    async def __call__(self, _tenant: str) -> None:
         self.times += 1
 
 

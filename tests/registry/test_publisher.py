@@ -70,13 +70,17 @@ class Rig:
         self.gate = asyncio.Event()
         """Closed: some replica does not obey yet."""
         self.gate.set()
+        self.reachable: set[str] = set()
+        """Tenants of which every replica obeys at once all the same."""
         self.publisher = self.new_publisher()
         self._tasks: list[asyncio.Task[None]] = []
 
     def new_publisher(self) -> Publisher:
-        async def narrow(tenants: Collection[str], generation: int) -> None:
+        async def narrow(tenants: Collection[str], generation: int, confirmed: Callable[[Collection[str]], None]) -> None:
             self.narrowed.append((sorted(tenants), generation))
-            await self.gate.wait()
+            confirmed([tenant for tenant in tenants if tenant in self.reachable])
+            if not self.reachable.issuperset(tenants):
+                await self.gate.wait()
 
         async def end_tenant(tenant: str) -> None:
             self.ended.append(tenant)
@@ -467,6 +471,30 @@ async def test_a_narrowing_counts_as_done_when_every_replica_obeys(rig: Rig) -> 
     assert rig.narrowed == [(["globex"], rig.publisher.generation)]
     rig.gate.set()
     await rig.publisher.published(revision, timeout_s=5)
+
+
+async def test_one_tenant_that_cannot_be_confirmed_delays_no_other(rig: Rig) -> None:
+    for name in ("globex", "initech", "umbrella"):
+        await rig.put(doc(name, hosts=[f"{name}.example.com", f"old.{name}.example.com"]))
+    await rig.started()
+    await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
+    rig.gate.clear()
+    rig.reachable = {"initech", "umbrella"}
+    revisions = {}
+    for name in ("globex", "initech", "umbrella"):  # together with the one that is stuck, and while it is waited for
+        await rig.put(doc(name), version=1)
+        revisions[name], _ = await rig.tenants.revision()
+        if name != "globex":
+            await rig.publisher.published(revisions[name], timeout_s=5, tenant=name)
+    with pytest.raises(UnavailableError, match="not yet obeyed"):
+        await rig.publisher.published(revisions["globex"], timeout_s=0.1, tenant="globex")
+    with pytest.raises(UnavailableError, match="not yet obeyed"):
+        await rig.publisher.published(revisions["umbrella"], timeout_s=0.1)
+    assert await rig.tenants.delete("umbrella", version=None, by=None) is None
+    await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5, tenant="umbrella")
+    assert rig.ended == ["umbrella"]
+    rig.gate.set()
+    await rig.publisher.published(revisions["umbrella"], timeout_s=5)
 
 
 async def test_what_another_admin_process_narrowed_is_waited_for_all_the_same(rig: Rig) -> None:

@@ -15,7 +15,7 @@ from gateway.sessions.connect import Link
 from gateway.sessions.replica import Replica
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from gateway.sessions.connect import Script
     from gateway.sessions.lease import Memory
@@ -141,3 +141,28 @@ async def test_a_replica_that_is_stopped_in_the_middle_of_a_renewal_stops() -> N
     for task in replica._joining.values():
         task.cancel()
     await asyncio.gather(*replica._joining.values(), return_exceptions=True)
+
+
+async def test_a_narrowing_is_told_of_each_tenant_and_one_whose_primary_is_away_keeps_no_other_waiting() -> None:
+    link = Answers()
+    made, told = acknowledgements(link), asyncio.Event()
+    heard: list[str] = []
+
+    def confirmed(tenants: Collection[str]) -> None:
+        heard.extend(tenants)
+        told.set()
+
+    narrowing = asyncio.create_task(made.narrow(["acme", "globex"], 7, lambda _name, _at: None, confirmed))
+    away, there = await link.next("narrow"), await link.next("narrow")
+    there.set_result(SERVER.encode())
+    (await link.next("fence")).set_result([MARKER, 1, {}])
+    (await link.next("holders")).set_result([MARKER, {}])
+    async with asyncio.timeout(5):
+        await told.wait()
+    assert len(heard) == 1
+    assert not narrowing.done()
+    away.set_exception(UnavailableError("away"))
+    with pytest.raises(UnavailableError, match="away"):
+        await narrowing
+    assert len(heard) == 1
+    await made.close()

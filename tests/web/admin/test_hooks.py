@@ -44,7 +44,7 @@ async def connected(api: Api, database: Database, tmp_path: Path, clock: Clock, 
     files = {"filed": record_of(TenantDocument.model_validate(sample("filed")), None)}
     served: dict[str, Record] = dict(files)
 
-    async def in_force() -> None:
+    async def in_force(_tenant: str) -> None:
         served.update({name: record_of(stored.document, None) for name, stored in (await tenants.all()).items()})
 
     records = RegistryRecords(tenants, files=lambda: files, in_force=in_force)

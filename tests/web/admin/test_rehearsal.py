@@ -56,7 +56,7 @@ async def registry(api: Api, aiohttp_client: AiohttpClient, database: Database, 
     config = config_with(tmp_path / "state")
     tenants = TenantDatabase(database, config)
 
-    async def in_force() -> None: ...
+    async def in_force(_tenant: str) -> None: ...
 
     records = RegistryRecords(tenants, files=dict, in_force=in_force)
     services = replace(api.services, tenants=records, rehearsals=TenantRehearsals(tenants, config, directory, files=dict), is_tenant=records.has)
