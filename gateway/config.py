@@ -138,8 +138,15 @@ class Redis(Model):
 
     url: SecretValue = Field(default_factory=lambda: Secret("embedded"))
     ca_file: Path | None = None
-    min_replicas: Annotated[int, Field(ge=0, le=16)] = 1
-    """With Sentinel and Cluster: replicas that confirm what is written before it is promised."""
+    min_replicas: Annotated[int, Field(ge=0, le=16)] | None = None
+    """Replicas that confirm what is written before it is promised."""
+
+    @property
+    def confirming(self) -> int:
+        """``min_replicas``, or what it is where nobody said: one where replicas are promoted by what the URL names."""
+        if self.min_replicas is not None:
+            return self.min_replicas
+        return int(urlsplit(self.url.reveal()).scheme.endswith(("+sentinel", "+cluster")))
 
     @field_validator("url")
     @classmethod

@@ -241,9 +241,9 @@ class Link:
     async def _demand(self, confirmed: int, script: Script) -> None:
         """Raises ``UnavailableError`` where WAIT counted too few."""
         if confirmed < self.replicas:
-            if self._sentinel is not None:
-                # Perhaps a primary that lost its replicas to another one, and still answers us: connections made from now on ask the sentinels.
-                await self.client.connection_pool.disconnect(inuse_connections=False)  # type: ignore[union-attr]  # with sentinels it is no Cluster
+            if self._topology is None:
+                # Perhaps a primary that lost its replicas to another one, and still answers us: connections made from now on ask the sentinels, or the name.
+                await self.client.connection_pool.disconnect(inuse_connections=False)  # type: ignore[union-attr]  # it is no Cluster
             msg = f"Redis: {script.name}: written, but {confirmed} of {self.replicas} replicas confirmed in {WAIT_MS} ms"
             raise UnconfirmedError(msg)
 
@@ -386,11 +386,11 @@ def connect(settings: RedisSettings, *, socket_path: str | None = None) -> Link:
     """A link by URL; ``socket_path`` is the embedded server's. Nothing is sent before the first command."""
     if socket_path is not None:
         return link_to(Target("unix", path=socket_path), ca_file=None, replicas=0)
-    return link_to(parse_url(settings.url.reveal()), ca_file=settings.ca_file, replicas=settings.min_replicas)
+    return link_to(parse_url(settings.url.reveal()), ca_file=settings.ca_file, replicas=settings.confirming)
 
 
 def link_to(target: Target, *, ca_file: Path | None, replicas: int, command_timeout_s: float = COMMAND_TIMEOUT_S) -> Link:
-    """``replicas`` counts where a fail-over is possible: Sentinel and Cluster. The deadline of an operation grows with the time-out of a command."""
+    """``replicas`` confirm each durable write. The deadline of an operation grows with the time-out of a command."""
     deadline_s = DEADLINE_S * command_timeout_s / COMMAND_TIMEOUT_S
     common: dict[str, Any] = {
         "username": target.username,
@@ -426,7 +426,7 @@ def link_to(target: Target, *, ca_file: Path | None, replicas: int, command_time
         pool |= {"host": host, "port": port, **tls}
         if target.tls:
             pool["connection_class"] = redis.SSLConnection
-    return Link(redis.Redis.from_pool(redis.ConnectionPool(**pool)), deadline_s=deadline_s)
+    return Link(redis.Redis.from_pool(redis.ConnectionPool(**pool)), replicas=replicas, deadline_s=deadline_s)
 
 
 __all__ = ["COMMAND_TIMEOUT_S", "CONNECT_TIMEOUT_S", "DEADLINE_S", "Link", "Script", "Target", "connect", "link_to", "parse_url", "unavailable"]

@@ -64,7 +64,7 @@ async def demands(link: Link, settings: RedisSettings, ring: Callable[[], KeyRin
             # Sentinels remember replicas that are gone for good; whether there are enough is another demand.
             found.append(Demand("redis server", ok=not primary, detail=f"{_name(place)} is {'a primary' if primary else 'a replica'} and does not answer: {error}"))
     for server in servers:
-        found += _of_one(server, target.kind, settings.min_replicas)
+        found += _of_one(server, target.kind, settings)
     if target.kind == "sentinel":
         for host in target.hosts:
             found += await _sentinel(_at(target, host, sentinel=True), target.service, settings.ca_file)
@@ -147,14 +147,16 @@ def _words(reply: Any) -> dict[str, str]:
     return {_text(name): _text(value) for name, value in pairs}
 
 
-def _of_one(server: _Server, kind: str, min_replicas: int) -> Iterator[Demand]:
+def _of_one(server: _Server, kind: str, settings: RedisSettings) -> Iterator[Demand]:
     yield _eviction(server)
     yield _file(server)
+    if kind == "single" and _online(server):
+        yield _promoted_by_others(server, settings)
     if kind in {"sentinel", "cluster"}:
         if server.primary:
-            yield _replicas(server, kind, min_replicas)
-        if kind == "sentinel" and min_replicas:
-            yield _min_replicas_to_write(server, min_replicas)
+            yield _replicas(server, kind, settings.confirming)
+        if kind == "sentinel" and settings.confirming:
+            yield _min_replicas_to_write(server, settings.confirming)
         if server.options is not None:
             yield _diskless(server, server.options)
             if kind == "cluster":
@@ -188,6 +190,24 @@ def _file(server: _Server) -> Demand:
     return Demand("redis persistence", ok=False, detail=f"{wrong}; it must be yes: a server that restarts empty signs everybody out, and its replicas follow it")
 
 
+def _online(server: _Server) -> int:
+    return sum(isinstance(value, dict) and value.get("state") == "online" for name, value in server.info.items() if name.startswith("slave"))
+
+
+def _promoted_by_others(server: _Server, settings: RedisSettings) -> Demand:
+    """One address, and replicas behind it: a service may promote one of them and let the address name that."""
+    if settings.confirming:
+        return _replicas(server, "single", settings.confirming)
+    said = f"{server.name}: {_online(server)} replicas, and redis.min_replicas is {settings.min_replicas if settings.min_replicas is not None else 'not set'}"
+    if settings.min_replicas is not None:
+        return Demand("redis replicas", ok=True, detail=f"{said}: nobody may ever promote one of them while this server runs")
+    return Demand(
+        "redis replicas", ok=False,
+        detail=f"{said}; where a service promotes one of them, half of them, and at least 1: else a primary that was cut off and replaced goes on letting in whom the other one has refused. "
+        "Where nobody promotes any, 0",
+    )  # fmt: skip
+
+
 def _replicas(server: _Server, kind: str, wanted: int) -> Demand:
     if wanted == 0 and kind == "cluster":
         return Demand("redis replicas", ok=True, detail=f"{server.name}: redis.min_replicas is 0: nothing is demanded, and a logout may be lost in a fail-over")
@@ -196,7 +216,7 @@ def _replicas(server: _Server, kind: str, wanted: int) -> Demand:
             "redis replicas", ok=False,
             detail=f"{server.name}: redis.min_replicas is 0; at least 1 with sentinels: else a primary that was cut off and replaced goes on letting in whom the other one has refused",
         )  # fmt: skip
-    online = sum(isinstance(value, dict) and value.get("state") == "online" for name, value in server.info.items() if name.startswith("slave"))
+    online = _online(server)
     said = f"{server.name}: {online} {'replica' if online == 1 else 'replicas'}"
     if online > 2 * wanted:
         return Demand(

@@ -81,6 +81,12 @@ async def test_what_is_shipped_for_sentinel_is_accepted_and_each_departure_is_to
             assert "both confirm" in unmet(await ask(settings, ring))["redis replicas"]
         primary.until(lambda reply: b"connected_slaves:2" in reply, "INFO", "replication")
 
+        # One address behind which a service promotes replicas: what the sentinels' URL says by itself has to be said.
+        behind = RedisSettings(url=Secret(f"redis://127.0.0.1:{primary.port}"))
+        assert "cut off" in unmet(await ask(behind, ring))["redis replicas"]
+        for said, accepted in ((0, True), (1, True), (2, False)):
+            assert ("redis replicas" not in unmet(await ask(behind.model_copy(update={"min_replicas": said}), ring))) is accepted
+
         # What each server may be set to, where it is not as shipped: also of a replica, which may be the primary after the next fail-over.
         departures = [
             (watcher, ("SENTINEL", "SET", "gateway", "down-after-milliseconds", "{}"), "1999", "2000", "sentinel down-after"),

@@ -20,7 +20,7 @@ from gateway.beside import beside
 from gateway.config import Redis as RedisSettings
 from gateway.core.model import Secret
 from gateway.sessions.cache import SessionCache
-from gateway.sessions.connect import Link, Target, connect, link_to
+from gateway.sessions.connect import Link, connect
 from gateway.sessions.names import BUCKETS
 from gateway.sessions.primaries import KNOWN_S, Primaries, Primary, State
 from gateway.sessions.replica import Replica
@@ -59,13 +59,13 @@ async def becomes(primaries: Primaries, wanted: Callable[[tuple[Primary, ...]], 
 
 @contextlib.asynccontextmanager
 async def replicated(server: servers.Server, *, replicas: int) -> AsyncIterator[Link]:
-    """A link that waits for replicas, as one with sentinels does."""
-    plain = link_to(Target("single", hosts=(("127.0.0.1", server.port),)), ca_file=None, replicas=0)
-    await believe(plain)
+    """A link that waits for replicas of the one server that it knows, which a service may replace."""
+    link = connect(RedisSettings(url=Secret(f"redis://127.0.0.1:{server.port}"), min_replicas=replicas))
+    await believe(link)
     try:
-        yield Link(plain.client, replicas=replicas)
+        yield link
     finally:
-        await plain.close()
+        await link.close()
 
 
 def test_every_state_is_documented_and_every_bad_one_is_alerted_of() -> None:
