@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from gateway.config import Config
+    from gateway.hooks.reconcile.leader import Leader
     from gateway.key_file import KeyFile
     from gateway.onboarding.service import Onboarding
     from gateway.ports import TenantSource
@@ -142,7 +143,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         rehearsals=TenantRehearsals(stores.tenants, config, directory, files=lambda: stores.publisher.file_records),
         is_tenant=records.has,
         login_tests=LoginLinks(config, table=lambda: tenants.table, key=lambda: ring().sealing[0].material, clock=clock, entropy=secrets.token_bytes),
-        onboarding=await _onboarding(config, ring, link, tenants, stores, stack),
+        onboarding=await _onboarding(config, ring, link, tenants, stores, hooks.leader("pool_people"), stack),
         revoker=stores.revoker,
         sessions=directory,
         blocks=Restrictions(database),
@@ -162,7 +163,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
     return AdminRole(admin_application(services), hooks.app)
 
 
-async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> Onboarding | None:
+async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, leader: Leader, stack: AsyncExitStack) -> Onboarding | None:
     """With its recovery of interrupted runs, the end of replaced clients, and the pool's people kept in step; None where the AWS SDK is not installed, and then there are no such routes."""
     opening = open_onboarding(config, stores.database, stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force)
     try:
@@ -174,9 +175,15 @@ async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: Tenant
     await stack.enter_async_context(beside(retire_forever(onboarding)))
     api = await stack.enter_async_context(open_cognito(config))
     record, disabled = SqlRevocations(stores.database), SqlDisabledUsers(stores.database)
-    people = PoolPeople(CognitoUsers(api), record, stores.revoker, Marks(link, ring), disabled, table=lambda: tenants.table, clock=stores.database.clock)
+    people = PoolPeople(CognitoUsers(api), record, stores.revoker, Marks(link, ring), disabled, table=lambda: tenants.table, clock=stores.database.clock, leads=leader.lead)
+    stack.push_async_callback(_resign, leader)
     await stack.enter_async_context(beside(people.run()))
     return onboarding
+
+
+async def _resign(leader: Leader) -> None:
+    with contextlib.suppress(UnavailableError):
+        await leader.resign()
 
 
 async def probe_database(database: Database) -> Finding:

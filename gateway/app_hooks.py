@@ -56,6 +56,8 @@ class HookRole:
     deliveries: InboxRecords
     desk: HookDesk
     messages: OutboxRecords
+    leader: Callable[[str], Leader]
+    """Which of several admin processes does the periodic work of a name."""
 
 
 async def hook_role(
@@ -98,5 +100,6 @@ async def hook_role(
     )  # fmt: skip
     desk = HookDesk(database, tally, targets=targets, url=url, clock=clock)
     return HookRole(
-        application(services), InboxRecords(database, committer, clock=clock, wake=applier.wake), desk, OutboxRecords(database, committer, clock=clock, wake=outbox.wake)
-    )
+        application(services), InboxRecords(database, committer, clock=clock, wake=applier.wake), desk, OutboxRecords(database, committer, clock=clock, wake=outbox.wake),
+        leader=lambda name: Leader(database, committer, name=name, holder=holder, clock=clock),
+    )  # fmt: skip

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 from gateway.cognito.aws import RefusedError, UnansweredError
 from gateway.core.canonical import canonical_address, canonical_id, id_spellings
 from gateway.errors import UnavailableError
+from gateway.hooks.reconcile.leader import LEASE_S
 from gateway.log import fields
 from gateway.ports_revocation import LIFT, DisabledUser
 
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("gateway")
 POLL_S = 1.0
+FOLLOW_S = 5.0
+"""How often a process that does not lead asks whether it may."""
+RENEW_S = LEASE_S / 3
 LOOK_BACK_S = 86_400.0
 OVERLAP_S = 10.0
 """From the moment that a revocation calls its own to the moment in which others can see it, at most."""
@@ -128,7 +132,7 @@ class Turns:
 
 
 class PoolPeople:
-    """One per admin process; several do the same harmless things."""
+    """One per admin process; of several, the one that ``leads`` does the work. The next one also does what the former may have left undone when it ended."""
 
     def __init__(
         self,
@@ -141,7 +145,10 @@ class PoolPeople:
         table: Callable[[], TenantTable],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        leads: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
+        """``leads``: takes or renews the lead for ``LEASE_S``; None where there is no other process. Raises ``UnavailableError``."""
+        self._leads = leads
         self._users, self._record, self._revoker, self._marks, self._disabled = users, record, revoker, marks, disabled
         self._table, self._clock, self._sleep = table, clock, sleep
         self._tasks: set[asyncio.Task[None]] = set()
@@ -154,33 +161,62 @@ class PoolPeople:
 
     async def run(self) -> None:
         """Until cancelled."""
-        started = position = self._clock()
-        begun: dict[str, float] = {}
-        look_back, enabled_at = LOOK_BACK_S, -math.inf
+        late_s = 0.0
         try:
             while True:
-                now = self._clock()
-                try:
-                    async for recorded in self._since(min(position, now) - look_back):
-                        self._take(recorded, begun, started)
-                    # When the record was last read, never what stood in it: of what another process calls late, nothing is early.
-                    position, look_back = now, OVERLAP_S
-                    for tenant in list(self._behind):
-                        await self._catch_up(tenant, begun, started)
-                    if self._clock() - enabled_at >= ENABLE_AGAIN_S:
-                        for tenant in await self._disabled.tenants_to_enable():
-                            self._enable_soon(tenant)
-                        enabled_at = self._clock()
-                except UnavailableError as error:
-                    _LOG.info("pool_not_followed", extra=fields(error=str(error)))
-                else:
-                    needed = min([position - KEPT_S, *self._behind.values()])
-                    begun = {name: at for name, at in begun.items() if at >= needed}
-                await self._sleep(POLL_S)
+                if await self._is_leading():
+                    await self._lead(late_s)
+                # What was revoked while nobody led is fresh for whoever leads next.
+                late_s = LEASE_S + 2 * FOLLOW_S
+                await self._sleep(FOLLOW_S)
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._stop()
+
+    async def _is_leading(self) -> bool:
+        if self._leads is None:
+            return True
+        try:
+            return await self._leads()
+        except UnavailableError as error:
+            _LOG.info("pool_not_followed", extra=fields(error=str(error)))
+            return False
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._behind.clear()
+
+    async def _lead(self, late_s: float) -> None:
+        """Until another process leads. ``late_s``: how long ago that is fresh."""
+        position = led_at = self._clock()
+        started = position - late_s
+        begun: dict[str, float] = {}
+        look_back, enabled_at = LOOK_BACK_S, -math.inf
+        while True:
+            now = self._clock()
+            try:
+                if now - led_at >= RENEW_S:
+                    if self._leads is not None and not await self._leads():
+                        await self._stop()
+                        return
+                    led_at = now
+                async for recorded in self._since(min(position, now) - look_back):
+                    self._take(recorded, begun, started)
+                # When the record was last read, never what stood in it: of what another process calls late, nothing is early.
+                position, look_back = now, OVERLAP_S
+                for tenant in list(self._behind):
+                    await self._catch_up(tenant, begun, started)
+                if self._clock() - enabled_at >= ENABLE_AGAIN_S:
+                    for tenant in await self._disabled.tenants_to_enable():
+                        self._enable_soon(tenant)
+                    enabled_at = self._clock()
+            except UnavailableError as error:
+                _LOG.info("pool_not_followed", extra=fields(error=str(error)))
+            else:
+                needed = min([position - KEPT_S, *self._behind.values()])
+                begun = {name: at for name, at in begun.items() if at >= needed}
+            await self._sleep(POLL_S)
 
     async def _since(self, durable_at: float) -> AsyncIterator[Recorded]:
         after = ""

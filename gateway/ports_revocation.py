@@ -99,7 +99,10 @@ class Change(Protocol):
         """End what this source (an operator: any source) imposed."""
 
     async def revocation(self, recorded: Recorded, *, users: Sequence[str] = (), to_tell: bool = False, people: Sequence[Person] = ()) -> None:
-        """``users``: usernames at Cognito of those whose sessions it ended. ``to_tell``: the tenant's application, of these ``people``."""
+        """``users``: usernames at Cognito of those whose sessions it ended. ``to_tell``: the tenant's application, of these ``people``.
+
+        One that is on record and was not acknowledged is brought up to date.
+        """
 
 
 class RevocationRecord(Protocol):

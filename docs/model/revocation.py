@@ -48,7 +48,10 @@ GUARDS: dict[str, str] = {
     "marker": "a primary is believed only after it was restored for what it is now",
     "record": "a primary is restored from the record, not believed because it holds every event that a replica knows of",
     "renewal_waits": "a renewal counts only if the primary's replicas confirmed it",
-    "revoke_waits": "a revocation is durable only if the primary's replicas confirmed it",
+    "revoke_waits": "a revocation is acknowledged only if the primary's replicas confirmed it",
+    "wait_after_record": "what replicas confirm is the fence, which comes after the record, not the revocation alone",
+    "record_before_ack": "a revocation is on record before it is acknowledged",
+    "same_server": "only the server that ended the sessions acknowledges: on another one the revocation begins again",
     "fresh_primary": "on a primary that the revoker has not yet known for a full staleness, holders elsewhere are waited out",
     "gap_detected": "a push that skips a number ends the incarnation",
     "apply_before_confirm": "an event is confirmed only after it was applied",
@@ -81,7 +84,7 @@ class Replica(NamedTuple):
 
 
 class State(NamedTuple):
-    """Everything. ``phase``: 0 idle, 1 recorded, 2 executed, 3 listed, 4 durable, 5 acknowledged."""
+    """Everything. ``phase``: 0 idle, 1 executed, 2 on record, 3 listed, 4 confirmed, 5 acknowledged. ``recorded`` stays when the revoker begins again."""
 
     stores: tuple[Primary, Primary]
     replicas: tuple[Replica, ...]
@@ -90,6 +93,9 @@ class State(NamedTuple):
     restored: bool
     noise: bool
     phase: int
+    recorded: bool
+    confirmed: bool
+    """Only without ``wait_after_record``: the replicas had the revocation before it was on record."""
     where: int
     holders: frozenset[int]
     wait: int
@@ -202,7 +208,7 @@ def replica_steps(s: State, i: int, off: frozenset[str]) -> Iterator[tuple[str, 
 
 
 def revoker_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
-    """Record, delete and push, list, confirm by WAIT, wait, acknowledge; and start again on the other primary."""
+    """Delete and push, record, list by a fence, confirm the fence by WAIT, wait, acknowledge; and start again on the other primary."""
     store = s.stores[s.where]
     believed = s.where == 0 or s.restored
     cut = s.where == 0 and s.isolated
@@ -218,20 +224,23 @@ def revoker_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
         confirmed = not cut
         fresh = STALENESS if s.where == 1 and s.fresh < 0 and confirmed else s.fresh
         yield "another event", s._replace(stores=stores, replicas=heard, noise=True, fresh=fresh)
-    if s.phase == 0:
-        yield "the revocation is recorded", s._replace(phase=1)
-        return
-    if s.phase == 1 and believed:
+    if s.phase == 0 and believed:
         early = frozenset(i for i, c in enumerate(store.leases) if c != ABSENT)
         if "list_after_delete" in off and s.wait == -1:
             yield "the revoker lists too early", s._replace(holders=early, wait=-2)
             return
         stores, heard = event(revoked=True)
-        yield f"revoked on {s.where}", s._replace(stores=stores, replicas=heard, phase=2, wait=-1, holders=early if "list_after_delete" not in off else s.holders)
-    if s.phase == 2:
+        confirmed = "wait_after_record" in off and not cut
+        if confirmed and s.where == 0 and not s.promoted:
+            stores = (stores[0], stores[1]._replace(present=False))
+        holders = s.holders if "list_after_delete" in off else frozenset()
+        yield f"revoked on {s.where}", s._replace(stores=stores, replicas=heard, phase=1, wait=-1, holders=holders, confirmed=confirmed)
+    if s.phase == 1:
+        yield "the revocation is on record", s._replace(phase=2, recorded=True)
+    if s.phase == 2 or (s.phase == 1 and "record_before_ack" in off):
         holders = s.holders if "list_after_delete" in off else frozenset(i for i, c in enumerate(store.leases) if c != ABSENT)
         yield "the revoker lists lease holders", s._replace(phase=3, holders=holders)
-    if s.phase == 3 and (not cut or "revoke_waits" in off):
+    if s.phase == 3 and (not cut or "revoke_waits" in off or s.confirmed):
         # WAIT succeeded: the replica, if there still is one, has it.
         stores = s.stores
         if s.where == 0 and not s.promoted and not cut:
@@ -244,8 +253,10 @@ def revoker_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
         known = s.where == 0 or s.fresh == 0 or "fresh_primary" in off
         if "ack_awaited" in off or ((not waiting or s.wait <= 0) and known):
             yield "acknowledged", s._replace(phase=5, wait=-1, holders=frozenset())
-    if s.promoted and s.where == 0 and s.phase in {1, 2, 3}:
-        yield "the revoker moves to 1 and starts again", s._replace(where=1, phase=1, wait=-1, holders=frozenset())
+    if s.promoted and s.where == 0 and s.phase in {0, 1, 2, 3}:
+        yield "the revoker moves to 1 and starts again", s._replace(where=1, phase=0, wait=-1, holders=frozenset(), confirmed=False)
+        if "same_server" in off and s.phase in {1, 2} and s.restored:
+            yield "the revoker goes on at 1", s._replace(where=1)
 
 
 def world_steps(s: State, off: frozenset[str]) -> Iterator[tuple[str, State]]:
@@ -277,7 +288,7 @@ def failover_steps(s: State) -> Iterator[tuple[str, State]]:
         yield "1 is promoted with an older copy of the data", s._replace(promoted=True, stores=(s.stores[0], older))
     if s.promoted and not s.restored:
         store = s.stores[1]
-        gone = s.phase >= 1
+        gone = s.recorded
         n = store.seq + 1
         yield (
             "1 is restored from the record",
@@ -318,7 +329,7 @@ def explore(*, replicas: int, failover: bool, off: frozenset[str] = frozenset(),
     """Visit every state. ``off`` names the guards that a mutant lacks."""
     store = Primary(present=True, seq=0, revoked=0, leases=(ABSENT,) * replicas)
     nobody = Replica(0, 0, JOINING, False, None, None, frozenset())
-    start = State((store, store), (nobody,) * replicas, False, False, False, False, 0, 0, frozenset(), -1, -1)
+    start = State((store, store), (nobody,) * replicas, False, False, False, False, 0, False, False, 0, frozenset(), -1, -1)
     parent: dict[State, tuple[State, str] | None] = {start: None}
     frontier = [start]
     while frontier:

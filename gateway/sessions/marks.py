@@ -1,13 +1,15 @@
 """The revoking half of the store: watermarks, blocks and overlays in the tenant's slot, and the end of what is indexed there.
 
-Each method is one script (a sweep over a large tenant: one script per page), so that the caller can be stopped between any two.
+Each method is one script (a sweep over a large tenant: one script per page), so that the caller can be stopped between any two. What they write is
+on the primary; whether its replicas have it is asked apart (``confirm``, or the fence of an acknowledgement), when nobody waits for a transaction of SQL.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from gateway.errors import UnavailableError
 from gateway.sessions import record as codec
 from gateway.sessions import seal
 from gateway.sessions.connect import Script
@@ -30,7 +32,7 @@ REVOKED_AT_ONCE: Final = 24
 PAGE: Final = 500
 """Families ended by one step: bounds how long one script keeps the others waiting (a few milliseconds)."""
 
-REVOKE, LIFT, CLEARED, EXEMPT, ADVANCE = (Script.load(name) for name in ("revoke", "lift", "cleared", "exempt", "advance"))
+REVOKE, LIFT, CLEARED, EXEMPT, ADVANCE, CONFIRM = (Script.load(name) for name in ("revoke", "lift", "cleared", "exempt", "advance", "confirm"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,16 @@ class Swept:
     server: str
     """Which primary ended them: only there may they be acknowledged."""
     families: tuple[EndedFamily, ...]
+
+
+class GivenBack(NamedTuple):
+    """What a lift came to in the slot."""
+
+    clock: int
+    blocks: bool
+    """Whether a block stood."""
+    overlays: bool
+    server: str
 
 
 def places(people: People, who: Who, *, group: str | None = None) -> Places:
@@ -102,7 +114,7 @@ class Marks:
         return People(tenant, self._ring().sealing)
 
     async def revoke(self, tenant: str, where: Places, *, block_source: str = "", watermark: int | None = None, overlay_watermark: int | None = None) -> Swept:
-        """Write the marks (and overlay), end the first page; durable as far as WAIT. ``watermark``: the original one, when restoring.
+        """Write the marks (and overlay), end the first page. ``watermark``: the original one, when restoring.
 
         ``overlay_watermark``: what the overlay keeps where it is only said again.
         """
@@ -122,7 +134,7 @@ class Marks:
     ) -> Swept:  # fmt: skip
         at = prefix(bucket_of(tenant))
         keys = [f"{at}c:{tenant}", *(f"{at}w:{m}" for m in marks), *(f"{at}o:{o}" for o in overlays), *(f"{at}i:{i}" for i in where.indexes)]
-        answer = await self.link.run_durably(
+        answer = await self.link.run(
             REVOKE,
             keys,
             [
@@ -139,12 +151,12 @@ class Marks:
         raw = None if sealed is None else seal.unseal_under(self._ring().sealing, "display", f"{tenant} {family}", sealed)
         return EndedFamily(family, None if raw is None else codec.load_display(raw))
 
-    async def lift(self, tenant: str, where: Places, *, sources: str) -> tuple[int, bool, bool]:
-        """Clock, whether a block of these ``sources`` (``*``: any) stood, whether the overlay stood."""
+    async def lift(self, tenant: str, where: Places, *, sources: str) -> GivenBack:
+        """``sources``: whose blocks, ``*`` for anybody's."""
         at = prefix(bucket_of(tenant))
         keys = [f"{at}c:{tenant}", *(f"{at}w:{m}" for m in where.marks), *(f"{at}o:{o}" for o in where.overlays)]
-        clock, blocks, overlays = await self.link.run_durably(LIFT, keys, [len(where.marks), sources, WATERMARK_LIFE_S, " ".join(where.fields)])
-        return int(clock), bool(blocks), bool(overlays)
+        clock, blocks, overlays, server = await self.link.run(LIFT, keys, [len(where.marks), sources, WATERMARK_LIFE_S, " ".join(where.fields)])
+        return GivenBack(int(clock), bool(blocks), bool(overlays), server.decode("ascii"))
 
     async def stands(self, tenant: str, where: Places) -> bool:
         """Whether a block stands at one of the marks, or the overlay at one of its places."""
@@ -158,10 +170,22 @@ class Marks:
         keys = [f"{at}c:{tenant}", *(f"{at}o:{o}" for o in where.overlays)]
         return int(await self.link.run_durably(CLEARED, keys, [" ".join(where.fields), watermark]))
 
-    async def exempt(self, tenant: str, where: Places, *, watermark: int) -> None:
-        """The person has the overlay's group, as far as it was taken from everybody with this watermark or an earlier one."""
+    async def exempt(self, tenant: str, where: Places, *, watermark: int) -> str:
+        """The person has the overlay's group, as far as it was taken from everybody with this watermark or an earlier one. Returns which server this is."""
         at = prefix(bucket_of(tenant))
-        await self.link.run_durably(EXEMPT, [f"{at}c:{tenant}", *(f"{at}o:{o}" for o in where.overlays)], [" ".join(exempt_field(f) for f in where.fields), watermark])
+        server: bytes = await self.link.run(EXEMPT, [f"{at}c:{tenant}", *(f"{at}o:{o}" for o in where.overlays)], [" ".join(exempt_field(f) for f in where.fields), watermark])
+        return server.decode("ascii")
+
+    async def answers(self, tenant: str) -> None:
+        """Raises ``UnavailableError`` while the tenant's primary does not answer."""
+        await self.link.command("EXISTS", f"{prefix(bucket_of(tenant))}c:{tenant}")
+
+    async def confirm(self, tenant: str, *, server: str) -> None:
+        """Returns when the replicas have all that was written for this tenant on ``server``. Raises ``UnavailableError``, also where another server has taken over."""
+        answer: bytes = await self.link.run_durably(CONFIRM, [f"{prefix(bucket_of(tenant))}c:{tenant}"], [])
+        if answer.decode("ascii") != server:
+            msg = "Redis: another primary took over before its replicas confirmed"
+            raise UnavailableError(msg)
 
     async def advance(self, tenant: str, *, past: int) -> int:
         """Set the tenant's clock past a recorded value."""

@@ -397,6 +397,7 @@ class RedisSessions:
         while swept.cursors:
             swept = await self._marks.sweep(session.tenant, where, swept)
             ended += len(swept.families)
+        await self._marks.confirm(session.tenant, server=swept.server)
         return ended
 
     async def end_earlier(self, tenant: str, *, user: str, began: int, outdated: Callable[[SessionView], bool]) -> int:

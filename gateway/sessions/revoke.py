@@ -1,9 +1,12 @@
 """``Revoker``: the one operation behind admin API, commands, hooks and reconciliation.
 
 Rules:
-- Durable means: in the tenant's slot (and on its replicas) and committed to the record, in this order and in one transaction of the
-  record, so that both stores see changes about one person in the same order. Whoever gets an error repeats; repeating is harmless.
-- Acknowledged means: durable, and no replica can still answer from memory what was ended. Nothing is acknowledged before that.
+- Durable means: in the tenant's slot and committed to the record, in this order and in one transaction of the record, so that both stores see changes
+  about one person in the same order. A slot that loses it is brought up to the record. The transaction is held for one script, never while
+  replicas confirm or a store is silent: others wait for it.
+- Acknowledged means: durable, confirmed by the primary's replicas (by a fence that comes after the record, at the server that ended the sessions), and
+  no worker can still answer from memory what was ended. Nothing is acknowledged before that.
+- Whoever gets an error repeats; repeating is harmless. What is on record and was not acknowledged is carried on without a caller, too.
 - A caller that goes away does not stop a revocation that has begun.
 - What follows elsewhere (Cognito) reads the record, with the usernames of those whose sessions ended, and holds nothing up.
 - A lift says how many blocks or overlays it ended; one that finds none is logged as a warning.
@@ -15,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -28,14 +32,16 @@ from gateway.sessions.feed import RevocationFeed
 from gateway.sessions.marks import WATERMARK_LIFE_S, places
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
-    from gateway.ports_revocation import Change, Confirmations, RevocationRecord
+    from gateway.ports_revocation import Change, Confirmations, RevocationRecord, Standing
     from gateway.sessions.marks import EndedFamily, Marks, Places, Swept
 
 RESTORED_AT_ONCE: Final = 16
 _TEND_S: Final = 3600.0
 _TEND_AGAIN_S: Final = 5.0
+MAX_OPEN: Final = 1000
+"""Requests on record and not acknowledged that a repetition is known by. Beyond, a repetition is a revocation of its own."""
 TENANT_DELETED: Final = "the tenant was deleted"
 MAX_USERS: Final = 20_000
 """Usernames recorded with one revocation (about a megabyte). Those beyond, of a whole tenant, are not signed out of Cognito; here they are."""
@@ -69,6 +75,8 @@ class _Timeline:
     users_to_enable: int = 0
     to_tell: bool = False
     replicas: dict[str, float | None] = field(default_factory=dict)
+    earlier: _Timeline | None = field(default=None, repr=False)
+    """An attempt that is on record and was not acknowledged."""
 
     def status(self) -> RevocationStatus:
         replicas = tuple(sorted(self.replicas.items()))
@@ -101,6 +109,11 @@ class StoreRevoker:
         self._new_id = new_id
         self._under_way: dict[str, _Timeline] = {}
         self._tasks: set[asyncio.Task[RevocationStatus]] = set()
+        self._open: dict[tuple[bool, RevocationRequest], _Timeline] = {}
+        """What is on record and was not acknowledged, by whether it lifts and by request; who repeats the request goes on with it."""
+        self._left_open = asyncio.Event()
+        self._silences = 0
+        """How often a store failed within a transaction of the record."""
         self._feed = RevocationFeed(record, clock=clock)
 
     # --- the operation ---------------------------------------------------------------------------
@@ -116,7 +129,8 @@ class StoreRevoker:
         received_at = self._clock()
         if request.event_time is not None:
             request = replace(request, event_time=min(request.event_time, received_at))
-        line = _Timeline(self._new_id(), request, received_at, self._monotonic())
+        earlier = self._open.pop((work == self._lift, request), None)
+        line = _Timeline(self._new_id() if earlier is None else earlier.id, request, received_at, self._monotonic(), earlier=earlier)
         task = asyncio.get_running_loop().create_task(self._run(work, line))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -128,10 +142,31 @@ class StoreRevoker:
             await work(line)
         except UnavailableError as error:
             _log.warning("revocation_unavailable", extra=fields(tenant=line.request.tenant, revocation=line.id, source=line.request.source, error=str(error)))
+            if line.durable_ms is not None:
+                if len(self._open) < MAX_OPEN:
+                    self._open[work == self._lift, line.request] = line
+                self._left_open.set()
             raise
         finally:
-            del self._under_way[line.id]
+            self._under_way.pop(line.id, None)
         return line.status()
+
+    @asynccontextmanager
+    async def _change(self, tenant: str, aliases: Sequence[str]) -> AsyncIterator[Change]:
+        """Alone with this person in the record, as soon as the store has answered: SQLite has one writer, and who holds it while the store is silent holds up
+        everybody. Who waited for the writer meanwhile does not try what has just failed. Raises ``UnavailableError``.
+        """
+        silences = self._silences
+        await self._marks.answers(tenant)
+        async with self._record.change(tenant, aliases) as change:
+            if self._silences != silences:
+                msg = "Redis: does not answer"
+                raise UnavailableError(msg)
+            try:
+                yield change
+            except UnavailableError:
+                self._silences += 1
+                raise
 
     async def _revoke(self, line: _Timeline) -> None:
         request = line.request
@@ -144,7 +179,7 @@ class StoreRevoker:
             line.ended += swept.sessions
             return swept
 
-        async with self._record.change(request.tenant, where.marks) as change:
+        async with self._change(request.tenant, where.marks) as change:
             kept = await change.said_already(request, at=line.received_at) if request.group_overlay is not None else None
             block_source = request.source if request.kind is RevocationKind.BLOCK else ""
             swept = count(await self._marks.revoke(request.tenant, where, block_source=block_source, overlay_watermark=kept))
@@ -191,25 +226,29 @@ class StoreRevoker:
     async def _lift(self, line: _Timeline) -> None:
         request = line.request
         where = self.places(request)
-        async with self._record.change(request.tenant, where.marks) as change:
+        async with self._change(request.tenant, where.marks) as change:
             lifted = await change.lift(request, at=line.received_at)
             line.lifted, line.users_to_enable = lifted.count, lifted.disabled_users
+            if line.earlier is not None:
+                line.lifted += line.earlier.lifted or 0
+                line.users_to_enable += line.earlier.users_to_enable
             line.to_tell = bool(lifted.count) and request.by_hand
             if request.standing:
                 where = replace(where, marks=(), overlays=(), fields=())
             if request.group_overlay is not None:
                 where = replace(where, marks=(), overlays=() if lifted.others_stand else where.overlays, fields=() if lifted.others_stand else where.fields)
             sources = "*" if request.source in OPERATORS else request.source
-            clock, _, _ = await self._marks.lift(request.tenant, where, sources=sources)
-            await self._durable(line, change, clock, LIFT)
+            given = await self._marks.lift(request.tenant, where, sources=sources)
+            await self._durable(line, change, given.clock, LIFT)
         _log.log(
             logging.INFO if line.lifted else logging.WARNING, "lift" if line.lifted else "lift_found_nothing", extra=fields(
                 tenant=request.tenant, revocation=line.id, source=request.source, group=request.group_overlay, lifted=line.lifted,
                 users_to_enable=line.users_to_enable, others_stand=lifted.others_stand,
             ),
         )  # fmt: skip
-        # Nothing answered from memory becomes wrong by a lift: it only lets later logins in.
-        line.acknowledged_ms = line.durable_ms
+        # Nothing answered from memory becomes wrong by a lift: it only lets later logins in. But what was lifted at a primary that was deposed stands at the other one.
+        await self._marks.confirm(request.tenant, server=given.server)
+        line.acknowledged_ms = self._since(line)
         await self._note_acknowledged(line)
 
     async def end_tenant(self, tenant: str, *, lift_until: float) -> None:
@@ -229,11 +268,13 @@ class StoreRevoker:
             return False
         where = self.places(request)
         everybody = places(self._marks.people(request.tenant), Who(group=group, provider=request.who.provider)).marks
-        async with self._record.change(request.tenant, where.marks) as change:
+        server = ""
+        async with self._change(request.tenant, where.marks) as change:
             watermark = await change.exempt(request, everybody)
             if watermark is not None:
-                await self._marks.exempt(request.tenant, where, watermark=watermark)
+                server = await self._marks.exempt(request.tenant, where, watermark=watermark)
         if watermark is not None:
+            await self._marks.confirm(request.tenant, server=server)
             _log.info("group_exemption", extra=fields(tenant=request.tenant, source=source, group=group))
         return watermark is not None
 
@@ -278,10 +319,18 @@ class StoreRevoker:
         """Finish what a crash left durable and not acknowledged; the number of them. For start-up."""
         waiting = [recorded for recorded in await self._record.unacknowledged() if recorded.status.id not in self._under_way]
         for recorded in waiting:
-            line = _Timeline(recorded.status.id, recorded.status.request, recorded.status.received_at, self._monotonic(), recorded.status.durable_ms, ended=recorded.status.ended)
+            request = recorded.status.request
+            line = _Timeline(recorded.status.id, request, recorded.status.received_at, self._monotonic(), recorded.status.durable_ms, ended=recorded.status.ended)
             # Again, with its first watermark: the primary may have been restored between its end and its entry in the record.
-            swept = await self._apply(recorded)
-            await self._acknowledge(line, server=swept.server)
+            if recorded.kind == LIFT:
+                await self._lift_again(request)
+                line.acknowledged_ms = self._since(line)
+                await self._note_acknowledged(line)
+            else:
+                swept = await self._apply(recorded)
+                await self._stand_again(request)
+                await self._acknowledge(line, server=swept.server)
+            self._open = {key: one for key, one in self._open.items() if one.id != line.id}
         return len(waiting)
 
     async def tend(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
@@ -294,7 +343,22 @@ class StoreRevoker:
                 _log.info("revocations_untended", extra=fields(error=str(error)))
                 await sleep(_TEND_AGAIN_S)
             else:
-                await sleep(_TEND_S)
+                await self._rest(sleep)
+
+    async def _rest(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Until there is something to carry on, and its caller had a moment to do that."""
+        waits = [asyncio.ensure_future(sleep(_TEND_S)), asyncio.ensure_future(self._left_open.wait())]
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                await wait
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        if self._left_open.is_set():
+            self._left_open.clear()
+            await sleep(_TEND_AGAIN_S)
 
     async def restore(self, tenant: str) -> None:
         """Bring a slot that may hold older data up to the record: clock first, then blocks and overlays, then what was lifted, then revocations as they were.
@@ -332,21 +396,41 @@ class StoreRevoker:
         if not await self._marks.stands(request.tenant, where):
             return
         marks = self.places(request).marks
-        async with self._record.change(request.tenant, marks):
-            if all(one.group != request.group_overlay for one in await self._record.standing_of(request.tenant, marks)):
-                await self._marks.lift(request.tenant, where, sources="*")
+        async with self._change(request.tenant, marks):
+            if any(one.group == request.group_overlay for one in await self._record.standing_of(request.tenant, marks)):
+                return
+            given = await self._marks.lift(request.tenant, where, sources="*")
+        await self._marks.confirm(request.tenant, server=given.server)
+
+    async def _stand_again(self, request: RevocationRequest) -> None:
+        """What a revocation imposed and nobody has lifted since: the server on which it was written may not be the one that is asked now."""
+        if request.kind is not RevocationKind.BLOCK and request.group_overlay is None:
+            return
+        marks = self.places(request).marks
+        async with self._change(request.tenant, marks):
+            for standing in await self._record.standing_of(request.tenant, marks):
+                if standing.group == request.group_overlay:
+                    await self._write_standing(standing)
+
+    async def _write_standing(self, standing: Standing) -> tuple[Places, Swept]:
+        where = places(self._marks.people(standing.tenant), standing.who, group=standing.group)
+        source = standing.source if standing.group is None else ""
+        # The sessions of then are the revocations' business; here only the marks count.
+        return where, await self._marks.revoke(standing.tenant, replace(where, indexes=(), family=""), block_source=source, watermark=standing.watermark)
 
     async def reapply_standing(self, tenant: str) -> None:
         """Write the blocks and overlays in force again, with their first watermarks, under every key of the ring."""
+        server = ""
         for standing in await self._record.standing(tenant):
-            where = places(self._marks.people(tenant), standing.who, group=standing.group)
-            # The sessions of then are the revocations' business; here only the marks count.
-            await self._marks.revoke(tenant, replace(where, indexes=(), family=""), block_source=standing.source if standing.group is None else "", watermark=standing.watermark)
+            where, swept = await self._write_standing(standing)
+            server = swept.server
             if standing.cleared:
                 await self._marks.cleared(tenant, where, watermark=standing.watermark)
             await self._record.rename(standing, where.marks[0])
         for one in await self._record.exemptions(tenant):
-            await self._marks.exempt(tenant, places(self._marks.people(tenant), one.who, group=one.group), watermark=one.watermark)
+            server = await self._marks.exempt(tenant, places(self._marks.people(tenant), one.who, group=one.group), watermark=one.watermark)
+        if server:
+            await self._marks.confirm(tenant, server=server)
 
     async def close(self) -> None:
         """Let what has begun become durable."""

@@ -306,6 +306,9 @@ class SqlChange:
     async def revocation(self, recorded: Recorded, *, users: Sequence[str] = (), to_tell: bool = False, people: Sequence[Person] = ()) -> None:
         status = recorded.status
         document = json.dumps({**asdict(status.request), "durable_ms": status.durable_ms, "lifted": status.lifted, "users_to_enable": status.users_to_enable}, default=str)
+        again = update(revocations).where(revocations.c.id == status.id, revocations.c.acknowledged_at.is_(None))
+        if (await self._connection.execute(again.values(watermark_us=recorded.watermark, ended=revocations.c.ended + status.ended))).rowcount:
+            return
         await self._connection.execute(
             insert(revocations).values(
                 id=status.id, tenant=self._tenant, kind=recorded.kind, source=status.request.source,

@@ -8,7 +8,10 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, cast
 
+from gateway import pool_people
 from gateway.app_admin import clock_finding
+from gateway.hooks.commit import Committer
+from gateway.hooks.reconcile import leader
 from gateway.pool_people import PoolPeople
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_revocation import Recorded
@@ -22,10 +25,11 @@ from tests.hooks.world import hooks_world
 from tests.sql.fixtures import config_with, database_keys
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     import aiohttp
+    import pytest
 
     from gateway.sql.database import Database
     from tests.sql.postgres import Postgres
@@ -74,10 +78,10 @@ async def revoked(database: Database) -> str:
 class Following(PoolPeople):
     """Notes what would be told to Cognito."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, leads: Callable[[], Awaitable[bool]] | None = None) -> None:
         record = SqlRevocations(database)
         nobody = cast("Any", None)  # nothing is told
-        super().__init__(nobody, record, nobody, nobody, SqlDisabledUsers(database), table=nobody, clock=database.clock, sleep=lambda _: asyncio.sleep(0.02))
+        super().__init__(nobody, record, nobody, nobody, SqlDisabledUsers(database), table=nobody, clock=database.clock, sleep=lambda _: asyncio.sleep(0.02), leads=leads)
         self.told: dict[str, bool] = {}
 
     def _begin(self, recorded: Recorded, *, fresh: bool) -> None:
@@ -146,3 +150,33 @@ async def test_what_a_process_that_died_had_taken_is_taken_over_after_its_lease_
                 assert [one.key for one in found] == [lane.key]
                 await alive.applier.apply(found[0])
             assert {state for _, state, _ in await alive.states()} == {"applied"}
+
+
+async def test_one_process_tells_cognito_and_the_next_one_what_it_left(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, seconds in ((leader, "LEASE_S", 0.6), (pool_people, "RENEW_S", 0.2), (pool_people, "LEASE_S", 0.6), (pool_people, "FOLLOW_S", 0.1)):
+        monkeypatch.setattr(module, name, seconds)
+    async with two(postgres, tmp_path) as databases, contextlib.AsyncExitStack() as stack:
+        people, running = [], []
+        for number, database in enumerate(databases):
+            committer = Committer(database)
+            await stack.enter_async_context(committer.running())
+            leads = leader.Leader(database, committer, name="pool_people", holder=f"admin-{number}", clock=database.clock).lead
+            people.append(Following(database, leads))
+            running.append(asyncio.create_task(people[-1].run()))
+        async with asyncio.timeout(30):
+            first = await revoked(databases[0])
+            while not (leading := [one for one in people if first in one.told]):  # noqa: ASYNC110 - another task's loop
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(1.0)  # several leases
+            assert len(leading) == 1
+            assert sum(first in one.told for one in people) == 1, "and not twice"
+            ended = people.index(leading[0])
+            running[ended].cancel()
+            await asyncio.gather(running[ended], return_exceptions=True)
+            left = await revoked(databases[1 - ended])
+            while left not in people[1 - ended].told:  # noqa: ASYNC110 - another task's loop
+                await asyncio.sleep(0.02)
+        assert people[1 - ended].told[left], "fresh, though nobody led when it came"
+        assert left not in people[ended].told
+        running[1 - ended].cancel()
+        await asyncio.gather(*running, return_exceptions=True)

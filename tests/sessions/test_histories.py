@@ -18,6 +18,7 @@ from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.cached import CachedSessions
 from gateway.sessions.connect import Script, Target, link_to
 from gateway.sessions.lease import Lease, Renewed
+from gateway.sessions.names import bucket_of
 from gateway.sessions.replica import Replica
 from gateway.web.check import Checks
 
@@ -246,6 +247,14 @@ class Impatient(Acknowledgements):
     async def fence(self, bucket: int) -> tuple[bytes, int, dict[str, Any]]:
         marker, number, _ = await super().fence(bucket)
         return marker, number, {}
+
+
+class AnyServer(Acknowledgements):
+    """Whichever server is there acknowledges, not the one that ended the sessions."""
+
+    async def confirm(self, tenant: str, report: Callable[[str, float | None], None], *, server: str) -> None:
+        marker, _ = await self.holders(bucket_of(tenant))
+        await super().confirm(tenant, report, server=(marker or b"  ")[2:].split(b" ")[0].decode("ascii"))
 
 
 class ReadsAnywhere(CachedSessions):
@@ -483,6 +492,22 @@ async def marker(w: History) -> None:
     await w.flow("r0")
 
 
+async def deposed_before_the_record(w: History) -> None:
+    """Another server takes over, and is restored, between the end of the sessions and its entry in the record."""
+    alice = await w.login("alice")
+    await w.copy()
+    await w.revoke("alice")
+    await w.pass_on("admin", "revoke", "send")
+    await w.fail_over()
+    await w.look()
+    await w.flow("keeper")
+    for _ in range(4):
+        await w.flow("admin", steps=8)
+        await w.schedule.advance(STALENESS_S / 2)
+    await w.check(alice, 0)
+    await w.flow("r0")
+
+
 def _script(name: str, *changes: tuple[str, str]) -> Callable[[pytest.MonkeyPatch], None]:
     """A mutant of one Lua script."""
 
@@ -517,6 +542,14 @@ def _nothing_stands(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryRecord, "standing", standing)
 
 
+def _nothing_recorded(patch: pytest.MonkeyPatch) -> None:
+    async def nothing(self: MemoryRecord, *_: Any, **__: Any) -> None:
+        """Lost, and nobody noticed."""
+
+    patch.setattr(MemoryRecord, "revocation", nothing)
+    patch.setattr(MemoryRecord, "acknowledged", nothing)
+
+
 def _nothing(_: pytest.MonkeyPatch) -> None:
     pass
 
@@ -542,6 +575,8 @@ SCENES: dict[str, tuple[Any, dict[str, Any], Callable[[pytest.MonkeyPatch], None
         ticket, {},
         _script("finish", ("redis.call('EXISTS', prefix .. 's:' .. parent) == 0 or redis.call('HGET', family_key, 't') ~= ARGV[19]", "false"), ("if latest >= began then return", "if parent == '' and latest >= began then return"), ("if auth_time + 5 <", "if parent == '' and auth_time + 5 <")),
     ),
+    "acknowledged by another server": (deposed_before_the_record, {"acknowledgements_type": AnyServer}, _nothing),
+    "acknowledged and not on record": (marker, {}, _nothing_recorded),
     "marker not compared": (marker, {}, _script("*", (" and string.sub(marker, 3, 42) == server", "")) ),
 }  # fmt: skip
 

@@ -15,8 +15,9 @@ from sqlalchemy import update
 from gateway.core.decision import Reason
 from gateway.errors import UnavailableError
 from gateway.ports import Refused, RevocationKind, RevocationRequest, Stored, Who
-from gateway.ports_revocation import DisabledUser
-from gateway.sessions.connect import Target, link_to
+from gateway.ports_revocation import LIFT, DisabledUser
+from gateway.sessions.acknowledge import Acknowledgements
+from gateway.sessions.connect import WAIT_MS, Target, link_to
 from gateway.sessions.markers import Markers
 from gateway.sessions.marks import Marks
 from gateway.sessions.redis import RedisSessions
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from gateway import keys
     from gateway.ports_admin import BlockView
-    from gateway.sessions.connect import Link
+    from gateway.sessions.connect import Link, Script
     from gateway.sql.database import Database
 
 ALICE = Who(email="alice@acme.test")
@@ -509,3 +510,122 @@ async def test_a_tenant_that_ends_takes_along_what_keeps_its_people_out(login: L
     for name in ("bob", "carol"):
         assert (await login.finish(identity=identity(name))).session.identity.groups == ("app-users", "admins")
     assert await sessions.finish(login.new(await login.begin(), identity=identity("dan"))) == Refused(Reason.USER_BLOCKED)
+
+
+@pytest.fixture
+async def unconfirmed(link: Link, ring: keys.KeyRing, record: SqlRevocations) -> AsyncIterator[StoreRevoker]:
+    """The revoker of an admin role whose primary has lost its replicas (until ``replicas_are``): WAIT waits in vain."""
+    confirmations = Acknowledgements(link, staleness_s=0.2, monotonic=time.monotonic)
+    made = StoreRevoker(Marks(link, lambda: ring), record, confirmations, clock=time.time, monotonic=time.monotonic)
+    replicas_are(made, 1)
+    yield made
+    await made.close()
+    await confirmations.close()
+
+
+def replicas_are(revoker: StoreRevoker, wanted: int) -> None:
+    """How many must confirm, of the none that there are."""
+    assert isinstance(revoker._confirmations, Acknowledgements)
+    revoker._marks.link.replicas = revoker._confirmations._link.replicas = wanted
+
+
+async def test_a_revocation_holds_the_record_for_its_script_and_never_while_replicas_confirm(
+    sessions: RedisSessions, login: Login, unconfirmed: StoreRevoker, record: SqlRevocations, database: Database
+) -> None:
+    """Twenty at once while no replica confirms: nothing is acknowledged, everything is in force and on record, and who writes to SQL beside waits for none of it."""
+    stored = [await login.finish(identity=identity(f"p{n}")) for n in range(20)]
+    began = time.monotonic()
+    asked = [asyncio.create_task(unconfirmed.revoke(request(Who(user=f"sub-p{n}"), kind=RevocationKind.BLOCK))) for n in range(20)]
+    slowest = 0.0
+    while not all(task.done() for task in asked):
+        one = time.monotonic()
+        async with database.write() as connection:
+            await connection.execute(update(revocations).where(revocations.c.id == "").values(ended=0))
+        slowest = max(slowest, time.monotonic() - one)
+        await asyncio.sleep(0.01)
+    assert all(isinstance(error, UnavailableError) for error in await asyncio.gather(*asked, return_exceptions=True))
+    assert time.monotonic() - began < 20 * WAIT_MS / 1000 / 2
+    assert slowest < 20 * WAIT_MS / 1000 / 4, "it waited for some commits, and for no replica"
+    assert not any([await alive(sessions, one) for one in stored])
+    waiting = await record.unacknowledged()
+    assert len(waiting) == 20
+    # Their callers repeat: the same revocations go on, and are not others.
+    replicas_are(unconfirmed, 0)
+    again = [await unconfirmed.revoke(request(Who(user=f"sub-p{n}"), kind=RevocationKind.BLOCK)) for n in range(10)]
+    assert {status.id for status in again} < {one.status.id for one in waiting}
+    # The others' do not.
+    assert await unconfirmed.acknowledge_open() == 10
+    assert await record.unacknowledged() == []
+    assert len(await record.standing("acme")) == 20
+
+
+async def test_a_store_that_is_silent_is_not_waited_for_with_the_record_in_hand(revoker: StoreRevoker, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten wait for the writer when the store falls silent: one of them finds out with the writer in hand, the others do not try."""
+    silent, tried = asyncio.Event(), 0
+    link = revoker._marks.link
+    run = link.run
+
+    async def running(script: Script, *rest: Any) -> Any:
+        nonlocal tried
+        if script.name == "revoke":
+            tried += 1
+            await silent.wait()
+            msg = "Redis: revoke: TimeoutError"
+            raise UnavailableError(msg)
+        return await run(script, *rest)
+
+    monkeypatch.setattr(link, "run", running)
+    async with database.write("revoke:acme:" + revoker.places(request()).marks[0]):
+        asked = [asyncio.create_task(revoker.revoke(request())) for _ in range(10)]
+        await asyncio.sleep(0.1)
+    silent.set()
+    assert all(isinstance(error, UnavailableError) for error in await asyncio.gather(*asked, return_exceptions=True))
+    assert tried == 1
+
+    async def away(*_: Any) -> None:
+        msg = "Redis: EXISTS: TimeoutError"
+        raise UnavailableError(msg)
+
+    monkeypatch.setattr(link, "command", away)
+    with pytest.raises(UnavailableError):
+        await revoker.revoke(request())
+    assert tried == 1, "who comes while it is silent does not take the writer at all"
+
+
+async def test_what_was_left_open_is_carried_on_without_a_caller_and_a_lift_ends_no_session(
+    sessions: RedisSessions, login: Login, unconfirmed: StoreRevoker, record: SqlRevocations
+) -> None:
+    block = request(kind=RevocationKind.BLOCK)
+    for ask in (unconfirmed.revoke, unconfirmed.lift):
+        with pytest.raises(UnavailableError):
+            await ask(block)
+    assert [one.kind for one in await record.unacknowledged()] == [RevocationKind.BLOCK, LIFT], "a lift is not the repetition of what it lifts"
+    replicas_are(unconfirmed, 0)
+    stored = await login.finish()
+    slept: list[float] = []
+
+    async def twice(seconds: float) -> None:
+        slept.append(seconds)
+        if seconds == 3600 and slept.count(3600) == 1:
+            await asyncio.Event().wait()
+        if len(slept) > 2:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await unconfirmed.tend(sleep=twice)
+    assert slept == [3600, 5, 3600]
+    assert await record.unacknowledged() == []
+    assert await alive(sessions, stored), "begun after the lift"
+
+
+async def test_a_block_written_at_a_primary_that_was_deposed_stands_at_the_other_when_it_is_acknowledged(
+    login: Login, link: Link, unconfirmed: StoreRevoker, sessions: RedisSessions
+) -> None:
+    """The other one was restored before the block was on record, and its caller never came again."""
+    with pytest.raises(UnavailableError):
+        await unconfirmed.revoke(request(kind=RevocationKind.BLOCK))
+    replicas_are(unconfirmed, 0)
+    await link.command("FLUSHALL")
+    await believe(link)
+    assert await unconfirmed.acknowledge_open() == 1
+    assert isinstance(await sessions.finish(login.new(await login.begin())), Refused)
