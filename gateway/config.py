@@ -29,9 +29,9 @@ from gateway.core.model import Secret
 from gateway.errors import ConfigError
 from gateway.settings import (
     DEFAULT_HEADERS,
-    ClaimHeader,
     Duration,
     HeaderMap,
+    HeaderSetting,
     HostName,
     ListenAddress,
     Model,
@@ -325,7 +325,7 @@ class Config(BaseSettings):
     cognito: Cognito
     session: SessionSettings = SessionSettings()
     cookie: Cookie = Cookie()
-    headers: HeaderMap = Field(default_factory=lambda: dict[str, str | ClaimHeader](DEFAULT_HEADERS))
+    headers: HeaderMap = Field(default_factory=lambda: dict[str, str | HeaderSetting](DEFAULT_HEADERS))
     tenant_headers: HeaderMap = Field(default_factory=dict)
     groups_header: Literal["all", "policy"] = "all"
     tenants: Tenants = Tenants()
@@ -335,13 +335,13 @@ class Config(BaseSettings):
 
     @field_validator("headers")
     @classmethod
-    def _headers(cls, headers: dict[str, str | ClaimHeader]) -> dict[str, str | ClaimHeader]:
+    def _headers(cls, headers: dict[str, str | HeaderSetting]) -> dict[str, str | HeaderSetting]:
         check_header_map(headers)
         return headers
 
     @field_validator("tenant_headers")
     @classmethod
-    def _tenant_headers(cls, headers: dict[str, str | ClaimHeader], info: ValidationInfo) -> dict[str, str | ClaimHeader]:
+    def _tenant_headers(cls, headers: dict[str, str | HeaderSetting], info: ValidationInfo) -> dict[str, str | HeaderSetting]:
         check_open_header_map(headers, info.data.get("headers", {}))
         return headers
 

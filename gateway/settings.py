@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from gateway.core.client_headers import is_never_passed
+from gateway.core.header_encoding import LIST_ENCODINGS, Encoding
 from gateway.core.hosts import canonical_host
 
 if TYPE_CHECKING:
@@ -146,20 +147,21 @@ def folded_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower())
 
 
-def check_header_map(headers: Mapping[str, str | ClaimHeader]) -> None:
+def check_header_map(headers: Mapping[str, str | HeaderSetting]) -> None:
     """Names that every proxy reads alike, once each, and sources that exist. Raises ``ValueError``."""
     _check_names(headers)
     for name, source in headers.items():
-        text, default = source_of(source)
+        text, default, encoding = source_of(source)
         if text not in IDENTITY_FIELDS and not _CLAIM.fullmatch(text):
             msg = f"{name}: {text!r}: one of {', '.join(sorted(IDENTITY_FIELDS))} or claim:NAME"
             raise ValueError(msg)
         if default and text in IDENTITY_FIELDS:
             msg = f"{name}: {text}: a default is for claim:NAME only"
             raise ValueError(msg)
+        _check_encoding(name, text, encoding)
 
 
-def check_open_header_map(headers: Mapping[str, str | ClaimHeader], own: Mapping[str, str | ClaimHeader]) -> None:
+def check_open_header_map(headers: Mapping[str, str | HeaderSetting], own: Mapping[str, str | HeaderSetting]) -> None:
     """Names whose source a tenant may choose: none of the gateway's ``own``, and none that says who somebody is. Raises ``ValueError``."""
     _check_names(headers)
     closed = {folded_name(name): name for name in own}
@@ -167,15 +169,27 @@ def check_open_header_map(headers: Mapping[str, str | ClaimHeader], own: Mapping
         if (declared := closed.get(folded_name(name))) is not None:
             msg = f"{name!r}: {declared} is in headers, where no tenant chooses the source; a name is in one of the two"
             raise ValueError(msg)
-        text, _default = source_of(source)
+        text, _default, encoding = source_of(source)
         if text and not _CLAIM.fullmatch(text):
             msg = f'{name}: {text!r}: claim:NAME, or "" for nothing unless the tenant says; what says who somebody is belongs in headers'
             raise ValueError(msg)
+        _check_encoding(name, text, encoding)
 
 
-def source_of(source: str | ClaimHeader) -> tuple[str, str]:
-    """Source and default."""
-    return (source, "") if isinstance(source, str) else (source.source, source.default)
+def source_of(source: str | HeaderSetting) -> tuple[str, str, Encoding]:
+    """Source, default and encoding."""
+    return (source, "", Encoding.PERCENT) if isinstance(source, str) else (source.source, source.default, source.encode)
+
+
+def _check_encoding(name: str, source: str, encoding: Encoding) -> None:
+    """Two people must not look alike where an application knows people, groups or roles by the text."""
+    allowed = {
+        "name": frozenset(Encoding), "groups": LIST_ENCODINGS, "roles": LIST_ENCODINGS,
+        "assertion": {Encoding.PERCENT}, "tenant": {Encoding.PERCENT},
+    }.get(source, frozenset(Encoding) - {Encoding.ASCII})  # fmt: skip
+    if encoding not in allowed:
+        msg = f"{name}: encode: {encoding}: for {source or 'an empty source'} one of {', '.join(sorted(allowed))}"
+        raise ValueError(msg)
 
 
 def _check_names(headers: Iterable[str]) -> None:
@@ -201,14 +215,15 @@ def check_client_headers(names: Iterable[str]) -> None:
             raise ValueError(msg)
 
 
-class ClaimHeader(Model):
-    """A header with a default for when the claim is absent."""
+class HeaderSetting(Model):
+    """A header with a default for when the claim is absent, or with an encoding of its own."""
 
     source: str
     default: Annotated[str, Field(max_length=256), VISIBLE] = ""
+    encode: Encoding = Encoding.PERCENT
 
 
-HeaderMap = Annotated[dict[str, str | ClaimHeader], BeforeValidator(lambda v: v or {}), Field(max_length=40)]
+HeaderMap = Annotated[dict[str, str | HeaderSetting], BeforeValidator(lambda v: v or {}), Field(max_length=40)]
 
 
 def _host(value: object) -> str:

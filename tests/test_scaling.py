@@ -30,7 +30,7 @@ from gateway.core.canonical import address_spellings, canonical_address, canonic
 from gateway.core.cookies import names_below, own_values, without
 from gateway.core.decide import match
 from gateway.core.groups import parse_groups
-from gateway.core.headers import encode_list, encode_value
+from gateway.core.header_encoding import Encoding, encode_list, encode_value
 from gateway.core.hosts import canonical_host, email_domain, wire_host
 from gateway.core.paths import canonical
 from gateway.core.probe import nonce_in, spells_location
@@ -260,6 +260,7 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "spellings of an address": (address_spellings, ("a@xn--", "\u00e9", "\u0f73")),
     "groups": (lambda text: parse_groups(f"[{text}]", form_decode=True), ("a,", "[", "%41", '"a",', ", ", "a+")),
     "value of a header": (encode_value, ("\u00e9", " ", "%", "a")),
+    **{f"value of a header in {encoding}": (partial(encode_value, encoding=encoding), ("\u00e9", " ", "=?", "%a")) for encoding in Encoding},
     "list in a header": (lambda text: encode_list(text.split("a")), ("a", "\u00e9a", ",", " a")),
     "return address": (partial(safe_return, origin="https://a.test", allowed=lambda _: "https://a.test"), ("/a", "/%25", "https://", "/..", "?", "%25")),
     "doctor's nonce": (nonce_in, ("?gateway-doctor=", "&gateway-doctor=" + "a" * 42, "?")),

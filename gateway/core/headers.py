@@ -3,41 +3,22 @@
 Rules:
 - Every managed header is emitted on every allow, empty where there is nothing to say, so that the ingress overwrites
   what a client sent (invariant 9).
-- One injective encoding for all: ``%``, controls, non-ASCII (as UTF-8) and a space at either end become ``%XX``;
-  inside list items also ``,``. Decode with any percent-decoder, after splitting lists on ``,``.
+- Each header has an encoding (``gateway.core.header_encoding``), percent-encoding unless the operator says otherwise.
 - What does not fit is refused whole, never cut.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from gateway.core.header_encoding import encode_list, encode_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from gateway.core.model import HeaderSpec, Identity, Tenant
 
-    from gateway.core.model import Identity, Tenant
-
-MAX_HEAD_BYTES = 12 * 1024
+MAX_HEAD_BYTES: Final = 12 * 1024
 """Names, values and separators of all managed headers. Rendered ingress configurations give the answer's head 16 kB;
 a larger one would be a 500 at nginx instead of a reason a person can read."""
-
-_UNSAFE = re.compile(r"[^\x20-\x24\x26-\x7e]|^ | $")
-_UNSAFE_ITEM = re.compile(r"[^\x20-\x24\x26-\x2b\x2d-\x7e]|^ | $")
-
-
-def _escape(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogatepass"))
-
-
-def encode_value(text: str) -> str:
-    """One value, percent-encoded where a header could not carry it or a proxy would change it."""
-    return _UNSAFE.sub(_escape, text)
-
-
-def encode_list(items: Iterable[str]) -> str:
-    """List items joined with ``,``; a comma inside an item is ``%2C``."""
-    return ",".join(_UNSAFE_ITEM.sub(_escape, item) for item in items)
 
 
 def identity_headers(tenant: Tenant, identity: Identity | None, *, assertion: str = "") -> tuple[tuple[str, str], ...] | None:
@@ -48,23 +29,27 @@ def identity_headers(tenant: Tenant, identity: Identity | None, *, assertion: st
     groups = identity.groups
     if tenant.group_header_names is not None:
         groups = tuple(g for g in groups if g in tenant.group_header_names)
-    values = {
-        "sub": encode_value(identity.sub),
-        "email": encode_value(identity.email),
-        "username": encode_value(identity.username),
-        "preferred_username": encode_value(identity.preferred_username),
-        "name": encode_value(identity.name),
-        "groups": encode_list(groups),
-        "roles": encode_list(identity.roles),
-        "oid": encode_value(identity.oid),
+    lists = {"groups": groups, "roles": identity.roles}
+    texts = {
+        "sub": identity.sub,
+        "email": identity.email,
+        "username": identity.username,
+        "preferred_username": identity.preferred_username,
+        "name": identity.name,
+        "oid": identity.oid,
         "tenant": tenant.id,
-        "provider": encode_value(identity.provider),
+        "provider": identity.provider,
         "assertion": assertion,
     }
-    headers = tuple(
-        (spec.name, values[spec.source] if spec.source in values else encode_value(claims.get(spec.source.removeprefix("claim:")) or spec.default)) for spec in tenant.headers
-    )
-    size = sum(len(name) + len(value) + 4 for name, value in headers)
+
+    def value(spec: HeaderSpec) -> str:
+        if spec.source in lists:
+            return encode_list(lists[spec.source], spec.encoding)
+        text = texts[spec.source] if spec.source in texts else claims.get(spec.source.removeprefix("claim:")) or spec.default
+        return encode_value(text, spec.encoding)
+
+    headers = tuple((spec.name, value(spec)) for spec in tenant.headers)
+    size = sum(len(name) + len(text if text.isascii() else text.encode()) + 4 for name, text in headers)
     return headers if size <= MAX_HEAD_BYTES else None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gateway.core.canonical import canonical_id
+from gateway.core.header_encoding import Encoding
 from gateway.core.readings import AS_WRITTEN, PathReader
 from gateway.core.rules import CompiledRules
 
@@ -110,6 +111,7 @@ class HeaderSpec:
     name: str
     source: str
     default: str = ""
+    encoding: Encoding = Encoding.PERCENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
 from gateway.core.hosts import canonical_host
 from gateway.core.model import AppClient, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
 from gateway.core.readings import PathReader
-from gateway.settings import VISIBLE, BaseUrl, ClaimHeader, Colour, Duration, HeaderMap, IssuerUrl, Model, Token, Url, check_header_map, folded_name, source_of
+from gateway.settings import VISIBLE, BaseUrl, Colour, Duration, HeaderMap, HeaderSetting, IssuerUrl, Model, Token, Url, check_header_map, folded_name, source_of
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -247,7 +247,7 @@ class TenantDocument(Model):
 
     @field_validator("headers")
     @classmethod
-    def _headers(cls, headers: dict[str, str | ClaimHeader]) -> dict[str, str | ClaimHeader]:
+    def _headers(cls, headers: dict[str, str | HeaderSetting]) -> dict[str, str | HeaderSetting]:
         check_header_map(headers)
         return headers
 

@@ -18,7 +18,7 @@ import pytest
 from gateway.core.client_headers import HARMLESS, IDENTITY, NEVER, ORDINARY, OVERRIDES, PREFIXES
 from gateway.core.headers import identity_headers
 from gateway.settings import DEFAULT_HEADERS
-from tests.ingress.stand import ACME, COOKIE, GLOBEX
+from tests.ingress.stand import ACME, COOKIE, GLOBEX, identity
 from tests.ingress.stand import LOGIN as LOGIN_HOST
 
 if TYPE_CHECKING:
@@ -358,6 +358,13 @@ def test_what_ordinary_clients_send_reaches_the_application(proxy: Proxy, names:
 def test_a_header_that_the_operator_named_reaches_the_application_and_others_like_it_do_not(proxy: Proxy) -> None:
     assert proxy.ask(proxy.alice, "X-Foo: a", "X-Fool: b", "X-Fo: c", "X-Foo-Bar: d", "X-: e").status == 200
     assert {name.lower(): value for name, value in proxy.only().headers if value and value in "abcdef"} == {"x-foo": "a"}
+
+
+def test_a_header_in_utf8_reaches_the_application_byte_by_byte(proxy: Proxy) -> None:
+    department = "Zoë Ångström, 李 ½%\x85"
+    proxy.stand.sign_in("zoe", identity("zoe@acme.test", claims=(("custom:department", department),)))
+    assert proxy.ask(f"Cookie: {COOKIE}=zoe").status == 200
+    assert proxy.only().values("X-Department") == ["Zoë Ångström, 李 ½%25%C2%85"]
 
 
 @pytest.mark.parametrize("names", list(batches((*IDENTITY, *OVERRIDES))), ids=lambda names: names[0])

@@ -143,7 +143,7 @@ def test_a_yes_to_the_second_question_of_nginx_is_no_way_in(proxy: Proxy, gatewa
     if proxy.kind != "nginx":
         pytest.skip("the others ask once")
     for code in (401, 403, 503):
-        gateway.behaviour = status(code, b"X-Auth-Page: yes")
+        gateway.behaviour = status(code, b"X-Auth-Page: yes", b"Connection: close")
         asked = gateway.asked
         answer = proxy.ask("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", proxy.alice, method="POST", body=b"a=1")
         assert gateway.asked == asked + 2

@@ -20,7 +20,7 @@ from gateway.registry.document import (
     TenantDocument,
     WebhookDocument,
 )
-from gateway.settings import ClaimHeader
+from gateway.settings import HeaderSetting
 from gateway.web.admin.problem import Code
 from tests.web.admin.test_authorization import PROVISION, TABLE
 from tests.web.admin.test_edge import TENANT
@@ -74,7 +74,7 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
     "SessionDocument": (SessionDocument, {}),
     "WebhookDocument": (WebhookDocument, {"url": "https://app.example.com/", "secret": "0123456789abcdef0123456789abcdef"}),
     "BrandingDocument": (BrandingDocument, {}),
-    "ClaimHeader": (ClaimHeader, {"source": "claim:d"}),
+    "HeaderSetting": (HeaderSetting, {"source": "claim:d"}),
     "ProvisionBody": (ProvisionBody, PROVISION),
     "ProviderBody": (ProviderBody, PROVISION["provider"]),
 }
