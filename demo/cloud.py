@@ -23,6 +23,7 @@ from demo.idp.entra_like import entra_like
 from demo.idp.graph import Graph
 from demo.idp.okta_events import OktaEvents
 from demo.idp.okta_like import okta_like
+from demo.idp.scim_client import ScimClient
 from demo.jose import NewKey, SigningKey
 from demo.net import Bound, bind, client_session, serve
 from demo.timeline import TimeLine
@@ -163,7 +164,7 @@ class DemoCloud:
             graph = Graph(server, self._http, tenant_id=tenant_id, clock=self.clock)
             outbox, panel = graph.subscriptions.outbox, graph.subscriptions.panel
         self._stack.push_async_callback(outbox.stop)
-        console = Console(server, outbox)
+        console = Console(server, outbox, new_scim=lambda base, token: ScimClient(self._http, server.directory, base=base, token=token, entra=kind == "entra"))
         console.panels.append(panel)
         customer = Customer(
             name=name,

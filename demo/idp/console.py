@@ -5,19 +5,22 @@ Every click goes through the directory, and so through the one seam that events 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from demo.html import Template
 from demo.idp.directory import Status
+from demo.idp.scim_client import ScimRefusedError
 
 if TYPE_CHECKING:
     from demo.idp.delivery import Outbox
     from demo.idp.directory import Directory, Group, Person
     from demo.idp.provider import IdentityProviderServer
+    from demo.idp.scim_client import ScimClient
 
 _PAGE = Template(
     """
@@ -54,6 +57,16 @@ _PAGE = Template(
 {% endfor %}{% for what in outbox.lost[-20:] | reverse %}<tr><td>{{ what }}</td><td>lost on purpose</td><td></td><td></td></tr>
 {% endfor %}</tbody></table>
 {% endif %}
+{% if provisioned is not none %}
+<h2>Provisioning (SCIM)</h2>
+<form method="post" action="/console/scim" style="width: 30rem">
+<label>Tenant URL <input name="base" value="{{ base }}"></label>
+<label>Secret token <input name="token" type="password"></label>
+<button>Provision what changed</button></form>
+<table id="provisioned"><tbody>
+{% for method, path, status in provisioned[-20:] | reverse %}<tr><td>{{ method }}</td><td><code>{{ path }}</code></td><td>{{ status }}</td></tr>
+{% endfor %}</tbody></table>
+{% endif %}
 {% for panel in panels %}<h2>{{ panel.title }}</h2><table id="{{ panel.id }}"><tbody>
 {% for row in panel.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table>{% endfor %}
@@ -86,7 +99,10 @@ PanelSource = Callable[[], Awaitable[Panel]]
 class Console:
     """Mounted at ``/console`` of the IdP's own origin."""
 
-    def __init__(self, server: IdentityProviderServer, outbox: Outbox | None = None) -> None:
+    def __init__(self, server: IdentityProviderServer, outbox: Outbox | None = None, *, new_scim: Callable[[str, str], ScimClient] | None = None) -> None:
+        """``new_scim``: a client for a tenant's address and token."""
+        self._new_scim = new_scim
+        self._scim: tuple[tuple[str, str], ScimClient] | None = None
         self.panels: list[PanelSource] = []
         self.url = f"{server.origin}/console"
         self._server = server
@@ -99,6 +115,7 @@ class Console:
         route.add_post("/console/groups/{group}/delete", self._delete_group)
         route.add_post("/console/groups/{group}/rename", self._rename_group)
         route.add_post("/console/delivery", self._delivery)
+        route.add_post("/console/scim", self._provision)
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
         return _PAGE.respond(
@@ -109,6 +126,8 @@ class Console:
             groups=list(self._directory.groups.values()),
             actions=_actions,
             outbox=self._outbox,
+            base=self._scim[0][0] if self._scim is not None else "",
+            provisioned=None if self._new_scim is None else self._scim[1].requests if self._scim is not None else [],
             panels=[await panel() for panel in self.panels],
         )
 
@@ -167,6 +186,22 @@ class Console:
         switches.duplicate, switches.reorder = form.get("duplicate") == "yes", form.get("reorder") == "yes"
         if not switches.reorder:
             self._outbox.release()
+        return _back()
+
+    async def _provision(self, request: web.Request) -> web.StreamResponse:
+        """One cycle; a token that is left out is the one of the last."""
+        self._check_origin(request)
+        form = await request.post()
+        base, token = str(form.get("base", "")).strip().rstrip("/"), str(form.get("token", ""))
+        if self._scim is not None and base == self._scim[0][0]:
+            token = token or self._scim[0][1]
+        if self._new_scim is None or not base.startswith(("http://", "https://")) or not token:
+            raise web.HTTPBadRequest(text="an address and a token")
+        if self._scim is None or self._scim[0] != (base, token):
+            self._scim = (base, token), self._new_scim(base, token)
+        # What was refused stands in the table.
+        with contextlib.suppress(ScimRefusedError, ClientError):
+            await self._scim[1].cycle()
         return _back()
 
     def _person(self, request: web.Request) -> Person:

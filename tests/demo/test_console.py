@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 
 from demo.idp.console import Panel
 from demo.idp.directory import Change, DirectoryEvent, Status
-from demo.net import client_session
+from demo.net import bind, client_session, serve
 
 if TYPE_CHECKING:
     from demo.cloud import Customer, DemoCloud
@@ -144,3 +145,28 @@ async def test_names_are_escaped_and_panels_are_shown(okta: Customer, person: Pe
     okta.console.panels.append(timeline)
     page = await person.open(okta.console.url)
     assert "<script>" not in page.text and "&lt;b&gt;" in page.text and "Time line" in page.text
+
+
+async def test_people_and_groups_are_provisioned_from_the_console(okta: Customer, person: Person) -> None:
+    """Against a service that knows nobody and makes everybody; the token is not shown again, and asked for once."""
+    asked: list[tuple[str, str, str]] = []
+
+    async def service(request: web.Request) -> web.Response:
+        asked.append((request.method, request.path, request.headers["Authorization"]))
+        document = {"totalResults": 0, "Resources": []} if request.method == "GET" else {"id": str(len(asked))}
+        return web.json_response(document, status=201 if request.method == "POST" else 200)
+
+    app, bound = web.Application(), bind()
+    app.router.add_route("*", "/{path:.*}", service)
+    runner = await serve(app, bound)
+    try:
+        page = await person.open(okta.console.url)
+        page = await person.press(page, "/console/scim", {"base": f"{bound.url()}/scim", "token": "hook-secret"})
+        assert ("POST", "/scim/Users", "Bearer hook-secret") in asked
+        assert "/Groups" in page.text
+        assert "hook-secret" not in page.text
+        before = len(asked)
+        await person.press(page, "/console/scim")
+        assert len(asked) == before, "nothing changed"
+    finally:
+        await runner.cleanup()
