@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway import keys
@@ -30,7 +31,6 @@ from gateway.web.listener import BACKLOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from gateway.config import Config
 
@@ -63,9 +63,11 @@ def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
     limits = connection_limits(raise_limit())
     store = EmbeddedValkey.start(config.state_dir) if config.embedded_redis else None
     sockets: dict[str, socket.socket] = {}
+    files: dict[str, tuple[int, int] | None] = {}
     try:
         for name in _listeners(Role(role)):
             sockets[name] = bind(getattr(config.listen, name), key=f"listen.{name}")
+            files[name] = identity(sockets[name])
             _LOG.info("listening", extra=fields(listener=name, address=_address(sockets[name]), role=role))
         socket_path = store.socket_path if store is not None else None
         if workers == 1:
@@ -73,8 +75,8 @@ def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
         plans = _plans(Role(role), workers, sockets, limits)
         return _supervise(plans, config_path, config, socket_path, store)
     finally:
-        for bound in sockets.values():
-            _unbind(bound)
+        for name, bound in sockets.items():
+            unbind(bound, files.get(name))
         if store is not None:
             store.stop()
 
@@ -123,12 +125,25 @@ def _address(bound: socket.socket) -> str:
     return f"unix:{name}" if isinstance(name, str) else f"{name[0]}:{name[1]}"
 
 
-def _unbind(bound: socket.socket) -> None:
-    name = bound.getsockname() if bound.fileno() >= 0 else None
+def identity(bound: socket.socket) -> tuple[int, int] | None:
+    """Of the file that a Unix socket has in its folder just now; None for any other socket, and where there is no such file."""
+    if bound.family != socket.AF_UNIX:
+        return None
+    try:
+        found = Path(bound.getsockname()).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def unbind(bound: socket.socket, made: tuple[int, int] | None) -> None:
+    """Close it, and take its file away unless that is a successor's by now; ``made``: its ``identity`` when it was bound."""
+    ours = made is not None and identity(bound) == made
+    name = bound.getsockname()
     bound.close()
-    if isinstance(name, str) and name:
+    if ours:
         with contextlib.suppress(OSError):
-            os.unlink(name)  # noqa: PTH108
+            Path(name).unlink()
 
 
 def _serve_here(plan: Plan, config_path: Path, config: Config, socket_path: str | None, store: EmbeddedValkey | None) -> int:

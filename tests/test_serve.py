@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.world import World
+from gateway.serve import bind, identity, unbind
 from tests.gateway_process import GatewayProcess, serving, until
 from tests.sessions.conftest import HOST
 from tests.world import RunningWorld
@@ -207,3 +208,16 @@ def test_a_wrong_configuration_at_the_first_start_ends_everything_with_its_messa
     ring.chmod(0o600)
     with pytest.raises(AssertionError, match="not a key ring"), serving(tmp_path, workers=2) as gateway:
         raise RuntimeError(gateway.log)
+
+
+def test_a_unix_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
+    """In a rolling restart on one path the old process ends after the new one has bound."""
+    address = f"unix:{tmp_path}/check.sock"
+    old = bind(address, key="listen.check")
+    made = identity(old)
+    new = bind(address, key="listen.check")
+    unbind(old, made)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{tmp_path}/check.sock")
+    unbind(new, identity(new))
+    assert not (tmp_path / "check.sock").exists()

@@ -5,7 +5,7 @@ An ingress keeps its connections. One that is closed under a request costs that 
 
 A new connection stands in the kernel's queue before the process sees it, and closing the socket resets what stands there. So the queue is
 closed at its entrance first: a filter on the socket drops SYN segments (whoever sends one tries again, and finds the next process or is
-refused, which costs no request), what is inside is accepted and answered, and only then the socket may be closed.
+refused, which costs no request; a Unix socket refuses at once), what is inside is accepted and answered, and only then the socket may be closed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ async def drain(listeners: Sequence[Listener], *, owns: Callable[[], bool], slee
 
 def refuse_new(bound: socket.socket) -> None:
     """No connection begins any more; those that have begun can still be accepted. Where the kernel knows no such filter, nothing happens."""
-    if bound.family not in (socket.AF_INET, socket.AF_INET6):
+    if bound.family == socket.AF_UNIX:
+        # Of a listening socket: who connects now is refused, who is in the queue stays there.
+        with contextlib.suppress(OSError):
+            bound.shutdown(socket.SHUT_RD)
         return
     program = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
     buffer = ctypes.create_string_buffer(program)

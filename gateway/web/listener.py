@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import select
@@ -198,6 +199,10 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return count
             except OSError as error:
+                if error.errno == errno.EINVAL:
+                    # The queue of a Unix socket that was closed at its entrance is empty.
+                    self._pause()
+                    return count
                 # Of the process (EMFILE) or the machine (ENFILE, ENOBUFS, ENOMEM): said, since nothing else in the log would tell why nobody is answered.
                 ACCEPT_ERRORS.labels(self.name).inc()
                 self._tell("accept_failed", error=os.strerror(error.errno or 0), connections=len(self._open))

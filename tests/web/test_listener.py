@@ -20,6 +20,7 @@ from gateway.web.listener import Listener, listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -231,3 +232,24 @@ async def test_a_process_that_leaves_its_sockets_to_others_leaves_them_their_con
         client = await server.connect(REQUEST)
         server.listener.start()  # as another worker, on the same socket
         assert b" 204 " in await client.head()
+
+
+async def test_a_unix_socket_refuses_who_comes_late_and_answers_who_is_in_its_queue(tmp_path: Path) -> None:
+    async def handle(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=204)
+
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(path)
+        bound.listen(8)
+        bound.setblocking(False)
+        async with listening(web.ServerRunner(web.Server(handle)), bound, name="check") as listener:
+            listener._loop.remove_reader(bound.fileno())  # as while the process is busy: the queue is all there is
+            client = Client(*await asyncio.open_unix_connection(path))
+            client.writer.write(REQUEST)
+            await drain([listener], owns=lambda: True)
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_unix_connection(path)
+            assert b" 204 " in await client.head()
+            client.writer.close()
+            await client.writer.wait_closed()
