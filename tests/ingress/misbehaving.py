@@ -22,6 +22,8 @@ class Misbehaviour:
     answer: bytes = b""
     reset: bool = False
     hang: bool = False
+    then: Misbehaviour | None = None
+    """What it does from the next request on."""
 
 
 def status(code: int, *headers: bytes, body: bytes = b"") -> Misbehaviour:
@@ -83,6 +85,7 @@ class MisbehavingGateway:
                 head += chunk
             self.asked += 1
             behaviour = self.behaviour
+            self.behaviour = behaviour.then or behaviour
             if behaviour.reset:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.sendall(behaviour.answer)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,6 +149,11 @@ def test_a_yes_to_the_second_question_of_nginx_is_no_way_in(proxy: Proxy, gatewa
         answer = proxy.ask("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", proxy.alice, method="POST", body=b"a=1")
         assert gateway.asked == asked + 2
         assert (answer.status, proxy.app) == (code, [])
+    for code, second in ((401, Misbehaviour(reset=True)), (403, Misbehaviour()), (503, status(502))):
+        gateway.behaviour = replace(status(code, b"X-Auth-Page: yes"), then=second)
+        answer = proxy.ask("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", proxy.alice, method="POST", body=b"a=1")
+        assert (answer.status, answer.header("Retry-After"), proxy.app) == (503, "2", [])
+        assert b"Please try again in a moment" in answer.body
     gateway.behaviour = status(200, b"X-Auth-Page: yes\r\nX-Auth-Request-Email: alice@acme.test")
     assert proxy.ask(proxy.alice).status == 200, "the first question is the check's"
 
