@@ -130,8 +130,9 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
     database = stores.database
     clock = database.clock
     directory = StoreDirectory(link, ring)
+    signed_in = SignedIn(directory, ring)
     hooks = await hook_role(
-        config, database, targets=RecordedHookTargets(lambda: stores.publisher.records), revoker=stores.revoker, people=SignedIn(directory, ring), clock=clock,
+        config, database, targets=RecordedHookTargets(lambda: stores.publisher.records), revoker=stores.revoker, people=signed_in, clock=clock,
         monotonic=time.monotonic, stack=stack,
     )  # fmt: skip
     records = RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force)
@@ -147,7 +148,7 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
         revoker=stores.revoker,
         sessions=directory,
         blocks=Restrictions(database),
-        explainer=Explanations(lambda: tenants.table, standing=SqlRevocations(database).standing, clock=clock),
+        explainer=Explanations(lambda: tenants.table, standing=SqlRevocations(database).standing, clock=clock, known=signed_in.names_of),
         hook_desk=hooks.desk,
         deliveries=hooks.deliveries,
         messages=hooks.messages,

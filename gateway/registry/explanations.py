@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,22 @@ if TYPE_CHECKING:
     from gateway.core.decision import Decision
     from gateway.core.explain import Explained
     from gateway.core.tenants import TenantTable
+    from gateway.ports import Who
     from gateway.ports_admin import Json, Question
     from gateway.ports_revocation import Standing
 
 
 class Explanations:
-    """Implements ``ports_admin.Explainer``. ``table`` may raise ``UnavailableError``; ``standing`` are a tenant's blocks and overlays."""
+    """Implements ``ports_admin.Explainer``. ``table`` may raise ``UnavailableError``; ``standing`` are a tenant's blocks and overlays.
 
-    def __init__(self, table: Callable[[], TenantTable], *, standing: Callable[[str], Awaitable[Sequence[Standing]]], clock: Callable[[], float]) -> None:
-        self._table, self._standing, self._clock = table, standing, clock
+    ``known``: as whom somebody of a tenant last signed in with an address, where that can be looked up.
+    """
+
+    def __init__(
+        self, table: Callable[[], TenantTable], *, standing: Callable[[str], Awaitable[Sequence[Standing]]], clock: Callable[[], float],
+        known: Callable[[str, str], Awaitable[Sequence[Who]]] | None = None,
+    ) -> None:  # fmt: skip
+        self._table, self._standing, self._clock, self._known = table, standing, clock, known
 
     async def explain(self, question: Question) -> Json | None:
         asked = Hypothesis(
@@ -40,18 +48,19 @@ class Explanations:
         if tenant is None or asked.email is None:
             return NOTHING
         try:
-            return barred(await self._standing(tenant), asked)
+            return barred(await self._standing(tenant), asked, known=() if self._known is None else await self._known(tenant, asked.email))
         except UnavailableError as error:
             return Barred(unknown=f"not looked at: {error}")
 
 
-def barred(standing: Sequence[Standing], asked: Hypothesis) -> Barred:
-    """What of it is this person's, as far as an e-mail address and groups tell: a block of a Cognito user may be theirs or not."""
+def barred(standing: Sequence[Standing], asked: Hypothesis, *, known: Sequence[Who] = ()) -> Barred:
+    """What of it is this person's, as far as an e-mail address and groups tell, and the ids of their last login: a block by other ids may be theirs or not."""
+    mine = {replace(who, provider=provider) for who in known for provider in (None, who.provider)}
     block, groups, elsewise = "", [], 0
     for one in standing:
         who = one.who
         named = who.email is not None or who.group is not None or (who.user or who.idp_subject or who.oid or who.session) is None
-        if not named:
+        if not named and who not in mine:
             elsewise += 1
         elif (who.email is not None and who.email != asked.email) or (who.group is not None and who.group not in asked.groups):
             continue

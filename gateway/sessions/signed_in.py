@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from gateway.ports import Who
 from gateway.ports_hooks import Person
 from gateway.sessions.people import People
 
@@ -32,6 +34,14 @@ class SignedIn:
         aliases = People(tenant, self._ring().sealing).named(*named)
         views = await self._directory.all_of(tenant, aliases)
         return tuple({view.user: Person(view.user, view.email, view.idp_subject, view.oid) for view in views if view.provider == provider}.values())
+
+    async def names_of(self, tenant: str, email: str) -> Sequence[Who]:
+        """The ids of whoever last signed in with this address, each as a block may name it. Raises ``UnavailableError``."""
+        last = await self._directory.last_login(tenant, "email", email)
+        if last is None:
+            return ()
+        ids = (Who(user=last.user), Who(idp_subject=last.idp_subject or None), Who(oid=last.oid or None))
+        return [replace(who, provider=last.provider) for who in ids if who != Who()]
 
     async def known(self, tenant: str, *, provider: str, names: Sequence[tuple[str, str]]) -> Sequence[Person]:
         """By addresses only where there is no id: they have owners one after another. ``provider`` "": any."""

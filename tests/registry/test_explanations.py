@@ -43,6 +43,15 @@ def test_what_stands_against_her(case: str) -> None:
     assert barred(standing, ALICE) == expected
 
 
+def test_a_block_by_the_ids_of_her_last_login_is_hers_and_says_how_it_is_lifted() -> None:
+    known = (Who(oid="1", provider="acme-entra"), Who(user="sub", provider="acme-entra"))
+    for mine in (against(oid="1", provider="acme-entra"), against(oid="1"), against(user="sub")):
+        assert barred([mine], ALICE, known=known) == Barred(block=SINCE)
+    assert barred([against("admins", oid="1")], ALICE, known=known) == Barred(groups=(("admins", SINCE),))
+    for other in (against(oid="2"), against(oid="1", provider="acme-okta"), against(session="s")):
+        assert barred([other], ALICE, known=known).block == ""
+
+
 async def ask(standing: Any, **more: Any) -> dict[str, Any]:
     explanations = Explanations(lambda: TenantTable([tenant()]), standing=standing, clock=lambda: NOW)
     asked: dict[str, Any] = {

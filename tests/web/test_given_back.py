@@ -293,6 +293,8 @@ async def test_the_application_hears_what_an_operator_did_and_whom_a_directory_d
     running.run(okta.deactivate(leaver))
     until(lambda: told(running, left) == [("user.deprovisioned", "account")])
     (block,) = [b["id"] for b in await api.blocks() if b["who"].get("idp_subject") == leaver.id]
+    explained = await api.call("POST", "/explain", {"host": ACME, "path": "/", "email": left, "groups": ["app-users"]})
+    assert [step["detail"] for step in explained["steps"] if f"gateway blocks remove {block}" in step["detail"]], explained
     await api.call("DELETE", f"/blocks/{block}")
     until(lambda: told(running, left)[1:] == [("user.restored", "operator")])
     running.run(okta.activate(leaver))
