@@ -64,6 +64,8 @@ class Markers:
         self._fresh: dict[tuple[int, bytes], float] = {}
         self._unseasoned: set[int] = set()
         self._turn = 0
+        self._unrestorable: set[str] = set()
+        """Tenants whose record is beyond us, as the log has said: their buckets stay shut, the others' people come in."""
         self._at: dict[int, str] = {}
         """Primary of each bucket when it was last looked at."""
 
@@ -76,6 +78,10 @@ class Markers:
                 troubles.ends("")
             except UnavailableError as error:
                 troubles.begins("", error)
+            except Exception as error:  # noqa: BLE001 - whatever it is
+                # Without this loop, every check after the next fail-over is 503 for ever.
+                if troubles.begins("", UnavailableError(type(error).__name__)):
+                    _log.exception("markers_failed")
             await self._sleep(LOOK_S)
 
     async def look(self) -> int:
@@ -148,11 +154,16 @@ class Markers:
         for first in range(0, len(tenants), AT_ONCE):
             together = tenants[first : first + AT_ONCE]
             for tenant, result in zip(together, await asyncio.gather(*(self._restore(tenant) for tenant in together), return_exceptions=True), strict=True):
-                if isinstance(result, UnavailableError):
-                    left.add(bucket_of(tenant))
-                    failed = result
-                elif isinstance(result, BaseException):
+                if result is None:
+                    self._unrestorable.discard(tenant)
+                    continue
+                if not isinstance(result, Exception):
                     raise result
+                left.add(bucket_of(tenant))
+                failed = result if isinstance(result, UnavailableError) else UnavailableError(f"what is recorded of a tenant cannot be restored: {type(result).__name__}")
+                if failed is not result and tenant not in self._unrestorable:
+                    self._unrestorable.add(tenant)
+                    _log.error("restore_failed", exc_info=result, extra=fields(tenant=tenant))
         return left, failed
 
     async def _mark(self, buckets: set[int], identity: str) -> None:

@@ -21,12 +21,15 @@ class Troubles:
         self._began, self._over = began, over
         self._names: set[str] = set()
 
-    def begins(self, primary: str, error: Exception) -> None:
-        if primary not in self._names:
-            if len(self._names) >= _MAX_NAMES:
-                self._names.clear()
-            self._names.add(primary)
-            _log.warning(self._began, extra=fields(error=str(error), primary=primary or None))
+    def begins(self, primary: str, error: Exception) -> bool:
+        """Whether that is new."""
+        if primary in self._names:
+            return False
+        if len(self._names) >= _MAX_NAMES:
+            self._names.clear()
+        self._names.add(primary)
+        _log.warning(self._began, extra=fields(error=str(error), primary=primary or None))
+        return True
 
     def ends(self, primary: str) -> None:
         if primary in self._names:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.beside import beside
 from gateway.core.decision import Reason
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
@@ -273,6 +274,41 @@ async def test_flushing_the_store_logs_nobody_out_until_it_was_restored(worker: 
         await worker.get(stored)
     assert await markers.look() == 1024
     assert await worker.get(stored) is None
+
+
+async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(link: Link, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """A mistake of ours, met at the worst time: it is logged once, tried again, and nobody but those of its bucket waits for it."""
+    broken, lost, looked = True, False, asyncio.Semaphore(0)
+
+    async def restore(tenant: str) -> None:
+        if tenant == "broken" and broken:
+            raise KeyError
+
+    async def recorded() -> list[str]:
+        if lost:
+            raise LookupError
+        return ["acme", "broken"]
+
+    async def sleep(_: float) -> None:
+        looked.release()
+        await asyncio.sleep(0)
+
+    keeper = Markers(link, tenants=recorded, restore=restore, generation=lambda: 0, staleness_s=0, monotonic=lambda: clock.steady, sleep=sleep)
+    await link.command("FLUSHALL")
+    for _ in range(3):
+        with pytest.raises(UnavailableError, match="KeyError"):
+            await keeper.look()
+    missing = [bucket for bucket in range(1024) if await link.command("EXISTS", f"gw:{{{bucket:03x}}}:m") == 0]
+    assert missing == [bucket_of("broken")]
+    assert [record.message for record in caplog.records].count("restore_failed") == 1
+
+    lost = True
+    async with beside(keeper.run()):
+        for _ in range(3):
+            await looked.acquire()  # nor does anything else end the loop
+        lost = broken = False
+        while await link.command("EXISTS", f"gw:{{{bucket_of('broken'):03x}}}:m") == 0:
+            await looked.acquire()
 
 
 # --- acknowledgement --------------------------------------------------------------------------------
