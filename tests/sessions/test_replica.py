@@ -303,7 +303,7 @@ async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(l
     assert [record.message for record in caplog.records].count("restore_failed") == 1
 
     lost = True
-    async with beside(keeper.run()):
+    async with beside(keeper.run()), asyncio.timeout(20):
         for _ in range(3):
             await looked.acquire()  # nor does anything else end the loop
         lost = broken = False
