@@ -87,10 +87,10 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        return self.held and not self.failed and _p99(self.flooded) <= TIMES_AS_LONG * _p99(self.quiet)
+        return self.held and not self.failed and p99(self.flooded) <= TIMES_AS_LONG * p99(self.quiet)
 
     def __str__(self) -> str:
-        times = _p99(self.flooded) / _p99(self.quiet)
+        times = p99(self.flooded) / p99(self.quiet)
         return "\n  ".join(
             [
                 f"{self.name}: {'ok' if self.ok else 'NOT OK'}",
@@ -101,7 +101,7 @@ class Report:
         )
 
 
-def _p99(values: list[float]) -> float:
+def p99(values: list[float]) -> float:
     return sorted(values)[int(len(values) * 0.99)]
 
 
@@ -117,7 +117,7 @@ def flooding(work: Callable[..., None], *arguments: object) -> Iterator[None]:
         process.join()
 
 
-def _begin(port: int, address: str, *, return_to: str = LONG_RETURN) -> tuple[int, str, str]:
+def begin(port: int, address: str, *, return_to: str = LONG_RETURN) -> tuple[int, str, str]:
     """Status, Location and Set-Cookie of a login that is begun by ``address``."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
@@ -205,13 +205,13 @@ def flood_logins(folder: Path, seconds: float) -> Report:
         port = gateway.ports["public"]
         quiet = person.checks(for_s=5)
         before = _used_memory(folder)
-        _, location, cookie = _begin(port, "151.101.1.7")
+        _, location, cookie = begin(port, "151.101.1.7")
         with flooding(_begin_logins, port):
             flooded = person.checks(for_s=seconds)
-            during = [_begin(port, "151.101.1.8")[0] for _ in range(10)]
+            during = [begin(port, "151.101.1.8")[0] for _ in range(10)]
         ended = time.monotonic()
         grown = _used_memory(folder) - before
-        while _begin(port, "93.184.216.1")[0] != 302 and time.monotonic() - ended < 60:
+        while begin(port, "93.184.216.1")[0] != 302 and time.monotonic() - ended < 60:
             time.sleep(0.05)
         again_s = time.monotonic() - ended
         arrives = _arrives(folder, parse_qs(urlsplit(location).query)["state"][0], cookie.partition(";")[0].partition("=")[2])
