@@ -142,15 +142,20 @@ class Primaries:
         return self.found if self._monotonic() - self.found_at < KNOWN_S else ()
 
     async def _ask(self, name: str, buckets: Sequence[int]) -> Primary:
-        sample = self._sample(buckets)
         started = time.perf_counter()
         try:
+            sample = self._sample(buckets)
             async with asyncio.timeout(ANSWER_S):
                 online, demanded = await self._answers(sample)
         except TimeoutError:
             return Primary(name, State.UNAVAILABLE, f"no answer within {ANSWER_S:g} s")
         except UnavailableError as error:
             return self._refused(name, error)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the asking: then the process would not be ready for ever
+            mistaken = Primary(name, State.UNAVAILABLE, f"cannot be asked: {type(error).__name__}")
+            if mistaken not in self.found:
+                _log.exception("store_state_unknown", extra=fields(primary=name))
+            return mistaken
         took_ms = (time.perf_counter() - started) * 1000
         missing = {bucket for bucket, generation in demanded.items() if generation is None}
         behind = {bucket for bucket, generation in demanded.items() if generation is not None and generation > self._generation()}

@@ -121,6 +121,19 @@ async def test_it_does_not_answer_by_tenants_that_something_was_taken_from_since
     assert found.state is State.ANSWERING
 
 
+async def test_a_mistake_about_a_primary_does_not_end_the_asking(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    primaries = watching(link)
+
+    def mistaken(_: object) -> list[int]:
+        raise KeyError
+
+    monkeypatch.setattr(primaries, "_sample", mistaken)
+    (found,) = await primaries.look()
+    assert (found.state, found.answers) == (State.UNAVAILABLE, False)
+    monkeypatch.undo()
+    assert (await primaries.look())[0].answers
+
+
 async def test_what_was_seen_long_ago_is_not_told_any_more(link: Link) -> None:
     now = 0.0
     primaries = Primaries(link, generation=lambda: 0, in_use=tuple, monotonic=lambda: now)
