@@ -20,7 +20,7 @@ import logging
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from gateway.errors import UnavailableError
 from gateway.log import fields
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.ports_revocation import Change, Confirmations, RevocationRecord, Standing
     from gateway.sessions.marks import EndedFamily, Marks, Places, Swept
 
+T = TypeVar("T")
 RESTORED_AT_ONCE: Final = 16
 _TEND_S: Final = 3600.0
 _TEND_AGAIN_S: Final = 5.0
@@ -113,7 +114,7 @@ class StoreRevoker:
         """What is on record and was not acknowledged, by whether it lifts and by request; who repeats the request goes on with it."""
         self._left_open = asyncio.Event()
         self._silences = 0
-        """How often a store failed within a transaction of the record."""
+        """How often the store failed within a transaction of the record."""
         self._feed = RevocationFeed(record, clock=clock)
 
     # --- the operation ---------------------------------------------------------------------------
@@ -162,11 +163,15 @@ class StoreRevoker:
             if self._silences != silences:
                 msg = "Redis: does not answer"
                 raise UnavailableError(msg)
-            try:
-                yield change
-            except UnavailableError:
-                self._silences += 1
-                raise
+            yield change
+
+    async def _stored(self, step: Awaitable[T]) -> T:
+        """A step in the store, within a transaction of the record."""
+        try:
+            return await step
+        except UnavailableError:
+            self._silences += 1
+            raise
 
     async def _revoke(self, line: _Timeline) -> None:
         request = line.request
@@ -182,7 +187,7 @@ class StoreRevoker:
         async with self._change(request.tenant, where.marks) as change:
             kept = await change.said_already(request, at=line.received_at) if request.group_overlay is not None else None
             block_source = request.source if request.kind is RevocationKind.BLOCK else ""
-            swept = count(await self._marks.revoke(request.tenant, where, block_source=block_source, overlay_watermark=kept))
+            swept = count(await self._stored(self._marks.revoke(request.tenant, where, block_source=block_source, overlay_watermark=kept)))
             if request.kind is RevocationKind.BLOCK:
                 line.to_tell = await change.block(request, watermark=swept.watermark, at=line.received_at) and request.by_hand
             if request.group_overlay is not None and kept is None:
@@ -238,7 +243,7 @@ class StoreRevoker:
             if request.group_overlay is not None:
                 where = replace(where, marks=(), overlays=() if lifted.others_stand else where.overlays, fields=() if lifted.others_stand else where.fields)
             sources = "*" if request.source in OPERATORS else request.source
-            given = await self._marks.lift(request.tenant, where, sources=sources)
+            given = await self._stored(self._marks.lift(request.tenant, where, sources=sources))
             await self._durable(line, change, given.clock, LIFT)
         _log.log(
             logging.INFO if line.lifted else logging.WARNING, "lift" if line.lifted else "lift_found_nothing", extra=fields(
@@ -272,7 +277,7 @@ class StoreRevoker:
         async with self._change(request.tenant, where.marks) as change:
             watermark = await change.exempt(request, everybody)
             if watermark is not None:
-                server = await self._marks.exempt(request.tenant, where, watermark=watermark)
+                server = await self._stored(self._marks.exempt(request.tenant, where, watermark=watermark))
         if watermark is not None:
             await self._marks.confirm(request.tenant, server=server)
             _log.info("group_exemption", extra=fields(tenant=request.tenant, source=source, group=group))
@@ -399,7 +404,7 @@ class StoreRevoker:
         async with self._change(request.tenant, marks):
             if any(one.group == request.group_overlay for one in await self._record.standing_of(request.tenant, marks)):
                 return
-            given = await self._marks.lift(request.tenant, where, sources="*")
+            given = await self._stored(self._marks.lift(request.tenant, where, sources="*"))
         await self._marks.confirm(request.tenant, server=given.server)
 
     async def _stand_again(self, request: RevocationRequest) -> None:
@@ -410,7 +415,7 @@ class StoreRevoker:
         async with self._change(request.tenant, marks):
             for standing in await self._record.standing_of(request.tenant, marks):
                 if standing.group == request.group_overlay:
-                    await self._write_standing(standing)
+                    await self._stored(self._write_standing(standing))
 
     async def _write_standing(self, standing: Standing) -> tuple[Places, Swept]:
         where = places(self._marks.people(standing.tenant), standing.who, group=standing.group)

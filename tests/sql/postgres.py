@@ -81,6 +81,12 @@ class Postgres:
             assert time.monotonic() < deadline, (self.root / "log").read_text()
             time.sleep(0.05)
 
+    def process_ids(self) -> list[int]:
+        """The server's, and of its children, most of which serve one connection each."""
+        assert self._process is not None
+        main = self._process.pid
+        return [main, *(int(pid) for pid in Path(f"/proc/{main}/task/{main}/children").read_text().split())]
+
     def stop(self) -> None:
         """Immediate: connections break without a goodbye, like a lost machine."""
         if self._process is not None:
