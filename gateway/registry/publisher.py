@@ -46,6 +46,9 @@ CHECK_S = 1.0
 """Of Redis' generation: after a fail-over or FLUSHALL the snapshot is back within this."""
 
 _ENDING_AT_ONCE = 8
+ENDING_AWAITED_S = 5.0
+"""How long a tenant that is gone keeps SQL's one number from being raised, which commands wait for: what ends at once has ended when they say so, and what
+cannot be ended yet delays nobody else for longer."""
 
 log = logging.getLogger(ROOT)
 
@@ -85,6 +88,8 @@ class Publisher:
         self._revision = -1
         self._sent_revision = -1
         self._obeyed_revision = -1
+        self._recorded_revision = -1
+        """As SQL has it."""
         self._records: dict[str, Record] | None = None
         """What is, or ought to be, published; None before SQL was read once."""
         self._manifest: Manifest | None = None
@@ -95,6 +100,8 @@ class Publisher:
         self._being_ended: set[str] = set()
         self._ending_since: dict[str, int] = {}
         """Of ``_manifest.ending``: the revision with which each went."""
+        self._gone_at: dict[str, float] = {}
+        """Of ``_manifest.ending``: when this process first met it (monotonic seconds)."""
         self._unconfirmed: dict[str, int] = {}
         """Tenants that were narrowed → by which generation; not every replica is known to obey it yet."""
         self._being_confirmed: set[str] = set()
@@ -204,14 +211,21 @@ class Publisher:
 
     async def _record_obeyed(self) -> None:
         """For whoever waits here, and in SQL for commands: there one number stands for all tenants."""
-        revision = self._sent_revision
-        if revision > self._obeyed_revision and not self._unconfirmed:
+        if not self._unconfirmed:
+            self._obeyed_revision = self._sent_revision
+        await self._tell()
+        revision = self._obeyed_revision
+        if revision > self._recorded_revision and not self._ending_awaited():
             try:
                 await self._database.published(revision)
-                self._obeyed_revision = revision
+                self._recorded_revision = revision
             except UnavailableError as error:
                 log.warning("tenants_not_confirmed", extra=fields(error=str(error), generation=self.generation))
-        await self._tell()
+
+    def _ending_awaited(self) -> bool:
+        now, left = time.monotonic(), self._left_to_end()
+        self._gone_at = {tenant: self._gone_at.get(tenant, now) for tenant in left}
+        return any(now - at < ENDING_AWAITED_S for at in self._gone_at.values())
 
     async def _end_gone(self) -> None:
         """Until cancelled: tenants that are gone lose what is left of theirs. Each by itself: one that takes long, or fails, holds up nobody else."""
@@ -235,6 +249,7 @@ class Publisher:
         else:
             ended.add(tenant)
             self.wake()
+            self._to_confirm.set()
             await self._tell()
         finally:
             self._being_ended.discard(tenant)
@@ -348,7 +363,7 @@ class Publisher:
             await self._write(served, wanted, there)
         if revision > self._sent_revision and "claims" not in self._problems:
             self._sent_revision = revision
-        if self._unconfirmed or self._sent_revision > self._obeyed_revision:
+        if self._unconfirmed or self._sent_revision > self._recorded_revision:
             self._to_confirm.set()
         if ending:
             self._to_end.set()

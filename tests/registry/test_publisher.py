@@ -70,6 +70,9 @@ class Rig:
         self.gate = asyncio.Event()
         """Closed: some replica does not obey yet."""
         self.gate.set()
+        self.ending = asyncio.Event()
+        """Closed: sessions of a deleted tenant cannot be ended yet."""
+        self.ending.set()
         self.reachable: set[str] = set()
         """Tenants of which every replica obeys at once all the same."""
         self.publisher = self.new_publisher()
@@ -83,6 +86,7 @@ class Rig:
                 await self.gate.wait()
 
         async def end_tenant(tenant: str) -> None:
+            await self.ending.wait()
             self.ended.append(tenant)
 
         return Publisher(self.tenants, self.link, ring, self.config, narrow=narrow, end=end_tenant)
@@ -495,6 +499,37 @@ async def test_one_tenant_that_cannot_be_confirmed_delays_no_other(rig: Rig) -> 
     assert rig.ended == ["umbrella"]
     rig.gate.set()
     await rig.publisher.published(revisions["umbrella"], timeout_s=5)
+
+
+async def test_a_command_hears_of_a_deletion_when_the_sessions_have_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await rig.put(doc("globex"))
+    await rig.started()
+    await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
+    rig.ending.clear()
+    assert await rig.tenants.delete("globex", version=None, by=None) is None
+    rig.publisher.wake()
+    await until(lambda: "globex" in rig.publisher._gone_at)
+    deleted, published = await rig.tenants.revision()
+    assert published < deleted
+    rig.ending.set()
+    async with asyncio.timeout(5):
+        while (await rig.tenants.revision())[1] < deleted:  # noqa: ASYNC110 - SQL tells nobody
+            await asyncio.sleep(0.01)
+    assert rig.ended == ["globex"]
+    # What cannot be ended for long delays nobody else.
+    monkeypatch.setattr("gateway.registry.publisher.ENDING_AWAITED_S", 0.1)
+    rig.ending.clear()
+    await rig.put(doc("initech"))
+    await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
+    assert await rig.tenants.delete("initech", version=None, by=None) is None
+    rig.publisher.wake()
+    await until(lambda: "initech" in rig.publisher._gone_at)
+    deleted, _ = await rig.tenants.revision()
+    async with asyncio.timeout(5):
+        while (await rig.tenants.revision())[1] < deleted:  # noqa: ASYNC110 - SQL tells nobody
+            await asyncio.sleep(0.01)
+    assert rig.ended == ["globex"]
+    rig.ending.set()
 
 
 async def test_what_another_admin_process_narrowed_is_waited_for_all_the_same(rig: Rig) -> None:
