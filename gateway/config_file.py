@@ -69,4 +69,6 @@ class ConfigFile:
         """Until cancelled."""
         while True:
             await asyncio.sleep(POLL_S)
-            self.look()
+            # A mount that hangs holds up a thread, and not the checks.
+            if await asyncio.to_thread(stamp, self.path) != self._seen:
+                self.look()

@@ -71,7 +71,9 @@ class KeyFile:
         """Until cancelled."""
         while True:
             await asyncio.sleep(POLL_S)
-            self.look()
+            # A mount that hangs holds up a thread, and not the checks.
+            if await asyncio.to_thread(stamp, self.path) != self._seen:
+                self.look()
 
 
 def staged(ring: KeyRing, kind: str) -> Key | SigningKey | None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest.mock import create_autospec
 
 import pytest
 
-from gateway import key_file, keys
+from gateway import config_file, key_file, keys
 from gateway.assertion import PUBLISHED_BEFORE_S
+from gateway.config import Config
+from gateway.config_file import ConfigFile
 from gateway.errors import ConfigError
+from gateway.key_file import KeyFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,3 +97,29 @@ def test_a_ring_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(ConfigError, match="others can read"):
         keys.load(path, create=False)
+
+
+@pytest.mark.parametrize("watched", ["key ring", "configuration"])
+async def test_a_mount_that_hangs_holds_up_no_request(watched: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at a file on it never comes back; the loop goes on, and what is known stays in force."""
+    module = key_file if watched == "key ring" else config_file
+    path = tmp_path / "file"
+    file = KeyFile(path, create=True) if watched == "key ring" else ConfigFile(path, create_autospec(Config))
+    asked, hangs = threading.Event(), threading.Event()
+
+    def hanging(_: Path) -> None:
+        asked.set()
+        hangs.wait(10)
+
+    monkeypatch.setattr(module, "POLL_S", 0.0)
+    monkeypatch.setattr(module, "stamp", hanging)
+    watching = asyncio.create_task(file.watch())
+    turns = 0
+    async with asyncio.timeout(5):
+        while not asked.is_set() or turns < 100:
+            await asyncio.sleep(0.001)
+            turns += 1
+    watching.cancel()
+    hangs.set()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
