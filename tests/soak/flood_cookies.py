@@ -98,8 +98,9 @@ def flood_cookies(folder: Path, kind: str, *, seconds: float, connections: int, 
             while gateway.check(person.cookie) != 200:
                 time.sleep(0.05)
             quiet = person.checks(for_s=quiet_s)
+            before = gateway.log.count('"event": "check"')
             with flooding(strangers, gateway.ports["check"], connections):
-                while not gateway.log.count('"reason": "no_session"'):
+                while gateway.log.count('"event": "check"') < before + connections:
                     time.sleep(0.05)
                 before = gateway.log.count('"event": "check"')
                 flooded = person.checks(for_s=seconds)
