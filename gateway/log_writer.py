@@ -16,6 +16,7 @@ import logging
 import os
 import queue
 import select
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -56,7 +57,10 @@ class LogWriter:
         self._flows = True
         """Whether the last write succeeded: where none does, there is no place to tell of what is missing."""
         self._given_up = False
+        # Signals are the main thread's: it blocks them where they must wait.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         threading.Thread(target=self._run, name="log", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def put(self, text: str, *, important: bool) -> None:
         """``text`` with its line ends."""

@@ -112,6 +112,9 @@ class Supervisor:
         self._waiting.remove(worker)
         self._running[pid] = worker
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        if self._flags.stopping:
+            # Another thread of this process took the signal, which blocks none.
+            self._pass_on(signal.SIGTERM)
 
     def _stop(self) -> None:
         """Also within a signal handler."""
