@@ -76,14 +76,22 @@ async def test_a_transaction_on_a_row_holds_up_who_wants_that_row_and_nobody_els
             await world.inbox.store(storing, world.targets.by_key["acme", "acme-okta"], entries, received_at=world.clock())
             counters = await stack.enter_async_context(opened.write())
             await counters.execute(text("LOCK TABLE hook_leaders, hook_arrivals IN ACCESS EXCLUSIVE MODE"))
+            # Something periodic is in the middle of its own transaction.
+            slow, started = asyncio.Event(), asyncio.Event()
+
+            async def dawdle(_: object) -> None:
+                started.set()
+                await slow.wait()
+
+            periodic = asyncio.create_task(world.committer.run(dawdle))
+            await started.wait()
             tally = Tally(opened, world.committer, clock=world.clock)
             await stack.enter_async_context(tally.running())
             await stack.enter_async_context(world.applier.running())
             tally.note(world.targets.by_key["acme", "acme-okta"], "okta", "handshake")
             flushing = asyncio.create_task(tally.flush())
-            # All of them in one transaction, while something periodic is in the middle of its own.
-            slow, gate = asyncio.Event(), asyncio.Event()
-            periodic = asyncio.create_task(world.committer.run(lambda _: slow.wait()))
+            # All of them in one transaction.
+            gate = asyncio.Event()
             gated = asyncio.create_task(world.committer.run(lambda _: gate.wait(), urgent=True))
             sending = asyncio.create_task(answers(world, range(1, 25)))
             await world.until(lambda: len(world.committer._urgent.pieces) == 24)

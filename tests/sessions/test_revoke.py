@@ -629,3 +629,13 @@ async def test_a_block_written_at_a_primary_that_was_deposed_stands_at_the_other
     await believe(link)
     assert await unconfirmed.acknowledge_open() == 1
     assert isinstance(await sessions.finish(login.new(await login.begin())), Refused)
+
+
+async def test_a_lift_that_is_carried_on_ends_no_session(sessions: RedisSessions, login: Login, unconfirmed: StoreRevoker, record: SqlRevocations) -> None:
+    stored = await login.finish()
+    with pytest.raises(UnavailableError):
+        await unconfirmed.lift(request(group="admins"))
+    replicas_are(unconfirmed, 0)
+    assert await unconfirmed.acknowledge_open() == 1
+    assert await record.unacknowledged() == []
+    assert await alive(sessions, stored)
