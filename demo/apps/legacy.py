@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -35,6 +36,12 @@ SAYS_NOTHING = "/kept/"
 """Pages below say nothing about being stored, as those of most old applications do: browsers keep them."""
 
 
+ACCOUNT = "/own/account"
+"""A page that knows people as many old applications do: the headers are read once, then a session cookie of its own counts."""
+OWN_COOKIES = ("legacy_session=%s; Path=/; HttpOnly", "legacy-remember=%s; Path=/; Domain=%%s", "legacy_hidden=%s; Path=/own/")
+"""One for each way in which a cookie is kept: for the host alone, for its domain, below a path."""
+
+
 class LegacyApp:
     """The server. Without ``verify`` every webhook is refused."""
 
@@ -46,9 +53,12 @@ class LegacyApp:
         """E-mail → active, for everyone a webhook named."""
         self.received: list[tuple[str, dict[str, Any]]] = []
         """Every delivery accepted, repetitions too: message id (header ``webhook-id``) and body."""
+        self._own_sessions: dict[str, str] = {}
+        """Value of an own cookie → e-mail, for ``ACCOUNT``."""
         self.app = web.Application(client_max_size=16 * 1024 * 1024)  # uploads of a few megabytes are everyday life behind a proxy
         self.app.router.add_get("/ws", self._echo_socket)
         self.app.router.add_route("*", "/echo", self._echo)
+        self.app.router.add_get(ACCOUNT, self._account)
         self.app.router.add_get("/stream", self._stream)
         self.app.router.add_post("/hooks/deprovisioned", self._webhook)
         self.app.router.add_route("*", "/{path:.*}", self._page)
@@ -68,6 +78,21 @@ class LegacyApp:
         )
         if request.path.startswith(SAYS_NOTHING):
             del response.headers["Cache-Control"]
+        return response
+
+    async def _account(self, request: web.Request) -> web.StreamResponse:
+        response = web.Response(content_type="text/plain", headers={"Cache-Control": "no-store"})
+        rows = []
+        for template in OWN_COOKIES:
+            name = template.partition("=")[0]
+            person = self._own_sessions.get(request.cookies.get(name, ""))
+            if person is None:
+                person, value = request.headers.get("X-Auth-Request-Email", ""), secrets.token_urlsafe(16)
+                self._own_sessions[value] = person
+                line = template % value
+                response.headers.add("Set-Cookie", line % request.url.host if "%s" in line else line)
+            rows.append(f"{name}: {person}\n")
+        response.text = "".join(rows)
         return response
 
     async def _echo(self, request: web.Request) -> web.StreamResponse:

@@ -47,12 +47,13 @@ def without(lines: Iterable[str], name: str) -> str:
 def _less_ours(pair: str, name: str) -> str:
     """Nothing of a pair of ours; of any other pair what does not look like ours behind a comma."""
     first, *joined = pair.split(",")
-    if _is_ours(_split(first)[0], name):
+    if is_ours(_split(first)[0], name):
         return ""
-    return ",".join([first, *(part for part in joined if not _is_ours(_split(part)[0], name))]).strip(_SPACE)
+    return ",".join([first, *(part for part in joined if not is_ours(_split(part)[0], name))]).strip(_SPACE)
 
 
-def _is_ours(key: str, name: str) -> bool:
+def is_ours(key: str, name: str) -> bool:
+    """Whether a cookie called ``key`` is the gateway's, whose session cookie is called ``name``."""
     return key == name or key.startswith((f"{name}-", COMPANIONS))
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from gateway.core.canonical import canonical_id
 from gateway.core.header_encoding import Encoding
 from gateway.core.readings import AS_WRITTEN, PathReader
 from gateway.core.rules import CompiledRules
+
+if TYPE_CHECKING:
+    from gateway.core.app_cookies import AppCookie
 
 
 class Secret:
@@ -173,6 +177,8 @@ class Tenant:
     generation: int = 0
     paths: PathReader = AS_WRITTEN
     """How the application reads paths; rules are written in its names."""
+    app_cookies: tuple[AppCookie, ...] = ()
+    """The application's own, which end with the person's session."""
     retired: tuple[AppClient, ...] = ()
     """Clients that a rotation replaced: no login begins with them, and what did is finished with them."""
     compiled: CompiledRules = field(init=False, repr=False, compare=False)

@@ -64,6 +64,7 @@ FIELDS: Mapping[str, Authority] = {
     "rules": _OPERATOR,  # what they open is the operator's application
     "rules_next": _OPERATOR,
     "headers": _OPERATOR,
+    "app_cookies": _OPERATOR,  # names of the operator's application
     "session.idle": _LOWER,
     "session.absolute": _LOWER,
     "session.max_per_user": _LOWER,

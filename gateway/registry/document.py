@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from gateway.config import REDACTED, resolve_secret
+from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
 from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
 from gateway.core.hosts import canonical_host
 from gateway.core.model import AppClient, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
@@ -193,6 +194,15 @@ class PathsDocument(Model):
         return PathReader(ignore_case=self.ignore_case, windows=self.windows, unicode=self.unicode, suffixes=self.suffixes)
 
 
+def _app_cookie(text: str) -> str:
+    AppCookie.parse(text)
+    return text
+
+
+AppCookieText = Annotated[str, Field(max_length=MAX_ENTRY_CHARACTERS), AfterValidator(_app_cookie)]
+MAX_APP_COOKIES = 16
+
+
 class SessionDocument(Model):
     """What this tenant has otherwise than the gateway; never longer than 30 days, and ``idle`` not longer than ``absolute``."""
 
@@ -241,6 +251,7 @@ class TenantDocument(Model):
     rules: Rules = ()
     rules_next: Rules = ()
     headers: HeaderMap = Field(default_factory=dict)
+    app_cookies: Annotated[tuple[AppCookieText, ...], Field(max_length=MAX_APP_COOKIES)] = ()
     session: SessionDocument = SessionDocument()
     webhook: WebhookDocument | None = None
     branding: BrandingDocument = BrandingDocument()
@@ -329,6 +340,7 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
             max_per_user=limits.max_per_user or config.session.max_per_user,
         ),
         paths=document.paths.reader(),
+        app_cookies=tuple(map(AppCookie.parse, document.app_cookies)),
         branding=Branding(document.branding.logo, document.branding.color, document.branding.support),
         group_header_names=_policy_groups(document) if config.groups_header == "policy" else None,
         assertion_group_names=_policy_groups(document) if config.assertion.groups == "policy" else None,

@@ -65,6 +65,7 @@ WIDER: dict[str, dict[str, Any]] = {
     "another name": {"name": "Other"},
     "another secret": {"client_secret": "other"},
     "branding": {"branding": {"support": "it@acme.test"}},
+    "cookies of the application": {"app_cookies": ["session"]},
     "rules to come": {"rules_next": [{"path": "/x", "allow": "nobody"}]},
 }
 

@@ -186,6 +186,27 @@ async def test_the_pages_of_whoever_was_here_before_are_forgotten(central: Runni
     assert (forgotten_at(first), forgotten_at(page)) == ([], [f"{ACME}/_auth/complete"])
 
 
+async def test_at_a_shared_host_the_cookies_of_the_organization_before_end_too(central: RunningWorld, person: Person) -> None:
+    """Of the two tenants only Acme names cookies; the hash at one host says nothing at another."""
+    await person.submit(await person.submit(await person.open(login(central, SHARED)), {"login_hint": "alice@acme.test"}), {"email": "alice@acme.test", "password": "demo"})
+    known = person.cookies(SHARED)["__Host-gw-person"]
+    assert re.fullmatch(r"[0-9a-f]{32}", known)
+    for name in ("legacy_session", "theme"):
+        person.set_cookie(SHARED, name, "alices")
+    person.forget(SHARED, COOKIE)
+    await person.open(login(central, SHARED))
+    assert (person.cookies(SHARED)["legacy_session"], person.cookies(SHARED)["__Host-gw-person"]) == ("alices", known)
+    person.forget(SHARED, COOKIE)
+    page = await person.submit(await person.open(login(central, SHARED, change="1")), {"login_hint": "carol@globex.test"})
+    page = await person.submit(page, {"email": "carol@globex.test", "password": "demo"})
+    assert (page.host, path(page)) == (SHARED, "/there")
+    assert "legacy_session" not in person.cookies(SHARED)
+    assert person.cookies(SHARED)["theme"] == "alices"
+    assert forgotten_at(page) == [f"{SHARED}/_auth/complete"], "also where nobody's session was alive"
+    await person.open(login(central, ACME))
+    assert person.cookies(ACME)["__Host-gw-person"] != known
+
+
 async def test_sign_in_as_somebody_else_comes_back_to_the_page(central: RunningWorld, person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Cognito's managed login passes ``prompt`` on; the classic pages ignore it, and the provider may be silent."""
     monkeypatch.setattr(central.world.cloud.cognito.pool.behaviour, "managed_login_version", 2)

@@ -495,11 +495,13 @@ async def test_the_session_of_whoever_was_here_before_ends_at_login(world: Runni
     assert world.check("acme.localhost", cookie=planted).status == 200
     person.forget("cognito.localhost")
     person.forget("okta.localhost")
+    person.set_cookie("acme.localhost", "legacy_session", "bobs")
     grants = [token.grant for name, token in tokens.items() if name not in earlier]
     assert grants and not any(grant.revoked for grant in grants)
     page = await person.log_in(start_url(world) + "&switch=1", "alice@acme.test")
     assert urlsplit(page.url).path == "/there"
     assert forgotten_at(page) == ["acme.localhost/_auth/callback"], "Back shows alice no page of bob's"
+    assert "legacy_session" not in person.cookies("acme.localhost"), "the application does not go on with bob"
     began = time.monotonic()
     while not all(grant.revoked for grant in grants):
         assert time.monotonic() - began < 20, "the refresh token of a session that was replaced lives on at Cognito"

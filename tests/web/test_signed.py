@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.web.browser.signed import opened, sign
+from gateway.web.browser.signed import keyed_hash, opened, sign, stands_for
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
@@ -34,3 +34,13 @@ def test_it_opens_as_nothing_else_and_nowhere_else(value: str, context: tuple[st
 @pytest.mark.parametrize("given", ["", ".", "acme", "acme.", "\udcff.\udcfe", "acme." + "é" * 64, "acme." + "0" * 64])
 def test_what_was_not_signed_is_nothing(given: str) -> None:
     assert opened(lambda: (OLD,), given, "login", "app.localhost") is None
+
+
+def test_a_keyed_hash_stands_for_one_value_in_one_context_under_every_key_of_the_ring() -> None:
+    keyed = keyed_hash(lambda: (OLD, NEW), "acme alice", "person", "app.localhost")
+    assert len(keyed) == 32
+    assert stands_for(lambda: (NEW, OLD), keyed, "acme alice", "person", "app.localhost")
+    assert not stands_for(lambda: (NEW,), keyed, "acme alice", "person", "app.localhost")
+    assert not stands_for(lambda: (OLD,), keyed, "acme bob", "person", "app.localhost")
+    assert not stands_for(lambda: (OLD,), keyed, "acme alice", "person", "calendar.localhost")
+    assert not any(stands_for(lambda: (OLD,), other, "acme alice", "person", "app.localhost") for other in ("", "\udcff", keyed[:-1], keyed + "0"))

@@ -19,10 +19,10 @@ from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import LOGINS, provider_labels, tenant_label
 from gateway.ports import AlreadyTaken, NewSession, OtherBrowser, Refused
-from gateway.web.browser import organisation, trial
+from gateway.web.browser import organisation, person, trial
 from gateway.web.browser.again import begin_again, give_up
 from gateway.web.browser.central import hand_over
-from gateway.web.browser.edge import forget_pages, page, redirect, set_cookie
+from gateway.web.browser.edge import page, redirect, set_cookie
 from gateway.web.browser.links import is_named, login_link, provider_sign_out
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import Destination, is_prefetch
@@ -132,8 +132,7 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
         response = await hand_over(browser, stored.session, stored.cookie.reveal(), Destination(pending.return_to, pending.for_host, pending.for_browser))
     set_cookie(response, browser.session_cookie(tenant.id), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(services.clock())))
     organisation.remember(response, browser, tenant.id)
-    if other_person:
-        forget_pages(response)
+    person.arrives(response, browser, tenant, accepted.identity.sub, replaces=other_person)
     if not count_return(browser, response, pending.return_to):
         raise await give_up(browser, tenant)
     return response

@@ -17,9 +17,9 @@ from gateway.core.hosts import wire_host
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
 from gateway.ports import OtherBrowser, Refused
-from gateway.web.browser import organisation
+from gateway.web.browser import organisation, person
 from gateway.web.browser.again import begin_again, give_up, remember_sender
-from gateway.web.browser.edge import forget_pages, page, redirect, set_cookie
+from gateway.web.browser.edge import page, redirect, set_cookie
 from gateway.web.browser.links import is_named, login_link
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import BROWSER_ID, Destination, bind, choose_provider, is_prefetch, send_to_cognito
@@ -150,7 +150,8 @@ async def complete(request: web.Request) -> web.StreamResponse:
     stored, return_to = redeemed
     tenant = browser.services.tenants.table.by_id(stored.session.tenant)
     request["tenant"] = stored.session.tenant
-    if before is not None and before[0].identity.sub != stored.session.identity.sub:
+    other_person = before is not None and before[0].identity.sub != stored.session.identity.sub
+    if before is not None and other_person:
         ended = await browser.services.sessions.end_family(before[0], cookie=before[1])
         browser.services.token_revocation.revoke_soon(before[0].tenant, ended.refresh_token, client_id=before[0].client_id)
     elif before is not None:
@@ -159,8 +160,7 @@ async def complete(request: web.Request) -> web.StreamResponse:
     response = redirect(return_to)
     set_cookie(response, browser.session_cookie(stored.session.tenant), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(browser.services.clock())))
     organisation.remember(response, browser, stored.session.tenant)
-    if before is not None and before[0].identity.sub != stored.session.identity.sub:
-        forget_pages(response)
+    person.arrives(response, browser, tenant, stored.session.identity.sub, replaces=other_person)
     if not count_return(browser, response, return_to):
         raise await give_up(browser, tenant)
     return response

@@ -9,8 +9,9 @@ from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
+from gateway.web.browser import person
 from gateway.web.browser.central import return_origin
-from gateway.web.browser.edge import drop_cookie, forget_pages, page, redirect
+from gateway.web.browser.edge import drop_cookie, page, redirect
 from gateway.web.browser.links import change_link, login_link, start_page
 from gateway.web.browser.outgoing import BROWSER_ID, Destination, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BrowserError, parse
@@ -52,7 +53,7 @@ async def sign_out(browser: Browser, present: tuple[Session, str] | None, *, aga
     resume = Resume("login" if again else "signed_out", tenant.id if tenant else "", browser.host, (back or f"{browser.origin}/") if again else "")
     response = _through_cognito(browser, tenant, resume)
     drop_cookie(response, browser.session_cookie(present[0].tenant) if present is not None else browser.services.config.cookie.name)
-    forget_pages(response)
+    person.leaves(response, browser, tenant)
     return response
 
 

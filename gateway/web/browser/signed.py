@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SIGNATURE_CHARACTERS = 64
+HASH_CHARACTERS = 32
 
 
 def sign(keys: Callable[[], Sequence[bytes]], value: str, *context: str) -> str:
@@ -26,6 +27,17 @@ def opened(keys: Callable[[], Sequence[bytes]], signed: str, *context: str) -> s
     value, _, signature = signed.rpartition(".")
     given = signature.encode("utf-8", "surrogatepass")
     return value if any([hmac.compare_digest(given, _signature(key, value, context).encode()) for key in keys()]) else None  # noqa: C419 - every key is compared
+
+
+def keyed_hash(keys: Callable[[], Sequence[bytes]], value: str, *context: str) -> str:
+    """128 bits that stand for ``value``, and tell nothing of it to whoever lacks the key."""
+    return _signature(keys()[0], value, context)[:HASH_CHARACTERS]
+
+
+def stands_for(keys: Callable[[], Sequence[bytes]], keyed: str, value: str, *context: str) -> bool:
+    """Whether ``keyed`` is the keyed hash of ``value`` in this context, under any key of the ring."""
+    given = keyed.encode("utf-8", "surrogatepass")
+    return any([hmac.compare_digest(given, _signature(key, value, context)[:HASH_CHARACTERS].encode()) for key in keys()])  # noqa: C419 - every key is compared
 
 
 def _signature(key: bytes, value: str, context: Sequence[str]) -> str:

@@ -1,0 +1,68 @@
+"""A browser passes from one person to another: what it keeps of the one before goes.
+
+Rules:
+- Who was here last is kept in a cookie at each host, as a keyed hash, never a name: a session may have ended long before somebody else signs in.
+- Where that is not known, the application's cookies count as somebody else's.
+- All of it at answers that no other site can make a browser ask for: a sign-out is posted from a page of ours, a login shows a code or a ticket.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from gateway.core.app_cookies import expired
+from gateway.core.tenants import HostKind
+from gateway.log import fields
+from gateway.web.browser.edge import forget_pages, set_cookie
+from gateway.web.browser.organisation import remembered_tenant
+from gateway.web.browser.signed import keyed_hash, stands_for
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from gateway.core.app_cookies import AppCookie
+    from gateway.core.model import Tenant
+    from gateway.web.browser.request import Browser
+
+_LOG = logging.getLogger("gateway")
+PERSON_COOKIE = "__Host-gw-person"
+PERSON_LIFE_S = 400 * 86400
+"""The longest that browsers keep a cookie (RFC 6265bis §5.5): an application's own may last as long."""
+
+
+def leaves(response: web.Response, browser: Browser, tenant: Tenant | None) -> None:
+    """A sign-out at this host."""
+    forget_pages(response)
+    _end_app_sessions(response, browser, _entries(browser, tenant))
+
+
+def arrives(response: web.Response, browser: Browser, tenant: Tenant | None, sub: str, *, replaces: bool) -> None:
+    """A login has finished at this host. ``replaces``: it ended the live session of another person."""
+    entries = _entries(browser, tenant)
+    value, context = f"{tenant.id if tenant is not None else ''} {sub}", ("person", browser.host)
+    last = next(iter(browser.cookies(PERSON_COOKIE)), None)
+    same = not replaces and last is not None and stands_for(browser.services.signing_keys, last, value, *context)
+    if replaces or (last is not None and not same):
+        forget_pages(response)
+    if entries:
+        if not same:
+            _end_app_sessions(response, browser, entries)
+        set_cookie(response, PERSON_COOKIE, keyed_hash(browser.services.signing_keys, value, *context), max_age_s=PERSON_LIFE_S)
+
+
+def _entries(browser: Browser, tenant: Tenant | None) -> tuple[AppCookie, ...]:
+    """At a host of many tenants also those of the one that was here before: it is the same application."""
+    if browser.found is HostKind.LOGIN:
+        return ()
+    tenants = (tenant, remembered_tenant(browser) if browser.found is HostKind.SHARED else None)
+    return tuple(dict.fromkeys(entry for each in tenants if each is not None for entry in each.app_cookies))
+
+
+def _end_app_sessions(response: web.Response, browser: Browser, entries: tuple[AppCookie, ...]) -> None:
+    lines, left = expired(browser.request.headers.getall("Cookie", ()), entries, host=browser.host, own=browser.services.config.cookie.name)
+    for line in lines:
+        # Not by ``set_cookie``, which has room for one cookie of a name.
+        response.headers.add("Set-Cookie", line)
+    if left:
+        _LOG.warning("app_cookies_left", extra=fields(request_id=browser.request_id, tenant=browser.request.get("tenant"), host=browser.host, count=len(left)))
