@@ -74,6 +74,7 @@ CHANGES: dict[str, Any] = {
     "rules": [{"path": "/**", "allow": "everyone"}],
     "rules_next": [{"path": "/**", "allow": "everyone"}],
     "headers": {"X-Department": "claim:nickname"},
+    "app_cookies": ["session"],
     "session.idle": "5m",
     "session.absolute": "1h",
     "session.max_per_user": 1,
