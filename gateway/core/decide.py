@@ -2,8 +2,8 @@
 
 Rules:
 - Unknown means no. Order: tenant, path, rule, machine, session, e-mail domain, groups, roles.
-- An ambiguous path is never matched against rules: where a tenant has rules it is refused. Of the names that the tenant's application may
-  read in any other, the strictest answer counts (``core.readings``).
+- An ambiguous path is never matched against rules: all rules of its host count at once (``core.rules``). Of the names that the tenant's
+  application may read in any other, the strictest answer counts (``core.readings``).
 - A bearer credential on a rule that takes bearers is judged alone; an invalid one is never ignored in favour of a cookie.
 - Whatever the cookie says, tenant and host of the session are compared with those of the request (invariant 2).
 """
@@ -41,7 +41,6 @@ _DENY = {reason: Deny(reason) for reason in Reason}
 
 
 _INACTIVE = Match(None, None, Reason.TENANT_INACTIVE)
-_AMBIGUOUS = Match(None, None, Reason.BAD_REQUEST, DIFFERENT)
 
 
 def match(tenant: Tenant, request: AuthRequest) -> Match:
@@ -57,14 +56,16 @@ def match_next(tenant: Tenant, request: AuthRequest) -> Match:
 def _match(tenant: Tenant, request: AuthRequest, rules: CompiledRules) -> Match:
     if not tenant.active:
         return _INACTIVE
-    if not rules:
+    here = rules.at(request.host)
+    if not here:
         return NO_RULE
+    bearer = request.bearer is not None
     if request.ambiguous:
-        return _AMBIGUOUS
+        return here.strictest(DIFFERENT, method=request.method, bearer=bearer)
     names = tenant.paths.names(request.path)
     if isinstance(names, Unreadable):
-        return Match(None, None, Reason.BAD_REQUEST, names.why)
-    return rules.judge(names, method=request.method)
+        return here.strictest(names.why, method=request.method, bearer=bearer)
+    return here.judge(names, method=request.method, bearer=bearer)
 
 
 def wants_bearer(matched: Match, request: AuthRequest) -> bool:
@@ -106,7 +107,7 @@ def decide(
         trace.add("session", passed=refusal is None, detail=refusal or "valid")
     if refusal is not None:
         return _LOGIN[refusal]
-    denial = _policy_denial(tenant, rule, session, trace)
+    denial = _policy_denial(tenant, rule, session.identity, trace) if not matched.all_of else _first_denial(tenant, matched.all_of, session.identity, trace)
     return Allow(Reason.OK, session) if denial is None else _DENY[denial]
 
 
@@ -122,9 +123,19 @@ def _session_refusal(tenant: Tenant, request: AuthRequest, session: Session, now
     return None
 
 
-def _policy_denial(tenant: Tenant, rule: Rule | None, session: Session, trace: Trace | None) -> Reason | None:
+def _first_denial(tenant: Tenant, rules: tuple[Rule | None, ...], identity: Identity, trace: Trace | None) -> Reason | None:
+    """Each rule is asked, and the first that does not let this person in says why."""
+    for rule in rules:
+        if trace is not None and rule is not None:
+            trace.add("rule", passed=True, detail=f"path {rule.path}")
+        denial = _policy_denial(tenant, rule, identity, trace)
+        if denial is not None:
+            return denial
+    return None
+
+
+def _policy_denial(tenant: Tenant, rule: Rule | None, identity: Identity, trace: Trace | None) -> Reason | None:
     """E-mail domain always; the tenant's groups and roles unless the rule replaces them; then the rule's own."""
-    identity = session.identity
     provider = tenant.provider(identity.provider)
     domain_ok = provider is not None and identity.email_domain in provider.domains and identity.email_domain in tenant.email_domains
     if trace is not None:
@@ -177,6 +188,8 @@ def _trace_match(tenant: Tenant, matched: Match, trace: Trace) -> None:
     trace.add("tenant", tenant.active, tenant.id)
     if matched.refused is Reason.BAD_REQUEST:
         trace.add("path", passed=False, detail=matched.detail)
+    elif matched.all_of:
+        trace.add("path", passed=True, detail=f"{matched.detail}: it needs what every rule of this host that could be the one for it needs, and nothing is public")
     elif matched.rule is not None and matched.index is not None:
         trace.add("rule", not matched.rule.deny, f"rules[{matched.index}] path {matched.rule.path}")
     else:
@@ -185,7 +198,7 @@ def _trace_match(tenant: Tenant, matched: Match, trace: Trace) -> None:
 
 def would_do(tenant: Tenant, matched: Match, identity: Identity, reason: Reason) -> tuple[list[str], list[str]]:
     """Groups, and roles, any one of which would have done: the tenant's if those are what is missing, else the rule's."""
-    rule = matched.rule
+    rule = next((rule for rule in matched.all_of if _policy_denial(tenant, rule, identity, None) is reason), matched.rule)
     for missing, held, tenant_wants, rule_wants, replaced in (
         (
             Reason.GROUP_MISSING,

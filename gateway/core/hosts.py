@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
 
 import idna
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
 _PORT = re.compile(r"\d{1,5}")
@@ -62,6 +66,19 @@ def _is_name(host: str) -> bool:
         return False
     labels = host.split(".")
     return all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdigit()
+
+
+def includes(patterns: Collection[str], name: str) -> bool:
+    """Whether canonical hosts and wildcards (``*.`` and any name below) include a host, or all below a wildcard."""
+    return name in patterns or any(wildcard in patterns for wildcard in wildcards_above(name.removeprefix("*.")))
+
+
+def wildcards_above(host: str) -> Iterator[str]:
+    """All that a host is below, the nearest first."""
+    rest = host
+    while "." in rest:
+        rest = rest.partition(".")[2]
+        yield f"*.{rest}"
 
 
 def email_domain(address: str) -> str | None:

@@ -102,6 +102,8 @@ class Rule:
     bearer: BearerRule | None = None
     session: bool = True
     """Whether a browser session may satisfy the rule where ``bearer`` is given."""
+    hosts: frozenset[str] | None = None
+    """Canonical names, or ``*.`` and one for all names below it; None: every host of the tenant."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", _canonical(self.groups))

@@ -1,13 +1,15 @@
-"""One canonical form for a request path, and whether two readers could take it for different ones.
+r"""One canonical form for a request path, and whether two readers could take it for different ones.
 
 Rules:
 - The canonical path is the decoded text that an application works with (RFC 3986 §2.4: decoded once, never twice), so
   ``/%41dmin``, ``/Admin`` and ``/a%40b``, ``/a@b`` meet the same rule. Only escapes that carry a meaning of their own stay,
-  in upper case: those of ``/ ? # ; %`` and of control characters.
+  in upper case: those of ``/ \ ? # ; %``, of control characters, and of bytes that are not UTF-8.
 - Ambiguous is what proxies, frameworks and file systems are known to read differently: dot segments, empty segments,
-  ``;`` parameters, ``#``, an encoded ``/ ? # ;``, an encoded control, and an escape that would appear after decoding.
-  Such a path is never matched against rules; nothing is resolved or merged here, since somebody else may not.
-- None is what no honest client sends: backslashes, raw controls or spaces, NUL, broken escapes, bytes that are not UTF-8.
+  ``;`` parameters, ``#``, an encoded ``/ \ ? # ;``, an encoded control, an encoded byte that is not UTF-8 (Latin-1 to
+  some), and an escape that would appear after decoding. Such a path is never matched against rules; nothing is resolved
+  or merged here, since somebody else may not.
+- None is what no honest client sends and proxies refuse or rewrite: raw backslashes, controls, spaces and bytes that are
+  not UTF-8, an encoded NUL, broken escapes.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from dataclasses import dataclass
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _REFUSED_RAW = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
-_REFUSED_BYTES = frozenset(b"\x00\\")
-_KEPT = frozenset(b"/?#;%") | frozenset(range(0x20)) | {0x7F}
+_KEPT = frozenset(b"/\\?#;%") | frozenset(range(0x20)) | {0x7F}
+_NO_TEXT = re.compile("[\udc80-\udcff]")
+"""Bytes that are not UTF-8, as ``surrogateescape`` shows them."""
 _AMBIGUOUS_ESCAPE = re.compile(r"%(?!25)[0-9A-Fa-f]{2}|%25[0-9A-Fa-f]{2}")
 """What may remain escaped in a canonical path without being ambiguous is ``%25`` before anything but two hex digits."""
 
@@ -37,9 +40,9 @@ def canonical(raw_path: str) -> CanonicalPath | None:
     if not raw_path.startswith("/") or _REFUSED_RAW.search(raw_path) or _BROKEN_ESCAPE.search(raw_path):
         return None
     if "%" in raw_path:
-        path = _decode(raw_path)
-        if path is None:
+        if "%00" in raw_path:
             return None
+        path = _decode(raw_path)
     else:
         path = raw_path
     return CanonicalPath(path, is_ambiguous(path))
@@ -57,18 +60,14 @@ def is_ambiguous(path: str) -> bool:
     )
 
 
-def _decode(raw_path: str) -> str | None:
+def _decode(raw_path: str) -> str:
     decoded = bytearray()
     position = 0
     for match in _ESCAPE.finditer(raw_path):
         decoded += raw_path[position : match.start()].encode()
         position = match.end()
         byte = int(match[1], 16)
-        if byte in _REFUSED_BYTES:
-            return None
         decoded += f"%{byte:02X}".encode() if byte in _KEPT else bytes((byte,))
     decoded += raw_path[position:].encode()
-    try:
-        return decoded.decode()
-    except UnicodeDecodeError:
-        return None
+    text = decoded.decode(errors="surrogateescape")
+    return text if text.isascii() else _NO_TEXT.sub(lambda match: f"%{ord(match[0]) - 0xDC00:02X}", text)

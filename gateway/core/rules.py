@@ -5,22 +5,25 @@ Rules:
   not what the tenant has. ``/x/**`` matches whatever comes to its place in the tree, and a path without stars is told by its depth;
   any other glob is matched by its segments. The globs alone, one after the other, say the same (held by a property test).
 - Paths are canonical and unambiguous: no empty and no dot segments (``core.paths``).
-- An application may read one path by several names (``core.readings``): the strictest of their matches counts, and where none is at
-  least as strict as the others, nobody is let in.
+- An application may read one path by several names (``core.readings``): the strictest of their matches counts.
+- Where nobody can say which rule an application would meet (an ambiguous path, or names of which none is strictest), every rule of the host that
+  speaks about the method counts at once, and so does "no rule". Whatever path a reader makes of it, one of these speaks about it.
+- A rule may be for some hosts of its tenant only. Which rules a host has is settled when they are compiled.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.decision import Reason
 from gateway.core.glob import Glob
+from gateway.core.hosts import includes, wildcards_above
 from gateway.core.readings import DIFFERENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gateway.core.model import Rule
 
@@ -33,7 +36,9 @@ class Match:
     rule: Rule | None
     refused: Reason | None = None
     detail: str = ""
-    """Why no rule was asked, for explanations."""
+    """Why no single rule was asked, for explanations."""
+    all_of: tuple[Rule | None, ...] = ()
+    """Not empty: a session must satisfy each of these, in place of ``rule``; None is what holds where no rule matches."""
 
     @property
     def public(self) -> bool:
@@ -69,29 +74,74 @@ class _Node:
 
 
 class CompiledRules:
-    """The rules of one tenant. Raises ``ValueError`` for a path that is no glob."""
+    """The rules of one tenant, by host. Raises ``ValueError`` for a path that is no glob."""
 
-    __slots__ = ("_any", "_root")
+    __slots__ = ("_made", "_named", "_rules")
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
-        self._any = bool(rules)
+        self._rules = tuple((index, rule, Glob(rule.path)) for index, rule in enumerate(rules))
+        self._named = frozenset(host for rule in rules for host in rule.hosts or ())
+        self._made = {"": HostRules((index, rule, glob) for index, rule, glob in self._rules if rule.hosts is None)}
+
+    def at(self, host: str) -> HostRules:
+        """Those for a host, canonical. A host that no rule names has those that name none."""
+        name = self._name(host) if self._named else ""
+        made = self._made.get(name)
+        if made is None:
+            # Kept: there are no more than names in the rules. Compiling all beforehand would hold up the first check of a tenant.
+            made = self._made[name] = HostRules((index, rule, glob) for index, rule, glob in self._rules if rule.hosts is None or includes(rule.hosts, name))
+        return made
+
+    def _name(self, host: str) -> str:
+        """The name in the rules that tells most about a host: its own, else that of the nearest wildcard; empty where there is none."""
+        return host if host in self._named else next((wildcard for wildcard in wildcards_above(host) if wildcard in self._named), "")
+
+
+class HostRules:
+    """The rules of one host, each with its place among the tenant's and its parsed path."""
+
+    __slots__ = ("_root", "_unlike")
+    _unlike: tuple[tuple[Rule, frozenset[str] | None], ...]
+    """In order, each with its methods: one of those that differ by path alone, for what needs all of them. ``/**``, which no path gets past, is one of its own."""
+
+    def __init__(self, rules: Iterable[tuple[int, Rule, Glob]]) -> None:
         self._root = _Node()
-        for index, rule in enumerate(rules):
-            glob = Glob(rule.path)
+        unlike: dict[object, tuple[Rule, frozenset[str] | None]] = {}
+        for index, rule, glob in rules:
+            unlike.setdefault((rule.path == "/**", rule.methods, _demand(rule)), (rule, _methods(rule)))
             node = self._root
             for segment in glob.head:
                 node = node.below.setdefault(segment, _Node())
             node.candidates += (_candidate(index, rule, glob),)
         _hand_down(self._root)
+        self._unlike = tuple(unlike.values())
 
     def __bool__(self) -> bool:
-        return self._any
+        return bool(self._unlike)
 
-    def judge(self, names: Sequence[str], *, method: str) -> Match:
-        """The strictest of what the rules say about each name of one path."""
+    def judge(self, names: Sequence[str], *, method: str, bearer: bool) -> Match:
+        """The strictest of what the rules say about each name of one path. ``bearer``: the request carries a bearer credential."""
         if len(names) == 1:
             return self.find(method=method, path=names[0])
-        return reduce(_stricter, (self.find(method=method, path=name) for name in names))
+        match = reduce(_stricter, (self.find(method=method, path=name) for name in names))
+        return self.strictest(DIFFERENT, method=method, bearer=bearer) if match is _DIFFERENT else match
+
+    def strictest(self, why: str, *, method: str, bearer: bool) -> Match:
+        """What holds whichever path a reader makes of this one. ``why`` no single rule is asked, for explanations."""
+        every: list[Rule | None] = []
+        otherwise: tuple[Rule | None, ...] = (None,)
+        for rule, methods in self._unlike:
+            if methods is not None and method not in methods:
+                continue
+            if rule.deny or not rule.session or (bearer and rule.bearer is not None):
+                what = "allow: nobody" if rule.deny else "bearer"
+                return Match(None, None, Reason.BAD_REQUEST, f"{why}, and a rule with {what} ({rule.path}) could be the one for it")
+            if not rule.everyone:
+                every.append(rule)
+            if rule.path == "/**":
+                otherwise = () if every else otherwise  # nothing gets past it
+                break
+        return Match(None, None, detail=why, all_of=(*otherwise, *every))
 
     def find(self, *, method: str, path: str) -> Match:
         """The first match, or ``NO_RULE``. ``path`` is canonical and unambiguous."""
@@ -152,7 +202,7 @@ def _gives(rule: Rule) -> bool:
 
 
 def _stricter(one: Match, other: Match) -> Match:
-    """Whichever lets in nobody whom the other would not; a refusal where neither does."""
+    """Whichever lets in nobody whom the other would not; ``_DIFFERENT`` where neither does."""
     if _covers(one, other):
         return one
     return other if _covers(other, one) else _DIFFERENT
@@ -165,7 +215,7 @@ def _covers(strict: Match, other: Match) -> bool:
     if other.refused is not None or strict.public:
         return False
     rule, than = strict.rule, other.rule
-    if rule is not None and than is not None and (rule is than or replace(rule, path="", methods=None) == replace(than, path="", methods=None)):
+    if rule is not None and than is not None and (rule is than or _demand(rule) == _demand(than)):
         return True
     if (rule is not None and _gives(rule)) or (than is not None and _gives(than)):
         return False
@@ -173,8 +223,13 @@ def _covers(strict: Match, other: Match) -> bool:
     return than is None or (rule is not None and _asks_more(rule.groups, than.groups) and _asks_more(rule.roles, than.roles))
 
 
+def _demand(rule: Rule) -> tuple[object, ...]:
+    """What a rule says, without where and of which methods."""
+    return rule.everyone, rule.deny, rule.groups, rule.any_group, rule.roles, rule.any_role, rule.replace, rule.bearer, rule.session
+
+
 def _asks_more(one_of: frozenset[str] | None, than: frozenset[str] | None) -> bool:
     return than is None or (one_of is not None and one_of <= than)
 
 
-__all__ = ["NO_RULE", "CompiledRules", "Match"]
+__all__ = ["NO_RULE", "CompiledRules", "HostRules", "Match"]

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 from gateway.config import REDACTED, resolve_secret
 from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
 from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
-from gateway.core.hosts import canonical_host
+from gateway.core.hosts import canonical_host, includes
 from gateway.core.model import AppClient, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
 from gateway.core.readings import PathReader
 from gateway.settings import VISIBLE, BaseUrl, Colour, Duration, HeaderMap, HeaderSetting, IssuerUrl, Model, Token, Url, check_header_map, folded_name, source_of
@@ -105,6 +105,8 @@ PathGlob = Annotated[
 ]
 MAX_RULES = 256
 """In each list of a tenant. Those that begin with stars are all asked about every path."""
+MAX_RULE_HOSTS = 64
+"""Different names in the ``hosts`` of each list of rules: the rules are compiled for each of them apart."""
 
 
 MAX_HOOK_SECRETS = 4
@@ -154,6 +156,7 @@ class RuleDocument(Model):
     """First match wins. ``allow: everyone`` needs no login; ``allow: nobody`` refuses.
 
     ``allow`` stands without ``groups``, ``roles``, ``bearer`` and ``replace``; ``session: false`` needs ``bearer``; ``replace: true`` needs ``groups`` or ``roles``.
+    ``hosts``, of the tenant's own, limits it to these; on shared hosts it then says nothing.
     """
 
     path: PathGlob
@@ -164,6 +167,7 @@ class RuleDocument(Model):
     replace: bool = False
     bearer: BearerDocument | None = None
     session: bool = True
+    hosts: Annotated[frozenset[HostPattern], Field(min_length=1, max_length=MAX_RULE_HOSTS)] | None = None
 
     @model_validator(mode="after")
     def _coherent(self) -> RuleDocument:
@@ -286,6 +290,7 @@ class TenantDocument(Model):
                 msg = f"providers.{provider.name}.domains: {', '.join(sorted(outside))} not in email_domains"
                 raise ValueError(msg)
         _check_spelling(self)
+        _check_rule_hosts(self)
         return self
 
 
@@ -302,6 +307,19 @@ def _check_spelling(document: TenantDocument) -> None:
             if spelling != rule.path:
                 msg = f"{field}.{index}.path: write {spelling}: with this tenant's paths, every spelling of it is read as that"
                 raise ValueError(msg)
+
+
+def _check_rule_hosts(document: TenantDocument) -> None:
+    """A rule for a host that is not the tenant's would say nothing anywhere."""
+    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+        for index, rule in enumerate(rules):
+            for name in sorted(rule.hosts or ()):
+                if not includes(document.hosts, name):
+                    msg = f"{field}.{index}.hosts: {name} is none of this tenant's hosts"
+                    raise ValueError(msg)
+        if len({name for rule in rules for name in rule.hosts or ()}) > MAX_RULE_HOSTS:
+            msg = f"{field}: at most {MAX_RULE_HOSTS} different hosts are named; use wildcards, or rules without hosts"
+            raise ValueError(msg)
 
 
 def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, client_secret: Secret, retired: tuple[AppClient, ...] = (), generation: int = 0) -> Tenant:
@@ -383,6 +401,7 @@ def _rule(document: RuleDocument, own_clients: frozenset[str]) -> Rule:
         replace=document.replace,
         bearer=BearerRule(own_clients if bearer.clients is None else bearer.clients, bearer.scopes) if bearer else None,
         session=document.session,
+        hosts=document.hosts,
     )
 
 

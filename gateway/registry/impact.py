@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.decide import decide, match
 from gateway.core.decision import Allow, Reason
-from gateway.core.hosts import email_domain
+from gateway.core.hosts import email_domain, includes
 from gateway.core.model import AuthRequest, Identity, RequestKind, Session
 
 if TYPE_CHECKING:
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 ELSEWHERE = "/-no-rule-names-this-path-"
 _ANY_METHOD = "GET"
 _GONE = Reason.UNKNOWN_HOST.value
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is tried for one rule. ``where``: as it is told."""
+
+    where: str
+    method: str
+    path: str
+    hosts: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +50,9 @@ def effects(before: Tenant, after: Tenant | None, people: Iterable[SessionView])
     return tuple(dict.fromkeys(effect for person in people for effect in _effects(before, after, person, tuple(places))))
 
 
-def _effects(before: Tenant, after: Tenant | None, person: SessionView, places: Sequence[tuple[str, str, str]]) -> Iterator[Effect]:
+def _effects(before: Tenant, after: Tenant | None, person: SessionView, places: Sequence[_Place]) -> Iterator[Effect]:
     left = after is None or not _owns(before, after, person)
-    tried = [(where, _reason(before, person, method, path), _GONE if left or after is None else _reason(after, person, method, path)) for where, method, path in places]
+    tried = [(place.where, _reason(before, person, place), _GONE if left or after is None else _reason(after, person, place)) for place in places]
     changed = [(where, old, new) for where, old, new in tried if bool(old) != bool(new)]
     if len(changed) == len(tried) and len({(bool(old), old or new) for _, old, new in changed}) == 1:
         _, old, new = changed[0]
@@ -60,11 +70,12 @@ def _owns(before: Tenant, after: Tenant, person: SessionView) -> bool:
     return not person.hosts or any(own(after, host) or not own(before, host) for host in person.hosts)
 
 
-def _reason(tenant: Tenant, person: SessionView, method: str, path: str) -> str:
-    """Why not; empty for yes."""
-    host = person.hosts[0] if person.hosts else next(iter(sorted(tenant.hosts)), "")
+def _reason(tenant: Tenant, person: SessionView, place: _Place) -> str:
+    """Why not; empty for yes. At a host of the rule: one where this person is signed in, if there is any."""
+    hosts = (*person.hosts, *sorted(tenant.hosts))
+    host = next((host for host in hosts if place.hosts is None or includes(place.hosts, host)), example(min(place.hosts or ("",))))
     request = AuthRequest(
-        scheme="https", host=host, method=method, path=path, ambiguous=False, target=path, kind=RequestKind.NAVIGATION, html=True,
+        scheme="https", host=host, method=place.method, path=place.path, ambiguous=False, target=place.path, kind=RequestKind.NAVIGATION, html=True,
         cookies=(), other_cookies="", bearer=None, preflight=False, client="", request_id="",
     )  # fmt: skip
     identity = Identity(
@@ -76,13 +87,14 @@ def _reason(tenant: Tenant, person: SessionView, method: str, path: str) -> str:
     return "" if isinstance(decision, Allow) else decision.reason.value
 
 
-def _places(rules: Iterable[Rule]) -> Iterator[tuple[str, str, str]]:
-    yield "(what no rule names)", _ANY_METHOD, ELSEWHERE
+def _places(rules: Iterable[Rule]) -> Iterator[_Place]:
+    yield _Place("(what no rule names)", _ANY_METHOD, ELSEWHERE, None)
     for rule in rules:
         for method in sorted(rule.methods) if rule.methods else (_ANY_METHOD,):
-            yield f"{method} {rule.path}", method, example(rule.path)
+            hosts = f" ({', '.join(sorted(rule.hosts))})" if rule.hosts is not None else ""
+            yield _Place(f"{method} {rule.path}{hosts}", method, example(rule.path), rule.hosts)
 
 
 def example(glob: str) -> str:
-    """A path that the glob matches."""
+    """A path that the glob matches; of a wildcard, a host below it."""
     return glob.replace("**", "-").replace("*", "-")

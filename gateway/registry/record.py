@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Tenant
     from gateway.registry.document import TenantDocument
 
-RECORD_FORMAT = 6
+RECORD_FORMAT = 7
 """Raised when a record of this release cannot be read by the one before: a replica refuses a snapshot of another format."""
 
 

@@ -51,6 +51,11 @@ AMBIGUOUS = {
     "PATH-06": "/admin%0a.css",
     "PATH-06 delete": "/admin%7f.css",
     "PATH-09": "/public/%252e%252e/admin",
+    "PATH-08 encoded": "/public%5c..%5Cadmin",
+    "PATH-10 overlong": "/%c0%ae%c0%ae/admin",
+    "PATH-10 not UTF-8": "/%ff",
+    "Latin-1": "/caf%E9",
+    "surrogate": "/%ed%a0%80",
     "RD-03": "//evil.test/x",
 }
 
@@ -62,20 +67,21 @@ def test_what_proxies_and_applications_read_differently_is_ambiguous(raw: str) -
     assert found.ambiguous
 
 
+def test_what_stays_escaped_is_written_in_one_way() -> None:
+    for raw in ("/caf%e9/%C3%A9%5c%c3", "/caf%E9/é%5C%C3"):
+        assert canonical(raw) == CanonicalPath("/caf%E9/é%5C%C3", ambiguous=True)
+
+
 MALFORMED = {
     "FWD-04 empty": "",
     "FWD-04 star": "*",
     "RD-04": "https://evil.example/path",
     "PATH-05 NUL": "/admin%00.css",
     "PATH-08 raw": "/public\\..\\admin",
-    "PATH-08 encoded": "/public%5c..%5Cadmin",
-    "PATH-10 overlong": "/%c0%ae%c0%ae/admin",
-    "PATH-10 not UTF-8": "/%ff",
     "PATH-10 raw bytes": "/\udcff",
     "PATH-10 no hex": "/%zz",
     "PATH-10 lone percent": "/%",
     "PATH-10 cut off": "/a%2",
-    "surrogate": "/%ed%a0%80",
     "control": "/a\nb",
     "space": "/a b",
     "NUL": "/\x00",

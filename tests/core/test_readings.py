@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import example, given, settings
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from gateway.core.decide import decide, match, match_next
 from gateway.core.decision import Allow, Reason
 from gateway.core.explain import Hypothesis, explain
+from gateway.core.hosts import includes
 from gateway.core.model import BearerRule, MachineToken, Rule
 from gateway.core.paths import canonical
 from gateway.core.readings import MAX_NAMES, MAX_PATH_CHARACTERS, MAX_PATH_SEGMENTS, PathReader, Unreadable, fold_case
@@ -25,6 +28,8 @@ from tests.core.test_rules import one_after_the_other
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.core.model import AuthRequest, Tenant
+
 STRICT = PathReader()
 IIS = PathReader(windows=True)
 MIXED = PathReader(ignore_case=True)
@@ -35,28 +40,28 @@ PUBLIC = rule("/public/**", everyone=True)
 SITE = (PUBLIC, rule("/**/*.css", everyone=True), ADMIN)
 
 
-def reason(path: str, reader: PathReader, rules: tuple[Rule, ...] = SITE) -> Reason:
-    """For bob, who is signed in and no administrator; the path as on the wire."""
-    found = canonical(quote(path, safe="/%:;"))
+def reason(path: str, reader: PathReader, rules: tuple[Rule, ...] = SITE, groups: tuple[str, ...] = ("users",)) -> Reason:
+    """For bob, who is signed in and no administrator, or for somebody with other groups; the path as on the wire."""
+    found = canonical(quote(path, safe="/%:;="))
     assert found is not None
     at, asked = tenant(rules=rules, paths=reader), request(found.path, ambiguous=found.ambiguous)
-    return decide(at, asked, match(at, asked), session=session(), machine=None, now=NOW).reason
+    return decide(at, asked, match(at, asked), session=session(identity=identity(groups=groups)), machine=None, now=NOW).reason
 
 
 CASES = [
     (STRICT, "/admin./x", Reason.GROUP_MISSING),
     (STRICT, "/admin%20/x", Reason.GROUP_MISSING),
     (STRICT, "/admin.%20.", Reason.GROUP_MISSING),
-    (STRICT, "/public/‥/admin", Reason.BAD_REQUEST),
-    (STRICT, "/public／..％2fadmin", Reason.BAD_REQUEST),
-    (STRICT, "/public/％2e％2e/admin", Reason.BAD_REQUEST),
-    (STRICT, "/public/；/admin", Reason.BAD_REQUEST),
-    (STRICT, "/public/．．＼admin", Reason.BAD_REQUEST),
+    (STRICT, "/public/‥/admin", Reason.GROUP_MISSING),
+    (STRICT, "/public／..％2fadmin", Reason.GROUP_MISSING),
+    (STRICT, "/public/％2e％2e/admin", Reason.GROUP_MISSING),
+    (STRICT, "/public/；/admin", Reason.GROUP_MISSING),
+    (STRICT, "/public/．．＼admin", Reason.GROUP_MISSING),
     (STRICT, "/ａdmin/x", Reason.GROUP_MISSING),
     (STRICT, "/admin／x", Reason.GROUP_MISSING),
     (STRICT, "/admin？/public", Reason.GROUP_MISSING),
     (STRICT, "/admin\u00a0/x", Reason.GROUP_MISSING),
-    (STRICT, "/public/...", Reason.BAD_REQUEST),
+    (STRICT, "/public/...", Reason.GROUP_MISSING),
     (STRICT, "/public/何？／５０％", Reason.PUBLIC),
     (STRICT, "/public/Inc.", Reason.PUBLIC),
     (STRICT, "/wiki/Inc.", Reason.OK),
@@ -69,13 +74,13 @@ CASES = [
     (MIXED, "/PUBLIC/x", Reason.PUBLIC),
     (MIXED, "/ADMIN./x", Reason.GROUP_MISSING),
     (IIS, "/ADMIN /x", Reason.GROUP_MISSING),
-    (IIS, "/admin::$DATA", Reason.BAD_REQUEST),
-    (IIS, "/ADMINI~1/x", Reason.BAD_REQUEST),
-    (IIS, "/adm<<", Reason.BAD_REQUEST),
-    (IIS, "/(S(x))/admin/x", Reason.BAD_REQUEST),
+    (IIS, "/admin::$DATA", Reason.GROUP_MISSING),
+    (IIS, "/ADMINI~1/x", Reason.GROUP_MISSING),
+    (IIS, "/adm<<", Reason.GROUP_MISSING),
+    (IIS, "/(S(x))/admin/x", Reason.GROUP_MISSING),
     (IIS, "/Public/Site.CSS", Reason.PUBLIC),
     (FOLDED, "/ａdmin/x", Reason.GROUP_MISSING),
-    (FOLDED, "/public/a\u200db", Reason.BAD_REQUEST),
+    (FOLDED, "/public/a\u200db", Reason.GROUP_MISSING),
     (RAILS, "/admin.json", Reason.GROUP_MISSING),
     (RAILS, "/admin.css", Reason.GROUP_MISSING),
     (RAILS, "/admin.json.css", Reason.GROUP_MISSING),
@@ -84,6 +89,35 @@ CASES = [
     (PathReader(windows=True, suffixes=True), "/Admin.CSS.", Reason.GROUP_MISSING),
     (PathReader(ignore_case=True, unicode=True), "/ＡＤＭＩＮ/x", Reason.GROUP_MISSING),
 ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/contents/C%23%20notes.ipynb", "/app/;jsessionid=0A", "//icon.svg", "/dav/%23x", "/dav/a%3bb", "/dav/a%3Fb", "/dav/caf%E9", "/dav/a%5Cb", "/a%2Fb", "/a/../b", "/50%2541",
+        "/" + "x" * MAX_PATH_CHARACTERS, "/‥/x",
+    ],
+)  # fmt: skip
+def test_an_ambiguous_path_is_for_those_who_hold_what_every_rule_of_the_host_asks_for(path: str) -> None:
+    editors = rule("/edit/**", methods={"PUT"}, groups=frozenset({"editors"}))
+    guests = rule("/guests/**", groups=frozenset({"guests"}), replace=True)
+    elsewhere = rule("/**", deny=True, hosts=frozenset({"other.acme.com"}))
+    everywhere = rule("/**", groups=frozenset({"guests"}), replace=True)
+    machines = rule("/api/**", bearer=BearerRule(frozenset({"c"}), frozenset()))
+    for rules, groups, expected in [
+        ((*SITE, editors), ("users", "admins"), Reason.OK),
+        ((*SITE, editors), ("users", "editors"), Reason.GROUP_MISSING),
+        ((*SITE, guests), ("users", "admins", "guests"), Reason.OK),
+        ((*SITE, guests), ("admins", "guests"), Reason.GROUP_MISSING),
+        ((*SITE, everywhere), ("admins", "guests"), Reason.GROUP_MISSING),
+        ((everywhere, rule("/x", deny=True)), ("guests",), Reason.OK),
+        ((ADMIN, replace(ADMIN, path="/**"), rule("/x", deny=True)), ("users", "admins"), Reason.OK),
+        ((PUBLIC, elsewhere), ("users",), Reason.OK),
+        ((PUBLIC, machines), ("users",), Reason.OK),
+        ((PUBLIC, replace(machines, session=False)), ("users",), Reason.BAD_REQUEST),
+        ((*SITE, rule("/metrics", deny=True)), ("users", "admins"), Reason.BAD_REQUEST),
+    ]:
+        assert reason(path, STRICT, rules, groups) is expected, (rules, groups)
 
 
 @pytest.mark.parametrize(("reader", "path", "expected"), CASES, ids=[f"{path!a} {reader}" for reader, path, _ in CASES])
@@ -97,29 +131,32 @@ def test_the_kelvin_sign_and_the_long_s_are_letters_of_their_own_only_to_who_rea
     assert reason("/KEYS/x", MIXED, rules) is Reason.GROUP_MISSING
 
 
-def test_the_strictest_name_counts_and_where_none_is_strictest_nobody_is_let_in() -> None:
+def test_the_strictest_name_counts_and_where_none_is_strictest_all_rules_of_the_host() -> None:
     guests, api = rule("/a/**", groups=frozenset({"guests"}), replace=True), rule("/a", bearer=BearerRule(frozenset({"c"}), frozenset()))
     assert reason("/a.json", RAILS, (rule("/a", deny=True),)) is Reason.RULE_DENIED
     assert reason("/a.json", RAILS, (rule("/a.json", deny=True), rule("/a", everyone=True))) is Reason.RULE_DENIED
-    assert reason("/a.json", RAILS, (guests,)) is Reason.BAD_REQUEST
-    assert reason("/a.json", RAILS, (api, guests)) is Reason.BAD_REQUEST
+    assert reason("/a.json", RAILS, (guests,)) is Reason.GROUP_MISSING
+    assert reason("/a/x.json", RAILS, (replace(guests, path="/a/x"),), ("guests",)) is Reason.GROUP_MISSING
+    assert reason("/a/x.json", RAILS, (replace(guests, path="/a/x"),), ("guests", "users")) is Reason.OK
+    assert reason("/a.json", RAILS, (api, guests)) is Reason.GROUP_MISSING
     assert reason("/a/x.json", RAILS, (guests, api)) is Reason.GROUP_MISSING
     assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users", "admins"})), rule("/a", groups=frozenset({"admins"})))) is Reason.GROUP_MISSING
-    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users"})), rule("/a", groups=frozenset({"admins"})))) is Reason.BAD_REQUEST
-    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users"})), rule("/a", roles=frozenset({"r"})))) is Reason.BAD_REQUEST
+    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users"})), rule("/a", groups=frozenset({"admins"})))) is Reason.GROUP_MISSING
+    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users"})), rule("/a", groups=frozenset({"admins"}))), ("users", "admins")) is Reason.OK
+    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users"})), rule("/a", roles=frozenset({"r"})))) is Reason.ROLE_MISSING
 
 
-def test_a_path_longer_than_rules_are_asked_about_is_refused() -> None:
+def test_a_path_longer_than_rules_are_asked_about_needs_what_all_of_them_ask_for() -> None:
     assert reason("/public/" + "x" * (MAX_PATH_CHARACTERS - 8), STRICT) is Reason.PUBLIC
-    assert reason("/public/" + "x" * (MAX_PATH_CHARACTERS - 7), STRICT) is Reason.BAD_REQUEST
+    assert reason("/public/" + "x" * (MAX_PATH_CHARACTERS - 7), STRICT) is Reason.GROUP_MISSING
     assert reason("/public" + "/x" * (MAX_PATH_SEGMENTS - 1), STRICT) is Reason.PUBLIC
-    assert reason("/public" + "/x" * MAX_PATH_SEGMENTS, STRICT) is Reason.BAD_REQUEST
-    assert reason("/public/x" + ".x" * MAX_NAMES, RAILS) is Reason.BAD_REQUEST
+    assert reason("/public" + "/x" * MAX_PATH_SEGMENTS, STRICT) is Reason.GROUP_MISSING
+    assert reason("/public/x" + ".x" * MAX_NAMES, RAILS) is Reason.GROUP_MISSING
     assert reason("/public" + "/x" * MAX_PATH_SEGMENTS, STRICT, ()) is Reason.OK
-    assert reason("/public/" + "x／" * MAX_PATH_SEGMENTS, STRICT) is Reason.BAD_REQUEST
+    assert reason("/public/" + "x／" * MAX_PATH_SEGMENTS, STRICT) is Reason.GROUP_MISSING
     assert reason("/public/" + "\ufdfa" * (MAX_PATH_CHARACTERS // 18), STRICT) is Reason.PUBLIC
-    assert reason("/public/" + "\ufdfa" * (MAX_PATH_CHARACTERS // 17), STRICT) is Reason.BAD_REQUEST
-    assert reason("/public/" + "\u0f73" * (MAX_PATH_CHARACTERS // 2), STRICT) is Reason.BAD_REQUEST
+    assert reason("/public/" + "\ufdfa" * (MAX_PATH_CHARACTERS // 17), STRICT) is Reason.GROUP_MISSING
+    assert reason("/public/" + "\u0f73" * (MAX_PATH_CHARACTERS // 2), STRICT) is Reason.GROUP_MISSING
 
 
 def test_case_is_folded_as_coarsely_as_any_reader_does() -> None:
@@ -154,10 +191,15 @@ def test_rules_to_come_and_explanations_read_paths_alike() -> None:
     assert told.next is not None
     assert (told.decision.reason, told.next.reason, told.groups) == (Reason.GROUP_MISSING, Reason.GROUP_MISSING, ("admins",))
     for path, why in {"/admin:x": "Windows", "/a" * (MAX_PATH_SEGMENTS + 1): "128 segments", "/public/‥/x": "two readers"}.items():
-        refused = explain(TenantTable([at]), Hypothesis("app.acme.com", path, "GET"), now=NOW)
-        assert refused is not None
-        assert refused.decision.reason is Reason.BAD_REQUEST
-        assert [detail for step, passed, detail in refused.steps if step == "path" and not passed and why in detail]
+        judged = explain(TenantTable([at]), Hypothesis("app.acme.com", path, "GET", "bob@acme.com", ("users",)), now=NOW)
+        assert judged is not None
+        assert (judged.decision.reason, judged.groups) == (Reason.GROUP_MISSING, ("admins",))
+        assert [detail for step, passed, detail in judged.steps if step == "path" and passed and why in detail and "every rule of this host" in detail]
+        assert ("rule", True, "path /admin/**") in judged.steps
+    refused = explain(TenantTable([replace(at, rules=(*at.rules, rule("/metrics", deny=True)))]), Hypothesis("app.acme.com", "/public//x", "GET"), now=NOW)
+    assert refused is not None
+    assert refused.decision.reason is Reason.BAD_REQUEST
+    assert [detail for step, passed, detail in refused.steps if step == "path" and not passed and "/metrics" in detail]
 
 
 def test_a_rule_for_what_windows_never_reads_is_refused() -> None:
@@ -262,21 +304,100 @@ def test_no_reader_serves_under_a_spelling_what_its_name_would_not_give(about: t
     reader, reads = KINDS[kind]
     rules = tuple(rule(reader.spelling(pattern), **more) for pattern, more in made)
     parsed = canonical(quote(path))
-    if parsed is None or parsed.ambiguous or not rules:
+    if parsed is None or not rules:
         return
     at = tenant(rules=rules, paths=reader)
-    for asked in (request(parsed.path), request(parsed.path, bearer="t")):
-        judged = match(at, asked)
-        let_in = [person for person in PEOPLE if isinstance(decide(at, asked, judged, session=person, machine=MACHINE, now=NOW), Allow)]
-        for read in reads if let_in else ():
-            name = read(parsed.path)
-            served = canonical(quote(name, safe="/?#"))
-            assert served is not None
-            assert ".." not in name.split("/"), "a reader that came to another folder"
-            index = one_after_the_other(list(rules), "GET", name)
-            plain = NO_RULE if index is None else Match(index, rules[index], Reason.RULE_DENIED if rules[index].deny else None)
+    for asked in (request(parsed.path, ambiguous=parsed.ambiguous), request(parsed.path, ambiguous=parsed.ambiguous, bearer="t")):
+        hold_for_readers(at, asked, [name for read in reads for name in (read(parsed.path), resolved(read(parsed.path)))])
+
+
+def hold_for_readers(at: Tenant, asked: AuthRequest, names: list[str]) -> None:
+    """Whoever is let in would be let in under each of the names."""
+    judged = match(at, asked)
+    for machine in (MACHINE, None):
+        let_in = [person for person in PEOPLE if isinstance(decide(at, asked, judged, session=person, machine=machine, now=NOW), Allow)]
+        for name in names if let_in else ():
+            here = [one if one.hosts is None or includes(one.hosts, asked.host) else replace(one, path="/-no-path-") for one in at.rules]
+            index = one_after_the_other(here, asked.method, name)
+            plain = NO_RULE if index is None else Match(index, here[index], Reason.RULE_DENIED if here[index].deny else None)
             for person in let_in:
-                assert isinstance(decide(at, asked, plain, session=person, machine=MACHINE, now=NOW), Allow), (name, judged, plain)
+                assert isinstance(decide(at, asked, plain, session=person, machine=machine, now=NOW), Allow), (name, judged, plain)
+
+
+# --- ambiguous paths: whatever a reader makes of one ------------------------------------------------
+
+
+def resolved(path: str) -> str:
+    """Without empty and dot segments."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in {"", "."}:
+            parts.append(part)
+    return "/" + "/".join(parts) + ("/" if parts and path.endswith(("/", "/.", "/..")) else "")
+
+
+def decoded(path: str) -> str:
+    return unquote(path, errors="replace")
+
+
+def in_latin_1(path: str) -> str:
+    return unquote(path, encoding="latin-1")
+
+
+def without_parameters(path: str) -> str:
+    return "/".join(segment.partition(";")[0] for segment in path.split("/"))
+
+
+def cut_off(path: str) -> str:
+    return re.split("[?#;\\x00-\\x1f]", path, maxsplit=1)[0] or "/"
+
+
+def with_slashes(path: str) -> str:
+    return path.replace("\\", "/")
+
+
+def last_named(path: str) -> str:
+    """What some make of a path that begins with two slashes: a host, and the path after it."""
+    return "/" + path[2:].partition("/")[2] if path.startswith("//") else path
+
+
+STEPS = [as_it_is, decoded, in_latin_1, without_parameters, cut_off, with_slashes, last_named, resolved]
+PIECES = st.lists(
+    st.sampled_from(["a", "b", "a.b", "A", "/", "/", "//", "..", ".", "%2f", "%2F", "%2e", "%5c", "%252f", "%25", ";", ";x=1", "%3b", "%23", "#", "%3f", "%E9", "%C3", "%c0%ae", "%0a", "%20"]),
+    min_size=1, max_size=6,
+).map(lambda pieces: "/" + "".join(pieces))  # fmt: skip
+HOSTS = st.sampled_from([None, None, frozenset({"app.acme.com"}), frozenset({"*.acme.com"}), frozenset({"other.acme.com"})])
+
+
+@settings(max_examples=400)
+@given(
+    st.lists(st.tuples(PATTERNS | st.sampled_from(["/**", "/a/**"]), st.sampled_from(WAYS), HOSTS), min_size=1, max_size=4),
+    PIECES,
+    st.lists(st.sampled_from(STEPS), max_size=4),
+    PATHS,
+    st.sampled_from(["GET", "POST"]),
+)
+@example([("/a/**", {"everyone": True}, None), ("/b", {"groups": frozenset({"admins"})}, None)], "/a/..%2fb", [decoded, resolved], "/", "GET")
+@example([("/**", {"everyone": True}, None), ("/b", {"deny": True}, None)], "/a;x", [], "/", "GET")
+@example([("/**", {"groups": frozenset({"guests"}), "replace": True}, None)], "/a%E9", [], "/", "GET")
+@example([("/a", {"methods": frozenset({"POST"}), "everyone": True}, None), ("/a", {"deny": True}, None)], "/a%5c", [cut_off], "/a", "GET")
+@example([("/a", {"methods": frozenset({"POST"}), "groups": frozenset({"admins"})}, None), ("/b", {"groups": frozenset({"admins"})}, None)], "//b", [], "/b", "GET")
+@example([("/a", {"bearer": BearerRule(frozenset({"c"}), frozenset()), "session": False}, None)], "//a", [], "/a", "GET")
+def test_whatever_path_a_reader_makes_of_an_ambiguous_one_it_would_let_in_whom_the_gateway_does(
+    made: list[tuple[str, dict[str, object], frozenset[str] | None]], raw: str, steps: list[Callable[[str], str]], other: str, method: str
+) -> None:
+    parsed = canonical(raw)
+    if parsed is None:
+        return
+    rules = tuple(rule(pattern, hosts=hosts, **more) for pattern, more, hosts in made)
+    name = raw
+    for step in steps:
+        name = step(name)
+    for bearer in (None, "t"):
+        asked = request(parsed.path, ambiguous=True, bearer=bearer, method=method)
+        hold_for_readers(tenant(rules=rules), asked, [name, resolved(name), other, *(one.path.replace("*", "a") for one in rules)])
 
 
 @given(PATHS, st.sampled_from(sorted(KINDS)))

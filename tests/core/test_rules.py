@@ -17,7 +17,7 @@ def rule(path: str, **more: object) -> Rule:
 
 
 def found(one: Rule, path: str) -> bool:
-    return CompiledRules((one,)).find(method="GET", path=path) is not NO_RULE
+    return CompiledRules((one,)).at("app.acme.com").find(method="GET", path=path) is not NO_RULE
 
 
 GIVING: dict[str, dict[str, object]] = {
@@ -43,23 +43,43 @@ def test_a_rule_that_restricts_speaks_about_both_spellings(more: dict[str, objec
 
 
 def test_a_rule_for_get_speaks_about_head() -> None:
-    only_get = CompiledRules((rule("/x", methods=frozenset({"GET"})),))
+    only_get = CompiledRules((rule("/x", methods=frozenset({"GET"})),)).at("app.acme.com")
     assert only_get.find(method="HEAD", path="/x") is not NO_RULE
     assert only_get.find(method="POST", path="/x") is NO_RULE
 
 
 def test_the_first_that_matches_speaks() -> None:
     rules = (rule("/a/*/c"), rule("/a/**"), rule("/**"), rule("/a/b/c"))
-    compiled = CompiledRules(rules)
+    compiled = CompiledRules(rules).at("app.acme.com")
     found = {path: compiled.find(method="GET", path=path).rule for path in ("/a/b/c", "/a/b", "/a", "/b")}
     assert found == {"/a/b/c": rules[0], "/a/b": rules[1], "/a": rules[1], "/b": rules[2]}
-    assert bool(compiled) and not CompiledRules(())
+    assert bool(compiled) and not CompiledRules(()).at("app.acme.com")
 
 
 @pytest.mark.parametrize("more", [{"groups": frozenset({"admins"})}, {"deny": True}], ids=["groups", "deny"])
 def test_a_rule_that_restricts_a_folder_speaks_about_it_without_its_slash(more: dict[str, object]) -> None:
     assert found(rule("/admin/", **more), "/admin")
     assert not found(rule("/admin/", everyone=True), "/admin")
+
+
+def test_a_rule_for_some_hosts_says_nothing_elsewhere() -> None:
+    rules = (rule("/a", hosts=frozenset({"x.test", "*.y.test"})), rule("/**", hosts=frozenset({"z.y.test"})), rule("/b", hosts=frozenset({"*.w.y.test"})), rule("/c"))
+    compiled = CompiledRules(rules)
+    for host, indices in {
+        "x.test": (0, 3),
+        "q.y.test": (0, 3),
+        "z.y.test": (0, 1),
+        "v.w.y.test": (0, 2, 3),
+        "w.y.test": (0, 3),
+        "y.test": (3,),
+        "q.x.test": (3,),
+        "other.test": (3,),
+    }.items():
+        found = (compiled.at(host).find(method="GET", path=path).index for path in ("/a", "/x", "/b", "/c"))
+        assert tuple(dict.fromkeys(index for index in found if index is not None)) == indices, host
+    assert compiled.at("q.y.test") is compiled.at("r.y.test")
+    only = CompiledRules(rules[:1])
+    assert bool(only.at("x.test")) and not only.at("other.test")
 
 
 SEGMENTS = ["a", "b", "a.b", ".a", "*", "**", "*.b", "a*", "a@b", "é"]
@@ -88,4 +108,4 @@ def test_what_is_left_out_beforehand_would_not_have_matched(rules: list[Rule], p
     parsed = canonical(path)
     if parsed is None or parsed.ambiguous:
         return
-    assert CompiledRules(tuple(rules)).find(method=method, path=parsed.path).index == one_after_the_other(rules, method, parsed.path)
+    assert CompiledRules(tuple(rules)).at("app.acme.com").find(method=method, path=parsed.path).index == one_after_the_other(rules, method, parsed.path)

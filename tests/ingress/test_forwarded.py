@@ -70,7 +70,7 @@ MALFORMED: dict[str, Pairs] = {
     "FWD-09": forwarded(("X_Forwarded_Host", "app.acme.test"), ("X.Forwarded.Host", "app.acme.test"), without="X-Forwarded-Host"),
     "RD-04": forwarded(uri="https://evil.example/path?q=v"),
     "PATH-08": forwarded(uri="/public\\..\\admin"),
-    "PATH-10": forwarded(uri="/%ff"),
+    "PATH-10": forwarded(uri="/%f"),
     "PATH-10 raw": forwarded(uri="/\udcff"),
     "PATH-13": forwarded(uri="http://evil.test/admin"),
     "HOST-05": forwarded(host="app.acme.test:evil"),

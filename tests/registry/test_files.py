@@ -62,8 +62,8 @@ def test_a_folder_becomes_a_table(folder: Path) -> None:
     acme = table.by_host("acme.example.com")
     assert isinstance(acme, Tenant)
     assert (acme.client_id, acme.client_secret.reveal()) == ("clientacme", "secret of acme")
-    assert acme.compiled.find(method="GET", path="/public/a/b").public
-    assert not acme.compiled.find(method="GET", path="/private").public
+    assert acme.compiled.at("acme.example.com").find(method="GET", path="/public/a/b").public
+    assert not acme.compiled.at("acme.example.com").find(method="GET", path="/private").public
     globex = table.by_email_domain("globex.test")
     assert globex is not None
     assert not globex.active

@@ -53,6 +53,15 @@ def test_a_group_that_is_asked_for_takes_everything_from_those_without(config: A
     assert told(tenant(config, rules=[]), tenant(config, rules=[], allowed_groups=["admins"]), ALICE, BOB) == [("bob", "loses", "", "group_missing")]
 
 
+def test_a_rule_for_some_hosts_is_tried_there(config: Any) -> None:
+    hosts = ["acme.example.com", "*.acme.example.com"]
+    before, after = (tenant(config, hosts=hosts, rules=[{"path": "/**", "groups": [group], "hosts": ["*.acme.example.com"]}]) for group in ("app-users", "admins"))
+    assert told(before, after, BOB, person("carol", "app-users", host="x.acme.example.com")) == [
+        ("bob", "loses", "GET /** (*.acme.example.com)", "group_missing"),
+        ("carol", "loses", "", "group_missing"),
+    ]
+
+
 def test_a_rule_gives_and_takes_where_it_stands(config: Any) -> None:
     assert told(tenant(config), tenant(config, rules=[{"path": "/admin/**", "groups": ["app-users"]}, FULL["rules"][1]]), ALICE, BOB) == [
         ("bob", "gains", "GET /admin/**", "group_missing"),

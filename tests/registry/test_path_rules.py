@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 
 from gateway.core.readings import PathReader
 from gateway.onboarding.body import ProvisionBody
-from gateway.registry.document import MAX_NAMES, MAX_RULES, TenantDocument
+from gateway.registry.document import MAX_NAMES, MAX_RULE_HOSTS, MAX_RULES, TenantDocument
 from tests.registry.samples import sample
 
 if TYPE_CHECKING:
@@ -46,6 +46,25 @@ def test_rules_are_counted() -> None:
     for where in ("rules", "rules_next"):
         with pytest.raises(ValidationError, match="at most 256"):
             TenantDocument.model_validate(sample("acme", **{where: rules}))
+
+
+@pytest.mark.parametrize("where", ["rules", "rules_next"])
+def test_a_rule_names_hosts_of_its_own_tenant_only(where: str) -> None:
+    def hosts(*names: str, own: tuple[str, ...] = ("a.test", "*.b.test")) -> TenantDocument:
+        return TenantDocument.model_validate(sample("acme", hosts=own, **{where: [{"path": "/x", "allow": "nobody", "hosts": [name]} for name in names]}))
+
+    named = getattr(hosts("A.test", "x.b.test", "*.b.test", "*.x.b.test"), where)
+    assert [sorted(rule.hosts) for rule in named] == [["a.test"], ["x.b.test"], ["*.b.test"], ["*.x.b.test"]]
+    for name in ("b.test", "*.a.test", "x.a.test", "xb.test"):
+        with pytest.raises(ValidationError, match=rf"{where}.0.hosts: {name.replace('*', '.')} is none of this tenant's hosts"):
+            hosts(name)
+    for malformed in ([], ["*"], ["a.test:80"], ["a.test/x"], ["*.test"]):
+        with pytest.raises(ValidationError, match="hosts"):
+            TenantDocument.model_validate(sample("acme", hosts=("a.test",), **{where: [{"path": "/x", "allow": "nobody", "hosts": malformed}]}))
+    many = [f"n{number}.b.test" for number in range(MAX_RULE_HOSTS + 1)]
+    assert getattr(hosts(*many[1:]), where)
+    with pytest.raises(ValidationError, match="at most 64 different hosts"):
+        hosts(*many)
 
 
 def test_paths_say_how_the_application_reads() -> None:
