@@ -231,6 +231,10 @@ class SqlChange:
     async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
         mine = (overlays.c.tenant == self._tenant, overlays.c.alias.in_(self._aliases), overlays.c.group_name == request.group_overlay, overlays.c.source == request.source)
         removed_at = request.event_time or at
+        if _is_everybody(request.who):
+            # Deletions may be told in any order, of several groups of the name: whoever was added before the last of them is not exempt.
+            told = (await self._connection.execute(select(func.max(overlays.c.removed_at), func.max(overlays.c.said_at)).where(*mine))).one()
+            removed_at = max([removed_at, *(time for time in told if time is not None)])
         removed = {
             "removed_at": removed_at, "removed_us": watermark, "cleared_at": None, "lifted_at": None,
             "group_id": _group_digest(request.group_id) if request.group_id else "", "said_at": removed_at,

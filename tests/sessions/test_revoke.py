@@ -241,6 +241,23 @@ async def test_a_group_restored_under_its_id_and_deleted_again_is_lost_by_those_
     assert await who_has_it(login) == set(), "deleted again after it had been believed"
 
 
+async def test_deletions_and_additions_told_in_any_order_let_nobody_in_whose_group_is_gone(login: Login, revoker: StoreRevoker) -> None:
+    now = time.time() - 1000
+    first, again, last = deleted(now), added(now + 5), deleted(now + 10, group_id=GROUP_Y)
+    for number, order in enumerate(itertools.permutations((first, again, last))):
+        for one in order:
+            # A round of its own: what an earlier order left behind is older.
+            told = replace(one, event_time=(one.event_time or 0) + 20 * number)
+            await (revoker.exempt(told) if one is again else revoker.revoke(told))
+        assert await who_has_it(login) == set(), [f"{one.reason} of {one.group_id}" for one in order]
+    # The first group was said to be gone once more; then the second one's deletion is heard of.
+    await revoker.revoke(deleted(now + 200))
+    await revoker.revoke(deleted(now + 260))
+    await revoker.revoke(deleted(now + 210, group_id=GROUP_Y))
+    assert not await revoker.exempt(added(now + 250, group_id=GROUP_X))
+    assert await revoker.exempt(added(now + 270))
+
+
 async def test_an_event_of_the_future_happened_now(revoker: StoreRevoker) -> None:
     status = await revoker.revoke(replace(request(), event_time=time.time() + 3600))
     assert status.request.event_time is not None
