@@ -59,7 +59,12 @@ CLOCK_OFFSET_SECONDS = Gauge("gateway_clock_offset_seconds", "This machine's wal
 CANARY_PROBES = Counter("gateway_canary_probes", "Requests without a session that the canary sent through the ingress.", ["result"], registry=REGISTRY)
 CANARY_OPEN = Gauge("gateway_canary_open", "1 while the last answer to the canary let it in.", registry=REGISTRY, multiprocess_mode="max")
 CONNECTIONS = Gauge("gateway_connections", "Open connections of a listener.", ["listener"], registry=REGISTRY, multiprocess_mode="livesum")
-CONNECTIONS_CLOSED = Counter("gateway_connections_closed", "Connections that were cut off: slow_head, slow_body, idle (to make room).", ["listener", "reason"], registry=REGISTRY)
+CONNECTIONS_CLOSED = Counter(
+    "gateway_connections_closed",
+    "Connections that were cut off: slow_head, slow_body, unread (an answer that was not taken), idle (to make room).",
+    ["listener", "reason"],
+    registry=REGISTRY,
+)
 ACCEPT_ERRORS = Counter("gateway_accept_errors", "Connections that could not be accepted, for want of descriptors or memory.", ["listener"], registry=REGISTRY)
 WORKER_EXITS = Counter("gateway_worker_exits", "Workers that ended by themselves and are started again.", ["worker"], registry=REGISTRY)
 LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped", "Lines of the log that were lost: its reader is stuck or gone, or the disk is full.", registry=REGISTRY)

@@ -3,7 +3,7 @@
 Rules:
 - Each listener has its own bound of connections. At the bound, the connection that was idle for longest makes room for a new one; where none is
   idle, new ones wait in the kernel's queue. So nobody at one listener takes what the others need.
-- A request head that has begun arrives within ``HEAD_S``, its body within ``BODY_S``.
+- A request head that has begun arrives within ``HEAD_S``, its body within ``BODY_S``; what was answered is taken within ``TAKEN_S``.
 - A process without free descriptors says so, and accepts again when it has some.
 - At the end every answer says ``Connection: close``, then what the kernel has accepted already is answered too (``draining``).
 
@@ -45,6 +45,8 @@ HEAD_S: Final = 10.0
 """From the first byte of a request to the end of its head. Proxies send a head at once."""
 BODY_S: Final = 30.0
 """From the end of a head to the end of its body; bodies are a megabyte at most."""
+TAKEN_S: Final = 30.0
+"""How long a client may leave answers that the kernel has no more room for. Without it, whoever asks and never reads keeps a place for good."""
 MAX_CONNECTIONS: Final = 4096
 """Of a listener that is given no bound of its own."""
 _AT_ONCE: Final = 16
@@ -60,11 +62,13 @@ _TELL_EVERY_S: Final = 10.0
 class Connection(web.RequestHandler):
     """A client's connection whose faults quote nothing of what was sent."""
 
-    __slots__ = ("_listener",)
+    __slots__ = ("_listener", "starting")
 
-    def __init__(self, listener: Listener, manager: web.Server, **options: Any) -> None:
+    def __init__(self, listener: Listener, manager: web.Server, *, starting: asyncio.Task[None] | None, **options: Any) -> None:
         super().__init__(manager, **options)
         self._listener = listener
+        self.starting = starting
+        """What makes a connection of what was accepted."""
 
     @property
     def idle(self) -> bool:
@@ -93,13 +97,6 @@ class Connection(web.RequestHandler):
         before = self._request_count
         super().data_received(data)
         self._listener.heard(self, request=self._request_count != before)
-
-    def cut_off(self) -> None:
-        """At once, whatever was not sent yet."""
-        transport = self.transport
-        self.force_close()
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()
 
     def handle_error(self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None) -> web.StreamResponse:  # noqa: ARG002 - aiohttp's
         """``message`` is aiohttp's, with the line in it: dropped."""
@@ -144,12 +141,14 @@ class Listener:
         self._bound = bound
         self._options = options
         self._loop = asyncio.get_running_loop()
-        self._open: OrderedDict[Connection, None] = OrderedDict()
-        """The one that was silent for longest first."""
+        self._open: OrderedDict[Connection, asyncio.Transport | None] = OrderedDict()
+        """The one that was silent for longest first. aiohttp forgets the transport of a connection that it closes, although answers may wait there."""
         self._heads: dict[Connection, float] = {}
         """Whose request head has begun, and when it must have ended (the loop's time); in that order."""
         self._bodies: dict[Connection, tuple[float, StreamReader]] = {}
         """Whose request has a body that is still to come, until when, and the body."""
+        self._unread: dict[Connection, float] = {}
+        """Who has left answers at every look so far, and until when."""
         self._starting: set[asyncio.Task[None]] = set()
         self._paused: asyncio.TimerHandle | None = None
         self._told: dict[str, float] = {}
@@ -216,12 +215,10 @@ class Listener:
 
     async def _serve(self, client: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._connection, client)
+            task = asyncio.current_task()
+            await self._loop.connect_accepted_socket(lambda: Connection(self, self._server, starting=task, loop=self._loop, access_log=None, **self._options), client)
         except OSError:
             client.close()
-
-    def _connection(self) -> Connection:
-        return Connection(self, self._server, loop=self._loop, access_log=None, **self._options)
 
     def _somebody_waits(self) -> bool:
         queue = select.poll()
@@ -257,12 +254,16 @@ class Listener:
     # --- connections -----------------------------------------------------------------------------
 
     def opened(self, connection: Connection) -> None:
-        self._open[connection] = None
+        if connection.starting is not None:
+            self._starting.discard(connection.starting)  # from here on counted once, as open
+            connection.starting = None
+        self._open[connection] = connection.transport
         self._gauge.inc()
 
     def closed(self, connection: Connection) -> None:
         self._heads.pop(connection, None)
         self._bodies.pop(connection, None)
+        self._unread.pop(connection, None)
         if connection in self._open:
             del self._open[connection]
             self._gauge.dec()
@@ -281,11 +282,14 @@ class Listener:
 
     def _close(self, connection: Connection, reason: str) -> None:
         CONNECTIONS_CLOSED.labels(self.name, reason).inc()
+        transport = self._open.get(connection)
         self.closed(connection)
-        connection.cut_off()
+        connection.force_close()
+        if transport is not None:
+            transport.abort()  # at once, whatever was not sent yet
 
     async def sweep(self) -> None:
-        """Until cancelled: closes whose head or body takes too long."""
+        """Until cancelled: closes whose head or body takes too long, and who does not take the answer."""
         while True:
             await asyncio.sleep(_SWEEP_S)
             now = self._loop.time()
@@ -296,6 +300,13 @@ class Listener:
                     del self._bodies[connection]
                 elif ends <= now:
                     self._close(connection, "slow_body")
+            self._unread = {
+                connection: self._unread.get(connection, now + TAKEN_S)
+                for connection, transport in self._open.items()
+                if transport is not None and transport.get_write_buffer_size()
+            }
+            for connection in [late for late, ends in self._unread.items() if ends <= now]:
+                self._close(connection, "unread")
 
 
 @asynccontextmanager

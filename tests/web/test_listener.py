@@ -79,6 +79,8 @@ async def serving(*, limit: int = 100, name: str = "check") -> AsyncIterator[Ser
             await go.wait()
         if request.method == "POST":
             await request.read()
+        if request.path == "/large":
+            return web.Response(body=bytes(8 << 20), headers={"Connection": "close"} if request.query_string else None)
         return web.Response(status=204)
 
     bound = socket.socket()
@@ -107,7 +109,7 @@ async def eventually(condition: Callable[[], object]) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in {"HEAD_S": 0.1, "BODY_S": 0.3, "_SWEEP_S": 0.02}.items():
+    for name, seconds in {"HEAD_S": 0.1, "BODY_S": 0.3, "TAKEN_S": 0.3, "_SWEEP_S": 0.02}.items():
         monkeypatch.setattr(module, name, seconds)
 
 
@@ -130,6 +132,26 @@ async def test_heads_and_bodies_that_never_end_are_cut_off_and_nobody_else_is() 
         assert b" 204 " in await waiting.head(), "an answer takes as long as it takes"
     assert metric('gateway_connections_closed_total{listener="check",reason="slow_head"}') == closed["slow_head"] + 2
     assert metric('gateway_connections_closed_total{listener="check",reason="slow_body"}') == closed["slow_body"] + 1
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_whoever_asks_and_does_not_take_the_answer_keeps_no_place() -> None:
+    before = metric('gateway_connections_closed_total{listener="check",reason="unread"}')
+    async with serving(limit=3) as server:
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as deaf:
+            for target in (b"/large", b"/large?last", b"/large?last"):
+                client = deaf.enter_context(socket.socket())
+                client.setblocking(False)
+                await loop.sock_connect(client, ("127.0.0.1", server.port))
+                await loop.sock_sendall(client, REQUEST.replace(b"/", target, 1))
+            await eventually(lambda: len(server.listener._unread) == 3)
+            assert b" 204 " in await (await server.connect(REQUEST)).head()
+            reader = await server.connect(REQUEST.replace(b"/", b"/large", 1))
+            await reader.head()
+            async with asyncio.timeout(10):
+                assert len(await reader.reader.readexactly(8 << 20)) == 8 << 20, "it was taken as it came"
+    assert metric('gateway_connections_closed_total{listener="check",reason="unread"}') == before + 3
 
 
 async def test_at_the_bound_the_connection_that_was_idle_for_longest_makes_room(caplog: pytest.LogCaptureFixture) -> None:
