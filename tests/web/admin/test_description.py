@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.web.admin.conftest import Api
 
-EXAMPLES = 12
+EXAMPLES = 8
 """Per operation and phase: a few thousand requests in all."""
 
 
