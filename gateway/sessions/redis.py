@@ -411,7 +411,7 @@ class RedisSessions:
 
     async def unlink(self, tenant: str, *, user: str, began: int) -> None:
         at = prefix(bucket_of(tenant))
-        await self._marks.link.run_durably(UNLINK, [f"{at}k:{alias}" for alias in self.people(tenant).named("user", user)], [began])
+        await self._marks.link.run_durably(UNLINK, [f"{at}k:{alias}" for alias in self.people(tenant).named("user", user)], [began, f"{at}c:{tenant}"])
 
     async def close(self) -> None:
         await self.touches.close()

@@ -2,6 +2,7 @@
 -- KEYS: family, session. ARGV: prefix, family, tenant, digest. Returns {sessions ended, sealed refresh token where the family has ended}.
 go_on_when_full()
 local owner = redis.call('HMGET', KEYS[1], 't', 'r')
+if not owner[1] then tick(ARGV[1] .. 'c:' .. ARGV[3]) end  -- as in logout
 if owner[1] ~= ARGV[3] then return {0} end
 local ended = {}
 if redis.call('DEL', KEYS[2]) == 1 then ended[1] = ARGV[4] end
