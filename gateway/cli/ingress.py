@@ -32,6 +32,7 @@ def command() -> None:
 @click.option("--check", metavar="ADDRESS", help="How the ingress reaches listen.check, if not at the address it binds.")
 @click.option("--public", metavar="ADDRESS", help="How the ingress reaches listen.public, if not at the address it binds.")
 @click.option("--certificate", nargs=2, metavar="CHAIN KEY", help="TLS ends here, with these files. Without, TLS ends in front of the ingress.")
+@click.option("--redirect", metavar="ADDRESS", help="Where plain http is answered by a redirect to https, such as 0.0.0.0:80. Protected hosts only.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Write the files into this folder instead of to the terminal. They hold the ingress key.")
 def render_command(
     kind: str,
@@ -42,14 +43,17 @@ def render_command(
     check: str | None,
     public: str | None,
     certificate: tuple[str, str] | None,
+    redirect: str | None,
     output: Path | None,
 ) -> None:
     """Write a ready configuration: hosts, header names, key and addresses are those of the gateway's configuration."""
+    if redirect and kind == "kubernetes":
+        raise SiteError("--redirect: in a cluster the controller's own entry point redirects")
     config = load_config(Path(config_path))
     default, by_host = _upstreams(upstreams)
     site = site_of(
         config, (), listen=listen, upstream=default, upstreams=by_host, check=check, public=public, certificate=certificate,
-        hosts=(*_hosts(config.tenants.files), *hosts),
+        hosts=(*_hosts(config.tenants.files), *hosts), redirect=redirect,
     )  # fmt: skip
     files = render(kind, site)
     if output is None:

@@ -91,6 +91,10 @@ class Site:
     check: str
     public: str
     certificate: tuple[str, str] | None = None
+    public_port: int | None = None
+    """The port in addresses that browsers use; None is the scheme's own."""
+    redirect: str | None = None
+    """Where plain http is answered with the same address under https."""
     client_headers: tuple[str, ...] = ()
     """What the operator lets through besides the names that are known to be harmless."""
     removed: tuple[str, ...] = field(init=False)
@@ -99,7 +103,13 @@ class Site:
     """Of the names below ``prefixes``, those that a client may send to an application."""
 
     def __post_init__(self) -> None:
-        for what, address in (("listen", self.listen), ("check", self.check), ("public", self.public), *((f"upstream of {a.name}", a.upstream) for a in self.apps)):
+        for what, address in (
+            ("listen", self.listen),
+            ("check", self.check),
+            ("public", self.public),
+            *((("redirect", self.redirect),) if self.redirect else ()),
+            *((f"upstream of {a.name}", a.upstream) for a in self.apps),
+        ):
             if not _ADDRESS.fullmatch(address):
                 raise SiteError(f"{what}: {address!r}: host:port")
         if not _KEY.fullmatch(self.key.reveal()):
@@ -107,6 +117,8 @@ class Site:
         for path in self.certificate or ():
             if not _FILE.fullmatch(path):
                 raise SiteError(f"certificate: {path!r}: an absolute path of plain characters")
+        if self.redirect and (self.scheme != "https" or self.redirect == self.listen):
+            raise SiteError(f"redirect: {self.redirect!r}: an address of its own, where public_scheme is https")
         if not any(app.patterns for app in self.apps):
             raise SiteError("no protected host: the configuration names no tenant host and no shared host")
         try:
@@ -163,6 +175,16 @@ class Site:
     @property
     def bind(self) -> str:
         return self.listen.rpartition(":")[0]
+
+    @property
+    def public_suffix(self) -> str:
+        """What stands behind a host name in an address that browsers use: ``:8443``, or nothing."""
+        return f":{self.public_port}" if self.public_port else ""
+
+    @property
+    def plain_ports(self) -> tuple[str, ...]:
+        """What an application that takes its own scheme for http may write behind its host name."""
+        return _distinct(("", ":80", self.public_suffix))
 
     @property
     def all_patterns(self) -> tuple[str, ...]:
@@ -222,11 +244,12 @@ def site_of(
     public: str | None = None,
     certificate: tuple[str, str] | None = None,
     hosts: Iterable[str] = (),
+    redirect: str | None = None,
 ) -> Site:
     """``upstream`` serves every protected host that ``upstreams`` (host pattern → address) does not name.
 
     ``check`` and ``public``: how the ingress reaches those listeners, where it is not the address they bind. ``hosts``: of
-    tenants that are not in ``tenants``, because they live in SQL. Raises ``SiteError``.
+    tenants that are not in ``tenants``, because they live in SQL. ``redirect``: where plain http is sent on to https. Raises ``SiteError``.
     """
     tenants = tuple(tenants)
     if not config.ingress.keys:
@@ -249,5 +272,7 @@ def site_of(
         check=check or config.listen.check,
         public=public or config.listen.public,
         certificate=certificate,
+        public_port=config.public_port,
+        redirect=redirect,
         client_headers=config.ingress.client_headers,
     )

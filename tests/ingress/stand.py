@@ -99,6 +99,10 @@ def session(cookie: str, who: Identity, *, tenant: str = "acme", host: str = ACM
     )  # fmt: skip
 
 
+MOVED = "/moved"
+"""Where the application answers with a redirect to ``?to=``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One request as a server behind the ingress received it."""
@@ -257,6 +261,8 @@ class Stand:
         @web.middleware
         async def record(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
             self.seen[request.headers.get(CASE, "")].append(Seen(name, request.method, request.raw_path, tuple(request.headers.items())))
+            if request.path == MOVED:
+                return web.Response(status=302, headers={"Location": request.query["to"]})
             return await handler(request)
 
         app.middlewares.append(record)
@@ -276,4 +282,4 @@ async def _page_of_the_gateway(request: web.Request) -> web.StreamResponse:
     return web.json_response({"gateway": request.raw_path})
 
 
-__all__ = ["ACME", "BELOW", "CASE", "COOKIE", "GLOBEX", "KEY", "LOGIN", "SHARED", "Seen", "Stand", "identity"]
+__all__ = ["ACME", "BELOW", "CASE", "COOKIE", "GLOBEX", "KEY", "LOGIN", "MOVED", "SHARED", "Seen", "Stand", "identity"]
