@@ -84,7 +84,7 @@ class Page:
 
 def forgotten_at(page: Page) -> list[str]:
     """Host and path of each answer on the way that had the browser forget what it kept of this host."""
-    return [f"{URL(hop.url).host}{URL(hop.url).path}" for hop in page.hops if hop.header("Clear-Site-Data") == '"cache"']
+    return [f"{URL(hop.url).host}{URL(hop.url).path}" for hop in page.hops if '"cache"' in (hop.header("Clear-Site-Data") or "")]
 
 
 class Person:
@@ -153,6 +153,13 @@ class Person:
         kept = self._cookies.get(host, {})
         self._cookies[host] = {key: found for key, found in kept.items() if name is not None and key[0] != name}
 
+    def _clear_domain(self, host: str) -> None:
+        """As Chromium does it: of every host of the registrable domain, and what this answer has set."""
+        domain = ".".join(host.split(".")[-2:])
+        for other in list(self._cookies):
+            if other == domain or other.endswith(f".{domain}"):
+                self.forget(other)
+
     def _keep(self, host: str, header: str) -> None:
         parsed: SimpleCookie = SimpleCookie()
         try:
@@ -201,6 +208,8 @@ class Person:
                 text = await response.text(errors="replace")
                 for cookie in response.headers.getall("Set-Cookie", []):
                     self._keep(url.host or "", cookie)
+                if '"cookies"' in response.headers.get("Clear-Site-Data", ""):
+                    self._clear_domain(url.host or "")
                 hops.append(Hop(method, str(url), response.status, tuple(response.headers.items())))
                 location = response.headers.get("Location")
             if not follow or location is None or response.status not in (301, 302, 303, 307, 308):

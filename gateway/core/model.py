@@ -181,6 +181,8 @@ class Tenant:
     """How the application reads paths; rules are written in its names."""
     app_cookies: tuple[AppCookie, ...] = ()
     """The application's own, which end with the person's session."""
+    clear_domain_cookies: bool = False
+    """Whether all cookies of the hosts' registrable domain end with them: it is this tenant's alone."""
     retired: tuple[AppClient, ...] = ()
     """Clients that a rotation replaced: no login begins with them, and what did is finished with them."""
     compiled: CompiledRules = field(init=False, repr=False, compare=False)

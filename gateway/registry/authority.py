@@ -65,6 +65,7 @@ FIELDS: Mapping[str, Authority] = {
     "rules_next": _OPERATOR,
     "headers": _OPERATOR,
     "app_cookies": _OPERATOR,  # names of the operator's application
+    "clear_domain_cookies": _OPERATOR,  # reaches what others have below the domain
     "session.idle": _LOWER,
     "session.absolute": _LOWER,
     "session.max_per_user": _LOWER,

@@ -256,6 +256,7 @@ class TenantDocument(Model):
     rules_next: Rules = ()
     headers: HeaderMap = Field(default_factory=dict)
     app_cookies: Annotated[tuple[AppCookieText, ...], Field(max_length=MAX_APP_COOKIES)] = ()
+    clear_domain_cookies: bool = False
     session: SessionDocument = SessionDocument()
     webhook: WebhookDocument | None = None
     branding: BrandingDocument = BrandingDocument()
@@ -359,6 +360,7 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
         ),
         paths=document.paths.reader(),
         app_cookies=tuple(map(AppCookie.parse, document.app_cookies)),
+        clear_domain_cookies=document.clear_domain_cookies,
         branding=Branding(document.branding.logo, document.branding.color, document.branding.support),
         group_header_names=_policy_groups(document) if config.groups_header == "policy" else None,
         assertion_group_names=_policy_groups(document) if config.assertion.groups == "policy" else None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gateway.registry.record import Record
 
-HARMLESS = frozenset({"name", "branding", "webhook", "headers", "rules_next", "scopes", "client_secret", "app_cookies"})
+HARMLESS = frozenset({"name", "branding", "webhook", "headers", "rules_next", "scopes", "client_secret", "app_cookies", "clear_domain_cookies"})
 """What a tenant shows, is told or sends: nobody is let in or kept out by it."""
 _ANY = "any"
 

@@ -63,3 +63,29 @@ def elsewhere(profile: BrowserContext) -> None:
     """Nobody is signed in at Cognito or the identity provider any more."""
     for host in ("cognito.localhost", "okta.localhost"):
         profile.clear_cookies(domain=host)
+
+
+@behind_nginx
+def test_where_the_domain_is_the_tenants_own_no_cookie_is_left_of_the_person_before(fronted: RunningWorld, profile: BrowserContext) -> None:
+    """``Clear-Site-Data`` takes the cookies of its own answer along, so the login begins again, and nobody types anything."""
+    address = fronted.world.url("hooli.localhost") + ACCOUNT
+    page = profile.new_page()
+    page.goto(address)
+    page.get_by_text("Hooli staff").click()
+    sign_in(page, "erin@hooli.test")
+    account(page, "erin@hooli.test")
+    profile.clear_cookies(name=SESSIONS)
+    profile.add_cookies([{"name": "deep", "value": "erins", "domain": "other.hooli.localhost", "path": "/x/"}])
+    page.goto(address)
+    page.get_by_text("Hooli Labs").click()
+    sign_in(page, "frank@hooli-labs.test")
+    account(page, "frank@hooli-labs.test")
+    assert page.url == address
+    assert all(cookie["name"] != "deep" for cookie in profile.cookies())
+    page.goto(fronted.world.url("hooli.localhost") + "/_auth/logout")
+    page.locator("button").first.click()
+    expect(page).to_have_url(re.compile(r"/_auth/signed-out$"))
+    assert [cookie["name"] for cookie in profile.cookies() if cookie["domain"].lstrip(".") == "hooli.localhost"] == []
+    page.goto(address)
+    page.get_by_text("Hooli staff").click()
+    account(page, "erin@hooli.test")

@@ -485,6 +485,35 @@ async def test_a_token_endpoint_that_misbehaves_ends_in_a_page(world: RunningWor
     await refused(person, url, expected)
 
 
+async def test_a_login_begins_again_where_all_cookies_of_the_domain_go(world: RunningWorld, person: Person) -> None:
+    """Hooli, without a login host: erin's session has ended by itself, frank signs in, and signs out."""
+    host = "hooli.localhost"
+    origin, labs = world.world.url(host), "&provider=hooli-entra"
+    start = f"{origin}/_auth/login?rd=%2Fthere"
+    first = await person.log_in(f"{start}&provider=hooli-okta", "erin@hooli.test")
+    assert (first.url, cleared(first)) == (f"{origin}/there", []), "it is not known that somebody else was here"
+    person.forget(host, COOKIE)
+    assert cleared(await person.open(f"{start}&provider=hooli-okta")) == [], "erin again"
+    person.forget(host, COOKIE)
+    person.set_cookie(host, "session", "erins")
+    page = await person.log_in(start + labs, "frank@hooli-labs.test")
+    assert (page.url, cleared(page)) == (f"{origin}/there", [f"{origin}/_auth/callback"])
+    assert "session" not in person.cookies(host)
+    answer = world.check(host, cookie=person.cookies(host)[COOKIE])
+    assert (answer.status, answer.header("X-Auth-Request-Email")) == (200, "frank@hooli-labs.test")
+    person.set_cookie(host, "session", "franks")
+    page = await person.submit(await person.open(origin + "/_auth/logout"), {})
+    assert (page.url, cleared(page)) == (f"{origin}/_auth/signed-out", [f"{origin}/_auth/logout"])
+    assert page.visited("cognito.localhost")
+    assert person.cookies(host) == {}
+    assert (await person.open(origin + "/_auth/leave?tenant=hooli.x&host=" + host, follow=False)).status == 400
+
+
+def cleared(page: Page) -> list[str]:
+    """The answers on the way that took all cookies."""
+    return [hop.url.partition("?")[0] for hop in page.hops if '"cookies"' in (hop.header("Clear-Site-Data") or "")]
+
+
 async def test_the_session_of_whoever_was_here_before_ends_at_login(world: RunningWorld, person: Person) -> None:
     """(CB-14, CB-15)"""
     tokens = world.world.cloud.cognito.pool.refresh_tokens

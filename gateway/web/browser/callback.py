@@ -125,6 +125,8 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
     await _end_outdated(browser, taken, tenant, accepted)
     LOGINS.labels(*provider_labels(tenant.id, provider.name), "ok").inc()
     browser.request["user"], browser.request["reason"] = accepted.identity.sub, Reason.OK
+    if person.must_begin_clean(browser, tenant, accepted.identity.sub, replaces=other_person):
+        return await person.begin_clean(browser, stored, return_to=pending.return_to, replaces=other_person, hint=pending.hint)
     response = redirect(pending.return_to)
     if not is_named(accepted.identity, pending.hint):
         response = await _say_who(browser, tenant, provider, pending, accepted.identity.email)

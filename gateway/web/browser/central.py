@@ -157,6 +157,8 @@ async def complete(request: web.Request) -> web.StreamResponse:
     elif before is not None:
         browser.services.token_revocation.end_replaced_soon(*before)
     request["user"], request["reason"] = stored.session.identity.sub, Reason.OK
+    if person.must_begin_clean(browser, tenant, stored.session.identity.sub, replaces=other_person):
+        return await person.begin_clean(browser, stored, return_to=return_to, replaces=other_person)
     response = redirect(return_to)
     set_cookie(response, browser.session_cookie(stored.session.tenant), stored.cookie.reveal(), max_age_s=max(1, stored.session.expires_at - int(browser.services.clock())))
     organisation.remember(response, browser, stored.session.tenant)

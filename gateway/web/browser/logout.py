@@ -51,7 +51,8 @@ async def sign_out(browser: Browser, present: tuple[Session, str] | None, *, aga
         browser.services.token_revocation.revoke_soon(present[0].tenant, ended.refresh_token, client_id=present[0].client_id)
     back = safe_return(again, origin=browser.origin, allowed=browser.return_origin) if again else None
     resume = Resume("login" if again else "signed_out", tenant.id if tenant else "", browser.host, (back or f"{browser.origin}/") if again else "")
-    response = _through_cognito(browser, tenant, resume)
+    apart = browser.services.config.login_host is None and person.clears(browser)
+    response = _by_leave(browser, resume, browser.host) if apart else _through_cognito(browser, tenant, resume)
     drop_cookie(response, browser.session_cookie(present[0].tenant) if present is not None else browser.services.config.cookie.name)
     person.leaves(response, browser, tenant)
     return response
@@ -65,16 +66,21 @@ def _through_cognito(browser: Browser, tenant: Tenant | None, resume: Resume) ->
         drop_cookie(response, RESUME_COOKIE)
         return response
     if login_host is not None and browser.host != login_host:
-        signed = sign(browser.services.signing_keys, resume.tenant, "leave", resume.host)
-        query = {"tenant": signed, "host": resume.host, "what": resume.what, "rd": resume.return_to}
-        return redirect(f"{browser.services.config.origin(login_host)}/_auth/leave?{urlencode({k: v for k, v in query.items() if v})}")
+        return _by_leave(browser, resume, login_host)
     response = redirect(browser.services.relying_party.logout_url(tenant, logout_uri=f"{browser.origin}/_auth/signed-out"))
     remember(response, browser, resume)
     return response
 
 
+def _by_leave(browser: Browser, resume: Resume, host: str) -> web.Response:
+    signed = sign(browser.services.signing_keys, resume.tenant, "leave", resume.host)
+    query = {"tenant": signed, "host": resume.host, "what": resume.what, "rd": resume.return_to}
+    return redirect(f"{browser.services.config.origin(host)}/_auth/leave?{urlencode({k: v for k, v in query.items() if v})}")
+
+
 async def leave(request: web.Request) -> web.StreamResponse:
-    """At the login host, on the way out: its own cookie goes, then Cognito's session.
+    """At the login host, on the way out: its own cookie goes, then Cognito's session. Without one, at a host that had the browser delete its cookies, for the
+    one that says what to go on with must come in a later answer.
 
     A forged link here costs a person one login at Cognito, which Cognito's own /logout lets anybody do; no family ends by it.
     """
@@ -82,11 +88,13 @@ async def leave(request: web.Request) -> web.StreamResponse:
     host = browser.parameter("host")
     tenant_id = opened(browser.services.signing_keys, browser.parameter("tenant"), "leave", host)
     tenant = browser.services.tenants.table.by_id(tenant_id or "")
-    if browser.found is not HostKind.LOGIN or tenant is None or is_prefetch(request):
+    here = browser.found is HostKind.LOGIN or (browser.services.config.login_host is None and browser.host == host and browser.tenant is tenant)
+    if not here or tenant is None or is_prefetch(request):
         raise BrowserError(Reason.BAD_REQUEST, 400)
     what = "login" if browser.parameter("what") == "login" else "signed_out"
     response = _through_cognito(browser, tenant, Resume(what, tenant.id, host, browser.parameter("rd")))
-    drop_cookie(response, browser.session_cookie(tenant.id))
+    if browser.found is HostKind.LOGIN:
+        drop_cookie(response, browser.session_cookie(tenant.id))
     return response
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from gateway.core.app_cookies import expired
 from gateway.core.tenants import HostKind
 from gateway.log import fields
-from gateway.web.browser.edge import forget_pages, set_cookie
+from gateway.web.browser.edge import drop_cookie, forget_pages, forget_site, redirect, set_cookie
 from gateway.web.browser.organisation import remembered_tenant
 from gateway.web.browser.signed import keyed_hash, stands_for
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.core.app_cookies import AppCookie
     from gateway.core.model import Tenant
+    from gateway.ports import Stored
     from gateway.web.browser.request import Browser
 
 _LOG = logging.getLogger("gateway")
@@ -33,22 +35,62 @@ PERSON_LIFE_S = 400 * 86400
 
 def leaves(response: web.Response, browser: Browser, tenant: Tenant | None) -> None:
     """A sign-out at this host."""
-    forget_pages(response)
+    if clears(browser):
+        forget_site(response)
+    else:
+        forget_pages(response)
     _end_app_sessions(response, browser, _entries(browser, tenant))
 
 
 def arrives(response: web.Response, browser: Browser, tenant: Tenant | None, sub: str, *, replaces: bool) -> None:
     """A login has finished at this host. ``replaces``: it ended the live session of another person."""
-    entries = _entries(browser, tenant)
-    value, context = f"{tenant.id if tenant is not None else ''} {sub}", ("person", browser.host)
-    last = next(iter(browser.cookies(PERSON_COOKIE)), None)
-    same = not replaces and last is not None and stands_for(browser.services.signing_keys, last, value, *context)
-    if replaces or (last is not None and not same):
+    other, same = _compare(browser, tenant, sub, replaces=replaces)
+    if other and clears(browser):
+        forget_site(response)
+    elif other:
         forget_pages(response)
-    if entries:
-        if not same:
-            _end_app_sessions(response, browser, entries)
-        set_cookie(response, PERSON_COOKIE, keyed_hash(browser.services.signing_keys, value, *context), max_age_s=PERSON_LIFE_S)
+    entries = _entries(browser, tenant)
+    if not same:
+        _end_app_sessions(response, browser, entries)
+    if entries or clears(browser):
+        set_cookie(response, PERSON_COOKIE, keyed_hash(browser.services.signing_keys, *_hashed(browser, tenant, sub)), max_age_s=PERSON_LIFE_S)
+
+
+def must_begin_clean(browser: Browser, tenant: Tenant | None, sub: str, *, replaces: bool) -> bool:
+    """Whether the answer to this login takes all cookies away, the session's with them."""
+    return clears(browser) and _compare(browser, tenant, sub, replaces=replaces)[0]
+
+
+async def begin_clean(browser: Browser, stored: Stored, *, return_to: str, replaces: bool, hint: str = "") -> web.Response:
+    """End the session that was just made and begin the login again, without cookies: the identity provider knows the person by now.
+
+    It ends here also in a browser that keeps its cookies in spite of ``Clear-Site-Data``: the new person's hash is among them.
+    """
+    session = stored.session
+    ended = await browser.services.sessions.end_family(session, cookie=stored.cookie.reveal())
+    browser.services.token_revocation.revoke_soon(session.tenant, ended.refresh_token, client_id=session.client_id)
+    query = {"rd": return_to, "provider": session.identity.provider, "login_hint": hint}
+    response = redirect(f"{browser.origin}/_auth/login?{urlencode({name: value for name, value in query.items() if value})}")
+    drop_cookie(response, browser.session_cookie(session.tenant))
+    arrives(response, browser, browser.tenant, session.identity.sub, replaces=replaces)
+    return response
+
+
+def clears(browser: Browser) -> bool:
+    """At hosts of one tenant alone, whose domain is its own."""
+    return browser.tenant is not None and browser.tenant.clear_domain_cookies
+
+
+def _compare(browser: Browser, tenant: Tenant | None, sub: str, *, replaces: bool) -> tuple[bool, bool]:
+    """Whether it is known to be another person than the last, and whether it is known to be the same."""
+    last = next(iter(browser.cookies(PERSON_COOKIE)), None)
+    value, *context = _hashed(browser, tenant, sub)
+    same = not replaces and last is not None and stands_for(browser.services.signing_keys, last, value, *context)
+    return replaces or (last is not None and not same), same
+
+
+def _hashed(browser: Browser, tenant: Tenant | None, sub: str) -> tuple[str, str, str]:
+    return f"{tenant.id if tenant is not None else ''} {sub}", "person", browser.host
 
 
 def _entries(browser: Browser, tenant: Tenant | None) -> tuple[AppCookie, ...]:

@@ -75,6 +75,7 @@ CHANGES: dict[str, Any] = {
     "rules_next": [{"path": "/**", "allow": "everyone"}],
     "headers": {"X-Department": "claim:nickname"},
     "app_cookies": ["session"],
+    "clear_domain_cookies": True,
     "session.idle": "5m",
     "session.absolute": "1h",
     "session.max_per_user": 1,
