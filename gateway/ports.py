@@ -91,10 +91,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """What a person's last login says about their bearer tokens, where nothing stands against this one."""
+    """Whose bearer token it is, as their last login said, where nothing stands against this one.
 
-    provider: str
-    email_domain: str
+    Without groups, roles and claims: they are of a login up to 30 days ago. Where somebody else has signed in since under one of the person's
+    names (an address that was given to another, say), it is the Cognito ``sub`` and ``username``, the provider and the e-mail's domain alone.
+    """
+
+    identity: Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +281,7 @@ class MachineAuthenticator(Protocol):
     """Bearer tokens on rules that take them."""
 
     async def authenticate(self, tenant: Tenant, token: str) -> MachineToken | None:
-        """A valid access token whose person, if any, is not blocked or revoked (by the link record of the last login); else None.
+        """A valid access token whose ``person``, if any, is not blocked or revoked (by the link record of the last login); else None.
 
         ``UnavailableError`` if a store or the keys cannot be asked.
         """

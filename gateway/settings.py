@@ -149,7 +149,7 @@ def folded_name(name: str) -> str:
 
 def check_header_map(headers: Mapping[str, str | HeaderSetting]) -> None:
     """Names that every proxy reads alike, once each, and sources that exist. Raises ``ValueError``."""
-    _check_names(headers)
+    check_header_names(headers)
     for name, source in headers.items():
         text, default, encoding = source_of(source)
         if text not in IDENTITY_FIELDS and not _CLAIM.fullmatch(text):
@@ -163,7 +163,7 @@ def check_header_map(headers: Mapping[str, str | HeaderSetting]) -> None:
 
 def check_open_header_map(headers: Mapping[str, str | HeaderSetting], own: Mapping[str, str | HeaderSetting]) -> None:
     """Names whose source a tenant may choose: none of the gateway's ``own``, and none that says who somebody is. Raises ``ValueError``."""
-    _check_names(headers)
+    check_header_names(headers)
     closed = {folded_name(name): name for name in own}
     for name, source in headers.items():
         if (declared := closed.get(folded_name(name))) is not None:
@@ -192,7 +192,8 @@ def _check_encoding(name: str, source: str, encoding: Encoding) -> None:
         raise ValueError(msg)
 
 
-def _check_names(headers: Iterable[str]) -> None:
+def check_header_names(headers: Iterable[str]) -> None:
+    """Names of headers that may be managed, each once however it is spelled. Raises ``ValueError``."""
     seen: set[str] = set()
     for name in headers:
         if not _HEADER_NAME.fullmatch(name) or len(name) > 64 or name.lower() in _FORBIDDEN_HEADERS or name.lower().startswith(("x-forwarded-", "sec-")):

@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from gateway.assertion import JWKS_MAX_AGE_S, LIFETIME_S, PUBLISHED_BEFORE_S, RENEW_BEFORE_S, Assertions
-from gateway.core.model import Identity, Session
+from gateway.core.model import Identity, MachineToken, Session
 from gateway.key_file import promote, stage
 from gateway.keys import KeyRing, generate
 
@@ -115,3 +115,34 @@ def test_a_key_is_published_for_longer_than_anybody_caches_it_before_it_signs() 
     assert seen == {0: old.kid, JWKS_MAX_AGE_S + 1: old.kid, PUBLISHED_BEFORE_S - 1: old.kid, PUBLISHED_BEFORE_S: fresh.kid}
     twice = promote(stage(rotated, "assertion"), "assertion", now=NOW + 10)
     assert jwt.get_unverified_header(Assertions(twice, issuer=ISSUER).sign(SESSION, origin=ORIGIN, now=NOW + 11))["kid"] == old.kid
+
+
+MACHINE = MachineToken("client-1", frozenset({"api/read"}), "", "", 0, expires_at=NOW + 3600)
+ALICES = MachineToken("client-1", frozenset(), "u-1", "acme-okta_1", NOW - 10, NOW + 3600, dataclasses.replace(SESSION.identity, groups=(), roles=()))
+
+
+def test_a_machines_names_its_client_and_a_persons_the_person_without_groups() -> None:
+    """A claim that is not known is not there: an application that finds its accounts by e-mail finds nobody's by an empty one."""
+    signer = Assertions(RING, issuer=ISSUER)
+    dated = {"iss": ISSUER, "aud": ORIGIN, "iat": NOW, "exp": NOW + LIFETIME_S, "tenant": "acme", "groups": [], "roles": [], "client_id": "client-1"}
+    assert read(signer.sign_bearer(MACHINE, tenant="acme", origin=ORIGIN, now=NOW), signer) == {**dated, "sub": "client-1"}
+    assert read(signer.sign_bearer(ALICES, tenant="acme", origin=ORIGIN, now=NOW), signer) == {
+        **dated, "sub": "u-1", "email": "alice@acme.test", "name": "Alice Ek", "preferred_username": "alice", "oid": "o-1", "provider": "acme-okta", "auth_time": NOW - 10,
+    }  # fmt: skip
+    assert signer.sign_bearer(dataclasses.replace(ALICES, person=None), tenant="acme", origin=ORIGIN, now=NOW) == ""
+
+
+def test_a_token_is_signed_for_once_per_client_person_and_origin_and_never_beyond_its_own_end() -> None:
+    signer = Assertions(RING, issuer=ISSUER)
+
+    def signed(machine: MachineToken = MACHINE, *, tenant: str = "acme", origin: str = ORIGIN, now: int = NOW) -> str:
+        return signer.sign_bearer(machine, tenant=tenant, origin=origin, now=now)
+
+    first = signed()
+    assert signed(dataclasses.replace(MACHINE, expires_at=NOW + 7200), now=NOW + 1) == first, "the machine's next token"
+    assert read(signed(dataclasses.replace(MACHINE, expires_at=NOW + 100)), signer)["exp"] == NOW + 100, "not the one of a longer token"
+    assert read(signed(tenant="globex"), signer)["tenant"] == "globex"
+    assert read(signed(dataclasses.replace(MACHINE, client_id="other")), signer)["sub"] == "other"
+    assert read(signed(ALICES), signer)["email"] == "alice@acme.test"
+    renamed = dataclasses.replace(ALICES, person=dataclasses.replace(SESSION.identity, email="al@acme.test"))
+    assert read(signed(renamed), signer)["email"] == "al@acme.test"

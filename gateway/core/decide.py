@@ -34,7 +34,6 @@ class Trace:
 
 
 _ALLOW_PUBLIC = Allow(Reason.PUBLIC)
-_ALLOW_BEARER = Allow(Reason.BEARER)
 _LOGIN = {reason: Login(reason) for reason in Reason}
 _LOGIN_BEARER = Login(Reason.BEARER_INVALID, redirect=False)
 _DENY = {reason: Deny(reason) for reason in Reason}
@@ -172,16 +171,28 @@ def _decide_bearer(tenant: Tenant, rule: Rule, machine: MachineToken | None, tra
         verdict, detail = False, "the token's client is not named by the rule"
     elif wanted.scopes and wanted.scopes.isdisjoint(machine.scopes):
         verdict, detail = False, f"needs any scope of: {', '.join(sorted(wanted.scopes))}"
-    elif machine.username and not rule.any_group:
+    elif machine.is_persons and not rule.any_group:
         # A person's access token carries no groups, so nothing could be checked against it.
         verdict, detail = False, "a person's token needs groups: any on the rule"
-    elif machine.username and (rule.roles is not None or (tenant.allowed_roles is not None and not rule.any_role)):
+    elif machine.is_persons and (rule.roles is not None or (tenant.allowed_roles is not None and not rule.any_role)):
         verdict, detail = False, "a person's token carries no roles, and roles are wanted here"
     else:
         verdict, detail = True, machine.client_id
     if trace is not None:
         trace.add("bearer", verdict, detail)
-    return _ALLOW_BEARER if verdict else _LOGIN_BEARER
+    if machine is None or not verdict:
+        return _LOGIN_BEARER
+    # What the rule says itself is a machine's alone: a person is nobody but themselves.
+    identity = () if machine.is_persons else rule.identity
+    if trace is not None:
+        trace.add("identity", passed=True, detail=_arrives_as(machine, identity))
+    return Allow(Reason.BEARER, machine=machine, identity=identity)
+
+
+def _arrives_as(machine: MachineToken, identity: tuple[tuple[str, str], ...]) -> str:
+    if machine.is_persons:
+        return "the person, as their last login said; no groups, no roles"
+    return "; ".join((f"the client {machine.client_id}", *(f"{name}: {text}" for name, text in identity)))
 
 
 def _trace_match(tenant: Tenant, matched: Match, trace: Trace) -> None:

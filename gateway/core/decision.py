@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway.core.model import Session
+    from gateway.core.model import MachineToken, Session
 
 
 class Reason(StrEnum):
@@ -44,10 +44,13 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Let it through. ``session`` is None where the path is public or a machine came with a bearer token."""
+    """Let it through: somebody with a ``session``, or with a bearer token (``machine``); neither where the path is public."""
 
     reason: Reason
     session: Session | None = None
+    machine: MachineToken | None = None
+    identity: tuple[tuple[str, str], ...] = ()
+    """Managed headers whose text the matched rule says itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,8 @@ class Rule:
     """Whether a browser session may satisfy the rule where ``bearer`` is given."""
     hosts: frozenset[str] | None = None
     """Canonical names, or ``*.`` and one for all names below it; None: every host of the tenant."""
+    identity: tuple[tuple[str, str], ...] = ()
+    """Managed headers, and their text where a machine's token satisfied ``bearer``; never a person's."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", _canonical(self.groups))
@@ -316,6 +318,26 @@ class MachineToken:
     sub: str
     username: str
     auth_time: int
+    expires_at: int = 0
+    """UTC epoch seconds."""
+    person: Identity | None = None
+    """Who it is, as their last login here said; None for client_credentials, and where nobody looked."""
+
+    @property
+    def is_persons(self) -> bool:
+        """Anything that names a person makes it a person's: it is never taken for a machine's."""
+        return bool(self.sub or self.username)
+
+    @property
+    def identity(self) -> Identity:
+        """As whom a request with it arrives. A machine is its client id, which no person's ``sub`` can be; a person nobody looked up is nobody."""
+        if not self.is_persons:
+            return _nobody(self.client_id)
+        return self.person if self.person is not None and self.person.sub == self.sub else _nobody("")
+
+
+def _nobody(sub: str) -> Identity:
+    return Identity(sub=sub, email="", email_domain="", username="", preferred_username="", name="", groups=(), roles=(), provider="", idp_subject="")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from gateway.core.model import HeaderSpec
 from gateway.core.tenants import claims
-from gateway.settings import folded_name, is_loopback_name
+from gateway.registry.document import speaks_for
+from gateway.settings import folded_name, is_loopback_name, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -52,6 +54,7 @@ def _problems(document: TenantDocument, config: Config) -> Iterator[Problem]:
             yield Problem("headers", name, f"{declared} is one of the gateway's own (headers in gateway.yaml) and says the same for every tenant")
         elif folded_name(name) not in open_to_tenants:
             yield Problem("headers", name, f"one of tenant_headers in gateway.yaml ({', '.join(config.tenant_headers) or 'there are none'})")
+    yield from _identities(document, config)
     if document.webhook is not None and not _https(document.webhook.url, config):
         yield Problem("webhook.url", "", "an https:// URL (http:// only with development: true, on loopback)")
     if document.session.absolute is not None or document.session.idle is not None:
@@ -61,6 +64,16 @@ def _problems(document: TenantDocument, config: Config) -> Iterator[Problem]:
             yield Problem("session.absolute", str(absolute), "between 1m and 30d")
         if idle is not None and not 60 <= idle.total_seconds() <= absolute.total_seconds():
             yield Problem("session.idle", str(idle), "at least 1m, and not longer than absolute")
+
+
+def _identities(document: TenantDocument, config: Config) -> Iterator[Problem]:
+    declared = {**config.headers, **config.tenant_headers}
+    spoken = speaks_for(HeaderSpec(name, *source_of(source)) for name, source in declared.items())
+    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+        for index, rule in enumerate(rules):
+            for name in rule.identity:
+                if folded_name(name) not in spoken:
+                    yield Problem(f"{field}.{index}.identity", name, f"a managed header that says who somebody is: one of {', '.join(spoken.values())}")
 
 
 def _https(url: str, config: Config) -> bool:

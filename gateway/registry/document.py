@@ -5,6 +5,7 @@ One shape for three doors, so that a tenant exported from one can be applied thr
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
@@ -15,9 +16,26 @@ from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
 from gateway.core.hosts import canonical_host, includes
 from gateway.core.model import AppClient, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
 from gateway.core.readings import PathReader
-from gateway.settings import VISIBLE, BaseUrl, Colour, Duration, HeaderMap, HeaderSetting, IssuerUrl, Model, Token, Url, check_header_map, folded_name, source_of
+from gateway.settings import (
+    VISIBLE,
+    BaseUrl,
+    Colour,
+    Duration,
+    HeaderMap,
+    HeaderSetting,
+    IssuerUrl,
+    Model,
+    Token,
+    Url,
+    check_header_map,
+    check_header_names,
+    folded_name,
+    source_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from gateway.config import Config
 
 TENANT_ID = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
@@ -152,11 +170,19 @@ class BearerDocument(Model):
     scopes: Annotated[frozenset[Token], Field(max_length=100)] = frozenset()
 
 
+MachineText = Annotated[str, Field(pattern=r"^([!-~]([ -~]*[!-~])?)?$", max_length=256)]
+"""What a header says of a machine: printable ASCII, no blanks at either end."""
+NEVER_OF_A_RULE = frozenset({"tenant", "provider", "assertion"})
+"""Sources of headers that no rule speaks for: whose request it is, who vouched for it, and what the gateway signs."""
+
+
 class RuleDocument(Model):
     """First match wins. ``allow: everyone`` needs no login; ``allow: nobody`` refuses.
 
     ``allow`` stands without ``groups``, ``roles``, ``bearer`` and ``replace``; ``session: false`` needs ``bearer``; ``replace: true`` needs ``groups`` or ``roles``.
     ``hosts``, of the tenant's own, limits it to these; on shared hosts it then says nothing.
+    ``identity`` needs ``bearer``: managed headers and their text for a machine's token. No text may be a person's: no address of ``email_domains``, no UUID, no
+    ``PROVIDER_`` at its beginning; and none for headers whose source is ``tenant``, ``provider`` or ``assertion``.
     """
 
     path: PathGlob
@@ -168,6 +194,13 @@ class RuleDocument(Model):
     bearer: BearerDocument | None = None
     session: bool = True
     hosts: Annotated[frozenset[HostPattern], Field(min_length=1, max_length=MAX_RULE_HOSTS)] | None = None
+    identity: Annotated[dict[str, MachineText], Field(max_length=40)] = Field(default_factory=dict)
+
+    @field_validator("identity")
+    @classmethod
+    def _identity(cls, identity: dict[str, str]) -> dict[str, str]:
+        check_header_names(identity)
+        return identity
 
     @model_validator(mode="after")
     def _coherent(self) -> RuleDocument:
@@ -176,6 +209,9 @@ class RuleDocument(Model):
             raise ValueError(msg)
         if not self.session and self.bearer is None:
             msg = "session: false needs bearer"
+            raise ValueError(msg)
+        if self.identity and self.bearer is None:
+            msg = "identity needs bearer: it is what the application hears of a machine"
             raise ValueError(msg)
         if self.replace and self.groups == "unset" and self.roles == "unset":
             msg = "replace: true needs groups or roles"
@@ -292,6 +328,7 @@ class TenantDocument(Model):
                 raise ValueError(msg)
         _check_spelling(self)
         _check_rule_hosts(self)
+        _check_machines(self)
         return self
 
 
@@ -321,12 +358,37 @@ def _check_rule_hosts(document: TenantDocument) -> None:
         if len({name for rule in rules for name in rule.hosts or ()}) > MAX_RULE_HOSTS:
             msg = f"{field}: at most {MAX_RULE_HOSTS} different hosts are named; use wildcards, or rules without hosts"
             raise ValueError(msg)
+_AT_DOMAIN = re.compile(r"@([A-Za-z0-9.-]+)")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def _check_machines(document: TenantDocument) -> None:
+    """No machine arrives under a name that a person of this tenant could have."""
+    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+        for index, rule in enumerate(rules):
+            for name, text in rule.identity.items():
+                if why := _persons(text, document):
+                    msg = f"{field}.{index}.identity.{name}: {text!r} is {why}: a machine is never taken for a person"
+                    raise ValueError(msg)
+
+
+def _persons(text: str, document: TenantDocument) -> str:
+    """What of a person's it could be; empty for nothing that is known here."""
+    domains = (canonical_host(found.rstrip(".-")) for found in _AT_DOMAIN.findall(text))
+    if any(domain in document.email_domains for domain in domains):
+        return "an address of the tenant's own e-mail domains"
+    if _UUID.search(text):
+        return "an id as people have"
+    if any(text.lower().startswith(f"{provider.name.lower()}_") for provider in document.providers):
+        return "a user name as Cognito makes them for people"
+    return ""
 
 
 def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, client_secret: Secret, retired: tuple[AppClient, ...] = (), generation: int = 0) -> Tenant:
     """Everything that can be computed once, computed once. ``client_id`` and secret come from the document or from SQL, ``retired`` from SQL alone.
 
-    Of the document's headers only those count that the gateway declares open to tenants: a stored document may be older than the declaration.
+    Of the document's headers only those count that the gateway declares open to tenants, and of a rule's identity what ``speaks_for`` permits: a stored
+    document may be older than the declaration.
     """
     chosen = {folded_name(name): source for name, source in document.headers.items()}
     headers = tuple(
@@ -334,7 +396,8 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
         for name, source in (*config.headers.items(), *((name, chosen.get(folded_name(name), source)) for name, source in config.tenant_headers.items()))
     )
     own_clients = frozenset({client_id, *(client.client_id for client in retired)})
-    rules = tuple(_rule(rule, own_clients) for rule in document.rules)
+    spoken = speaks_for(headers)
+    rules = tuple(_rule(rule, own_clients, spoken) for rule in document.rules)
     limits = document.session
     absolute = limits.absolute or config.session.absolute
     return Tenant(
@@ -351,7 +414,7 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
         scopes=document.scopes,
         providers=tuple(_provider(p, document) for p in document.providers),
         rules=rules,
-        rules_next=tuple(_rule(rule, own_clients) for rule in document.rules_next),
+        rules_next=tuple(_rule(rule, own_clients, spoken) for rule in document.rules_next),
         headers=headers,
         session=SessionLimits(
             idle_s=int(min(limits.idle or config.session.idle, absolute).total_seconds()),
@@ -386,7 +449,12 @@ def _policy_groups(document: TenantDocument) -> frozenset[str]:
     return frozenset(named)
 
 
-def _rule(document: RuleDocument, own_clients: frozenset[str]) -> Rule:
+def speaks_for(headers: Iterable[HeaderSpec]) -> dict[str, str]:
+    """Headers that a rule's ``identity`` may fill: folded name to the name that is sent."""
+    return {folded_name(spec.name): spec.name for spec in headers if spec.source not in NEVER_OF_A_RULE}
+
+
+def _rule(document: RuleDocument, own_clients: frozenset[str], spoken: Mapping[str, str]) -> Rule:
     def names(value: frozenset[str] | str | None) -> frozenset[str] | None:
         return value if isinstance(value, frozenset) else None
 
@@ -404,6 +472,7 @@ def _rule(document: RuleDocument, own_clients: frozenset[str]) -> Rule:
         bearer=BearerRule(own_clients if bearer.clients is None else bearer.clients, bearer.scopes) if bearer else None,
         session=document.session,
         hosts=document.hosts,
+        identity=tuple(sorted((sent, text) for name, text in document.identity.items() if (sent := spoken.get(folded_name(name))) is not None)),
     )
 
 

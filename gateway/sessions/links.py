@@ -2,7 +2,8 @@
 
 Rules:
 - A record is written by ``finish``, in the step that makes the session. It holds the names (HMACs) under which something may
-  stand against this person, and, sealed, the e-mail's domain and the provider, which the tenant's present policy is asked about.
+  stand against this person, and, sealed, who it is. E-mail domain and provider are what the tenant's present policy is asked about.
+- A name that somebody else has signed in with since is that person's: then an application hears nothing of the names in the record.
 - No record, no entry. A mark at or after the token's ``auth_time`` (Cognito's clock, whole seconds: with five seconds of margin)
   refuses it; ``iat`` means nothing, since refreshing renews it.
 - Record and tokens count for as long as a mark is kept, never longer.
@@ -10,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.ports import Linked
@@ -36,15 +38,18 @@ LIFE_S: Final = WATERMARK_LIFE_S - 3600
 
 def written(people: People, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]) -> list[str | bytes | int]:
     """Arguments of ``finish.lua``: the names, the sealed record, its life."""
-    sealed = seal.seal_under(key, "link", f"{people.tenant} {people.user(identity)}", codec.dump_link(Linked(identity.provider, identity.email_domain)), entropy=entropy)
+    sealed = seal.seal_under(key, "link", f"{people.tenant} {people.user(identity)}", codec.dump_link(identity), entropy=entropy)
     return [" ".join(people.standing(identity)), sealed, LIFE_S]
 
 
 def last_login(people: People, identity: Identity, display: Display, *, key: Key, entropy: Callable[[int], bytes]) -> list[str | bytes]:
-    """Further arguments of ``finish.lua``: the names that lead to this login when no session is left of it, and as whom it was, sealed."""
+    """Further arguments of ``finish.lua``: the names that lead to this login when no session is left of it, and as whom it was, sealed.
+
+    Under every key of the ring: one under an older key would go on to name whoever had it before.
+    """
     named = [("idp_subject", identity.idp_subject), ("oid", identity.oid), ("email", identity.email)]
     sealed = seal.seal_under(key, "last", f"{people.tenant} {people.user(identity)}", codec.dump_display(display), entropy=entropy)
-    return [" ".join(people.named(kind, value)[0] for kind, value in named if value), sealed]
+    return [" ".join(alias for kind, value in named if value for alias in people.named(kind, value)), sealed]
 
 
 def opened_last(raw: bytes | None, *, tenant: str, user: str, keys: tuple[Key, ...]) -> Display | None:
@@ -61,8 +66,11 @@ def asked(people: People, *, user: str, auth_time: int) -> tuple[list[str], list
 
 def opened(answer: list[Any], people: People, *, user: str, keys: tuple[Key, ...]) -> Linked | None:
     """What ``linked.lua`` found, if it was sealed by us for this person of this tenant."""
-    if len(answer) < 3:
+    if len(answer) < 4:
         return None
     alias = people.named("user", user)[int(answer[1]) - 1]
     raw = seal.unseal_under(keys, "link", f"{people.tenant} {alias}", answer[2])
-    return None if raw is None else codec.load_link(raw)
+    link = None if raw is None else codec.load_link(raw)
+    if link is None or int(answer[3]) == 0:
+        return link
+    return Linked(replace(link.identity, email="", preferred_username="", name="", idp_subject="", oid=""))

@@ -161,9 +161,14 @@ def load_display(raw: bytes) -> Display | None:
     return _load(raw, build)
 
 
-def dump_link(link: Linked) -> bytes:
-    return _dump([link.provider, link.email_domain])
+def dump_link(identity: Identity) -> bytes:
+    i = identity
+    return _dump([i.sub, i.email, i.email_domain, i.username, i.preferred_username, i.name, i.provider, i.idp_subject, i.oid])
 
 
 def load_link(raw: bytes) -> Linked | None:
-    return _load(raw, lambda rest: Linked(*rest))
+    def build(rest: list[Any]) -> Linked:
+        sub, email, email_domain, username, preferred_username, name, provider, idp_subject, oid = rest
+        return Linked(Identity(sub, email, email_domain, username, preferred_username, name, (), (), provider, idp_subject, oid))
+
+    return _load(raw, build)

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from gateway.core.decide import decide, match, wants_bearer
 from gateway.core.decision import Allow, Deny, Login, Reason
-from gateway.core.headers import identity_headers, needs_assertion
+from gateway.core.headers import bearer_headers, identity_headers, needs_assertion
 from gateway.core.model import RequestKind
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.core.tenants import HostKind
@@ -104,7 +104,7 @@ class Checks:
         number = parsed.request_id if parsed is not None else number
         verdict = self._verdict(decided, parsed, headers.getall("Accept-Language", ()), html=html, number=number)
         answer = dialect.render(verdict, parsed)
-        self._record(dialect, verdict.decision, decided.tenant, parsed, decided.session, started, decided.would)
+        self._record(dialect, verdict.decision, decided, parsed, started)
         return response_of(answer)
 
     async def _decide_by_current_tenants(self, request: AuthRequest) -> _Decided:
@@ -187,7 +187,7 @@ class Checks:
         """What the dialect needs to tell the decision: managed headers, or where to go, or what to show: a page where ``html``, with its ``number``."""
         decision, tenant = decided.decision, decided.tenant
         if isinstance(decision, Allow) and tenant is not None and request is not None:
-            head = self._head(tenant, request, decision.session)
+            head = self._head(tenant, request, decision)
             if head is not None:
                 return Verdict(decision=decision, headers=head)
             decision = Deny(Reason.IDENTITY_TOO_LARGE)
@@ -207,11 +207,14 @@ class Checks:
         login = location if isinstance(decision, Login) else ""
         return Verdict(decision=decision, location=location if redirect else "", login=login, content_type=told.content_type, body=told.body, page_headers=told.headers)
 
-    def _head(self, tenant: Tenant, request: AuthRequest, session: Session | None) -> tuple[tuple[str, str], ...] | None:
-        """The managed headers, built once per session, host and minute rather than once per check."""
+    def _head(self, tenant: Tenant, request: AuthRequest, allowed: Allow) -> tuple[tuple[str, str], ...] | None:
+        """The managed headers, built once per session, host and minute rather than once per check; of a token, each time that it was judged."""
+        session, machine, now = allowed.session, allowed.machine, self._services.clock()
+        if machine is not None:
+            signed = self._services.assertions.sign_bearer(machine, tenant=tenant.id, origin=self._services.config.origin(request.host), now=now) if needs_assertion(tenant) else ""
+            return bearer_headers(tenant, machine, assertion=signed, identity=allowed.identity)
         if session is None:
             return identity_headers(tenant, None)
-        now = self._services.clock()
         key = (session.digest, request.host)
         cached = self._heads.get(key)
         if cached is not None and (cached[0] is session or cached[0] == session) and cached[1] is tenant and cached[2] > now:
@@ -224,11 +227,11 @@ class Checks:
             self._heads.popitem(last=False)
         return head
 
-    def _record(
-        self, dialect: Dialect, decision: Decision, tenant: Tenant | None, request: AuthRequest | None, session: Session | None, started: float, would: Decision | None
-    ) -> None:
-        """``would``: what the tenant's next rules say; told where it is something else."""
+    def _record(self, dialect: Dialect, decision: Decision, decided: _Decided, request: AuthRequest | None, started: float) -> None:
+        """What the tenant's next rules say is told where it is something else."""
         seconds = perf_counter() - started
+        tenant, would = decided.tenant, decided.would
+        identity = decided.session.identity if decided.session is not None else decision.machine.identity if isinstance(decision, Allow) and decision.machine is not None else None
         self._seconds[dialect.name].observe(seconds)
         kind = _KINDS[type(decision)]
         labels = (tenant_label(tenant.id) if tenant else "", dialect.name, kind, decision.reason.value)
@@ -248,7 +251,7 @@ class Checks:
             extra=fields(
                 request_id=request.request_id if request else None, tenant=tenant.id if tenant else None, host=request.host if request else None,
                 method=request.method if request else None, path=request.path if request else None, decision=kind, reason=decision.reason.value,
-                user=session.identity.sub if session else None, provider=session.identity.provider if session else None,
+                user=identity.sub if identity else None, provider=(identity.provider or None) if identity else None,
                 duration_ms=round(seconds * 1000, 3), dialect=dialect.name, client=request.client if request else None,
                 would_decide=_KINDS[type(would)] if would else None, would_reason=would.reason.value if would else None,
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,12 +19,14 @@ class Machines:
 
     async def authenticate(self, tenant: Tenant, token: str) -> MachineToken | None:
         machine = await self._relying_party.verify_access_token(token)
-        if machine is None or not (machine.username or machine.sub):
+        if machine is None or not machine.is_persons:
             return machine
         if not machine.sub:
             return None
         link = await self._sessions.linked(tenant.id, user=machine.sub, auth_time=machine.auth_time)
-        provider = tenant.provider(link.provider) if link is not None else None
-        if link is None or provider is None or link.email_domain not in provider.domains or link.email_domain not in tenant.email_domains:
+        if link is None or link.identity.sub != machine.sub:
             return None
-        return machine
+        provider, domain = tenant.provider(link.identity.provider), link.identity.email_domain
+        if provider is None or domain not in provider.domains or domain not in tenant.email_domains:
+            return None
+        return replace(machine, person=link.identity)

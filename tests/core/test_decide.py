@@ -17,6 +17,8 @@ from tests.core.build import NOW, identity, request, rule, session, tenant
 
 API = BearerRule(frozenset({"machine"}), frozenset({"api/read"}))
 MACHINE = MachineToken("machine", frozenset({"api/read"}), "", "", 0)
+PERSONS = replace(MACHINE, sub="p", username="p")
+BOT = (("X-User", "deploy-bot"),)
 
 
 def outcome(at: Tenant, asked: AuthRequest, held: Session | None, machine: MachineToken | None = None) -> Decision:
@@ -88,7 +90,7 @@ def test_a_public_path_says_who_is_there_only_for_a_valid_session_of_this_tenant
 
 
 BEARER: dict[str, tuple[dict[str, Any], str | None, MachineToken | None, Session | None, Decision]] = {
-    "right client and scope": ({}, "t", MACHINE, None, Allow(Reason.BEARER)),
+    "right client and scope": ({}, "t", MACHINE, None, Allow(Reason.BEARER, machine=MACHINE)),
     "another client": ({}, "t", replace(MACHINE, client_id="other"), None, Login(Reason.BEARER_INVALID, redirect=False)),
     "another scope": ({}, "t", replace(MACHINE, scopes=frozenset({"api/write"})), None, Login(Reason.BEARER_INVALID, redirect=False)),
     "no valid token": ({}, "t", None, None, Login(Reason.BEARER_INVALID, redirect=False)),
@@ -97,11 +99,15 @@ BEARER: dict[str, tuple[dict[str, Any], str | None, MachineToken | None, Session
     "no token, a session": ({}, None, None, session(), Allow(Reason.OK, session())),
     "no token, sessions not taken": ({"session": False}, None, None, session(), Login(Reason.BEARER_INVALID, redirect=False)),
     "a person's token": ({}, "t", replace(MACHINE, sub="p", username="p"), None, Login(Reason.BEARER_INVALID, redirect=False)),
-    "a person's token where the rule says any group": ({"any_group": True}, "t", replace(MACHINE, sub="p", username="p"), None, Allow(Reason.BEARER)),
+    "a person's token where the rule says any group": ({"any_group": True}, "t", PERSONS, None, Allow(Reason.BEARER, machine=PERSONS)),
+    "a machine that the rule names": ({"identity": BOT}, "t", MACHINE, None, Allow(Reason.BEARER, machine=MACHINE, identity=BOT)),
+    "a person where the rule names a machine": ({"any_group": True, "identity": BOT}, "t", PERSONS, None, Allow(Reason.BEARER, machine=PERSONS)),
+    "a person without a user name is a person": ({"identity": BOT}, "t", replace(PERSONS, username=""), None, Login(Reason.BEARER_INVALID, redirect=False)),
+    "a person's session where the rule names a machine": ({"identity": BOT}, None, None, session(), Allow(Reason.OK, session())),
     "a person's token where the rule wants a role": (
         {"any_group": True, "roles": frozenset({"writer"})}, "t", replace(MACHINE, sub="p", username="p"), None, Login(Reason.BEARER_INVALID, redirect=False),
     ),
-    "any scope": ({"bearer": BearerRule(frozenset({"machine"}), frozenset())}, "t", replace(MACHINE, scopes=frozenset()), None, Allow(Reason.BEARER)),
+    "any scope": ({"bearer": BearerRule(frozenset({"machine"}), frozenset())}, "t", replace(MACHINE, scopes=frozenset()), None, Allow(Reason.BEARER, machine=replace(MACHINE, scopes=frozenset()))),
 }  # fmt: skip
 
 
@@ -112,11 +118,13 @@ def test_bearer(case: str) -> None:
     assert outcome(at, request("/api/x", bearer=token), held, machine) == expected
 
 
-@pytest.mark.parametrize(("any_role", "expected"), [(False, Login(Reason.BEARER_INVALID, redirect=False)), (True, Allow(Reason.BEARER))], ids=["as the tenant says", "any"])
+@pytest.mark.parametrize(
+    ("any_role", "expected"), [(False, Login(Reason.BEARER_INVALID, redirect=False)), (True, Allow(Reason.BEARER, machine=PERSONS))], ids=["as the tenant says", "any"]
+)
 def test_a_persons_token_has_none_of_the_tenants_roles(*, any_role: bool, expected: Decision) -> None:
     at = tenant(allowed_roles=frozenset({"staff"}), rules=(rule("/api/**", bearer=API, any_group=True, any_role=any_role),))
     assert outcome(at, request("/api/x", bearer="t"), None, replace(MACHINE, sub="p", username="p")) == expected
-    assert outcome(at, request("/api/x", bearer="t"), None, MACHINE) == Allow(Reason.BEARER)
+    assert outcome(at, request("/api/x", bearer="t"), None, MACHINE) == Allow(Reason.BEARER, machine=MACHINE)
 
 
 def test_a_bearer_token_elsewhere_is_the_apps_own_business() -> None:

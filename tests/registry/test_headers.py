@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.core.headers import identity_headers
-from gateway.core.model import HeaderSpec, Secret
+from gateway.core.headers import bearer_headers, identity_headers
+from gateway.core.model import HeaderSpec, MachineToken, Secret
 from gateway.errors import ConfigError
 from gateway.registry.database import TenantDatabase
 from gateway.registry.document import TenantDocument, compile_tenant
@@ -98,3 +98,53 @@ def test_every_declared_name_is_sent_whatever_the_tenant_says(tmp_path: Path) ->
 
 def test_names_that_a_careless_reader_takes_for_one_are_one() -> None:
     assert {folded_name(name) for name in ("X-Auth-Email", "x_auth_email", "X.Auth~Email", "X-AUTH--EMAIL")} == {"x-auth-email"}
+
+
+# --- what a rule calls a machine ------------------------------------------------------------------------
+
+A_PERSONS = {
+    "an address": "alice@acme.test", "an address in capitals": "Alice@ACME.Test", "among others": "bot,alice@acme.test.", "with a name": "Alice <alice@acme.test>",
+    "an id": "11111111-2222-4333-8444-555555555555", "an id in it": "u:AAAAAAAA-2222-4333-8444-555555555555", "a user name": "acme-okta_alice", "in other case": "Acme-Okta_alice",
+    "not ASCII": "böt", "a line end": "bot\r\nX-Auth-Request-Roles: admin", "a line end after": "bot\n", "a blank before": " bot", "a blank after": "bot ", "a control": "b\x00t", "too long": "b" * 257,
+}  # fmt: skip
+NOT_A_RULES = ("X-Auth-Request-Tenant", "x-auth-request-jwt", "X_Auth_Request_Provider", "X-Forged", "Cookie", "X-Forwarded-User")
+
+
+def naming(identity: dict[str, str], *, field: str = "rules", **more: Any) -> dict[str, Any]:
+    return {**sample(), field: [{"path": "/api/**", "bearer": {"clients": ["m"]}, "identity": identity, **more}]}
+
+
+@pytest.mark.parametrize("text", A_PERSONS.values(), ids=A_PERSONS)
+@pytest.mark.parametrize("field", ["rules", "rules_next"])
+def test_a_machine_is_never_called_as_a_person_could_be(field: str, text: str) -> None:
+    with pytest.raises(ValueError, match="identity"):
+        TenantDocument.model_validate(naming({"Remote-User": text}, field=field))
+
+
+def test_a_name_is_only_for_tokens_and_for_each_header_once() -> None:
+    for document in (naming({"Remote-User": "bot"}, bearer=None), naming({"Remote-User": "bot", "remote_user": "tob"}), naming({f"X-{n}": "" for n in range(41)})):
+        with pytest.raises(ValueError, match="identity"):
+            TenantDocument.model_validate(document)
+
+
+@pytest.mark.parametrize("name", NOT_A_RULES)
+async def test_a_rule_speaks_for_no_header_but_those_that_say_who_somebody_is(database: Database, tmp_path: Path, name: str) -> None:
+    config = declared(tmp_path)
+    try:
+        document = TenantDocument.model_validate(naming({name: "bot"}))
+    except ValueError:
+        return
+    stored = await TenantDatabase(database, config).put(document, version=None, by=By("t"))
+    assert isinstance(stored, Refused)
+    assert f"rules.0.identity (is {name!r}):" in stored.message
+    tenant = compile_tenant(document, config, client_id="c", client_secret=Secret("s"))
+    assert tenant.rules[0].identity == (), "nor where the document was stored before"
+
+
+async def test_a_machine_has_the_name_that_its_rule_says(database: Database, tmp_path: Path) -> None:
+    config = declared(tmp_path)
+    document = TenantDocument.model_validate(naming({"remote-user": "deploy-bot@bots.example", "X-Cost-Centre": "ci", "X-Auth-Request-User": ""}))
+    assert isinstance(await TenantDatabase(database, config).put(document, version=None, by=By("t")), StoredTenant)
+    tenant = compile_tenant(document, config, client_id="c", client_secret=Secret("s"))
+    headers = bearer_headers(tenant, MachineToken("m", frozenset(), "", "", 0), identity=tenant.rules[0].identity)
+    assert {name: text for name, text in headers or () if text} == {"X-Auth-Request-Tenant": "acme", "Remote-User": "deploy-bot@bots.example", "X-Cost-Centre": "ci"}

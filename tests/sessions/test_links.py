@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["markers", "marks", "worker"]
 
-ALICE = Linked("acme-okta", "acme.test")
+ALICE = Linked(replace(identity(), groups=(), roles=(), claims=()))
 KEY = f"{prefix(bucket_of('acme'))}k:"
 
 
@@ -59,7 +59,7 @@ async def test_it_outlives_the_session_and_is_one_of_the_last_login(sessions: Re
     await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     assert await ask(sessions) == ALICE
     await login.finish(identity=replace(identity(), email="alice@other.test", email_domain="other.test"))
-    assert await ask(sessions) == Linked("acme-okta", "other.test")
+    assert await ask(sessions) == Linked(replace(ALICE.identity, email="alice@other.test", email_domain="other.test"))
 
 
 async def test_a_login_that_began_earlier_and_ended_later_does_not_replace_it(sessions: RedisSessions, login: Login) -> None:
@@ -67,6 +67,24 @@ async def test_a_login_that_began_earlier_and_ended_later_does_not_replace_it(se
     await login.finish()
     await sessions.finish(login.new(slow, identity=replace(identity(), email="alice@old.test", email_domain="old.test")))
     assert await ask(sessions) == ALICE
+
+
+@pytest.mark.parametrize("name", ["email", "idp_subject", "oid"])
+async def test_a_name_that_somebody_else_signed_in_with_since_is_theirs(sessions: RedisSessions, link: Link, ring: ring_keys.KeyRing, name: str) -> None:
+    """An address that was given to another person: whoever had it before arrives by their own id alone, also while keys rotate."""
+    alice = replace(identity(), oid="oid-alice")
+    kept = Linked(replace(ALICE.identity, oid="oid-alice"))
+    both = replace(ring, sealing=(*ring_keys.generate().sealing, *ring.sealing))
+    for store in (sessions, RedisSessions(link, lambda: both)):
+        await Login(store, tenant()).finish(identity=alice)
+        assert await ask(store) == kept
+        await Login(store, tenant()).finish(identity=alice)
+        assert await ask(store) == kept, "a further login of her own"
+        await Login(store, tenant()).finish(identity=replace(identity("bob"), **{name: getattr(alice, name)}))
+        assert await ask(store) == Linked(replace(kept.identity, email="", preferred_username="", name="", idp_subject="", oid=""))
+        assert (bob := await ask(store, user="sub-bob")) is not None and getattr(bob.identity, name) == getattr(alice, name)
+        await Login(store, tenant()).finish(identity=alice)
+        assert await ask(store) == kept, "hers again, by her own later login"
 
 
 async def test_a_hand_over_to_another_host_leaves_none(sessions: RedisSessions, login: Login, link: Link) -> None:
@@ -121,7 +139,7 @@ async def test_of_two_records_the_newest_counts(link: Link, ring: ring_keys.KeyR
         both = replace(ring, sealing=tuple(pair[n] for n in order))
         rotated = RedisSessions(link, lambda both=both: both)  # type: ignore[misc]  # binds the loop's value
         await Login(rotated, tenant()).finish(identity=replace(identity(), email_domain=f"order{order[0]}.test"))
-        assert await ask(rotated) == Linked("acme-okta", f"order{order[0]}.test")
+        assert await ask(rotated) == Linked(replace(ALICE.identity, email_domain=f"order{order[0]}.test"))
 
 
 async def test_what_is_older_than_a_mark_is_kept_is_refused(sessions: RedisSessions, login: Login, link: Link) -> None:

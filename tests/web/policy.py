@@ -17,6 +17,12 @@ RULES: list[dict[str, Any]] = [
     {"path": "/people/**", "bearer": {"clients": [OWN_CLIENT]}, "groups": "any"},
     {"path": "/grouped/**", "bearer": {"clients": [OWN_CLIENT]}},
     {"path": "/closing/**", "bearer": {"clients": [MACHINE_CLIENT]}},
+    {
+        "path": "/bot/**",
+        "bearer": {"clients": [MACHINE_CLIENT, OWN_CLIENT]},
+        "groups": "any",
+        "identity": {"remote-user": "deploy-bot", "X-Auth-Request-Groups": "ci, readers"},
+    },
 ]
 RULES_NEXT: list[dict[str, Any]] = [
     {"path": "/public/**", "groups": ["admins"]},

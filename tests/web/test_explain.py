@@ -93,4 +93,7 @@ def test_a_machines_token_is_explained_as_the_check_decides(policy: RunningWorld
     key = policy.run(policy.world.make_admin_key())
     asked = {"host": ACME, "path": "/machines/x", "client": MACHINE_CLIENT}
     assert post(policy, "/explain", {**asked, "scopes": ["acme/read"]}, key=key)[1]["reason"] == "bearer"
+    told = post(policy, "/explain", {**asked, "path": "/bot/x"}, key=key)[1]
+    steps = {row["step"]: row["detail"] for row in told["steps"]}
+    assert steps["identity"] == f"the client {MACHINE_CLIENT}; Remote-User: deploy-bot; X-Auth-Request-Groups: ci, readers"
     assert post(policy, "/explain", {**asked, "scopes": ["acme/write"]}, key=key)[1]["reason"] == "bearer_invalid"

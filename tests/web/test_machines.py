@@ -17,6 +17,8 @@ import pytest
 from demo.faults import status
 from demo.jose import SigningKey, b64url
 from demo.world import MACHINE_CLIENT
+from gateway.settings import DEFAULT_HEADERS
+from tests.web.policy import OWN_CLIENT
 from tests.web.test_explain import post
 from tests.web.test_login import embedded_jwk, hs256_with_public_key
 from tests.web.tokens import machine_token, token_request
@@ -74,11 +76,37 @@ async def sign_in(world: RunningWorld, person: Person, email: str = "alice@acme.
 # --- machines ------------------------------------------------------------------------------------------
 
 
-def test_the_right_client_and_scope_come_in_and_name_nobody(policy: RunningWorld) -> None:
-    answer = check(policy, "/api/x", machine_token(policy))
+def named(answer: Checked) -> dict[str, str]:
+    """What the application is told, and that every managed header is there to overwrite what the client sent; the assertion without its times."""
     assert answer.status == 200
-    assert {answer.header(name) for name in ("X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Groups", "X-Auth-Request-Jwt", "Remote-User")} == {""}
-    assert check(policy, "/api/x", machine_token(policy, "acme/read", "acme/write")).status == 200
+    told = {name: answer.header(name) for name in DEFAULT_HEADERS}
+    assert None not in told.values()
+    signed = told.pop("X-Auth-Request-Jwt") or ""
+    claims = {name: value for name, value in claims_of(signed).items() if name not in {"iat", "exp", "iss", "aud", "auth_time"}}
+    return {name: text for name, text in told.items() if text} | {"claims": json.dumps(claims, sort_keys=True)}
+
+
+def said(**claims: Any) -> str:
+    return json.dumps({"tenant": "acme", "groups": [], "roles": [], **claims}, sort_keys=True)
+
+
+def test_the_right_client_and_scope_come_in_as_that_client_and_as_no_person(policy: RunningWorld) -> None:
+    for token in (machine_token(policy), machine_token(policy, "acme/read", "acme/write")):
+        answer = check(policy, "/api/x", token, **{"X-Auth-Request-Email": "alice@acme.test", "Remote-User": "alice@acme.test", "X-Auth-Request-Tenant": "globex"})
+        assert named(answer) == {"X-Auth-Request-User": MACHINE_CLIENT, "X-Auth-Request-Tenant": "acme", "claims": said(sub=MACHINE_CLIENT, client_id=MACHINE_CLIENT)}
+
+
+async def test_a_rule_says_what_a_machine_is_called_and_never_what_a_person_is(policy: RunningWorld, visitor: Person) -> None:
+    told = named(check(policy, "/bot/x", machine_token(policy)))
+    assert told == {
+        "X-Auth-Request-User": MACHINE_CLIENT, "X-Auth-Request-Tenant": "acme", "X-Auth-Request-Groups": "ci,readers", "Remote-User": "deploy-bot",
+        "claims": said(sub=MACHINE_CLIENT, client_id=MACHINE_CLIENT),
+    }  # fmt: skip
+    held = await sign_in(policy, visitor, "bob@acme.test")
+    told = named(check(policy, "/bot/x", held["access"]))
+    assert (told["Remote-User"], "X-Auth-Request-Groups" in told) == ("bob@acme.test", False), "a person's token"
+    session = check(policy, "/bot/x", None, cookie=held["cookie"])
+    assert (session.header("Remote-User"), session.header("X-Auth-Request-Groups")) == ("bob@acme.test", "app-users"), "a person's session"
 
 
 def test_the_wrong_scope_stays_out(policy: RunningWorld) -> None:
@@ -213,8 +241,14 @@ async def test_an_invalid_credential_is_not_ignored_in_favour_of_a_cookie(policy
 
 async def test_a_persons_token_comes_in_only_where_the_rule_says_groups_any(policy: RunningWorld, visitor: Person) -> None:
     held = await sign_in(policy, visitor)
-    answer = check(policy, "/people/x", held["access"])
-    assert answer.status == 200
+    told = named(check(policy, "/people/x", held["access"]))
+    claims = json.loads(told.pop("claims"))
+    sub = claims_of(held["access"])["sub"]
+    session = check(policy, "/people/x", None, cookie=held["cookie"])
+    unknown = {"X-Auth-Request-Groups", "X-Auth-Request-Roles", "X-Auth-Request-Jwt"}
+    assert told == {name: text for name in DEFAULT_HEADERS if name not in unknown and (text := session.header(name))}, "as by a session, without groups"
+    assert (told["X-Auth-Request-User"], told["Remote-User"]) == (sub, "alice@acme.test")
+    assert (claims["sub"], claims["email"], claims["client_id"], claims["groups"]) == (sub, "alice@acme.test", OWN_CLIENT, [])
     assert refused(check(policy, "/grouped/x", held["access"])), "it carries no groups, so nothing can be checked"
     assert refused(check(policy, "/api/x", held["access"])), "its client is not named there"
     assert refused(check(policy, "/people/x", held["access"], host="globex.localhost"))

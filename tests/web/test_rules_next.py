@@ -146,7 +146,7 @@ async def test_a_session_is_no_answer_to_a_rule_that_judges_the_token_alone() ->
     rooms = Rooms(tenant(rules_next=(rule("/**", bearer=BEARER),)), machine=None)
     assert await ask(rooms, request(bearer="t"), found=session()) == Login(Reason.BEARER_INVALID, redirect=False)
     rooms.machine = MACHINE
-    assert await ask(rooms, request(bearer="t"), found=session()) == Allow(Reason.BEARER)
+    assert await ask(rooms, request(bearer="t"), found=session()) == Allow(Reason.BEARER, machine=MACHINE)
 
 
 async def test_where_there_are_no_next_rules_nothing_is_asked() -> None:

@@ -127,7 +127,9 @@ def test_every_field_of_the_document_is_classified_and_tried() -> None:
     assert set(CHANGES) == paths, "and try to change it here"
     assert {path for path, whose in FIELDS.items() if whose is Authority.TENANT} == TENANTS_OWN
     assert set(HIGHER) == {path for path, whose in FIELDS.items() if whose is Authority.LOWER}
-    assert set(RuleDocument.model_fields) == {"path", "methods", "allow", "groups", "roles", "replace", "bearer", "session"}, "rules are an operator's as a whole: still so?"
+    assert set(RuleDocument.model_fields) == {"path", "methods", "allow", "groups", "roles", "replace", "bearer", "session", "hosts", "identity"}, (
+        "rules are an operator's as a whole: still so?"
+    )
 
 
 def test_what_nobody_classified_is_an_operators() -> None:

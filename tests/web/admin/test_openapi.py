@@ -101,7 +101,7 @@ async def test_every_default_of_the_description_is_taken_when_it_is_sent(api: Ap
 CROSS_FIELD_RULES = {
     "TenantDocument": ["`client_id`` with ``client_secret``", "openid", "aws.cognito.signin.user.admin", "email_domains", "tenant_headers", "login_host"],
     "ProviderDocument": ["tenant_idp"],
-    "RuleDocument": ["``allow`` stands without", "``session: false`` needs", "``replace: true`` needs"],
+    "RuleDocument": ["``allow`` stands without", "``session: false`` needs", "``replace: true`` needs", "``identity`` needs ``bearer``"],
     "SessionDocument": ["30 days", "not longer than ``absolute``"],
     "ProvisionBody": ["``provider`` or ``providers``", "``group`` or ``groups``", "``allowed_domain`` or ``email_domains``"],
 }
