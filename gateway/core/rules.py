@@ -224,8 +224,8 @@ def _covers(strict: Match, other: Match) -> bool:
 
 
 def _demand(rule: Rule) -> tuple[object, ...]:
-    """What a rule says, without where and of which methods."""
-    return rule.everyone, rule.deny, rule.groups, rule.any_group, rule.roles, rule.any_role, rule.replace, rule.bearer, rule.session
+    """What a rule says, and calls a machine, without where and of which methods."""
+    return rule.everyone, rule.deny, rule.groups, rule.any_group, rule.roles, rule.any_role, rule.replace, rule.bearer, rule.session, rule.identity
 
 
 def _asks_more(one_of: frozenset[str] | None, than: frozenset[str] | None) -> bool:

@@ -358,6 +358,8 @@ def _check_rule_hosts(document: TenantDocument) -> None:
         if len({name for rule in rules for name in rule.hosts or ()}) > MAX_RULE_HOSTS:
             msg = f"{field}: at most {MAX_RULE_HOSTS} different hosts are named; use wildcards, or rules without hosts"
             raise ValueError(msg)
+
+
 _AT_DOMAIN = re.compile(r"@([A-Za-z0-9.-]+)")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 

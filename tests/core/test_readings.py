@@ -131,6 +131,18 @@ def test_the_kelvin_sign_and_the_long_s_are_letters_of_their_own_only_to_who_rea
     assert reason("/KEYS/x", MIXED, rules) is Reason.GROUP_MISSING
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_path_that_two_rules_call_a_machine_differently_is_no_machines(order: int) -> None:
+    """Which name the application would have to know depends on how it reads the path."""
+    api = rule("/a", bearer=BearerRule(frozenset({"c"}), frozenset()), identity=(("X-User", "reader"),))
+    other = replace(api, path="/a.json", identity=(("X-User", "admin-bot"),))
+    asked = request("/a.json", bearer="t")
+    for one, allowed in ((replace(other, identity=api.identity), True), (other, False), (replace(other, identity=()), False)):
+        at = tenant(paths=RAILS, rules=(api, one)[::order])
+        decision = decide(at, asked, match(at, asked), session=None, machine=MACHINE, now=NOW)
+        assert isinstance(decision, Allow) is allowed, decision
+
+
 def test_the_strictest_name_counts_and_where_none_is_strictest_all_rules_of_the_host() -> None:
     guests, api = rule("/a/**", groups=frozenset({"guests"}), replace=True), rule("/a", bearer=BearerRule(frozenset({"c"}), frozenset()))
     assert reason("/a.json", RAILS, (rule("/a", deny=True),)) is Reason.RULE_DENIED
