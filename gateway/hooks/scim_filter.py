@@ -7,7 +7,8 @@ Rules:
 - Text compares without case, as the published schemas say; ``id`` and ``externalId`` do not (GUIDs apart). A multi-valued attribute holds
   where one of its entries does, and an entry without a named part is compared by its ``value``.
 - ``ne`` is the opposite of ``eq``, also where nothing is there; ``eq null`` says that nothing is there.
-- Whatever is sent, it is cut up once, from left to right; its length, its terms and its depth are bounded.
+- Whatever is sent, it is cut up once, from left to right; its length, its terms and its depth are bounded. What it makes of long resources is bounded
+  by a ``Budget``: a hundred terms on twenty thousand members are two million comparisons.
 """
 
 from __future__ import annotations
@@ -45,6 +46,20 @@ class ScimError(HookRefusedError):
     def __init__(self, scim_type: str, message: str) -> None:
         super().__init__(Refusal.MALFORMED, message)
         self.scim_type = scim_type
+
+
+@dataclass(slots=True)
+class Budget:
+    """How many names and values may still be compared: about a million in a second of one processor."""
+
+    left: int
+
+    def look(self, entries: int) -> None:
+        """Raises ``ScimError`` (``tooMany``) beyond that."""
+        self.left -= entries
+        if self.left < 0:
+            msg = "tooMany"
+            raise ScimError(msg, "too many values would have to be compared: use fewer terms, or send fewer operations at once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +104,9 @@ class Filter:
     expression: Expression
     terms: int
 
-    def holds(self, value: object) -> bool:
-        return isinstance(value, dict) and _holds(self.expression, value)
+    def holds(self, value: object, budget: Budget) -> bool:
+        """Raises ``ScimError`` (``tooMany``) where nothing is left of ``budget``."""
+        return isinstance(value, dict) and _holds(self.expression, value, budget)
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -267,22 +283,22 @@ def _without_schema(text: str) -> str:
 # --- whether it holds ---
 
 
-def _holds(expression: Expression, value: dict[str, Any]) -> bool:
+def _holds(expression: Expression, value: dict[str, Any], budget: Budget) -> bool:
     match expression:
         case AllOf(of):
-            return all(_holds(one, value) for one in of)
+            return all(_holds(one, value, budget) for one in of)
         case AnyOf(of):
-            return any(_holds(one, value) for one in of)
+            return any(_holds(one, value, budget) for one in of)
         case Not(inner):
-            return not _holds(inner, value)
+            return not _holds(inner, value, budget)
         case Entry(attribute, inner):
-            return any(_holds(inner, one if isinstance(one, dict) else {"value": one}) for one in _found(value, attribute))
+            return any(_holds(inner, one if isinstance(one, dict) else {"value": one}, budget) for one in _found(value, attribute, budget))
         case Term():
-            return _compares(expression, value)
+            return _compares(expression, value, budget)
 
 
-def _compares(term: Term, value: dict[str, Any]) -> bool:
-    found = [one for entry in _found(value, term.attribute) if (one := _plain(entry)) is not None]
+def _compares(term: Term, value: dict[str, Any], budget: Budget) -> bool:
+    found = [one for entry in _found(value, term.attribute, budget) if (one := _plain(entry)) is not None]
     exact = term.attribute[-1] in _EXACT
     match term.operator:
         case "pr":
@@ -299,12 +315,14 @@ def _compares(term: Term, value: dict[str, Any]) -> bool:
             return any(_ordered(term.operator, one, term.value) for one in found)
 
 
-def _found(value: dict[str, Any], attribute: Attribute) -> list[object]:
+def _found(value: dict[str, Any], attribute: Attribute, budget: Budget) -> list[object]:
     """What an attribute names: the entries of multi-valued ones one by one."""
     found: list[object] = [value, *(one for name, one in value.items() if name[:4].lower() == "urn:")]
     for name in attribute:
+        budget.look(sum(len(one) for one in found if isinstance(one, dict)))
         parts = [one[key] for one in found if isinstance(one, dict) for key in one if key.lower() == name]
         found = [one for part in parts for one in (part if isinstance(part, list) else [part])]
+    budget.look(len(found))
     return found
 
 

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.hooks.event import EntryError, items, mapping
-from gateway.hooks.scim_filter import MAX_EXPRESSION, Filter, Path, ScimError, parse_path
+from gateway.hooks.scim_filter import MAX_EXPRESSION, Budget, Filter, Path, ScimError, parse_path
 
 MAX_OPERATIONS = 1000
 MAX_ATTRIBUTES = 256
 """Names in one object: each is looked up among the others without regard to case."""
-MAX_LOOKS = 200_000
-"""Names and values that one request may compare: well under a second of one processor, and 10 passes over the largest group."""
+MAX_LOOKS = 600_000
+"""Names and values that one request may compare: well under a second of one processor, and seven passes over the largest group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +37,6 @@ class Operation:
     """Of a value without a path: where each of its attributes goes."""
     extensions: tuple[tuple[str, object], ...] = ()
     """Whole schema extensions, by URN: kept as they are, nothing here reads them."""
-
-
-@dataclass(slots=True)
-class _Budget:
-    """What is left of ``MAX_LOOKS``."""
-
-    left: int = MAX_LOOKS
-
-    def look(self, entries: int) -> None:
-        self.left -= entries
-        if self.left < 0:
-            msg = "tooMany"
-            raise ScimError(msg, "the operations compare too many values; send fewer at once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +118,7 @@ class _Resource:
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
         self._by_value: dict[str, dict[str, Any]] = {}
-        self._budget = _Budget()
+        self._budget = Budget(MAX_LOOKS)
 
     def finished(self) -> dict[str, Any]:
         return {name: list(self._by_value[name].values()) if name in self._by_value else value for name, value in self._document.items()}
@@ -161,12 +148,12 @@ class _Resource:
             self._document.setdefault(name, [])
         return found
 
-    def _list(self, name: str, wanted: Filter) -> list[Any]:
+    def _list(self, name: str) -> list[Any]:
         """The entries as a list of our own, to be compared with a filter and changed one by one."""
         held = self._by_value.pop(name, None)
         present = list(held.values()) if held is not None else self._document.get(name)
         present = present if isinstance(present, list) else []
-        self._budget.look(sum(len(v) if isinstance(v, dict) else 1 for v in present) * wanted.terms)
+        self._budget.look(len(present))
         found = [dict(v) if isinstance(v, dict) else v for v in present]
         self._document[name] = found
         return found
@@ -211,10 +198,10 @@ class _Resource:
                 for one in wanted.values:
                     self._values(name).pop(_identity(one), None)
             else:
-                self._document[name] = [v for v in self._list(name, wanted) if not wanted.holds(v)]
+                self._document[name] = [v for v in self._list(name) if not wanted.holds(v, self._budget)]
             return
-        present = self._list(name, wanted)
-        targets = [v for v in present if wanted.holds(v)]
+        present = self._list(name)
+        targets = [v for v in present if wanted.holds(v, self._budget)]
         if not targets and op != "remove" and wanted.equalities:
             # Entra writes emails[type eq "work"].value to resources that have none yet.
             targets = [dict(wanted.equalities)]

@@ -38,7 +38,7 @@ from gateway.hooks import scim, scim_filter, scim_patch
 from gateway.hooks.event import Delivery, Effect, HookEvent, HookRefusedError, Refusal, Source, Subject
 from gateway.hooks.inbox import digest, insert_new
 from gateway.hooks.plan import ACCOUNT, WITH_USERS
-from gateway.hooks.scim_filter import AllOf, AnyOf, Entry, Expression, Not, ScimError, Term
+from gateway.hooks.scim_filter import AllOf, AnyOf, Budget, Entry, Expression, Not, ScimError, Term
 from gateway.sql.tables import scim_addresses, scim_former_names, scim_resources, scim_usage
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ MAX_NAMESAKES = 20
 """Other records that are looked at because they share a name with the one that is written. A client that makes more is not keeping people."""
 MAX_SCANNED, MAX_SCANNED_BYTES = 2_000, 16 * 1024 * 1024
 """Documents that one filter may have opened, where it names nothing that an index has: a quarter of a second of one processor. More is ``tooMany``."""
+MAX_LOOKS = 1_000_000
+"""Names and values that such a filter may compare in them: one term in sixteen megabytes of members."""
 MAX_SCANS = 2
 """Such filters at once; others wait."""
 MAX_UNANSWERED, UNANSWERED_S = 1000, 600.0
@@ -186,10 +188,10 @@ class ScimStore:
             if len(sizes) > MAX_SCANNED or sum(size for _, size in sizes) > MAX_SCANNED_BYTES:
                 msg = "tooMany"
                 raise ScimError(msg, "too many resources would have to be looked through: filter by userName, displayName of a group, externalId, id or emails.value")
-            total, held, found, full = 0, 0, list[Stored](), False
+            total, held, found, full, budget = 0, 0, list[Stored](), False, Budget(MAX_LOOKS)
             for batch in _batches(sizes, at_most=MAX_SCANNED_BYTES):
                 rows = (await connection.execute(select(scim_resources).where(scim_resources.c.id.in_(batch)))).all()
-                for one in await asyncio.to_thread(self._matching, rows, wanted, batch):
+                for one in await asyncio.to_thread(self._matching, rows, wanted, batch, budget):
                     total += 1
                     full = full or (bool(found) and held + one.bytes > PAGE_BYTES)
                     if total >= start and len(found) < count and not full:
@@ -197,9 +199,9 @@ class ScimStore:
                         held += one.bytes
         return Found(total, tuple(found))
 
-    def _matching(self, rows: Iterable[Any], wanted: scim_filter.Filter, order: Sequence[str]) -> list[Stored]:
+    def _matching(self, rows: Iterable[Any], wanted: scim_filter.Filter, order: Sequence[str], budget: Budget) -> list[Stored]:
         opened = {row.id: self._stored(row) for row in rows}
-        return [one for id_ in order if (one := opened.get(id_)) is not None and wanted.holds(_whole(one))]
+        return [one for id_ in order if (one := opened.get(id_)) is not None and wanted.holds(_whole(one), budget)]
 
     async def _opened(self, connection: AsyncConnection, ids: Sequence[str]) -> list[Stored]:
         rows = {row.id: row for row in await connection.execute(select(scim_resources).where(scim_resources.c.id.in_(ids)))}

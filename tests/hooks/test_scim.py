@@ -6,7 +6,7 @@ import pytest
 
 from gateway.hooks import scim, scim_filter, scim_patch
 from gateway.hooks.event import Effect, Group, Subject
-from gateway.hooks.scim_filter import ScimError
+from gateway.hooks.scim_filter import Budget, ScimError
 from tests.hooks.samples import NOW, load
 
 R = "11111111-1111-4111-8111-111111111111"
@@ -265,7 +265,7 @@ FILTERED: dict[str, Any] = {
     ],
 )  # fmt: skip
 def test_a_filter_holds_as_the_rfc_says(text: str, holds: bool) -> None:
-    assert scim_filter.parse_filter(text).holds(FILTERED) is holds
+    assert scim_filter.parse_filter(text).holds(FILTERED, Budget(1000)) is holds
 
 
 @pytest.mark.parametrize(

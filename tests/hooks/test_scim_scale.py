@@ -291,3 +291,13 @@ async def test_a_filter_that_no_index_answers_opens_so_many_documents_and_no_mor
     monkeypatch.setattr(scim_store, "MAX_SCANNED", 5)
     monkeypatch.setattr(scim_store, "MAX_SCANNED_BYTES", 100)
     assert (await call(world, "GET", "/Users?filter=title+eq+x"))[1]["scimType"] == "tooMany"
+
+
+@pytest.mark.parametrize("text", [" or ".join(['members.value co "y"'] * 100), "members[" + " or ".join(['value co "y"'] * 100) + "]"], ids=["flat", "in-brackets"])
+async def test_a_filter_of_many_terms_on_a_large_group_compares_so_much_and_no_more(world: World, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    await call(world, "POST", "/Groups", {"displayName": "g", "members": [{"value": f"{n}"} for n in range(1000)]})
+    status, page = await call(world, "POST", "/Groups/.search", {"filter": 'members[value co "9"]'})
+    assert (status, page["totalResults"]) == (200, 1)
+    monkeypatch.setattr(scim_store, "MAX_LOOKS", 100_000)
+    status, refused = await call(world, "POST", "/Groups/.search", {"filter": text})
+    assert (status, refused["scimType"]) == (400, "tooMany")
