@@ -98,6 +98,9 @@ class Change(Protocol):
     async def lift(self, request: RevocationRequest, *, at: float) -> Lifted:
         """End what this source (an operator: any source) imposed."""
 
+    async def is_open(self, revocation: str) -> bool:
+        """Whether it is on record and not acknowledged; nobody else acknowledges it before this transaction ends."""
+
     async def revocation(self, recorded: Recorded, *, users: Sequence[str] = (), to_tell: bool = False, people: Sequence[Person] = ()) -> None:
         """``users``: usernames at Cognito of those whose sessions it ended. ``to_tell``: the tenant's application, of these ``people``.
 

@@ -217,6 +217,11 @@ class StoreRevoker:
         )  # fmt: skip
 
     async def _durable(self, line: _Timeline, change: Change, watermark: int, kind: str, families: Sequence[EndedFamily] = ()) -> Recorded:
+        if line.earlier is not None and not await change.is_open(line.id):
+            # Another process has carried it on meanwhile: what is said now is a revocation of its own.
+            self._under_way.pop(line.id, None)
+            line.id = self._new_id()
+            self._under_way[line.id] = line
         line.durable_ms = self._since(line)
         recorded = Recorded(line.status(), kind, watermark, self._clock())
         await change.revocation(recorded, users=self._users(line, families), to_tell=line.to_tell, people=_people(families) if line.to_tell else ())
@@ -322,7 +327,13 @@ class StoreRevoker:
 
     async def acknowledge_open(self) -> int:
         """Finish what a crash left durable and not acknowledged; the number of them. For start-up."""
-        waiting = [recorded for recorded in await self._record.unacknowledged() if recorded.status.id not in self._under_way]
+        before = dict(self._open)
+        unacknowledged = await self._record.unacknowledged()
+        ids = {recorded.status.id for recorded in unacknowledged}
+        for key, line in before.items():
+            if line.id not in ids and self._open.get(key) is line:
+                del self._open[key]  # by another process, whose acknowledgement holds for all
+        waiting = [recorded for recorded in unacknowledged if recorded.status.id not in self._under_way]
         for recorded in waiting:
             request = recorded.status.request
             line = _Timeline(recorded.status.id, request, recorded.status.received_at, self._monotonic(), recorded.status.durable_ms, ended=recorded.status.ended)

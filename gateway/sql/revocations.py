@@ -307,6 +307,10 @@ class SqlChange:
         others_stand = (await self._connection.execute(select(table.c.id).where(*mine).limit(1))).first() is not None
         return Lifted(len(ended), users, others_stand)
 
+    async def is_open(self, revocation: str) -> bool:
+        query = select(revocations.c.id).where(revocations.c.id == revocation, revocations.c.acknowledged_at.is_(None)).with_for_update()
+        return (await self._connection.execute(query)).first() is not None
+
     async def revocation(self, recorded: Recorded, *, users: Sequence[str] = (), to_tell: bool = False, people: Sequence[Person] = ()) -> None:
         status = recorded.status
         document = json.dumps({**asdict(status.request), "durable_ms": status.durable_ms, "lifted": status.lifted, "users_to_enable": status.users_to_enable}, default=str)

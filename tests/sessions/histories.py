@@ -206,6 +206,9 @@ class MemoryRecord:
         self.stands = [s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)]
         return Lifted(1, 0, others_stand=False)
 
+    async def is_open(self, revocation: str) -> bool:
+        return revocation in self.recorded and self.recorded[revocation].status.acknowledged_ms is None
+
     async def revocation(self, recorded: Recorded, *, users: Sequence[str] = (), to_tell: bool = False, people: Sequence[Person] = ()) -> None:
         self.recorded[recorded.status.id] = recorded
 

@@ -576,6 +576,20 @@ async def test_a_revocation_holds_the_record_for_its_script_and_never_while_repl
     assert len(await record.standing("acme")) == 20
 
 
+async def test_what_another_process_has_carried_on_is_repeated_as_a_revocation_of_its_own(unconfirmed: StoreRevoker, record: SqlRevocations) -> None:
+    for ask in (unconfirmed.revoke, unconfirmed.lift):
+        with pytest.raises(UnavailableError):
+            await ask(request(kind=RevocationKind.BLOCK))
+    carried_on = {one.status.id for one in await record.unacknowledged()}
+    for one in carried_on:
+        await record.acknowledged(one, at=time.time(), replicas=())
+    replicas_are(unconfirmed, 0)
+    statuses = [await ask(request(kind=RevocationKind.BLOCK)) for ask in (unconfirmed.revoke, unconfirmed.lift)]
+    assert not carried_on & {status.id for status in statuses}
+    assert all([(await record.find(status.id)) is not None and await unconfirmed.status(status.id) == status for status in statuses])
+    assert await record.unacknowledged() == []
+
+
 async def test_a_store_that_is_silent_is_not_waited_for_with_the_record_in_hand(revoker: StoreRevoker, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten wait for the writer when the store falls silent: one of them finds out with the writer in hand, the others do not try."""
     silent, tried = asyncio.Event(), 0
