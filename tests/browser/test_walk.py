@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
+from gateway.web.language import LANGUAGES
+
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
@@ -111,6 +113,55 @@ def test_a_fetch_without_a_session_gets_json_and_no_redirect(fronted: RunningWor
     seen = page.evaluate("fetch('/api/data', {redirect: 'manual'}).then(async r => [r.status, r.type, r.headers.get('content-type'), await r.text()])")
     assert seen[0] == 401
     assert "json" in seen[2]
+
+
+def test_an_open_page_says_sign_in_again_under_a_strict_policy_and_stops_saying_it(fronted: RunningWorld, profile: BrowserContext, page: Page) -> None:
+    origin = fronted.world.url("acme.localhost")
+    policy = {"Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; require-trusted-types-for 'script'"}
+    profile.route("**/watched*", lambda route: route.fulfill(body='<html lang="de"><script src="/_auth/watch.js"></script><p>work', content_type="text/html", headers=policy))
+    settled = "fetch('/_auth/userinfo').then(answer => answer.text()).then(() => new Promise(done => setTimeout(done))).then(() => true)"
+    profile.route("**/own-401", lambda route: route.fulfill(status=401, body="{}", content_type="application/problem+json"))
+    page.goto(f"{origin}/watched?a=b#c")  # public, as it were: nobody is told to sign in who was not signed in
+    page.evaluate(settled)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.evaluate(settled)
+    bar = page.get_by_role("alert")
+    expect(bar).to_have_count(0)
+    page.goto(origin + "/")
+    sign_in(page, "alice@acme.test")
+    expect(page.locator("#person")).to_be_visible()
+    for number, ends, question in (
+        (1, True, "fetch('/api/data').then(() => true)"),
+        (2, True, "new Promise(done => { const asked = new XMLHttpRequest(); asked.open('GET', '/api/data'); asked.onloadend = done; asked.send() }).then(() => true)"),
+        (3, True, "document.dispatchEvent(new Event('visibilitychange'))"),
+        (4, False, "fetch('/own-401').then(() => true)"),
+    ):
+        with page.expect_response("**/_auth/userinfo"):
+            page.goto(f"{origin}/watched?a={number}#c")
+        page.evaluate(settled)
+        kept = profile.cookies(origin)
+        if ends:
+            profile.clear_cookies(name="__Host-gw")
+        with page.expect_response("**/_auth/userinfo"):
+            page.evaluate(question)
+        if not ends:
+            page.evaluate(settled)
+            expect(bar).to_have_count(0)
+            continue
+        expect(bar).to_have_text("Sie sind abgemeldet. Anmelden (neuer Tab)")
+        page.keyboard.press("Tab")
+        link = bar.get_by_role("link")
+        expect(link).to_be_focused()
+        assert link.get_attribute("href") == f"/_auth/login?rd=%2Fwatched%3Fa%3D{number}%23c"
+        assert bar.evaluate("bar => getComputedStyle(bar).position") == "fixed"
+        profile.add_cookies(kept)  # type: ignore[arg-type]  # what one call returns the other takes
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(bar).to_have_count(0)
+    script = page.evaluate("fetch('/_auth/watch.js').then(async it => [it.headers.get('content-type'), it.headers.get('etag'), it.headers.get('cache-control'), await it.text()])")
+    assert script[0] == "text/javascript; charset=utf-8"
+    assert script[2] == "public, max-age=3600"
+    assert all(f"\n    {language}: [" in script[3] for language in LANGUAGES)
+    assert page.evaluate("tag => fetch('/_auth/watch.js', {headers: {'If-None-Match': tag}}).then(it => it.status)", script[1]) == 304
 
 
 def test_a_post_after_the_session_ended_keeps_the_person_on_a_page_that_helps(fronted: RunningWorld, profile: BrowserContext, page: Page) -> None:

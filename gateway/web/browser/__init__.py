@@ -26,6 +26,7 @@ ROUTES = (
     ("GET", "/_auth/denied", denied.explain),
     ("GET", "/_auth/test", trial.start),
     ("GET", "/_auth/jwks.json", info.jwks),
+    ("GET", "/_auth/watch.js", info.watch),
 )
 """Method, path, handler. GET routes answer HEAD too only where nothing is consumed; see ``allow_head``."""
 HEAD_CONSUMES = frozenset({"/_auth/login", "/_auth/callback", "/_auth/complete", "/_auth/test"})

@@ -1,17 +1,25 @@
-"""``/_auth/userinfo`` and ``/_auth/jwks.json``."""
+"""``/_auth/userinfo``, ``/_auth/jwks.json`` and ``/_auth/watch.js``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from gateway.assertion import JWKS_MAX_AGE_S
 from gateway.web.browser.request import parse
+from gateway.web.pages import HERE
 
 if TYPE_CHECKING:
     from gateway.core.model import Session
     from gateway.web.browser.request import Browser
+
+WATCH: Final = (HERE / "static" / "watch.js").read_bytes()
+WATCH_TAG: Final = f'"{hashlib.sha256(WATCH).hexdigest()[:32]}"'
+"""Strong: the same bytes have the same tag in every process (RFC 9110 §8.8.3)."""
+WATCH_MAX_AGE_S: Final = 3600
+"""A new version of the gateway brings a new script; a page that runs yesterday's for an hour is none the worse."""
 
 
 async def userinfo(request: web.Request) -> web.StreamResponse:
@@ -46,3 +54,12 @@ async def jwks(request: web.Request) -> web.StreamResponse:
     """Public keys of the assertion header. The same on every host."""
     browser = parse(request)
     return web.json_response(browser.services.assertions.jwks(), headers={"Cache-Control": f"public, max-age={JWKS_MAX_AGE_S}", "X-Content-Type-Options": "nosniff"})
+
+
+async def watch(request: web.Request) -> web.StreamResponse:
+    """A script that an application may include: it says on an open page that the session has ended. The same for everybody."""
+    parse(request)
+    headers = {"ETag": WATCH_TAG, "Cache-Control": f"public, max-age={WATCH_MAX_AGE_S}", "X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+    if WATCH_TAG in request.headers.get("If-None-Match", ""):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=WATCH, content_type="text/javascript", charset="utf-8", headers=headers)
