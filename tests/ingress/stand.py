@@ -22,7 +22,7 @@ from gateway.app import LISTENER
 from gateway.assertion import Assertions
 from gateway.config import Config, Ingress
 from gateway.core.decision import Reason
-from gateway.core.model import Identity, Secret, Session
+from gateway.core.model import Identity, MachineToken, Secret, Session
 from gateway.core.probe import LOCATION
 from gateway.core.tenants import TenantTable
 from gateway.deploy import Site, site_of
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from aiohttp.web_request import BaseRequest
 
+    from gateway.core.model import Tenant
     from gateway.ports import AttemptCounter, MachineAuthenticator, Miss, RelyingParty, SessionStore, TenantSource, TestedConnections
     from gateway.ports_admin import AdminKeys, AuditLog, IdempotencyRecords
     from gateway.web.token_revocation import TokenRevocation
@@ -53,6 +54,8 @@ KEY = "the-ingress-key-of-the-tests-0123456789"
 ACME, GLOBEX, LOOSE, SHARED, LOGIN = "acme.localhost", "globex.localhost", "loose.localhost", "app.localhost", "login.localhost"
 BELOW = "sub.acme.localhost"
 """A host of acme whose application speaks HTTP/2 to whoever asks for it."""
+MACHINES = "machines.acme.localhost"
+"""A host of acme that takes access tokens."""
 CASE = "X-Case"
 PROBE_KEY = b"the sealing key of the stand"
 COOKIE = "__Host-gw"
@@ -69,6 +72,7 @@ TENANTS: tuple[dict[str, Any], ...] = (
             {"path": "/**/*.css", "allow": "everyone"},
             {"path": "/gets", "methods": ["GET"], "allow": "everyone"},
             {"path": "/admin/**", "groups": ["admins"]},
+            {"path": "/**", "hosts": [MACHINES], "bearer": {"clients": ["m1"]}, "session": False, "identity": {"Remote-User": "deploy-bot"}},
         ],
     },
     {
@@ -225,7 +229,7 @@ class Stand:
             tenants=cast("TenantSource", SimpleNamespace(table=self.table)),
             sessions=cast("SessionStore", self),
             relying_party=cast("RelyingParty", None),
-            machines=cast("MachineAuthenticator", None),
+            machines=cast("MachineAuthenticator", self),
             attempts=cast("AttemptCounter", None),
             trials=cast("TestedConnections", None),
             token_revocation=cast("TokenRevocation", None),
@@ -245,6 +249,10 @@ class Stand:
 
     def suspended(self, tenant: str) -> bool:
         return False
+
+    async def authenticate(self, tenant: Tenant, token: str) -> MachineToken | None:
+        """The tokens of the stand: one, of a machine."""
+        return MachineToken("m1", frozenset(), "", "", 0, expires_at=int(NOW) + 3600) if token == "machine" else None
 
     async def become_current(self, tenant: str) -> bool:
         return True
@@ -282,4 +290,4 @@ async def _page_of_the_gateway(request: web.Request) -> web.StreamResponse:
     return web.json_response({"gateway": request.raw_path})
 
 
-__all__ = ["ACME", "BELOW", "CASE", "COOKIE", "GLOBEX", "KEY", "LOGIN", "MOVED", "SHARED", "Seen", "Stand", "identity"]
+__all__ = ["ACME", "BELOW", "CASE", "COOKIE", "GLOBEX", "KEY", "LOGIN", "MACHINES", "MOVED", "SHARED", "Seen", "Stand", "identity"]

@@ -7,11 +7,13 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+import jwt
 import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 
+from gateway.settings import DEFAULT_HEADERS
 from tests.ingress import http2
-from tests.ingress.stand import ACME, BELOW, CASE, COOKIE, GLOBEX
+from tests.ingress.stand import ACME, BELOW, CASE, COOKIE, GLOBEX, MACHINES
 from tests.ingress.test_cases import NAVIGATE, hold
 from tests.ingress.wire import request
 
@@ -151,6 +153,20 @@ def test_a_frame_gets_a_page_with_a_link(proxy: Proxy) -> None:
     assert (answer.header("Content-Type") or "").startswith("text/html")
     assert b"/_auth/login" in answer.body
     assert b'target="_blank"' in answer.body
+
+
+def test_a_machine_arrives_as_its_client_whatever_it_says_itself(proxy: Proxy) -> None:
+    """(Invariant 9) What the gateway leaves empty overwrites what was sent, too."""
+    claimed = [f"{name}: evil" for name in DEFAULT_HEADERS]
+    assert proxy.ask("Authorization: Bearer machine", proxy.alice, *claimed, host=MACHINES).status == 200
+    seen = proxy.only()
+    told = {name: value for name in DEFAULT_HEADERS for value in seen.values(name) if value}
+    claims = jwt.decode(told.pop("X-Auth-Request-Jwt"), options={"verify_signature": False})
+    assert told == {"X-Auth-Request-User": "m1", "X-Auth-Request-Tenant": "acme", "Remote-User": "deploy-bot"}
+    assert {"sub", "client_id", "tenant"} < claims.keys() and "email" not in claims
+    assert seen.values("Authorization") == ["Bearer machine"]
+    assert proxy.ask("Authorization: Bearer other", proxy.alice, host=MACHINES).status == 401
+    assert proxy.app == []
 
 
 def test_a_person_without_the_group_is_told_why(proxy: Proxy) -> None:

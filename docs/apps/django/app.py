@@ -25,7 +25,7 @@ def assertion_middleware(get_response):
 
 
 def home(request):
-    return JsonResponse({key: request.assertion[key] for key in ("email", "tenant", "groups")})
+    return JsonResponse({key: request.assertion.get(key) for key in ("email", "tenant", "groups")})
 
 
 urlpatterns = [path("", home)]

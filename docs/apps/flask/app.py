@@ -22,4 +22,4 @@ def who_is_it():
 
 @app.get("/")
 def home():
-    return {"email": g.user["email"], "tenant": g.user["tenant"], "groups": g.user["groups"]}
+    return {"email": g.user.get("email"), "tenant": g.user["tenant"], "groups": g.user["groups"]}
