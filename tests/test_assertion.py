@@ -142,6 +142,7 @@ def test_a_token_is_signed_for_once_per_client_person_and_origin_and_never_beyon
     assert signed(dataclasses.replace(MACHINE, expires_at=NOW + 7200), now=NOW + 1) == first, "the machine's next token"
     assert read(signed(dataclasses.replace(MACHINE, expires_at=NOW + 100)), signer)["exp"] == NOW + 100, "not the one of a longer token"
     assert read(signed(tenant="globex"), signer)["tenant"] == "globex"
+    assert jwt.decode(signed(origin="https://b.example"), options={"verify_signature": False})["aud"] == "https://b.example"
     assert read(signed(dataclasses.replace(MACHINE, client_id="other")), signer)["sub"] == "other"
     assert read(signed(ALICES), signer)["email"] == "alice@acme.test"
     renamed = dataclasses.replace(ALICES, person=dataclasses.replace(SESSION.identity, email="al@acme.test"))

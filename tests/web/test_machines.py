@@ -233,6 +233,10 @@ async def test_an_invalid_credential_is_not_ignored_in_favour_of_a_cookie(policy
     assert refused(check(policy, "/api/x", "nonsense", cookie=held["cookie"]))
     assert check(policy, "/api/x", machine_token(policy), cookie="000" + "A" * 43).status == 200
     assert refused(check(policy, "/machines/x", None, cookie=held["cookie"])), "session: false"
+    for own in ({"Authorization": "token abc"}, {"Authorization": "Basic YTpi"}, {"X-Api-Key": "abc"}):
+        assert check(policy, "/api/x", None, cookie=held["cookie"], **own).status == 200, "an application's own token beside a session"
+        assert refused(check(policy, "/api/x", None, **own)), "is no sign-in"
+    assert check(policy, "/api/x", machine_token(policy), **{"X-Api-Key": "abc"}).status == 200
     assert check(policy, "/elsewhere", "nonsense", cookie=held["cookie"]).status == 200, "an application's own bearer token is its own business where no rule takes tokens"
 
 
