@@ -23,7 +23,7 @@ import pytest
 from demo.faults import redirect, status
 from demo.jose import SigningKey, TokenDraft, b64url
 from gateway.web.browser.request import MAX_BINDINGS
-from tests.browserless import Page, Person, forgotten_at
+from tests.browserless import Page, Person, as_page, forgotten_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -498,7 +498,10 @@ async def test_a_login_begins_again_where_all_cookies_of_the_domain_go(world: Ru
     person.set_cookie(host, "session", "erins")
     page = await person.log_in(start + labs, "frank@hooli-labs.test")
     assert (page.url, cleared(page)) == (f"{origin}/there", [f"{origin}/_auth/callback"])
+    onward = [urlsplit(hop.header("Location") or "") for hop in page.hops if hop.header("Clear-Site-Data")]
+    assert [(address.path, parse_qs(address.query)) for address in onward] == [("/_auth/login", {"rd": [f"{origin}/there"], "provider": ["hooli-entra"]})]
     assert "session" not in person.cookies(host)
+    assert len((await person.open(origin + "/_auth/sessions")).forms) == 2, "one to end this one, one for all: the session that was made first has ended"
     answer = world.check(host, cookie=person.cookies(host)[COOKIE])
     assert (answer.status, answer.header("X-Auth-Request-Email")) == (200, "frank@hooli-labs.test")
     person.set_cookie(host, "session", "franks")
@@ -506,6 +509,8 @@ async def test_a_login_begins_again_where_all_cookies_of_the_domain_go(world: Ru
     assert (page.url, cleared(page)) == (f"{origin}/_auth/signed-out", [f"{origin}/_auth/logout"])
     assert page.visited("cognito.localhost")
     assert person.cookies(host) == {}
+    again = as_page(f"{origin}/_auth/denied", 200, f'<form method="post" action="/_auth/logout"><input name="again" value="{origin}/there"></form>')
+    assert urlsplit((await person.submit(again)).url).path == "/_auth/login", "the way on is remembered in a later answer"
     assert (await person.open(origin + "/_auth/leave?tenant=hooli.x&host=" + host, follow=False)).status == 400
 
 
