@@ -5,6 +5,7 @@ Rules:
 - An ambiguous path is never matched against rules: all rules of its host count at once (``core.rules``). Of the names that the tenant's
   application may read in any other, the strictest answer counts (``core.readings``).
 - A bearer credential on a rule that takes bearers is judged alone; an invalid one is never ignored in favour of a cookie.
+- A WebDAV request acts on more than its path: ``Destination``, and what is below a collection, meet the rules, too.
 - Whatever the cookie says, tenant and host of the session are compared with those of the request (invariant 2).
 """
 
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING
 
 from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.readings import DIFFERENT, Unreadable
-from gateway.core.rules import NO_RULE, Match
+from gateway.core.rules import NO_RULE, Match, acts_below, combined
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
     from gateway.core.model import AuthRequest, Identity, MachineToken, Rule, Session, Tenant
-    from gateway.core.rules import CompiledRules
+    from gateway.core.rules import CompiledRules, HostRules
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ _DENY = {reason: Deny(reason) for reason in Reason}
 
 
 _INACTIVE = Match(None, None, Reason.TENANT_INACTIVE)
+_NO_DESTINATION = Match(None, None, Reason.BAD_REQUEST, "Destination names no path of this host")
 
 
 def match(tenant: Tenant, request: AuthRequest) -> Match:
@@ -58,13 +60,23 @@ def _match(tenant: Tenant, request: AuthRequest, rules: CompiledRules) -> Match:
     here = rules.at(request.host)
     if not here:
         return NO_RULE
-    bearer = request.bearer is not None
-    if request.ambiguous:
-        return here.strictest(DIFFERENT, method=request.method, bearer=bearer)
-    names = tenant.paths.names(request.path)
+    matched = _match_path(tenant, request, here, request.path, ambiguous=request.ambiguous)
+    target = request.destination
+    if target is None:
+        return matched
+    if target.path is None:
+        return _NO_DESTINATION
+    return combined((matched, _match_path(tenant, request, here, target.path, ambiguous=target.ambiguous)), bearer=request.bearer is not None)
+
+
+def _match_path(tenant: Tenant, request: AuthRequest, rules: HostRules, path: str, *, ambiguous: bool) -> Match:
+    """What the rules of the host say about one path that the request acts on."""
+    method, bearer = request.method, request.bearer is not None
+    names = tenant.paths.names(path) if not ambiguous else Unreadable(DIFFERENT)
     if isinstance(names, Unreadable):
-        return here.strictest(names.why, method=request.method, bearer=bearer)
-    return here.judge(names, method=request.method, bearer=bearer)
+        return rules.strictest(names.why, method=method, bearer=bearer)
+    matched = rules.judge(names, method=method, bearer=bearer)
+    return rules.below(matched, names, method=method, bearer=bearer) if acts_below(method, request.depth) else matched
 
 
 def wants_bearer(matched: Match, request: AuthRequest) -> bool:
@@ -200,7 +212,7 @@ def _trace_match(tenant: Tenant, matched: Match, trace: Trace) -> None:
     if matched.refused is Reason.BAD_REQUEST:
         trace.add("path", passed=False, detail=matched.detail)
     elif matched.all_of:
-        trace.add("path", passed=True, detail=f"{matched.detail}: it needs what every rule of this host that could be the one for it needs, and nothing is public")
+        trace.add("path", passed=True, detail=f"{matched.detail}: it needs what each of the following rules needs, and nothing is public")
     elif matched.rule is not None and matched.index is not None:
         trace.add("rule", not matched.rule.deny, f"rules[{matched.index}] path {matched.rule.path}")
     else:

@@ -72,6 +72,12 @@ class Glob:
                 return False
         return True
 
+    def reaches_below(self, segments: Sequence[str]) -> bool:
+        """Whether a path of these segments, or some path below it, fits."""
+        first = self._runs[0]
+        within = min(len(first), len(segments))
+        return (len(segments) <= len(first) or len(self._runs) > 1) and _fits_at(first[:within], segments, 0)
+
     def __repr__(self) -> str:
         return f"Glob({self.text!r})"
 

@@ -279,6 +279,14 @@ class RequestKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a WebDAV COPY or MOVE writes to (RFC 4918 §10.3). ``path``: canonical; None for a header that names no path of the request's host."""
+
+    path: str | None
+    ambiguous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AuthRequest:
     """The request that the ingress asks about, as parsed by a dialect."""
 
@@ -307,6 +315,10 @@ class AuthRequest:
     """For the log only."""
     request_id: str
     """For the log only; validated shape."""
+    destination: Destination | None = None
+    """None without the header."""
+    depth: str = ""
+    """``Depth`` (RFC 4918 §10.2), lower case; empty where there is none, or where there are several."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,10 @@ Rules:
   not what the tenant has. ``/x/**`` matches whatever comes to its place in the tree, and a path without stars is told by its depth;
   any other glob is matched by its segments. The globs alone, one after the other, say the same (held by a property test).
 - Paths are canonical and unambiguous: no empty and no dot segments (``core.paths``).
-- An application may read one path by several names (``core.readings``): the strictest of their matches counts.
-- Where nobody can say which rule an application would meet (an ambiguous path, or names of which none is strictest), every rule of the host that
-  speaks about the method counts at once, and so does "no rule". Whatever path a reader makes of it, one of these speaks about it.
+- An application may read one path by several names (``core.readings``): the strictest of their matches counts, and all of them where none is strictest.
+- Where nobody can say which rule an application would meet (an ambiguous path), every rule of the host that speaks about the method counts at
+  once, and so does "no rule". Whatever path a reader makes of it, one of these speaks about it.
+- A request that acts on all that is below its path (WebDAV, ``acts_below``) meets the rules for what is below, too.
 - A rule may be for some hosts of its tenant only. Which rules a host has is settled when they are compiled.
 """
 
@@ -20,7 +21,6 @@ from typing import TYPE_CHECKING, Final
 from gateway.core.decision import Reason
 from gateway.core.glob import Glob
 from gateway.core.hosts import includes, wildcards_above
-from gateway.core.readings import DIFFERENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -45,10 +45,18 @@ class Match:
         return self.rule is not None and self.rule.everyone
 
 
+SEVERAL: Final = "several rules speak about this request"
 NO_RULE: Final = Match(None, None)
+_ALWAYS_BELOW: Final = frozenset({"DELETE", "MOVE", "REPORT", "SEARCH", "BIND", "UNBIND", "REBIND"})
+"""On a collection these act on its members, whatever ``Depth`` says: a report or search names its scope in the body (RFC 3253 §3.6, RFC 5323 §2.2, RFC 6578 §3.3)."""
 
 
-_DIFFERENT: Final = Match(None, None, Reason.BAD_REQUEST, DIFFERENT)
+def acts_below(method: str, depth: str) -> bool:
+    """Whether a request acts on everything below its path, if that is a WebDAV collection (RFC 4918 §9).
+
+    ``depth``: of the request, lower case; it is infinity where it is left out. A PROPFIND of depth 1 lists the members, as any index page does.
+    """
+    return method in _ALWAYS_BELOW or (method in {"COPY", "LOCK"} and depth != "0") or (method == "PROPFIND" and depth not in {"0", "1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +108,24 @@ class CompiledRules:
 class HostRules:
     """The rules of one host, each with its place among the tenant's and its parsed path."""
 
-    __slots__ = ("_root", "_unlike")
+    __slots__ = ("_globs", "_root", "_unlike")
+    _globs: tuple[tuple[Glob, _Candidate], ...]
     _unlike: tuple[tuple[Rule, frozenset[str] | None], ...]
     """In order, each with its methods: one of those that differ by path alone, for what needs all of them. ``/**``, which no path gets past, is one of its own."""
 
     def __init__(self, rules: Iterable[tuple[int, Rule, Glob]]) -> None:
         self._root = _Node()
+        globs: list[tuple[Glob, _Candidate]] = []
         unlike: dict[object, tuple[Rule, frozenset[str] | None]] = {}
         for index, rule, glob in rules:
             unlike.setdefault((rule.path == "/**", rule.methods, _demand(rule)), (rule, _methods(rule)))
             node = self._root
             for segment in glob.head:
                 node = node.below.setdefault(segment, _Node())
-            node.candidates += (_candidate(index, rule, glob),)
+            candidate = _candidate(index, rule, glob)
+            node.candidates += (candidate,)
+            globs.append((glob, candidate))
+        self._globs = tuple(globs)
         _hand_down(self._root)
         self._unlike = tuple(unlike.values())
 
@@ -120,11 +133,24 @@ class HostRules:
         return bool(self._unlike)
 
     def judge(self, names: Sequence[str], *, method: str, bearer: bool) -> Match:
-        """The strictest of what the rules say about each name of one path. ``bearer``: the request carries a bearer credential."""
+        """What the rules say about each name of one path, all of it. ``bearer``: the request carries a bearer credential."""
         if len(names) == 1:
             return self.find(method=method, path=names[0])
-        match = reduce(_stricter, (self.find(method=method, path=name) for name in names))
-        return self.strictest(DIFFERENT, method=method, bearer=bearer) if match is _DIFFERENT else match
+        return combined((self.find(method=method, path=name) for name in names), bearer=bearer)
+
+    def below(self, match: Match, names: Sequence[str], *, method: str, bearer: bool) -> Match:
+        """``match``, and what the rules say about all that is below these names, as far as it asks for anything."""
+        below: dict[int | None, Match] = {}
+        for name in names:
+            segments = [segment for segment in name.split("/") if segment]
+            for glob, candidate in self._globs:
+                if (candidate.methods is not None and method not in candidate.methods) or not glob.reaches_below(segments):
+                    continue
+                if not candidate.match.public:
+                    below[candidate.match.index] = candidate.match
+                if glob.rest == ("**",) and glob.reaches_below(segments[: len(glob.head)]) and len(segments) >= len(glob.head):
+                    break  # It speaks about everything below, so that no later rule does.
+        return combined((match, *below.values()), bearer=bearer)
 
     def strictest(self, why: str, *, method: str, bearer: bool) -> Match:
         """What holds whichever path a reader makes of this one. ``why`` no single rule is asked, for explanations."""
@@ -201,18 +227,23 @@ def _gives(rule: Rule) -> bool:
     return rule.everyone or rule.replace or rule.bearer is not None
 
 
-def _stricter(one: Match, other: Match) -> Match:
-    """Whichever lets in nobody whom the other would not; ``_DIFFERENT`` where neither does."""
-    if _covers(one, other):
-        return one
-    return other if _covers(other, one) else _DIFFERENT
+def combined(matches: Iterable[Match], *, bearer: bool) -> Match:
+    """Lets in nobody whom any of these would not: the strictest of them, else what needs all. ``bearer``: the request carries a bearer credential."""
+    every = tuple(matches)
+    strictest = reduce(lambda one, other: other if not _covers(one, other) and _covers(other, one) else one, every)
+    if all(match is strictest or _covers(strictest, match) for match in every):
+        return strictest
+    needed = {_demand(rule): rule for match in every for rule in (match.all_of or (match.rule,)) if rule is None or not rule.everyone}
+    if any(rule is not None and (not rule.session or (bearer and rule.bearer is not None)) for rule in needed.values()):
+        return Match(None, None, Reason.BAD_REQUEST, f"{SEVERAL}, and one that takes a bearer token is never one of several")
+    return Match(None, None, detail=next((match.detail for match in every if match.detail), SEVERAL), all_of=tuple(needed.values()))
 
 
 def _covers(strict: Match, other: Match) -> bool:
     """Whether everybody whom ``strict`` lets in, ``other`` would let in too."""
     if strict.refused is not None or other.public:
         return True
-    if other.refused is not None or strict.public:
+    if other.refused is not None or strict.public or strict.all_of or other.all_of:
         return False
     rule, than = strict.rule, other.rule
     if rule is not None and than is not None and (rule is than or _demand(rule) == _demand(than)):
@@ -223,8 +254,10 @@ def _covers(strict: Match, other: Match) -> bool:
     return than is None or (rule is not None and _asks_more(rule.groups, than.groups) and _asks_more(rule.roles, than.roles))
 
 
-def _demand(rule: Rule) -> tuple[object, ...]:
+def _demand(rule: Rule | None) -> tuple[object, ...]:
     """What a rule says, and calls a machine, without where and of which methods."""
+    if rule is None:
+        return ()
     return rule.everyone, rule.deny, rule.groups, rule.any_group, rule.roles, rule.any_role, rule.replace, rule.bearer, rule.session, rule.identity
 
 
@@ -232,4 +265,4 @@ def _asks_more(one_of: frozenset[str] | None, than: frozenset[str] | None) -> bo
     return than is None or (one_of is not None and one_of <= than)
 
 
-__all__ = ["NO_RULE", "CompiledRules", "HostRules", "Match"]
+__all__ = ["NO_RULE", "CompiledRules", "HostRules", "Match", "acts_below", "combined"]

@@ -36,6 +36,8 @@ ASKED = (
     "Sec-Fetch-Mode",
     "Sec-Fetch-Dest",
     "Sec-Purpose",
+    "Destination",
+    "Depth",
     "X-Request-Id",
 )
 """What the check reads of the client's own headers; nothing else of a request has to reach it."""

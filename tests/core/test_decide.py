@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.core.decide import Trace, decide, match, match_next, wants_bearer, would_do
 from gateway.core.decision import Allow, Decision, Deny, Login, Reason
-from gateway.core.model import AuthRequest, BearerRule, MachineToken, Rule, Session, Tenant
+from gateway.core.model import AuthRequest, BearerRule, Destination, MachineToken, Rule, Session, Tenant
 from tests.core.build import NOW, identity, request, rule, session, tenant
 
 API = BearerRule(frozenset({"machine"}), frozenset({"api/read"}))
@@ -208,3 +208,52 @@ def test_rules_never_allow_what_the_obvious_reading_denies(made: list[Rule], all
     at = tenant(rules=tuple(made), allowed_groups=allowed)
     asked = request(path, method=method)
     assert isinstance(outcome(at, asked, held), Allow) == obvious(at, asked, held)
+
+
+ADMIN = rule("/admin/**", groups=frozenset({"admins"}))
+DEEP = rule("/a/*/secret/**", groups=frozenset({"admins"}))
+MACHINES = rule("/api/**", bearer=BearerRule(frozenset({"c"}), frozenset()))
+CLOSED, OPEN, EVERYWHERE = rule("/x/closed", deny=True), rule("/open/**", everyone=True), rule("/**", groups=frozenset({"users"}))
+READ = rule("/admin/**", methods={"GET"}, groups=frozenset({"admins"}))
+WEBDAV: list[tuple[tuple[Rule, ...], AuthRequest, Reason]] = [
+    # Destination
+    ((ADMIN,), request("/x", method="MOVE", destination=Destination("/admin/payroll.txt")), Reason.GROUP_MISSING),
+    ((ADMIN,), request("/x", method="COPY", destination=Destination("/b/admin/x")), Reason.OK),
+    ((ADMIN,), request("/x", method="POST", destination=Destination("/admin/x")), Reason.GROUP_MISSING),
+    ((ADMIN,), request("/x", method="COPY", destination=Destination("/admin%2Fx", ambiguous=True)), Reason.GROUP_MISSING),
+    ((OPEN,), request("/x", method="COPY", destination=Destination("/a%23", ambiguous=True)), Reason.OK),
+    ((OPEN,), request("/open/x", method="COPY", destination=Destination("/a")), Reason.OK),
+    ((ADMIN,), request("/x", method="COPY", destination=Destination(None)), Reason.BAD_REQUEST),
+    ((), request("/x", method="COPY", destination=Destination(None)), Reason.OK),
+    ((CLOSED,), request("/a", method="COPY", destination=Destination("/x/closed")), Reason.RULE_DENIED),
+    ((ADMIN, CLOSED), request("/a", method="MOVE", destination=Destination("/x")), Reason.RULE_DENIED),
+    # what is below
+    *(((ADMIN,), request(path, method=method), Reason.GROUP_MISSING) for path in ("/", "/admin", "/admin/x") for method in ("PROPFIND", "REPORT", "SEARCH", "DELETE", "LOCK", "MOVE", "COPY")),
+    *(((ADMIN,), request("/b", method=method), Reason.OK) for method in ("PROPFIND", "REPORT", "DELETE", "LOCK", "MOVE")),
+    *(((DEEP,), request(path, method="DELETE"), expected) for path, expected in {"/": Reason.GROUP_MISSING, "/a/": Reason.GROUP_MISSING, "/a/b": Reason.GROUP_MISSING, "/a/b/c": Reason.OK}.items()),
+    *(((ADMIN,), request("/", method="PROPFIND", depth=depth), expected) for depth, expected in {"0": Reason.OK, "1": Reason.OK, "infinity": Reason.GROUP_MISSING, "x": Reason.GROUP_MISSING}.items()),
+    *(((ADMIN,), request("/", method=method, depth="0"), Reason.OK) for method in ("COPY", "LOCK")),
+    *(((ADMIN,), request("/", method=method, depth="0"), Reason.GROUP_MISSING) for method in ("MOVE", "DELETE", "REPORT")),
+    *(((ADMIN,), request("/", method=method), Reason.OK) for method in ("GET", "PUT", "PROPPATCH", "UNLOCK")),
+    ((READ,), request("/", method="DELETE"), Reason.OK),
+    ((CLOSED,), request("/x", method="DELETE"), Reason.RULE_DENIED),
+    ((EVERYWHERE, CLOSED), request("/x", method="DELETE"), Reason.OK),
+    ((CLOSED, EVERYWHERE), request("/x", method="DELETE"), Reason.RULE_DENIED),
+    ((replace(ADMIN, hosts=frozenset({"other.test"})),), request("/", method="DELETE"), Reason.OK),
+    # machines
+    ((ADMIN, MACHINES), request("/api/x", method="DELETE", bearer="t"), Reason.BEARER),
+    ((rule("/api/admin", groups=frozenset({"admins"})), MACHINES), request("/api", method="DELETE", bearer="t"), Reason.BAD_REQUEST),
+    ((rule("/api/admin", groups=frozenset({"users"})), MACHINES), request("/api", method="DELETE"), Reason.OK),
+    ((MACHINES,), request("/api/x", method="MOVE", bearer="t", destination=Destination("/api/y")), Reason.BEARER),
+    ((MACHINES,), request("/api/x", method="MOVE", bearer="t", destination=Destination("/y")), Reason.BAD_REQUEST),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rules", "asked", "expected"), WEBDAV, ids=[f"{number} {asked.method} {asked.path} {asked.depth}" for number, (_, asked, _) in enumerate(WEBDAV)])
+def test_a_webdav_request_meets_the_rules_of_all_that_it_acts_on(rules: tuple[Rule, ...], asked: AuthRequest, expected: Reason) -> None:
+    at = tenant(rules=rules)
+    machine = MachineToken("c", frozenset(), "", "", 0) if asked.bearer else None
+    assert decide(at, asked, match(at, asked), session=session(), machine=machine, now=NOW).reason is expected
+    if expected is Reason.GROUP_MISSING:
+        admin = session(identity=identity(groups=("users", "admins")))
+        assert decide(at, asked, match(at, asked), session=admin, machine=None, now=NOW).reason is Reason.OK

@@ -143,14 +143,15 @@ def test_a_path_that_two_rules_call_a_machine_differently_is_no_machines(order: 
         assert isinstance(decision, Allow) is allowed, decision
 
 
-def test_the_strictest_name_counts_and_where_none_is_strictest_all_rules_of_the_host() -> None:
+def test_the_strictest_name_counts_and_where_none_is_strictest_all_of_them() -> None:
     guests, api = rule("/a/**", groups=frozenset({"guests"}), replace=True), rule("/a", bearer=BearerRule(frozenset({"c"}), frozenset()))
     assert reason("/a.json", RAILS, (rule("/a", deny=True),)) is Reason.RULE_DENIED
     assert reason("/a.json", RAILS, (rule("/a.json", deny=True), rule("/a", everyone=True))) is Reason.RULE_DENIED
     assert reason("/a.json", RAILS, (guests,)) is Reason.GROUP_MISSING
     assert reason("/a/x.json", RAILS, (replace(guests, path="/a/x"),), ("guests",)) is Reason.GROUP_MISSING
     assert reason("/a/x.json", RAILS, (replace(guests, path="/a/x"),), ("guests", "users")) is Reason.OK
-    assert reason("/a.json", RAILS, (api, guests)) is Reason.GROUP_MISSING
+    assert reason("/a.json", RAILS, (api, guests)) is Reason.OK
+    assert reason("/a.json", RAILS, (replace(api, session=False), guests)) is Reason.BAD_REQUEST
     assert reason("/a/x.json", RAILS, (guests, api)) is Reason.GROUP_MISSING
     assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users", "admins"})), rule("/a", groups=frozenset({"admins"})))) is Reason.GROUP_MISSING
     assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users"})), rule("/a", groups=frozenset({"admins"})))) is Reason.GROUP_MISSING
@@ -206,7 +207,7 @@ def test_rules_to_come_and_explanations_read_paths_alike() -> None:
         judged = explain(TenantTable([at]), Hypothesis("app.acme.com", path, "GET", "bob@acme.com", ("users",)), now=NOW)
         assert judged is not None
         assert (judged.decision.reason, judged.groups) == (Reason.GROUP_MISSING, ("admins",))
-        assert [detail for step, passed, detail in judged.steps if step == "path" and passed and why in detail and "every rule of this host" in detail]
+        assert [detail for step, passed, detail in judged.steps if step == "path" and passed and why in detail and "each of the following rules" in detail]
         assert ("rule", True, "path /admin/**") in judged.steps
     refused = explain(TenantTable([replace(at, rules=(*at.rules, rule("/metrics", deny=True)))]), Hypothesis("app.acme.com", "/public//x", "GET"), now=NOW)
     assert refused is not None

@@ -373,3 +373,36 @@ def test_the_gateways_pages_receive_no_foreign_identity_either(proxy: Proxy, nam
     proxy.ask(proxy.alice, *(f"{name}: evil" for name in names), target=target, host=host)
     (page,) = proxy.pages
     assert [(name, value) for name, value in page.headers if "evil" in value.lower()] == []
+
+
+@pytest.mark.parametrize("who", ["bob", "alice"])
+def test_a_webdav_request_reaches_past_no_path_rule(proxy: Proxy, who: str) -> None:
+    """``/admin/**`` is for admins, of whom bob is none: as the destination of a copy, within a listing without depth, and in a folder that is deleted."""
+    held = who == "alice"
+    there = f"http://{ACME}/admin/payroll.txt"
+    for method, target, lines, allowed in [
+        ("MOVE", "/p", (f"Destination: {there}",), held),
+        ("COPY", "/p", ("Destination: /admin/payroll.txt",), held),
+        ("COPY", "/p", ("Destination: /x%2F..%2Fadmin/payroll.txt",), held),
+        ("COPY", "/p", ("Destination: /q", "Destination: /admin/x"), held),
+        ("COPY", "/p", ("Destination: /q", f"Destination: {there}"), held),
+        ("COPY", "/p", (f"Destination: {there}", "Destination: /q"), held),
+        ("COPY", "/p", (f"Destination: http://{GLOBEX}/q",), False),
+        ("MOVE", "/p", (f"Destination: http://{ACME}/q",), True),
+        ("MOVE", "/", ("Destination: /q",), held),
+        ("PROPFIND", "/", ("Depth: infinity",), held),
+        ("PROPFIND", "/", (), held),
+        ("PROPFIND", "/", ("Depth: 1",), True),
+        ("PROPFIND", "/", ("Depth: 1", "Depth: infinity"), held),
+        ("PROPFIND", "/p", ("Depth: infinity",), True),
+        ("DELETE", "/", (), held),
+        ("REPORT", "/", ("Depth: 0",), held),
+    ]:
+        answer = proxy.ask(f"Cookie: {COOKIE}={who}", *lines, method=method, target=target)
+        if allowed:
+            # Two lines of one name are an answer of the proxy's own to some.
+            assert answer.status == 200 or (answer.status in {400, 403} and len(lines) == 2), (method, target, lines, answer)
+            assert answer.status != 200 or [line.partition(": ")[2] for line in lines if line.startswith("Destination")] == proxy.only().values("Destination")
+        else:
+            assert proxy.app == [], (method, target, lines)
+            assert answer.status in {400, 403}, (method, target, lines, answer)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.decision import Reason
-from gateway.core.model import AuthRequest, RequestKind
+from gateway.core.model import AuthRequest, Destination, RequestKind
 from gateway.ingress import Malformed
 from gateway.ingress.forwarded import bearer, names_html
 from tests.ingress.checks import Pairs, ask, forwarded
@@ -102,6 +102,40 @@ def test_details_for_the_log_are_short_and_escaped() -> None:
 @pytest.mark.parametrize(("said", "read"), [("http", "http"), ("https", "https"), ("ws", "http"), ("wss", "https")])
 def test_fwd_06_a_websocket_scheme_is_its_http_scheme(said: str, read: str) -> None:
     assert parsed(forwarded(scheme=said)).scheme == read
+
+
+@pytest.mark.parametrize(
+    ("lines", "read"),
+    [
+        ((), None),
+        (("/admin/x%20y?a",), Destination("/admin/x y")),
+        (("https://app.acme.test/admin/x",), Destination("/admin/x")),
+        (("HTTP://APP.acme.test.:8443/Admin",), Destination("/Admin")),
+        (("https://app.acme.test",), Destination("/")),
+        (("https://app.acme.test/a/../admin",), Destination("/a/../admin", ambiguous=True)),
+        (("//evil.test/x",), Destination("//evil.test/x", ambiguous=True)),
+        (("/a#b",), Destination("/a#b", ambiguous=True)),
+        (("/a,b/c",), Destination("/a,b/c")),
+        (("/a,/admin",), Destination("/a,/admin", ambiguous=True)),
+        (("/a,HTTPS:x",), Destination("/a,HTTPS:x", ambiguous=True)),
+        *(
+            ((line,), Destination(None))
+            for line in (
+                "", "?x", "x", "../x", "https://evil.test/x", "https://evil@app.acme.test/x", "https://app.acme.test@evil.test/x", "ftp://app.acme.test/x", "https:/x", "https:///x",
+                "/a, /admin", "/a\\b", "/a%00", "/é\udcff", "https://app.acme.test\\@evil.test/x", "https://app.acme.test:x/y",
+            )
+        ),
+        (("/a", "/b"), Destination(None)),
+        (("/a", "/a"), Destination(None)),
+    ],
+)  # fmt: skip
+def test_a_destination_is_a_path_of_the_same_host_or_none_that_is_known(lines: tuple[str, ...], read: Destination | None) -> None:
+    assert parsed(forwarded(*(("Destination", line) for line in lines))).destination == read
+
+
+@pytest.mark.parametrize(("lines", "read"), [((), ""), (("0",), "0"), (("Infinity",), "infinity"), (("0", "infinity"), ""), (("0, infinity",), "0, infinity")])
+def test_a_depth_is_one_line(lines: tuple[str, ...], read: str) -> None:
+    assert parsed(forwarded(*(("Depth", line) for line in lines))).depth == read
 
 
 def test_fwd_08_other_proxies_words_are_not_read() -> None:
