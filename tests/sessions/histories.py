@@ -33,7 +33,7 @@ from gateway.sessions.people import People
 from gateway.sessions.redis import RedisSessions
 from gateway.sessions.replica import Replica
 from gateway.sessions.revoke import StoreRevoker
-from gateway.web.check import Checks
+from gateway.web.check import Checks, _Decided
 from gateway.web.pages import Pages
 
 from .conftest import CHILD, HOST, anybody, believe, identity, pending, tenant
@@ -370,8 +370,8 @@ class History:
         answered = self.answered
 
         class Noting(self.checks_type):  # type: ignore[name-defined,misc]  # the shipped class, or a mutant of it
-            def _record(self, dialect: Any, decision: Decision, tenant: Tenant | None, request: Any, *rest: Any) -> None:
-                answered[request.request_id] = decision, tenant
+            def _record(self, dialect: Any, decision: Decision, decided: _Decided, request: Any, *rest: Any) -> None:
+                answered[request.request_id] = decision, decided.tenant
 
         services = SimpleNamespace(
             config=CONFIG, trust=SimpleNamespace(believes=lambda request: True), tenants=worker.tenants, sessions=worker.sessions, pages=PAGES, clock=time.time,
@@ -471,7 +471,12 @@ class History:
     async def check(self, known: Known, number: int) -> None:
         """A check arrives now."""
         known.last = self.start(self._check(known, self.workers[number], self.moment()))
+        known.last.add_done_callback(self._checked)
         await self.schedule.settle()
+
+    def _checked(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self.broken.append(f"a check, or what is made of it here, failed: {fault!r}")
 
     async def _check(self, known: Known, worker: Worker, arrived_at: int) -> str:
         number = f"check-{self.moment()}"
