@@ -12,6 +12,7 @@ import click
 from gateway.cli import config_option, json_option
 from gateway.config import load_config, resolve_secret
 from gateway.deploy import RENDERED, SiteError, render, site_of
+from gateway.deploy.site import STREAM_LIMIT_S
 from gateway.doctor import Doctor, Target
 from gateway.doctor.run import parse_address
 from gateway.errors import ConfigError
@@ -33,6 +34,14 @@ def command() -> None:
 @click.option("--public", metavar="ADDRESS", help="How the ingress reaches listen.public, if not at the address it binds.")
 @click.option("--certificate", nargs=2, metavar="CHAIN KEY", help="TLS ends here, with these files. Without, TLS ends in front of the ingress.")
 @click.option("--redirect", metavar="ADDRESS", help="Where plain http is answered by a redirect to https, such as 0.0.0.0:80. Protected hosts only.")
+@click.option(
+    "--stream-limit",
+    default=STREAM_LIMIT_S,
+    show_default=True,
+    type=click.IntRange(1, 86400),
+    metavar="SECONDS",
+    help="How long a WebSocket or stream may last, or be idle, as the proxy can.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Write the files into this folder instead of to the terminal. They hold the ingress key.")
 def render_command(
     kind: str,
@@ -44,6 +53,7 @@ def render_command(
     public: str | None,
     certificate: tuple[str, str] | None,
     redirect: str | None,
+    stream_limit: int,
     output: Path | None,
 ) -> None:
     """Write a ready configuration: hosts, header names, key and addresses are those of the gateway's configuration."""
@@ -53,7 +63,7 @@ def render_command(
     default, by_host = _upstreams(upstreams)
     site = site_of(
         config, (), listen=listen, upstream=default, upstreams=by_host, check=check, public=public, certificate=certificate,
-        hosts=(*_hosts(config.tenants.files), *hosts), redirect=redirect,
+        hosts=(*_hosts(config.tenants.files), *hosts), redirect=redirect, stream_limit_s=stream_limit,
     )  # fmt: skip
     files = render(kind, site)
     if output is None:

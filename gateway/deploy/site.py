@@ -97,6 +97,7 @@ class Site:
     """The port in addresses that browsers use; None is the scheme's own."""
     redirect: str | None = None
     """Where plain http is answered with the same address under https."""
+    stream_limit_s: int = STREAM_LIMIT_S
     client_headers: tuple[str, ...] = ()
     """What the operator lets through besides the names that are known to be harmless."""
     removed: tuple[str, ...] = field(init=False)
@@ -165,10 +166,6 @@ class Site:
         """For a proxy that passes a list and nothing else: all that an ordinary client sends and an application may receive."""
         managed = {name.lower() for name in self.managed}
         return tuple(name for name in _distinct((*ORDINARY, *HARMLESS, *self.client_headers)) if name.lower() not in managed)
-
-    @property
-    def stream_limit_s(self) -> int:
-        return STREAM_LIMIT_S
 
     @property
     def port(self) -> int:
@@ -247,6 +244,7 @@ def site_of(
     certificate: tuple[str, str] | None = None,
     hosts: Iterable[str] = (),
     redirect: str | None = None,
+    stream_limit_s: int = STREAM_LIMIT_S,
 ) -> Site:
     """``upstream`` serves every protected host that ``upstreams`` (host pattern → address) does not name.
 
@@ -276,5 +274,6 @@ def site_of(
         certificate=certificate,
         public_port=config.public_port,
         redirect=redirect,
+        stream_limit_s=stream_limit_s,
         client_headers=config.ingress.client_headers,
     )

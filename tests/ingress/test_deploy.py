@@ -139,6 +139,19 @@ def test_every_managed_name_and_no_unrendered_word_is_in_the_files(kind: str) ->
     assert "{{" not in text
 
 
+def test_how_long_a_stream_lasts_is_said_to_every_proxy_that_can_end_one() -> None:
+    said = {
+        "nginx": ("proxy_read_timeout 61s;", "worker_shutdown_timeout 61s;"),
+        "caddy": ("stream_timeout 61s",),
+        "envoy": ("max_stream_duration: 61s",),
+        "haproxy": ("timeout tunnel 61s",),
+    }
+    for kind, lines in said.items():
+        text = "\n".join(render(kind, site(stream_limit_s=61)).values())
+        assert all(line in text for line in lines), kind
+        assert "3600" not in text, kind
+
+
 REFUSED = {
     "a key that could end a directive": {"key": Secret('0123456789abcdef"; return 200; #')},
     "a short key": {"key": Secret("short")},
