@@ -16,7 +16,7 @@ from gateway.core.model import RequestKind
 from gateway.web import standing
 from gateway.web.language import LANGUAGES
 from tests.ingress.conftest import Proxy
-from tests.ingress.stand import ACME, COOKIE, identity
+from tests.ingress.stand import ACME, COOKIE, MACHINES, identity
 from tests.ingress.test_forwarded import KINDS, NAVIGATE, SENDERS
 from tests.ingress.wire import request as bytes_of
 
@@ -47,7 +47,7 @@ class Case:
 CASES = {
     "a form after the session ended": Case("no_session", methods=frozenset({"POST"})),
     "a form that may not be sent": Case("group_missing", session="mallory", methods=frozenset({"POST"})),
-    "an address that cannot be read": Case("bad_request", target="/%ff"),
+    "an address that cannot be read": Case("bad_request", host=MACHINES, target="/%ff"),
     "a store is away": Case("store_unavailable", session="alice", store_is_down=True),
     "a host of nobody": Case("unknown_host", host="nobody.localhost"),
     "a host of nobody, at the gateway's pages": Case("unknown_host", host="nobody.localhost", target="/_auth/login"),
