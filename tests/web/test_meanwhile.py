@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.web.services import Services
 
 STATE, CODE, TICKET = "state", "code", "ticket"
-NARROWINGS: dict[str, dict[str, Any]] = {"suspended": {"active": False}, "host": {"hosts": ["elsewhere.localhost"]}, "provider": {"providers": [{**TENANTS[0]["providers"][0], "name": "another"}]}}  # fmt: skip
+NARROWINGS: dict[str, dict[str, Any]] = {"suspended": {"active": False}, "host": {"hosts": ["elsewhere.localhost"], "rules": [rule for rule in TENANTS[0]["rules"] if "hosts" not in rule]}, "provider": {"providers": [{**TENANTS[0]["providers"][0], "name": "another"}]}}  # fmt: skip
 
 
 class Rooms(Stand):
