@@ -114,10 +114,10 @@ async def test_what_one_process_revokes_reaches_the_stream_and_the_pool_of_anoth
             seen = asyncio.create_task(anext(stream))
             # What is done here must not carry the reader beyond what is done there, and the other way round.
             async with asyncio.timeout(60):
-                while not people.told:
+                while not (people.told and seen.done()):
                     mine = await revoked(first)
                     await asyncio.sleep(0.05)
-                told = {(await seen).id}
+                told = {seen.result().id}
                 wanted = {mine, await revoked(second), await revoked(first), await revoked(second)}
                 while not wanted <= told:
                     told.add((await anext(stream)).id)
