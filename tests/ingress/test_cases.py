@@ -392,6 +392,7 @@ def test_a_webdav_request_reaches_past_no_path_rule(proxy: Proxy, who: str) -> N
         ("COPY", "/p", (f"Destination: http://{GLOBEX}/q",), False),
         ("MOVE", "/p", (f"Destination: http://{ACME}/q",), True),
         ("MOVE", "/", ("Destination: /q",), held),
+        ("MOVE", "/p", (), False),
         ("PROPFIND", "/", ("Depth: infinity",), held),
         ("PROPFIND", "/", (), held),
         ("PROPFIND", "/", ("Depth: 1",), True),

@@ -133,6 +133,13 @@ def test_a_destination_is_a_path_of_the_same_host_or_none_that_is_known(lines: t
     assert parsed(forwarded(*(("Destination", line) for line in lines))).destination == read
 
 
+@pytest.mark.parametrize("method", ["COPY", "MOVE"])
+def test_where_a_destination_must_be_named_none_is_one_that_nobody_knows(method: str) -> None:
+    """As from an ingress whose configuration was rendered before the check read it: the application would receive it all the same."""
+    assert parsed(forwarded(method=method)).destination == Destination(None)
+    assert parsed(forwarded(("Destination", "/a"), method=method)).destination == Destination("/a")
+
+
 @pytest.mark.parametrize(("lines", "read"), [((), ""), (("0",), "0"), (("Infinity",), "infinity"), (("0", "infinity"), ""), (("0, infinity",), "0, infinity")])
 def test_a_depth_is_one_line(lines: tuple[str, ...], read: str) -> None:
     assert parsed(forwarded(*(("Depth", line) for line in lines))).depth == read
