@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import time
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -62,6 +63,18 @@ def test_an_application_that_takes_itself_for_http_is_put_right_about_its_own_ad
         f"http://evil.test/http://{ACME}/", f"http://{ACME.replace('.', 'x')}/", f"/a?to=http://{ACME}/", f"//{ACME}/a", "a",
     )  # fmt: skip
     assert [location(port, to) for to in others] == list(others)
+
+
+def test_a_location_of_any_length_is_read_once(secure: tuple[RunningIngress, int]) -> None:
+    """Applications make it of what strangers send; a proxy that reads it again from each of its letters stops for everybody."""
+    running, port = secure
+    long = f"http://{'a' * 14_000}"
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        assert location(port, long) == long
+        times.append(time.monotonic() - began)
+    assert min(times) < 0.5, running.name
 
 
 def test_plain_http_is_sent_on_to_https_at_hosts_that_are_protected_and_nowhere_else(secure: tuple[RunningIngress, int], stand: Stand) -> None:
