@@ -47,7 +47,8 @@ class LogWriter:
         self._tell = dropped
         self._notice = notice
         self._queue: queue.SimpleQueue[str | int] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """Taken again by its holder where the interpreter collects garbage meanwhile and a finalizer logs (a task that nobody awaited)."""
         self._put = 0
         """Characters that were accepted so far; changed under the lock."""
         self._done = 0
@@ -92,8 +93,8 @@ class LogWriter:
 
     def _say_missing(self) -> None:
         """With the lock held. The number takes its place in the queue."""
-        self._queue.put(self._missing)
-        self._missing = 0
+        missing, self._missing = self._missing, 0
+        self._queue.put(missing)
 
     def _run(self) -> None:
         while True:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -116,6 +117,26 @@ def test_lines_are_lost_without_a_reader_and_nobody_is_troubled() -> None:
     assert dropped.wait(5)
     assert writer.flush()
     os.close(descriptor)
+
+
+def test_a_finalizer_that_logs_while_a_line_is_put_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Garbage is collected at any time, also while the writer is being told of a line."""
+    writers: list[LogWriter] = []
+
+    class Collecting(queue.SimpleQueue[str | int]):
+        def put(self, item: str | int, block: bool = True, timeout: float | None = None) -> None:  # noqa: FBT002 - the library's
+            if item == "line\n":
+                writers[0].put("of a finalizer\n", important=False)
+            super().put(item, block, timeout)
+
+    monkeypatch.setattr(queue, "SimpleQueue", Collecting)
+    with pipe() as (reader, descriptor):
+        writers.append(LogWriter(descriptor, dropped=lambda _: None, notice=str))
+        putting = threading.Thread(target=writers[0].put, args=("line\n",), kwargs={"important": False}, daemon=True)
+        putting.start()
+        putting.join(5)
+        assert not putting.is_alive(), "it waits for itself"
+        assert read_until(reader, lambda read: read.count(b"\n") == 2) == b"of a finalizer\nline\n"
 
 
 def test_lines_of_several_processes_on_one_pipe_do_not_mix() -> None:
