@@ -100,7 +100,15 @@ class Supervisor:
     def _start(self, worker: _Worker) -> None:
         # A signal that came between the fork and what follows would reach neither the worker nor anybody who knows its number.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            # No process or no memory is left: whoever runs goes on, and this one is tried again.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            wait_s = worker.backoff.failed(ran_s=0.0)
+            worker.due_at = time.monotonic() + wait_s
+            _LOG.error("worker_not_started", extra=fields(worker=worker.name, error=error.strerror, failures=worker.backoff.failures, again_in_s=wait_s))
+            return
         if pid == 0:
             for signum in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(signum, signal.SIG_DFL)

@@ -20,6 +20,14 @@ from gateway.supervisor import SharedFlags, Supervisor
 configure("json", "info")
 supervisor.RESTART_S = supervisor._LOOK_S = 0.01
 codes = [int(code) for code in sys.argv[1].split(",")]
+fork, without = os.fork, int(sys.argv[3])
+def scarce():
+    global without
+    if without:
+        without -= 1
+        raise OSError(11, "Resource temporarily unavailable")
+    return fork()
+os.fork = scarce
 flags = SharedFlags()
 def child(number):
     code = codes[number]
@@ -37,10 +45,10 @@ print(Supervisor([f"worker-{n}" for n in range(len(codes))], flags, child).run(t
 """
 
 
-def supervised(codes: str, *, looks: int = 60) -> tuple[str, list[str]]:
-    """Exit code of the supervisor, and what it logged. A worker with a code below zero serves; any other ends at once with its code."""
-    ended = subprocess.run([sys.executable, "-c", SCRIPT, codes, str(looks)], capture_output=True, text=True, timeout=60, check=True)
-    return ended.stdout.strip(), [line for line in ended.stderr.splitlines() if "worker_died" in line]
+def supervised(codes: str, *, looks: int = 60, without: int = 0) -> tuple[str, list[str]]:
+    """Exit code of the supervisor, and what it logged. A worker with a code below zero serves; any other ends at once with its code. ``without``: how many forks fail first."""
+    ended = subprocess.run([sys.executable, "-c", SCRIPT, codes, str(looks), str(without)], capture_output=True, text=True, timeout=60, check=True)
+    return ended.stdout.strip(), [line for line in ended.stderr.splitlines() if '"worker_' in line]
 
 
 def test_a_wrong_configuration_ends_everything_where_nobody_serves_yet() -> None:
@@ -61,6 +69,13 @@ def test_a_worker_that_dies_again_and_again_is_started_less_and_less_often() -> 
     assert 3 <= len(died) <= 9, "twice as long each time"
     waits = [float(line.partition('"again_in_s": ')[2].partition("}")[0].partition(",")[0]) for line in died]
     assert waits == [0.01 * 2**n for n in range(len(died))]
+
+
+def test_a_machine_without_processes_is_asked_again_and_ends_nothing() -> None:
+    code, said = supervised("1", without=2)
+    assert code == "0"
+    assert ["worker_not_started" in line for line in said[:3]] == [True, True, False]
+    assert '"error": "Resource temporarily unavailable"' in said[0]
 
 
 @pytest.mark.parametrize(("code", "cause"), [(-9, "killed by SIGKILL (the kernel does so where memory is short)"), (-11, "killed by SIGSEGV"), (0, "ended by itself")])
