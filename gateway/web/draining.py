@@ -11,17 +11,21 @@ refused, which costs no request; a Unix socket refuses at once), what is inside 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
+import logging
 import socket
 import struct
 from typing import TYPE_CHECKING, Final
+
+from gateway.log import fields
+from gateway.web.listener import BACKLOG
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.web.listener import Listener
 
+_LOG = logging.getLogger("gateway")
 QUIET_S: Final = 0.05
 """Nobody asked for so long: the connections that are left are idle ones. Also longer than the handshake of a connection in the same network."""
 LOOKS: Final = 20
@@ -42,10 +46,13 @@ async def drain(listeners: Sequence[Listener], *, owns: Callable[[], bool], slee
             break
     if owns():
         for listener in listeners:
-            refuse_new(listener.bound)
+            if not refuse_new(listener.bound):
+                _LOG.warning("queue_left_open", extra=fields(listener=listener.name, detail="the system has no filter for it: who connects just now may be reset"))
         await sleep(QUIET_S)
         for listener in listeners:
-            while listener.accepting and listener.accept():
+            left = BACKLOG + 1  # a queue holds no more; one that could not be closed is never empty while somebody connects
+            while listener.accepting and left > 0 and (came := listener.accept()):
+                left -= came
                 await sleep(0)
     for listener in listeners:
         listener.stop()
@@ -56,17 +63,19 @@ async def drain(listeners: Sequence[Listener], *, owns: Callable[[], bool], slee
         await sleep(QUIET_S)
 
 
-def refuse_new(bound: socket.socket) -> None:
-    """No connection begins any more; those that have begun can still be accepted. Where the kernel knows no such filter, nothing happens."""
-    if bound.family == socket.AF_UNIX:
-        # Of a listening socket: who connects now is refused, who is in the queue stays there.
-        with contextlib.suppress(OSError):
+def refuse_new(bound: socket.socket) -> bool:
+    """No connection begins any more; those that have begun can still be accepted. False where the system cannot do that."""
+    try:
+        if bound.family == socket.AF_UNIX:
+            # Of a listening socket: who connects now is refused, who is in the queue stays there.
             bound.shutdown(socket.SHUT_RD)
-        return
-    program = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
-    buffer = ctypes.create_string_buffer(program)
-    with contextlib.suppress(OSError):
-        bound.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(_DROP_SYN), ctypes.addressof(buffer)))
+        else:
+            program = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
+            buffer = ctypes.create_string_buffer(program)
+            bound.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(_DROP_SYN), ctypes.addressof(buffer)))
+    except OSError:
+        return False
+    return True
 
 
 __all__ = ["LOOKS", "QUIET_S", "drain", "refuse_new"]

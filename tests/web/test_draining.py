@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gateway.web.draining import LOOKS, drain
+from gateway.web.listener import BACKLOG
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Idle:
@@ -27,7 +31,23 @@ class Idle:
         self.bound.close()
 
 
-async def looks(listener: Idle) -> int:
+class Crowded(Idle):
+    """Its queue cannot be closed, as where the system knows no such filter, and is never empty."""
+
+    name = "check"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bound.close()
+        self.came = 0
+
+    def accept(self) -> int:
+        self.came += 16
+        assert self.came < 100_000, "it would never end"
+        return 16
+
+
+async def looks(listener: Idle, *, owns: bool = False) -> int:
     count = 0
 
     async def sleep(seconds: float) -> None:
@@ -35,7 +55,7 @@ async def looks(listener: Idle) -> int:
         count += 1
         await listener.sleep(seconds)
 
-    await drain([cast("Any", listener)], owns=lambda: False, sleep=sleep)
+    await drain([cast("Any", listener)], owns=lambda: owns, sleep=sleep)
     assert listener.ending and not listener.accepting
     return count
 
@@ -46,3 +66,10 @@ async def test_it_does_not_wait_for_an_ingress_that_never_stops_asking() -> None
 
 async def test_where_nobody_asks_nobody_waits() -> None:
     assert await looks(Idle()) == 1
+
+
+async def test_a_queue_that_cannot_be_closed_is_said_and_does_not_keep_the_process(caplog: pytest.LogCaptureFixture) -> None:
+    listener = Crowded()
+    await looks(listener, owns=True)
+    assert listener.came <= BACKLOG + 16
+    assert [record.message for record in caplog.records] == ["queue_left_open"]
