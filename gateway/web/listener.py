@@ -14,7 +14,6 @@ byte, would come back to a script that may not read it. Here every such answer i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import http_exceptions, web
 from aiohttp.web_protocol import RequestPayloadError
 
+from gateway.beside import beside
 from gateway.log import fields
 from gateway.metrics import ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED
 
@@ -127,7 +127,12 @@ class Connection(web.RequestHandler):
         self._listener.answered += 1
         if self._listener.ending:
             resp.force_close()
-        return await super().finish_response(request, resp, start_time)
+        before = self._request_count
+        finished = await super().finish_response(request, resp, start_time)
+        if self._request_count != before:
+            # What came behind a declined upgrade is read only now, and not as bytes that arrive.
+            self._listener.heard(self, request=True)
+        return finished
 
 
 class Listener:
@@ -315,14 +320,11 @@ async def listening(runner: web.BaseRunner, bound: socket.socket, *, name: str =
     await runner.setup()
     try:
         listener = Listener(runner, bound, name=name, limit=limit, options=options)
-        sweeping = asyncio.create_task(listener.sweep())
-        listener.start()
-        try:
-            yield listener
-        finally:
-            listener.stop()
-            sweeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeping
+        async with beside(listener.sweep()):
+            listener.start()
+            try:
+                yield listener
+            finally:
+                listener.stop()
     finally:
         await runner.cleanup()
