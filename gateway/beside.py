@@ -1,4 +1,4 @@
-"""A task that runs beside, and ends with its owner."""
+"""Tasks that run beside, and end with their owner; work that comes round again, whatever a round failed by."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
+from gateway.errors import UnavailableError
 from gateway.log import fields
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
 log = logging.getLogger("gateway")
 
@@ -24,6 +25,21 @@ async def beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
         yield
     finally:
         await end([task])
+
+
+async def in_rounds(work: Callable[[], Awaitable[object]], *, pause_s: float, event: str) -> None:
+    """Until cancelled: ``work`` now, and again ``pause_s`` seconds after each end of it.
+
+    What it fails by is logged, as ``{event}_unavailable`` where a store is away, else as ``{event}_fault``, and the next round comes all the same.
+    """
+    while True:
+        try:
+            await work()
+        except UnavailableError as error:
+            log.warning("%s_unavailable", event, extra=fields(error=str(error)))
+        except Exception:
+            log.exception("%s_fault", event)
+        await asyncio.sleep(pause_s)
 
 
 async def end(tasks: Sequence[asyncio.Task[None]]) -> None:

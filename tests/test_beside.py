@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway.beside import beside, end
+from gateway.beside import beside, end, in_rounds
+from gateway.errors import UnavailableError
 
 
 class Work:
@@ -53,6 +54,20 @@ async def test_its_own_error_is_logged_and_its_owner_goes_on(caplog: pytest.LogC
     async with beside(work()):
         await failed.wait()
     assert [record.message for record in caplog.records] == ["task_failed"]
+
+
+async def test_whatever_a_round_fails_by_is_logged_and_the_next_one_comes(caplog: pytest.LogCaptureFixture) -> None:
+    rounds, fourth = [UnavailableError("away"), LookupError("a row does not open"), None], asyncio.Event()
+
+    async def work() -> None:
+        if not rounds:
+            fourth.set()
+        elif (error := rounds.pop(0)) is not None:
+            raise error
+
+    async with beside(in_rounds(work, pause_s=0, event="clean_up")):
+        await fourth.wait()
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("WARNING", "clean_up_unavailable"), ("ERROR", "clean_up_fault")]
 
 
 async def test_a_task_that_loses_a_cancellation_is_asked_again() -> None:

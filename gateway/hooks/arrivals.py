@@ -8,18 +8,15 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
-from gateway.beside import beside
+from gateway.beside import beside, in_rounds
 from gateway.errors import UnavailableError
 from gateway.hooks.inbox import insert_new
-from gateway.log import ROOT, fields
 from gateway.sql.tables import hook_arrivals, hook_deliveries, hook_inbox
 from gateway.sql.tenant_end import begun_at
 
@@ -40,8 +37,6 @@ KEPT_S = 30 * 86_400.0
 """An administrator tests what was set up this week; the log and the metrics know what was before."""
 _SKIPS = 500
 """Deliveries whose skipped entries are added up; more than anybody reads."""
-
-log = logging.getLogger(ROOT)
 
 
 @dataclass(slots=True)
@@ -71,19 +66,11 @@ class Tally:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         try:
-            async with beside(self._run()):
+            async with beside(in_rounds(self.flush, pause_s=FLUSH_S, event="hook_tally")):
                 yield
         finally:
             with contextlib.suppress(UnavailableError):
                 await self.flush()
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            try:
-                await self.flush()
-            except UnavailableError as error:
-                log.warning("hook_tally_unavailable", extra=fields(error=str(error)))
 
     async def flush(self) -> None:
         """Write what was counted. Raises ``UnavailableError``; nothing is forgotten then."""

@@ -10,12 +10,11 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from gateway.beside import beside
+from gateway.beside import beside, in_rounds
 from gateway.errors import UnavailableError
 from gateway.hooks.event import BY_HAND, Delivery, Effect, Group, HookEvent, Subject
 from gateway.hooks.inbox import digest
@@ -25,7 +24,7 @@ from gateway.log import ROOT, fields
 from gateway.ports_revocation import LIFT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from gateway.hooks.inbox import Inbox
     from gateway.hooks.plan import Kept
     from gateway.hooks.webhooks import Outbox
-    from gateway.ports import Who
+    from gateway.ports import RevocationStatus, Who
     from gateway.ports_hooks import HookTarget, HookTargets, People, Person
     from gateway.ports_revocation import Recorded
     from gateway.sql.revocations import SqlRevocations
@@ -57,30 +56,24 @@ class ByHand:
         self._targets, self._people, self._stored, self._clock = targets, people, stored, clock
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return beside(self._run())
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.round()
-            except UnavailableError as error:
-                log.warning("by_hand_unavailable", extra=fields(error=str(error)))
-            except Exception:
-                log.exception("by_hand_fault")
-            await asyncio.sleep(POLL_S)
+        return beside(in_rounds(self.round, pause_s=POLL_S, event="by_hand"))
 
     async def round(self) -> int:
         """Tell what has not been told; how much that was. Raises ``UnavailableError``."""
         waiting = await self._record.to_tell(limit=AT_ONCE)
-        imposed: dict[str, list[tuple[str, Kept]]] = {}
-        for tenant in {recorded.status.request.tenant for recorded, _ in waiting}:
-            lifts = [recorded.status for recorded, _ in waiting if recorded.kind == LIFT and recorded.status.request.tenant == tenant]
-            if lifts:
-                found = await self._inbox.imposed(tenant, [(status.request, status.received_at) for status in lifts])
-                imposed |= {status.id: said for status, said in zip(lifts, found, strict=True)}
-        for recorded, people in waiting:
-            await self._tell(recorded, people, imposed.get(recorded.status.id, []))
+        for tenant in dict.fromkeys(recorded.status.request.tenant for recorded, _ in waiting):
+            mine = [(recorded, people) for recorded, people in waiting if recorded.status.request.tenant == tenant]
+            with _apart(tenant):
+                imposed = await self._imposed(tenant, [recorded.status for recorded, _ in mine if recorded.kind == LIFT])
+                for recorded, people in mine:
+                    with _apart(tenant, recorded.status.id):
+                        await self._tell(recorded, people, imposed.get(recorded.status.id, []))
         return len(waiting)
+
+    async def _imposed(self, tenant: str, lifts: Sequence[RevocationStatus]) -> Mapping[str, Sequence[tuple[str, Kept]]]:
+        """What a provider had said to which each lift gives an answer, by the lift's id."""
+        found = await self._inbox.imposed(tenant, [(status.request, status.received_at) for status in lifts]) if lifts else []
+        return {status.id: said for status, said in zip(lifts, found, strict=True)}
 
     async def _tell(self, recorded: Recorded, people: Sequence[Person], imposed: Sequence[tuple[str, Kept]]) -> None:
         status, request = recorded.status, recorded.status.request
@@ -128,6 +121,17 @@ class ByHand:
         with contextlib.suppress(UnavailableError):
             return await self._people.known(tenant, provider=who.provider or "", names=names)
         return ()
+
+
+@contextlib.contextmanager
+def _apart(tenant: str, revocation: str | None = None) -> Iterator[None]:
+    """What cannot be told (a row that does not open) is logged, and tried again in the next round; it keeps nothing else from being told."""
+    try:
+        yield
+    except UnavailableError:
+        raise
+    except Exception:
+        log.exception("by_hand_fault", extra=fields(tenant=tenant, revocation=revocation))
 
 
 def _given_back(kept: Kept, *, at: float, revocation: str) -> HookEvent:

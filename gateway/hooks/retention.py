@@ -7,15 +7,11 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from gateway.beside import beside
-from gateway.errors import UnavailableError
-from gateway.log import ROOT, fields
+from gateway.beside import beside, in_rounds
 from gateway.sql.tables import hook_deliveries, hook_inbox, webhooks_outbox
 
 if TYPE_CHECKING:
@@ -35,8 +31,6 @@ ROUND_S = 3600.0
 BATCH = 500
 """Rows of one transaction: senders wait behind it."""
 
-log = logging.getLogger(ROOT)
-
 
 class Retention:
     """The periodic clean-up of one process; several do no harm. ``clock``: UTC epoch seconds."""
@@ -46,17 +40,7 @@ class Retention:
         self._clock = clock
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        return beside(self._run())
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.round()
-            except UnavailableError as error:
-                log.warning("hook_retention_unavailable", extra=fields(error=str(error)))
-            except Exception:
-                log.exception("hook_retention_fault")
-            await asyncio.sleep(ROUND_S)
+        return beside(in_rounds(self.round, pause_s=ROUND_S, event="hook_retention"))
 
     async def round(self) -> int:
         """Forget what is due; the number of rows. Raises ``UnavailableError``."""

@@ -29,7 +29,7 @@ from sqlalchemy import and_, case, exists, func, insert, select, update
 
 from gateway.beside import beside
 from gateway.core.model import Secret
-from gateway.errors import PeerError, UnavailableError
+from gateway.errors import ConfigError, PeerError, UnavailableError
 from gateway.log import ROOT, fields
 from gateway.metrics import WEBHOOKS
 from gateway.ports_hooks import WebhookTarget
@@ -231,8 +231,12 @@ class Outbox:
                     webhooks_outbox.c.number == row.number, webhooks_outbox.c.state == "new", webhooks_outbox.c.held_until == row.held_until, webhooks_outbox.c.attempts == row.attempts
                 )  # fmt: skip
                 if (await connection.execute(statement.values(held_until=now + LEASE_S))).rowcount == 1:
-                    body = self._database.crypt.open(row.payload, table="webhooks_outbox", row=row.id, column="payload").reveal()
-                    held.append(Message(row.id, row.tenant, row.lane, body, row.attempts, self._target_of_gone(row)))
+                    try:
+                        body = self._database.crypt.open(row.payload, table="webhooks_outbox", row=row.id, column="payload").reveal()
+                        held.append(Message(row.id, row.tenant, row.lane, body, row.attempts, self._target_of_gone(row)))
+                    except ConfigError as error:
+                        # Tried again after the lease; it keeps nobody else's from being sent.
+                        log.error("webhook_fault", extra=fields(tenant=row.tenant, id=row.id, error=str(error)))  # noqa: TRY400 - says what and why
             return held
 
         return await self._committer.run(work)

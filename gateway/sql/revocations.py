@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, union, update
 
+from gateway.errors import ConfigError
+from gateway.log import fields
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_admin import BlockView, Page
 from gateway.ports_hooks import Person
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.sql.crypt import Crypt
     from gateway.sql.database import Database
 
+_log = logging.getLogger("gateway")
 _EVERYBODYS = (overlays.c.everybody == 1, overlays.c.lifted_at.is_(None), overlays.c.cleared_at.is_(None))
 """Groups that are taken from everybody, and not believed again."""
 
@@ -83,7 +87,14 @@ class SqlRevocations:
         query = select(revocations).where(revocations.c.to_tell == 1).order_by(revocations.c.durable_at, revocations.c.id).limit(limit)
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        return [(_recorded(row, self._database.crypt), _people(row, self._database.crypt)) for row in rows]
+        found = []
+        for row in rows:
+            try:
+                found.append((_recorded(row, self._database.crypt), _people(row, self._database.crypt)))
+            except ConfigError as error:
+                # It keeps nobody else's from being told.
+                _log.error("by_hand_fault", extra=fields(tenant=row["tenant"], revocation=row["id"], error=str(error)))
+        return found
 
     async def told(self, connection: AsyncConnection, revocation: str) -> bool:
         """In the transaction that writes what is told: whether nobody else has told it."""

@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
+from sqlalchemy import delete, insert, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from gateway.core.model import Secret
 from gateway.hooks import webhooks
+from gateway.hooks.by_hand import ByHand
 from gateway.hooks.credential import client_state
 from gateway.hooks.messages import OutboxRecords
 from gateway.hooks.webhooks import Outbox
+from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_admin import Rejected
 from gateway.ports_hooks import Person, WebhookTarget
+from gateway.ports_revocation import LIFT, Recorded
+from gateway.sql.revocations import SqlRevocations
+from gateway.sql.tables import hook_standing, revocations, webhooks_outbox
 from tests.hooks.samples import load, okta_delivery, okta_event
 from tests.hooks.world import GLOBEX_SECRET, hooks_world, serving
 
@@ -206,6 +212,33 @@ async def test_events_without_a_change_for_the_app_send_nothing(world: World, ap
     await world.okta(okta_delivery(okta_event("user.session.end"), okta_event("user.lifecycle.activate", uuid="b")))
     await world.settled()
     assert await world.messages() == []
+
+
+async def test_what_of_one_tenant_cannot_be_told_keeps_nobody_elses_news(database: Database, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture) -> None:
+    """What was done by hand, before another tenant's block: something of which the record does not open, and a lift about a standing that does not."""
+    async with hooks_world(database, http, applying=False) as world:
+        record, who = SqlRevocations(database), Who(user="u-1")
+        world.targets.webhooks = {tenant: WebhookTarget(tenant, "http://127.0.0.1:1", (Secret(SECRET),)) for tenant in ("initech", "acme", "globex")}
+        for number, (tenant, kind) in enumerate([("initech", "block"), ("acme", LIFT), ("globex", "block")]):
+            request = RevocationRequest(tenant, who, RevocationKind.BLOCK, "", "cli", by_hand=True)
+            async with record.change(tenant, ["a"]) as change:
+                done = Recorded(RevocationStatus(f"r{number}", request, 10.0 + number, 1.0, (), 1.0, 0), kind, 7, 10.0 + number)
+                await change.revocation(done, to_tell=True)
+        async with database.write() as connection:
+            await connection.execute(update(revocations).where(revocations.c.tenant == "initech").values(request="k0.AAAA"))
+            values = {"source": "okta", "provider": "acme-okta", "refused": 1, "in_force": 1, "at": 5.0, "imposed": "k0.AAAA", "updated_at": 5.0}
+            await connection.execute(insert(hook_standing).values(lane="l", about="", id="s", tenant="acme", **values))
+        by_hand = ByHand(record, world.committer, world.inbox, world.outbox, targets=world.targets, people=None, stored=world.applier.wake, clock=world.clock)
+        await by_hand.round()
+        assert [event for event, _, _ in await world.messages()] == ["user.deprovisioned"]
+        assert [one.message for one in caplog.records] == ["by_hand_fault"] * 2
+        async with database.write() as connection:
+            await connection.execute(delete(hook_standing))
+        await by_hand.round()
+        assert [event for event, _, _ in await world.messages()] == ["user.deprovisioned", "user.restored"], "it was kept"
+        async with database.write() as connection:
+            await connection.execute(update(webhooks_outbox).where(webhooks_outbox.c.tenant == "globex").values(payload="k0.AAAA"))
+        assert [message.tenant for message in await world.outbox._claim(10, {})] == ["acme"]
 
 
 def test_a_secret_may_be_any_text_or_the_standards_form() -> None:
