@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gateway.backoff import Backoff
+from gateway.backoff import Backoff, doubling
 
 
 def test_each_failure_waits_twice_as_long_up_to_the_longest() -> None:
@@ -18,3 +18,4 @@ def test_what_ran_for_long_enough_has_recovered() -> None:
 def test_it_never_overflows() -> None:
     backoff = Backoff(first_s=0.1, longest_s=30, healthy_s=60)
     assert {backoff.failed(ran_s=0) for _ in range(5000)} <= {0.1 * 2**n for n in range(9)} | {30.0}
+    assert doubling(0.5, 5000, longest_s=30) == 30

@@ -18,6 +18,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.backoff import doubling
 from gateway.beside import beside
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import MAX_EVENTS, Delivery, Effect, Group, HookEvent, Source
@@ -207,7 +208,7 @@ class Applier:
         """The lane is still this process's: it is taken again after a pause that grows to what another process would wait."""
         failures = self._resting[lane.key].failures + 1 if lane.key in self._resting else 0
         now = asyncio.get_running_loop().time()
-        self._resting[lane.key] = _Rest(failures, now + min(LEASE_S, POLL_S / 2 * 2**failures))
+        self._resting[lane.key] = _Rest(failures, now + doubling(POLL_S / 2, failures, longest_s=LEASE_S))
         if len(self._resting) > 2 * LANES:
             # Of those that another process has taken meanwhile nobody tells.
             self._resting = {key: rest for key, rest in self._resting.items() if rest.until > now}
@@ -216,11 +217,15 @@ class Applier:
         """One lane, from claim to settled. Raises ``UnavailableError`` if settling could not be written."""
         outcome = _Outcome([], {}, [], [])
         kept = dict(lane.standing)
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(self._apply_s):
                 names = await self._known_names(lane)
                 for pending in lane.pending:
                     outcome.settled.append(await self._one(pending, kept, names, outcome))
+        except TimeoutError:
+            # What came after it in the lane goes first the next time.
+            late = lane.pending[len(outcome.settled)]
+            outcome.settled.append(self._noted(late, self._again(late, "it was not done in time", gives_up=False)))
 
         sealed = {about: self._inbox.sealed(lane.key, about, one) for about, (one, _) in outcome.standing.items()}
 
@@ -255,7 +260,6 @@ class Applier:
         return {} if target is None else await self._names.read(target, lane.pending[0].event.source, [p.event.group for p in lane.pending])
 
     async def _one(self, pending: Pending, kept: dict[str, Kept], names: Mapping[str, Names], outcome: _Outcome) -> Settled:
-        source = pending.event.source.value
         try:
             settled = await self._applied(pending, kept, names, outcome)
         except _Postponed as postponed:
@@ -269,8 +273,13 @@ class Applier:
         except PeerError as error:
             settled = self._again(pending, f"{error.code}: {error}", gives_up=True)
         except Exception as error:
-            log.exception("hook_event_fault", extra=fields(tenant=pending.tenant, provider=pending.provider, source=source, event_type=pending.event.type))
+            log.exception("hook_event_fault", extra=fields(tenant=pending.tenant, provider=pending.provider, source=pending.event.source.value, event_type=pending.event.type))
             settled = self._again(pending, type(error).__name__, gives_up=True)
+        return self._noted(pending, settled)
+
+    def _noted(self, pending: Pending, settled: Settled) -> Settled:
+        """Counted and logged."""
+        source = pending.event.source.value
         HOOK_EVENTS.labels(source, "retried" if settled.state == "new" else settled.state).inc()
         level = logging.WARNING if settled.state in {"new", "failed", "held"} else logging.INFO
         log.log(
@@ -284,7 +293,7 @@ class Applier:
     def _again(self, pending: Pending, error: str, *, gives_up: bool) -> Settled:
         if gives_up and pending.attempts + 1 >= MAX_ATTEMPTS:
             return Settled(pending.id, "failed", error)
-        return Settled(pending.id, "new", error, self._clock() + min(MAX_PAUSE_S if gives_up else MAX_PAUSE_S / 5, 2.0**pending.attempts))
+        return Settled(pending.id, "new", error, self._clock() + doubling(1.0, pending.attempts, longest_s=MAX_PAUSE_S if gives_up else MAX_PAUSE_S / 5))
 
     async def _applied(self, pending: Pending, kept: dict[str, Kept], names: Mapping[str, Names], outcome: _Outcome) -> Settled:
         target = self._targets.find(pending.tenant, pending.provider)

@@ -9,7 +9,9 @@ Rules (invariant 11):
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import uuid
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -20,13 +22,15 @@ from sqlalchemy import and_, bindparam, case, delete, func, or_, select, text, t
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from gateway.errors import ConfigError
 from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
 from gateway.hooks.reducer import Standing
+from gateway.log import ROOT, fields
 from gateway.ports_revocation import OPERATORS
 from gateway.sql.tables import hook_deliveries, hook_inbox, hook_lanes, hook_standing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import Table
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -40,12 +44,17 @@ if TYPE_CHECKING:
 
 LEASE_S = 30.0
 """How long a lane is held without settling. Longer than ``applier.APPLY_S``, so that a holder has stopped before another begins."""
+CLOSED_S = 60.0
+"""When a lane is looked at again of which a row did not open: a key is missing, and may be given back."""
 _AT_ONCE = 2000
 """Waiting events read in one claim, over all its lanes: what is beyond is for the next one."""
 _ROWS = 500
 """Standings read at once."""
 _TRY_LANES = text("SELECT lane FROM unnest(CAST(:lanes AS text[]), CAST(:numbers AS bigint[])) AS wanted(lane, number) WHERE pg_try_advisory_xact_lock(number)")
 """Two processes that make a lane's row at once: the second goes without, where an insert would wait for the first."""
+
+
+log = logging.getLogger(ROOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,16 @@ def digest(*parts: str) -> str:
 def insert_new(database: Database, table: Table) -> Any:
     """INSERT … ON CONFLICT DO NOTHING in the database's own words."""
     return (postgresql_insert if database.is_postgresql else sqlite_insert)(table)
+
+
+@contextlib.contextmanager
+def _noting(closed: set[str], row: Any) -> Iterator[None]:
+    """A row that does not open is logged, and its lane noted: it must not keep the lanes of others from being taken."""
+    try:
+        yield
+    except ConfigError as error:
+        log.error("hook_lane_fault", extra=fields(tenant=row.tenant, error=str(error)))  # noqa: TRY400 - says what and why
+        closed.add(row.lane)
 
 
 def _bound(settled: Settled, now: float) -> dict[str, Any]:
@@ -247,16 +266,24 @@ class Inbox:
         if not held:
             return ()
         pending: dict[str, list[Pending]] = {key: [] for key in held}
+        closed: set[str] = set()
         rows = await connection.execute(
             select(hook_inbox).where(hook_inbox.c.lane.in_(held), hook_inbox.c.state == "new", hook_inbox.c.next_at <= now).order_by(hook_inbox.c.number).limit(_AT_ONCE)
         )
         for row in rows:
-            payload = self._database.crypt.open(row.payload, table="hook_inbox", row=row.id, column="payload").reveal()
-            pending[row.lane].append(Pending(row.id, row.tenant, row.provider, load_event(payload), row.received_at, row.attempts, bool(row.released)))
+            with _noting(closed, row):
+                payload = self._database.crypt.open(row.payload, table="hook_inbox", row=row.id, column="payload").reveal()
+                pending[row.lane].append(Pending(row.id, row.tenant, row.provider, load_event(payload), row.received_at, row.attempts, bool(row.released)))
         standing: dict[str, dict[str, Kept]] = {key: {} for key in held}
         for row in await connection.execute(select(hook_standing).where(hook_standing.c.lane.in_(held))):
-            standing[row.lane][row.about] = self._kept(row)
-        return tuple(Lane(key, tuple(pending[key]), standing[key]) for key in held)
+            with _noting(closed, row):
+                standing[row.lane][row.about] = self._kept(row)
+        if closed:
+            # Without what it rests on a lane is not applied; it is looked at again when others had their turn.
+            later = update(hook_inbox).where(hook_inbox.c.lane.in_(closed), hook_inbox.c.state == "new", hook_inbox.c.next_at <= now)
+            await connection.execute(later.values(next_at=now + CLOSED_S, error="a row of this lane does not open with the keys that are here"))
+            await connection.execute(delete(hook_lanes).where(hook_lanes.c.lane.in_(closed), hook_lanes.c.holder == self._holder))
+        return tuple(Lane(key, tuple(pending[key]), standing[key]) for key in held if key not in closed)
 
     async def _not_locked(self, connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
         """Those of ``keys`` that no open transaction has its hands on: of a process that is taking the lane, settling it, or frozen while it did. Waits for none."""

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, update
 
 from gateway.errors import PeerError
 from gateway.hooks import applier as applier_module
 from gateway.hooks.deliveries import InboxRecords
 from gateway.ports_admin import Rejected
+from gateway.sql.tables import hook_inbox, hook_standing
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import hooks_world, okta_target
 
 if TYPE_CHECKING:
     import aiohttp
     import pytest
+    from sqlalchemy import Column, ColumnElement
 
+    from gateway.hooks.inbox import Lane
     from gateway.ports import RevocationRequest, RevocationStatus
     from gateway.sql.database import Database
     from tests.hooks.world import World
@@ -80,6 +86,96 @@ async def test_one_bad_event_does_not_stop_the_others_of_its_lane(world: World, 
     await world.until(lambda: len(world.revoker.calls) >= 1)
     await world.settled()
     assert sorted(v for _, v, _ in await world.states()) == ["applied", "applied"]
+
+
+async def test_an_event_that_is_not_done_in_time_is_told_and_keeps_its_lane_waiting_for_nothing(
+    database: Database, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with hooks_world(database, http, applying=False) as world:
+        revoke, forever = world.revoker.revoke, asyncio.Event()
+
+        async def hangs_once(request: RevocationRequest) -> RevocationStatus:
+            monkeypatch.setattr(world.revoker, "revoke", revoke)
+            await forever.wait()
+            raise AssertionError(request)
+
+        monkeypatch.setattr(world.revoker, "revoke", hangs_once)
+        monkeypatch.setattr(world.applier, "_apply_s", 0.05)
+        await world.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid="a"), okta_event("user.session.clear", uuid="b")))
+        [lane] = await world.inbox.claim(now=world.clock(), limit=10)
+        await world.applier.apply(lane)
+        assert await world.states() == [("user.lifecycle.suspend", "new", "it was not done in time"), ("user.session.clear", "new", "")]
+        monkeypatch.setattr(world.applier, "_apply_s", applier_module.APPLY_S)
+        [lane] = await world.inbox.claim(now=world.clock(), limit=10)
+        assert [pending.event.type for pending in lane.pending] == ["user.session.clear"], "the other one has a pause"
+        world.clock.ahead += 60
+        await world.applier.apply(lane)
+        [lane] = await world.inbox.claim(now=world.clock(), limit=10)
+        await world.applier.apply(lane)
+        assert {state for _, state, _ in await world.states()} == {"applied"}
+
+
+async def test_a_lane_that_failed_for_days_ends_nothing_and_its_event_is_tried_at_the_longest_pause(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More failures than a power of two has room for."""
+    monkeypatch.setattr(applier_module, "POLL_S", 0.01)
+    apply, failing = world.applier.apply, True
+
+    async def fails(lane: Lane) -> None:
+        if not failing:
+            return await apply(replace(lane, pending=tuple(replace(one, attempts=5000) for one in lane.pending)))
+        world.applier._resting[lane.key] = applier_module._Rest(5000, 0.0)
+        msg = "a row does not open"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(world.applier, "apply", fails)
+    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
+    await world.until(lambda: any(rest.failures > 5000 for rest in world.applier._resting.values()))
+    world.applier._resting.clear()
+    failing, world.revoker.failing = False, 1
+    world.applier.wake()
+    async with asyncio.timeout(20):
+        while [error for _, _, error in await world.states()] != ["the store is away"]:  # noqa: ASYNC110 - written by another task, without a signal of its own
+            await asyncio.sleep(0.01)
+    world.clock.ahead += 60
+    await world.settled()
+    assert [state for _, state, _ in await world.states()] == ["applied"]
+
+
+async def test_a_row_that_does_not_open_keeps_no_other_lane_waiting_and_its_own_goes_on_when_it_opens_again(database: Database, http: aiohttp.ClientSession) -> None:
+    async with hooks_world(database, http, applying=False) as world:
+
+        async def claimed() -> list[str]:
+            lanes = await world.inbox.claim(now=world.clock(), limit=10)
+            for lane in lanes:
+                await world.applier.apply(lane)
+            return [one.event.id or "" for lane in lanes for one in lane.pending]
+
+        async def change(column: Column[str], where: ColumnElement[bool], value: str) -> str:
+            async with database.write() as connection:
+                before: str = (await connection.execute(select(column).where(where))).scalar_one()
+                await connection.execute(update(column.table).where(where).values({column: value}))
+            return before
+
+        await world.okta(okta_delivery(*(okta_event("user.lifecycle.suspend", uuid=name, user=name) for name in ("a", "b"))))
+        payload, mine = hook_inbox.c.payload, hook_inbox.c.event == "a"
+        kept = await change(payload, mine, "k0.AAAA")
+        assert await claimed() == ["b"]
+        assert [(state, error[:12]) for _, state, error in await world.states()] == [("new", "a row of thi"), ("applied", "")]
+        await change(payload, mine, kept)
+        assert await claimed() == [], "others have their turn first"
+        world.clock.ahead += 61
+        assert await claimed() == ["a"]
+
+        async with database.read() as connection:
+            lane = (await connection.execute(select(hook_inbox.c.lane).where(mine))).scalar_one()
+        imposed, mine = hook_standing.c.imposed, hook_standing.c.lane == lane
+        kept = await change(imposed, mine, "k0.AAAA")
+        await world.okta(okta_delivery(*(okta_event("user.lifecycle.unsuspend", uuid=f"{name}-back", user=name) for name in ("a", "b")), event_id="back"))
+        assert await claimed() == ["b-back"]
+        await change(imposed, mine, kept)
+        world.clock.ahead += 61
+        assert await claimed() == ["a-back"]
+        assert "new" not in {state for _, state, _ in await world.states()}
 
 
 async def test_a_tenant_that_is_gone_is_not_an_error(world: World) -> None:

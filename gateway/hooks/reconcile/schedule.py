@@ -20,6 +20,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gateway.backoff import doubling
 from gateway.beside import beside, end
 from gateway.core.model import ProviderKind
 from gateway.errors import PeerError, UnavailableError
@@ -241,7 +242,7 @@ class Reconciliation:
             schedule.failures, schedule.not_before = 0, 0.0
             return
         schedule.failures += 1
-        schedule.not_before = self._clock() + max(failed_for, min(self._interval_s, TICK_S * 2.0 ** min(schedule.failures, 10)))
+        schedule.not_before = self._clock() + max(failed_for, doubling(TICK_S, schedule.failures, longest_s=self._interval_s))
 
     async def _read(self, target: HookTarget) -> bool:
         """Whether it came to the end. Raises ``PeerError``, ``UnavailableError``."""
