@@ -179,7 +179,9 @@ class PoolPeople:
             return await self._leads()
         except UnavailableError as error:
             _LOG.info("pool_not_followed", extra=fields(error=str(error)))
-            return False
+        except Exception:  # noqa: BLE001 - logged; nobody leads until it is answered
+            _LOG.exception("pool_fault")
+        return False
 
     async def _stop(self) -> None:
         for task in self._tasks:
@@ -201,18 +203,21 @@ class PoolPeople:
                         await self._stop()
                         return
                     led_at = now
+                if self._clock() - enabled_at >= ENABLE_AGAIN_S:
+                    for tenant in await self._disabled.tenants_to_enable():
+                        self._enable_soon(tenant)
+                    enabled_at = self._clock()
                 async for recorded in self._since(min(position, now) - look_back):
                     self._take(recorded, begun, started)
                 # When the record was last read, never what stood in it: of what another process calls late, nothing is early.
                 position, look_back = now, OVERLAP_S
                 for tenant in list(self._behind):
                     await self._catch_up(tenant, begun, started)
-                if self._clock() - enabled_at >= ENABLE_AGAIN_S:
-                    for tenant in await self._disabled.tenants_to_enable():
-                        self._enable_soon(tenant)
-                    enabled_at = self._clock()
             except UnavailableError as error:
                 _LOG.info("pool_not_followed", extra=fields(error=str(error)))
+            except Exception:  # noqa: BLE001 - logged
+                # Whatever it was (a row that does not open): who was let in again must not stay disabled because nobody follows any more.
+                _LOG.exception("pool_fault")
             else:
                 needed = min([position - KEPT_S, *self._behind.values()])
                 begun = {name: at for name, at in begun.items() if at >= needed}
@@ -290,11 +295,12 @@ class PoolPeople:
                     await work()
             except (RefusedError, UnansweredError, UnavailableError) as error:
                 _LOG.warning("pool_not_in_step", extra=fields(tenant=tenant, error=str(error), again_in_s=delay))
-                if delay is None:
-                    return False
-                await self._sleep(delay)
+            except Exception:  # noqa: BLE001 - logged, and tried again
+                _LOG.exception("pool_fault", extra=fields(tenant=tenant, again_in_s=delay))
             else:
                 return True
+            if delay is not None:
+                await self._sleep(delay)
         return False
 
     async def _once(self, job: _Job, request: RevocationRequest) -> None:
@@ -337,6 +343,8 @@ class PoolPeople:
                         await self._enable_due(tenant)
                 except (RefusedError, UnansweredError, UnavailableError) as error:
                     _LOG.warning("pool_not_in_step", extra=fields(tenant=tenant, error=str(error), again_in_s=ENABLE_AGAIN_S))
+                except Exception:  # noqa: BLE001 - logged, and tried again
+                    _LOG.exception("pool_fault", extra=fields(tenant=tenant, again_in_s=ENABLE_AGAIN_S))
                 again = self._enabling[tenant]
         finally:
             del self._enabling[tenant]

@@ -15,7 +15,8 @@ from gateway.cognito.aws import RefusedError, UnansweredError
 from gateway.cognito.users import PoolUser
 from gateway.core.model import ProviderKind
 from gateway.core.tenants import TenantTable
-from gateway.pool_people import PER_TENANT, SECOND_CLEARING_S, PoolPeople, Turns
+from gateway.errors import ConfigError
+from gateway.pool_people import DELAYS_S, PER_TENANT, SECOND_CLEARING_S, PoolPeople, Turns
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_revocation import LIFT, DisabledUser, Recorded, Standing
 from tests.core.build import provider, tenant
@@ -273,6 +274,32 @@ async def test_whom_the_pool_refuses_to_enable_keeps_nobody_else_waiting_and_is_
     done, _, _ = await follow(Refusing(disabled=[ALICE, "acme-okta_00u9"]), record, disabled=disabled)
     assert done == [("enable", "acme-okta_00u9")]
     assert disabled.users == [OURS]
+
+
+async def test_a_fault_that_nobody_foresaw_ends_neither_the_following_nor_the_enabling(caplog: pytest.LogCaptureFixture) -> None:
+    class Faulty(Record):
+        async def since(self, durable_at: float, *, after: str, limit: int) -> list[Recorded]:
+            msg = "a row does not open"
+            raise ConfigError(msg)
+
+    class Surprising(Pool):
+        surprises = 1
+
+        async def find(self, username: str) -> PoolUser | None:
+            self.surprises -= 1
+            if self.surprises >= 0:
+                raise RuntimeError(username)
+            return await super().find(username)
+
+    record = Faulty([])
+    pool = Surprising(disabled=[ALICE])
+    pool.surprises = 0
+    assert (await follow(pool, record, disabled=Disabled(record, OURS)))[0] == [("enable", ALICE)]
+    assert len([one for one in caplog.records if one.message == "pool_fault"]) > 1, "it is asked again and again"
+
+    done, _, waited = await follow(Surprising(), Record([recorded(SUBJECT, "block")], [block(SUBJECT)]))
+    assert done == [("disable", ALICE)]
+    assert DELAYS_S[0] in waited
 
 
 async def test_who_is_not_in_the_pool_any_more_is_forgotten() -> None:
