@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select, update
 
-from gateway.sql.tables import admin_keys, metadata, tenant_removals, tenants
+from gateway.sql.tables import admin_keys, metadata, revocations, tenant_removals, tenants
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,6 +36,8 @@ async def forget_tenant(connection: AsyncConnection, tenant: str, *, version: in
     for table in FORGOTTEN_WITH_A_TENANT:
         await connection.execute(delete(table).where(table.c.tenant == tenant))
     await connection.execute(delete(tenants).where(tenants.c.id == tenant))
+    # What was done by hand is told to the application of this tenant, or to none.
+    await connection.execute(update(revocations).where(revocations.c.tenant == tenant, revocations.c.to_tell == 1).values(to_tell=0))
     again = update(tenant_removals).where(tenant_removals.c.tenant == tenant).values(removals=version, removed_at=at)
     if (await connection.execute(again)).rowcount == 0:
         await connection.execute(insert(tenant_removals).values(tenant=tenant, removals=version, removed_at=at))

@@ -15,7 +15,7 @@ from gateway.registry.document import TenantDocument
 from gateway.registry.record import Credentials, document_of, record_of
 from gateway.registry.secrets import show
 from gateway.registry.stored import By, Refused, StoredTenant
-from gateway.sql.tables import audit, client_credentials, directory_members, metadata, tenant_names, tenants
+from gateway.sql.tables import audit, client_credentials, directory_members, metadata, revocations, tenant_names, tenants
 from gateway.sql.tenant_end import FORGOTTEN_WITH_A_TENANT, KEPT_OF_A_TENANT
 from tests.registry.samples import sample
 from tests.sql.fixtures import config_with
@@ -294,8 +294,12 @@ async def test_a_deleted_tenant_leaves_nothing_that_the_next_of_its_id_could_see
     async with database.write() as connection:
         for tenant in ("acme", "globex"):
             await connection.execute(insert(directory_members).values(tenant=tenant, provider="p", group_id="g", member="alice"))
+            by_hand = {"id": tenant, "kind": "block", "source": "admin", "request": "", "watermark_us": 1, "received_at": 1.0, "durable_at": 1.0, "to_tell": 1}
+            await connection.execute(insert(revocations).values(tenant=tenant, **by_hand))
     await registry.delete("acme", version=None, by=ALICE)
     async with database.read() as connection:
         left = {table.name: {row.tenant for row in await connection.execute(select(table))} for table in FORGOTTEN_WITH_A_TENANT}
+        to_tell = (await connection.execute(select(revocations.c.tenant).where(revocations.c.to_tell == 1))).scalars().all()
+    assert to_tell == ["globex"], "the next of its id is not told of whom an operator blocked before"
     assert {tenant for found in left.values() for tenant in found} == {"globex"}
     assert left["directory_members"] == {"globex"}
