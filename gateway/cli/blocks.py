@@ -17,13 +17,14 @@ from gateway.cli.sessions import describe, one_who, summary, who_options
 from gateway.cli.stores import configured_stores
 from gateway.cli.tenant_table import expect_tenant, tenant_documents
 from gateway.ports import RevocationKind, RevocationRequest
+from gateway.ports_revocation import OPERATORS
 from gateway.registry.hook_targets import hook_targets, source_is_gone
 
 if TYPE_CHECKING:
     from gateway.ports import RevocationStatus, Who
     from gateway.ports_admin import BlockView
 
-source_option = click.option("--source", help="What this source imposed: okta, entra, scim (every record), cli …")
+source_option = click.option("--source", help="What this source imposed: okta, entra, scim (every record) …")
 
 
 @click.group("blocks")
@@ -83,6 +84,10 @@ def remove(*, config_path: str, block: str | None, tenant: str | None, source: s
     """Lift a block, or give a removed group back, whoever imposed it; with --source, everything that this source imposed in a tenant."""
     if (block is None) == (source is None) or (tenant is None) != (source is None) or (provider is not None and source is None):
         msg = "name one block, or --tenant and --source (and --provider)"
+        raise click.UsageError(msg)
+    if source in OPERATORS:
+        # An operator's lift is of whatever stands against the person, whoever imposed it.
+        msg = f"--source names what speaks for an identity provider; lift what {source} imposed by its id (see: gateway blocks list --source {source})"
         raise click.UsageError(msg)
     if block is None:
         statuses = asyncio.run(_remove_all(config_path, tenant or "", source or "", provider))

@@ -76,7 +76,7 @@ def test_what_a_source_imposed_that_a_change_silences_is_told_stays_and_is_lifte
                 await stores.revoker.revoke(RevocationRequest("acme", who, RevocationKind.BLOCK, "", "okta"))
             await stores.revoker.revoke(RevocationRequest("acme", who, RevocationKind.BLOCK, "", "scim:record"))
             await stores.revoker.revoke(RevocationRequest("acme", who, RevocationKind.END_SESSIONS, "", "okta", group_overlay="admins"))
-            await stores.revoker.revoke(RevocationRequest("acme", Who(email="x@acme.test"), RevocationKind.BLOCK, "left", "cli"))
+            await stores.revoker.revoke(RevocationRequest("acme", who, RevocationKind.BLOCK, "left", "cli"))
 
     asyncio.run(impose())
     capsys.readouterr()
@@ -93,6 +93,7 @@ def test_what_a_source_imposed_that_a_change_silences_is_told_stays_and_is_lifte
     assert capsys.readouterr().out.count("gateway blocks remove --tenant acme --source okta") == 3
     for arguments in (("--source", "okta"), ("--tenant", "acme"), ("x", "--tenant", "acme", "--source", "okta"), ("x", "--provider", "acme-okta")):
         assert beside.gateway("blocks", "remove", *arguments) == 2
+    assert beside.gateway("blocks", "remove", "--tenant", "acme", "--source", "cli") == 2, "an operator's lift is of everything against the person: also of what okta imposed"
     assert beside.gateway("blocks", "remove", "--tenant", "acme", "--source", "okta", "--provider", "another") == 0
     assert beside.gateway("blocks", "remove", "--tenant", "acme", "--source", "okta") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "3 lifted"
