@@ -50,8 +50,7 @@ _NOT_ASSIGNED = Text(
 _DISABLED = Text(
     N_("Your account is disabled"),
     N_("You signed in, but your account for this application is disabled."),
-    N_("If you think this is a mistake, ask your support contact to enable it again."),
-    again=False,
+    N_("If it was enabled again a moment ago, wait a minute and try again. Otherwise ask your support contact."),
 )
 _NO_ANSWER = Text(
     N_("The sign-in service did not answer"),

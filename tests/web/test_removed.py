@@ -96,6 +96,7 @@ async def test_a_deactivated_person_is_out_and_cannot_come_back_in(running: Runn
     until(lambda: running.world.legacy.people.get("alice@acme.test") is False)
     running.run(directory.activate(alice))
     until(lambda: running.world.legacy.people.get("alice@acme.test") is True)
+    until(lambda: pool_user(running, "alice@acme.test").enabled)  # a moment after the application heard: until then Cognito refuses her sign-in
 
 
 async def test_of_two_tabs_that_ask_in_one_second_after_a_revocation_both_arrive(running: RunningWorld, person: Person, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,3 +90,7 @@ def test_english_texts_are_text_not_markup() -> None:
     for message in messages():
         for text in texts(message):
             assert not re.search(r"[<>&]", text), text
+
+
+def test_who_was_let_in_again_a_moment_ago_is_not_sent_away_for_good() -> None:
+    assert LOGIN_ERRORS["user_disabled"].again, "the pool's user is enabled a moment after the lift was told"
