@@ -139,7 +139,7 @@ class HostRules:
         return combined((self.find(method=method, path=name) for name in names), bearer=bearer)
 
     def below(self, match: Match, names: Sequence[str], *, method: str, bearer: bool) -> Match:
-        """``match``, and what the rules say about all that is below these names, as far as it asks for anything."""
+        """``match``, and what the rules say about all that is below these names, as far as it asks for anything. So does what no rule speaks about."""
         below: dict[int | None, Match] = {}
         for name in names:
             segments = [segment for segment in name.split("/") if segment]
@@ -148,8 +148,10 @@ class HostRules:
                     continue
                 if not candidate.match.public:
                     below[candidate.match.index] = candidate.match
-                if glob.rest == ("**",) and glob.reaches_below(segments[: len(glob.head)]) and len(segments) >= len(glob.head):
+                if glob.rest[-1:] == ("**",) and glob.matches(segments):
                     break  # It speaks about everything below, so that no later rule does.
+            else:
+                below[None] = NO_RULE
         return combined((match, *below.values()), bearer=bearer)
 
     def strictest(self, why: str, *, method: str, bearer: bool) -> Match:

@@ -207,13 +207,19 @@ def obvious(at: Tenant, asked: AuthRequest, held: Session | None) -> bool:
 def test_rules_never_allow_what_the_obvious_reading_denies(made: list[Rule], allowed: frozenset[str] | None, path: str, method: str, held: Session | None) -> None:
     at = tenant(rules=tuple(made), allowed_groups=allowed)
     asked = request(path, method=method)
-    assert isinstance(outcome(at, asked, held), Allow) == obvious(at, asked, held)
+    allowed_here = isinstance(outcome(at, asked, held), Allow)
+    if method != "DELETE":
+        assert allowed_here == obvious(at, asked, held)
+    elif allowed_here:
+        below = (*PATHS, *(f"{folder.rstrip('/')}/zz" for folder in PATHS))
+        assert all(obvious(at, replace(asked, path=each), held) for each in below if f"{each.rstrip('/')}/".startswith(f"{path.rstrip('/')}/"))
 
 
 ADMIN = rule("/admin/**", groups=frozenset({"admins"}))
 DEEP = rule("/a/*/secret/**", groups=frozenset({"admins"}))
 MACHINES = rule("/api/**", bearer=BearerRule(frozenset({"c"}), frozenset()))
 CLOSED, OPEN, EVERYWHERE = rule("/x/closed", deny=True), rule("/open/**", everyone=True), rule("/**", groups=frozenset({"users"}))
+START, ITEMS = rule("/", everyone=True), rule("/items/*", everyone=True)
 READ = rule("/admin/**", methods={"GET"}, groups=frozenset({"admins"}))
 WEBDAV: list[tuple[tuple[Rule, ...], AuthRequest, Reason]] = [
     # Destination
@@ -240,6 +246,18 @@ WEBDAV: list[tuple[tuple[Rule, ...], AuthRequest, Reason]] = [
     ((EVERYWHERE, CLOSED), request("/x", method="DELETE"), Reason.OK),
     ((CLOSED, EVERYWHERE), request("/x", method="DELETE"), Reason.RULE_DENIED),
     ((replace(ADMIN, hosts=frozenset({"other.test"})),), request("/", method="DELETE"), Reason.OK),
+    # below, where no rule speaks
+    *(((START,), request("/", method=method), Reason.NO_SESSION) for method in ("DELETE", "PROPFIND", "REPORT")),
+    *(((START,), request("/", method=method), Reason.PUBLIC) for method in ("GET", "PUT")),
+    ((START,), request("/", method="PROPFIND", depth="1"), Reason.PUBLIC),
+    ((START, EVERYWHERE), request("/", method="DELETE"), Reason.NO_SESSION),
+    ((START, rule("/**", everyone=True)), request("/", method="DELETE"), Reason.PUBLIC),
+    ((OPEN,), request("/open/x", method="DELETE"), Reason.PUBLIC),
+    ((ITEMS,), request("/items/7", method="DELETE"), Reason.NO_SESSION),
+    ((rule("/items/*/**", everyone=True),), request("/items/7", method="DELETE"), Reason.PUBLIC),
+    ((rule("/items/*", bearer=MACHINES.bearer),), request("/items/7", method="DELETE", bearer="t"), Reason.BAD_REQUEST),
+    ((rule("/items/*", bearer=MACHINES.bearer),), request("/items/7", method="DELETE"), Reason.OK),
+    ((rule("/items/*/**", bearer=MACHINES.bearer),), request("/items/7", method="DELETE", bearer="t"), Reason.BEARER),
     # machines
     ((ADMIN, MACHINES), request("/api/x", method="DELETE", bearer="t"), Reason.BEARER),
     ((rule("/api/admin", groups=frozenset({"admins"})), MACHINES), request("/api", method="DELETE", bearer="t"), Reason.BAD_REQUEST),
@@ -253,7 +271,10 @@ WEBDAV: list[tuple[tuple[Rule, ...], AuthRequest, Reason]] = [
 def test_a_webdav_request_meets_the_rules_of_all_that_it_acts_on(rules: tuple[Rule, ...], asked: AuthRequest, expected: Reason) -> None:
     at = tenant(rules=rules)
     machine = MachineToken("c", frozenset(), "", "", 0) if asked.bearer else None
-    assert decide(at, asked, match(at, asked), session=session(), machine=machine, now=NOW).reason is expected
+    held = session() if expected not in {Reason.NO_SESSION, Reason.PUBLIC} else None
+    assert decide(at, asked, match(at, asked), session=held, machine=machine, now=NOW).reason is expected
+    if expected is Reason.NO_SESSION:
+        assert decide(at, asked, match(at, asked), session=session(), machine=None, now=NOW).reason is Reason.OK
     if expected is Reason.GROUP_MISSING:
         admin = session(identity=identity(groups=("users", "admins")))
         assert decide(at, asked, match(at, asked), session=admin, machine=None, now=NOW).reason is Reason.OK
