@@ -237,7 +237,7 @@ def ruled(text: str) -> object:
 READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "path": (canonical, ("%41", "/a", "%C3%A9", "%", "/..", "%25", "/.")),
     "path with rules": (ruled, ("a", "/a", "/api", "/aa", "%C3%A9", "%CC%95%CC%80", "%E0%BD%B3", "%EF%B7%BA", "/a.", "/%20")),
-    "names of a path": (LOOSE.names, ("a", "/A.", ".b", "\u00e9", "\u0315\u0300", "\u0f73", "\ufdfa", "\u00df", "\uff0f", " /")),
+    "names of a path": (LOOSE.names, ("a", "/A.", ".b", "\u00df\u0130.b", "\u00e9", "\u0315\u0300", "\u0f73", "\ufdfa", "\u00df", "\uff0f", " /")),
     "rule as written": (LOOSE.spelling, ("/A.", "\u0315\u0300", "\u0f73", "\u00df")),
     "Cookie": (checked("Cookie"), ("a=b;", ";", " ", "a ", "__Host-gw=x;", "=", "\t;")),
     "cookies of ours": (lambda text: own_values((text,), "__Host-gw"), ("__Host-gw=a;", " ", "= ")),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 from gateway.core.cookies import is_ours, names_below
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 MAX_ENTRY_CHARACTERS = 256
 MAX_LINES_BYTES = 4096
 """Of all lines of one answer. Proxies buffer the head of an answer in 8 to 16 kB, and answer 502 for a longer one."""
+MAX_SENT = 512
+"""Names that are compared with the entries; browsers keep about 180 cookies of a registrable domain."""
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}"
 """What a cookie's name is made of (RFC 6265 §4.1.1, RFC 9110 §5.6.2)."""
 _ENTRY = re.compile(rf"(?P<name>{_TOKEN})(?:; ?Path=(?P<path>/[!-:<-~]{{0,127}}))?(?:; ?Domain=(?P<domain>[A-Za-z0-9.-]{{1,253}}))?")
@@ -88,7 +91,7 @@ def expired(sent: Iterable[str], entries: Iterable[AppCookie], *, host: str, own
     lines: dict[str, None] = {}
     left: dict[str, None] = {}
     room = MAX_LINES_BYTES
-    names = [name for name in names_below(sent, "") if _WRITABLE.fullmatch(name)]
+    names = list(islice(filter(_WRITABLE.fullmatch, names_below(sent, "")), MAX_SENT))
     # Whole names first: of a pattern a sibling host could set so many that nothing else has room.
     for entry in sorted(entries, key=lambda each: "*" in each.name):
         for name in (entry.name,) if entry.is_hidden else filter(entry.matches, names):

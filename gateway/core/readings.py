@@ -24,6 +24,8 @@ MAX_PATH_SEGMENTS: Final = 128
 """It bounds what one rule with stars may cost (``core.glob``)."""
 MAX_NAMES: Final = 16
 """Of one path. An honest one has one or two; each asks all rules again."""
+MAX_NAME_SEGMENTS: Final = 2 * MAX_PATH_SEGMENTS
+"""Of all names of one path together: what rules with stars cost grows with it. All sixteen names may have sixteen segments, the deepest path two names."""
 
 _NOT_WINDOWS = re.compile(r'[:<>"|*?]|~[0-9]|/\([A-Za-z]\(')
 """Streams (``::$DATA``), wildcards of FindFirstFile, short names (``ADMINI~1``), and ASP.NET's session in the path (``/(S(x))/``)."""
@@ -83,7 +85,7 @@ class PathReader:
                 names |= dict.fromkeys(self._folded(name) for name in tuple(names))
         if self.suffixes:
             names = dict.fromkeys(shorter for name in names for shorter in _without_suffixes(name))
-        if len(names) > MAX_NAMES:
+        if len(names) > MAX_NAMES or sum(name.count("/") for name in names) > MAX_NAME_SEGMENTS:
             return Unreadable("more readings than rules are asked about")
         if any(is_ambiguous(_QUERY_MARK.sub("", name)) or _HIDDEN.search(name) for name in names):
             return Unreadable(DIFFERENT)
@@ -145,10 +147,10 @@ def _trimmed(name: str) -> str:
 
 
 def _without_suffixes(name: str) -> list[str]:
-    """The name, and what is left of its last segment as suffixes are taken off: ``/a/b.tar.gz``, ``/a/b.tar``, ``/a/b``."""
+    """The name, and what is left of its last segment as suffixes are taken off: ``/a/b.tar.gz``, ``/a/b.tar``, ``/a/b``. Of too many, one more than are asked about."""
     head, slash, last = name.rpartition("/")
     shorter = [name]
-    while "." in last:
+    while "." in last and len(shorter) <= MAX_NAMES:
         last = last.rpartition(".")[0]
         shorter.append(head + slash + last)
     return shorter

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.app_cookies import MAX_LINES_BYTES, AppCookie, expired
+from gateway.core.app_cookies import MAX_LINES_BYTES, MAX_SENT, AppCookie, expired
 
 HOST = "app.example.com"
 
@@ -85,6 +85,9 @@ def test_of_a_pattern_no_more_is_expired_than_fits_and_whole_names_come_first() 
     assert lines[0].startswith("session=;")
     assert sum(map(len, lines)) <= MAX_LINES_BYTES
     assert len(lines) // 2 + len(left) == 201
+    more = "; ".join(f"app-{number}=1" for number in range(2 * MAX_SENT))
+    lines, left = expired([more], [AppCookie.parse("app-*")], host=HOST, own="__Host-gw")
+    assert len(lines) // 2 + len(left) == MAX_SENT, "more than any browser keeps"
 
 
 @given(st.lists(st.text(max_size=200), max_size=4), st.sampled_from(["*", "session", "a*", "hub; Path=/hub/"]))

@@ -19,7 +19,7 @@ from gateway.core.explain import Hypothesis, explain
 from gateway.core.hosts import includes
 from gateway.core.model import BearerRule, MachineToken, Rule
 from gateway.core.paths import canonical
-from gateway.core.readings import MAX_NAMES, MAX_PATH_CHARACTERS, MAX_PATH_SEGMENTS, PathReader, Unreadable, fold_case
+from gateway.core.readings import MAX_NAME_SEGMENTS, MAX_NAMES, MAX_PATH_CHARACTERS, MAX_PATH_SEGMENTS, PathReader, Unreadable, fold_case
 from gateway.core.rules import NO_RULE, Match
 from gateway.core.tenants import TenantTable
 from tests.core.build import NOW, identity, request, rule, session, tenant
@@ -165,6 +165,9 @@ def test_a_path_longer_than_rules_are_asked_about_needs_what_all_of_them_ask_for
     assert reason("/public" + "/x" * (MAX_PATH_SEGMENTS - 1), STRICT) is Reason.PUBLIC
     assert reason("/public" + "/x" * MAX_PATH_SEGMENTS, STRICT) is Reason.GROUP_MISSING
     assert reason("/public/x" + ".x" * MAX_NAMES, RAILS) is Reason.GROUP_MISSING
+    deep = "/public" + "/x" * (MAX_NAME_SEGMENTS // 4 - 1)
+    assert reason(deep + ".a.b.c", RAILS) is Reason.PUBLIC
+    assert reason(deep + ".a.b.c.d", RAILS) is Reason.GROUP_MISSING
     assert reason("/public" + "/x" * MAX_PATH_SEGMENTS, STRICT, ()) is Reason.OK
     assert reason("/public/" + "x／" * MAX_PATH_SEGMENTS, STRICT) is Reason.GROUP_MISSING
     assert reason("/public/" + "\ufdfa" * (MAX_PATH_CHARACTERS // 18), STRICT) is Reason.PUBLIC
@@ -417,6 +420,6 @@ def test_whatever_path_a_reader_makes_of_an_ambiguous_one_it_would_let_in_whom_t
 def test_all_names_are_paths_that_rules_may_be_asked_about(path: str, kind: str) -> None:
     parsed = canonical(quote(path))
     names = KINDS[kind][0].names(parsed.path) if parsed is not None and not parsed.ambiguous else ()
-    assert isinstance(names, Unreadable) or len(names) <= MAX_NAMES
+    assert isinstance(names, Unreadable) or (len(names) <= MAX_NAMES and sum(name.count("/") for name in names) <= MAX_NAME_SEGMENTS)
     if not isinstance(names, Unreadable):
         assert not any({".", ".."} & set(name.split("/")) or "//" in name for name in names)
