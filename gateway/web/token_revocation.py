@@ -28,7 +28,7 @@ AGAIN_S: Final = (1.0, 10.0, 60.0)
 AT_ONCE: Final = 8
 """Requests to Cognito under way; its token endpoint counts them by address."""
 MAX_WAITING: Final = 10_000
-"""Each holds a token or a cookie: a few kilobytes."""
+"""Tokens, and sessions in their grace: as many of each, since one person with many tabs, or a script, makes as many of these as they like. A few kilobytes each."""
 CLOSE_S: Final = 2.0
 
 
@@ -56,7 +56,7 @@ class TokenRevocation:
         return len(self._tasks) + len(self._graces)
 
     def _start(self, work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
-        if self.waiting >= MAX_WAITING:
+        if len(tasks) >= MAX_WAITING:
             work.close()
             _LOG.warning("token_revocation_left_out", extra=fields(waiting=MAX_WAITING))
             return

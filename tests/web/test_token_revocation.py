@@ -74,7 +74,7 @@ async def test_an_outage_of_cognito_is_outlasted_a_refusal_is_not(sessions: Redi
     await revocation.close()
 
 
-async def test_what_waits_is_bounded_and_ends_with_the_process(sessions: RedisSessions, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_waits_is_bounded_and_ends_with_the_process(sessions: RedisSessions, login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_revocation, "MAX_WAITING", 3)
     cognito = Cognito()
     revocation = service(sessions, cognito)
@@ -83,4 +83,11 @@ async def test_what_waits_is_bounded_and_ends_with_the_process(sessions: RedisSe
     assert revocation.waiting == 3
     await asyncio.wait_for(revocation.settle(), 20)
     assert sorted(cognito.revoked) == ["0", "1", "2"]
+    former = await login.finish()
+    for _ in range(5):
+        revocation.end_replaced_soon(former.session, former.cookie.reveal())
+    revocation.revoke_soon("acme", Secret("other"), client_id="client")
+    assert revocation.waiting == 4
+    await asyncio.wait_for(revocation.settle(), 20)
+    assert "other" in cognito.revoked, "whoever replaces sessions without end keeps no token of others from being revoked"
     await revocation.close()
