@@ -34,6 +34,7 @@ from gateway.metrics import TENANTS
 from gateway.registry.files import read_folder
 from gateway.registry.snapshot import CHANNEL
 from gateway.registry.subscriber import SnapshotTenants
+from gateway.registry.warnings import host_warnings
 from gateway.sessions.attempts import Attempts
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.cached import CachedSessions
@@ -319,7 +320,7 @@ async def probe_files(config: Config) -> Finding:
     if config.tenants.files is None:
         return Finding("tenants", ok=True, detail="tenants.files is not set: all tenants are in SQL")
     documents = await asyncio.to_thread(read_folder, config.tenants.files, config)
-    return Finding("tenants", ok=True, detail=f"{len(documents)} tenants in {config.tenants.files}")
+    return Finding("tenants", ok=True, detail=f"{len(documents)} tenants in {config.tenants.files}", warnings=host_warnings(documents.values(), config))
 
 
 async def demand_findings(link: Link, config: Config) -> list[Finding]:

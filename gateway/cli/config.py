@@ -28,10 +28,12 @@ def check(config_path: str, as_json: bool) -> int:
     config = load_config(Path(config_path))
     findings = asyncio.run(check_dependencies(config))
     if as_json:
-        click.echo(json.dumps([{"check": f.name, "ok": f.ok, "detail": f.detail} for f in findings], indent=1))
+        click.echo(json.dumps([{"check": f.name, "ok": f.ok, "detail": f.detail, "warnings": f.warnings} for f in findings], indent=1))
     else:
         for finding in findings:
             click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
+            for warning in finding.warnings:
+                click.echo(f"     ! {warning}")
     return 2 if any(f.wrong for f in findings) else 0 if all(f.ok for f in findings) else 1
 
 

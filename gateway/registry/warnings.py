@@ -1,18 +1,56 @@
-"""What is allowed in a tenant document and is seldom meant: policies that let nobody in. Pure."""
+"""What is allowed in a tenant document and is seldom meant: policies that let nobody in, and settings that reach further, or less far, than they seem to. Pure."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from gateway.config import Config
     from gateway.registry.document import RuleDocument, TenantDocument
+
+MAX_NAMED = 3
+"""Others' hosts in one sentence."""
 
 
 def policy_warnings(document: TenantDocument) -> tuple[str, ...]:
     """One sentence for each, beginning with the key."""
     return tuple(_warnings(document))
+
+
+def host_warnings(documents: Iterable[TenantDocument], config: Config) -> tuple[str, ...]:
+    """Of all tenants side by side, for the operator: one sentence for each, beginning with tenant and key."""
+    every = tuple(documents)
+    return (*_cleared(every, config), *_open_at_shared_hosts(every, config))
+
+
+def _cleared(documents: tuple[TenantDocument, ...], config: Config) -> Iterator[str]:
+    """Hosts with the last two labels in common may have one registrable domain; hosts without never have."""
+    below: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for host in (*config.shared_hosts, *([config.login_host] if config.login_host else [])):
+        below[_end(host)].append(("", host))
+    for document in documents:
+        for host in document.hosts:
+            below[_end(host)].append((document.id, host))
+    for document in documents:
+        for domain in sorted({_end(host) for host in document.hosts}) if document.clear_domain_cookies else ():
+            others = [host for tenant, host in below[domain] if tenant != document.id]
+            if others:
+                named = ", ".join(others[:MAX_NAMED]) + (f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else "")
+                yield f"{document.id}: clear_domain_cookies: is for a domain that is this tenant's alone; if {domain} is one, it signs people out at {named}, too"
+
+
+def _end(host: str) -> str:
+    return ".".join(host.split(".")[-2:])
+
+
+def _open_at_shared_hosts(documents: tuple[TenantDocument, ...], config: Config) -> Iterator[str]:
+    for document in documents if config.shared_hosts else ():
+        for number, rule in enumerate(document.rules):
+            if rule.hosts and (rule.allow == "nobody" or not rule.session or isinstance(rule.groups, frozenset) or isinstance(rule.roles, frozenset)):
+                yield f"{document.id}: rules.{number}: has hosts, so it closes {rule.path} at these alone, and not at {', '.join(sorted(config.shared_hosts))} (shared_hosts)"
 
 
 def _warnings(document: TenantDocument) -> Iterator[str]:

@@ -37,6 +37,8 @@ class Finding:
     """Not away but configured wrongly: waiting mends nothing."""
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Of a dependency that is several: what each of them says."""
+    warnings: tuple[str, ...] = ()
+    """What is allowed there and seldom meant; for ``gateway config check``."""
 
 
 Probe = Callable[[], Awaitable[Finding]]

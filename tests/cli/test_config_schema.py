@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gateway.cli import run
+from tests.registry.samples import sample, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,3 +55,7 @@ def test_a_wrong_tenant_file_is_a_wrong_configuration(tmp_path: Path, capsys: py
     said = capsys.readouterr().out
     assert f"{tmp_path / 'tenants' / 'acme.yaml'}: grups: unknown key (allowed: active, allowed_groups" in said
     assert "email_domains: is needed" in said
+    write(tmp_path / "tenants", sample("acme", hosts=["acme.a.localhost"], clear_domain_cookies=True))
+    config.write_text(yaml.safe_dump({**document, "login_host": "login.a.localhost"}))
+    run(["config", "check", "-c", str(config)])
+    assert "\n     ! acme: clear_domain_cookies: " in capsys.readouterr().out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import UnionType
+from types import SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from gateway.core.readings import PathReader
 from gateway.onboarding.body import ProvisionBody
 from gateway.registry.document import MAX_NAMES, MAX_RULE_HOSTS, MAX_RULES, TenantDocument
+from gateway.registry.warnings import host_warnings
 from tests.registry.samples import sample
 
 if TYPE_CHECKING:
@@ -65,6 +66,37 @@ def test_a_rule_names_hosts_of_its_own_tenant_only(where: str) -> None:
     assert getattr(hosts(*many[1:]), where)
     with pytest.raises(ValidationError, match="at most 64 different hosts"):
         hosts(*many)
+
+
+SHARED: Any = SimpleNamespace(login_host="login.example.com", shared_hosts=("app.example.org",))
+ALONE: Any = SimpleNamespace(login_host=None, shared_hosts=())
+CLOSING: dict[str, dict[str, Any]] = {"deny": {"allow": "nobody"}, "groups": {"groups": ["a"]}, "roles": {"roles": ["a"]}, "machines": {"bearer": {}, "session": False}}
+
+
+@pytest.mark.parametrize("more", CLOSING.values(), ids=CLOSING)
+def test_a_rule_that_closes_nothing_at_a_shared_host_is_told(more: dict[str, Any]) -> None:
+    rules = [{"path": "/x", "allow": "everyone", "hosts": ["acme.example.net"]}, {"path": "/x", **more}, {"path": "/y", **more, "hosts": ["acme.example.net"]}]
+    document = TenantDocument.model_validate(sample("acme", hosts=["acme.example.net"], rules=rules))
+    assert [warning.rpartition(":")[0] for warning in host_warnings([document], SHARED)] == ["acme: rules.2"]
+    assert host_warnings([document], ALONE) == ()
+
+
+def test_cookies_that_are_cleared_at_others_hosts_are_told() -> None:
+    def told(*hosts: str, config: Any = ALONE, **more: Any) -> tuple[str, ...]:
+        documents = [
+            TenantDocument.model_validate(sample("acme", hosts=hosts, **{"clear_domain_cookies": True, **more})),
+            TenantDocument.model_validate(sample("globex", hosts=["globex.example.com"])),
+        ]
+        return host_warnings(documents, config)
+
+    assert told("a.example.net", "*.b.example.net") == told("acme-example.com") == told("a.example.com", clear_domain_cookies=False) == ()
+    for hosts, config, others in (
+        (("a.example.com",), SHARED, "login.example.com, globex.example.com"),
+        (("*.b.example.org",), SHARED, "app.example.org"),
+        (("example.com",), ALONE, "globex.example.com"),
+    ):
+        (warning,) = told(*hosts, config=config)
+        assert warning.startswith("acme: clear_domain_cookies: ") and warning.endswith(f"signs people out at {others}, too")
 
 
 def test_paths_say_how_the_application_reads() -> None:
