@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import ctypes
 import random
 import signal
 import socket
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,16 +18,36 @@ if TYPE_CHECKING:
 START_TIMEOUT_S = 30.0
 
 
+_HELD: Final[deque[socket.socket]] = deque()
+_MAX_HELD: Final = 256
+"""A server has long bound its port when so many others were chosen after it."""
+
+
 def free_port() -> int:
-    """Bindable now, and outside the range from which outgoing connections take theirs, so it stays free."""
+    """A loopback port that is nobody else's: held by a socket that does not listen, beside which a server may bind that asks for ``SO_REUSEADDR``.
+
+    Outside the range from which outgoing connections take theirs, so it stays free too while a server is down.
+    """
     chooser = random.SystemRandom()
     while True:
-        port = chooser.randrange(10_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
+        port, held = chooser.randrange(10_000, 32_000), socket.socket()
+        try:
+            # Without the option: with it, what somebody else holds would seem to be free.
+            held.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+            continue
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _HELD.append(held)
+        if len(_HELD) > _MAX_HELD:
+            _HELD.popleft().close()
+        return port
+
+
+@atexit.register
+def _let_go() -> None:
+    for held in _HELD:
+        held.close()
 
 
 def die_with_parent() -> None:

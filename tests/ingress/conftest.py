@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo import net
 from demo.ingress import LAUNCHERS, RunningIngress, launch
+from demo.processes import free_port
 from gateway.deploy import KINDS
 from tests.ingress.stand import ACME, CASE, COOKIE, LOOSE, Stand, identity
 from tests.ingress.wire import Received, request, send
@@ -39,12 +39,6 @@ def stand() -> Iterator[Stand]:
     found.sign_in("too large", identity("toolarge@acme.test", groups=("app-users", *(f"group-{number:04}-{'x' * 80}" for number in range(70)))))
     yield found
     found.stop()
-
-
-def free_port() -> int:
-    bound = net.bind()
-    bound.socket.close()
-    return bound.port
 
 
 @pytest.fixture(scope="session")

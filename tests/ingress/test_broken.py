@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.ingress import LAUNCHERS, IngressError, start
+from demo.processes import free_port
 from gateway.deploy import render
-from tests.ingress.conftest import Proxy, free_port
+from tests.ingress.conftest import Proxy
 from tests.ingress.stand import LOGIN
 
 if TYPE_CHECKING:

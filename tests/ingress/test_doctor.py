@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from demo import net
 from demo.ingress import LAUNCHERS, RunningIngress, start
+from demo.processes import free_port
 from demo.world import World
 from gateway import keys
 from gateway.cli import cli
@@ -34,7 +35,6 @@ from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.audit import SqlAuditLog
 from gateway.sql.database import open_database
 from gateway.sql.idempotency import SqlIdempotency
-from tests.ingress.conftest import free_port
 from tests.ingress.naive import HOLES, naive
 from tests.ingress.stand import ACME, COOKIE, NOW, PROBE_KEY, Stand
 from tests.ingress.wire import request, send

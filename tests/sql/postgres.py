@@ -9,7 +9,6 @@ import ctypes
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from demo.processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,19 +48,12 @@ def _roomy_memory() -> str | None:
     return str(shared) if shared.is_dir() and os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 2 << 30 else None
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Postgres:
     """One cluster. ``stop`` and ``start`` keep data and port, for tests about losing the server."""
 
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="gateway-postgres-", dir=_roomy_memory()))
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._names = 0
         if os.geteuid() == 0:
