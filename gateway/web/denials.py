@@ -11,7 +11,6 @@ from gateway.core.decide import match, would_do
 from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.model import RequestKind
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
-from gateway.core.tenants import HostKind
 from gateway.ingress.answers import STATUS_OF_DENIAL
 from gateway.web.browser.links import change_address, provider_sign_out
 from gateway.web.language import negotiate
@@ -72,7 +71,7 @@ def _page(services: Services, decision: Login | Deny, asked: Asked, tenant: Tena
         return "retry", {"login": asked.location, "method": request.method}
     origin = services.config.origin(request.host)
     back = origin + (request.target if len(request.target) <= MAX_LOCATION_CHARACTERS else "/")
-    change = change_address(origin, back) if services.tenants.table.by_host(request.host) is HostKind.SHARED else None
+    change = change_address(origin, back) if request.host in services.config.shared_hosts else None
     if isinstance(decision, Deny) and tenant is not None and asked.session is not None:
         matched = match(tenant, request)
         groups, roles = would_do(tenant, matched, asked.session.identity, decision.reason)

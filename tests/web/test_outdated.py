@@ -11,6 +11,7 @@ import pytest
 
 from gateway.core.model import MachineToken, Secret
 from gateway.core.tenants import TenantTable
+from gateway.errors import UnavailableError
 from gateway.registry.document import TenantDocument, compile_tenant
 from gateway.web.check import SNAPSHOT_AWAITED_S
 from tests.ingress.stand import ACME, COOKIE, KEY, SHARED, TENANTS, Stand, identity
@@ -84,6 +85,38 @@ def test_where_the_snapshot_does_not_come_nobody_is_let_in(stand: Outdated) -> N
     stand.sign_in("one", identity("alice@acme.test"))
     assert (stand.check("/"), stand.check("/public/x")) == (503, 503)
     assert stand.check("/admin/x") == 403, "who is refused by the old tenants is refused"
+
+
+class Unserved(Stand):
+    """A gateway that has no tenants: none were published yet, or what was published does not open."""
+
+    def _services(self) -> Services:
+        return replace(super()._services(), tenants=cast("TenantSource", Nothing()))
+
+
+class Nothing:
+    @property
+    def table(self) -> TenantTable:
+        raise UnavailableError("no tenants yet")
+
+
+@pytest.mark.parametrize("host", [ACME, SHARED])
+def test_without_tenants_a_person_is_told_to_come_again(host: str) -> None:
+    """The page is of nobody: looking for whose it is must not make a fault of ours of it, which says nothing of when to ask again."""
+    stand = Unserved()
+    stand.start()
+    connection = http.client.HTTPConnection("127.0.0.1", stand.check_port, timeout=30)
+    try:
+        for endpoint in ("nginx-page", "traefik"):
+            sent = {"X-Forwarded-Method": "GET", "X-Forwarded-Proto": "http", "X-Forwarded-Host": host, "X-Forwarded-Uri": "/", "Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
+            connection.request("GET", f"/auth/{endpoint}", headers={"X-Gateway-Key": KEY, **sent})
+            response = connection.getresponse()
+            body = response.read()
+            assert (response.status, response.headers["Content-Type"]) == (503, "text/html; charset=utf-8"), body
+            assert response.headers["Retry-After"]
+    finally:
+        connection.close()
+        stand.stop()
 
 
 class Narrowed(Outdated):
