@@ -116,12 +116,14 @@ class Rechecks:
 
     async def _note(self, record: Record, asked: bytes, *, successor: bytes, refused: bool) -> int:
         """Tell the store, again if it must be: a rotated token that is lost signs the person out at the next time."""
-        at, family = prefix(bucket_of(record.session.tenant)), record.session.family
+        tenant, family = record.session.tenant, record.session.family
+        at = prefix(bucket_of(tenant))
+        arguments = [asked, successor, "refused" if refused else "", at, family, tenant]
         for pause in STORE_AGAIN_S:
             with contextlib.suppress(UnavailableError):
-                return int(await self._link.run_durably(RECHECKED, [f"{at}f:{family}"], [asked, successor, "refused" if refused else "", at, family]))
+                return int(await self._link.run_durably(RECHECKED, [f"{at}f:{family}"], arguments))
             await self._sleep(pause)
-        return int(await self._link.run_durably(RECHECKED, [f"{at}f:{family}"], [asked, successor, "refused" if refused else "", at, family]))
+        return int(await self._link.run_durably(RECHECKED, [f"{at}f:{family}"], arguments))
 
     async def settle(self) -> None:
         """Until nothing is under way."""

@@ -15,7 +15,7 @@ from gateway.sessions.recheck import Rechecks
 from gateway.sessions.redis import RedisSessions
 
 from .conftest import HOST, Clock, Login, tenant
-from .test_redis import child_of
+from .test_redis import child_of, written
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -140,6 +140,10 @@ async def test_a_rotated_token_takes_the_place_of_the_old_one(sessions: RedisSes
         await age(link, stored, 601)
         assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == ["refresh", "second"]
+    before, value = await written(link), await sessions._reread(stored.session, stored.cookie.reveal())
+    assert value is not None
+    assert await rechecks._note(value, b"the one that was asked about", successor=b"third", refused=False) == -1
+    assert await written(link) > before, "stored already, by an attempt whose answer was lost: WAIT speaks of a connection's own writes"
     ended = await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     assert ended.refresh_token is not None
     assert ended.refresh_token.reveal() == "third"

@@ -374,12 +374,20 @@ async def test_logout_ends_the_whole_family_from_any_member_and_hands_back_the_r
     assert await sessions.get(child.cookie.reveal(), host=CHILD) is None
 
 
-async def test_a_replaced_session_ends_and_its_family_with_the_last_of_its_sessions(sessions: RedisSessions, login: Login) -> None:
+async def written(link: Link) -> int:
+    """Writes that replicas would have been sent so far."""
+    return int((await link.command("INFO", "persistence"))["rdb_changes_since_last_save"])
+
+
+async def test_a_replaced_session_ends_and_its_family_with_the_last_of_its_sessions(sessions: RedisSessions, login: Login, link: Link) -> None:
     parent = await login.finish()
     child, again = await child_of(sessions, parent), await login.finish()
     first = await sessions.end_replaced(parent.session, cookie=parent.cookie.reveal())
     assert first.refresh_token is None, "a tab at another host goes on"
     assert [await sessions.get(s.cookie.reveal(), host=h) is not None for s, h in ((parent, HOST), (child, CHILD), (again, HOST))] == [False, True, True]
+    before = await written(link)
+    await sessions.end_replaced(parent.session, cookie=parent.cookie.reveal())
+    assert await written(link) > before, "as whoever never heard that it was done: WAIT speaks of a connection's own writes"
     last = await sessions.end_replaced(child.session, cookie=child.cookie.reveal())
     assert last.refresh_token == Secret("refresh")
     assert (await sessions.end_replaced(child.session, cookie=child.cookie.reveal())).refresh_token is None

@@ -5,7 +5,7 @@ local owner = redis.call('HMGET', KEYS[1], 't', 'r')
 if not owner[1] then tick(ARGV[1] .. 'c:' .. ARGV[3]) end  -- as in logout
 if owner[1] ~= ARGV[3] then return {0} end
 local ended = {}
-if redis.call('DEL', KEYS[2]) == 1 then ended[1] = ARGV[4] end
+if redis.call('DEL', KEYS[2]) == 1 then ended[1] = ARGV[4] else tick(ARGV[1] .. 'c:' .. ARGV[3]) end
 redis.call('HDEL', KEYS[1], 'm:' .. ARGV[4])
 local refresh = false
 if not alive(ARGV[1], (members(ARGV[1], ARGV[2]))) then
