@@ -32,7 +32,7 @@ class FairShare:
         """A heap of what clients held when it grew, negative; what is not true any more is skipped."""
 
     def add(self, key: str, *, client: str, size: int) -> list[str]:
-        """Take account of an entry; the keys that have to go for it, in most cases none."""
+        """Take account of an entry; the keys that have to go for it, in most cases none. It is none of them: the store is about to keep it."""
         now = self._monotonic()
         while self._entries and next(iter(self._entries.values()))[2] <= now:
             self.remove(next(iter(self._entries)))
@@ -42,7 +42,7 @@ class FairShare:
         self._clients.setdefault(client, {})[key] = None
         self._account(client, size)
         while self.held_bytes > self.max_bytes and len(self._entries) > 1:
-            oldest = next(iter(self._clients[self._holds_most()]))
+            oldest = next(iter(self._clients[self._holds_most(but=key)]))
             self.remove(oldest)
             given_up.append(oldest)
         return given_up
@@ -67,9 +67,16 @@ class FairShare:
             self._busiest = [(-bytes_held, name) for name, bytes_held in self._held.items()]
             heapq.heapify(self._busiest)
 
-    def _holds_most(self) -> str:
+    def _holds_most(self, *, but: str) -> str:
+        """Of those who hold anything besides this key."""
+        aside: tuple[int, str] | None = None
         while True:
             held, client = self._busiest[0]
             if self._held.get(client) == -held:
-                return client
+                if next(iter(self._clients[client])) != but:
+                    break
+                aside = held, client
             heapq.heappop(self._busiest)
+        if aside is not None:
+            heapq.heappush(self._busiest, aside)
+        return client

@@ -50,6 +50,16 @@ def test_what_the_store_has_forgotten_by_itself_takes_no_room() -> None:
     assert fair.held_bytes == 100
 
 
+def test_what_comes_from_ever_more_addresses_is_bounded_too() -> None:
+    fair, _ = share(max_bytes=100)
+    stored: set[str] = set()
+    for n in range(100):
+        # Whoever came last holds most.
+        stored.difference_update(fair.add(str(n), client=f"bot-{1000 - n}", size=10 + n // 10))
+        stored.add(str(n))
+    assert sum(10 + int(name) // 10 for name in stored) == fair.held_bytes <= 100
+
+
 def test_one_entry_larger_than_everything_is_taken_all_the_same() -> None:
     fair, _ = share(max_bytes=100)
     assert fair.add("a", client="one", size=50) == []
@@ -70,6 +80,7 @@ def test_accounts_are_right_and_bounded_whatever_happens(steps: list[tuple[str, 
             given_up = fair.add(str(key), client=str(client), size=number)
             expected = {name: entry for name, entry in expected.items() if entry[2] > clock.now}
             expected[str(key)] = (str(client), number, clock.now + 50)
+            assert str(key) not in given_up, "the store keeps it all the same"
             for name in given_up:
                 del expected[name]
             assert fair.held_bytes <= 200
