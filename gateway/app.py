@@ -15,6 +15,7 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from aiohttp import web, web_response
 
 from gateway import canary, keys
 from gateway.assertion import Assertions
-from gateway.beside import beside
+from gateway.beside import beside, forever
 from gateway.cognito.http import client_session, request_json
 from gateway.cognito.oidc import CognitoRelyingParty
 from gateway.config_file import ConfigFile
@@ -124,13 +125,14 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
     async with AsyncExitStack() as stack:
         file = ConfigFile(config_path, config)
         file.changed.append(lambda now: configure(now.log.form, now.log.level))
-        await stack.enter_async_context(beside(file.watch()))
+        await stack.enter_async_context(beside(forever(file.watch)))
         ring = KeyFile(config.key_file, create=False)
-        await stack.enter_async_context(beside(ring.watch()))
+        await stack.enter_async_context(beside(forever(ring.watch)))
         http = await stack.enter_async_context(client_session(development=config.development))
         link = connect(config.redis, socket_path=process.redis_socket)
         stack.push_async_callback(link.close)
-        await stack.enter_async_context(beside(Readers(link, ring).keep_saying(f"{role.value}-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}")))
+        process_name = f"{role.value}-{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
+        await stack.enter_async_context(beside(forever(partial(Readers(link, ring).keep_saying, process_name))))
         stores = None
         if role is not Role.AUTH:
             # SQL and AWS live behind this import; the auth role never takes it.
@@ -165,14 +167,14 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             known["database"] = await _watched(Watched("database", lambda: probe_database(stores.database), needed=not checks, every_s=DATABASE_S), stack)
             await serve("hooks", _runner(admin.hooks))
         if "admin" in process.sockets:
-            await stack.enter_async_context(beside(primaries.run()))
+            await stack.enter_async_context(beside(forever(primaries.run)))
             known["cognito"] = await _watched(Watched("cognito", lambda: probe_cognito(config, http), needed=False, every_s=COGNITO_S), stack)
             app = system.application(known)
             if admin is not None:
                 admin.mount(app)
             await serve("admin", _runner(app))
             # One process only, and that is the one with the admin listener.
-            await stack.enter_async_context(beside(canary.watch(config.canary, http)))
+            await stack.enter_async_context(beside(forever(partial(canary.watch, config.canary, http))))
 
         def read_again() -> None:
             file.read_again()
@@ -203,8 +205,8 @@ async def _services(
     stack.push_async_callback(sessions.close)
     stack.push_async_callback(leases.leave)
     leases.each_round = sessions.count
-    await stack.enter_async_context(beside(leases.run()))
-    await stack.enter_async_context(beside(leases.listen()))
+    await stack.enter_async_context(beside(forever(leases.run)))
+    await stack.enter_async_context(beside(forever(leases.listen)))
     relying_party = CognitoRelyingParty(http, domain=config.cognito.domain, issuer=config.cognito.effective_issuer, clock=time.time, monotonic=time.monotonic)
     if config.session.recheck is not None:
 
@@ -253,8 +255,8 @@ async def _tenants(config: Config, ring: KeyFile, link: Link, stack: AsyncExitSt
 
     tenants = SnapshotTenants(link, ring, config, changed=changed)
     await tenants.start()
-    await stack.enter_async_context(beside(tenants.watch()))
-    await stack.enter_async_context(beside(listen(link, CHANNEL, hearing=tenants.hears, heard=lambda _: tenants.wake())))
+    await stack.enter_async_context(beside(forever(tenants.watch)))
+    await stack.enter_async_context(beside(forever(partial(listen, link, CHANNEL, hearing=tenants.hears, heard=lambda _: tenants.wake()))))
     return tenants
 
 
@@ -280,7 +282,7 @@ def _runner(app: web.Application) -> web.AppRunner:
 
 
 async def _watched(watched: Watched, stack: AsyncExitStack) -> Known:
-    await stack.enter_async_context(beside(watched.run()))
+    await stack.enter_async_context(beside(forever(watched.run)))
     return watched.known
 
 

@@ -8,10 +8,11 @@ import logging
 import secrets
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.app_hooks import hook_role
-from gateway.beside import beside
+from gateway.beside import beside, forever
 from gateway.cognito.aws import open_cognito
 from gateway.cognito.users import CognitoUsers
 from gateway.errors import ConfigError, UnavailableError
@@ -97,7 +98,7 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     database = open_database(config, lambda: ring().database)
     stack.push_async_callback(database.close)
     await database.prepare()
-    await stack.enter_async_context(beside(database.clock.run()))
+    await stack.enter_async_context(beside(forever(database.clock.run)))
     tenants = TenantDatabase(database, config)
 
     staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
@@ -120,8 +121,8 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     with contextlib.suppress(UnavailableError):
         await markers.look()  # else in the background: until then checks and logins answer 503
     await stack.enter_async_context(beside(publisher.run()))
-    await stack.enter_async_context(beside(markers.run()))
-    await stack.enter_async_context(beside(revoker.tend()))
+    await stack.enter_async_context(beside(forever(markers.run)))
+    await stack.enter_async_context(beside(forever(revoker.tend)))
     return AdminStores(database, tenants, publisher, revoker)
 
 
@@ -172,13 +173,13 @@ async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: Tenant
     except ConfigError as error:
         log.warning("provisioning_off", extra=fields(detail=str(error)))
         return None
-    await stack.enter_async_context(beside(onboarding.provisioning.recover_forever()))
-    await stack.enter_async_context(beside(retire_forever(onboarding)))
+    await stack.enter_async_context(beside(forever(onboarding.provisioning.recover_forever)))
+    await stack.enter_async_context(beside(forever(partial(retire_forever, onboarding))))
     api = await stack.enter_async_context(open_cognito(config))
     record, disabled = SqlRevocations(stores.database), SqlDisabledUsers(stores.database)
     people = PoolPeople(CognitoUsers(api), record, stores.revoker, Marks(link, ring), disabled, table=lambda: tenants.table, clock=stores.database.clock, leads=leader.lead)
     stack.push_async_callback(_resign, leader)
-    await stack.enter_async_context(beside(people.run()))
+    await stack.enter_async_context(beside(forever(people.run)))
     return onboarding
 
 

@@ -1,14 +1,18 @@
-"""Tasks that run beside, and end with their owner; work that comes round again, whatever a round failed by."""
+"""Tasks that run beside, and end with their owner; work that goes on, or comes round again, whatever it failed by."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import time
+from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.backoff import Backoff
 from gateway.errors import UnavailableError
 from gateway.log import fields
+from gateway.metrics import TASK_FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -38,8 +42,27 @@ async def in_rounds(work: Callable[[], Awaitable[object]], *, pause_s: float, ev
         except UnavailableError as error:
             log.warning("%s_unavailable", event, extra=fields(error=str(error)))
         except Exception:
+            TASK_FAILURES.labels(f"{event}_fault").inc()
             log.exception("%s_fault", event)
         await asyncio.sleep(pause_s)
+
+
+async def forever(work: Callable[[], Awaitable[None]], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    """``work``, until cancelled. Where an error that it does not know ends it, that is logged and counted, and it is begun again: half a second
+    later, and less often the oftener it fails. ``work`` can be begun again at any time.
+    """
+    named = work.func if isinstance(work, partial) else work
+    name, backoff = getattr(named, "__qualname__", type(named).__qualname__), Backoff(first_s=0.5, longest_s=30.0, healthy_s=60.0)
+    while True:
+        began = time.monotonic()
+        try:
+            await work()
+        except Exception as error:
+            TASK_FAILURES.labels(name).inc()
+            log.exception("task_failed", extra=fields(task=name, error=type(error).__name__))
+            await sleep(backoff.failed(ran_s=time.monotonic() - began))
+        else:
+            return
 
 
 async def end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -66,6 +66,7 @@ CONNECTIONS_CLOSED = Counter(
     registry=REGISTRY,
 )
 ACCEPT_ERRORS = Counter("gateway_accept_errors", "Connections that could not be accepted, for want of descriptors or memory.", ["listener"], registry=REGISTRY)
+TASK_FAILURES = Counter("gateway_task_failures", "Work in the background that an unexpected error ended, and that was begun again.", ["task"], registry=REGISTRY)
 WORKER_EXITS = Counter("gateway_worker_exits", "Workers that ended by themselves and are started again.", ["worker"], registry=REGISTRY)
 LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped", "Lines of the log that were lost: its reader is stuck or gone, or the disk is full.", registry=REGISTRY)
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from gateway import keys
 from gateway.app import Process, Role, run
+from gateway.beside import forever
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import fields, write_in_background
 from gateway.metrics import LOG_LINES_DROPPED
@@ -150,7 +151,7 @@ def _serve_here(plan: Plan, config_path: Path, config: Config, socket_path: str 
     import uvloop  # noqa: PLC0415 - the supervisor needs none
 
     async def main() -> None:
-        watcher = asyncio.create_task(store.watch()) if store is not None else None
+        watcher = asyncio.create_task(forever(store.watch)) if store is not None else None
         try:
             process = Process(plan.role, plan.sockets, plan.limits, socket_path, plan.started, plan.owns_sockets, plan.beside_workers)
             await run(config, process, config_path=config_path)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
-from gateway.beside import beside, end, in_rounds
+from gateway.beside import beside, end, forever, in_rounds
 from gateway.errors import UnavailableError
+from gateway.metrics import REGISTRY
 
 
 class Work:
@@ -68,6 +70,27 @@ async def test_whatever_a_round_fails_by_is_logged_and_the_next_one_comes(caplog
     async with beside(in_rounds(work, pause_s=0, event="clean_up")):
         await fourth.wait()
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("WARNING", "clean_up_unavailable"), ("ERROR", "clean_up_fault")]
+    assert REGISTRY.get_sample_value("gateway_task_failures_total", {"task": "clean_up_fault"}) == 1
+
+
+async def test_work_that_a_mistake_ended_is_begun_again_ever_later_logged_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    paused: list[float] = []
+    going_on = Work()
+
+    async def work(name: str) -> None:
+        if len(paused) < 3:
+            raise LookupError(name)
+        await going_on()
+
+    async def sleep(seconds: float) -> None:
+        paused.append(seconds)
+
+    async with beside(forever(partial(work, "a snapshot of another release"), sleep=sleep)):
+        await going_on.started.wait()
+    assert going_on.ended.is_set()
+    assert paused == [0.5, 1.0, 2.0]
+    assert [record.message for record in caplog.records] == ["task_failed"] * 3
+    assert REGISTRY.get_sample_value("gateway_task_failures_total", {"task": work.__qualname__}) == 3
 
 
 async def test_a_task_that_loses_a_cancellation_is_asked_again() -> None:

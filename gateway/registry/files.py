@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
+from gateway.beside import forever
 from gateway.core.tenants import TenantTable, same_names
 from gateway.errors import ConfigError
 from gateway.log import ROOT, fields
@@ -247,7 +248,7 @@ class FileTenants:
     async def watch(self) -> None:
         """Until cancelled: look for changes, swap the table when there are any."""
         try:
-            await self._watch()
+            await forever(self._watch)
         finally:
             self._files.abandon()
 

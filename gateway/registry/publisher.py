@@ -19,9 +19,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gateway.beside import forever
 from gateway.core.tenants import same_names
 from gateway.errors import ConfigError, GatewayError, UnavailableError
 from gateway.log import ROOT, fields
+from gateway.metrics import TASK_FAILURES
 from gateway.registry import snapshot
 from gateway.registry.admission import conflicts
 from gateway.registry.background import in_background, woken
@@ -157,12 +159,15 @@ class Publisher:
     async def run(self) -> None:
         """Until cancelled."""
         try:
-            await self._run()
+            await forever(self._run)
         finally:
             if self._files is not None:
                 self._files.abandon()
 
     async def _run(self) -> None:
+        # What was under way when an error ended all of it.
+        self._being_confirmed.clear()
+        self._being_ended.clear()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._confirm())
             tasks.create_task(self._end_gone())
@@ -170,10 +175,18 @@ class Publisher:
             while True:
                 await woken(self._wake, within_s=self._files.pause_s if self._files is not None else POLL_S)
                 said = self.problems
-                changed = await self._look()
-                if changed or time.monotonic() - checked >= CHECK_S:
-                    await self._publish_quietly()
-                    checked = time.monotonic()
+                try:
+                    changed = await self._look()
+                    if changed or time.monotonic() - checked >= CHECK_S:
+                        await self._publish_quietly()
+                        checked = time.monotonic()
+                    self._note("fault", ())
+                except Exception as error:
+                    # Whatever it is: what was published is still to be confirmed, and this is tried again.
+                    self._note("fault", (f"tenants cannot be read or published: {type(error).__name__}",))
+                    if self.problems != said:
+                        TASK_FAILURES.labels("tenants_fault").inc()
+                        log.exception("tenants_fault")
                 complain("publisher", said, self.problems, again=False)
 
     async def _confirm(self) -> None:
@@ -206,6 +219,10 @@ class Publisher:
             confirmed(waiting)
         except UnavailableError as error:
             log.warning("tenants_not_confirmed", extra=fields(error=str(error), generation=generation))
+        except Exception as error:
+            # A mistake of ours with some tenants: they wait, and are tried again; the others go on.
+            log.exception("tenants_not_confirmed", extra=fields(error=type(error).__name__, generation=generation))
+            TASK_FAILURES.labels("tenants_not_confirmed").inc()
         finally:
             self._being_confirmed -= waiting.keys()
 
@@ -246,6 +263,9 @@ class Publisher:
                 await self._end(tenant)
         except UnavailableError as error:
             log.warning("tenant_not_ended", extra=fields(tenant=tenant, error=str(error)))
+        except Exception as error:
+            log.exception("tenant_not_ended", extra=fields(tenant=tenant, error=type(error).__name__))
+            TASK_FAILURES.labels("tenant_not_ended").inc()
         else:
             ended.add(tenant)
             self.wake()

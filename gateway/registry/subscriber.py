@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
 from gateway.log import ROOT, fields
+from gateway.metrics import TASK_FAILURES
 from gateway.registry.background import in_background, settled, woken
 from gateway.registry.files import FileTenants, complain
 from gateway.registry.record import Builder
@@ -167,6 +168,14 @@ class SnapshotTenants:
             self.problems = (str(error),)
             if isinstance(error, SnapshotError):
                 self._shut = "" if isinstance(error, MissingError) else str(error)
+        except Exception as error:
+            swapped = False
+            self.problems = (f"the tenant snapshot could not be read: {type(error).__name__}",)
+            if self.problems != said:
+                TASK_FAILURES.labels("snapshot_fault").inc()
+                log.exception("snapshot_fault")
+            if self._table is None:
+                self._shut = self.problems[0]
         if self._table is not None or self._config.tenants.files is None:
             complain("snapshot", said, self.problems, again=False)
         return swapped

@@ -22,9 +22,11 @@ RESUBSCRIBE_S: Final = 0.2
 async def listen(link: Link, channel: str, *, hearing: Callable[[bool], None], heard: Callable[[str], None], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
     """Until cancelled. ``hearing`` is told when the subscription stands (what was said before is missed) and when it is cut."""
     while True:
-        with contextlib.suppress(UnavailableError), unavailable("subscribe"):
-            await _follow(link, channel, hearing, heard)
-        hearing(False)
+        try:
+            with contextlib.suppress(UnavailableError), unavailable("subscribe"):
+                await _follow(link, channel, hearing, heard)
+        finally:
+            hearing(False)
         with contextlib.suppress(UnavailableError):
             await link.look_again()  # the node that was followed may be gone
         await sleep(RESUBSCRIBE_S)

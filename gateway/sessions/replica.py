@@ -15,6 +15,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.beside import forever
 from gateway.errors import UnavailableError
 from gateway.sessions.channel import listen
 from gateway.sessions.connect import Script
@@ -36,6 +37,7 @@ ROUNDS_AT_ONCE: Final = 4
 """Connections to one primary for renewals: a regular round, the one that confirms an event, and two to spare."""
 JOINS_AT_ONCE: Final = 4
 """Connections to one primary for leases that a check waits for. Whoever asks for one bucket after another must not delay renewals."""
+_JOINS: Final = "joins"
 TOGETHER: Final = 128
 """Renewals in one batch of a Cluster: some milliseconds of its primary."""
 
@@ -153,11 +155,14 @@ class Replica:
             elif left := await self._renew_together(buckets, self._joins):
                 # Each by itself, with the patience that a slot on the move needs.
                 await asyncio.gather(*(self._join_together([bucket]) for bucket in left))
-        except UnavailableError as error:
+            self._troubles.ends(_JOINS)
+        except Exception as error:  # noqa: BLE001 - whatever it is: who waits is told, and who comes next is not kept waiting
+            if not isinstance(error, UnavailableError):
+                self._troubles.begins(_JOINS, error)
             for bucket in buckets:
                 lease = self.leases.get(bucket)
                 if lease is not None and not lease.held(self._monotonic()):
-                    lease.refused = str(error)
+                    lease.refused = str(error) if isinstance(error, UnavailableError) else f"Redis: {RENEW.name}: {type(error).__name__}"
 
     def applied(self, generation: int) -> None:
         """From now on this process answers by the tenant snapshot of this generation."""
@@ -229,7 +234,7 @@ class Replica:
 
     async def run(self) -> None:
         """Until cancelled: renew in time, and at once when an event is to be confirmed or was missed."""
-        timer = asyncio.create_task(self._tick())
+        timer = asyncio.create_task(forever(self._tick, sleep=self._sleep))
         try:
             while True:
                 await self._wake.wait()
@@ -244,6 +249,7 @@ class Replica:
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
+            self._rounds.clear()  # one that was ended before it began has not taken itself out
 
     async def _begin_rounds(self) -> None:
         wanted = frozenset(self._wanted)
@@ -259,7 +265,7 @@ class Replica:
         try:
             await self._round(buckets)
             self._troubles.ends(primary)
-        except UnavailableError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is: the next round is tried all the same
             self._troubles.begins(primary, error)
         finally:
             del self._rounds[primary]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from gateway.errors import UnavailableError
 from gateway.log import fields
+from gateway.metrics import TASK_FAILURES
 
 _MAX_NAMES: Final = 256
 """A Cluster's addresses may change for ever; those that went away in trouble are not kept."""
@@ -28,7 +30,12 @@ class Troubles:
         if len(self._names) >= _MAX_NAMES:
             self._names.clear()
         self._names.add(primary)
-        _log.warning(self._began, extra=fields(error=str(error), primary=primary or None))
+        # Of what the store does, a line; of a mistake of ours, the place.
+        if isinstance(error, UnavailableError):
+            _log.warning(self._began, extra=fields(error=str(error), primary=primary or None))
+        else:
+            TASK_FAILURES.labels(self._began).inc()
+            _log.error(self._began, exc_info=error, extra=fields(error=type(error).__name__, primary=primary or None))
         return True
 
     def ends(self, primary: str) -> None:

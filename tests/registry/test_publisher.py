@@ -273,6 +273,29 @@ async def test_an_emptied_redis_gets_its_snapshot_back(rig: Rig) -> None:
     assert serves(replica, "acme.example.com")
 
 
+async def test_no_mistake_of_ours_ends_the_publishing_or_the_serving(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Either would go unnoticed for ever: what is changed would never be served."""
+    await rig.started()
+    replica = await rig.replica(poll_s=0.05, deaf_poll_s=0.05)
+    failed: list[str] = []
+
+    async def fail(*_: object) -> None:
+        failed.append("")
+        raise LookupError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(rig.publisher, "_look", fail)
+        broken.setattr(snapshot, "read_manifest", fail)
+        broken.setattr("gateway.registry.subscriber.stored_generation", fail)
+        await until(lambda: len(failed) > 2 and bool(replica.problems) and bool(rig.publisher.problems))
+        assert replica.problems == ("the tenant snapshot could not be read: LookupError",)
+        assert rig.publisher.problems == ("tenants cannot be read or published: LookupError",)
+        assert serves(replica, "acme.example.com")
+    await rig.put(doc("globex"))
+    await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
+    await until(lambda: serves(replica, "globex.example.com") and not replica.problems and not rig.publisher.problems)
+
+
 async def test_redis_with_older_data_is_told_and_mended(rig: Rig) -> None:
     await rig.started()
     old = {key: await rig.link.command("DUMP", key) for key in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)}
@@ -665,7 +688,8 @@ async def test_between_two_looks_a_tenant_is_deleted_and_made_again(rig: Rig) ->
     assert rig.ended == ["globex"]
 
 
-async def test_a_tenant_whose_sessions_cannot_be_ended_holds_up_no_other_change(rig: Rig) -> None:
+@pytest.mark.parametrize("error", [UnavailableError("its primary is away"), LookupError("a mistake of ours")], ids=["away", "mistake"])
+async def test_a_tenant_whose_sessions_cannot_be_ended_holds_up_no_other_change(rig: Rig, error: Exception) -> None:
     """Its own deletion counts as done when they have ended; and meanwhile nobody is served under its id."""
     await rig.put(doc("globex"))
     await rig.put(doc("hooli"))
@@ -673,7 +697,7 @@ async def test_a_tenant_whose_sessions_cannot_be_ended_holds_up_no_other_change(
 
     async def end_when_possible(tenant: str) -> None:
         if tenant == "globex" and not may_end.is_set():
-            raise UnavailableError("its primary is away")
+            raise error
         rig.ended.append(tenant)
 
     rig.publisher._end = end_when_possible

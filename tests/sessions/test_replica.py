@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.beside import beside
+from gateway.beside import beside, forever
 from gateway.core.decision import Reason
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
@@ -309,6 +309,32 @@ async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(l
         lost = broken = False
         while await link.command("EXISTS", f"gw:{{{bucket_of('broken'):03x}}}:m") == 0:
             await looked.acquire()
+
+
+async def test_no_mistake_of_ours_ends_the_renewals(worker: Worker, stored: Stored, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever waits for a lease is told, and what keeps all of them alive goes on."""
+    failed: list[str] = []
+
+    def fail(*_: object) -> None:
+        failed.append("")
+        raise LookupError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.replica, "_renew", fail)
+        with pytest.raises(UnavailableError, match="LookupError"):
+            await worker.get(stored)
+    async with beside(forever(worker.replica.run)):
+        assert await worker.get(stored) == stored.session
+        for name in ("_renew", "sweep", "_begin_rounds"):
+            failed.clear()
+            with monkeypatch.context() as broken:
+                broken.setattr(worker.replica, name, fail)
+                await until(lambda: len(failed) > 1)
+        beat = worker.replica._beat
+        await until(lambda: worker.replica._beat > beat + 1)
+    told = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert told.count("lease_not_renewed") == 2, "once for those who wait for a lease, once for the rounds"
+    assert told.count("task_failed") == 4
 
 
 # --- acknowledgement --------------------------------------------------------------------------------
