@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from gateway.errors import UnavailableError
 from gateway.log import fields
-from gateway.metrics import REVOCATION_SECONDS, REVOCATIONS, source_label, tenant_label
+from gateway.metrics import REVOCATION_SECONDS, REVOCATIONS, TASK_FAILURES, source_label, tenant_label
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_hooks import Person
 from gateway.ports_revocation import LIFT, OPERATORS, Recorded
@@ -326,7 +326,10 @@ class StoreRevoker:
     # --- after a restart, a fail-over, a new key -------------------------------------------------
 
     async def acknowledge_open(self) -> int:
-        """Finish what a crash left durable and not acknowledged; the number of them. For start-up."""
+        """Finish what a crash left durable and not acknowledged; the number of them. For start-up.
+
+        One that cannot be finished keeps none of the others waiting; raises ``UnavailableError`` after the last.
+        """
         before = dict(self._open)
         unacknowledged = await self._record.unacknowledged()
         ids = {recorded.status.id for recorded in unacknowledged}
@@ -334,20 +337,33 @@ class StoreRevoker:
             if line.id not in ids and self._open.get(key) is line:
                 del self._open[key]  # by another process, whose acknowledgement holds for all
         waiting = [recorded for recorded in unacknowledged if recorded.status.id not in self._under_way]
+        failed: UnavailableError | None = None
         for recorded in waiting:
-            request = recorded.status.request
-            line = _Timeline(recorded.status.id, request, recorded.status.received_at, self._monotonic(), recorded.status.durable_ms, ended=recorded.status.ended)
-            # Again, with its first watermark: the primary may have been restored between its end and its entry in the record.
-            if recorded.kind == LIFT:
-                await self._lift_again(request)
-                line.acknowledged_ms = self._since(line)
-                await self._note_acknowledged(line)
-            else:
-                swept = await self._apply(recorded)
-                await self._stand_again(request)
-                await self._acknowledge(line, server=swept.server)
-            self._open = {key: one for key, one in self._open.items() if one.id != line.id}
+            try:
+                await self._carry_on(recorded)
+            except UnavailableError as error:
+                failed = error
+            except Exception as error:  # noqa: BLE001 - a mistake of ours with one of them must not keep the others open for ever
+                failed = UnavailableError(f"a revocation on record cannot be carried on: {type(error).__name__}")
+                _log.error("revocation_not_carried_on", exc_info=error, extra=fields(tenant=recorded.status.request.tenant, revocation=recorded.status.id))
+                TASK_FAILURES.labels("revocation_not_carried_on").inc()
+        if failed is not None:
+            raise failed
         return len(waiting)
+
+    async def _carry_on(self, recorded: Recorded) -> None:
+        """Again, with its first watermark: the primary may have been restored between its end and its entry in the record."""
+        request = recorded.status.request
+        line = _Timeline(recorded.status.id, request, recorded.status.received_at, self._monotonic(), recorded.status.durable_ms, ended=recorded.status.ended)
+        if recorded.kind == LIFT:
+            await self._lift_again(request)
+            line.acknowledged_ms = self._since(line)
+            await self._note_acknowledged(line)
+        else:
+            swept = await self._apply(recorded)
+            await self._stand_again(request)
+            await self._acknowledge(line, server=swept.server)
+        self._open = {key: one for key, one in self._open.items() if one.id != line.id}
 
     async def tend(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Until cancelled: finish what a crash left open, and forget what no session can be old enough for (the audit log keeps who did it)."""

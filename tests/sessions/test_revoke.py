@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
     from gateway import keys
     from gateway.ports_admin import BlockView
+    from gateway.ports_revocation import Recorded
     from gateway.sessions.connect import Link, Script
+    from gateway.sessions.marks import Swept
     from gateway.sql.database import Database
 
 ALICE = Who(email="alice@acme.test")
@@ -460,6 +462,28 @@ async def test_what_a_crash_left_unacknowledged_is_acknowledged_on_start(revoker
     assert found is not None
     assert found.acknowledged_ms is not None
     assert await record.unacknowledged() == []
+
+
+async def test_one_that_cannot_be_carried_on_keeps_none_of_the_others_open(
+    revoker: StoreRevoker, record: SqlRevocations, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three shards one may be away for long; and a mistake of ours may be in one."""
+    told = [await revoker.revoke(request(Who(user=name))) for name in ("away", "mistake", "well")]
+    async with database.write() as connection:
+        await connection.execute(update(revocations).values(acknowledged_at=None))
+    apply = revoker._apply
+
+    async def failing(recorded: Recorded) -> Swept:
+        if recorded.status.id == told[0].id:
+            raise UnavailableError("its primary is away")
+        if recorded.status.id == told[1].id:
+            raise LookupError
+        return await apply(recorded)
+
+    monkeypatch.setattr(revoker, "_apply", failing)
+    with pytest.raises(UnavailableError):
+        await revoker.acknowledge_open()
+    assert {one.status.id for one in await record.unacknowledged()} == {told[0].id, told[1].id}
 
 
 async def test_revocations_are_tended(revoker: StoreRevoker, record: SqlRevocations, database: Database) -> None:
