@@ -30,9 +30,11 @@ ASK_S: Final = 0.5
 HALF_MOVED: Final = "ttempted to access a non local key"
 """What a script is told in a slot of which a part has gone to another node: by Redis after `Script a…`, by Valkey after `A…`."""
 
-NO_ANSWER: Final = (RedisConnectionError, RedisTimeoutError, ClusterDownError, RedisClusterException, OSError, TimeoutError, AttributeError)
-"""The node is gone, does not answer, or says that the Cluster has nobody for the slot. AttributeError: redis-py closes connections under the commands
-of others (``'NoneType' … 'writelines'``)."""
+DIED: Final = (RedisConnectionError, AttributeError, RuntimeError)
+"""A connection that has died is found to be so. AttributeError: redis-py closes connections under the commands of others (``'NoneType' … 'writelines'``).
+RuntimeError: what uvloop says of writing to a connection that was reset, or of TLS and closed."""
+NO_ANSWER: Final = (*DIED, RedisTimeoutError, ClusterDownError, RedisClusterException, OSError, TimeoutError)
+"""The node is gone, does not answer, or says that the Cluster has nobody for the slot."""
 
 
 def half_moved(error: object) -> bool:
@@ -109,7 +111,7 @@ class Topology:
             try:
                 async with asyncio.timeout(ASK_S):
                     rows = await node.execute_command("CLUSTER SLOTS")
-            except (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError):
+            except (RedisError, *NO_ANSWER):
                 continue
             if self._is_known(rows, node):
                 return  # taking over a map makes all connections anew
@@ -140,7 +142,7 @@ async def on_one_connection(node: ClusterNode, commands: Sequence[tuple[Any, ...
         for command in batch:
             if isinstance(command.result, NO_ANSWER):
                 raise command.result
-    except (RedisConnectionError, OSError, AttributeError) as error:
+    except (*DIED, OSError) as error:
         if not isinstance(error, MaxConnectionsError):
             # The others were made to a server that is gone too, and each would cost somebody an attempt.
             for connection in tuple(node._free):  # noqa: SLF001 - there is no other way to the idle ones but to cut them under somebody's command

@@ -17,13 +17,12 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import AskError, MovedError, NoScriptError, RedisClusterException, RedisError
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import AskError, MovedError, NoScriptError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.errors import ConfigError, UnavailableError, UnconfirmedError
 from gateway.metrics import STORE_SECONDS
-from gateway.sessions.cluster import NO_ANSWER, Topology, half_moved, on_one_connection
+from gateway.sessions.cluster import DIED, NO_ANSWER, Topology, half_moved, on_one_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -137,12 +136,11 @@ def unavailable(what: str) -> Iterator[None]:
     """Whatever goes wrong on the way to the store and back is ``UnavailableError``; the cause is chained, its text not repeated."""
     try:
         yield
-    except (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError) as error:
+    except (RedisError, *NO_ANSWER) as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             # Its connection did not close well, but what ended the command is that somebody ended us: a loop that took this for trouble would go on.
             raise asyncio.CancelledError from error
-        # AttributeError: redis-py's Cluster client closes connections under the commands of others when one of them fails ('NoneType' … 'writelines').
         msg = f"Redis: {what}: {type(error).__name__}"
         raise UnavailableError(msg) from error
 
@@ -360,7 +358,7 @@ class Link:
                 silent += 1
                 await topology.refresh(failed=node)
                 # A pooled connection may have died unnoticed: once more, at once. Time-outs are not repeated at the same node: it does not get faster by being asked twice.
-                died = isinstance(error, RedisConnectionError | AttributeError)
+                died = isinstance(error, DIED)
                 if silent > _MAX_SILENT or (topology.known_node(key) is node and (silent > 1 or not died)):
                     raise
 
@@ -399,7 +397,7 @@ def link_to(target: Target, *, ca_file: Path | None, replicas: int, command_time
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_timeout": command_timeout_s,
         # A pooled connection may have died unnoticed: once more, at once. Time-outs are not repeated: a slow store does not get faster by asking twice.
-        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        "retry": Retry(NoBackoff(), 1, supported_errors=DIED),  # type: ignore[arg-type]  # its annotation names RedisError only; it catches whatever it is given
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     tls: dict[str, Any] = {"ssl_ca_certs": str(ca_file) if ca_file else None, "ssl_check_hostname": True} if target.tls else {}

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import ssl
+import struct
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvloop
+from redis.asyncio.cluster import ClusterNode
 
 from gateway.config import Redis as RedisSettings
 from gateway.core.model import Secret
 from gateway.errors import ConfigError, UnavailableError
 from gateway.ports import Stored
+from gateway.sessions.cluster import NO_ANSWER, on_one_connection
 from gateway.sessions.connect import DEADLINE_S, Link, Target, connect, link_to, parse_url
 from gateway.sessions.redis import RedisSessions
 
@@ -244,3 +249,37 @@ async def test_a_server_that_forgot_the_scripts_is_taught_again(link: Link, ring
     assert isinstance(await login.finish(), Stored)
     await link.command("SCRIPT", "FLUSH")
     assert isinstance(await login.finish(), Stored)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_connection_that_was_reset_while_nobody_used_it_is_made_anew(tmp_path: Path, run: Callable[[Any], None]) -> None:
+    """By a middlebox, or a server that died. Each loop has an error of its own for whoever writes to it, and none of them is a fault of ours: that would be
+    a 500 for a check, and the end of whatever goes on in the background.
+    """
+
+    async def use(port: int) -> None:
+        async with servers.relay(port) as front:
+
+            async def reset(pooled: Any) -> None:
+                for writer in list(front.writers):
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    writer.transport.abort()
+                async with asyncio.timeout(10):
+                    while pooled._reader.exception() is None:  # noqa: ASYNC110 - of a library, without an event to wait for
+                        await asyncio.sleep(0.001)
+
+            link = link_to(Target("single", (("127.0.0.1", front.port),)), ca_file=None, replicas=0)
+            assert await link.get("gw:x") is None
+            await reset(link.client.connection_pool._available_connections[0])  # type: ignore[union-attr]  # it is no Cluster
+            assert await link.get("gw:x") is None
+            await link.close()
+            node = ClusterNode("127.0.0.1", front.port)
+            assert await on_one_connection(node, (("GET", "gw:x"),)) == [None]
+            await reset(node._free[0])
+            with pytest.raises(NO_ANSWER):
+                await on_one_connection(node, (("GET", "gw:x"),))
+            assert await on_one_connection(node, (("GET", "gw:x"),)) == [None], "so it is asked again"
+            await node.disconnect()
+
+    with servers.running(tmp_path) as server:
+        run(use(server.port))
