@@ -31,6 +31,7 @@ from gateway.log import fields
 from gateway.metrics import CHECK_SECONDS, CHECKS, RULES_NEXT, tenant_label
 from gateway.ports import Miss
 from gateway.web.denials import Asked, explain
+from gateway.web.repeats import MAX_KEY_CHARACTERS, Repeats
 from gateway.web.rules_next import NextCredentials, look_up, would_decide
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Checks:
         self._heads: OrderedDict[tuple[str, str], tuple[Session, Tenant, float, tuple[tuple[str, str], ...] | None]] = OrderedDict()
         self._seconds = {name: CHECK_SECONDS.labels(name) for name in ENDPOINTS}
         self._counters: dict[tuple[str, str, str, str], Counter] = {}
+        self._repeats = Repeats()
 
     async def __call__(self, request: BaseRequest) -> web.StreamResponse:
         started = perf_counter()
@@ -246,16 +248,28 @@ class Checks:
             RULES_NEXT.labels(tenant_label(tenant.id), kind, _KINDS[type(would)]).inc()
         if not _LOG.isEnabledFor(logging.INFO):
             return
-        _LOG.info(
-            "check",
-            extra=fields(
-                request_id=request.request_id if request else None, tenant=tenant.id if tenant else None, host=request.host if request else None,
-                method=request.method if request else None, path=request.path if request else None, decision=kind, reason=decision.reason.value,
-                user=identity.sub if identity else None, provider=(identity.provider or None) if identity else None,
-                duration_ms=round(seconds * 1000, 3), dialect=dialect.name, client=request.client if request else None,
-                would_decide=_KINDS[type(would)] if would else None, would_reason=would.reason.value if would else None,
-            ),
-        )  # fmt: skip
+        record = {
+            "request_id": request.request_id if request else None, "tenant": tenant.id if tenant else None, "host": request.host if request else None,
+            "method": request.method if request else None, "path": request.path if request else None, "decision": kind, "reason": decision.reason.value,
+            "user": identity.sub if identity else None, "provider": (identity.provider or None) if identity else None,
+            "duration_ms": round(seconds * 1000, 3), "dialect": dialect.name, "client": request.client if request else None,
+            "would_decide": _KINDS[type(would)] if would else None, "would_reason": would.reason.value if would else None,
+        }  # fmt: skip
+        now = monotonic()
+        for repeated, count in self._repeats.due(now):
+            _LOG.info("check", extra=fields(**repeated, repeated=count))
+        poll = _poll(decision, request)
+        if poll is None or self._repeats.is_first(poll, record, now=now):
+            _LOG.info("check", extra=fields(**record))
+
+
+def _poll(decision: Decision, request: AuthRequest | None) -> tuple[str, ...] | None:
+    """What a script of one session, live or ended, is refused time and again; None for what is logged each time: whatever a person sees has a number that the log must know."""
+    if isinstance(decision, Allow) or request is None or not request.cookies or request.html or request.kind is not RequestKind.OTHER or request.bearer is not None:
+        return None
+    if len(request.path) > MAX_KEY_CHARACTERS or len(request.cookies[0]) > MAX_KEY_CHARACTERS:
+        return None
+    return request.cookies[0], request.host, request.method, request.path, decision.reason.value
 
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
