@@ -152,11 +152,11 @@ async def watch(fleet: Fleet, port: int, person: Person, struck: float, outage: 
             sent = time.monotonic()
             try:
                 await connection.send(person.cookies[0])
-                status, head = await connection.answer()
+                status, answer = await connection.answer()
             except (OSError, asyncio.IncompleteReadError):
                 await connection.close()
-                status, head = 503, b"retry-after"
-            fleet.note(person, sent, status, head)
+                status, answer = 503, b"retry-after: 2"
+            fleet.note(person, sent, status, answer)
             outage.note(time.monotonic() - struck, unavailable=status == 503)
             await asyncio.sleep(PROBE_S)
     finally:

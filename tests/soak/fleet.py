@@ -78,9 +78,16 @@ class Account:
     wrong_logouts: int = 0
     failed: int = 0
     """No answer at all: a connection broke, or the deadline passed."""
-    without_retry_after: Counter[int] = field(default_factory=Counter)
-    """Of ``unavailable``, by status: whoever is told nothing else must be told when to ask again."""
+    without_retry_after: Counter[str] = field(default_factory=Counter)
+    """Of ``unavailable``, by status and reason: whoever is told nothing else must be told when to ask again."""
     seconds: list[float] = field(default_factory=list, repr=False)
+
+
+def reason_in(body: bytes) -> str:
+    """``code`` of a problem document, else how the body begins."""
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        return str(json.loads(body)["code"])
+    return ascii(body[:40].decode("utf-8", "replace"))
 
 
 class Connection:
@@ -100,12 +107,13 @@ class Connection:
         self._streams[1].write(request.encode("ascii"))
 
     async def answer(self) -> tuple[int, bytes]:
+        """Status, and all of it: head and body."""
         assert self._streams is not None
-        head = await self._streams[0].readuntil(b"\r\n\r\n")
+        head, body = await self._streams[0].readuntil(b"\r\n\r\n"), b""
         for line in head.lower().split(b"\r\n"):
             if line.startswith(b"content-length:"):
-                await self._streams[0].readexactly(int(line.split(b":")[1]))
-        return int(head.split(b" ", 2)[1]), head
+                body = await self._streams[0].readexactly(int(line.split(b":")[1]))
+        return int(head.split(b" ", 2)[1]), head + body
 
     async def close(self) -> None:
         if self._streams is not None:
@@ -287,17 +295,17 @@ class Fleet:
             try:
                 await connection.send(cookie)
                 async with asyncio.timeout(30):
-                    status, head = await connection.answer()
+                    status, answer = await connection.answer()
             except (OSError, TimeoutError, asyncio.IncompleteReadError):
                 self.account.failed += 1
                 await connection.close()
                 await asyncio.sleep(0.02)
                 continue
-            self.note(person, sent, status, head)
+            self.note(person, sent, status, answer)
             if pause_s:
                 await asyncio.sleep(pause_s)
 
-    def note(self, person: Person, sent: float, status: int, head: bytes = b"") -> None:
+    def note(self, person: Person, sent: float, status: int, answer: bytes = b"") -> None:
         account = self.account
         account.seconds.append(time.monotonic() - sent)
         if status == 200:
@@ -310,7 +318,9 @@ class Fleet:
                 account.wrong_logouts += 1
         else:
             account.unavailable += 1
-            account.without_retry_after.update(() if b"retry-after" in head.lower() else (status,))
+            head, _, body = answer.partition(b"\r\n\r\n")
+            if b"retry-after:" not in head.lower():
+                account.without_retry_after[f"{status} {reason_in(body)}"] += 1
 
     # --- revoking --------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ class Result:
             [
                 head,
                 *self.lines,
-                f"sent after an acknowledgement and allowed: {a.broken}; wrong logouts: {a.wrong_logouts}; acknowledged too late: {self.late}; answers without Retry-After, by status: {dict(a.without_retry_after)}",
+                f"sent after an acknowledgement and allowed: {a.broken}; wrong logouts: {a.wrong_logouts}; acknowledged too late: {self.late}; answers without Retry-After, by status and reason: {dict(a.without_retry_after)}",
             ]
         )
 
@@ -199,8 +199,8 @@ async def _freeze_once(fleet: Fleet, front: servers.Relay) -> tuple[float, int]:
         os.kill(pid, signal.SIGCONT)
     waited = len(sent) - 1
     for connection, whose, at in sent:
-        status, head = await connection.answer()
-        fleet.note(whose, at, status, head)
+        status, answer = await connection.answer()
+        fleet.note(whose, at, status, answer)
     # What the reply of before said is in nobody's memory.
     for connection in (in_flight, *connections):
         for cookie in (warm, cold):
