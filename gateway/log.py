@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import sys
+import time
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
@@ -115,6 +117,23 @@ def _trace(text: str) -> str:
 def fields(**values: object) -> Mapping[str, object]:
     """``extra`` of a log call."""
     return {"gateway_fields": values}
+
+
+class Throttled:
+    """An event that one cause may bring about thousands of times a second: one line of it each second, with how many came since the last (``held_back``)."""
+
+    def __init__(self, log: logging.Logger, level: int, event: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._log, self._level, self._event, self._monotonic = log, level, event, monotonic
+        self._again_at, self._held_back = -math.inf, 0
+
+    def __call__(self, cause: BaseException | None = None, /, **values: object) -> None:
+        """``cause``: whose trace is wanted."""
+        now = self._monotonic()
+        if now < self._again_at:
+            self._held_back += 1
+            return
+        held_back, self._held_back, self._again_at = self._held_back, 0, now + 1.0
+        self._log.log(self._level, self._event, exc_info=cause, extra=fields(**values, held_back=held_back or None))
 
 
 class _Json(logging.Formatter):

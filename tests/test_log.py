@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway import log
-from gateway.log import FIELDS, configure, fields, redact
+from gateway.log import FIELDS, Throttled, configure, fields, redact
 from tests.scaling import assert_linear, best_s
 
 if TYPE_CHECKING:
@@ -179,6 +179,16 @@ def test_the_level_counts_and_other_libraries_are_quiet() -> None:
     assert written("json", ("check", {}), level="warning") == ""
     configure("json", "debug")
     assert not logging.getLogger("aiohttp.access").isEnabledFor(logging.INFO)
+
+
+def test_of_an_event_that_comes_a_thousand_times_a_second_there_is_one_line_and_their_number(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    told = Throttled(_LOG, logging.WARNING, "store_unavailable", monotonic=lambda: now)
+    for step in range(2500):
+        now = step / 1000
+        told(host=f"host-{step}")
+    values = [record.gateway_fields for record in caplog.records]  # type: ignore[attr-defined]  # set by our fields()
+    assert [(value["host"], value["held_back"]) for value in values] == [("host-0", None), ("host-1000", 999), ("host-2000", 999)]
 
 
 def test_the_text_form_is_for_people() -> None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gateway.errors import UnavailableError
-from gateway.log import fields
+from gateway.log import Throttled, fields
 from gateway.metrics import REVOCATION_SECONDS, REVOCATIONS, TASK_FAILURES, source_label, tenant_label
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_hooks import Person
@@ -116,6 +116,8 @@ class StoreRevoker:
         self._silences = 0
         """How often the store failed within a transaction of the record."""
         self._feed = RevocationFeed(record, clock=clock)
+        self._unavailable = Throttled(_log, logging.WARNING, "revocation_unavailable")
+        self._not_carried_on = Throttled(_log, logging.ERROR, "revocation_not_carried_on")
 
     # --- the operation ---------------------------------------------------------------------------
 
@@ -142,7 +144,7 @@ class StoreRevoker:
         try:
             await work(line)
         except UnavailableError as error:
-            _log.warning("revocation_unavailable", extra=fields(tenant=line.request.tenant, revocation=line.id, source=line.request.source, error=str(error)))
+            self._unavailable(tenant=line.request.tenant, revocation=line.id, source=line.request.source, error=str(error))
             if line.durable_ms is not None:
                 if len(self._open) < MAX_OPEN:
                     self._open[work == self._lift, line.request] = line
@@ -345,7 +347,7 @@ class StoreRevoker:
                 failed = error
             except Exception as error:  # noqa: BLE001 - a mistake of ours with one of them must not keep the others open for ever
                 failed = UnavailableError(f"a revocation on record cannot be carried on: {type(error).__name__}")
-                _log.error("revocation_not_carried_on", exc_info=error, extra=fields(tenant=recorded.status.request.tenant, revocation=recorded.status.id))
+                self._not_carried_on(error, tenant=recorded.status.request.tenant, revocation=recorded.status.id)
                 TASK_FAILURES.labels("revocation_not_carried_on").inc()
         if failed is not None:
             raise failed

@@ -27,7 +27,7 @@ from gateway.core.tenants import HostKind
 from gateway.errors import OutdatedError, UnavailableError
 from gateway.ingress import ENDPOINTS, Answer, Malformed, RawRequest, Verdict
 from gateway.ingress.forwarded import sees_pages
-from gateway.log import fields
+from gateway.log import Throttled, fields
 from gateway.metrics import CHECK_SECONDS, CHECKS, RULES_NEXT, tenant_label
 from gateway.ports import Miss
 from gateway.web.denials import Asked, explain
@@ -72,6 +72,7 @@ class Checks:
         self._services = services
         self._heads: OrderedDict[tuple[str, str], tuple[Session, Tenant, float, tuple[tuple[str, str], ...] | None]] = OrderedDict()
         self._seconds = {name: CHECK_SECONDS.labels(name) for name in ENDPOINTS}
+        self._unavailable = Throttled(_LOG, logging.WARNING, "store_unavailable")
         self._counters: dict[tuple[str, str, str, str], Counter] = {}
         self._repeats = Repeats()
 
@@ -97,7 +98,7 @@ class Checks:
                 try:
                     decided = await self._decide_by_current_tenants(parsed)
                 except UnavailableError as error:
-                    _LOG.warning("store_unavailable", extra=fields(error=str(error), host=parsed.host))
+                    self._unavailable(error=str(error), host=parsed.host)
                     decided = _Decided(Deny(Reason.STORE_UNAVAILABLE))
         if parsed is not None and not parsed.request_id and not isinstance(decided.decision, Allow):
             # Not every ingress numbers its requests; a person who asks for help needs a number that the log knows too.

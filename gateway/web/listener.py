@@ -27,7 +27,8 @@ from aiohttp import http_exceptions, web
 from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.beside import beside
-from gateway.log import fields
+from gateway.ingress.answers import RETRY_AFTER_S
+from gateway.log import Throttled, fields
 from gateway.metrics import ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class Connection(web.RequestHandler):
             raise ConnectionError(text)
         phrase = HTTPStatus(status).phrase
         response = web.Response(status=status, text=f"{phrase}\n", headers={"Cache-Control": "no-store"})
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            response.headers["Retry-After"] = str(RETRY_AFTER_S)
         response.force_close()
         return response
 
@@ -118,7 +121,7 @@ class Connection(web.RequestHandler):
         if isinstance(error, NOT_HTTP):
             _LOG.warning("no_http", extra=fields(error=type(error).__name__))
         else:
-            _LOG.error("unexpected_error", extra=fields(detail=str(args[0]) if args else None), exc_info=error)
+            self._listener.fault(error, detail=str(args[0]) if args else None)
 
     async def finish_response(self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None) -> tuple[web.StreamResponse, bool]:
         """``Expect`` of a kind that nobody knows is quoted by aiohttp too."""
@@ -158,6 +161,7 @@ class Listener:
         self._paused: asyncio.TimerHandle | None = None
         self._told: dict[str, float] = {}
         self._gauge = CONNECTIONS.labels(name)
+        self.fault = Throttled(_LOG, logging.ERROR, "unexpected_error")
         self.name, self.limit = name, limit
         self.ending = False
         """Each answer from now on is the last of its connection."""

@@ -77,6 +77,8 @@ async def serving(*, limit: int = 100, name: str = "check") -> AsyncIterator[Ser
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/wait":
             await go.wait()
+        if request.path == "/fault":
+            raise LookupError("a mistake of ours")
         if request.method == "POST":
             await request.read()
         if request.path == "/large":
@@ -210,6 +212,17 @@ async def test_a_process_without_descriptors_says_so_once_and_accepts_again(capl
     (told,) = [record for record in caplog.records if record.message == "accept_failed"]
     assert told.gateway_fields["error"] == "Too many open files" and told.gateway_fields["listener"] == "check"  # type: ignore[attr-defined]  # set by our fields()
     assert metric('gateway_accept_errors_total{listener="check"}') == before + 5
+
+
+async def test_a_mistake_of_ours_says_when_to_come_again_and_its_trace_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as server:
+        for _ in range(20):
+            client = await server.connect(REQUEST.replace(b"/", b"/fault", 1))
+            head = await client.head()
+            assert b" 500 " in head and b"\r\nRetry-After: 2\r\n" in head
+    told = [record for record in caplog.records if record.message == "unexpected_error"]
+    assert 1 <= len(told) < 20
+    assert told[0].exc_info is not None and told[0].exc_info[0] is LookupError
 
 
 async def test_whoever_is_connected_when_it_ends_is_answered_and_nobody_is_reset() -> None:

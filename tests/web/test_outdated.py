@@ -101,7 +101,7 @@ class Nothing:
 
 
 @pytest.mark.parametrize("host", [ACME, SHARED])
-def test_without_tenants_a_person_is_told_to_come_again(host: str) -> None:
+def test_without_tenants_a_person_is_told_to_come_again(host: str, caplog: pytest.LogCaptureFixture) -> None:
     """The page is of nobody: looking for whose it is must not make a fault of ours of it, which says nothing of when to ask again."""
     stand = Unserved()
     stand.start()
@@ -114,6 +114,12 @@ def test_without_tenants_a_person_is_told_to_come_again(host: str) -> None:
             body = response.read()
             assert (response.status, response.headers["Content-Type"]) == (503, "text/html; charset=utf-8"), body
             assert response.headers["Retry-After"]
+        for _ in range(20):
+            connection.request("GET", "/auth/nginx", headers={"X-Gateway-Key": KEY, **sent})
+            again = connection.getresponse()
+            assert (again.status, again.read()) == (503, b"")
+        told = [record for record in caplog.records if record.message == "store_unavailable"]
+        assert 1 <= len(told) < 20, "a line a second, however many ask"
     finally:
         connection.close()
         stand.stop()
