@@ -1,7 +1,7 @@
 """Okta Universal Logout: a Global Token Revocation request (draft-parecki-oauth-global-token-revocation).
 
 Rules:
-- The bearer token is a JWT of type ``global-token-revocation+jwt``, signed with the organisation's ID-token keys, for this very
+- The bearer token is a JWT of type ``global-token-revocation+jwt``, signed with the organization's ID-token keys, for this very
   endpoint, at most five minutes old.
 - It ends sessions; it does not block. What Okta then does with the person arrives as an event of its own.
 """

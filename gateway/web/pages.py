@@ -73,7 +73,7 @@ PAGES: Final[Mapping[str, Page]] = {
     "signed_out": Page(frozenset({"providers", "login", "change"})),
     # Asks before logging out; posts to /_auth/logout. return_to: where "no" leads, or None.
     "logout": Page(frozenset({"email", "return_to"}), Form.LOGOUT),
-    # Which organisation? Sends GET /_auth/login with login_hint and rd. problem: "", "unknown" or "too_many".
+    # Which organization? Sends GET /_auth/login with login_hint and rd. problem: "", "unknown" or "too_many".
     "email": Page(frozenset({"return_to", "email", "problem"}), Form.LOGIN),
     # choices: (label, URL) of each provider; change: URL to type another address, or None.
     "chooser": Page(frozenset({"choices", "change"})),

@@ -39,12 +39,12 @@ def N_(message: str) -> str:  # noqa: N802 - the name gettext tools look for
 
 _WRONG_SET_UP = Text(
     N_("Sign-in is not set up correctly"),
-    N_("Your organisation's sign-in and this application do not fit together. It is not your fault, and your password is fine."),
+    N_("Your organization's sign-in and this application do not fit together. It is not your fault, and your password is fine."),
     N_("Please tell your support contact, and give them the request number below: the gateway's log names the cause."),
 )
 _NOT_ASSIGNED = Text(
-    N_("Your organisation has not given you access"),
-    N_("Your organisation's sign-in knows you, but this application is not assigned to you."),
+    N_("Your organization has not given you access"),
+    N_("Your organization's sign-in knows you, but this application is not assigned to you."),
     N_("Ask your IT department to assign the application to you, then sign in again."),
 )
 _DISABLED = Text(
@@ -54,7 +54,7 @@ _DISABLED = Text(
 )
 _NO_ANSWER = Text(
     N_("The sign-in service did not answer"),
-    N_("Your organisation's sign-in or the service behind it did not answer in time."),
+    N_("Your organization's sign-in or the service behind it did not answer in time."),
     N_("Wait a minute and try again. If it goes on, tell your support contact the request number below."),
 )
 
@@ -63,29 +63,29 @@ REASONS: Final[Mapping[Reason, Text]] = {
     Reason.PUBLIC: Text(N_("This page is public"), N_("This page can be opened without signing in."), N_("Go on to the application.")),
     Reason.BEARER: Text(N_("A program has access"), N_("A program signed in with its own token."), N_("There is nothing to do.")),
     Reason.NO_SESSION: Text(N_("Please sign in"), N_("You are not signed in here."), N_("Sign in to go on."), click=True),
-    Reason.SESSION_EXPIRED: Text(N_("Please sign in again"), N_("You have been signed in for as long as your organisation permits."), N_("Sign in again to go on."), click=True),
+    Reason.SESSION_EXPIRED: Text(N_("Please sign in again"), N_("You have been signed in for as long as your organization permits."), N_("Sign in again to go on."), click=True),
     Reason.SESSION_IDLE: Text(N_("Please sign in again"), N_("You were signed out because the application was not used for a while."), N_("Sign in again to go on."), click=True),
     Reason.SESSION_REVOKED: Text(
         N_("You were signed out"),
-        N_("Your session was ended: by you in another window, by your organisation, or by an administrator."),
+        N_("Your session was ended: by you in another window, by your organization, or by an administrator."),
         N_("Sign in again. If that is refused, ask your support contact."),
     ),
     Reason.WRONG_TENANT: Text(
-        N_("You are signed in for another organisation"),
-        N_("This address belongs to an organisation other than the one you are signed in for."),
-        N_("Sign in with an account of this organisation."),
+        N_("You are signed in for another organization"),
+        N_("This address belongs to an organization other than the one you are signed in for."),
+        N_("Sign in with an account of this organization."),
     ),
     Reason.WRONG_HOST: Text(N_("Please sign in here"), N_("Your session belongs to another address."), N_("Sign in to go on."), click=True),
     Reason.TENANT_INACTIVE: Text(
-        N_("Access is switched off for this organisation"),
-        N_("This organisation's access to the application is switched off at the moment."),
+        N_("Access is switched off for this organization"),
+        N_("This organization's access to the application is switched off at the moment."),
         N_("Ask your support contact when it will be available again."),
         again=False,
     ),
     Reason.UNKNOWN_HOST: Text(
         N_("Nothing is served at this address"),
-        N_("No organisation uses this address."),
-        N_("Check the address for typing mistakes, or use the link that your organisation gave you."),
+        N_("No organization uses this address."),
+        N_("Check the address for typing mistakes, or use the link that your organization gave you."),
         again=False,
     ),
     Reason.GROUP_MISSING: Text(
@@ -100,8 +100,8 @@ REASONS: Final[Mapping[Reason, Text]] = {
     ),
     Reason.EMAIL_DOMAIN: Text(
         N_("This e-mail address may not come in here"),
-        N_("You signed in, but your e-mail address does not belong to this organisation."),
-        N_("Sign in with your work account of this organisation."),
+        N_("You signed in, but your e-mail address does not belong to this organization."),
+        N_("Sign in with your work account of this organization."),
     ),
     Reason.EMAIL_UNTRUSTED: Text(
         N_("Your e-mail address is not confirmed"),
@@ -111,14 +111,14 @@ REASONS: Final[Mapping[Reason, Text]] = {
     Reason.RULE_DENIED: Text(N_("This page is closed"), N_("Nobody may open this page through this address."), N_("If you need it, ask your support contact."), again=False),
     Reason.USER_BLOCKED: Text(
         N_("Your access is blocked"),
-        N_("Your organisation or an administrator has blocked your access."),
+        N_("Your organization or an administrator has blocked your access."),
         N_("If you think this is a mistake, ask your support contact."),
         again=False,
     ),
     Reason.REAUTHENTICATE: Text(
         N_("Please confirm who you are"),
-        N_("Your earlier sessions were ended. To come in again, your organisation's sign-in must confirm you anew, and this login did not show that it had."),
-        N_("Sign out at your organisation's sign-in, or close all windows of the browser, then sign in again."),
+        N_("Your earlier sessions were ended. To come in again, your organization's sign-in must confirm you anew, and this login did not show that it had."),
+        N_("Sign out at your organization's sign-in, or close all windows of the browser, then sign in again."),
     ),
     Reason.IDENTITY_TOO_LARGE: Text(
         N_("You are in too many groups"),
@@ -135,7 +135,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
     Reason.UNTRUSTED_PROXY: Text(
         N_("This request took a wrong way"),
         N_("The request did not come through the web server that protects this application."),
-        N_("Use the link that your organisation gave you. If this goes on, tell your support contact."),
+        N_("Use the link that your organization gave you. If this goes on, tell your support contact."),
         again=False,
     ),
     Reason.BEARER_INVALID: Text(
@@ -151,7 +151,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
     ),
     Reason.IDP_ERROR: Text(
         N_("Sign-in did not work"),
-        N_("Your organisation's sign-in reported an error."),
+        N_("Your organization's sign-in reported an error."),
         N_("Try again. If it goes on, tell your support contact the request number below."),
     ),
     Reason.LOGIN_STATE: Text(
@@ -162,7 +162,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
     ),
     Reason.BROWSER_MISMATCH: Text(
         N_("This sign-in began in another browser"),
-        N_("It was cancelled for your protection: if somebody else sent you the link, it could have signed them in as you."),
+        N_("It was canceled for your protection: if somebody else sent you the link, it could have signed them in as you."),
         N_("Start again here: it takes one click. If somebody sent you this link, tell your support contact."),
         click=True,
     ),
@@ -178,8 +178,8 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
     "scope": _WRONG_SET_UP,
     "not_assigned": _NOT_ASSIGNED,
     "consent": Text(
-        N_("Your organisation has not approved this application"),
-        N_("An administrator of your organisation has to approve the application before anybody can sign in."),
+        N_("Your organization has not approved this application"),
+        N_("An administrator of your organization has to approve the application before anybody can sign in."),
         N_("Ask your IT department to approve it, then try again."),
     ),
     "idp_client": _WRONG_SET_UP,
@@ -196,7 +196,7 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
     "attribute_unwritable": _WRONG_SET_UP,
     "attribute_required": Text(
         N_("Your account lacks something"),
-        N_("Your organisation's sign-in did not send all that is needed, for example an e-mail address."),
+        N_("Your organization's sign-in did not send all that is needed, for example an e-mail address."),
         N_("Ask your IT department to complete your account, then try again."),
     ),
     "idp_id_token": _WRONG_SET_UP,
@@ -212,7 +212,7 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
     "unsupported_grant": _WRONG_SET_UP,
     "access_denied": Text(
         N_("The sign-in was refused"),
-        N_("You cancelled the sign-in, or your organisation's sign-in refused it."),
+        N_("You canceled the sign-in, or your organization's sign-in refused it."),
         N_("Try again. If it is refused again, ask your IT department whether you may use this application."),
     ),
     "login_required": REASONS[Reason.NO_SESSION],

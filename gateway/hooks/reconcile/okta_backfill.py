@@ -3,7 +3,7 @@
 Rules:
 - The same inbox and the same ``uuid``: what a hook had delivered is a duplicate.
 - The log itself is late at times, so each reading looks back a little further than the last one ended.
-- A bounded query ends by itself; its pages are followed within the organisation's own address only.
+- A bounded query ends by itself; its pages are followed within the organization's own address only.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ log = logging.getLogger(ROOT)
 
 
 class OktaBackfill:
-    """Reads one organisation at a time into the inbox. ``stored`` wakes the applier."""
+    """Reads one organization at a time into the inbox. ``stored`` wakes the applier."""
 
     def __init__(self, fetch: Fetch, committer: Committer, cursors: Cursors, inbox: Inbox, names: GroupNames, *, stored: Callable[[], None], clock: Callable[[], float]) -> None:
         self._fetch = fetch
@@ -61,7 +61,7 @@ class OktaBackfill:
         self._stored = stored
         self._clock = clock
         self._quiet_until: dict[tuple[str, str], float] = {}
-        """By organisation and token: every call of a token shares its limit, whichever provider and endpoint it is for."""
+        """By organization and token: every call of a token shares its limit, whichever provider and endpoint it is for."""
 
     @staticmethod
     def configured(target: HookTarget) -> bool:

@@ -50,7 +50,7 @@ async def start(request: web.Request) -> web.StreamResponse:
     if isinstance(chosen, web.Response):
         return chosen
     request["tenant"] = chosen.id
-    # On a shared host a provider is chosen within the organisation that was found, never instead of finding it.
+    # On a shared host a provider is chosen within the organization that was found, never instead of finding it.
     return await _go(browser, chosen, return_to=return_to, wanted=wanted or _issued_by(chosen, issuer), hint=hint, switch=switch)
 
 

@@ -1,4 +1,4 @@
-"""Shared hosts: the work e-mail finds the organisation, and nothing else about it is told.
+"""Shared hosts: the work e-mail finds the organization, and nothing else about it is told.
 
 Rules:
 - Unknown, inactive and malformed get one answer, made by the same work; only an active domain shows itself, by redirecting.
