@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 COMPANIONS = "__Host-gw-"
 """How the names of the cookies of a login in progress begin, whatever the session cookie is called."""
+MAX_TRIED = 2
+"""Values of one cookie that are looked up: a browser keeps one; more come only from somebody who plays."""
 _SPACE = " \t"
 
 

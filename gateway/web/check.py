@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from gateway.core.cookies import MAX_TRIED
 from gateway.core.decide import decide, match, wants_bearer
 from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.headers import bearer_headers, identity_headers, needs_assertion
@@ -165,12 +166,12 @@ class Checks:
 
     def _no_session(self, request: AuthRequest, tenant: str | None) -> Login:
         """Whatever the reason, it is a login: nothing of another place is ever carried over."""
-        reasons = (self._services.sessions.why_not(cookie, tenant=tenant) for cookie in request.cookies[:MAX_COOKIES])
+        reasons = (self._services.sessions.why_not(cookie, tenant=tenant) for cookie in request.cookies[:MAX_TRIED])
         return Login(next((reason for reason in reasons if reason is not Reason.NO_SESSION), Reason.NO_SESSION))
 
     async def _session(self, request: AuthRequest) -> Session | None:
         """The first live session among the cookies of our name; a stale duplicate does not hide it."""
-        for cookie in request.cookies[:MAX_COOKIES]:
+        for cookie in request.cookies[:MAX_TRIED]:
             session = self._services.sessions.cached(cookie, host=request.host)
             if isinstance(session, Miss):
                 session = await self._services.sessions.get(cookie, host=request.host)
@@ -279,8 +280,6 @@ SNAPSHOT_AWAITED_S = 1.0
 """How long a check waits for the tenant snapshot that it needs. Longer would be an ingress' own time-out, which says less than our 503."""
 MAX_SWAPS = 8
 """How often tenants may change under one check. A swap takes longer than a check: more of them is no state to decide in."""
-MAX_COOKIES = 2
-"""Values of our cookie that are tried: a browser keeps one; more come only from somebody who plays."""
 HEAD_LIFE_S = 30.0
 """How long a built head is used: well inside ``RENEW_BEFORE_S`` of the assertion in it."""
 _NO_PAGE = frozenset({Reason.UNTRUSTED_PROXY, Reason.UNKNOWN_HOST, Reason.BAD_REQUEST, Reason.STORE_UNAVAILABLE})

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 SHIFTS_S = (-300.0, -60.0, -15.0, 15.0, 60.0, 300.0)
 LEASE_S = 0.5
+RENEWALS = 5
+"""Of a lead, together longer than its lease."""
 
 
 class Wall:
@@ -156,18 +158,25 @@ async def test_one_process_tells_cognito_and_the_next_one_what_it_left(postgres:
     for module, name, seconds in ((leader, "LEASE_S", 0.6), (pool_people, "RENEW_S", 0.2), (pool_people, "LEASE_S", 0.6), (pool_people, "FOLLOW_S", 0.1)):
         monkeypatch.setattr(module, name, seconds)
     async with two(postgres, tmp_path) as databases, contextlib.AsyncExitStack() as stack:
-        people, running = [], []
+        people, running, asked = [], [], [0, 0]
         for number, database in enumerate(databases):
             committer = Committer(database)
             await stack.enter_async_context(committer.running())
             leads = leader.Leader(database, committer, name="pool_people", holder=f"admin-{number}", clock=database.clock).lead
-            people.append(Following(database, leads))
+
+            async def counted(number: int = number, leads: Callable[[], Awaitable[bool]] = leads) -> bool:
+                asked[number] += 1
+                return await leads()
+
+            people.append(Following(database, counted))
             running.append(asyncio.create_task(people[-1].run()))
         async with asyncio.timeout(30):
             first = await revoked(databases[0])
             while not (leading := [one for one in people if first in one.told]):  # noqa: ASYNC110 - another task's loop
                 await asyncio.sleep(0.02)
-            await asyncio.sleep(1.0)  # several leases
+            before = tuple(asked)
+            while min(now - then for now, then in zip(asked, before, strict=True)) < RENEWALS:  # noqa: ASYNC110 - other tasks' loops
+                await asyncio.sleep(0.02)
             assert len(leading) == 1
             assert sum(first in one.told for one in people) == 1, "and not twice"
             ended = people.index(leading[0])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from gateway.core.cookies import names_below, own_values, pairs_below
+from gateway.core.cookies import MAX_TRIED, names_below, own_values, pairs_below
 from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
 from gateway.core.tenants import HostKind
@@ -36,8 +36,6 @@ MAX_BINDINGS = 24
 MAX_DROPPED = 32
 """Cookies that one answer deletes."""
 LOOP_COOKIE = "__Host-gw-loop"
-MAX_COOKIES = 2
-"""Values of one cookie that are tried, as at the check."""
 MAX_TENANTS = 8
 """Tenants that one browser is signed in to at the login host, of which any session will do."""
 MAX_HOPS = 32
@@ -88,7 +86,7 @@ class Browser:
         return self.services.config.origin(self.host)
 
     def cookies(self, name: str) -> tuple[str, ...]:
-        return own_values(self.request.headers.getall("Cookie", ()), name)[:MAX_COOKIES]
+        return own_values(self.request.headers.getall("Cookie", ()), name)[:MAX_TRIED]
 
     @property
     def bindings(self) -> tuple[str, ...]:
