@@ -161,6 +161,7 @@ def test_an_open_page_says_sign_in_again_under_a_strict_policy_and_stops_saying_
     assert script[0] == "text/javascript; charset=utf-8"
     assert script[2] == "public, max-age=3600"
     assert all(f"\n    {language}: [" in script[3] for language in LANGUAGES)
+    assert not re.search(r"set(?:Timeout|Interval)|requestAnimationFrame|requestIdleCallback", script[3]), "nothing is asked by the clock"
     assert page.evaluate("tag => fetch('/_auth/watch.js', {headers: {'If-None-Match': tag}}).then(it => it.status)", script[1]) == 304
 
 
