@@ -145,6 +145,15 @@ def test_commands_in_the_documentation_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     named = set(re.findall(r"(?:`|\n)gateway ([a-z-]+)\b(?! =)", text))
     assert named <= COMMANDS.keys(), named - COMMANDS.keys()
+    for line in re.findall(r"`gateway ([a-z][^`\n]*)`", text):
+        command: click.Command = cli
+        words = line.split()
+        while isinstance(command, click.Group) and words and re.fullmatch(r"[a-z-]+", words[0]):
+            found = command.get_command(click.Context(command), words[0])
+            assert found is not None, f"gateway {line}"
+            command, words = found, words[1:]
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line)) <= options, f"gateway {line}"
 
 
 def command_lines() -> list[tuple[str, str]]:
