@@ -290,6 +290,9 @@ class Question:
     client: str | None = None
     """The request carries an access token of this app client: a person's where there is an ``email``, else a machine's."""
     scopes: tuple[str, ...] = ()
+    destination: str | None = None
+    """``Destination`` and ``Depth`` as a WebDAV client sends them."""
+    depth: str | None = None
 
 
 class Explainer(Protocol):

@@ -29,6 +29,8 @@ def command() -> None:
 @click.option("--host", required=True, help="As the browser types it.")
 @click.option("--path", default="/", show_default=True, help="As it stands in the request, escapes included.")
 @click.option("--method", default="GET", show_default=True)
+@click.option("--destination", help="WebDAV: the Destination header of a COPY or MOVE, a path or a URL of the host.")
+@click.option("--depth", help="WebDAV: the Depth header, 0, 1 or infinity; left out, it is not sent.")
 @click.option("--email", help="Who would be signed in; left out, nobody is.")
 @click.option("--group", "groups", multiple=True, help="A group of theirs; may be repeated.")
 @click.option("--role", "roles", multiple=True, help="A role of theirs; may be repeated.")
@@ -42,6 +44,8 @@ def explain(
     host: str,
     path: str,
     method: str,
+    destination: str | None,
+    depth: str | None,
     email: str | None,
     groups: tuple[str, ...],
     roles: tuple[str, ...],
@@ -61,7 +65,18 @@ def explain(
         msg = "--scope says something about a token: name its app client with --client"
         raise click.UsageError(msg)
     question = Question(
-        host=host, path=path, method=method.upper(), email=email, groups=groups, roles=roles, provider=provider, signed_in=email is not None, client=client, scopes=scopes
+        host=host,
+        path=path,
+        method=method.upper(),
+        email=email,
+        groups=groups,
+        roles=roles,
+        provider=provider,
+        signed_in=email is not None,
+        client=client,
+        scopes=scopes,
+        destination=destination,
+        depth=depth,
     )
     found = asyncio.run(_explain(config_path, question))
     click.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else "\n".join(_lines(found)))

@@ -21,6 +21,7 @@ from gateway.core.hosts import email_domain, wire_host
 from gateway.core.model import AuthRequest, Identity, MachineToken, RequestKind, Session
 from gateway.core.paths import canonical
 from gateway.core.tenants import HostKind
+from gateway.core.webdav import parse_depth, parse_destination
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
@@ -46,6 +47,10 @@ class Hypothesis:
     """The request carries an access token of this app client: a person's where there is an ``email``, else a machine's."""
     scopes: tuple[str, ...] = ()
     """Of that token."""
+    destination: str | None = None
+    """Text of the ``Destination`` header; None: none is sent."""
+    depth: str | None = None
+    """Text of the ``Depth`` header."""
 
     def __post_init__(self) -> None:
         if self.email is not None:
@@ -192,4 +197,6 @@ def _request(asked: Hypothesis, host: str, path: CanonicalPath) -> AuthRequest:
     return AuthRequest(
         scheme="https", host=host, method=asked.method, path=path.path, ambiguous=path.ambiguous, target=asked.path, kind=RequestKind.NAVIGATION, html=True,
         cookies=(), other_cookies="", bearer=None if asked.client is None else "hypothetical", preflight=False, client="", request_id="",
+        destination=parse_destination(() if asked.destination is None else (asked.destination,), method=asked.method, host=host),
+        depth=parse_depth(() if asked.depth is None else (asked.depth,)),
     )  # fmt: skip

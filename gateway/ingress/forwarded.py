@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.core.cookies import own_values, without
 from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
-from gateway.core.model import AuthRequest, Destination, RequestKind
+from gateway.core.model import AuthRequest, RequestKind
 from gateway.core.paths import canonical
+from gateway.core.webdav import parse_depth, parse_destination
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,11 +81,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """b64token, RFC 6750 §2.1."""
-_DESTINATION = re.compile(r"(?:https?://(?P<host>[^/?#@]+))?(?P<path>/[^?]*)?(?:\?.*)?", re.IGNORECASE)
-_NAMES_DESTINATION = frozenset({"COPY", "MOVE"})
-"""Of these a ``Destination`` must be there (RFC 4918 §9.8, §9.9): an ingress that keeps it to itself would hand it on unjudged."""
-_SECOND = re.compile(r",(?:/|https?:)", re.IGNORECASE)
-"""Envoy tells of two lines as of one, and the application receives two."""
 _FRAMES = frozenset({"iframe", "frame", "embed", "object", "fencedframe"})
 
 
@@ -159,20 +155,9 @@ def _build(described: Described, request: RawRequest, *, cookie_name: str) -> Au
         preflight=described.method == "OPTIONS" and len(headers.getall("Origin", ())) == 1 and len(headers.getall("Access-Control-Request-Method", ())) == 1,
         client=_for_log(",".join(headers.getall("X-Forwarded-For", ())).rpartition(",")[2].strip(), _ADDRESS),
         request_id=_for_log(",".join(headers.getall("X-Request-Id", ())), _REQUEST_ID),
-        destination=destination(headers.getall("Destination", ()), host=host, required=described.method in _NAMES_DESTINATION),
-        depth=depths[0].strip().lower() if len(depths := headers.getall("Depth", ())) == 1 else "",
+        destination=parse_destination(headers.getall("Destination", ()), method=described.method, host=host),
+        depth=parse_depth(headers.getall("Depth", ())),
     )
-
-
-def destination(lines: Sequence[str], *, host: str, required: bool) -> Destination | None:
-    """What ``Destination`` names (RFC 4918 §10.3): a path, or a URL of the request's host. The scheme may differ from the request's: an application behind TLS is told either."""
-    if not lines:
-        return Destination(None) if required else None
-    url = _DESTINATION.fullmatch(lines[0]) if len(lines) == 1 else None
-    if url is None or (url["host"] is None and url["path"] is None) or (url["host"] is not None and wire_host(url["host"]) != host):
-        return Destination(None)
-    path = canonical(url["path"] or "/")
-    return Destination(None) if path is None else Destination(path.path, path.ambiguous or _SECOND.search(lines[0]) is not None)
 
 
 def request_kind(headers: Headers, method: str) -> RequestKind:

@@ -37,6 +37,7 @@ class Explanations:
         asked = Hypothesis(
             host=question.host, path=question.path, method=question.method, email=question.email if question.signed_in else None,
             groups=question.groups, roles=question.roles, provider=question.provider, client=question.client, scopes=question.scopes,
+            destination=question.destination, depth=question.depth,
         )  # fmt: skip
         table = self._table()
         tenant = whose(table, asked)

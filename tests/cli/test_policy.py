@@ -77,6 +77,13 @@ def test_who_is_missing_what_is_told_in_words_and_in_json(cli: Cli) -> None:
     assert cli.explain(*asked, "--group", "admins")["decision"] == "allow"
 
 
+def test_a_webdav_request_is_explained_for_all_that_it_acts_on(cli: Cli) -> None:
+    asked = ("--host", "filed.example.com", "--email", "bob@filed.test", "--group", "app-users")
+    assert cli.explain(*asked, "--method", "copy", "--path", "/x", "--destination", "/admin/x", "--depth", "0")["reason"] == "group_missing"
+    assert cli.explain(*asked, "--method", "PROPFIND", "--depth", "1")["reason"] == "ok"
+    assert cli.explain(*asked, "--method", "PROPFIND")["reason"] == "group_missing"
+
+
 def test_tenants_of_sql_are_explained_too(cli: Cli) -> None:
     assert cli.explain("--host", "acme.example.com", "--email", "a@acme.test")["decision"] == "allow"
     assert cli.explain("--host", "app.example.com", "--email", "a@acme.test")["tenant"] == "acme"

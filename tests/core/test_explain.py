@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from gateway.core.decide import decide, match
 from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.explain import NOTHING, Barred, Explained, Hypothesis, explain, whose
-from gateway.core.model import BearerRule, ProviderKind
+from gateway.core.model import AuthRequest, BearerRule, ProviderKind
 from gateway.core.tenants import TenantTable
+from gateway.ingress.forwarded import RawRequest, parse_forwarded
 from tests.core.build import NOW, identity, provider, request, rule, session, tenant
 
 ACME = tenant(
@@ -101,6 +103,31 @@ def test_it_says_what_the_check_would_do_for_that_session(path: str, groups: set
     real = decide(ACME, asked, match(ACME, asked), session=session(identity=identity(email=email, email_domain=email.partition("@")[2], groups=held)), machine=None, now=NOW)
     found = ask(path=path, method=method, email=email, groups=held)
     assert told(found) == (type(real), real.reason)
+
+
+DAV = tenant(rules=(rule("/public/**", everyone=True), rule("/admin/**", groups=frozenset({"admins"})), rule("/closed/**", methods={"MOVE"}, deny=True)))
+
+
+@given(
+    method=st.sampled_from(["DELETE", "MOVE", "COPY", "PROPFIND", "PUT"]),
+    path=st.sampled_from(["/", "/public/a", "/admin/a", "/x", "/public//a"]),
+    destination=st.sampled_from([None, "/admin/b", "https://APP.acme.com/admin/b?q", "/public/b", "/closed", "//b", "/x,/admin", "https://globex.com/b", "b", ""]),
+    depth=st.sampled_from([None, "0", "1", " Infinity", "x"]),
+    signed_in=st.booleans(),
+)
+@example("MOVE", "/x", None, None, True)
+@example("COPY", "/x", "/admin/b", "0", True)
+@example("PROPFIND", "/", None, "1", True)
+@example("PROPFIND", "/", None, None, True)
+def test_a_webdav_request_is_explained_as_the_check_judges_it(method: str, path: str, destination: str | None, depth: str | None, signed_in: bool) -> None:
+    said = {"X-Forwarded-Method": method, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.acme.com", "X-Forwarded-Uri": path, "Destination": destination, "Depth": depth}
+    headers = CIMultiDict({name: value for name, value in said.items() if value is not None})
+    asked = parse_forwarded(RawRequest("GET", "/", headers, "127.0.0.1"), cookie_name="__Host-gw")
+    assert isinstance(asked, AuthRequest)
+    held = session(identity=identity(groups=("users",))) if signed_in else None
+    real = decide(DAV, asked, match(DAV, asked), session=held, machine=None, now=NOW)
+    who = Hypothesis("app.acme.com", path, method, "alice@acme.com" if signed_in else None, ("users",), destination=destination, depth=depth)
+    assert told(explain(TenantTable([DAV]), who, now=NOW)) == (type(real), real.reason)
 
 
 # --- tokens, and what stands against a person -----------------------------------------------------------

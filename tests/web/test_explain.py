@@ -43,6 +43,12 @@ async def test_the_api_explains_what_the_check_says(policy: RunningWorld, visito
     assert (told["tenant"], told["rule"], told["would_do"]["groups"], told["support"]) == ("acme", {"index": 1, "path": "/admin/**"}, ["admins"], "it@acme.test")
     status, told = post(policy, "/explain", {"host": "nobody.localhost"}, key=key)
     assert (status, told["reason"]) == (200, "unknown_host")
+    asked = {"host": ACME, "path": "/x", "method": "MOVE", "email": "bob@acme.test", "groups": ["app-users"]}
+    assert [post(policy, "/explain", {**asked, **more}, key=key)[1]["reason"] for more in ({"destination": "/y"}, {"destination": "/admin/y"}, {})] == [
+        "ok",
+        "group_missing",
+        "bad_request",
+    ]
 
 
 def test_a_tenants_own_key_hears_nothing_of_another_tenant(policy: RunningWorld) -> None:

@@ -20,18 +20,20 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 class ExplainBody(ApiModel):
     """A hypothetical request. Without ``email`` nobody is signed in. With ``client`` it carries an access token of that app client, with ``scopes``:
-    a person's where there is an ``email``, else a machine's.
+    a person's where there is an ``email``, else a machine's. ``destination`` and ``depth`` are the headers of a WebDAV request.
     """
 
     host: Annotated[str, Field(min_length=1, max_length=253)]
     path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=4096)] = "/"
-    method: Annotated[str, Field(pattern=r"^[A-Z]{1,20}$")] = "GET"
+    method: Annotated[str, Field(pattern=r"^[A-Z]{1,24}(-[A-Z]{1,24})?$")] = "GET"
     email: Annotated[str, Field(max_length=320)] | None = None
     groups: Annotated[tuple[Name, ...], Field(max_length=300)] = ()
     roles: Annotated[tuple[Name, ...], Field(max_length=300)] = ()
     provider: Annotated[str, Field(max_length=32)] | None = None
     client: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     scopes: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
+    destination: Annotated[str, Field(max_length=4096)] | None = None
+    depth: Annotated[str, Field(max_length=32)] | None = None
 
 
 class Explanation(RootModel[dict[str, Any]]):
@@ -76,6 +78,7 @@ def explain_routes(explainer: Explainer) -> tuple[Route, ...]:
         question = Question(
             host=body.host, path=body.path, method=body.method, email=body.email, groups=body.groups, roles=body.roles, provider=body.provider,
             signed_in=body.email is not None, tenant=call.key.tenant, client=body.client, scopes=body.scopes,
+            destination=body.destination, depth=body.depth,
         )  # fmt: skip
         found = await explainer.explain(question)
         if found is None:
