@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gateway.sessions.connect import Link
 
 RESUBSCRIBE_S: Final = 0.2
+ASK_S: Final = 1.0
+"""After so long a silence the server is asked whether it is there, and again: a server that hangs, or was cut off without a word, closes no connection."""
+MAX_SILENT: Final = 3
+"""Silences in a row that end a subscription. One alone may be this process', which had no time to read."""
 
 
 async def listen(link: Link, channel: str, *, hearing: Callable[[bool], None], heard: Callable[[str], None], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
@@ -42,8 +46,16 @@ async def _follow(link: Link, channel: str, hearing: Callable[[bool], None], hea
             stack.push_async_callback(client.aclose)
         subscription = client.pubsub(ignore_subscribe_messages=False)
         stack.push_async_callback(subscription.aclose)
-        await subscription.subscribe(channel)
-        async for message in subscription.listen():
+        async with asyncio.timeout(link.deadline_s):
+            await subscription.subscribe(channel)
+        silent = 0
+        while silent < MAX_SILENT:
+            message = await subscription.get_message(timeout=ASK_S)
+            if message is None:
+                silent += 1
+                await subscription.ping()
+                continue
+            silent = 0
             if message["type"] == "subscribe":
                 hearing(True)
             elif message["type"] == "message":

@@ -11,6 +11,7 @@ import pytest
 from gateway.beside import end
 from gateway.config import Redis as RedisSettings
 from gateway.core.model import Secret
+from gateway.sessions import channel as channel_module
 from gateway.sessions.channel import listen
 from gateway.sessions.connect import connect
 from tests.sessions import servers
@@ -72,6 +73,29 @@ async def test_a_channel_is_followed_and_again_after_it_was_cut(kind: str, tmp_p
         await listener.until(lambda: listener.heard == ["1", "2"])
         await end([listener.task])
         await link.close()
+
+
+async def test_a_server_that_hangs_is_left_and_followed_again_when_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It closes no connection, and neither does a network that lost one: it would be heard for ever."""
+    monkeypatch.setattr(channel_module, "ASK_S", 0.05)
+    asked: list[bytes] = []
+    with servers.running(tmp_path) as server:
+        async with servers.relay(server.port) as between:
+            between.watch = lambda data: asked.append(data) if b"PING" in data else None
+            link = connect(RedisSettings(url=Secret(f"redis://127.0.0.1:{between.port}")))
+            listener = Listener(link)
+            await listener.until(lambda: len(asked) > 2 * channel_module.MAX_SILENT)
+            assert listener.states == [True], "where nothing happens it answers all the same"
+            server.ask("PUBLISH", CHANNEL, "1")
+            await listener.until(lambda: listener.heard == ["1"])
+            between.delay_s = 60.0
+            await listener.until(lambda: listener.states[-1] is False)
+            between.delay_s = 0.0
+            await listener.until(lambda: listener.standing(2))
+            server.ask("PUBLISH", CHANNEL, "2")
+            await listener.until(lambda: listener.heard == ["1", "2"])
+            await end([listener.task])
+            await link.close()
 
 
 async def test_while_the_store_is_away_the_channel_is_tried_again(tmp_path: Path) -> None:
