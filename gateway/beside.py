@@ -65,6 +65,12 @@ async def forever(work: Callable[[], Awaitable[None]], *, sleep: Callable[[float
             return
 
 
+def fault(event: str, error: BaseException, **where: object) -> None:
+    """Of what nobody foresaw: logged with its trace, and counted for whoever watches the metrics."""
+    TASK_FAILURES.labels(event).inc()
+    log.error(event, exc_info=error, extra=fields(**where))
+
+
 async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
     """Cancel, and again each second until all have ended: a library that turns a cancellation into its own time-out loses it."""
     while pending := [task for task in tasks if not task.done()]:

@@ -11,16 +11,14 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import logging
 from typing import TYPE_CHECKING
 
-from gateway.beside import beside, in_rounds
+from gateway.beside import beside, fault, in_rounds
 from gateway.errors import UnavailableError
 from gateway.hooks.event import BY_HAND, Delivery, Effect, Group, HookEvent, Subject
 from gateway.hooks.inbox import digest
 from gateway.hooks.plan import Notice
 from gateway.hooks.webhooks import Origin
-from gateway.log import ROOT, fields
 from gateway.ports_revocation import LIFT
 
 if TYPE_CHECKING:
@@ -41,8 +39,8 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 AT_ONCE = 500
 """Lifts share one look at what is refused of their tenant."""
-
-log = logging.getLogger(ROOT)
+AGAIN_S = 60.0
+"""When what could not be told is tried again: a key is missing, and may be given back."""
 
 
 class ByHand:
@@ -54,21 +52,51 @@ class ByHand:
     ) -> None:  # fmt: skip
         self._record, self._committer, self._inbox, self._outbox = record, committer, inbox, outbox
         self._targets, self._people, self._stored, self._clock = targets, people, stored, clock
+        self._resting: dict[str, float] = {}
+        """What could not be told, by id, and until when it is left alone (UTC epoch seconds)."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
         return beside(in_rounds(self.round, pause_s=POLL_S, event="by_hand"))
 
     async def round(self) -> int:
         """Tell what has not been told; how much that was. Raises ``UnavailableError``."""
-        waiting = await self._record.to_tell(limit=AT_ONCE)
-        for tenant in dict.fromkeys(recorded.status.request.tenant for recorded, _ in waiting):
-            mine = [(recorded, people) for recorded, people in waiting if recorded.status.request.tenant == tenant]
-            with _apart(tenant):
-                imposed = await self._imposed(tenant, [recorded.status for recorded, _ in mine if recorded.kind == LIFT])
+        now, told = self._clock(), 0
+        self._resting = {revocation: until for revocation, until in self._resting.items() if until > now}
+        waiting: set[tuple[str, Who]] = set()
+        async for page in self._record.to_tell(limit=AT_ONCE, resting=self._resting, failed=self._rest):
+            by_tenant: dict[str, list[tuple[Recorded, Sequence[Person]]]] = {}
+            for recorded, people in page:
+                by_tenant.setdefault(recorded.status.request.tenant, []).append((recorded, people))
+            for tenant, mine in by_tenant.items():
+                lifts = [recorded.status for recorded, _ in mine if recorded.kind == LIFT and recorded.status.id not in self._resting]
+                imposed: Mapping[str, Sequence[tuple[str, Kept]]] = {}
+                with self._apart(tenant, *(status.id for status in lifts)):
+                    imposed = await self._imposed(tenant, lifts)
                 for recorded, people in mine:
-                    with _apart(tenant, recorded.status.id):
-                        await self._tell(recorded, people, imposed.get(recorded.status.id, []))
-        return len(waiting)
+                    person = (tenant, recorded.status.request.who)
+                    if recorded.status.id not in self._resting and person not in waiting:
+                        with self._apart(tenant, recorded.status.id):
+                            await self._tell(recorded, people, imposed.get(recorded.status.id, []))
+                            told += 1
+                    if recorded.status.id in self._resting:
+                        # What came later of the same person is told later.
+                        waiting.add(person)
+        return told
+
+    def _rest(self, revocation: str) -> None:
+        self._resting[revocation] = self._clock() + AGAIN_S
+
+    @contextlib.contextmanager
+    def _apart(self, tenant: str, *ids: str) -> Iterator[None]:
+        """What cannot be told (a row that does not open) is logged, and tried again after a pause; it keeps nothing else from being told."""
+        try:
+            yield
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - logged
+            fault("by_hand_fault", error, tenant=tenant, revocations=ids)
+            for one in ids:
+                self._rest(one)
 
     async def _imposed(self, tenant: str, lifts: Sequence[RevocationStatus]) -> Mapping[str, Sequence[tuple[str, Kept]]]:
         """What a provider had said to which each lift gives an answer, by the lift's id."""
@@ -121,17 +149,6 @@ class ByHand:
         with contextlib.suppress(UnavailableError):
             return await self._people.known(tenant, provider=who.provider or "", names=names)
         return ()
-
-
-@contextlib.contextmanager
-def _apart(tenant: str, revocation: str | None = None) -> Iterator[None]:
-    """What cannot be told (a row that does not open) is logged, and tried again in the next round; it keeps nothing else from being told."""
-    try:
-        yield
-    except UnavailableError:
-        raise
-    except Exception:
-        log.exception("by_hand_fault", extra=fields(tenant=tenant, revocation=revocation))
 
 
 def _given_back(kept: Kept, *, at: float, revocation: str) -> HookEvent:

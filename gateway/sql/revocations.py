@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import logging
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
@@ -13,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, func, insert, or_, select, union, update
 
-from gateway.errors import ConfigError
-from gateway.log import fields
+from gateway.beside import fault
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_admin import BlockView, Page
 from gateway.ports_hooks import Person
@@ -22,7 +20,7 @@ from gateway.ports_revocation import OPERATORS, Exemption, Lifted, Recorded, Sta
 from gateway.sql.tables import blocks, disabled_users, hook_standing, overlay_exemptions, overlays, revocations
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
     from sqlalchemy import ColumnElement, RowMapping, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from gateway.sql.crypt import Crypt
     from gateway.sql.database import Database
 
-_log = logging.getLogger("gateway")
 _EVERYBODYS = (overlays.c.everybody == 1, overlays.c.lifted_at.is_(None), overlays.c.cleared_at.is_(None))
 """Groups that are taken from everybody, and not believed again."""
 
@@ -82,19 +79,28 @@ class SqlRevocations:
     async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None) -> Sequence[Recorded]:
         return await self._recorded((revocations.c.tenant == tenant) & (revocations.c.durable_at > durable_after), limit=limit)
 
-    async def to_tell(self, *, limit: int) -> Sequence[tuple[Recorded, Sequence[Person]]]:
-        """Done by hand, oldest first, with as whom the person was signed in."""
-        query = select(revocations).where(revocations.c.to_tell == 1).order_by(revocations.c.durable_at, revocations.c.id).limit(limit)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        found = []
-        for row in rows:
-            try:
-                found.append((_recorded(row, self._database.crypt), _people(row, self._database.crypt)))
-            except ConfigError as error:
-                # It keeps nobody else's from being told.
-                _log.error("by_hand_fault", extra=fields(tenant=row["tenant"], revocation=row["id"], error=str(error)))
-        return found
+    async def to_tell(self, *, limit: int, resting: Collection[str] = (), failed: Callable[[str], None]) -> AsyncIterator[Sequence[tuple[Recorded, Sequence[Person]]]]:
+        """Done by hand, oldest first, with as whom the person was signed in; in pages. One that does not open is left out; it is logged,
+        and ``failed`` is told its id, unless it is ``resting``.
+        """
+        at, identifier = revocations.c.durable_at, revocations.c.id
+        last: tuple[float, str] | None = None
+        while True:
+            query = select(revocations).where(revocations.c.to_tell == 1).order_by(at, identifier).limit(limit)
+            async with self._database.read() as connection:
+                rows = (await connection.execute(query if last is None else query.where(or_(at > last[0], (at == last[0]) & (identifier > last[1]))))).mappings().all()
+            page = []
+            for row in rows:
+                try:
+                    page.append((_recorded(row, self._database.crypt), _people(row, self._database.crypt)))
+                except Exception as error:  # noqa: BLE001 - no key for it, or another version wrote it: logged
+                    if row["id"] not in resting:
+                        fault("by_hand_fault", error, tenant=row["tenant"], revocation=row["id"])
+                        failed(row["id"])
+            yield page
+            if len(rows) < limit:
+                return
+            last = (rows[-1]["durable_at"], rows[-1]["id"])
 
     async def told(self, connection: AsyncConnection, revocation: str) -> bool:
         """In the transaction that writes what is told: whether nobody else has told it."""
