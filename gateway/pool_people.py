@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from gateway.beside import fault
 from gateway.cognito.aws import RefusedError, UnansweredError
 from gateway.core.canonical import canonical_address, canonical_id, id_spellings
 from gateway.errors import UnavailableError
@@ -179,8 +180,8 @@ class PoolPeople:
             return await self._leads()
         except UnavailableError as error:
             _LOG.info("pool_not_followed", extra=fields(error=str(error)))
-        except Exception:  # noqa: BLE001 - logged; nobody leads until it is answered
-            _LOG.exception("pool_fault")
+        except Exception as error:  # noqa: BLE001 - logged; nobody leads until it is answered
+            fault("pool_fault", error)
         return False
 
     async def _stop(self) -> None:
@@ -215,9 +216,9 @@ class PoolPeople:
                     await self._catch_up(tenant, begun, started)
             except UnavailableError as error:
                 _LOG.info("pool_not_followed", extra=fields(error=str(error)))
-            except Exception:  # noqa: BLE001 - logged
+            except Exception as error:  # noqa: BLE001 - logged
                 # Whatever it was (a row that does not open): who was let in again must not stay disabled because nobody follows any more.
-                _LOG.exception("pool_fault")
+                fault("pool_fault", error)
             else:
                 needed = min([position - KEPT_S, *self._behind.values()])
                 begun = {name: at for name, at in begun.items() if at >= needed}
@@ -295,8 +296,8 @@ class PoolPeople:
                     await work()
             except (RefusedError, UnansweredError, UnavailableError) as error:
                 _LOG.warning("pool_not_in_step", extra=fields(tenant=tenant, error=str(error), again_in_s=delay))
-            except Exception:  # noqa: BLE001 - logged, and tried again
-                _LOG.exception("pool_fault", extra=fields(tenant=tenant, again_in_s=delay))
+            except Exception as error:  # noqa: BLE001 - logged, and tried again
+                fault("pool_fault", error, tenant=tenant, again_in_s=delay)
             else:
                 return True
             if delay is not None:
@@ -343,8 +344,8 @@ class PoolPeople:
                         await self._enable_due(tenant)
                 except (RefusedError, UnansweredError, UnavailableError) as error:
                     _LOG.warning("pool_not_in_step", extra=fields(tenant=tenant, error=str(error), again_in_s=ENABLE_AGAIN_S))
-                except Exception:  # noqa: BLE001 - logged, and tried again
-                    _LOG.exception("pool_fault", extra=fields(tenant=tenant, again_in_s=ENABLE_AGAIN_S))
+                except Exception as error:  # noqa: BLE001 - logged, and tried again
+                    fault("pool_fault", error, tenant=tenant, again_in_s=ENABLE_AGAIN_S)
                 again = self._enabling[tenant]
         finally:
             del self._enabling[tenant]

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.backoff import doubling
-from gateway.beside import beside
+from gateway.beside import beside, fault
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import MAX_EVENTS, Delivery, Effect, Group, HookEvent, Source
 from gateway.hooks.graph import MISSING
@@ -168,9 +168,9 @@ class Applier:
                         await self._measure()
                 except UnavailableError as error:
                     log.warning("hook_inbox_unavailable", extra=fields(error=str(error)))
-                except Exception:
+                except Exception as error:  # noqa: BLE001 - logged
                     # Whatever it was: who was removed must not stay inside because the loop has ended.
-                    log.exception("hook_inbox_fault")
+                    fault("hook_inbox_fault", error)
                 for lane in lanes:
                     task = group.create_task(self._guarded(lane))
                     active[task] = lane
@@ -197,8 +197,8 @@ class Applier:
         except UnavailableError as error:
             log.warning("hook_lane_unsettled", extra=fields(error=str(error)))
             self._rest(lane)
-        except Exception:
-            log.exception("hook_lane_fault", extra=fields(tenant=lane.tenant))
+        except Exception as error:  # noqa: BLE001 - logged
+            fault("hook_lane_fault", error, tenant=lane.tenant)
             self._rest(lane)
         else:
             self._resting.pop(lane.key, None)
@@ -272,8 +272,8 @@ class Applier:
             settled = self._again(pending, str(error), gives_up=False)
         except PeerError as error:
             settled = self._again(pending, f"{error.code}: {error}", gives_up=True)
-        except Exception as error:
-            log.exception("hook_event_fault", extra=fields(tenant=pending.tenant, provider=pending.provider, source=pending.event.source.value, event_type=pending.event.type))
+        except Exception as error:  # noqa: BLE001 - logged
+            fault("hook_event_fault", error, tenant=pending.tenant, provider=pending.provider, source=pending.event.source.value, event_type=pending.event.type)
             settled = self._again(pending, type(error).__name__, gives_up=True)
         return self._noted(pending, settled)
 

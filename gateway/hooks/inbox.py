@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import uuid
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -22,10 +21,9 @@ from sqlalchemy import and_, bindparam, case, delete, func, or_, select, text, t
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from gateway.errors import ConfigError
+from gateway.beside import fault
 from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
 from gateway.hooks.reducer import Standing
-from gateway.log import ROOT, fields
 from gateway.ports_revocation import OPERATORS
 from gateway.sql.tables import hook_deliveries, hook_inbox, hook_lanes, hook_standing
 
@@ -45,16 +43,13 @@ if TYPE_CHECKING:
 LEASE_S = 30.0
 """How long a lane is held without settling. Longer than ``applier.APPLY_S``, so that a holder has stopped before another begins."""
 CLOSED_S = 60.0
-"""When a lane is looked at again of which a row did not open: a key is missing, and may be given back."""
+"""When what did not open is looked at again: a key is missing, and may be given back."""
 _AT_ONCE = 2000
 """Waiting events read in one claim, over all its lanes: what is beyond is for the next one."""
 _ROWS = 500
 """Standings read at once."""
 _TRY_LANES = text("SELECT lane FROM unnest(CAST(:lanes AS text[]), CAST(:numbers AS bigint[])) AS wanted(lane, number) WHERE pg_try_advisory_xact_lock(number)")
 """Two processes that make a lane's row at once: the second goes without, where an insert would wait for the first."""
-
-
-log = logging.getLogger(ROOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +143,13 @@ def insert_new(database: Database, table: Table) -> Any:
 
 
 @contextlib.contextmanager
-def _noting(closed: set[str], row: Any) -> Iterator[None]:
-    """A row that does not open is logged, and its lane noted: it must not keep the lanes of others from being taken."""
+def _noting(closed: set[str], name: str, tenant: str) -> Iterator[None]:
+    """A row that does not open is logged and counted, and ``name`` noted: it must not keep what else there is from being taken."""
     try:
         yield
-    except ConfigError as error:
-        log.error("hook_lane_fault", extra=fields(tenant=row.tenant, error=str(error)))  # noqa: TRY400 - says what and why
-        closed.add(row.lane)
+    except Exception as error:  # noqa: BLE001 - no key for it, or another version wrote it: logged
+        fault("hook_row_does_not_open", error, tenant=tenant)
+        closed.add(name)
 
 
 def _bound(settled: Settled, now: float) -> dict[str, Any]:
@@ -266,22 +261,26 @@ class Inbox:
         if not held:
             return ()
         pending: dict[str, list[Pending]] = {key: [] for key in held}
-        closed: set[str] = set()
+        unopened: set[str] = set()
         rows = await connection.execute(
             select(hook_inbox).where(hook_inbox.c.lane.in_(held), hook_inbox.c.state == "new", hook_inbox.c.next_at <= now).order_by(hook_inbox.c.number).limit(_AT_ONCE)
         )
         for row in rows:
-            with _noting(closed, row):
+            with _noting(unopened, row.id, row.tenant):
                 payload = self._database.crypt.open(row.payload, table="hook_inbox", row=row.id, column="payload").reveal()
                 pending[row.lane].append(Pending(row.id, row.tenant, row.provider, load_event(payload), row.received_at, row.attempts, bool(row.released)))
+        if unopened:
+            # As if it came later: the order of events means nothing to what they come to.
+            await connection.execute(update(hook_inbox).where(hook_inbox.c.id.in_(unopened)).values(next_at=now + CLOSED_S, error="it does not open with the keys that are here"))
         standing: dict[str, dict[str, Kept]] = {key: {} for key in held}
+        closed = {key for key in held if unopened and not pending[key]}
         for row in await connection.execute(select(hook_standing).where(hook_standing.c.lane.in_(held))):
-            with _noting(closed, row):
+            with _noting(closed, row.lane, row.tenant):
                 standing[row.lane][row.about] = self._kept(row)
         if closed:
-            # Without what it rests on a lane is not applied; it is looked at again when others had their turn.
+            # Without the standing that it rests on a lane is not applied; it is looked at again when others had their turn.
             later = update(hook_inbox).where(hook_inbox.c.lane.in_(closed), hook_inbox.c.state == "new", hook_inbox.c.next_at <= now)
-            await connection.execute(later.values(next_at=now + CLOSED_S, error="a row of this lane does not open with the keys that are here"))
+            await connection.execute(later.values(next_at=now + CLOSED_S, error="what was said before does not open with the keys that are here"))
             await connection.execute(delete(hook_lanes).where(hook_lanes.c.lane.in_(closed), hook_lanes.c.holder == self._holder))
         return tuple(Lane(key, tuple(pending[key]), standing[key]) for key in held if key not in closed)
 

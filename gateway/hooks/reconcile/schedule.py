@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.backoff import doubling
-from gateway.beside import beside, end
+from gateway.beside import beside, end, fault
 from gateway.core.model import ProviderKind
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import Source
@@ -132,8 +132,8 @@ class Reconciliation:
                 except UnavailableError as error:
                     # Nobody knows now whether this is still the leader; at worst two read, and each finds what the other stored.
                     log.warning("reconcile_unavailable", extra=fields(error=str(error)))
-                except Exception:
-                    log.exception("reconcile_fault")
+                except Exception as error:  # noqa: BLE001 - logged
+                    fault("reconcile_fault", error)
                 # Turns that end together are followed together: each look is a query over all cursors.
                 await asyncio.sleep(min(PAUSE_S, self._interval_s))
                 with contextlib.suppress(TimeoutError):
@@ -235,9 +235,9 @@ class Reconciliation:
         except (PeerError, UnavailableError, TimeoutError) as error:
             failed_for = 0.0
             log.warning("reconcile_failed", extra=fields(**where, error=str(error) or f"a turn of {self._places.limit_s:.0f} s was used up"))
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - logged
             failed_for = 0.0
-            log.exception("reconcile_fault", extra=fields(**where))
+            fault("reconcile_fault", error, **where)
         if failed_for is None:
             schedule.failures, schedule.not_before = 0, 0.0
             return
