@@ -371,8 +371,9 @@ class StoreRevoker:
         """Until cancelled: finish what a crash left open, and forget what no session can be old enough for (the audit log keeps who did it)."""
         while True:
             try:
-                await self.acknowledge_open()
+                # First: one that cannot be carried on for days keeps nothing from being forgotten.
                 await self._record.forget(before=self._clock() - WATERMARK_LIFE_S)
+                await self.acknowledge_open()
             except UnavailableError as error:
                 _log.info("revocations_untended", extra=fields(error=str(error)))
                 await sleep(_TEND_AGAIN_S)

@@ -484,6 +484,15 @@ async def test_one_that_cannot_be_carried_on_keeps_none_of_the_others_open(
     with pytest.raises(UnavailableError):
         await revoker.acknowledge_open()
     assert {one.status.id for one in await record.unacknowledged()} == {told[0].id, told[1].id}
+    async with database.write() as connection:
+        await connection.execute(update(revocations).where(revocations.c.id == told[2].id).values(received_at=time.time() - 31 * 86400))
+
+    async def ends(_: float) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await revoker.tend(sleep=ends)
+    assert await revoker.status(told[2].id) is None, "nothing is kept for ever because of them"
 
 
 async def test_revocations_are_tended(revoker: StoreRevoker, record: SqlRevocations, database: Database) -> None:
@@ -510,6 +519,9 @@ async def test_revocations_are_tended(revoker: StoreRevoker, record: SqlRevocati
 
 
 class Broken:
+    async def forget(self, *, before: float) -> None:
+        """Nothing is old enough."""
+
     async def unacknowledged(self) -> None:
         raise UnavailableError("down")
 
