@@ -133,16 +133,26 @@ def _host(text: str, default_port: int, allowed: str) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def unavailable(what: str) -> Iterator[None]:
-    """Whatever goes wrong on the way to the store and back is ``UnavailableError``; the cause is chained, its text not repeated."""
+    """Whatever goes wrong on the way to the store and back is ``UnavailableError``; the cause is chained, its text not repeated. A mistake in our own code stays one."""
     try:
         yield
     except (RedisError, *NO_ANSWER) as error:
+        if _is_ours(error):
+            raise
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             # Its connection did not close well, but what ended the command is that somebody ended us: a loop that took this for trouble would go on.
             raise asyncio.CancelledError from error
         msg = f"Redis: {what}: {type(error).__name__}"
         raise UnavailableError(msg) from error
+
+
+def _is_ours(error: BaseException) -> bool:
+    """An ``AttributeError`` or ``RuntimeError`` that no library raised: redis-py's and the loop's mean a connection that died (``DIED``)."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return isinstance(error, AttributeError | RuntimeError) and trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == "gateway"
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from gateway.core.model import Secret
 from gateway.errors import ConfigError, UnavailableError
 from gateway.ports import Stored
 from gateway.sessions.cluster import NO_ANSWER, on_one_connection
-from gateway.sessions.connect import DEADLINE_S, Link, Target, connect, link_to, parse_url
+from gateway.sessions.connect import DEADLINE_S, Link, Target, connect, link_to, parse_url, unavailable
 from gateway.sessions.redis import RedisSessions
 
 from . import servers
@@ -249,6 +249,20 @@ async def test_a_server_that_forgot_the_scripts_is_taught_again(link: Link, ring
     assert isinstance(await login.finish(), Stored)
     await link.command("SCRIPT", "FLUSH")
     assert isinstance(await login.finish(), Stored)
+
+
+@pytest.mark.parametrize("mistake", ["AttributeError", "RuntimeError"])
+async def test_a_mistake_in_our_own_code_is_not_taken_for_a_store_that_is_away(mistake: str) -> None:
+    """Who waits would be told to come again for ever, and nobody be told of the mistake. The same error in a library is what a dead connection looks like there."""
+
+    def raised_in(module: str) -> None:
+        with unavailable("get"):
+            exec(f"raise {mistake}", {"__name__": module})
+
+    with pytest.raises(UnavailableError, match=mistake):
+        raised_in("redis.asyncio.connection")
+    with pytest.raises((AttributeError, RuntimeError)):
+        raised_in("gateway.sessions.cache")
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
