@@ -232,8 +232,8 @@ def test_the_document_that_would_come_of_it_is_judged_as_well() -> None:
 class Imposed:
     """One block, by whoever."""
 
-    def __init__(self, source: str, group: str | None = None) -> None:
-        self.block = BlockView("acme:1", "acme", Who(email="mallory@acme.test"), "left", source, 1.0, group)
+    def __init__(self, source: str, group: str | None = None, *, in_force: bool = True) -> None:
+        self.block = BlockView("acme:1", "acme", Who(email="mallory@acme.test"), "left", source, 1.0, group, in_force=in_force)
 
     async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
         return Page([self.block])
@@ -242,14 +242,14 @@ class Imposed:
         return self.block
 
 
-@pytest.mark.parametrize("group", [None, "admins"], ids=["block", "removed group"])
+@pytest.mark.parametrize(("group", "standing"), [(None, ""), ("admins", ""), ("admins", "acme:1")], ids=["block", "removed group", "remembered"])
 @pytest.mark.parametrize(("source", "lifted"), [("admin", False), ("cli", False), ("okta", True), ("tenant", True)])
-async def test_a_bound_key_lifts_no_block_of_an_operators(api: Api, monkeypatch: pytest.MonkeyPatch, source: str, lifted: bool, group: str | None) -> None:
-    room = Imposed(source, group)
-    lifts: list[str | None] = []
+async def test_a_bound_key_lifts_no_block_of_an_operators(api: Api, monkeypatch: pytest.MonkeyPatch, source: str, lifted: bool, group: str | None, standing: str) -> None:
+    room = Imposed(source, group, in_force=not standing)
+    lifts: list[tuple[str | None, str]] = []
 
     async def lift(request: RevocationRequest) -> RevocationStatus:
-        lifts.append(request.group_overlay)
+        lifts.append((request.group_overlay, request.standing))
         return RevocationStatus("r0001", request, 1000.0, 1.5, (), 3.0, 0, 1)
 
     monkeypatch.setattr(type(api.services.revoker), "lift", lambda _, request: lift(request))
@@ -259,7 +259,7 @@ async def test_a_bound_key_lifts_no_block_of_an_operators(api: Api, monkeypatch:
     if lifted:
         assert (await answer.json())["source"] == source, "as whoever imposed it: what another has against the person stands"
     assert (await api.call("DELETE", "/blocks/acme:1")).status == 200
-    assert set(lifts) == {group}
+    assert set(lifts) == {(group, standing)}
 
 
 async def test_what_a_bound_key_imposes_is_its_tenants(api: Api) -> None:
