@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from demo.apps.legacy import LegacyApp
 from demo.apps.webhooks import standard_webhook
 from demo.cloud import DemoCloud, Ports
-from demo.ingress import LAUNCHERS, start
+from demo.ingress import LAUNCHERS, RunningIngress, start
 from demo.processes import die_with_parent, free_port, stop_process, wait_ready
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class World:
     """More ``GATEWAY_…`` settings."""
     central: bool = True
     """With ``login_host``, as the files say; False takes that line away: one callback for each host."""
+    applications: Mapping[str, int] = field(default_factory=dict)
+    """More protected hosts of acme, and the port of the application behind each."""
     cloud: DemoCloud = field(init=False)
     apps: dict[str, int] = field(init=False, default_factory=dict)
     """Port of each application."""
@@ -84,6 +86,7 @@ class World:
     ports: dict[str, int] = field(init=False, default_factory=dict)
     """Of the first replica, by listener, as its configuration says; the others' are in their environment."""
     legacy: LegacyApp = field(init=False)
+    _proxy: RunningIngress | None = field(init=False, default=None)
     _stack: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
 
     @property
@@ -182,7 +185,7 @@ class World:
     def _register_clients(self) -> None:
         """The app clients that a provisioned pool would have, under the ids that ``config/tenants`` names."""
         for tenant, client_id, providers, hosts in (
-            ("acme", "acmedemo0000000000000000", ["acme-okta"], ["acme.localhost", "calendar.acme.localhost"]),
+            ("acme", "acmedemo0000000000000000", ["acme-okta"], ["acme.localhost", "calendar.acme.localhost", *self.applications]),
             ("globex", "globexdemo00000000000000", ["globex-entra"], ["globex.localhost"]),
             ("hooli", "hoolidemo000000000000000", ["hooli-okta", "hooli-entra"], ["hooli.localhost"]),
             ("inactive", "inactivedemo000000000000", ["acme-okta"], ["inactive.localhost"]),
@@ -290,14 +293,23 @@ class World:
     async def _start_ingress(self, kind: str) -> None:
         """Render the configuration as an operator would, with the command, and start the proxy with it."""
         folder = self.directory / kind
-        legacy, calendar = (f"127.0.0.1:{self.apps[name]}" for name in ("legacy", "calendar"))
+        upstreams = {"calendar.acme.localhost": self.apps["calendar"], **self.applications}
         await self.command(
             "ingress", "render", kind, "-c", "config/gateway.yaml", "--listen", f"127.0.0.1:{self.port}",
-            "--upstream", legacy, "--upstream", f"calendar.acme.localhost={calendar}", "--host", INITECH_HOST, "-o", str(folder),
+            "--upstream", f"127.0.0.1:{self.apps['legacy']}", *(word for host, port in upstreams.items() for word in ("--upstream", f"{host}=127.0.0.1:{port}")),
+            "--host", INITECH_HOST, "-o", str(folder),
         )  # fmt: skip
         files = {path.name: path.read_text("utf-8") for path in folder.iterdir() if path.is_file()}
         running = await asyncio.to_thread(start, LAUNCHERS[kind], files, directory=folder, port=self.port, host="acme.localhost")
         self._stack.callback(running.stop)
+        self._proxy = running
+
+    async def change_ingress(self, kind: str) -> None:
+        """Another proxy at the same address, before the same gateway and applications."""
+        if kind != self.ingress and self._proxy is not None:
+            self._proxy.stop()
+            self.ingress = kind
+            await self._start_ingress(kind)
 
     async def stop_gateways(self, signum: int = signal.SIGTERM) -> None:
         """End all gateways now, as an operator or a crash would."""

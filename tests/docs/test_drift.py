@@ -23,6 +23,7 @@ from gateway.registry.document import TenantDocument
 from gateway.web import browser, hooks, system
 from gateway.web.hooks.services import HookServices
 from gateway.web.texts import REASONS
+from tests.apps.applications import APPLICATIONS
 from tests.docs import reference
 from tests.test_scaling import patterns
 
@@ -102,6 +103,21 @@ def test_every_route_of_the_admin_api_about_hooks_is_named_where_hooks_are_expla
 def test_every_system_route_is_documented() -> None:
     known = {(route.method, route.resource.canonical) for route in system.application({}).router.routes() if route.resource is not None and route.method != "HEAD"}
     assert {route for prefix in ("/healthz", "/readyz", "/metrics") for route in documented_routes(prefix)} == known
+
+
+def test_every_application_that_is_run_has_its_page_and_its_rows() -> None:
+    """The version is that of the lock, and what the tenant's file needs at a change of person stands in the page's own configuration."""
+    lock = dict(re.findall(r"^([\w-]+)(?:\[[^]]*\])?==(\S+)", (ROOT / "requirements" / "apps.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    lines = (DOCS / "apps" / "README.md").read_text(encoding="utf-8").splitlines()
+    tables = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| [") and "/README.md)" in line]
+    folders = [re.findall(r"\((\w+)/README\.md\)", row[0])[0] for row in tables]
+    known = {application.pages.name: application for application in APPLICATIONS}
+    assert folders == [*known, *known]
+    assert {path.parent.name for path in (DOCS / "apps").glob("*/README.md")} == known.keys()
+    for application, row in zip(known.values(), tables, strict=False):
+        assert row[1] == f"suite, {lock[application.package] if application.package else 'Debian'}", application.name
+        needed = [key for key in application.gateway_side().tenant if key in {"app_cookies", "clear_domain_cookies"}]
+        assert row[6] == (", ".join(f"`{key}`" for key in needed) or "nothing needed"), application.name
 
 
 def test_the_troubleshooting_table_is_the_one_in_the_code() -> None:
