@@ -37,9 +37,9 @@ async def opened(config_path: str) -> AsyncIterator[tuple[Onboarding, Database]]
         tenants = TenantDatabase(database, config)
         files = file_records(config)
 
-        async def in_force(_tenant: str) -> None:
+        async def in_force(tenant: str) -> None:
             """A gateway that runs beside publishes what SQL holds; without one there is nobody to obey."""
-            if not await in_force_within(tenants, IN_FORCE_S):
+            if not await in_force_within(tenants, (tenant,), IN_FORCE_S):
                 msg = "stored, and not yet published: no gateway with the admin role seems to be running"
                 raise UnavailableError(msg)
 

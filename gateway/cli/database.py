@@ -14,7 +14,7 @@ from gateway.registry.files import TenantFiles
 from gateway.sql.database import COMMANDS, open_database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Collection, Mapping
 
     from gateway.config import Config
     from gateway.registry.database import TenantDatabase
@@ -46,12 +46,12 @@ def file_records(config: Config) -> Mapping[str, Record]:
     return files.records
 
 
-async def in_force_within(tenants: TenantDatabase, wait_s: float) -> bool:
-    """Wait for the admin role to say so in SQL; False where it does not in time (none is running, perhaps)."""
+async def in_force_within(tenants: TenantDatabase, changed: Collection[str], wait_s: float) -> bool:
+    """Wait for the admin role to say in SQL that what these tenants are now is obeyed; False where it does not in time (none is running, perhaps)."""
     deadline = time.monotonic() + wait_s
+    revision, _ = await tenants.revision()
     while True:
-        revision, published = await tenants.revision()
-        if published >= revision:
+        if await tenants.is_obeyed(revision, changed):
             return True
         if time.monotonic() >= deadline:
             return False

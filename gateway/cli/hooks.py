@@ -155,8 +155,8 @@ async def _store(config_path: str, tenant: str, provider: str, made: Secret) -> 
     async with configured_database(config_path) as (config, database), _on_record(database, tenant, provider) as outcome:
         tenants, files = TenantDatabase(database, config), file_records(config)
 
-        async def in_force(_tenant: str) -> None:
-            outcome["in_force"] = await in_force_within(tenants, IN_FORCE_S)
+        async def in_force(tenant: str) -> None:
+            outcome["in_force"] = await in_force_within(tenants, (tenant,), IN_FORCE_S)
 
         stored = await RegistryRecords(tenants, files=lambda: files, in_force=in_force).put_hook_secret(tenant, provider, made)
         outcome["done"] = not isinstance(stored, Rejected)

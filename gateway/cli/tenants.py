@@ -256,7 +256,7 @@ async def _apply(config_path: str, folder: Path, *, prune: bool, yes: bool, wait
         refused = await tenants.apply(made.changes, by=_by(), files=file_records(stores.config).values())
         if refused is not None:
             return _failed(f"nothing was changed: {refused.message}")
-        in_force = await in_force_within(tenants, wait_s)
+        in_force = await in_force_within(tenants, [change.tenant for change in made.changes], wait_s)
     if as_json:
         click.echo(json.dumps({**_plan_as_json(made, impact), "in_force": in_force}, indent=1))
     else:
@@ -274,7 +274,7 @@ async def _delete(config_path: str, tenant: str, *, yes: bool, wait_s: float) ->
         refused = await tenants.delete(tenant, version=None, by=_by())
         if refused is not None:
             return _failed(refused.message)
-        in_force = await in_force_within(tenants, wait_s)
+        in_force = await in_force_within(tenants, (tenant,), wait_s)
     click.echo(f"deleted: {tenant}" + _when(in_force=in_force))
     return 0
 

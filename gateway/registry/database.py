@@ -29,7 +29,7 @@ from gateway.sql.tables import client_credentials, registry_state, tenant_names,
 from gateway.sql.tenant_end import forget_tenant, removed_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -113,6 +113,12 @@ class TenantDatabase:
         async with self._database.read() as connection:
             row = (await connection.execute(select(registry_state.c.revision, registry_state.c.published_revision))).one_or_none()
         return (row.revision, row.published_revision) if row else (0, 0)
+
+    async def is_obeyed(self, revision: int, tenants: Collection[str]) -> bool:
+        """Whether every replica obeys what changed up to ``revision`` in these tenants, as far as an admin role has told."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(registry_state.c.published_revision, registry_state.c.sent_revision, registry_state.c.waiting))).one_or_none()
+        return row is not None and (row.published_revision >= revision or (row.sent_revision >= revision and set(row.waiting).isdisjoint(tenants)))
 
     async def taken(self, wanted: TenantDocument, *, files: Iterable[Listing] = ()) -> Refused | None:
         """Whether another tenant, of SQL or ``files``, holds one of its names now; ``put`` asks again in its transaction."""
@@ -299,10 +305,16 @@ class TenantDatabase:
         return following
 
     async def published(self, revision: int) -> None:
-        """Changes up to ``revision`` are in Redis."""
+        """Changes up to ``revision`` are in Redis, and obeyed."""
         async with self._database.write(LOCK) as connection:
             await _state(connection)
             await connection.execute(update(registry_state).where(registry_state.c.published_revision < revision).values(published_revision=revision))
+
+    async def sent(self, revision: int, waiting: Collection[str]) -> None:
+        """Changes up to ``revision`` are in Redis; those of ``waiting`` are not obeyed everywhere yet."""
+        async with self._database.write(LOCK) as connection:
+            await _state(connection)
+            await connection.execute(update(registry_state).where(registry_state.c.sent_revision <= revision).values(sent_revision=revision, waiting=sorted(waiting)))
 
     # --- rows and documents ---------------------------------------------------------------------
 
@@ -383,7 +395,7 @@ async def _last_version(connection: AsyncConnection, tenant: str) -> int:
 
 async def _state(connection: AsyncConnection) -> None:
     if (await connection.execute(select(registry_state.c.id))).scalar_one_or_none() is None:
-        await connection.execute(insert(registry_state).values(id=STATE_ID, revision=0, published_revision=0, generation=0))
+        await connection.execute(insert(registry_state).values(id=STATE_ID, revision=0, published_revision=0, sent_revision=0, waiting=[], generation=0))
 
 
 async def _conclude(connection: AsyncConnection, record: AuditRecord, by: By | None) -> None:

@@ -48,6 +48,8 @@ CHECK_S = 1.0
 """Of Redis' generation: after a fail-over or FLUSHALL the snapshot is back within this."""
 
 _ENDING_AT_ONCE = 8
+MAX_WAITING = 256
+"""Tenants that are named in SQL as not obeyed everywhere yet. With more of them, whoever waits there waits for all."""
 ENDING_AWAITED_S = 5.0
 """How long a tenant that is gone keeps SQL's one number from being raised, which commands wait for: what ends at once has ended when they say so, and what
 cannot be ended yet delays nobody else for longer."""
@@ -91,7 +93,8 @@ class Publisher:
         self._sent_revision = -1
         self._obeyed_revision = -1
         self._recorded_revision = -1
-        """As SQL has it."""
+        self._recorded_sent: tuple[int, frozenset[str]] = (-1, frozenset())
+        """As SQL has them."""
         self._records: dict[str, Record] | None = None
         """What is, or ought to be, published; None before SQL was read once."""
         self._manifest: Manifest | None = None
@@ -227,17 +230,20 @@ class Publisher:
             self._being_confirmed -= waiting.keys()
 
     async def _record_obeyed(self) -> None:
-        """For whoever waits here, and in SQL for commands: there one number stands for all tenants."""
+        """For whoever waits here, and in SQL for commands: one number for all tenants, and another with the names of those whose changes wait."""
         if not self._unconfirmed:
             self._obeyed_revision = self._sent_revision
         await self._tell()
-        revision = self._obeyed_revision
-        if revision > self._recorded_revision and not self._ending_awaited():
-            try:
+        revision, sent = self._obeyed_revision, (self._sent_revision, frozenset(self._unconfirmed) | self._left_to_end())
+        try:
+            if revision > self._recorded_revision and not self._ending_awaited():
                 await self._database.published(revision)
                 self._recorded_revision = revision
-            except UnavailableError as error:
-                log.warning("tenants_not_confirmed", extra=fields(error=str(error), generation=self.generation))
+            if sent != self._recorded_sent and 0 < len(sent[1]) <= MAX_WAITING:
+                await self._database.sent(*sent)
+                self._recorded_sent = sent
+        except UnavailableError as error:
+            log.warning("tenants_not_confirmed", extra=fields(error=str(error), generation=self.generation))
 
     def _ending_awaited(self) -> bool:
         now, left = time.monotonic(), self._left_to_end()

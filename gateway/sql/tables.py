@@ -12,7 +12,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 18
+SCHEMA_VERSION = 19
 """What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
 
 metadata = MetaData(
@@ -72,7 +72,9 @@ registry_state = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("revision", BigInteger, nullable=False),  # counts every change to tenants and credentials
-    Column("published_revision", BigInteger, nullable=False),  # the last one that went out in a snapshot
+    Column("published_revision", BigInteger, nullable=False),  # the last one that went out in a snapshot and that every replica obeys
+    Column("sent_revision", BigInteger, nullable=False),  # told while some tenants' changes are not obeyed everywhere: the last one that went out in a snapshot,
+    Column("waiting", Json, nullable=False),  # and the ids of those tenants
     Column("generation", BigInteger, nullable=False),  # number of the last snapshot: never goes back
 )
 

@@ -11,6 +11,7 @@ import pytest
 from gateway import keys
 from gateway.app import tenants_finding
 from gateway.beside import end
+from gateway.cli.database import in_force_within
 from gateway.core.model import Secret, Tenant
 from gateway.core.tenants import HostKind
 from gateway.errors import ConfigError, UnavailableError
@@ -520,7 +521,10 @@ async def test_one_tenant_that_cannot_be_confirmed_delays_no_other(rig: Rig) -> 
     assert await rig.tenants.delete("umbrella", version=None, by=None) is None
     await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5, tenant="umbrella")
     assert rig.ended == ["umbrella"]
+    assert await in_force_within(rig.tenants, ["initech", "umbrella"], 5), "a command waits for what it changed"
+    assert not await in_force_within(rig.tenants, ["initech", "globex"], 0.3)
     rig.gate.set()
+    assert await in_force_within(rig.tenants, ["globex"], 5)
     await rig.publisher.published(revisions["umbrella"], timeout_s=5)
 
 
