@@ -26,7 +26,7 @@ from gateway.sessions.names import bucket_of
 from gateway.sessions.redis import RedisSessions
 from tests.gateway_process import serving
 from tests.sessions import servers
-from tests.sessions.conftest import HOST, Login, tenant
+from tests.sessions.conftest import HOST, Login, identity, tenant
 from tests.soak.floods import Person, Report, begin, flooding
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def strangers(port: int, connections: int) -> None:
     asyncio.run(all_of_them())
 
 
-async def log_in(folder: Path, url: str, replicas: int) -> str:
+async def log_in(folder: Path, url: str, replicas: int, *, name: str = "alice") -> str:
     """Directly at the store, as a callback would; the session cookie's value."""
     link = connect(Redis(url=Secret(url), min_replicas=replicas))
     ring = keys.load(folder / "state" / "keys.json", create=False)
@@ -81,7 +81,7 @@ async def log_in(folder: Path, url: str, replicas: int) -> str:
         async with asyncio.timeout(20):
             while True:
                 with contextlib.suppress(UnavailableError):  # the store is believed a moment after its start
-                    return (await Login(sessions, tenant()).finish()).cookie.reveal()
+                    return (await Login(sessions, tenant()).finish(identity=identity(name))).cookie.reveal()
                 await asyncio.sleep(0.05)
     finally:
         await sessions.touches.close()

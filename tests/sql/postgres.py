@@ -1,6 +1,6 @@
 """A real PostgreSQL for tests: the server of the PyPI wheel, in a fresh cluster on a free loopback port.
 
-It refuses to run as root, so root starts it as ``nobody``.
+It refuses to run as root, so root starts it as ``nobody``. With ``room_bytes`` its files are on a small disk of their own (root only), which a test may fill.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.processes import free_port
+from tests.small_disk import NOBODY, SmallDisk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-_NOBODY = 65534
 _PR_SET_PDEATHSIG = 1
 
 
@@ -39,7 +39,7 @@ def _die_with_parent() -> None:
 
 
 def _user() -> int | None:
-    return _NOBODY if os.geteuid() == 0 else None
+    return NOBODY if os.geteuid() == 0 else None
 
 
 def _roomy_memory() -> str | None:
@@ -51,29 +51,52 @@ def _roomy_memory() -> str | None:
 class Postgres:
     """One cluster. ``stop`` and ``start`` keep data and port, for tests about losing the server."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, room_bytes: int | None = None) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="gateway-postgres-", dir=_roomy_memory()))
+        self.disk = None if room_bytes is None else SmallDisk(self.root, size_bytes=room_bytes)
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._names = 0
         if os.geteuid() == 0:
-            os.chown(self.root, _NOBODY, _NOBODY)
-        initialise: list[str | Path] = [_binaries() / "initdb", "-D", self.root / "data", "-U", "gateway", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]
-        subprocess.run(initialise, check=True, capture_output=True, cwd="/", user=_user(), group=_user())
+            os.chown(self.root, NOBODY, NOBODY)
+        # Small segments of the log on a small disk: one that is full stops the server within a megabyte of changes, not sixteen.
+        segments = () if self.disk is None else ("--wal-segsize=1",)
+        self._run([_binaries() / "initdb", "-D", self.root / "data", "-U", "gateway", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C", *segments])
 
-    def start(self) -> None:
+    def _run(self, command: Sequence[str | Path]) -> None:
+        if self.disk is None:
+            subprocess.run(command, check=True, capture_output=True, cwd="/", user=_user(), group=_user())
+        else:
+            subprocess.run(self.disk.within(*command), check=True, capture_output=True)
+
+    def launch(self) -> None:
+        """Whether it comes up is another matter."""
         log = (self.root / "log").open("ab")
         arguments: list[str | Path] = ["-D", self.root / "data", "-k", self.root, "-p", str(self.port), "-h", "127.0.0.1", "-F", "-c", "max_connections=60"]
-        self._process = subprocess.Popen(
-            [_binaries() / "postgres", *arguments], stdout=log, stderr=log, cwd="/", user=_user(), group=_user(),
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, and a killed test run must leave no server
-        )  # fmt: skip
+        command = [_binaries() / "postgres", *arguments]
+        if self.disk is None:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd="/", user=_user(), group=_user(),
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, and a killed test run must leave no server
+            )  # fmt: skip
+        else:
+            self._process = subprocess.Popen(self.disk.within(*command), stdout=log, stderr=log)
         log.close()
+
+    def start(self) -> None:
+        self.launch()
         deadline = time.monotonic() + 60
-        while subprocess.run([_binaries() / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "gateway", "-d", "postgres"], check=False).returncode != 0:
-            assert self._process.poll() is None, (self.root / "log").read_text()
+        while not self.answers():
+            assert self.alive(), (self.root / "log").read_text()
             assert time.monotonic() < deadline, (self.root / "log").read_text()
             time.sleep(0.05)
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def answers(self) -> bool:
+        asked: list[str | Path] = [_binaries() / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", "gateway", "-d", "postgres"]
+        return subprocess.run(asked, check=False).returncode == 0
 
     def process_ids(self) -> list[int]:
         """The server's, and of its children, most of which serve one connection each."""
@@ -103,6 +126,8 @@ class Postgres:
 
     def remove(self) -> None:
         self.stop()
+        if self.disk is not None:
+            self.disk.close()
         shutil.rmtree(self.root)
 
 
