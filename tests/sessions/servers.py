@@ -19,7 +19,7 @@ from gateway.sessions.embedded import _LAUNCHER
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -29,10 +29,11 @@ class Server:
 
     port: int
     process: subprocess.Popen[bytes]
+    host: str = "127.0.0.1"
 
     def ask(self, *words: str) -> bytes:
         """One command over a connection of its own; the raw reply, up to 64 KiB."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as client:
+        with socket.create_connection((self.host, self.port), timeout=5) as client:
             client.sendall(b"".join([b"*%d\r\n" % len(words), *(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in words)]))
             return client.recv(65536)
 
@@ -55,10 +56,13 @@ class Server:
         self.process.wait()
 
 
-def start(directory: Path, *options: str, sentinel: str | None = None, port: int | None = None) -> Server:
-    """A server on a free port, or on the one that it had; with ``sentinel`` (its configuration) a sentinel."""
+def start(directory: Path, *options: str, sentinel: str | None = None, port: int | None = None, host: str = "127.0.0.1", within: Sequence[str] = ()) -> Server:
+    """A server on a free port, or on the one that it had; with ``sentinel`` (its configuration) a sentinel.
+
+    ``within``: what a command begins with that runs in another network namespace, where ``host`` is.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    server = _launch(directory, port or free_port(), options, sentinel)
+    server = _launch(directory, port or free_port(), options, sentinel, host, within)
     try:
         server.until(lambda reply: reply.startswith((b"+PONG", b"-NOAUTH")), "PING")
         assert server.process.poll() is None, (directory / "log").read_text()
@@ -68,12 +72,13 @@ def start(directory: Path, *options: str, sentinel: str | None = None, port: int
     return server
 
 
-def _launch(directory: Path, port: int, options: tuple[str, ...], sentinel: str | None) -> Server:
-    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(directory), "--logfile", "log", *options]
+def _launch(directory: Path, port: int, options: tuple[str, ...], sentinel: str | None, host: str, within: Sequence[str]) -> Server:
+    arguments = ["--port", str(port), "--bind", host, "--protected-mode", "no", "--save", "", "--appendonly", "no", "--dir", str(directory), "--logfile", "log", *options]
     if sentinel is not None:
-        (directory / "sentinel.conf").write_text(f"port {port}\nbind 127.0.0.1\ndir {directory}\nlogfile {directory}/log\n{sentinel}")
+        (directory / "sentinel.conf").write_text(f"port {port}\nbind {host}\nprotected-mode no\ndir {directory}\nlogfile {directory}/log\n{sentinel}")
         arguments = [str(directory / "sentinel.conf"), "--sentinel"]
-    return Server(port, subprocess.Popen([sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL))
+    command = [*within, sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(get_binary_path()), *arguments]
+    return Server(port, subprocess.Popen(command, stdout=subprocess.DEVNULL), host)
 
 
 @contextlib.contextmanager

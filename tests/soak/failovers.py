@@ -144,7 +144,7 @@ class Sentinels:
             server.stop()
 
 
-async def watch(fleet: Fleet, port: int, person: Person, struck: float, outage: Outage) -> None:
+async def watch(fleet: Fleet, port: int | str, person: Person, struck: float, outage: Outage) -> None:
     """Until cancelled: one check after the other of somebody who stays signed in."""
     connection = Connection(port)
     try:

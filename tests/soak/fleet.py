@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -30,6 +31,7 @@ from gateway.sessions.redis import RedisSessions
 from tests.sessions.conftest import HOST, Login, identity, tenant
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from types import TracebackType
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +66,8 @@ class Person:
     cookies: list[str] = field(default_factory=list)
     revoking_since: float | None = None
     acknowledged_at: float | None = None
+    kind: str = ""
+    """Of the revocation."""
 
 
 @dataclass(slots=True)
@@ -93,13 +97,14 @@ def reason_in(body: bytes) -> str:
 class Connection:
     """One keep-alive connection of an ingress to a check listener."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, where: int | str) -> None:
+        """A loopback port, or the path of a Unix socket."""
+        self._where = where
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, cookie: str) -> None:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            self._streams = await (asyncio.open_connection("127.0.0.1", self._where) if isinstance(self._where, int) else asyncio.open_unix_connection(self._where))
         request = (
             f"GET /auth/nginx HTTP/1.1\r\nHost: gateway\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: {HOST}\r\n"
             f"X-Forwarded-Uri: /\r\nCookie: __Host-gw={cookie}\r\n\r\n"
@@ -126,18 +131,23 @@ class Connection:
 class Fleet:
     """Processes, people and load. ``async with Fleet(...)``."""
 
-    def __init__(self, folder: Path, redis_url: str, *, replicas: int, workers: int, staleness_s: float = 2.0, min_replicas: int = 0) -> None:
+    def __init__(self, folder: Path, redis_url: str, *, replicas: int, workers: int, staleness_s: float = 2.0, min_replicas: int = 0, within: Sequence[Sequence[str]] = ()) -> None:
+        """``within``: for each replica what a command begins with that runs in another network namespace; it listens at Unix sockets then."""
         self.folder, self.redis_url, self.replicas, self.workers = folder, redis_url, replicas, workers
         self.staleness_s, self.min_replicas = staleness_s, min_replicas
+        self._within = within or [()] * replicas
         self.account = Account()
         self.people: list[Person] = []
-        self.check_ports: list[int] = []
+        self.check_ports: list[int | str] = []
+        self.public_ports: list[int | str] = []
+        """Of each replica: a loopback port, or the path of a Unix socket."""
         self.admin_port, self.hooks_port = free_port(), free_port()
         self.processes: list[subprocess.Popen[bytes]] = []
         self.admin_key = ""
         self._random = random.Random(1)
         self._load: list[asyncio.Task[None]] = []
         self._touched: list[Person] = []
+        self._numbers = itertools.count()
         self._http: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
@@ -156,10 +166,11 @@ class Fleet:
         self.admin_key = json.loads(made.stdout)["key"]
         try:
             self._serve("admin", {"admin": self.admin_port, "hooks": self.hooks_port})
-            for _ in range(self.replicas):
-                ports = {"check": free_port(), "public": free_port(), "admin": free_port()}
-                self._serve("auth", ports)
+            for number, within in enumerate(self._within):
+                ports = {name: str(self.folder / f"{name}-{number}.sock") if within else free_port() for name in ("check", "public", "admin")}
+                self._serve("auth", ports, within)
                 self.check_ports.append(ports["check"])
+                self.public_ports.append(ports["public"])
             for port in (self.admin_port, *self.check_ports):
                 await self._answers(port)
         except BaseException:
@@ -167,14 +178,14 @@ class Fleet:
             raise
         return self
 
-    def _serve(self, role: str, ports: dict[str, int]) -> None:
+    def _serve(self, role: str, ports: Mapping[str, int | str], within: Sequence[str] = ()) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
-        environment |= {f"GATEWAY_LISTEN__{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()}
+        environment |= {f"GATEWAY_LISTEN__{name.upper()}": f"127.0.0.1:{port}" if isinstance(port, int) else f"unix:{port}" for name, port in ports.items()}
         workers = ["--workers", str(self.workers)] if role == "auth" else []
         with (self.folder / f"{role}-{len(self.processes)}.log").open("wb") as log:
             self.processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "gateway", "serve", "-c", str(self.config), "--role", role, *workers],
+                    [*within, sys.executable, "-m", "gateway", "serve", "-c", str(self.config), "--role", role, *workers],
                     cwd=ROOT,
                     env=environment,
                     stdout=log,
@@ -183,13 +194,13 @@ class Fleet:
                 )
             )
 
-    async def _answers(self, port: int) -> None:
+    async def _answers(self, port: int | str) -> None:
         async with asyncio.timeout(60):
             while True:
                 # First: where one of ours could not begin, whoever answers there is somebody else.
                 assert all(p.poll() is None for p in self.processes), [log.read_text()[-2000:] for log in self.folder.glob("*.log")]
                 with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    _, writer = await (asyncio.open_connection("127.0.0.1", port) if isinstance(port, int) else asyncio.open_unix_connection(port))
                     writer.close()
                     with contextlib.suppress(OSError):
                         await writer.wait_closed()
@@ -223,27 +234,36 @@ class Fleet:
 
     async def log_in(self, people: int, *, sessions_each: int) -> None:
         """Directly at the store, as callbacks would."""
-        link = connect(_settings(self.redis_url, self.min_replicas))
-        sessions = RedisSessions(link, lambda: self.ring)
-        login = Login(sessions, tenant())
-        gate = asyncio.Semaphore(8)
-        first = len(self.people)
+        self.people += await self.sign_in(people, sessions_each=sessions_each)
 
-        async def one(person: Person) -> None:
+    async def sign_in(self, people: int, *, sessions_each: int) -> list[Person]:
+        """As ``log_in``, of people about whom no check is asked yet."""
+        gate = asyncio.Semaphore(8)
+
+        async def one(login: Login, person: Person) -> None:
             async with gate:
                 while len(person.cookies) < sessions_each:
                     with contextlib.suppress(UnavailableError):  # a busy machine: once more
                         stored = await login.finish(identity=identity(person.name))
                         person.cookies.append(stored.cookie.reveal())
 
-        async with asyncio.timeout(600):
+        async with asyncio.timeout(600), self.store() as login:
             await self.store_answers()
-            await link.command("EXISTS", "gw:probe")  # one before many: they would otherwise all discover the Cluster at once
-            fresh = [Person(f"user{first + n}") for n in range(people)]
-            await asyncio.gather(*(one(person) for person in fresh))
-        self.people += fresh
-        await sessions.touches.close()
-        await link.close()
+            await login.sessions.link.command("EXISTS", "gw:probe")  # one before many: they would otherwise all discover the Cluster at once
+            fresh = [Person(f"user{next(self._numbers)}") for _ in range(people)]
+            await asyncio.gather(*(one(login, person) for person in fresh))
+        return fresh
+
+    @contextlib.asynccontextmanager
+    async def store(self) -> AsyncIterator[Login]:
+        """Logins of the tenant, as an auth role makes them."""
+        link = connect(_settings(self.redis_url, self.min_replicas))
+        sessions = RedisSessions(link, lambda: self.ring)
+        try:
+            yield Login(sessions, tenant())
+        finally:
+            await sessions.touches.close()
+            await link.close()
 
     async def store_answers(self, *, seconds: float = 60) -> float:
         """How long until a check of nobody's session is answered (and not 503) by every replica."""
@@ -254,7 +274,7 @@ class Fleet:
                     await asyncio.sleep(0.02)
         return time.monotonic() - began
 
-    async def _ask(self, port: int) -> int:
+    async def _ask(self, port: int | str) -> int:
         connection = Connection(port)
         try:
             await connection.send(f"{bucket_of('acme'):03x}" + "A" * 43)
@@ -280,7 +300,7 @@ class Fleet:
         """Two in five checks are of those about whom a promise was made lately."""
         return self._random.choice(self._touched[-40:] if self._touched and self._random.random() < 0.4 else self.people)
 
-    async def _loop(self, port: int, pause_s: float) -> None:
+    async def _loop(self, port: int | str, pause_s: float) -> None:
         connection = Connection(port)
         try:
             await self._ask_for_ever(connection, pause_s)
@@ -330,7 +350,7 @@ class Fleet:
     async def revoke(self, person: Person | None = None, *, kind: str = "end_sessions", seconds: float = 60) -> tuple[Person, float, dict[str, Any]]:
         """Through the admin API until it is acknowledged; who, how long the last request took, what it said."""
         person = person or self.fresh_person()
-        person.revoking_since = time.monotonic()
+        person.revoking_since, person.kind = time.monotonic(), kind
         self._touched = [*self._touched, person]
         body = {"tenant": "acme", "user": f"sub-{person.name}", "kind": kind, "reason": "soak"}
         async with asyncio.timeout(seconds):

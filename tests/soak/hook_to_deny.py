@@ -120,7 +120,7 @@ async def _remove(fleet: Fleet, http: aiohttp.ClientSession, person: Person, num
     outcome.last.append(max(denied) - began)
 
 
-async def _until_denied(port: int, cookie: str, asked: asyncio.Event) -> float:
+async def _until_denied(port: int | str, cookie: str, asked: asyncio.Event) -> float:
     """When the first check that denied was answered; the ones right after it deny too."""
     connection = Connection(port)
     try:

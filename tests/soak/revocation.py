@@ -1,6 +1,6 @@
 """Revocation under load, with the push channel cut, with a worker frozen, and through fail-overs.
 
-``python -m tests.soak.revocation [load|saturated|frozen|sentinel|isolated|cluster|cut|all] [--small]`` prints what it measured; exit code 1
+``python -m tests.soak.revocation [load|saturated|frozen|sentinel|isolated|cluster|all] [--small]`` prints what it measured; exit code 1
 where a check that was sent after an acknowledgement was allowed, or somebody was logged out by nobody.
 """
 
@@ -266,7 +266,10 @@ async def sentinel_kill(size: Size) -> Result:
 
 
 async def sentinel_isolated(size: Size) -> Result:
-    """The primary answers the gateway, but reaches neither its replicas nor a sentinel: both know it by the port of a relay, which is cut."""
+    """The primary answers the gateway, but reaches neither its replicas nor a sentinel: both know it by the port of a relay, which is cut.
+
+    Less than ``scripts/soak fleet isolated-primary``, which needs network namespaces: here the gateways cannot connect anew.
+    """
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         primary = stack.enter_context(servers.running(folder / "p", *REPLICATED[:2]))
@@ -339,30 +342,6 @@ def _replicas_for(tenant: str) -> tuple[int, ...]:
     return tuple(2 if n == shard else 1 for n in range(3))
 
 
-async def cut_file(size: Size) -> Result:
-    """The one server is killed; it comes back from its file without the end of it: what was acknowledged holds."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        options = ("--appendonly", "yes", "--appendfsync", "everysec")
-        server = servers.start(folder / "valkey", *options)
-        try:
-            async with Fleet(folder / "fleet", f"redis://127.0.0.1:{server.port}", replicas=size.replicas, workers=size.workers) as fleet:
-                await fleet.log_in(size.people, sessions_each=size.sessions_each)
-                file = max((folder / "valkey" / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_size)
-                synced = file.stat().st_size
-
-                async def strike() -> None:
-                    nonlocal server
-                    await asyncio.to_thread(server.stop)
-                    with file.open("r+b") as cut:
-                        cut.truncate(synced)  # everything since the logins: revocations, marks, leases
-                    server = await asyncio.to_thread(servers.start, folder / "valkey", *options, port=server.port)
-
-                return await through_failover(size, "restart from a cut file", "", fleet, strike)
-        finally:
-            server.stop()
-
-
 SCENARIOS: dict[str, Callable[[Size], Coroutine[None, None, Result]]] = {
     "load": under_load,
     "saturated": saturated,
@@ -370,7 +349,6 @@ SCENARIOS: dict[str, Callable[[Size], Coroutine[None, None, Result]]] = {
     "sentinel": sentinel_kill,
     "isolated": sentinel_isolated,
     "cluster": cluster_kill,
-    "cut": cut_file,
 }
 
 
