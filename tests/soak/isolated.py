@@ -264,11 +264,11 @@ def report(measured: Measured, fleet: Fleet) -> int:
         f"beside the isolated one: answered from memory for {measured.memory:.2f} s, then 503 until the network was mended, and for {measured.mended:.2f} s more",
         f"revocations that were under way acknowledged after {', '.join(f'{seconds:.2f}' for seconds in measured.acknowledged)} s; by the isolated primary: {measured.too_early}",
         f"sign-outs there: {', '.join(f'{number} × {answer}' for answer, number in answers.items())}",
-        f"{account.allowed + account.denied + account.unavailable} checks, {account.unavailable} answered 503, {account.without_retry_after} without Retry-After, {account.failed} without an answer",
+        f"{account.allowed + account.denied + account.unavailable} checks, {account.unavailable} answered 503, {account.without_retry_after.total()} without Retry-After, {account.failed} without an answer",
         f"allowed after an acknowledgement {account.broken}, wrong logouts {account.wrong_logouts}, promised by the isolated side {promised}",
     )
     sys.stdout.write("\n  ".join(lines) + "\n")
-    return int(account.broken > 0 or account.wrong_logouts > 0 or account.without_retry_after > 0 or promised > 0 or not answers)
+    return int(account.broken > 0 or account.wrong_logouts > 0 or account.without_retry_after.total() > 0 or promised > 0 or not answers)
 
 
 def main() -> int:
