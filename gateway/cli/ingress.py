@@ -6,17 +6,23 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gateway.cli import config_option, json_option
 from gateway.config import load_config, resolve_secret
+from gateway.core.app_cookies import AppCookie
 from gateway.deploy import RENDERED, SiteError, render, site_of
 from gateway.deploy.site import STREAM_LIMIT_S
 from gateway.doctor import Doctor, Target
+from gateway.doctor.app_session import AppSession
 from gateway.doctor.run import parse_address
 from gateway.errors import ConfigError
 from gateway.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    from gateway.core.model import Secret
 
 
 @click.group("ingress")
@@ -111,16 +117,33 @@ def _upstreams(options: tuple[str, ...]) -> tuple[str, dict[str, str]]:
 @click.option("--public", "public", multiple=True, metavar="PATH", help="A page that anybody may read: the application's way of reading paths is examined on it. Repeatable.")
 @click.option("--app", metavar="ADDRESS", help="The application's own host:port, which must not be reachable from here.")
 @click.option("--check", metavar="ADDRESS", help="listen.check's host:port, which must not be reachable from here.")
+@click.option(
+    "--app-session",
+    "app_sessions",
+    multiple=True,
+    metavar="SECRET",
+    help="Twice: the gateway's cookie of two people at this host, env:NAME or file:PATH. Does the application keep the person before?",
+)
+@click.option("--app-page", "app_pages", multiple=True, metavar="PATH", help="With --app-session: a page that shows who is signed in; left out, /. Repeatable, opened in order.")
+@click.option("--app-cookie", "app_cookies", multiple=True, metavar="ENTRY", help="With --app-session: an entry of the tenant's app_cookies, in force or to be tried. Repeatable.")
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust, for an ingress with its own.")
 @json_option
-def doctor_command(url: str, admin_url: str, key: str, paths: tuple[str, ...], public: tuple[str, ...], app: str | None, check: str | None, ca: str | None, as_json: bool) -> int:
+def doctor_command(
+    url: str,
+    admin_url: str,
+    key: str,
+    paths: tuple[str, ...],
+    public: tuple[str, ...],
+    app: str | None,
+    check: str | None,
+    app_sessions: tuple[str, ...],
+    app_pages: tuple[str, ...],
+    app_cookies: tuple[str, ...],
+    ca: str | None,
+    as_json: bool,
+) -> int:
     """Probe the live ingress at URL for every way around the gateway. Nothing is broken to find out."""
-    if not key.startswith(("env:", "file:")):
-        raise ConfigError("--key: env:NAME or file:PATH; a key on the command line is seen by everybody on the machine")
-    try:
-        secret = resolve_secret(key)
-    except ValueError as error:
-        raise ConfigError(f"--key: {error}") from error
+    secret = _secret("--key", key)
     for option, given in (("--path", paths), ("--public", public)):
         wrong = [path for path in given if not path.startswith("/")]
         if wrong:
@@ -128,6 +151,7 @@ def doctor_command(url: str, admin_url: str, key: str, paths: tuple[str, ...], p
     examination = Doctor(
         Target.of(url), admin_url, secret, paths=paths, public=public, ca_file=ca,
         app=parse_address(app) if app else None, check=parse_address(check) if check else None, progress=_progress,
+        app_session=_app_session(app_sessions, app_pages, app_cookies),
     )  # fmt: skip
     findings = asyncio.run(examination.examine())
     if as_json:
@@ -140,6 +164,27 @@ def doctor_command(url: str, admin_url: str, key: str, paths: tuple[str, ...], p
             click.echo(f"          {finding.fix}\n")
         click.echo(f"{len(findings)} findings at {url}" if findings else f"no way around the gateway found at {url}")
     return 1 if findings else 0
+
+
+def _secret(option: str, said: str) -> Secret:
+    if not said.startswith(("env:", "file:")):
+        raise ConfigError(f"{option}: env:NAME or file:PATH; a secret on the command line is seen by everybody on the machine")
+    try:
+        return resolve_secret(said)
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from error
+
+
+def _app_session(sessions: tuple[str, ...], pages: tuple[str, ...], cookies: tuple[str, ...]) -> AppSession | None:
+    if not sessions and not pages and not cookies:
+        return None
+    if len(sessions) != 2:
+        raise ConfigError("--app-session: twice, for two people")
+    first, second = (_secret("--app-session", said) for said in sessions)
+    try:
+        return AppSession((first, second), pages or ("/",), tuple(map(AppCookie.parse, cookies)))
+    except ValueError as error:
+        raise ConfigError(f"--app-cookie: {error}") from error
 
 
 def _progress(done: int, total: int) -> None:

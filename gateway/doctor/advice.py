@@ -252,6 +252,14 @@ ADVICE: Final[Mapping[str, Advice]] = {
     "identity_in_answer": Advice(
         "Identity headers are shown to clients", "Hand on Location, Content-Type, Cache-Control, Retry-After and WWW-Authenticate of a denial, nothing else."
     ),
+    "app_session_kept": Advice(
+        "The application goes on as the person before, when another one signs in with the same browser",
+        "Have the application compare the identity header with its session on every request, or name its cookies in the tenant's `app_cookies` (docs/user/applications.md).",
+    ),
+    "app_session_unseen": Advice(
+        "Whether the application keeps the person before was not seen",
+        "Name a page with --app-page that shows the name or the address of who is signed in, such as a profile page or `/api/me`.",
+    ),
     "app_reachable": Advice("The application answers without the ingress", "Bind it to loopback or to a network that only the ingress reaches."),
     "check_reachable": Advice(
         "The check listener is reachable from here", "Bind `listen.check` where only the ingress reaches it, and set both ingress.keys and ingress.trusted_proxies."

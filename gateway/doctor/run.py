@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from gateway.core.hosts import wire_host
+from gateway.doctor.app_session import compare
 from gateway.doctor.findings import Finding, Outcome, judge, judge_direct
 from gateway.doctor.probes import shots
 from gateway.doctor.shot import HTTP2
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.core.model import Secret
+    from gateway.doctor.app_session import AppSession
     from gateway.doctor.shot import Shot
     from gateway.doctor.wire import Reply
 
@@ -76,6 +78,8 @@ class Doctor:
     """Pages that anybody may read: how the application behind reads paths is seen on them."""
     app: tuple[str, int] | None = None
     check: tuple[str, int] | None = None
+    app_session: AppSession | None = None
+    """Two people's sessions; None: it is not asked whether the application keeps the person before."""
     ca_file: str | None = None
     progress: Callable[[int, int], None] = field(default=lambda _done, _all: None)
     _done: int = 0
@@ -98,6 +102,9 @@ class Doctor:
             self.progress(len(planned), len(planned))
         findings = judge(outcomes, managed=made["managed"], host=self.target.name, scheme=self.target.scheme)
         findings += await self._direct(next((o.check["dialect"] for o in outcomes if o.check), ""))
+        if self.app_session is not None:
+            origin = f"{self.target.scheme}://{self.target.host}"
+            findings += await compare(self.app_session, origin=origin, own=made["cookie"], tls=self._tls(), reachable=_reachable)
         return sorted(findings, key=lambda finding: finding.severity.rank)
 
     async def _api(self, admin: aiohttp.ClientSession, method: str, path: str, body: object = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import unicodedata
 from dataclasses import replace
@@ -35,6 +36,7 @@ from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.audit import SqlAuditLog
 from gateway.sql.database import open_database
 from gateway.sql.idempotency import SqlIdempotency
+from tests.browserless import Person
 from tests.ingress.naive import HOLES, naive
 from tests.ingress.stand import ACME, COOKIE, NOW, PROBE_KEY, Stand
 from tests.ingress.wire import request, send
@@ -325,8 +327,6 @@ def test_only_the_url_of_a_protected_host_can_be_examined(url: str) -> None:
 
 
 async def test_the_command_reports_findings_and_exits_1(stand: Stand, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
     monkeypatch.setenv("DOCTOR_KEY", office.key.reveal())
     url = f"http://{ACME}:{stand.app_port}/"
 
@@ -357,6 +357,19 @@ def test_every_finding_says_what_to_do() -> None:
         assert set(entry.lines) <= set(KINDS), code
 
 
+def signed_in(world: World, name: str, folder: Path) -> Path:
+    """A file with the session cookie of somebody who has signed in."""
+
+    async def sign_in() -> str:
+        async with Person() as person:
+            await person.log_in(f"{world.url('acme.localhost')}/_auth/login?rd=%2F", f"{name}@acme.test")
+            return person.cookies("acme.localhost")[COOKIE]
+
+    path = folder / name
+    path.write_text(asyncio.run(sign_in()))
+    return path
+
+
 def test_nothing_is_found_on_the_whole_product_with_a_key_that_only_examines(tmp_path: Path) -> None:
     """The shipped gateway, not the stand: check, test location, records in Valkey and admin API, found through the command itself."""
     with RunningWorld(World(tmp_path, ingress="nginx")) as running:
@@ -364,7 +377,8 @@ def test_nothing_is_found_on_the_whole_product_with_a_key_that_only_examines(tmp
         made = json.loads(running.run(world.command("admin-keys", "create", "doctor", "--scope", "doctor", "--json")))
         (tmp_path / "key").write_text(made["key"])
         admin = f"http://127.0.0.1:{world.gateways[0].ports['admin']}"
-        found = running.run(world.command("ingress", "doctor", world.url("acme.localhost"), "--admin", admin, "--key", f"file:{tmp_path / 'key'}", "--json"))
+        sessions = [argument for name in ("alice", "bob") for argument in ("--app-session", f"file:{signed_in(world, name, tmp_path)}")]
+        found = running.run(world.command("ingress", "doctor", world.url("acme.localhost"), "--admin", admin, "--key", f"file:{tmp_path / 'key'}", *sessions, "--json"))
         assert json.loads(found) == []
         with pytest.raises(RuntimeError):
             running.run(world.command("ingress", "doctor", f"http://acme.localhost:{world.apps['legacy']}", "--admin", admin, "--key", f"file:{tmp_path / 'key'}"))
