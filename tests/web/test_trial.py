@@ -33,12 +33,19 @@ def central(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
         yield running
 
 
+def command(world: RunningWorld, *arguments: str) -> str:
+    return str(world.run(world.world.command("tenants", "test", *arguments))).strip()
+
+
 def link(world: RunningWorld, tenant: str = "acme") -> str:
-    return str(world.run(world.world.command("tenants", "test", tenant))).strip()
+    """What the command prints, without a process for it."""
+    return str(world.run(tenants._test(str(world.world.config_path), tenant)))
 
 
-def result_of(world: RunningWorld, url: str, tenant: str = "acme") -> str:
-    return str(world.run(world.world.command("tenants", "test", tenant, "--result", url))).strip()
+def result_of(world: RunningWorld, url: str) -> str:
+    """What the command prints, without a process for it."""
+    told, _ = world.run(tenants._test_result(str(world.world.config_path), "acme", url))
+    return str(told)
 
 
 async def through(person: Person, url: str, email: str = "alice@acme.test") -> Page:
@@ -60,7 +67,7 @@ def no_session(person: Person, *hosts: str) -> bool:
 
 
 async def test_a_test_tells_everything_and_signs_nobody_in(policy: RunningWorld, visitor: Person) -> None:
-    url = link(policy)
+    url = command(policy, "acme")
     assert url.startswith(policy.world.url("acme.localhost") + "/_auth/test?token=")
     page = await through(visitor, url)
     assert (page.status, urlsplit(page.url).path) == (200, "/_auth/callback")
@@ -173,14 +180,14 @@ async def test_a_login_that_would_end_on_cognitos_own_error_page_is_told_before_
     page = await through(visitor, url)
     assert "would be let in" in page.text
     assert result_of(policy, url) == "done through acme-okta: would be let in"
-    with pytest.raises(RuntimeError, match="no test link of tenant globex"):
-        result_of(policy, url, "globex")
 
 
 async def test_whoever_does_not_come_back_from_cognito_leaves_no_result_and_the_operator_learns_where_to_look(policy: RunningWorld, visitor: Person) -> None:
     url = link(policy)
     assert (await visitor.open(url)).host == "okta.localhost"
-    assert "and is not back" in result_of(policy, url)
+    assert "and is not back" in command(policy, "acme", "--result", url)
+    with pytest.raises(RuntimeError, match="no test link of tenant globex"):
+        command(policy, "globex", "--result", url)
     begun = trial.Result("begun", 1000.0, "acme-okta")
     told = tenants._told(begun, "acme", now=1000.0 + 3000, expires_at=4600)
     assert "50 minutes ago and never came back" in told
@@ -246,7 +253,7 @@ def test_the_admin_api_gives_the_link_to_whoever_may_write_the_tenant(policy: Ru
 
 def test_a_tenant_that_is_not_there_has_no_link(policy: RunningWorld) -> None:
     with pytest.raises(RuntimeError, match="no tenant 'nobody'"):
-        link(policy, "nobody")
+        command(policy, "nobody")
 
 
 async def test_with_a_login_host_the_test_is_there(central: RunningWorld, visitor: Person) -> None:
