@@ -125,6 +125,8 @@ MAX_RULES = 256
 """In each list of a tenant. Those that begin with stars are all asked about every path."""
 MAX_RULE_HOSTS = 64
 """Different names in the ``hosts`` of each list of rules: the rules are compiled for each of them apart."""
+MAX_RULE_STARS = 512
+"""``*`` and ``**`` in all paths of a list of rules, a final ``/**`` apart: each may be tried at each segment of a path, and a check of one tenant holds up all of them."""
 
 
 MAX_HOOK_SECRETS = 4
@@ -327,6 +329,7 @@ class TenantDocument(Model):
                 msg = f"providers.{provider.name}.domains: {', '.join(sorted(outside))} not in email_domains"
                 raise ValueError(msg)
         _check_spelling(self)
+        _check_stars(self)
         _check_rule_hosts(self)
         _check_machines(self)
         return self
@@ -345,6 +348,13 @@ def _check_spelling(document: TenantDocument) -> None:
             if spelling != rule.path:
                 msg = f"{field}.{index}.path: write {spelling}: with this tenant's paths, every spelling of it is read as that"
                 raise ValueError(msg)
+
+
+def _check_stars(document: TenantDocument) -> None:
+    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+        if sum(rule.path.removesuffix("/**").replace("**", "*").count("*") for rule in rules) > MAX_RULE_STARS:
+            msg = f"{field}: at most {MAX_RULE_STARS} times * or ** in all paths together, a final /** apart; name folders instead"
+            raise ValueError(msg)
 
 
 def _check_rule_hosts(document: TenantDocument) -> None:

@@ -47,6 +47,12 @@ def test_rules_are_counted() -> None:
     for where in ("rules", "rules_next"):
         with pytest.raises(ValidationError, match="at most 256"):
             TenantDocument.model_validate(sample("acme", **{where: rules}))
+    # with stars within them, too, since each of these is walked
+    for where in ("rules", "rules_next"):
+        stars = [{"path": f"/**/*{number}/**", "allow": "nobody"} for number in range(MAX_RULES)]
+        assert len(getattr(TenantDocument.model_validate(sample("acme", **{where: stars})), where)) == MAX_RULES
+        with pytest.raises(ValidationError, match=rf"{where}: at most 512 times"):
+            TenantDocument.model_validate(sample("acme", **{where: [*stars[1:], {"path": "/**/a*b*", "allow": "nobody"}]}))
 
 
 @pytest.mark.parametrize("where", ["rules", "rules_next"])
