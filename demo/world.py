@@ -25,12 +25,14 @@ from demo.apps.legacy import LegacyApp
 from demo.apps.webhooks import standard_webhook
 from demo.cloud import DemoCloud, Ports
 from demo.ingress import LAUNCHERS, RunningIngress, start
+from demo.jose import SigningKey
 from demo.processes import die_with_parent, free_port, stop_process, wait_ready
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from demo.jose import NewKey
     from demo.timeline import TimeLine
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +74,8 @@ class World:
     """More ``GATEWAY_…`` settings."""
     central: bool = True
     """With ``login_host``, as the files say; False takes that line away: one callback for each host."""
+    new_key: NewKey = SigningKey.generate
+    """Where the cloud's servers get their signing keys."""
     applications: Mapping[str, int] = field(default_factory=dict)
     """More protected hosts of acme, and the port of the application behind each."""
     cloud: DemoCloud = field(init=False)
@@ -102,7 +106,7 @@ class World:
             self.directory.mkdir(parents=True, exist_ok=True)
             if not self.port:
                 self.port = free_port()
-            self.cloud = await self._stack.enter_async_context(DemoCloud(ports=Ports()))
+            self.cloud = await self._stack.enter_async_context(DemoCloud(ports=Ports(), new_key=self.new_key))
             self.legacy = LegacyApp()
             self.apps["legacy"] = (await self.cloud.add_app(self.legacy)).port
             await self._settle_hooli()

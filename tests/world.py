@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.spare_keys import spare_keys
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
     from pathlib import Path
@@ -39,6 +41,7 @@ class RunningWorld:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        world.new_key = spare_keys()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="world", daemon=True)
 
