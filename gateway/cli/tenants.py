@@ -8,7 +8,7 @@ import json
 import secrets
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -32,7 +32,7 @@ from gateway.registry.record import document_of
 from gateway.registry.secrets import reveal
 from gateway.registry.secrets import show as shown_of
 from gateway.registry.stored import By
-from gateway.registry.warnings import policy_warnings
+from gateway.registry.warnings import host_warnings, policy_warnings
 from gateway.sessions.redis import PENDING_LIFETIME_S
 from gateway.sessions.trials import Trials
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from gateway.registry.document import TenantDocument
     from gateway.registry.plan import Change, Plan
 
+MAX_WARNINGS = 20
+"""That are printed of all tenants side by side."""
 _SIGN = {"create": "+", "update": "~", "delete": "-"}
 folder_argument = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
@@ -239,6 +241,12 @@ async def _made(tenants: TenantDatabase, stores: Stores, folder: Path, *, prune:
     refused = await tenants.rehearse(made.changes, files=file_records(config).values())
     if refused is not None:
         raise ConfigError(f"{folder}: {refused.message}")
+    after = {
+        **{record.id: document_of(record)[0] for record in file_records(config).values()},
+        **{tenant: one.document for tenant, one in stored.items()},
+        **{change.tenant: change.document for change in made.changes},
+    }
+    made = replace(made, warnings=host_warnings([document for document in after.values() if document is not None], config))
     return made, await measure(made, stored, config, stores.directory, stores.blocks)
 
 
@@ -303,6 +311,9 @@ def _plan_as_lines(made: Plan, impact: Impact, *, prune: bool) -> list[str]:
     lines += [line for tenant in made.unchanged for line in impact.lines(tenant, heading=True)]
     if impact.unknown:
         lines.append(f"what this does to people who are signed in is not known: {impact.unknown}")
+    lines += [f"! {warning}" for warning in made.warnings[:MAX_WARNINGS]]
+    if len(made.warnings) > MAX_WARNINGS:
+        lines.append(f"! and {len(made.warnings) - MAX_WARNINGS} more such warnings (--json shows all)")
     counts = {deed: sum(change.deed == deed for change in made.changes) for deed in _SIGN}
     lines.append(f"{counts['create']} to create, {counts['update']} to update, {counts['delete']} to delete, {len(made.unchanged)} unchanged")
     if made.kept and not prune:
@@ -337,7 +348,7 @@ def _plan_as_json(made: Plan, impact: Impact) -> dict[str, Any]:
         }
         for c in made.changes
     ]
-    return {"changes": changes, "unchanged": list(made.unchanged), "kept": list(made.kept), "people": impact.as_json()}
+    return {"changes": changes, "unchanged": list(made.unchanged), "kept": list(made.kept), "warnings": list(made.warnings), "people": impact.as_json()}
 
 
 def _when(*, in_force: bool) -> str:

@@ -49,6 +49,8 @@ class Plan:
     changes: tuple[Change, ...]
     unchanged: tuple[str, ...]
     kept: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """Of all tenants side by side, as they would be."""
 
 
 def read_wanted(folder: Path, config: Config, stored: Mapping[str, StoredTenant]) -> dict[str, TenantDocument]:

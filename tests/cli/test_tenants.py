@@ -112,6 +112,17 @@ def test_a_folder_that_lost_its_files_prunes_nobody(cli: Cli) -> None:
     assert [row["id"] for row in cli.json("list")] == ["acme", "filed"]
 
 
+def test_a_plan_names_whose_hosts_a_tenants_cookies_reach_of_files_and_sql(cli: Cli) -> None:
+    write(cli.folder, sample("globex"))
+    assert cli.apply()[0] == 0
+    write(cli.folder, sample("acme", clear_domain_cookies=True))
+    warning = "acme: clear_domain_cookies: is for a domain that is this tenant's alone; if example.com is one, it signs people out at filed.example.com, globex.example.com, too"
+    assert f"\n! {warning}\n" in cli("plan", cli.folder)[1]
+    assert cli.json("plan", cli.folder)["warnings"] == [warning]
+    write(cli.folder, sample("acme"))
+    assert cli.json("plan", cli.folder)["warnings"] == []
+
+
 def test_names_move_between_the_tenants_of_one_plan(cli: Cli) -> None:
     write(cli.folder, sample("acme", hosts=["one.example.org"]))
     write(cli.folder, sample("globex", hosts=["two.example.org"]))
