@@ -141,7 +141,7 @@ class SessionStore(Protocol):
     """Sessions of all tenants. Every method raises ``UnavailableError`` when the store cannot be trusted to answer."""
 
     def cached(self, cookie: str, *, host: str) -> Session | Miss | None:
-        """``get`` as far as this process' memory goes: about a microsecond, no await."""
+        """``find`` as far as this process' memory goes: about a microsecond, no await."""
 
     def suspended(self, tenant: str) -> bool:
         """Something was taken away from this tenant by a snapshot that this process does not have yet: nobody is to be let in."""
@@ -151,14 +151,19 @@ class SessionStore(Protocol):
         waited for, so whatever was read before may be out of date.
         """
 
-    async def get(self, cookie: str, *, host: str) -> Session | None:
+    async def find(self, cookie: str, *, host: str) -> Session | None:
         """The live session behind a cookie value, sealed for ``host``; None for anything else, malformed values included.
 
-        Memory, else one Redis command. Extends the idle time (without a write per request).
+        Memory, else one Redis command.
+        """
+
+    def used(self, session: Session, *, active_s: float | None) -> None:
+        """A request showed a session that was found just now. It stays active for ``active_s`` seconds from now, and its idle time begins after
+        that; None: it goes on to idle. Returns at once, and without a write per request.
         """
 
     def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
-        """After ``get`` found none: what is known here about it. ``tenant``: whose host this is. For logs and metrics, never for a decision."""
+        """After ``find`` found none: what is known here about it. ``tenant``: whose host this is. For logs and metrics, never for a decision."""
 
     async def begin(self, pending: PendingLogin, *, binding: str | None, client: str = "") -> Begun:
         """Store a pending login bound to the browser; reuses ``binding`` (the cookie's value) if it is well-formed.

@@ -14,7 +14,7 @@ local COOKIE = "__Host-gw"
 local TIMEOUT_MS = 2000
 
 -- What the gateway reads of the client's own headers; nothing else is sent.
-local ASKED = { "cookie", "authorization", "accept", "accept-language", "origin", "access-control-request-method", "x-requested-with", "sec-fetch-mode", "sec-fetch-dest", "sec-purpose", "destination", "depth", "x-request-id" }
+local ASKED = { "cookie", "authorization", "accept", "accept-language", "origin", "access-control-request-method", "x-requested-with", "sec-fetch-mode", "sec-fetch-dest", "sec-purpose", "destination", "depth", "sec-websocket-version", "x-request-id" }
 -- Those that may come on several lines, and what joins them. Of any other, two lines are two answers to one question.
 local JOINED = { ["cookie"] = "; ", ["accept"] = ", ", ["accept-language"] = ", " }
 -- What it answers about the person; every name is set or removed on every request.

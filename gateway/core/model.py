@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from gateway.core.activity import EVERY_REQUEST, IdleCounts
 from gateway.core.canonical import canonical_id
 from gateway.core.header_encoding import Encoding
 from gateway.core.readings import AS_WRITTEN, PathReader
@@ -129,6 +130,8 @@ class SessionLimits:
     idle_s: int
     absolute_s: int
     max_per_user: int
+    counts: IdleCounts = EVERY_REQUEST
+    """Which requests begin ``idle_s`` again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +322,8 @@ class AuthRequest:
     """None without the header."""
     depth: str = ""
     """``Depth`` (RFC 4918 §10.2), lower case; empty where there is none, or where there are several."""
+    websocket: bool = False
+    """A WebSocket handshake, as far as its own headers say (RFC 6455 §4.1, RFC 8441 §5); a client may say so of any request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ ASKED = (
     "Sec-Purpose",
     "Destination",
     "Depth",
+    "Sec-WebSocket-Version",
     "X-Request-Id",
 )
 """What the check reads of the client's own headers; nothing else of a request has to reach it."""

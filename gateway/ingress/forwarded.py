@@ -81,6 +81,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """b64token, RFC 6750 §2.1."""
+_OPENS_SOCKET = frozenset({"GET", "CONNECT"})
 _FRAMES = frozenset({"iframe", "frame", "embed", "object", "fencedframe"})
 
 
@@ -157,6 +158,7 @@ def _build(described: Described, request: RawRequest, *, cookie_name: str) -> Au
         request_id=_for_log(",".join(headers.getall("X-Request-Id", ())), _REQUEST_ID),
         destination=parse_destination(headers.getall("Destination", ()), method=described.method, host=host),
         depth=parse_depth(headers.getall("Depth", ())),
+        websocket=described.method in _OPENS_SOCKET and len(headers.getall("Sec-WebSocket-Version", ())) == 1,
     )
 
 

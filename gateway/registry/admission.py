@@ -57,13 +57,16 @@ def _problems(document: TenantDocument, config: Config) -> Iterator[Problem]:
     yield from _identities(document, config)
     if document.webhook is not None and not _https(document.webhook.url, config):
         yield Problem("webhook.url", "", "an https:// URL (http:// only with development: true, on loopback)")
-    if document.session.absolute is not None or document.session.idle is not None:
+    websocket = document.session.idle_counts.websocket
+    if document.session.absolute is not None or document.session.idle is not None or websocket is not None:
         absolute = document.session.absolute or config.session.absolute
         idle = document.session.idle
         if not 60 <= absolute.total_seconds() <= 30 * 86400:
             yield Problem("session.absolute", str(absolute), "between 1m and 30d")
         if idle is not None and not 60 <= idle.total_seconds() <= absolute.total_seconds():
             yield Problem("session.idle", str(idle), "at least 1m, and not longer than absolute")
+        if websocket is not None and not 60 <= websocket.total_seconds() <= absolute.total_seconds():
+            yield Problem("session.idle_counts.websocket", str(websocket), "at least 1m, and not longer than absolute")
 
 
 def _identities(document: TenantDocument, config: Config) -> Iterator[Problem]:

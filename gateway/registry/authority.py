@@ -67,6 +67,8 @@ FIELDS: Mapping[str, Authority] = {
     "app_cookies": _OPERATOR,  # names of the operator's application
     "clear_domain_cookies": _OPERATOR,  # reaches what others have below the domain
     "session.idle": _LOWER,
+    "session.idle_counts.exclude": _OPERATOR,  # paths of the operator's application
+    "session.idle_counts.websocket": _LOWER,
     "session.absolute": _LOWER,
     "session.max_per_user": _LOWER,
     "webhook": _OPERATOR,  # the application's, and called at an address of its operator

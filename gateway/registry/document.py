@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
 
 from gateway.config import REDACTED, resolve_secret
+from gateway.core.activity import MAX_EXCLUDES, IdleCounts
 from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
 from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
 from gateway.core.hosts import canonical_host, includes
@@ -35,6 +36,7 @@ from gateway.settings import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import timedelta
 
     from gateway.config import Config
 
@@ -245,10 +247,18 @@ AppCookieText = Annotated[str, Field(max_length=MAX_ENTRY_CHARACTERS), AfterVali
 MAX_APP_COOKIES = 16
 
 
+class IdleCountsDocument(Model):
+    """Which requests keep a session from idling out, where not all do alike. ``websocket`` is at least 1m, and not longer than ``absolute``."""
+
+    exclude: Annotated[tuple[PathGlob, ...], Field(max_length=MAX_EXCLUDES)] = ()
+    websocket: Duration | None = None
+
+
 class SessionDocument(Model):
     """What this tenant has otherwise than the gateway; never longer than 30 days, and ``idle`` not longer than ``absolute``."""
 
     idle: Duration | None = None
+    idle_counts: IdleCountsDocument = IdleCountsDocument()
     absolute: Duration | None = None
     max_per_user: Annotated[int, Field(ge=1, le=1000)] | None = None
 
@@ -338,16 +348,17 @@ class TenantDocument(Model):
 def _check_spelling(document: TenantDocument) -> None:
     """Rules are written in the names by which the application's paths are looked for; another spelling would match nothing."""
     reader = document.paths.reader()
-    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
-        for index, rule in enumerate(rules):
-            try:
-                spelling = reader.spelling(rule.path)
-            except ValueError as error:
-                msg = f"{field}.{index}.path: {error}"
-                raise ValueError(msg) from error
-            if spelling != rule.path:
-                msg = f"{field}.{index}.path: write {spelling}: with this tenant's paths, every spelling of it is read as that"
-                raise ValueError(msg)
+    rules = ((f"{field}.{index}.path", rule.path) for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)) for index, rule in enumerate(rules))
+    excluded = ((f"session.idle_counts.exclude.{index}", path) for index, path in enumerate(document.session.idle_counts.exclude))
+    for place, path in (*rules, *excluded):
+        try:
+            spelling = reader.spelling(path)
+        except ValueError as error:
+            msg = f"{place}: {error}"
+            raise ValueError(msg) from error
+        if spelling != path:
+            msg = f"{place}: write {spelling}: with this tenant's paths, every spelling of it is read as that"
+            raise ValueError(msg)
 
 
 def _check_stars(document: TenantDocument) -> None:
@@ -432,6 +443,7 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
             idle_s=int(min(limits.idle or config.session.idle, absolute).total_seconds()),
             absolute_s=int(absolute.total_seconds()),
             max_per_user=limits.max_per_user or config.session.max_per_user,
+            counts=_idle_counts(limits.idle_counts, absolute),
         ),
         paths=document.paths.reader(),
         app_cookies=tuple(map(AppCookie.parse, document.app_cookies)),
@@ -442,6 +454,10 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
         generation=generation,
         retired=retired,
     )
+
+
+def _idle_counts(document: IdleCountsDocument, absolute: timedelta) -> IdleCounts:
+    return IdleCounts(document.exclude, int(min(document.websocket, absolute).total_seconds()) if document.websocket else 0)
 
 
 def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:

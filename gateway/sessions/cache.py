@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.decision import Reason
@@ -40,7 +39,6 @@ class Entry:
     lease: Lease
     until: float
     """Monotonic seconds: it idled out or reached its limit then, unless the store says otherwise."""
-    touch_at: float
     bytes: int
     lately: bool = False
 
@@ -107,11 +105,9 @@ class SessionCache:
     def why_not(self, cookie: str) -> Reason | None:
         return self._ended.get(cookie)
 
-    def touch_again(self, digest: str) -> None:
-        """The next answer for this session is followed by a touch, whenever the last one was."""
+    def record(self, digest: str) -> Record | None:
         cookie = self._cookies.get(digest)
-        if cookie is not None:
-            self.found[cookie].touch_at = -inf
+        return None if cookie is None else self.found[cookie].record
 
     def empty(self, bucket: int) -> None:
         self.drop(list(self._buckets.get(bucket, ())))

@@ -51,7 +51,6 @@ class CachedSessions(RedisSessions):
         self._hits = self._counted = 0
         self._count = {result: SESSION_CACHE.labels(result) for result in ("hit", "miss", "crossed", "unavailable")}
         self._found = cache.found
-        self.touches.failed = cache.touch_again
         self._steady = monotonic
 
     def cached(self, cookie: str, *, host: str) -> Session | Miss | None:
@@ -65,9 +64,6 @@ class CachedSessions(RedisSessions):
         entry.lately = True
         entry.lease.used_at = now
         self._hits += 1
-        if now >= entry.touch_at:
-            entry.touch_at = now + self.touches.interval_s(entry.record)
-            self.touches.used(entry.record)
         return entry.session if entry.session.host == host else None
 
     def count(self) -> None:
@@ -75,7 +71,10 @@ class CachedSessions(RedisSessions):
         hits, self._counted = self._hits - self._counted, self._hits
         self._count["hit"].inc(hits)
 
-    async def get(self, cookie: str, *, host: str) -> Session | None:
+    def _record(self, digest: str) -> Record | None:
+        return self.cache.record(digest)
+
+    async def find(self, cookie: str, *, host: str) -> Session | None:
         found = self.cached(cookie, host=host)
         if not isinstance(found, Miss):
             return found
@@ -84,12 +83,12 @@ class CachedSessions(RedisSessions):
             return None
         self._count["miss"].inc()
         try:
-            return await self._get(cookie, token, host=host)
+            return await self._find(cookie, token, host=host)
         except UnavailableError:
             self._count["unavailable"].inc()
             raise
 
-    async def _get(self, cookie: str, token: Token, *, host: str) -> Session | None:
+    async def _find(self, cookie: str, token: Token, *, host: str) -> Session | None:
         for _ in range(REPEATS):
             lease = await self.replica.lease(token.bucket)
             if lease.answers_until == -inf:
@@ -105,7 +104,6 @@ class CachedSessions(RedisSessions):
             if record is None:
                 self._gone(cookie)
                 return None
-            self.touches.used(record)
             self.fill(cookie, record, lease, sent_at=sent_at, left_s=left_s)
             return record.session
         msg = "Redis: read: every one crossed an event"
@@ -143,7 +141,7 @@ class CachedSessions(RedisSessions):
 
     def fill(self, cookie: str, record: Record, lease: Lease, *, sent_at: float, left_s: float) -> None:
         """Remember a read that counts; no await lies between that finding and this."""
-        self.cache.put(cookie, Entry(record.session, record, lease, sent_at + left_s, sent_at + self.touches.interval_s(record), weigh(cookie, record)))
+        self.cache.put(cookie, Entry(record.session, record, lease, sent_at + left_s, weigh(cookie, record)))
 
     async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
         """One command, sent and answered inside the lease of its primary: an isolated old one would answer happily."""

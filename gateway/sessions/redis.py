@@ -57,6 +57,7 @@ FRESHNESS_AHEAD_S: Final = 30
 """How far it may be ahead of ours. One that is further ahead proves nothing: what it once said would look fresh for as long."""
 
 _MAX_ELSEWHERE: Final = 1_000
+_MAX_RECORDS: Final = 1_000
 
 BEGIN, TAKE, FINISH = (Script.load(name) for name in ("begin", "take", "finish"))
 TICKET, REDEEM, TOUCH, LOGOUT, REPLACED = (Script.load(name) for name in ("ticket", "redeem", "touch", "logout", "replaced"))
@@ -95,6 +96,8 @@ class RedisSessions:
         self._may_hold = may_hold
         self._elsewhere: OrderedDict[str, str] = OrderedDict()
         """Tenants of live sessions that were shown at a host that is not theirs, by cookie: for the log and the metrics."""
+        self._records: OrderedDict[str, Record] = OrderedDict()
+        """Those that were found last, by digest."""
         self._pending = FairShare(max_bytes=MAX_PENDING_BYTES, life_s=PENDING_LIFETIME_S, monotonic=monotonic)
         self._codes = FairShare(max_bytes=MAX_SPENT_CODES_BYTES, life_s=PENDING_LIFETIME_S, monotonic=monotonic)
         self.directory = StoreDirectory(link, ring)
@@ -127,7 +130,7 @@ class RedisSessions:
         """Without leases nothing is acknowledged to be narrowed."""
         return True
 
-    async def get(self, cookie: str, *, host: str) -> Session | None:
+    async def find(self, cookie: str, *, host: str) -> Session | None:
         token = seal.parse_token(cookie)
         if token is None or not self._may_hold(token.bucket, host):
             return None
@@ -135,8 +138,23 @@ class RedisSessions:
         record = None if value is None else self.open(token, value, host=host)
         if record is None:
             return None
-        self.touches.used(record)
+        self._records[record.session.digest] = record
+        if len(self._records) > _MAX_RECORDS:
+            self._records.popitem(last=False)
         return record.session
+
+    def used(self, session: Session, *, active_s: float | None) -> None:
+        record = self._record(session.digest)
+        if record is None:
+            return
+        if active_s is None:
+            self.touches.seen(record)
+        else:
+            self.touches.used(record, active_s=active_s)
+
+    def _record(self, digest: str) -> Record | None:
+        """Of a session that was found just now."""
+        return self._records.get(digest)
 
     async def fetch(self, token: Token) -> bytes | None:
         """The sealed value, one GET; None once it idled out, reached its limit or was ended. Expiry is the server's."""
@@ -155,10 +173,10 @@ class RedisSessions:
         record = codec.load_record(opened.plaintext, digest=token.digest, tenant=opened.tenant, host=opened.host)
         return record if record is not None and record.session.expires_at > self._clock() else None
 
-    async def _touch(self, record: Record) -> None:
+    async def _touch(self, record: Record, active_s: float) -> None:
         at = prefix(bucket_of(record.session.tenant))
         keys = [f"{at}s:{digest}" for digest in (record.session.digest, record.parent) if digest]
-        await self.link.run(TOUCH, keys, [record.idle_s * 1000, record.session.expires_at])
+        await self.link.run(TOUCH, keys, [int((active_s + record.idle_s) * 1000), record.session.expires_at])
 
     # --- login -----------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from gateway.core.activity import active_s
 from gateway.core.cookies import MAX_TRIED
 from gateway.core.decide import decide, match, wants_bearer
 from gateway.core.decision import Allow, Deny, Login, Reason
@@ -158,6 +159,8 @@ class Checks:
                 session = await self._session(request)
         now = services.clock()
         decision = decide(tenant, request, matched, session=session, machine=machine, now=now)
+        if session is not None:
+            services.sessions.used(session, active_s=active_s(tenant, request, decision))
         if isinstance(decision, Login) and session is None and decision.reason is Reason.NO_SESSION:
             decision = self._no_session(request, tenant.id)
         if isinstance(decision, Allow) and services.sessions.suspended(tenant.id):
@@ -174,7 +177,7 @@ class Checks:
         for cookie in request.cookies[:MAX_TRIED]:
             session = self._services.sessions.cached(cookie, host=request.host)
             if isinstance(session, Miss):
-                session = await self._services.sessions.get(cookie, host=request.host)
+                session = await self._services.sessions.find(cookie, host=request.host)
             if session is not None:
                 return session
         return None

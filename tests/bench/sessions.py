@@ -131,7 +131,7 @@ class Crowd:
     # --- times -----------------------------------------------------------------------------------
 
     async def check(self) -> None:
-        if await self.sessions.get(random.choice(self.cookies), host=HOST) is None:
+        if await self.sessions.find(random.choice(self.cookies), host=HOST) is None:
             msg = "a session is missing"
             raise RuntimeError(msg)
 

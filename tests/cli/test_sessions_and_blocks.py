@@ -70,7 +70,7 @@ class Beside:
         return asyncio.run(inside())
 
     def alive(self, stored: Stored) -> bool:
-        return self.with_sessions(lambda login: login.sessions.get(stored.cookie.reveal(), host=HOST)) is not None
+        return self.with_sessions(lambda login: login.sessions.find(stored.cookie.reveal(), host=HOST)) is not None
 
 
 @pytest.fixture

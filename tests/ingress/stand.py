@@ -66,6 +66,7 @@ TENANTS: tuple[dict[str, Any], ...] = (
     {
         "id": "acme", "name": "Acme", "hosts": [ACME, BELOW, "*.acme.localhost"], "email_domains": ["acme.test"], "allowed_groups": ["app-users"], "client_id": "acme1", "client_secret": "s",
         "providers": [{"name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.test"}],
+        "session": {"idle_counts": {"exclude": ["/polled"], "websocket": "30m"}},
         "headers": {"X-Department": {"source": "claim:custom:department", "encode": "utf8"}},
         "rules": [
             {"path": "/public/**", "allow": "everyone"},
@@ -145,6 +146,8 @@ class Stand:
         self.tenants = tuple(compile_tenant(d, self.config, client_id=d.client_id or "", client_secret=Secret("s")) for d in documents)
         self.table = TenantTable(self.tenants, shared_hosts=self.config.shared_hosts, login_host=LOGIN)
         self.sessions: dict[str, Session] = {}
+        self.used_for: list[tuple[str, float | None]] = []
+        """Digest of each session that was shown, and for how long that keeps it active (seconds)."""
         self.seen: defaultdict[str, list[Seen]] = defaultdict(list)
         self.check_connections: set[int] = set()
         """Ports from which the check listener was asked: how many connections a proxy used."""
@@ -257,7 +260,10 @@ class Stand:
     async def become_current(self, tenant: str) -> bool:
         return True
 
-    async def get(self, cookie: str, *, host: str) -> Session | None:
+    def used(self, session: Session, *, active_s: float | None) -> None:
+        self.used_for.append((session.digest, active_s))
+
+    async def find(self, cookie: str, *, host: str) -> Session | None:
         """The session store of the stand."""
         if self.store_is_down:
             msg = "the store of the stand is down"

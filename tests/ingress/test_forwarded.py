@@ -138,6 +138,14 @@ def test_fwd_08_other_proxies_words_are_not_read() -> None:
     assert parsed(forwarded(*((name, "/public") for name in others))) == parsed(forwarded())
 
 
+def test_a_websocket_handshake_is_told_by_its_version() -> None:
+    """Of the client's own lines ``Upgrade`` and ``Connection`` are hop-by-hop, and ``Sec-WebSocket-Key`` is not there in HTTP/2."""
+    version = ("Sec-WebSocket-Version", "13")
+    assert [parsed(forwarded(*lines, method=method)).websocket for lines, method in (((), "GET"), ((version,), "GET"), ((version,), "CONNECT"), ((version,), "POST"), ((version, version), "GET"))] == [
+        False, True, True, False, False,
+    ]  # fmt: skip
+
+
 def test_the_target_is_printable_ascii() -> None:
     assert parsed(forwarded(uri="/größe?x=ü")).target == "/gr%C3%B6%C3%9Fe?x=%C3%BC"
 

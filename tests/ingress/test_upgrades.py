@@ -11,7 +11,7 @@ from gateway.deploy import KINDS
 from tests.ingress import http2
 from tests.ingress.conftest import Proxy
 from tests.ingress.h2c import smuggle
-from tests.ingress.stand import BELOW
+from tests.ingress.stand import BELOW, COOKIE, identity
 from tests.ingress.wire import request
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ CONNECTION = {"": "Connection: Upgrade, HTTP2-Settings", "two lines": "Connectio
 
 @pytest.fixture(params=KINDS)
 def proxy(request: pytest.FixtureRequest, proxies: Callable[[str], RunningIngress], stand: Stand) -> Proxy:
+    stand.sign_in("below", identity("alice@acme.test"), host=BELOW)
     return Proxy(proxies(request.param), stand)
 
 
@@ -87,6 +88,15 @@ def test_an_upgrade_line_over_http2_is_not_relayed(proxy: Proxy) -> None:
     ):
         http2.send(proxy.port, [*pseudo, *more], timeout_s=5)
     assert [arrived.upgrades for arrived in proxy.stand.h2c.arrived if arrived.path == path and arrived.upgrades not in ([], ["websocket"])] == []
+
+
+def test_a_handshake_is_told_to_the_check_which_knows_for_how_long_it_counts(proxy: Proxy) -> None:
+    """``session.idle_counts`` of the tenant."""
+    stand = proxy.stand
+    for target, lines, expected in (("/ws", ("Upgrade: websocket", "Connection: Upgrade", *KEY), 1800.0), ("/", (), 0.0), ("/polled?x", (), None)):
+        stand.used_for.clear()
+        smuggle(proxy.port, request(*lines, f"Cookie: {COOKIE}=below", target=target, host=BELOW, close=not lines), path="/admin", authority=BELOW)
+        assert stand.used_for == [("digest-below", expected)], target
 
 
 def test_a_websocket_handshake_is_relayed_as_one(proxy: Proxy) -> None:

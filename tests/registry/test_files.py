@@ -95,6 +95,13 @@ BROKEN = {
     "an unset variable": ({"client_secret": "env:NOT_SET_ANYWHERE"}, r"client_secret: the environment variable NOT_SET_ANYWHERE is not set"),
     "a redacted secret": ({"client_secret": "***"}, r"client_secret: \*\*\* is how a secret is shown"),
     "a session without end": ({"session": {"absolute": "60d"}}, r"session\.absolute \(is '60 days.*between 1m and 30d"),
+    "a socket that counts beyond absolute": ({"session": {"absolute": "1h", "idle_counts": {"websocket": "2h"}}}, r"session\.idle_counts\.websocket .*not longer than absolute"),
+    "a socket that counts for a moment": ({"session": {"idle_counts": {"websocket": "10s"}}}, r"session\.idle_counts\.websocket .*at least 1m"),
+    "what does not count by a regular expression": ({"session": {"idle_counts": {"exclude": ["/api/[a-z]+"]}}}, r"session\.idle_counts\.exclude\.0 .*is no pattern here"),
+    "what does not count in another spelling": (
+        {"paths": {"ignore_case": True}, "session": {"idle_counts": {"exclude": ["/Poll"]}}},
+        r"session\.idle_counts\.exclude\.0: write /poll",
+    ),
     "idle beyond absolute": ({"session": {"absolute": "1h", "idle": "2h"}}, r"session\.idle .*not longer than absolute"),
 }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import keys
-from gateway.core.model import EmailTrust, Identity, PendingLogin, Provider, ProviderKind, Secret, SessionLimits, Tenant
+from gateway.core.model import EmailTrust, Identity, PendingLogin, Provider, ProviderKind, Secret, Session, SessionLimits, Tenant
 from gateway.ports import NewSession, Stored, Taken
 from gateway.sessions.connect import Link, Target, link_to
 from gateway.sessions.embedded import EmbeddedValkey
@@ -116,6 +116,14 @@ def identity(name: str = "alice", *, groups: tuple[str, ...] = ("app-users", "ad
         sub=f"sub-{name}", email=f"{name}@acme.test", email_domain="acme.test", username=f"{provider}_{name}", preferred_username=name, name=name.title(),
         groups=groups, roles=(), provider=provider, idp_subject=f"00u-{name}", oid=f"oid-{name}", claims=(("custom:department", "R&D"),),
     )  # fmt: skip
+
+
+async def shown(sessions: RedisSessions, cookie: str, *, host: str = HOST, active_s: float | None = 0.0) -> Session | None:
+    """A request with this cookie."""
+    session = await sessions.find(cookie, host=host)
+    if session is not None:
+        sessions.used(session, active_s=active_s)
+    return session
 
 
 def anybody(_: str) -> bool:

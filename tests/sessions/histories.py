@@ -315,7 +315,7 @@ class Worker:
         self.cache = SessionCache()
         self.replica = history.replica_type(link, self.cache, name=f"{name}.{life}", staleness_s=STALENESS_S, monotonic=lambda: history.schedule.now, sleep=history.schedule.sleep)
         self.sessions = history.sessions_type(link, lambda: history.ring, cache=self.cache, replica=self.replica, monotonic=lambda: history.schedule.now)
-        self.sessions.touches.used = lambda record: None  # type: ignore[method-assign]  # idle times are not this world's
+        self.sessions.touches.used = lambda record, **_: None  # type: ignore[method-assign]  # idle times are not this world's
         self.tenants = Served()
         self.checks = history.noting(self)
         self.pushes: list[str] = []

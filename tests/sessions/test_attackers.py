@@ -75,7 +75,7 @@ async def test_invariant_1_a_dump_of_redis_is_not_a_credential_and_names_nobody(
     for stored in (parent, child):
         encoded = base64.urlsafe_b64encode(bytes.fromhex(stored.session.digest)).decode().rstrip("=")
         for attempt in (stored.session.digest, encoded, f"{bucket_of('acme'):03x}{encoded}", stored.session.family):
-            assert await sessions.get(attempt, host=stored.session.host) is None
+            assert await sessions.find(attempt, host=stored.session.host) is None
 
 
 async def test_a_dump_and_the_key_ring_still_open_no_session(sessions: RedisSessions, login: Login, link: Link, ring: keys.KeyRing) -> None:
@@ -88,7 +88,7 @@ async def test_a_dump_and_the_key_ring_still_open_no_session(sessions: RedisSess
 async def test_a_cookie_without_the_key_ring_opens_nothing(login: Login, link: Link) -> None:
     stored = await login.finish()
     stranger = RedisSessions(link, keys.generate)
-    assert await stranger.get(stored.cookie.reveal(), host=HOST) is None
+    assert await stranger.find(stored.cookie.reveal(), host=HOST) is None
 
 
 # --- write access ---------------------------------------------------------------------------------
@@ -118,20 +118,20 @@ async def test_invariant_1_a_write_to_redis_forges_no_session(sessions: RedisSes
     }
     for what, value in plants.items():
         await link.command("SET", session_key(mallory), value)
-        assert await sessions.get(cookie, host=HOST) is None, what
+        assert await sessions.find(cookie, host=HOST) is None, what
     new = seal.new_token(bucket_of("acme"), secrets.token_bytes)
     await link.command("SET", f"{AT}s:{new.digest}", others)
-    assert await sessions.get(new.text, host=HOST) is None
+    assert await sessions.find(new.text, host=HOST) is None
 
 
 async def test_a_session_moved_to_another_host_or_bucket_opens_nowhere(sessions: RedisSessions, login: Login, link: Link) -> None:
     stored = await login.finish()
     token = seal.parse_token(stored.cookie.reveal())
     assert token is not None
-    assert await sessions.get(stored.cookie.reveal(), host=CHILD) is None
+    assert await sessions.find(stored.cookie.reveal(), host=CHILD) is None
     moved = seal.Token((token.bucket + 1) % 1024, token.random)
     await link.command("SET", f"{prefix(moved.bucket)}s:{moved.digest}", await link.command("GET", session_key(stored)))
-    assert await sessions.get(moved.text, host=HOST) is None
+    assert await sessions.find(moved.text, host=HOST) is None
 
 
 async def test_pending_logins_and_tickets_cannot_be_rebound_to_another_browser(sessions: RedisSessions, login: Login, link: Link) -> None:
@@ -172,11 +172,11 @@ async def test_what_write_access_can_do_is_end_sessions_and_bring_back_ended_one
     stored = await login.finish()
     value = await link.command("GET", session_key(stored))
     await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) is None
+    assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
     await link.command("SET", session_key(stored), value)
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
+    assert await sessions.find(stored.cookie.reveal(), host=HOST) == stored.session
     await link.command("DEL", session_key(stored))
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) is None
+    assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
 
 
 async def test_an_ended_family_cannot_be_brought_back_by_a_ticket(sessions: RedisSessions, login: Login, link: Link, ring: keys.KeyRing) -> None:

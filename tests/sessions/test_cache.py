@@ -20,7 +20,7 @@ NOWHERE = SessionCache()
 
 def entry(number: int, *, bucket: int = 1, size: int = 100) -> Entry:
     session = Session(f"{number:064x}", "acme", "h", "f", identity(), 1, 1, 1, 2**40, "c")
-    return Entry(session, Record(session, "", bytes(32), 60), Lease(bucket, 1.0, NOWHERE), 1e9, 1e9, size)
+    return Entry(session, Record(session, "", bytes(32), 60), Lease(bucket, 1.0, NOWHERE), 1e9, size)
 
 
 def test_what_is_put_is_found_until_it_is_dropped() -> None:

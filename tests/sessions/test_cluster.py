@@ -79,7 +79,7 @@ class Gateway:
         return await Login(self.sessions, tenant(name)).finish(identity=identity(user, provider=f"{name}-okta"))
 
     async def check(self, stored: Stored) -> bool:
-        return await self.sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
+        return await self.sessions.find(stored.cookie.reveal(), host=HOST) == stored.session
 
     async def revoke(self, name: str, user: str) -> None:
         """Until it is acknowledged, as the caller repeats it."""
@@ -153,7 +153,7 @@ async def test_the_leases_of_every_bucket_are_renewed_with_few_connections(gatew
 async def test_more_requests_than_connections_wait_their_turn(gateway: Gateway) -> None:
     stored = await gateway.log_in("tenant-0")
     assert await gateway.check(stored)
-    found = await asyncio.gather(*(gateway.sessions.get(f"{bucket_of('tenant-0'):03x}{number:043}", host=HOST) for number in range(400)))
+    found = await asyncio.gather(*(gateway.sessions.find(f"{bucket_of('tenant-0'):03x}{number:043}", host=HOST) for number in range(400)))
     assert found == [None] * 400
 
 

@@ -25,7 +25,7 @@ from gateway.sessions.redis import RedisSessions
 
 from . import servers
 from .acl import documented_rights
-from .conftest import HOST, Login, believe, identity, pending, tenant
+from .conftest import HOST, Login, believe, identity, pending, shown, tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -72,10 +72,10 @@ async def walk(link: Link, ring: keys.KeyRing, *, name: str = "acme") -> None:
     await believe(link)
     sessions = RedisSessions(link, lambda: ring)
     stored = await Login(sessions, tenant(name)).finish()
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
+    assert await shown(sessions, stored.cookie.reveal(), host=HOST) == stored.session
     await sessions.touches.settle()
     await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) is None
+    assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
 
 
 async def test_an_acl_user_with_a_password(tmp_path: Path, ring: keys.KeyRing) -> None:
@@ -208,7 +208,7 @@ async def test_a_store_in_trouble_logs_nobody_out_and_lets_nobody_in(
         return None
 
     before = time.monotonic()
-    found = await expect(sessions.get(stored.cookie.reveal(), host=HOST), goes_on=checks_go_on)
+    found = await expect(sessions.find(stored.cookie.reveal(), host=HOST), goes_on=checks_go_on)
     assert found == (stored.session if checks_go_on else None)
     await asyncio.gather(
         expect(sessions.begin(pending(), binding=None), goes_on=False),
@@ -226,20 +226,20 @@ async def test_a_connection_that_flaps_heals_by_itself(trouble: tuple[servers.Se
     stored = await Login(sessions, tenant()).finish()
     for _ in range(10):
         front.drop()
-        assert await sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
+        assert await shown(sessions, stored.cookie.reveal(), host=HOST) == stored.session
     front.cut = True
     front.drop()
     with pytest.raises(UnavailableError):
-        await sessions.get(stored.cookie.reveal(), host=HOST)
+        await shown(sessions, stored.cookie.reveal(), host=HOST)
     front.cut = False
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
+    assert await sessions.find(stored.cookie.reveal(), host=HOST) == stored.session
     await sessions.touches.close()
 
 
 async def test_more_requests_than_connections_wait_their_turn(link: Link, ring: keys.KeyRing) -> None:
     sessions = RedisSessions(link, lambda: ring)
     stored = await Login(sessions, tenant()).finish(identity=identity("busy"))
-    found = await asyncio.gather(*(sessions.get(stored.cookie.reveal(), host=HOST) for _ in range(300)))
+    found = await asyncio.gather(*(shown(sessions, stored.cookie.reveal(), host=HOST) for _ in range(300)))
     assert all(one == stored.session for one in found)
     await sessions.touches.settle()
 

@@ -72,8 +72,8 @@ async def test_while_two_keys_are_in_the_ring_both_ones_sessions_are_listed(link
     new = RedisSessions(link, lambda: replace(ring, sealing=(*other.sealing, *ring.sealing)))
     before, after = await Login(old, tenant()).finish(), await Login(new, tenant()).finish()
     assert {v.session for v in await new.list_user(after.session, cookie="")} == {before.session.family, after.session.family}
-    assert await new.get(before.cookie.reveal(), host=HOST) == before.session
-    assert await old.get(after.cookie.reveal(), host=HOST) is None
+    assert await new.find(before.cookie.reveal(), host=HOST) == before.session
+    assert await old.find(after.cookie.reveal(), host=HOST) is None
     assert await new.end_own(after.session, family=before.session.family) == 1
 
 
@@ -82,4 +82,4 @@ async def test_while_keys_rotate_families_under_both_count_towards_the_limit(lin
     old = RedisSessions(link, lambda: ring)
     new = RedisSessions(link, lambda: replace(ring, sealing=(*other.sealing, *ring.sealing)))
     stored = [await Login(store, tenant(max_per_user=2)).finish() for store in (old, old, new, new)]
-    assert [await new.get(one.cookie.reveal(), host=HOST) is not None for one in stored] == [False, False, True, True]
+    assert [await new.find(one.cookie.reveal(), host=HOST) is not None for one in stored] == [False, False, True, True]

@@ -49,7 +49,7 @@ def at(marks: Marks, who: Who, *, group: str | None = None) -> Places:
 
 
 async def alive(sessions: RedisSessions, stored: Stored) -> bool:
-    return await sessions.get(stored.cookie.reveal(), host=HOST) is not None
+    return await sessions.find(stored.cookie.reveal(), host=HOST) is not None
 
 
 @pytest.mark.parametrize("who", ALIASES.values(), ids=ALIASES)

@@ -14,7 +14,7 @@ from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.recheck import Rechecks
 from gateway.sessions.redis import RedisSessions
 
-from .conftest import HOST, Clock, Login, tenant
+from .conftest import HOST, Clock, Login, shown, tenant
 from .test_redis import child_of, written
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ async def rechecks(sessions: RedisSessions, link: Link, cognito: Cognito) -> Asy
 async def use(sessions: RedisSessions, rechecks: Rechecks, stored: Stored, clock: Clock) -> bool:
     """One request, at a time when a touch is due; whether the session is alive afterwards."""
     clock.advance(601)
-    found = await sessions.get(stored.cookie.reveal(), host=stored.session.host)
+    found = await shown(sessions, stored.cookie.reveal(), host=stored.session.host)
     await sessions.touches.settle()
     await rechecks.settle()
-    return found is not None and await sessions.get(stored.cookie.reveal(), host=stored.session.host) is not None
+    return found is not None and await sessions.find(stored.cookie.reveal(), host=stored.session.host) is not None
 
 
 async def age(link: Link, stored: Stored, seconds: int) -> None:
@@ -92,16 +92,31 @@ async def test_cognito_is_asked_when_it_is_due_and_not_before(sessions: RedisSes
     assert cognito.asked == ["refresh"]
 
 
+async def test_use_that_is_no_activity_is_use_all_the_same(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+    """A page that polls an excluded path is let in until its session idles out, and no longer than Cognito knows the person."""
+    stored = await login.finish()
+    await age(link, stored, 601)
+    await shown(sessions, stored.cookie.reveal(), active_s=None)
+    await rechecks.settle()
+    assert cognito.asked == ["refresh"]
+    await age(link, stored, 601)
+    await shown(sessions, stored.cookie.reveal(), active_s=3600.0)
+    clock.advance(601)
+    await shown(sessions, stored.cookie.reveal())
+    await rechecks.settle()
+    assert cognito.asked == ["refresh", "refresh"], "also while an open socket keeps it active"
+
+
 async def test_a_check_never_waits_for_cognito(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
     stored = await login.finish()
     await age(link, stored, 601)
     cognito.open.clear()
     clock.advance(601)
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) is not None
+    assert await shown(sessions, stored.cookie.reveal(), host=HOST) is not None
     await sessions.touches.settle()
     async with asyncio.timeout(5):
         await cognito.was_asked.wait()
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) is not None
+    assert await sessions.find(stored.cookie.reveal(), host=HOST) is not None
     cognito.open.set()
     await rechecks.settle()
 
@@ -112,7 +127,7 @@ async def test_only_invalid_grant_ends_the_family(sessions: RedisSessions, reche
     cognito.answer = PeerError("invalid_grant", "disabled")
     await age(link, parent, 601)
     assert not await use(sessions, rechecks, child, clock)
-    assert await sessions.get(parent.cookie.reveal(), host=HOST) is None
+    assert await sessions.find(parent.cookie.reveal(), host=HOST) is None
 
 
 OTHER_ANSWERS = {
@@ -157,7 +172,7 @@ async def test_of_many_replicas_one_asks(link: Link, ring: keys.KeyRing, login: 
     stores = [RedisSessions(link, lambda: ring) for _ in replicas]
     for store, replica in zip(stores, replicas, strict=True):
         store.touches.tell.append(replica.used)
-        await store.get(stored.cookie.reveal(), host=HOST)
+        await shown(store, stored.cookie.reveal(), host=HOST)
         await store.touches.settle()
     cognito.open.set()
     for replica in replicas:
@@ -172,7 +187,7 @@ async def test_a_refusal_of_a_token_that_was_replaced_meanwhile_ends_nothing(
     await age(link, stored, 601)
     cognito.open.clear()
     clock.advance(601)
-    await sessions.get(stored.cookie.reveal(), host=HOST)
+    await shown(sessions, stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
     async with asyncio.timeout(5):
         await cognito.was_asked.wait()
@@ -180,7 +195,7 @@ async def test_a_refusal_of_a_token_that_was_replaced_meanwhile_ends_nothing(
     cognito.answer = PeerError("invalid_grant", "reused")
     cognito.open.set()
     await rechecks.settle()
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) is not None
+    assert await sessions.find(stored.cookie.reveal(), host=HOST) is not None
 
 
 async def test_an_ended_family_is_not_brought_back_by_cognitos_answer(
@@ -191,7 +206,7 @@ async def test_an_ended_family_is_not_brought_back_by_cognitos_answer(
     cognito.open.clear()
     cognito.answer = Secret("second")
     clock.advance(601)
-    await sessions.get(stored.cookie.reveal(), host=HOST)
+    await shown(sessions, stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
     async with asyncio.timeout(5):
         await cognito.was_asked.wait()

@@ -16,12 +16,14 @@ from gateway.errors import UnavailableError
 from gateway.ports import OTHER_BROWSER, AlreadyTaken, Refused, Stored, Taken
 from gateway.sessions import seal
 from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.redis import RedisSessions
 
-from .conftest import CHILD, HOST, Clock, Login, anybody, identity, pending, tenant
+from .conftest import CHILD, HOST, Clock, Login, anybody, identity, pending, shown, tenant
 
 if TYPE_CHECKING:
+    from gateway import keys
     from gateway.sessions.connect import Link
-    from gateway.sessions.redis import RedisSessions
+    from gateway.sessions.record import Record
 
 
 async def ttl_ms(link: Link, stored: Stored) -> int:
@@ -32,14 +34,14 @@ async def ttl_ms(link: Link, stored: Stored) -> int:
 
 async def test_a_stored_session_is_found_by_its_cookie_at_its_host(sessions: RedisSessions, login: Login) -> None:
     stored = await login.finish()
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) == stored.session
+    assert await sessions.find(stored.cookie.reveal(), host=HOST) == stored.session
     assert stored.session.identity == identity()
     assert len(stored.cookie.reveal()) < 100
 
 
 async def test_a_session_of_another_host_is_none(sessions: RedisSessions, login: Login) -> None:
     stored = await login.finish()
-    assert await sessions.get(stored.cookie.reveal(), host="other.example.com") is None
+    assert await sessions.find(stored.cookie.reveal(), host="other.example.com") is None
 
 
 @pytest.mark.parametrize(
@@ -47,15 +49,15 @@ async def test_a_session_of_another_host_is_none(sessions: RedisSessions, login:
 )
 async def test_a_malformed_cookie_never_reaches_the_store(sessions: RedisSessions, cookie: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "fetch", None)
-    assert await sessions.get(cookie, host=HOST) is None
+    assert await sessions.find(cookie, host=HOST) is None
 
 
 async def test_a_check_is_one_command(sessions: RedisSessions, login: Login, link: Link) -> None:
     stored = await login.finish()
-    await sessions.get(stored.cookie.reveal(), host=HOST)
+    await shown(sessions, stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
     before = await link.command("INFO", "commandstats")
-    await sessions.get(stored.cookie.reveal(), host=HOST)
+    await shown(sessions, stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
     after = await link.command("INFO", "commandstats")
     grown = {name for name in after if name not in before or after[name]["calls"] != before[name]["calls"]}
@@ -67,16 +69,71 @@ async def test_idle_time_is_extended_after_an_eighth_of_it_and_not_before(sessio
     stored = await login.finish()
     cookie = stored.cookie.reveal()
     key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
-    await sessions.get(cookie, host=HOST)
+    await shown(sessions, cookie, host=HOST)
     await sessions.touches.settle()
     await link.command("PEXPIRE", key, 1000_000)
-    await sessions.get(cookie, host=HOST)
+    await shown(sessions, cookie, host=HOST)
     await sessions.touches.settle()
     assert await ttl_ms(link, stored) <= 1000_000
     clock.advance(1800 / 8 + 1)
-    await sessions.get(cookie, host=HOST)
+    await shown(sessions, cookie, host=HOST)
     await sessions.touches.settle()
     assert await ttl_ms(link, stored) > 1700_000
+
+
+async def test_an_open_socket_keeps_a_session_active_and_no_process_shortens_that(sessions: RedisSessions, login: Login, link: Link, clock: Clock, ring: keys.KeyRing) -> None:
+    stored = await login.finish()
+    cookie = stored.cookie.reveal()
+    await shown(sessions, cookie)
+    await shown(sessions, cookie, active_s=3600)
+    await sessions.touches.settle()
+    assert 5_300_000 < await ttl_ms(link, stored) <= 5_400_000, "at once, though there was a touch just now: an hour, and idle time behind it"
+    other = RedisSessions(link, lambda: ring, clock=lambda: clock.wall, monotonic=lambda: clock.steady)
+    await shown(other, cookie)
+    await other.touches.settle()
+    assert await ttl_ms(link, stored) > 5_300_000
+    clock.advance(1200)
+    writes = await link.command("INFO", "commandstats")
+    await shown(sessions, cookie)
+    await shown(sessions, cookie, active_s=2500)
+    await sessions.touches.settle()
+    assert (await link.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"] == writes["cmdstat_evalsha"]["calls"], "what is covered is not written again"
+    await shown(sessions, cookie, active_s=3600)
+    await sessions.touches.settle()
+    assert await ttl_ms(link, stored) > 5_300_000
+    clock.advance(5000)
+    await shown(sessions, cookie)
+    await sessions.touches.settle()
+    assert (await link.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"] == writes["cmdstat_evalsha"]["calls"] + 2, "when it is over, idle time goes on as ever"
+
+
+async def test_what_does_not_count_leaves_the_idle_time_as_it_is(sessions: RedisSessions, login: Login, link: Link) -> None:
+    stored = await login.finish()
+    await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}", 900_000)
+    assert await shown(sessions, stored.cookie.reveal(), active_s=None) == stored.session
+    await sessions.touches.settle()
+    assert await ttl_ms(link, stored) <= 900_000
+
+
+async def test_of_an_open_socket_a_touch_that_failed_is_made_up_for_without_another_request(
+    sessions: RedisSessions, login: Login, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.sessions.touches.AGAIN_S", 0.01)
+    touch, fails, done = sessions.touches._touch, [True, True], asyncio.Event()
+
+    async def at_last(record: Record, active_s: float) -> None:
+        if fails:
+            fails.pop()
+            raise UnavailableError("Redis: touch")
+        await touch(record, active_s)
+        done.set()
+
+    sessions.touches._touch = at_last
+    stored = await login.finish()
+    await shown(sessions, stored.cookie.reveal(), active_s=3600)
+    async with asyncio.timeout(10):
+        await done.wait()
+    assert await ttl_ms(link, stored) > 5_300_000
 
 
 async def test_a_touch_never_resurrects(sessions: RedisSessions, login: Login, link: Link) -> None:
@@ -90,12 +147,12 @@ async def test_a_touch_never_resurrects(sessions: RedisSessions, login: Login, l
     await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     sessions.touches.used(record)
     await sessions.touches.settle()
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) is None
+    assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
 
 
 async def test_a_touch_never_goes_beyond_the_absolute_limit(sessions: RedisSessions, link: Link) -> None:
     stored = await Login(sessions, tenant(idle_s=1800, absolute_s=600)).finish()
-    await sessions.get(stored.cookie.reveal(), host=HOST)
+    await shown(sessions, stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
     assert 0 < await ttl_ms(link, stored) <= 600_000
 
@@ -104,7 +161,7 @@ async def test_beyond_the_absolute_limit_there_is_no_session_even_if_redis_keeps
     stored = await login.finish()
     await link.command("PERSIST", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}")
     clock.advance(43200)
-    assert await sessions.get(stored.cookie.reveal(), host=HOST) is None
+    assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
 
 
 async def test_everything_that_a_login_writes_expires(sessions: RedisSessions, login: Login, link: Link) -> None:
@@ -224,7 +281,7 @@ async def test_the_tenant_clock_only_goes_forward(login: Login, link: Link) -> N
 async def test_more_families_than_allowed_end_the_oldest(sessions: RedisSessions) -> None:
     login = Login(sessions, tenant(max_per_user=2))
     stored = [await login.finish() for _ in range(4)]
-    alive = [await sessions.get(s.cookie.reveal(), host=HOST) is not None for s in stored]
+    alive = [await sessions.find(s.cookie.reveal(), host=HOST) is not None for s in stored]
     assert alive == [False, False, True, True]
 
 
@@ -232,7 +289,7 @@ async def test_families_of_other_people_do_not_count(sessions: RedisSessions) ->
     login = Login(sessions, tenant(max_per_user=1))
     alice = await login.finish()
     await login.finish(identity=identity("bob"))
-    assert await sessions.get(alice.cookie.reveal(), host=HOST) is not None
+    assert await sessions.find(alice.cookie.reveal(), host=HOST) is not None
 
 
 async def test_families_that_idled_out_do_not_count(sessions: RedisSessions, link: Link) -> None:
@@ -240,7 +297,7 @@ async def test_families_that_idled_out_do_not_count(sessions: RedisSessions, lin
     first, second = await login.finish(), await login.finish()
     await link.command("DEL", f"{prefix(bucket_of('acme'))}s:{second.session.digest}")
     await login.finish()
-    assert await sessions.get(first.cookie.reveal(), host=HOST) is not None
+    assert await sessions.find(first.cookie.reveal(), host=HOST) is not None
 
 
 async def test_what_ends_is_pushed_in_the_same_step(sessions: RedisSessions, login: Login, link: Link) -> None:
@@ -282,8 +339,8 @@ async def test_a_ticket_makes_a_child_session_of_the_same_family(sessions: Redis
     child, return_to = redeemed
     assert return_to == f"https://{CHILD}/deep?x=1"
     assert (child.session.family, child.session.expires_at, child.session.began) == (parent.session.family, parent.session.expires_at, parent.session.began)
-    assert await sessions.get(child.cookie.reveal(), host=CHILD) == child.session
-    assert await sessions.get(child.cookie.reveal(), host=HOST) is None
+    assert await sessions.find(child.cookie.reveal(), host=CHILD) == child.session
+    assert await sessions.find(child.cookie.reveal(), host=HOST) is None
     assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) is None
 
 
@@ -310,7 +367,7 @@ async def test_a_sign_in_goes_on_handing_over_to_however_many_hosts(sessions: Re
     """The sessions that were used the longest ago make room; the parent never does, nor what was in use since."""
     parent = await login.finish()
     children = [await child_of(sessions, parent) for _ in range(256)]
-    assert await sessions.get(children[0].cookie.reveal(), host=CHILD) is not None
+    assert await sessions.find(children[0].cookie.reveal(), host=CHILD) is not None
     await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{children[0].session.digest}", 1_900_000)
     for idle in (children[7], children[8]):
         await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{idle.session.digest}", 900_000)
@@ -321,9 +378,9 @@ async def test_a_sign_in_goes_on_handing_over_to_however_many_hosts(sessions: Re
         while (message := await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)) is None:
             pass
     await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-    alive = [await sessions.get(child.cookie.reveal(), host=CHILD) is not None for child in [*children, *more]]
+    alive = [await sessions.find(child.cookie.reveal(), host=CHILD) is not None for child in [*children, *more]]
     assert [n for n, living in enumerate(alive) if not living] == [7, 8]
-    assert await sessions.get(parent.cookie.reveal(), host=HOST) is not None
+    assert await sessions.find(parent.cookie.reveal(), host=HOST) is not None
     assert message["data"].decode().endswith(children[7].session.digest), "caches are told in the same step"
     assert await link.command("HLEN", f"{prefix(bucket_of('acme'))}f:{parent.session.family}") < 256 + 10
 
@@ -346,7 +403,7 @@ async def test_touching_a_child_touches_its_parent(sessions: RedisSessions, logi
     parent = await login.finish()
     child = await child_of(sessions, parent)
     await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{parent.session.digest}", 5000)
-    await sessions.get(child.cookie.reveal(), host=CHILD)
+    await shown(sessions, child.cookie.reveal(), host=CHILD)
     await sessions.touches.settle()
     assert await ttl_ms(link, parent) > 1700_000
 
@@ -370,8 +427,8 @@ async def test_logout_ends_the_whole_family_from_any_member_and_hands_back_the_r
     ended = await sessions.end_family(child.session, cookie=child.cookie.reveal())
     assert ended.refresh_token is not None
     assert ended.refresh_token.reveal() == "refresh"
-    assert await sessions.get(parent.cookie.reveal(), host=HOST) is None
-    assert await sessions.get(child.cookie.reveal(), host=CHILD) is None
+    assert await sessions.find(parent.cookie.reveal(), host=HOST) is None
+    assert await sessions.find(child.cookie.reveal(), host=CHILD) is None
 
 
 async def written(link: Link) -> int:
@@ -384,7 +441,7 @@ async def test_a_replaced_session_ends_and_its_family_with_the_last_of_its_sessi
     child, again = await child_of(sessions, parent), await login.finish()
     first = await sessions.end_replaced(parent.session, cookie=parent.cookie.reveal())
     assert first.refresh_token is None, "a tab at another host goes on"
-    assert [await sessions.get(s.cookie.reveal(), host=h) is not None for s, h in ((parent, HOST), (child, CHILD), (again, HOST))] == [False, True, True]
+    assert [await sessions.find(s.cookie.reveal(), host=h) is not None for s, h in ((parent, HOST), (child, CHILD), (again, HOST))] == [False, True, True]
     before = await written(link)
     await sessions.end_replaced(parent.session, cookie=parent.cookie.reveal())
     assert await written(link) > before, "as whoever never heard that it was done: WAIT speaks of a connection's own writes"
@@ -401,7 +458,7 @@ async def test_a_later_login_ends_what_is_outdated_of_the_same_person_and_began_
     later = await login.finish()
 
     async def alive() -> list[bool]:
-        return [await sessions.get(s.cookie.reveal(), host=HOST) is not None for s in (first, other, bob, later)]
+        return [await sessions.find(s.cookie.reveal(), host=HOST) is not None for s in (first, other, bob, later)]
 
     assert await sessions.end_earlier("acme", user="sub-alice", began=began, outdated=lambda view: view.user_agent == "Phone/2") == 1
     assert await alive() == [True, False, True, True]
@@ -423,9 +480,9 @@ async def test_people_list_and_end_their_own_sessions_only(sessions: RedisSessio
     assert {(v.session, v.current, v.user_agent) for v in views} == {(first.session.family, False, "Browser/1"), (second.session.family, True, "Phone/2")}
     assert await sessions.end_own(second.session, family=bob.session.family) == 0
     assert await sessions.end_own(second.session, family=first.session.family) == 1
-    assert [await sessions.get(s.cookie.reveal(), host=HOST) is not None for s in (first, second, bob)] == [False, True, True]
+    assert [await sessions.find(s.cookie.reveal(), host=HOST) is not None for s in (first, second, bob)] == [False, True, True]
     assert await sessions.end_own(second.session, family=None) == 1
-    assert await sessions.get(bob.cookie.reveal(), host=HOST) is not None
+    assert await sessions.find(bob.cookie.reveal(), host=HOST) is not None
 
 
 async def test_signing_out_everywhere_outdates_logins_in_flight(sessions: RedisSessions, login: Login) -> None:
@@ -443,7 +500,7 @@ async def test_tenants_that_share_a_bucket_do_not_share_people(sessions: RedisSe
     forged = replace(ours.session, family=theirs.session.family)
     assert await sessions.end_own(ours.session, family=theirs.session.family) == 0
     await sessions.end_family(forged, cookie=ours.cookie.reveal())
-    assert await sessions.get(theirs.cookie.reveal(), host=HOST) is not None
+    assert await sessions.find(theirs.cookie.reveal(), host=HOST) is not None
 
 
 # --- another primary ------------------------------------------------------------------------------
@@ -476,6 +533,6 @@ async def test_sessions_of_one_address_and_two_people_are_two_peoples(sessions: 
     login = Login(sessions, tenant(max_per_user=1))
     victim = await login.finish(identity=identity("alice"))
     other = await login.finish(identity=replace(identity("mallory"), email="alice@acme.test"))
-    assert await sessions.get(victim.cookie.reveal(), host=HOST) == victim.session
-    assert await sessions.get(other.cookie.reveal(), host=HOST) == other.session
+    assert await sessions.find(victim.cookie.reveal(), host=HOST) == victim.session
+    assert await sessions.find(other.cookie.reveal(), host=HOST) == other.session
     assert other.session.identity.sub == "sub-mallory"

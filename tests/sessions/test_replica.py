@@ -24,7 +24,7 @@ from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.replica import Replica, steady
 from gateway.sessions.unknown import LIFE_S, MAX_UNKNOWN, HostBuckets, Unknown
 
-from .conftest import CHILD, HOST, Clock, Login, identity, tenant
+from .conftest import CHILD, HOST, Clock, Login, identity, shown, tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -57,7 +57,7 @@ class Worker:
         return self.sessions.cached(stored.cookie.reveal(), host=HOST)
 
     async def get(self, stored: Stored) -> object:
-        return await self.sessions.get(stored.cookie.reveal(), host=HOST)
+        return await shown(self.sessions, stored.cookie.reveal())
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ async def test_what_cannot_be_a_session_here_is_not_asked_for_and_what_was_none_
     async def asked(cookie: str, host: str = HOST) -> bool:
         """Whether it took a command to find none."""
         before = (await link.command("INFO", "stats"))["total_commands_processed"]
-        assert await worker.sessions.get(cookie, host=host) is None
+        assert await worker.sessions.find(cookie, host=host) is None
         return (await link.command("INFO", "stats"))["total_commands_processed"] > before + 1  # type: ignore[no-any-return]  # redis-py's
 
     free = next(bucket for bucket in range(1024) if bucket not in {bucket_of("acme"), bucket_of("globex")})
@@ -146,7 +146,7 @@ async def test_what_cannot_be_a_session_here_is_not_asked_for_and_what_was_none_
     assert await asked(here)
     # What is there is not taken for unknown, wherever it was shown before.
     other = await Login(worker.sessions, tenant()).finish(identity=identity("bob"))
-    assert await worker.sessions.get(other.cookie.reveal(), host="apps.example.com") is None
+    assert await worker.sessions.find(other.cookie.reveal(), host="apps.example.com") is None
     assert await worker.get(other) == other.session
 
 
@@ -192,16 +192,16 @@ async def test_a_touch_that_failed_is_made_up_for_at_the_next_answer_from_memory
     key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
     touch, fails = worker.sessions.touches._touch, [True]
 
-    async def once(record: Record) -> None:
+    async def once(record: Record, active_s: float) -> None:
         if fails and fails.pop():
             raise UnavailableError("Redis: touch")
-        await touch(record)
+        await touch(record, active_s)
 
     worker.sessions.touches._touch = once
     await worker.get(stored)
     await worker.sessions.touches.settle()
     await link.command("PEXPIRE", key, 900_000)
-    assert worker.cached(stored) == stored.session
+    await worker.get(stored)
     await worker.sessions.touches.settle()
     assert await link.command("PTTL", key) > 1_700_000
 
@@ -221,8 +221,8 @@ def _timed(call: Callable[[], object], times: int) -> float:
 
 
 async def test_an_unknown_or_malformed_cookie_is_no_session(worker: Worker, stored: Stored) -> None:
-    assert await worker.sessions.get("x", host=HOST) is None
-    assert await worker.sessions.get(stored.cookie.reveal()[:3] + "A" * 43, host=HOST) is None
+    assert await worker.sessions.find("x", host=HOST) is None
+    assert await worker.sessions.find(stored.cookie.reveal()[:3] + "A" * 43, host=HOST) is None
 
 
 async def test_logging_out_empties_this_memory_at_once(worker: Worker, stored: Stored) -> None:

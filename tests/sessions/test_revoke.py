@@ -81,7 +81,7 @@ def request(who: Who = ALICE, *, kind: RevocationKind = RevocationKind.END_SESSI
 
 
 async def alive(sessions: RedisSessions, stored: Stored) -> bool:
-    return await sessions.get(stored.cookie.reveal(), host=HOST) is not None
+    return await sessions.find(stored.cookie.reveal(), host=HOST) is not None
 
 
 async def test_a_revocation_ends_sessions_and_tells_its_time_line(sessions: RedisSessions, login: Login, revoker: StoreRevoker) -> None:

@@ -57,8 +57,8 @@ class Rooms(Stand):
 
     # the session store
 
-    async def get(self, cookie: str, *, host: str) -> Session | None:
-        found = await super().get(cookie, host=host)
+    async def find(self, cookie: str, *, host: str) -> Session | None:
+        found = await super().find(cookie, host=host)
         if found is not None:
             await self._meanwhile()
         return found

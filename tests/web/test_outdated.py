@@ -138,8 +138,8 @@ class Narrowed(Outdated):
     def suspended(self, tenant: str) -> bool:
         return False
 
-    async def get(self, cookie: str, *, host: str) -> Session | None:
-        return await self.meanwhile("session", await super().get(cookie, host=host))
+    async def find(self, cookie: str, *, host: str) -> Session | None:
+        return await self.meanwhile("session", await super().find(cookie, host=host))
 
     async def authenticate(self, tenant: Tenant, token: str) -> MachineToken | None:
         return await self.meanwhile("token", MachineToken("machine", frozenset(), "", "", 0))
@@ -228,9 +228,9 @@ def test_a_token_is_judged_again_where_the_lease_had_to_be_waited_for(narrowed: 
 def test_tenants_that_never_stand_still_let_nobody_in(narrowed: Narrowed, monkeypatch: pytest.MonkeyPatch) -> None:
     narrowed.sign_in("one", identity("alice@acme.test"))
 
-    async def get(cookie: str, *, host: str) -> Session | None:
+    async def find(cookie: str, *, host: str) -> Session | None:
         narrowed.table = narrowed.table_of({})
         return narrowed.sessions[cookie]
 
-    monkeypatch.setattr(narrowed, "get", get)
+    monkeypatch.setattr(narrowed, "find", find)
     assert narrowed.check("/") == 503

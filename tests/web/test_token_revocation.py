@@ -52,11 +52,11 @@ async def test_a_replaced_session_ends_after_its_grace_and_only_its_own_token_is
     cognito = Cognito()
     revocation = service(sessions, cognito)
     revocation.end_replaced_soon(former.session, former.cookie.reveal())
-    assert await sessions.get(former.cookie.reveal(), host=HOST) is not None, "what is under way arrives"
+    assert await sessions.find(former.cookie.reveal(), host=HOST) is not None, "what is under way arrives"
     await asyncio.wait_for(revocation.settle(), 20)
     assert (cognito.revoked, cognito.slept) == (["former"], [GRACE_S])
-    assert await sessions.get(former.cookie.reveal(), host=HOST) is None
-    assert await sessions.get(present.cookie.reveal(), host=HOST) is not None
+    assert await sessions.find(former.cookie.reveal(), host=HOST) is None
+    assert await sessions.find(present.cookie.reveal(), host=HOST) is not None
     await revocation.close()
 
 

@@ -144,10 +144,16 @@ class Browser:
             lines = self.request.headers.getall("Cookie", ())
             names = (self.session_cookie(tenant_id),) if tenant_id is not None else names_below(lines, f"{name}-at-")[:MAX_TENANTS]
         for cookie in (value for each in names for value in self.cookies(each)):
-            session = await self.services.sessions.get(cookie, host=self.host)
+            session = await self.services.sessions.find(cookie, host=self.host)
             if session is not None and (tenant_id is None or session.tenant == tenant_id):
+                self.services.sessions.used(session, active_s=self._active_s(session))
                 return session, cookie
         return None
+
+    def _active_s(self, session: Session) -> float | None:
+        """As for a check: an application may poll ``/_auth/userinfo``."""
+        tenant = self.services.tenants.table.by_id(session.tenant)
+        return None if tenant is not None and tenant.session.counts.excludes(self.request.path) else 0.0
 
     def return_origin(self, host: str) -> str | None:
         """Origin of a host that a login begun here may return to: this host, or another of the same tenant."""

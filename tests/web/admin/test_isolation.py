@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SECRET = "Zq3vX8n0Lw5tB1yKd7mRfGh2JcUs9PeA"
 STORED: dict[str, Any] = {
     "id": "acme", "name": "Acme", "active": True, "hosts": ["acme.example.com", "two.acme.example.com"], "email_domains": ["acme.test"], "allowed_groups": ["app-users"],
-    "client_id": "4r8abc", "client_secret": SECRET, "session": {"idle": "30m", "absolute": "12h", "max_per_user": 5}, "webhook": {"url": "https://app.example.com/", "secret": SECRET},
+    "client_id": "4r8abc", "client_secret": SECRET, "session": {"idle": "30m", "idle_counts": {"websocket": "1h"}, "absolute": "12h", "max_per_user": 5}, "webhook": {"url": "https://app.example.com/", "secret": SECRET},
     "providers": [
         {
             "name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.com", "label": "Okta",
@@ -77,6 +77,8 @@ CHANGES: dict[str, Any] = {
     "app_cookies": ["session"],
     "clear_domain_cookies": True,
     "session.idle": "5m",
+    "session.idle_counts.exclude": ["/api/events"],
+    "session.idle_counts.websocket": "10m",
     "session.absolute": "1h",
     "session.max_per_user": 1,
     "webhook": {"url": "https://elsewhere.example.com/", "secret": SECRET},
@@ -92,7 +94,7 @@ TENANTS_OWN = {
 """Said here again: whoever opens a field to tenants says it twice."""
 TENANTS_OWN_BODY = {"provider", "providers", "group", "groups", "name", "keep_secrets"}
 TENANTS_OWN_PROVIDER = {"kind", "client_id", "client_secret", "oidc_issuer", "label"}
-HIGHER: dict[str, Any] = {"active": True, "session.idle": "1h", "session.absolute": "13h", "session.max_per_user": 6}
+HIGHER: dict[str, Any] = {"active": True, "session.idle": "1h", "session.idle_counts.websocket": "2h", "session.absolute": "13h", "session.max_per_user": 6}
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -13,6 +13,7 @@ from gateway.registry.document import (
     BearerDocument,
     BrandingDocument,
     HookDocument,
+    IdleCountsDocument,
     PathsDocument,
     ProviderDocument,
     RuleDocument,
@@ -72,6 +73,7 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
     "BearerDocument": (BearerDocument, {}),
     "PathsDocument": (PathsDocument, {}),
     "SessionDocument": (SessionDocument, {}),
+    "IdleCountsDocument": (IdleCountsDocument, {}),
     "WebhookDocument": (WebhookDocument, {"url": "https://app.example.com/", "secret": "0123456789abcdef0123456789abcdef"}),
     "BrandingDocument": (BrandingDocument, {}),
     "HeaderSetting": (HeaderSetting, {"source": "claim:d"}),
@@ -103,6 +105,7 @@ CROSS_FIELD_RULES = {
     "ProviderDocument": ["tenant_idp"],
     "RuleDocument": ["``allow`` stands without", "``session: false`` needs", "``replace: true`` needs", "``identity`` needs ``bearer``"],
     "SessionDocument": ["30 days", "not longer than ``absolute``"],
+    "IdleCountsDocument": ["at least 1m", "not longer than ``absolute``"],
     "ProvisionBody": ["``provider`` or ``providers``", "``group`` or ``groups``", "``allowed_domain`` or ``email_domains``"],
 }
 
