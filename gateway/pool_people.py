@@ -14,6 +14,7 @@ Rules:
 - Tenants take turns at few places, and none has all of them: a flood of one, or calls for one that take long, delay that one only.
 - What waits is bounded, for each tenant and in all. What finds no room is not dropped: the record has it, and is read again from there
   when there is room.
+- A revocation that does not open keeps no other from being followed; it is followed once it opens.
 - A start repeats what a crash may have left undone: blocks and overlays of the last day, every lift. Sign-outs are not repeated:
   they would end what the person has begun since.
 """
@@ -36,6 +37,7 @@ from gateway.errors import UnavailableError
 from gateway.hooks.reconcile.leader import LEASE_S
 from gateway.log import fields
 from gateway.ports_revocation import LIFT, DisabledUser
+from gateway.sessions.unopened import Unopened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -157,6 +159,7 @@ class PoolPeople:
         self._turns = Turns(MAX_AT_ONCE, per_tenant=PER_TENANT)
         self._behind: dict[str, float] = {}
         """Tenants without room, and from when (``durable_at``) the record is to be read again for them."""
+        self._unopened = Unopened(record, event="pool_revocation_does_not_open")
         self._enabling: dict[str, bool] = {}
         """Tenants whose users are being enabled, and whether more of them came meanwhile."""
 
@@ -212,12 +215,17 @@ class PoolPeople:
                     self._take(recorded, begun, started)
                 # When the record was last read, never what stood in it: of what another process calls late, nothing is early.
                 position, look_back = now, OVERLAP_S
+                for recorded in await self._unopened.opened(now):
+                    if self._has_place(recorded.status.request.tenant):
+                        self._take(recorded, begun, started)
+                    else:
+                        self._unopened.keep(recorded.status.id)
                 for tenant in list(self._behind):
                     await self._catch_up(tenant, begun, started)
             except UnavailableError as error:
                 _LOG.info("pool_not_followed", extra=fields(error=str(error)))
             except Exception as error:  # noqa: BLE001 - logged
-                # Whatever it was (a row that does not open): who was let in again must not stay disabled because nobody follows any more.
+                # Whatever it was: who was let in again must not stay disabled because nobody follows any more.
                 fault("pool_fault", error)
             else:
                 needed = min([position - KEPT_S, *self._behind.values()])
@@ -227,7 +235,7 @@ class PoolPeople:
     async def _since(self, durable_at: float) -> AsyncIterator[Recorded]:
         after = ""
         while True:
-            page = await self._record.since(durable_at, after=after, limit=_PAGE)
+            page = await self._record.since(durable_at, after=after, limit=_PAGE, closed=self._unopened.note)
             for recorded in page:
                 yield recorded
             if len(page) < _PAGE:
@@ -238,7 +246,7 @@ class PoolPeople:
         tenant, name = recorded.status.request.tenant, recorded.status.id
         if name in begun:
             return
-        if tenant in self._behind or not self._has_room(tenant, MAX_WAITING_OF_TENANT):
+        if not self._has_place(tenant):
             if tenant not in self._behind:
                 _LOG.warning("pool_behind", extra=fields(tenant=tenant, waiting=self._of_tenant[tenant]))
             # Also what becomes visible late, with an earlier time than what was left already.
@@ -246,6 +254,9 @@ class PoolPeople:
             return
         begun[name] = recorded.durable_at
         self._begin(recorded, fresh=recorded.durable_at >= started)
+
+    def _has_place(self, tenant: str) -> bool:
+        return tenant not in self._behind and self._has_room(tenant, MAX_WAITING_OF_TENANT)
 
     def _has_room(self, tenant: str, most: int) -> bool:
         return self._of_tenant[tenant] < most and len(self._tasks) < MAX_WAITING
@@ -255,11 +266,11 @@ class PoolPeople:
         if not self._has_room(tenant, MAX_WAITING_OF_TENANT // 2):
             return
         after = math.nextafter(self._behind[tenant], -math.inf)
-        found = await self._record.of_tenant(tenant, durable_after=after, limit=2 * MAX_WAITING_OF_TENANT)
+        found = await self._record.of_tenant(tenant, durable_after=after, limit=2 * MAX_WAITING_OF_TENANT, closed=self._unopened.note)
         del self._behind[tenant]
         for recorded in found:
             self._take(recorded, begun, started)
-        if len(found) == 2 * MAX_WAITING_OF_TENANT:
+        if len(found) >= 2 * MAX_WAITING_OF_TENANT:
             self._behind.setdefault(tenant, found[-1].durable_at)
 
     def _begin(self, recorded: Recorded, *, fresh: bool) -> None:

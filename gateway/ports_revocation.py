@@ -29,6 +29,16 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """A revocation on record of which nobody can say what it is: what it says does not open, since its key is away or it was damaged."""
+
+    id: str
+    tenant: str
+    durable_at: float
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """A block (``group`` None) or overlay in force."""
 
@@ -111,6 +121,7 @@ class Change(Protocol):
 class RevocationRecord(Protocol):
     """SQL is the record; Redis holds working copies. Raises ``UnavailableError``.
 
+    ``closed`` is told of each revocation that does not open, and the others are read; without it the first of them raises.
     ``aliases``: HMACs that stand for the who of a request, the writing key's first; the record looks blocks and overlays up by them.
     """
 
@@ -123,13 +134,16 @@ class RevocationRecord(Protocol):
     async def users_of(self, revocation: str) -> Sequence[str]:
         """Usernames at Cognito of those whose sessions this revocation ended."""
 
-    async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
-        """By ``durable_at`` and id, oldest first, beyond that pair."""
+    async def since(self, durable_at: float, *, after: str, limit: int, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
+        """By ``durable_at`` and id, oldest first, beyond that pair: fewer than ``limit`` only where there are no more, and fewer than twice as many."""
 
-    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None) -> Sequence[Recorded]:
-        """By ``durable_at`` and id, oldest first."""
+    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
+        """By ``durable_at`` and id, oldest first; ``limit`` as of ``since``."""
 
-    async def unacknowledged(self) -> Sequence[Recorded]: ...
+    async def unacknowledged(self, *, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]: ...
+
+    async def these(self, ids: Sequence[str], *, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
+        """Those of these ids (500 at most) that are on record, in the order of ``since``."""
 
     async def tenants(self) -> Sequence[str]:
         """Every tenant of which anything is recorded."""

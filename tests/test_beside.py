@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from gateway.beside import beside, end, forever, in_rounds
+from gateway.beside import beside, end, fault, forever, in_rounds
 from gateway.errors import UnavailableError
 from gateway.metrics import REGISTRY
 
@@ -91,6 +91,13 @@ async def test_work_that_a_mistake_ended_is_begun_again_ever_later_logged_and_co
     assert paused == [0.5, 1.0, 2.0]
     assert [record.message for record in caplog.records] == ["task_failed"] * 3
     assert REGISTRY.get_sample_value("gateway_task_failures_total", {"task": work.__qualname__}) == 3
+
+
+def test_a_fault_is_logged_with_its_trace_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        fault("a_fault_of_the_test", LookupError("a row does not open"), tenant="acme")
+    assert [(record.levelname, record.message, record.exc_info is not None) for record in caplog.records] == [("ERROR", "a_fault_of_the_test", True)] * 2
+    assert REGISTRY.get_sample_value("gateway_task_failures_total", {"task": "a_fault_of_the_test"}) == 2
 
 
 async def test_a_task_that_loses_a_cancellation_is_asked_again() -> None:

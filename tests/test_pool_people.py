@@ -16,9 +16,10 @@ from gateway.cognito.users import PoolUser
 from gateway.core.model import ProviderKind
 from gateway.core.tenants import TenantTable
 from gateway.errors import ConfigError
+from gateway.metrics import REGISTRY
 from gateway.pool_people import DELAYS_S, PER_TENANT, SECOND_CLEARING_S, PoolPeople, Turns
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
-from gateway.ports_revocation import LIFT, DisabledUser, Recorded, Standing
+from gateway.ports_revocation import LIFT, Closed, DisabledUser, Recorded, Standing
 from tests.core.build import provider, tenant
 
 if TYPE_CHECKING:
@@ -79,6 +80,18 @@ class Record:
         self.recorded, self.standing_now = list(recorded), list(standing)
         self.users: dict[str, tuple[str, ...]] = {}
         self.cleared: list[str] = []
+        self.closed: set[str] = set()
+        """Ids of what does not open."""
+
+    def _opened(self, rows: Sequence[Recorded], closed: Callable[[Closed], None] | None) -> list[Recorded]:
+        for one in rows:
+            if one.status.id in self.closed:
+                assert closed is not None
+                closed(Closed(one.status.id, "acme", one.durable_at, ConfigError("a row does not open")))
+        return [one for one in sorted(rows, key=lambda r: (r.durable_at, r.status.id)) if one.status.id not in self.closed]
+
+    async def these(self, ids: Sequence[str], *, closed: Callable[[Closed], None] | None = None) -> list[Recorded]:
+        return self._opened([r for r in self.recorded if r.status.id in ids], closed)
 
     async def clear(self, standing: Standing, *, at: float) -> None:
         assert at == NOW
@@ -87,12 +100,11 @@ class Record:
     async def users_of(self, revocation: str) -> tuple[str, ...]:
         return self.users.get(revocation, ())
 
-    async def since(self, durable_at: float, *, after: str, limit: int) -> list[Recorded]:
-        return [r for r in sorted(self.recorded, key=lambda r: (r.durable_at, r.status.id)) if (r.durable_at, r.status.id) > (durable_at, after)][:limit]
+    async def since(self, durable_at: float, *, after: str, limit: int, closed: Callable[[Closed], None] | None = None) -> list[Recorded]:
+        return self._opened([r for r in self.recorded if (r.durable_at, r.status.id) > (durable_at, after)], closed)[:limit]
 
-    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None) -> list[Recorded]:
-        mine = [r for r in self.recorded if r.status.request.tenant == tenant and r.durable_at > durable_after]
-        return sorted(mine, key=lambda r: (r.durable_at, r.status.id))[:limit]
+    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None, closed: Callable[[Closed], None] | None = None) -> list[Recorded]:
+        return self._opened([r for r in self.recorded if r.status.request.tenant == tenant and r.durable_at > durable_after], closed)[:limit]
 
     async def standing(self, tenant: str) -> list[Standing]:
         return [s for s in self.standing_now if s.tenant == tenant]
@@ -278,7 +290,7 @@ async def test_whom_the_pool_refuses_to_enable_keeps_nobody_else_waiting_and_is_
 
 async def test_a_fault_that_nobody_foresaw_ends_neither_the_following_nor_the_enabling(caplog: pytest.LogCaptureFixture) -> None:
     class Faulty(Record):
-        async def since(self, durable_at: float, *, after: str, limit: int) -> list[Recorded]:
+        async def since(self, durable_at: float, *, after: str, limit: int, closed: Callable[[Closed], None] | None = None) -> list[Recorded]:
             msg = "a row does not open"
             raise ConfigError(msg)
 
@@ -300,6 +312,40 @@ async def test_a_fault_that_nobody_foresaw_ends_neither_the_following_nor_the_en
     done, _, waited = await follow(Surprising(), Record([recorded(SUBJECT, "block")], [block(SUBJECT)]))
     assert done == [("disable", ALICE)]
     assert DELAYS_S[0] in waited
+
+
+async def test_a_revocation_that_does_not_open_keeps_no_other_from_being_followed_and_is_followed_when_it_opens(caplog: pytest.LogCaptureFixture) -> None:
+    other = Who(idp_subject="00u9", provider="acme-okta")
+    record = Record([recorded(SUBJECT, "block"), recorded(other, "block", number=2, at=NOW + 2)], [block(SUBJECT), replace(block(other), id="b2")])
+    record.closed = {"r1"}
+    pool, marks, now, rounds = Pool(), Marks(), NOW, 0
+
+    async def sleep(_: float) -> None:
+        nonlocal now, rounds
+        rounds, now = rounds + 1, now + 61
+        await asyncio.sleep(0)
+
+    class AtAnyTime(Disabled):
+        async def add(self, disabled: DisabledUser, *, at: float) -> None:
+            await super().add(disabled, at=NOW)
+
+    people = PoolPeople(
+        cast("Any", pool), cast("Any", record), cast("Any", Revoker()), cast("Any", marks), AtAnyTime(record), table=lambda: TenantTable([tenant()]), clock=lambda: now, sleep=sleep,
+    )  # fmt: skip
+    before = REGISTRY.get_sample_value("gateway_task_failures_total", {"task": "pool_revocation_does_not_open"}) or 0
+    task = asyncio.create_task(people.run())
+    while rounds < 20:  # noqa: ASYNC110 - rounds of another task
+        await asyncio.sleep(0)
+    assert pool.done == [("disable", "acme-okta_00u9")]
+    record.closed = set()
+    async with asyncio.timeout(5):
+        while len(pool.done) < 2:  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert pool.done[1:] == [("disable", ALICE)], "long after the window in which the record is read"
+    assert [one.message for one in caplog.records if one.levelname == "ERROR"] == ["pool_revocation_does_not_open"], "once, however often it is met"
+    assert REGISTRY.get_sample_value("gateway_task_failures_total", {"task": "pool_revocation_does_not_open"}) == before + 1
 
 
 async def test_who_is_not_in_the_pool_any_more_is_forgotten() -> None:

@@ -3,6 +3,7 @@
 Rules:
 - A revocation leaves word and goes on. It waits for no follower, and its work does not grow with their number.
 - The record is read twice a second while anybody follows, for what other admin processes made durable; never for each follower.
+- A revocation that does not open keeps no other from being shown; it is shown once it opens.
 - A follower who does not keep up is cut off, and goes on from the last one it saw.
 """
 
@@ -14,12 +15,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from gateway.ports_revocation import LIFT
+from gateway.sessions.unopened import Unopened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from gateway.ports import RevocationStatus
-    from gateway.ports_revocation import Recorded, RevocationRecord
+    from gateway.ports_revocation import Closed, Recorded, RevocationRecord
 
 POLL_S: Final = 0.5
 """How soon a follower sees what another admin process made durable; what this process did is seen at once."""
@@ -71,6 +73,7 @@ class RevocationFeed:
     def __init__(self, record: RevocationRecord, *, clock: Callable[[], float]) -> None:
         self._record = record
         self._clock = clock
+        self._unopened = Unopened(record, event="revocation_feed_does_not_open")
         self._followers: set[_Follower] = set()
         self._news: deque[Recorded] = deque()
         self._bell = asyncio.Event()
@@ -91,7 +94,7 @@ class RevocationFeed:
             joined = self._clock()
             await self._reading()
             told: set[str] = set()
-            last = None if after is None else await self._record.find(after)
+            last = None if after is None else await self._find(after)
             if last is not None:
                 async for recorded in self._between(last.durable_at - OVERLAP_S, shown=last):
                     if recorded.durable_at >= joined - 2 * OVERLAP_S:
@@ -107,11 +110,18 @@ class RevocationFeed:
                 self._reader.cancel()
                 self._reader = None
 
-    async def _between(self, durable_at: float, *, shown: Recorded) -> AsyncIterator[Recorded]:
+    async def _find(self, revocation: str) -> Recorded | Closed | None:
+        """Where somebody left off: also one that does not open any more."""
+        closed: list[Closed] = []
+        for recorded in await self._record.these((revocation,), closed=closed.append):
+            return recorded
+        return closed[0] if closed else None
+
+    async def _between(self, durable_at: float, *, shown: Recorded | Closed) -> AsyncIterator[Recorded]:
         """What became durable later than ``shown``."""
         after = ""
         while True:
-            page = await self._record.since(durable_at, after=after, limit=_PAGE)
+            page = await self._record.since(durable_at, after=after, limit=_PAGE, closed=self._unopened.note)
             for recorded in page:
                 if recorded.durable_at > shown.durable_at:
                     yield recorded
@@ -146,6 +156,7 @@ class RevocationFeed:
                 now = self._clock()
                 if loop.time() >= read_again_at:
                     news += await self._all_since(min(position, now) - OVERLAP_S)
+                    news += await self._unopened.opened(now)
                     position = now
                     read_again_at = loop.time() + POLL_S
                 for recorded in news:
@@ -164,7 +175,7 @@ class RevocationFeed:
     async def _all_since(self, durable_at: float) -> list[Recorded]:
         found: list[Recorded] = []
         while True:
-            page = await self._record.since(durable_at, after=found[-1].status.id if found else "", limit=_PAGE)
+            page = await self._record.since(durable_at, after=found[-1].status.id if found else "", limit=_PAGE, closed=self._unopened.note)
             found += page
             if len(page) < _PAGE:
                 return found

@@ -34,7 +34,7 @@ from gateway.sessions.marks import WATERMARK_LIFE_S, places
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
-    from gateway.ports_revocation import Change, Confirmations, RevocationRecord, Standing
+    from gateway.ports_revocation import Change, Closed, Confirmations, RevocationRecord, Standing
     from gateway.sessions.marks import EndedFamily, Marks, Places, Swept
 
 T = TypeVar("T")
@@ -117,6 +117,8 @@ class StoreRevoker:
         """How often the store failed within a transaction of the record."""
         self._feed = RevocationFeed(record, clock=clock)
         self._unavailable = Throttled(_log, logging.WARNING, "revocation_unavailable")
+        self._unopened: set[str] = set()
+        """What is on record, was not acknowledged and does not open, as the log has said."""
         self._not_carried_on = Throttled(_log, logging.ERROR, "revocation_not_carried_on")
 
     # --- the operation ---------------------------------------------------------------------------
@@ -333,13 +335,14 @@ class StoreRevoker:
         One that cannot be finished keeps none of the others waiting; raises ``UnavailableError`` after the last.
         """
         before = dict(self._open)
-        unacknowledged = await self._record.unacknowledged()
-        ids = {recorded.status.id for recorded in unacknowledged}
+        closed: list[Closed] = []
+        unacknowledged = await self._record.unacknowledged(closed=closed.append)
+        ids = {*(recorded.status.id for recorded in unacknowledged), *(one.id for one in closed)}
         for key, line in before.items():
             if line.id not in ids and self._open.get(key) is line:
                 del self._open[key]  # by another process, whose acknowledgement holds for all
         waiting = [recorded for recorded in unacknowledged if recorded.status.id not in self._under_way]
-        failed: UnavailableError | None = None
+        failed = self._unopenable(closed)
         for recorded in waiting:
             try:
                 await self._carry_on(recorded)
@@ -352,6 +355,15 @@ class StoreRevoker:
         if failed is not None:
             raise failed
         return len(waiting)
+
+    def _unopenable(self, closed: Sequence[Closed]) -> UnavailableError | None:
+        """What does not open stays open on record: looked at again, counted, and logged once."""
+        fresh = [one for one in closed if one.id not in self._unopened]
+        self._unopened = {one.id for one in closed}
+        if fresh:
+            TASK_FAILURES.labels("revocation_not_carried_on").inc(len(fresh))
+            _log.error("revocation_not_carried_on", exc_info=fresh[0].error, extra=fields(tenant=fresh[0].tenant, revocation=fresh[0].id, others=len(fresh) - 1 or None))
+        return UnavailableError(f"{len(closed)} revocations on record do not open") if closed else None
 
     async def _carry_on(self, recorded: Recorded) -> None:
         """Again, with its first watermark: the primary may have been restored between its end and its entry in the record."""

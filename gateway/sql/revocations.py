@@ -16,7 +16,7 @@ from gateway.beside import fault
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_admin import BlockView, Page
 from gateway.ports_hooks import Person
-from gateway.ports_revocation import OPERATORS, Exemption, Lifted, Recorded, Standing
+from gateway.ports_revocation import OPERATORS, Closed, Exemption, Lifted, Recorded, Standing
 from gateway.sql.tables import blocks, disabled_users, hook_standing, overlay_exemptions, overlays, revocations
 
 if TYPE_CHECKING:
@@ -71,13 +71,16 @@ class SqlRevocations:
             sealed = (await connection.execute(select(revocations.c.users).where(revocations.c.id == revocation))).scalar()
         return () if sealed is None else tuple(json.loads(self._database.crypt.open(sealed, table="revocations", row=revocation, column="users").reveal()))
 
-    async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
+    async def since(self, durable_at: float, *, after: str, limit: int, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
         # The first condition is what the index answers.
         later = (revocations.c.durable_at >= durable_at) & or_(revocations.c.durable_at > durable_at, revocations.c.id > after)
-        return await self._recorded(later, limit=limit)
+        return await self._recorded(later, limit=limit, closed=closed)
 
-    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None) -> Sequence[Recorded]:
-        return await self._recorded((revocations.c.tenant == tenant) & (revocations.c.durable_at > durable_after), limit=limit)
+    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
+        return await self._recorded((revocations.c.tenant == tenant) & (revocations.c.durable_at > durable_after), limit=limit, closed=closed)
+
+    async def these(self, ids: Sequence[str], *, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
+        return await self._recorded(revocations.c.id.in_(ids), closed=closed)
 
     async def to_tell(self, *, limit: int, resting: Collection[str] = (), failed: Callable[[str], None]) -> AsyncIterator[Sequence[tuple[Recorded, Sequence[Person]]]]:
         """Done by hand, oldest first, with as whom the person was signed in; in pages. One that does not open is left out; it is logged,
@@ -107,14 +110,28 @@ class SqlRevocations:
         statement = update(revocations).where(revocations.c.id == revocation, revocations.c.to_tell == 1).values(to_tell=0)
         return (await connection.execute(statement)).rowcount == 1
 
-    async def unacknowledged(self) -> Sequence[Recorded]:
-        return await self._recorded(revocations.c.acknowledged_at.is_(None))
+    async def unacknowledged(self, *, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
+        return await self._recorded(revocations.c.acknowledged_at.is_(None), closed=closed)
 
-    async def _recorded(self, condition: ColumnElement[bool], *, limit: int | None = None) -> list[Recorded]:
-        query = select(revocations).where(condition).order_by(revocations.c.durable_at, revocations.c.id)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query if limit is None else query.limit(limit))).mappings().all()
-        return [_recorded(row, self._database.crypt) for row in rows]
+    async def _recorded(self, condition: ColumnElement[bool], *, limit: int | None = None, closed: Callable[[Closed], None] | None = None) -> list[Recorded]:
+        at, identifier = revocations.c.durable_at, revocations.c.id
+        query = select(revocations).where(condition).order_by(at, identifier).limit(limit)
+        found: list[Recorded] = []
+        last: tuple[float, str] | None = None
+        while True:
+            beyond = query if last is None else query.where(at >= last[0], or_(at > last[0], identifier > last[1]))
+            async with self._database.read() as connection:
+                rows = (await connection.execute(beyond)).mappings().all()
+            for row in rows:
+                try:
+                    found.append(_recorded(row, self._database.crypt))
+                except Exception as error:
+                    if closed is None:
+                        raise
+                    closed(Closed(row["id"], row["tenant"], row["durable_at"], error))
+            if limit is None or len(rows) < limit or len(found) >= limit:
+                return found
+            last = (rows[-1]["durable_at"], rows[-1]["id"])
 
     async def tenants(self) -> Sequence[str]:
         query = union(*(select(table.c.tenant) for table in (revocations, blocks, overlays)))

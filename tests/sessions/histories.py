@@ -21,7 +21,7 @@ from gateway.core.decision import Allow, Reason
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
 from gateway.ports import Refused, RevocationKind, RevocationRequest, RevocationStatus, Stored, Taken, Who
-from gateway.ports_revocation import LIFT, Exemption, Lifted, Recorded, Standing
+from gateway.ports_revocation import LIFT, Closed, Exemption, Lifted, Recorded, Standing
 from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.cache import SessionCache
 from gateway.sessions.cached import CachedSessions
@@ -222,13 +222,16 @@ class MemoryRecord:
     async def users_of(self, revocation: str) -> Sequence[str]:
         return ()
 
-    async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
+    async def since(self, durable_at: float, *, after: str, limit: int, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
         return []
 
-    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None) -> Sequence[Recorded]:
+    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
         return list(self.recorded.values())
 
-    async def unacknowledged(self) -> Sequence[Recorded]:
+    async def these(self, ids: Sequence[str], *, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
+        return [self.recorded[one] for one in ids if one in self.recorded]
+
+    async def unacknowledged(self, *, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
         return [r for r in self.recorded.values() if r.status.acknowledged_ms is None and r.kind != LIFT]
 
     async def tenants(self) -> Sequence[str]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event
 
-from gateway.errors import UnavailableError
+from gateway.errors import ConfigError, UnavailableError
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
-from gateway.ports_revocation import LIFT, Recorded
+from gateway.ports_revocation import LIFT, Closed, Recorded
 from gateway.sessions import feed as feed_module
+from gateway.sessions import unopened
 from gateway.sessions.feed import RevocationFeed
 from gateway.sql.revocations import SqlRevocations
 
@@ -30,22 +31,28 @@ def made(number: int, *, kind: str = "end_sessions", at: float | None = None) ->
 
 
 class Record:
-    """The one query that a feed makes, counted; ``down`` while SQL does not answer."""
+    """The queries that a feed makes, the one of each look counted; ``down`` while SQL does not answer, ``closed`` are ids of what does not open."""
 
     def __init__(self) -> None:
         self.rows: list[Recorded] = []
         self.reads = 0
         self.down = False
+        self.closed: set[str] = set()
 
-    async def since(self, durable_at: float, *, after: str, limit: int) -> Sequence[Recorded]:
+    async def since(self, durable_at: float, *, after: str, limit: int, closed: Callable[[Closed], None]) -> Sequence[Recorded]:
         self.reads += 1
         if self.down:
             raise UnavailableError("down")
-        later = [r for r in self.rows if (r.durable_at, r.status.id) > (durable_at, after)]
-        return sorted(later, key=lambda r: (r.durable_at, r.status.id))[:limit]
+        return self._opened([r for r in self.rows if (r.durable_at, r.status.id) > (durable_at, after)], closed)[:limit]
 
-    async def find(self, revocation: str) -> Recorded | None:
-        return next((r for r in self.rows if r.status.id == revocation), None)
+    async def these(self, ids: Sequence[str], *, closed: Callable[[Closed], None]) -> Sequence[Recorded]:
+        return self._opened([r for r in self.rows if r.status.id in ids], closed)
+
+    def _opened(self, rows: Sequence[Recorded], closed: Callable[[Closed], None]) -> Sequence[Recorded]:
+        for one in rows:
+            if one.status.id in self.closed:
+                closed(Closed(one.status.id, "acme", one.durable_at, ConfigError("its key is away")))
+        return [one for one in sorted(rows, key=lambda r: (r.durable_at, r.status.id)) if one.status.id not in self.closed]
 
 
 @pytest.fixture
@@ -181,6 +188,27 @@ async def test_while_the_record_is_down_those_who_follow_hear_of_it_and_may_begi
             record.rows.append(made(len(record.rows) + 1))
             await asyncio.sleep(0.01)
     await again.aclose()
+
+
+async def test_one_that_does_not_open_keeps_no_other_from_being_shown_and_is_shown_when_it_opens(
+    feed: RevocationFeed, record: Record, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(unopened, "AGAIN_S", 0.0)
+    long_ago = time.time() - 100
+    left_at, closed, well = made(1, at=long_ago), made(2, at=long_ago + 1), made(3)
+    record.rows, record.closed = [left_at, closed], {left_at.status.id, closed.status.id}
+    async with aclosing(feed.follow(after=left_at.status.id)) as stream:
+        upcoming = await begun(stream, feed)
+        record.rows.append(well)
+        assert (await upcoming).id == well.status.id, "whoever left off at one that does not open goes on, too"
+        upcoming = asyncio.ensure_future(anext(stream))
+        read = record.reads
+        await until(lambda: record.reads > read + 3)
+        assert not upcoming.done()
+        record.closed.discard(closed.status.id)
+        assert (await upcoming).id == closed.status.id, "long after the window in which the record is read"
+    assert {one.message for one in caplog.records} == {"revocation_feed_does_not_open"}
+    assert len(caplog.records) <= 2, "once for each, however often they are met"
 
 
 async def test_the_readers_query_is_answered_by_an_index(database: Database) -> None:

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from gateway.core.decision import Reason
-from gateway.errors import UnavailableError
+from gateway.errors import ConfigError, UnavailableError
 from gateway.ports import Refused, RevocationKind, RevocationRequest, Stored, Who
 from gateway.ports_revocation import LIFT, DisabledUser
 from gateway.sessions.acknowledge import Acknowledgements
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from gateway import keys
     from gateway.ports_admin import BlockView
-    from gateway.ports_revocation import Recorded
+    from gateway.ports_revocation import Closed, Recorded
     from gateway.sessions.connect import Link, Script
     from gateway.sessions.marks import Swept
     from gateway.sql.database import Database
@@ -495,6 +495,50 @@ async def test_one_that_cannot_be_carried_on_keeps_none_of_the_others_open(
     assert await revoker.status(told[2].id) is None, "nothing is kept for ever because of them"
 
 
+async def test_one_that_does_not_open_is_left_out_of_what_is_read_and_stays_open_on_record(
+    revoker: StoreRevoker, record: SqlRevocations, database: Database, gate: Gate, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [(await revoker.revoke(request(Who(user=f"u{number}")))).id for number in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(gate, "confirm", Broken().confirm)
+        with pytest.raises(UnavailableError):
+            await revoker.revoke(request(Who(user="u3")))
+    [left_open] = await record.unacknowledged()
+    told += [left_open.status.id, (await revoker.revoke(request(Who(user="u4")))).id]
+
+    async def change(values: dict[str, Any], *ids: str) -> None:
+        async with database.write() as connection:
+            await connection.execute(update(revocations).where(revocations.c.id.in_(ids)).values(**values))
+
+    async with database.read() as connection:
+        sealed = {row.id: row.request for row in await connection.execute(select(revocations.c.id, revocations.c.request))}
+    for one in told[1:4]:
+        await change({"request": "k0.AAAA", "acknowledged_at": None}, one)
+    await change({"acknowledged_at": None}, told[4])
+
+    closed: list[Closed] = []
+    assert [one.status.id for one in await record.since(0.0, after="", limit=2, closed=closed.append)] == [told[0], told[4]], "a page is full where there is more"
+    assert [(one.id, one.tenant) for one in closed] == [(one, "acme") for one in told[1:4]]
+    assert [one.status.id for one in await record.of_tenant("acme", durable_after=0.0, limit=1, closed=closed.append)] == [told[0]]
+    assert [one.status.id for one in await record.these(told[3:], closed=closed.append)] == [told[4]]
+    with pytest.raises(ConfigError):
+        await record.of_tenant("acme", durable_after=0.0)
+
+    caplog.clear()
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="3 revocations on record do not open"):
+            await revoker.acknowledge_open()
+    assert [one.message for one in caplog.records if one.levelname == "ERROR"] == ["revocation_not_carried_on"], "once for all of them"
+    closed.clear()
+    assert await record.unacknowledged(closed=closed.append) == [], "the one that opens was carried on"
+    assert {one.id for one in closed} == set(told[1:4])
+    for one in told[1:4]:
+        await change({"request": sealed[one]}, one)
+    assert (await revoker.revoke(request(Who(user="u3")))).id == told[3], "who repeats it goes on with it"
+    assert await revoker.acknowledge_open() == 2
+    assert await record.unacknowledged() == []
+
+
 async def test_revocations_are_tended(revoker: StoreRevoker, record: SqlRevocations, database: Database) -> None:
     old, new = await revoker.revoke(request(Who(user="a"))), await revoker.revoke(request(Who(user="b")))
     async with database.write() as connection:
@@ -519,10 +563,13 @@ async def test_revocations_are_tended(revoker: StoreRevoker, record: SqlRevocati
 
 
 class Broken:
+    async def confirm(self, *_: object, server: str) -> None:
+        raise UnavailableError(server)
+
     async def forget(self, *, before: float) -> None:
         """Nothing is old enough."""
 
-    async def unacknowledged(self) -> None:
+    async def unacknowledged(self, *, closed: object) -> None:
         raise UnavailableError("down")
 
 
