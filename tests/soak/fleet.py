@@ -87,8 +87,11 @@ class Account:
     seconds: list[float] = field(default_factory=list, repr=False)
 
 
-def reason_in(body: bytes) -> str:
-    """``code`` of a problem document, else how the body begins."""
+def reason_in(head: bytes, body: bytes) -> str:
+    """What nginx is told in the head, else ``code`` of a problem document, else how the body begins."""
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"x-auth-reason:"):
+            return line.partition(b":")[2].strip().decode("ascii", "replace")
     with contextlib.suppress(ValueError, LookupError, TypeError):
         return str(json.loads(body)["code"])
     return ascii(body[:40].decode("utf-8", "replace"))
@@ -340,7 +343,7 @@ class Fleet:
             account.unavailable += 1
             head, _, body = answer.partition(b"\r\n\r\n")
             if b"retry-after:" not in head.lower():
-                account.without_retry_after[f"{status} {reason_in(body)}"] += 1
+                account.without_retry_after[f"{status} {reason_in(head, body)}"] += 1
 
     # --- revoking --------------------------------------------------------------------------------
 
