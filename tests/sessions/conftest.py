@@ -46,6 +46,16 @@ async def link(valkey: EmbeddedValkey) -> AsyncIterator[Link]:
     await made.close()
 
 
+@contextlib.asynccontextmanager
+async def full(link: Link) -> AsyncIterator[None]:
+    """A store without memory to spare refuses what needs some. It is restored all the same: until then it answers nobody."""
+    await link.command("CONFIG", "SET", "maxmemory", "1")
+    try:
+        yield
+    finally:
+        await link.command("CONFIG", "SET", "maxmemory", "0")
+
+
 async def nothing_goes_on() -> None:
     """Stores that a test made beside the fixture's note uses in the background, which would open a closed link again."""
     left = asyncio.all_tasks() - {asyncio.current_task()}

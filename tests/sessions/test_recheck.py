@@ -14,7 +14,7 @@ from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.recheck import Rechecks
 from gateway.sessions.redis import RedisSessions
 
-from .conftest import HOST, Clock, Login, shown, tenant
+from .conftest import HOST, Clock, Login, full, shown, tenant
 from .test_redis import child_of, written
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ async def test_a_rotated_token_takes_the_place_of_the_old_one(sessions: RedisSes
     assert cognito.asked == ["refresh", "second"]
     before, value = await written(link), await sessions._reread(stored.session, stored.cookie.reveal())
     assert value is not None
-    assert await rechecks._note(value, b"the one that was asked about", successor=b"third", refused=False) == -1
+    async with full(link):
+        assert await rechecks._note(value, b"the one that was asked about", successor=b"third", refused=False) == -1
     assert await written(link) > before, "stored already, by an attempt whose answer was lost: WAIT speaks of a connection's own writes"
     ended = await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     assert ended.refresh_token is not None

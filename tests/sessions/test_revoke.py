@@ -27,7 +27,7 @@ from gateway.sql.revocations import SqlBlocks, SqlRevocations
 from gateway.sql.tables import revocations
 
 from . import servers
-from .conftest import HOST, Login, believe, identity, tenant
+from .conftest import HOST, Login, believe, full, identity, tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -173,7 +173,8 @@ async def test_a_group_that_the_pool_lost_is_given_back_by_a_login_also_after_th
     assert not (await record.standing("acme"))[0].cleared, "taken away again since"
     await record.clear(overlay, at=1.0)
     await link.command("FLUSHALL")
-    await revoker.restore("acme")
+    async with full(link):
+        await revoker.restore("acme")
     await believe(link)
     stored = await sessions.finish(login.new(await login.begin()))
     assert isinstance(stored, Stored)
@@ -213,7 +214,8 @@ async def test_a_group_made_again_is_theirs_whom_the_provider_added_after_the_de
     assert await who_has_it(login) == {"alice"}, "the deletion of the other group, told once more, says nothing of this one"
     assert not await revoker.exempt(added(now + 50, "bob", group_id=GROUP_X)), "a member of the deleted group, before it was said to be gone again"
     await link.command("FLUSHALL")
-    await revoker.restore("acme")
+    async with full(link):
+        await revoker.restore("acme")
     await believe(link)
     assert await who_has_it(login) == {"alice"}
     # Out of the new group, then in it again.

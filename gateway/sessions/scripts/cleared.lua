@@ -1,5 +1,6 @@
 -- The admin role confirmed that Cognito's stored attribute lacks the group: logins that begin from now on may lift the overlay.
 -- KEYS: clock, then keys of overlays. ARGV: fields, space-separated; watermark of the removal that was cleared. Returns the clock.
+go_on_when_full()
 local now = tick(KEYS[1])
 local n = 1
 for field in string.gmatch(ARGV[1], '%S+') do

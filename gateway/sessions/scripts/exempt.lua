@@ -1,5 +1,6 @@
 -- A person has a group although it was taken from everybody: they were added to a group of this name after that.
 -- KEYS: clock, then keys of the person's overlays. ARGV: fields, space-separated; watermark of the removal. Returns which server this is.
+go_on_when_full()
 local n = 1
 for field in string.gmatch(ARGV[1], '%S+') do
   n = n + 1

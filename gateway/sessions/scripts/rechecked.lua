@@ -1,6 +1,7 @@
 -- Cognito has answered for the refresh token that was asked about; one that was replaced or ended meanwhile is none of ours.
 -- KEYS: family. ARGV: 1 the sealed refresh token that was asked about   2 its successor ('' none)   3 'refused' or ''   4 prefix   5 family   6 tenant
 -- Returns the sessions that ended, -1 when it is another token's business.
+go_on_when_full()
 if redis.call('HGET', KEYS[1], 'r') ~= ARGV[1] then
   tick(ARGV[4] .. 'c:' .. ARGV[6])  -- as in logout
   return -1
