@@ -4,6 +4,7 @@ Rules:
 - Per lane: claim (commit) → look up and revoke → settle, standing and outgoing message (one commit). A crash in between
   repeats the middle part, which only ever says "end" or "refuse" again, and writes one message.
 - Whatever fails is tried again with growing pauses; an outage never uses up the attempts, a refusal by the provider does.
+- Where a standing does not open, what takes away is done, for all that is known newest; it is neither settled nor told before the standing opens.
 - What hits nobody who is signed in is told as such: it holds for later logins, but somebody may have been meant who has another name here.
 - Giving back on a look-up waits until a refusal has settled: a directory may still answer with what was true before.
 - A directory that does not know somebody, or does not know yet that a member was added, is asked again later: Graph answers so for a while
@@ -21,9 +22,9 @@ from typing import TYPE_CHECKING, Protocol
 from gateway.backoff import doubling
 from gateway.beside import beside, fault
 from gateway.errors import PeerError, UnavailableError
-from gateway.hooks.event import MAX_EVENTS, Delivery, Effect, Group, HookEvent, Source
+from gateway.hooks.event import MAX_EVENTS, TAKES_AWAY, Delivery, Effect, Group, HookEvent, Source
 from gateway.hooks.graph import MISSING
-from gateway.hooks.inbox import LEASE_S, Settled, about_key, digest, lane_key
+from gateway.hooks.inbox import CLOSED_S, LEASE_S, UNREAD, Settled, about_key, digest, lane_key
 from gateway.hooks.plan import ACCOUNT, NAMES, Around, Found, Kept, Notice, groups_that_count, is_another, overdue, plan, released, renamed
 from gateway.hooks.reducer import STANDING, Standing, effective_time
 from gateway.hooks.webhooks import Origin
@@ -78,6 +79,10 @@ class _Postponed(Exception):  # noqa: N818 - not an error: a directory is asked 
     def __init__(self, until: float) -> None:
         super().__init__()
         self.until = until
+
+
+class _Unread(Exception):  # noqa: N818 - not an error: what was said before is looked at again later
+    """It gives back, or may, and its standing does not open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +226,7 @@ class Applier:
             async with asyncio.timeout(self._apply_s):
                 names = await self._known_names(lane)
                 for pending in lane.pending:
-                    outcome.settled.append(await self._one(pending, kept, names, outcome))
+                    outcome.settled.append(await self._one(pending, kept, lane.unread, names, outcome))
         except TimeoutError:
             # What came after it in the lane goes first the next time.
             late = lane.pending[len(outcome.settled)]
@@ -259,9 +264,11 @@ class Applier:
         target = self._targets.find(lane.pending[0].tenant, lane.pending[0].provider) if lane.pending else None
         return {} if target is None else await self._names.read(target, lane.pending[0].event.source, [p.event.group for p in lane.pending])
 
-    async def _one(self, pending: Pending, kept: dict[str, Kept], names: Mapping[str, Names], outcome: _Outcome) -> Settled:
+    async def _one(self, pending: Pending, kept: dict[str, Kept], unread: Mapping[str, Standing], names: Mapping[str, Names], outcome: _Outcome) -> Settled:
         try:
-            settled = await self._applied(pending, kept, names, outcome)
+            settled = await self._applied(pending, kept, unread, names, outcome)
+        except _Unread:
+            return Settled(pending.id, "new", UNREAD, self._clock() + CLOSED_S, in_vain=False)
         except _Postponed as postponed:
             return Settled(pending.id, "new", "waiting for the directory to settle", postponed.until)
         except _Held as held:
@@ -295,7 +302,7 @@ class Applier:
             return Settled(pending.id, "failed", error)
         return Settled(pending.id, "new", error, self._clock() + doubling(1.0, pending.attempts, longest_s=MAX_PAUSE_S if gives_up else MAX_PAUSE_S / 5))
 
-    async def _applied(self, pending: Pending, kept: dict[str, Kept], names: Mapping[str, Names], outcome: _Outcome) -> Settled:
+    async def _applied(self, pending: Pending, kept: dict[str, Kept], unread: Mapping[str, Standing], names: Mapping[str, Names], outcome: _Outcome) -> Settled:
         target = self._targets.find(pending.tenant, pending.provider)
         if target is None:
             return Settled(pending.id, "ignored", "the tenant or provider is gone")
@@ -325,13 +332,20 @@ class Applier:
         said = event
         event = await self._looked_up(target, pending, event, kept)
         about = about_key(event.group if event.effect is not Effect.APP_REMOVED else None)
+        received_at = pending.received_at if event is said else self._clock()
+        if unread and not _is_newest(event, unread.get(about), received_at):
+            raise _Unread
         found = await self._who(target, event)
-        planned = plan(event, target=target, kept=kept.get(about), received_at=pending.received_at if event is said else self._clock(), found=found, around=_around(target, kept))
-        counted = not pending.released and _is_mass_removal(said, event, kept.get(about), planned)
+        planned = plan(event, target=target, kept=kept.get(about), received_at=received_at, found=found, around=_around(target, kept))
+        out = kept[about].standing.refused if about in kept else about in unread and unread[about].refused
+        counted = not pending.released and not out and _is_mass_removal(said, event, planned)
         if counted:
             person = event.subject.key if event.subject is not None else ""
             await self._hold(target, person=person, people=1 if person else await self._brake.members(target, event.group))
         statuses = [await self._revoker.revoke(request) for request in planned.revoke]
+        if unread and (event.effect in STANDING or (event.subject is not None and event.subject.record)):
+            # What was imposed before is part of the standing, and names that a record had: it is applied again, and told, when they are known.
+            return Settled(pending.id, "new", UNREAD, self._clock() + CLOSED_S, tuple(s.id for s in statuses), counted, in_vain=False)
         nobody = bool(statuses) and not found.people and not any(s.ended for s in statuses)
         lifts = [await self._revoker.lift(request) for request in planned.lift]
         statuses += lifts
@@ -523,9 +537,17 @@ class Applier:
         return count
 
 
-def _is_mass_removal(said: HookEvent, event: HookEvent, before: Kept | None, planned: Plan) -> bool:
-    """Whether this may be one of many: somebody loses a group, or is not known any more, who was not out already. What is said of one account is not."""
-    if not planned.revoke or planned.kept is None or not planned.kept.standing.refused or (before is not None and before.standing.refused):
+def _is_newest(event: HookEvent, known: Standing | None, received_at: float) -> bool:
+    """Whether the event takes something away and is newer than what is ``known`` of a standing that does not open: what names are meant by an older one is not known."""
+    if event.effect not in TAKES_AWAY:
+        return False
+    bare = event.effect not in STANDING and not (event.subject is not None and event.subject.record)
+    return known is None or bare or (effective_time(event.event_time, received_at), True) > (known.at, known.refused)
+
+
+def _is_mass_removal(said: HookEvent, event: HookEvent, planned: Plan) -> bool:
+    """Whether this may be one of many: somebody who is in loses a group, or is not known any more. What is said of one account is not."""
+    if not planned.revoke or planned.kept is None or not planned.kept.standing.refused:
         return False
     return event.effect in {Effect.GROUP_REMOVED, Effect.GROUP_DELETED} or (event.effect is Effect.BLOCK and said.effect is Effect.LOOK_UP_ACCOUNT and event.type == ABSENT)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import null, select, update
 
 from gateway.ports_admin import DeliveryView, Page, Rejected
 from gateway.sql.tables import hook_inbox
@@ -54,7 +54,7 @@ class InboxRecords:
 
         async def work(connection: AsyncConnection) -> bool:
             statement = update(hook_inbox).where(hook_inbox.c.id == delivery, hook_inbox.c.state.not_in(("new", "held")))
-            return (await connection.execute(statement.values(state="new", attempts=0, next_at=self._clock(), error=""))).rowcount == 1
+            return (await connection.execute(statement.values(state="new", attempts=0, next_at=self._clock(), error="", revocations=null()))).rowcount == 1
 
         replayed = await self._committer.run(work)
         found = await self.find(delivery)

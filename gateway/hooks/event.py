@@ -97,6 +97,10 @@ GIVES_BACK = frozenset({Effect.LIFT, Effect.GROUP_ADDED})
 """Effects that need an event time (or a look-up): without one, an old message could undo a newer refusal."""
 
 
+TAKES_AWAY = frozenset({Effect.END_SESSIONS, Effect.BLOCK, Effect.GROUP_REMOVED, Effect.GROUP_DELETED, Effect.APP_REMOVED, Effect.LOOK_UP_ACCOUNT, Effect.LOOK_UP_MEMBERSHIP})
+"""Effects that take something from the one whom they name, or may."""
+
+
 class SkipReason(StrEnum):
     """Why one entry of a delivery has no effect."""
 

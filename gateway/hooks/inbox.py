@@ -5,6 +5,7 @@ Rules (invariant 11):
 - The sender's id makes an event: what is here already is a duplicate, whatever the envelope around it.
 - Events of one person (a lane) are applied by one holder at a time. A holder that lost its lease cannot settle.
 - What cannot be applied stays, counts its attempts and can be replayed.
+- Where what was said before does not open, a removal takes effect all the same, and is applied once it opens; all else waits for that.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 import hashlib
 import uuid
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from gateway.beside import fault
+from gateway.hooks.event import TAKES_AWAY
 from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
 from gateway.hooks.reducer import Standing
 from gateway.ports_revocation import OPERATORS
@@ -44,6 +46,8 @@ LEASE_S = 30.0
 """How long a lane is held without settling. Longer than ``applier.APPLY_S``, so that a holder has stopped before another begins."""
 CLOSED_S = 60.0
 """When what did not open is looked at again: a key is missing, and may be given back."""
+UNREAD = "what was said before does not open with the keys that are here"
+"""The error of an event that waits for it."""
 _AT_ONCE = 2000
 """Waiting events read in one claim, over all its lanes: what is beyond is for the next one."""
 _ROWS = 500
@@ -85,6 +89,8 @@ class Pending:
     attempts: int
     released: bool = False
     """By an operator: not to be held (again)."""
+    in_effect: bool = False
+    """It took away what it says, and is to be applied once what was said before opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,8 @@ class Lane:
     pending: tuple[Pending, ...]
     standing: dict[str, Kept]
     """By group (``about``), "" for the account."""
+    unread: Mapping[str, Standing] = field(default_factory=dict)
+    """What is known of those that do not open. Where there are any, only what takes away is ``pending``."""
 
     @property
     def tenant(self) -> str:
@@ -103,7 +111,9 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of one event. ``state``: applied, applied_to_nobody, ignored, failed, held, or new to be tried again at ``next_at``."""
+    """What became of one event. ``state``: applied, applied_to_nobody, ignored, failed, held, or new to be tried again at ``next_at``; new with ``revocations``
+    is in effect.
+    """
 
     id: str
     state: str
@@ -112,6 +122,8 @@ class Settled:
     revocations: tuple[str, ...] = ()
     counted: bool = False
     """As a removal of one of many people."""
+    in_vain: bool = True
+    """Of one to be tried again: it counts as an attempt."""
 
 
 def lane_key(target: HookTarget, event: HookEvent) -> str:
@@ -270,21 +282,29 @@ class Inbox:
         for row in rows:
             with _noting(unopened, row.id, row.tenant):
                 payload = self._database.crypt.open(row.payload, table="hook_inbox", row=row.id, column="payload").reveal()
-                pending[row.lane].append(Pending(row.id, row.tenant, row.provider, load_event(payload), row.received_at, row.attempts, bool(row.released)))
+                pending[row.lane].append(Pending(row.id, row.tenant, row.provider, load_event(payload), row.received_at, row.attempts, bool(row.released), bool(row.revocations)))
         if unopened:
             # As if it came later: the order of events means nothing to what they come to.
             await connection.execute(update(hook_inbox).where(hook_inbox.c.id.in_(unopened)).values(next_at=now + CLOSED_S, error="it does not open with the keys that are here"))
         standing: dict[str, dict[str, Kept]] = {key: {} for key in held}
-        closed = {key for key in held if unopened and not pending[key]}
+        closed: set[str] = set()
+        unread: dict[str, dict[str, Standing]] = {}
         for row in await connection.execute(select(hook_standing).where(hook_standing.c.lane.in_(held))):
             with _noting(closed, row.lane, row.tenant):
                 standing[row.lane][row.about] = self._kept(row)
-        if closed:
-            # Without the standing that it rests on a lane is not applied; it is looked at again when others had their turn.
-            later = update(hook_inbox).where(hook_inbox.c.lane.in_(closed), hook_inbox.c.state == "new", hook_inbox.c.next_at <= now)
-            await connection.execute(later.values(next_at=now + CLOSED_S, error="what was said before does not open with the keys that are here"))
-            await connection.execute(delete(hook_lanes).where(hook_lanes.c.lane.in_(closed), hook_lanes.c.holder == self._holder))
-        return tuple(Lane(key, tuple(pending[key]), standing[key]) for key in held if key not in closed)
+            if row.about not in standing[row.lane]:
+                unread.setdefault(row.lane, {})[row.about] = Standing(bool(row.refused), row.at)
+        for key in unread:
+            pending[key] = [one for one in pending[key] if one.event.effect in TAKES_AWAY and not one.in_effect]
+        empty = [key for key in held if not pending[key] and (unopened or key in unread)]
+        if unread:
+            # Nothing is given back without the standing that it rests on; it is looked at again when others had their turn.
+            going = [one.id for key in unread for one in pending[key]]
+            later = update(hook_inbox).where(hook_inbox.c.lane.in_(unread), hook_inbox.c.state == "new", hook_inbox.c.next_at <= now, hook_inbox.c.id.not_in(going))
+            await connection.execute(later.values(next_at=now + CLOSED_S, error=UNREAD))
+        if empty:
+            await connection.execute(delete(hook_lanes).where(hook_lanes.c.lane.in_(empty), hook_lanes.c.holder == self._holder))
+        return tuple(Lane(key, tuple(pending[key]), standing[key], unread.get(key, {})) for key in held if key not in empty)
 
     async def _not_locked(self, connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
         """Those of ``keys`` that no open transaction has its hands on: of a process that is taking the lane, settling it, or frozen while it did. Waits for none."""
@@ -320,8 +340,9 @@ class Inbox:
         """Write what became of events; in the transaction that also writes standings and messages."""
         if not settled:
             return
-        done = [s for s in settled if s.state not in {"new", "failed", "held"}]
-        left = [s for s in settled if s.state in {"new", "failed", "held"}]
+        tried = {"new", "failed", "held"}
+        done = [s for s in settled if s.state not in tried or s.revocations]
+        left = [s for s in settled if s.state in tried and not s.revocations]
         # Many rows, one trip: a busy sender's events come a hundred to a lane.
         changed: dict[str, Any] = {"state": bindparam("b_state"), "error": bindparam("b_error"), "next_at": bindparam("b_next_at")}
         statement = update(hook_inbox).where(hook_inbox.c.id == bindparam("b_id"))
@@ -332,7 +353,7 @@ class Inbox:
             )
         if left:
             values = {**changed, "attempts": hook_inbox.c.attempts + bindparam("b_more")}
-            await connection.execute(statement.values(**values), [{**_bound(s, now), "b_more": int(s.state == "new")} for s in left])
+            await connection.execute(statement.values(**values), [{**_bound(s, now), "b_more": int(s.state == "new" and s.in_vain)} for s in left])
 
     # --- standings of a policy that changed ---
 

@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from gateway.errors import PeerError
 from gateway.hooks import applier as applier_module
 from gateway.hooks.deliveries import InboxRecords
+from gateway.hooks.inbox import UNREAD
 from gateway.ports_admin import Rejected
 from gateway.sql.tables import hook_inbox, hook_standing
 from tests.hooks.samples import okta_delivery, okta_event
@@ -173,12 +174,41 @@ async def test_a_row_that_does_not_open_keeps_no_other_lane_waiting_and_its_own_
             lane = (await connection.execute(select(hook_inbox.c.lane).where(mine))).scalar_one()
         imposed, mine = hook_standing.c.imposed, hook_standing.c.lane == lane
         closed = await change(imposed, mine, "k0.AAAA")
+        told = await world.messages()
         await world.okta(okta_delivery(*(okta_event("user.lifecycle.unsuspend", uuid=f"{name}-back", user=name) for name in ("a", "b")), event_id="back"))
         assert await claimed() == ["b-back"]
+
+        # What takes away is not kept waiting by what does not open.
+        def said(kind: str, at: str, **more: str) -> dict[str, Any]:
+            return okta_event(kind, uuid=f"a-{kind}-{at}", user="a", published=f"2026-01-{at}T00:00:00.000Z", **more)
+
+        older, again = said("user.lifecycle.suspend", "01"), said("user.lifecycle.suspend", "05")
+        removed, cleared = said("group.user_membership.remove", "05", group="00gSALES"), said("user.session.clear", "05")
+        late = said("group.user_membership.add", "06", group="00gSALES")
+        calls = len(world.revoker.calls)
+        await world.okta(okta_delivery(older, again, removed, cleared, late, event_id="more"))
+        assert await claimed() == sorted(one["uuid"] for one in (older, again, removed, cleared))
+        took = [(verb, request.reason, request.kind.value, request.group_overlay) for verb, request in world.revoker.calls[calls:]]
+        assert took == [
+            ("revoke", "user.lifecycle.suspend", "block", None), ("revoke", "user.lifecycle.suspend", "end_sessions", None),
+            ("revoke", "group.user_membership.remove", "end_sessions", "Sales"), ("revoke", "group.user_membership.remove", "end_sessions", None),
+            ("revoke", "user.session.clear", "end_sessions", None), ("revoke", "user.session.clear", "end_sessions", None),
+        ], "not the older one"  # fmt: skip
+        assert [(state, error) for _, state, error in (await world.states())[-5:]] == [*[("new", UNREAD)] * 3, ("applied", ""), ("new", UNREAD)]
+        assert await world.messages() == told, "nobody is told before it is known what was so before"
+        calls = len(world.revoker.calls)
+        world.clock.ahead += 61
+        assert await claimed() == [older["uuid"]]
+        assert len(world.revoker.calls) == calls, "once"
+
         await change(imposed, mine, closed)
         world.clock.ahead += 61
-        assert await claimed() == ["a-back"]
+        assert await claimed() == sorted(["a-back", *(one["uuid"] for one in (older, again, removed, late))])
         assert "new" not in {state for _, state, _ in await world.states()}
+        assert {(request.group_overlay, request.kind.value) for request in world.revoker.standing if request.who.idp_subject == "a"} == {(None, "block")}
+        await world.okta(okta_delivery(said("user.lifecycle.unsuspend", "07"), event_id="at last"))
+        assert await claimed() != []
+        assert not [request for request in world.revoker.standing if request.who.idp_subject == "a"], "what was imposed meanwhile is part of the standing"
 
 
 async def test_a_tenant_that_is_gone_is_not_an_error(world: World) -> None:
