@@ -17,12 +17,12 @@ import secrets
 import sqlite3
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from sqlalchemy import event, insert, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -72,6 +72,8 @@ IDLE_IN_TRANSACTION_S = 5.0
 do between two statements."""
 TCP_USER_TIMEOUT_S = 10.0
 """PostgreSQL drops a client that acknowledges no data: its machine is gone, and nobody closed the connection."""
+REFUSED_S = 5.0
+"""For so long after a write that was refused the database counts as one that takes none. Serving processes write every few seconds at least."""
 _PREPARING_S = 60.0
 """How long a start waits for another one that is making the schema."""
 
@@ -87,12 +89,19 @@ class BusyError(UnavailableError):
         self.deadlock = deadlock
 
 
+class ReadOnlyError(UnavailableError):
+    """It answers, and takes no writes: its disk is full or fails, or the server is a standby."""
+
+
 class Database:
     """Connections, the cells' encryption, and the schema check."""
 
-    def __init__(self, engine: AsyncEngine, keys: Callable[[], Sequence[Key]], *, patience: Patience = SERVING) -> None:
+    def __init__(self, engine: AsyncEngine, keys: Callable[[], Sequence[Key]], *, patience: Patience = SERVING, monotonic: Callable[[], float] = monotonic) -> None:
         self._engine = engine
         self._patience = patience
+        self._monotonic = monotonic
+        self._refused: ReadOnlyError | None = None
+        self._refused_at = 0.0
         self._writer = asyncio.Lock()
         self.crypt = Crypt(keys)
         self.clock = DatabaseClock(self)
@@ -121,11 +130,15 @@ class Database:
         ``locks``: names under which only one writer at a time may be inside, over all processes. SQLite has one
         writer anyway; PostgreSQL takes an advisory lock until the end of the transaction.
         """
-        with _asked("write"):
-            async with self._turn(), self._connected() as connection, connection.begin():
-                for name in sorted(locks):
-                    await self._lock(connection, name)
-                yield connection
+        try:
+            with _asked("write"):
+                async with self._turn(), self._connected() as connection, connection.begin():
+                    for name in sorted(locks):
+                        await self._lock(connection, name)
+                    yield connection
+        except ReadOnlyError as error:
+            self._refused, self._refused_at = error, self._monotonic()
+            raise
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
@@ -230,9 +243,14 @@ class Database:
                 await mine.invalidate()
 
     async def ping(self) -> None:
-        """Raises ``UnavailableError`` unless the server answers."""
+        """Raises ``UnavailableError`` unless the server answers, and where it refused a write within ``REFUSED_S``.
+
+        A small write would prove nothing: on a full disk the one that finds room in a page succeeds, and the next one fails.
+        """
         async with self.read() as connection:
             await connection.execute(text("SELECT 1"))
+        if self._refused is not None and self._monotonic() - self._refused_at < REFUSED_S:
+            raise ReadOnlyError(str(self._refused))
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -323,7 +341,7 @@ def _asked(what: str) -> Iterator[None]:
     """A transaction: its faults translated, and its time."""
     started = perf_counter()
     try:
-        with _translated():
+        with _translated(writing=what == "write"):
             yield
     finally:
         STORE_SECONDS.labels("sql", what).observe(perf_counter() - started)
@@ -332,6 +350,11 @@ def _asked(what: str) -> Iterator[None]:
 _DEADLOCK = "40P01"
 _BUSY = frozenset({"55P03", "57014", "40001", _DEADLOCK})
 """PostgreSQL's codes of a lock that was not to be had in time, a statement that took too long, a deadlock, a snapshot that others outdated."""
+_READ_ONLY = frozenset({"25006", "53100", "58000", "58030", "XX001", "XX002"})
+"""PostgreSQL's codes of a write that a standby refuses, a disk that is full, a file that cannot be written, or is damaged."""
+_SQLITE_READ_ONLY = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CORRUPT})
+_SQLITE_PRIMARY = 0xFF
+"""An extended code of SQLite has the primary one in its last byte."""
 _SESSION = text("SELECT current_setting('gateway.session', true)")
 _NOT_OUR_STATEMENTS = frozenset({"42P05", "26000"})
 """A prepared statement that is there though we have not made it, or is not though we have: the session is another client's too."""
@@ -342,7 +365,7 @@ _POOLED = (
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*, writing: bool) -> Iterator[None]:
     try:
         yield
     except UnavailableError:
@@ -350,20 +373,33 @@ def _translated() -> Iterator[None]:
     except DBAPIError as error:
         if (code := getattr(error.orig, "sqlstate", None)) in _BUSY:
             raise BusyError(_says(error), deadlock=code == _DEADLOCK) from error
-        # A refused connection (wrong password, no such database) comes as the bare class.
-        if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError) or type(error) is DBAPIError:
+        if writing and _takes_no_writes(error.orig):
+            msg = f"SQL takes no writes ({_named(error)})"
+            raise ReadOnlyError(msg) from error
+        # A refused connection (wrong password, no such database) comes as the bare class, a fault of the server's own as InternalError.
+        if error.connection_invalidated or isinstance(error, OperationalError | InterfaceError | InternalError) or type(error) is DBAPIError:
             raise UnavailableError(_says(error)) from error
         raise
     except (PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.OperationalError, OSError) as error:
         raise UnavailableError(_says(error)) from error
 
 
+def _takes_no_writes(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return (getattr(error, "sqlite_errorcode", 0) & _SQLITE_PRIMARY) in _SQLITE_READ_ONLY
+    return getattr(error, "sqlstate", None) in _READ_ONLY
+
+
 def _says(error: BaseException) -> str:
+    return f"SQL does not answer ({_named(error)})"
+
+
+def _named(error: BaseException) -> str:
     """The kind of failure and, for SQLite, its text, which never quotes a value (PostgreSQL's can)."""
     cause = error.orig or error if isinstance(error, DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
-        return f"SQL does not answer ({type(cause).__name__}: {cause})"
-    return f"SQL does not answer ({type(cause.__cause__ or cause).__name__})"
+        return f"{type(cause).__name__}: {cause}"
+    return type(cause.__cause__ or cause).__name__
 
 
 def _found_version(connection: Connection) -> int | None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from gateway.app_admin import probe_session
 from gateway.errors import ConfigError, UnavailableError
 from gateway.sql import database as database_module
-from gateway.sql.database import ANSWER_MARGIN_S, CONNECT_S, EMBEDDED_FILE, SERVING, BusyError, Database, Patience, open_database
+from gateway.sql.database import ANSWER_MARGIN_S, CONNECT_S, EMBEDDED_FILE, REFUSED_S, SERVING, BusyError, Database, Patience, open_database
 from gateway.sql.tables import SCHEMA_VERSION, admin_keys, metadata, schema_version
 from gateway.web.system import probe_all
 from tests.sql.fixtures import config_with, database_keys
@@ -236,3 +236,34 @@ async def test_a_pooler_that_gives_each_transaction_another_session_is_refused_i
         assert found.wrong, "and so says gateway config check"
         await database.close()
     postgres.drop(url)
+
+
+async def test_a_database_that_takes_no_writes_is_told_from_one_that_does_not_answer(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk and its like: reading goes on, so that only a write that was refused says so. An error of the server's own is no answer either."""
+
+    async def write(code: str) -> None:
+        async with database.write() as connection:
+            if database.is_postgresql:
+                await connection.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
+            else:
+                pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
+                await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+                await connection.exec_driver_sql("CREATE TABLE more AS SELECT zeroblob(1000000)")
+
+    async def refused(code: str) -> str:
+        with pytest.raises(UnavailableError) as told:
+            await write(code)
+        return str(told.value)
+
+    await database.ping()
+    if database.is_postgresql:
+        assert await refused("XX000") == "SQL does not answer (InternalServerError)"
+    await database.ping()
+    for code in ("53100", "25006", "58030") if database.is_postgresql else ("",):
+        assert (await refused(code)).startswith("SQL takes no writes (")
+        with pytest.raises(UnavailableError, match="SQL takes no writes"):
+            await database.ping()
+        now = time.monotonic()
+        with monkeypatch.context() as later:
+            later.setattr(database, "_monotonic", lambda: now + REFUSED_S + 1)  # noqa: B023 - used at once
+            await database.ping()
