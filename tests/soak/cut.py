@@ -181,7 +181,7 @@ def report(rounds: list[Round], fleet: Fleet) -> None:
     sys.stdout.write(
         f"aof-cut, {len(rounds)} rounds: checks back p50 {statistics.median(back):.2f} s, max {max(back):.2f} s; acknowledged max {max(acknowledged):.2f} s; "
         f"sign-ins lost with the file's end {sum(r.lost for r in rounds)} of {sum(r.sign_ins for r in rounds)}; {account.unavailable} of {len(account.seconds)} checks answered 503, "
-        f"{account.without_retry_after.total()} without Retry-After; allowed after an acknowledgement {account.broken}, wrong logouts {wrong}, blocked and let in {sum(r.entered for r in rounds)}\n"
+        f"{account.without_retry_after.total()} without Retry-After; allowed after an acknowledgement {account.broken}, wrong logouts {wrong}, blocked and let in {sum(r.entered for r in rounds)}\n  logged: {fleet.logged()}\n"
     )
     assert (account.broken, wrong, sum(r.allowed + r.entered for r in rounds), account.without_retry_after.total()) == (0, 0, 0, 0)
 

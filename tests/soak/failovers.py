@@ -292,7 +292,7 @@ def report(rounds: list[Round], fleet: Fleet) -> int:
     switched, account = [r.switched for r in rounds], fleet.account
     sys.stdout.write(
         f"{len(rounds)} fail-overs: another primary p50 {statistics.median(switched):.2f} s, max {max(switched):.2f} s; checks back p50 {statistics.median(back):.2f} s, max {max(back):.2f} s; acknowledged p50 {statistics.median(acknowledged):.2f} s, "
-        f"max {max(acknowledged):.2f} s; further outages {sum(r.again for r in rounds)}; allowed after an acknowledgement {account.broken}, wrong logouts {account.wrong_logouts}\n"
+        f"max {max(acknowledged):.2f} s; further outages {sum(r.again for r in rounds)}; allowed after an acknowledgement {account.broken}, wrong logouts {account.wrong_logouts}\n  logged: {fleet.logged()}\n"
     )
     return int(account.broken > 0 or account.wrong_logouts > 0)
 

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import statistics
 import subprocess
@@ -31,7 +32,7 @@ from gateway.sessions.redis import RedisSessions
 from tests.sessions.conftest import HOST, Login, identity, tenant
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from types import TracebackType
 
 ROOT = Path(__file__).parents[2]
@@ -233,6 +234,10 @@ class Fleet:
             return []
         return children or [process.pid]
 
+    def logged(self) -> str:
+        """What the processes said at ``warning`` or above: how often each event."""
+        return events_in(self.folder.glob("*.log"))
+
     # --- people ----------------------------------------------------------------------------------
 
     async def log_in(self, people: int, *, sessions_each: int) -> None:
@@ -374,6 +379,12 @@ class Fleet:
 
 def _settings(url: str, min_replicas: int) -> Redis:
     return Redis(url=Secret(url), min_replicas=min_replicas)
+
+
+def events_in(logs: Iterable[Path], *, most: int = 8) -> str:
+    """The most frequent events of JSON logs."""
+    found = Counter(name for log in logs for name in re.findall(r'"event": ?"(\w+)"', log.read_text(errors="replace")))
+    return ", ".join(f"{number} × {name}" for name, number in found.most_common(most))
 
 
 def quantiles(values: list[float]) -> str:

@@ -266,6 +266,7 @@ def report(measured: Measured, fleet: Fleet) -> int:
         f"sign-outs there: {', '.join(f'{number} × {answer}' for answer, number in answers.items())}",
         f"{account.allowed + account.denied + account.unavailable} checks, {account.unavailable} answered 503, {account.without_retry_after.total()} without Retry-After, {account.failed} without an answer",
         f"allowed after an acknowledgement {account.broken}, wrong logouts {account.wrong_logouts}, promised by the isolated side {promised}",
+        f"logged: {fleet.logged()}",
     )
     sys.stdout.write("\n  ".join(lines) + "\n")
     return int(account.broken > 0 or account.wrong_logouts > 0 or account.without_retry_after.total() > 0 or promised > 0 or not answers)
