@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from aiohttp import web
+from click.testing import CliRunner
 
 from demo.cognito.control import faults
+from gateway.cli import run
 from gateway.ports_admin import AuditFilter, Scope
 from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.audit import SqlAuditLog
@@ -213,7 +215,7 @@ async def test_a_client_is_rotated_and_the_old_one_retired(api: Api) -> None:
 # --- commands ----------------------------------------------------------------------------------------
 
 
-async def gateway(bench: Bench, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+def configured(bench: Bench, arguments: tuple[str, ...]) -> list[str]:
     cognito = bench.cloud.cognito
     config = bench.state_dir / "gateway.yaml"
     config.write_text(
@@ -224,17 +226,37 @@ async def gateway(bench: Bench, *arguments: str, stdin: str = "") -> tuple[int, 
             }
         )
     )  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", *arguments, "-c", str(config), cwd=ROOT, env={**os.environ, "IDP_SECRET": "from-the-environment"},
+    return [*arguments, "-c", str(config)]
+
+
+ENVIRONMENT = {"IDP_SECRET": "from-the-environment"}
+
+
+async def process(bench: Bench, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of ``python -m gateway``."""
+    started = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", *configured(bench, arguments), cwd=ROOT, env={**os.environ, **ENVIRONMENT},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, err = await process.communicate(stdin.encode())
-    return process.returncode or 0, out.decode(), err.decode()
+    out, err = await started.communicate(stdin.encode())
+    return started.returncode or 0, out.decode(), err.decode()
+
+
+async def gateway(bench: Bench, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+    """The same from a thread of this process, which has imported already what a command needs."""
+
+    def command() -> tuple[int, str, str]:
+        with CliRunner().isolation(input=stdin, env=ENVIRONMENT) as (out, err, _):
+            code = run(configured(bench, arguments))
+            sys.stderr.flush()
+            return code, out.getvalue().decode(), err.getvalue().decode()
+
+    return await asyncio.to_thread(command)
 
 
 async def test_the_commands_plan_apply_verify_and_destroy(api: Api) -> None:
     bench, text = api.bench, json.dumps(await api.body())
-    code, out, _ = await gateway(bench, "provision", "plan", "initech", "-f", "-", stdin=text)
+    code, out, _ = await process(bench, "provision", "plan", "initech", "-f", "-", stdin=text)
     assert code == 0
     assert "create  provider initech-okta: okta at" in out
     assert await bench.left_behind() == {}

@@ -23,12 +23,15 @@ import aiohttp
 
 from demo.processes import die_with_parent, free_port
 from gateway import keys
+from gateway.cli.database import configured_database
 from gateway.config import Redis
 from gateway.core.model import Secret
 from gateway.errors import UnavailableError
+from gateway.ports_admin import Scope
 from gateway.sessions.connect import connect
 from gateway.sessions.names import bucket_of
 from gateway.sessions.redis import RedisSessions
+from gateway.sql.admin_keys import SqlAdminKeys
 from tests.sessions.conftest import HOST, Login, identity, tenant
 
 if TYPE_CHECKING:
@@ -163,11 +166,7 @@ class Fleet:
         self.config.write_text(CONFIG.format(folder=self.folder, redis=self.redis_url, min_replicas=max(self.min_replicas, 0), staleness_ms=round(self.staleness_s * 1000)))
         self.ring = keys.load(self.folder / "state" / "keys.json", create=True)
         self._http = aiohttp.ClientSession()
-        made = await asyncio.to_thread(
-            subprocess.run, [sys.executable, "-m", "gateway", "admin-keys", "create", "soak", "--scope", "operator", "--json", "-c", str(self.config)],
-            cwd=ROOT, capture_output=True, check=True,
-        )  # fmt: skip
-        self.admin_key = json.loads(made.stdout)["key"]
+        self.admin_key = await self._make_admin_key()
         try:
             self._serve("admin", {"admin": self.admin_port, "hooks": self.hooks_port})
             for number, within in enumerate(self._within):
@@ -181,6 +180,13 @@ class Fleet:
             await self.__aexit__(None, None, None)
             raise
         return self
+
+    async def _make_admin_key(self) -> str:
+        """As ``gateway admin-keys create`` does, without a process for it."""
+        async with configured_database(str(self.config)) as (_, database):
+            made = await SqlAdminKeys(database, clock=time.time).create(name="soak", scopes=(Scope.OPERATOR,), tenant=None, lifetime_s=None)
+        assert made is not None
+        return made.presented.reveal()
 
     def _serve(self, role: str, ports: Mapping[str, int | str], within: Sequence[str] = ()) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
