@@ -91,6 +91,7 @@ def _claims(session: Session, groups: frozenset[str] | None) -> dict[str, Any]:
         "tenant": session.tenant,
         "provider": identity.provider,
         "auth_time": session.auth_time,
+        **({"amr": list(session.amr)} if session.amr else {}),
     }
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from gateway.core.decision import Reason
-    from gateway.core.model import Identity, MachineToken, PendingLogin, Secret, Session, Tenant
+    from gateway.core.model import AppPassword, Identity, MachineToken, PendingLogin, Secret, Session, Tenant
     from gateway.core.tenants import TenantTable
     from gateway.core.trial import Result
 
@@ -128,6 +128,49 @@ class SessionView:
     idp_subject: str = ""
     oid: str = ""
     """Both as the identity provider said at the login; "" where it did not."""
+    app_password: AppPasswordView | None = None
+    """It is no session of a browser, but a password for programs: what it is good for."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppPasswordView:
+    """What lists show of an app password, besides whose it is and until when: never a credential."""
+
+    name: str
+    """As its person called it."""
+    hosts: tuple[str, ...]
+    """Empty: every host of the tenant."""
+    paths: tuple[str, ...]
+    last_used_at: int | None
+    """UTC epoch seconds, an hour off at most; None: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewAppPassword:
+    """What a person asks for. ``hosts`` and ``paths`` as in ``AppPassword``; ``lifetime_s`` at most what the tenant allows."""
+
+    name: str
+    hosts: frozenset[str]
+    paths: tuple[str, ...]
+    lifetime_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAppPassword:
+    """It exists. ``text`` is the only copy of the password."""
+
+    text: Secret
+    view: SessionView
+
+
+class AppPasswordRefusal(StrEnum):
+    """Why no app password was made."""
+
+    GONE = "gone"
+    """The session that asked has ended, or a mark stands against its person."""
+    TOO_MANY = "too_many"
+    LOGIN_AGAIN = "login_again"
+    """The person's last login left no groups behind: it was before a rule took app passwords."""
 
 
 class Miss:
@@ -161,6 +204,21 @@ class SessionStore(Protocol):
         """A request showed a session that was found just now. It stays active for ``active_s`` seconds from now, and its idle time begins after
         that; None: it goes on to idle. Returns at once, and without a write per request.
         """
+
+    def cached_app_password(self, text: str) -> AppPassword | Miss | None:
+        """``app_password`` as far as this process' memory goes: no await."""
+
+    async def app_password(self, text: str, *, host: str) -> AppPassword | None:
+        """The app password of that text, with its person as their last login left them; None for anything else, malformed texts included.
+
+        Memory, else one command; none for a text that no key of the ring made.
+        """
+
+    async def make_app_password(self, session: Session, *, cookie: str, tenant: Tenant, new: NewAppPassword) -> StoredAppPassword | AppPasswordRefusal:
+        """One atomic script, for the person behind a live session. Ends with everything that ends the person, and never by signing out."""
+
+    async def list_app_passwords(self, session: Session) -> Sequence[SessionView]:
+        """Those of the person behind ``session``."""
 
     def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
         """After ``find`` found none: what is known here about it. ``tenant``: whose host this is. For logs and metrics, never for a decision."""

@@ -239,11 +239,15 @@ class LoginTests(Protocol):
 
 
 class SessionDirectory(Protocol):
-    """Live sessions for operators; rows are never credentials."""
+    """Live sessions and app passwords for operators; rows are never credentials."""
 
-    async def page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]: ...
+    async def page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
+        """Sessions of browsers."""
 
-    async def find(self, session: str) -> SessionView | None: ...
+    async def app_passwords(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]: ...
+
+    async def find(self, session: str) -> SessionView | None:
+        """Either of the two, by its id."""
 
 
 @dataclass(frozen=True, slots=True)

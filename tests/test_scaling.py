@@ -26,6 +26,7 @@ from multidict import CIMultiDict
 
 from gateway.cognito.troubleshooting import SYMPTOMS, diagnose
 from gateway.config import Ingress
+from gateway.core import authorization
 from gateway.core.canonical import address_spellings, canonical_address, canonical_id
 from gateway.core.cookies import names_below, own_values, without
 from gateway.core.decide import match
@@ -38,7 +39,7 @@ from gateway.core.readings import PathReader
 from gateway.core.returns import safe_return
 from gateway.hooks.event import json_object
 from gateway.hooks.scim_filter import parse_filter, parse_path
-from gateway.ingress.forwarded import RawRequest, bearer, names_html, parse_forwarded
+from gateway.ingress.forwarded import RawRequest, names_html, parse_forwarded
 from gateway.log import redact, shown
 from gateway.web.admin.reading import parse_json
 from gateway.web.admin.redact import redacted
@@ -253,7 +254,8 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "Accept": (checked("Accept"), ("text/html;q=0;", "text/html,", ";", " ,", ";q=0 ")),
     "Authorization": (checked("Authorization"), ("Bearer ", "=", "a", " ")),
     "media types": (lambda text: names_html((text,)), ("a;", "text/html ;", ",")),
-    "bearer token": (lambda text: bearer((f"Bearer {text}",)), ("a", "=", "a=")),
+    "Basic credential": (lambda text: authorization.read((f"Basic {text}",)), ("a", "=", "a=", "Z3dhcF8", "-", " ")),
+    "bearer token": (lambda text: authorization.read((f"Bearer {text}",)), ("a", "=", "a=")),
     "Accept-Language": (negotiate, ("en,", "a-", " ", "en;q=", "en-a", ";q=0.1 ")),
     "wire host": (wire_host, ("a.", "a-", "0", ":", "xn--")),
     "configured host": (canonical_host, ("a.", "\u00fc", "\u00fc.", "\u0315\u0300", "\u0660", "xn--a.")),

@@ -14,7 +14,7 @@ local COOKIE = "__Host-gw"
 local TIMEOUT_MS = 2000
 
 -- What the gateway reads of the client's own headers; nothing else is sent.
-local ASKED = { "cookie", "authorization", "accept", "accept-language", "origin", "access-control-request-method", "x-requested-with", "sec-fetch-mode", "sec-fetch-dest", "sec-purpose", "destination", "depth", "sec-websocket-version", "x-request-id" }
+local ASKED = { "cookie", "authorization", "accept", "accept-language", "origin", "access-control-request-method", "x-requested-with", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-site", "sec-purpose", "destination", "depth", "sec-websocket-version", "x-request-id" }
 -- Those that may come on several lines, and what joins them. Of any other, two lines are two answers to one question.
 local JOINED = { ["cookie"] = "; ", ["accept"] = ", ", ["accept-language"] = ", " }
 -- What it answers about the person; every name is set or removed on every request.
@@ -144,7 +144,7 @@ core.register_action("gateway_ask", { "http-req" }, function(txn)
   if not answer or not answer.status or answer.status == 0 then return unavailable(txn) end
   if answer.status ~= 200 then return relay(txn, answer) end
 
-  local names, wanted = { "cookie" }, {}
+  local names, wanted = { "cookie", "authorization" }, {}
   for _, name in ipairs(MANAGED) do
     local value = answer.headers[name]
     if value and (#value > 0 or value[0]:find(CONTROLS)) then return unavailable(txn) end
@@ -153,6 +153,10 @@ core.register_action("gateway_ask", { "http-req" }, function(txn)
   end
   local cookies = headers["cookie"] and others(headers["cookie"][1]) or ""
   if cookies ~= "" then wanted["cookie"] = cookies end
+  -- The client's own comes back, unless it holds what is the gateway's.
+  local authorization = answer.headers["authorization"]
+  if authorization and (#authorization > 0 or authorization[0]:find(CONTROLS)) then return unavailable(txn) end
+  if authorization and authorization[0] ~= "" then wanted["authorization"] = authorization[0] end
   if not replace(txn, names, wanted) then
     core.Alert("gateway: the identity did not fit into the request: tune.maxrewrite is too small")
     return unavailable(txn)

@@ -26,6 +26,7 @@ COMMANDS = {
     "provision": ("gateway.cli.provision", "Create and check a tenant's resources in Cognito."),
     "policy": ("gateway.cli.policy", "Explain what a request would come to, and why."),
     "sessions": ("gateway.cli.sessions", "List and end sessions."),
+    "app-passwords": ("gateway.cli.app_passwords", "List and revoke people's app passwords."),
     "blocks": ("gateway.cli.blocks", "Keep people out, and let them in again."),
     "hooks": ("gateway.cli.hooks", "What to set up at an identity provider, and what has arrived from it."),
     "keys": ("gateway.cli.keys", "List and rotate the gateway's own keys."),

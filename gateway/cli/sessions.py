@@ -73,7 +73,7 @@ def list_sessions(*, config_path: str, tenant: str | None, user: str | None, ema
     if not found:
         click.echo("no live sessions", err=True)
     for view in found:
-        click.echo(f"{view.session}  {view.tenant}  {view.email}  {view.provider}  since {_when(view.created_at)}  until {_when(view.expires_at)}  {','.join(view.hosts)}")
+        click.echo(f"{view.session}  {view.tenant}  {view.email}  {view.provider}  since {when(view.created_at)}  until {when(view.expires_at)}  {','.join(view.hosts)}")
 
 
 @command.command()
@@ -90,8 +90,8 @@ def show(*, config_path: str, session: str, as_json: bool) -> int:
         click.echo(json.dumps(asdict(view), indent=1))
         return 0
     for name, value in asdict(view).items():
-        if name != "current":
-            shown = _when(value) if name.endswith("_at") else ", ".join(value) if isinstance(value, tuple | list) else value
+        if name not in {"current", "app_password"}:
+            shown = when(value) if name.endswith("_at") else ", ".join(value) if isinstance(value, tuple | list) else value
             click.echo(f"{name:12} {shown}")
     return 0
 
@@ -171,5 +171,5 @@ async def _revoke(config_path: str, *, tenant: str | None, who: Who, reason: str
         return await audited(stores.database, "revoke", tenant, who, lambda: stores.revoker.revoke(request))
 
 
-def _when(seconds: float) -> str:
+def when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

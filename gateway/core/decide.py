@@ -4,7 +4,8 @@ Rules:
 - Unknown means no. Order: tenant, path, rule, machine, session, e-mail domain, groups, roles.
 - An ambiguous path is never matched against rules: all rules of its host count at once (``core.rules``). Of the names that the tenant's
   application may read in any other, the strictest answer counts (``core.readings``).
-- A bearer credential on a rule that takes bearers is judged alone; an invalid one is never ignored in favour of a cookie.
+- A bearer credential on a rule that takes bearers is judged alone; an invalid one is never ignored in favour of a cookie. So is an app password
+  on a rule that takes them, and it lets in nobody whom a session would not let in there: it is asked for all that a session is, and for its scope.
 - A WebDAV request acts on more than its path: ``Destination``, and what is below a collection, meet the rules, too.
 - Whatever the cookie says, tenant and host of the session are compared with those of the request (invariant 2).
 """
@@ -20,7 +21,7 @@ from gateway.core.rules import NO_RULE, Match, acts_below, combined
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
-    from gateway.core.model import AuthRequest, Identity, MachineToken, Rule, Session, Tenant
+    from gateway.core.model import AppPassword, AuthRequest, Identity, MachineToken, Rule, Session, Tenant
     from gateway.core.rules import CompiledRules, HostRules
 
 
@@ -37,6 +38,7 @@ class Trace:
 _ALLOW_PUBLIC = Allow(Reason.PUBLIC)
 _LOGIN = {reason: Login(reason) for reason in Reason}
 _LOGIN_BEARER = Login(Reason.BEARER_INVALID, redirect=False)
+_LOGIN_APP_PASSWORD = Login(Reason.APP_PASSWORD_INVALID, redirect=False)
 _DENY = {reason: Deny(reason) for reason in Reason}
 
 
@@ -66,22 +68,32 @@ def _match(tenant: Tenant, request: AuthRequest, rules: CompiledRules) -> Match:
         return matched
     if target.path is None:
         return _NO_DESTINATION
-    return combined((matched, _match_path(tenant, request, here, target.path, ambiguous=target.ambiguous)), bearer=request.bearer is not None)
+    return combined((matched, _match_path(tenant, request, here, target.path, ambiguous=target.ambiguous)), credential=request.credential)
 
 
 def _match_path(tenant: Tenant, request: AuthRequest, rules: HostRules, path: str, *, ambiguous: bool) -> Match:
     """What the rules of the host say about one path that the request acts on."""
-    method, bearer = request.method, request.bearer is not None
+    method, credential = request.method, request.credential
     names = tenant.paths.names(path) if not ambiguous else Unreadable(DIFFERENT)
     if isinstance(names, Unreadable):
-        return rules.strictest(names.why, method=method, bearer=bearer)
-    matched = rules.judge(names, method=method, bearer=bearer)
-    return rules.below(matched, names, method=method, bearer=bearer) if acts_below(method, request.depth) else matched
+        return rules.strictest(names.why, method=method, credential=credential)
+    matched = rules.judge(names, method=method, credential=credential)
+    return rules.below(matched, names, method=method, credential=credential) if acts_below(method, request.depth) else matched
 
 
 def wants_bearer(matched: Match, request: AuthRequest) -> bool:
     """Whether the request's bearer token, and nothing else, is to be judged."""
     return matched.rule is not None and matched.rule.bearer is not None and (request.bearer is not None or not matched.rule.session)
+
+
+def takes_app_passwords(matched: Match) -> bool:
+    """Whether an app password could satisfy what was matched."""
+    return matched.refused is None and matched.rule is not None and matched.rule.app_passwords
+
+
+def wants_app_password(matched: Match, request: AuthRequest) -> bool:
+    """Whether the request's app password, and nothing else, is to be judged."""
+    return request.app_password is not None and takes_app_passwords(matched)
 
 
 def decide(
@@ -92,12 +104,13 @@ def decide(
     session: Session | None,
     machine: MachineToken | None,
     now: float,
+    password: AppPassword | None = None,
     trace: Trace | None = None,
 ) -> Decision:
     """Second half: credentials against the matched rule and the tenant. ``now`` in UTC epoch seconds.
 
     ``machine`` is a token whose signature, issuer, expiry and use are valid and whose person, if any, is not
-    revoked; None otherwise.
+    revoked; None otherwise. ``password`` is one that was not ended, with its person as they are now.
     """
     rule = matched.rule
     if trace is not None:
@@ -107,6 +120,8 @@ def decide(
     if rule is not None:
         if rule.everyone:
             return Allow(Reason.PUBLIC, session) if session is not None and _session_refusal(tenant, request, session, now) is None else _ALLOW_PUBLIC
+        if wants_app_password(matched, request):
+            return _decide_app_password(tenant, request, rule, password, now, trace)
         if wants_bearer(matched, request):
             return _decide_bearer(tenant, rule, machine, trace)
     if session is None:
@@ -173,6 +188,38 @@ def _one_of(wanted: frozenset[str], held: tuple[str, ...], trace: Trace | None, 
     if trace is not None:
         trace.add(whose, passed, f"any of: {', '.join(sorted(wanted)) or '(none: nobody)'}")
     return passed
+
+
+def _decide_app_password(tenant: Tenant, request: AuthRequest, rule: Rule, password: AppPassword | None, now: float, trace: Trace | None) -> Decision:
+    good = password is not None and password.session.tenant == tenant.id and password.session.expires_at > now and tenant.provider(password.session.identity.provider) is not None
+    if trace is not None:
+        trace.add("app password", good, "valid" if good else "none that is valid here")
+    if password is None or not good:
+        return _LOGIN_APP_PASSWORD
+    covered = _is_covered(tenant, request, password)
+    recent = now - password.signed_in_at <= tenant.app_passwords.login_within_s
+    if trace is not None:
+        trace.add("scope", covered, f"hosts: {', '.join(sorted(password.hosts)) or 'all'}; paths: {', '.join(password.paths)}")
+        trace.add("last login", recent, f"not longer ago than {tenant.app_passwords.login_within_s} s")
+    if not covered:
+        return _DENY[Reason.APP_PASSWORD_SCOPE]
+    if not recent:
+        return _DENY[Reason.LOGIN_TOO_OLD]
+    denial = _policy_denial(tenant, rule, password.session.identity, trace)
+    return Allow(Reason.APP_PASSWORD, password.session) if denial is None else _DENY[denial]
+
+
+def _is_covered(tenant: Tenant, request: AuthRequest, password: AppPassword) -> bool:
+    """Everything that the request acts on. What is below a path is covered with it."""
+    target = request.destination
+    paths = (request.path,) if target is None else (request.path, target.path)
+    if request.ambiguous or (target is not None and target.ambiguous):
+        return False
+    for path in paths:
+        names = tenant.paths.names(path) if path is not None else Unreadable(DIFFERENT)
+        if isinstance(names, Unreadable) or not password.covers(request.host, names, tenant.paths):
+            return False
+    return True
 
 
 def _decide_bearer(tenant: Tenant, rule: Rule, machine: MachineToken | None, trace: Trace | None) -> Decision:

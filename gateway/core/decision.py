@@ -16,6 +16,7 @@ class Reason(StrEnum):
     OK = "ok"
     PUBLIC = "public"
     BEARER = "bearer"
+    APP_PASSWORD = "app_password"
     NO_SESSION = "no_session"
     SESSION_EXPIRED = "session_expired"
     SESSION_IDLE = "session_idle"
@@ -35,6 +36,9 @@ class Reason(StrEnum):
     BAD_REQUEST = "bad_request"
     UNTRUSTED_PROXY = "untrusted_proxy"
     BEARER_INVALID = "bearer_invalid"
+    APP_PASSWORD_INVALID = "app_password_invalid"
+    APP_PASSWORD_SCOPE = "app_password_scope"
+    LOGIN_TOO_OLD = "login_too_old"
     STORE_UNAVAILABLE = "store_unavailable"
     IDP_ERROR = "idp_error"
     LOGIN_STATE = "login_state"
@@ -44,7 +48,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Let it through: somebody with a ``session``, or with a bearer token (``machine``); neither where the path is public."""
+    """Let it through: somebody with a ``session`` (or an app password, as which session it arrives), or with a bearer token (``machine``); neither where the path is public."""
 
     reason: Reason
     session: Session | None = None
@@ -57,7 +61,7 @@ class Allow:
 class Login:
     """Nobody is signed in here: a navigation goes to the login, anything else gets 401.
 
-    ``redirect`` is False for a bearer credential: a machine is never sent to a login page.
+    ``redirect`` is False for a credential of programs: one is never sent to a login page.
     """
 
     reason: Reason

@@ -10,9 +10,11 @@ from gateway.core.activity import EVERY_REQUEST, IdleCounts
 from gateway.core.canonical import canonical_id
 from gateway.core.header_encoding import Encoding
 from gateway.core.readings import AS_WRITTEN, PathReader
-from gateway.core.rules import CompiledRules
+from gateway.core.rules import CompiledRules, Credential
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gateway.core.app_cookies import AppCookie
 
 
@@ -107,10 +109,16 @@ class Rule:
     """Canonical names, or ``*.`` and one for all names below it; None: every host of the tenant."""
     identity: tuple[tuple[str, str], ...] = ()
     """Managed headers, and their text where a machine's token satisfied ``bearer``; never a person's."""
+    app_passwords: bool = False
+    """Whether an app password of a person may satisfy the rule."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", _canonical(self.groups))
         object.__setattr__(self, "roles", _canonical(self.roles))
+
+    def judges(self, credential: Credential | None) -> bool:
+        """Whether a request that carries this is judged by it alone, whatever its cookies say."""
+        return (credential is Credential.BEARER and self.bearer is not None) or (credential is Credential.APP_PASSWORD and self.app_passwords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +140,17 @@ class SessionLimits:
     max_per_user: int
     counts: IdleCounts = EVERY_REQUEST
     """Which requests begin ``idle_s`` again."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppPasswordLimits:
+    """Seconds."""
+
+    lifetime_s: int = 30 * 86400
+    """The longest that a password may be good for."""
+    login_within_s: int = 7 * 86400
+    """How long after the person's last login it is refused until the next."""
+    max_per_user: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +209,16 @@ class Tenant:
     """Whether all cookies of the hosts' registrable domain end with them: it is this tenant's alone."""
     retired: tuple[AppClient, ...] = ()
     """Clients that a rotation replaced: no login begins with them, and what did is finished with them."""
+    app_passwords: AppPasswordLimits = field(default_factory=AppPasswordLimits)
+    takes_app_passwords: bool = field(init=False, compare=False)
+    """Whether any rule does, those of ``rules_next`` too."""
     compiled: CompiledRules = field(init=False, repr=False, compare=False)
     compiled_next: CompiledRules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("allowed_groups", "allowed_roles", "group_header_names", "assertion_group_names"):
             object.__setattr__(self, name, _canonical(getattr(self, name)))
+        object.__setattr__(self, "takes_app_passwords", any(rule.app_passwords for rule in (*self.rules, *self.rules_next)))
         object.__setattr__(self, "compiled", CompiledRules(self.rules))
         object.__setattr__(self, "compiled_next", CompiledRules(self.rules_next))
 
@@ -269,6 +292,28 @@ class Session:
     """Absolute limit of the family, UTC epoch seconds."""
     client_id: str
     """The app client that this login used: refresh and revoke go through it."""
+    amr: tuple[str, ...] = ()
+    """How a request of it was authenticated, for the assertion (RFC 8176 §1); empty: by the login, of whose methods nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppPassword:
+    """A person's password for programs, as it is now. ``session``: as whom a request with it arrives; of no host and with no cookie."""
+
+    session: Session
+    hosts: frozenset[str]
+    """Canonical; empty: every host of the tenant."""
+    paths: tuple[str, ...]
+    """Canonical, and not ambiguous: each stands for itself and everything below."""
+    signed_in_at: int
+    """When the person's last login began, UTC epoch seconds; groups, roles and claims are of that login."""
+
+    def covers(self, host: str, names: Iterable[str], reader: PathReader) -> bool:
+        """Whether a request may act on the path that the application may read by any of ``names``."""
+        if self.hosts and host not in self.hosts:
+            return False
+        below = [reader.spelling(path).rstrip("/") for path in self.paths]
+        return all(any(name == path or name.startswith(f"{path}/") for path in below) for name in names)
 
 
 class RequestKind(StrEnum):
@@ -324,6 +369,19 @@ class AuthRequest:
     """``Depth`` (RFC 4918 §10.2), lower case; empty where there is none, or where there are several."""
     websocket: bool = False
     """A WebSocket handshake, as far as its own headers say (RFC 6455 §4.1, RFC 8441 §5); a client may say so of any request."""
+    app_password: str | None = field(default=None, repr=False)
+    """The one that a Basic credential holds; "" where the header holds one that cannot be judged; None without one."""
+    authorization: str = field(default="", repr=False)
+    """The Authorization header for the application: never one that holds an app password."""
+    prompts: bool = False
+    """A browser that was told of Basic would show its own prompt: a page asks, or might."""
+
+    @property
+    def credential(self) -> Credential | None:
+        """What the Authorization header holds for rules that take it."""
+        if self.app_password is not None:
+            return Credential.APP_PASSWORD
+        return Credential.BEARER if self.bearer is not None else None
 
 
 @dataclass(frozen=True, slots=True)

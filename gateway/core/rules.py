@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import reduce
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gateway.core.model import Rule
+
+
+class Credential(StrEnum):
+    """What an Authorization header may hold that a rule judges alone: the key by which a rule takes it."""
+
+    BEARER = "bearer"
+    APP_PASSWORD = "app_passwords"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +140,13 @@ class HostRules:
     def __bool__(self) -> bool:
         return bool(self._unlike)
 
-    def judge(self, names: Sequence[str], *, method: str, bearer: bool) -> Match:
-        """What the rules say about each name of one path, all of it. ``bearer``: the request carries a bearer credential."""
+    def judge(self, names: Sequence[str], *, method: str, credential: Credential | None) -> Match:
+        """What the rules say about each name of one path, all of it. ``credential``: what the request carries."""
         if len(names) == 1:
             return self.find(method=method, path=names[0])
-        return combined((self.find(method=method, path=name) for name in names), bearer=bearer)
+        return combined((self.find(method=method, path=name) for name in names), credential=credential)
 
-    def below(self, match: Match, names: Sequence[str], *, method: str, bearer: bool) -> Match:
+    def below(self, match: Match, names: Sequence[str], *, method: str, credential: Credential | None) -> Match:
         """``match``, and what the rules say about all that is below these names, as far as it asks for anything. So does what no rule speaks about."""
         below: dict[int | None, Match] = {}
         for name in names:
@@ -152,17 +160,17 @@ class HostRules:
                     break  # It speaks about everything below, so that no later rule does.
             else:
                 below[None] = NO_RULE
-        return combined((match, *below.values()), bearer=bearer)
+        return combined((match, *below.values()), credential=credential)
 
-    def strictest(self, why: str, *, method: str, bearer: bool) -> Match:
+    def strictest(self, why: str, *, method: str, credential: Credential | None) -> Match:
         """What holds whichever path a reader makes of this one. ``why`` no single rule is asked, for explanations."""
         every: list[Rule | None] = []
         otherwise: tuple[Rule | None, ...] = (None,)
         for rule, methods in self._unlike:
             if methods is not None and method not in methods:
                 continue
-            if rule.deny or not rule.session or (bearer and rule.bearer is not None):
-                what = "allow: nobody" if rule.deny else "bearer"
+            if rule.deny or not rule.session or rule.judges(credential):
+                what = "allow: nobody" if rule.deny else credential if credential is not None and rule.judges(credential) else "bearer"
                 return Match(None, None, Reason.BAD_REQUEST, f"{why}, and a rule with {what} ({rule.path}) could be the one for it")
             if not rule.everyone:
                 every.append(rule)
@@ -226,18 +234,19 @@ def _gives(rule: Rule) -> bool:
     Applications take ``/admin`` and ``/admin/`` for one page, so a rule that restricts speaks about both. But ``/**/*.css``
     for everyone must not open ``/admin.css/``, which an application may well take for a folder.
     """
-    return rule.everyone or rule.replace or rule.bearer is not None
+    return rule.everyone or rule.replace or rule.bearer is not None or rule.app_passwords
 
 
-def combined(matches: Iterable[Match], *, bearer: bool) -> Match:
-    """Lets in nobody whom any of these would not: the strictest of them, else what needs all. ``bearer``: the request carries a bearer credential."""
+def combined(matches: Iterable[Match], *, credential: Credential | None) -> Match:
+    """Lets in nobody whom any of these would not: the strictest of them, else what needs all. ``credential``: what the request carries."""
     every = tuple(matches)
     strictest = reduce(lambda one, other: other if not _covers(one, other) and _covers(other, one) else one, every)
     if all(match is strictest or _covers(strictest, match) for match in every):
         return strictest
     needed = {_demand(rule): rule for match in every for rule in (match.all_of or (match.rule,)) if rule is None or not rule.everyone}
-    if any(rule is not None and (not rule.session or (bearer and rule.bearer is not None)) for rule in needed.values()):
-        return Match(None, None, Reason.BAD_REQUEST, f"{SEVERAL}, and one that takes a bearer token is never one of several")
+    if any(rule is not None and (not rule.session or rule.judges(credential)) for rule in needed.values()):
+        what = "an app password" if credential is Credential.APP_PASSWORD else "a bearer token"
+        return Match(None, None, Reason.BAD_REQUEST, f"{SEVERAL}, and one that takes {what} is never one of several")
     return Match(None, None, detail=next((match.detail for match in every if match.detail), SEVERAL), all_of=tuple(needed.values()))
 
 
@@ -260,11 +269,11 @@ def _demand(rule: Rule | None) -> tuple[object, ...]:
     """What a rule says, and calls a machine, without where and of which methods."""
     if rule is None:
         return ()
-    return rule.everyone, rule.deny, rule.groups, rule.any_group, rule.roles, rule.any_role, rule.replace, rule.bearer, rule.session, rule.identity
+    return rule.everyone, rule.deny, rule.groups, rule.any_group, rule.roles, rule.any_role, rule.replace, rule.bearer, rule.session, rule.identity, rule.app_passwords
 
 
 def _asks_more(one_of: frozenset[str] | None, than: frozenset[str] | None) -> bool:
     return than is None or (one_of is not None and one_of <= than)
 
 
-__all__ = ["NO_RULE", "CompiledRules", "HostRules", "Match", "acts_below", "combined"]
+__all__ = ["NO_RULE", "CompiledRules", "Credential", "HostRules", "Match", "acts_below", "combined"]

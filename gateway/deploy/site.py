@@ -35,6 +35,7 @@ ASKED = (
     "X-Requested-With",
     "Sec-Fetch-Mode",
     "Sec-Fetch-Dest",
+    "Sec-Fetch-Site",
     "Sec-Purpose",
     "Destination",
     "Depth",

@@ -41,6 +41,8 @@ class Verdict:
     """Absolute; the login or the explanation page. Given for a navigation only."""
     login: str = ""
     """Of a Login, whoever asks: the login's absolute address, or "" where it would be too long."""
+    realm: str = ""
+    """Of a Login, where an app password would be taken and no browser asks: what the challenge for one names (RFC 7617 §2)."""
     content_type: str = ""
     body: bytes = b""
     """A page or a problem document for whoever may see one; without it the dialect writes a short problem document."""
@@ -64,11 +66,19 @@ def allow(verdict: Verdict) -> Answer:
     return Answer(200, verdict.headers)
 
 
-def with_cookies(answer: Answer, verdict: Verdict, request: AuthRequest | None) -> Answer:
-    """An allow carries the client's cookies without the gateway's own, for proxies that replace the client's ``Cookie`` by the answer's."""
-    if isinstance(verdict.decision, Allow) and request is not None and request.other_cookies:
-        return Answer(answer.status, (*answer.headers, ("Cookie", request.other_cookies)), answer.body)
-    return answer
+def with_clients_own(answer: Answer, verdict: Verdict, request: AuthRequest | None) -> Answer:
+    """An allow carries the client's cookies without the gateway's own, and its Authorization unless that is the gateway's, for proxies that
+    replace the client's headers by the answer's.
+    """
+    if not isinstance(verdict.decision, Allow) or request is None:
+        return answer
+    own = (("Cookie", request.other_cookies), ("Authorization", request.authorization))
+    return Answer(answer.status, (*answer.headers, *((name, text) for name, text in own if text)), answer.body)
+
+
+def challenge(verdict: Verdict) -> str:
+    """``WWW-Authenticate`` of a 401, in one line: proxies relay one. Basic comes first, for clients that read only the first."""
+    return f'Basic realm="{verdict.realm}", charset="UTF-8", Bearer' if verdict.realm else "Bearer"
 
 
 def passed_through(verdict: Verdict) -> Answer:
@@ -79,7 +89,7 @@ def passed_through(verdict: Verdict) -> Answer:
     if isinstance(decision, Login):
         if verdict.location:
             return Answer(302, (("Location", verdict.location), *_no_store()))
-        return _explained(verdict, 401, decision.reason, (("WWW-Authenticate", "Bearer"),))
+        return _explained(verdict, 401, decision.reason, (("WWW-Authenticate", challenge(verdict)),))
     status = STATUS_OF_DENIAL.get(decision.reason, 403)
     return _explained(verdict, status, decision.reason, retry_after(verdict) if status == 503 else ())
 

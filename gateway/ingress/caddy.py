@@ -2,14 +2,14 @@
 
 It also passes on most of what the client sent, including ``Connection`` and ``Upgrade`` and the client's query as the query
 of the check; the query of the check request is therefore never read, here or anywhere. ``copy_headers`` replaces the client's
-``Cookie`` by the answer's, which holds none of the gateway's own.
+``Cookie`` and ``Authorization`` by the answer's, which hold nothing of the gateway's own.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.ingress.answers import Answer, Verdict, passed_through, with_cookies
+from gateway.ingress.answers import Answer, Verdict, passed_through, with_clients_own
 from gateway.ingress.forwarded import Malformed, RawRequest, parse_forwarded
 
 if TYPE_CHECKING:
@@ -25,4 +25,4 @@ class Caddy:
         return parse_forwarded(request, cookie_name=cookie_name)
 
     def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
-        return with_cookies(passed_through(verdict), verdict, request)
+        return with_clients_own(passed_through(verdict), verdict, request)

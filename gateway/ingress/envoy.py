@@ -2,8 +2,8 @@
 
 So method, host, path and query are those of the check request; forwarded host, URI and method are somebody else's words
 and are not read. The path is cut off as raw text: ``/auth/envoy/../healthz`` asks about ``/../healthz``, nothing else.
-An allow carries the cookies without ours; a header that the answer omits stays as the client sent it, so where no cookie
-is left the answer asks for the removal of the whole header.
+An allow carries the cookies and the Authorization without what is ours; a header that the answer omits stays as the client sent it, so where
+nothing is left the answer asks for the removal of the whole header.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Allow
-from gateway.ingress.answers import Answer, Verdict, passed_through
+from gateway.ingress.answers import Answer, Verdict, passed_through, with_clients_own
 from gateway.ingress.forwarded import Malformed, RawRequest, parse_below
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Envoy:
         return parse_below(PREFIX, request, cookie_name=cookie_name)
 
     def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
-        answer = passed_through(verdict)
+        answer = with_clients_own(passed_through(verdict), verdict, request)
         if not isinstance(verdict.decision, Allow) or request is None:
             return answer
-        cookies = ("Cookie", request.other_cookies) if request.other_cookies else ("X-Envoy-Auth-Headers-To-Remove", "cookie")
-        return Answer(answer.status, (*answer.headers, cookies))
+        gone = ",".join(name for name, text in (("cookie", request.other_cookies), ("authorization", request.authorization)) if not text)
+        return Answer(answer.status, (*answer.headers, ("X-Envoy-Auth-Headers-To-Remove", gone))) if gone else answer

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from gateway.core import authorization
 from gateway.core.cookies import own_values, without
 from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
@@ -69,8 +70,8 @@ class MalformedError(ValueError):
 
 
 MAX_COOKIE_CHARS = 32 * 1024
-"""Of all Cookie lines. Four proxies take the cleaned cookies from the answer, beside 12 kB of identity: nginx has 64 kB for its head,
-Envoy refuses at 60. Browsers send 4 kB a cookie, and most servers take 8 to 16 kB in all."""
+"""Of all Cookie lines, and with them of the Authorization that an application receives. Proxies take both from the answer, beside 12 kB of identity: nginx
+has 64 kB for its head, Envoy refuses at 60. Browsers send 4 kB a cookie, and most servers take 8 to 16 kB in all."""
 _METHOD = re.compile(r"[A-Z]{1,24}(?:-[A-Z]{1,24})?")
 """Registered methods are upper-case words, some with one dash (RFC 9110 §16.1.1); ``get`` is not GET (§9.1)."""
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -79,8 +80,6 @@ _REFUSED = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
 _NOT_ASCII = re.compile(r"[^\x21-\x7e]")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]{2,45}")
-_CREDENTIAL = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""b64token, RFC 6750 §2.1."""
 _OPENS_SOCKET = frozenset({"GET", "CONNECT"})
 _FRAMES = frozenset({"iframe", "frame", "embed", "object", "fencedframe"})
 
@@ -139,8 +138,11 @@ def _build(described: Described, request: RawRequest, *, cookie_name: str) -> Au
     headers = request.headers
     kind = request_kind(headers, described.method)
     cookie_lines = headers.getall("Cookie", ())
-    if sum(map(len, cookie_lines)) > MAX_COOKIE_CHARS:
+    authorization_lines = headers.getall("Authorization", ())
+    cookie_chars = sum(map(len, cookie_lines))
+    if cookie_chars > MAX_COOKIE_CHARS:
         raise MalformedError(f"Cookie of more than {MAX_COOKIE_CHARS} bytes")
+    credentials = authorization.read(authorization_lines)
     return AuthRequest(
         scheme=scheme,
         host=host,
@@ -152,13 +154,16 @@ def _build(described: Described, request: RawRequest, *, cookie_name: str) -> Au
         html=kind is not RequestKind.OTHER or names_html(headers.getall("Accept", ())),
         cookies=own_values(cookie_lines, cookie_name),
         other_cookies=without(cookie_lines, cookie_name),
-        bearer=bearer(headers.getall("Authorization", ())),
+        bearer=credentials.bearer,
         preflight=described.method == "OPTIONS" and len(headers.getall("Origin", ())) == 1 and len(headers.getall("Access-Control-Request-Method", ())) == 1,
         client=_for_log(",".join(headers.getall("X-Forwarded-For", ())).rpartition(",")[2].strip(), _ADDRESS),
         request_id=_for_log(",".join(headers.getall("X-Request-Id", ())), _REQUEST_ID),
         destination=parse_destination(headers.getall("Destination", ()), method=described.method, host=host),
         depth=parse_depth(headers.getall("Depth", ())),
         websocket=described.method in _OPENS_SOCKET and len(headers.getall("Sec-WebSocket-Version", ())) == 1,
+        app_password=credentials.app_password,
+        authorization=credentials.passed if cookie_chars + len(credentials.passed) <= MAX_COOKIE_CHARS else "",
+        prompts=prompts(headers),
     )
 
 
@@ -189,21 +194,19 @@ def sees_pages(headers: Headers, method: str) -> bool:
     return request_kind(headers, method) is not RequestKind.OTHER or names_html(headers.getall("Accept", ()))
 
 
+def prompts(headers: Headers) -> bool:
+    """Whether a browser might ask for a page: in its own prompt people would type their real password. Programs send no fetch metadata and ask for
+    no HTML; mail clients made of a browser say that no site began their requests, which no page can.
+    """
+    site, mode = headers.getall("Sec-Fetch-Site", ()), headers.getall("Sec-Fetch-Mode", ())
+    if site or mode or headers.getall("Sec-Fetch-Dest", ()):
+        return list(site) != ["none"] or "navigate" in mode
+    return any(headers.getall(name, ()) for name in ("Origin", "X-Requested-With")) or names_html(headers.getall("Accept", ()))
+
+
 def names_html(accept_lines: Sequence[str]) -> bool:
     """``text/html`` by name; ``*/*`` is what scripts and command-line clients send."""
     return any(media.partition(";")[0].strip().lower() == "text/html" and "q=0" not in media.replace(" ", "").split(";")[1:] for line in accept_lines for media in line.split(","))
-
-
-def bearer(lines: Sequence[str]) -> str | None:
-    """The token of one well-formed Bearer credential; None where no other scheme is ours to read; "" where two readers could differ."""
-    if not lines:
-        return None
-    if len(lines) > 1:
-        return ""
-    scheme, _, credential = lines[0].partition(" ")
-    if scheme.lower() != "bearer":
-        return None
-    return credential if _CREDENTIAL.fullmatch(credential) else ""
 
 
 def _for_log(value: str, shape: re.Pattern[str]) -> str:

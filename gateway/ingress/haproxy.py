@@ -1,5 +1,6 @@
 """HAProxy with the Lua action of ``deploy/haproxy``: it sets the four ``X-Forwarded-*`` and relays every denial.
 
+The action takes cookies that are not ours from the request, and ``Authorization`` from the answer.
 HAProxy's HTTP client asks up to four times when an answer does not come; a check changes nothing, so asking twice is harmless.
 """
 
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.core.decision import Allow
 from gateway.ingress.answers import Answer, Verdict, passed_through
 from gateway.ingress.forwarded import Malformed, RawRequest, parse_forwarded
 
@@ -22,5 +24,8 @@ class HAProxy:
     def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
         return parse_forwarded(request, cookie_name=cookie_name)
 
-    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:  # noqa: ARG002 - the protocol's
-        return passed_through(verdict)
+    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
+        answer = passed_through(verdict)
+        if not isinstance(verdict.decision, Allow) or request is None or not request.authorization:
+            return answer
+        return Answer(answer.status, (*answer.headers, ("Authorization", request.authorization)))

@@ -2,7 +2,8 @@
 
 A 401 with ``Location`` is a login that the rendered configuration turns into a 302; a body of even two bytes would cost
 the kept-alive connection. So a refusal that a person would see says ``X-Auth-Page`` and nothing more, and the rendered configuration asks again,
-at ``/auth/nginx-page``, for what the other proxies relay. The answer's ``Cookie`` is what the application gets: the client's without the gateway's own. Method, scheme, host and URI come from ``X-Forwarded-*`` that the configuration sets.
+at ``/auth/nginx-page``, for what the other proxies relay. The answer's ``Cookie`` and
+``Authorization`` are what the application gets: the client's without the gateway's own. Method, scheme, host and URI come from ``X-Forwarded-*`` that the configuration sets.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Allow, Login, Reason
-from gateway.ingress.answers import Answer, Verdict, allow, passed_through, retry_after, with_cookies
+from gateway.ingress.answers import Answer, Verdict, allow, challenge, passed_through, retry_after, with_clients_own
 from gateway.ingress.forwarded import Malformed, RawRequest, parse_forwarded
 
 if TYPE_CHECKING:
@@ -29,14 +30,15 @@ class Nginx:
     def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
         decision = verdict.decision
         if isinstance(decision, Allow):
-            return with_cookies(allow(verdict), verdict, request)
+            return with_clients_own(allow(verdict), verdict, request)
         where = (("Location", verdict.location),) if verdict.location else ()
         why: HeaderList = (("X-Auth-Reason", decision.reason.value),)
         if not where and verdict.content_type.startswith("text/html"):
             why = (*why, ("X-Auth-Page", "yes"))
         if isinstance(decision, Login):
             login = (("X-Auth-Login", verdict.login),) if verdict.login and not where else ()
-            return Answer(401, (*where, *why, *login))
+            basic = (("X-Auth-Challenge", challenge(verdict)),) if verdict.realm and not where else ()
+            return Answer(401, (*where, *why, *login, *basic))
         if decision.reason is Reason.STORE_UNAVAILABLE:
             return Answer(503, (*retry_after(verdict), *why))
         return Answer(403, (*where, *why))

@@ -1,6 +1,6 @@
 """Traefik ``forwardAuth``: sets ``X-Forwarded-*`` itself, relays denials, and copies listed headers of an allow upstream.
 
-The rendered configuration lists ``Cookie`` among them, so the answer carries the cookies without ours; where nothing is
+The rendered configuration lists ``Cookie`` and ``Authorization`` among them, so the answer carries both without what is ours; where nothing is
 left the header is absent, and Traefik then removes the client's own.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.ingress.answers import Answer, Verdict, passed_through, with_cookies
+from gateway.ingress.answers import Answer, Verdict, passed_through, with_clients_own
 from gateway.ingress.forwarded import Malformed, RawRequest, parse_forwarded
 
 if TYPE_CHECKING:
@@ -24,4 +24,4 @@ class Traefik:
         return parse_forwarded(request, cookie_name=cookie_name)
 
     def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
-        return with_cookies(passed_through(verdict), verdict, request)
+        return with_clients_own(passed_through(verdict), verdict, request)

@@ -71,6 +71,9 @@ FIELDS: Mapping[str, Authority] = {
     "session.idle_counts.websocket": _LOWER,
     "session.absolute": _LOWER,
     "session.max_per_user": _LOWER,
+    "app_passwords.lifetime": _LOWER,
+    "app_passwords.login_within": _LOWER,
+    "app_passwords.max_per_user": _LOWER,
     "webhook": _OPERATOR,  # the application's, and called at an address of its operator
     "branding.logo": _TENANT,
     "branding.color": _TENANT,

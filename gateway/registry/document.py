@@ -6,6 +6,7 @@ One shape for three doors, so that a tenant exported from one can be applied thr
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
@@ -15,7 +16,7 @@ from gateway.core.activity import MAX_EXCLUDES, IdleCounts
 from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
 from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
 from gateway.core.hosts import canonical_host, includes
-from gateway.core.model import AppClient, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
+from gateway.core.model import AppClient, AppPasswordLimits, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
 from gateway.core.readings import PathReader
 from gateway.settings import (
     VISIBLE,
@@ -36,7 +37,6 @@ from gateway.settings import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import timedelta
 
     from gateway.config import Config
 
@@ -183,7 +183,7 @@ NEVER_OF_A_RULE = frozenset({"tenant", "provider", "assertion"})
 class RuleDocument(Model):
     """First match wins. ``allow: everyone`` needs no login; ``allow: nobody`` refuses.
 
-    ``allow`` stands without ``groups``, ``roles``, ``bearer`` and ``replace``; ``session: false`` needs ``bearer``; ``replace: true`` needs ``groups`` or ``roles``.
+    ``allow`` stands without ``groups``, ``roles``, ``bearer``, ``app_passwords`` and ``replace``; ``session: false`` needs ``bearer``; ``replace: true`` needs ``groups`` or ``roles``.
     ``hosts``, of the tenant's own, limits it to these; on shared hosts it then says nothing.
     ``identity`` needs ``bearer``: managed headers and their text for a machine's token. No text may be a person's: no address of ``email_domains``, no UUID, no
     ``PROVIDER_`` at its beginning; and none for headers whose source is ``tenant``, ``provider`` or ``assertion``.
@@ -199,6 +199,7 @@ class RuleDocument(Model):
     session: bool = True
     hosts: Annotated[frozenset[HostPattern], Field(min_length=1, max_length=MAX_RULE_HOSTS)] | None = None
     identity: Annotated[dict[str, MachineText], Field(max_length=40)] = Field(default_factory=dict)
+    app_passwords: bool = False
 
     @field_validator("identity")
     @classmethod
@@ -208,8 +209,8 @@ class RuleDocument(Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> RuleDocument:
-        if self.allow and (self.groups != "unset" or self.roles != "unset" or self.bearer or self.replace):
-            msg = f"allow: {self.allow} stands alone, without groups, roles, bearer or replace"
+        if self.allow and (self.groups != "unset" or self.roles != "unset" or self.bearer or self.app_passwords or self.replace):
+            msg = f"allow: {self.allow} stands alone, without groups, roles, bearer, app_passwords or replace"
             raise ValueError(msg)
         if not self.session and self.bearer is None:
             msg = "session: false needs bearer"
@@ -263,6 +264,28 @@ class SessionDocument(Model):
     max_per_user: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
+def _at_most_30_days(value: timedelta) -> timedelta:
+    if not timedelta(minutes=1) <= value <= timedelta(days=30):
+        msg = "one minute to 30 days: for so long is remembered what was revoked"
+        raise ValueError(msg)
+    return value
+
+
+UpTo30Days = Annotated[Duration, AfterValidator(_at_most_30_days)]
+
+
+class AppPasswordsDocument(Model):
+    """People's own passwords for programs, where a rule takes them. ``lifetime`` and ``login_within`` are at most 30 days."""
+
+    lifetime: UpTo30Days | None = None
+    login_within: UpTo30Days | None = None
+    max_per_user: Annotated[int, Field(ge=1, le=100)] | None = None
+
+    def limits(self) -> AppPasswordLimits:
+        lifetime, login_within = self.lifetime or timedelta(days=30), self.login_within or timedelta(days=7)
+        return AppPasswordLimits(int(lifetime.total_seconds()), int(login_within.total_seconds()), self.max_per_user or 20)
+
+
 class WebhookDocument(Model):
     """Where the tenant's app hears of people who were deprovisioned or restored."""
 
@@ -306,6 +329,7 @@ class TenantDocument(Model):
     app_cookies: Annotated[tuple[AppCookieText, ...], Field(max_length=MAX_APP_COOKIES)] = ()
     clear_domain_cookies: bool = False
     session: SessionDocument = SessionDocument()
+    app_passwords: AppPasswordsDocument = AppPasswordsDocument()
     webhook: WebhookDocument | None = None
     branding: BrandingDocument = BrandingDocument()
 
@@ -445,6 +469,7 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
             max_per_user=limits.max_per_user or config.session.max_per_user,
             counts=_idle_counts(limits.idle_counts, absolute),
         ),
+        app_passwords=document.app_passwords.limits(),
         paths=document.paths.reader(),
         app_cookies=tuple(map(AppCookie.parse, document.app_cookies)),
         clear_domain_cookies=document.clear_domain_cookies,
@@ -501,6 +526,7 @@ def _rule(document: RuleDocument, own_clients: frozenset[str], spoken: Mapping[s
         session=document.session,
         hosts=document.hosts,
         identity=tuple(sorted((sent, text) for name, text in document.identity.items() if (sent := spoken.get(folded_name(name))) is not None)),
+        app_passwords=document.app_passwords,
     )
 
 

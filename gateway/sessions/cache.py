@@ -17,7 +17,7 @@ from gateway.core.decision import Reason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.core.model import Session
+    from gateway.core.model import AppPassword, Session
     from gateway.sessions.lease import Lease
     from gateway.sessions.record import Record
 
@@ -41,6 +41,8 @@ class Entry:
     """Monotonic seconds: it idled out or reached its limit then, unless the store says otherwise."""
     bytes: int
     lately: bool = False
+    app_password: AppPassword | None = None
+    """What this is an entry of, if of no cookie; ``session`` is its own then."""
 
 
 class SessionCache:

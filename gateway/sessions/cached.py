@@ -9,7 +9,7 @@ from gateway.core.decision import Reason
 from gateway.errors import OutdatedError, UnavailableError
 from gateway.metrics import SESSION_CACHE
 from gateway.ports import MISS, Miss
-from gateway.sessions import links, seal
+from gateway.sessions import app_passwords, links, seal
 from gateway.sessions.cache import Entry, weigh
 from gateway.sessions.connect import Script
 from gateway.sessions.names import bucket_of, prefix
@@ -19,8 +19,9 @@ from gateway.sessions.unknown import Unknown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.core.model import Session
+    from gateway.core.model import AppPassword, Session
     from gateway.ports import Ended, Linked
+    from gateway.sessions.app_passwords import Parsed
     from gateway.sessions.cache import SessionCache
     from gateway.sessions.connect import Link
     from gateway.sessions.lease import Lease
@@ -159,6 +160,62 @@ class CachedSessions(RedisSessions):
         msg = "Redis: linked: every read crossed an event"
         raise UnavailableError(msg)
 
+    # --- app passwords ---------------------------------------------------------------------------------
+
+    def cached_app_password(self, text: str) -> AppPassword | Miss | None:
+        entry = self._found.get(_name(text))
+        if entry is None:
+            return MISS
+        now = self._steady()
+        if now >= entry.lease.answers_until or now >= entry.until:
+            return MISS
+        entry.lately = True
+        entry.lease.used_at = now
+        self._hits += 1
+        self.uses.used(entry.session)
+        return entry.app_password
+
+    async def app_password(self, text: str, *, host: str) -> AppPassword | None:
+        parsed = app_passwords.parse(text, self._keys)
+        if parsed is None or not self._may_hold(parsed.token.bucket, host) or self._unknown.has(_name(text), self._steady()):
+            return None
+        self._count["miss"].inc()
+        try:
+            return await self._app_password(text, parsed)
+        except UnavailableError:
+            self._count["unavailable"].inc()
+            raise
+
+    async def _app_password(self, text: str, parsed: Parsed) -> AppPassword | None:
+        """As a session is read: one command, sent and answered inside the lease of its primary."""
+        keys, arguments = app_passwords.asked(parsed)
+        for _ in range(REPEATS):
+            lease = await self.replica.lease(parsed.token.bucket)
+            if lease.answers_until == -inf:
+                raise OutdatedError
+            epoch, sent_at = lease.epoch, self._steady()
+            answer = await self._lookups.run(app_passwords.READ_APP_PASSWORD, keys, arguments)
+            if answer[0] is None:
+                raise UnavailableError(_UNRESTORED)
+            if answer[0].decode("ascii")[2:] != lease.marker:
+                if lease.marker:
+                    lease.lapse()
+                continue
+            if not self.counts(lease, epoch):
+                self._count["crossed"].inc()
+                continue
+            found = app_passwords.opened(answer, parsed, keys=self._keys, now=self._clock())
+            if found is None:
+                self._unknown.add(_name(text), self._steady())
+                self.cache.drop([parsed.token.digest])
+                return None
+            self.uses.used(found.session)
+            record = app_passwords.record_of(found)
+            self.cache.put(_name(text), Entry(found.session, record, lease, sent_at + int(answer[2]) / 1000, weigh(_name(text), record), app_password=found))
+            return found
+        msg = "Redis: app_password: every read crossed an event"
+        raise UnavailableError(msg)
+
     # --- narrowing -------------------------------------------------------------------------------------
 
     def suspended(self, tenant: str) -> bool:
@@ -182,3 +239,8 @@ class CachedSessions(RedisSessions):
         ended = await super().end_replaced(session, cookie=cookie)
         self.cache.end([session.digest])
         return ended
+
+
+def _name(text: str) -> str:
+    """Of an app password in the memory that it shares with cookies: no cookie has a semicolon."""
+    return f";{text}"

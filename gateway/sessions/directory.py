@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.core.canonical import canonical_address
-from gateway.ports import SessionView
+from gateway.ports import AppPasswordView, SessionView
 from gateway.ports_admin import Page
 from gateway.sessions import links, seal
 from gateway.sessions import record as codec
@@ -35,13 +35,20 @@ class StoreDirectory:
 
     async def page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
         """By absolute limit, the next to end first. ``position`` counts index entries, so what ends or comes meanwhile may shift a page."""
+        return await self._page(tenant=tenant, user=user, email=email, position=position, limit=limit, app_passwords=False)
+
+    async def app_passwords(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
+        return await self._page(tenant=tenant, user=user, email=email, position=position, limit=limit, app_passwords=True)
+
+    async def _page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int, app_passwords: bool) -> Page[SessionView]:
         people = People(tenant, self._ring().sealing)
         names = people.named("user", user) if user is not None else people.named("email", email) if email is not None else people.everybody()
         number, offset = (int(part) for part in (position or "0:0").split(":"))
         found: list[SessionView] = []
         while number < len(names):
             looked_at, views = await self._step(tenant, names[number], offset=offset, limit=min(STEP, limit - len(found)))
-            found += [view for view in views if email is None or user is None or canonical_address(view.email) == canonical_address(email)]
+            meant = (view for view in views if (view.app_password is not None) is app_passwords)
+            found += [view for view in meant if email is None or user is None or canonical_address(view.email) == canonical_address(email)]
             offset += looked_at
             if not looked_at:
                 number, offset = number + 1, 0
@@ -93,12 +100,18 @@ class StoreDirectory:
 
     def _view(self, tenant: str, family: str, row: Sequence[Any]) -> SessionView | None:
         """None where the display record does not open: not written by us, or under a key that is gone."""
-        expires, sealed, *hosts = row
+        expires, sealed, scope, used, *hosts = row
         raw = seal.unseal_under(self._ring().sealing, "display", f"{tenant} {family}", sealed) if sealed else None
         display = None if raw is None else codec.load_display(raw)
         if display is None:
             return None
+        password = None
+        if scope:
+            raw = seal.unseal_under(self._ring().sealing, "scope", f"{tenant} {family}", scope)
+            of = None if raw is None else codec.load_scope(raw)
+            password = AppPasswordView(display.user_agent, () if of is None else of.hosts, () if of is None else of.paths, int(used) if used else None)
         return SessionView(
-            family, tenant, display.user, display.email, display.provider, tuple(sorted({host.decode() for host in hosts})),
-            display.created_at, int(expires), display.user_agent, groups=display.groups, roles=display.roles, idp_subject=display.idp_subject, oid=display.oid,
+            family, tenant, display.user, display.email, display.provider, () if scope else tuple(sorted({host.decode() for host in hosts})),
+            display.created_at, int(expires), "" if scope else display.user_agent, groups=display.groups, roles=display.roles, idp_subject=display.idp_subject, oid=display.oid,
+            app_password=password,
         )  # fmt: skip

@@ -3,13 +3,14 @@
 ``gw:{2a7}:s:<digest>``   a sealed session; lives for the idle time, at most until the absolute limit
 ``gw:{2a7}:f:<family>``   hash of a family: ``t`` tenant, ``w`` began, ``u`` HMAC of the user, ``v`` HMAC of the provider, ``e`` absolute
                           limit (s), ``d`` sealed display record, ``r`` sealed refresh token, ``m:<digest>`` host of each member,
-                          ``k`` when Cognito last knew it and ``l`` until when somebody is asking (s)
+                          ``k`` when Cognito last knew it and ``l`` until when somebody is asking (s);
+                          of an app password: ``p`` sealed scope, ``y`` when it was last used (s)
 ``gw:{2a7}:i:<alias>``    sorted set of families by absolute limit: everybody who is this user, subject, oid, e-mail, group, tenant
 ``gw:{2a7}:w:<alias>``    hash, what was revoked: ``w`` watermark (tenant clock), ``b`` block record while one stands
 ``gw:{2a7}:o:<alias>``    hash, groups taken away from this person: HMAC of the group → ``set:cleared`` (tenant clock)
 ``gw:{2a7}:k:<alias>``    hash, what this user's last login left for their bearer tokens: ``w`` began, ``a`` HMACs of all names, ``d`` sealed record;
                           ``i`` latest time of the identity provider that a login showed (s), ``j`` when that login began
-                          ``s`` sealed display of that login
+                          ``s`` sealed display of that login, ``g`` sealed identity, as whom app passwords arrive
 ``gw:{2a7}:n:<alias>``    whose last login had this subject, oid or address: HMAC of the user, for as long as that user's ``k``
 ``gw:{2a7}:p:<digest>``   hash, a pending login: ``p`` sealed, ``b`` began, ``k`` digest of the binding cookie, ``t`` taken
 ``gw:{2a7}:t:<digest>``   hash, a ticket: ``p`` sealed, ``k`` digest of the binding, ``h`` host

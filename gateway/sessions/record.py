@@ -54,6 +54,21 @@ class Display:
     oid: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The plaintext of an app password: whose it is and what it is good for. As whom it arrives is said elsewhere, by the last login."""
+
+    family: str
+    user: str
+    hosts: tuple[str, ...]
+    paths: tuple[str, ...]
+    began: int
+    auth_time: int
+    created_at: int
+    expires_at: int
+    client_id: str
+
+
 def _dump(value: list[Any]) -> bytes:
     return json.dumps([RECORD_VERSION, *value], separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
@@ -172,3 +187,24 @@ def load_link(raw: bytes) -> Linked | None:
         return Linked(Identity(sub, email, email_domain, username, preferred_username, name, (), (), provider, idp_subject, oid))
 
     return _load(raw, build)
+
+
+def dump_scope(scope: Scope) -> bytes:
+    s = scope
+    return _dump([s.family, s.user, s.hosts, s.paths, s.began, s.auth_time, s.created_at, s.expires_at, s.client_id])
+
+
+def load_scope(raw: bytes) -> Scope | None:
+    def build(rest: list[Any]) -> Scope:
+        family, user, hosts, paths, began, auth_time, created_at, expires_at, client_id = rest
+        return Scope(family, user, tuple(hosts), tuple(paths), began, auth_time, created_at, expires_at, client_id)
+
+    return _load(raw, build)
+
+
+def dump_identity(identity: Identity) -> bytes:
+    return _dump(_identity(identity))
+
+
+def load_identity(raw: bytes) -> Identity | None:
+    return _load(raw, _parse_identity)

@@ -16,8 +16,22 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.core.decision import Reason
 from gateway.core.model import PendingLogin, Secret, Session
 from gateway.errors import UnavailableError
-from gateway.ports import MISS, OTHER_BROWSER, AlreadyTaken, Begun, Ended, Refused, Stored, Taken, Who
-from gateway.sessions import links, seal
+from gateway.ports import (
+    MISS,
+    OTHER_BROWSER,
+    AlreadyTaken,
+    AppPasswordRefusal,
+    AppPasswordView,
+    Begun,
+    Ended,
+    Refused,
+    SessionView,
+    Stored,
+    StoredAppPassword,
+    Taken,
+    Who,
+)
+from gateway.sessions import app_passwords, links, seal
 from gateway.sessions import record as codec
 from gateway.sessions.connect import Script
 from gateway.sessions.directory import StoreDirectory
@@ -32,9 +46,9 @@ from gateway.sessions.touches import Touches
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from gateway.core.model import Identity
+    from gateway.core.model import AppPassword, Identity, Tenant
     from gateway.keys import Key, KeyRing
-    from gateway.ports import Linked, Miss, NewSession, OtherBrowser, SessionView
+    from gateway.ports import Linked, Miss, NewAppPassword, NewSession, OtherBrowser
     from gateway.sessions.connect import Link
     from gateway.sessions.seal import Token
 
@@ -102,6 +116,7 @@ class RedisSessions:
         self._codes = FairShare(max_bytes=MAX_SPENT_CODES_BYTES, life_s=PENDING_LIFETIME_S, monotonic=monotonic)
         self.directory = StoreDirectory(link, ring)
         self.touches = Touches(self._touch, monotonic=monotonic)
+        self.uses = app_passwords.Uses(self._note_use, monotonic=monotonic)
 
     @property
     def _keys(self) -> tuple[Key, ...]:
@@ -257,6 +272,7 @@ class RedisSessions:
             last=links.last_login(self.people(new.tenant.id), new.identity, display, key=self._keys[0], entropy=self._entropy),
             refresh=refresh,
             server=new.server or "?",
+            app_passwords_arrive=new.tenant.takes_app_passwords,
             idp_iat=new.idp_iat if new.idp_iat_mapped else None,
         )
 
@@ -272,6 +288,7 @@ class RedisSessions:
         server: str = "",
         idp_iat: int | None = None,
         last: Sequence[str | bytes] = ("", ""),
+        app_passwords_arrive: bool = False,
     ) -> Stored | Refused:
         """``reported`` is what Cognito said: marks are looked up for all of it, the session holds what overlays leave."""
         session = record.session
@@ -300,6 +317,7 @@ class RedisSessions:
                 " ".join(people.users(reported)[1:]),
                 *(("", "", 0) if child else links.written(people, reported, key=self._keys[0], entropy=self._entropy)),
                 "" if idp_iat is None else idp_iat, *last,
+                app_passwords.left_identity(people, identity, key=self._keys[0], entropy=self._entropy) if app_passwords_arrive else b"",
             ]  # fmt: skip
             # A session that a fail-over loses would be a logout by nobody: as durable as a revocation.
             answer = await self.link.run_durably(FINISH, keys, arguments)
@@ -320,6 +338,51 @@ class RedisSessions:
     async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
         people = self.people(tenant)
         return links.opened(await self.link.run(links.LINKED, *links.asked(people, user=user, auth_time=auth_time)), people, user=user, keys=self._keys)
+
+    # --- app passwords ---------------------------------------------------------------------------
+
+    def cached_app_password(self, text: str) -> AppPassword | Miss | None:  # noqa: ARG002 - as above
+        return MISS
+
+    async def app_password(self, text: str, *, host: str) -> AppPassword | None:
+        parsed = app_passwords.parse(text, self._keys)
+        if parsed is None or not self._may_hold(parsed.token.bucket, host):
+            return None
+        answer = await self.link.run(app_passwords.READ_APP_PASSWORD, *app_passwords.asked(parsed))
+        found = app_passwords.opened(answer, parsed, keys=self._keys, now=self._clock())
+        if found is None:
+            return None
+        self.uses.used(found.session)
+        return found
+
+    async def _note_use(self, session: Session) -> None:
+        await self.link.run(app_passwords.USED, [f"{prefix(bucket_of(session.tenant))}f:{session.family}"], [])
+
+    async def make_app_password(self, session: Session, *, cookie: str, tenant: Tenant, new: NewAppPassword) -> StoredAppPassword | AppPasswordRefusal:
+        parent = await self._reread(session, cookie)
+        if parent is None:
+            return AppPasswordRefusal.GONE
+        key, now, limits = self._keys[0], int(self._clock()), tenant.app_passwords
+        wanted = replace(new, lifetime_s=min(new.lifetime_s, limits.lifetime_s))
+        text, parsed = app_passwords.new(bucket_of(session.tenant), key, self._entropy)
+        keys, arguments, display = app_passwords.made(
+            self.people(session.tenant), parent, wanted, parsed=parsed, key=key, entropy=self._entropy, now=now, max_per_user=limits.max_per_user
+        )
+        answer = await self.link.run_durably(app_passwords.MAKE_APP_PASSWORD, keys, arguments)
+        if answer[0] != b"stored":
+            return app_passwords.refusal(answer[0])
+        scope = AppPasswordView(wanted.name, tuple(sorted(wanted.hosts)), wanted.paths, None)
+        return StoredAppPassword(
+            Secret(text),
+            SessionView(parsed.family, session.tenant, display.user, display.email, display.provider, (), now, int(arguments[5]), "", app_password=scope),
+        )
+
+    async def list_app_passwords(self, session: Session) -> Sequence[SessionView]:
+        return await self._all_of(session, app_passwords_meant=True)
+
+    async def _all_of(self, session: Session, *, app_passwords_meant: bool) -> list[SessionView]:
+        found = await self.directory.all_of(session.tenant, self.people(session.tenant).users(session.identity))
+        return sorted((view for view in found if (view.app_password is not None) is app_passwords_meant), key=lambda view: view.created_at, reverse=True)
 
     # --- hand-over to another host ---------------------------------------------------------------
 
@@ -401,8 +464,7 @@ class RedisSessions:
         return None if value is None else self.open(token, value, host=session.host)
 
     async def list_user(self, session: Session, *, cookie: str) -> Sequence[SessionView]:  # noqa: ARG002 - the protocol's; this store needs no key of the family to list
-        found = await self.directory.all_of(session.tenant, self.people(session.tenant).users(session.identity))
-        return sorted((replace(view, current=view.session == session.family) for view in found), key=lambda view: view.created_at, reverse=True)
+        return [replace(view, current=view.session == session.family) for view in await self._all_of(session, app_passwords_meant=False)]
 
     async def end_own(self, session: Session, *, family: str | None) -> int:
         """All of them is a revocation of the person: it outdates logins in flight too, and what comes soon after shows that it is fresh."""
@@ -433,4 +495,5 @@ class RedisSessions:
 
     async def close(self) -> None:
         await self.touches.close()
+        await self.uses.close()
         await self.link.close()

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from gateway.core.activity import active_s
 from gateway.core.cookies import MAX_TRIED
-from gateway.core.decide import decide, match, wants_bearer
+from gateway.core.decide import decide, match, takes_app_passwords, wants_app_password, wants_bearer
 from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.headers import bearer_headers, identity_headers, needs_assertion
 from gateway.core.model import RequestKind
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from prometheus_client import Counter
 
     from gateway.core.decision import Decision
-    from gateway.core.model import AuthRequest, MachineToken, Session, Tenant
+    from gateway.core.model import AppPassword, AuthRequest, MachineToken, Session, Tenant
     from gateway.core.tenants import TenantTable
     from gateway.ingress import Dialect
     from gateway.web.services import Services
@@ -59,12 +59,13 @@ _KINDS = {Allow: "allow", Login: "login", Deny: "deny"}
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """``would``: what the tenant's next rules say; None where that is not known."""
+    """``would``: what the tenant's next rules say; None where that is not known. ``app_passwords``: whether the matched rule takes them."""
 
     decision: Decision
     tenant: Tenant | None = None
     session: Session | None = None
     would: Decision | None = None
+    app_passwords: bool = False
 
 
 class Checks:
@@ -140,6 +141,7 @@ class Checks:
             return _Decided(Login(Reason.NO_SESSION))
         session: Session | None = None
         machine: MachineToken | None = None
+        password: AppPassword | None = None
         more: NextCredentials | None = NextCredentials()
         if isinstance(found, HostKind):
             # A shared host has no tenant of its own: the session names it.
@@ -152,20 +154,23 @@ class Checks:
             tenant = found
             matched = match(tenant, request)
             if tenant.rules_next:
-                more = await look_up(tenant, request, machines=services.machines, find=self._session)
-            if matched.refused is None and wants_bearer(matched, request):
+                more = await look_up(tenant, request, machines=services.machines, find=self._session, find_app_password=self._app_password)
+            if wants_app_password(matched, request):
+                password = await self._app_password(request)
+            elif matched.refused is None and wants_bearer(matched, request):
                 machine = await self._machine(tenant, request.bearer) if request.bearer else None
             elif matched.refused is None and request.cookies:
                 session = await self._session(request)
         now = services.clock()
-        decision = decide(tenant, request, matched, session=session, machine=machine, now=now)
+        decision = decide(tenant, request, matched, session=session, machine=machine, password=password, now=now)
         if session is not None:
             services.sessions.used(session, active_s=active_s(tenant, request, decision))
         if isinstance(decision, Login) and session is None and decision.reason is Reason.NO_SESSION:
             decision = self._no_session(request, tenant.id)
         if isinstance(decision, Allow) and services.sessions.suspended(tenant.id):
             raise OutdatedError
-        return _Decided(decision, tenant, session, would_decide(tenant, request, more, session=session, machine=machine, now=now))
+        would = would_decide(tenant, request, more, session=session, machine=machine, password=password, now=now)
+        return _Decided(decision, tenant, session or (password.session if password is not None else None), would, takes_app_passwords(matched))
 
     def _no_session(self, request: AuthRequest, tenant: str | None) -> Login:
         """Whatever the reason, it is a login: nothing of another place is ever carried over."""
@@ -181,6 +186,11 @@ class Checks:
             if session is not None:
                 return session
         return None
+
+    async def _app_password(self, request: AuthRequest) -> AppPassword | None:
+        text, host = request.app_password or "", request.host
+        found = self._services.sessions.cached_app_password(text)
+        return await self._services.sessions.app_password(text, host=host) if isinstance(found, Miss) else found
 
     async def _machine(self, tenant: Tenant, token: str) -> MachineToken | None:
         """Judged at a moment at which everything that was taken away is known here."""
@@ -212,7 +222,10 @@ class Checks:
         told = explain(self._services, decision, Asked(tenant, request, decided.session, location, languages, html, number))
         redirect = request is not None and request.kind is RequestKind.NAVIGATION and (isinstance(decision, Deny) or (isinstance(decision, Login) and decision.redirect))
         login = location if isinstance(decision, Login) else ""
-        return Verdict(decision=decision, location=location if redirect else "", login=login, content_type=told.content_type, body=told.body, page_headers=told.headers)
+        realm = request.host if request is not None and decided.app_passwords and not request.prompts else ""
+        return Verdict(
+            decision=decision, location=location if redirect else "", login=login, realm=realm, content_type=told.content_type, body=told.body, page_headers=told.headers
+        )
 
     def _head(self, tenant: Tenant, request: AuthRequest, allowed: Allow) -> tuple[tuple[str, str], ...] | None:
         """The managed headers, built once per session, host and minute rather than once per check; of a token, each time that it was judged."""

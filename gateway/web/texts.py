@@ -62,6 +62,7 @@ REASONS: Final[Mapping[Reason, Text]] = {
     Reason.OK: Text(N_("You have access"), N_("You are signed in and may use this page."), N_("Go on to the application.")),
     Reason.PUBLIC: Text(N_("This page is public"), N_("This page can be opened without signing in."), N_("Go on to the application.")),
     Reason.BEARER: Text(N_("A program has access"), N_("A program signed in with its own token."), N_("There is nothing to do.")),
+    Reason.APP_PASSWORD: Text(N_("A program of yours has access"), N_("A program signed in with an app password."), N_("There is nothing to do.")),
     Reason.NO_SESSION: Text(N_("Please sign in"), N_("You are not signed in here."), N_("Sign in to go on."), click=True),
     Reason.SESSION_EXPIRED: Text(N_("Please sign in again"), N_("You have been signed in for as long as your organization permits."), N_("Sign in again to go on."), click=True),
     Reason.SESSION_IDLE: Text(N_("Please sign in again"), N_("You were signed out because the application was not used for a while."), N_("Sign in again to go on."), click=True),
@@ -143,6 +144,23 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("The program's access token is invalid, expired or not meant for this address."),
         N_("Get a new token for this application and try again."),
         again=False,
+    ),
+    Reason.APP_PASSWORD_INVALID: Text(
+        N_("The app password is not accepted"),
+        N_("The program's app password has ended, was revoked or is not one of this application."),
+        N_("Make a new app password on the page of your sessions and enter it in the program."),
+        again=False,
+    ),
+    Reason.APP_PASSWORD_SCOPE: Text(
+        N_("The app password is not for this address"),
+        N_("The program's app password is valid, but was made for other addresses of this application."),
+        N_("Make an app password for this address on the page of your sessions, or use the address it was made for."),
+        again=False,
+    ),
+    Reason.LOGIN_TOO_OLD: Text(
+        N_("Please sign in with a browser"),
+        N_("The program's app password is valid, but you have not signed in with a browser for some time."),
+        N_("Sign in to the application with a browser; then the program works again."),
     ),
     Reason.STORE_UNAVAILABLE: Text(
         N_("Please try again in a moment"),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from gateway import keys
 from gateway.cli import run
 from gateway.core.decision import Reason
-from gateway.ports import Refused
+from gateway.core.model import Rule
+from gateway.ports import NewAppPassword, Refused, StoredAppPassword
 from gateway.sessions.connect import Target, link_to
 from gateway.sessions.embedded import EmbeddedValkey
 from gateway.sessions.redis import RedisSessions
@@ -107,6 +109,33 @@ def test_sessions_are_listed_shown_and_revoked(beside: Beside, capsys: pytest.Ca
     assert beside.gateway("sessions", "revoke", bob.session.family) == 0
     assert not beside.alive(bob)
     assert beside.gateway("sessions", "show", bob.session.family) == 1
+
+
+def test_app_passwords_are_listed_and_revoked_by_their_id(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:
+    async def make(login: Login) -> tuple[Stored, str]:
+        login = Login(login.sessions, replace(login.tenant, rules=(Rule("/dav/**", app_passwords=True),)))
+        stored = await login.finish()
+        new = NewAppPassword("laptop", frozenset(), ("/dav",), 3600)
+        password = await login.sessions.make_app_password(stored.session, cookie=stored.cookie.reveal(), tenant=login.tenant, new=new)
+        assert isinstance(password, StoredAppPassword)
+        return stored, password.text.reveal()
+
+    stored, text = beside.with_sessions(make)
+    assert beside.gateway("app-passwords", "list", "--tenant", "acme", "--json") == 0
+    (row,) = answer(capsys)
+    assert (row["session"], row["email"], row["app_password"]["name"], row["app_password"]["paths"]) == (text[5:30], "alice@acme.test", "laptop", ["/dav"])
+    assert text[31:] not in json.dumps(row)
+    assert beside.gateway("app-passwords", "list", "--email", "alice@acme.test") == 0
+    listed = capsys.readouterr().out
+    assert all(part in listed for part in (text[5:30], "laptop", "never used", "all hosts", "/dav"))
+    assert beside.gateway("app-passwords", "list", "--email", "bob@acme.test") == 0
+    assert capsys.readouterr().out == ""
+    assert beside.gateway("app-passwords", "revoke", stored.session.family) == 1, "a session is none"
+    assert beside.gateway("app-passwords", "revoke", text[5:30], "--json", "--reason", "found in a repository") == 0
+    capsys.readouterr()
+    assert beside.with_sessions(lambda login: login.sessions.app_password(text, host=HOST)) is None
+    assert beside.alive(stored)
+    assert beside.gateway("app-passwords", "revoke", text[5:30]) == 1
 
 
 def test_everybody_in_a_tenant_is_revoked_only_when_said_so(beside: Beside) -> None:

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.decide import Trace, decide, match, match_next, wants_bearer, would_do
+from gateway.core.decide import Trace, decide, match, match_next, takes_app_passwords, wants_app_password, wants_bearer, would_do
 from gateway.core.decision import Allow, Decision, Deny, Login, Reason
-from gateway.core.model import AuthRequest, BearerRule, Destination, MachineToken, Rule, Session, Tenant
+from gateway.core.model import AppPassword, AuthRequest, BearerRule, Destination, MachineToken, Rule, Session, Tenant
+from gateway.core.readings import PathReader
 from tests.core.build import NOW, identity, request, rule, session, tenant
 
 API = BearerRule(frozenset({"machine"}), frozenset({"api/read"}))
@@ -278,3 +279,91 @@ def test_a_webdav_request_meets_the_rules_of_all_that_it_acts_on(rules: tuple[Ru
     if expected is Reason.GROUP_MISSING:
         admin = session(identity=identity(groups=("users", "admins")))
         assert decide(at, asked, match(at, asked), session=admin, machine=None, now=NOW).reason is Reason.OK
+
+
+# --- app passwords ---------------------------------------------------------------------------------------
+
+DAV = rule("/dav/**", app_passwords=True)
+STAFF = rule("/dav/staff/**", app_passwords=True, groups=frozenset({"staff"}))
+TEXT = "gwap_"
+
+
+def password(**changes: Any) -> AppPassword:
+    hosts, paths, signed_in_at = changes.pop("hosts", frozenset()), changes.pop("paths", ("/",)), changes.pop("signed_in_at", NOW - 60)
+    return AppPassword(session(host="", amr=("app_password",), **changes), hosts, paths, signed_in_at)
+
+
+WEEK = 7 * 86400
+PASSWORDS: dict[str, tuple[Tenant, AuthRequest, AppPassword | None, type[object], Reason]] = {
+    "taken": (tenant(rules=(DAV,)), request("/dav/x"), password(), Allow, Reason.APP_PASSWORD),
+    "none of ours": (tenant(rules=(DAV,)), request("/dav/x"), None, Login, Reason.APP_PASSWORD_INVALID),
+    "another tenant's": (tenant(rules=(DAV,)), request("/dav/x"), password(tenant="globex"), Login, Reason.APP_PASSWORD_INVALID),
+    "past its time": (tenant(rules=(DAV,)), request("/dav/x"), password(expires_at=NOW), Login, Reason.APP_PASSWORD_INVALID),
+    "of a provider that is gone": (tenant(rules=(DAV,)), request("/dav/x"), password(identity=identity(provider="gone")), Login, Reason.APP_PASSWORD_INVALID),
+    "another host's": (tenant(rules=(DAV,)), request("/dav/x"), password(hosts=frozenset({"b.acme.com"})), Deny, Reason.APP_PASSWORD_SCOPE),
+    "its host's": (tenant(rules=(DAV,)), request("/dav/x"), password(hosts=frozenset({"app.acme.com"})), Allow, Reason.APP_PASSWORD),
+    "its path": (tenant(rules=(DAV,)), request("/dav/a"), password(paths=("/dav/a",)), Allow, Reason.APP_PASSWORD),
+    "below its path": (tenant(rules=(DAV,)), request("/dav/a/b"), password(paths=("/dav/a/",)), Allow, Reason.APP_PASSWORD),
+    "one of its paths": (tenant(rules=(DAV,)), request("/dav/b"), password(paths=("/dav/a", "/dav/b")), Allow, Reason.APP_PASSWORD),
+    "beside its path": (tenant(rules=(DAV,)), request("/dav/ab"), password(paths=("/dav/a",)), Deny, Reason.APP_PASSWORD_SCOPE),
+    "of no path": (tenant(rules=(DAV,)), request("/dav/a"), password(paths=()), Deny, Reason.APP_PASSWORD_SCOPE),
+    "above its path": (tenant(rules=(DAV,)), request("/dav", method="DELETE"), password(paths=("/dav/a",)), Deny, Reason.APP_PASSWORD_SCOPE),
+    "moved out of its path": (tenant(rules=(DAV,)), request("/dav/a/x", method="MOVE", destination=Destination("/dav/b/x")), password(paths=("/dav/a",)), Deny, Reason.APP_PASSWORD_SCOPE),
+    "moved within its path": (tenant(rules=(DAV,)), request("/dav/a/x", method="MOVE", destination=Destination("/dav/a/y")), password(paths=("/dav/a",)), Allow, Reason.APP_PASSWORD),
+    "in another spelling": (
+        tenant(rules=(DAV,), paths=PathReader(ignore_case=True)), request("/DAV/A/x"), password(paths=("/Dav/a",)), Allow, Reason.APP_PASSWORD,
+    ),
+    "the person has not been here for a week": (tenant(rules=(DAV,)), request("/dav/x"), password(signed_in_at=NOW - WEEK - 1), Deny, Reason.LOGIN_TOO_OLD),
+    "the person was here a week ago": (tenant(rules=(DAV,)), request("/dav/x"), password(signed_in_at=NOW - WEEK), Allow, Reason.APP_PASSWORD),
+    "the rule's group": (tenant(rules=(STAFF, DAV)), request("/dav/staff/x"), password(), Deny, Reason.GROUP_MISSING),
+    "the rule's group held": (tenant(rules=(STAFF, DAV)), request("/dav/staff/x"), password(identity=identity(groups=("users", "staff"))), Allow, Reason.APP_PASSWORD),
+    "the tenant's group": (tenant(rules=(DAV,)), request("/dav/x"), password(identity=identity(groups=())), Deny, Reason.GROUP_MISSING),
+    "the e-mail's domain": (tenant(rules=(DAV,)), request("/dav/x"), password(identity=identity(email_domain="evil.com")), Deny, Reason.EMAIL_DOMAIN),
+    "where no rule says so": (tenant(rules=(DAV,)), request("/x"), password(), Login, Reason.NO_SESSION),
+    "at another host's rule": (tenant(rules=(rule("/dav/**", app_passwords=True, hosts=frozenset({"b.acme.com"})),)), request("/dav/x"), password(), Login, Reason.NO_SESSION),
+    "an ambiguous path": (tenant(rules=(DAV,)), request("/dav//x", ambiguous=True), password(), Deny, Reason.BAD_REQUEST),
+    "an ambiguous path of a host without such rules": (tenant(rules=(STAFF.__class__("/x", groups=frozenset({"g"})),)), request("/dav//x", ambiguous=True), password(), Login, Reason.NO_SESSION),
+    "an ambiguous destination": (tenant(rules=(DAV,)), request("/dav/x", method="MOVE", destination=Destination("/dav//y", ambiguous=True)), password(), Deny, Reason.BAD_REQUEST),
+    "a destination that takes none": (tenant(rules=(DAV,)), request("/dav/x", method="COPY", destination=Destination("/y"), depth="0"), password(), Deny, Reason.BAD_REQUEST),
+    "rules of which neither is stricter": (tenant(rules=(STAFF, DAV)), request("/dav", method="DELETE"), password(), Deny, Reason.BAD_REQUEST),
+    "a rule that takes tokens, too": (tenant(rules=(rule("/dav/**", app_passwords=True, bearer=API, session=False),)), request("/dav/x"), password(), Allow, Reason.APP_PASSWORD),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PASSWORDS)
+def test_an_app_password(case: str) -> None:
+    at, asked, held, kind, reason = PASSWORDS[case]
+    asked = replace(asked, app_password=TEXT)
+    trace = Trace()
+    matched = match(at, asked)
+    decision = decide(at, asked, matched, session=None, machine=None, password=held, now=NOW, trace=trace)
+    assert told(decision) == (kind, reason)
+    assert decision == decide(at, asked, matched, session=None, machine=None, password=held, now=NOW)
+    assert wants_app_password(matched, asked) == takes_app_passwords(matched) == (reason not in {Reason.NO_SESSION, Reason.BAD_REQUEST})
+    if isinstance(decision, Allow) and held is not None:
+        assert decision.session is held.session
+        # Never more than a session of the person would be let in with.
+        browser = decide(at, replace(asked, app_password=None), match(at, replace(asked, app_password=None)), session=replace(held.session, host=asked.host), machine=None, now=NOW)
+        assert isinstance(browser, Allow) or (at.rules and not at.rules[0].session)
+    if decision.reason is Reason.APP_PASSWORD_INVALID:
+        assert not decision.redirect, "a program is never sent to a login"  # type: ignore[union-attr] # it is a Login
+
+
+def test_an_app_password_is_judged_alone_where_it_is_taken_and_is_nothing_elsewhere() -> None:
+    at = tenant(rules=(DAV,))
+    taken, elsewhere = request("/dav/x", app_password=TEXT), request("/x", app_password=TEXT)
+    assert told(decide(at, taken, match(at, taken), session=session(), machine=None, now=NOW)) == (Login, Reason.APP_PASSWORD_INVALID)
+    assert told(decide(at, elsewhere, match(at, elsewhere), session=session(), machine=None, password=None, now=NOW)) == (Allow, Reason.OK)
+    assert told(decide(at, request("/dav/x"), match(at, request("/dav/x")), session=session(), machine=None, now=NOW)) == (Allow, Reason.OK), "a session passes there, too"
+    both = tenant(rules=(rule("/dav/**", app_passwords=True, bearer=API),))
+    for asked, machine in ((request("/dav/x", bearer="t"), MACHINE), (request("/dav/x", app_password=TEXT), None)):
+        assert isinstance(decide(both, asked, match(both, asked), session=None, machine=machine, password=password(), now=NOW), Allow)
+
+
+def test_a_path_that_cannot_be_read_is_in_no_scope() -> None:
+    """A rule may take the request though, where no rule is asked about what cannot be read."""
+    at = tenant(rules=(DAV,))
+    for asked in (request("/dav//x", ambiguous=True), request("/dav/x", destination=Destination(None)), request("/dav/x", destination=Destination("/dav//y", ambiguous=True))):
+        asked = replace(asked, app_password=TEXT)  # noqa: PLW2901
+        matched = match(at, request("/dav/x", app_password=TEXT))
+        assert told(decide(at, asked, matched, session=None, machine=None, password=password(), now=NOW)) == (Deny, Reason.APP_PASSWORD_SCOPE)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import pytest
@@ -17,7 +17,7 @@ from gateway.core.decide import decide, match, match_next
 from gateway.core.decision import Allow, Reason
 from gateway.core.explain import Hypothesis, explain
 from gateway.core.hosts import includes
-from gateway.core.model import BearerRule, MachineToken, Rule
+from gateway.core.model import AppPassword, BearerRule, MachineToken, Rule
 from gateway.core.paths import canonical
 from gateway.core.readings import MAX_NAME_SEGMENTS, MAX_NAMES, MAX_PATH_CHARACTERS, MAX_PATH_SEGMENTS, PathReader, Unreadable, fold_case
 from gateway.core.rules import NO_RULE, Match
@@ -28,7 +28,9 @@ from tests.core.test_rules import one_after_the_other
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.core.model import AuthRequest, Tenant
+    from gateway.core.model import AuthRequest, Session, Tenant
+
+    Held = tuple[Session | None, MachineToken | None, AppPassword | None]
 
 STRICT = PathReader()
 IIS = PathReader(windows=True)
@@ -289,12 +291,14 @@ PATTERNS = st.lists(st.sampled_from([*TEXTS, "*", "**", "*.b", "a*", "A", "①",
 WAYS: list[dict[str, object]] = [
     {}, {"deny": True}, {"everyone": True}, {"groups": frozenset({"admins"})}, {"groups": frozenset({"admins", "x"})}, {"roles": frozenset({"r"})},
     {"groups": frozenset({"guests"}), "replace": True}, {"bearer": BearerRule(frozenset({"c"}), frozenset())}, {"methods": frozenset({"POST"}), "everyone": True},
+    {"app_passwords": True}, {"app_passwords": True, "groups": frozenset({"admins"})},
 ]  # fmt: skip
 PEOPLE = [
     None,
     *(session(identity=identity(groups=groups, roles=roles)) for groups in [(), ("users",), ("users", "admins"), ("guests",), ("users", "guests", "x")] for roles in [(), ("r",)]),
 ]
 MACHINE = MachineToken("c", frozenset(), "", "", 0)
+CREDENTIALS: list[dict[str, Any]] = [{}, {"bearer": "t"}, {"app_password": "p"}]
 
 
 @st.composite
@@ -323,21 +327,32 @@ def test_no_reader_serves_under_a_spelling_what_its_name_would_not_give(about: t
     if parsed is None or not rules:
         return
     at = tenant(rules=rules, paths=reader)
-    for asked in (request(parsed.path, ambiguous=parsed.ambiguous), request(parsed.path, ambiguous=parsed.ambiguous, bearer="t")):
+    for credential in CREDENTIALS:
+        asked = request(parsed.path, ambiguous=parsed.ambiguous, **credential)
         hold_for_readers(at, asked, [name for read in reads for name in (read(parsed.path), resolved(read(parsed.path)))])
 
 
 def hold_for_readers(at: Tenant, asked: AuthRequest, names: list[str]) -> None:
     """Whoever is let in would be let in under each of the names."""
     judged = match(at, asked)
-    for machine in (MACHINE, None):
-        let_in = [person for person in PEOPLE if isinstance(decide(at, asked, judged, session=person, machine=machine, now=NOW), Allow)]
-        for name in dict.fromkeys(names) if let_in else ():
-            here = [one if one.hosts is None or includes(one.hosts, asked.host) else replace(one, path="/-no-path-") for one in at.rules]
-            index = one_after_the_other(here, asked.method, name)
-            plain = NO_RULE if index is None else Match(index, here[index], Reason.RULE_DENIED if here[index].deny else None)
-            for person in let_in:
-                assert isinstance(decide(at, asked, plain, session=person, machine=machine, now=NOW), Allow), (name, judged, plain)
+    held: list[Held] = [(person, machine, None) for person in PEOPLE for machine in (MACHINE, None)]
+    if asked.app_password is not None:
+        held = [(person, None, password_of(whose)) for person in PEOPLE for whose in PEOPLE]
+    let_in = [each for each in held if allows(at, asked, judged, *each)]
+    for name in dict.fromkeys(names) if let_in else ():
+        here = [one if one.hosts is None or includes(one.hosts, asked.host) else replace(one, path="/-no-path-") for one in at.rules]
+        index = one_after_the_other(here, asked.method, name)
+        plain = NO_RULE if index is None else Match(index, here[index], Reason.RULE_DENIED if here[index].deny else None)
+        for each in let_in:
+            assert allows(at, replace(asked, ambiguous=False), plain, *each), (name, judged, plain)
+
+
+def password_of(person: Session | None) -> AppPassword | None:
+    return None if person is None else AppPassword(person, frozenset(), ("/",), NOW)
+
+
+def allows(at: Tenant, asked: AuthRequest, matched: Match, person: Session | None, machine: MachineToken | None, password: AppPassword | None) -> bool:
+    return isinstance(decide(at, asked, matched, session=person, machine=machine, password=password, now=NOW), Allow)
 
 
 # --- ambiguous paths: whatever a reader makes of one ------------------------------------------------
@@ -411,8 +426,8 @@ def test_whatever_path_a_reader_makes_of_an_ambiguous_one_it_would_let_in_whom_t
     name = raw
     for step in steps:
         name = step(name)
-    for bearer in (None, "t"):
-        asked = request(parsed.path, ambiguous=True, bearer=bearer, method=method)
+    for credential in CREDENTIALS:
+        asked = request(parsed.path, ambiguous=True, method=method, **credential)
         hold_for_readers(tenant(rules=rules), asked, [name, resolved(name), other, *(one.path.replace("*", "a") for one in rules)])
 
 

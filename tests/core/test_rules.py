@@ -24,6 +24,7 @@ GIVING: dict[str, dict[str, object]] = {
     "everyone": {"everyone": True},
     "replace": {"replace": True, "groups": frozenset({"a"})},
     "bearer": {"bearer": BearerRule(frozenset({"c"}), frozenset())},
+    "app passwords": {"app_passwords": True},
 }
 
 
@@ -91,7 +92,7 @@ WAYS: list[dict[str, object]] = [{}, {"deny": True}, *GIVING.values(), {"methods
 def one_after_the_other(rules: list[Rule], method: str, path: str) -> int | None:
     """Every glob is asked, in order; nothing is left out beforehand."""
     for index, one in enumerate(rules):
-        gives = one.everyone or one.replace or one.bearer is not None
+        gives = one.everyone or one.replace or one.bearer is not None or one.app_passwords
         forgiven = not gives or one.path.endswith("**") or one.path.endswith("/") == path.endswith("/")
         spoken_of = one.methods is None or method in one.methods or (method == "HEAD" and "GET" in one.methods)
         if spoken_of and forgiven and plainly(one.path, tuple(segment for segment in path.split("/") if segment)):

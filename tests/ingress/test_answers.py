@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.decision import Allow, Decision, Deny, Login, Reason
+from gateway.core.model import AuthRequest
 from gateway.ingress import DIALECTS, ENDPOINTS, Answer, Verdict
 from tests.ingress.checks import ask, forwarded
+
+if TYPE_CHECKING:
+    from tests.ingress.checks import Pairs
 
 IDENTITY = (("X-Auth-Request-User", "u1"), ("X-Auth-Request-Email", ""), ("Remote-User", "a@acme.test"))
 PAGE = b"<!doctype html>"
@@ -127,13 +133,42 @@ def test_traefik_removes_the_cookie_header_when_the_answer_has_none() -> None:
     assert DIALECTS["traefik"].render(Verdict(decision=Allow(Reason.OK), headers=IDENTITY), request).headers == IDENTITY  # type: ignore[arg-type]  # parsed above
 
 
-def test_envoy_gets_the_cookies_without_ours_or_is_asked_to_remove_them() -> None:
-    envoy = [("Host", "app.acme.test"), ("X-Forwarded-Proto", "https")]
+def test_what_is_a_clients_own_comes_back_without_what_is_ours_and_is_removed_where_nothing_is_left() -> None:
+    """Envoy leaves what the answer omits as the client sent it; the others take it away. HAProxy's action cleans the cookies itself."""
+    password = "gwap_" + "x" * 69
+    ours = [("Cookie", "__Host-gw=s"), ("Authorization", f"Basic {base64.b64encode(f'alice:{password}'.encode()).decode()}")]
+    others = [("Cookie", "a=1; __Host-gw=s"), ("Authorization", "Bearer x")]
     verdict = Verdict(decision=Allow(Reason.OK), headers=IDENTITY)
-    mixed = ask("envoy", [*envoy, ("Cookie", "a=1; __Host-gw=s")], raw_path="/auth/envoy/")
-    only_ours = ask("envoy", [*envoy, ("Cookie", "__Host-gw=s")], raw_path="/auth/envoy/")
-    assert DIALECTS["envoy"].render(verdict, mixed).headers == (*IDENTITY, ("Cookie", "a=1"))  # type: ignore[arg-type]  # parsed above
-    assert DIALECTS["envoy"].render(verdict, only_ours).headers == (*IDENTITY, ("X-Envoy-Auth-Headers-To-Remove", "cookie"))  # type: ignore[arg-type]  # parsed above
+    for dialect in DIALECTS:
+        described, path = ([("Host", "app.acme.test"), ("X-Forwarded-Proto", "https")], "/auth/envoy/") if dialect == "envoy" else (forwarded(), f"/auth/{dialect}")
+        mixed, only_ours = [DIALECTS[dialect].render(verdict, asked(dialect, [*described, *sent], path)).headers for sent in (others, ours)]
+        cookie = () if dialect == "haproxy" else (("Cookie", "a=1"),)
+        assert mixed == (*IDENTITY, *cookie, ("Authorization", "Bearer x")), dialect
+        gone = (("X-Envoy-Auth-Headers-To-Remove", "cookie,authorization"),) if dialect == "envoy" else ()
+        assert only_ours == (*IDENTITY, *gone), dialect
+
+
+def asked(dialect: str, pairs: Pairs, path: str) -> AuthRequest:
+    found = ask(dialect, pairs, raw_path=path)
+    assert isinstance(found, AuthRequest)
+    return found
+
+
+CHALLENGE = 'Basic realm="app.acme.test", charset="UTF-8", Bearer'
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_challenge_for_an_app_password_is_one_line_and_stands_beside_bearer(dialect: str) -> None:
+    for realm, line in (("app.acme.test", CHALLENGE), ("", "Bearer")):
+        answer = DIALECTS[dialect].render(Verdict(decision=Login(Reason.NO_SESSION), realm=realm), None)
+        told = dict(answer.headers)
+        if dialect == "nginx":
+            assert told.get("X-Auth-Challenge") == (line if realm else None), "the rendered configuration says Bearer"
+        else:
+            assert told["WWW-Authenticate"] == line
+    assert DIALECTS[dialect].render(Verdict(decision=Login(Reason.NO_SESSION), realm="x", location="https://app.acme.test/_auth/login"), None).status == (
+        401 if dialect == "nginx" else 302
+    )
 
 
 def test_traefik_denials_carry_no_cookies() -> None:

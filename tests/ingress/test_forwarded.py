@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core import authorization
 from gateway.core.decision import Reason
 from gateway.core.model import AuthRequest, Destination, RequestKind
 from gateway.ingress import Malformed
-from gateway.ingress.forwarded import bearer, names_html
+from gateway.ingress.forwarded import names_html
 from tests.ingress.checks import Pairs, ask, forwarded
 
 FORWARDED_DIALECTS = ["nginx", "traefik", "caddy", "haproxy"]
@@ -254,7 +255,7 @@ BEARERS: dict[str, tuple[list[str], str | None]] = {
 
 @pytest.mark.parametrize(("lines", "token"), BEARERS.values(), ids=BEARERS)
 def test_tok_14_one_credential_or_a_malformed_one(lines: list[str], token: str | None) -> None:
-    assert bearer(lines) == token
+    assert authorization.read(lines).bearer == token
 
 
 @pytest.mark.parametrize(

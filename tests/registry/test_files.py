@@ -102,6 +102,8 @@ BROKEN = {
         {"paths": {"ignore_case": True}, "session": {"idle_counts": {"exclude": ["/Poll"]}}},
         r"session\.idle_counts\.exclude\.0: write /poll",
     ),
+    "app passwords without end": ({"app_passwords": {"lifetime": "60d"}}, r"app_passwords\.lifetime: .*30 days"),
+    "an open rule with app passwords": ({"rules": [{"path": "/", "allow": "everyone", "app_passwords": True}]}, r"rules\.0: .*stands alone"),
     "idle beyond absolute": ({"session": {"absolute": "1h", "idle": "2h"}}, r"session\.idle .*not longer than absolute"),
 }
 

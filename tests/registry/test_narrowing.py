@@ -49,6 +49,7 @@ NARROWER: dict[str, dict[str, Any]] = {
     "a rule more": {"rules": [*FULL["rules"], {"path": "/admin/**", "allow": "nobody"}]},
     "paths read otherwise": {"paths": {"ignore_case": True}},
     "a shorter session": {"session": {"absolute": "1h"}},
+    "logins that count for less long": {"app_passwords": {"login_within": "1d"}},
     "another client": {"client_id": "other"},
 }
 WIDER: dict[str, dict[str, Any]] = {
@@ -86,7 +87,7 @@ def test_any_group_to_a_list_narrows_and_back_does_not() -> None:
 
 
 def test_every_field_of_the_document_is_judged_or_known_to_be_harmless() -> None:
-    judged = {"id", "active", "hosts", "email_domains", "allowed_groups", "allowed_roles", "client", "client_id", "providers", "rules", "paths", "session"}
+    judged = {"id", "active", "hosts", "email_domains", "allowed_groups", "allowed_roles", "client", "client_id", "providers", "rules", "paths", "session", "app_passwords"}
     assert judged | HARMLESS == set(TenantDocument.model_fields)
 
 

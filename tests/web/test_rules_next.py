@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from gateway.core.decision import Allow, Deny, Login, Reason
-from gateway.core.model import BearerRule, MachineToken
+from gateway.core.model import AppPassword, BearerRule, MachineToken
 from gateway.errors import UnavailableError
 from gateway.web.rules_next import look_up, would_decide
 from tests.core.build import NOW, request, rule, session, tenant
@@ -102,8 +102,10 @@ async def test_a_tenant_without_next_rules_is_never_asked_about_them(policy: Run
 class Rooms:
     """Who is asked for the credentials of the next rules."""
 
-    def __init__(self, at: Tenant, *, machine: MachineToken | None = None, finds: Session | Exception | None = None, down: bool = False) -> None:
-        self.at, self.machine, self.finds, self.down = at, machine, finds, down
+    def __init__(
+        self, at: Tenant, *, machine: MachineToken | None = None, finds: Session | Exception | None = None, password: AppPassword | None = None, down: bool = False
+    ) -> None:
+        self.at, self.machine, self.finds, self.password, self.down = at, machine, finds, password, down
         self.asked = 0
 
     async def authenticate(self, at: Tenant, token: str) -> MachineToken | None:
@@ -118,14 +120,18 @@ class Rooms:
             raise self.finds
         return self.finds
 
+    async def find_app_password(self, _: AuthRequest) -> AppPassword | None:
+        self.asked += 1
+        return self.password
+
 
 BEARER = BearerRule(frozenset({"machine"}), frozenset())
 MACHINE = MachineToken("machine", frozenset(), "", "", 0)
 
 
-async def ask(rooms: Rooms, asked: AuthRequest, *, found: Session | None = None) -> Any:
-    more = await look_up(rooms.at, asked, machines=rooms, find=rooms.find)
-    return would_decide(rooms.at, asked, more, session=found, machine=None, now=NOW)
+async def ask(rooms: Rooms, asked: AuthRequest, *, found: Session | None = None, password: AppPassword | None = None) -> Any:
+    more = await look_up(rooms.at, asked, machines=rooms, find=rooms.find, find_app_password=rooms.find_app_password)
+    return would_decide(rooms.at, asked, more, session=found, machine=None, password=password, now=NOW)
 
 
 async def test_a_store_that_is_down_leaves_it_unsaid() -> None:
@@ -153,3 +159,15 @@ async def test_where_there_are_no_next_rules_nothing_is_asked() -> None:
     rooms = Rooms(tenant(rules=(rule("/**", deny=True),)))
     assert await ask(rooms, request(bearer="t", cookies=("c",))) is None
     assert rooms.asked == 0
+
+
+async def test_an_app_password_is_looked_up_where_only_one_of_the_two_takes_it() -> None:
+    """And the session where only today's rules judge the password."""
+    held = AppPassword(session(host=""), frozenset(), ("/",), NOW)
+    dav, asked = rule("/dav/**", app_passwords=True), request("/dav/x", app_password="p", cookies=("c",))
+    next_only = Rooms(tenant(rules_next=(dav,)), password=held)
+    assert (await ask(next_only, asked, found=session()), next_only.asked) == (Allow(Reason.APP_PASSWORD, held.session), 1)
+    both = Rooms(tenant(rules=(dav,), rules_next=(dav,)))
+    assert (await ask(both, asked, password=held), both.asked) == (Allow(Reason.APP_PASSWORD, held.session), 0)
+    today_only = Rooms(tenant(rules=(dav,), rules_next=(rule("/x"),)), finds=session())
+    assert (await ask(today_only, asked, password=held), today_only.asked) == (Allow(Reason.OK, session()), 1)

@@ -96,3 +96,29 @@ local function end_family(prefix, family, ended)
   end
   redis.call('DEL', prefix .. 'f:' .. family)
 end
+
+-- Whether one of these names (space-separated) is blocked, or was revoked at or after `began`.
+local function stands_against(prefix, names, began)
+  for name in string.gmatch(names, '%S+') do
+    local mark = redis.call('HMGET', prefix .. 'w:' .. name, 'w', 'b')
+    if mark[2] or (mark[1] and tonumber(mark[1]) >= began) then return true end
+  end
+  return false
+end
+
+-- Living app passwords of one index entry: {family, ...}.
+local function app_passwords(prefix, index)
+  local found = {}
+  for _, family in ipairs(redis.call('ZRANGE', index, 0, -1)) do
+    if redis.call('HEXISTS', prefix .. 'f:' .. family, 'p') == 1 then found[#found + 1] = family end
+  end
+  return found
+end
+
+-- Enter a family into an index, until its absolute limit (s).
+local function enter(index, family, limit)
+  local now = now_us() / 1000000
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', '(' .. text(now))
+  redis.call('ZADD', index, limit, family)
+  if redis.call('TTL', index) < limit - now then redis.call('EXPIREAT', index, limit) end
+end

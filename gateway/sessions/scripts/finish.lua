@@ -11,6 +11,7 @@
 --      26 names that a link record lists, 27 sealed link record ('' for a child), 28 its life (s)
 --      29 the identity provider's time that this login shows (s; '' for a child, and where it is not mapped)
 --      30 names that lead to the person's last login, space-separated   31 sealed display of it ('' for a child)
+--      32 sealed identity, as whom app passwords of this person arrive from now on ('' where none are taken)
 -- Returns {'stored'}, {'gone'} (a child whose family has ended), {'overlay', text}, or {reason}.
 local prefix, n_index, n_marks, n_overlays = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local session, family_key, family, digest = KEYS[1], KEYS[2], ARGV[5], ARGV[6]
@@ -68,12 +69,14 @@ if expires_ms <= now / 1000 then return {'session_expired'} end
 
 if parent == '' then
   -- Families that idled out are no families; of the others the oldest make room. While keys rotate, a person is indexed under each.
-  local families, ended = {}, {}
+  local families, passwords, ended = {}, {}, {}
   local function count(index)
     for _, other in ipairs(redis.call('ZRANGE', index, 0, -1)) do
       if other ~= family then
         local digests = members(prefix, other)
-        if alive(prefix, digests) then
+        if redis.call('HEXISTS', prefix .. 'f:' .. other, 'p') == 1 then
+          passwords[other] = digests
+        elseif alive(prefix, digests) then
           families[#families + 1] = {tonumber(redis.call('HGET', prefix .. 'f:' .. other, 'w')), other, index}
         else
           redis.call('DEL', prefix .. 'f:' .. other)
@@ -98,6 +101,16 @@ if parent == '' then
     redis.call('HSET', link, 'w', ARGV[11], 'a', ARGV[26], 'd', ARGV[27])
     redis.call('EXPIRE', link, ARGV[28])
     redis.call('HSET', link, 's', ARGV[31])
+    if ARGV[32] == '' then redis.call('HDEL', link, 'g') else redis.call('HSET', link, 'g', ARGV[32]) end
+    -- App passwords arrive as this login says: under its names, and out of every memory.
+    local renewed = {}
+    for other, digests in pairs(passwords) do
+      local ends = tonumber(redis.call('HGET', prefix .. 'f:' .. other, 'e'))
+      redis.call('HSET', prefix .. 'f:' .. other, 'u', ARGV[20], 'v', ARGV[21])
+      for i = 3, 2 + n_index do enter(KEYS[i], other, ends) end
+      for _, password in ipairs(digests) do renewed[#renewed + 1] = password end
+    end
+    push(prefix, renewed)
     for name in string.gmatch(ARGV[30], '%S+') do redis.call('SET', prefix .. 'n:' .. name, ARGV[20], 'EX', ARGV[28]) end
   end
   if ARGV[29] ~= '' then
@@ -128,10 +141,6 @@ else
   redis.call('HSET', family_key, 'm:' .. digest, ARGV[7])
 end
 
-for i = 3, 2 + n_index do
-  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', '(' .. text(now / 1000000))
-  redis.call('ZADD', KEYS[i], ARGV[10], family)
-  if redis.call('TTL', KEYS[i]) < limit - now / 1000000 then redis.call('EXPIREAT', KEYS[i], limit) end
-end
+for i = 3, 2 + n_index do enter(KEYS[i], family, limit) end
 redis.call('SET', session, ARGV[8], 'PXAT', text(expires_ms))
 return {'stored'}

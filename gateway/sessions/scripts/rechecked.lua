@@ -7,8 +7,10 @@ if redis.call('HGET', KEYS[1], 'r') ~= ARGV[1] then
   return -1
 end
 if ARGV[3] == 'refused' then
-  local ended = {}
+  local ended, user = {}, redis.call('HGET', KEYS[1], 'u')
   end_family(ARGV[4], ARGV[5], ended)
+  -- Cognito knows the person no more; their app passwords have nobody else who would ask.
+  for _, password in ipairs(app_passwords(ARGV[4], ARGV[4] .. 'i:' .. user)) do end_family(ARGV[4], password, ended) end
   push(ARGV[4], ended)
   return #ended
 end

@@ -47,6 +47,8 @@ PERMISSIONS: Mapping[str, tuple[Scope, Binding]] = {
     "destroy": (Scope.PROVISION, Binding.UNBOUND),
     "list_sessions": (Scope.SESSIONS_READ, Binding.QUERY),
     "end_session": (Scope.SESSIONS_REVOKE, Binding.OWN),
+    "list_app_passwords": (Scope.SESSIONS_READ, Binding.QUERY),
+    "revoke_app_password": (Scope.SESSIONS_REVOKE, Binding.OWN),
     "revoke": (Scope.SESSIONS_REVOKE, Binding.BODY),
     "get_revocation": (Scope.SESSIONS_READ, Binding.OWN),
     "stream_revocations": (Scope.SESSIONS_READ, Binding.OWN),

@@ -152,6 +152,7 @@ POSITIONS: Mapping[str, re.Pattern[str]] = {
     "list_tenants": re.compile(PARAMETERS["tenant"]),
     "list_runs": re.compile(rf"{_TIME}/{PARAMETERS['run']}"),
     "list_sessions": re.compile(r"[0-9]{1,3}:[0-9]{1,9}"),
+    "list_app_passwords": re.compile(r"[0-9]{1,3}:[0-9]{1,9}"),
     "list_blocks": re.compile(rf"{_TIME} [A-Za-z0-9_-]{{1,64}}"),
     "list_audit": re.compile(r"[0-9]{1,18}"),
     "list_deliveries": re.compile(r"[0-9]{1,18}"),

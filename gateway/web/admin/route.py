@@ -25,6 +25,7 @@ PARAMETERS: Mapping[str, str] = {
     "tenant": r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?",
     "run": r"[0-9a-f]{8,32}",
     "session": r"[A-Za-z0-9_.:-]{1,128}",
+    "app_password": r"[A-Za-z0-9_-]{1,128}",
     "revocation": r"[A-Za-z0-9_.:-]{1,128}",
     "block": r"[A-Za-z0-9_.:-]{1,256}",
     "delivery": r"[A-Za-z0-9_.:-]{1,128}",

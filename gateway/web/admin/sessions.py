@@ -1,4 +1,4 @@
-"""``/sessions`` and ``/blocks``: who is in, who is kept out."""
+"""``/sessions``, ``/app-passwords`` and ``/blocks``: who is in, who is kept out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gateway.web.admin.revocations import RevocationAnswer, WhoBody, describe, e
 from gateway.web.admin.route import PARAMETERS, Answer, AnswerModel, Call, PageQuery, Route
 
 if TYPE_CHECKING:
-    from gateway.ports import Revoker, SessionView
+    from gateway.ports import AppPasswordView, Revoker, SessionView
     from gateway.ports_admin import BlockDirectory, BlockView, SessionDirectory
     from gateway.web.admin.revocations import IsTenant
 
@@ -48,6 +48,27 @@ class SessionRow(AnswerModel):
 
 class SessionList(AnswerModel):
     items: list[SessionRow]
+    next: str | None
+
+
+class AppPasswordRow(AnswerModel):
+    """A person's password for programs: never a credential."""
+
+    app_password: str = Field(description="its id: the 25 characters behind `gwap_`")
+    tenant: str
+    user: str
+    email: str
+    provider: str
+    name: str = Field(description="as its person called it")
+    hosts: list[str] = Field(description="empty: every host of the tenant")
+    paths: list[str]
+    created_at: int
+    expires_at: int
+    last_used_at: int | None = Field(description="an hour off at most; null: never")
+
+
+class AppPasswordList(AnswerModel):
+    items: list[AppPasswordRow]
     next: str | None
 
 
@@ -93,16 +114,55 @@ def session_routes(directory: SessionDirectory, revoker: Revoker, is_tenant: IsT
 
     async def end_session(call: Call) -> Answer:
         found = await directory.find(call.path["session"])
-        if found is None:
+        if found is None or found.app_password is not None:
             raise Problem(Code.NOT_FOUND)
         call.own(found.tenant)
         call.note.before = {"session": found.session, "tenant": found.tenant, "user": found.user}
+        return await revoked(call, found)
+
+    async def list_app_passwords(call: Call) -> Answer:
+        query = call.query(SessionsQuery)
+        if query.tenant is None:
+            raise Problem(Code.INVALID_QUERY, "tenant: needed with a key that is bound to none")
+        await expect_tenant(is_tenant, query.tenant)
+        position = read_cursor("list_app_passwords", query.cursor)
+        page = await directory.app_passwords(tenant=query.tenant, user=query.user, email=query.email, position=position, limit=query.limit)
+        rows = [_app_password(view, view.app_password) for view in page.items if view.app_password is not None]
+        return Answer(AppPasswordList(items=rows, next=write_cursor("list_app_passwords", page.position)))
+
+    async def revoke_app_password(call: Call) -> Answer:
+        found = await directory.find(call.path["app_password"])
+        if found is None or found.app_password is None:
+            raise Problem(Code.NOT_FOUND)
+        call.own(found.tenant)
+        call.note.before = {"app_password": found.session, "name": found.app_password.name, "tenant": found.tenant, "user": found.user}
+        return await revoked(call, found)
+
+    async def revoked(call: Call, found: SessionView) -> Answer:
         request = RevocationRequest(found.tenant, Who(session=found.session), RevocationKind.END_SESSIONS, "ended over the admin API", call.source)
         return Answer(describe(await revoker.revoke(request)))
 
     return (
         Route("list_sessions", "GET", "/sessions", "Live sessions of a tenant", list_sessions, {200: SessionList}, query=SessionsQuery, problems=(Code.NOT_FOUND,)),
         Route("end_session", "DELETE", "/sessions/{session}", "End one session and its family; answers when acknowledged", end_session, {200: RevocationAnswer}),
+        Route(
+            "list_app_passwords",
+            "GET",
+            "/app-passwords",
+            "App passwords of a tenant's people",
+            list_app_passwords,
+            {200: AppPasswordList},
+            query=SessionsQuery,
+            problems=(Code.NOT_FOUND,),
+        ),
+        Route(
+            "revoke_app_password",
+            "DELETE",
+            "/app-passwords/{app_password}",
+            "Revoke one app password; answers when acknowledged",
+            revoke_app_password,
+            {200: RevocationAnswer},
+        ),
     )
 
 
@@ -158,6 +218,13 @@ def _session(view: SessionView) -> SessionRow:
     return SessionRow(
         session=view.session, tenant=view.tenant, user=view.user, email=view.email, provider=view.provider, hosts=list(view.hosts),
         created_at=view.created_at, expires_at=view.expires_at, user_agent=view.user_agent,
+    )  # fmt: skip
+
+
+def _app_password(view: SessionView, of: AppPasswordView) -> AppPasswordRow:
+    return AppPasswordRow(
+        app_password=view.session, tenant=view.tenant, user=view.user, email=view.email, provider=view.provider, name=of.name, hosts=list(of.hosts), paths=list(of.paths),
+        created_at=view.created_at, expires_at=view.expires_at, last_used_at=of.last_used_at,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from gateway.core.model import AppClient, Secret
 from gateway.hooks.arrivals import Arrived
 from gateway.hooks.setup import Setup
 from gateway.onboarding.service import Drift, Proposal
-from gateway.ports import RevocationRequest, RevocationStatus, SessionView, Who
+from gateway.ports import AppPasswordView, RevocationRequest, RevocationStatus, SessionView, Who
 from gateway.ports_admin import BlockView, DeliveryView, Json, MessageView, Page, Question, Rejected, TenantRecord
 from gateway.ports_provisioning import ClientCredentials, Run, RunKind, RunState
 
@@ -102,15 +102,25 @@ def _view(session: str, tenant: str) -> SessionView:
     return SessionView(session, tenant, "user", f"bob@{tenant}.test", f"{tenant}-okta", (f"{tenant}.example.com",), 1, 2, "Firefox")
 
 
+OF_A_LAPTOP = AppPasswordView("laptop", (), ("/dav",), 3)
+
+
 class Sessions:
+    """Those that end with 9 are app passwords, where they are looked up by their id."""
+
     async def page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
         offset = int((position or "0:0").partition(":")[2])
         following = offset + limit
         return Page([_view(f"{tenant}-{n}", tenant) for n in range(5)[offset:following]], f"0:{following}" if following < 5 else None)
 
+    async def app_passwords(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
+        page = await self.page(tenant=tenant, user=user, email=email, position=position, limit=limit)
+        return Page([replace(view, app_password=OF_A_LAPTOP) for view in page.items], page.position)
+
     async def find(self, session: str) -> SessionView | None:
-        tenant, dash, _ = session.rpartition("-")
-        return _view(session, tenant) if dash else None
+        tenant, dash, number = session.rpartition("-")
+        found = _view(session, tenant)
+        return None if not dash else replace(found, app_password=OF_A_LAPTOP) if number == "9" else found
 
 
 class Blocks:

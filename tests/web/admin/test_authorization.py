@@ -42,6 +42,8 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "destroy": (Scope.PROVISION, "DELETE", "/tenants/acme/provision", None, 204, NOBODY),
     "list_sessions": (Scope.SESSIONS_READ, "GET", "/sessions?tenant=acme", None, 200, NOBODY),
     "end_session": (Scope.SESSIONS_REVOKE, "DELETE", "/sessions/acme-1", None, 200, HIDDEN),
+    "list_app_passwords": (Scope.SESSIONS_READ, "GET", "/app-passwords?tenant=acme", None, 200, NOBODY),
+    "revoke_app_password": (Scope.SESSIONS_REVOKE, "DELETE", "/app-passwords/acme-9", None, 200, HIDDEN),
     "revoke": (Scope.SESSIONS_REVOKE, "POST", "/revocations", {**WHO, "kind": "end_sessions"}, 201, NOBODY),
     "get_revocation": (Scope.SESSIONS_READ, "GET", "/revocations/r0001", None, 200, HIDDEN),
     "stream_revocations": (Scope.SESSIONS_READ, "GET", "/revocations/stream", None, 200, FILTERED),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tests.web.admin.conftest import Api, Clock
 
 __all__ = ["link", "ring", "valkey"]
-PARAMETERS = {"list_sessions": "&tenant=acme"}
+PARAMETERS = {"list_sessions": "&tenant=acme", "list_app_passwords": "&tenant=acme"}
 """What a list asks for besides its cursor."""
 POSITIONS = (
     "", " ", "0", "-1", "1e3", "1e999", "nan", "inf", "-inf", "nan x", "inf x", "nan/x", "1_0", "١", "1" * 19, "9" * 19, "9" * 200, "0:0", "-1:0", "0:-1", "1:9223372036854775808", "0:0:0", ":", "a:b",
@@ -77,7 +77,7 @@ async def services(api: Api, database: Database, clock: Clock, link: Link, ring:
 
 async def test_no_cursor_is_a_fault_or_an_outage(services: AdminServices, api: Api, clock: Clock) -> None:
     lists = {r.operation: r.path for r in admin_routes(services, closing=asyncio.Event()) if "cursor" in r.query.model_fields}
-    assert set(lists) == {"list_tenants", "list_runs", "list_sessions", "list_blocks", "list_audit", "list_deliveries", "list_messages"}
+    assert set(lists) == {"list_tenants", "list_runs", "list_sessions", "list_app_passwords", "list_blocks", "list_audit", "list_deliveries", "list_messages"}
     application = web.Application()
     application.add_subapp(PREFIX, admin_application(services))
     headers = {"Authorization": f"Bearer {await api.operator()}"}

@@ -194,6 +194,7 @@ def test_every_field_that_holds_a_secret_is_known_by_its_model() -> None:
         ("/audit?cursor=xyz", "invalid_cursor"),
         ("/audit?cursor=WyJsaXN0X2F1ZGl0IiwgImFiYyJd", "invalid_cursor"),
         ("/sessions", "invalid_query"),
+        ("/app-passwords", "invalid_query"),
     ],
 )
 async def test_queries_that_are_refused(api: Api, path: str, code: str) -> None:
@@ -211,6 +212,7 @@ LISTS = {
     "list_tenants": "/tenants",
     "list_runs": "/tenants/acme/provision",
     "list_sessions": "/sessions?tenant=acme",
+    "list_app_passwords": "/app-passwords?tenant=acme",
     "list_blocks": "/blocks?tenant=acme",
     "list_audit": "/audit",
     "list_deliveries": "/hooks/deliveries",
@@ -257,7 +259,7 @@ async def test_a_cursor_that_no_list_gave_out_is_refused_before_anything_is_look
 @pytest.mark.parametrize(
     ("operation", "position"),
     [
-        ("list_tenants", "acme"), ("list_runs", "1795954874.0861986/abcdef012345"), ("list_runs", "1795954874.0/abcdef012345"), ("list_sessions", "2:5000"),
+        ("list_tenants", "acme"), ("list_runs", "1795954874.0861986/abcdef012345"), ("list_runs", "1795954874.0/abcdef012345"), ("list_sessions", "2:5000"), ("list_app_passwords", "2:5000"),
         ("list_blocks", "1795954874.0861986 0123456789abcdef0123456789abcdef"), ("list_audit", "7"), ("list_deliveries", "7"), ("list_messages", "7"),
     ],
 )  # fmt: skip
@@ -275,6 +277,21 @@ async def test_pages_follow_each_other_without_gap_or_repeat(api: Api) -> None:
             break
         cursor = f"&cursor={page['next']}"
     assert seen == [f"acme-{n}" for n in range(5)]
+
+
+async def test_app_passwords_are_apart_from_sessions_and_say_what_they_are_good_for(api: Api) -> None:
+    page = await (await api.call("GET", "/app-passwords?tenant=acme&limit=1")).json()
+    assert page["items"] == [
+        {
+            "app_password": "acme-0", "tenant": "acme", "user": "user", "email": "bob@acme.test", "provider": "acme-okta", "name": "laptop", "hosts": [], "paths": ["/dav"],
+            "created_at": 1, "expires_at": 2, "last_used_at": 3,
+        }
+    ]  # fmt: skip
+    assert page["next"] is not None
+    for path in ("/sessions/acme-9", "/app-passwords/acme-1", "/app-passwords/nobodys"):
+        assert (await problem(await api.call("DELETE", path)))["code"] == "not_found", path
+    revoked = await (await api.call("DELETE", "/app-passwords/acme-9")).json()
+    assert revoked["who"] == {"session": "acme-9"}
 
 
 async def test_unknown_paths_and_methods_answer_as_problems(api: Api) -> None:

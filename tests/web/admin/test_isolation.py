@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 SECRET = "Zq3vX8n0Lw5tB1yKd7mRfGh2JcUs9PeA"
 STORED: dict[str, Any] = {
     "id": "acme", "name": "Acme", "active": True, "hosts": ["acme.example.com", "two.acme.example.com"], "email_domains": ["acme.test"], "allowed_groups": ["app-users"],
-    "client_id": "4r8abc", "client_secret": SECRET, "session": {"idle": "30m", "idle_counts": {"websocket": "1h"}, "absolute": "12h", "max_per_user": 5}, "webhook": {"url": "https://app.example.com/", "secret": SECRET},
+    "client_id": "4r8abc", "client_secret": SECRET, "session": {"idle": "30m", "idle_counts": {"websocket": "1h"}, "absolute": "12h", "max_per_user": 5},
+    "app_passwords": {"lifetime": "10d", "login_within": "10d", "max_per_user": 10}, "webhook": {"url": "https://app.example.com/", "secret": SECRET},
     "providers": [
         {
             "name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.com", "label": "Okta",
@@ -81,6 +82,9 @@ CHANGES: dict[str, Any] = {
     "session.idle_counts.websocket": "10m",
     "session.absolute": "1h",
     "session.max_per_user": 1,
+    "app_passwords.lifetime": "1d",
+    "app_passwords.login_within": "1d",
+    "app_passwords.max_per_user": 1,
     "webhook": {"url": "https://elsewhere.example.com/", "secret": SECRET},
     "branding.logo": "https://acme.test/logo.svg",
     "branding.color": "#ff0000",
@@ -94,7 +98,16 @@ TENANTS_OWN = {
 """Said here again: whoever opens a field to tenants says it twice."""
 TENANTS_OWN_BODY = {"provider", "providers", "group", "groups", "name", "keep_secrets"}
 TENANTS_OWN_PROVIDER = {"kind", "client_id", "client_secret", "oidc_issuer", "label"}
-HIGHER: dict[str, Any] = {"active": True, "session.idle": "1h", "session.idle_counts.websocket": "2h", "session.absolute": "13h", "session.max_per_user": 6}
+HIGHER: dict[str, Any] = {
+    "active": True,
+    "session.idle": "1h",
+    "session.idle_counts.websocket": "2h",
+    "session.absolute": "13h",
+    "session.max_per_user": 6,
+    "app_passwords.lifetime": "11d",
+    "app_passwords.login_within": "11d",
+    "app_passwords.max_per_user": 11,
+}
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -129,7 +142,7 @@ def test_every_field_of_the_document_is_classified_and_tried() -> None:
     assert set(CHANGES) == paths, "and try to change it here"
     assert {path for path, whose in FIELDS.items() if whose is Authority.TENANT} == TENANTS_OWN
     assert set(HIGHER) == {path for path, whose in FIELDS.items() if whose is Authority.LOWER}
-    assert set(RuleDocument.model_fields) == {"path", "methods", "allow", "groups", "roles", "replace", "bearer", "session", "hosts", "identity"}, (
+    assert set(RuleDocument.model_fields) == {"path", "methods", "allow", "groups", "roles", "replace", "bearer", "session", "hosts", "identity", "app_passwords"}, (
         "rules are an operator's as a whole: still so?"
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.onboarding.body import ProviderBody, ProvisionBody
 from gateway.registry.document import (
+    AppPasswordsDocument,
     BearerDocument,
     BrandingDocument,
     HookDocument,
@@ -74,6 +75,7 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
     "PathsDocument": (PathsDocument, {}),
     "SessionDocument": (SessionDocument, {}),
     "IdleCountsDocument": (IdleCountsDocument, {}),
+    "AppPasswordsDocument": (AppPasswordsDocument, {}),
     "WebhookDocument": (WebhookDocument, {"url": "https://app.example.com/", "secret": "0123456789abcdef0123456789abcdef"}),
     "BrandingDocument": (BrandingDocument, {}),
     "HeaderSetting": (HeaderSetting, {"source": "claim:d"}),
@@ -104,6 +106,7 @@ CROSS_FIELD_RULES = {
     "TenantDocument": ["`client_id`` with ``client_secret``", "openid", "aws.cognito.signin.user.admin", "email_domains", "tenant_headers", "login_host"],
     "ProviderDocument": ["tenant_idp"],
     "RuleDocument": ["``allow`` stands without", "``session: false`` needs", "``replace: true`` needs", "``identity`` needs ``bearer``"],
+    "AppPasswordsDocument": ["30 days"],
     "SessionDocument": ["30 days", "not longer than ``absolute``"],
     "IdleCountsDocument": ["at least 1m", "not longer than ``absolute``"],
     "ProvisionBody": ["``provider`` or ``providers``", "``group`` or ``groups``", "``allowed_domain`` or ``email_domains``"],

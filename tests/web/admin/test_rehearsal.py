@@ -41,6 +41,9 @@ class Directory:
             raise UnavailableError(msg)
         return Page([signed_in("alice@acme.test", "app-users", "admins"), signed_in("bob@acme.test", "app-users")])
 
+    async def app_passwords(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
+        return Page([])
+
     async def find(self, session: str) -> SessionView | None:
         return None
 

@@ -1,0 +1,86 @@
+"""The Authorization header: what of it is ours to judge, and what is left for the application.
+
+Rules:
+- A bearer token is read only where one line holds one well-formed credential; it is left for the application.
+- An app password is known by its form (``gwap_…``). Whatever holds one, in any scheme, however its base64 is written, never reaches an
+  application, on any path; it is judged only as the password of one well-formed Basic credential (RFC 7617).
+- The user name of a Basic credential is not read: the password says whose it is.
+- Two lines are no credential (RFC 9110 §11.6.2 knows one), and of two none is left.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+PREFIX: Final = "gwap_"
+"""How every app password begins: what scanners of leaked secrets look for."""
+_APP_PASSWORD = re.compile(r"gwap_[A-Za-z0-9_-]{69}", re.ASCII)
+_CREDENTIAL = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""b64token, RFC 6750 §2.1."""
+_EITHER: Final = bytes.maketrans(b"-_", b"+/")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """``bearer``: as in ``AuthRequest``. ``app_password``: None where there is none, "" where one is there that cannot be judged."""
+
+    bearer: str | None = field(default=None, repr=False)
+    app_password: str | None = field(default=None, repr=False)
+    passed: str = field(default="", repr=False)
+    """The header for the application."""
+
+
+_NOTHING = Authorization()
+
+
+def read(lines: Sequence[str]) -> Authorization:
+    """Of all Authorization lines of a request."""
+    if not lines:
+        return _NOTHING
+    if len(lines) > 1:
+        return Authorization(bearer="", app_password="" if any(map(_holds, lines)) else None)
+    line = lines[0]
+    if _holds(line):
+        return Authorization(app_password=_password(line))
+    # Bytes that no header of an answer can carry back are left out.
+    return Authorization(bearer(line), None, line if line.isprintable() else "")
+
+
+def bearer(line: str) -> str | None:
+    """The token of a well-formed Bearer credential; None where no other scheme is ours to read; "" for a malformed one."""
+    scheme, _, credential = line.partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    return credential if _CREDENTIAL.fullmatch(credential) else ""
+
+
+def _holds(line: str) -> bool:
+    """Whether any reader could find an app password in it."""
+    return PREFIX in line or (line.lstrip()[:5].lower() == "basic" and any(PREFIX.encode() in text for text in _readings(line.lstrip()[5:])))
+
+
+def _readings(text: str) -> Iterable[bytes]:
+    """What lenient decoders make of base64: they skip what is none, take either alphabet or one, and go on behind padding, or across it."""
+    raw = text.encode("ascii", "ignore")
+    for alphabet in (raw.translate(_EITHER), raw.translate(None, b"-_"), raw.translate(None, b"-_+/")):
+        plain = _NOT_BASE64.sub(b"", alphabet)
+        for part in {*plain.split(b"="), plain.replace(b"=", b"")}:
+            yield binascii.a2b_base64(part[: len(part) - (len(part) % 4 == 1)] + b"==")
+
+
+def _password(line: str) -> str:
+    scheme, _, credential = line.partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        _, colon, password = binascii.a2b_base64(credential, strict_mode=True).decode("utf-8").partition(":")
+    except (binascii.Error, ValueError):
+        return ""
+    return password if colon and _APP_PASSWORD.fullmatch(password) else ""

@@ -1,0 +1,64 @@
+"""What of an Authorization header is ours, and what an application receives."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.authorization import PREFIX, Authorization, read
+
+PASSWORD = PREFIX + "x" * 69
+
+
+def basic(text: str, scheme: str = "Basic") -> str:
+    return f"{scheme} {base64.b64encode(text.encode()).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ([], Authorization()),
+        (["Bearer abc"], Authorization("abc", None, "Bearer abc")),
+        (["token abc"], Authorization(None, None, "token abc")),
+        ([basic("alice:secret")], Authorization(None, None, basic("alice:secret"))),
+        (["Basic \udcff"], Authorization(None, None, "")),
+        (["Bearer a", "Bearer b"], Authorization("", None, "")),
+        ([basic(f"alice:{PASSWORD}")], Authorization(None, PASSWORD, "")),
+        ([basic(f":{PASSWORD}", "bAsIc")], Authorization(None, PASSWORD, "")),
+        ([basic(f"\u00e9:{PASSWORD}")], Authorization(None, PASSWORD, "")),
+        ([basic(f"alice:{PASSWORD}"), "Bearer a"], Authorization("", "", "")),
+        ([basic(f"alice:{PASSWORD}y")], Authorization(None, "", "")),
+        ([basic(f"alice:x{PASSWORD}")], Authorization(None, "", "")),
+        ([basic(PASSWORD)], Authorization(None, "", "")),
+        ([basic(f"{PASSWORD}:")], Authorization(None, "", "")),
+        ([f"Bearer {PASSWORD}"], Authorization(None, "", "")),
+        ([f"Basic {PASSWORD}"], Authorization(None, "", "")),
+        (["Basic " + base64.b64encode(b"\xff:" + PASSWORD.encode()).decode()], Authorization(None, "", "")),
+        ([basic(f"alice:{PASSWORD}").replace("Basic ", "Basic\t")], Authorization(None, "", "")),
+        ([basic(f"alice:{PASSWORD}").replace("Basic ", "Basic  ")], Authorization(None, "", "")),
+        ([basic(f"alice:{PASSWORD}") + "="], Authorization(None, "", "")),
+        ([basic("a:") + base64.b64encode(PASSWORD.encode()).decode()], Authorization(None, "", "")),
+    ],
+)
+def test_what_a_header_holds(lines: list[str], found: Authorization) -> None:
+    assert read(lines) == found
+    assert PASSWORD not in repr(read(lines))
+
+
+@given(
+    st.text(max_size=8), st.text(max_size=8), st.sampled_from(["Basic ", "basic  ", "BASIC\t", " Basic "]), st.lists(st.tuples(st.integers(0, 140), st.sampled_from([*"=-_! \t,\"'"]))), st.booleans()
+)  # fmt: skip
+def test_no_lenient_reader_finds_an_app_password_in_what_is_left(user: str, behind: str, scheme: str, noise: list[tuple[int, str]], url_safe: bool) -> None:
+    encode = base64.urlsafe_b64encode if url_safe else base64.b64encode
+    text = encode(f"{user}:{PASSWORD}{behind}".encode("utf-8", "surrogatepass")).decode()
+    for at, character in noise:
+        text = text[:at] + character + text[at:]
+    passed = read([scheme + text]).passed
+    for alphabet in (passed, passed.replace("-", "+").replace("_", "/")):
+        with contextlib.suppress(binascii.Error, ValueError):
+            assert PREFIX.encode() not in base64.b64decode(alphabet.strip()[5:].strip() + "==")
