@@ -175,7 +175,8 @@ async def fail_over(fleet: Fleet, strike: Callable[[], float], *, under_way: int
         switched = await asyncio.to_thread(strike)
         revoked = [(await task)[0] for task in revoking]
         async with asyncio.timeout(PATIENCE_S):
-            while any(outage.first is None or outage.answered < outage.last + QUIET_S for outage in outages):  # noqa: ASYNC110 - of other processes
+            # A replica whose lease outlasts the fail-over has no outage at all.
+            while any(outage.answered < max(outage.last, switched) + QUIET_S for outage in outages):  # noqa: ASYNC110 - of other processes
                 await asyncio.sleep(0.1)
     finally:
         for task in watching:
