@@ -169,11 +169,11 @@ ORDINARY: Final = (
     "Apollo-Require-Preflight", "Apollographql-Client-Name", "Apollographql-Client-Version", "GraphQL-Preflight", "GraphQL-Require-Preflight", "Grpc-Timeout", "Grpc-Encoding", "Grpc-Accept-Encoding", "Connect-Protocol-Version",
     "Connect-Timeout-Ms", "OData-Version", "OData-MaxVersion", "OData-Isolation", "DataServiceVersion", "MaxDataServiceVersion", "SOAPAction", "Tus-Resumable", "Upload-Checksum", "Upload-Concat", "Upload-Complete",
     "Upload-Defer-Length", "Upload-Draft-Interop-Version", "Upload-Length", "Upload-Metadata", "Upload-Offset", "Git-Protocol", "Docker-Content-Digest", "Docker-Upload-UUID", "Webhook-Id", "Webhook-Signature", "Webhook-Timestamp",
-    "Stripe-Signature", "Api-Version",
+    "Stripe-Signature", "Api-Version", "Mcp-Session-Id", "MCP-Protocol-Version",
     # applications that many run: Jenkins, Kibana, Nextcloud, Nexus, Vaultwarden, Plex, GitLab
     "Jenkins-Crumb", "Kbn-Xsrf", "Kbn-Version", "Kbn-System-Request", "Kbn-Build-Number", "Osd-Xsrf", "Osd-Version", "NX-Anti-CSRF-Token", "OCS-APIRequest", "OC-Checksum", "OC-Total-Length", "OC-Chunked", "OC-Chunk-Size",
     "OC-Chunk-Offset", "OC-Autorename", "OC-LazyOps", "OC-Tag", "Bitwarden-Client-Name", "Bitwarden-Client-Version", "Device-Type", "Is-Prerelease", "If-None-Match-Else-Update", "Icy-MetaData",
-    "Device-Identifier", "Device-Name", "Node-RED-API-Version", "Node-RED-Deployment-Type", "CSRFPreventionToken", "Guacamole-Token", "App-Token", "Push-Ref", "Browser-Id", "Xc-Auth", "Xc-Token", "Xc-Gui",
+    "Device-Identifier", "Device-Name", "Node-RED-API-Version", "Node-RED-Deployment-Type", "Marimo-Session-Id", "Marimo-Server-Token", "CSRFPreventionToken", "Guacamole-Token", "App-Token", "Push-Ref", "Browser-Id", "Xc-Auth", "Xc-Token", "Xc-Gui",
     "Discourse-Present", "Discourse-Logged-In", "Discourse-Track-View", "Npm-Command", "Npm-Session", "Npm-Scope", "Npm-Auth-Type", "Npm-Otp", "Accept-Profile", "Content-Profile", "OpenStack-API-Version",
     "Kubectl-Command", "Kubectl-Session", "Amz-Sdk-Invocation-Id", "Amz-Sdk-Request", "Upload-Name", "TRPC-Accept", "Precognition", "Precognition-Validate-Only", "Next-HMR-Refresh", "ZK-SID",
     "Sap-ContextId-Accept", "Sap-Cancel-On-Close", "Qlik-Csrf-Token", "Return-Client-Request-Id", "Seafile-Repo-Token", "Store", "Hasura-Client-Name", "Elastic-Api-Version", "Docker-Distribution-Api-Version",

@@ -51,7 +51,7 @@ def test_what_is_known_to_be_harmful_is_removed_by_name_and_by_prefix(name: str)
     "name",
     [
         "X-Requested-With", "X-CSRF-Token", "X-CSRFToken", "X-XSRF-Token", "X-Api-Key", "User-Agent", "HX-Request", "Idempotency-Key", "If-None-Match", "Destination", "X-HgArg-1", "X-HgProto-1",
-        "Node-RED-API-Version", "X-Requested-By", "X-Amz-Date", "X-Amz-Content-SHA256", "X-NuGet-ApiKey", "X-Transmission-Session-Id", "CSRFPreventionToken", "X-Plex-Token", "X-Emby-Authorization", "X-Metabase-Session",
+        "Node-RED-API-Version", "Marimo-Session-Id", "Marimo-Server-Token", "Mcp-Session-Id", "MCP-Protocol-Version", "X-Requested-By", "X-Amz-Date", "X-Amz-Content-SHA256", "X-NuGet-ApiKey", "X-Transmission-Session-Id", "CSRFPreventionToken", "X-Plex-Token", "X-Emby-Authorization", "X-Metabase-Session",
     ],
 )  # fmt: skip
 def test_what_frameworks_cannot_do_without_passes(name: str) -> None:
