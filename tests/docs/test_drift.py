@@ -24,6 +24,7 @@ from gateway.web import browser, hooks, system
 from gateway.web.hooks.services import HookServices
 from gateway.web.texts import REASONS
 from tests.apps.applications import APPLICATIONS
+from tests.apps.more import LARGE, Large
 from tests.docs import reference
 from tests.test_scaling import patterns
 
@@ -111,11 +112,12 @@ def test_every_application_that_is_run_has_its_page_and_its_rows() -> None:
     lines = (DOCS / "apps" / "README.md").read_text(encoding="utf-8").splitlines()
     tables = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| [") and "/README.md)" in line]
     folders = [re.findall(r"\((\w+)/README\.md\)", row[0])[0] for row in tables]
-    known = {application.pages.name: application for application in APPLICATIONS}
+    known = {application.pages.name: application for application in (*APPLICATIONS, *LARGE)}
     assert folders == [*known, *known]
     assert {path.parent.name for path in (DOCS / "apps").glob("*/README.md")} == known.keys()
     for application, row in zip(known.values(), tables, strict=False):
-        assert row[1] == f"suite, {lock[application.package] if application.package else 'Debian'}", application.name
+        tested = f"soak, {application.version}" if isinstance(application, Large) else f"suite, {lock[application.package] if application.package else 'Debian'}"
+        assert row[1] == tested, application.name
         needed = [key for key in application.gateway_side().tenant if key in {"app_cookies", "clear_domain_cookies"}]
         assert row[6] == (", ".join(f"`{key}`" for key in needed) or "nothing needed"), application.name
 
