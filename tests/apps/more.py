@@ -196,6 +196,13 @@ class NodeRed(FromNpm):
         assert kept.status in (200, 204), kept
         return f"/library/local/functions/{quote(name)}"
 
+    def read(self, tab: Tab, path: str) -> str:
+        """Node-RED says that it has kept a file before it has."""
+        for _ in range(100):
+            if (answer := tab.fetch(path)).status == 200:
+                break
+        return answer.text
+
     def talks(self, tab: Tab) -> str | None:
         return tab.talk("/comms", [json.dumps({"subscribe": "notification/#"})], "notification/runtime-state")
 
