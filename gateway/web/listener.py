@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("gateway")
 NOT_HTTP = (http_exceptions.HttpProcessingError, RequestPayloadError)
 """What the bytes of a request may raise, at its head or while its body is read."""
+UNREADABLE = (*NOT_HTTP, ConnectionError)
+"""What reading a body may raise: the same, and a client that has gone. Of a handler's own it is a refusal, never a fault."""
 BACKLOG: Final = 1024
 HEAD_S: Final = 10.0
 """From the first byte of a request to the end of its head. Proxies send a head at once."""

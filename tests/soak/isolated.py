@@ -226,7 +226,7 @@ async def measure(fleet: Fleet, stores: Deployment, size: Size) -> Measured:
         mended = time.monotonic() - struck
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*(_answers(outage) for outage in outages))
-        measured.mended = outages[APART].last - mended
+        measured.mended = max(0.0, outages[APART].last - mended)
     finally:
         for task in (*watching, *revoking):
             task.cancel()

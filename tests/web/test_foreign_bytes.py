@@ -77,6 +77,32 @@ async def test_a_worker_goes_on_after_what_is_no_http(world: RunningWorld) -> No
     assert got.startswith(b"HTTP/1.1 200 ")
 
 
+async def test_a_body_that_breaks_off_is_no_fault_of_ours(world: RunningWorld) -> None:
+    """Of a client that has gone, and of one that sends no chunks; each with what gets it as far as its body."""
+    key = await asyncio.to_thread(lambda: world.run(world.world.make_admin_key()))
+    heads = {
+        "public": b"POST /_auth/logout HTTP/1.1\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+        "hooks": b"POST /hooks/okta/acme/acme-okta HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: " + world.world.secrets["ACME_HOOK_SECRET"].encode() + b"\r\n",
+        "admin": b"POST /admin/v1/revocations HTTP/1.1\r\nContent-Type: application/json\r\nAuthorization: Bearer " + key.encode() + b"\r\n",
+    }
+    netloc = urlsplit(world.world.url("acme.localhost")).netloc.encode()
+    before, faults = len(traces(world)), world.log().count("_fault")
+    for listener, first in heads.items():
+        port, head = world.world.gateways[0].ports[listener], first + b"Host: " + netloc + b"\r\nConnection: close\r\n"
+        got = await answer(port, head + b"Transfer-Encoding: chunked\r\n\r\nno chunk\r\n")
+        assert status_of(got) < 500, (listener, got[:300])
+        lines = len(world.log().splitlines())
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n{")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 "), "it is being read"
+        writer.transport.abort()
+        async with asyncio.timeout(10):
+            while len([line for line in world.log().splitlines()[lines:] if '"malformed' in line or '"status": ' in line or '"event": "hook' in line]) == 0:  # noqa: ASYNC110 - of another process
+                await asyncio.sleep(0.05)
+    assert traces(world)[before:] == []
+    assert world.log().count("_fault") == faults
+
+
 # --- forms -------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from gateway.core.model import Secret
 from gateway.web.admin.problem import Code, Mistake, Problem
 from gateway.web.admin.route import MAX_BODY_BYTES, PARAMETERS
+from gateway.web.listener import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,10 +29,13 @@ async def read_body(request: web.Request) -> bytes:
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise Problem(Code.TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes")
     chunks = bytearray()
-    async for chunk in request.content.iter_chunked(16384):
-        chunks += chunk
-        if len(chunks) > MAX_BODY_BYTES:
-            raise Problem(Code.TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes", headers={"Connection": "close"})
+    try:
+        async for chunk in request.content.iter_chunked(16384):
+            chunks += chunk
+            if len(chunks) > MAX_BODY_BYTES:
+                raise Problem(Code.TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes", headers={"Connection": "close"})
+    except UNREADABLE as error:
+        raise Problem(Code.INVALID_BODY, f"the body cannot be read ({type(error).__name__})", headers={"Connection": "close"}) from None
     return bytes(chunks)
 
 

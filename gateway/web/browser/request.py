@@ -17,7 +17,7 @@ from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
 from gateway.core.tenants import HostKind
 from gateway.web.language import negotiate
-from gateway.web.listener import NOT_HTTP
+from gateway.web.listener import UNREADABLE
 from gateway.web.services import SERVICES
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Browser:
             raise BrowserError(Reason.BAD_REQUEST, 400, detail="not a form")
         try:
             fields = parse_qsl((await self.request.read()).decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
-        except (ValueError, *NOT_HTTP) as error:
+        except (ValueError, *UNREADABLE) as error:
             raise BrowserError(Reason.BAD_REQUEST, 400, detail=f"the form cannot be read ({type(error).__name__})") from None
         values = [value for key, value in fields if key == name]
         if len(values) > 1:

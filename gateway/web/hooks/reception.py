@@ -32,6 +32,7 @@ from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_ACK_SECONDS, HOOK_DELIVERIES
 from gateway.ports_hooks import HookTarget
 from gateway.web.admin.limits import RateLimit
+from gateway.web.listener import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -224,10 +225,13 @@ async def body(request: web.Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
     if (request.content_length or 0) > limit:
         raise HookRefusedError(Refusal.TOO_LARGE, f"more than {limit} bytes")
     found = bytearray()
-    async for chunk in request.content.iter_any():
-        found += chunk
-        if len(found) > limit:
-            raise HookRefusedError(Refusal.TOO_LARGE, f"more than {limit} bytes")
+    try:
+        async for chunk in request.content.iter_any():
+            found += chunk
+            if len(found) > limit:
+                raise HookRefusedError(Refusal.TOO_LARGE, f"more than {limit} bytes")
+    except UNREADABLE as error:
+        raise HookRefusedError(Refusal.MALFORMED, f"the body cannot be read ({type(error).__name__})") from None
     return bytes(found)
 
 
