@@ -171,9 +171,19 @@ NoTrailers.__index = NoTrailers
 
 function NoTrailers:new() return setmetatable({}, NoTrailers) end
 
+-- What is looked at never becomes a tunnel to HAProxy, and would end when it is silent for "timeout client" and not for
+-- "timeout tunnel". So what cannot have trailers is not looked at, and nothing is once the protocol has switched.
 function NoTrailers:http_headers(txn, message)
-  if message.channel:is_resp() or message:get_headers()["content-length"] then return end
+  if message.channel:is_resp() then return self:answered(txn, message) end
+  local headers = message:get_headers()
+  if headers["content-length"] then return end
+  if message:get_stline().version == "HTTP/1.1" and not headers["transfer-encoding"] then return end
+  self.looks = true
   filter.register_data_filter(self, message.channel)
+end
+
+function NoTrailers:answered(txn, message)
+  if self.looks and message:get_stline().code == "101" then filter.unregister_data_filter(self, txn.req) end
 end
 
 function NoTrailers:http_payload(txn, message)
