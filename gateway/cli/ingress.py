@@ -48,6 +48,7 @@ def command() -> None:
     metavar="SECONDS",
     help="How long a WebSocket or stream may last, or be idle, as the proxy can.",
 )
+@click.option("--stats-socket", metavar="PATH", help="HAProxy: a Unix socket of level admin, over which open connections can be cut.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Write the files into this folder instead of to the terminal. They hold the ingress key.")
 def render_command(
     kind: str,
@@ -60,16 +61,19 @@ def render_command(
     certificate: tuple[str, str] | None,
     redirect: str | None,
     stream_limit: int,
+    stats_socket: str | None,
     output: Path | None,
 ) -> None:
     """Write a ready configuration: hosts, header names, key and addresses are those of the gateway's configuration."""
     if redirect and kind == "kubernetes":
         raise SiteError("--redirect: in a cluster the controller's own entry point redirects")
+    if stats_socket is not None and kind != "haproxy":
+        raise SiteError(f"--stats-socket: {kind} has none")
     config = load_config(Path(config_path))
     default, by_host = _upstreams(upstreams)
     site = site_of(
         config, (), listen=listen, upstream=default, upstreams=by_host, check=check, public=public, certificate=certificate,
-        hosts=(*_hosts(config.tenants.files), *hosts), redirect=redirect, stream_limit_s=stream_limit,
+        hosts=(*_hosts(config.tenants.files), *hosts), redirect=redirect, stream_limit_s=stream_limit, stats_socket=stats_socket,
     )  # fmt: skip
     files = render(kind, site)
     if output is None:

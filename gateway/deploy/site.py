@@ -100,6 +100,8 @@ class Site:
     redirect: str | None = None
     """Where plain http is answered with the same address under https."""
     stream_limit_s: int = STREAM_LIMIT_S
+    stats_socket: str | None = None
+    """Of HAProxy: a Unix socket over which open connections can be cut."""
     client_headers: tuple[str, ...] = ()
     """What the operator lets through besides the names that are known to be harmless."""
     removed: tuple[str, ...] = field(init=False)
@@ -122,6 +124,8 @@ class Site:
         for path in self.certificate or ():
             if not _FILE.fullmatch(path):
                 raise SiteError(f"certificate: {path!r}: an absolute path of plain characters")
+        if self.stats_socket is not None and not _FILE.fullmatch(self.stats_socket):
+            raise SiteError(f"stats socket: {self.stats_socket!r}: an absolute path of plain characters")
         if self.redirect and (self.scheme != "https" or self.redirect == self.listen):
             raise SiteError(f"redirect: {self.redirect!r}: an address of its own, where public_scheme is https")
         if not any(app.patterns for app in self.apps):
@@ -247,6 +251,7 @@ def site_of(
     hosts: Iterable[str] = (),
     redirect: str | None = None,
     stream_limit_s: int = STREAM_LIMIT_S,
+    stats_socket: str | None = None,
 ) -> Site:
     """``upstream`` serves every protected host that ``upstreams`` (host pattern → address) does not name.
 
@@ -277,5 +282,6 @@ def site_of(
         public_port=config.public_port,
         redirect=redirect,
         stream_limit_s=stream_limit_s,
+        stats_socket=stats_socket,
         client_headers=config.ingress.client_headers,
     )

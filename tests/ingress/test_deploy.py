@@ -109,7 +109,7 @@ def test_each_proxy_accepts_its_configuration_with_several_upstreams_and_wildcar
         pytest.skip(f"{kind} is not installed")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
     subprocess.run([sys.executable, "-c", _CERTIFICATE, str(chain), str(key)], check=True)
-    for name, text in render(kind, site(certificate=(str(chain), str(key)) if tls else None)).items():
+    for name, text in render(kind, site(certificate=(str(chain), str(key)) if tls else None, stats_socket=str(tmp_path / "stats.sock"))).items():
         (tmp_path / name).write_text(text)
     result = subprocess.run(VALIDATE[kind](str(binary), str(tmp_path)), check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60, env={"HOME": str(tmp_path)})
     assert result.returncode == 0, result.stdout + result.stderr
@@ -157,6 +157,7 @@ REFUSED = {
     "a short key": {"key": Secret("short")},
     "an address with a space": {"check": "127.0.0.1:1 backup"},
     "an address without a port": {"public": "gateway"},
+    "a stats socket with a mode of its own": {"stats_socket": "/run/x mode 666"},
     "a certificate with a quote": {"certificate": ('/etc/x"y', "/etc/k")},
     "no host": {"apps": ()},
 }
@@ -175,6 +176,7 @@ def test_what_cannot_be_written_safely_is_refused(changes: dict[str, object]) ->
         (["--upstream", "nobody.test=127.0.0.1:1"], "nobody.test: not a protected host"),
         (["--upstream", "a:1", "--upstream", "b:1"], "one without HOST="),
         (["--host", "a b"], "host: 'a b'"),
+        (["--stats-socket", "/run/x.sock"], "--stats-socket: nginx has none"),
     ],
 )
 def test_a_wrong_option_says_what_is_wrong(arguments: list[str], message: str) -> None:
