@@ -3,6 +3,7 @@
 Rules:
 - What two tenants claim, or is in both files and SQL, is published by nobody: the last good set stays.
 - SQL that does not answer changes nothing: without having read it, no snapshot is made that would lack its tenants.
+- What another process has published is replaced only by who has read SQL as it is now: else a suspended tenant would come back to life.
 - A snapshot is published when the set changed, and again when Redis has none or an older one.
 - A change that takes something away is published, and then waited for: it counts as done when every replica obeys it. Where a part of the store
   does not answer, only the tenants wait whose sessions it has.
@@ -98,6 +99,8 @@ class Publisher:
         self._records: dict[str, Record] | None = None
         """What is, or ought to be, published; None before SQL was read once."""
         self._manifest: Manifest | None = None
+        self._is_anothers = False
+        """``_manifest`` was written by another process, and says what this one would not have said."""
         self._sent: dict[str, Record] = {}
         """The records of ``_manifest``; fewer where a predecessor wrote it."""
         self._ended: set[str] = set()
@@ -378,7 +381,7 @@ class Publisher:
         if adopted:
             # A predecessor's, or another admin process': adopted if it says the same.
             self._unconfirmed |= dict.fromkeys(await self._narrowed_by_another(records), there)
-            self._manifest, self._ended = await self._found(), set()
+            self._manifest, self._ended, self._is_anothers = await self._found(), set(), True
         ending = self._ending(records, removals)
         self._ending_since = {tenant: self._ending_since.get(tenant, revision) for tenant in ending}
         served = {tenant: record for tenant, record in records.items() if tenant not in ending}
@@ -386,7 +389,10 @@ class Publisher:
         if adopted:
             self._sent = served if self._manifest is not None and self._manifest.digests == wanted.digests else {}
         if self._manifest is None or there < self.generation or self._manifest != wanted:
+            if self._is_anothers and (await self._database.revision())[0] != revision:
+                return  # read first: the next look is soon
             await self._write(served, wanted, there)
+        self._is_anothers = False
         if revision > self._sent_revision and "claims" not in self._problems:
             self._sent_revision = revision
         if self._unconfirmed or self._sent_revision > self._recorded_revision:
@@ -427,8 +433,8 @@ class Publisher:
         except UnavailableError:
             generation = at_least + 1
         manifest = replace(wanted, generation=generation)
-        if not await snapshot.write_manifest(self._store, self._sealer, manifest):
-            msg = f"another admin process published a snapshot above {generation} meanwhile"
+        if not await snapshot.write_manifest(self._store, self._sealer, manifest, over=there):
+            msg = f"another admin process published a snapshot above {there} meanwhile"
             raise SnapshotError(msg)
         before, self._manifest = self._manifest, manifest
         self._ended &= manifest.ending

@@ -41,7 +41,8 @@ _NONCE_BYTES: Final = 12
 _BATCH: Final = 200
 """Records in one command, about 200 kB: Redis answers others in between."""
 _REPLACE: Final = """
-if (tonumber(redis.call('GET', KEYS[1]) or '0') or 0) >= tonumber(ARGV[1]) then return 0 end
+local there = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
+if there >= tonumber(ARGV[1]) or there > tonumber(ARGV[4]) then return 0 end
 redis.call('SET', KEYS[2], ARGV[2])
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('PUBLISH', ARGV[3], ARGV[1])
@@ -132,12 +133,12 @@ async def read_manifest(store: Store, sealer: Sealer) -> Manifest | None:
         raise SnapshotError(msg) from error
 
 
-async def write_manifest(store: Store, sealer: Sealer, manifest: Manifest) -> bool:
-    """False where Redis holds the same or a higher generation already."""
+async def write_manifest(store: Store, sealer: Sealer, manifest: Manifest, *, over: int) -> bool:
+    """False where Redis holds the same or a higher generation already, or a higher one than ``over``: written by somebody else since it was looked at."""
     header = json.dumps({"format": RECORD_FORMAT, "generation": manifest.generation, "removals": manifest.removals, "ending": sorted(manifest.ending)})
     plain = "\n".join((header, *(f"{tenant} {digest}" for tenant, digest in manifest.digests.items())))
     sealed = sealer.seal(plain.encode("ascii"), name="manifest")
-    return bool(await store.command("EVAL", _REPLACE, 2, GENERATION, MANIFEST, manifest.generation, sealed, CHANNEL))
+    return bool(await store.command("EVAL", _REPLACE, 2, GENERATION, MANIFEST, manifest.generation, sealed, CHANNEL, over))
 
 
 async def present(store: Store) -> set[str]:

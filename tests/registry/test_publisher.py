@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from gateway.core.tenants import HostKind
 from gateway.errors import ConfigError, UnavailableError
 from gateway.metrics import REGISTRY
 from gateway.ports_admin import AdminKey, Scope
+from gateway.registry import publisher as publisher_module
 from gateway.registry import snapshot
 from gateway.registry.database import TenantDatabase
 from gateway.registry.document import TenantDocument
@@ -455,6 +457,44 @@ async def test_two_admin_processes_agree(rig: Rig) -> None:
     await until(lambda: not rig.publisher.problems and not other.problems)
     assert len(replica.table) == 6
     await end([task])
+
+
+@pytest.mark.parametrize("error", [ConfigError("a key that is not in the key ring"), UnavailableError("SQL does not answer")], ids=["key", "away"])
+async def test_an_admin_process_that_cannot_read_sql_undoes_nothing_that_another_has_published(rig: Rig, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(publisher_module, "CHECK_S", 0.02)
+    monkeypatch.setattr(publisher_module, "POLL_S", 0.02)
+    await rig.put(doc("globex"))
+    await rig.started()
+    other = rig.new_publisher()
+    await other.start()
+    looks = 0
+
+    class Blind(TenantDatabase):
+        async def revision(self) -> tuple[int, int]:
+            nonlocal looks
+            looks += 1
+            raise error
+
+    other._database = Blind(rig.database, rig.config)
+    task = asyncio.create_task(other.run())
+    try:
+        replica = await rig.replica()
+        await rig.put(doc("globex", active=False), version=1)
+        generation = await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
+        await until(lambda: replica.generation >= generation)
+        seen = looks
+        await until(lambda: looks > seen + 10)
+        globex = replica.table.by_id("globex")
+        assert globex is not None
+        assert not globex.active
+        assert rig.publisher.generation == generation == await snapshot.stored_generation(rig.link)
+        other._database = rig.tenants
+        await until(lambda: other.generation == generation and not other.problems)
+        assert other._manifest is not None
+        late = replace(other._manifest, generation=generation + 1)
+        assert not await snapshot.write_manifest(rig.link, other._sealer, late, over=generation - 1), "nor what was published since it looked"
+    finally:
+        await end([task])
 
 
 async def test_while_sql_is_away_everything_goes_on_and_a_new_replica_starts(link: Link, tmp_path: Path) -> None:
