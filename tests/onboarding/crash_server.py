@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import botocore.session
+
 from gateway import keys
 from gateway.cognito.aws import open_cognito
 from gateway.cognito.discovery import DiscoveryFetcher
@@ -29,6 +31,7 @@ from gateway.registry.provisioning import RegistryOfProvisioning
 from gateway.sql.database import open_database
 from gateway.sql.provisioning import SqlJournal
 from tests.onboarding.bench import READ_S, TIMING, config_for
+from tests.onboarding.models import read_once
 
 if TYPE_CHECKING:
     from gateway.ports_provisioning import Action, Json, RunState, StepState
@@ -90,13 +93,15 @@ async def provision(cell: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            asyncio.run(provision(json.loads(line)))
-            os._exit(0)
-        _, status = os.waitpid(pid, 0)
-        print(json.dumps({"killed": os.WIFSIGNALED(status), "code": os.waitstatus_to_exitcode(status)}), flush=True)
+    with read_once():
+        botocore.session.get_session().create_client("cognito-idp", region_name="eu-north-1")  # which reads them, before it is forked
+        for line in sys.stdin:
+            pid = os.fork()
+            if pid == 0:
+                asyncio.run(provision(json.loads(line)))
+                os._exit(0)
+            _, status = os.waitpid(pid, 0)
+            print(json.dumps({"killed": os.WIFSIGNALED(status), "code": os.waitstatus_to_exitcode(status)}), flush=True)
 
 
 if __name__ == "__main__":
