@@ -84,8 +84,11 @@ PAGES: Final[Mapping[str, Page]] = {
     "frame": Page(frozenset({"login"}), framed=True),
     # An unsafe method met an ended session: sign in in a new tab, then send again.
     "retry": Page(frozenset({"login", "method"})),
-    # sessions: ports.SessionView of the person; posts ``session`` (a family, or "all") to /_auth/sessions.
-    "sessions": Page(frozenset({"sessions", "email"}), Form.LOGOUT),
+    # sessions, app_passwords: ports.SessionView of the person; posts ``session`` (a family, or "all") or ``app_password`` (one's id, or "new" with
+    # what is wanted) to /_auth/sessions. offer: what the form for a new one offers, or None; problem: why none was made, or "".
+    "sessions": Page(frozenset({"sessions", "app_passwords", "offer", "problem", "email"}), Form.LOGOUT),
+    # The one page that holds an app password. text: it; label: what its person calls it; expires_at: UTC epoch seconds.
+    "app_password": Page(frozenset({"text", "label", "expires_at"}), Form.LOGOUT),
     # Test connection. steps: (texts.TrialStep, milliseconds, ok, detail); claims: (name, value); missing: (texts.TrialLack, names);
     # allowed: the decision; reason: its Reason.
     "test_result": Page(frozenset({"steps", "claims", "groups", "missing", "allowed", "reason"})),

@@ -17,6 +17,8 @@ RULES: list[dict[str, Any]] = [
     {"path": "/people/**", "bearer": {"clients": [OWN_CLIENT]}, "groups": "any"},
     {"path": "/grouped/**", "bearer": {"clients": [OWN_CLIENT]}},
     {"path": "/closing/**", "bearer": {"clients": [MACHINE_CLIENT]}},
+    {"path": "/dav/**", "app_passwords": True},
+    {"path": "/dav-or-token/**", "app_passwords": True, "bearer": {"clients": [MACHINE_CLIENT]}},
     {
         "path": "/bot/**",
         "bearer": {"clients": [MACHINE_CLIENT, OWN_CLIENT]},
@@ -31,7 +33,7 @@ RULES_NEXT: list[dict[str, Any]] = [
     {"path": "/opening/**", "allow": "everyone"},
     {"path": "/machines/**", "groups": ["app-users"]},
     {"path": "/becoming/**", "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/read"]}},
-    *(rule for rule in RULES if rule["path"] in {"/admin/**", "/people/**", "/grouped/**"}),
+    *(rule for rule in RULES if rule["path"] in {"/admin/**", "/people/**", "/grouped/**", "/dav/**", "/dav-or-token/**"}),
 ]
 
 

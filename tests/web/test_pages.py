@@ -15,7 +15,8 @@ from jinja2 import Environment
 
 from gateway.core.decision import Reason
 from gateway.core.model import Branding, Secret, SessionLimits, Tenant
-from gateway.ports import SessionView
+from gateway.ports import AppPasswordView, SessionView
+from gateway.web.browser.own_app_passwords import Offer
 from gateway.web.language import LANGUAGES
 from gateway.web.pages import PAGES, Pages, _Compiled
 from gateway.web.texts import TrialLack, TrialStep
@@ -50,7 +51,15 @@ VALUES: dict[str, dict[str, object]] = {
     "chooser": {"choices": (("Sign in with Okta", "/_auth/login?provider=acme-okta"), ("Staff", "/_auth/login?provider=acme-entra")), "change": "/_auth/login"},
     "frame": {"login": "/_auth/login"},
     "retry": {"login": "/_auth/login", "method": "POST"},
-    "sessions": {"sessions": (SESSION, dataclasses.replace(SESSION, session="f2", user_agent="", current=False)), "email": "alice@acme.com"},
+    "sessions": {
+        "sessions": (SESSION, dataclasses.replace(SESSION, session="f2", user_agent="", current=False)), "email": "alice@acme.com",
+        "app_passwords": (
+            dataclasses.replace(SESSION, session="p1", app_password=AppPasswordView("laptop", ("acme.example.com",), ("/dav",), 1_790_000_500)),
+            dataclasses.replace(SESSION, session="p2", app_password=AppPasswordView("phone", (), ("/",), None)),
+        ),
+        "offer": Offer(("acme.example.com",), 30), "problem": "fields",
+    },
+    "app_password": {"text": "gwap_example", "label": "laptop", "expires_at": 1_790_040_000},
     "test_result": {
         "steps": ((TrialStep.SIGN_IN, 212.4, True, ""), (TrialStep.EXCHANGE, 80.0, False, "idp_token")), "claims": (("email", "alice@acme.com"),),
         "groups": ("app-users",), "missing": ((TrialLack.GROUPS, "app-users, <admins>"), (TrialLack.IDP_IAT, ""), (TrialLack.DETAIL, "custom:oid")), "allowed": False, "reason": Reason.GROUP_MISSING,
@@ -107,7 +116,7 @@ def test_headings_do_not_skip_a_level(name: str) -> None:
 def test_every_field_has_a_label_and_every_form_a_button(name: str) -> None:
     outline = Outline(draw(name))
     labelled = {attributes["for"] for attributes in outline.all("label")}
-    assert {a["id"] for a in outline.all("input") if a.get("type") != "hidden"} == labelled
+    assert {a["id"] for a in outline.all("input", "select") if a.get("type") != "hidden"} == labelled
     assert len(outline.all("button")) == len(outline.all("form"))
     assert all(attributes["action"] in {"/_auth/login", "/_auth/logout", "/_auth/sessions"} for attributes in outline.all("form"))
 

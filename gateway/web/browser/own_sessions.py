@@ -1,10 +1,11 @@
-"""``/_auth/sessions``: where a person is signed in, and ending one of these sessions, or all. Never anybody else's."""
+"""``/_auth/sessions``: where a person is signed in, ending one of these sessions, or all, and their app passwords. Never anybody else's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Reason
+from gateway.web.browser import own_app_passwords
 from gateway.web.browser.edge import page, redirect
 from gateway.web.browser.links import login_link
 from gateway.web.browser.logout import require_own_origin, sign_out
@@ -18,24 +19,31 @@ if TYPE_CHECKING:
 
 PATH = "/_auth/sessions"
 ALL = "all"
-"""Not the id of a family: those are longer."""
+NEW = "new"
+"""Neither is the id of a family: those are longer."""
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     browser = parse(request)
     session, cookie = await _present(browser)
-    views = await browser.services.sessions.list_user(session, cookie=cookie)
-    tenant = browser.tenant_for(session.tenant)
-    return page(request, "sessions", tenant, sessions=views, email=session.identity.email)
+    return await _shown(browser, session, cookie)
 
 
 async def end(request: web.Request) -> web.StreamResponse:
     """One's own current session ends as by signing out, through Cognito; another one just ends."""
     browser = parse(request)
     require_own_origin(browser)
-    asked = await browser.field("session")
+    asked, app_password = await browser.field("session"), await browser.field("app_password")
     present = await _present(browser)
     session, cookie = present
+    if app_password == NEW:
+        made = await own_app_passwords.make(browser, session, cookie)
+        if isinstance(made, str):
+            return await _shown(browser, session, cookie, problem=made, status=400)
+        return own_app_passwords.told(request, browser.tenant_for(session.tenant), made)
+    if app_password:
+        await own_app_passwords.revoke(browser, session, app_password)
+        return redirect(PATH)
     if asked == session.family:
         return await sign_out(browser, present)
     if asked == ALL:
@@ -45,6 +53,14 @@ async def end(request: web.Request) -> web.StreamResponse:
     if any(view.session == asked for view in await browser.services.sessions.list_user(session, cookie=cookie)):
         await browser.services.sessions.end_own(session, family=asked)
     return redirect(PATH)
+
+
+async def _shown(browser: Browser, session: Session, cookie: str, *, problem: str = "", status: int = 200) -> web.Response:
+    tenant, sessions = browser.tenant_for(session.tenant), browser.services.sessions
+    return page(
+        browser.request, "sessions", tenant, status=status, email=session.identity.email, sessions=await sessions.list_user(session, cookie=cookie),
+        app_passwords=await sessions.list_app_passwords(session), offer=own_app_passwords.offer(browser, tenant), problem=problem,
+    )  # fmt: skip
 
 
 async def _present(browser: Browser) -> tuple[Session, str]:
