@@ -283,7 +283,9 @@ class Checks:
 
 def _poll(decision: Decision, request: AuthRequest | None) -> tuple[str, ...] | None:
     """What a script of one session, live or ended, is refused time and again; None for what is logged each time: whatever a person sees has a number that the log must know."""
-    if isinstance(decision, Allow) or request is None or not request.cookies or request.html or request.kind is not RequestKind.OTHER or request.bearer is not None:
+    if isinstance(decision, Allow) or request is None or not request.cookies or request.html or request.kind is not RequestKind.OTHER:
+        return None
+    if request.bearer is not None or request.app_password is not None:
         return None
     if len(request.path) > MAX_KEY_CHARACTERS or len(request.cookies[0]) > MAX_KEY_CHARACTERS:
         return None

@@ -66,7 +66,7 @@ TENANTS: tuple[dict[str, Any], ...] = (
     {
         "id": "acme", "name": "Acme", "hosts": [ACME, BELOW, "*.acme.localhost"], "email_domains": ["acme.test"], "allowed_groups": ["app-users"], "client_id": "acme1", "client_secret": "s",
         "providers": [{"name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.test"}],
-        "session": {"idle_counts": {"exclude": ["/polled"], "websocket": "30m"}},
+        "session": {"idle_counts": {"exclude": ["/polled", "/_auth/userinfo"], "websocket": "30m"}},
         "headers": {"X-Department": {"source": "claim:custom:department", "encode": "utf8"}},
         "rules": [
             {"path": "/public/**", "allow": "everyone"},

@@ -145,6 +145,7 @@ def test_how_long_a_stream_lasts_is_said_to_every_proxy_that_can_end_one() -> No
         "caddy": ("stream_timeout 61s",),
         "envoy": ("max_stream_duration: 61s",),
         "haproxy": ("timeout tunnel 61s",),
+        "kubernetes": ("maxStreamDuration: 61s", "streamIdleTimeout: 61s", 'proxy-read-timeout: "61"'),
     }
     for kind, lines in said.items():
         text = "\n".join(render(kind, site(stream_limit_s=61)).values())

@@ -196,6 +196,13 @@ async def test_userinfo_names_nobody_whom_a_check_would_send_to_the_login(rooms:
     assert (await ask(rooms, "/_auth/userinfo", host=host)).status == (200 if host == SHARED and "hosts" in changes else 401)
 
 
+async def test_an_application_may_poll_userinfo_without_keeping_anybody_signed_in(rooms: Rooms) -> None:
+    """``session.idle_counts.exclude`` holds for the gateway's own pages, too."""
+    assert (await ask(rooms, "/_auth/userinfo")).status == 200
+    await ask(rooms, f"/_auth/denied?{urlencode({'rd': f'http://{ACME}/x'})}")
+    assert rooms.used_for == [("digest-one", None), ("digest-one", 0.0)]
+
+
 async def test_the_explanation_is_of_the_tenant_as_it_is_now(rooms: Rooms) -> None:
     path = f"/_auth/denied?{urlencode({'rd': f'http://{ACME}/x'})}"
     assert (await ask(rooms, path)).status == 200
