@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select, update
 
 from gateway.core.model import AppClient, Secret
+from gateway.errors import ConfigError
 from gateway.registry.admission import conflicts, problems
 from gateway.registry.claimed_names import find_clash, names_of
 from gateway.registry.hook_targets import webhook_target
@@ -29,7 +31,7 @@ from gateway.sql.tables import client_credentials, registry_state, tenant_names,
 from gateway.sql.tenant_end import forget_tenant, removed_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -278,7 +280,7 @@ class TenantDatabase:
     # --- for the publisher ----------------------------------------------------------------------
 
     async def changed(self, known: Mapping[str, str]) -> Changes:
-        """What differs from ``known`` (tenant → stamp), in one consistent view."""
+        """What differs from ``known`` (tenant → stamp), in one consistent view. Raises ``ConfigError`` where something of one that is not known does not open."""
         async with self._database.read() as connection:
             state = (await connection.execute(select(registry_state.c.revision))).scalar_one_or_none()
             versions = {row.id: row.version for row in await connection.execute(select(tenants.c.id, tenants.c.version))}
@@ -289,11 +291,19 @@ class TenantDatabase:
             stamps = {tenant: f"{removals.get(tenant, 0)}/{version}/{_stamp(held.get(tenant, ()))}" for tenant, version in versions.items()}
             wanted = [tenant for tenant, stamp in stamps.items() if known.get(tenant) != stamp]
             documents: dict[str, TenantDocument] = {}
+            closed: dict[str, str] = {}
             for start in range(0, len(wanted), _BATCH):
                 rows = await connection.execute(select(tenants).where(tenants.c.id.in_(wanted[start : start + _BATCH])))
-                documents.update({row.id: self._stored(row).document for row in rows})
-        credentials = {tenant: found for tenant, rows in held.items() if (found := self._credentials(rows)) is not None}
-        return Changes(int(state or 0), stamps, documents, credentials, removals)
+                for row in rows:
+                    with _apart(closed, row.id, known):
+                        documents[row.id] = self._stored(row).document
+        credentials: dict[str, Credentials] = {}
+        for tenant, clients in held.items():
+            with _apart(closed, tenant, known):
+                if (found := self._credentials(clients)) is not None:
+                    credentials[tenant] = found
+        opened = {tenant: document for tenant, document in documents.items() if tenant not in closed}
+        return Changes(int(state or 0), stamps | {tenant: known[tenant] for tenant in closed}, opened, credentials, removals, closed)
 
     async def next_generation(self, *, at_least: int) -> int:
         """A snapshot number above every one given out before, and above ``at_least``."""
@@ -380,6 +390,17 @@ class TenantDatabase:
 
 _BATCH = 500
 """Ids in one query: SQLite takes 32,766 parameters, PostgreSQL's driver as many; and no result is held that is larger than it need be."""
+
+
+@contextlib.contextmanager
+def _apart(closed: dict[str, str], tenant: str, known: Mapping[str, str]) -> Iterator[None]:
+    """A known tenant that does not open keeps no other from being read."""
+    try:
+        yield
+    except ConfigError as error:
+        if tenant not in known:
+            raise
+        closed[tenant] = str(error)
 
 
 def _stamp(rows: Iterable[Row[Any]]) -> str:

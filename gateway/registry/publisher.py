@@ -3,6 +3,7 @@
 Rules:
 - What two tenants claim, or is in both files and SQL, is published by nobody: the last good set stays.
 - SQL that does not answer changes nothing: without having read it, no snapshot is made that would lack its tenants.
+- A tenant that does not open stays as it was last read, and no change to it counts as done; the others are published.
 - What another process has published is replaced only by who has read SQL as it is now: else a suspended tenant would come back to life.
 - A snapshot is published when the set changed, and again when Redis has none or an older one.
 - A change that takes something away is published, and then waited for: it counts as done when every replica obeys it. Where a part of the store
@@ -48,6 +49,8 @@ POLL_S = 0.25
 CHECK_S = 1.0
 """Of Redis' generation: after a fail-over or FLUSHALL the snapshot is back within this."""
 
+CLOSED_S = 10.0
+"""When a tenant that does not open is looked at again: a key is missing, and may be given back."""
 _ENDING_AT_ONCE = 8
 MAX_WAITING = 256
 """Tenants that are named in SQL as not obeyed everywhere yet. With more of them, whoever waits there waits for all."""
@@ -90,6 +93,12 @@ class Publisher:
         self._removals: dict[str, int] = {}
         self._completed: dict[str, tuple[str, Credentials, Record]] = {}
         """Files with their credentials, by tenant: made once, not at each look."""
+        self._closed: frozenset[str] = frozenset()
+        """Tenants that do not open."""
+        self._withheld: frozenset[str] = frozenset()
+        """Those that did not when it was published last."""
+        self._open_again_at = 0.0
+        """When to look at them again (monotonic seconds)."""
         self._revision = -1
         self._sent_revision = -1
         self._obeyed_revision = -1
@@ -234,10 +243,10 @@ class Publisher:
 
     async def _record_obeyed(self) -> None:
         """For whoever waits here, and in SQL for commands: one number for all tenants, and another with the names of those whose changes wait."""
-        if not self._unconfirmed:
+        if not self._unconfirmed and not self._unserved():
             self._obeyed_revision = self._sent_revision
         await self._tell()
-        revision, sent = self._obeyed_revision, (self._sent_revision, frozenset(self._unconfirmed) | self._left_to_end())
+        revision, sent = self._obeyed_revision, (self._sent_revision, frozenset(self._unconfirmed) | self._left_to_end() | self._unserved())
         try:
             if revision > self._recorded_revision and not self._ending_awaited():
                 await self._database.published(revision)
@@ -283,13 +292,17 @@ class Publisher:
         finally:
             self._being_ended.discard(tenant)
 
+    def _unserved(self) -> frozenset[str]:
+        """Tenants of which SQL may hold something newer than what is published."""
+        return self._closed | self._withheld
+
     def _left_to_end(self) -> frozenset[str]:
         return self._manifest.ending - self._ended if self._manifest is not None else frozenset()
 
     def _is_obeyed(self, revision: int, tenant: str | None) -> bool:
         """And what went with this revision, or after it, has ended. ``tenant``: nobody else's changes matter."""
         if tenant is not None:
-            return self._sent_revision >= revision and tenant not in self._unconfirmed and tenant not in self._left_to_end()
+            return self._sent_revision >= revision and not any(tenant in those for those in (self._unconfirmed, self._unserved(), self._left_to_end()))
         return self._obeyed_revision >= revision and not any(self._ending_since.get(gone, 0) >= revision for gone in self._left_to_end())
 
     async def _tell(self) -> None:
@@ -318,7 +331,7 @@ class Publisher:
             self._note("files", self._files.problems)
         try:
             revision, _ = await self._database.revision()
-            if revision != self._revision:
+            if revision != self._revision or (self._closed and time.monotonic() >= self._open_again_at):
                 await self._read_database()
                 changed = True
             self._note("sql", ())
@@ -331,7 +344,10 @@ class Publisher:
     async def _read_database(self) -> None:
         changes = await self._database.changed(self._stamps)
         self._rows = await in_background(self._merged_rows, changes)
-        self._stamps, self._credentials, self._removals, self._revision = changes.stamps, changes.credentials, changes.removals, changes.revision
+        kept = {tenant: self._credentials[tenant] for tenant in changes.closed if tenant in self._credentials}
+        self._stamps, self._credentials, self._removals, self._revision = changes.stamps, changes.credentials | kept, changes.removals, changes.revision
+        self._closed, self._open_again_at = frozenset(changes.closed), time.monotonic() + CLOSED_S
+        self._note("closed", tuple(f"tenant {tenant} stays as it was: {why}" for tenant, why in sorted(changes.closed.items())))
 
     def _merged_rows(self, changes: Changes) -> dict[str, Record]:
         fresh = changes.records()
@@ -389,12 +405,13 @@ class Publisher:
         if adopted:
             self._sent = served if self._manifest is not None and self._manifest.digests == wanted.digests else {}
         if self._manifest is None or there < self.generation or self._manifest != wanted:
-            if self._is_anothers and (await self._database.revision())[0] != revision:
+            if self._is_anothers and (self._closed or (await self._database.revision())[0] != revision):
                 return  # read first: the next look is soon
             await self._write(served, wanted, there)
         self._is_anothers = False
-        if revision > self._sent_revision and "claims" not in self._problems:
-            self._sent_revision = revision
+        if "claims" not in self._problems:
+            self._sent_revision = max(self._sent_revision, revision)
+            self._withheld = self._closed
         if self._unconfirmed or self._sent_revision > self._recorded_revision:
             self._to_confirm.set()
         if ending:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.registry.record import record_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.registry.document import TenantDocument
     from gateway.registry.record import Credentials, Record
 
@@ -51,6 +53,8 @@ class Changes:
     credentials: dict[str, Credentials]
     removals: dict[str, int]
     """The last version of the one of an id that was deleted; absent for ids that none had before."""
+    closed: Mapping[str, str] = field(default_factory=dict)
+    """Known tenants of which something does not open, and why. They keep the stamp that they were known by, and have no document here."""
 
     def records(self) -> dict[str, Record]:
         """Of the changed ones. Takes about a millisecond each: not on the event loop."""

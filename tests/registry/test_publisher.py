@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import select, update
 
 from gateway import keys
 from gateway.app import tenants_finding
@@ -24,17 +25,18 @@ from gateway.registry.database import TenantDatabase
 from gateway.registry.document import TenantDocument
 from gateway.registry.publisher import Publisher
 from gateway.registry.record import Credentials
-from gateway.registry.stored import By, StoredTenant
+from gateway.registry.stored import By, Changes, StoredTenant
 from gateway.registry.subscriber import DEAF_POLL_S, POLL_S, SnapshotTenants
 from gateway.sessions.channel import listen
 from gateway.sql.admin_keys import SqlAdminKeys
 from gateway.sql.database import open_database
+from gateway.sql.tables import tenants
 from tests.registry.samples import sample, write
 from tests.sql.fixtures import config_with
 from tests.sql.postgres import Postgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
     from pathlib import Path
 
     from gateway.sessions.connect import Link
@@ -495,6 +497,52 @@ async def test_an_admin_process_that_cannot_read_sql_undoes_nothing_that_another
         assert not await snapshot.write_manifest(rig.link, other._sealer, late, over=generation - 1), "nor what was published since it looked"
     finally:
         await end([task])
+
+
+async def test_a_tenant_that_does_not_open_stays_as_it_was_and_keeps_no_other_from_being_published(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publisher_module, "CLOSED_S", 0.05)
+    await rig.put(doc("globex"))
+    await rig.started()
+    replica = await rig.replica()
+    await until(lambda: serves(replica, "globex.example.com"))
+    before = REGISTRY.get_sample_value("gateway_tenant_problems", {"source": "publisher"})
+
+    async def seal(value: str | None) -> str:
+        async with rig.database.write() as connection:
+            held: str = (await connection.execute(select(tenants.c.secrets).where(tenants.c.id == "globex"))).scalar_one()
+            if value is not None:
+                await connection.execute(update(tenants).where(tenants.c.id == "globex").values(secrets=value))
+        return held
+
+    read = rig.tenants.changed
+    sealed: str | None = None
+
+    async def reads_closed(known: Mapping[str, str]) -> Changes:
+        nonlocal sealed
+        if sealed is None:
+            sealed = await seal("k0.AAAA")
+        return await read(known)
+
+    monkeypatch.setattr(rig.tenants, "changed", reads_closed)
+    await rig.put(doc("globex", active=False), version=1)
+    narrowing, _ = await rig.tenants.revision()
+    await until(lambda: bool(rig.publisher.problems))
+    await rig.put(doc("initech"))
+    revision, _ = await rig.tenants.revision()
+    await rig.publisher.published(revision, timeout_s=5, tenant="initech")
+    await until(lambda: serves(replica, "initech.example.com"))
+    for tenant in ("globex", None):
+        with pytest.raises(UnavailableError, match="globex stays as it was"):
+            await rig.publisher.published(narrowing, timeout_s=0.2, tenant=tenant)
+    assert serves(replica, "globex.example.com")
+    assert REGISTRY.get_sample_value("gateway_tenant_problems", {"source": "publisher"}) == (before or 0) + 1
+    await until(lambda: rig.publisher._recorded_sent[1] == {"globex"})
+
+    assert sealed is not None
+    await seal(sealed)
+    await rig.publisher.published(revision, timeout_s=5)
+    await until(lambda: (found := replica.table.by_id("globex")) is not None and not found.active)
+    assert rig.publisher.problems == ()
 
 
 async def test_while_sql_is_away_everything_goes_on_and_a_new_replica_starts(link: Link, tmp_path: Path) -> None:
