@@ -22,7 +22,7 @@ from gateway.app import LISTENER
 from gateway.assertion import Assertions
 from gateway.config import Config, Ingress
 from gateway.core.decision import Reason
-from gateway.core.model import Identity, MachineToken, Secret, Session
+from gateway.core.model import AppPassword, Identity, MachineToken, Secret, Session
 from gateway.core.probe import LOCATION
 from gateway.core.tenants import TenantTable
 from gateway.deploy import Site, site_of
@@ -56,6 +56,10 @@ BELOW = "sub.acme.localhost"
 """A host of acme whose application speaks HTTP/2 to whoever asks for it."""
 MACHINES = "machines.acme.localhost"
 """A host of acme that takes access tokens."""
+PROGRAMS = "programs.acme.localhost"
+"""A host of acme that takes app passwords."""
+APP_PASSWORD = "gwap_" + "a" * 69
+"""Bob's, at that host."""
 CASE = "X-Case"
 PROBE_KEY = b"the sealing key of the stand"
 COOKIE = "__Host-gw"
@@ -74,6 +78,7 @@ TENANTS: tuple[dict[str, Any], ...] = (
             {"path": "/gets", "methods": ["GET"], "allow": "everyone"},
             {"path": "/admin/**", "groups": ["admins"]},
             {"path": "/**", "hosts": [MACHINES], "bearer": {"clients": ["m1"]}, "session": False, "identity": {"Remote-User": "deploy-bot"}},
+            {"path": "/**", "hosts": [PROGRAMS], "app_passwords": True},
         ],
     },
     {
@@ -257,6 +262,13 @@ class Stand:
         """The tokens of the stand: one, of a machine."""
         return MachineToken("m1", frozenset(), "", "", 0, expires_at=int(NOW) + 3600) if token == "machine" else None
 
+    def cached_app_password(self, text: str) -> Miss:
+        return MISS
+
+    async def app_password(self, text: str, *, host: str) -> AppPassword | None:
+        bob = session("app-password", identity("bob@acme.test"), host="")
+        return AppPassword(bob, frozenset({PROGRAMS}), ("/",), int(NOW)) if text == APP_PASSWORD else None
+
     async def become_current(self, tenant: str) -> bool:
         return True
 
@@ -296,4 +308,4 @@ async def _page_of_the_gateway(request: web.Request) -> web.StreamResponse:
     return web.json_response({"gateway": request.raw_path})
 
 
-__all__ = ["ACME", "BELOW", "CASE", "COOKIE", "GLOBEX", "KEY", "LOGIN", "MACHINES", "MOVED", "SHARED", "Seen", "Stand", "identity"]
+__all__ = ["ACME", "APP_PASSWORD", "BELOW", "CASE", "COOKIE", "GLOBEX", "KEY", "LOGIN", "MACHINES", "MOVED", "PROGRAMS", "SHARED", "Seen", "Stand", "identity"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import time
@@ -13,7 +14,7 @@ from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 
 from gateway.settings import DEFAULT_HEADERS
 from tests.ingress import http2
-from tests.ingress.stand import ACME, BELOW, CASE, COOKIE, GLOBEX, MACHINES
+from tests.ingress.stand import ACME, APP_PASSWORD, BELOW, CASE, COOKIE, GLOBEX, MACHINES, PROGRAMS
 from tests.ingress.test_cases import NAVIGATE, hold
 from tests.ingress.wire import request
 
@@ -166,6 +167,35 @@ def test_a_machine_arrives_as_its_client_whatever_it_says_itself(proxy: Proxy) -
     assert {"sub", "client_id", "tenant"} < claims.keys() and "email" not in claims
     assert seen.values("Authorization") == ["Bearer machine"]
     assert proxy.ask("Authorization: Bearer other", proxy.alice, host=MACHINES).status == 401
+    assert proxy.app == []
+
+
+def test_an_app_password_arrives_as_its_person_and_never_reaches_an_application(proxy: Proxy) -> None:
+    """Wherever it is sent, and however it is written; what is the application's own arrives."""
+
+    def basic(text: str) -> str:
+        return "Authorization: Basic " + base64.b64encode(text.encode()).decode()
+
+    assert proxy.ask(basic(f"anybody:{APP_PASSWORD}"), "X-Auth-Request-Email: evil@acme.test", "Remote-User: evil", host=PROGRAMS).status == 200
+    seen = proxy.only()
+    assert (seen.values("Authorization"), seen.values("X-Auth-Request-Email"), seen.values("Remote-User")) == ([], ["bob@acme.test"], ["bob@acme.test"])
+    for line, host, target in (
+        (basic(f"x:{APP_PASSWORD}"), ACME, "/echo"),
+        (basic(f"x:{APP_PASSWORD}"), ACME, "/public/x"),
+        (basic(f"{APP_PASSWORD}:"), ACME, "/echo"),
+        (f"Authorization: Bearer {APP_PASSWORD}", ACME, "/echo"),
+        (basic(f"x:{APP_PASSWORD}") + "==", ACME, "/public/x"),
+    ):
+        assert proxy.ask(line, proxy.alice, host=host, target=target).status == 200
+        assert proxy.only().values("Authorization") == [], (line, target)
+    for line in (basic("alice:secret"), "Authorization: token abc", 'Authorization: Digest username="x", realm="y"', "Authorization: Basic " + "QUJD" * 4000):
+        assert proxy.ask(line, proxy.alice, host=ACME).status == 200
+        assert proxy.only().values("Authorization") == [line.partition(": ")[2]], line[:60]
+    for asks, line in (([], f'Basic realm="{PROGRAMS}", charset="UTF-8", Bearer'), (["Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors"], "Bearer")):
+        answer = proxy.ask(*asks, host=PROGRAMS)
+        assert (answer.status, answer.header("WWW-Authenticate"), answer.header("X-Auth-Challenge")) == (401, line, None)
+    wrong = proxy.ask(basic(f"x:{APP_PASSWORD[:-1]}b"), proxy.alice, host=PROGRAMS)
+    assert (wrong.status, json.loads(wrong.body)["code"]) == (401, "app_password_invalid")
     assert proxy.app == []
 
 
