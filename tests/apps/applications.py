@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -194,8 +195,9 @@ class Apache(Application):
         script = home / "cgi-bin" / "whoami"
         script.write_text(WHOAMI, encoding="utf-8")
         script.chmod(0o755)
-        if os.geteuid() == 0:
-            for path in (home, home / "files", home / "git"):
+        subprocess.run(["git", "init", "--quiet", "--bare", str(home / "git" / "repository")], check=True)
+        if os.geteuid() == 0:  # whom Apache then runs as
+            for path in (home, home / "files", home / "git", *(home / "git").rglob("*")):
                 shutil.chown(path, "nobody")
         values = {"HOME": home, "HOST": place.host, "PORT": place.port, "MODULES": "/usr/lib/apache2/modules", "GIT": GIT}
         user = ("-C", "User nobody", "-C", "Group nogroup") if os.geteuid() == 0 else ()

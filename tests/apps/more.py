@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from playwright.sync_api import expect
 
@@ -255,7 +255,7 @@ class CalibreWeb(Large):
 
     def person(self, tab: Tab) -> str:
         page = tab.fetch("/me").text
-        found = re.search(r'id="top_user"[^>]*>.*?</span>\s*<span[^>]*>([^<]+)', page, re.DOTALL)
+        found = re.search(r'href="/me"><span[^>]*></span>\s*<span[^>]*>([^<]+)', page)
         return found[1].strip() if found else re.sub(r"<[^>]*>|\s+", " ", page)[:300]
 
 
@@ -310,4 +310,20 @@ class Tomcat(Large):
         return tab.talk("/examples/websocket/echoProgrammatic", ["hello"], "hello")
 
 
-LARGE: tuple[Large, ...] = (JupyterHub(), Streamlit(), Gradio(), Marimo(), NodeRed(), OctoPrint(), CalibreWeb(), Buildbot(), Tomcat())
+class Radicale(Large):
+    name = "radicale"
+    pinned = ("radicale==3.9.0",)
+
+    def start(self, place: Place) -> Command:
+        return Command((
+            self.program("python"), "-m", "radicale", "--config", "", "--server-hosts", f"127.0.0.1:{place.port}", "--auth-type", "http_x_remote_user",
+            "--storage-filesystem-folder", str(place.folder / "collections"),
+        ))  # fmt: skip
+
+    def person(self, tab: Tab) -> str:
+        asked = '<propfind xmlns="DAV:"><prop><current-user-principal/></prop></propfind>'
+        found = re.search(r"current-user-principal>\s*<href>/([^<]+)/<", tab.fetch("/", "PROPFIND", body=asked, headers={"Depth": "0"}).text)
+        return unquote(found[1]) if found else ""
+
+
+LARGE: tuple[Large, ...] = (JupyterHub(), Streamlit(), Gradio(), Marimo(), NodeRed(), OctoPrint(), CalibreWeb(), Buildbot(), Tomcat(), Radicale())
