@@ -186,7 +186,7 @@ class DisabledUsers(Protocol):
         """Tenants with users whose block was lifted."""
 
     async def to_enable(self, tenant: str, *, after: DisabledUser | None, limit: int) -> Sequence[DisabledUser]:
-        """Users whose block was lifted, in a fixed order, beyond ``after``."""
+        """Users whose block was lifted, in a fixed order, beyond ``after``: none only where there are no more. Who does not open is left out, and logged."""
 
     async def is_held(self, disabled: DisabledUser) -> bool:
         """Whether a block in force disabled the same user too."""

@@ -358,15 +358,20 @@ class Inbox:
     # --- standings of a policy that changed ---
 
     async def standings_without_effect(self, tenant: str, provider: str) -> AsyncIterator[list[tuple[str, str, Kept]]]:
-        """Refusals of groups that were of no consequence when they came, in pages: lane, about, kept."""
+        """Refusals of groups that were of no consequence when they came, in pages: lane, about, kept. What does not open is left out until it is asked for again."""
         last = ("", "")
+        closed: set[str] = set()
         mine = (hook_standing.c.tenant == tenant, hook_standing.c.provider == provider, hook_standing.c.refused == 1, hook_standing.c.in_force == 0, hook_standing.c.about != "")
         while True:
             async with self._database.read() as connection:
                 after = tuple_(hook_standing.c.lane, hook_standing.c.about) > last
                 rows = (await connection.execute(select(hook_standing).where(*mine, after).order_by(hook_standing.c.lane, hook_standing.c.about).limit(_ROWS))).all()
-            if rows:
-                yield [(row.lane, row.about, self._kept(row)) for row in rows]
+            page = []
+            for row in rows:
+                with _noting(closed, row.lane, row.tenant):
+                    page.append((row.lane, row.about, self._kept(row)))
+            if page:
+                yield page
             if len(rows) < _ROWS:
                 return
             last = (rows[-1].lane, rows[-1].about)

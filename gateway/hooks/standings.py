@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_, select
 
+from gateway.beside import fault
+from gateway.errors import ConfigError
 from gateway.hooks.payload import load_kept
 from gateway.hooks.reducer import Standing
 from gateway.ports import Who
@@ -28,18 +30,33 @@ class Restrictions(SqlBlocks):
         self._standings = database
 
     async def remembered(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
-        """Oldest first; ``position`` is the time and id of the last row seen."""
+        """Oldest first; ``position`` is the time and id of the last row seen. One that does not open is left out, and logged; it stands all the same."""
         at, identifier = hook_standing.c.at, hook_standing.c.id
         query = select(hook_standing).where(hook_standing.c.refused == 1, hook_standing.c.in_force == 0).order_by(at, identifier).limit(limit + 1)
         if tenant is not None:
             query = query.where(hook_standing.c.tenant == tenant)
+        after = None
         if position is not None:
             time, _, last = position.partition(" ")
-            query = query.where(or_(at > float(time), (at == float(time)) & (identifier > last)))
-        async with self._standings.read() as connection:
-            rows = (await connection.execute(query)).all()
-        shown = [self._remembered_view(row) for row in rows[:limit]]
-        return Page(shown, f"{rows[limit - 1].at!r} {rows[limit - 1].id}" if len(rows) > limit else None)
+            after = (float(time), last)
+        found: list[BlockView] = []
+        closed = 0
+        while True:
+            async with self._standings.read() as connection:
+                rows = (await connection.execute(query if after is None else query.where(or_(at > after[0], (at == after[0]) & (identifier > after[1]))))).all()
+            for row in rows:
+                try:
+                    found.append(self._remembered_view(row))
+                except ConfigError as error:
+                    closed += 1
+                    if closed == 1:
+                        # One of them says it: where a key is missing there may be many.
+                        fault("block_does_not_open", error, tenant=row.tenant, id=row.id)
+            if len(rows) <= limit or len(found) > limit:
+                break
+            after = (rows[-1].at, rows[-1].id)
+        shown = found[:limit]
+        return Page(shown, f"{shown[-1].since!r} {shown[-1].id}" if len(found) > limit else None)
 
     async def all_remembered(self, tenant: str | None) -> list[BlockView]:
         """However many there are, oldest first."""

@@ -9,6 +9,8 @@ from sqlalchemy import delete, exists, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from gateway.beside import fault
+from gateway.errors import ConfigError
 from gateway.ports_revocation import DisabledUser
 from gateway.sql.tables import blocks, disabled_users
 
@@ -50,12 +52,24 @@ class SqlDisabledUsers:
     async def to_enable(self, tenant: str, *, after: DisabledUser | None, limit: int) -> Sequence[DisabledUser]:
         order = (disabled_users.c.user, disabled_users.c.block)
         query = select(disabled_users).where(disabled_users.c.tenant == tenant, ~_IN_FORCE).order_by(*order).limit(limit)
-        if after is not None:
-            query = query.where(tuple_(*order) > (_digest(after.username), after.block))
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
-        open_ = self._database.crypt.open
-        return [DisabledUser(r.block, r.tenant, open_(r.username, table="disabled_users", row=f"{r.block}/{r.user}", column="username").reveal()) for r in rows]
+        last = None if after is None else (_digest(after.username), after.block)
+        found: list[DisabledUser] = []
+        closed = 0
+        while True:
+            async with self._database.read() as connection:
+                rows = (await connection.execute(query if last is None else query.where(tuple_(*order) > last))).all()
+            for row in rows:
+                try:
+                    name = self._database.crypt.open(row.username, table="disabled_users", row=f"{row.block}/{row.user}", column="username")
+                    found.append(DisabledUser(row.block, row.tenant, name.reveal()))
+                except ConfigError as error:
+                    closed += 1
+                    if closed == 1:
+                        # One of them says it: where a key is missing there may be many.
+                        fault("disabled_user_does_not_open", error, tenant=tenant)
+            if len(rows) < limit or found:
+                return found
+            last = (rows[-1].user, rows[-1].block)
 
     async def is_held(self, disabled: DisabledUser) -> bool:
         query = select(disabled_users.c.block).where(disabled_users.c.user == _digest(disabled.username), disabled_users.c.block != disabled.block, _IN_FORCE).limit(1)

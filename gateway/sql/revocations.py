@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, func, insert, or_, select, union, update
 
 from gateway.beside import fault
+from gateway.errors import ConfigError
 from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.ports_admin import BlockView, Page
 from gateway.ports_hooks import Person
@@ -22,7 +23,7 @@ from gateway.sql.tables import blocks, disabled_users, hook_standing, overlay_ex
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
-    from sqlalchemy import ColumnElement, RowMapping, Table
+    from sqlalchemy import Column, ColumnElement, RowMapping, Select, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.sql.crypt import Crypt
@@ -197,7 +198,7 @@ class SqlBlocks:
         self._database = database
 
     async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
-        """Oldest first; ``position`` is the time and id of the last row seen."""
+        """Oldest first; ``position`` is the time and id of the last row seen. One that does not open is left out, and logged; it stands all the same."""
         after = None
         if position is not None:
             at, _, last = position.partition(" ")
@@ -209,14 +210,33 @@ class SqlBlocks:
                 query = select(table).where(table.c.lifted_at.is_(None)).order_by(since, table.c.id).limit(limit + 1)
                 if tenant is not None:
                     query = query.where(table.c.tenant == tenant)
-                if after is not None:
-                    query = query.where(or_(since > after[0], (since == after[0]) & (table.c.id > after[1])))
-                found += [_view(table, row, self._database.crypt) for row in (await connection.execute(query)).mappings()]
+                found += await self._views(connection, table, since, query, after, more_than=limit)
             exempt = await _exempt(connection, [view.id for view in found])
         found = [replace(view, exempt=exempt.get(view.id, 0)) for view in found]
         found.sort(key=lambda view: (view.since, view.id))
         shown = found[:limit]
         return Page(shown, f"{shown[-1].since!r} {shown[-1].id}" if len(found) > limit else None)
+
+    async def _views(
+        self, connection: AsyncConnection, table: Table, since: Column[Any], query: Select[Any], after: tuple[float, str] | None, *, more_than: int
+    ) -> list[BlockView]:
+        """``query`` beyond ``after``, until there are more than so many or there is nothing more."""
+        found: list[BlockView] = []
+        closed = 0
+        while True:
+            beyond = query if after is None else query.where(or_(since > after[0], (since == after[0]) & (table.c.id > after[1])))
+            rows = (await connection.execute(beyond)).mappings().all()
+            for row in rows:
+                try:
+                    found.append(_view(table, row, self._database.crypt))
+                except ConfigError as error:
+                    closed += 1
+                    if closed == 1:
+                        # One of them says it: where a key is missing there may be many.
+                        fault("block_does_not_open", error, tenant=row["tenant"], id=row["id"])
+            if len(rows) <= more_than or len(found) > more_than:
+                return found
+            after = (rows[-1][since.name], rows[-1]["id"])
 
     async def all_of(self, tenant: str | None) -> list[BlockView]:
         """However many there are, oldest first."""

@@ -13,6 +13,7 @@ from gateway.errors import PeerError
 from gateway.hooks import applier as applier_module
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.inbox import UNREAD
+from gateway.hooks.standings import Restrictions
 from gateway.ports_admin import Rejected
 from gateway.sql.tables import hook_inbox, hook_standing
 from tests.hooks.samples import okta_delivery, okta_event
@@ -258,16 +259,27 @@ async def test_a_replica_that_lost_its_lease_cannot_settle_and_another_finishes(
 
 
 async def test_a_group_that_the_policy_names_later_is_refused_then(world: World) -> None:
-    event = okta_event("group.user_membership.remove", group="00gCANTEEN")
-    event["target"][1]["displayName"] = "Canteen"
-    await world.okta(okta_delivery(event))
+    events = [okta_event("group.user_membership.remove", group="00gCANTEEN", uuid=name, user=name) for name in ("opens", "closed")]
+    for event in events:
+        event["target"][1]["displayName"] = "Canteen"
+    await world.okta(okta_delivery(*events))
     await world.settled()
     assert world.revoker.calls == []
     wider = okta_target(str(world.targets.by_key["acme", "acme-okta"].issuer), groups_used=frozenset({"Canteen"}))
     world.targets.by_key["acme", "acme-okta"] = wider
-    assert await world.applier.apply_overdue(wider) == 1
+    async with world.database.write() as connection:
+        mine = hook_standing.c.lane == (await connection.execute(select(hook_inbox.c.lane).where(hook_inbox.c.event == "closed"))).scalar_one()
+        imposed = (await connection.execute(select(hook_standing.c.imposed).where(mine))).scalar_one()
+        await connection.execute(update(hook_standing).where(mine).values(imposed="k0.AAAA"))
+    listed = await Restrictions(world.database).remembered(tenant="acme", position=None, limit=1)
+    assert ([one.who.idp_subject for one in listed.items], listed.position) == (["opens"], None)
+    assert await world.applier.apply_overdue(wider) == 1, "one that does not open keeps no other from it"
     await world.settled()
     assert [o for _, _, _, o in world.revoker.said()] == ["Canteen", None]
+    async with world.database.write() as connection:
+        await connection.execute(update(hook_standing).where(mine).values(imposed=imposed))
+    assert await world.applier.apply_overdue(wider) == 1
+    await world.settled()
     assert await world.applier.apply_overdue(wider) == 0
 
 

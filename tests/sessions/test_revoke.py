@@ -24,7 +24,7 @@ from gateway.sessions.redis import RedisSessions
 from gateway.sessions.revoke import StoreRevoker
 from gateway.sql.disabled_users import SqlDisabledUsers
 from gateway.sql.revocations import SqlBlocks, SqlRevocations
-from gateway.sql.tables import revocations
+from gateway.sql.tables import blocks, revocations
 
 from . import servers
 from .conftest import HOST, Login, believe, full, identity, tenant
@@ -539,6 +539,23 @@ async def test_one_that_does_not_open_is_left_out_of_what_is_read_and_stays_open
     assert (await revoker.revoke(request(Who(user="u3")))).id == told[3], "who repeats it goes on with it"
     assert await revoker.acknowledge_open() == 2
     assert await record.unacknowledged() == []
+
+
+async def test_a_block_that_does_not_open_hides_no_other_from_the_list_and_stands(revoker: StoreRevoker, record: SqlRevocations, database: Database) -> None:
+    for name in ("a", "b", "c", "d"):
+        await revoker.revoke(request(Who(user=name), kind=RevocationKind.BLOCK))
+    directory = SqlBlocks(database)
+    listed = await directory.all_of("acme")
+    async with database.write() as connection:
+        await connection.execute(update(blocks).where(blocks.c.id.in_([listed[1].id, listed[2].id])).values(who="k0.AAAA"))
+    first = await directory.page(tenant="acme", position=None, limit=1)
+    second = await directory.page(tenant=None, position=first.position, limit=1)
+    assert [*first.items, *second.items] == [listed[0], listed[3]]
+    assert second.position is None
+    with pytest.raises(ConfigError):
+        await record.standing("acme")
+    with pytest.raises(ConfigError):
+        await directory.find(listed[1].id)
 
 
 async def test_revocations_are_tended(revoker: StoreRevoker, record: SqlRevocations, database: Database) -> None:

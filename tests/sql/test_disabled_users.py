@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from gateway.ports_revocation import DisabledUser
 from gateway.sql.disabled_users import SqlDisabledUsers
-from gateway.sql.tables import blocks
+from gateway.sql.tables import blocks, disabled_users
 from tests.sql.fixtures import database, database_url, postgres
 
 if TYPE_CHECKING:
@@ -47,6 +47,22 @@ async def test_users_are_due_when_their_block_is_lifted_page_by_page(database: D
     assert not await disabled.remove(users[0])
     assert not await disabled.has("acme-okta_0")
     assert await disabled.has("acme-okta_1")
+
+
+async def test_a_user_who_does_not_open_keeps_no_other_from_being_enabled_and_is_due_when_they_open(database: Database, disabled: SqlDisabledUsers) -> None:
+    for number in range(4):
+        await disabled.add(DisabledUser("b1", "acme", f"acme-okta_{number}"), at=1.0)
+    await lift(database, "b1")
+    everybody = list(await disabled.to_enable("acme", after=None, limit=10))
+    async with database.write() as connection:
+        rows = (await connection.execute(select(disabled_users).order_by(disabled_users.c.user).limit(3))).all()
+        await connection.execute(update(disabled_users).where(disabled_users.c.user.in_([row.user for row in rows])).values(username="k0.AAAA"))
+    assert await disabled.to_enable("acme", after=None, limit=2) == everybody[3:], "beyond pages of which nobody opens"
+    assert await disabled.to_enable("acme", after=everybody[3], limit=2) == []
+    async with database.write() as connection:
+        for row in rows:
+            await connection.execute(update(disabled_users).where(disabled_users.c.user == row.user).values(username=row.username))
+    assert await disabled.to_enable("acme", after=None, limit=10) == everybody
 
 
 async def test_a_user_of_two_blocks_is_held_by_the_other_and_moves_to_a_third(database: Database, disabled: SqlDisabledUsers) -> None:
