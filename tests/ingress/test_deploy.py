@@ -144,7 +144,7 @@ def test_how_long_a_stream_lasts_is_said_to_every_proxy_that_can_end_one() -> No
         "nginx": ("proxy_read_timeout 61s;", "worker_shutdown_timeout 61s;"),
         "caddy": ("stream_timeout 61s",),
         "envoy": ("max_stream_duration: 61s",),
-        "haproxy": ("timeout tunnel 61s",),
+        "haproxy": ("timeout tunnel 61s", "timeout server 61s"),
         "kubernetes": ("maxStreamDuration: 61s", "streamIdleTimeout: 61s", 'proxy-read-timeout: "61"'),
     }
     for kind, lines in said.items():

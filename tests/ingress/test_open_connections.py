@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.ingress import LAUNCHERS, launch
+from demo.ingress.process import start
 from demo.processes import free_port
 from gateway.core.model import Secret
-from gateway.deploy import KINDS
+from gateway.deploy import KINDS, render
 from gateway.hooks.webhooks import signature
 from tests.ingress.stand import ACME, COOKIE, identity
 from tests.ingress.wire import request, send
@@ -104,6 +105,23 @@ def test_an_open_socket_ends_at_its_limit_as_far_as_the_proxy_can(sockets: dict[
     assert {name for name, one in both.items() if one.lasted_s is not None} == ENDS[kind]
     assert all(one.lasted_s is None or one.lasted_s > LIMIT_S - 0.5 for one in both.values())
     assert both["busy"].heard > 20, "it was busy"
+
+
+def test_at_haproxy_an_application_may_be_silent_for_longer_than_a_client(stand: Stand, tmp_path: Path) -> None:
+    """As at the other four. The minute of the defaults is a second here."""
+    if LAUNCHERS["haproxy"].binary() is None:
+        pytest.skip("haproxy is not installed")
+    port = free_port()
+    files = dict(render("haproxy", stand.site(port)))
+    text = files["haproxy.cfg"]
+    files["haproxy.cfg"] = text.replace("timeout client 60s", "timeout client 1s").replace("timeout server 60s", "timeout server 1s")
+    assert files["haproxy.cfg"] != text
+    running = start(LAUNCHERS["haproxy"], files, directory=tmp_path, port=port, host=ACME)
+    try:
+        answer = send(port, request(f"Cookie: {COOKIE}=alice", target="/stream?count=2&every_ms=1300", host=ACME))
+    finally:
+        running.stop()
+    assert (answer.status, answer.body.count(b"data: ")) == (200, 2)
 
 
 # --- cut at once -------------------------------------------------------------------------------------
