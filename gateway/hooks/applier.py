@@ -224,9 +224,10 @@ class Applier:
         kept = dict(lane.standing)
         try:
             async with asyncio.timeout(self._apply_s):
-                names = await self._known_names(lane)
+                closed: set[str] = set()
+                names = await self._known_names(lane, closed)
                 for pending in lane.pending:
-                    outcome.settled.append(await self._one(pending, kept, lane.unread, names, outcome))
+                    outcome.settled.append(await self._one(pending, kept, lane.unread, names, closed, outcome))
         except TimeoutError:
             # What came after it in the lane goes first the next time.
             late = lane.pending[len(outcome.settled)]
@@ -259,14 +260,14 @@ class Applier:
         elif outcome.messages:
             self._outbox.wake()
 
-    async def _known_names(self, lane: Lane) -> Mapping[str, Names]:
-        """Of the groups that the lane's events are about, by id."""
+    async def _known_names(self, lane: Lane, closed: set[str]) -> Mapping[str, Names]:
+        """Of the groups that the lane's events are about, by id; ``closed``: gets those whose names do not open."""
         target = self._targets.find(lane.pending[0].tenant, lane.pending[0].provider) if lane.pending else None
-        return {} if target is None else await self._names.read(target, lane.pending[0].event.source, [p.event.group for p in lane.pending])
+        return {} if target is None else await self._names.read(target, lane.pending[0].event.source, [p.event.group for p in lane.pending], closed=closed)
 
-    async def _one(self, pending: Pending, kept: dict[str, Kept], unread: Mapping[str, Standing], names: Mapping[str, Names], outcome: _Outcome) -> Settled:
+    async def _one(self, pending: Pending, kept: dict[str, Kept], unread: Mapping[str, Standing], names: Mapping[str, Names], closed: set[str], outcome: _Outcome) -> Settled:
         try:
-            settled = await self._applied(pending, kept, unread, names, outcome)
+            settled = await self._applied(pending, kept, unread, names, closed, outcome)
         except _Unread:
             return Settled(pending.id, "new", UNREAD, self._clock() + CLOSED_S, in_vain=False)
         except _Postponed as postponed:
@@ -302,7 +303,7 @@ class Applier:
             return Settled(pending.id, "failed", error)
         return Settled(pending.id, "new", error, self._clock() + doubling(1.0, pending.attempts, longest_s=MAX_PAUSE_S if gives_up else MAX_PAUSE_S / 5))
 
-    async def _applied(self, pending: Pending, kept: dict[str, Kept], unread: Mapping[str, Standing], names: Mapping[str, Names], outcome: _Outcome) -> Settled:
+    async def _applied(self, pending: Pending, kept: dict[str, Kept], unread: Mapping[str, Standing], names: Mapping[str, Names], closed: set[str], outcome: _Outcome) -> Settled:
         target = self._targets.find(pending.tenant, pending.provider)
         if target is None:
             return Settled(pending.id, "ignored", "the tenant or provider is gone")
@@ -321,7 +322,11 @@ class Applier:
             return await self._members(target, pending)
         if event.effect in {Effect.RENAMED, Effect.RELEASED}:
             return await self._other_names(target, pending, kept, outcome)
-        event = await self._named(target, pending, names, outcome)
+        nameless = event.group is not None and event.group.id in closed
+        if nameless and (event.effect not in TAKES_AWAY or pending.in_effect):
+            raise _Unread
+        # What it is called here is taken away at once, what it was called before when that opens.
+        event = event if nameless else await self._named(target, pending, names, outcome)
         if event.effect is Effect.GROUP_RENAMED:
             # What it lost and gained follows in events of its own, stored with the name (``group_names``).
             earlier = event.group is not None and (event.group.former or event.group.id in names)
@@ -333,7 +338,7 @@ class Applier:
         event = await self._looked_up(target, pending, event, kept)
         about = about_key(event.group if event.effect is not Effect.APP_REMOVED else None)
         received_at = pending.received_at if event is said else self._clock()
-        if unread and not _is_newest(event, unread.get(about), received_at):
+        if (unread or nameless) and not _is_newest(event, unread.get(about), received_at):
             raise _Unread
         found = await self._who(target, event)
         planned = plan(event, target=target, kept=kept.get(about), received_at=received_at, found=found, around=_around(target, kept))
@@ -343,7 +348,7 @@ class Applier:
             person = event.subject.key if event.subject is not None else ""
             await self._hold(target, person=person, people=1 if person else await self._brake.members(target, event.group))
         statuses = [await self._revoker.revoke(request) for request in planned.revoke]
-        if unread and (event.effect in STANDING or (event.subject is not None and event.subject.record)):
+        if (unread or nameless) and (event.effect in STANDING or (event.subject is not None and event.subject.record)):
             # What was imposed before is part of the standing, and names that a record had: it is applied again, and told, when they are known.
             return Settled(pending.id, "new", UNREAD, self._clock() + CLOSED_S, tuple(s.id for s in statuses), counted, in_vain=False)
         nobody = bool(statuses) and not found.people and not any(s.ended for s in statuses)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, select, update
 
+from gateway.beside import fault
+from gateway.errors import ConfigError
 from gateway.hooks.event import Effect, Group, HookEvent
 from gateway.hooks.inbox import about_key, digest, insert_new, lane_key
 from gateway.sql.tables import hook_groups, hook_inbox, hook_standing, overlays
@@ -59,22 +61,33 @@ class GroupNames:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def read(self, target: HookTarget, source: Source, groups: Iterable[Group | None]) -> Mapping[str, Names]:
-        """``known``, outside a transaction."""
+    async def read(self, target: HookTarget, source: Source, groups: Iterable[Group | None], *, closed: set[str] | None = None) -> Mapping[str, Names]:
+        """``known``, outside a transaction. ``closed``: gets the ids of groups whose names do not open; without it the first of them raises ``ConfigError``."""
         asked = [group for group in groups if group is not None and group.id]
         if not asked:
             return {}
         async with self._database.read() as connection:
-            return await self.known(connection, target, source, asked)
+            return await self.known(connection, target, source, asked, closed=closed)
 
-    async def known(self, connection: AsyncConnection, target: HookTarget, source: Source, groups: Iterable[Group | None]) -> Mapping[str, Names]:
+    async def known(
+        self, connection: AsyncConnection, target: HookTarget, source: Source, groups: Iterable[Group | None], *, closed: set[str] | None = None
+    ) -> Mapping[str, Names]:
         """By group id."""
         keys = {group_key(target, source, group.id): group.id for group in groups if group is not None and group.id}
         found: dict[str, Names] = {}
         wanted = sorted(keys)
         for start in range(0, len(wanted), 500):
             rows = await connection.execute(select(hook_groups).where(hook_groups.c.group.in_(wanted[start : start + 500])))
-            found |= {keys[row.group]: self._names(row) for row in rows}
+            for row in rows:
+                try:
+                    found[keys[row.group]] = self._names(row)
+                except ConfigError as error:
+                    if closed is None:
+                        raise
+                    if not closed:
+                        # One of them says it: where a key is missing there are many.
+                        fault("group_names_do_not_open", error, tenant=target.tenant, provider=target.provider)
+                    closed.add(keys[row.group])
         return found
 
     async def unknown(self, target: HookTarget, source: Source, names: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.inbox import UNREAD
 from gateway.hooks.standings import Restrictions
 from gateway.ports_admin import Rejected
-from gateway.sql.tables import hook_inbox, hook_standing
+from gateway.sql.tables import hook_groups, hook_inbox, hook_standing
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import hooks_world, okta_target
 
@@ -210,6 +210,39 @@ async def test_a_row_that_does_not_open_keeps_no_other_lane_waiting_and_its_own_
         await world.okta(okta_delivery(said("user.lifecycle.unsuspend", "07"), event_id="at last"))
         assert await claimed() != []
         assert not [request for request in world.revoker.standing if request.who.idp_subject == "a"], "what was imposed meanwhile is part of the standing"
+
+
+async def test_a_removal_from_a_group_whose_names_do_not_open_takes_effect_and_is_applied_when_they_do(database: Database, http: aiohttp.ClientSession) -> None:
+    async with hooks_world(database, http, applying=False) as world:
+
+        async def applied() -> list[tuple[str, str]]:
+            for lane in await world.inbox.claim(now=world.clock(), limit=10):
+                await world.applier.apply(lane)
+            return [(state, error) for _, state, error in await world.states()]
+
+        def said(kind: str, user: str, group: str, day: int = 1) -> dict[str, Any]:
+            return okta_event(kind, uuid=f"{kind}-{user}-{group}", user=user, group=group, published=f"2026-01-0{day}T00:00:00.000Z")
+
+        await world.okta(okta_delivery(said("group.user_membership.remove", "a", "00gSALES")))
+        assert await applied() == [("applied", "")]
+        async with database.write() as connection:
+            names = (await connection.execute(select(hook_groups.c.names))).scalar_one()
+            await connection.execute(update(hook_groups).values(names="k0.AAAA"))
+        calls = len(world.revoker.calls)
+        back, lost = said("group.user_membership.add", "a", "00gSALES", 2), said("group.user_membership.remove", "b", "00gSALES")
+        await world.okta(okta_delivery(back, lost, okta_event("user.session.clear", uuid="clear", user="a"), event_id="more"))
+        assert (await applied())[1:] == [("new", UNREAD), ("new", UNREAD), ("applied", "")]
+        took = {(request.who.idp_subject, request.group_overlay) for _, request in world.revoker.calls[calls:] if request.group_overlay}
+        assert took == {("b", "Sales")}
+        calls = len(world.revoker.calls)
+        world.clock.ahead += 61
+        await applied()
+        assert len(world.revoker.calls) == calls, "once"
+        async with database.write() as connection:
+            await connection.execute(update(hook_groups).values(names=names))
+        world.clock.ahead += 61
+        assert {state for state, _ in await applied()} == {"applied"}
+        assert {request.who.idp_subject for request in world.revoker.standing} == {"b"}
 
 
 async def test_a_tenant_that_is_gone_is_not_an_error(world: World) -> None:
