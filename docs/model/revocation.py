@@ -147,8 +147,10 @@ def replica_steps(s: State, i: int, off: frozenset[str]) -> Iterator[tuple[str, 
     cut = r.primary == 0 and s.isolated
     believed = r.primary == 0 or s.restored or "marker" in off
 
-    def become(r: Replica, **more: object) -> State:
-        return s._replace(replicas=_put(s.replicas, i, r), **more)  # type: ignore[arg-type]  # the names are State's own
+    others = s[2:]
+
+    def become(r: Replica, stores: tuple[Primary, Primary] = s.stores) -> State:
+        return State(stores, _put(s.replicas, i, r), *others)
 
     # A miss: send a direct read. ``late`` says that this check arrived after the acknowledgement.
     if r.read is None and (r.lease > 0 or "read_inside_lease" in off) and believed:
@@ -297,20 +299,26 @@ def failover_steps(s: State) -> Iterator[tuple[str, State]]:
 
 
 def canonical(s: State) -> State:
-    """Forget what can no longer matter, so that states that behave alike are one state."""
-    replicas = tuple(r._replace(pushes=frozenset(n for n in r.pushes if n > r.applied >= 0)) if r.pushes else r for r in s.replicas)
+    """Forget what can no longer matter, so that states that behave alike are one state; ``s`` itself where that is nothing."""
+    replicas = s.replicas
+    if any(r.pushes for r in replicas):
+        replicas = tuple([r._replace(pushes=frozenset([n for n in r.pushes if n > r.applied >= 0])) for r in replicas])
     nobody = (ABSENT,) * len(replicas)
     zero, one = s.stores
-    if s.where == 1 or s.phase == 5:
+    if (s.where == 1 or s.phase == 5) and zero.leases != nobody:
         zero = zero._replace(leases=nobody)
     if s.phase == 5:
-        one = one._replace(leases=nobody)
-        s = s._replace(fresh=-1)
+        if one.leases != nobody:
+            one = one._replace(leases=nobody)
+        if s.fresh != -1:
+            s = s._replace(fresh=-1)
     if s.promoted and s.where == 1 and all(r.primary == 1 for r in replicas):
         zero = Primary(present=False, seq=0, revoked=0, leases=nobody)
     if len(replicas) > 1 and not s.holders and all(len(set(p.leases)) == 1 for p in (zero, one)):
         replicas = tuple(sorted(replicas, key=repr))
-    return s._replace(stores=(zero, one), replicas=replicas)
+    if zero is s.stores[0] and one is s.stores[1] and replicas is s.replicas:
+        return s
+    return State((zero, one), replicas, *s[2:])
 
 
 def violation(s: State) -> str | None:
@@ -341,8 +349,10 @@ def explore(*, replicas: int, failover: bool, off: frozenset[str] = frozenset(),
             for i in range(replicas):
                 steps += replica_steps(s, i, off)
             for name, t in steps:
+                if t in parent:
+                    continue
                 after = canonical(t)
-                if after in parent:
+                if after is not t and after in parent:
                     continue
                 parent[after] = (s, name)
                 bad = violation(after)
