@@ -8,6 +8,7 @@ its reply is used. ``History`` keeps account of what was promised, and notes eve
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import time
 from dataclasses import dataclass, replace
@@ -18,9 +19,10 @@ from multidict import CIMultiDict
 
 from gateway.config import Config
 from gateway.core.decision import Allow, Reason
+from gateway.core.model import Rule
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
-from gateway.ports import Refused, RevocationKind, RevocationRequest, RevocationStatus, Stored, Taken, Who
+from gateway.ports import NewAppPassword, Refused, RevocationKind, RevocationRequest, RevocationStatus, Stored, StoredAppPassword, Taken, Who
 from gateway.ports_revocation import LIFT, Closed, Exemption, Lifted, Recorded, Standing
 from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.cache import SessionCache
@@ -58,6 +60,7 @@ CONFIG = Config.model_validate(
     }
 )
 PAGES = Pages()
+TENANT = replace(tenant(), rules=(Rule("/dav/**", app_passwords=True),))
 AT = prefix(BUCKET)
 
 
@@ -71,11 +74,12 @@ class Held:
     go: asyncio.Future[None]
 
 
-def _request(stored: Stored, number: str) -> Any:
+def _request(known: Known, number: str) -> Any:
     """As nginx asks: a program's request, so that an answer needs no page."""
-    facts = {"Method": "GET", "Proto": "https", "Host": stored.session.host, "Uri": "/"}
+    facts = {"Method": "GET", "Proto": "https", "Host": known.stored.session.host, "Uri": "/dav" if known.password else "/"}
     headers = CIMultiDict({f"X-Forwarded-{name}": value for name, value in facts.items()})
-    headers.update({"Cookie": f"{CONFIG.cookie.name}={stored.cookie.reveal()}", "X-Request-Id": number})
+    held = f"Basic {base64.b64encode(f'x:{known.password}'.encode()).decode()}" if known.password else f"{CONFIG.cookie.name}={known.stored.cookie.reveal()}"
+    headers.update({"Authorization" if known.password else "Cookie": held, "X-Request-Id": number})
     return SimpleNamespace(raw_path="/auth/nginx", method="GET", headers=headers, remote="127.0.0.1")
 
 
@@ -256,7 +260,7 @@ class MemoryRecord:
 
 @dataclass(eq=False)
 class Known:
-    """A session as the world knows it. Moments are numbers of the history."""
+    """A session, or an app password that was made with one, as the world knows it. Moments are numbers of the history."""
 
     stored: Stored
     user: str
@@ -264,6 +268,7 @@ class Known:
     lost: bool = False
     """The store lost data since: that it is gone proves nothing."""
     last: asyncio.Task[Any] | None = None
+    password: str = ""
 
 
 @dataclass(eq=False)
@@ -301,7 +306,7 @@ class Served:
         self.serve(0)
 
     def serve(self, generation: int) -> None:
-        self.table = TenantTable((replace(tenant(), name=str(generation)),), shared_hosts=(), login_host=None, generation=generation)
+        self.table = TenantTable((replace(TENANT, name=str(generation)),), shared_hosts=(), login_host=None, generation=generation)
 
     async def replaced(self, table: TenantTable, *, within_s: float) -> bool:
         """Nothing is waited for: when the snapshot comes is the test's to say."""
@@ -319,6 +324,7 @@ class Worker:
         self.replica = history.replica_type(link, self.cache, name=f"{name}.{life}", staleness_s=STALENESS_S, monotonic=lambda: history.schedule.now, sleep=history.schedule.sleep)
         self.sessions = history.sessions_type(link, lambda: history.ring, cache=self.cache, replica=self.replica, monotonic=lambda: history.schedule.now)
         self.sessions.touches.used = lambda record, **_: None  # type: ignore[method-assign]  # idle times are not this world's
+        self.sessions.uses.used = lambda session: None  # type: ignore[method-assign]  # nor is when something was used last
         self.tenants = Served()
         self.checks = history.noting(self)
         self.pushes: list[str] = []
@@ -433,13 +439,26 @@ class History:
         self.known.append(known)
         return known
 
+    async def make_password(self, known: Known) -> Known | None:
+        """With a session, without a pause; None where that has ended, or the store is not believed."""
+        new = NewAppPassword("program", frozenset(), ("/",), 3600)
+        try:
+            made = await self.direct.make_app_password(known.stored.session, cookie=known.stored.cookie.reveal(), tenant=TENANT, new=new)
+        except UnavailableError:
+            return None
+        if not isinstance(made, StoredAppPassword):
+            return None
+        password = Known(known.stored, known.user, known.began_at, password=made.text.reveal())
+        self.known.append(password)
+        return password
+
     def _new(self, user: str, began: int, server: str) -> Any:
         from gateway.ports import NewSession
 
         # Fresh by the identity provider's own word, so that only watermarks and blocks decide.
         now = int(time.time())
         return NewSession(
-            tenant=tenant(), host=HOST, identity=identity(user), began=began, auth_time=now, idp_iat=now, idp_iat_mapped=True,
+            tenant=TENANT, host=HOST, identity=identity(user), began=began, auth_time=now, idp_iat=now, idp_iat_mapped=True,
             client_id="client", refresh_token=None, server=server,
         )  # fmt: skip
 
@@ -483,7 +502,7 @@ class History:
 
     async def _check(self, known: Known, worker: Worker, arrived_at: int) -> str:
         number = f"check-{self.moment()}"
-        await worker.checks(_request(known.stored, number))
+        await worker.checks(_request(known, number))
         decision, decided_by = self.answered.pop(number)
         if decision.reason is Reason.STORE_UNAVAILABLE:
             return "503"
@@ -494,7 +513,9 @@ class History:
         for promise in self._kept(known.user, before=arrived_at):
             if known.began_at < promise.started_at:
                 self.broken.append(f"a check of {known.user} that arrived after the acknowledgement was allowed")
-            if promise.holds_back(decision.session.identity.groups, began_at=known.began_at):
+            # With a password a person arrives as their last login said.
+            said_at = max(other.began_at for other in self.known if other.user == known.user) if known.password else known.began_at
+            if promise.holds_back(decision.session.identity.groups, began_at=said_at):
                 self.broken.append(f"a check told of a group that was taken away from {known.user}")
         # Also of what was acknowledged after the check arrived: it was never the last word of a process that had heard better.
         for promise in self._kept("", before=self.moment()):

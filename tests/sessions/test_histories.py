@@ -23,7 +23,7 @@ from gateway.sessions.replica import Replica
 from gateway.web.check import Checks
 
 from . import servers
-from .histories import AT, STALENESS_S, History, MemoryRecord
+from .histories import AT, STALENESS_S, History, Known, MemoryRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -84,6 +84,11 @@ class Histories(RuleBasedStateMachine):
     @rule(replica=REPLICAS, data=st.data())
     def check(self, replica: int, data: st.DataObject) -> None:
         self.do(self.world.check(data.draw(st.sampled_from(self.world.known)), replica))
+
+    @rule(data=st.data())
+    @precondition(lambda self: sum(bool(known.password) for known in self.world.known) < 3)
+    def make_password(self, data: st.DataObject) -> None:
+        self.do(self.world.make_password(data.draw(st.sampled_from([known for known in self.world.known if not known.password]))))
 
     @rule(user=st.sampled_from(USERS), kind=st.sampled_from(RevocationKind))
     @precondition(lambda self: len(self.world.promises) < 5)
@@ -299,11 +304,45 @@ async def renew_fully(w: History) -> None:
 
 async def unguarded_fill(w: History) -> None:
     """The reply to a read is used after the event that outdated it."""
-    alice = await w.login("alice")
+    await outdated_reply(w, await w.login("alice"), "read")
+
+
+async def unguarded_password(w: History) -> None:
+    """The same of an app password."""
+    password = await w.make_password(await w.login("alice"))
+    assert password is not None
+    await outdated_reply(w, password, "app_password")
+
+
+async def password_in_memory(w: History) -> None:
+    """An app password is in use, and its person is revoked by an address."""
+    password = await w.make_password(await w.login("alice"))
+    assert password is not None
+    await w.check(password, 0)
+    await w.flow("r0")
+    assert password.last is not None
+    assert await password.last == "allow"
+    await w.revoke("alice")
+    for what in ("revoke", "fence"):
+        await w.flow("admin", steps=1)
+        await w.pass_on("admin", what, "reply")
+    for _ in range(len(w.workers[0].pushes)):
+        await w.deliver(0)
+    await w.flow("admin")
+    await renew_fully(w)
+    await w.schedule.advance(0.1)
+    await w.flow("admin")
+    assert w.promises[0].kept_since is not None
+    await w.check(password, 0)
+    await w.flow("r0")
+    assert password.last.done()
+
+
+async def outdated_reply(w: History, alice: Known, read: str) -> None:
     await w.check(alice, 0)
     await w.pass_on("r0", "renew", "send")
     await w.pass_on("r0", "renew", "reply")
-    await w.pass_on("r0", "read", "send")
+    await w.pass_on("r0", read, "send")
     await w.revoke("alice")
     for what in ("revoke", "fence"):
         await w.flow("admin", steps=1)
@@ -314,7 +353,7 @@ async def unguarded_fill(w: History) -> None:
     await renew_fully(w)
     await w.schedule.advance(0.1)
     await w.flow("admin")
-    await w.pass_on("r0", "read", "reply")
+    await w.pass_on("r0", read, "reply")
     await w.check(alice, 0)
 
 
@@ -514,9 +553,9 @@ def _script(name: str, *changes: tuple[str, str]) -> Callable[[pytest.MonkeyPatc
     def mutate(patch: pytest.MonkeyPatch) -> None:
         import hashlib
 
-        from gateway.sessions import acknowledge, cached, markers, marks, redis, replica
+        from gateway.sessions import acknowledge, app_passwords, cached, markers, marks, redis, replica
 
-        for module in (acknowledge, cached, markers, marks, redis, replica):
+        for module in (acknowledge, app_passwords, cached, markers, marks, redis, replica):
             for attribute, script in list(vars(module).items()):
                 if isinstance(script, Script) and (script.name == name or (name == "*" and changes[0][0] in script.text)):
                     text = script.text
@@ -556,6 +595,14 @@ def _nothing(_: pytest.MonkeyPatch) -> None:
 
 SCENES: dict[str, tuple[Any, dict[str, Any], Callable[[pytest.MonkeyPatch], None]]] = {
     "unguarded cache fill": (unguarded_fill, {"sessions_type": UnguardedFill}, _nothing),
+    "unguarded cache fill with an app password": (unguarded_password, {"sessions_type": UnguardedFill}, _nothing),
+    "app password not in the index": (
+        password_in_memory, {}, _script("make_app_password", ("for i = 5, #KEYS do enter(KEYS[i], ARGV[3], expires) end", ""), ("do enter(prefix .. 'i:' .. name, ARGV[3], expires) end", "do end")),
+    ),
+    "app password that ends without a word": (
+        password_in_memory, {},
+        _script("revoke", ("  end_family(prefix, family, ended)\n  rows", "  end_family(prefix, family, redis.call('HEXISTS', prefix .. 'f:' .. family, 'p') == 1 and {} or ended)\n  rows")),
+    ),
     "lease renewed before the backlog": (backlog_later, {"replica_type": BacklogLater}, _nothing),
     "lease counted from the reply": (counted_late, {"replica_type": LateCount}, _nothing),
     "lease with a TTL": (time_to_live, {}, _script("renew", ("    local last =", "    redis.call('PEXPIRE', KEYS[i], 60000)\n    local last ="))),
