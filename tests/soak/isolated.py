@@ -57,7 +57,7 @@ class Size:
 
 
 FULL = Size(people=200, under_way=5, later=20, leaving=60, apart_s=10.0)
-SMALL = Size(people=40, under_way=2, later=3, leaving=20, apart_s=1.0)
+SMALL = Size(people=40, under_way=2, later=1, leaving=20, apart_s=0.5)
 
 
 def command_prefix() -> list[str] | None:
