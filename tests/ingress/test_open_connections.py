@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,6 +144,34 @@ def post(port: int, document: Mapping[str, object], *, secret: str = SECRET) -> 
         connection.close()
 
 
+class Hub:
+    """JupyterHub's API as far as it is asked: 204 whether a server ran or not, 404 for a name that it does not know (6.1.1)."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+        self.status = 204
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_DELETE(self) -> None:
+                hub.asked.append((self.command, self.path, self.headers["Authorization"]))
+                self.send_response(404 if "nobody" in self.path else hub.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
 def test_the_receiver_of_the_documentation_cuts_what_a_removed_person_has_open(stand: Stand, tmp_path: Path) -> None:
     binary = LAUNCHERS["haproxy"].binary()
     if binary is None:
@@ -153,12 +183,16 @@ def test_the_receiver_of_the_documentation_cuts_what_a_removed_person_has_open(s
         running = launch("haproxy", site, directory=tmp_path)
         stack.callback(running.stop)
         environment = {"WEBHOOK_SECRET": SECRET, "HAPROXY_SOCKETS": runtime, "HAPROXY_SERVERS": f"{name}/{name}", "LISTEN": f"127.0.0.1:{listen}", "AGAIN_S": "0.1"}
+        hub = Hub()
+        stack.callback(hub.stop)
+        environment |= {"JUPYTERHUB_API": f"http://127.0.0.1:{hub.port}/hub/api", "JUPYTERHUB_TOKEN": "of a service"}
         receiver = stack.enter_context(subprocess.Popen([sys.executable, "-I", str(CUT)], env=environment, stderr=subprocess.PIPE))
         stack.callback(receiver.kill)
         stand.sign_in("leaver", identity("leaver@acme.test"))
         opened = Socket(port, busy=True, who="leaver")
         stack.callback(opened.wire.close)
-        left = {"type": "user.deprovisioned", "data": {"tenant": "acme"}}
+        people = {"users": [{"email": "Leaver@acme.test"}, {"email": ""}], "identifiers": {"email": ["leaver@acme.test", "nobody@acme.test"]}}
+        left = {"type": "user.deprovisioned", "data": {"tenant": "acme", **people}}
         ends = time.monotonic() + 20
         while True:
             with contextlib.suppress(OSError):
@@ -173,6 +207,12 @@ def test_the_receiver_of_the_documentation_cuts_what_a_removed_person_has_open(s
             assert opened.lasted_s is None and time.monotonic() < ends, "what is no end cuts nothing"
         del stand.sessions["leaver"]  # revoked; the message comes after that
         assert post(listen, left) == 204
+        assert sorted(hub.asked) == [("DELETE", f"/hub/api/users/{name}%40acme.test/server", "token of a service") for name in ("leaver", "nobody")]
+        assert post(listen, {**left, "type": "user.group_removed"}) == 204
+        assert len(hub.asked) == 2, "who lost one group keeps the server"
+        hub.status = 403
+        assert post(listen, left) == 503, "a token that may not is no success"
+        hub.status = 204
         while opened.lasted_s is None:
             opened.look()
             assert time.monotonic() < ends

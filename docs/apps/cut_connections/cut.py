@@ -1,10 +1,17 @@
-"""Ends open connections when the gateway says that somebody's access ended: a receiver of its webhook that tells HAProxy.
+"""Ends what is open when the gateway says that somebody's access ended: a receiver of its webhook that tells HAProxy, JupyterHub, or both.
 
-Python's standard library only. From the environment: WEBHOOK_SECRET; HAPROXY_SOCKETS, paths separated by commas (`gateway ingress render haproxy
---stats-socket PATH`); HAPROXY_SERVERS, as in `app/app,app2/app2`; LISTEN, 127.0.0.1:9400 unless set; AGAIN_S, 5 unless set.
+Python's standard library only. From the environment:
 
-Everybody's connections at these servers are cut, WebSockets and downloads alike: HAProxy does not know whose they are. Clients connect again, and the
-gateway is asked about each. A message is answered when it is done; one that is not answered with 2xx comes again.
+WEBHOOK_SECRET    the tenant's `webhook.secret`
+LISTEN            127.0.0.1:9400 unless set
+HAPROXY_SOCKETS   paths separated by commas (`gateway ingress render haproxy --stats-socket PATH`)
+HAPROXY_SERVERS   as in `app/app,app2/app2`: everybody's connections there are cut, WebSockets and downloads alike, since HAProxy does not know whose they
+                  are. Clients connect again, and the gateway is asked about each.
+AGAIN_S           5 unless set: after so long they are cut once more
+JUPYTERHUB_API    http://127.0.0.1:8081/hub/api: the server of a person who may not come in any more is stopped there, and nobody else's
+JUPYTERHUB_TOKEN  of a service with the scope `delete:servers`; people's names at the hub are their addresses in lower case
+
+A message is answered when all of it is done; one that is not answered with 2xx comes again.
 """
 
 import base64
@@ -15,11 +22,15 @@ import socket
 import sys
 import threading
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECRET = os.environ["WEBHOOK_SECRET"]
-SOCKETS = os.environ["HAPROXY_SOCKETS"].split(",")
-SERVERS = os.environ["HAPROXY_SERVERS"].split(",")
+SOCKETS = [path for path in os.environ.get("HAPROXY_SOCKETS", "").split(",") if path]
+SERVERS = [name for name in os.environ.get("HAPROXY_SERVERS", "").split(",") if name]
+HUB, TOKEN = os.environ.get("JUPYTERHUB_API", ""), os.environ.get("JUPYTERHUB_TOKEN", "")
 LISTEN = os.environ.get("LISTEN", "127.0.0.1:9400")
 AGAIN_S = float(os.environ.get("AGAIN_S", "5"))
 """Longer than `session.staleness`: a replica that was silent may have let somebody connect again until then. The gateway waits 10 s for the answer."""
@@ -48,6 +59,16 @@ def tell(path: str, command: str) -> None:
             said += chunk
     if said.strip():
         raise OSError(f"{path}: {command}: {said.decode(errors='replace').strip()}")
+
+
+def stop_server(name: str) -> None:
+    """Raises OSError. A hub that does not know the name has nothing to stop."""
+    address = f"{HUB}/users/{urllib.parse.quote(name, safe='')}/server"
+    try:
+        urllib.request.urlopen(urllib.request.Request(address, method="DELETE", headers={"Authorization": f"token {TOKEN}"}), timeout=8).close()
+    except urllib.error.HTTPError as error:
+        if error.code != 404:
+            raise
 
 
 class Cuts:
@@ -82,12 +103,19 @@ class Receiver(BaseHTTPRequestHandler):
     def status(self, body: bytes) -> int:
         if not genuine(self.headers, body):
             return 401
-        if json.loads(body)["type"] not in ENDS:
+        message = json.loads(body)
+        if message["type"] not in ENDS:
             return 204
+        came = time.monotonic()
         try:
-            CUTS.since(time.monotonic())
-            time.sleep(AGAIN_S)
-            CUTS.since(time.monotonic())
+            CUTS.since(came)
+            if HUB and message["type"] == "user.deprovisioned":
+                data = message["data"]
+                for name in {address.lower() for address in (*(user["email"] for user in data["users"]), *data["identifiers"]["email"]) if address}:
+                    stop_server(name)
+            if SOCKETS:
+                time.sleep(max(0.0, came + AGAIN_S - time.monotonic()))
+                CUTS.since(time.monotonic())
         except OSError as error:
             print(error, file=sys.stderr, flush=True)
             return 503
