@@ -63,7 +63,7 @@ from gateway.web.trust import Trust
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     import aiohttp
@@ -111,8 +111,8 @@ class Process:
     """Called once it serves."""
     owns_sockets: Callable[[], bool]
     """Asked when it ends: whether the sockets end with it, or other workers go on accepting."""
-    beside_workers: bool = False
-    """Checks are served by other processes, for which this one's ``/readyz`` speaks."""
+    workers: Callable[[], Sequence[bool]] | None = None
+    """Of other processes that serve the checks, for which this one's ``/readyz`` speaks: of each, whether it serves."""
 
 
 async def run(config: Config, process: Process, *, config_path: Path) -> None:
@@ -143,8 +143,10 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         leases = Replica(link, memory, name=replica_name(), staleness_s=config.session.staleness.total_seconds(), monotonic=monotonic)
         tenants = await _tenants(config, ring, link, stack, leases)
         primaries = Primaries(link, generation=lambda: tenants.generation, in_use=lambda: leases.leases)
-        checks = role is not Role.ADMIN or process.beside_workers
+        checks = role is not Role.ADMIN or process.workers is not None
         known: dict[str, Known] = {"redis": lambda: store_finding(primaries.known(), needed=checks), "tenants": lambda: tenants_finding(tenants)}
+        if (workers := process.workers) is not None:
+            known["workers"] = lambda: workers_finding(workers())
         listeners: dict[str, Listener] = {}
 
         async def serve(name: str, runner: web.BaseRunner) -> None:
@@ -288,6 +290,12 @@ async def _watched(watched: Watched, stack: AsyncExitStack) -> Known:
 
 def stopping_finding() -> Finding:
     return Finding("process", ok=False, detail="the process is stopping")
+
+
+def workers_finding(serving: Sequence[bool]) -> Finding:
+    """Needed only while none serves: connections wait for the others meanwhile."""
+    detail = f"{sum(serving)} of {len(serving)} workers serve" + ("" if all(serving) else "; the log says why (worker_died)")
+    return Finding("workers", ok=all(serving), detail=detail, needed=not any(serving))
 
 
 def store_finding(primaries: Collection[Primary], *, needed: bool) -> Finding:

@@ -31,7 +31,7 @@ from gateway.supervisor import SharedFlags, Supervisor
 from gateway.web.listener import BACKLOG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gateway.config import Config
 
@@ -51,8 +51,8 @@ class Plan:
     started: Callable[[], None] = lambda: None
     owns_sockets: Callable[[], bool] = lambda: True
     """Whether the sockets end with this process: asked when it ends."""
-    beside_workers: bool = False
-    """Others serve the checks, and this one tells whether they do."""
+    workers: Callable[[], Sequence[bool]] | None = None
+    """Others serve the checks, and this one tells whether they do: of each, whether it serves."""
 
 
 def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
@@ -94,7 +94,7 @@ def _plans(role: Role, workers: int, sockets: dict[str, socket.socket], limits: 
         browsers["admin"] = sockets["admin"]
     plans = [Plan(f"worker-{number}", Role.AUTH, browsers, limits) for number in range(workers)]
     if role is Role.ALL:
-        plans.append(Plan("admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}, limits, beside_workers=True))
+        plans.append(Plan("admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}, limits))
     return plans
 
 
@@ -153,7 +153,7 @@ def _serve_here(plan: Plan, config_path: Path, config: Config, socket_path: str 
     async def main() -> None:
         watcher = asyncio.create_task(forever(store.watch)) if store is not None else None
         try:
-            process = Process(plan.role, plan.sockets, plan.limits, socket_path, plan.started, plan.owns_sockets, plan.beside_workers)
+            process = Process(plan.role, plan.sockets, plan.limits, socket_path, plan.started, plan.owns_sockets, plan.workers)
             await run(config, process, config_path=config_path)
         finally:
             if watcher is not None:
@@ -170,9 +170,11 @@ def _serve_here(plan: Plan, config_path: Path, config: Config, socket_path: str 
 
 def _supervise(plans: list[Plan], config_path: Path, config: Config, socket_path: str | None, store: EmbeddedValkey | None) -> int:
     flags = SharedFlags()
+    checking = [number for number, plan in enumerate(plans) if "check" in plan.sockets]
 
     def child(number: int) -> None:
-        _child(replace(plans[number], started=lambda: flags.started(number), owns_sockets=lambda: flags.stopping), config_path, config, socket_path)
+        beside = None if number in checking else lambda: [flags.serves(worker) for worker in checking]
+        _child(replace(plans[number], started=lambda: flags.started(number), owns_sockets=lambda: flags.stopping, workers=beside), config_path, config, socket_path)
 
     return Supervisor([plan.name for plan in plans], flags, child).run(store.ensure if store is not None else _nothing)
 

@@ -34,10 +34,13 @@ _LOOK_S: Final = 0.05
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _STOPPING: Final = 0
 """Place in the shared page; those of the workers follow."""
+_SERVES: Final = 1
+"""Of a worker, in its place; 0 before it has served for the first time."""
+_SERVED: Final = 2
 
 
 class SharedFlags:
-    """One page of memory that forked processes share: each flag is set once and never taken back."""
+    """One page of memory that forked processes share. That all end, and that somebody has served, is never taken back."""
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
@@ -54,8 +57,16 @@ class SharedFlags:
     def any_started(self) -> bool:
         return any(self._page[_STOPPING + 1 :])
 
+    def serves(self, worker: int) -> bool:
+        return self._page[_STOPPING + 1 + worker] == _SERVES
+
     def started(self, worker: int) -> None:
-        self._page[_STOPPING + 1 + worker] = 1
+        self._page[_STOPPING + 1 + worker] = _SERVES
+
+    def ended(self, worker: int) -> None:
+        """Said by the supervisor, once it knows."""
+        if self.serves(worker):
+            self._page[_STOPPING + 1 + worker] = _SERVED
 
 
 @dataclass(slots=True)
@@ -146,6 +157,7 @@ class Supervisor:
     def _ended(self, pid: int, code: int) -> None:
         worker = self._running.pop(pid)
         worker_died(pid)
+        self._flags.ended(worker.number)
         if self._flags.stopping:
             return
         if code == 2 and not self._flags.any_started:

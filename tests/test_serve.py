@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.world import World
+from gateway.app import stopping_finding
 from gateway.serve import bind, identity, unbind
-from tests.gateway_process import GatewayProcess, serving, until
+from tests.gateway_process import ROOT, GatewayProcess, serving, until
 from tests.sessions.conftest import HOST
 from tests.world import RunningWorld
 
@@ -105,8 +106,23 @@ def test_a_reader_of_the_log_that_stops_stops_nothing_and_loses_nothing(piped: t
     assert sorted(told, key=str) == sorted(paths), "none lost, none twice"
 
 
+def readiness(gateway: GatewayProcess) -> tuple[int, bool, str]:
+    """Status of ``/readyz``, and what it says of the workers."""
+    status, body = gateway.get("admin", "/readyz")
+    told = json.loads(body)["dependencies"]["workers"]
+    return status, told["ok"], told["detail"]
+
+
+def test_every_dependency_that_readyz_names_is_documented(piped: tuple[GatewayProcess, Log]) -> None:
+    gateway, _ = piped
+    page = (ROOT / "docs/operator/metrics.md").read_text("utf-8")
+    table = page[page.index("| dependency |") : page.index("`redis` has `parts`")]
+    documented = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert documented == {*json.loads(gateway.get("admin", "/readyz")[1])["dependencies"], stopping_finding().name}
+
+
 def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(piped: tuple[GatewayProcess, Log]) -> None:
-    """The key ring is away for a moment while a worker has to start again: exit code 2, and the other one goes on."""
+    """The key ring is away for a moment while a worker has to start again: exit code 2, and the other one goes on. Where none is left, ``/readyz`` says so."""
     gateway, log = piped
     cookie = gateway.log_in("bob")
     ring = gateway.folder / "state" / "keys.json"
@@ -119,8 +135,12 @@ def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(pipe
         assert gateway.process.poll() is None
         assert set(others) <= set(gateway.workers())
         assert gateway.check(cookie) == 200
+        assert readiness(gateway) == (200, False, "1 of 2 workers serve; the log says why (worker_died)")
+        os.kill(others[0], signal.SIGKILL)
+        until(lambda: readiness(gateway) == (503, False, "0 of 2 workers serve; the log says why (worker_died)"))
         away.rename(ring)
-        until(lambda: len(gateway.workers()) == 3 and len(log.events("started")) >= 1, seconds=40)
+        until(lambda: len(gateway.workers()) == 3 and len(log.events("started")) >= 2, seconds=40)
+        until(lambda: readiness(gateway) == (200, True, "2 of 2 workers serve"))
     first, second = log.events("worker_died")[:2]
     assert (first["exit_code"], first["cause"]) == (-9, "killed by SIGKILL (the kernel does so where memory is short)")
     assert second["exit_code"] == 2 and "key ring" in str(second["cause"])

@@ -92,6 +92,12 @@ def test_flags_are_seen_by_forked_processes_and_their_supervisor() -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     assert (flags.stopping, flags.any_started) == (False, True)
+    assert (flags.serves(2), flags.serves(3)) == (False, True)
+    flags.ended(2)
+    flags.ended(3)
+    assert (flags.serves(2), flags.serves(3), flags.any_started) == (False, False, True), "what has served once is known for ever"
+    flags.started(3)
+    assert flags.serves(3)
     flags.stop()
     assert (flags.stopping, flags.any_started) == (True, True)
 
