@@ -3,7 +3,7 @@
 Rules:
 - A bearer token is read only where one line holds one well-formed credential; it is left for the application.
 - An app password is known by its form (``gwap_…``). Whatever holds one, in any scheme, however its base64 is written, never reaches an
-  application, on any path; it is judged only as the password of one well-formed Basic credential (RFC 7617).
+  application, on any path, nor does a Basic credential that is too long to look; it is judged only as the password of one well-formed Basic credential (RFC 7617).
 - The user name of a Basic credential is not read: the password says whose it is.
 - Two lines are no credential (RFC 9110 §11.6.2 knows one), and of two none is left.
 """
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "gwap_"
 """How every app password begins: what scanners of leaked secrets look for."""
+MAX_BASIC_CHARACTERS: Final = 8192
+"""A longer Basic credential counts as one that holds an app password: reading it in every way would be a stranger's to ask for, and hold up everybody's checks."""
+_SHORTEST: Final = 7
+"""Characters of base64 in which the prefix can be."""
 _APP_PASSWORD = re.compile(r"gwap_[A-Za-z0-9_-]{69}", re.ASCII)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """b64token, RFC 6750 §2.1."""
@@ -63,7 +67,10 @@ def bearer(line: str) -> str | None:
 
 def _holds(line: str) -> bool:
     """Whether any reader could find an app password in it."""
-    return PREFIX in line or (line.lstrip()[:5].lower() == "basic" and any(PREFIX.encode() in text for text in _readings(line.lstrip()[5:])))
+    if PREFIX in line:
+        return True
+    text = line.lstrip()
+    return text[:5].lower() == "basic" and (len(text) > MAX_BASIC_CHARACTERS or any(PREFIX.encode() in reading for reading in _readings(text[5:])))
 
 
 def _readings(text: str) -> Iterable[bytes]:
@@ -72,7 +79,8 @@ def _readings(text: str) -> Iterable[bytes]:
     for alphabet in (raw.translate(_EITHER), raw.translate(None, b"-_"), raw.translate(None, b"-_+/")):
         plain = _NOT_BASE64.sub(b"", alphabet)
         for part in {*plain.split(b"="), plain.replace(b"=", b"")}:
-            yield binascii.a2b_base64(part[: len(part) - (len(part) % 4 == 1)] + b"==")
+            if len(part) >= _SHORTEST:
+                yield binascii.a2b_base64(part[: len(part) - (len(part) % 4 == 1)] + b"==")
 
 
 def _password(line: str) -> str:

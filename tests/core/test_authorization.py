@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.authorization import PREFIX, Authorization, read
+from gateway.core.authorization import MAX_BASIC_CHARACTERS, PREFIX, Authorization, read
 
 PASSWORD = PREFIX + "x" * 69
 
@@ -48,6 +48,30 @@ def basic(text: str, scheme: str = "Basic") -> str:
 def test_what_a_header_holds(lines: list[str], found: Authorization) -> None:
     assert read(lines) == found
     assert PASSWORD not in repr(read(lines))
+
+
+def test_a_strangers_header_is_read_in_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_so_often = 0
+
+    def decode(text: bytes, *, strict_mode: bool = False) -> bytes:
+        nonlocal read_so_often
+        read_so_often += 1
+        return binascii_decode(text, strict_mode=strict_mode)
+
+    binascii_decode = binascii.a2b_base64
+    monkeypatch.setattr(binascii, "a2b_base64", decode)
+    pieces = "=".join(str(number) for number in range(20_000))
+    fits = f"Basic {pieces}"[:MAX_BASIC_CHARACTERS]
+    assert read([fits]).passed == fits
+    assert read_so_often <= 10, "pieces in which no app password can be are not looked into"
+    seven = f"Basic {'='.join(str(number) for number in range(1_000_000, 1_010_000))}"
+    assert read([seven[:MAX_BASIC_CHARACTERS]]).passed
+    assert read_so_often <= 4_000
+    read_so_often = 0
+    assert read([seven]) == Authorization(app_password=""), "longer than what is looked into: it reaches no application"
+    assert read_so_often <= 1
+    long = "Bearer " + "x" * 30_000
+    assert read([long]).passed == long, "other schemes are as long as they like"
 
 
 @given(
