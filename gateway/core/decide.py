@@ -210,14 +210,14 @@ def _decide_app_password(tenant: Tenant, request: AuthRequest, rule: Rule, passw
 
 
 def _is_covered(tenant: Tenant, request: AuthRequest, password: AppPassword) -> bool:
-    """Everything that the request acts on. What is below a path is covered with it."""
+    """Everything that the request acts on. What is below a path is covered with it; a path that cannot be read, by a password for all of the host."""
     target = request.destination
-    paths = (request.path,) if target is None else (request.path, target.path)
-    if request.ambiguous or (target is not None and target.ambiguous):
-        return False
-    for path in paths:
-        names = tenant.paths.names(path) if path is not None else Unreadable(DIFFERENT)
-        if isinstance(names, Unreadable) or not password.covers(request.host, names, tenant.paths):
+    acts_on = [(request.path, request.ambiguous), *([] if target is None else [(target.path, target.ambiguous)])]
+    for path, ambiguous in acts_on:
+        if path is None:
+            return False
+        names = tenant.paths.names(path) if not ambiguous else Unreadable(DIFFERENT)
+        if not password.covers(request.host, ("/",) if isinstance(names, Unreadable) else names, tenant.paths):
             return False
     return True
 

@@ -118,15 +118,15 @@ class HostRules:
 
     __slots__ = ("_globs", "_root", "_unlike")
     _globs: tuple[tuple[Glob, _Candidate], ...]
-    _unlike: tuple[tuple[Rule, frozenset[str] | None], ...]
-    """In order, each with its methods: one of those that differ by path alone, for what needs all of them. ``/**``, which no path gets past, is one of its own."""
+    _unlike: tuple[tuple[int, Rule, frozenset[str] | None], ...]
+    """In order, each with its place and its methods: one of those that differ by path alone, for what needs all of them. ``/**``, which no path gets past, is one of its own."""
 
     def __init__(self, rules: Iterable[tuple[int, Rule, Glob]]) -> None:
         self._root = _Node()
         globs: list[tuple[Glob, _Candidate]] = []
-        unlike: dict[object, tuple[Rule, frozenset[str] | None]] = {}
+        unlike: dict[object, tuple[int, Rule, frozenset[str] | None]] = {}
         for index, rule, glob in rules:
-            unlike.setdefault((rule.path == "/**", rule.methods, _demand(rule)), (rule, _methods(rule)))
+            unlike.setdefault((rule.path == "/**", rule.methods, _demand(rule)), (index, rule, _methods(rule)))
             node = self._root
             for segment in glob.head:
                 node = node.below.setdefault(segment, _Node())
@@ -166,9 +166,13 @@ class HostRules:
         """What holds whichever path a reader makes of this one. ``why`` no single rule is asked, for explanations."""
         every: list[Rule | None] = []
         otherwise: tuple[Rule | None, ...] = (None,)
-        for rule, methods in self._unlike:
+        first = True
+        for index, rule, methods in self._unlike:
             if methods is not None and method not in methods:
                 continue
+            if first and rule.path == "/**" and not rule.deny and rule.judges(credential):
+                return Match(index, rule)  # It is the rule for whatever path a reader makes of this one.
+            first = False
             if rule.deny or not rule.session or rule.judges(credential):
                 what = "allow: nobody" if rule.deny else credential if credential is not None and rule.judges(credential) else "bearer"
                 return Match(None, None, Reason.BAD_REQUEST, f"{why}, and a rule with {what} ({rule.path}) could be the one for it")

@@ -67,6 +67,7 @@ CASES: dict[str, tuple[Tenant, AuthRequest, Session | None, type[object], Reason
     "HEAD is judged as GET": (tenant(rules=(rule("/a", methods=["GET"], deny=True),)), request("/a", method="HEAD"), session(), Deny, Reason.RULE_DENIED),
     "another method is not": (tenant(rules=(rule("/a", methods=["GET"], deny=True),)), request("/a", method="POST"), session(), Allow, Reason.OK),
     "ambiguous path with rules": (tenant(rules=(rule("/public/**", everyone=True),)), request("/public/x", ambiguous=True), None, Login, Reason.NO_SESSION),
+    "ambiguous path of a host that is public": (tenant(rules=(rule("/**", everyone=True),)), request("/a", ambiguous=True), None, Login, Reason.NO_SESSION),
     "ambiguous path where everything is held": (tenant(rules=(rule("/x", groups=frozenset({"users"})),)), request("/a", ambiguous=True), session(), Allow, Reason.OK),
     "ambiguous path where a group is not held": (tenant(rules=(rule("/x", groups=frozenset({"admins"})),)), request("/a", ambiguous=True), session(), Deny, Reason.GROUP_MISSING),
     "ambiguous path where a rule refuses": (tenant(rules=(rule("/x", deny=True),)), request("/a", ambiguous=True), session(), Deny, Reason.BAD_REQUEST),
@@ -284,6 +285,7 @@ def test_a_webdav_request_meets_the_rules_of_all_that_it_acts_on(rules: tuple[Ru
 # --- app passwords ---------------------------------------------------------------------------------------
 
 DAV = rule("/dav/**", app_passwords=True)
+EVERYWHERE = rule("/**", app_passwords=True)
 STAFF = rule("/dav/staff/**", app_passwords=True, groups=frozenset({"staff"}))
 TEXT = "gwap_"
 
@@ -323,6 +325,18 @@ PASSWORDS: dict[str, tuple[Tenant, AuthRequest, AppPassword | None, type[object]
     "at another host's rule": (tenant(rules=(rule("/dav/**", app_passwords=True, hosts=frozenset({"b.acme.com"})),)), request("/dav/x"), password(), Login, Reason.NO_SESSION),
     "an ambiguous path": (tenant(rules=(DAV,)), request("/dav//x", ambiguous=True), password(), Deny, Reason.BAD_REQUEST),
     "an ambiguous path of a host without such rules": (tenant(rules=(STAFF.__class__("/x", groups=frozenset({"g"})),)), request("/dav//x", ambiguous=True), password(), Login, Reason.NO_SESSION),
+    "an ambiguous path of a host that takes them everywhere": (tenant(rules=(EVERYWHERE, STAFF)), request("/dav//x", ambiguous=True), password(), Allow, Reason.APP_PASSWORD),
+    "an ambiguous path, and one that is good for a part": (tenant(rules=(EVERYWHERE,)), request("/dav//x", ambiguous=True), password(paths=("/dav",)), Deny, Reason.APP_PASSWORD_SCOPE),
+    "an ambiguous path where another rule comes first": (tenant(rules=(STAFF, EVERYWHERE)), request("/dav//x", ambiguous=True), password(), Deny, Reason.BAD_REQUEST),
+    "an ambiguous path where a public rule comes first": (tenant(rules=(rule("/p/**", everyone=True), EVERYWHERE)), request("/dav//x", ambiguous=True), password(), Deny, Reason.BAD_REQUEST),
+    "an ambiguous path, and a rule for another method": (
+        tenant(rules=(rule("/**", methods=frozenset({"GET"}), app_passwords=True),)), request("/dav//x", method="PUT", ambiguous=True), password(), Login, Reason.NO_SESSION,
+    ),
+    "an ambiguous path, and the rule's group": (tenant(rules=(rule("/**", app_passwords=True, groups=frozenset({"staff"})),)), request("/dav//x", ambiguous=True), password(), Deny, Reason.GROUP_MISSING),
+    "moved to an ambiguous path": (tenant(rules=(EVERYWHERE,)), request("/dav/x", method="MOVE", destination=Destination("/C#", ambiguous=True)), password(), Allow, Reason.APP_PASSWORD),
+    "moved to an ambiguous path by one that is good for a part": (
+        tenant(rules=(EVERYWHERE,)), request("/dav/x", method="MOVE", destination=Destination("/dav/C#", ambiguous=True)), password(paths=("/dav",)), Deny, Reason.APP_PASSWORD_SCOPE,
+    ),
     "an ambiguous destination": (tenant(rules=(DAV,)), request("/dav/x", method="MOVE", destination=Destination("/dav//y", ambiguous=True)), password(), Deny, Reason.BAD_REQUEST),
     "a destination that takes none": (tenant(rules=(DAV,)), request("/dav/x", method="COPY", destination=Destination("/y"), depth="0"), password(), Deny, Reason.BAD_REQUEST),
     "rules of which neither is stricter": (tenant(rules=(STAFF, DAV)), request("/dav", method="DELETE"), password(), Deny, Reason.BAD_REQUEST),
@@ -360,10 +374,17 @@ def test_an_app_password_is_judged_alone_where_it_is_taken_and_is_nothing_elsewh
         assert isinstance(decide(both, asked, match(both, asked), session=None, machine=machine, password=password(), now=NOW), Allow)
 
 
+def test_a_token_is_taken_at_an_ambiguous_path_where_one_rule_speaks_about_every_path() -> None:
+    machines, asked = rule("/**", bearer=API, session=False), request("/a//b", ambiguous=True, bearer="t")
+    for rules, expected in (((machines, DAV), (Allow, Reason.BEARER)), ((rule("/x", groups=frozenset({"g"})), machines), (Deny, Reason.BAD_REQUEST))):
+        at = tenant(rules=rules)
+        assert told(decide(at, asked, match(at, asked), session=None, machine=MACHINE, now=NOW)) == expected
+
+
 def test_a_path_that_cannot_be_read_is_in_no_scope() -> None:
     """A rule may take the request though, where no rule is asked about what cannot be read."""
     at = tenant(rules=(DAV,))
     for asked in (request("/dav//x", ambiguous=True), request("/dav/x", destination=Destination(None)), request("/dav/x", destination=Destination("/dav//y", ambiguous=True))):
         asked = replace(asked, app_password=TEXT)  # noqa: PLW2901
         matched = match(at, request("/dav/x", app_password=TEXT))
-        assert told(decide(at, asked, matched, session=None, machine=None, password=password(), now=NOW)) == (Deny, Reason.APP_PASSWORD_SCOPE)
+        assert told(decide(at, asked, matched, session=None, machine=None, password=password(paths=("/dav",)), now=NOW)) == (Deny, Reason.APP_PASSWORD_SCOPE)
