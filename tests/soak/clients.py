@@ -94,7 +94,7 @@ class Programs:
 
     def rclone(self) -> None:
         """A file goes up, is listed and comes back."""
-        name, text = "Zoë's notes.txt", f"{time.monotonic_ns()}"
+        name, text = "C# notes; 50%, Zoë's.txt", f"{time.monotonic_ns()}"
         (self._folder / name).write_text(text)
         obscured = self._run("rclone", "obscure", self._password).strip()
         webdav = {
