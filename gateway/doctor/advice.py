@@ -147,6 +147,17 @@ ADVICE: Final[Mapping[str, Advice]] = {
         "The session cookie reaches applications",
         "An application that logs its requests then logs sessions: remove the gateway's cookies from Cookie, as the rendered configuration does.",
     ),
+    "app_password_in_app": Advice(
+        "App passwords reach applications",
+        "An application that logs its requests then logs people's passwords: Authorization has to come from the check's answer, and to go where that has none, as in the rendered configuration.",
+        {
+            "nginx": "`auth_request_set $gw_authorization $upstream_http_authorization` and `proxy_set_header Authorization $gw_authorization`.",
+            "traefik": "Authorization in authResponseHeaders: Traefik removes what the answer does not hold.",
+            "caddy": "Authorization in copy_headers.",
+            "envoy": "`{exact: authorization}` in allowed_upstream_headers; where nothing is left the answer asks for the removal.",
+            "haproxy": "Render again: the action replaces it.",
+        },
+    ),
     "cookies_lost": Advice("Applications lose their own cookies", "Remove the gateway's cookies only."),
     "upgrade_relayed": Advice(
         "An Upgrade other than websocket is relayed",

@@ -8,9 +8,11 @@ Rules:
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from gateway.core.authorization import PREFIX
 from gateway.core.probe import ANSWER, FORGED, LARGE, LOCATION
 from gateway.deploy.site import ASKED
 from gateway.doctor.shot import HTTP2, STRANGE_HOST
@@ -111,6 +113,18 @@ def floods(plan: Plan) -> None:
         plan.add("flood", f"{FLOOD_LINES} lines of {name}", LOCATION, *([f"{name}: {'a=1' if name == 'Cookie' else 'x'}"] * FLOOD_LINES))
     plan.add("flood", f"{FLOOD_LINES} names", LOCATION, *(f"Doctor-{number}: x" for number in range(FLOOD_LINES)))
     plan.add("flood", f"{LONG_HEAD_LINES} names", LOCATION, *(f"Doctor-{number}: x" for number in range(LONG_HEAD_LINES)), spares_haproxy=True)
+
+
+APP_PASSWORD: Final = "app password"
+"""How the names of its probes begin."""
+
+
+def app_passwords(plan: Plan) -> None:
+    """One that nobody has, as programs send them, and as they do not."""
+    text = f"doctor:{PREFIX}{FORGED}"
+    for scheme in ("Basic", "BASIC ", "basic"):
+        plan.add("location", f"{APP_PASSWORD}, {scheme.strip()}", LOCATION, f"Authorization: {scheme} {base64.b64encode(text.encode()).decode()}")
+    plan.add("location", f"{APP_PASSWORD}, Bearer", LOCATION, f"Authorization: Bearer {PREFIX}{FORGED}")
 
 
 def cookies(plan: Plan, cookie: str) -> None:

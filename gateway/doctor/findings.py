@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.core.client_headers import NEVER
 from gateway.core.probe import FORGED
 from gateway.doctor.advice import ADVICE, advice
-from gateway.doctor.families import FLOOD_LINES, READERS, SECRET
+from gateway.doctor.families import APP_PASSWORD, FLOOD_LINES, READERS, SECRET
 from gateway.doctor.shot import STRANGE_HOST
 
 if TYPE_CHECKING:
@@ -256,6 +256,8 @@ def _received(outcome: Outcome, found: _Findings, *, managed: Sequence[str], los
         found.add("key_in_app", Severity.HIGH, f"X-Gateway-Key reached the application ({outcome.shot.name})")
     if seen["own_cookies"] or "__Host-gw-login" in "; ".join(by_name["cookie"]):
         found.add("cookie_in_app", Severity.HIGH, f"the gateway's cookie reached the application ({outcome.shot.name})")
+    if outcome.shot.name.startswith(APP_PASSWORD) and any(by_name["authorization"]):
+        found.add("app_password_in_app", Severity.HIGH, f"an app password reached the application ({outcome.shot.name})")
     # Browsers send one line in HTTP/1.1, so only what becomes of its cookies counts.
     if outcome.shot.name.startswith(("cookies", "HTTP/2: cookie")) and not ({"first", "last"} <= {part.strip() for value in by_name["cookie"] for part in value.split(";")}):
         found.add("cookies_lost", Severity.WARNING, f"the application's own cookies did not arrive ({outcome.shot.name})")

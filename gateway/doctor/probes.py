@@ -63,6 +63,7 @@ def shots(nonces: Iterator[str], *, managed: Sequence[str], cookie: str, scheme:
     add("location", "Connection names identity", LOCATION, f"Connection: close, {', '.join(managed)}")
     add("location", "gateway key", LOCATION, f"X-Gateway-Key: {FORGED}")
     families.cookies(plan, cookie)
+    families.app_passwords(plan)
     families.upgrades(plan)
     families.http2(plan, managed, cookie)
     families.failures(plan, managed)

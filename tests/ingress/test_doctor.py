@@ -139,6 +139,7 @@ MUTATIONS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
             "host_confusion": ("proxy_set_header Host $host$gw_port;\n  proxy", "proxy_set_header Host $http_host;\n  proxy"),
             "identity_forged": ("$gw_x_auth_request_roles;\n  proxy", "$http_x_auth_request_roles;\n  proxy"),
             "cookie_in_app": (APPLICATION, "proxy_set_header Cookie $http_cookie; @@"),
+            "app_password_in_app": ("proxy_set_header Authorization $gw_authorization;", "proxy_set_header Authorization $http_authorization;"),
             "key_in_app": ("@@", 'proxy_set_header X-Gateway-Key "anything"; @@'),
             "foreign_identity": ("@@", "proxy_set_header X-Forwarded-User $http_x_forwarded_user; @@"),
             "path_headers": ("@@", "proxy_set_header X-Script-Name $http_x_script_name; @@"),

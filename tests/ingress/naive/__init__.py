@@ -21,14 +21,15 @@ FILES = {
     "haproxy": ("haproxy.cfg", "gateway.lua"),
 }
 
-COMMON = {"identity_forged", "identity_lost", "foreign_identity", "path_headers", "foreign_words", "cookie_in_app"}
-"""Three headers are handed on, the rest is the client's; nobody removes other gateways' names or the session cookie."""
+COMMON = {"identity_forged", "identity_lost", "foreign_identity", "path_headers", "foreign_words", "cookie_in_app", "app_password_in_app"}
+"""Three headers are handed on, the rest is the client's; nobody removes other gateways' names the session cookie or app passwords."""
 
 HOLES = {
     "nginx": COMMON | {"not_asked", "small_head", "upgrade_relayed", "path_confusion", "host_confusion", "default_host", "login_lost", "slow_cookie", "odd_error"},
     "traefik": COMMON | {"identity_alias", "forged_facts", "key_in_app", "path_rewritten", "host_confusion", "listener_exposed", "upgrade_relayed"},
     "caddy": COMMON | {"identity_alias", "connection_strips", "upgrade_relayed", "default_host"},
-    "envoy": COMMON | {"identity_alias", "websocket_lost", "default_host", "pages_asked", "forged_facts", "fails_open"},
+    # Envoy takes away what the answer names, whatever it is configured to take over.
+    "envoy": COMMON - {"app_password_in_app"} | {"identity_alias", "websocket_lost", "default_host", "pages_asked", "forged_facts", "fails_open"},
     "haproxy": COMMON
     | {"identity_alias", "upgrade_relayed", "default_host", "fails_open", "let_through", "flood_forwarded", "slow_cookie", "trailers_relayed", "absolute_form", "cookie_quoted"},
 }
