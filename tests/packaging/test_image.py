@@ -38,16 +38,23 @@ def environment() -> dict[str, str]:
     return dict(re.findall(r"([A-Z_]+)=(\S+)", " ".join(rest for word, rest in stage(1) if word == "ENV")))
 
 
+@pytest.fixture(scope="module")
+def build_tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with ``bin/python``, and with what becomes of /opt/build: the same whatever the lock, so it is made once."""
+    top = tmp_path_factory.mktemp("image-tools")
+    (top / "bin").mkdir()
+    (top / "bin" / "python").symlink_to(sys.executable)
+    yield top
+    shutil.rmtree(top)
+
+
 @pytest.fixture(scope="module", params=["runtime", "auth"])
-def prefix(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """The first stage with each lock, its COPY and RUN lines one by one, with /src and /opt moved into a folder of ours."""
+def prefix(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, build_tools: Path) -> Iterator[Path]:
+    """The first stage with each lock, its COPY and RUN lines one by one, with /src and /opt moved into folders of ours."""
     top = tmp_path_factory.mktemp("image")
     source, opt = top / "src", top / "opt"
     source.mkdir()
     ignored = shutil.ignore_patterns("__pycache__")
-    tools = top / "bin"
-    tools.mkdir()
-    (tools / "python").symlink_to(sys.executable)
     # Bytecode is the image's gain and this test's loss: half of its files and of its time.
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHONPATH", "VIRTUAL_ENV", "GATEWAY_"))} | {"PIP_NO_COMPILE": "1"}
     for word, line in stage(0):
@@ -61,9 +68,9 @@ def prefix(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
                     shutil.copytree(ROOT / name, into, dirs_exist_ok=True, ignore=ignored)
                 else:
                     shutil.copy(ROOT / name, into)
-        elif word == "RUN":
-            command = rest.replace("/opt/", f"{opt}/").replace("--no-cache-dir ", "")
-            done = subprocess.run(["bash", "-euc", command], cwd=source, env={**clean, "PATH": f"{tools}:{clean['PATH']}"}, capture_output=True, text=True, check=False)
+        elif word == "RUN" and ("${LOCK}" in line or "/opt/gateway" in line or not (build_tools / "build").exists()):
+            command = rest.replace("/opt/build", f"{build_tools}/build").replace("/opt/", f"{opt}/").replace("--no-cache-dir ", "")
+            done = subprocess.run(["bash", "-euc", command], cwd=source, env={**clean, "PATH": f"{build_tools}/bin:{clean['PATH']}"}, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     yield opt / "gateway"
     shutil.rmtree(top)
