@@ -23,6 +23,7 @@ from gateway.app import stopping_finding
 from gateway.serve import bind, identity, unbind
 from tests.gateway_process import ROOT, GatewayProcess, serving, until
 from tests.sessions.conftest import HOST
+from tests.soak.floods import FLOODERS, TIMES_AS_LONG, Person, begin, begin_logins, flooding, p99
 from tests.world import RunningWorld
 
 if TYPE_CHECKING:
@@ -146,6 +147,21 @@ def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(pipe
     assert second["exit_code"] == 2 and "key ring" in str(second["cause"])
     assert [first["again_in_s"], second["again_in_s"]] == [1.0, 2.0]
     assert "the key ring is missing" in str(log.events("configuration")[0]["error"])
+
+
+def test_a_flood_of_logins_is_not_noticed_by_whoever_is_signed_in(piped: tuple[GatewayProcess, Log]) -> None:
+    """With long return addresses, as fast as they are answered; another address begins a login all the same."""
+    gateway, _ = piped
+    public = gateway.ports["public"]
+    person = Person(gateway, gateway.log_in("dave"))
+    quiet = person.checks(for_s=0.5)
+    with flooding(begin_logins, public):
+        until(lambda: gateway.metric('gateway_connections{listener="public"}') >= FLOODERS)
+        flooded = person.checks(for_s=1.5)
+        assert begin(public, "151.101.1.8")[0] == 302
+    assert person.failed == 0
+    # A machine that runs other tests beside has a quiet of its own.
+    assert p99(flooded) < TIMES_AS_LONG * max(p99(quiet), 0.02)
 
 
 def test_at_the_end_nobody_who_is_connected_is_lost_and_nobody_needs_a_reader_of_the_log(piped: tuple[GatewayProcess, Log]) -> None:

@@ -1,8 +1,8 @@
 """One fail-over after the other, in one fleet: how long checks are 503, and how long a revocation that was under way waits.
 
 ``python -m tests.soak.failovers sentinel-failover|cluster-failover [--rounds 50]`` prints a line for each and their quantiles; exit code 1 where a check that was
-sent after an acknowledgement was allowed, or somebody was logged out by nobody. With sentinels each round takes half a minute: they do not fail over
-again for twice ``failover-timeout``.
+sent after an acknowledgement was allowed, somebody was logged out by nobody, or a 503 did not say when to ask again. With sentinels each round takes half
+a minute: they do not fail over again for twice ``failover-timeout``.
 """
 
 from __future__ import annotations
@@ -293,9 +293,10 @@ def report(rounds: list[Round], fleet: Fleet) -> int:
     switched, account = [r.switched for r in rounds], fleet.account
     sys.stdout.write(
         f"{len(rounds)} fail-overs: another primary p50 {statistics.median(switched):.2f} s, max {max(switched):.2f} s; checks back p50 {statistics.median(back):.2f} s, max {max(back):.2f} s; acknowledged p50 {statistics.median(acknowledged):.2f} s, "
-        f"max {max(acknowledged):.2f} s; further outages {sum(r.again for r in rounds)}; allowed after an acknowledgement {account.broken}, wrong logouts {account.wrong_logouts}\n  logged: {fleet.logged()}\n"
+        f"max {max(acknowledged):.2f} s; further outages {sum(r.again for r in rounds)}; allowed after an acknowledgement {account.broken}, wrong logouts {account.wrong_logouts}, "
+        f"without Retry-After {account.without_retry_after.total()}\n  logged: {fleet.logged()}\n"
     )
-    return int(account.broken > 0 or account.wrong_logouts > 0)
+    return int(account.broken > 0 or account.wrong_logouts > 0 or account.without_retry_after.total() > 0)
 
 
 def main() -> int:

@@ -129,7 +129,7 @@ def begin(port: int, address: str, *, return_to: str = LONG_RETURN) -> tuple[int
         connection.close()
 
 
-def _begin_logins(port: int) -> None:
+def begin_logins(port: int) -> None:
     """For ever, as fast as it is answered: four connections of each address. (Addresses for documentation count as private ones, which nobody is refused for.)"""
 
     async def one(address: int) -> None:
@@ -206,7 +206,7 @@ def flood_logins(folder: Path, seconds: float) -> Report:
         quiet = person.checks(for_s=5)
         before = _used_memory(folder)
         _, location, cookie = begin(port, "151.101.1.7")
-        with flooding(_begin_logins, port):
+        with flooding(begin_logins, port):
             flooded = person.checks(for_s=seconds)
             during = [begin(port, "151.101.1.8")[0] for _ in range(10)]
         ended = time.monotonic()
