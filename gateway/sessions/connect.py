@@ -15,7 +15,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import redis.asyncio as redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import AskError, MovedError, NoScriptError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
@@ -23,6 +22,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from gateway.errors import ConfigError, UnavailableError, UnconfirmedError
 from gateway.metrics import STORE_SECONDS
 from gateway.sessions.cluster import DIED, NO_ANSWER, Topology, half_moved, on_one_connection
+from gateway.sessions.sentinels import Sentinels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -173,7 +173,7 @@ class Link:
     """
 
     def __init__(
-        self, client: redis.Redis | RedisCluster, *, replicas: int = 0, sentinel: Sentinel | None = None, deadline_s: float = DEADLINE_S, at_once: int = AT_ONCE,
+        self, client: redis.Redis | RedisCluster, *, replicas: int = 0, sentinel: Sentinels | None = None, deadline_s: float = DEADLINE_S, at_once: int = AT_ONCE,
         seeds: Sequence[tuple[str, int]] = (),
     ) -> None:  # fmt: skip
         """``seeds``: where a Cluster is found anew when no node that was known answers."""
@@ -423,7 +423,7 @@ def link_to(target: Target, *, ca_file: Path | None, replicas: int, command_time
             "socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": command_timeout_s, "retry": common["retry"],
             "maint_notifications_config": common["maint_notifications_config"], **tls,
         }  # fmt: skip
-        sentinel = Sentinel(target.hosts, sentinel_kwargs=sentinels)  # type: ignore[no-untyped-call]
+        sentinel = Sentinels(target.hosts, sentinel_kwargs=sentinels)
         primary = sentinel.master_for(target.service, ssl=target.tls, max_connections=_POOL, **common, **tls)
         return Link(primary, replicas=replicas, sentinel=sentinel, deadline_s=deadline_s)
     pool: dict[str, Any] = {**common, "max_connections": _POOL}
