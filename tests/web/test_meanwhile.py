@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
@@ -67,6 +68,9 @@ class Rooms(Stand):
         return None
 
     async def list_user(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+    async def list_app_passwords(self, _: Session) -> list[Any]:
         return []
 
     async def take(self, state: str, *, bindings: Sequence[str]) -> Taken:
@@ -201,6 +205,16 @@ async def test_an_application_may_poll_userinfo_without_keeping_anybody_signed_i
     assert (await ask(rooms, "/_auth/userinfo")).status == 200
     await ask(rooms, f"/_auth/denied?{urlencode({'rd': f'http://{ACME}/x'})}")
     assert rooms.used_for == [("digest-one", None), ("digest-one", 0.0)]
+
+
+@pytest.mark.parametrize(("host", "offered"), [(ACME, [ACME]), (LOGIN, [*sorted(TENANTS[0]["hosts"]), ""]), (SHARED, [])])
+async def test_the_login_host_alone_offers_app_passwords_for_other_hosts(rooms: Rooms, host: str, offered: list[str]) -> None:
+    """There is no application whose script could ask for one."""
+    rooms.sign_in("one", identity("alice@acme.test"), host=host)
+    answer = await ask(rooms, "/_auth/sessions", host=host, cookie=f"{COOKIE}-at-acme" if host == LOGIN else COOKIE)
+    text = await answer.text()
+    assert (answer.status, re.findall(r'<option value="([^"]*)"', text)) == (200, [name for name in offered if "*" not in name])
+    assert ('value="new"' in text) is bool(offered)
 
 
 async def test_the_explanation_is_of_the_tenant_as_it_is_now(rooms: Rooms) -> None:

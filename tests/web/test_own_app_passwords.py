@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from tests.browserless import Page
     from tests.world import Checked, RunningWorld
 
+CALENDAR = "calendar.acme.localhost"
 PROGRAM = {"Sec-Fetch-Mode": "", "Sec-Fetch-Dest": ""}
 CHALLENGE = f'Basic realm="{ACME}", charset="UTF-8", Bearer'
-WANTED = {"name": "laptop <b>", "host": "", "path": "/dav", "days": "7"}
+WANTED = {"name": "laptop <b>", "host": ACME, "path": "/dav", "days": "7"}
 
 
 def use(
@@ -146,6 +147,16 @@ async def test_what_cannot_be_offered_is_not_made(policy: RunningWorld, visitor:
     assert use(policy, scoped, "/dav/a/b").status == 200
     assert use(policy, scoped, "/dav/b").status == 403
     assert use(policy, scoped, "/dav/ab").status == 403
+
+
+async def test_an_applications_host_makes_none_for_another_host(policy: RunningWorld, visitor: Person) -> None:
+    """A script of the application there could fill in the form."""
+    await sign_in(policy, visitor)
+    text = await make(policy, visitor, path="/")
+    assert use(policy, text).status == 200
+    assert use(policy, text, host=CALENDAR).status == 403
+    for elsewhere in (CALENDAR, ""):
+        assert (await ask_for(policy, visitor, path="/", host=elsewhere)).status == 400
 
 
 async def test_no_other_site_makes_or_revokes_one(policy: RunningWorld, visitor: Person) -> None:

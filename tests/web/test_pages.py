@@ -57,7 +57,7 @@ VALUES: dict[str, dict[str, object]] = {
             dataclasses.replace(SESSION, session="p1", app_password=AppPasswordView("laptop", ("acme.example.com",), ("/dav",), 1_790_000_500)),
             dataclasses.replace(SESSION, session="p2", app_password=AppPasswordView("phone", (), ("/",), None)),
         ),
-        "offer": Offer(("acme.example.com",), 30), "problem": "fields",
+        "offer": Offer(("acme.example.com",), 30, everywhere=True), "problem": "fields",
     },
     "app_password": {"text": "gwap_example", "label": "laptop", "expires_at": 1_790_040_000},
     "test_result": {

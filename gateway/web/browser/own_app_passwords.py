@@ -2,6 +2,8 @@
 
 Rules:
 - A password stands in one answer, to the form that asked for it, and nowhere else: not in an address, a log or a cookie.
+- At an application's host it is for that host alone: a script of the application there can fill in the form and read the answer, and must gain
+  nothing at the tenant's other hosts. The login host, where no application is, offers all.
 - What is asked for is checked here for what the person would see; the store keeps to the tenant's limits whatever is asked.
 """
 
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.core.paths import canonical
 from gateway.core.readings import Unreadable
+from gateway.core.tenants import HostKind
 from gateway.log import fields
 from gateway.ports import AppPasswordRefusal, NewAppPassword
 from gateway.web.browser.edge import page
@@ -35,18 +38,20 @@ MADE_WINDOW_S: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the form offers. ``days``: the longest lifetime."""
+    """What the form offers. ``days``: the longest lifetime. ``everywhere``: whether all hosts of the tenant at once."""
 
     hosts: tuple[str, ...]
     days: int
+    everywhere: bool
 
 
 def offer(browser: Browser, tenant: Tenant | None) -> Offer | None:
-    """None where no rule of the tenant takes app passwords."""
-    if tenant is None or not tenant.takes_app_passwords:
+    """None where no rule of the tenant takes app passwords, and at a host that several tenants share."""
+    at_login = browser.found is HostKind.LOGIN
+    if tenant is None or not tenant.takes_app_passwords or not (at_login or browser.tenant is tenant):
         return None
-    here = {browser.host} if browser.tenant is tenant else set()
-    return Offer(tuple(sorted(tenant.hosts | here)), max(1, tenant.app_passwords.lifetime_s // DAY_S))
+    hosts = tuple(sorted(tenant.hosts)) if at_login else (browser.host,)
+    return Offer(hosts, max(1, tenant.app_passwords.lifetime_s // DAY_S), everywhere=at_login)
 
 
 async def make(browser: Browser, session: Session, cookie: str) -> StoredAppPassword | str:
@@ -85,7 +90,7 @@ async def _asked(browser: Browser, tenant: Tenant, offered: Offer) -> NewAppPass
     parsed = canonical(path) if path.startswith("/") and len(path) <= MAX_PATH_CHARACTERS else None
     if parsed is None or parsed.ambiguous or isinstance(tenant.paths.names(parsed.path), Unreadable):
         return None
-    if not name or len(name) > MAX_NAME_CHARACTERS or not name.isprintable() or host not in {"", *offered.hosts}:
+    if not name or len(name) > MAX_NAME_CHARACTERS or not name.isprintable() or host not in offered.hosts + ("",) * offered.everywhere:
         return None
     if not (days.isascii() and days.isdecimal() and len(days) <= 2 and 1 <= int(days) <= offered.days):
         return None
