@@ -207,7 +207,7 @@ def _response(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, body=answer.body.model_dump_json().encode(), content_type="application/json", headers=headers)
 
 
-SETTLE_S = 0.8
+SETTLE_S = 0.4
 """How long the answer to a request that failed because a store is away waits for that to be put on record: the store is asked, and not waited for."""
 
 
