@@ -12,6 +12,7 @@ import pytest
 from demo.processes import die_with_parent
 from tests.soak.cut import SMALL as SMALL_CUT
 from tests.soak.cut import aof_cut
+from tests.soak.failovers import Outage
 from tests.soak.fleet import ROOT
 from tests.soak.flood_cookies import flood_cookies
 from tests.soak.floods import p99
@@ -44,6 +45,13 @@ async def test_a_primary_that_is_cut_off_from_all_but_the_gateway_promises_nothi
 async def test_a_store_that_comes_back_without_the_end_of_its_file_forgets_nothing_that_was_acknowledged() -> None:
     rounds = await aof_cut(2, SMALL_CUT, seed=int.from_bytes(os.urandom(4)))
     assert sum(r.blocked for r in rounds) > 0
+
+
+def test_an_outage_lasts_until_the_last_check_that_was_refused_and_a_second_one_is_counted() -> None:
+    outage = Outage()
+    for at, unavailable in ((0.1, False), (0.5, True), (1.0, True), (1.5, False), (2.0, True), (2.1, True), (2.5, False)):
+        outage.note(at, unavailable=unavailable)
+    assert (outage.first, outage.last, outage.again) == (0.5, 2.1, 1)
 
 
 async def holds(name: str) -> None:

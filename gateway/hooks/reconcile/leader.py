@@ -22,7 +22,7 @@ LEASE_S = 30.0
 
 
 class Leader:
-    """``clock``: UTC epoch seconds; clocks of replicas may differ by some seconds, then the lease is that much shorter or longer."""
+    """``clock``: UTC epoch seconds of the database, by which replicas agree whatever their machines' clocks say."""
 
     def __init__(self, database: Database, committer: Committer, *, name: str, holder: str, clock: Callable[[], float]) -> None:
         self._database = database
