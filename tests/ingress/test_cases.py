@@ -18,7 +18,7 @@ import pytest
 from gateway.core.client_headers import HARMLESS, IDENTITY, NEVER, ORDINARY, OVERRIDES, PREFIXES
 from gateway.core.headers import identity_headers
 from gateway.settings import DEFAULT_HEADERS
-from tests.ingress.stand import ACME, COOKIE, GLOBEX, identity
+from tests.ingress.stand import ACME, COOKIE, GLOBEX, LOOSE, identity
 from tests.ingress.stand import LOGIN as LOGIN_HOST
 
 if TYPE_CHECKING:
@@ -409,3 +409,17 @@ def test_a_webdav_request_reaches_past_no_path_rule(proxy: Proxy, who: str) -> N
         else:
             assert proxy.app == [], (method, target, lines)
             assert answer.status in {400, 403}, (method, target, lines, answer)
+
+
+AS_THEY_CAME = ("//icon.svg", "/a/../b", "/a/./b", "/a;b=1", "/a%3Bb", "/a|b", "/a%23b", "/a%5Cb", "/a%2Fb", "/caf%E9", "/p?a;b=1", "/p?a|b")
+RESOLVED = {"//icon.svg": "/icon.svg", "/a/../b": "/b", "/a/./b": "/a/b", "/a|b": "/a%7Cb"}
+REWRITTEN: dict[str, dict[str, str | None]] = {"traefik": {**RESOLVED, "/p?a;b=1": "/p?a&b=1"}, "caddy": {"/a|b": "/a%7Cb"}, "envoy": {**RESOLVED, "/a%5Cb": None, "/a%2Fb": None}}
+"""None: 400."""
+
+
+def test_an_odd_address_reaches_an_application_without_rules_as_the_documentation_says(proxy: Proxy) -> None:
+    rewritten = REWRITTEN.get(proxy.kind, {})
+    for target in AS_THEY_CAME:
+        expected = rewritten.get(target, target)
+        assert proxy.ask(f"Cookie: {COOKIE}=loose alice", target=target, host=LOOSE).status == (400 if expected is None else 200), target
+        assert [seen.path for seen in proxy.app] == ([] if expected is None else [expected]), target
