@@ -187,9 +187,10 @@ def test_an_application_that_only_knows_remote_user_sees_who_it_is(origin: str) 
         assert ask(url) == Answer(200, {"user": "", "known": False})
 
 
-@pytest.mark.parametrize("path", sorted([*APPS.rglob("app.py"), *APPS.rglob("app.mjs")]), ids=lambda p: p.parent.name)
-def test_the_lines_to_copy_are_about_ten(path: Path) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("path", ["django/app.py", "express/app.mjs", "flask/app.py", "remote_user/app.py"])
+def test_the_lines_to_copy_are_about_ten(path: str) -> None:
+    """Of an application of one's own; the other folders hold applications that exist."""
+    lines = (APPS / path).read_text(encoding="utf-8").splitlines()
     begin, end = (next(i for i, line in enumerate(lines) if mark in line) for mark in ("--- ", "--- to here"))
     copied = [line for line in lines[begin + 1 : end] if line.strip() not in {"", "}", "});"}]
     assert len(copied) <= 12
