@@ -41,23 +41,23 @@ HOOK_ACK_SECONDS = Histogram(
     "gateway_hook_ack_seconds", "Delivery received until acknowledged; senders give up after 3 s.", ["source"], registry=REGISTRY,
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 2.5, 3),
 )  # fmt: skip
-HOOK_BACKLOG = Gauge("gateway_hook_backlog", "Events stored and not yet applied.", registry=REGISTRY, multiprocess_mode="max")
-HOOK_HELD = Gauge("gateway_hook_held", "Removals of many people at once that wait for an operator.", registry=REGISTRY, multiprocess_mode="max")
-HOOK_LAG_SECONDS = Gauge("gateway_hook_lag_seconds", "Age of the oldest event not yet applied.", registry=REGISTRY, multiprocess_mode="max")
+HOOK_BACKLOG = Gauge("gateway_hook_backlog", "Events stored and not yet applied.", registry=REGISTRY, multiprocess_mode="livemax")
+HOOK_HELD = Gauge("gateway_hook_held", "Removals of many people at once that wait for an operator.", registry=REGISTRY, multiprocess_mode="livemax")
+HOOK_LAG_SECONDS = Gauge("gateway_hook_lag_seconds", "Age of the oldest event not yet applied.", registry=REGISTRY, multiprocess_mode="livemax")
 RECONCILE_LAG_SECONDS = Gauge(
-    "gateway_reconcile_lag_seconds", "Since a provider's directory or log was last read to its end.", ["tenant", "provider"], registry=REGISTRY, multiprocess_mode="max"
+    "gateway_reconcile_lag_seconds", "Since a provider's directory or log was last read to its end.", ["tenant", "provider"], registry=REGISTRY, multiprocess_mode="livemax"
 )  # fmt: skip
 RECONCILE_FINDINGS = Counter("gateway_reconcile_findings", "Events that no hook had delivered.", ["source"], registry=REGISTRY)
 RECONCILE_SKIPPED = Counter("gateway_reconcile_skipped", "Entries of directories that could not be read.", ["source"], registry=REGISTRY)
 WEBHOOKS = Counter("gateway_webhooks", "Messages to tenants' apps.", ["outcome"], registry=REGISTRY)
 HOOK_DELIVERIES = Counter("gateway_hook_deliveries", "Deliveries of identity-provider hooks.", ["source", "outcome"], registry=REGISTRY)
 PROVISION = Counter("gateway_provision", "Provisioning runs.", ["outcome"], registry=REGISTRY)
-TENANTS = Gauge("gateway_tenants", "Tenants being served.", registry=REGISTRY, multiprocess_mode="max")
-TENANT_PROBLEMS = Gauge("gateway_tenant_problems", "What keeps the newest tenants from being served.", ["source"], registry=REGISTRY, multiprocess_mode="max")
+TENANTS = Gauge("gateway_tenants", "Tenants being served.", registry=REGISTRY, multiprocess_mode="livemax")
+TENANT_PROBLEMS = Gauge("gateway_tenant_problems", "What keeps the newest tenants from being served.", ["source"], registry=REGISTRY, multiprocess_mode="livemax")
 REVOCATION_STREAMS = Gauge("gateway_revocation_streams", "Open streams of revocations at the admin API.", registry=REGISTRY, multiprocess_mode="livesum")
-CLOCK_OFFSET_SECONDS = Gauge("gateway_clock_offset_seconds", "This machine's wall clock less the database's.", registry=REGISTRY, multiprocess_mode="mostrecent")
+CLOCK_OFFSET_SECONDS = Gauge("gateway_clock_offset_seconds", "This machine's wall clock less the database's.", registry=REGISTRY, multiprocess_mode="livemostrecent")
 CANARY_PROBES = Counter("gateway_canary_probes", "Requests without a session that the canary sent through the ingress.", ["result"], registry=REGISTRY)
-CANARY_OPEN = Gauge("gateway_canary_open", "1 while the last answer to the canary let it in.", registry=REGISTRY, multiprocess_mode="max")
+CANARY_OPEN = Gauge("gateway_canary_open", "1 while the last answer to the canary let it in.", registry=REGISTRY, multiprocess_mode="livemax")
 CONNECTIONS = Gauge("gateway_connections", "Open connections of a listener.", ["listener"], registry=REGISTRY, multiprocess_mode="livesum")
 CONNECTIONS_CLOSED = Counter(
     "gateway_connections_closed",

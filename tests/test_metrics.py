@@ -53,17 +53,33 @@ def test_a_scrape_is_what_prometheus_reads() -> None:
     assert b'gateway_checks_total{decision="allow",dialect="nginx",reason="ok",tenant="acme"}' in body
 
 
-def test_with_workers_one_scrape_shows_the_sum(tmp_path: Path) -> None:
+def test_with_workers_one_scrape_shows_the_sum_and_no_state_of_the_dead(tmp_path: Path) -> None:
+    """A gauge that a dead process left behind would hold an alert for as long as the others live; what it has counted has happened."""
     # The library chooses its storage when it is imported, so every worker is a process of its own here as there.
-    count = 'from gateway import metrics; metrics.CHECKS.labels("acme", "nginx", "allow", "ok").inc({}); metrics.TENANTS.set({})'
+    gauges = [name for name, value in vars(metrics).items() if isinstance(value, Gauge)]
+    count = f"""
+import os
+from gateway import metrics
+metrics.CHECKS.labels("acme", "nginx", "allow", "ok").inc({{number}})
+for name in {gauges}:
+    gauge = getattr(metrics, name)
+    (gauge.labels(*gauge._labelnames) if gauge._labelnames else gauge).set({{number}})
+print(os.getpid())
+"""
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    for number in (2, 3):
-        subprocess.run([sys.executable, "-c", count.format(number, number)], env=environment, check=True)
-    shown = subprocess.run(
-        [sys.executable, "-c", "from gateway import metrics; print(metrics.scrape()[0].decode())"], env=environment, check=True, capture_output=True, text=True
-    ).stdout
+
+    def told(code: str) -> str:
+        return subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True).stdout
+
+    pids = [int(told(count.format(number=number))) for number in (2, 3)]
+    scraped = "from gateway import metrics; {} print(metrics.scrape()[0].decode())"
+    shown = told(scraped.format(""))
     assert 'gateway_checks_total{decision="allow",dialect="nginx",reason="ok",tenant="acme"} 5.0' in shown
     assert "gateway_tenants 3.0" in shown
+    left = told(scraped.format("".join(f"metrics.worker_died({pid});" for pid in pids)))
+    assert [line for line in left.splitlines() if line and not line.startswith("#") and not line.endswith(" 0.0")] == [
+        'gateway_checks_total{decision="allow",dialect="nginx",reason="ok",tenant="acme"} 5.0'
+    ]
 
 
 def test_every_metric_is_counted_by_somebody() -> None:
