@@ -171,6 +171,26 @@ async def test_its_id_alone_ends_it_and_nothing_else(sessions: RedisSessions, lo
     assert await sessions.end_own(bob.session, family=third[5:30]) == 0, "nobody else's"
 
 
+async def test_an_older_copy_of_the_store_brings_back_what_its_person_revoked_and_the_record_ends_it(sessions: RedisSessions, login: Login, marks: Marks, link: Link) -> None:
+    """What a person ends is in no other store; what an operator ends is on record, and is carried out again on whatever comes back."""
+    stored = await login.finish()
+    text = await made(sessions, stored)
+    password = parse(text, sessions._keys)
+    assert password is not None
+    keys = [f"{SLOT}s:{password.token.digest}", f"{SLOT}f:{password.family}"]
+    copy = {key: await link.command("DUMP", key) for key in keys}
+    assert await sessions.end_own(stored.session, family=password.family) == 1
+    assert await use(sessions, text) is None
+    for key, value in copy.items():
+        await link.command("RESTORE", key, 3_600_000, value)
+    assert await use(sessions, text) is not None
+    swept = await marks.revoke("acme", at(marks, Who(session=password.family)))
+    for key, value in copy.items():
+        await link.command("RESTORE", key, 3_600_000, value)
+    await marks.revoke("acme", at(marks, Who(session=password.family)), watermark=swept.watermark)
+    assert await use(sessions, text) is None
+
+
 async def test_signing_out_leaves_it_and_signing_out_everywhere_does_not(sessions: RedisSessions, login: Login) -> None:
     stored = await login.finish()
     text = await made(sessions, stored)
