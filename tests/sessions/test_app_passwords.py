@@ -239,6 +239,10 @@ async def test_what_stands_against_the_person_keeps_one_from_being_made(sessions
         assert await make(sessions, stored) is AppPasswordRefusal.GONE
         stored = await login.finish(auth_time=int(time.time()) + 1)
         assert isinstance(await make(sessions, stored), StoredAppPassword)
+    await login.finish(identity=identity(groups=("app-users",)), auth_time=int(time.time()) + 1)
+    await marks.revoke("acme", replace(at(marks, Who(group="admins")), indexes=()))
+    assert await make(sessions, stored) is AppPasswordRefusal.GONE, "what the session says counts, whatever the last login says"
+    stored = await login.finish(auth_time=int(time.time()) + 1)
     blocked = replace(at(marks, Who(email="alice@acme.test")), indexes=())
     text = await made(sessions, stored)
     await marks.revoke("acme", blocked, block_source="okta")
@@ -393,6 +397,28 @@ async def test_memory_answers_until_whatever_ends_it_and_until_a_login_says_othe
         assert await use(worker.sessions, text) is not None
         worker.replica.leases[bucket_of("acme")].lapse()
         assert worker.sessions.cached_app_password(text) is MISS
+        await worker.sessions.uses.settle()
+
+
+async def test_memory_forgets_it_by_every_name_of_the_last_login(worker: Worker, link: Link) -> None:
+    """Whether that login came before the password was made, on another device, or after."""
+    login, richer = Login(worker.sessions, tenant()), identity(groups=("app-users", "admins", "finance"))
+    marks = Marks(link, lambda: worker.ring)
+    async with running(worker):
+        for later in (False, True):
+            stored = await login.finish(auth_time=int(time.time()) + 1)
+            if not later:
+                await login.finish(identity=richer, auth_time=int(time.time()) + 1)
+            text = await made(worker.sessions, stored)
+            if later:
+                await login.finish(identity=richer, auth_time=int(time.time()) + 1)
+            found = await use(worker.sessions, text)
+            assert found is not None
+            assert found.session.identity.groups == richer.groups
+            assert isinstance(worker.sessions.cached_app_password(text), AppPassword)
+            assert (await marks.revoke("acme", at(marks, Who(group="finance")))).sessions >= 2
+            await until(lambda text=text: worker.sessions.cached_app_password(text) is MISS)  # type: ignore[misc]  # binds the loop's value
+            assert await use(worker.sessions, text) is None
         await worker.sessions.uses.settle()
 
 
