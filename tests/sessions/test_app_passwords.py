@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,8 +24,10 @@ from .test_marks import ALIASES, OTHERS, at, marks
 from .test_replica import Worker, markers, running, until, worker
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.core.model import Tenant
-    from gateway.sessions.connect import Link
+    from gateway.sessions.connect import Link, Script
     from gateway.sessions.markers import Markers
 
 __all__ = ["markers", "marks", "worker"]
@@ -264,6 +266,20 @@ async def test_a_person_has_so_many_and_sessions_do_not_count(sessions: RedisSes
     assert [(view.email, view.app_password and view.app_password.name, view.hosts, view.user_agent) for view in page.items] == [("alice@acme.test", "laptop", (), "")] * 2
     await sessions.end_own(stored.session, family=texts[0][5:30])
     assert isinstance(await make(sessions, stored, at=at_most), StoredAppPassword)
+
+
+async def test_an_answer_that_was_lost_is_given_again(sessions: RedisSessions, login: Login, link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the first one took the last place."""
+    stored, durably = await login.finish(), sessions.link.run_durably
+
+    async def twice(script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+        assert (await durably(script, keys, arguments))[0] == b"stored"
+        return await durably(script, keys, arguments)
+
+    monkeypatch.setattr(sessions.link, "run_durably", twice)
+    password = await make(sessions, stored, at=tenant(max_per_user=1))
+    assert isinstance(password, StoredAppPassword)
+    assert await use(sessions, password.text.reveal()) is not None
 
 
 async def test_it_lasts_as_long_as_the_tenant_permits(sessions: RedisSessions, login: Login, link: Link, clock: Clock) -> None:

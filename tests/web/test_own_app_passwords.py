@@ -218,3 +218,16 @@ async def sign_in_again(world: RunningWorld) -> None:
     """On another device; the login is refused, since the address is of a foreign domain."""
     async with Person() as other:
         await other.log_in(f"{world.world.url(ACME)}/_auth/login?rd=/", "alice@acme.test")
+
+
+async def test_on_a_shared_host_there_is_none_and_nobody_is_asked_for_one(policy: RunningWorld, visitor: Person) -> None:
+    """Nothing says there whose rules hold, but the session."""
+    await sign_in(policy, visitor)
+    text = await make(policy, visitor, path="/")
+    shared = "app.localhost"
+    await visitor.open(f"{policy.world.url(shared)}/_auth/login?rd=/&login_hint=bob@acme.test")
+    cookie = visitor.cookies(shared)["__Host-gw"]
+    assert policy.check(shared, "/dav/x", cookie=cookie, headers=PROGRAM).status == 200
+    for held in (cookie, None):
+        answer = use(policy, text, host=shared, cookie=held)
+        assert (answer.status, answer.header("WWW-Authenticate")) == (401, "Bearer")

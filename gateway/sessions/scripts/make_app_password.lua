@@ -18,6 +18,12 @@ end
 if user == '' then return {'login_again'} end
 if stands_against(prefix, names, began) then return {'gone'} end
 
+-- A repeated call whose first answer was lost; WAIT speaks of a connection's own writes.
+if redis.call('HGET', KEYS[2], 'm:' .. ARGV[4]) then
+  tick(prefix .. 'c:' .. ARGV[2])
+  return {'stored'}
+end
+
 local count = 0
 for alias in string.gmatch(ARGV[8], '%S+') do count = count + #app_passwords(prefix, prefix .. 'i:' .. alias) end
 if count >= tonumber(ARGV[12]) then return {'too_many'} end
