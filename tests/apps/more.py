@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 from playwright.sync_api import expect
 
 from tests.apps.application import ROOT, Application, Command, Place, Tab
+from tests.apps.walk import ZOE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,18 +80,23 @@ class JupyterHub(Large):
 
     def start(self, place: Place) -> Command:
         config = place.folder / "jupyterhub_config.py"
-        config.write_text((self.pages / config.name).read_text("utf-8").replace("127.0.0.1:8000", f"127.0.0.1:{place.port}"), "utf-8")
+        text = (self.pages / config.name).read_text("utf-8").replace("127.0.0.1:8000", f"127.0.0.1:{place.port}").replace("/etc/jupyterhub", str(self.pages))
+        config.write_text(text, "utf-8")
         with config.open("a", encoding="utf-8") as more:
             more.write(
                 f"c.JupyterHub.spawner_class = 'simple'\nc.ConfigurableHTTPProxy.command = {str(self.home / 'node_modules' / '.bin' / 'configurable-http-proxy')!r}\n"
                 f"c.ConfigurableHTTPProxy.api_url = 'http://127.0.0.1:{place.port + 1}'\nc.JupyterHub.hub_port = {place.port + 2}\n"
-                "c.Spawner.args = ['--allow-root']\nc.Spawner.cmd = [" + repr(self.program("jupyterhub-singleuser")) + "]\n"
+                "c.Spawner.args += ['--allow-root']\nc.Spawner.cmd = [" + repr(self.program("jupyterhub-singleuser")) + "]\n"
             )  # fmt: skip
         return Command((self.program("python"), "-m", "jupyterhub", "--config", str(config)))
 
     def person(self, tab: Tab) -> str:
+        """At the hub, unless the first person's own server still takes who is there for somebody else."""
         tab.page.goto(tab.origin + "/hub/home")
-        return tab.page.locator("#login_widget span").first.inner_text().strip()
+        name = tab.page.locator("#login_widget span").first.inner_text().strip()
+        answer = tab.page.goto(f"{tab.origin}/user/{ZOE}/api/me")
+        below = answer.json()["identity"]["username"] if answer is not None and answer.status == 200 and "json" in answer.headers["content-type"] else name
+        return name if below == name else f"{name}, but {below} below /user/{ZOE}/"
 
     def talks(self, tab: Tab) -> str | None:
         """A server of the person's own, and a terminal in it."""
