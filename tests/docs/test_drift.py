@@ -237,3 +237,15 @@ def test_every_row_of_the_threat_model_names_a_test() -> None:
     assert [line for line in table if not re.search(r"`tests/[\w/]+\.py::test_\w+`", line)] == []
     numbered = [int(line.split("|")[1]) for line in table if re.match(r"\| \d", line)]
     assert numbered == list(range(1, len(numbered) + 1))
+
+
+def test_alerts_and_log_events_that_the_documentation_names_exist() -> None:
+    alerts = set(re.findall(r"alert: (Gateway\w+)", (ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8")))
+    named = {name for page in DOCS.rglob("*.md") for name in re.findall(r"`(Gateway[A-Z]\w+)`", page.read_text(encoding="utf-8"))}
+    assert named <= alerts
+    page = (DOCS / "operator" / "production.md").read_text(encoding="utf-8")
+    table = page[page.index("| scenario | log | metric | alert |") :].partition("\n\n")[0]
+    events = {event for line in table.splitlines()[2:] for event in re.findall(r"`([a-z_]+)`", line.split(" | ")[1])}
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "gateway").rglob("*.py"))
+    assert len(events) > 10
+    assert [event for event in sorted(events - {"outcome", "reason"}) if f'"{event}"' not in source] == []
