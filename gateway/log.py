@@ -45,6 +45,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode
+_ENCODE_ASCII = json.JSONEncoder(ensure_ascii=True, default=str).encode
 """Made once: ``json.dumps`` with options makes an encoder each time, and every check is a record."""
 
 
@@ -152,7 +153,7 @@ class _Json(logging.Formatter):
 class _Human(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        rest = " ".join(f"{k}={json.dumps(v, ensure_ascii=True, default=str) if not isinstance(v, int | float) else v}" for k, v in _ordered(record).items())
+        rest = " ".join(f"{k}={v if isinstance(v, int | float) else _ENCODE_ASCII(v)}" for k, v in _ordered(record).items())
         line = _on_one_line(f"{clock} {record.levelname.lower():7} {shown(record.getMessage())} {rest}".rstrip())
         return f"{line}\n{_trace(self.formatException(record.exc_info))}" if record.exc_info else line
 

@@ -155,6 +155,7 @@ def _given_back(kept: Kept, *, at: float, revocation: str) -> HookEvent:
     """As if the provider had said so when the operator did."""
     event = kept.event
     effect = Effect.LIFT if event.group is None else Effect.GROUP_ADDED
+    subject, group = event.subject.key if event.subject else "", event.group.key if event.group else ""
     return HookEvent(
         event.source,
         BY_HAND,
@@ -162,7 +163,7 @@ def _given_back(kept: Kept, *, at: float, revocation: str) -> HookEvent:
         event.subject,
         event.group,
         at,
-        f"by-hand:{digest(revocation, event.subject.key if event.subject else '', event.group.key if event.group else '')}",
+        f"by-hand:{digest(revocation, subject, group)}",
     )
 
 

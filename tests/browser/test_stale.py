@@ -63,7 +63,8 @@ class Meddler:
             self._wire.send("Fetch.fulfillRequest", {"requestId": event["requestId"], "responseCode": 200})
             return
         elif self.without_provider and "identity_provider" in query:
-            onward = f"{url.partition('?')[0]}?{urlencode({name: value for name, value in query.items() if name != 'identity_provider'})}"
+            query.pop("identity_provider")
+            onward = f"{url.partition('?')[0]}?{urlencode(query)}"
         else:
             self.authorized.append(url)
         if onward:

@@ -146,7 +146,8 @@ async def _say_who(browser: Browser, tenant: Tenant, provider: Provider, pending
     if pending.for_host:
         # The session is here, and the browser at that host waits for its ticket still.
         signed = sign(browser.services.signing_keys, tenant.id, "login", pending.for_host, pending.for_browser)
-        go_on = f"/_auth/login?{urlencode({'host': pending.for_host, 'rd': pending.return_to, 'browser': pending.for_browser, 'tenant': signed})}"
+        query = {"host": pending.for_host, "rd": pending.return_to, "browser": pending.for_browser, "tenant": signed}
+        go_on = f"/_auth/login?{urlencode(query)}"
     again = await login_link(browser, return_to=pending.return_to, switch=True)
     return page(browser.request, "other_person", tenant, typed=pending.hint, email=email, go_on=go_on, again=again, provider_sign_out=provider_sign_out(provider))
 
