@@ -136,7 +136,7 @@ def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(pipe
         assert gateway.process.poll() is None
         assert set(others) <= set(gateway.workers())
         assert gateway.check(cookie) == 200
-        assert readiness(gateway) == (200, False, "1 of 2 workers serve; the log says why (worker_died)")
+        until(lambda: readiness(gateway) == (200, False, "1 of 2 workers serve; the log says why (worker_died)"))
         os.kill(others[0], signal.SIGKILL)
         until(lambda: readiness(gateway) == (503, False, "0 of 2 workers serve; the log says why (worker_died)"))
         away.rename(ring)
