@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.core.model import PendingLogin, Secret
 from gateway.core.tenants import TenantTable
-from gateway.ports import Ended, Stored, Taken, Tokens
+from gateway.ports import AppPasswordRefusal, Ended, Stored, Taken, Tokens
 from gateway.registry.document import TenantDocument, compile_tenant
 from gateway.web.browser import application
 from tests.ingress.stand import ACME, COOKIE, LOGIN, NOW, SHARED, TENANTS, Stand, identity, session
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.core.model import Session, Tenant
-    from gateway.ports import NewSession, RelyingParty, TenantSource
+    from gateway.ports import NewAppPassword, NewSession, RelyingParty, TenantSource
     from gateway.web.services import Services
 
 STATE, CODE, TICKET = "state", "code", "ticket"
@@ -36,6 +36,7 @@ class Rooms(Stand):
         super().__init__()
         self.newer = self.table
         self.made: list[NewSession] = []
+        self.wanted: list[NewAppPassword] = []
         self.behind: list[tuple[str, str]] = []
         """What is left to be done behind the answer: a replaced cookie, a token to revoke."""
         self.pending = PendingLogin(
@@ -72,6 +73,13 @@ class Rooms(Stand):
 
     async def list_app_passwords(self, _: Session) -> list[Any]:
         return []
+
+    async def allowed(self, *_: Any, **__: Any) -> bool:
+        return True
+
+    async def make_app_password(self, _: Session, *, new: NewAppPassword, **__: Any) -> AppPasswordRefusal:
+        self.wanted.append(new)
+        return AppPasswordRefusal.TOO_MANY
 
     async def take(self, state: str, *, bindings: Sequence[str]) -> Taken:
         return Taken(self.pending, 1)
@@ -117,9 +125,11 @@ class Rooms(Stand):
         return Tokens(claims, None)
 
 
-async def ask(rooms: Rooms, path: str, *, host: str = ACME, cookie: str = COOKIE) -> Any:
+async def ask(rooms: Rooms, path: str, *, host: str = ACME, cookie: str = COOKIE, form: dict[str, str] | None = None) -> Any:
+    """``form``: posted from the page of the same host."""
     async with TestClient(TestServer(application(rooms.services()))) as client:
-        answer = await client.get(path, headers={"Host": host, "Cookie": f"{cookie}=one"}, allow_redirects=False)
+        headers = {"Host": host, "Cookie": f"{cookie}=one", **({} if form is None else {"Sec-Fetch-Site": "same-origin"})}
+        answer = await client.request("GET" if form is None else "POST", path, headers=headers, data=form, allow_redirects=False)
         await answer.read()
         return answer
 
@@ -207,14 +217,19 @@ async def test_an_application_may_poll_userinfo_without_keeping_anybody_signed_i
     assert rooms.used_for == [("digest-one", None), ("digest-one", 0.0)]
 
 
-@pytest.mark.parametrize(("host", "offered"), [(ACME, [ACME]), (LOGIN, [*sorted(TENANTS[0]["hosts"]), ""]), (SHARED, [])])
+@pytest.mark.parametrize(("host", "offered"), [(ACME, [ACME]), (LOGIN, [*sorted(name for name in TENANTS[0]["hosts"] if "*" not in name), ""]), (SHARED, [])])
 async def test_the_login_host_alone_offers_app_passwords_for_other_hosts(rooms: Rooms, host: str, offered: list[str]) -> None:
     """There is no application whose script could ask for one."""
     rooms.sign_in("one", identity("alice@acme.test"), host=host)
     answer = await ask(rooms, "/_auth/sessions", host=host, cookie=f"{COOKIE}-at-acme" if host == LOGIN else COOKIE)
     text = await answer.text()
-    assert (answer.status, re.findall(r'<option value="([^"]*)"', text)) == (200, [name for name in offered if "*" not in name])
+    assert (answer.status, re.findall(r'<option value="([^"]*)"', text)) == (200, offered)
     assert ('value="new"' in text) is bool(offered)
+    hosts = [*TENANTS[0]["hosts"], "", "globex.localhost", SHARED, LOGIN]
+    for wanted in hosts:
+        form = {"app_password": "new", "name": "laptop", "host": wanted, "path": "/", "days": "1"}
+        assert (await ask(rooms, "/_auth/sessions", host=host, cookie=f"{COOKIE}-at-acme" if host == LOGIN else COOKIE, form=form)).status == 400
+    assert [new.hosts for new in rooms.wanted] == [frozenset({name} if name else ()) for name in hosts if name in offered]
 
 
 async def test_the_explanation_is_of_the_tenant_as_it_is_now(rooms: Rooms) -> None:
