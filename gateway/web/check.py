@@ -170,7 +170,9 @@ class Checks:
         if isinstance(decision, Allow) and services.sessions.suspended(tenant.id):
             raise OutdatedError
         would = would_decide(tenant, request, more, session=session, machine=machine, password=password, now=now)
-        return _Decided(decision, tenant, session or (password.session if password is not None else None), would, takes_app_passwords(matched) and not isinstance(found, HostKind))
+        if password is not None and password.session.tenant == tenant.id:
+            session = password.session
+        return _Decided(decision, tenant, session, would, takes_app_passwords(matched) and not isinstance(found, HostKind))
 
     def _no_session(self, request: AuthRequest, tenant: str | None) -> Login:
         """Whatever the reason, it is a login: nothing of another place is ever carried over."""

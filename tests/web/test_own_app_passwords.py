@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.core.model import AppPassword
 from tests.browserless import Person
+from tests.ingress.stand import KEY, NOW, PROGRAMS, Stand, identity, session
 from tests.web.test_machines import ACME, claims_of, named
 from tests.web.tokens import machine_token
 
@@ -171,6 +173,29 @@ async def test_no_other_site_makes_or_revokes_one(policy: RunningWorld, visitor:
         assert (await visitor.submit(forged, form=number)).status == 403
     assert len(re.findall('name="app_password"', (await sessions_page(policy, visitor)).text)) == before
     assert use(policy, text).status == 200
+
+
+class Foreign(Stand):
+    """Its memory knows one of another tenant."""
+
+    async def app_password(self, text: str, *, host: str) -> AppPassword | None:
+        return AppPassword(session("x", identity("carol@globex.test"), tenant="globex", host=""), frozenset(), ("/",), int(NOW))
+
+
+def test_the_records_of_a_tenant_name_nobody_of_another(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "gateway")
+    stand = Foreign()
+    stand.start()
+    connection = http.client.HTTPConnection("127.0.0.1", stand.check_port, timeout=30)
+    try:
+        facts = {"X-Forwarded-Method": "GET", "X-Forwarded-Proto": "http", "X-Forwarded-Host": PROGRAMS, "X-Forwarded-Uri": "/", "X-Gateway-Key": KEY}
+        connection.request("GET", "/auth/traefik", headers={**facts, "Authorization": "Basic " + base64.b64encode(f"x:gwap_{'a' * 69}".encode()).decode()})
+        assert connection.getresponse().status == 401
+    finally:
+        connection.close()
+        stand.stop()
+    checked = [vars(record)["gateway_fields"] for record in caplog.records if record.message == "check"]
+    assert [(fields["tenant"], fields["reason"], fields["user"]) for fields in checked] == [("acme", "app_password_invalid", None)]
 
 
 def call(world: RunningWorld, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
