@@ -12,7 +12,9 @@ system_clock: Clock = time.time
 
 
 class MovableClock:
-    """A clock that runs with the system's and can be moved ahead, so that an hour costs a test nothing."""
+    """A clock that runs with the system's and can be moved ahead, so that an hour costs a test
+    nothing.
+    """
 
     def __init__(self, source: Clock = system_clock) -> None:
         self._source = source

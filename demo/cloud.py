@@ -1,10 +1,11 @@
-"""The whole stand-in cloud in one process: one Cognito pool, the customers' IdPs, and the people of the demo.
+"""The whole stand-in cloud in one process: one Cognito pool, the customers' IdPs, and the people of
+the demo.
 
     async with DemoCloud() as cloud:
         acme = cloud.add_client("acme", providers=["acme-okta"], callback_urls=[…], logout_urls=[…])
 
-The names end in ``.localhost`` and carry the server's port; use ``demo.net.client_session`` to reach them without a
-resolver that knows RFC 6761.
+The names end in ``.localhost`` and carry the server's port; use ``demo.net.client_session`` to
+reach them without a resolver that knows RFC 6761.
 """
 
 from __future__ import annotations
@@ -71,9 +72,11 @@ Kind = Literal["okta", "entra"]
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A customer's IdP: the server, what kind it is, and the application registered there for Cognito.
+    """A customer's IdP: the server, what kind it is, and the application registered there for
+    Cognito.
 
-    An Okta-like one sends event hooks and keeps a System Log (``okta``); an Entra-like one has a Graph (``graph``).
+    An Okta-like one sends event hooks and keeps a System Log (``okta``); an Entra-like one has a
+    Graph (``graph``).
     """
 
     name: str
@@ -102,7 +105,14 @@ class Ports:
 class DemoCloud:
     """Starts on entry, stops on exit. With ``people=False`` it has a pool and no customers."""
 
-    def __init__(self, *, clock: Clock = system_clock, ports: Ports | None = None, people: bool = True, new_key: NewKey = SigningKey.generate) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock = system_clock,
+        ports: Ports | None = None,
+        people: bool = True,
+        new_key: NewKey = SigningKey.generate,
+    ) -> None:
         self.clock = clock
         self.customers: dict[str, Customer] = {}
         self.time_lines: list[TimeLine] = []
@@ -117,7 +127,14 @@ class DemoCloud:
         try:
             self._http = await self._stack.enter_async_context(client_session(timeout_s=5))
             bound = bind(self._ports.cognito)
-            self.cognito = Cognito(pool_id=POOL_ID, url=bound.url("cognito.localhost"), port=bound.port, clock=self.clock, http=self._http, new_key=self._new_key)
+            self.cognito = Cognito(
+                pool_id=POOL_ID,
+                url=bound.url("cognito.localhost"),
+                port=bound.port,
+                clock=self.clock,
+                http=self._http,
+                new_key=self._new_key,
+            )
             for name in CUSTOM_ATTRIBUTES:
                 self.cognito.pool.add_attribute(name)
             await self._serve(self.cognito.app, bound)
@@ -128,12 +145,21 @@ class DemoCloud:
             raise
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self._stack.aclose()
 
     async def _settle_people(self) -> None:
-        okta = await self.add_idp("acme-okta", kind="okta", host="okta.localhost", port=self._ports.acme_okta)
-        okta.server.directory.add_person("alice@acme.test", name="Alice Adams", groups=("app-users", "admins"))
+        okta = await self.add_idp(
+            "acme-okta", kind="okta", host="okta.localhost", port=self._ports.acme_okta
+        )
+        okta.server.directory.add_person(
+            "alice@acme.test", name="Alice Adams", groups=("app-users", "admins")
+        )
         okta.server.directory.add_person("bob@acme.test", name="Bob Brown", groups=("app-users",))
         okta.server.directory.add_person("mallory@acme.test", name="Mallory Moore")
         entra = await self.add_idp(
@@ -143,28 +169,61 @@ class DemoCloud:
             port=self._ports.globex_entra,
             tenant_id=GLOBEX_TENANT_ID,
         )
-        entra.server.directory.add_person("carol@globex.test", name="Carol Clark", groups=("app-users",))
+        entra.server.directory.add_person(
+            "carol@globex.test", name="Carol Clark", groups=("app-users",)
+        )
         for customer in (okta, entra):
             self.connect(customer)
 
     # -- customers
 
-    async def add_idp(self, name: str, *, kind: Kind, host: str | None = None, port: int = 0, tenant_id: str | None = None, issuer: str = "") -> Customer:
-        """Start a customer's IdP at ``{host}`` (``{name}.localhost`` unless given) and register Cognito there. ``issuer``: Okta's path, "/" for a slash at its end."""
+    async def add_idp(
+        self,
+        name: str,
+        *,
+        kind: Kind,
+        host: str | None = None,
+        port: int = 0,
+        tenant_id: str | None = None,
+        issuer: str = "",
+    ) -> Customer:
+        """Start a customer's IdP at ``{host}`` (``{name}.localhost`` unless given) and register
+        Cognito there. ``issuer``: Okta's path, "/" for a slash at its end.
+        """
         bound = bind(port)
         origin = bound.url(host or f"{name}.localhost")
         okta, graph = None, None
         if kind == "okta":
-            server = okta_like(name, origin=origin, port=bound.port, clock=self.clock, new_key=self._new_key, issuer=issuer)
+            server = okta_like(
+                name,
+                origin=origin,
+                port=bound.port,
+                clock=self.clock,
+                new_key=self._new_key,
+                issuer=issuer,
+            )
             okta = OktaEvents(server, self._http, clock=self.clock)
             outbox, panel = okta.outbox, okta.panel
         else:
             tenant_id = tenant_id or str(uuid.uuid4())
-            server = entra_like(name, origin=origin, port=bound.port, clock=self.clock, tenant_id=tenant_id, new_key=self._new_key)
+            server = entra_like(
+                name,
+                origin=origin,
+                port=bound.port,
+                clock=self.clock,
+                tenant_id=tenant_id,
+                new_key=self._new_key,
+            )
             graph = Graph(server, self._http, tenant_id=tenant_id, clock=self.clock)
             outbox, panel = graph.subscriptions.outbox, graph.subscriptions.panel
         self._stack.push_async_callback(outbox.stop)
-        console = Console(server, outbox, new_scim=lambda base, token: ScimClient(self._http, server.directory, base=base, token=token, entra=kind == "entra"))
+        console = Console(
+            server,
+            outbox,
+            new_scim=lambda base, token: ScimClient(
+                self._http, server.directory, base=base, token=token, entra=kind == "entra"
+            ),
+        )
         console.panels.append(panel)
         customer = Customer(
             name=name,
@@ -205,9 +264,18 @@ class DemoCloud:
         return provider
 
     def add_client(
-        self, name: str, *, providers: Iterable[str], callback_urls: Iterable[str], logout_urls: Iterable[str], client_id: str | None = None, **settings: Any
+        self,
+        name: str,
+        *,
+        providers: Iterable[str],
+        callback_urls: Iterable[str],
+        logout_urls: Iterable[str],
+        client_id: str | None = None,
+        **settings: Any,
     ) -> AppClient:
-        """An app client with a secret and the settings the gateway recommends; ``settings`` are AWS's own names."""
+        """An app client with a secret and the settings the gateway recommends; ``settings`` are
+        AWS's own names.
+        """
         client = AppClient(
             client_id=client_id or random_id(26),
             secret=random_id(51),
@@ -228,7 +296,11 @@ class DemoCloud:
                 "AccessTokenValidity": 15,
                 "IdTokenValidity": 15,
                 "RefreshTokenValidity": 1,
-                "TokenValidityUnits": {"AccessToken": "minutes", "IdToken": "minutes", "RefreshToken": "days"},
+                "TokenValidityUnits": {
+                    "AccessToken": "minutes",
+                    "IdToken": "minutes",
+                    "RefreshToken": "days",
+                },
                 **settings,
             },
             created=self.clock(),
@@ -246,7 +318,9 @@ class DemoCloud:
         return bound
 
     async def show_time_lines(self, *, admin_url: str, key: str) -> list[TimeLine]:
-        """Let each console show how long a click took to reach the last replica of the gateway behind this admin API."""
+        """Let each console show how long a click took to reach the last replica of the gateway
+        behind this admin API.
+        """
         for customer in self.customers.values() if not self.time_lines else ():
             line = TimeLine(customer.server.directory, self._http, admin_url=admin_url, key=key)
             customer.console.panels.append(line.panel)

@@ -1,7 +1,8 @@
 """The seam through which a test makes a stand-in misbehave.
 
-A server names its endpoints (``token``, ``jwks``, ``discovery``, …). A fault answers in an endpoint's place, or waits and
-lets it answer; spoilers change a token before it is signed or a token response before it is sent. No faults: no effect.
+A server names its endpoints (``token``, ``jwks``, ``discovery``, …). A fault answers in an
+endpoint's place, or waits and lets it answer; spoilers change a token before it is signed or a
+token response before it is sent. No faults: no effect.
 """
 
 from __future__ import annotations
@@ -79,13 +80,26 @@ def status(code: int, body: str = "", content_type: str = "text/plain") -> Answe
 
 
 def throttled(*, retry_after_s: int | None = None, reset_at: int | None = None) -> Answer:
-    """A fault that answers 429 as Graph (``retry_after_s``) or Okta (``reset_at``, UTC epoch seconds) do."""
+    """A fault that answers 429 as Graph (``retry_after_s``) or Okta (``reset_at``, UTC epoch
+    seconds) do.
+    """
     headers = {"Retry-After": str(retry_after_s)} if retry_after_s is not None else {}
     if reset_at is not None:
-        headers |= {"X-Rate-Limit-Limit": "60", "X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": str(reset_at)}
+        headers |= {
+            "X-Rate-Limit-Limit": "60",
+            "X-Rate-Limit-Remaining": "0",
+            "X-Rate-Limit-Reset": str(reset_at),
+        }
 
     async def answer(_: web.Request) -> web.StreamResponse:
-        return web.json_response({"error": {"code": "TooManyRequests", "message": "Too many requests"}, "errorCode": "E0000047"}, status=429, headers=headers)
+        return web.json_response(
+            {
+                "error": {"code": "TooManyRequests", "message": "Too many requests"},
+                "errorCode": "E0000047",
+            },
+            status=429,
+            headers=headers,
+        )
 
     return answer
 

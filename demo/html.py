@@ -1,4 +1,6 @@
-"""One plain page layout for all servers of the demo: no script, no outside resource, everything escaped."""
+"""One plain page layout for all servers of the demo: no script, no outside resource, everything
+escaped.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +21,31 @@ code, pre { font: 14px ui-monospace, monospace; overflow-wrap: anywhere; white-s
 .brand { color: #777; margin: 0; } nav a { margin-right: 1rem; }
 </style></head><body><p class="brand">{{ brand }}</p><h1>{{ title }}</h1>
 {% block body %}{% endblock %}
-</body></html>"""
+</body></html>"""  # noqa: E501 - one text, as it is
 
-_environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.DictLoader({"layout": _LAYOUT}), trim_blocks=True)
+_environment = jinja2.Environment(
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    loader=jinja2.DictLoader({"layout": _LAYOUT}),
+    trim_blocks=True,
+)
 
 
 class Template:
     """A page body in Jinja, put into the common layout."""
 
     def __init__(self, body: str, *, width: str = "26rem") -> None:
-        self._template = _environment.from_string("{% extends 'layout' %}{% block body %}" + body + "{% endblock %}", globals={"width": width})
+        self._template = _environment.from_string(
+            "{% extends 'layout' %}{% block body %}" + body + "{% endblock %}",
+            globals={"width": width},
+        )
 
     def respond(self, *, title: str, brand: str, status: int = 200, **values: Any) -> web.Response:
         """Render with escaped values; never stored by a cache."""
         text = self._template.render(title=title, brand=brand, **values)
-        return web.Response(text=text, status=status, content_type="text/html", headers={"Cache-Control": "no-store"})
+        return web.Response(
+            text=text,
+            status=status,
+            content_type="text/html",
+            headers={"Cache-Control": "no-store"},
+        )

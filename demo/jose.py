@@ -1,4 +1,6 @@
-"""RS256 keys and tokens. A token is drafted first, so that a test can spoil exactly one thing before it is signed."""
+"""RS256 keys and tokens. A token is drafted first, so that a test can spoil exactly one thing
+before it is signed.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class SigningKey:
 
 
 NewKey = Callable[[], SigningKey]
-"""Where servers get their keys. Generating takes 50 ms or more, which a test that starts many servers may want to save."""
+"""Where servers get their keys. Generating takes 50 ms or more, which a test that starts many
+servers may want to save.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,14 @@ class TokenDraft:
     def with_claims(self, **changes: Any) -> TokenDraft:
         """The draft with some claims replaced; ``None`` takes a claim away."""
         merged = {**self.claims, **changes}
-        return replace(self, claims={name: value for name, value in merged.items() if value is not None})
+        return replace(
+            self, claims={name: value for name, value in merged.items() if value is not None}
+        )
 
     def sign(self) -> str:
-        """Compact form. ``algorithm=None`` makes an unsigned token; a ``kid`` of ``None`` in ``headers`` leaves it out."""
+        """Compact form. ``algorithm=None`` makes an unsigned token; a ``kid`` of ``None`` in
+        ``headers`` leaves it out.
+        """
         headers: Claims = {"kid": self.key.kid, **self.headers}
         if headers["kid"] is None:
             del headers["kid"]
@@ -76,7 +84,9 @@ def b64url(raw: bytes) -> str:
 
 
 def half_hash(token: str) -> str:
-    """``at_hash``: left half of SHA-256 of the token's ASCII form (OpenID Connect Core §3.1.3.6)."""
+    """``at_hash``: left half of SHA-256 of the token's ASCII form (OpenID Connect Core
+    §3.1.3.6).
+    """
     return b64url(hashlib.sha256(token.encode("ascii")).digest()[:16])
 
 

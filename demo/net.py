@@ -1,6 +1,8 @@
-"""Loopback plumbing: ``*.localhost`` resolved without the machine's resolver, and servers on sockets bound in advance.
+"""Loopback plumbing: ``*.localhost`` resolved without the machine's resolver, and servers on
+sockets bound in advance.
 
-RFC 6761 §6.3 sends every name under ``localhost`` to loopback, but not every resolver obeys; the demo's own HTTP clients do.
+RFC 6761 §6.3 sends every name under ``localhost`` to loopback, but not every resolver obeys; the
+demo's own HTTP clients do.
 """
 
 from __future__ import annotations
@@ -14,15 +16,28 @@ from aiohttp.resolver import ThreadedResolver
 
 
 class LocalhostResolver(AbstractResolver):
-    """Maps ``localhost`` and every name below it to 127.0.0.1 and leaves other names to the system."""
+    """Maps ``localhost`` and every name below it to 127.0.0.1 and leaves other names to the
+    system.
+    """
 
     def __init__(self) -> None:
         self._system = ThreadedResolver()
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
         name = host.rstrip(".").lower()
         if name == "localhost" or name.endswith(".localhost"):
-            return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST)]
+            return [
+                ResolveResult(
+                    hostname=host,
+                    host="127.0.0.1",
+                    port=port,
+                    family=socket.AF_INET,
+                    proto=0,
+                    flags=socket.AI_NUMERICHOST,
+                )
+            ]
         return await self._system.resolve(host, port, family)
 
     async def close(self) -> None:
@@ -40,7 +55,9 @@ def client_session(*, timeout_s: float = 10.0) -> ClientSession:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A listening socket whose port is known before the server behind it exists: an issuer contains its own port."""
+    """A listening socket whose port is known before the server behind it exists: an issuer contains
+    its own port.
+    """
 
     socket: socket.socket
     port: int
@@ -64,7 +81,9 @@ def bind(port: int = 0) -> Bound:
 
 
 async def serve(app: web.Application, bound: Bound) -> web.AppRunner:
-    """Start an application on a bound socket; the caller cleans the runner up, which closes the socket."""
+    """Start an application on a bound socket; the caller cleans the runner up, which closes the
+    socket.
+    """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.SockSite(runner, bound.socket).start()

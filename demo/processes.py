@@ -24,9 +24,11 @@ _MAX_HELD: Final = 256
 
 
 def free_port() -> int:
-    """A loopback port that is nobody else's: held by a socket that does not listen, beside which a server may bind that asks for ``SO_REUSEADDR``.
+    """A loopback port that is nobody else's: held by a socket that does not listen, beside which a
+    server may bind that asks for ``SO_REUSEADDR``.
 
-    Outside the range from which outgoing connections take theirs, so it stays free too while a server is down.
+    Outside the range from which outgoing connections take theirs, so it stays free too while a
+    server is down.
     """
     chooser = random.SystemRandom()
     while True:

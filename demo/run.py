@@ -18,11 +18,25 @@ INGRESSES = ("nginx", "traefik", "caddy", "envoy")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/demo", description="The whole product on this machine: no cloud account, no root.")
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo",
+        description="The whole product on this machine: no cloud account, no root.",
+    )
     parser.add_argument("--ingress", choices=INGRESSES, default="nginx")
-    parser.add_argument("--port", type=int, default=8000, help="where the browser goes (default: 8000)")
-    parser.add_argument("--replicas", type=int, default=1, choices=range(1, 6), metavar="1..5", help="gateways sharing one store")
-    parser.add_argument("--describe", type=Path, metavar="FILE", help="write what a script needs as JSON")
+    parser.add_argument(
+        "--port", type=int, default=8000, help="where the browser goes (default: 8000)"
+    )
+    parser.add_argument(
+        "--replicas",
+        type=int,
+        default=1,
+        choices=range(1, 6),
+        metavar="1..5",
+        help="gateways sharing one store",
+    )
+    parser.add_argument(
+        "--describe", type=Path, metavar="FILE", help="write what a script needs as JSON"
+    )
     arguments = parser.parse_args()
     try:
         return asyncio.run(run(arguments))
@@ -35,7 +49,12 @@ async def run(arguments: argparse.Namespace) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     with tempfile.TemporaryDirectory(prefix="gateway-demo-") as folder:
-        world = World(Path(folder), ingress=arguments.ingress, port=arguments.port, replicas=arguments.replicas)
+        world = World(
+            Path(folder),
+            ingress=arguments.ingress,
+            port=arguments.port,
+            replicas=arguments.replicas,
+        )
         starting = asyncio.create_task(world.__aenter__())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -67,22 +86,45 @@ async def run(arguments: argparse.Namespace) -> int:
 def announce(world: World) -> None:
     """Hosts, people and consoles, for somebody with a browser."""
     description = world.describe()
-    print(f"\nIngress: {LAUNCHERS[world.ingress].name if world.ingress else 'none'}; the files it runs are in {world.directory / (world.ingress or '')}")
+    print(
+        f"\nIngress: {LAUNCHERS[world.ingress].name if world.ingress else 'none'}; the "
+        f"files it runs are in {world.directory / (world.ingress or '')}"
+    )
     print("\nProtected applications")
     for name, url in description["hosts"].items():
         print(f"  {name:8} {url}/")
     print("\nPeople (password: demo)")
     for user in description["users"]:
-        print(f"  {user['email']:20} {user['provider']:14} {', '.join(user['groups']) or 'no group'}")
+        print(
+            f"  {user['email']:20} {user['provider']:14} {', '.join(user['groups']) or 'no group'}"
+        )
     print("\nConsoles of the customers' identity providers")
     for name, idp in description["idps"].items():
         print(f"  {name:14} {idp['console']}")
     onboarding = description["onboarding"]
-    print("\nInitech is not a customer yet. One call, and peter@initech.test (password: demo) gets in at " + onboarding["then"] + "/")
-    print(f"  curl -H 'Authorization: Bearer {description['admin']['key']}' -H 'Content-Type: application/json' \\")
+    print(
+        (
+            "\nInitech is not a customer yet. One call, and peter@initech.test (password: "
+            "demo) gets in at "
+        )
+        + onboarding["then"]
+        + "/"
+    )
+    print(
+        f"  curl -H 'Authorization: Bearer {description['admin']['key']}' -H "
+        "'Content-Type: application/json' \\"
+    )
     print(f"    -d '{json.dumps(onboarding['body'])}' \\\n    {onboarding['url']}")
-    print(f"\nCommands, beside the running gateway:\n  {Path(sys.executable).parent / 'gateway'} sessions list --tenant acme -c {description['config']}")
-    print(f"\nGateway: {description['config']}\n  admin listener {description['admin']['url']} (/metrics, /readyz), Cognito {description['cognito']['url']}\n")
+    print(
+        "\nCommands, beside the running gateway:\n  "
+        f"{Path(sys.executable).parent / 'gateway'} sessions list --tenant acme -c "
+        f"{description['config']}"
+    )
+    print(
+        f"\nGateway: {description['config']}\n  admin listener "
+        f"{description['admin']['url']} (/metrics, /readyz), Cognito "
+        f"{description['cognito']['url']}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""From the click in an IdP's console to the last replica of the gateway: the time line that the console shows.
+"""From the click in an IdP's console to the last replica of the gateway: the time line that the
+console shows.
 
-Clicks are heard on the directory's own seam; revocations are read from the gateway's admin API as server-sent events. A click
-and a revocation belong together if the revocation names the person by any name that the IdP knows, and came after the click.
+Clicks are heard on the directory's own seam; revocations are read from the gateway's admin API as
+server-sent events. A click and a revocation belong together if the revocation names the person by
+any name that the IdP knows, and came after the click.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class Click:
 class TimeLine:
     """One for each console. ``admin_url`` and ``key`` are those of the gateway's admin listener."""
 
-    def __init__(self, directory: Directory, http: ClientSession, *, admin_url: str, key: str) -> None:
+    def __init__(
+        self, directory: Directory, http: ClientSession, *, admin_url: str, key: str
+    ) -> None:
         self.clicks: deque[Click] = deque(maxlen=KEPT)
         self.connected = asyncio.Event()
         """The stream is open: a revocation from now on is not missed."""
@@ -57,18 +61,25 @@ class TimeLine:
 
     async def _on_event(self, event: DirectoryEvent) -> None:
         person, group = event.person, event.group
-        about = " / ".join(name for name in (person.email if person else "", group.name if group else "") if name)
+        about = " / ".join(
+            name for name in (person.email if person else "", group.name if group else "") if name
+        )
         names = {person.id, person.email} if person else set[str]()
         if group is not None and person is None:
             names = {group.id, group.name}
-        self.clicks.appendleft(Click(event.at, f"{event.change.value.replace('_', ' ')}: {about}", frozenset(names)))
+        self.clicks.appendleft(
+            Click(event.at, f"{event.change.value.replace('_', ' ')}: {about}", frozenset(names))
+        )
 
     async def panel(self) -> Panel:
         """Newest first: what was clicked, and how long after the click each stage was reached."""
         await self._look_again()
         rows: list[tuple[str, ...]] = [("Click", "Received", "Durable", "Replicas", "Acknowledged")]
         for click in self.clicks:
-            rows += [(click.what, *_stages(click, revocation)) for revocation in click.revocations.values()]
+            rows += [
+                (click.what, *_stages(click, revocation))
+                for revocation in click.revocations.values()
+            ]
             if not click.revocations:
                 rows.append((click.what, "–", "–", "–", "–"))
         return Panel("timeline", "From click to the last replica (ms after the click)", tuple(rows))
@@ -76,14 +87,22 @@ class TimeLine:
     async def _look_again(self) -> None:
         """The stream tells a revocation when it is durable; the replicas confirm a moment later."""
         for click in self.clicks:
-            for revocation in [r for r in click.revocations.values() if r["acknowledged_ms"] is None]:
+            for revocation in [
+                r for r in click.revocations.values() if r["acknowledged_ms"] is None
+            ]:
                 with contextlib.suppress(ClientError, TimeoutError, ValueError):
-                    async with self._http.get(f"{self._url}/{revocation['id']}", headers=self._headers, timeout=ClientTimeout(total=2)) as response:
+                    async with self._http.get(
+                        f"{self._url}/{revocation['id']}",
+                        headers=self._headers,
+                        timeout=ClientTimeout(total=2),
+                    ) as response:
                         if response.status == 200:
                             click.revocations[revocation["id"]] = await response.json()
 
     @asynccontextmanager
-    async def running(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> AsyncIterator[None]:
+    async def running(
+        self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> AsyncIterator[None]:
         """Follow the gateway's stream; a gateway that is away is asked again."""
         task = asyncio.get_running_loop().create_task(self._follow(sleep))
         try:
@@ -96,7 +115,9 @@ class TimeLine:
         while True:
             try:
                 timeout = ClientTimeout(total=None, sock_read=60)
-                async with self._http.get(f"{self._url}/stream", headers=self._headers, timeout=timeout) as response:
+                async with self._http.get(
+                    f"{self._url}/stream", headers=self._headers, timeout=timeout
+                ) as response:
                     async for line in response.content:
                         if response.status == 200:
                             self.connected.set()
@@ -120,5 +141,13 @@ def _stages(click: Click, revocation: dict[str, Any]) -> tuple[str, ...]:
     def after_click(value: float | None) -> str:
         return "–" if value is None else f"{received_ms + value:.0f}"
 
-    replicas = ", ".join(f"{entry['replica']}: {after_click(entry['confirmed_ms'])}" for entry in revocation["replicas"])
-    return (f"{received_ms:.0f}", after_click(revocation["durable_ms"]), replicas or "–", after_click(revocation["acknowledged_ms"]))
+    replicas = ", ".join(
+        f"{entry['replica']}: {after_click(entry['confirmed_ms'])}"
+        for entry in revocation["replicas"]
+    )
+    return (
+        f"{received_ms:.0f}",
+        after_click(revocation["durable_ms"]),
+        replicas or "–",
+        after_click(revocation["acknowledged_ms"]),
+    )

@@ -1,6 +1,8 @@
-"""The whole product on loopback: the stand-in cloud, applications, the gateway, and an ingress in front.
+"""The whole product on loopback: the stand-in cloud, applications, the gateway, and an ingress in
+front.
 
-Used by ``scripts/demo`` and by the tests, so that both run the files in ``config/`` and ``deploy/``.
+Used by ``scripts/demo`` and by the tests, so that both run the files in ``config/`` and
+``deploy/``.
 """
 
 from __future__ import annotations
@@ -36,13 +38,31 @@ if TYPE_CHECKING:
     from demo.timeline import TimeLine
 
 ROOT = Path(__file__).parents[1]
-CANONICAL_PORTS = {"ingress": 8000, "public": 8080, "check": 8081, "admin": 8082, "hooks": 8083, "cognito": 9000, "legacy": 9100}
+CANONICAL_PORTS = {
+    "ingress": 8000,
+    "public": 8080,
+    "check": 8081,
+    "admin": 8082,
+    "hooks": 8083,
+    "cognito": 9000,
+    "legacy": 9100,
+}
 """Of what is no customer's identity provider."""
 IDP_PORTS = {9001: "acme-okta", 9002: "globex-entra", 9003: "hooli-okta", 9004: "hooli-entra"}
 """As written in ``config/``. The demo replaces them by ports that are free."""
-HOSTS = {"acme": "acme", "globex": "globex", "hooli": "hooli", "shared": "app", "login": "login", "calendar": "calendar.acme"}
+HOSTS = {
+    "acme": "acme",
+    "globex": "globex",
+    "hooli": "hooli",
+    "shared": "app",
+    "login": "login",
+    "calendar": "calendar.acme",
+}
 """Name in ``--describe`` → first part of the host."""
-ACME_OKTA_CLIENT, GLOBEX_ENTRA_CLIENT = "0oaACMEDEMOCLIENT000", "11111111-2222-4333-8444-555555555555"
+ACME_OKTA_CLIENT, GLOBEX_ENTRA_CLIENT = (
+    "0oaACMEDEMOCLIENT000",
+    "11111111-2222-4333-8444-555555555555",
+)
 """As written in ``config/tenants``; the stand-in identity providers make their own."""
 HOOLI_DIRECTORY = "0c5d2f7e-3b1a-4d68-8f27-9a4b6c1e5d30"
 MACHINE_CLIENT = "acmemachine0000000000000"
@@ -63,7 +83,9 @@ class Replica:
 
 @dataclass(slots=True)
 class World:
-    """Start with ``async with``. ``directory`` holds configuration, state and logs; it is the caller's to remove."""
+    """Start with ``async with``. ``directory`` holds configuration, state and logs; it is the
+    caller's to remove.
+    """
 
     directory: Path
     ingress: str | None = None
@@ -73,7 +95,9 @@ class World:
     environment: dict[str, str] = field(default_factory=dict)
     """More ``GATEWAY_…`` settings."""
     central: bool = True
-    """With ``login_host``, as the files say; False takes that line away: one callback for each host."""
+    """With ``login_host``, as the files say; False takes that line away: one callback for each
+    host.
+    """
     new_key: NewKey = SigningKey.generate
     """Where the cloud's servers get their signing keys."""
     applications: Mapping[str, int] = field(default_factory=dict)
@@ -88,7 +112,9 @@ class World:
     machine_secret: str = field(init=False, default="", repr=False)
     """Of ``MACHINE_CLIENT``, an app client for client_credentials."""
     ports: dict[str, int] = field(init=False, default_factory=dict)
-    """Of the first replica, by listener, as its configuration says; the others' are in their environment."""
+    """Of the first replica, by listener, as its configuration says; the others' are in their
+    environment.
+    """
     legacy: LegacyApp = field(init=False)
     _proxy: RunningIngress | None = field(init=False, default=None)
     _stack: AsyncExitStack = field(init=False, default_factory=AsyncExitStack)
@@ -106,7 +132,9 @@ class World:
             self.directory.mkdir(parents=True, exist_ok=True)
             if not self.port:
                 self.port = free_port()
-            self.cloud = await self._stack.enter_async_context(DemoCloud(ports=Ports(), new_key=self.new_key))
+            self.cloud = await self._stack.enter_async_context(
+                DemoCloud(ports=Ports(), new_key=self.new_key)
+            )
             self.legacy = LegacyApp()
             self.apps["legacy"] = (await self.cloud.add_app(self.legacy)).port
             await self._settle_hooli()
@@ -129,7 +157,12 @@ class World:
             raise
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self._stack.aclose()
 
     # --- configuration -----------------------------------------------------------------------
@@ -139,23 +172,46 @@ class World:
         okta = await self.cloud.add_idp("hooli-okta", kind="okta")
         okta.server.directory.add_person("erin@hooli.test", name="Erin Evans", groups=("staff",))
         entra = await self.cloud.add_idp("hooli-entra", kind="entra", tenant_id=HOOLI_DIRECTORY)
-        entra.server.directory.add_person("frank@hooli-labs.test", name="Frank Fox", groups=("labs",))
+        entra.server.directory.add_person(
+            "frank@hooli-labs.test", name="Frank Fox", groups=("labs",)
+        )
         for customer in (okta, entra):
             self.cloud.connect(customer)
 
     async def _settle_initech(self) -> None:
-        """A customer who is not onboarded yet: an identity provider with an application for Cognito, and nothing anywhere else."""
+        """A customer who is not onboarded yet: an identity provider with an application for
+        Cognito, and nothing anywhere else.
+        """
         okta = await self.cloud.add_idp("initech-okta", kind="okta")
-        okta.server.directory.add_person("peter@initech.test", name="Peter Parks", groups=("app-users",))
+        okta.server.directory.add_person(
+            "peter@initech.test", name="Peter Parks", groups=("app-users",)
+        )
 
     @property
     def onboarding(self) -> dict[str, Any]:
         """The one call that onboards Initech, as their administrator's few facts."""
         customer = self.cloud.customers["initech-okta"]
-        provider = {"client_id": customer.app.client_id, "client_secret": customer.app.client_secret, "oidc_issuer": customer.issuer}
-        body = {"provider": provider, "group": "app-users", "allowed_domain": "initech.test", "hosts": [INITECH_HOST]}
-        url = f"http://127.0.0.1:{self.gateways[0].ports['admin']}/admin/v1/tenants/initech/provision"
-        return {"method": "POST", "url": url, "body": body, "then": self.url(INITECH_HOST), "email": "peter@initech.test"}
+        provider = {
+            "client_id": customer.app.client_id,
+            "client_secret": customer.app.client_secret,
+            "oidc_issuer": customer.issuer,
+        }
+        body = {
+            "provider": provider,
+            "group": "app-users",
+            "allowed_domain": "initech.test",
+            "hosts": [INITECH_HOST],
+        }
+        url = (
+            f"http://127.0.0.1:{self.gateways[0].ports['admin']}/admin/v1/tenants/initech/provision"
+        )
+        return {
+            "method": "POST",
+            "url": url,
+            "body": body,
+            "then": self.url(INITECH_HOST),
+            "email": "peter@initech.test",
+        }
 
     def _make_secrets(self) -> None:
         okta, entra = self.cloud.customers["acme-okta"], self.cloud.customers["globex-entra"]
@@ -169,29 +225,55 @@ class World:
             "GLOBEX_GRAPH_SECRET": entra.app.client_secret,
             "GLOBEX_WEBHOOK_SECRET": "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
         }
-        verifiers = [standard_webhook(self.secrets[f"{name}_WEBHOOK_SECRET"], clock=self.cloud.clock) for name in ("ACME", "GLOBEX")]
-        self.legacy.verify = lambda headers, body: any(verify(headers, body) for verify in verifiers)
+        verifiers = [
+            standard_webhook(self.secrets[f"{name}_WEBHOOK_SECRET"], clock=self.cloud.clock)
+            for name in ("ACME", "GLOBEX")
+        ]
+        self.legacy.verify = lambda headers, body: any(
+            verify(headers, body) for verify in verifiers
+        )
 
     def hook_url(self, kind: str, tenant: str, provider: str) -> str:
         """Where an identity provider sends its events."""
-        return f"http://127.0.0.1:{self.gateways[0].ports['hooks']}/hooks/{kind}/{tenant}/{provider}"
+        return (
+            f"http://127.0.0.1:{self.gateways[0].ports['hooks']}/hooks/{kind}/{tenant}/{provider}"
+        )
 
     async def _register_hooks(self) -> None:
-        """What the customer's administrator ticks in Okta. Entra's subscriptions the gateway makes by itself."""
+        """What the customer's administrator ticks in Okta. Entra's subscriptions the gateway makes
+        by itself.
+        """
         okta = self.cloud.customers["acme-okta"]
         if okta.okta is not None:
-            await okta.okta.register(self.hook_url("okta", "acme", "acme-okta"), secret=self.secrets["ACME_HOOK_SECRET"])
+            await okta.okta.register(
+                self.hook_url("okta", "acme", "acme-okta"), secret=self.secrets["ACME_HOOK_SECRET"]
+            )
 
     async def show_time_lines(self) -> list[TimeLine]:
         """Let the consoles show how long a click takes to reach the last replica."""
-        return await self.cloud.show_time_lines(admin_url=f"http://127.0.0.1:{self.gateways[0].ports['admin']}", key=await self.make_admin_key())
+        return await self.cloud.show_time_lines(
+            admin_url=f"http://127.0.0.1:{self.gateways[0].ports['admin']}",
+            key=await self.make_admin_key(),
+        )
 
     def _register_clients(self) -> None:
-        """The app clients that a provisioned pool would have, under the ids that ``config/tenants`` names."""
+        """The app clients that a provisioned pool would have, under the ids that ``config/tenants``
+        names.
+        """
         for tenant, client_id, providers, hosts in (
-            ("acme", "acmedemo0000000000000000", ["acme-okta"], ["acme.localhost", "calendar.acme.localhost", *self.applications]),
+            (
+                "acme",
+                "acmedemo0000000000000000",
+                ["acme-okta"],
+                ["acme.localhost", "calendar.acme.localhost", *self.applications],
+            ),
             ("globex", "globexdemo00000000000000", ["globex-entra"], ["globex.localhost"]),
-            ("hooli", "hoolidemo000000000000000", ["hooli-okta", "hooli-entra"], ["hooli.localhost"]),
+            (
+                "hooli",
+                "hoolidemo000000000000000",
+                ["hooli-okta", "hooli-entra"],
+                ["hooli.localhost"],
+            ),
             ("inactive", "inactivedemo000000000000", ["acme-okta"], ["inactive.localhost"]),
         ):
             everywhere = [*hosts, "app.localhost", "login.localhost"]
@@ -205,9 +287,14 @@ class World:
             self.secrets[f"{tenant.upper()}_CLIENT_SECRET"] = client.secret or ""
         self.cloud.cognito.pool.resource_scopes |= {"acme/read", "acme/write"}
         machine = self.cloud.add_client(
-            "acme-machine", providers=[], callback_urls=[], logout_urls=[], client_id=MACHINE_CLIENT,
-            AllowedOAuthFlows=["client_credentials"], AllowedOAuthScopes=["acme/read", "acme/write"],
-        )  # fmt: skip
+            "acme-machine",
+            providers=[],
+            callback_urls=[],
+            logout_urls=[],
+            client_id=MACHINE_CLIENT,
+            AllowedOAuthFlows=["client_credentials"],
+            AllowedOAuthScopes=["acme/read", "acme/write"],
+        )
         self.machine_secret = machine.secret or ""
 
     @property
@@ -218,7 +305,9 @@ class World:
         return port
 
     def _write_secrets(self) -> None:
-        """One file for each, which the configuration names: so every command works beside the demo from any folder, without its environment."""
+        """One file for each, which the configuration names: so every command works beside the demo
+        from any folder, without its environment.
+        """
         folder = self.directory / "secrets"
         folder.mkdir(mode=0o700, exist_ok=True)
         for name, value in {**self.secrets, "GATEWAY_INGRESS_KEY": self.ingress_key}.items():
@@ -237,15 +326,27 @@ class World:
         }
         group = next(iter(self.cloud.customers["globex-entra"].server.directory.groups.values())).id
         for source in sorted((ROOT / "config").rglob("*.yaml")):
-            text = re.sub(r"\b\d{4}\b", lambda m: str(ports.get(int(m[0]), m[0])), source.read_text("utf-8"))
+            text = re.sub(
+                r"\b\d{4}\b", lambda m: str(ports.get(int(m[0]), m[0])), source.read_text("utf-8")
+            )
             for written, made in {
                 GLOBEX_GROUP: group,
                 ACME_OKTA_CLIENT: self.cloud.customers["acme-okta"].app.client_id,
                 GLOBEX_ENTRA_CLIENT: self.cloud.customers["globex-entra"].app.client_id,
             }.items():
                 text = text.replace(written, made)
-            text = re.sub(r"\benv:([A-Z_]+)", lambda m: f"file:{self.directory / 'secrets' / m[1]}" if (self.directory / "secrets" / m[1]).is_file() else m[0], text)
-            text = text.replace("state_dir: ./state", f"state_dir: {self.directory / 'state'}").replace("files: config/tenants", f"files: {self.directory / 'config' / 'tenants'}")
+            text = re.sub(
+                r"\benv:([A-Z_]+)",
+                lambda m: (
+                    f"file:{self.directory / 'secrets' / m[1]}"
+                    if (self.directory / "secrets" / m[1]).is_file()
+                    else m[0]
+                ),
+                text,
+            )
+            text = text.replace(
+                "state_dir: ./state", f"state_dir: {self.directory / 'state'}"
+            ).replace("files: config/tenants", f"files: {self.directory / 'config' / 'tenants'}")
             if not self.central:
                 text = re.sub(r"^login_host:.*$", "", text, flags=re.MULTILINE)
             target = self.directory / source.relative_to(ROOT)
@@ -260,7 +361,10 @@ class World:
             **{k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")},
             **self.secrets,
             "GATEWAY_INGRESS_KEY": self.ingress_key,
-            **{f"GATEWAY_LISTEN__{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()},
+            **{
+                f"GATEWAY_LISTEN__{name.upper()}": f"127.0.0.1:{port}"
+                for name, port in ports.items()
+            },
             "GATEWAY_HOOKS__URL": f"http://127.0.0.1:{ports['hooks']}",
             "PYTHONPATH": str(ROOT),
             **self.environment,
@@ -272,39 +376,87 @@ class World:
         role = role or ("all" if number == 0 else "auth")
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway", "serve", "-c", "config/gateway.yaml", "--role", role, "--workers", str(self.workers),
-                cwd=self.directory, env=self.gateway_environment(ports), stdout=output, stderr=output, preexec_fn=die_with_parent,
-            )  # fmt: skip
+                sys.executable,
+                "-m",
+                "gateway",
+                "serve",
+                "-c",
+                "config/gateway.yaml",
+                "--role",
+                role,
+                "--workers",
+                str(self.workers),
+                cwd=self.directory,
+                env=self.gateway_environment(ports),
+                stdout=output,
+                stderr=output,
+                preexec_fn=die_with_parent,
+            )
         replica = Replica(process, ports, log)
         self.gateways.append(replica)
         self._stack.push_async_callback(stop_process, process)
         await wait_ready(ports["admin"], process, log)
 
     async def _start_calendar(self) -> None:
-        """Radicale, a calendar server from PyPI, unmodified: it takes its user from the header X-Remote-User."""
+        """Radicale, a calendar server from PyPI, unmodified: it takes its user from the header
+        X-Remote-User.
+        """
         if self.ingress is None:
             return
         port = free_port()
         with (self.directory / "calendar.log").open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "radicale", "--config", "", "--server-hosts", f"127.0.0.1:{port}", "--auth-type", "http_x_remote_user",
-                "--storage-filesystem-folder", str(self.directory / "calendars"), "--web-type", "none",
-                cwd=self.directory, stdout=output, stderr=output, preexec_fn=die_with_parent,
-            )  # fmt: skip
+                sys.executable,
+                "-m",
+                "radicale",
+                "--config",
+                "",
+                "--server-hosts",
+                f"127.0.0.1:{port}",
+                "--auth-type",
+                "http_x_remote_user",
+                "--storage-filesystem-folder",
+                str(self.directory / "calendars"),
+                "--web-type",
+                "none",
+                cwd=self.directory,
+                stdout=output,
+                stderr=output,
+                preexec_fn=die_with_parent,
+            )
         self._stack.push_async_callback(stop_process, process)
         self.apps["calendar"] = port
 
     async def _start_ingress(self, kind: str) -> None:
-        """Render the configuration as an operator would, with the command, and start the proxy with it."""
+        """Render the configuration as an operator would, with the command, and start the proxy with
+        it.
+        """
         folder = self.directory / kind
         upstreams = {"calendar.acme.localhost": self.apps["calendar"], **self.applications}
         await self.command(
-            "ingress", "render", kind, "-c", "config/gateway.yaml", "--listen", f"127.0.0.1:{self.port}",
-            "--upstream", f"127.0.0.1:{self.apps['legacy']}", *(word for host, port in upstreams.items() for word in ("--upstream", f"{host}=127.0.0.1:{port}")),
-            "--host", INITECH_HOST, "-o", str(folder),
-        )  # fmt: skip
+            "ingress",
+            "render",
+            kind,
+            "-c",
+            "config/gateway.yaml",
+            "--listen",
+            f"127.0.0.1:{self.port}",
+            "--upstream",
+            f"127.0.0.1:{self.apps['legacy']}",
+            *(
+                word
+                for host, port in upstreams.items()
+                for word in ("--upstream", f"{host}=127.0.0.1:{port}")
+            ),
+            "--host",
+            INITECH_HOST,
+            "-o",
+            str(folder),
+        )
         files = {path.name: path.read_text("utf-8") for path in folder.iterdir() if path.is_file()}
-        running = await asyncio.to_thread(start, LAUNCHERS[kind], files, directory=folder, port=self.port, host="acme.localhost")
+        running = await asyncio.to_thread(
+            start, LAUNCHERS[kind], files, directory=folder, port=self.port, host="acme.localhost"
+        )
         self._stack.callback(running.stop)
         self._proxy = running
 
@@ -329,11 +481,19 @@ class World:
             await self._start_gateway(number)
 
     async def command(self, *arguments: str) -> str:
-        """Run ``gateway …`` beside the running gateway, if one runs; its standard output. Raises ``RuntimeError`` with what it said if it fails."""
+        """Run ``gateway …`` beside the running gateway, if one runs; its standard output. Raises
+        ``RuntimeError`` with what it said if it fails.
+        """
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway", *arguments,
-            cwd=self.directory, env=self.gateway_environment(self.gateways[0].ports if self.gateways else self.ports), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+            sys.executable,
+            "-m",
+            "gateway",
+            *arguments,
+            cwd=self.directory,
+            env=self.gateway_environment(self.gateways[0].ports if self.gateways else self.ports),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
         out, err = await process.communicate()
         if process.returncode != 0:
             msg = f"gateway {' '.join(arguments[:2])} failed:\n{err.decode(errors='replace')}"
@@ -343,7 +503,9 @@ class World:
     async def make_admin_key(self) -> str:
         """A bearer key for everything, made with the command; the same one when asked again."""
         if not self.admin_key:
-            made = json.loads(await self.command("admin-keys", "create", "demo", "--scope", "operator", "--json"))
+            made = json.loads(
+                await self.command("admin-keys", "create", "demo", "--scope", "operator", "--json")
+            )
             self.admin_key = made["key"]
         return self.admin_key
 
@@ -353,19 +515,47 @@ class World:
         return {
             "ingress": self.ingress,
             "hosts": {name: self.url(f"{host}.localhost") for name, host in HOSTS.items()},
-            "replicas": [{"check": f"http://127.0.0.1:{r.ports['check']}", "public": f"http://127.0.0.1:{r.ports['public']}"} for r in self.gateways],
+            "replicas": [
+                {
+                    "check": f"http://127.0.0.1:{r.ports['check']}",
+                    "public": f"http://127.0.0.1:{r.ports['public']}",
+                }
+                for r in self.gateways
+            ],
             "ingress_key": self.ingress_key,
-            "admin": {"url": f"http://127.0.0.1:{self.gateways[0].ports['admin']}", "key": self.admin_key},
-            "cognito": {"url": self.cloud.cognito.url, "user_pool_id": self.cloud.cognito.pool.pool_id},
-            "idps": {name: {"url": c.issuer, "console": f"{c.server.origin}/console", "kind": c.kind} for name, c in customers.items()},
+            "admin": {
+                "url": f"http://127.0.0.1:{self.gateways[0].ports['admin']}",
+                "key": self.admin_key,
+            },
+            "cognito": {
+                "url": self.cloud.cognito.url,
+                "user_pool_id": self.cloud.cognito.pool.pool_id,
+            },
+            "idps": {
+                name: {"url": c.issuer, "console": f"{c.server.origin}/console", "kind": c.kind}
+                for name, c in customers.items()
+            },
             "users": [
-                {"email": p.email, "password": "demo", "provider": name, "groups": [g.name for g in c.server.directory.groups_of(p)]}
+                {
+                    "email": p.email,
+                    "password": "demo",
+                    "provider": name,
+                    "groups": [g.name for g in c.server.directory.groups_of(p)],
+                }
                 for name, c in customers.items()
                 for p in c.server.directory.people.values()
             ],
             "hooks": {
-                "acme-okta": {"url": self.hook_url("okta", "acme", "acme-okta"), "header": "Authorization", "secret": self.secrets["ACME_HOOK_SECRET"]},
-                "globex-entra": {"url": self.hook_url("entra", "globex", "globex-entra"), "header": "clientState", "secret": self.secrets["GLOBEX_HOOK_SECRET"]},
+                "acme-okta": {
+                    "url": self.hook_url("okta", "acme", "acme-okta"),
+                    "header": "Authorization",
+                    "secret": self.secrets["ACME_HOOK_SECRET"],
+                },
+                "globex-entra": {
+                    "url": self.hook_url("entra", "globex", "globex-entra"),
+                    "header": "clientState",
+                    "secret": self.secrets["GLOBEX_HOOK_SECRET"],
+                },
             },
             "onboarding": self.onboarding,
             "config": str(self.config_path),

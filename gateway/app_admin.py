@@ -1,4 +1,6 @@
-"""The admin role's half of the composition root: SQL, revocation, the admin API. Imported only where that role runs."""
+"""The admin role's half of the composition root: SQL, revocation, the admin API. Imported only
+where that role runs.
+"""
 
 from __future__ import annotations
 
@@ -88,13 +90,19 @@ class AdminStores:
     revoker: StoreRevoker
 
     async def in_force(self, tenant: str) -> None:
-        """Returns when what was just written of the tenant is obeyed by every replica. Raises ``UnavailableError`` when that cannot be said."""
+        """Returns when what was just written of the tenant is obeyed by every replica. Raises
+        ``UnavailableError`` when that cannot be said.
+        """
         revision, _ = await self.tenants.revision()
         await self.publisher.published(revision, timeout_s=IN_FORCE_S, tenant=tenant)
 
 
-async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncExitStack) -> AdminStores:
-    """Open SQL and publish the tenants. Raises ``ConfigError``, and ``UnavailableError`` when SQL does not answer."""
+async def admin_stores(
+    config: Config, ring: KeyFile, link: Link, stack: AsyncExitStack
+) -> AdminStores:
+    """Open SQL and publish the tenants. Raises ``ConfigError``, and ``UnavailableError`` when SQL
+    does not answer.
+    """
     database = open_database(config, lambda: ring().database)
     stack.push_async_callback(database.close)
     await database.prepare()
@@ -105,19 +113,32 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     acknowledgements = Acknowledgements(link, staleness_s=staleness_s, monotonic=monotonic)
     stack.push_async_callback(acknowledgements.close)
 
-    async def narrow(narrowed: Collection[str], generation: int, confirmed: Callable[[Collection[str]], None]) -> None:
+    async def narrow(
+        narrowed: Collection[str], generation: int, confirmed: Callable[[Collection[str]], None]
+    ) -> None:
         await acknowledgements.narrow(narrowed, generation, lambda _replica, _at: None, confirmed)
 
     record = SqlRevocations(database)
-    revoker = StoreRevoker(Marks(link, ring), record, acknowledgements, clock=database.clock, monotonic=monotonic)
+    revoker = StoreRevoker(
+        Marks(link, ring), record, acknowledgements, clock=database.clock, monotonic=monotonic
+    )
     stack.push_async_callback(revoker.close)
 
     async def end_tenant(tenant: str) -> None:
         await revoker.end_tenant(tenant, lift_until=await tenants.removed_at(tenant))
 
-    publisher = Publisher(tenants, link, ring, config, narrow=narrow, end=end_tenant, clock=database.clock)
+    publisher = Publisher(
+        tenants, link, ring, config, narrow=narrow, end=end_tenant, clock=database.clock
+    )
     await publisher.start()
-    markers = Markers(link, tenants=record.tenants, restore=revoker.restore, generation=lambda: publisher.generation, staleness_s=staleness_s, monotonic=monotonic)
+    markers = Markers(
+        link,
+        tenants=record.tenants,
+        restore=revoker.restore,
+        generation=lambda: publisher.generation,
+        staleness_s=staleness_s,
+        monotonic=monotonic,
+    )
     with contextlib.suppress(UnavailableError):
         await markers.look()  # else in the background: until then checks and logins answer 503
     await stack.enter_async_context(beside(publisher.run()))
@@ -126,30 +147,60 @@ async def admin_stores(config: Config, ring: KeyFile, link: Link, stack: AsyncEx
     return AdminStores(database, tenants, publisher, revoker)
 
 
-async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, stack: AsyncExitStack) -> AdminRole:
+async def admin_role(
+    config: Config,
+    ring: KeyFile,
+    link: Link,
+    tenants: TenantSource,
+    stores: AdminStores,
+    stack: AsyncExitStack,
+) -> AdminRole:
     """Build the rooms on the open stores."""
     database = stores.database
     clock = database.clock
     directory = StoreDirectory(link, ring)
     signed_in = SignedIn(directory, ring)
     hooks = await hook_role(
-        config, database, targets=RecordedHookTargets(lambda: stores.publisher.records), revoker=stores.revoker, people=signed_in, clock=clock,
-        monotonic=time.monotonic, stack=stack,
-    )  # fmt: skip
-    records = RegistryRecords(stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force)
+        config,
+        database,
+        targets=RecordedHookTargets(lambda: stores.publisher.records),
+        revoker=stores.revoker,
+        people=signed_in,
+        clock=clock,
+        monotonic=time.monotonic,
+        stack=stack,
+    )
+    records = RegistryRecords(
+        stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force
+    )
     services = AdminServices(
         keys=SqlAdminKeys(database, clock=clock),
         audit=SqlAuditLog(database, clock=clock),
         idempotency=SqlIdempotency(database, clock=clock),
         tenants=records,
-        rehearsals=TenantRehearsals(stores.tenants, config, directory, files=lambda: stores.publisher.file_records),
+        rehearsals=TenantRehearsals(
+            stores.tenants, config, directory, files=lambda: stores.publisher.file_records
+        ),
         is_tenant=records.has,
-        login_tests=LoginLinks(config, table=lambda: tenants.table, key=lambda: ring().sealing[0].material, clock=clock, entropy=secrets.token_bytes),
-        onboarding=await _onboarding(config, ring, link, tenants, stores, hooks.leader("pool_people"), stack),
+        login_tests=LoginLinks(
+            config,
+            table=lambda: tenants.table,
+            key=lambda: ring().sealing[0].material,
+            clock=clock,
+            entropy=secrets.token_bytes,
+        ),
+        onboarding=await _onboarding(
+            config, ring, link, tenants, stores, hooks.leader("pool_people"), stack
+        ),
         revoker=stores.revoker,
         sessions=directory,
         blocks=Restrictions(database),
-        explainer=Explanations(lambda: tenants.table, standing=SqlRevocations(database).standing, clock=clock, known=signed_in.names_of),
+        explainer=Explanations(
+            lambda: tenants.table,
+            standing=SqlRevocations(database).standing,
+            clock=clock,
+            known=signed_in.names_of,
+        ),
         hook_desk=hooks.desk,
         deliveries=hooks.deliveries,
         messages=hooks.messages,
@@ -165,9 +216,25 @@ async def admin_role(config: Config, ring: KeyFile, link: Link, tenants: TenantS
     return AdminRole(admin_application(services), hooks.app)
 
 
-async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: TenantSource, stores: AdminStores, leader: Leader, stack: AsyncExitStack) -> Onboarding | None:
-    """With its recovery of interrupted runs, the end of replaced clients, and the pool's people kept in step; None where the AWS SDK is not installed, and then there are no such routes."""
-    opening = open_onboarding(config, stores.database, stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force)
+async def _onboarding(
+    config: Config,
+    ring: KeyFile,
+    link: Link,
+    tenants: TenantSource,
+    stores: AdminStores,
+    leader: Leader,
+    stack: AsyncExitStack,
+) -> Onboarding | None:
+    """With its recovery of interrupted runs, the end of replaced clients, and the pool's people
+    kept in step; None where the AWS SDK is not installed, and then there are no such routes.
+    """
+    opening = open_onboarding(
+        config,
+        stores.database,
+        stores.tenants,
+        files=lambda: stores.publisher.file_records,
+        in_force=stores.in_force,
+    )
     try:
         onboarding = await stack.enter_async_context(opening)
     except ConfigError as error:
@@ -177,7 +244,16 @@ async def _onboarding(config: Config, ring: KeyFile, link: Link, tenants: Tenant
     await stack.enter_async_context(beside(forever(partial(retire_forever, onboarding))))
     api = await stack.enter_async_context(open_cognito(config))
     record, disabled = SqlRevocations(stores.database), SqlDisabledUsers(stores.database)
-    people = PoolPeople(CognitoUsers(api), record, stores.revoker, Marks(link, ring), disabled, table=lambda: tenants.table, clock=stores.database.clock, leads=leader.lead)
+    people = PoolPeople(
+        CognitoUsers(api),
+        record,
+        stores.revoker,
+        Marks(link, ring),
+        disabled,
+        table=lambda: tenants.table,
+        clock=stores.database.clock,
+        leads=leader.lead,
+    )
     stack.push_async_callback(_resign, leader)
     await stack.enter_async_context(beside(forever(people.run)))
     return onboarding
@@ -192,25 +268,38 @@ async def probe_database(database: Database) -> Finding:
     """It answers a question of no weight."""
     started = time.perf_counter()
     await database.ping()
-    return Finding("database", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms")
+    return Finding(
+        "database", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms"
+    )
 
 
 async def probe_session(database: Database) -> Finding:
-    """For `gateway config check`: whether a pooler stands between that does not fit. Raises as ``check_session``."""
+    """For `gateway config check`: whether a pooler stands between that does not fit. Raises as
+    ``check_session``.
+    """
     await database.check_session()
-    return Finding("database_session", ok=True, detail="settings of a session hold in its next transaction")
+    return Finding(
+        "database_session", ok=True, detail="settings of a session hold in its next transaction"
+    )
 
 
 def clock_finding(clock: DatabaseClock) -> Finding:
-    """Whether this machine's clock agrees with the database's. Where it does not, nothing here is wrong by it, but tokens and sessions may be elsewhere."""
-    detail = f"this machine's clock is {abs(clock.offset_s):.1f} s {'ahead of' if clock.offset_s > 0 else 'behind'} the database's"
+    """Whether this machine's clock agrees with the database's. Where it does not, nothing here is
+    wrong by it, but tokens and sessions may be elsewhere.
+    """
+    detail = (
+        f"this machine's clock is {abs(clock.offset_s):.1f} s "
+        f"{'ahead of' if clock.offset_s > 0 else 'behind'} the database's"
+    )
     return Finding("clock", ok=clock.is_right, needed=False, detail=detail)
 
 
 def publisher_finding(publisher: Publisher) -> Finding:
     """What keeps the newest files and rows from being served; the last good ones are."""
     if publisher.problems:
-        return Finding("publisher", ok=False, needed=False, detail="; ".join(publisher.problems)[:1000])
+        return Finding(
+            "publisher", ok=False, needed=False, detail="; ".join(publisher.problems)[:1000]
+        )
     return Finding("publisher", ok=True, needed=False, detail=f"snapshot {publisher.generation}")
 
 

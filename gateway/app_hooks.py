@@ -1,4 +1,6 @@
-"""The hooks' part of the composition root: inbox, applier, reconciliation, outgoing webhooks and their listener. Admin role only."""
+"""The hooks' part of the composition root: inbox, applier, reconciliation, outgoing webhooks and
+their listener. Admin role only.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HookRole:
-    """What the hooks add to a process: the listener's application, and the admin API's view of the inbox."""
+    """What the hooks add to a process: the listener's application, and the admin API's view of the
+    inbox.
+    """
 
     app: web.Application
     deliveries: InboxRecords
@@ -61,14 +65,28 @@ class HookRole:
 
 
 async def hook_role(
-    config: Config, database: Database, *, targets: HookTargets, revoker: Revoker, people: People, clock: Callable[[], float], monotonic: Callable[[], float],
+    config: Config,
+    database: Database,
+    *,
+    targets: HookTargets,
+    revoker: Revoker,
+    people: People,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
     stack: AsyncExitStack,
-) -> HookRole:  # fmt: skip
-    """Build and start. What begins last ends first: the listener is the caller's and closes before any of this."""
+) -> HookRole:
+    """Build and start. What begins last ends first: the listener is the caller's and closes before
+    any of this.
+    """
     holder = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
     committer = Committer(database)
     await stack.enter_async_context(committer.running())
-    http = await stack.enter_async_context(guarded_session(development=config.development, networks=[ipaddress.ip_network(n) for n in config.hooks.private_networks]))
+    http = await stack.enter_async_context(
+        guarded_session(
+            development=config.development,
+            networks=[ipaddress.ip_network(n) for n in config.hooks.private_networks],
+        )
+    )
     inbox = Inbox(database, committer, holder=holder)
     outbox = Outbox(database, committer, targets=targets, http=http, clock=clock)
     url = config.hooks.url.rstrip("/") if config.hooks.url is not None else None
@@ -78,28 +96,84 @@ async def hook_role(
     names = GroupNames(database)
     subscriptions = Subscriptions(database, committer, graph, cursors, url=url, clock=clock)
     quota = config.hooks.scim
-    scim = ScimStore(database, committer, inbox, clock=clock, limits=ScimLimits(users=quota.users, groups=quota.groups, bytes=quota.megabytes * 1024 * 1024))
+    scim = ScimStore(
+        database,
+        committer,
+        inbox,
+        clock=clock,
+        limits=ScimLimits(
+            users=quota.users, groups=quota.groups, bytes=quota.megabytes * 1024 * 1024
+        ),
+    )
     limits = config.hooks.mass_removal
-    brake = Brake(database, BrakeLimits(people=limits.people, percent=limits.percent, unknown=limits.unknown), clock=clock)
+    brake = Brake(
+        database,
+        BrakeLimits(people=limits.people, percent=limits.percent, unknown=limits.unknown),
+        clock=clock,
+    )
     applier = Applier(
-        inbox, committer, names=names, records=scim, targets=targets, revoker=revoker, people=people, directory=subscriptions, outbox=outbox, clock=clock, brake=brake
+        inbox,
+        committer,
+        names=names,
+        records=scim,
+        targets=targets,
+        revoker=revoker,
+        people=people,
+        directory=subscriptions,
+        outbox=outbox,
+        clock=clock,
+        brake=brake,
     )
     reconciliation = Reconciliation(
-        leader=Leader(database, committer, name="reconciliation", holder=holder, clock=clock), targets=targets, subscriptions=subscriptions,
-        delta=GraphDelta(database, committer, graph, cursors, inbox, names, stored=applier.wake, clock=clock),
-        backfill=OktaBackfill(fetch, committer, cursors, inbox, names, stored=applier.wake, clock=clock), cursors=cursors, applier=applier,
-        interval_s=config.hooks.reconcile.total_seconds(), clock=clock,
-    )  # fmt: skip
+        leader=Leader(database, committer, name="reconciliation", holder=holder, clock=clock),
+        targets=targets,
+        subscriptions=subscriptions,
+        delta=GraphDelta(
+            database, committer, graph, cursors, inbox, names, stored=applier.wake, clock=clock
+        ),
+        backfill=OktaBackfill(
+            fetch, committer, cursors, inbox, names, stored=applier.wake, clock=clock
+        ),
+        cursors=cursors,
+        applier=applier,
+        interval_s=config.hooks.reconcile.total_seconds(),
+        clock=clock,
+    )
     tally = Tally(database, committer, clock=clock)
-    by_hand = ByHand(SqlRevocations(database), committer, inbox, outbox, targets=targets, people=people, stored=applier.wake, clock=clock)
-    for room in (tally, outbox, applier, by_hand, reconciliation, Retention(committer, clock=clock)):
+    by_hand = ByHand(
+        SqlRevocations(database),
+        committer,
+        inbox,
+        outbox,
+        targets=targets,
+        people=people,
+        stored=applier.wake,
+        clock=clock,
+    )
+    for room in (
+        tally,
+        outbox,
+        applier,
+        by_hand,
+        reconciliation,
+        Retention(committer, clock=clock),
+    ):
         await stack.enter_async_context(room.running())
     services = HookServices(
-        targets=targets, inbox=inbox, scim=scim, keys=IssuerKeys(http, monotonic=monotonic),
-        tally=tally, stored=applier.wake, url=url, clock=clock,
-    )  # fmt: skip
+        targets=targets,
+        inbox=inbox,
+        scim=scim,
+        keys=IssuerKeys(http, monotonic=monotonic),
+        tally=tally,
+        stored=applier.wake,
+        url=url,
+        clock=clock,
+    )
     desk = HookDesk(database, tally, targets=targets, url=url, clock=clock)
     return HookRole(
-        application(services), InboxRecords(database, committer, clock=clock, wake=applier.wake), desk, OutboxRecords(database, committer, clock=clock, wake=outbox.wake),
+        application(services),
+        InboxRecords(database, committer, clock=clock, wake=applier.wake),
+        desk,
+        OutboxRecords(database, committer, clock=clock, wake=outbox.wake),
         leader=lambda name: Leader(database, committer, name=name, holder=holder, clock=clock),
-    )  # fmt: skip
+    )

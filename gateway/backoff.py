@@ -1,4 +1,6 @@
-"""How long to wait before something that ended by itself is started again, or what failed is tried again."""
+"""How long to wait before something that ended by itself is started again, or what failed is tried
+again.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,17 @@ from dataclasses import dataclass
 
 
 def doubling(first_s: float, times: int, *, longest_s: float) -> float:
-    """``first_s`` doubled ``times`` times, at most ``longest_s``; however often that is, it does not overflow."""
+    """``first_s`` doubled ``times`` times, at most ``longest_s``; however often that is, it does
+    not overflow.
+    """
     return float(min(longest_s, first_s * 2 ** min(times, 30)))
 
 
 @dataclass(slots=True)
 class Backoff:
-    """Twice as long after each failure, up to ``longest_s``; from ``first_s`` again once it ran for ``healthy_s``."""
+    """Twice as long after each failure, up to ``longest_s``; from ``first_s`` again once it ran for
+    ``healthy_s``.
+    """
 
     first_s: float
     longest_s: float

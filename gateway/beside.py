@@ -1,4 +1,6 @@
-"""Tasks that run beside, and end with their owner; work that goes on, or comes round again, whatever it failed by."""
+"""Tasks that run beside, and end with their owner; work that goes on, or comes round again,
+whatever it failed by.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ log = logging.getLogger("gateway")
 
 @contextlib.asynccontextmanager
 async def beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """``work`` goes on until the block is left. If it ends before by an error, that is logged when it happens: nobody awaits it."""
+    """``work`` goes on until the block is left. If it ends before by an error, that is logged when
+    it happens: nobody awaits it.
+    """
     task = asyncio.create_task(work)
     task.add_done_callback(_ended)
     try:
@@ -34,7 +38,8 @@ async def beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
 async def in_rounds(work: Callable[[], Awaitable[object]], *, pause_s: float, event: str) -> None:
     """Until cancelled: ``work`` now, and again ``pause_s`` seconds after each end of it.
 
-    What it fails by is logged, as ``{event}_unavailable`` where a store is away, else as ``{event}_fault``, and the next round comes all the same.
+    What it fails by is logged, as ``{event}_unavailable`` where a store is away, else as
+    ``{event}_fault``, and the next round comes all the same.
     """
     while True:
         try:
@@ -47,12 +52,20 @@ async def in_rounds(work: Callable[[], Awaitable[object]], *, pause_s: float, ev
         await asyncio.sleep(pause_s)
 
 
-async def forever(work: Callable[[], Awaitable[None]], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-    """``work``, until cancelled. Where an error that it does not know ends it, that is logged and counted, and it is begun again: half a second
-    later, and less often the oftener it fails. ``work`` can be begun again at any time.
+async def forever(
+    work: Callable[[], Awaitable[None]],
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """``work``, until cancelled. Where an error that it does not know ends it, that is logged and
+    counted, and it is begun again: half a second later, and less often the oftener it fails.
+    ``work`` can be begun again at any time.
     """
     named = work.func if isinstance(work, partial) else work
-    name, backoff = getattr(named, "__qualname__", type(named).__qualname__), Backoff(first_s=0.5, longest_s=30.0, healthy_s=60.0)
+    name, backoff = (
+        getattr(named, "__qualname__", type(named).__qualname__),
+        Backoff(first_s=0.5, longest_s=30.0, healthy_s=60.0),
+    )
     while True:
         began = time.monotonic()
         try:
@@ -66,13 +79,17 @@ async def forever(work: Callable[[], Awaitable[None]], *, sleep: Callable[[float
 
 
 def fault(event: str, error: BaseException, **where: object) -> None:
-    """Of what nobody foresaw: logged with its trace, and counted for whoever watches the metrics."""
+    """Of what nobody foresaw: logged with its trace, and counted for whoever watches the
+    metrics.
+    """
     TASK_FAILURES.labels(event).inc()
     log.error(event, exc_info=error, extra=fields(**where))
 
 
 async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel, and again each second until all have ended: a library that turns a cancellation into its own time-out loses it."""
+    """Cancel, and again each second until all have ended: a library that turns a cancellation into
+    its own time-out loses it.
+    """
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
@@ -83,4 +100,8 @@ async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
 def _ended(task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        log.error("task_failed", exc_info=error, extra=fields(task=getattr(task.get_coro(), "__qualname__", "")))
+        log.error(
+            "task_failed",
+            exc_info=error,
+            extra=fields(task=getattr(task.get_coro(), "__qualname__", "")),
+        )

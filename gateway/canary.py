@@ -1,6 +1,8 @@
-"""The canary: asks for a protected address through the ingress, without a session, and says so loudly when it gets in.
+"""The canary: asks for a protected address through the ingress, without a session, and says so
+loudly when it gets in.
 
-What a release of the ingress configuration breaks at three in the morning is found here, not by a customer.
+What a release of the ingress configuration breaks at three in the morning is found here, not by a
+customer.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ TIMEOUT_S = 15.0
 
 
 def judge(status: int, location: str) -> str:
-    """``guarded`` is a refusal or a redirect to the gateway's own pages; what else is not an error is ``open``."""
+    """``guarded`` is a refusal or a redirect to the gateway's own pages; what else is not an error
+    is ``open``.
+    """
     if status in {400, 401, 403, 421}:
         return GUARDED
     if status >= 500:
@@ -36,7 +40,12 @@ def judge(status: int, location: str) -> str:
     return OPEN
 
 
-async def watch(settings: Canary, http: aiohttp.ClientSession, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+async def watch(
+    settings: Canary,
+    http: aiohttp.ClientSession,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
     """Until cancelled: probe, record, wait. Nothing that goes wrong ends it."""
     if settings.url is None:
         return
@@ -46,11 +55,18 @@ async def watch(settings: Canary, http: aiohttp.ClientSession, *, sleep: Callabl
 
 
 async def probe(url: str, http: aiohttp.ClientSession) -> str:
-    """One request without any credential. The result is counted and, if it is not ``guarded``, logged."""
+    """One request without any credential. The result is counted and, if it is not ``guarded``,
+    logged.
+    """
     status, error = 0, ""
     result = UNREACHABLE
     try:
-        async with http.get(url, allow_redirects=False, headers={"Accept": "text/html"}, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as response:
+        async with http.get(
+            url,
+            allow_redirects=False,
+            headers={"Accept": "text/html"},
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+        ) as response:
             status = response.status
             result = judge(status, response.headers.get("Location", ""))
     except (aiohttp.ClientError, TimeoutError, ValueError) as failure:
@@ -60,7 +76,16 @@ async def probe(url: str, http: aiohttp.ClientSession) -> str:
         # Unreachable says nothing about the door, so the last known state stands.
         CANARY_OPEN.set(1 if result == OPEN else 0)
     if result == OPEN:
-        _LOG.critical("canary_open", extra=fields(url=url, status=status, detail="a request without a session was let through; run gateway ingress doctor"))
+        _LOG.critical(
+            "canary_open",
+            extra=fields(
+                url=url,
+                status=status,
+                detail="a request without a session was let through; run gateway ingress doctor",
+            ),
+        )
     elif result == UNREACHABLE:
-        _LOG.warning("canary_unreachable", extra=fields(url=url, status=status or None, error=error or None))
+        _LOG.warning(
+            "canary_unreachable", extra=fields(url=url, status=status or None, error=error or None)
+        )
     return result

@@ -1,8 +1,9 @@
-"""``gateway.yaml`` and the environment become one frozen ``Config``. The only reader of ``os.environ``.
+"""``gateway.yaml`` and the environment become one frozen ``Config``. The only reader of
+``os.environ``.
 
-Every key can be set by environment (``GATEWAY_SESSION__IDLE=30m``); the environment wins over the file.
-A secret's value may be ``env:NAME`` or ``file:PATH``. Unknown keys are errors. Every mistake is reported
-with file, key, value (never a secret's) and what is allowed.
+Every key can be set by environment (``GATEWAY_SESSION__IDLE=30m``); the environment wins over the
+file. A secret's value may be ``env:NAME`` or ``file:PATH``. Unknown keys are errors. Every mistake
+is reported with file, key, value (never a secret's) and what is allowed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from gateway.core.model import Secret
 from gateway.errors import ConfigError
@@ -51,14 +57,19 @@ REDACTED = "***"
 
 
 def resolve_secret(value: object) -> Secret:
-    """``env:NAME`` and ``file:PATH`` are looked up; anything else is the secret itself. Raises ``ValueError`` without the value."""
+    """``env:NAME`` and ``file:PATH`` are looked up; anything else is the secret itself. Raises
+    ``ValueError`` without the value.
+    """
     if isinstance(value, Secret):
         return value
     if not isinstance(value, str) or not value:
         msg = "a non-empty string, env:NAME or file:PATH"
         raise ValueError(msg)
     if value == REDACTED:
-        msg = f"{REDACTED} is how a secret is shown, not one: nothing is stored here that could be kept"
+        msg = (
+            f"{REDACTED} is how a secret is shown, not one: nothing is stored here that could "
+            "be kept"
+        )
         raise ValueError(msg)
     if value.startswith("env:"):
         found = os.environ.get(value[4:], "")
@@ -80,7 +91,9 @@ def resolve_secret(value: object) -> Secret:
 
 
 def _secret(text: str) -> Secret:
-    """A blank that was copied with it would be part of it, and of no use to anybody who looks for it."""
+    """A blank that was copied with it would be part of it, and of no use to anybody who looks for
+    it.
+    """
     if text != text.strip() or not text.isprintable():
         msg = "no blanks at either end, and no control characters"
         raise ValueError(msg)
@@ -96,7 +109,9 @@ SecretValue = Annotated[
 
 
 class Listen(Model):
-    """Where each listener binds. ``check`` is for the ingress only; ``admin`` for operators, probes and Prometheus."""
+    """Where each listener binds. ``check`` is for the ingress only; ``admin`` for operators, probes
+    and Prometheus.
+    """
 
     check: ListenAddress = "127.0.0.1:8081"
     public: ListenAddress = "127.0.0.1:8080"
@@ -105,12 +120,16 @@ class Listen(Model):
 
 
 class Ingress(Model):
-    """Who is believed. Each that is configured must hold; with neither the gateway does not start."""
+    """Who is believed. Each that is configured must hold; with neither the gateway does not
+    start.
+    """
 
     keys: tuple[SecretValue, ...] = ()
     trusted_proxies: tuple[Annotated[str, BeforeValidator(parse_network)], ...] = ()
     client_headers: Annotated[tuple[str, ...], Field(max_length=100)] = ()
-    """What rendered ingresses pass from clients to applications besides the names that are known to be harmless."""
+    """What rendered ingresses pass from clients to applications besides the names that are known to
+    be harmless.
+    """
 
     @field_validator("client_headers")
     @classmethod
@@ -143,7 +162,9 @@ class Redis(Model):
 
     @property
     def confirming(self) -> int:
-        """``min_replicas``, or what it is where nobody said: one where replicas are promoted by what the URL names."""
+        """``min_replicas``, or what it is where nobody said: one where replicas are promoted by
+        what the URL names.
+        """
         if self.min_replicas is not None:
             return self.min_replicas
         return int(urlsplit(self.url.reveal()).scheme.endswith(("+sentinel", "+cluster")))
@@ -152,8 +173,19 @@ class Redis(Model):
     @classmethod
     def _known(cls, url: Secret) -> Secret:
         text = url.reveal()
-        if text != "embedded" and urlsplit(text).scheme not in {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}:
-            msg = "embedded, or a redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// URL"
+        if text != "embedded" and urlsplit(text).scheme not in {
+            "redis",
+            "rediss",
+            "unix",
+            "redis+sentinel",
+            "rediss+sentinel",
+            "redis+cluster",
+            "rediss+cluster",
+        }:
+            msg = (
+                "embedded, or a redis://, rediss://, unix://, redis+sentinel:// or "
+                "redis+cluster:// URL"
+            )
             raise ValueError(msg)
         return url
 
@@ -167,14 +199,19 @@ class Database(Model):
     @classmethod
     def _known(cls, url: Secret) -> Secret:
         text = url.reveal()
-        if text != "embedded" and urlsplit(text).scheme not in {"sqlite+aiosqlite", "postgresql+asyncpg"}:
+        if text != "embedded" and urlsplit(text).scheme not in {
+            "sqlite+aiosqlite",
+            "postgresql+asyncpg",
+        }:
             msg = "embedded, sqlite+aiosqlite:///PATH or postgresql+asyncpg://…"
             raise ValueError(msg)
         return url
 
 
 class Assertion(Model):
-    """``iss`` of the signed assertion header; default: ``public_scheme`` and ``login_host`` or, without one, the app's own origin. ``groups``: which are in it."""
+    """``iss`` of the signed assertion header; default: ``public_scheme`` and ``login_host`` or,
+    without one, the app's own origin. ``groups``: which are in it.
+    """
 
     issuer: str | None = None
     groups: Literal["all", "policy"] = "all"
@@ -204,7 +241,9 @@ class Cognito(Model):
 
 
 class SessionSettings(Model):
-    """Life of a session. ``staleness`` bounds how long a revocation may wait for a replica that went silent."""
+    """Life of a session. ``staleness`` bounds how long a revocation may wait for a replica that
+    went silent.
+    """
 
     idle: Duration = timedelta(minutes=30)
     absolute: Duration = timedelta(hours=12)
@@ -244,7 +283,9 @@ class Tenants(Model):
 
 
 class ScimQuota(Model):
-    """What the gateway keeps for one provider of one tenant. Beyond it the client is answered 413, and nothing changes."""
+    """What the gateway keeps for one provider of one tenant. Beyond it the client is answered 413,
+    and nothing changes.
+    """
 
     users: int = Field(default=100_000, ge=1, le=10_000_000)
     groups: int = Field(default=10_000, ge=1, le=1_000_000)
@@ -252,7 +293,9 @@ class ScimQuota(Model):
 
 
 class MassRemoval(Model):
-    """Removals from groups beyond ``people`` and ``percent`` of a provider's known people within ten minutes are held for an operator."""
+    """Removals from groups beyond ``people`` and ``percent`` of a provider's known people within
+    ten minutes are held for an operator.
+    """
 
     people: int = Field(default=10, ge=1, le=10_000_000)
     percent: int = Field(default=20, ge=1, le=100)
@@ -260,10 +303,12 @@ class MassRemoval(Model):
 
 
 class Hooks(Model):
-    """``url``: how identity providers reach the ``hooks`` listener; ``reconcile``: how often their directories and logs are read for what no event told.
+    """``url``: how identity providers reach the ``hooks`` listener; ``reconcile``: how often their
+    directories and logs are read for what no event told.
 
-    ``private_networks``: where webhooks, issuers and providers' APIs may be although it is not public. ``scim``: how much each provider may store.
-    ``mass_removal``: how many people may lose groups at once.
+    ``private_networks``: where webhooks, issuers and providers' APIs may be although it is not
+    public. ``scim``: how much each provider may store. ``mass_removal``: how many people may lose
+    groups at once.
     """
 
     url: str | None = None
@@ -275,13 +320,18 @@ class Hooks(Model):
     @model_validator(mode="after")
     def _bounded(self) -> Hooks:
         if not timedelta(seconds=1) <= self.reconcile <= timedelta(days=1):
-            msg = "reconcile: between 1s and 1d (a delta token lives 7 days, a hook that was not heard is made up for within one interval)"
+            msg = (
+                "reconcile: between 1s and 1d (a delta token lives 7 days, a hook that was not "
+                "heard is made up for within one interval)"
+            )
             raise ValueError(msg)
         return self
 
 
 class Canary(Model):
-    """Self-probe through the ingress: ``url`` must answer a login or a denial to a request without a session."""
+    """Self-probe through the ingress: ``url`` must answer a login or a denial to a request without
+    a session.
+    """
 
     url: Url | None = None
     interval: Duration = timedelta(minutes=1)
@@ -305,9 +355,14 @@ class Config(BaseSettings):
     """Everything the gateway is told, frozen. See docs/operator/configuration.md."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True,
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", validate_default=True,
-    )  # fmt: skip
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        validate_default=True,
+    )
 
     development: bool = False
     listen: Listen = Listen()
@@ -325,7 +380,9 @@ class Config(BaseSettings):
     cognito: Cognito
     session: SessionSettings = SessionSettings()
     cookie: Cookie = Cookie()
-    headers: HeaderMap = Field(default_factory=lambda: dict[str, str | HeaderSetting](DEFAULT_HEADERS))
+    headers: HeaderMap = Field(
+        default_factory=lambda: dict[str, str | HeaderSetting](DEFAULT_HEADERS)
+    )
     tenant_headers: HeaderMap = Field(default_factory=dict)
     groups_header: Literal["all", "policy"] = "all"
     tenants: Tenants = Tenants()
@@ -341,22 +398,33 @@ class Config(BaseSettings):
 
     @field_validator("tenant_headers")
     @classmethod
-    def _tenant_headers(cls, headers: dict[str, str | HeaderSetting], info: ValidationInfo) -> dict[str, str | HeaderSetting]:
+    def _tenant_headers(
+        cls, headers: dict[str, str | HeaderSetting], info: ValidationInfo
+    ) -> dict[str, str | HeaderSetting]:
         check_open_header_map(headers, info.data.get("headers", {}))
         return headers
 
     @model_validator(mode="after")
     def _coherent(self) -> Config:
         if not self.ingress.keys and not self.ingress.trusted_proxies:
-            msg = "ingress: keys or trusted_proxies must be set; with neither, anybody who reaches the check listener would be believed"
+            msg = (
+                "ingress: keys or trusted_proxies must be set; with neither, anybody who "
+                "reaches the check listener would be believed"
+            )
             raise ValueError(msg)
         managed = {name.lower() for name in (*self.headers, *self.tenant_headers)}
         for name in self.ingress.client_headers:
             if name.lower() in managed:
-                msg = f"ingress.client_headers: {name} is one of headers or tenant_headers: only the gateway says it"
+                msg = (
+                    f"ingress.client_headers: {name} is one of headers or tenant_headers: only "
+                    "the gateway says it"
+                )
                 raise ValueError(msg)
         if self.public_scheme == "http" and not self.development:
-            msg = "public_scheme: http needs development: true (and then works on loopback and *.localhost only)"
+            msg = (
+                "public_scheme: http needs development: true (and then works on loopback and "
+                "*.localhost only)"
+            )
             raise ValueError(msg)
         for key, url in (
             ("cognito.domain", self.cognito.domain),
@@ -369,27 +437,43 @@ class Config(BaseSettings):
         if self.login_host is not None and self.login_host in self.shared_hosts:
             msg = "login_host cannot be one of shared_hosts"
             raise ValueError(msg)
-        for key, host in [("login_host", self.login_host), *(("shared_hosts", h) for h in self.shared_hosts)]:
+        for key, host in [
+            ("login_host", self.login_host),
+            *(("shared_hosts", h) for h in self.shared_hosts),
+        ]:
             if host is not None and self.public_scheme == "http" and not is_loopback_name(host):
                 msg = f"{key}: {host}: public_scheme http works on loopback and *.localhost only"
                 raise ValueError(msg)
         if self.keys is None and not (self.embedded_redis and self.embedded_database):
-            msg = "keys.file is required, and shared by all replicas, unless both stores are embedded"
+            msg = (
+                "keys.file is required, and shared by all replicas, unless both stores are embedded"
+            )
             raise ValueError(msg)
         return self
 
     def _https(self, key: str, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme == "https" and parts.hostname and not parts.query and not parts.fragment and not parts.username:
+        if (
+            parts.scheme == "https"
+            and parts.hostname
+            and not parts.query
+            and not parts.fragment
+            and not parts.username
+        ):
             return
         if parts.scheme == "http" and self.development and is_loopback_name(parts.hostname or ""):
             return
-        msg = f"{key}: {url!r}: an https:// URL without query (http:// only with development: true, on loopback)"
+        msg = (
+            f"{key}: {url!r}: an https:// URL without query (http:// only with development: "
+            "true, on loopback)"
+        )
         raise ValueError(msg)
 
     @property
     def managed_headers(self) -> tuple[str, ...]:
-        """Every name that an application may receive, at every host and for every tenant: what the ingress takes away from clients."""
+        """Every name that an application may receive, at every host and for every tenant: what the
+        ingress takes away from clients.
+        """
         return (*self.headers, *self.tenant_headers)
 
     @property
@@ -402,10 +486,15 @@ class Config(BaseSettings):
 
     @property
     def makes_key_ring(self) -> bool:
-        """On first start, wherever it is to lie: with both stores embedded and empty nobody can have written with another one. Later a missing ring is one
-        that is away: with a new one every session would be lost.
+        """On first start, wherever it is to lie: with both stores embedded and empty nobody can
+        have written with another one. Later a missing ring is one that is away: with a new one
+        every session would be lost.
         """
-        return self.embedded_redis and self.embedded_database and not (self.state_dir / "valkey" / "appendonlydir").exists()
+        return (
+            self.embedded_redis
+            and self.embedded_database
+            and not (self.state_dir / "valkey" / "appendonlydir").exists()
+        )
 
     @property
     def key_file(self) -> Path:
@@ -413,7 +502,9 @@ class Config(BaseSettings):
 
     def origin(self, host: str) -> str:
         """``scheme://host[:port]`` as browsers spell the origin of ``host``."""
-        return f"{self.public_scheme}://{host}" + (f":{self.public_port}" if self.public_port else "")
+        return f"{self.public_scheme}://{host}" + (
+            f":{self.public_port}" if self.public_port else ""
+        )
 
     @classmethod
     def settings_customise_sources(
@@ -424,17 +515,28 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment first, then the file (given as init values); no .env, no secrets directory."""
+        """Environment first, then the file (given as init values); no .env, no secrets
+        directory.
+        """
         return (EnvSettingsSource(settings_cls), init_settings)
 
 
 def load_config(path: Path) -> Config:
-    """Read, merge with the environment, validate. Relative paths are relative to the working directory. Raises ``ConfigError``."""
+    """Read, merge with the environment, validate. Relative paths are relative to the working
+    directory. Raises ``ConfigError``.
+    """
     document = read_yaml(path)
     fields = {name.upper() for name in Config.model_fields}
     for variable in sorted(os.environ):
-        if variable.startswith(ENV_PREFIX) and "__" in variable and variable.removeprefix(ENV_PREFIX).split("__")[0].upper() not in fields:
-            msg = f"environment: {variable}: unknown key (allowed: {', '.join(sorted(ENV_PREFIX + f for f in fields))})"
+        if (
+            variable.startswith(ENV_PREFIX)
+            and "__" in variable
+            and variable.removeprefix(ENV_PREFIX).split("__")[0].upper() not in fields
+        ):
+            msg = (
+                f"environment: {variable}: unknown key (allowed: "
+                f"{', '.join(sorted(ENV_PREFIX + f for f in fields))})"
+            )
             raise ConfigError(msg)
     try:
         return Config(**document)

@@ -4,11 +4,12 @@ GatewayError
 ├── ConfigError        ours, at start-up: exit 2; names file, key, value and what is allowed
 ├── PeerError          theirs: an identity provider, a hook sender, a browser
 └── UnavailableError   nobody's: Redis, SQL or AWS is down, slow or not to be trusted now
-    ├── OutdatedError  ours, for some milliseconds: a tenant snapshot that takes something away is not applied here yet
-    └── UnconfirmedError  written, and not promised: too few replicas of the store have it
+    ├── OutdatedError  ours, for some milliseconds: a tenant snapshot that takes something away is
+    not applied here yet └── UnconfirmedError  written, and not promised: too few replicas of the
+    store have it
 
-Outcomes (a denial, a refused login) are values, never exceptions. Only the web edge turns these into responses.
-No message of any of them carries a token, code, cookie or secret.
+Outcomes (a denial, a refused login) are values, never exceptions. Only the web edge turns these
+into responses. No message of any of them carries a token, code, cookie or secret.
 """
 
 from __future__ import annotations
@@ -34,14 +35,20 @@ class PeerError(GatewayError):
 
 
 class UnavailableError(GatewayError):
-    """A dependency cannot answer now. The answer is 503: never a logout, never an allow (invariant 8)."""
+    """A dependency cannot answer now. The answer is 503: never a logout, never an allow (invariant
+    8).
+    """
 
 
 class OutdatedError(UnavailableError):
-    """Nobody is let in by the tenants that are served here: the snapshot that takes something away is on its way."""
+    """Nobody is let in by the tenants that are served here: the snapshot that takes something away
+    is on its way.
+    """
 
     def __init__(self) -> None:
-        super().__init__("this replica has not yet applied a tenant snapshot that takes something away")
+        super().__init__(
+            "this replica has not yet applied a tenant snapshot that takes something away"
+        )
 
 
 class UnconfirmedError(UnavailableError):

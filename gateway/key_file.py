@@ -1,11 +1,13 @@
 """The key ring as its file holds it now, and the three steps of a rotation.
 
-stage     a new key is added last: every process reads with it, none writes
-promote   it becomes the first, once every process has said that it reads with it; the former first is retired. A key that
-          signs assertions begins later: applications have its public half from a cache, and must have seen it before
+stage     a new key is added last: every process reads with it, none writes promote   it becomes the
+first, once every process has said that it reads with it; the former first is retired. A key that
+          signs assertions begins later: applications have its public half from a cache, and must
+          have seen it before
 prune     a retired key goes when nothing that it wrote can still be alive
 
-Between stage and promote a process that does not know the key yet would take a valid session for none: hence the confirmations.
+Between stage and promote a process that does not know the key yet would take a valid session for
+none: hence the confirmations.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ _log = logging.getLogger("gateway")
 
 
 class KeyFile:
-    """Call it for the ring. A file that cannot be read any more keeps the old ring and says so once."""
+    """Call it for the ring. A file that cannot be read any more keeps the old ring and says so
+    once.
+    """
 
     def __init__(self, path: Path, *, create: bool) -> None:
         self.path = path
@@ -62,7 +66,10 @@ class KeyFile:
             _log.error("key_ring_refused", extra=fields(error=str(error)))
             return False
         self._ring = ring
-        _log.info("key_ring_read", extra=fields(**{kind: [key.kid for key in getattr(ring, kind)] for kind in KINDS}))
+        _log.info(
+            "key_ring_read",
+            extra=fields(**{kind: [key.kid for key in getattr(ring, kind)] for kind in KINDS}),
+        )
         for tell in self.changed:
             tell(ring)
         return True
@@ -90,7 +97,9 @@ def stage(ring: KeyRing, kind: str) -> KeyRing:
 
 
 def promote(ring: KeyRing, kind: str, *, now: int) -> KeyRing:
-    """The staged key writes from now on, or signs once it was published for long enough. Raises ``ValueError`` where none is staged."""
+    """The staged key writes from now on, or signs once it was published for long enough. Raises
+    ``ValueError`` where none is staged.
+    """
     fresh = staged(ring, kind)
     if fresh is None:
         msg = f"{kind}: no key is staged"
@@ -100,12 +109,22 @@ def promote(ring: KeyRing, kind: str, *, now: int) -> KeyRing:
     if isinstance(fresh, SigningKey):
         begins = now + PUBLISHED_BEFORE_S
         fresh = replace(fresh, writes_from=begins)
-    return _with(ring, kind, (fresh, replace(first, retired_at=begins), *(key for key in others if key.kid != fresh.kid)))
+    return _with(
+        ring,
+        kind,
+        (
+            fresh,
+            replace(first, retired_at=begins),
+            *(key for key in others if key.kid != fresh.kid),
+        ),
+    )
 
 
 def prune(ring: KeyRing, kind: str, *, before: int) -> KeyRing:
     """Without the keys that stopped writing before ``before``."""
-    return _with(ring, kind, tuple(key for key in getattr(ring, kind) if not 0 < key.retired_at < before))
+    return _with(
+        ring, kind, tuple(key for key in getattr(ring, kind) if not 0 < key.retired_at < before)
+    )
 
 
 def _with(ring: KeyRing, kind: str, entries: tuple[Any, ...]) -> KeyRing:
@@ -132,7 +151,9 @@ def editing(path: Path) -> Iterator[Callable[[KeyRing], None]]:
             raise ConfigError(msg) from error
 
     try:
-        lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(
+            path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
     except OSError as error:
         msg = f"{path}: the key ring cannot be written: {error.strerror}"
         raise ConfigError(msg) from error

@@ -1,11 +1,13 @@
-"""The key ring: one JSON file, shared by all replicas, that holds every long-lived secret of the gateway itself.
+"""The key ring: one JSON file, shared by all replicas, that holds every long-lived secret of the
+gateway itself.
 
-``sealing``    32 bytes each: HKDF salt of session sealing, HMAC of index entries, sealed display records and snapshots
-``assertion``  EC P-256 private keys (PEM): sign the identity assertion handed to apps
-``database``   32 bytes each: encrypt secrets at rest in SQL
+``sealing``    32 bytes each: HKDF salt of session sealing, HMAC of index entries, sealed display
+records and snapshots ``assertion``  EC P-256 private keys (PEM): sign the identity assertion handed
+to apps ``database``   32 bytes each: encrypt secrets at rest in SQL
 
-In each list the first entry writes (of ``assertion`` the first whose ``writes_from`` has come); every entry reads. An entry with ``retired_at`` wrote until then; any other entry
-that is not the first has yet to begin (see ``key_file``).
+In each list the first entry writes (of ``assertion`` the first whose ``writes_from`` has come);
+every entry reads. An entry with ``retired_at`` wrote until then; any other entry that is not the
+first has yet to begin (see ``key_file``).
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class SigningKey:
     private: ec.EllipticCurvePrivateKey = field(repr=False)
     retired_at: int = 0
     writes_from: int = 0
-    """UTC epoch seconds: published since before then, it signs from then on; 0 for the first key of a ring."""
+    """UTC epoch seconds: published since before then, it signs from then on; 0 for the first key of
+    a ring.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,9 @@ class KeyRing:
 
 
 def new_kid() -> str:
-    """Eight characters: short enough to travel with every sealed value, unique enough within one ring."""
+    """Eight characters: short enough to travel with every sealed value, unique enough within one
+    ring.
+    """
     return secrets.token_hex(4)
 
 
@@ -80,17 +86,31 @@ def dump(ring: KeyRing) -> str:
     """The file's text."""
 
     def retired(key: Key | SigningKey) -> dict[str, int]:
-        times = {"retired_at": key.retired_at, "writes_from": key.writes_from if isinstance(key, SigningKey) else 0}
+        times = {
+            "retired_at": key.retired_at,
+            "writes_from": key.writes_from if isinstance(key, SigningKey) else 0,
+        }
         return {name: at for name, at in times.items() if at}
 
     def symmetric(keys: tuple[Key, ...]) -> list[dict[str, str | int]]:
-        return [{"kid": k.kid, "key": base64.b64encode(k.material).decode("ascii"), **retired(k)} for k in keys]
+        return [
+            {"kid": k.kid, "key": base64.b64encode(k.material).decode("ascii"), **retired(k)}
+            for k in keys
+        ]
 
     def pem(key: SigningKey) -> str:
-        return key.private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode("ascii")
+        return key.private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ).decode("ascii")
 
     return json.dumps(
-        {"sealing": symmetric(ring.sealing), "assertion": [{"kid": k.kid, "pem": pem(k), **retired(k)} for k in ring.assertion], "database": symmetric(ring.database)},
+        {
+            "sealing": symmetric(ring.sealing),
+            "assertion": [{"kid": k.kid, "pem": pem(k), **retired(k)} for k in ring.assertion],
+            "database": symmetric(ring.database),
+        },
         indent=1,
     )
 
@@ -101,7 +121,14 @@ def parse(text: str, *, source: str) -> KeyRing:
         document = json.loads(text)
 
         def symmetric(name: str) -> tuple[Key, ...]:
-            keys = tuple(Key(str(e["kid"]), base64.b64decode(e["key"], validate=True), int(e.get("retired_at", 0))) for e in document[name])
+            keys = tuple(
+                Key(
+                    str(e["kid"]),
+                    base64.b64decode(e["key"], validate=True),
+                    int(e.get("retired_at", 0)),
+                )
+                for e in document[name]
+            )
             if not keys or any(len(k.material) != KEY_BYTES for k in keys):
                 msg = name
                 raise ValueError(msg)  # noqa: TRY301
@@ -109,11 +136,22 @@ def parse(text: str, *, source: str) -> KeyRing:
 
         signing = []
         for entry in document["assertion"]:
-            private = serialization.load_pem_private_key(entry["pem"].encode("ascii"), password=None)
-            if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
+            private = serialization.load_pem_private_key(
+                entry["pem"].encode("ascii"), password=None
+            )
+            if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(
+                private.curve, ec.SECP256R1
+            ):
                 msg = "assertion"
                 raise ValueError(msg)  # noqa: TRY301, TRY004
-            signing.append(SigningKey(str(entry["kid"]), private, int(entry.get("retired_at", 0)), int(entry.get("writes_from", 0))))
+            signing.append(
+                SigningKey(
+                    str(entry["kid"]),
+                    private,
+                    int(entry.get("retired_at", 0)),
+                    int(entry.get("writes_from", 0)),
+                )
+            )
         if not signing:
             msg = "assertion"
             raise ValueError(msg)  # noqa: TRY301
@@ -124,7 +162,9 @@ def parse(text: str, *, source: str) -> KeyRing:
 
 
 def load(path: Path, *, create: bool) -> KeyRing:
-    """Read the ring; with ``create`` make it on first start (0600, never overwriting one that another process made meanwhile)."""
+    """Read the ring; with ``create`` make it on first start (0600, never overwriting one that
+    another process made meanwhile).
+    """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

@@ -1,4 +1,5 @@
-"""One JSON object per line on stderr; a human form on a terminal. Never tokens, codes, cookies or secrets.
+"""One JSON object per line on stderr; a human form on a terminal. Never tokens, codes, cookies or
+secrets.
 
 A record is an event name and fields: ``log.info("check", extra=fields(decision="allow", …))``.
 """
@@ -21,19 +22,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROOT = "gateway"
-FIELDS = ("request_id", "tenant", "host", "method", "path", "decision", "reason", "user", "provider", "duration_ms")
+FIELDS = (
+    "request_id",
+    "tenant",
+    "host",
+    "method",
+    "path",
+    "decision",
+    "reason",
+    "user",
+    "provider",
+    "duration_ms",
+)
 """Order of the fields that have a fixed place; others follow by name."""
 MAX_TEXT = 1024
-"""Characters of one text that are written. A path may be 64 kB, and a disk is filled by a stranger who asks for it often enough."""
+"""Characters of one text that are written. A path may be 64 kB, and a disk is filled by a stranger
+who asks for it often enough.
+"""
 MAX_ITEMS = 100
 """Of a list or a mapping in one field."""
 MAX_TRACE_LINES = 120
 _WINDOW = MAX_TEXT + 8192
-"""So much of a longer text is searched: a credential that begins in what is written ends in here."""
+"""So much of a longer text is searched: a credential that begins in what is written ends in
+here.
+"""
 _CREDENTIAL = re.compile(
-    r"(?i)(?<=code=)[^&\s\"]+|(?<=state=)[^&\s\"]+|(?<=ticket=)[^&\s\"]+|(?<=token=)[^&\s\"]+|(?<=secret=)[^&\s\"]+|(?<=://)[^/@\s:]*:[^/@\s]+(?=@)|(?<=Bearer )\S+"
+    r"(?i)(?<=code=)[^&\s\"]+|(?<=state=)[^&\s\"]+|(?<=ticket=)[^&\s\"]+|(?<=token=)[^&"
+    r"\s\"]+|(?<=secret=)[^&\s\"]+|(?<=://)[^/@\s:]*:[^/@\s]+(?=@)|(?<=Bearer )\S+"
 )
-"""Each part takes what it has looked at, or stops at the character that the next one could begin with: the work grows with the text."""
+"""Each part takes what it has looked at, or stops at the character that the next one could begin
+with: the work grows with the text.
+"""
 _RUN = re.compile(r"[\w.-]+")
 """What a JWT is part of. Found once for each run, and not again from each of its letters."""
 
@@ -41,12 +60,16 @@ _RUN = re.compile(r"[\w.-]+")
 _CUT_OFF = re.compile(r"(?<![\w.-])[\w.-]+\Z")
 """The run that a text ends with."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""What ends a line for some reader (NEL and the separators of Unicode too) or steers a terminal (C1 holds an escape of its own)."""
+"""What ends a line for some reader (NEL and the separators of Unicode too) or steers a terminal (C1
+holds an escape of its own).
+"""
 
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _ENCODE_ASCII = json.JSONEncoder(ensure_ascii=True, default=str).encode
-"""Made once: ``json.dumps`` with options makes an encoder each time, and every check is a record."""
+"""Made once: ``json.dumps`` with options makes an encoder each time, and every check is a
+record.
+"""
 
 
 def _on_one_line(text: str) -> str:
@@ -54,8 +77,11 @@ def _on_one_line(text: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Last line of defence for text that came from outside (a library's message, a peer's error)."""
-    # Every check is logged: most texts hold none of the marks that a credential needs, and four scans are cheaper than one search.
+    """Last line of defence for text that came from outside (a library's message, a peer's
+    error).
+    """
+    # Every check is logged: most texts hold none of the marks that a credential needs, and four
+    # scans are cheaper than one search.
     lowered = text.lower()
     has_jwt = "eyj" in lowered
     if not has_jwt and "=" not in text and "://" not in text and "bearer " not in lowered:
@@ -66,7 +92,9 @@ def redact(text: str) -> str:
 
 
 def _without_jwts(run: str) -> str:
-    """RFC 7519: three parts between dots, of which the first begins like a JSON object in base64url; eight characters are the fewest of a header."""
+    """RFC 7519: three parts between dots, of which the first begins like a JSON object in
+    base64url; eight characters are the fewest of a header.
+    """
     if "eyj" not in run.lower():
         return run
     parts, kept, n = run.split("."), [], 0
@@ -82,7 +110,9 @@ def _without_jwts(run: str) -> str:
 
 
 def shown(text: str) -> str:
-    """What is written of a text from outside: no credential, and of a long one the beginning and how much is missing."""
+    """What is written of a text from outside: no credential, and of a long one the beginning and
+    how much is missing.
+    """
     if len(text) <= MAX_TEXT:
         return redact(text)
     window = text[:_WINDOW]
@@ -102,7 +132,10 @@ def _shown(value: object, *, depth: int = 6) -> object:
         return shown(str(value))
     more = len(value) - MAX_ITEMS
     if isinstance(value, dict):
-        document = {shown(str(name)): _shown(item, depth=depth - 1) for name, item in islice(value.items(), MAX_ITEMS)}
+        document = {
+            shown(str(name)): _shown(item, depth=depth - 1)
+            for name, item in islice(value.items(), MAX_ITEMS)
+        }
         return document if more <= 0 else {**document, "…": f"{more} more"}
     items = [_shown(item, depth=depth - 1) for item in islice(value, MAX_ITEMS)]
     return items if more <= 0 else [*items, f"… ({more} more)"]
@@ -111,7 +144,11 @@ def _shown(value: object, *, depth: int = 6) -> object:
 def _trace(text: str) -> str:
     lines = text.splitlines()
     if len(lines) > MAX_TRACE_LINES:
-        lines = [*lines[:40], f"… ({len(lines) - MAX_TRACE_LINES} more lines)", *lines[40 - MAX_TRACE_LINES :]]
+        lines = [
+            *lines[:40],
+            f"… ({len(lines) - MAX_TRACE_LINES} more lines)",
+            *lines[40 - MAX_TRACE_LINES :],
+        ]
     return "\n".join(shown(line) for line in lines)
 
 
@@ -121,9 +158,18 @@ def fields(**values: object) -> Mapping[str, object]:
 
 
 class Throttled:
-    """An event that one cause may bring about thousands of times a second: one line of it each second, with how many came since the last (``held_back``)."""
+    """An event that one cause may bring about thousands of times a second: one line of it each
+    second, with how many came since the last (``held_back``).
+    """
 
-    def __init__(self, log: logging.Logger, level: int, event: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        log: logging.Logger,
+        level: int,
+        event: str,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._log, self._level, self._event, self._monotonic = log, level, event, monotonic
         self._again_at, self._held_back = -math.inf, 0
 
@@ -134,13 +180,20 @@ class Throttled:
             self._held_back += 1
             return
         held_back, self._held_back, self._again_at = self._held_back, 0, now + 1.0
-        self._log.log(self._level, self._event, exc_info=cause, extra=fields(**values, held_back=held_back or None))
+        self._log.log(
+            self._level,
+            self._event,
+            exc_info=cause,
+            extra=fields(**values, held_back=held_back or None),
+        )
 
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         document: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "event": shown(record.getMessage()),
         }
@@ -153,9 +206,16 @@ class _Json(logging.Formatter):
 class _Human(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        rest = " ".join(f"{k}={v if isinstance(v, int | float) else _ENCODE_ASCII(v)}" for k, v in _ordered(record).items())
-        line = _on_one_line(f"{clock} {record.levelname.lower():7} {shown(record.getMessage())} {rest}".rstrip())
-        return f"{line}\n{_trace(self.formatException(record.exc_info))}" if record.exc_info else line
+        rest = " ".join(
+            f"{k}={v if isinstance(v, int | float) else _ENCODE_ASCII(v)}"
+            for k, v in _ordered(record).items()
+        )
+        line = _on_one_line(
+            f"{clock} {record.levelname.lower():7} {shown(record.getMessage())} {rest}".rstrip()
+        )
+        return (
+            f"{line}\n{_trace(self.formatException(record.exc_info))}" if record.exc_info else line
+        )
 
 
 def _ordered(record: logging.LogRecord) -> dict[str, object]:
@@ -164,15 +224,23 @@ def _ordered(record: logging.LogRecord) -> dict[str, object]:
         values["logger"] = record.name
     placed = {name: values.pop(name) for name in FIELDS if name in values}
     placed.update(sorted(values.items()))
-    return {name: shown(value) if type(value) is str else _shown(value) for name, value in placed.items() if value is not None}
+    return {
+        name: shown(value) if type(value) is str else _shown(value)
+        for name, value in placed.items()
+        if value is not None
+    }
 
 
 class _NoHttp(logging.Filter):
-    """What a parser could not read may be a cookie or the ingress key with one wrong byte, and aiohttp quotes it: only the kind of mistake is kept."""
+    """What a parser could not read may be a cookie or the ingress key with one wrong byte, and
+    aiohttp quotes it: only the kind of mistake is kept.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if type(error).__module__ == "aiohttp.http_exceptions":  # commands log too, and do without the server
+        if (
+            type(error).__module__ == "aiohttp.http_exceptions"
+        ):  # commands log too, and do without the server
             record.msg, record.args, record.exc_info = "no_http", (), None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
             record.gateway_fields = fields(error=type(error).__name__)["gateway_fields"]
@@ -181,12 +249,17 @@ class _NoHttp(logging.Filter):
 
 def _missing(lines: int) -> logging.LogRecord:
     record = logging.LogRecord(ROOT, logging.WARNING, "", 0, "log_lines_dropped", None, None)
-    record.gateway_fields = {"lines": lines, "detail": "whoever reads the log was too slow, or the disk was full"}
+    record.gateway_fields = {
+        "lines": lines,
+        "detail": "whoever reads the log was too slow, or the disk was full",
+    }
     return record
 
 
 def write_in_background(*, dropped: Callable[[int], None]) -> None:
-    """From now on nobody in this process waits for whoever reads the log; again in each forked process. ``dropped`` is told of lines that were lost."""
+    """From now on nobody in this process waits for whoever reads the log; again in each forked
+    process. ``dropped`` is told of lines that were lost.
+    """
     root = logging.getLogger()
     descriptor = sys.stderr.fileno()
     handler = BackgroundHandler(descriptor, dropped=dropped, notice=_missing)
@@ -198,10 +271,13 @@ def write_in_background(*, dropped: Callable[[int], None]) -> None:
 def configure(form: Literal["auto", "json", "text"], level: str) -> None:
     """Send everything to stderr. ``auto`` is the human form on a terminal."""
     human = form == "text" or (form == "auto" and sys.stderr.isatty())
-    # What no form shows is not collected: a third of the cost of a record (logging's own documentation, "Optimization").
+    # What no form shows is not collected: a third of the cost of a record (logging's own
+    # documentation, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
-    handler: logging.Handler = next((known for known in root.handlers if isinstance(known, BackgroundHandler)), None) or logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = next(
+        (known for known in root.handlers if isinstance(known, BackgroundHandler)), None
+    ) or logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Human() if human else _Json())
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

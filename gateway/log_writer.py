@@ -1,9 +1,11 @@
-"""Lines to a descriptor that may be slow, stuck or gone, written by a thread of their own: no request ever waits for the reader of a log.
+"""Lines to a descriptor that may be slow, stuck or gone, written by a thread of their own: no
+request ever waits for the reader of a log.
 
 Rules:
-- ``put`` never blocks and never fails. What does not fit is dropped and counted, and the log says how many lines are missing, at the place
-  where they are missing.
-- Order is kept. A line that fits into ``PIPE_BUF`` is never mixed with another process's: writes of that length are atomic (POSIX, ``write``).
+- ``put`` never blocks and never fails. What does not fit is dropped and counted, and the log says
+  how many lines are missing, at the place where they are missing.
+- Order is kept. A line that fits into ``PIPE_BUF`` is never mixed with another process's: writes of
+  that length are atomic (POSIX, ``write``).
 - Warnings and errors have room that lines of less weight cannot take.
 - An end waits for the reader for ``FLUSH_S`` and no longer.
 - A forked process makes a writer of its own: threads do not survive ``fork``.
@@ -27,28 +29,44 @@ if TYPE_CHECKING:
 MAX_WAITING: Final = 8_000_000
 """Characters that wait for the reader, in each process: about 20,000 checks."""
 RESERVED: Final = 1_000_000
-"""Of those, for warnings and worse: a stuck reader that comes back finds the reason for it, and not the checks alone."""
+"""Of those, for warnings and worse: a stuck reader that comes back finds the reason for it, and not
+the checks alone.
+"""
 FLUSH_S: Final = 1.0
-"""How long an end waits for the reader. An orchestrator kills what takes longer to end than it allows."""
+"""How long an end waits for the reader. An orchestrator kills what takes longer to end than it
+allows.
+"""
 LINGER_S: Final = 0.01
-"""After a write the next lines are collected: under load one write carries many, and the thread asks for the interpreter 100 times a second at most."""
+"""After a write the next lines are collected: under load one write carries many, and the thread
+asks for the interpreter 100 times a second at most.
+"""
 _LOOKS: Final = 100
-"""So often the thread looks for the next line by itself before it waits to be woken: for a second."""
+"""So often the thread looks for the next line by itself before it waits to be woken: for a
+second.
+"""
 PIPE_BUF: Final = 4096
-"""Of Linux (``limits.h``): what is longer may be mixed with lines of other processes on one pipe."""
+"""Of Linux (``limits.h``): what is longer may be mixed with lines of other processes on one
+pipe.
+"""
 _WAIT_MS: Final = 1000
 
 
 class LogWriter:
-    """``dropped`` is told of each number of lines that were lost; ``notice`` makes the line that says how many are missing."""
+    """``dropped`` is told of each number of lines that were lost; ``notice`` makes the line that
+    says how many are missing.
+    """
 
-    def __init__(self, descriptor: int, *, dropped: Callable[[int], None], notice: Callable[[int], str]) -> None:
+    def __init__(
+        self, descriptor: int, *, dropped: Callable[[int], None], notice: Callable[[int], str]
+    ) -> None:
         self._descriptor = descriptor
         self._tell = dropped
         self._notice = notice
         self._queue: queue.SimpleQueue[str | int] = queue.SimpleQueue()
         self._lock = threading.RLock()
-        """Taken again by its holder where the interpreter collects garbage meanwhile and a finalizer logs (a task that nobody awaited)."""
+        """Taken again by its holder where the interpreter collects garbage meanwhile and a
+        finalizer logs (a task that nobody awaited).
+        """
         self._put = 0
         """Characters that were accepted so far; changed under the lock."""
         self._done = 0
@@ -56,7 +74,9 @@ class LogWriter:
         self._missing = 0
         """Lines that were dropped and are not told yet."""
         self._flows = True
-        """Whether the last write succeeded: where none does, there is no place to tell of what is missing."""
+        """Whether the last write succeeded: where none does, there is no place to tell of what is
+        missing.
+        """
         self._given_up = False
         # Signals are the main thread's: it blocks them where they must wait.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -81,7 +101,9 @@ class LogWriter:
             self._tell(1)
 
     def flush(self) -> bool:
-        """Whether all was written within ``FLUSH_S``. Where it was not, the next call does not wait again."""
+        """Whether all was written within ``FLUSH_S``. Where it was not, the next call does not wait
+        again.
+        """
         ends = time.monotonic() + (0.0 if self._given_up else FLUSH_S)
         while self._done < self._put:
             if time.monotonic() >= ends:
@@ -143,7 +165,8 @@ class LogWriter:
                     waiting.poll(_WAIT_MS)
             self._flows = True
         except OSError:
-            # The reader is gone, or the disk is full: these lines are lost, and the next ones are tried.
+            # The reader is gone, or the disk is full: these lines are lost, and the next ones are
+            # tried.
             lines = sum(isinstance(item, str) for item in batch)
             with self._lock:
                 self._flows = False
@@ -153,11 +176,21 @@ class LogWriter:
 
 
 class BackgroundHandler(logging.Handler):
-    """Of ``logging``; its records are formatted by whoever logs and written by the writer's thread."""
+    """Of ``logging``; its records are formatted by whoever logs and written by the writer's
+    thread.
+    """
 
-    def __init__(self, descriptor: int, *, dropped: Callable[[int], None], notice: Callable[[int], logging.LogRecord]) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        *,
+        dropped: Callable[[int], None],
+        notice: Callable[[int], logging.LogRecord],
+    ) -> None:
         super().__init__()
-        self.writer = LogWriter(descriptor, dropped=dropped, notice=lambda count: self.format(notice(count)) + "\n")
+        self.writer = LogWriter(
+            descriptor, dropped=dropped, notice=lambda count: self.format(notice(count)) + "\n"
+        )
 
     def createLock(self) -> None:  # noqa: N802 - logging's
         """None: the writer has its own."""
@@ -176,7 +209,9 @@ class BackgroundHandler(logging.Handler):
 
 
 class BackgroundStderr(io.TextIOBase):
-    """For ``sys.stderr``: what libraries and the interpreter itself print must not wait for the reader either."""
+    """For ``sys.stderr``: what libraries and the interpreter itself print must not wait for the
+    reader either.
+    """
 
     def __init__(self, writer: LogWriter, descriptor: int) -> None:
         self._writer, self._descriptor = writer, descriptor

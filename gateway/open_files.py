@@ -1,4 +1,6 @@
-"""Descriptors: as many as the system allows, and a share of them for each listener, so that none takes another's."""
+"""Descriptors: as many as the system allows, and a share of them for each listener, so that none
+takes another's.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,18 @@ if TYPE_CHECKING:
 WANTED: Final = 65_536
 """More helps nobody: one process serves a few thousand connections."""
 KEPT_BACK: Final = 256
-"""For files, the stores and calls of identity providers; a half where the limit is lower than twice this."""
+"""For files, the stores and calls of identity providers; a half where the limit is lower than twice
+this.
+"""
 MOST: Final[Mapping[str, int]] = {"check": 4096, "public": 4096, "hooks": 1024, "admin": 512}
 """Connections of one listener in one process. An idle one costs about 12 kB."""
 _EIGHTHS: Final[Mapping[str, int]] = {"check": 4, "public": 2, "hooks": 1, "admin": 1}
 
 
 def raise_limit() -> int:
-    """Make the soft limit of open files as high as ``WANTED`` and the hard one permit; what it is now."""
+    """Make the soft limit of open files as high as ``WANTED`` and the hard one permit; what it is
+    now.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -33,4 +39,6 @@ def raise_limit() -> int:
 def connection_limits(open_files: int) -> dict[str, int]:
     """Connections by listener for a process that may open so many files."""
     shared = open_files - min(KEPT_BACK, open_files // 2)
-    return {name: max(1, min(MOST[name], shared * eighths // 8)) for name, eighths in _EIGHTHS.items()}
+    return {
+        name: max(1, min(MOST[name], shared * eighths // 8)) for name, eighths in _EIGHTHS.items()
+    }

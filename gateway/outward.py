@@ -1,13 +1,17 @@
-"""Calls to addresses that somebody else named, without becoming their means of reaching our network.
+"""Calls to addresses that somebody else named, without becoming their means of reaching our
+network.
 
-A customer names an issuer, a provider's API, an application's webhook; the admin role, which stands inside, calls them.
+A customer names an issuer, a provider's API, an application's webhook; the admin role, which stands
+inside, calls them.
 
 Rules:
 - https only. No redirects by default of our calls, no proxies from the environment, no cookies.
-- Every address that the name resolves to must be public; the connection goes to exactly those addresses, so that a name
-  which changes between look and call (DNS rebinding) gains nothing.
-- ``networks`` are the operator's own that may be reached all the same. ``development`` also permits loopback and private networks, and http there.
-- Addresses where clouds keep their metadata service are never permitted, link-local or not, in any form (IPv4 within IPv6).
+- Every address that the name resolves to must be public; the connection goes to exactly those
+  addresses, so that a name which changes between look and call (DNS rebinding) gains nothing.
+- ``networks`` are the operator's own that may be reached all the same. ``development`` also permits
+  loopback and private networks, and http there.
+- Addresses where clouds keep their metadata service are never permitted, link-local or not, in any
+  form (IPv4 within IPv6).
 - A refusal does not say where the name led: that would map our network.
 """
 
@@ -40,7 +44,8 @@ _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 _METADATA = tuple(
     ipaddress.ip_network(text)
     for text in (
-        "168.63.129.16/32",  # Azure: platform services of every virtual network, at a public address
+        # Azure: platform services of every virtual network, at a public address
+        "168.63.129.16/32",
         "192.0.0.192/32",  # Oracle Cloud
         "100.100.100.200/32",  # Alibaba Cloud
         "169.254.0.0/16",
@@ -49,13 +54,30 @@ _METADATA = tuple(
         "fe80::/10",
     )
 )
-"""Where clouds keep what a machine may ask about itself: credentials. Not even the operator's ``networks`` lead there."""
-_SPECIAL = tuple(ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "100:0:0:1::/64", "2001::/23", "3fff::/20", "5f00::/16"))
-"""IANA's special-purpose registries, what of them the oldest Python that we run on still calls global."""
+"""Where clouds keep what a machine may ask about itself: credentials. Not even the operator's
+``networks`` lead there.
+"""
+_SPECIAL = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "64:ff9b:1::/48",
+        "100:0:0:1::/64",
+        "2001::/23",
+        "3fff::/20",
+        "5f00::/16",
+    )
+)
+"""IANA's special-purpose registries, what of them the oldest Python that we run on still calls
+global.
+"""
 
 
 def permitted(address: Address, *, development: bool, networks: Collection[Network] = ()) -> bool:
-    """Whether we may connect there on a stranger's word. Addresses within addresses count as what they hold."""
+    """Whether we may connect there on a stranger's word. Addresses within addresses count as what
+    they hold.
+    """
     inner = _inner(address)
     if inner is not None:
         return permitted(inner, development=development, networks=networks)
@@ -64,13 +86,22 @@ def permitted(address: Address, *, development: bool, networks: Collection[Netwo
         tunnelled = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if not permitted(tunnelled, development=development, networks=networks):
             return False
-    if address.is_multicast or address.is_unspecified or address.is_link_local or _within(address, _METADATA):
+    if (
+        address.is_multicast
+        or address.is_unspecified
+        or address.is_link_local
+        or _within(address, _METADATA)
+    ):
         return False
     if _within(address, networks):
         return True
     if address.is_loopback:
         return development
-    if _within(address, _SPECIAL) or address.is_reserved or (isinstance(address, ipaddress.IPv6Address) and address.is_site_local):
+    if (
+        _within(address, _SPECIAL)
+        or address.is_reserved
+        or (isinstance(address, ipaddress.IPv6Address) and address.is_site_local)
+    ):
         return False
     return address.is_global or (development and address.is_private)
 
@@ -96,7 +127,9 @@ async def look_up(host: str, port: int) -> Sequence[str]:
 
 
 def literal(host: str) -> Address | None:
-    """The address that a host is, without its zone; None for a name. The connector does not ask the resolver about these."""
+    """The address that a host is, without its zone; None for a name. The connector does not ask the
+    resolver about these.
+    """
     try:
         return ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
@@ -104,27 +137,59 @@ def literal(host: str) -> Address | None:
 
 
 def is_local(host: str) -> bool:
-    """Names and addresses of this machine and its private network: what ``development`` may call over http."""
+    """Names and addresses of this machine and its private network: what ``development`` may call
+    over http.
+    """
     address = literal(host)
-    return host == "localhost" or host.endswith(".localhost") if address is None else address.is_loopback or address.is_private
+    return (
+        host == "localhost" or host.endswith(".localhost")
+        if address is None
+        else address.is_loopback or address.is_private
+    )
 
 
 class Guard(AbstractResolver):
-    """Resolves for one connection, and hands out nothing unless all of it is permitted. Raises ``PeerError`` with ``code``."""
+    """Resolves for one connection, and hands out nothing unless all of it is permitted. Raises
+    ``PeerError`` with ``code``.
+    """
 
-    def __init__(self, look: Look, *, development: bool, networks: Collection[Network] = (), code: str = CODE) -> None:
-        self._look, self._development, self._networks, self._code = look, development, networks, code
+    def __init__(
+        self, look: Look, *, development: bool, networks: Collection[Network] = (), code: str = CODE
+    ) -> None:
+        self._look, self._development, self._networks, self._code = (
+            look,
+            development,
+            networks,
+            code,
+        )
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:  # noqa: ARG002 - the signature is the library's
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 - the signature is the library's
+    ) -> list[ResolveResult]:
         if self._development and (host == "localhost" or host.endswith(".localhost")):
-            texts: Sequence[str] = ["127.0.0.1"]  # RFC 6761 §6.3; not every system's resolver knows the names below
+            texts: Sequence[str] = [
+                "127.0.0.1"
+            ]  # RFC 6761 §6.3; not every system's resolver knows the names below
         else:
             texts = await self._look(host, port)
         addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in texts]
-        if not all(permitted(address, development=self._development, networks=self._networks) for address in addresses):
+        if not all(
+            permitted(address, development=self._development, networks=self._networks)
+            for address in addresses
+        ):
             raise PeerError(self._code, f"{host} leads to what is not a public address")
         return [
-            ResolveResult(hostname=host, host=str(a), port=port, family=socket.AF_INET6 if a.version == 6 else socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST)
+            ResolveResult(
+                hostname=host,
+                host=str(a),
+                port=port,
+                family=socket.AF_INET6 if a.version == 6 else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
             for a in addresses
         ]
 
@@ -135,19 +200,39 @@ class Guard(AbstractResolver):
 def check_url(url: URL, *, development: bool, networks: Collection[Network] = ()) -> None:
     """Raises ``PeerError`` for what is not even looked up."""
     host = url.host or ""
-    if not host or url.user is not None or (url.scheme != "https" and not (url.scheme == "http" and development and is_local(host))):
+    if (
+        not host
+        or url.user is not None
+        or (url.scheme != "https" and not (url.scheme == "http" and development and is_local(host)))
+    ):
         raise PeerError(CODE, "only https:// addresses are called")
     address = literal(host)
     if address is not None and not permitted(address, development=development, networks=networks):
         raise PeerError(CODE, f"{host} is not a public address")
 
 
-def guarded_session(*, development: bool, networks: Collection[Network] = (), look: Look = look_up) -> aiohttp.ClientSession:
-    """Every call through it is guarded, whatever names its address. Close it when done. ``look`` is a parameter so that tests can say where names lead."""
+def guarded_session(
+    *, development: bool, networks: Collection[Network] = (), look: Look = look_up
+) -> aiohttp.ClientSession:
+    """Every call through it is guarded, whatever names its address. Close it when done. ``look`` is
+    a parameter so that tests can say where names lead.
+    """
 
-    async def guard(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    async def guard(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
         check_url(request.url, development=development, networks=networks)
         return await handler(request)
 
-    connector = aiohttp.TCPConnector(limit=64, resolver=Guard(look, development=development, networks=networks), use_dns_cache=False)
-    return aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, middlewares=(guard,))
+    connector = aiohttp.TCPConnector(
+        limit=64,
+        resolver=Guard(look, development=development, networks=networks),
+        use_dns_cache=False,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=TIMEOUT,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        middlewares=(guard,),
+    )

@@ -1,22 +1,30 @@
-"""What a revocation does to the same people in the Cognito pool: signed out, disabled, a group taken out of what is stored.
+"""What a revocation does to the same people in the Cognito pool: signed out, disabled, a group
+taken out of what is stored.
 
 Rules:
-- Nothing here holds the local effect up: the gateway's own watermarks, blocks and overlays already keep people out.
-- The record is followed, so what another process revoked (a command, another admin process) is seen too.
-- Each write is derived from what stands in the record *when it runs*: a block lifted meanwhile disables nobody.
-- Only a block that names a person disables: who is out because of a group, a session or the whole tenant is let in again without a lift
-  of theirs (another group, another login), and is only signed out.
-- Whom a block disabled is written down with the block, before it is done, and only if they were enabled. Exactly they are enabled again
-  when the last block against them is lifted, by whatever names it knows them: at once, and from then on every minute until it is done,
-  whichever process disabled them. Whom somebody else disabled stays disabled.
-- A group is taken out twice, the second time after logins that were in flight have ended; only then may a later login
-  be believed about it. One that is taken from everybody is looked for in the whole pool the second time.
-- Tenants take turns at few places, and none has all of them: a flood of one, or calls for one that take long, delay that one only.
-- What waits is bounded, for each tenant and in all. What finds no room is not dropped: the record has it, and is read again from there
-  when there is room.
+- Nothing here holds the local effect up: the gateway's own watermarks, blocks and overlays already
+  keep people out.
+- The record is followed, so what another process revoked (a command, another admin process) is seen
+  too.
+- Each write is derived from what stands in the record *when it runs*: a block lifted meanwhile
+  disables nobody.
+- Only a block that names a person disables: who is out because of a group, a session or the whole
+  tenant is let in again without a lift of theirs (another group, another login), and is only signed
+  out.
+- Whom a block disabled is written down with the block, before it is done, and only if they were
+  enabled. Exactly they are enabled again when the last block against them is lifted, by whatever
+  names it knows them: at once, and from then on every minute until it is done, whichever process
+  disabled them. Whom somebody else disabled stays disabled.
+- A group is taken out twice, the second time after logins that were in flight have ended; only then
+  may a later login be believed about it. One that is taken from everybody is looked for in the
+  whole pool the second time.
+- Tenants take turns at few places, and none has all of them: a flood of one, or calls for one that
+  take long, delay that one only.
+- What waits is bounded, for each tenant and in all. What finds no room is not dropped: the record
+  has it, and is read again from there when there is room.
 - A revocation that does not open keeps no other from being followed; it is followed once it opens.
-- A start repeats what a crash may have left undone: blocks and overlays of the last day, every lift. Sign-outs are not repeated:
-  they would end what the person has begun since.
+- A start repeats what a crash may have left undone: blocks and overlays of the last day, every
+  lift. Sign-outs are not repeated: they would end what the person has begun since.
 """
 
 from __future__ import annotations
@@ -57,11 +65,15 @@ FOLLOW_S = 5.0
 RENEW_S = LEASE_S / 3
 LOOK_BACK_S = 86_400.0
 OVERLAP_S = 10.0
-"""From the moment that a revocation calls its own to the moment in which others can see it, at most."""
+"""From the moment that a revocation calls its own to the moment in which others can see it, at
+most.
+"""
 KEPT_S = 900.0
 """How long it is known what was seen: longer than the database's clock steps back at once."""
 SECOND_CLEARING_S = 900.0
-"""Logins that were in flight at the removal have ended, and what they wrote is in the pool: Cognito gives up after five minutes at each step."""
+"""Logins that were in flight at the removal have ended, and what they wrote is in the pool: Cognito
+gives up after five minutes at each step.
+"""
 DELAYS_S = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 MAX_AT_ONCE = 4
 """Places: Cognito takes 25 changes of users a second, of all processes together."""
@@ -70,7 +82,9 @@ MAX_WAITING_OF_TENANT = 1000
 MAX_WAITING = 10_000
 """Revocations under way, most of them asleep between two attempts: some kilobytes each."""
 ENABLE_AGAIN_S = 60.0
-"""How often everybody is looked for whose block was lifted and who is not enabled yet: what other processes lifted is seen at once, this is for what failed."""
+"""How often everybody is looked for whose block was lifted and who is not enabled yet: what other
+processes lifted is seen at once, this is for what failed.
+"""
 _PAGE = 200
 
 
@@ -118,7 +132,9 @@ class Turns:
 
     def _next(self) -> None:
         while self._free:
-            tenant = next((name for name in self._waiting if self._held[name] < self._per_tenant), None)
+            tenant = next(
+                (name for name in self._waiting if self._held[name] < self._per_tenant), None
+            )
             if tenant is None:
                 return
             turn = self._waiting[tenant].popleft()
@@ -135,7 +151,9 @@ class Turns:
 
 
 class PoolPeople:
-    """One per admin process; of several, the one that ``leads`` does the work. The next one also does what the former may have left undone when it ended."""
+    """One per admin process; of several, the one that ``leads`` does the work. The next one also
+    does what the former may have left undone when it ended.
+    """
 
     def __init__(
         self,
@@ -150,15 +168,25 @@ class PoolPeople:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         leads: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
-        """``leads``: takes or renews the lead for ``LEASE_S``; None where there is no other process. Raises ``UnavailableError``."""
+        """``leads``: takes or renews the lead for ``LEASE_S``; None where there is no other
+        process. Raises ``UnavailableError``.
+        """
         self._leads = leads
-        self._users, self._record, self._revoker, self._marks, self._disabled = users, record, revoker, marks, disabled
+        self._users, self._record, self._revoker, self._marks, self._disabled = (
+            users,
+            record,
+            revoker,
+            marks,
+            disabled,
+        )
         self._table, self._clock, self._sleep = table, clock, sleep
         self._tasks: set[asyncio.Task[None]] = set()
         self._of_tenant: Counter[str] = Counter()
         self._turns = Turns(MAX_AT_ONCE, per_tenant=PER_TENANT)
         self._behind: dict[str, float] = {}
-        """Tenants without room, and from when (``durable_at``) the record is to be read again for them."""
+        """Tenants without room, and from when (``durable_at``) the record is to be read again for
+        them.
+        """
         self._unopened = Unopened(record, event="pool_revocation_does_not_open")
         self._enabling: dict[str, bool] = {}
         """Tenants whose users are being enabled, and whether more of them came meanwhile."""
@@ -213,7 +241,8 @@ class PoolPeople:
                     enabled_at = self._clock()
                 async for recorded in self._since(min(position, now) - look_back):
                     self._take(recorded, begun, started)
-                # When the record was last read, never what stood in it: of what another process calls late, nothing is early.
+                # When the record was last read, never what stood in it: of what another process
+                # calls late, nothing is early.
                 position, look_back = now, OVERLAP_S
                 for recorded in await self._unopened.opened(now):
                     if self._has_place(recorded.status.request.tenant):
@@ -225,7 +254,8 @@ class PoolPeople:
             except UnavailableError as error:
                 _LOG.info("pool_not_followed", extra=fields(error=str(error)))
             except Exception as error:  # noqa: BLE001 - logged
-                # Whatever it was: who was let in again must not stay disabled because nobody follows any more.
+                # Whatever it was: who was let in again must not stay disabled because nobody
+                # follows any more.
                 fault("pool_fault", error)
             else:
                 needed = min([position - KEPT_S, *self._behind.values()])
@@ -235,7 +265,9 @@ class PoolPeople:
     async def _since(self, durable_at: float) -> AsyncIterator[Recorded]:
         after = ""
         while True:
-            page = await self._record.since(durable_at, after=after, limit=_PAGE, closed=self._unopened.note)
+            page = await self._record.since(
+                durable_at, after=after, limit=_PAGE, closed=self._unopened.note
+            )
             for recorded in page:
                 yield recorded
             if len(page) < _PAGE:
@@ -248,7 +280,9 @@ class PoolPeople:
             return
         if not self._has_place(tenant):
             if tenant not in self._behind:
-                _LOG.warning("pool_behind", extra=fields(tenant=tenant, waiting=self._of_tenant[tenant]))
+                _LOG.warning(
+                    "pool_behind", extra=fields(tenant=tenant, waiting=self._of_tenant[tenant])
+                )
             # Also what becomes visible late, with an earlier time than what was left already.
             self._behind[tenant] = min(recorded.durable_at, self._behind.get(tenant, math.inf))
             return
@@ -262,11 +296,15 @@ class PoolPeople:
         return self._of_tenant[tenant] < most and len(self._tasks) < MAX_WAITING
 
     async def _catch_up(self, tenant: str, begun: dict[str, float], started: float) -> None:
-        """From where this tenant was left, as far as there is room; half of it is free first, so that a flood is read in large pieces."""
+        """From where this tenant was left, as far as there is room; half of it is free first, so
+        that a flood is read in large pieces.
+        """
         if not self._has_room(tenant, MAX_WAITING_OF_TENANT // 2):
             return
         after = math.nextafter(self._behind[tenant], -math.inf)
-        found = await self._record.of_tenant(tenant, durable_after=after, limit=2 * MAX_WAITING_OF_TENANT, closed=self._unopened.note)
+        found = await self._record.of_tenant(
+            tenant, durable_after=after, limit=2 * MAX_WAITING_OF_TENANT, closed=self._unopened.note
+        )
         del self._behind[tenant]
         for recorded in found:
             self._take(recorded, begun, started)
@@ -295,7 +333,10 @@ class PoolPeople:
             del self._of_tenant[tenant]
 
     async def _until_done(self, job: _Job, request: RevocationRequest) -> None:
-        if await self._tried(job.tenant, partial(self._once, job, request)) and request.group_overlay is not None:
+        if (
+            await self._tried(job.tenant, partial(self._once, job, request))
+            and request.group_overlay is not None
+        ):
             await self._sleep(SECOND_CLEARING_S)
             await self._tried(job.tenant, partial(self._clear_again, job, request))
 
@@ -306,7 +347,10 @@ class PoolPeople:
                 async with self._turns.place(tenant):
                     await work()
             except (RefusedError, UnansweredError, UnavailableError) as error:
-                _LOG.warning("pool_not_in_step", extra=fields(tenant=tenant, error=str(error), again_in_s=delay))
+                _LOG.warning(
+                    "pool_not_in_step",
+                    extra=fields(tenant=tenant, error=str(error), again_in_s=delay),
+                )
             except Exception as error:  # noqa: BLE001 - logged, and tried again
                 fault("pool_fault", error, tenant=tenant, again_in_s=delay)
             else:
@@ -327,7 +371,9 @@ class PoolPeople:
         await self._take_groups(names, standing, job.tenant)
 
     async def _standing_of(self, request: RevocationRequest) -> Sequence[Standing]:
-        """What stands against exactly these names: a mass removal is many such questions, so none reads what stands against everybody."""
+        """What stands against exactly these names: a mass removal is many such questions, so none
+        reads what stands against everybody.
+        """
         return await self._record.standing_of(request.tenant, self._revoker.places(request).marks)
 
     async def _disable(self, name: str, block: Standing) -> None:
@@ -335,7 +381,9 @@ class PoolPeople:
         if user is None or not (user.enabled or await self._disabled.has(user.username)):
             # Disabled by somebody else, who enables them: a lift of this block must not.
             return
-        await self._disabled.add(DisabledUser(block.id, block.tenant, user.username), at=self._clock())
+        await self._disabled.add(
+            DisabledUser(block.id, block.tenant, user.username), at=self._clock()
+        )
         if user.enabled:
             await self._users.disable(user.username)
 
@@ -354,7 +402,10 @@ class PoolPeople:
                     async with self._turns.place(tenant):
                         await self._enable_due(tenant)
                 except (RefusedError, UnansweredError, UnavailableError) as error:
-                    _LOG.warning("pool_not_in_step", extra=fields(tenant=tenant, error=str(error), again_in_s=ENABLE_AGAIN_S))
+                    _LOG.warning(
+                        "pool_not_in_step",
+                        extra=fields(tenant=tenant, error=str(error), again_in_s=ENABLE_AGAIN_S),
+                    )
                 except Exception as error:  # noqa: BLE001 - logged, and tried again
                     fault("pool_fault", error, tenant=tenant, again_in_s=ENABLE_AGAIN_S)
                 again = self._enabling[tenant]
@@ -362,7 +413,9 @@ class PoolPeople:
             del self._enabling[tenant]
 
     async def _enable_due(self, tenant: str) -> None:
-        """Everybody of the tenant whose block was lifted. One whom Cognito refuses does not keep the others; the first error is raised at the end."""
+        """Everybody of the tenant whose block was lifted. One whom Cognito refuses does not keep
+        the others; the first error is raised at the end.
+        """
         self._enabling[tenant] = False
         last: DisabledUser | None = None
         failed: RefusedError | UnansweredError | None = None
@@ -376,7 +429,8 @@ class PoolPeople:
                     failed = failed or error
                 else:
                     enabled += [] if user is None else [(one, user)]
-            # Blocked again while this ran: their own block found them disabled by us, or disables them after this.
+            # Blocked again while this ran: their own block found them disabled by us, or disables
+            # them after this.
             blocks = await self._blocks(tenant) if enabled else ()
             for one, user in enabled:
                 block = next((b for b in blocks if self._is_meant(b.who, user, tenant)), None)
@@ -387,7 +441,11 @@ class PoolPeople:
             raise failed
 
     async def _blocks(self, tenant: str) -> Sequence[Standing]:
-        return [s for s in await self._record.standing(tenant) if s.group is None and _names_a_person(s.who)]
+        return [
+            s
+            for s in await self._record.standing(tenant)
+            if s.group is None and _names_a_person(s.who)
+        ]
 
     async def _enable(self, one: DisabledUser, blocks: Sequence[Standing]) -> PoolUser | None:
         """The user, if they were enabled."""
@@ -395,7 +453,11 @@ class PoolPeople:
             await self._disabled.remove(one)
             return None
         user = await self._users.find(one.username)
-        block = None if user is None else next((b for b in blocks if self._is_meant(b.who, user, one.tenant)), None)
+        block = (
+            None
+            if user is None
+            else next((b for b in blocks if self._is_meant(b.who, user, one.tenant)), None)
+        )
         if block is not None:
             await self._disabled.move(one, block=block.id)
             return None
@@ -403,14 +465,24 @@ class PoolPeople:
             await self._users.enable(user.username)
         removed = await self._disabled.remove(one)
         if removed:
-            _LOG.info("pool_user_enabled" if user is not None else "pool_user_gone", extra=fields(tenant=one.tenant, block=one.block))
+            _LOG.info(
+                "pool_user_enabled" if user is not None else "pool_user_gone",
+                extra=fields(tenant=one.tenant, block=one.block),
+            )
         return user
 
     def _is_meant(self, who: Who, user: PoolUser, tenant_id: str) -> bool:
         """Whether a block by these names is against this user."""
         tenant = self._table().by_id(tenant_id)
         names = [] if tenant is None else sorted(tenant.provider_names, key=len, reverse=True)
-        provider = next((n for n in [*names, who.provider] if n is not None and user.username.lower().startswith(f"{n}_".lower())), None)
+        provider = next(
+            (
+                n
+                for n in [*names, who.provider]
+                if n is not None and user.username.lower().startswith(f"{n}_".lower())
+            ),
+            None,
+        )
         if who.provider is not None and provider != who.provider:
             return False
         subject = user.username[len(provider) + 1 :] if provider is not None else ""
@@ -425,34 +497,54 @@ class PoolPeople:
     async def _clear_again(self, job: _Job, request: RevocationRequest) -> None:
         standing = [s for s in await self._standing_of(request) if s.group is not None]
         if not _names_a_person(request.who):
-            await self._clear_everybody(request, [s for s in standing if s.group == request.group_overlay])
+            await self._clear_everybody(
+                request, [s for s in standing if s.group == request.group_overlay]
+            )
             return
         names = await self._usernames(job)
         if names and await self._take_groups(names, standing, job.tenant):
             for overlay in standing:
                 await self._cleared(request, overlay)
 
-    async def _clear_everybody(self, request: RevocationRequest, standing: Sequence[Standing]) -> None:
-        """A group that was deleted or renamed: also those lose it who were not signed in then, and nobody is believed before."""
+    async def _clear_everybody(
+        self, request: RevocationRequest, standing: Sequence[Standing]
+    ) -> None:
+        """A group that was deleted or renamed: also those lose it who were not signed in then, and
+        nobody is believed before.
+        """
         tenant = self._table().by_id(request.tenant)
         if tenant is None:
             return
         for overlay in standing:
             done = True
             for provider in tenant.providers:
-                if provider.name in tenant.provider_names and request.who.provider in (None, provider.name):
-                    names = await self._users.with_group(provider.name, overlay.group or "", form_decode=provider.form_decode)
+                if provider.name in tenant.provider_names and request.who.provider in (
+                    None,
+                    provider.name,
+                ):
+                    names = await self._users.with_group(
+                        provider.name, overlay.group or "", form_decode=provider.form_decode
+                    )
                     done = await self._take_groups(names, [overlay], request.tenant) and done
             if done:
                 await self._cleared(request, overlay)
             else:
-                _LOG.warning("pool_group_not_cleared", extra=fields(tenant=request.tenant, group=overlay.group))
+                _LOG.warning(
+                    "pool_group_not_cleared",
+                    extra=fields(tenant=request.tenant, group=overlay.group),
+                )
 
     async def _cleared(self, request: RevocationRequest, overlay: Standing) -> None:
-        await self._marks.cleared(request.tenant, self._revoker.places(_request_of(request, overlay)), watermark=overlay.watermark)
+        await self._marks.cleared(
+            request.tenant,
+            self._revoker.places(_request_of(request, overlay)),
+            watermark=overlay.watermark,
+        )
         await self._record.clear(overlay, at=self._clock())
 
-    async def _take_groups(self, names: Sequence[str], standing: Sequence[Standing], tenant_id: str) -> bool:
+    async def _take_groups(
+        self, names: Sequence[str], standing: Sequence[Standing], tenant_id: str
+    ) -> bool:
         """Whether every stored value surely lacks every group."""
         tenant = self._table().by_id(tenant_id)
         done = True
@@ -460,25 +552,50 @@ class PoolPeople:
             form_decode = _form_decode(tenant, name)
             for overlay in standing:
                 if overlay.group is not None:
-                    done = await self._users.remove_group(name, overlay.group, form_decode=form_decode) and done
+                    done = (
+                        await self._users.remove_group(name, overlay.group, form_decode=form_decode)
+                        and done
+                    )
         return done
 
     async def _usernames(self, job: _Job) -> tuple[str, ...]:
-        """``{provider}_{subject}`` is Cognito's own rule; an address is looked up, among this tenant's providers only."""
+        """``{provider}_{subject}`` is Cognito's own rule; an address is looked up, among this
+        tenant's providers only.
+        """
         who, tenant = job.who, self._table().by_id(job.tenant)
-        # Only names that are this tenant's alone (core.tenants.claims): the first part of a pool user's name says whose they are.
-        providers = [name for name in tenant.provider_names if who.provider in (None, name)] if tenant is not None else []
+        # Only names that are this tenant's alone (core.tenants.claims): the first part of a pool
+        # user's name says whose they are.
+        providers = (
+            [name for name in tenant.provider_names if who.provider in (None, name)]
+            if tenant is not None
+            else []
+        )
         names = list(await self._record.users_of(job.revocation))
         prefixes = tuple(f"{provider}_".lower() for provider in providers)
         if who.user is not None:
-            names += [name for name in await self._users.usernames_of_sub(who.user) if name.lower().startswith(prefixes)]
+            names += [
+                name
+                for name in await self._users.usernames_of_sub(who.user)
+                if name.lower().startswith(prefixes)
+            ]
         if who.idp_subject is not None:
-            names += [f"{provider}_{subject}" for provider in providers for subject in id_spellings(who.idp_subject)]
+            names += [
+                f"{provider}_{subject}"
+                for provider in providers
+                for subject in id_spellings(who.idp_subject)
+            ]
         if who.email is not None:
-            found = [name for name in await self._users.usernames(who.email) if name.lower().startswith(prefixes)]
+            found = [
+                name
+                for name in await self._users.usernames(who.email)
+                if name.lower().startswith(prefixes)
+            ]
             if len(found) > 1:
-                # A recycled address: which of them was meant, nobody can say, and the gateway's own block does not need to know.
-                _LOG.warning("pool_address_ambiguous", extra=fields(tenant=job.tenant, users=len(found)))
+                # A recycled address: which of them was meant, nobody can say, and the gateway's own
+                # block does not need to know.
+                _LOG.warning(
+                    "pool_address_ambiguous", extra=fields(tenant=job.tenant, users=len(found))
+                )
             else:
                 names += found
         return tuple(dict.fromkeys(names))
@@ -494,5 +611,11 @@ def _request_of(request: RevocationRequest, overlay: Standing) -> RevocationRequ
 
 
 def _form_decode(tenant: Tenant | None, username: str) -> bool:
-    found = next((p for p in tenant.providers if username.lower().startswith(f"{p.name}_".lower())), None) if tenant is not None else None
+    found = (
+        next(
+            (p for p in tenant.providers if username.lower().startswith(f"{p.name}_".lower())), None
+        )
+        if tenant is not None
+        else None
+    )
     return found.form_decode if found is not None else True

@@ -1,4 +1,6 @@
-"""What the web edge needs of the rooms behind it: protocols and the values that cross them. ``app`` binds the adapters."""
+"""What the web edge needs of the rooms behind it: protocols and the values that cross them. ``app``
+binds the adapters.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from gateway.core.decision import Reason
-    from gateway.core.model import AppPassword, Identity, MachineToken, PendingLogin, Secret, Session, Tenant
+    from gateway.core.model import (
+        AppPassword,
+        Identity,
+        MachineToken,
+        PendingLogin,
+        Secret,
+        Session,
+        Tenant,
+    )
     from gateway.core.tenants import TenantTable
     from gateway.core.trial import Result
 
@@ -22,7 +32,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A pending login was stored: ``state`` travels through Cognito; ``binding`` is the browser's binding cookie."""
+    """A pending login was stored: ``state`` travels through Cognito; ``binding`` is the browser's
+    binding cookie.
+    """
 
     state: Secret
     binding: Secret
@@ -30,7 +42,9 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The pending login of a ``state``, consumed now. ``began`` is the tenant clock (µs) at ``begin``."""
+    """The pending login of a ``state``, consumed now. ``began`` is the tenant clock (µs) at
+    ``begin``.
+    """
 
     pending: PendingLogin
     began: int
@@ -40,13 +54,17 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyTaken:
-    """Another request consumed it (reload, back button): only good for sending a signed-in person on."""
+    """Another request consumed it (reload, back button): only good for sending a signed-in person
+    on.
+    """
 
     pending: PendingLogin
 
 
 class OtherBrowser:
-    """A pending login or a ticket was shown by a browser that did not begin it, and is deleted: nobody uses it any more."""
+    """A pending login or a ticket was shown by a browser that did not begin it, and is deleted:
+    nobody uses it any more.
+    """
 
 
 OTHER_BROWSER: Final = OtherBrowser()
@@ -62,12 +80,16 @@ class NewSession:
     began: int
     auth_time: int
     idp_iat: int | None
-    """``custom:idp_iat`` where it is mapped: evidence that this login asked the identity provider."""
+    """``custom:idp_iat`` where it is mapped: evidence that this login asked the identity
+    provider.
+    """
     idp_iat_mapped: bool
     client_id: str
     refresh_token: Secret | None
     hopped: bool = False
-    """This login went through Cognito's /logout: accepted in place of ``idp_iat`` where that is not mapped."""
+    """This login went through Cognito's /logout: accepted in place of ``idp_iat`` where that is not
+    mapped.
+    """
     user_agent: str = ""
     """For the list of one's own sessions; at most 200 characters."""
     server: str = ""
@@ -76,7 +98,9 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The session exists. ``cookie`` is the only copy of its credential. ``session.identity`` has the overlay applied."""
+    """The session exists. ``cookie`` is the only copy of its credential. ``session.identity`` has
+    the overlay applied.
+    """
 
     cookie: Secret
     session: Session
@@ -93,8 +117,9 @@ class Refused:
 class Linked:
     """Whose bearer token it is, as their last login said, where nothing stands against this one.
 
-    Without groups, roles and claims: they are of a login up to 30 days ago. Where somebody else has signed in since under one of the person's
-    names (an address that was given to another, say), it is the Cognito ``sub`` and ``username``, the provider and the e-mail's domain alone.
+    Without groups, roles and claims: they are of a login up to 30 days ago. Where somebody else has
+    signed in since under one of the person's names (an address that was given to another, say), it
+    is the Cognito ``sub`` and ``username``, the provider and the e-mail's domain alone.
     """
 
     identity: Identity
@@ -134,7 +159,9 @@ class SessionView:
 
 @dataclass(frozen=True, slots=True)
 class AppPasswordView:
-    """What lists show of an app password, besides whose it is and until when: never a credential."""
+    """What lists show of an app password, besides whose it is and until when: never a
+    credential.
+    """
 
     name: str
     """As its person called it."""
@@ -147,7 +174,9 @@ class AppPasswordView:
 
 @dataclass(frozen=True, slots=True)
 class NewAppPassword:
-    """What a person asks for. ``hosts`` and ``paths`` as in ``AppPassword``; ``lifetime_s`` at most what the tenant allows."""
+    """What a person asks for. ``hosts`` and ``paths`` as in ``AppPassword``; ``lifetime_s`` at most
+    what the tenant allows.
+    """
 
     name: str
     hosts: frozenset[str]
@@ -181,100 +210,138 @@ MISS: Final = Miss()
 
 
 class SessionStore(Protocol):
-    """Sessions of all tenants. Every method raises ``UnavailableError`` when the store cannot be trusted to answer."""
+    """Sessions of all tenants. Every method raises ``UnavailableError`` when the store cannot be
+    trusted to answer.
+    """
 
     def cached(self, cookie: str, *, host: str) -> Session | Miss | None:
         """``find`` as far as this process' memory goes: about a microsecond, no await."""
 
     def suspended(self, tenant: str) -> bool:
-        """Something was taken away from this tenant by a snapshot that this process does not have yet: nobody is to be let in."""
+        """Something was taken away from this tenant by a snapshot that this process does not have
+        yet: nobody is to be let in.
+        """
 
     async def become_current(self, tenant: str) -> bool:
-        """For answers that rest on no session: returns when what was taken away from the tenant is known here. False: it had to be
-        waited for, so whatever was read before may be out of date.
+        """For answers that rest on no session: returns when what was taken away from the tenant is
+        known here. False: it had to be waited for, so whatever was read before may be out of date.
         """
 
     async def find(self, cookie: str, *, host: str) -> Session | None:
-        """The live session behind a cookie value, sealed for ``host``; None for anything else, malformed values included.
+        """The live session behind a cookie value, sealed for ``host``; None for anything else,
+        malformed values included.
 
         Memory, else one Redis command.
         """
 
     def used(self, session: Session, *, active_s: float | None) -> None:
-        """A request showed a session that was found just now. It stays active for ``active_s`` seconds from now, and its idle time begins after
-        that; None: it goes on to idle. Returns at once, and without a write per request.
+        """A request showed a session that was found just now. It stays active for ``active_s``
+        seconds from now, and its idle time begins after that; None: it goes on to idle. Returns at
+        once, and without a write per request.
         """
 
     def cached_app_password(self, text: str) -> AppPassword | Miss | None:
         """``app_password`` as far as this process' memory goes: no await."""
 
     async def app_password(self, text: str, *, host: str) -> AppPassword | None:
-        """The app password of that text, with its person as their last login left them; None for anything else, malformed texts included.
+        """The app password of that text, with its person as their last login left them; None for
+        anything else, malformed texts included.
 
         Memory, else one command; none for a text that no key of the ring made.
         """
 
-    async def make_app_password(self, session: Session, *, cookie: str, tenant: Tenant, new: NewAppPassword) -> StoredAppPassword | AppPasswordRefusal:
-        """One atomic script, for the person behind a live session. Ends with everything that ends the person, and never by signing out."""
+    async def make_app_password(
+        self, session: Session, *, cookie: str, tenant: Tenant, new: NewAppPassword
+    ) -> StoredAppPassword | AppPasswordRefusal:
+        """One atomic script, for the person behind a live session. Ends with everything that ends
+        the person, and never by signing out.
+        """
 
     async def list_app_passwords(self, session: Session) -> Sequence[SessionView]:
         """Those of the person behind ``session``."""
 
     def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
-        """After ``find`` found none: what is known here about it. ``tenant``: whose host this is. For logs and metrics, never for a decision."""
+        """After ``find`` found none: what is known here about it. ``tenant``: whose host this is.
+        For logs and metrics, never for a decision.
+        """
 
     async def begin(self, pending: PendingLogin, *, binding: str | None, client: str = "") -> Begun:
-        """Store a pending login bound to the browser; reuses ``binding`` (the cookie's value) if it is well-formed.
+        """Store a pending login bound to the browser; reuses ``binding`` (the cookie's value) if it
+        is well-formed.
 
         ``client``: by whom; of what may be kept in all, those who hold most give up their oldest.
         """
 
-    async def take(self, state: str, *, bindings: Sequence[str]) -> Taken | AlreadyTaken | OtherBrowser | None:
-        """Consume the pending login, for the browser that began it; shown by another, it is deleted in the same step. None if unknown or expired.
+    async def take(
+        self, state: str, *, bindings: Sequence[str]
+    ) -> Taken | AlreadyTaken | OtherBrowser | None:
+        """Consume the pending login, for the browser that began it; shown by another, it is deleted
+        in the same step. None if unknown or expired.
 
-        ``bindings``: the values of the browser's binding cookies. Tabs that begin at the same moment get one each.
+        ``bindings``: the values of the browser's binding cookies. Tabs that begin at the same
+        moment get one each.
         """
 
     async def spend_code(self, code: str, *, client: str = "") -> None:
-        """An authorization code was shown where no login is open: it is good for none from now on. ``client`` as for ``begin``."""
+        """An authorization code was shown where no login is open: it is good for none from now on.
+        ``client`` as for ``begin``.
+        """
 
     async def code_spent(self, code: str) -> bool: ...
 
     async def finish(self, new: NewSession) -> Stored | Refused:
-        """One atomic script: refuse if a watermark or block on the user, an alias or the tenant is at or after ``began``."""
+        """One atomic script: refuse if a watermark or block on the user, an alias or the tenant is
+        at or after ``began``.
+        """
 
     async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
-        """One command. None without a login of this Cognito ``sub`` here, and where a block or a mark at or after ``auth_time`` stands."""
+        """One command. None without a login of this Cognito ``sub`` here, and where a block or a
+        mark at or after ``auth_time`` stands.
+        """
 
     def binding_id(self, binding: str) -> str | None:
         """What a binding cookie may be called in a URL (its digest); None for a malformed value."""
 
-    async def issue_ticket(self, parent: Session, *, cookie: str, host: str, return_to: str, binding_id: str) -> Secret | None:
-        """A single-use 30 s ticket: the browser that holds the binding cookie called ``binding_id`` at ``host`` gets a child session there.
+    async def issue_ticket(
+        self, parent: Session, *, cookie: str, host: str, return_to: str, binding_id: str
+    ) -> Secret | None:
+        """A single-use 30 s ticket: the browser that holds the binding cookie called ``binding_id``
+        at ``host`` gets a child session there.
 
-        ``cookie`` is the parent's: it opens the family key that the child will share. None when the parent ended meanwhile.
+        ``cookie`` is the parent's: it opens the family key that the child will share. None when the
+        parent ended meanwhile.
         """
 
-    async def redeem_ticket(self, ticket: str, *, host: str, bindings: Sequence[str], served: Callable[[str], bool]) -> tuple[Stored, str] | Refused | OtherBrowser | None:
+    async def redeem_ticket(
+        self, ticket: str, *, host: str, bindings: Sequence[str], served: Callable[[str], bool]
+    ) -> tuple[Stored, str] | Refused | OtherBrowser | None:
         """A login: checks the family's watermark. Returns the child session and where to go.
 
-        ``served``: whether a tenant is served at ``host``, asked once the ticket is read. Shown by another browser, or at another host, a ticket is deleted.
+        ``served``: whether a tenant is served at ``host``, asked once the ticket is read. Shown by
+        another browser, or at another host, a ticket is deleted.
         """
 
     async def end_family(self, session: Session, *, cookie: str) -> Ended:
         """Logout: the session, its parent and all its children; durable as far as WAIT."""
 
     async def end_replaced(self, session: Session, *, cookie: str) -> Ended:
-        """The browser that held ``cookie`` was given another one in its place: this session ends, and its family with the last of its sessions.
+        """The browser that held ``cookie`` was given another one in its place: this session ends,
+        and its family with the last of its sessions.
 
         The refresh token is handed back only where the family has ended.
         """
 
-    async def end_earlier(self, tenant: str, *, user: str, began: int, outdated: Callable[[SessionView], bool]) -> int:
-        """End the families of this Cognito ``sub`` that began before ``began`` (``Taken.began``) and are ``outdated``; the number that ended."""
+    async def end_earlier(
+        self, tenant: str, *, user: str, began: int, outdated: Callable[[SessionView], bool]
+    ) -> int:
+        """End the families of this Cognito ``sub`` that began before ``began`` (``Taken.began``)
+        and are ``outdated``; the number that ended.
+        """
 
     async def unlink(self, tenant: str, *, user: str, began: int) -> None:
-        """Bearer tokens of this Cognito ``sub`` are let in by no login that began before ``began`` any more."""
+        """Bearer tokens of this Cognito ``sub`` are let in by no login that began before ``began``
+        any more.
+        """
 
     async def list_user(self, session: Session, *, cookie: str) -> Sequence[SessionView]:
         """The families of the person behind ``session``, this one marked."""
@@ -288,40 +355,69 @@ class SessionStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What came out of a code exchange after validation: claims of the ID token, and what may be kept."""
+    """What came out of a code exchange after validation: claims of the ID token, and what may be
+    kept.
+    """
 
     claims: dict[str, object] = field(repr=False)
     refresh_token: Secret | None
 
 
 class RelyingParty(Protocol):
-    """Cognito's OIDC side. Raises ``PeerError`` with a stable code for everything that Cognito answers wrongly."""
+    """Cognito's OIDC side. Raises ``PeerError`` with a stable code for everything that Cognito
+    answers wrongly.
+    """
 
-    def authorize_url(self, tenant: Tenant, pending: PendingLogin, *, state: Secret, login_hint: str = "", lang: str = "", prompt: str = "") -> str: ...
+    def authorize_url(
+        self,
+        tenant: Tenant,
+        pending: PendingLogin,
+        *,
+        state: Secret,
+        login_hint: str = "",
+        lang: str = "",
+        prompt: str = "",
+    ) -> str: ...
 
     async def own_error_page(self, authorize_url: str) -> str | None:
-        """What the error page of Cognito says on which this authorization request would end; None where it leads on, or nobody can tell."""
+        """What the error page of Cognito says on which this authorization request would end; None
+        where it leads on, or nobody can tell.
+        """
 
     async def exchange(self, tenant: Tenant, pending: PendingLogin, *, code: str) -> Tokens:
-        """Exchange the code (client secret, PKCE) and validate the ID token. ``UnavailableError`` when Cognito is down."""
+        """Exchange the code (client secret, PKCE) and validate the ID token. ``UnavailableError``
+        when Cognito is down.
+        """
 
-    async def refresh(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> Secret | None:
-        """``client_id``: of the login that brought the token. Whether Cognito still honours it: the successor where it rotates, else None; ``PeerError("invalid_grant")`` when it does not."""
+    async def refresh(
+        self, tenant: Tenant, refresh_token: Secret, *, client_id: str
+    ) -> Secret | None:
+        """``client_id``: of the login that brought the token. Whether Cognito still honours it: the
+        successor where it rotates, else None; ``PeerError("invalid_grant")`` when it does not.
+        """
 
     async def revoke(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> None:
-        """``client_id``: of the login that brought the token. Revoke at Cognito; raises ``PeerError`` or ``UnavailableError``."""
+        """``client_id``: of the login that brought the token. Revoke at Cognito; raises
+        ``PeerError`` or ``UnavailableError``.
+        """
 
     def logout_url(self, tenant: Tenant, *, logout_uri: str) -> str: ...
 
     async def verify_access_token(self, token: str) -> MachineToken | None:
-        """Signature, iss, exp, token_use=access; None if it is not one of this pool's. Client and scopes are the rule's business."""
+        """Signature, iss, exp, token_use=access; None if it is not one of this pool's. Client and
+        scopes are the rule's business.
+        """
 
 
 class AttemptCounter(Protocol):
     """Attempts per client and window of time, counted across replicas."""
 
-    async def allowed(self, client: str, *, at_most: int, window_s: int = 60, kind: str = "") -> bool:
-        """Counts this attempt of a ``kind``; False once there were too many in the present window. Raises ``UnavailableError``."""
+    async def allowed(
+        self, client: str, *, at_most: int, window_s: int = 60, kind: str = ""
+    ) -> bool:
+        """Counts this attempt of a ``kind``; False once there were too many in the present window.
+        Raises ``UnavailableError``.
+        """
 
 
 class TestedConnections(Protocol):
@@ -334,7 +430,9 @@ class TestedConnections(Protocol):
         """True once."""
 
     async def note(self, name: str, result: Result) -> None:
-        """How far the test came, for whoever made the link; until it has long expired. What is done stays."""
+        """How far the test came, for whoever made the link; until it has long expired. What is done
+        stays.
+        """
 
     async def result(self, name: str) -> Result | None:
         """None: nobody has opened the link yet."""
@@ -344,7 +442,8 @@ class MachineAuthenticator(Protocol):
     """Bearer tokens on rules that take them."""
 
     async def authenticate(self, tenant: Tenant, token: str) -> MachineToken | None:
-        """A valid access token whose ``person``, if any, is not blocked or revoked (by the link record of the last login); else None.
+        """A valid access token whose ``person``, if any, is not blocked or revoked (by the link
+        record of the last login); else None.
 
         ``UnavailableError`` if a store or the keys cannot be asked.
         """
@@ -354,7 +453,9 @@ class MachineAuthenticator(Protocol):
 
 
 class ProbeRecords(Protocol):
-    """What arrived under a nonce of ``gateway ingress doctor``, by place (``check``, ``location``). Raises ``UnavailableError``."""
+    """What arrived under a nonce of ``gateway ingress doctor``, by place (``check``, ``location``).
+    Raises ``UnavailableError``.
+    """
 
     async def write(self, nonce: str, place: str, record: Mapping[str, Any]) -> None:
         """Keep it for a quarter of an hour; what is there already stays."""
@@ -379,7 +480,9 @@ class TenantSource(Protocol):
 
 
 class RevocationKind(StrEnum):
-    """``end_sessions`` ends what is there and outdates logins in flight; ``block`` also refuses later logins until lifted."""
+    """``end_sessions`` ends what is there and outdates logins in flight; ``block`` also refuses
+    later logins until lifted.
+    """
 
     END_SESSIONS = "end_sessions"
     BLOCK = "block"
@@ -387,7 +490,8 @@ class RevocationKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Exactly one of these, or none for the whole tenant. ``provider`` narrows aliases that are only unique within one.
+    """Exactly one of these, or none for the whole tenant. ``provider`` narrows aliases that are
+    only unique within one.
 
     Canonical however it is made (``core.canonical``): equal values mean the same person or group.
     """
@@ -411,21 +515,31 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class RevocationRequest:
-    """What to end, and why. ``event_time`` (UTC epoch seconds) is the sender's, capped at receipt; None where it gave none."""
+    """What to end, and why. ``event_time`` (UTC epoch seconds) is the sender's, capped at receipt;
+    None where it gave none.
+    """
 
     tenant: str
     who: Who
     kind: RevocationKind
     reason: str
     source: str
-    """``admin``, ``cli``, ``logout``, ``okta``, ``entra``, ``scim:RECORD``, ``backchannel``, ``ssf``, ``universal-logout``, ``reconcile``, ``recheck``."""
+    """``admin``, ``cli``, ``logout``, ``okta``, ``entra``, ``scim:RECORD``, ``backchannel``,
+    ``ssf``, ``universal-logout``, ``reconcile``, ``recheck``.
+    """
     event_time: float | None = None
     group_overlay: str | None = None
-    """A group (name or id) that the person lost: subtracted from later logins until given back (invariant 7). Canonical."""
+    """A group (name or id) that the person lost: subtracted from later logins until given back
+    (invariant 7). Canonical.
+    """
     group_id: str = ""
-    """Id of that group at its provider, where the event says it: another group may have the same name."""
+    """Id of that group at its provider, where the event says it: another group may have the same
+    name.
+    """
     by_hand: bool = False
-    """Somebody asked for it over the admin API or with a command: the tenant's application is told, as it is of what providers say."""
+    """Somebody asked for it over the admin API or with a command: the tenant's application is told,
+    as it is of what providers say.
+    """
     standing: str = ""
     """Of a lift: the id of what a provider said, which imposes nothing (yet)."""
 
@@ -443,28 +557,37 @@ class RevocationStatus:
     received_at: float
     durable_ms: float | None
     replicas: tuple[tuple[str, float | None], ...]
-    """Each lease holder and when it confirmed; None while it has not, or where its lease ran out instead."""
+    """Each lease holder and when it confirmed; None while it has not, or where its lease ran out
+    instead.
+    """
     acknowledged_ms: float | None
     ended: int
     """Sessions that this ended."""
     lifted: int | None = None
     """Blocks or overlays that a lift ended; None for anything else. 0: none was in force."""
     users_to_enable: int = 0
-    """Cognito users whom these blocks had disabled: enabled again unless another block stands against them."""
+    """Cognito users whom these blocks had disabled: enabled again unless another block stands
+    against them.
+    """
 
 
 class Revoker(Protocol):
     """The one operation behind admin API, commands, hooks and reconciliation."""
 
     async def revoke(self, request: RevocationRequest) -> RevocationStatus:
-        """Returns when acknowledged: no check that arrives afterwards allows what this ended (invariant 5)."""
+        """Returns when acknowledged: no check that arrives afterwards allows what this ended
+        (invariant 5).
+        """
 
     async def lift(self, request: RevocationRequest) -> RevocationStatus:
-        """Undo a block or overlay of the same who and source; an operator's block is lifted only by ``admin`` or ``cli``."""
+        """Undo a block or overlay of the same who and source; an operator's block is lifted only by
+        ``admin`` or ``cli``.
+        """
 
     async def exempt(self, request: RevocationRequest) -> bool:
-        """The person was added, at ``event_time``, to a group (``group_id``) that has the name ``group_overlay``: if the same source took this
-        name from everybody of the provider before that, it is this person's all the same. Whether it was so.
+        """The person was added, at ``event_time``, to a group (``group_id``) that has the name
+        ``group_overlay``: if the same source took this name from everybody of the provider before
+        that, it is this person's all the same. Whether it was so.
         """
 
     async def status(self, revocation_id: str) -> RevocationStatus | None: ...

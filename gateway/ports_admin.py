@@ -1,4 +1,6 @@
-"""What the admin API needs of the rooms behind it: protocols and the values that cross them. ``app`` binds the adapters."""
+"""What the admin API needs of the rooms behind it: protocols and the values that cross them.
+``app`` binds the adapters.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some rows, and where the next ones begin (None: there are no more). ``position`` is the adapter's own."""
+    """Some rows, and where the next ones begin (None: there are no more). ``position`` is the
+    adapter's own.
+    """
 
     items: Sequence[T]
     position: str | None = None
@@ -44,7 +48,9 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AdminKey:
-    """A bearer key of the admin API, without its secret. Times are UTC epoch seconds; ``tenant`` binds it to one tenant."""
+    """A bearer key of the admin API, without its secret. Times are UTC epoch seconds; ``tenant``
+    binds it to one tenant.
+    """
 
     id: str
     name: str
@@ -81,7 +87,9 @@ class AdminKeys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what. ``before`` and ``after`` hold no secrets. ``outcome`` is ``begun`` until the change has an end."""
+    """Who did what. ``before`` and ``after`` hold no secrets. ``outcome`` is ``begun`` until the
+    change has an end.
+    """
 
     id: int
     at: float
@@ -107,13 +115,19 @@ class AuditFilter:
 
 
 class AuditLog(Protocol):
-    """Written before the change begins, completed when it ends: no change goes without a record, a crash included."""
+    """Written before the change begins, completed when it ends: no change goes without a record, a
+    crash included.
+    """
 
-    async def begin(self, *, actor: str, action: str, tenant: str | None, target: str, request_id: str) -> int: ...
+    async def begin(
+        self, *, actor: str, action: str, tenant: str | None, target: str, request_id: str
+    ) -> int: ...
 
     async def finish(self, entry: int, *, outcome: str, before: object, after: object) -> None: ...
 
-    async def page(self, wanted: AuditFilter, *, position: str | None, limit: int) -> Page[AuditEntry]:
+    async def page(
+        self, wanted: AuditFilter, *, position: str | None, limit: int
+    ) -> Page[AuditEntry]:
         """Newest first."""
 
 
@@ -135,12 +149,18 @@ class IdempotencyState(StrEnum):
 
 
 class IdempotencyRecords(Protocol):
-    """Answers by (key id, Idempotency-Key), kept for a day, encrypted: an answer may show a secret once."""
+    """Answers by (key id, Idempotency-Key), kept for a day, encrypted: an answer may show a secret
+    once.
+    """
 
-    async def claim(self, owner: str, key: str, *, fingerprint: str) -> StoredAnswer | IdempotencyState: ...
+    async def claim(
+        self, owner: str, key: str, *, fingerprint: str
+    ) -> StoredAnswer | IdempotencyState: ...
 
     async def renew(self, owner: str, key: str) -> None:
-        """Say that the claim's request is still running; without it the claim ends after half a minute."""
+        """Say that the claim's request is still running; without it the claim ends after half a
+        minute.
+        """
 
     async def store(self, owner: str, key: str, answer: StoredAnswer) -> None: ...
 
@@ -153,38 +173,53 @@ class IdempotencyRecords(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TenantRecord:
-    """One tenant as stored: ``document`` has the shape of a tenant file, secrets as ``***``. ``etag`` changes with every change."""
+    """One tenant as stored: ``document`` has the shape of a tenant file, secrets as ``***``.
+    ``etag`` changes with every change.
+    """
 
     id: str
     document: Json
     etag: str
     origin: str
-    """``sql``, or ``file`` for a tenant of the GitOps folder, which the API shows and does not change."""
+    """``sql``, or ``file`` for a tenant of the GitOps folder, which the API shows and does not
+    change.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The registry said no: ``code`` is one of the API's problem codes, ``message`` names the other owner where there is one."""
+    """The registry said no: ``code`` is one of the API's problem codes, ``message`` names the other
+    owner where there is one.
+    """
 
     code: str
     message: str
 
 
 class TenantRecords(Protocol):
-    """The registry as the admin API sees it. A narrowing change returns when it is acknowledged (invariant 5)."""
+    """The registry as the admin API sees it. A narrowing change returns when it is acknowledged
+    (invariant 5).
+    """
 
-    async def page(self, *, only: str | None, position: str | None, limit: int) -> Page[TenantRecord]: ...
+    async def page(
+        self, *, only: str | None, position: str | None, limit: int
+    ) -> Page[TenantRecord]: ...
 
     async def get(self, tenant: str) -> TenantRecord | None: ...
 
     async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
-        """Create (``etag`` None) or replace exactly the version named by ``etag``. A secret ``***`` keeps the stored one.
+        """Create (``etag`` None) or replace exactly the version named by ``etag``. A secret ``***``
+        keeps the stored one.
 
-        Rejected: ``taken`` (names the other owner), ``read_only``, ``exists``, ``precondition_failed``, ``invalid_body``.
+        Rejected: ``taken`` (names the other owner), ``read_only``, ``exists``,
+        ``precondition_failed``, ``invalid_body``.
         """
 
-    async def put_hook_secret(self, tenant: str, provider: str, secret: Secret | None) -> TenantRecord | Rejected:
-        """Make it the current one; the one that was stays valid beside it. None: only the current one stays valid.
+    async def put_hook_secret(
+        self, tenant: str, provider: str, secret: Secret | None
+    ) -> TenantRecord | Rejected:
+        """Make it the current one; the one that was stays valid beside it. None: only the current
+        one stays valid.
 
         Rejected: ``not_found``, ``read_only``, ``conflict``.
         """
@@ -203,7 +238,9 @@ class SettingChange:
 
 @dataclass(frozen=True, slots=True)
 class PersonEffect:
-    """``where``: method and path as the rule writes it; empty for the whole tenant. ``reason``: of the refusal, before or after."""
+    """``where``: method and path as the rule writes it; empty for the whole tenant. ``reason``: of
+    the refusal, before or after.
+    """
 
     email: str
     gains: bool
@@ -213,7 +250,9 @@ class PersonEffect:
 
 @dataclass(frozen=True, slots=True)
 class TenantRehearsal:
-    """What storing a document would do. ``sessions``: how many were looked at. ``unknown``: why people could not be asked about."""
+    """What storing a document would do. ``sessions``: how many were looked at. ``unknown``: why
+    people could not be asked about.
+    """
 
     document: Json
     changes: tuple[SettingChange, ...]
@@ -225,7 +264,9 @@ class TenantRehearsal:
 class TenantRehearsals(Protocol):
     """``put`` without the deed."""
 
-    async def rehearse(self, document: TenantDocument, *, etag: str | None) -> TenantRehearsal | Rejected:
+    async def rehearse(
+        self, document: TenantDocument, *, etag: str | None
+    ) -> TenantRehearsal | Rejected:
         """Rejected as ``TenantRecords.put`` would be. Raises ``UnavailableError``."""
 
 
@@ -241,10 +282,14 @@ class LoginTests(Protocol):
 class SessionDirectory(Protocol):
     """Live sessions and app passwords for operators; rows are never credentials."""
 
-    async def page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
+    async def page(
+        self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int
+    ) -> Page[SessionView]:
         """Sessions of browsers."""
 
-    async def app_passwords(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]: ...
+    async def app_passwords(
+        self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int
+    ) -> Page[SessionView]: ...
 
     async def find(self, session: str) -> SessionView | None:
         """Either of the two, by its id."""
@@ -261,19 +306,29 @@ class BlockView:
     source: str
     since: float
     group: str | None = None
-    """Name or id: the person, or everybody in it where ``who`` names the group itself, is not believed to have it."""
+    """Name or id: the person, or everybody in it where ``who`` names the group itself, is not
+    believed to have it.
+    """
     in_force: bool = True
-    """False: what a provider said, and what imposes nothing, for the policy does not name the group."""
+    """False: what a provider said, and what imposes nothing, for the policy does not name the
+    group.
+    """
     exempt: int = 0
     """Of a group that was taken from everybody: people who have it all the same."""
 
 
 class BlockDirectory(Protocol):
-    """Blocks and removed groups in force, and those that are only remembered; imposing and lifting is the ``Revoker``'s."""
+    """Blocks and removed groups in force, and those that are only remembered; imposing and lifting
+    is the ``Revoker``'s.
+    """
 
-    async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]: ...
+    async def page(
+        self, *, tenant: str | None, position: str | None, limit: int
+    ) -> Page[BlockView]: ...
 
-    async def remembered(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]: ...
+    async def remembered(
+        self, *, tenant: str | None, position: str | None, limit: int
+    ) -> Page[BlockView]: ...
 
     async def find(self, block: str) -> BlockView | None: ...
 
@@ -292,7 +347,9 @@ class Question:
     signed_in: bool
     tenant: str | None = None
     client: str | None = None
-    """The request carries an access token of this app client: a person's where there is an ``email``, else a machine's."""
+    """The request carries an access token of this app client: a person's where there is an
+    ``email``, else a machine's.
+    """
     scopes: tuple[str, ...] = ()
     destination: str | None = None
     """``Destination`` and ``Depth`` as a WebDAV client sends them."""
@@ -324,7 +381,9 @@ class DeliveryView:
 class DeliveryRecords(Protocol):
     """The hook inbox as operators see it."""
 
-    async def page(self, *, tenant: str | None, state: str | None, position: str | None, limit: int) -> Page[DeliveryView]: ...
+    async def page(
+        self, *, tenant: str | None, state: str | None, position: str | None, limit: int
+    ) -> Page[DeliveryView]: ...
 
     async def find(self, delivery: str) -> DeliveryView | None: ...
 
@@ -339,7 +398,9 @@ class DeliveryRecords(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """One outgoing webhook. ``id`` is what its ``webhook-id`` header says; the body stays sealed."""
+    """One outgoing webhook. ``id`` is what its ``webhook-id`` header says; the body stays
+    sealed.
+    """
 
     id: str
     tenant: str
@@ -356,9 +417,13 @@ class MessageView:
 class MessageRecords(Protocol):
     """Outgoing webhooks as operators see them."""
 
-    async def page(self, *, tenant: str | None, state: str | None, position: str | None, limit: int) -> Page[MessageView]: ...
+    async def page(
+        self, *, tenant: str | None, state: str | None, position: str | None, limit: int
+    ) -> Page[MessageView]: ...
 
     async def find(self, message: str) -> MessageView | None: ...
 
     async def replay(self, message: str) -> MessageView | Rejected:
-        """Send it again, under the same id and with the same body. Rejected: ``not_found``, ``conflict`` while it is on its way."""
+        """Send it again, under the same id and with the same body. Rejected: ``not_found``,
+        ``conflict`` while it is on its way.
+        """

@@ -1,4 +1,6 @@
-"""Provisioning's journal, and the values that cross between it, Cognito's side and the registry's."""
+"""Provisioning's journal, and the values that cross between it, Cognito's side and the
+registry's.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Json = dict[str, Any]
 
 
 class RunState(StrEnum):
-    """``running`` and ``undoing`` hold the tenant; ``settling`` watches for a late effect of a call nobody answered."""
+    """``running`` and ``undoing`` hold the tenant; ``settling`` watches for a late effect of a call
+    nobody answered.
+    """
 
     RUNNING = "running"
     UNDOING = "undoing"
@@ -31,7 +35,9 @@ ACTIVE = frozenset({RunState.RUNNING, RunState.UNDOING})
 
 
 class StepState(StrEnum):
-    """``intended``: written before the call, and nothing is known since. ``refused``: the call had no effect."""
+    """``intended``: written before the call, and nothing is known since. ``refused``: the call had
+    no effect.
+    """
 
     INTENDED = "intended"
     DONE = "done"
@@ -50,7 +56,9 @@ class RunKind(StrEnum):
 
 
 FINISHED = frozenset({RunKind.RETIRE, RunKind.DESTROY})
-"""What only deletes: half of it is finished by recovery and never undone. Other kinds are undone."""
+"""What only deletes: half of it is finished by recovery and never undone. Other kinds are
+undone.
+"""
 
 
 class Action(StrEnum):
@@ -71,7 +79,9 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JournalStep:
-    """One call. ``undo`` is what undoing needs and holds no secret; ``before`` is what was replaced, sealed at rest."""
+    """One call. ``undo`` is what undoing needs and holds no secret; ``before`` is what was
+    replaced, sealed at rest.
+    """
 
     number: int
     action: Action
@@ -82,7 +92,9 @@ class JournalStep:
     started_at: float
     error: Json | None = None
     finished_at: float | None = None
-    """From then on nobody makes this call any more, whatever came of it; None while somebody may."""
+    """From then on nobody makes this call any more, whatever came of it; None while somebody
+    may.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +115,9 @@ class Run:
 
 
 class DeposedError(UnavailableError):
-    """Another process took this run over: whoever was slow must stop, and take back what it did last."""
+    """Another process took this run over: whoever was slow must stop, and take back what it did
+    last.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +130,51 @@ class Busy:
 
 
 class Journal(Protocol):
-    """Durable before each call. ``holder`` names this process; every write fails with ``DeposedError`` once another one holds the run."""
+    """Durable before each call. ``holder`` names this process; every write fails with
+    ``DeposedError`` once another one holds the run.
+    """
 
-    async def open(self, run: str, *, tenant: str, kind: RunKind, actor: str, request: Json, plan: Sequence[Json]) -> Run | Busy: ...
+    async def open(
+        self,
+        run: str,
+        *,
+        tenant: str,
+        kind: RunKind,
+        actor: str,
+        request: Json,
+        plan: Sequence[Json],
+    ) -> Run | Busy: ...
 
     async def busy(self, tenant: str) -> Busy | None:
         """The run that holds the tenant, if one does."""
 
-    async def intend(self, run: str, number: int, action: Action, resource: str, *, undo: Json, before: Json | None) -> None: ...
+    async def intend(
+        self,
+        run: str,
+        number: int,
+        action: Action,
+        resource: str,
+        *,
+        undo: Json,
+        before: Json | None,
+    ) -> None: ...
 
-    async def settle(self, run: str, number: int, state: StepState, *, undo: Json | None = None, error: Json | None = None) -> None: ...
+    async def settle(
+        self,
+        run: str,
+        number: int,
+        state: StepState,
+        *,
+        undo: Json | None = None,
+        error: Json | None = None,
+    ) -> None: ...
 
     async def move(self, run: str, state: RunState, *, error: Json | None = None) -> None: ...
 
     async def follow(self, run: str, *, by: str, kind: RunKind, request: Json) -> Run:
-        """``run`` is done, and in the same transaction another one of its tenant and actor begins, held by this process."""
+        """``run`` is done, and in the same transaction another one of its tenant and actor begins,
+        held by this process.
+        """
 
     async def hold(self, run: str) -> None:
         """Renew the claim on the run."""
@@ -142,7 +186,9 @@ class Journal(Protocol):
         """Claim a run that nobody holds any more; False if somebody does."""
 
     async def reopen(self, run: str) -> bool:
-        """Hold a finished run again, to undo it; False unless it is ``done``, no later one is, and its tenant is free."""
+        """Hold a finished run again, to undo it; False unless it is ``done``, no later one is, and
+        its tenant is free.
+        """
 
     async def abandoned(self) -> Sequence[str]:
         """Ids of unfinished runs that nobody holds."""
@@ -150,14 +196,18 @@ class Journal(Protocol):
     async def run(self, run: str) -> Run | None: ...
 
     async def latest(self, tenant: str) -> Run | None:
-        """The last run of the tenant that is in force: its state is ``done`` and no later one destroyed it."""
+        """The last run of the tenant that is in force: its state is ``done`` and no later one
+        destroyed it.
+        """
 
     async def page(self, tenant: str, *, position: str | None, limit: int) -> Page[Run]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """A tenant's app clients as the registry keeps them: the one that logins begin with, and those that it replaced."""
+    """A tenant's app clients as the registry keeps them: the one that logins begin with, and those
+    that it replaced.
+    """
 
     client_id: str
     client_secret: Secret
@@ -168,36 +218,65 @@ class ClientCredentials:
         return (self.client_id, *(client.client_id for client in self.retired))
 
     def replaced_by(self, made: ClientCredentials, *, retires_at: float) -> ClientCredentials:
-        """``made`` is what logins begin with; the one that they began with is accepted until ``retires_at``."""
-        return ClientCredentials(made.client_id, made.client_secret, (*self.retired, AppClient(self.client_id, self.client_secret, retires_at)))
+        """``made`` is what logins begin with; the one that they began with is accepted until
+        ``retires_at``.
+        """
+        return ClientCredentials(
+            made.client_id,
+            made.client_secret,
+            (*self.retired, AppClient(self.client_id, self.client_secret, retires_at)),
+        )
 
     def without(self, client_ids: Collection[str]) -> ClientCredentials:
         """Less these of the retired."""
-        return replace(self, retired=tuple(client for client in self.retired if client.client_id not in client_ids))
+        return replace(
+            self,
+            retired=tuple(client for client in self.retired if client.client_id not in client_ids),
+        )
 
     def sealable(self) -> Json:
         """With the secrets: only for what is sealed."""
-        retired = [[client.client_id, client.client_secret.reveal(), client.retires_at] for client in self.retired]
-        return {"client_id": self.client_id, "client_secret": self.client_secret.reveal(), "retired": retired}
+        retired = [
+            [client.client_id, client.client_secret.reveal(), client.retires_at]
+            for client in self.retired
+        ]
+        return {
+            "client_id": self.client_id,
+            "client_secret": self.client_secret.reveal(),
+            "retired": retired,
+        }
 
     @classmethod
     def unsealed(cls, sealable: Json) -> ClientCredentials:
         """Inverse of ``sealable``."""
-        retired = tuple(AppClient(client_id, Secret(secret), retires_at) for client_id, secret, retires_at in sealable["retired"])
+        retired = tuple(
+            AppClient(client_id, Secret(secret), retires_at)
+            for client_id, secret, retires_at in sealable["retired"]
+        )
         return cls(sealable["client_id"], Secret(sealable["client_secret"]), retired)
 
 
 class Registrar(Protocol):
-    """The registry as provisioning sees it. Documents are JSON; secrets in ``before`` states are real."""
+    """The registry as provisioning sees it. Documents are JSON; secrets in ``before`` states are
+    real.
+    """
 
     async def before(self, tenant: str) -> Json | None:
         """Everything needed to ``restore`` the tenant; None where SQL has none."""
 
-    async def put(self, tenant: str, document: Mapping[str, object], *, before: Json | None) -> None:
-        """Create, or replace exactly the version that ``before`` is. Raises ``RegistryRefusedError``."""
+    async def put(
+        self, tenant: str, document: Mapping[str, object], *, before: Json | None
+    ) -> None:
+        """Create, or replace exactly the version that ``before`` is. Raises
+        ``RegistryRefusedError``.
+        """
 
-    async def restore(self, tenant: str, before: Json | None, *, written: Mapping[str, object] | None) -> None:
-        """Back to ``before``; None deletes the tenant, unless it is no longer what was ``written`` (None: whatever it is)."""
+    async def restore(
+        self, tenant: str, before: Json | None, *, written: Mapping[str, object] | None
+    ) -> None:
+        """Back to ``before``; None deletes the tenant, unless it is no longer what was ``written``
+        (None: whatever it is).
+        """
 
     async def credentials(self, tenant: str) -> ClientCredentials | None: ...
 
@@ -211,10 +290,12 @@ class Registrar(Protocol):
         """Ids of retired clients by tenant whose time has come. ``now``: UTC epoch seconds."""
 
     async def in_force(self, tenant: str) -> None:
-        """Returns when what was written of the tenant is published, and no replica answers any more by what it took away. Raises ``UnavailableError``.
+        """Returns when what was written of the tenant is published, and no replica answers any more
+        by what it took away. Raises ``UnavailableError``.
 
-        What it adds, a replica hears of in the next milliseconds; within two seconds where the push is lost. Nobody waits for
-        that: a replica that has not been asked about a tenant has nothing to confirm.
+        What it adds, a replica hears of in the next milliseconds; within two seconds where the push
+        is lost. Nobody waits for that: a replica that has not been asked about a tenant has nothing
+        to confirm.
         """
 
 

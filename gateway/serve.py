@@ -1,4 +1,5 @@
-"""Processes, sockets and signals. The supervisor binds, starts the embedded store and forks; workers serve and die with it.
+"""Processes, sockets and signals. The supervisor binds, starts the embedded store and forks;
+workers serve and die with it.
 
 one process     roles as asked, everything in one event loop
 workers         N auth workers share the sockets of check, public (and admin, in role auth);
@@ -58,8 +59,12 @@ class Plan:
 def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
     """Run until SIGTERM or SIGINT. Exit code 0, or 1 if it could not go on."""
     if Role(role) is not Role.AUTH and importlib.util.find_spec("aioboto3") is None:
-        raise ConfigError(f"--role {role} calls AWS, and this installation has no AWS library: install cognito-gateway[aws], or choose --role auth")
-    # Before a worker reads it: of two rings made at once one would be nobody's, and one made later would end every session.
+        raise ConfigError(
+            f"--role {role} calls AWS, and this installation has no AWS library: install "
+            "cognito-gateway[aws], or choose --role auth"
+        )
+    # Before a worker reads it: of two rings made at once one would be nobody's, and one made later
+    # would end every session.
     keys.load(config.key_file, create=config.makes_key_ring)
     limits = connection_limits(raise_limit())
     store = EmbeddedValkey.start(config.state_dir) if config.embedded_redis else None
@@ -69,10 +74,18 @@ def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
         for name in _listeners(Role(role)):
             sockets[name] = bind(getattr(config.listen, name), key=f"listen.{name}")
             files[name] = identity(sockets[name])
-            _LOG.info("listening", extra=fields(listener=name, address=_address(sockets[name]), role=role))
+            _LOG.info(
+                "listening", extra=fields(listener=name, address=_address(sockets[name]), role=role)
+            )
         socket_path = store.socket_path if store is not None else None
         if workers == 1:
-            return _serve_here(Plan("gateway", Role(role), sockets, limits), config_path, config, socket_path, store)
+            return _serve_here(
+                Plan("gateway", Role(role), sockets, limits),
+                config_path,
+                config,
+                socket_path,
+                store,
+            )
         plans = _plans(Role(role), workers, sockets, limits)
         return _supervise(plans, config_path, config, socket_path, store)
     finally:
@@ -83,23 +96,35 @@ def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
 
 
 def _listeners(role: Role) -> tuple[str, ...]:
-    return {Role.AUTH: ("check", "public", "admin"), Role.ADMIN: ("admin", "hooks"), Role.ALL: ("check", "public", "admin", "hooks")}[role]
+    return {
+        Role.AUTH: ("check", "public", "admin"),
+        Role.ADMIN: ("admin", "hooks"),
+        Role.ALL: ("check", "public", "admin", "hooks"),
+    }[role]
 
 
-def _plans(role: Role, workers: int, sockets: dict[str, socket.socket], limits: dict[str, int]) -> list[Plan]:
+def _plans(
+    role: Role, workers: int, sockets: dict[str, socket.socket], limits: dict[str, int]
+) -> list[Plan]:
     if role is Role.ADMIN:
-        raise ConfigError("--workers is for the auth role: several admin processes are several replicas")
+        raise ConfigError(
+            "--workers is for the auth role: several admin processes are several replicas"
+        )
     browsers = {name: sockets[name] for name in ("check", "public")}
     if role is Role.AUTH:
         browsers["admin"] = sockets["admin"]
     plans = [Plan(f"worker-{number}", Role.AUTH, browsers, limits) for number in range(workers)]
     if role is Role.ALL:
-        plans.append(Plan("admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}, limits))
+        plans.append(
+            Plan("admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}, limits)
+        )
     return plans
 
 
 def bind(address: str, *, key: str) -> socket.socket:
-    """A listening socket for ``host:port`` or ``unix:PATH``. Raises ``ConfigError`` that names ``key``."""
+    """A listening socket for ``host:port`` or ``unix:PATH``. Raises ``ConfigError`` that names
+    ``key``.
+    """
     try:
         if address.startswith("unix:"):
             path = address.removeprefix("unix:")
@@ -117,7 +142,9 @@ def bind(address: str, *, key: str) -> socket.socket:
         bound.listen(BACKLOG)
         bound.setblocking(False)
     except OSError as error:
-        raise ConfigError(f"{key}: cannot listen on {address}: {error.strerror or error}") from error
+        raise ConfigError(
+            f"{key}: cannot listen on {address}: {error.strerror or error}"
+        ) from error
     return bound
 
 
@@ -127,7 +154,9 @@ def _address(bound: socket.socket) -> str:
 
 
 def identity(bound: socket.socket) -> tuple[int, int] | None:
-    """Of the file that a Unix socket has in its folder just now; None for any other socket, and where there is no such file."""
+    """Of the file that a Unix socket has in its folder just now; None for any other socket, and
+    where there is no such file.
+    """
     if bound.family != socket.AF_UNIX:
         return None
     try:
@@ -138,7 +167,9 @@ def identity(bound: socket.socket) -> tuple[int, int] | None:
 
 
 def unbind(bound: socket.socket, made: tuple[int, int] | None) -> None:
-    """Close it, and take its file away unless that is a successor's by now; ``made``: its ``identity`` when it was bound."""
+    """Close it, and take its file away unless that is a successor's by now; ``made``: its
+    ``identity`` when it was bound.
+    """
     ours = made is not None and identity(bound) == made
     name = bound.getsockname()
     bound.close()
@@ -147,13 +178,27 @@ def unbind(bound: socket.socket, made: tuple[int, int] | None) -> None:
             Path(name).unlink()
 
 
-def _serve_here(plan: Plan, config_path: Path, config: Config, socket_path: str | None, store: EmbeddedValkey | None) -> int:
+def _serve_here(
+    plan: Plan,
+    config_path: Path,
+    config: Config,
+    socket_path: str | None,
+    store: EmbeddedValkey | None,
+) -> int:
     import uvloop  # noqa: PLC0415 - the supervisor needs none
 
     async def main() -> None:
         watcher = asyncio.create_task(forever(store.watch)) if store is not None else None
         try:
-            process = Process(plan.role, plan.sockets, plan.limits, socket_path, plan.started, plan.owns_sockets, plan.workers)
+            process = Process(
+                plan.role,
+                plan.sockets,
+                plan.limits,
+                socket_path,
+                plan.started,
+                plan.owns_sockets,
+                plan.workers,
+            )
             await run(config, process, config_path=config_path)
         finally:
             if watcher is not None:
@@ -168,15 +213,35 @@ def _serve_here(plan: Plan, config_path: Path, config: Config, socket_path: str 
     return 0
 
 
-def _supervise(plans: list[Plan], config_path: Path, config: Config, socket_path: str | None, store: EmbeddedValkey | None) -> int:
+def _supervise(
+    plans: list[Plan],
+    config_path: Path,
+    config: Config,
+    socket_path: str | None,
+    store: EmbeddedValkey | None,
+) -> int:
     flags = SharedFlags()
     checking = [number for number, plan in enumerate(plans) if "check" in plan.sockets]
 
     def child(number: int) -> None:
-        beside = None if number in checking else lambda: [flags.serves(worker) for worker in checking]
-        _child(replace(plans[number], started=lambda: flags.started(number), owns_sockets=lambda: flags.stopping, workers=beside), config_path, config, socket_path)
+        beside = (
+            None if number in checking else lambda: [flags.serves(worker) for worker in checking]
+        )
+        _child(
+            replace(
+                plans[number],
+                started=lambda: flags.started(number),
+                owns_sockets=lambda: flags.stopping,
+                workers=beside,
+            ),
+            config_path,
+            config,
+            socket_path,
+        )
 
-    return Supervisor([plan.name for plan in plans], flags, child).run(store.ensure if store is not None else _nothing)
+    return Supervisor([plan.name for plan in plans], flags, child).run(
+        store.ensure if store is not None else _nothing
+    )
 
 
 def _nothing() -> None:

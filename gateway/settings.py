@@ -1,4 +1,6 @@
-"""What single settings may look like: durations, addresses, host names, header maps. Parsed at the edge, so that nothing behind checks again."""
+"""What single settings may look like: durations, addresses, host names, header maps. Parsed at the
+edge, so that nothing behind checks again.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from gateway.core.client_headers import is_never_passed
 from gateway.core.header_encoding import LIST_ENCODINGS, Encoding
@@ -22,7 +32,21 @@ _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HEADER_NAME = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 """RFC 9110 tokens less the odd characters: proxies disagree about ``_`` and ``.`` in names."""
-IDENTITY_FIELDS = frozenset({"sub", "email", "username", "preferred_username", "name", "groups", "roles", "oid", "tenant", "provider", "assertion"})
+IDENTITY_FIELDS = frozenset(
+    {
+        "sub",
+        "email",
+        "username",
+        "preferred_username",
+        "name",
+        "groups",
+        "roles",
+        "oid",
+        "tenant",
+        "provider",
+        "assertion",
+    }
+)
 
 
 def parse_duration(value: object) -> timedelta:
@@ -53,11 +77,15 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\d+(ms|s|m|h|d)$"}),
 ]
 _UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode categories of what nobody sees and what steers the text around it: controls, bidi and zero-width characters, lone surrogates, line and paragraph separators."""
+"""Unicode categories of what nobody sees and what steers the text around it: controls, bidi and
+zero-width characters, lone surrogates, line and paragraph separators.
+"""
 
 
 def check_words(text: str) -> str:
-    """A text for people, as they see it: what looks the same is the same, and none of it ends a line or turns it round."""
+    """A text for people, as they see it: what looks the same is the same, and none of it ends a
+    line or turns it round.
+    """
     if any(unicodedata.category(character) in _UNSHOWN for character in text):
         msg = "visible characters only: no control, line-breaking, direction or zero-width ones"
         raise ValueError(msg)
@@ -73,16 +101,22 @@ Token = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=512)]
 Url = Annotated[str, Field(pattern=r"^https?://[!-\"$-~]+$", max_length=2048)]
 """Printable ASCII (a host in A-labels), without a fragment."""
 IssuerUrl = Annotated[str, Field(pattern=r"^https?://[!-\"$->@-~]+$", max_length=512)]
-"""The same, also without a query. Some providers' issuers end in a slash (OpenID Connect Discovery §4.1)."""
+"""The same, also without a query. Some providers' issuers end in a slash (OpenID Connect Discovery
+§4.1).
+"""
 BaseUrl = Annotated[str, Field(pattern=r"^https?://[!-\"$->@-~]*[!-\"$-.0->@-~]$", max_length=512)]
 """Neither query nor a slash at its end: paths are appended."""
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
 class Model(BaseModel):
-    """Base of every configured value: frozen, unknown keys refused, values never echoed in errors."""
+    """Base of every configured value: frozen, unknown keys refused, values never echoed in
+    errors.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
 
 
 def parse_listen(value: object) -> str:
@@ -132,23 +166,47 @@ DEFAULT_HEADERS: Mapping[str, str] = {
 }
 _FORBIDDEN_HEADERS = frozenset(
     {
-        "cookie", "set-cookie", "host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive",
-        "authorization", "proxy-authorization", "location", "content-type", "x-gateway-key", "x-auth-reason", "x-request-id",
-        "www-authenticate", "cache-control", "retry-after", "date", "server", "expect",
+        "cookie",
+        "set-cookie",
+        "host",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "upgrade",
+        "te",
+        "trailer",
+        "keep-alive",
+        "authorization",
+        "proxy-authorization",
+        "location",
+        "content-type",
+        "x-gateway-key",
+        "x-auth-reason",
+        "x-request-id",
+        "www-authenticate",
+        "cache-control",
+        "retry-after",
+        "date",
+        "server",
+        "expect",
     }
-)  # fmt: skip
+)
 
 
 _CLAIM = re.compile(r"claim:[A-Za-z0-9:_.-]{1,64}")
 
 
 def folded_name(name: str) -> str:
-    """The one spelling of every name that some reader takes for ``name``: WSGI, CGI and PHP fold case, ``_``, ``.`` and more onto ``-``."""
+    """The one spelling of every name that some reader takes for ``name``: WSGI, CGI and PHP fold
+    case, ``_``, ``.`` and more onto ``-``.
+    """
     return re.sub(r"[^a-z0-9]+", "-", name.lower())
 
 
 def check_header_map(headers: Mapping[str, str | HeaderSetting]) -> None:
-    """Names that every proxy reads alike, once each, and sources that exist. Raises ``ValueError``."""
+    """Names that every proxy reads alike, once each, and sources that exist. Raises
+    ``ValueError``.
+    """
     check_header_names(headers)
     for name, source in headers.items():
         text, default, encoding = source_of(source)
@@ -161,43 +219,75 @@ def check_header_map(headers: Mapping[str, str | HeaderSetting]) -> None:
         _check_encoding(name, text, encoding)
 
 
-def check_open_header_map(headers: Mapping[str, str | HeaderSetting], own: Mapping[str, str | HeaderSetting]) -> None:
-    """Names whose source a tenant may choose: none of the gateway's ``own``, and none that says who somebody is. Raises ``ValueError``."""
+def check_open_header_map(
+    headers: Mapping[str, str | HeaderSetting], own: Mapping[str, str | HeaderSetting]
+) -> None:
+    """Names whose source a tenant may choose: none of the gateway's ``own``, and none that says who
+    somebody is. Raises ``ValueError``.
+    """
     check_header_names(headers)
     closed = {folded_name(name): name for name in own}
     for name, source in headers.items():
         if (declared := closed.get(folded_name(name))) is not None:
-            msg = f"{name!r}: {declared} is in headers, where no tenant chooses the source; a name is in one of the two"
+            msg = (
+                f"{name!r}: {declared} is in headers, where no tenant chooses the source; a "
+                "name is in one of the two"
+            )
             raise ValueError(msg)
         text, _default, encoding = source_of(source)
         if text and not _CLAIM.fullmatch(text):
-            msg = f'{name}: {text!r}: claim:NAME, or "" for nothing unless the tenant says; what says who somebody is belongs in headers'
+            msg = (
+                f'{name}: {text!r}: claim:NAME, or "" for nothing unless the tenant says; what '
+                "says who somebody is belongs in headers"
+            )
             raise ValueError(msg)
         _check_encoding(name, text, encoding)
 
 
 def source_of(source: str | HeaderSetting) -> tuple[str, str, Encoding]:
     """Source, default and encoding."""
-    return (source, "", Encoding.PERCENT) if isinstance(source, str) else (source.source, source.default, source.encode)
+    return (
+        (source, "", Encoding.PERCENT)
+        if isinstance(source, str)
+        else (source.source, source.default, source.encode)
+    )
 
 
 def _check_encoding(name: str, source: str, encoding: Encoding) -> None:
-    """Two people must not look alike where an application knows people, groups or roles by the text."""
+    """Two people must not look alike where an application knows people, groups or roles by the
+    text.
+    """
     allowed = {
-        "name": frozenset(Encoding), "groups": LIST_ENCODINGS, "roles": LIST_ENCODINGS,
-        "assertion": {Encoding.PERCENT}, "tenant": {Encoding.PERCENT},
-    }.get(source, frozenset(Encoding) - {Encoding.ASCII})  # fmt: skip
+        "name": frozenset(Encoding),
+        "groups": LIST_ENCODINGS,
+        "roles": LIST_ENCODINGS,
+        "assertion": {Encoding.PERCENT},
+        "tenant": {Encoding.PERCENT},
+    }.get(source, frozenset(Encoding) - {Encoding.ASCII})
     if encoding not in allowed:
-        msg = f"{name}: encode: {encoding}: for {source or 'an empty source'} one of {', '.join(sorted(allowed))}"
+        msg = (
+            f"{name}: encode: {encoding}: for {source or 'an empty source'} one of "
+            f"{', '.join(sorted(allowed))}"
+        )
         raise ValueError(msg)
 
 
 def check_header_names(headers: Iterable[str]) -> None:
-    """Names of headers that may be managed, each once however it is spelled. Raises ``ValueError``."""
+    """Names of headers that may be managed, each once however it is spelled. Raises
+    ``ValueError``.
+    """
     seen: set[str] = set()
     for name in headers:
-        if not _HEADER_NAME.fullmatch(name) or len(name) > 64 or name.lower() in _FORBIDDEN_HEADERS or name.lower().startswith(("x-forwarded-", "sec-")):
-            msg = f"{name!r}: letters, digits and single dashes, and not a header of HTTP itself or of the proxies"
+        if (
+            not _HEADER_NAME.fullmatch(name)
+            or len(name) > 64
+            or name.lower() in _FORBIDDEN_HEADERS
+            or name.lower().startswith(("x-forwarded-", "sec-"))
+        ):
+            msg = (
+                f"{name!r}: letters, digits and single dashes, and not a header of HTTP itself "
+                "or of the proxies"
+            )
             raise ValueError(msg)
         if folded_name(name) in seen:
             msg = f"{name!r}: named twice (header names are case-insensitive)"
@@ -206,13 +296,18 @@ def check_header_names(headers: Iterable[str]) -> None:
 
 
 def check_client_headers(names: Iterable[str]) -> None:
-    """Names that an operator may let through from clients to applications. Raises ``ValueError``."""
+    """Names that an operator may let through from clients to applications. Raises
+    ``ValueError``.
+    """
     for name in names:
         if not _HEADER_NAME.fullmatch(name) or len(name) > 64 or name.lower() in _FORBIDDEN_HEADERS:
             msg = f"{name!r}: letters, digits and single dashes, and not a header of HTTP itself"
             raise ValueError(msg)
         if is_never_passed(name) or name.lower().startswith("x-forwarded-"):
-            msg = f"{name}: applications take an identity, an address or another request from it, so no client may send it"
+            msg = (
+                f"{name}: applications take an identity, an address or another request from "
+                "it, so no client may send it"
+            )
             raise ValueError(msg)
 
 
@@ -224,7 +319,9 @@ class HeaderSetting(Model):
     encode: Encoding = Encoding.PERCENT
 
 
-HeaderMap = Annotated[dict[str, str | HeaderSetting], BeforeValidator(lambda v: v or {}), Field(max_length=40)]
+HeaderMap = Annotated[
+    dict[str, str | HeaderSetting], BeforeValidator(lambda v: v or {}), Field(max_length=40)
+]
 
 
 def _host(value: object) -> str:

@@ -1,8 +1,11 @@
-"""Forks the workers, passes signals on and replaces the dead. It runs no event loop, and no thread but the log's.
+"""Forks the workers, passes signals on and replaces the dead. It runs no event loop, and no thread
+but the log's.
 
-- A worker that ends is started again: after a second, and twice as long after each further failure, up to half a minute. The others go on.
-- Exit code 2 (the configuration is wrong) ends everything only before anything has served: at the first start an operator waits for the
-  message. Later the same code means that a file is away for a moment, and whoever serves must go on serving.
+- A worker that ends is started again: after a second, and twice as long after each further failure,
+  up to half a minute. The others go on.
+- Exit code 2 (the configuration is wrong) ends everything only before anything has served: at the
+  first start an operator waits for the message. Later the same code means that a file is away for a
+  moment, and whoever serves must go on serving.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("gateway")
 STOP_TIMEOUT_S: Final = 10.0
 RESTART_S: Final = 1.0
-"""Before a worker that died is replaced; twice as long after each further failure, up to ``RESTART_LONGEST_S``."""
+"""Before a worker that died is replaced; twice as long after each further failure, up to
+``RESTART_LONGEST_S``.
+"""
 RESTART_LONGEST_S: Final = 30.0
 HEALTHY_S: Final = 60.0
 """A worker that ran for so long has recovered from what its predecessor died of."""
@@ -40,7 +45,9 @@ _SERVED: Final = 2
 
 
 class SharedFlags:
-    """One page of memory that forked processes share. That all end, and that somebody has served, is never taken back."""
+    """One page of memory that forked processes share. That all end, and that somebody has served,
+    is never taken back.
+    """
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
@@ -73,7 +80,9 @@ class SharedFlags:
 class _Worker:
     number: int
     name: str
-    backoff: Backoff = field(default_factory=lambda: Backoff(RESTART_S, RESTART_LONGEST_S, HEALTHY_S))
+    backoff: Backoff = field(
+        default_factory=lambda: Backoff(RESTART_S, RESTART_LONGEST_S, HEALTHY_S)
+    )
     started_at: float = 0.0
     due_at: float = 0.0
     """Monotonic seconds; meaningful while it does not run."""
@@ -82,7 +91,9 @@ class _Worker:
 class Supervisor:
     """``child`` is called in the forked process and never returns."""
 
-    def __init__(self, names: Sequence[str], flags: SharedFlags, child: Callable[[int], None]) -> None:
+    def __init__(
+        self, names: Sequence[str], flags: SharedFlags, child: Callable[[int], None]
+    ) -> None:
         self._waiting = [_Worker(number, name) for number, name in enumerate(names)]
         self._running: dict[int, _Worker] = {}
         self._flags = flags
@@ -91,7 +102,9 @@ class Supervisor:
         self._failed = False
 
     def run(self, tend: Callable[[], None]) -> int:
-        """Until all have ended by SIGTERM or SIGINT, or could not start. ``tend`` is called all the time meanwhile. Exit code 0 or 2."""
+        """Until all have ended by SIGTERM or SIGINT, or could not start. ``tend`` is called all the
+        time meanwhile. Exit code 0 or 2.
+        """
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
         signal.signal(signal.SIGINT, lambda *_: self._stop())
         signal.signal(signal.SIGHUP, lambda *_: self._pass_on(signal.SIGHUP))
@@ -109,7 +122,8 @@ class Supervisor:
         return 2 if self._failed else 0
 
     def _start(self, worker: _Worker) -> None:
-        # A signal that came between the fork and what follows would reach neither the worker nor anybody who knows its number.
+        # A signal that came between the fork and what follows would reach neither the worker nor
+        # anybody who knows its number.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             pid = os.fork()
@@ -118,7 +132,15 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             wait_s = worker.backoff.failed(ran_s=0.0)
             worker.due_at = time.monotonic() + wait_s
-            _LOG.error("worker_not_started", extra=fields(worker=worker.name, error=error.strerror, failures=worker.backoff.failures, again_in_s=wait_s))
+            _LOG.error(
+                "worker_not_started",
+                extra=fields(
+                    worker=worker.name,
+                    error=error.strerror,
+                    failures=worker.backoff.failures,
+                    again_in_s=wait_s,
+                ),
+            )
             return
         if pid == 0:
             for signum in (signal.SIGTERM, signal.SIGINT):
@@ -148,7 +170,8 @@ class Supervisor:
                 os.kill(pid, signum)
 
     def _reap(self) -> None:
-        # Each by its own number: the embedded store is a child too, and its end is its owner's to read.
+        # Each by its own number: the embedded store is a child too, and its end is its owner's to
+        # read.
         for pid in list(self._running):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
@@ -161,7 +184,14 @@ class Supervisor:
         if self._flags.stopping:
             return
         if code == 2 and not self._flags.any_started:
-            _LOG.critical("worker_died", extra=fields(worker=worker.name, exit_code=code, detail="the configuration is wrong: nothing is started"))
+            _LOG.critical(
+                "worker_died",
+                extra=fields(
+                    worker=worker.name,
+                    exit_code=code,
+                    detail="the configuration is wrong: nothing is started",
+                ),
+            )
             self._failed = True
             self._stop()
             return
@@ -172,18 +202,32 @@ class Supervisor:
         WORKER_EXITS.labels(worker.name).inc()
         _LOG.error(
             "worker_died",
-            extra=fields(worker=worker.name, exit_code=code, cause=_cause(code), ran_s=round(ran_s, 1), failures=worker.backoff.failures, again_in_s=wait_s),
+            extra=fields(
+                worker=worker.name,
+                exit_code=code,
+                cause=_cause(code),
+                ran_s=round(ran_s, 1),
+                failures=worker.backoff.failures,
+                again_in_s=wait_s,
+            ),
         )
 
 
 def _cause(code: int) -> str:
-    """What an exit code tells of itself; the worker's own last record says more, where it wrote one."""
+    """What an exit code tells of itself; the worker's own last record says more, where it wrote
+    one.
+    """
     if code < 0:
-        name = signal.Signals(-code).name if -code in signal.Signals._value2member_map_ else str(-code)
-        return f"killed by {name}" + (" (the kernel does so where memory is short)" if -code == signal.SIGKILL else "")
-    return {0: "ended by itself", 2: "the configuration, the key ring or a secret cannot be read: see `configuration` above"}.get(
-        code, "a fault: see `stopped` or `worker_failed` above"
-    )
+        name = (
+            signal.Signals(-code).name if -code in signal.Signals._value2member_map_ else str(-code)
+        )
+        return f"killed by {name}" + (
+            " (the kernel does so where memory is short)" if -code == signal.SIGKILL else ""
+        )
+    return {
+        0: "ended by itself",
+        2: "the configuration, the key ring or a secret cannot be read: see `configuration` above",
+    }.get(code, "a fault: see `stopped` or `worker_failed` above")
 
 
 __all__ = ["SharedFlags", "Supervisor"]

@@ -1,7 +1,8 @@
 """One YAML file, read strictly: a mapping, no key twice, every mistake told with its place.
 
-The library parses, resolves and checks. Building the values from its nodes is done here: text, lists and mappings are
-nearly all there is, and the library's own way of building them takes longer than parsing.
+The library parses, resolves and checks. Building the values from its nodes is done here: text,
+lists and mappings are nearly all there is, and the library's own way of building them takes longer
+than parsing.
 """
 
 from __future__ import annotations
@@ -41,9 +42,12 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             return node.value if node.tag == _TEXT else self.construct_object(node)
         built = self._built.get(id(node))
         if built is _UNFINISHED:
-            raise ConstructorError(None, None, "an alias stands within what it stands for", node.start_mark)
+            raise ConstructorError(
+                None, None, "an alias stands within what it stands for", node.start_mark
+            )
         if built is None:
-            # What an alias names is built once, however often it is used: a few lines could else become gigabytes.
+            # What an alias names is built once, however often it is used: a few lines could else
+            # become gigabytes.
             self._built[id(node)] = _UNFINISHED
             built = self._built[id(node)] = self._collection(node)
         return built
@@ -54,7 +58,10 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         if node.tag != _MAPPING or not isinstance(node, yaml.MappingNode):
             return self.construct_object(node, deep=True)
         # Before merging: what is written beside ``<<`` may take the place of what that brings.
-        written = {(key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key) for key, _ in node.value}
+        written = {
+            (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+            for key, _ in node.value
+        }
         if len(written) != len(node.value):
             raise self._twice(node)
         if (_MERGE, "<<") in written:
@@ -62,7 +69,9 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         try:
             return {self._value(key): self._value(value) for key, value in node.value}
         except TypeError as error:
-            raise ConstructorError(None, None, "a key is a list or a mapping", node.start_mark) from error
+            raise ConstructorError(
+                None, None, "a key is a list or a mapping", node.start_mark
+            ) from error
 
     def _twice(self, node: yaml.MappingNode) -> ConstructorError:
         seen: set[tuple[str, str]] = set()
@@ -113,34 +122,49 @@ _ALLOWED = {
 """What the library says in the words of a Python programmer, in those of the file."""
 
 
-def explain_validation(source: str, error: ValidationError, model: type[BaseModel] | None = None) -> str:
-    """Each mistake on its own line: where, what, what is allowed; values of secret-looking keys are left out.
+def explain_validation(
+    source: str, error: ValidationError, model: type[BaseModel] | None = None
+) -> str:
+    """Each mistake on its own line: where, what, what is allowed; values of secret-looking keys are
+    left out.
 
     ``model`` is what was validated: it names the keys that are allowed where an unknown one stands.
     """
     lines = []
     found = error.errors(include_url=False)
     for item in found:
-        inside = any(other["loc"][: len(item["loc"])] == item["loc"] and len(other["loc"]) > len(item["loc"]) for other in found)
+        inside = any(
+            other["loc"][: len(item["loc"])] == item["loc"] and len(other["loc"]) > len(item["loc"])
+            for other in found
+        )
         if item["type"] == "too_short" and inside:
             continue  # the list is empty only because what stands in it is wrong
         where = ".".join(str(part) for part in item["loc"]) or "(whole file)"
         context = item.get("ctx", {})
-        problem = _ALLOWED.get(item["type"], item["msg"].removeprefix("Value error, ").removeprefix("Input should be "))
+        problem = _ALLOWED.get(
+            item["type"], item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        )
         if item["type"] == "string_pattern_mismatch":
             problem = f"a text of the form {context['pattern']}"
         elif item["type"] == "extra_forbidden":
             allowed = keys_at(model, item["loc"][:-1]) if model is not None else ()
             problem = "unknown key" + (f" (allowed: {', '.join(allowed)})" if allowed else "")
         value = ""
-        if item["type"] not in {"missing", "extra_forbidden"} and item["loc"] and not _SECRET_KEYS.search(where) and isinstance(item["input"], str | int | float | bool):
+        if (
+            item["type"] not in {"missing", "extra_forbidden"}
+            and item["loc"]
+            and not _SECRET_KEYS.search(where)
+            and isinstance(item["input"], str | int | float | bool)
+        ):
             value = f" (is {str(item['input'])[:80]!r})"
         lines.append(f"{source}: {where}{value}: {problem}")
     return "\n".join(lines)
 
 
 def keys_at(model: type[BaseModel], path: Sequence[str | int]) -> tuple[str, ...]:
-    """Names of the keys that may stand at a place of a document; none where that is no mapping of known keys."""
+    """Names of the keys that may stand at a place of a document; none where that is no mapping of
+    known keys.
+    """
     for part in path:
         if isinstance(part, int):
             continue

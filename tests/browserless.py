@@ -1,8 +1,10 @@
-"""A person with a browser, without the browser: redirects across hosts, cookies, and forms, over a real HTTP client.
+"""A person with a browser, without the browser: redirects across hosts, cookies, and forms, over a
+real HTTP client.
 
-What matters for logins is kept as browsers keep it: cookies belong to a host whatever its port, ``__Host-`` and Secure
-cookies live on ``http://*.localhost`` (Chromium does that), SameSite=Lax cookies stay at home on a cross-site POST, and every
-name under ``localhost`` is a site of its own, because ``localhost`` is a top-level domain.
+What matters for logins is kept as browsers keep it: cookies belong to a host whatever its port,
+``__Host-`` and Secure cookies live on ``http://*.localhost`` (Chromium does that), SameSite=Lax
+cookies stay at home on a cross-site POST, and every name under ``localhost`` is a site of its own,
+because ``localhost`` is a top-level domain.
 """
 
 from __future__ import annotations
@@ -83,8 +85,14 @@ class Page:
 
 
 def forgotten_at(page: Page) -> list[str]:
-    """Host and path of each answer on the way that had the browser forget what it kept of this host."""
-    return [f"{URL(hop.url).host}{URL(hop.url).path}" for hop in page.hops if '"cache"' in (hop.header("Clear-Site-Data") or "")]
+    """Host and path of each answer on the way that had the browser forget what it kept of this
+    host.
+    """
+    return [
+        f"{URL(hop.url).host}{URL(hop.url).path}"
+        for hop in page.hops
+        if '"cache"' in (hop.header("Clear-Site-Data") or "")
+    ]
 
 
 class Person:
@@ -99,12 +107,19 @@ class Person:
         self._http = client_session(timeout_s=15)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self._http.close()
 
     # -- what a person does
 
-    async def open(self, url: str, *, follow: bool = True, headers: Mapping[str, str] | None = None) -> Page:
+    async def open(
+        self, url: str, *, follow: bool = True, headers: Mapping[str, str] | None = None
+    ) -> Page:
         """Type an address."""
         return await self._navigate("GET", url, initiator=None, follow=follow, headers=headers)
 
@@ -112,26 +127,43 @@ class Person:
         """Follow a link of the page."""
         return await self._navigate("GET", page.link(text), initiator=page.url)
 
-    async def submit(self, page: Page, fields: Mapping[str, str] | None = None, *, form: int = 0, follow: bool = True) -> Page:
-        """Fill and send a form of the page; names that it lacks are an error, as a person could not fill them."""
+    async def submit(
+        self,
+        page: Page,
+        fields: Mapping[str, str] | None = None,
+        *,
+        form: int = 0,
+        follow: bool = True,
+    ) -> Page:
+        """Fill and send a form of the page; names that it lacks are an error, as a person could not
+        fill them.
+        """
         chosen = page.forms[form]
         filled = {**chosen.fields, **(fields or {})}
         assert set(filled) == set(chosen.fields), f"the form has {sorted(chosen.fields)}"
         if chosen.method == "GET":
             target = str(URL(chosen.action).with_query(dict(filled)))
             return await self._navigate("GET", target, initiator=page.url, follow=follow)
-        return await self._navigate("POST", chosen.action, initiator=page.url, body=urlencode(filled), follow=follow)
+        return await self._navigate(
+            "POST", chosen.action, initiator=page.url, body=urlencode(filled), follow=follow
+        )
 
     async def press(self, page: Page, action: str, fields: Mapping[str, str] | None = None) -> Page:
         """Send the form of the page whose address ends so."""
         numbers = [number for number, form in enumerate(page.forms) if form.action.endswith(action)]
-        assert len(numbers) == 1, f"{len(numbers)} forms lead to {action}: {[form.action for form in page.forms]}"
+        assert len(numbers) == 1, (
+            f"{len(numbers)} forms lead to {action}: {[form.action for form in page.forms]}"
+        )
         return await self.submit(page, fields, form=numbers[0])
 
     async def log_in(self, url: str, email: str, password: str = "demo") -> Page:
-        """Open an address, sign in at the IdP's form that it leads to, and arrive where that leads."""
+        """Open an address, sign in at the IdP's form that it leads to, and arrive where that
+        leads.
+        """
         page = await self.open(url)
-        assert page.forms and "password" in page.forms[0].fields, f"no login form at {page.url}: {page.text[-400:]}"
+        assert page.forms and "password" in page.forms[0].fields, (
+            f"no login form at {page.url}: {page.text[-400:]}"
+        )
         return await self.submit(page, {"email": email, "password": password})
 
     # -- cookies
@@ -142,7 +174,11 @@ class Person:
 
     def bindings(self, host: str) -> dict[str, str]:
         """Name → value of the cookies that bind this browser's logins in progress to it."""
-        return {name: value for name, value in self.cookies(host).items() if name.startswith("__Host-gw-login-")}
+        return {
+            name: value
+            for name, value in self.cookies(host).items()
+            if name.startswith("__Host-gw-login-")
+        }
 
     def set_cookie(self, host: str, name: str, value: str) -> None:
         """Plant a cookie, as a neighbour or an attacker could."""
@@ -151,10 +187,14 @@ class Person:
     def forget(self, host: str, name: str | None = None) -> None:
         """Delete one cookie of a host, or all."""
         kept = self._cookies.get(host, {})
-        self._cookies[host] = {key: found for key, found in kept.items() if name is not None and key[0] != name}
+        self._cookies[host] = {
+            key: found for key, found in kept.items() if name is not None and key[0] != name
+        }
 
     def _clear_domain(self, host: str) -> None:
-        """As Chromium does it: of every host of the registrable domain, and what this answer has set."""
+        """As Chromium does it: of every host of the registrable domain, and what this answer has
+        set.
+        """
         domain = ".".join(host.split(".")[-2:])
         for other in list(self._cookies):
             if other == domain or other.endswith(f".{domain}"):
@@ -181,7 +221,9 @@ class Person:
         sent = []
         for (name, path), morsel in self._cookies.get(url.host or "", {}).items():
             same_site = (morsel["samesite"] or "lax").lower()
-            withheld = cross_site and (same_site == "strict" or (same_site == "lax" and method not in ("GET", "HEAD")))
+            withheld = cross_site and (
+                same_site == "strict" or (same_site == "lax" and method not in ("GET", "HEAD"))
+            )
             inside = url.path == path or url.path.startswith(path.rstrip("/") + "/")
             if inside and not withheld:
                 sent.append(f"{name}={morsel.coded_value}")
@@ -203,8 +245,17 @@ class Person:
         url = _address(target)
         cross_site = initiator is not None and URL(initiator).host != url.host
         while True:
-            sent = self._headers(url, method, initiator=initiator, cross_site=cross_site, extra=headers)
-            async with self._http.request(method, url, data=body, headers=sent, allow_redirects=False, skip_auto_headers=["User-Agent"]) as response:
+            sent = self._headers(
+                url, method, initiator=initiator, cross_site=cross_site, extra=headers
+            )
+            async with self._http.request(
+                method,
+                url,
+                data=body,
+                headers=sent,
+                allow_redirects=False,
+                skip_auto_headers=["User-Agent"],
+            ) as response:
                 text = await response.text(errors="replace")
                 for cookie in response.headers.getall("Set-Cookie", []):
                     self._keep(url.host or "", cookie)
@@ -222,7 +273,15 @@ class Person:
                 method, body = ("HEAD" if method == "HEAD" else "GET"), None
             url = onward
 
-    def _headers(self, url: URL, method: str, *, initiator: str | None, cross_site: bool, extra: Mapping[str, str] | None) -> dict[str, str]:
+    def _headers(
+        self,
+        url: URL,
+        method: str,
+        *,
+        initiator: str | None,
+        cross_site: bool,
+        extra: Mapping[str, str] | None,
+    ) -> dict[str, str]:
         site = "none" if initiator is None else "cross-site" if cross_site else "same-origin"
         headers = {
             "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -242,7 +301,9 @@ class Person:
 
 
 def _address(text: str) -> URL:
-    """As a browser's address bar takes it: what is not allowed in an address is percent-encoded, the rest stays as typed."""
+    """As a browser's address bar takes it: what is not allowed in an address is percent-encoded,
+    the rest stays as typed.
+    """
     return URL(quote(text, safe="%" + "!#$&'()*+,/:;=?@[]~|^\\{}"), encoded=True)
 
 
@@ -260,7 +321,11 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
-            action = str(self._base.join(URL(given["action"], encoded=True))) if given.get("action") else str(self._base)
+            action = (
+                str(self._base.join(URL(given["action"], encoded=True)))
+                if given.get("action")
+                else str(self._base)
+            )
             self._form = (action, given.get("method", "get").upper(), {})
         elif tag in ("input", "button", "select", "textarea") and self._form and given.get("name"):
             if given.get("type") not in ("checkbox", "radio") or "checked" in given:

@@ -1,4 +1,6 @@
-"""How work grows with what a stranger chooses the length of, on a machine that is busy with other things."""
+"""How work grows with what a stranger chooses the length of, on a machine that is busy with other
+things.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ ROUNDS = 5
 
 
 def best_s(work: Callable[[T], object], value: T) -> float:
-    """CPU seconds of this thread, the best of several rounds: what else runs here only ever adds."""
+    """CPU seconds of this thread, the best of several rounds: what else runs here only ever
+    adds.
+    """
     times = []
     for _ in range(ROUNDS):
         began = time.thread_time()
@@ -22,7 +26,13 @@ def best_s(work: Callable[[T], object], value: T) -> float:
     return min(times)
 
 
-def assert_linear(work: Callable[[T], object], value_of: Callable[[int], T], *, n: int, ratio: float = 20.0) -> None:
-    """At 8 n it costs less than ``ratio`` times what it costs at n: about 8 where work grows with the length, 64 with its square."""
+def assert_linear(
+    work: Callable[[T], object], value_of: Callable[[int], T], *, n: int, ratio: float = 20.0
+) -> None:
+    """At 8 n it costs less than ``ratio`` times what it costs at n: about 8 where work grows with
+    the length, 64 with its square.
+    """
     small, large = best_s(work, value_of(n)), best_s(work, value_of(8 * n))
-    assert large < ratio * max(small, 0.000_5), f"{small * 1000:.2f} ms for {n}, {large * 1000:.2f} ms for {8 * n}"
+    assert large < ratio * max(small, 0.000_5), (
+        f"{small * 1000:.2f} ms for {n}, {large * 1000:.2f} ms for {8 * n}"
+    )

@@ -1,4 +1,6 @@
-"""A disk of a few megabytes, which a test fills and empties: a tmpfs in a mount namespace of its own, which goes with the processes in it. Root only."""
+"""A disk of a few megabytes, which a test fills and empties: a tmpfs in a mount namespace of its
+own, which goes with the processes in it. Root only.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +21,50 @@ BALLAST = "ballast"
 
 def may_mount() -> bool:
     """Whether this process may make one."""
-    return os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode == 0
+    return (
+        os.geteuid() == 0
+        and subprocess.run(
+            ["unshare", "--mount", "true"], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
 
 
 class SmallDisk:
-    """Mounted at ``path`` for whoever is started ``within``; the rest of the machine sees an empty folder there."""
+    """Mounted at ``path`` for whoever is started ``within``; the rest of the machine sees an empty
+    folder there.
+    """
 
     def __init__(self, path: Path, *, size_bytes: int) -> None:
         self.path = path
-        mount = f'mount -t tmpfs -o size={size_bytes},mode=0755,uid={NOBODY},gid={NOBODY} none "$0" && echo mounted && exec sleep infinity'
+        mount = (
+            f"mount -t tmpfs -o size={size_bytes},mode=0755,uid={NOBODY},gid={NOBODY} none "
+            '"$0" && echo mounted && exec sleep infinity'
+        )
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, path], stdout=subprocess.PIPE,
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, path],
+            stdout=subprocess.PIPE,
             preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls the kernel and nothing else
-        )  # fmt: skip
+        )
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"mounted\n"
 
     def within(self, *command: str | Path) -> list[str | Path]:
         """The command as ``nobody`` on this disk, ended by SIGINT when whoever starts it dies."""
-        as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--pdeathsig=INT"]
-        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", f"--wd={self.path}", *as_nobody, *command]
+        as_nobody = [
+            "setpriv",
+            f"--reuid={NOBODY}",
+            f"--regid={NOBODY}",
+            "--clear-groups",
+            "--pdeathsig=INT",
+        ]
+        return [
+            "nsenter",
+            f"--mount=/proc/{self._holder.pid}/ns/mnt",
+            f"--wd={self.path}",
+            *as_nobody,
+            *command,
+        ]
 
     def seen(self, path: Path) -> Path:
         """A file of this disk as this process reaches it."""

@@ -1,4 +1,6 @@
-"""Signing keys made once per test run and lent to each cloud in turn: within a cloud no two servers share one."""
+"""Signing keys made once per test run and lent to each cloud in turn: within a cloud no two servers
+share one.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ _made: list[SigningKey] = []
 
 
 def spare_keys() -> NewKey:
-    """For ``DemoCloud(new_key=spare_keys())``: the run's keys from the first on, new ones when they run out."""
+    """For ``DemoCloud(new_key=spare_keys())``: the run's keys from the first on, new ones when they
+    run out.
+    """
     positions = count()
 
     def lend() -> SigningKey:

@@ -45,7 +45,9 @@ async def test_its_owners_error_ends_it_and_passes_through() -> None:
     assert work.ended.is_set()
 
 
-async def test_its_own_error_is_logged_and_its_owner_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+async def test_its_own_error_is_logged_and_its_owner_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     failed = asyncio.Event()
 
     async def work() -> None:
@@ -58,8 +60,13 @@ async def test_its_own_error_is_logged_and_its_owner_goes_on(caplog: pytest.LogC
     assert [record.message for record in caplog.records] == ["task_failed"]
 
 
-async def test_whatever_a_round_fails_by_is_logged_and_the_next_one_comes(caplog: pytest.LogCaptureFixture) -> None:
-    rounds, fourth = [UnavailableError("away"), LookupError("a row does not open"), None], asyncio.Event()
+async def test_whatever_a_round_fails_by_is_logged_and_the_next_one_comes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rounds, fourth = (
+        [UnavailableError("away"), LookupError("a row does not open"), None],
+        asyncio.Event(),
+    )
 
     async def work() -> None:
         if not rounds:
@@ -69,11 +76,16 @@ async def test_whatever_a_round_fails_by_is_logged_and_the_next_one_comes(caplog
 
     async with beside(in_rounds(work, pause_s=0, event="clean_up")):
         await fourth.wait()
-    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [("WARNING", "clean_up_unavailable"), ("ERROR", "clean_up_fault")]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "clean_up_unavailable"),
+        ("ERROR", "clean_up_fault"),
+    ]
     assert REGISTRY.get_sample_value("gateway_task_failures_total", {"task": "clean_up_fault"}) == 1
 
 
-async def test_work_that_a_mistake_ended_is_begun_again_ever_later_logged_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+async def test_work_that_a_mistake_ended_is_begun_again_ever_later_logged_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     paused: list[float] = []
     going_on = Work()
 
@@ -90,14 +102,21 @@ async def test_work_that_a_mistake_ended_is_begun_again_ever_later_logged_and_co
     assert going_on.ended.is_set()
     assert paused == [0.5, 1.0, 2.0]
     assert [record.message for record in caplog.records] == ["task_failed"] * 3
-    assert REGISTRY.get_sample_value("gateway_task_failures_total", {"task": work.__qualname__}) == 3
+    assert (
+        REGISTRY.get_sample_value("gateway_task_failures_total", {"task": work.__qualname__}) == 3
+    )
 
 
 def test_a_fault_is_logged_with_its_trace_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(2):
         fault("a_fault_of_the_test", LookupError("a row does not open"), tenant="acme")
-    assert [(record.levelname, record.message, record.exc_info is not None) for record in caplog.records] == [("ERROR", "a_fault_of_the_test", True)] * 2
-    assert REGISTRY.get_sample_value("gateway_task_failures_total", {"task": "a_fault_of_the_test"}) == 2
+    assert [
+        (record.levelname, record.message, record.exc_info is not None) for record in caplog.records
+    ] == [("ERROR", "a_fault_of_the_test", True)] * 2
+    assert (
+        REGISTRY.get_sample_value("gateway_task_failures_total", {"task": "a_fault_of_the_test"})
+        == 2
+    )
 
 
 async def test_a_task_that_loses_a_cancellation_is_asked_again() -> None:

@@ -28,7 +28,11 @@ ANSWERS = {
     "let in": (200, "", canary.OPEN),
     "let in, nothing there": (404, "", canary.OPEN),
     "sent elsewhere by the application": (302, "https://app.example.com/welcome", canary.OPEN),
-    "a page that only looks like ours": (302, "https://app.example.com/x?next=/_auth/login", canary.OPEN),
+    "a page that only looks like ours": (
+        302,
+        "https://app.example.com/x?next=/_auth/login",
+        canary.OPEN,
+    ),
     "gateway away": (503, "", canary.UNREACHABLE),
     "bad gateway": (502, "", canary.UNREACHABLE),
 }
@@ -65,10 +69,14 @@ async def test_an_open_door_raises_the_metric_and_a_log_record_until_it_is_close
     assert await canary.probe(url, http) == canary.OPEN
     assert value("gateway_canary_open") == 1
     assert value("gateway_canary_probes_total", result="open") == before + 1
-    assert [record.message for record in caplog.records if record.levelname == "CRITICAL"] == ["canary_open"]
+    assert [record.message for record in caplog.records if record.levelname == "CRITICAL"] == [
+        "canary_open"
+    ]
     door["status"] = 503
     assert await canary.probe(url, http) == canary.UNREACHABLE
-    assert value("gateway_canary_open") == 1, "an ingress that does not answer has not been repaired"
+    assert value("gateway_canary_open") == 1, (
+        "an ingress that does not answer has not been repaired"
+    )
     door["status"] = 401
     assert await canary.probe(url, http) == canary.GUARDED
     assert value("gateway_canary_open") == 0
@@ -88,7 +96,9 @@ async def test_it_probes_again_after_each_interval(http: aiohttp.ClientSession) 
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await canary.watch(Canary(url="http://127.0.0.1:1/", interval=timedelta(seconds=7)), http, sleep=sleep)
+        await canary.watch(
+            Canary(url="http://127.0.0.1:1/", interval=timedelta(seconds=7)), http, sleep=sleep
+        )
     assert waited == [7, 7, 7]
 
 

@@ -1,4 +1,6 @@
-"""The running gateway's own file: what is taken over, what waits for a restart, and that a broken file changes nothing."""
+"""The running gateway's own file: what is taken over, what waits for a restart, and that a broken
+file changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
 KEY, NEXT = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 SMALLEST: dict[str, Any] = {
     "ingress": {"keys": [KEY]},
-    "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_AbCdEfGhI", "domain": "https://acme-saas.auth.eu-north-1.amazoncognito.com"},
+    "cognito": {
+        "region": "eu-north-1",
+        "user_pool_id": "eu-north-1_AbCdEfGhI",
+        "domain": "https://acme-saas.auth.eu-north-1.amazoncognito.com",
+    },
 }
 
 
@@ -41,7 +47,9 @@ def write(path: Path, text: str) -> None:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, dict[str, Any]]]:
-    return [(record.getMessage(), getattr(record, "gateway_fields", {})) for record in caplog.records]
+    return [
+        (record.getMessage(), getattr(record, "gateway_fields", {})) for record in caplog.records
+    ]
 
 
 def test_a_new_ingress_key_holds_at_once(path: Path, file: ConfigFile) -> None:
@@ -53,16 +61,26 @@ def test_a_new_ingress_key_holds_at_once(path: Path, file: ConfigFile) -> None:
     assert file() == told[0]
 
 
-def test_what_needs_a_restart_is_said_and_stays_as_it_was(path: Path, file: ConfigFile, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_needs_a_restart_is_said_and_stays_as_it_was(
+    path: Path, file: ConfigFile, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", "gateway")
     write(path, yaml.safe_dump({**SMALLEST, "session": {"idle": "5m"}, "log": {"level": "debug"}}))
     file.look()
     assert (file().session.idle.total_seconds(), file().log.level) == (1800, "debug")
-    assert logged(caplog) == [("configuration_read", {"in_force": ["log"], "waiting_for_restart": ["session"]})]
+    assert logged(caplog) == [
+        ("configuration_read", {"in_force": ["log"], "waiting_for_restart": ["session"]})
+    ]
 
 
-@pytest.mark.parametrize("text", ["ingress: {}", "surprise: 1", "a: [", ""], ids=["believes anybody", "unknown key", "no YAML", "empty"])
-def test_a_file_that_does_not_validate_is_refused_and_the_old_one_kept(path: Path, file: ConfigFile, text: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["ingress: {}", "surprise: 1", "a: [", ""],
+    ids=["believes anybody", "unknown key", "no YAML", "empty"],
+)
+def test_a_file_that_does_not_validate_is_refused_and_the_old_one_kept(
+    path: Path, file: ConfigFile, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     before = file()
     write(path, text)
     file.look()

@@ -56,7 +56,9 @@ def test_the_file_keeps_order_and_times(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert read.look()
     assert read().sealing == ring.sealing
-    assert [(key.kid, key.retired_at, key.writes_from) for key in read().assertion] == [(key.kid, key.retired_at, key.writes_from) for key in ring.assertion]
+    assert [(key.kid, key.retired_at, key.writes_from) for key in read().assertion] == [
+        (key.kid, key.retired_at, key.writes_from) for key in ring.assertion
+    ]
     assert not read.look()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["keys.json", "keys.json.lock"]
 
@@ -72,7 +74,9 @@ def test_who_follows_the_file_is_told(tmp_path: Path) -> None:
     assert [len(ring.assertion) for ring in told] == [2]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "nonsense", '{"sealing": [], "assertion": [], "database": []}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "nonsense", '{"sealing": [], "assertion": [], "database": []}']
+)
 def test_a_broken_or_missing_file_keeps_the_old_ring(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keys.json"
     read = key_file.KeyFile(path, create=True)
@@ -87,7 +91,11 @@ def test_a_broken_or_missing_file_keeps_the_old_ring(tmp_path: Path, text: str) 
 def test_two_rotations_do_not_cross(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     keys.load(path, create=True)
-    with key_file.editing(path), pytest.raises(ConfigError, match="another rotation"), key_file.editing(path):
+    with (
+        key_file.editing(path),
+        pytest.raises(ConfigError, match="another rotation"),
+        key_file.editing(path),
+    ):
         pass
 
 
@@ -100,11 +108,19 @@ def test_a_ring_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("watched", ["key ring", "configuration"])
-async def test_a_mount_that_hangs_holds_up_no_request(watched: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looking at a file on it never comes back; the loop goes on, and what is known stays in force."""
+async def test_a_mount_that_hangs_holds_up_no_request(
+    watched: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at a file on it never comes back; the loop goes on, and what is known stays in
+    force.
+    """
     module = key_file if watched == "key ring" else config_file
     path = tmp_path / "file"
-    file = KeyFile(path, create=True) if watched == "key ring" else ConfigFile(path, create_autospec(Config))
+    file = (
+        KeyFile(path, create=True)
+        if watched == "key ring"
+        else ConfigFile(path, create_autospec(Config))
+    )
     asked, hangs = threading.Event(), threading.Event()
 
     def hanging(_: Path) -> None:

@@ -22,7 +22,9 @@ def test_a_ring_is_written_and_read_back() -> None:
     again = parse(dump(ring), source="here")
     assert (again.sealing, again.database) == (ring.sealing, ring.database)
     assert again.assertion[0].kid == ring.assertion[0].kid
-    assert again.assertion[0].private.private_numbers() == ring.assertion[0].private.private_numbers()
+    assert (
+        again.assertion[0].private.private_numbers() == ring.assertion[0].private.private_numbers()
+    )
 
 
 def test_two_rings_have_nothing_in_common() -> None:
@@ -48,10 +50,15 @@ def test_it_is_made_on_the_first_start_for_its_owner_only(tmp_path: Path) -> Non
     assert [found.name for found in path.parent.iterdir()] == ["keys.json"]
 
 
-def test_processes_that_start_at_once_make_one_ring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Threads share a process id, which names the temporary file; give each its own, as processes have.
+def test_processes_that_start_at_once_make_one_ring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Threads share a process id, which names the temporary file; give each its own, as processes
+    # have.
     names: dict[int, int] = {}
-    monkeypatch.setattr(os, "getpid", lambda: names.setdefault(threading.get_ident(), len(names) + 1))
+    monkeypatch.setattr(
+        os, "getpid", lambda: names.setdefault(threading.get_ident(), len(names) + 1)
+    )
     barrier, found = threading.Barrier(8), []
 
     def start() -> None:
@@ -83,8 +90,16 @@ def test_a_ring_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 def broken() -> dict[str, str]:
     good = json.loads(dump(generate()))
-    wrong_curve = ec.generate_private_key(ec.SECP384R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    wrong_kind = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    wrong_curve = (
+        ec.generate_private_key(ec.SECP384R1())
+        .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        .decode()
+    )
+    wrong_kind = (
+        rsa.generate_private_key(65537, 2048)
+        .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        .decode()
+    )
     return {
         "empty": "",
         "not an object": "[]",

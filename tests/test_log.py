@@ -30,7 +30,9 @@ def _logging_as_before() -> Iterator[None]:
     root.handlers[:], root.level, _LOG.level = before[0], before[1], before[2]
 
 
-def written(form: Literal["json", "text"], *records: tuple[str, dict[str, object]], level: str = "info") -> str:
+def written(
+    form: Literal["json", "text"], *records: tuple[str, dict[str, object]], level: str = "info"
+) -> str:
     stream, real = io.StringIO(), sys.stderr
     sys.stderr = stream
     try:
@@ -48,20 +50,52 @@ def one(event: str, **values: object) -> dict[str, Any]:
 
 
 def test_a_record_is_one_json_object_with_its_fields_in_order() -> None:
-    document = one("check", reason="ok", decision="allow", zebra=1, request_id="r", tenant="acme", duration_ms=0.2, absent=None)
-    assert list(document) == ["time", "level", "event", "request_id", "tenant", "decision", "reason", "duration_ms", "zebra"]
+    document = one(
+        "check",
+        reason="ok",
+        decision="allow",
+        zebra=1,
+        request_id="r",
+        tenant="acme",
+        duration_ms=0.2,
+        absent=None,
+    )
+    assert list(document) == [
+        "time",
+        "level",
+        "event",
+        "request_id",
+        "tenant",
+        "decision",
+        "reason",
+        "duration_ms",
+        "zebra",
+    ]
     assert document["time"].endswith("Z")
     assert (document["level"], document["event"], document["zebra"]) == ("info", "check", 1)
 
 
 def test_the_promised_fields_are_those_of_the_documentation() -> None:
-    assert FIELDS == ("request_id", "tenant", "host", "method", "path", "decision", "reason", "user", "provider", "duration_ms")
+    assert FIELDS == (
+        "request_id",
+        "tenant",
+        "host",
+        "method",
+        "path",
+        "decision",
+        "reason",
+        "user",
+        "provider",
+        "duration_ms",
+    )
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=st.text(max_size=40), value=st.text(max_size=40))
-def test_nothing_written_starts_a_line_of_its_own_or_steers_a_terminal(form: Literal["json", "text"], event: str, value: str) -> None:
+def test_nothing_written_starts_a_line_of_its_own_or_steers_a_terminal(
+    form: Literal["json", "text"], event: str, value: str
+) -> None:
     text = written(form, (event, {"path": value}))
     assert len(text.splitlines()) == 1
     assert not [c for c in text[:-1] if ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0]
@@ -116,14 +150,22 @@ def test_an_exceptions_text_is_taken_out_too() -> None:
 def test_a_long_text_is_cut_and_no_credential_appears_by_it(before: str, length: int) -> None:
     header, payload = "eyJhbGciOiJFUzI1NiJ9", "eyJ" + "s" * length
     text = f"{before}{header}.{payload}.{'c' * 80} and more {'b ' * 100}"
-    for document in (one("check", path=text), one(text), one("check", seen=[text], told={"a": text}), one("check", error=ValueError(text))):
+    for document in (
+        one("check", path=text),
+        one(text),
+        one("check", seen=[text], told={"a": text}),
+        one("check", error=ValueError(text)),
+    ):
         line = json.dumps(document)
         assert header[:20] not in line and "sssss" not in line and "ccccc" not in line
         assert len(line) < 5000
 
 
 def test_how_much_was_cut_is_said() -> None:
-    assert one("check", path="/" + "x" * 64_000)["path"] == "/" + "x" * 1023 + "… (62977 more characters)"
+    assert (
+        one("check", path="/" + "x" * 64_000)["path"]
+        == "/" + "x" * 1023 + "… (62977 more characters)"
+    )
     assert one("check", path="/" + "x" * 1023)["path"] == "/" + "x" * 1023
     assert one("check", seen=["x"] * 5000)["seen"] == ["x"] * 100 + ["… (4900 more)"]
     assert one("check", told={str(n): n for n in range(200)})["told"]["…"] == "100 more"
@@ -150,9 +192,22 @@ def test_a_trace_is_bounded_too() -> None:
 
 
 FLOODS = {
-    "eyJ": "eyJ", "eyJ with dots": "eyJaaaaaaaa.", "short parts": "eyJ.a.", "words": "a-", "eyJ words": "eyJ ", "code=": "code=", "Bearer": "Bearer ", "://": "://", "user": "://a:", "at": "://a:b", "secret": "secret=a&",
-    "controls": "\x01", "quotes": '"', "separators": "\u2028", "NEL": "\x85",
-}  # fmt: skip
+    "eyJ": "eyJ",
+    "eyJ with dots": "eyJaaaaaaaa.",
+    "short parts": "eyJ.a.",
+    "words": "a-",
+    "eyJ words": "eyJ ",
+    "code=": "code=",
+    "Bearer": "Bearer ",
+    "://": "://",
+    "user": "://a:",
+    "at": "://a:b",
+    "secret": "secret=a&",
+    "controls": "\x01",
+    "quotes": '"',
+    "separators": "\u2028",
+    "NEL": "\x85",
+}
 
 
 @pytest.mark.parametrize("name", FLOODS)
@@ -181,21 +236,42 @@ def test_the_level_counts_and_other_libraries_are_quiet() -> None:
     assert not logging.getLogger("aiohttp.access").isEnabledFor(logging.INFO)
 
 
-def test_of_an_event_that_comes_a_thousand_times_a_second_there_is_one_line_and_their_number(caplog: pytest.LogCaptureFixture) -> None:
+def test_of_an_event_that_comes_a_thousand_times_a_second_there_is_one_line_and_their_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     now = 0.0
     told = Throttled(_LOG, logging.WARNING, "store_unavailable", monotonic=lambda: now)
     for step in range(2500):
         now = step / 1000
         told(host=f"host-{step}")
     values = [record.gateway_fields for record in caplog.records]  # type: ignore[attr-defined]  # set by our fields()
-    assert [(value["host"], value["held_back"]) for value in values] == [("host-0", None), ("host-1000", 999), ("host-2000", 999)]
+    assert [(value["host"], value["held_back"]) for value in values] == [
+        ("host-0", None),
+        ("host-1000", 999),
+        ("host-2000", 999),
+    ]
 
 
 def test_the_text_form_is_for_people() -> None:
-    assert written("text", ("check", {"tenant": "acme", "duration_ms": 0.2})).rstrip().endswith('info    check tenant="acme" duration_ms=0.2')
+    assert (
+        written("text", ("check", {"tenant": "acme", "duration_ms": 0.2}))
+        .rstrip()
+        .endswith('info    check tenant="acme" duration_ms=0.2')
+    )
 
 
 def test_no_record_hands_over_fields_that_no_form_shows() -> None:
-    """``extra`` without ``fields`` is lost: an operator would read that something failed, and never what."""
-    sources = {path.name: path.read_text(encoding="utf-8") for path in Path(log.__file__).parent.rglob("*.py")}
-    assert {name for name, text in sources.items() if re.search(r"(?i)log\.(?:debug|info|warning|error|critical|exception)\([^\n]*extra=\{", text)} == set()
+    """``extra`` without ``fields`` is lost: an operator would read that something failed, and never
+    what.
+    """
+    sources = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in Path(log.__file__).parent.rglob("*.py")
+    }
+    assert {
+        name
+        for name, text in sources.items()
+        if re.search(
+            r"(?i)log\.(?:debug|info|warning|error|critical|exception)\([^\n]*extra=\{", text
+        )
+    } == set()

@@ -53,16 +53,22 @@ def test_every_line_arrives_in_order_however_slow_the_reader_is() -> None:
         lines = [f"{n} {'é' * (n % 7)}{'x' * (n % 5000)}\n" for n in range(500)]
         for line in lines:
             writer.put(line, important=False)
-        assert read_until(reader, lambda read: read.count(b"\n") == len(lines)).decode() == "".join(lines)
+        assert read_until(reader, lambda read: read.count(b"\n") == len(lines)).decode() == "".join(
+            lines
+        )
         assert writer.flush() and dropped == []
 
 
-def test_what_does_not_fit_is_dropped_counted_and_told_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_dropped_counted_and_told_where_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(log_writer, "MAX_WAITING", 40_000)
     monkeypatch.setattr(log_writer, "RESERVED", 10_000)
     with pipe() as (reader, descriptor):
         dropped: list[int] = []
-        writer = LogWriter(descriptor, dropped=dropped.append, notice=lambda lines: f"missing {lines}\n")
+        writer = LogWriter(
+            descriptor, dropped=dropped.append, notice=lambda lines: f"missing {lines}\n"
+        )
         began = time.monotonic()
         for n in range(10_000):
             writer.put(f"check {n:093d}\n", important=False)
@@ -70,7 +76,8 @@ def test_what_does_not_fit_is_dropped_counted_and_told_where_it_is_missing(monke
             writer.put(f"error {n:093d}\n", important=True)
         assert time.monotonic() - began < 2, "nobody waited"
         assert sum(dropped) > 9_000
-        # The place where lines are missing is known at once: errors still had room, and come behind it.
+        # The place where lines are missing is known at once: errors still had room, and come behind
+        # it.
         read = read_until(reader, lambda read: b"error " + b"0" * 92 + b"9\n" in read).decode()
         following, missing = 0, 0
         for line in read.splitlines()[:-10]:
@@ -82,16 +89,27 @@ def test_what_does_not_fit_is_dropped_counted_and_told_where_it_is_missing(monke
         assert read.splitlines()[-10:] == [f"error {n:093d}" for n in range(10)]
 
 
-def test_what_was_lost_at_the_end_is_told_once_it_flows_though_nobody_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_lost_at_the_end_is_told_once_it_flows_though_nobody_logs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(log_writer, "MAX_WAITING", 20_000)
     monkeypatch.setattr(log_writer, "RESERVED", 0)
     with pipe() as (reader, descriptor):
-        writer = LogWriter(descriptor, dropped=lambda _: None, notice=lambda lines: f"missing {lines}\n")
+        writer = LogWriter(
+            descriptor, dropped=lambda _: None, notice=lambda lines: f"missing {lines}\n"
+        )
         for _ in range(1_000):
             writer.put("x" * 99 + "\n", important=False)
 
         def told(read: bytes) -> int:
-            return sum(int(line.split()[1]) if line.startswith("missing") else 1 for line in read.decode().splitlines()) if read.endswith(b"\n") else 0
+            return (
+                sum(
+                    int(line.split()[1]) if line.startswith("missing") else 1
+                    for line in read.decode().splitlines()
+                )
+                if read.endswith(b"\n")
+                else 0
+            )
 
         assert told(read_until(reader, lambda read: told(read) >= 1_000)) == 1_000
 
@@ -119,7 +137,9 @@ def test_lines_are_lost_without_a_reader_and_nobody_is_troubled() -> None:
     os.close(descriptor)
 
 
-def test_a_finalizer_that_logs_while_a_line_is_put_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finalizer_that_logs_while_a_line_is_put_stops_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Garbage is collected at any time, also while the writer is being told of a line."""
     writers: list[LogWriter] = []
 
@@ -132,7 +152,9 @@ def test_a_finalizer_that_logs_while_a_line_is_put_stops_nobody(monkeypatch: pyt
     monkeypatch.setattr(queue, "SimpleQueue", Collecting)
     with pipe() as (reader, descriptor):
         writers.append(LogWriter(descriptor, dropped=lambda _: None, notice=str))
-        putting = threading.Thread(target=writers[0].put, args=("line\n",), kwargs={"important": False}, daemon=True)
+        putting = threading.Thread(
+            target=writers[0].put, args=("line\n",), kwargs={"important": False}, daemon=True
+        )
         putting.start()
         putting.join(5)
         assert not putting.is_alive(), "it waits for itself"
@@ -147,7 +169,9 @@ def test_lines_of_several_processes_on_one_pipe_do_not_mix() -> None:
                 writer.put(name * (50 + n) + "\n", important=False)
         lines = read_until(reader, lambda read: read.count(b"\n") == 900).decode().splitlines()
         assert all(len(set(line)) == 1 for line in lines)
-        assert {name: [len(line) for line in lines if line[0] == name] for name in "abc"} == {name: list(range(50, 350)) for name in "abc"}
+        assert {name: [len(line) for line in lines if line[0] == name] for name in "abc"} == {
+            name: list(range(50, 350)) for name in "abc"
+        }
 
 
 FAILING = """
@@ -164,7 +188,9 @@ raise ValueError("the end")
 
 
 def test_a_crash_shows_everything_that_was_logged_and_its_trace() -> None:
-    ended = subprocess.run([sys.executable, "-c", FAILING], capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", FAILING], capture_output=True, text=True, timeout=30, check=False
+    )
     lines = ended.stderr.splitlines()
     assert [json.loads(line)["n"] for line in lines[:200]] == list(range(200))
     assert lines[200] == "from a library"

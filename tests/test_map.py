@@ -1,6 +1,7 @@
 """Where to look: the test of ``gateway/core/rules.py`` is ``tests/core/test_rules.py``, and so on.
 
-Held one to one for the pure core and for what all rooms share; elsewhere several modules make one behaviour, which its test is named after.
+Held one to one for the pure core and for what all rooms share; elsewhere several modules make one
+behaviour, which its test is named after.
 """
 
 from __future__ import annotations
@@ -19,11 +20,24 @@ ELSEWHERE = {
     "app.py": "test_roles.py",  # wiring, started whole
 }
 """Modules without a test file of their own, and the file that runs them."""
-MIRRORED = sorted([*(GATEWAY / "core").glob("*.py"), *(path for path in GATEWAY.glob("*.py") if not path.stem.startswith(("ports", "app_", "__")))])
+MIRRORED = sorted(
+    [
+        *(GATEWAY / "core").glob("*.py"),
+        *(
+            path
+            for path in GATEWAY.glob("*.py")
+            if not path.stem.startswith(("ports", "app_", "__"))
+        ),
+    ]
+)
 """``ports`` are protocols and ``app_`` wiring: there is nothing in them to run alone."""
 
 
-@pytest.mark.parametrize("module", [p for p in MIRRORED if p.name != "__init__.py"], ids=lambda p: str(p.relative_to(GATEWAY)))
+@pytest.mark.parametrize(
+    "module",
+    [p for p in MIRRORED if p.name != "__init__.py"],
+    ids=lambda p: str(p.relative_to(GATEWAY)),
+)
 def test_a_module_has_its_test_where_one_looks_for_it(module: Path) -> None:
     name = str(module.relative_to(GATEWAY))
     mirror = TESTS / module.parent.relative_to(GATEWAY) / f"test_{module.stem}.py"
@@ -32,8 +46,18 @@ def test_a_module_has_its_test_where_one_looks_for_it(module: Path) -> None:
 
 
 def test_every_room_with_code_has_its_tests() -> None:
-    rooms = {path.parent.relative_to(GATEWAY) for path in GATEWAY.rglob("*.py") if path.parent != GATEWAY}
+    rooms = {
+        path.parent.relative_to(GATEWAY) for path in GATEWAY.rglob("*.py") if path.parent != GATEWAY
+    }
     tested = {path.parent.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
-    # A room within a room may be tested with it; these are tested in another's, where the real proxies and browsers are.
-    shared = {Path("web/browser"): Path("browser"), Path("web/hooks"): Path("hooks"), Path("deploy"): Path("ingress"), Path("doctor"): Path("ingress")}
-    assert {room for room in rooms if not {shared.get(room, room), room.parent} & tested - {Path()}} == set()
+    # A room within a room may be tested with it; these are tested in another's, where the real
+    # proxies and browsers are.
+    shared = {
+        Path("web/browser"): Path("browser"),
+        Path("web/hooks"): Path("hooks"),
+        Path("deploy"): Path("ingress"),
+        Path("doctor"): Path("ingress"),
+    }
+    assert {
+        room for room in rooms if not {shared.get(room, room), room.parent} & tested - {Path()}
+    } == set()

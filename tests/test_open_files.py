@@ -10,16 +10,26 @@ import pytest
 from gateway.open_files import MOST, WANTED, connection_limits, raise_limit
 
 
-@pytest.mark.parametrize(("hard", "expected"), [(300, 300), (WANTED + 10, WANTED), (WANTED - 1, WANTED - 1)])
+@pytest.mark.parametrize(
+    ("hard", "expected"), [(300, 300), (WANTED + 10, WANTED), (WANTED - 1, WANTED - 1)]
+)
 def test_the_soft_limit_becomes_the_hard_one_as_far_as_it_helps(hard: int, expected: int) -> None:
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < hard:
         pytest.skip("the machine's own limit is lower")
-    script = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (128, {hard})); from gateway.open_files import raise_limit; print(raise_limit(), resource.getrlimit(resource.RLIMIT_NOFILE))"
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    script = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (128, {hard})); from "
+        "gateway.open_files import raise_limit; print(raise_limit(), "
+        "resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
     assert said.strip() == f"{expected} ({expected}, {hard})"
 
 
-def test_where_a_sandbox_forbids_more_the_shares_are_of_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_a_sandbox_forbids_more_the_shares_are_of_what_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     monkeypatch.setattr(resource, "setrlimit", _forbidden)
     assert raise_limit() == 1024

@@ -94,7 +94,9 @@ def test_where_a_stranger_may_send_us(address: str, *, allowed: bool, in_develop
         ("fe80::1", False),
     ],
 )
-def test_the_operators_own_networks_are_reached_and_no_others(address: str, *, allowed: bool) -> None:
+def test_the_operators_own_networks_are_reached_and_no_others(
+    address: str, *, allowed: bool
+) -> None:
     assert permitted(ipaddress.ip_address(address), development=False, networks=OURS) is allowed
 
 
@@ -107,10 +109,19 @@ def test_no_network_makes_link_local_reachable() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://idp.example.com/", "http://127.0.0.1/", "http://localhost/", "ftp://idp.example.com/", "https://user@idp.example.com/", "https://127.0.0.1/", "https://[::1]/",
-        "https://10.0.0.1/", "https://169.254.169.254/", "https://[::ffff:169.254.169.254]/", "https://[fe80::1%25eth0]/",
+        "http://idp.example.com/",
+        "http://127.0.0.1/",
+        "http://localhost/",
+        "ftp://idp.example.com/",
+        "https://user@idp.example.com/",
+        "https://127.0.0.1/",
+        "https://[::1]/",
+        "https://10.0.0.1/",
+        "https://169.254.169.254/",
+        "https://[::ffff:169.254.169.254]/",
+        "https://[fe80::1%25eth0]/",
     ],
-)  # fmt: skip
+)
 def test_what_is_not_even_looked_up(url: str) -> None:
     with pytest.raises(PeerError) as caught:
         check_url(URL(url), development=False)
@@ -118,7 +129,12 @@ def test_what_is_not_even_looked_up(url: str) -> None:
 
 
 def test_development_calls_this_machine_over_http_and_the_outside_only_over_https() -> None:
-    for url in ("http://127.0.0.1:8000/", "http://app.acme.localhost:8000/", "https://10.0.0.1/", "https://idp.example.com/"):
+    for url in (
+        "http://127.0.0.1:8000/",
+        "http://app.acme.localhost:8000/",
+        "https://10.0.0.1/",
+        "https://idp.example.com/",
+    ):
         check_url(URL(url), development=True)
     for url in ("http://idp.example.com/", "http://169.254.169.254/", "https://169.254.169.254/"):
         with pytest.raises(PeerError):
@@ -126,7 +142,9 @@ def test_development_calls_this_machine_over_http_and_the_outside_only_over_http
 
 
 class Names:
-    """A resolver that answers from a list, the last answer for ever, and remembers what it was asked."""
+    """A resolver that answers from a list, the last answer for ever, and remembers what it was
+    asked.
+    """
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = list(answers)
@@ -153,9 +171,13 @@ async def inside() -> AsyncIterator[tuple[int, list[str]]]:
 
 
 @pytest.mark.parametrize(
-    "addresses", [("127.0.0.1",), ("93.184.216.34", "127.0.0.1"), ("::ffff:127.0.0.1",), ("169.254.169.254",)], ids=["inside", "one-of-two", "mapped", "metadata"]
+    "addresses",
+    [("127.0.0.1",), ("93.184.216.34", "127.0.0.1"), ("::ffff:127.0.0.1",), ("169.254.169.254",)],
+    ids=["inside", "one-of-two", "mapped", "metadata"],
 )
-async def test_a_name_that_leads_inside_is_not_called(inside: tuple[int, list[str]], addresses: tuple[str, ...]) -> None:
+async def test_a_name_that_leads_inside_is_not_called(
+    inside: tuple[int, list[str]], addresses: tuple[str, ...]
+) -> None:
     port, reached = inside
     async with guarded_session(development=False, look=Names(addresses)) as session:
         for method in ("GET", "POST"):
@@ -167,7 +189,9 @@ async def test_a_name_that_leads_inside_is_not_called(inside: tuple[int, list[st
 
 
 @pytest.mark.parametrize("host", ["0x7f000001", "2130706433", "127.1", "017700000001"])
-async def test_unusual_spellings_of_an_address_are_names_and_end_at_the_same_guard(inside: tuple[int, list[str]], host: str) -> None:
+async def test_unusual_spellings_of_an_address_are_names_and_end_at_the_same_guard(
+    inside: tuple[int, list[str]], host: str
+) -> None:
     port, reached = inside
     async with guarded_session(development=False, look=Names(["127.0.0.1"])) as session:
         with pytest.raises((PeerError, aiohttp.InvalidURL)):
@@ -175,10 +199,14 @@ async def test_unusual_spellings_of_an_address_are_names_and_end_at_the_same_gua
     assert reached == []
 
 
-async def test_a_name_that_changes_between_look_and_call_gains_nothing(inside: tuple[int, list[str]]) -> None:
+async def test_a_name_that_changes_between_look_and_call_gains_nothing(
+    inside: tuple[int, list[str]],
+) -> None:
     port, reached = inside
     rebinding: Look = Names(["127.0.0.1"], ["169.254.169.254"])
-    connector = aiohttp.TCPConnector(resolver=Guard(rebinding, development=True), use_dns_cache=False, force_close=True)
+    connector = aiohttp.TCPConnector(
+        resolver=Guard(rebinding, development=True), use_dns_cache=False, force_close=True
+    )
     async with aiohttp.ClientSession(connector=connector) as session:
         url = f"http://idp.internal:{port}/keys"
         async with session.get(url) as response:
@@ -188,7 +216,9 @@ async def test_a_name_that_changes_between_look_and_call_gains_nothing(inside: t
     assert reached == ["/keys"]
 
 
-async def test_a_redirect_inside_is_guarded_even_where_it_is_followed(inside: tuple[int, list[str]]) -> None:
+async def test_a_redirect_inside_is_guarded_even_where_it_is_followed(
+    inside: tuple[int, list[str]],
+) -> None:
     port, reached = inside
 
     async def away(_request: web.Request) -> web.Response:
@@ -204,7 +234,11 @@ async def test_a_redirect_inside_is_guarded_even_where_it_is_followed(inside: tu
 
 async def test_the_operators_own_network_is_called(inside: tuple[int, list[str]]) -> None:
     port, reached = inside
-    async with guarded_session(development=False, networks=(ipaddress.ip_network("127.0.0.0/8"),), look=Names(["127.0.0.1"])) as session:
+    async with guarded_session(
+        development=False,
+        networks=(ipaddress.ip_network("127.0.0.0/8"),),
+        look=Names(["127.0.0.1"]),
+    ) as session:
         # Nobody speaks TLS there: what matters is that it was let through.
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get(f"https://app.internal:{port}/")

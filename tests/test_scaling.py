@@ -1,8 +1,11 @@
-"""Nobody makes a process slow with a long text: work at n and at 8n, for every pattern and for what reads foreign input.
+"""Nobody makes a process slow with a long text: work at n and at 8n, for every pattern and for what
+reads foreign input.
 
-A new pattern is tried by itself, and has to stand in ``docs/developer/untrusted-input.md``. A new function is one line in ``READERS``.
+A new pattern is tried by itself, and has to stand in ``docs/developer/untrusted-input.md``. A new
+function is one line in ``READERS``.
 
-CPU time of this thread, the best of several runs, so that other work on the machine does not count. Linear work takes 8 times as long, quadratic 64.
+CPU time of this thread, the best of several runs, so that other work on the machine does not count.
+Linear work takes 8 times as long, quadratic 64.
 """
 
 from __future__ import annotations
@@ -53,7 +56,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 LONG = 16_000
-"""Characters: a quarter of the longest header line that is read, and longer than anything that is bounded."""
+"""Characters: a quarter of the longest header line that is read, and longer than anything that is
+bounded.
+"""
 PATTERN_LONG = 8_000
 """Characters for each of the many things that a pattern is tried with."""
 LINEAR = 24
@@ -76,10 +81,14 @@ def cost_s(work: Callable[[], object]) -> float:
     return best
 
 
-def assert_linear(read: Callable[[str], object], text_of: Callable[[int], str], *, longest: int = LONG) -> None:
+def assert_linear(
+    read: Callable[[str], object], text_of: Callable[[int], str], *, longest: int = LONG
+) -> None:
     eightfold = cost_s(partial(read, text_of(longest)))
     if eightfold > UNNOTICED_S:
-        assert eightfold < LINEAR * cost_s(partial(read, text_of(longest // 8))), f"{eightfold:.3f} s for {longest} characters like {text_of(24)!a}"
+        assert eightfold < LINEAR * cost_s(partial(read, text_of(longest // 8))), (
+            f"{eightfold:.3f} s for {longest} characters like {text_of(24)!a}"
+        )
 
 
 # --- regular expressions -------------------------------------------------------------------------
@@ -101,23 +110,45 @@ def patterns() -> Iterator[Pattern]:
     """Every use of ``re`` in the gateway."""
     for path in sorted((ROOT / "gateway").rglob("*.py")):
         source = path.read_text(encoding="utf-8")
-        if not re.search(r"^\s*import .*\bre\b", source, re.MULTILINE):  # parsing the whole gateway takes a second
+        if not re.search(
+            r"^\s*import .*\bre\b", source, re.MULTILINE
+        ):  # parsing the whole gateway takes a second
             continue
         tree = ast.parse(source)
-        if not any(isinstance(node, ast.Import) and any(name.name == "re" for name in node.names) for node in ast.walk(tree)):
+        if not any(
+            isinstance(node, ast.Import) and any(name.name == "re" for name in node.names)
+            for node in ast.walk(tree)
+        ):
             continue
         module = str(path.relative_to(ROOT))
         for scope, call in _calls(tree, "(module)"):
             method: str = call.func.attr  # type: ignore[attr-defined]  # chosen by _calls
             if method != "compile":
                 text = call.args[0].value if isinstance(call.args[0], ast.Constant) else None
-                yield Pattern(module, scope, re.compile(str(text)) if text is not None else None, frozenset({method}))
+                yield Pattern(
+                    module,
+                    scope,
+                    re.compile(str(text)) if text is not None else None,
+                    frozenset({method}),
+                )
                 continue
-            constant = getattr(importlib.import_module(module.removesuffix(".py").replace("/", ".")), scope, None)
-            assert constant is not None, f"{module}: {scope}: patterns are constants of their module"
-            used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == scope}
+            constant = getattr(
+                importlib.import_module(module.removesuffix(".py").replace("/", ".")), scope, None
+            )
+            assert constant is not None, (
+                f"{module}: {scope}: patterns are constants of their module"
+            )
+            used = {
+                node.attr
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == scope
+            }
             for compiled in constant.values() if isinstance(constant, Mapping) else (constant,):
-                yield Pattern(module, scope, compiled, frozenset(used & SEARCHES) or frozenset({"fullmatch"}))
+                yield Pattern(
+                    module, scope, compiled, frozenset(used & SEARCHES) or frozenset({"fullmatch"})
+                )
 
 
 def _calls(node: ast.AST, scope: str) -> Iterator[tuple[str, ast.Call]]:
@@ -144,7 +175,9 @@ PATTERNS = list(dict.fromkeys(patterns()))
 
 
 def samples(tree: Any) -> list[str]:
-    """A text for each way through a pattern, as short as it allows; good enough to begin a match with."""
+    """A text for each way through a pattern, as short as it allows; good enough to begin a match
+    with.
+    """
     texts = [""]
     for what, value in tree:
         texts = [text + more for text in texts for more in _pieces(what, value)][:16]
@@ -178,31 +211,68 @@ def _members(members: Any) -> list[str]:
     known = {op.CATEGORY_DIGIT: "0", op.CATEGORY_WORD: "a", op.CATEGORY_SPACE: " "}
     if members[0][0] is op.NEGATE:
         return ["a"]
-    return [chr(value) if what is op.LITERAL else chr(value[0]) if what is op.RANGE else known.get(value, "a") for what, value in members][:4]
+    return [
+        chr(value)
+        if what is op.LITERAL
+        else chr(value[0])
+        if what is op.RANGE
+        else known.get(value, "a")
+        for what, value in members
+    ][:4]
 
 
 def attacks(pattern: re.Pattern[str]) -> Iterator[tuple[str, str]]:
-    """What to begin with, and what to repeat after it: beginnings of what it matches, and each of its characters."""
+    """What to begin with, and what to repeat after it: beginnings of what it matches, and each of
+    its characters.
+    """
     texts = samples(parser.parse(pattern.pattern, pattern.flags & ~re.DEBUG))
-    beginnings = {text[:length] for text in texts for length in (*range(1, min(len(text), 24) + 1), len(text))} - {""}
+    beginnings = {
+        text[:length] for text in texts for length in (*range(1, min(len(text), 24) + 1), len(text))
+    } - {""}
     characters = {character for text in texts for character in text}
     yield from (("", unit) for unit in sorted(beginnings | characters))
     # One beginning and then one character, for what goes back to each place behind it.
-    yield from ((text, unit) for text in sorted(beginnings, key=len)[:16] for unit in sorted(characters)[:8])
+    yield from (
+        (text, unit) for text in sorted(beginnings, key=len)[:16] for unit in sorted(characters)[:8]
+    )
 
 
-SYMPTOM_PATTERNS = [Pattern("gateway/cognito/troubleshooting.py", symptom.text, re.compile(symptom.text, re.IGNORECASE), frozenset({"search"})) for symptom in SYMPTOMS]
+SYMPTOM_PATTERNS = [
+    Pattern(
+        "gateway/cognito/troubleshooting.py",
+        symptom.text,
+        re.compile(symptom.text, re.IGNORECASE),
+        frozenset({"search"}),
+    )
+    for symptom in SYMPTOMS
+]
 
 
-@pytest.mark.parametrize("pattern", [p for p in (*PATTERNS, *SYMPTOM_PATTERNS) if p.compiled is not None], ids=lambda p: f"{p.module}:{p.name}")
+@pytest.mark.parametrize(
+    "pattern",
+    [p for p in (*PATTERNS, *SYMPTOM_PATTERNS) if p.compiled is not None],
+    ids=lambda p: f"{p.module}:{p.name}",
+)
 def test_a_pattern_takes_linear_time_whatever_is_repeated(pattern: Pattern) -> None:
     assert pattern.compiled is not None
     for method in sorted(pattern.methods):
         search = getattr(pattern.compiled, method)
-        read = partial(search, "") if method in {"sub", "subn"} else (lambda text, search=search: list(search(text))) if method == "finditer" else search
+        read = (
+            partial(search, "")
+            if method in {"sub", "subn"}
+            else (lambda text, search=search: list(search(text)))
+            if method == "finditer"
+            else search
+        )
         for first, unit in attacks(pattern.compiled):
             for last in ("", "\x01"):
-                assert_linear(read, lambda n, first=first, unit=unit, last=last: first + unit * (n // len(unit)) + last, longest=PATTERN_LONG)  # type: ignore[misc]
+                assert_linear(
+                    read,
+                    lambda n, first=first, unit=unit, last=last: (  # type: ignore[misc]
+                        first + unit * (n // len(unit)) + last
+                    ),
+                    longest=PATTERN_LONG,
+                )
 
 
 def test_the_measure_finds_a_quadratic_pattern() -> None:
@@ -215,8 +285,23 @@ def test_the_measure_finds_a_quadratic_pattern() -> None:
 
 # --- what reads foreign input --------------------------------------------------------------------
 
-HEADERS = {"X-Forwarded-Method": "GET", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.acme.com", "X-Forwarded-Uri": "/"}
-HOSTILE = tenant(rules=tuple(rule(glob) for glob in ("/**/a/**/a/**/a/**/a/**/a/x", "/**/api/**/admin", "/**/*a*a*a*b/**", "/**/a*/*a/a/b/**")))
+HEADERS = {
+    "X-Forwarded-Method": "GET",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "app.acme.com",
+    "X-Forwarded-Uri": "/",
+}
+HOSTILE = tenant(
+    rules=tuple(
+        rule(glob)
+        for glob in (
+            "/**/a/**/a/**/a/**/a/**/a/x",
+            "/**/api/**/admin",
+            "/**/*a*a*a*b/**",
+            "/**/a*/*a/a/b/**",
+        )
+    )
+)
 LOOSE = PathReader(windows=True, unicode=True, suffixes=True)
 
 
@@ -225,12 +310,17 @@ SERVICES: Any = SimpleNamespace(trust=Trust(Ingress()))
 
 def client(forwarded_for: str) -> str:
     """Whom the browser's pages take for the client, behind a proxy on this machine."""
-    return client_of(make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded_for}), SERVICES)
+    return client_of(
+        make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded_for}), SERVICES
+    )
 
 
 def checked(header: str) -> Callable[[str], object]:
     """A whole check request with a long header."""
-    return lambda text: parse_forwarded(RawRequest("GET", "/", CIMultiDict({**HEADERS, header: text}), "127.0.0.1"), cookie_name="__Host-gw")
+    return lambda text: parse_forwarded(
+        RawRequest("GET", "/", CIMultiDict({**HEADERS, header: text}), "127.0.0.1"),
+        cookie_name="__Host-gw",
+    )
 
 
 def ruled(text: str) -> object:
@@ -240,13 +330,48 @@ def ruled(text: str) -> object:
 
 READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "path": (canonical, ("%41", "/a", "%C3%A9", "%", "/..", "%25", "/.")),
-    "path with rules": (ruled, ("a", "/a", "/api", "/aa", "%C3%A9", "%CC%95%CC%80", "%E0%BD%B3", "%EF%B7%BA", "/a.", "/%20")),
-    "names of a path": (LOOSE.names, ("a", "/A.", ".b", "\u00df\u0130.b", "\u00e9", "\u0315\u0300", "\u0f73", "\ufdfa", "\u00df", "\uff0f", " /")),
+    "path with rules": (
+        ruled,
+        (
+            "a",
+            "/a",
+            "/api",
+            "/aa",
+            "%C3%A9",
+            "%CC%95%CC%80",
+            "%E0%BD%B3",
+            "%EF%B7%BA",
+            "/a.",
+            "/%20",
+        ),
+    ),
+    "names of a path": (
+        LOOSE.names,
+        (
+            "a",
+            "/A.",
+            ".b",
+            "\u00df\u0130.b",
+            "\u00e9",
+            "\u0315\u0300",
+            "\u0f73",
+            "\ufdfa",
+            "\u00df",
+            "\uff0f",
+            " /",
+        ),
+    ),
     "rule as written": (LOOSE.spelling, ("/A.", "\u0315\u0300", "\u0f73", "\u00df")),
     "Cookie": (checked("Cookie"), ("a=b;", ";", " ", "a ", "__Host-gw=x;", "=", "\t;")),
     "cookies of ours": (lambda text: own_values((text,), "__Host-gw"), ("__Host-gw=a;", " ", "= ")),
-    "cookies below a name": (lambda text: names_below((text,), "__Host-gw-at-"), ("__Host-gw-at-a=a;", "__Host-gw-at-")),
-    "cookies for the application": (lambda text: without((text,), "__Host-gw"), ("a=b; ", "__Host-gw=a;", "a" + " " * 100)),
+    "cookies below a name": (
+        lambda text: names_below((text,), "__Host-gw-at-"),
+        ("__Host-gw-at-a=a;", "__Host-gw-at-"),
+    ),
+    "cookies for the application": (
+        lambda text: without((text,), "__Host-gw"),
+        ("a=b; ", "__Host-gw=a;", "a" + " " * 100),
+    ),
     "X-Forwarded-Uri": (checked("X-Forwarded-Uri"), ("/a", "/%41", "?a=b&", "/\u00e9", "%2e%2e/")),
     "X-Forwarded-Host": (checked("X-Forwarded-Host"), ("a.", "a-", "a", ":", "1")),
     "X-Forwarded-For": (checked("X-Forwarded-For"), ("127.0.0.1,", ",", " ", "::1,")),
@@ -254,35 +379,69 @@ READERS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
     "Accept": (checked("Accept"), ("text/html;q=0;", "text/html,", ";", " ,", ";q=0 ")),
     "Authorization": (checked("Authorization"), ("Bearer ", "=", "a", " ")),
     "media types": (lambda text: names_html((text,)), ("a;", "text/html ;", ",")),
-    "Basic credential": (lambda text: authorization.read((f"Basic {text}",)), ("a", "=", "a=", "Z3dhcF8", "-", " ")),
+    "Basic credential": (
+        lambda text: authorization.read((f"Basic {text}",)),
+        ("a", "=", "a=", "Z3dhcF8", "-", " "),
+    ),
     "bearer token": (lambda text: authorization.read((f"Bearer {text}",)), ("a", "=", "a=")),
     "Accept-Language": (negotiate, ("en,", "a-", " ", "en;q=", "en-a", ";q=0.1 ")),
     "wire host": (wire_host, ("a.", "a-", "0", ":", "xn--")),
-    "configured host": (canonical_host, ("a.", "\u00fc", "\u00fc.", "\u0315\u0300", "\u0660", "xn--a.")),
+    "configured host": (
+        canonical_host,
+        ("a.", "\u00fc", "\u00fc.", "\u0315\u0300", "\u0660", "xn--a."),
+    ),
     "e-mail domain": (email_domain, ("a@", "a.", "@\u00fc", "\u0300")),
-    "canonical address": (canonical_address, ("a@", "\u00e9", "\u0315\u0300", "\u0f73", "@\u00fc.", "\u00df")),
+    "canonical address": (
+        canonical_address,
+        ("a@", "\u00e9", "\u0315\u0300", "\u0f73", "@\u00fc.", "\u00df"),
+    ),
     "canonical id": (canonical_id, ("a", "\u00e9", "\u0315\u0300", "\u0f73", "0-")),
     "spellings of an address": (address_spellings, ("a@xn--", "\u00e9", "\u0f73")),
-    "groups": (lambda text: parse_groups(f"[{text}]", form_decode=True), ("a,", "[", "%41", '"a",', ", ", "a+")),
+    "groups": (
+        lambda text: parse_groups(f"[{text}]", form_decode=True),
+        ("a,", "[", "%41", '"a",', ", ", "a+"),
+    ),
     "value of a header": (encode_value, ("\u00e9", " ", "%", "a")),
-    **{f"value of a header in {encoding}": (partial(encode_value, encoding=encoding), ("\u00e9", " ", "=?", "%a")) for encoding in Encoding},
+    **{
+        f"value of a header in {encoding}": (
+            partial(encode_value, encoding=encoding),
+            ("\u00e9", " ", "=?", "%a"),
+        )
+        for encoding in Encoding
+    },
     "list in a header": (lambda text: encode_list(text.split("a")), ("a", "\u00e9a", ",", " a")),
-    "return address": (partial(safe_return, origin="https://a.test", allowed=lambda _: "https://a.test"), ("/a", "/%25", "https://", "/..", "?", "%25")),
+    "return address": (
+        partial(safe_return, origin="https://a.test", allowed=lambda _: "https://a.test"),
+        ("/a", "/%25", "https://", "/..", "?", "%25"),
+    ),
     "doctor's nonce": (nonce_in, ("?gateway-doctor=", "&gateway-doctor=" + "a" * 42, "?")),
     "doctor's path": (spells_location, ("/", "%2525", "x/../", "/..;")),
-    "JSON of the admin API": (lambda text: parse_json(text.encode()), ("[", '{"a":', "1", '"a",', " ", "\\u0041")),
+    "JSON of the admin API": (
+        lambda text: parse_json(text.encode()),
+        ("[", '{"a":', "1", '"a",', " ", "\\u0041"),
+    ),
     "JSON of hooks": (lambda text: json_object(text.encode()), ("[", '{"a":', "1", " ")),
-    "error description": (lambda text: diagnose("invalid_request", text), ("a", "attribute ", " ", "invalid_", "user")),
+    "error description": (
+        lambda text: diagnose("invalid_request", text),
+        ("a", "attribute ", " ", "invalid_", "user"),
+    ),
     "text in the log": (redact, ("eyJ", "eyJhbGciOi.", "code=", "://a:", "Bearer ", "a.")),
     "long text in the log": (shown, ("eyJ", "eyJhbGciOi.", "://a:")),
-    "filter of SCIM": (parse_filter, ("urn:", "urn:a:", 'a eq "b" and ', "a ", '"', "\\", "urn:a:b eq ")),
+    "filter of SCIM": (
+        parse_filter,
+        ("urn:", "urn:a:", 'a eq "b" and ', "a ", '"', "\\", "urn:a:b eq "),
+    ),
     "path of SCIM": (parse_path, ("urn:", "urn:a:", "a[", "a.", 'a[b eq "', "-")),
     "audit record": (lambda text: redacted({text: [text]}), ("secret", "api", "a")),
 }
 """What is read, by which function, and what to repeat."""
 
 
-@pytest.mark.parametrize(("reader", "unit"), [(name, unit) for name, (_, units) in READERS.items() for unit in units], ids=ascii)
+@pytest.mark.parametrize(
+    ("reader", "unit"),
+    [(name, unit) for name, (_, units) in READERS.items() for unit in units],
+    ids=ascii,
+)
 def test_a_reader_of_foreign_text_takes_linear_time(reader: str, unit: str) -> None:
     read = READERS[reader][0]
     first = "/" if "path" in reader or reader == "X-Forwarded-Uri" else ""

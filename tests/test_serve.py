@@ -33,14 +33,21 @@ if TYPE_CHECKING:
 def test_workers_share_the_listeners_and_the_metrics_and_leave_nothing(tmp_path: Path) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    with RunningWorld(World(tmp_path / "world", replicas=2, workers=2, environment={"TMPDIR": str(temporary)})) as running:
+    with RunningWorld(
+        World(tmp_path / "world", replicas=2, workers=2, environment={"TMPDIR": str(temporary)})
+    ) as running:
         for _ in range(8):
             assert running.check("acme.localhost").status == 401
         folders = set(temporary.glob("gateway-metrics-*"))
         assert len(folders) == 2, "one for each supervisor, though their state is shared"
-        with urllib.request.urlopen(f"http://127.0.0.1:{running.world.gateways[0].ports['admin']}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{running.world.gateways[0].ports['admin']}/metrics", timeout=10
+        ) as answer:
             text = answer.read().decode()
-        assert 'gateway_checks_total{decision="login",dialect="nginx",reason="no_session",tenant="acme"} 8.0' in text
+        assert (
+            'gateway_checks_total{decision="login",dialect="nginx",reason="no_session",'
+            'tenant="acme"} 8.0'
+        ) in text
     assert set(temporary.glob("gateway-metrics-*")) == set()
 
 
@@ -83,7 +90,9 @@ class Log:
 
 @pytest.fixture(scope="module")
 def piped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayProcess, Log]]:
-    """Two workers and an admin process; their stderr is the smallest of pipes, as every service manager gives them one."""
+    """Two workers and an admin process; their stderr is the smallest of pipes, as every service
+    manager gives them one.
+    """
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
@@ -94,7 +103,9 @@ def piped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayPro
     os.close(reader)
 
 
-def test_a_reader_of_the_log_that_stops_stops_nothing_and_loses_nothing(piped: tuple[GatewayProcess, Log]) -> None:
+def test_a_reader_of_the_log_that_stops_stops_nothing_and_loses_nothing(
+    piped: tuple[GatewayProcess, Log],
+) -> None:
     gateway, log = piped
     cookie = gateway.log_in()
     paths = [f"/page-{n}" for n in range(150)]
@@ -114,16 +125,25 @@ def readiness(gateway: GatewayProcess) -> tuple[int, bool, str]:
     return status, told["ok"], told["detail"]
 
 
-def test_every_dependency_that_readyz_names_is_documented(piped: tuple[GatewayProcess, Log]) -> None:
+def test_every_dependency_that_readyz_names_is_documented(
+    piped: tuple[GatewayProcess, Log],
+) -> None:
     gateway, _ = piped
     page = (ROOT / "docs/operator/metrics.md").read_text("utf-8")
     table = page[page.index("| dependency |") : page.index("`redis` has `parts`")]
     documented = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
-    assert documented == {*json.loads(gateway.get("admin", "/readyz")[1])["dependencies"], stopping_finding().name}
+    assert documented == {
+        *json.loads(gateway.get("admin", "/readyz")[1])["dependencies"],
+        stopping_finding().name,
+    }
 
 
-def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(piped: tuple[GatewayProcess, Log]) -> None:
-    """The key ring is away for a moment while a worker has to start again: exit code 2, and the other one goes on. Where none is left, ``/readyz`` says so."""
+def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(
+    piped: tuple[GatewayProcess, Log],
+) -> None:
+    """The key ring is away for a moment while a worker has to start again: exit code 2, and the
+    other one goes on. Where none is left, ``/readyz`` says so.
+    """
     gateway, log = piped
     cookie = gateway.log_in("bob")
     ring = gateway.folder / "state" / "keys.json"
@@ -136,21 +156,38 @@ def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(pipe
         assert gateway.process.poll() is None
         assert set(others) <= set(gateway.workers())
         assert gateway.check(cookie) == 200
-        until(lambda: readiness(gateway) == (200, False, "1 of 2 workers serve; the log says why (worker_died)"))
+        until(
+            lambda: (
+                readiness(gateway)
+                == (200, False, "1 of 2 workers serve; the log says why (worker_died)")
+            )
+        )
         os.kill(others[0], signal.SIGKILL)
-        until(lambda: readiness(gateway) == (503, False, "0 of 2 workers serve; the log says why (worker_died)"))
+        until(
+            lambda: (
+                readiness(gateway)
+                == (503, False, "0 of 2 workers serve; the log says why (worker_died)")
+            )
+        )
         away.rename(ring)
         until(lambda: len(gateway.workers()) == 3 and len(log.events("started")) >= 2, seconds=40)
         until(lambda: readiness(gateway) == (200, True, "2 of 2 workers serve"))
     first, second = log.events("worker_died")[:2]
-    assert (first["exit_code"], first["cause"]) == (-9, "killed by SIGKILL (the kernel does so where memory is short)")
+    assert (first["exit_code"], first["cause"]) == (
+        -9,
+        "killed by SIGKILL (the kernel does so where memory is short)",
+    )
     assert second["exit_code"] == 2 and "key ring" in str(second["cause"])
     assert [first["again_in_s"], second["again_in_s"]] == [1.0, 2.0]
     assert "the key ring is missing" in str(log.events("configuration")[0]["error"])
 
 
-def test_a_flood_of_logins_is_not_noticed_by_whoever_is_signed_in(piped: tuple[GatewayProcess, Log]) -> None:
-    """With long return addresses, as fast as they are answered; another address begins a login all the same."""
+def test_a_flood_of_logins_is_not_noticed_by_whoever_is_signed_in(
+    piped: tuple[GatewayProcess, Log],
+) -> None:
+    """With long return addresses, as fast as they are answered; another address begins a login all
+    the same.
+    """
     gateway, _ = piped
     public = gateway.ports["public"]
     person = Person(gateway, gateway.log_in("dave"))
@@ -164,8 +201,12 @@ def test_a_flood_of_logins_is_not_noticed_by_whoever_is_signed_in(piped: tuple[G
     assert p99(flooded) < TIMES_AS_LONG * max(p99(quiet), 0.02)
 
 
-def test_at_the_end_nobody_who_is_connected_is_lost_and_nobody_needs_a_reader_of_the_log(piped: tuple[GatewayProcess, Log]) -> None:
-    """Clients that connect all the time, each once, through SIGTERM; a rolling restart sends them elsewhere once they are refused."""
+def test_at_the_end_nobody_who_is_connected_is_lost_and_nobody_needs_a_reader_of_the_log(
+    piped: tuple[GatewayProcess, Log],
+) -> None:
+    """Clients that connect all the time, each once, through SIGTERM; a rolling restart sends them
+    elsewhere once they are refused.
+    """
     gateway, _ = piped
     cookie = gateway.log_in("carol")
     outcomes: list[str] = []
@@ -192,9 +233,17 @@ def test_at_the_end_nobody_who_is_connected_is_lost_and_nobody_needs_a_reader_of
             if len(outcomes) > 100:
                 answered.set()
 
-    check = f"GET /auth/nginx HTTP/1.1\r\nHost: a\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: {HOST}\r\nX-Forwarded-Uri: /\r\nCookie: __Host-gw={cookie}\r\n\r\n"
+    check = (
+        "GET /auth/nginx HTTP/1.1\r\nHost: a\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Proto: "
+        f"https\r\nX-Forwarded-Host: {HOST}\r\nX-Forwarded-Uri: /\r\nCookie: "
+        f"__Host-gw={cookie}\r\n\r\n"
+    )
     userinfo = f"GET /_auth/userinfo HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
-    visitors = [threading.Thread(target=visit, args=[name, text.encode()]) for name, text in (("check", check), ("public", userinfo)) for _ in range(6)]
+    visitors = [
+        threading.Thread(target=visit, args=[name, text.encode()])
+        for name, text in (("check", check), ("public", userinfo))
+        for _ in range(6)
+    ]
     for visitor in visitors:
         visitor.start()
     assert answered.wait(30)
@@ -205,16 +254,23 @@ def test_at_the_end_nobody_who_is_connected_is_lost_and_nobody_needs_a_reader_of
 
 
 def test_idle_connections_of_one_listener_cost_the_others_nothing(tmp_path: Path) -> None:
-    """With a hard limit of 512 descriptors: more idle connections than that at the public listener."""
+    """With a hard limit of 512 descriptors: more idle connections than that at the public
+    listener.
+    """
     with serving(tmp_path, open_files=512) as gateway:
         cookie = gateway.log_in()
         limits = Path(f"/proc/{gateway.process.pid}/limits").read_text()
         assert re.search(r"Max open files +512 +512", limits), "the soft limit is raised"
-        clients = [socket.create_connection(("127.0.0.1", gateway.ports["public"]), timeout=5) for _ in range(700)]
+        clients = [
+            socket.create_connection(("127.0.0.1", gateway.ports["public"]), timeout=5)
+            for _ in range(700)
+        ]
         try:
             assert [gateway.check(cookie) for _ in range(20)] == [200] * 20
             assert gateway.get("admin", "/healthz")[0] == 200
-            assert gateway.get("public", "/_auth/userinfo", {"Host": HOST})[0] == 401, "the idle ones make room"
+            assert gateway.get("public", "/_auth/userinfo", {"Host": HOST})[0] == 401, (
+                "the idle ones make room"
+            )
             assert gateway.metric('gateway_connections{listener="public"}') <= 64
             assert gateway.metric('gateway_accept_errors_total{listener="public"}') == 0
         finally:
@@ -226,7 +282,10 @@ def test_idle_connections_of_one_listener_cost_the_others_nothing(tmp_path: Path
         resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (used, 512))
         waiting = socket.create_connection(("127.0.0.1", gateway.ports["public"]), timeout=10)
         waiting.sendall(f"GET /_auth/userinfo HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
-        more = [socket.create_connection(("127.0.0.1", gateway.ports["public"]), timeout=10) for _ in range(80)]
+        more = [
+            socket.create_connection(("127.0.0.1", gateway.ports["public"]), timeout=10)
+            for _ in range(80)
+        ]
         until(lambda: "accept_failed" in gateway.log)
         resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (512, 512))
         assert waiting.recv(65536).startswith(b"HTTP/1.1 401"), "it waited, and was not reset"
@@ -236,13 +295,18 @@ def test_idle_connections_of_one_listener_cost_the_others_nothing(tmp_path: Path
         assert gateway.metric('gateway_accept_errors_total{listener="public"}') > 0
 
 
-def test_a_wrong_configuration_at_the_first_start_ends_everything_with_its_message(tmp_path: Path) -> None:
+def test_a_wrong_configuration_at_the_first_start_ends_everything_with_its_message(
+    tmp_path: Path,
+) -> None:
     """Nobody serves yet, and an operator waits for the message."""
     (tmp_path / "state").mkdir(mode=0o700)
     ring = tmp_path / "state" / "keys.json"
     ring.write_text("{}")
     ring.chmod(0o600)
-    with pytest.raises(AssertionError, match="not a key ring"), serving(tmp_path, workers=2) as gateway:
+    with (
+        pytest.raises(AssertionError, match="not a key ring"),
+        serving(tmp_path, workers=2) as gateway,
+    ):
         raise RuntimeError(gateway.log)
 
 

@@ -46,8 +46,16 @@ print(Supervisor([f"worker-{n}" for n in range(len(codes))], flags, child).run(t
 
 
 def supervised(codes: str, *, looks: int = 60, without: int = 0) -> tuple[str, list[str]]:
-    """Exit code of the supervisor, and what it logged. A worker with a code below zero serves; any other ends at once with its code. ``without``: how many forks fail first."""
-    ended = subprocess.run([sys.executable, "-c", SCRIPT, codes, str(looks), str(without)], capture_output=True, text=True, timeout=60, check=True)
+    """Exit code of the supervisor, and what it logged. A worker with a code below zero serves; any
+    other ends at once with its code. ``without``: how many forks fail first.
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT, codes, str(looks), str(without)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     return ended.stdout.strip(), [line for line in ended.stderr.splitlines() if '"worker_' in line]
 
 
@@ -67,7 +75,10 @@ def test_a_worker_that_dies_again_and_again_is_started_less_and_less_often() -> 
     code, died = supervised("-1,1", looks=120)
     assert code == "0"
     assert 3 <= len(died) <= 9, "twice as long each time"
-    waits = [float(line.partition('"again_in_s": ')[2].partition("}")[0].partition(",")[0]) for line in died]
+    waits = [
+        float(line.partition('"again_in_s": ')[2].partition("}")[0].partition(",")[0])
+        for line in died
+    ]
     assert waits == [0.01 * 2**n for n in range(len(died))]
 
 
@@ -78,7 +89,14 @@ def test_a_machine_without_processes_is_asked_again_and_ends_nothing() -> None:
     assert '"error": "Resource temporarily unavailable"' in said[0]
 
 
-@pytest.mark.parametrize(("code", "cause"), [(-9, "killed by SIGKILL (the kernel does so where memory is short)"), (-11, "killed by SIGSEGV"), (0, "ended by itself")])
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        (-9, "killed by SIGKILL (the kernel does so where memory is short)"),
+        (-11, "killed by SIGSEGV"),
+        (0, "ended by itself"),
+    ],
+)
 def test_the_cause_is_said_in_words(code: int, cause: str) -> None:
     assert _cause(code) == cause
 
@@ -95,7 +113,9 @@ def test_flags_are_seen_by_forked_processes_and_their_supervisor() -> None:
     assert (flags.serves(2), flags.serves(3)) == (False, True)
     flags.ended(2)
     flags.ended(3)
-    assert (flags.serves(2), flags.serves(3), flags.any_started) == (False, False, True), "what has served once is known for ever"
+    assert (flags.serves(2), flags.serves(3), flags.any_started) == (False, False, True), (
+        "what has served once is known for ever"
+    )
     flags.started(3)
     assert flags.serves(3)
     flags.stop()

@@ -28,12 +28,28 @@ def read(folder: Path, text: str) -> dict[str, Any]:
     return read_yaml(path)
 
 
-SCALARS = st.one_of(st.text(max_size=8), st.integers(), st.booleans(), st.none(), st.floats(allow_nan=False), st.dates(), st.sampled_from(["yes", "1e3", "=", "<<", "~", "null"]))
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(SCALARS, inner, max_size=4), max_leaves=20)
+SCALARS = st.one_of(
+    st.text(max_size=8),
+    st.integers(),
+    st.booleans(),
+    st.none(),
+    st.floats(allow_nan=False),
+    st.dates(),
+    st.sampled_from(["yes", "1e3", "=", "<<", "~", "null"]),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(SCALARS, inner, max_size=4),
+    max_leaves=20,
+)
 
 
-@given(st.dictionaries(st.text(max_size=8), VALUES, max_size=4), st.sampled_from([None, True, False]))
-def test_a_document_is_what_the_library_says(folder: Path, document: dict[str, Any], flow: bool | None) -> None:
+@given(
+    st.dictionaries(st.text(max_size=8), VALUES, max_size=4), st.sampled_from([None, True, False])
+)
+def test_a_document_is_what_the_library_says(
+    folder: Path, document: dict[str, Any], flow: bool | None
+) -> None:
     text = yaml.safe_dump(document, default_flow_style=flow)
     assert read(folder, text) == yaml.safe_load(text) == document
 
@@ -57,8 +73,14 @@ def test_what_is_written_by_hand_is_what_the_library_says(folder: Path, case: st
 
 
 REFUSED = {
-    "a key twice": ("a: 1\nb: {c: 1, d: 2, c: 3}", "line 2, column 17: not valid YAML: key 'c' is written twice"),
-    "a key twice beside a merge": ("a: &x {p: 1}\nb: {<<: *x, q: 2, q: 3}", "key 'q' is written twice"),
+    "a key twice": (
+        "a: 1\nb: {c: 1, d: 2, c: 3}",
+        "line 2, column 17: not valid YAML: key 'c' is written twice",
+    ),
+    "a key twice beside a merge": (
+        "a: &x {p: 1}\nb: {<<: *x, q: 2, q: 3}",
+        "key 'q' is written twice",
+    ),
     "a list as a key": ("a: 1\n? [1]\n: 2", "a key is a list or a mapping"),
     "an alias in itself": ("a: &x [1, *x]", "an alias stands within what it stands for"),
     "a class of Python": ("a: !!python/object:os.PathLike {}", "not valid YAML"),
@@ -76,6 +98,9 @@ def test_what_is_refused(folder: Path, case: str) -> None:
 
 
 def test_aliases_of_aliases_cost_what_is_written(folder: Path) -> None:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30))]
+    lines = [
+        "a0: &a0 [x, x, x, x, x, x, x, x, x, x]",
+        *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)),
+    ]
     document = read(folder, "\n".join(lines))
     assert document["a29"][9][9][9] is document["a26"]

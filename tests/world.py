@@ -1,4 +1,6 @@
-"""The demo's world in a thread of its own, so that tests of any event loop can use one started product."""
+"""The demo's world in a thread of its own, so that tests of any event loop can use one started
+product.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Checked:
 
 
 class RunningWorld:
-    """``with RunningWorld(World(…)) as running:``; ``running.world`` from any thread, ``running.run`` for its coroutines."""
+    """``with RunningWorld(World(…)) as running:``; ``running.world`` from any thread,
+    ``running.run`` for its coroutines.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -57,7 +61,12 @@ class RunningWorld:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         try:
             self.run(self.world.__aexit__(None, None, None))
         finally:
@@ -69,18 +78,32 @@ class RunningWorld:
         self._loop.close()
 
     def check(
-        self, host: str, path: str = "/", *, dialect: str = "nginx", cookie: str | None = None, method: str = "GET", replica: int = 0,
-        headers: Mapping[str, str] | None = None, key: str | None = None,
-    ) -> Checked:  # fmt: skip
+        self,
+        host: str,
+        path: str = "/",
+        *,
+        dialect: str = "nginx",
+        cookie: str | None = None,
+        method: str = "GET",
+        replica: int = 0,
+        headers: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> Checked:
         """Ask as an ingress would; ``cookie`` is the value of the session cookie."""
         sent = {
             "X-Gateway-Key": self.world.ingress_key if key is None else key,
-            "X-Forwarded-Method": method, "X-Forwarded-Proto": "http", "X-Forwarded-Host": host, "X-Forwarded-Uri": path,
-            "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document",
+            "X-Forwarded-Method": method,
+            "X-Forwarded-Proto": "http",
+            "X-Forwarded-Host": host,
+            "X-Forwarded-Uri": path,
+            "Sec-Fetch-Mode": "navigate",
+            "Sec-Fetch-Dest": "document",
             **({"Cookie": f"__Host-gw={cookie}"} if cookie is not None else {}),
             **(headers or {}),
-        }  # fmt: skip
-        connection = http.client.HTTPConnection("127.0.0.1", self.world.gateways[replica].ports["check"], timeout=10)
+        }
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.world.gateways[replica].ports["check"], timeout=10
+        )
         try:
             connection.putrequest("GET", f"/auth/{dialect}")
             for name, value in sent.items():
@@ -93,7 +116,9 @@ class RunningWorld:
             connection.close()
 
     def log(self, replica: int = 0) -> str:
-        """What the replica has logged until now. A thread writes it, in order: a check of our own is waited for, and left out."""
+        """What the replica has logged until now. A thread writes it, in order: a check of our own
+        is waited for, and left out.
+        """
         marker = f"/log-marker-{secrets.token_hex(8)}"
         file = self.world.gateways[replica].log
         with contextlib.suppress(OSError):  # it has ended, and has written everything
@@ -101,7 +126,11 @@ class RunningWorld:
             deadline = time.monotonic() + 5  # its level may be one at which checks are not logged
             while marker not in _end_of(file) and time.monotonic() < deadline:
                 time.sleep(0.002)
-        return "".join(line for line in file.read_text("utf-8", errors="replace").splitlines(keepends=True) if "/log-marker-" not in line)
+        return "".join(
+            line
+            for line in file.read_text("utf-8", errors="replace").splitlines(keepends=True)
+            if "/log-marker-" not in line
+        )
 
 
 def _end_of(file: Path) -> str:

@@ -1,7 +1,8 @@
 """A legacy application: no login of its own, a person is whoever the headers say.
 
-It shows what it received, so that a reader (or a test) can see what reaches an application behind the ingress and what
-does not. It also keeps its own table of people, and soft-deletes one when a signed webhook says so.
+It shows what it received, so that a reader (or a test) can see what reaches an application behind
+the ingress and what does not. It also keeps its own table of people, and soft-deletes one when a
+signed webhook says so.
 """
 
 from __future__ import annotations
@@ -28,24 +29,38 @@ _PAGE = Template(
 {% for email, active in people.items() %}<li>{{ email }}: {{ "active" if active else "deactivated" }}</li>
 {% else %}<li>none</li>{% endfor %}</ul>
 <h2>Sign out</h2><form method="post" action="/_auth/logout"><button>Sign out</button></form>
-""",
+""",  # noqa: E501 - one text, as it is
     width="60rem",
 )
 
 SAYS_NOTHING = "/kept/"
-"""Pages below say nothing about being stored, as those of most old applications do: browsers keep them."""
+"""Pages below say nothing about being stored, as those of most old applications do: browsers keep
+them.
+"""
 
 
 ACCOUNT = "/own/account"
-"""A page that knows people as many old applications do: the headers are read once, then a session cookie of its own counts."""
-OWN_COOKIES = ("legacy_session=%s; Path=/; HttpOnly", "legacy-remember=%s; Path=/; Domain=%%s", "legacy_hidden=%s; Path=/own/")
+"""A page that knows people as many old applications do: the headers are read once, then a session
+cookie of its own counts.
+"""
+OWN_COOKIES = (
+    "legacy_session=%s; Path=/; HttpOnly",
+    "legacy-remember=%s; Path=/; Domain=%%s",
+    "legacy_hidden=%s; Path=/own/",
+)
 """One for each way in which a cookie is kept: for the host alone, for its domain, below a path."""
 
 
 class LegacyApp:
     """The server. Without ``verify`` every webhook is refused."""
 
-    def __init__(self, name: str = "legacy", *, verify: Verify | None = None, interpret: Interpret = gateway_notice) -> None:
+    def __init__(
+        self,
+        name: str = "legacy",
+        *,
+        verify: Verify | None = None,
+        interpret: Interpret = gateway_notice,
+    ) -> None:
         self.name = name
         self.verify = verify
         self.interpret = interpret
@@ -55,7 +70,9 @@ class LegacyApp:
         """Every delivery accepted, repetitions too: message id (header ``webhook-id``) and body."""
         self._own_sessions: dict[str, str] = {}
         """Value of an own cookie → e-mail, for ``ACCOUNT``."""
-        self.app = web.Application(client_max_size=16 * 1024 * 1024)  # uploads of a few megabytes are everyday life behind a proxy
+        self.app = web.Application(
+            client_max_size=16 * 1024 * 1024
+        )  # uploads of a few megabytes are everyday life behind a proxy
         self.app.router.add_get("/ws", self._echo_socket)
         self.app.router.add_route("*", "/echo", self._echo)
         self.app.router.add_get(ACCOUNT, self._account)
@@ -87,16 +104,23 @@ class LegacyApp:
             name = template.partition("=")[0]
             person = self._own_sessions.get(request.cookies.get(name, ""))
             if person is None:
-                person, value = request.headers.get("X-Auth-Request-Email", ""), secrets.token_urlsafe(16)
+                person, value = (
+                    request.headers.get("X-Auth-Request-Email", ""),
+                    secrets.token_urlsafe(16),
+                )
                 self._own_sessions[value] = person
                 line = template % value
-                response.headers.add("Set-Cookie", line % request.url.host if "%s" in line else line)
+                response.headers.add(
+                    "Set-Cookie", line % request.url.host if "%s" in line else line
+                )
             rows.append(f"{name}: {person}\n")
         response.text = "".join(rows)
         return response
 
     async def _echo(self, request: web.Request) -> web.StreamResponse:
-        """What arrived, as JSON; ``headers`` is a list of pairs because a repeated header must show."""
+        """What arrived, as JSON; ``headers`` is a list of pairs because a repeated header must
+        show.
+        """
         body = await request.read()
         return web.json_response(
             {
@@ -124,7 +148,9 @@ class LegacyApp:
             pause_s = min(int(request.query.get("every_ms", "50")), 5000) / 1000
         except ValueError:
             return web.Response(status=400, text="count and every_ms are numbers")
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
         await response.prepare(request)
         for number in range(count):
             await response.write(f"data: {number}\n\n".encode())

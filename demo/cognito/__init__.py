@@ -1,1 +1,3 @@
-"""A Cognito user pool on loopback: hosted pages, token endpoints, federation, and the control plane."""
+"""A Cognito user pool on loopback: hosted pages, token endpoints, federation, and the control
+plane.
+"""

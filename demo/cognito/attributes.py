@@ -1,4 +1,5 @@
-"""User attributes: the pool's schema, what each scope reveals, and how an upstream claim becomes an attribute's string.
+"""User attributes: the pool's schema, what each scope reveals, and how an upstream claim becomes an
+attribute's string.
 
 Rules (Amazon Cognito developer guide, "Mapping IdP attributes" and "ID token"):
 - every attribute is stored as a string, whatever the claim was;
@@ -36,7 +37,11 @@ PROFILE_ATTRIBUTES = frozenset(
     }
 )
 STANDARD_ATTRIBUTES = EMAIL_ATTRIBUTES | PHONE_ATTRIBUTES | PROFILE_ATTRIBUTES | {"address"}
-SCOPE_ATTRIBUTES = {"email": EMAIL_ATTRIBUTES, "phone": PHONE_ATTRIBUTES, "profile": PROFILE_ATTRIBUTES}
+SCOPE_ATTRIBUTES = {
+    "email": EMAIL_ATTRIBUTES,
+    "phone": PHONE_ATTRIBUTES,
+    "profile": PROFILE_ATTRIBUTES,
+}
 BOOLEAN_ATTRIBUTES = frozenset({"email_verified", "phone_number_verified"})
 """Booleans in the ID token, strings in userInfo and in the API."""
 
@@ -62,13 +67,22 @@ class SchemaAttribute:
 
 def standard_schema() -> dict[str, SchemaAttribute]:
     """What every pool has before anyone adds an attribute. ``sub`` is required and immutable."""
-    types = {"email_verified": "Boolean", "phone_number_verified": "Boolean", "updated_at": "Number"}
-    schema = {name: SchemaAttribute(name, types.get(name, "String")) for name in sorted(STANDARD_ATTRIBUTES)}
+    types = {
+        "email_verified": "Boolean",
+        "phone_number_verified": "Boolean",
+        "updated_at": "Number",
+    }
+    schema = {
+        name: SchemaAttribute(name, types.get(name, "String"))
+        for name in sorted(STANDARD_ATTRIBUTES)
+    }
     return {"sub": SchemaAttribute("sub", mutable=False, required=True, min_length=1), **schema}
 
 
 class Flattening(Enum):
-    """How a multi-valued claim becomes one string. The vendor's text says brackets; other forms were seen in the field."""
+    """How a multi-valued claim becomes one string. The vendor's text says brackets; other forms
+    were seen in the field.
+    """
 
     BRACKETS_ENCODED = "[a, R%26D]"
     BRACKETS_PLAIN = "[a, R&D]"
@@ -77,7 +91,9 @@ class Flattening(Enum):
 
 
 def flatten(value: Any, form: Flattening) -> str | None:
-    """The stored string of a claim; ``None`` where there is no claim to store (absent and null are the same)."""
+    """The stored string of a claim; ``None`` where there is no claim to store (absent and null are
+    the same).
+    """
     match value:
         case None:
             return None

@@ -1,9 +1,11 @@
 """What an authorization request asks for, parsed once. Pure.
 
 Rules (Cognito developer guide, "Authorize endpoint"):
-- an unknown client or a redirect URI that does not match exactly ends on an error page, never in a redirect;
+- an unknown client or a redirect URI that does not match exactly ends on an error page, never in a
+  redirect;
 - every other mistake goes back to the redirect URI as ``error`` and ``error_description``;
-- without ``scope`` the client's own scopes are asked for; ``email``, ``phone`` and ``profile`` need ``openid``.
+- without ``scope`` the client's own scopes are asked for; ``email``, ``phone`` and ``profile`` need
+  ``openid``.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ _CHALLENGE_LENGTH = 43
 
 @dataclass(frozen=True, slots=True)
 class AuthorizeRequest:
-    """A request that may go on. ``provider`` is an external provider's name, ``COGNITO``, or ``None`` for "ask"."""
+    """A request that may go on. ``provider`` is an external provider's name, ``COGNITO``, or
+    ``None`` for "ask".
+    """
 
     client: AppClient
     redirect_uri: str
@@ -41,7 +45,9 @@ class AuthorizeRequest:
     """The parameters as they came, for links of the hosted pages."""
 
     def back(self, **parameters: str | None) -> str:
-        """The redirect URI with these parameters and the state added; its own query stays untouched."""
+        """The redirect URI with these parameters and the state added; its own query stays
+        untouched.
+        """
         pairs = [(name, value) for name, value in parameters.items() if value is not None]
         if self.state is not None:
             pairs.append(("state", self.state))
@@ -92,13 +98,19 @@ def parse(pool: Pool, query: Mapping[str, str]) -> AuthorizeRequest | SendBack |
 
 
 def _provider(pool: Pool, client: AppClient, query: Mapping[str, str]) -> str | None:
-    """The provider asked for by name or identifier, else the client's only one: then there is nothing to ask."""
+    """The provider asked for by name or identifier, else the client's only one: then there is
+    nothing to ask.
+    """
     if name := query.get("identity_provider"):
         return name
     if identifier := query.get("idp_identifier"):
         found = pool.provider_by_identifier(identifier)
         return found.name if found else identifier
-    return client.providers[0] if len(client.providers) == 1 and client.providers[0] != COGNITO else None
+    return (
+        client.providers[0]
+        if len(client.providers) == 1 and client.providers[0] != COGNITO
+        else None
+    )
 
 
 def _refusal(request: AuthorizeRequest) -> SendBack | None:
@@ -106,7 +118,8 @@ def _refusal(request: AuthorizeRequest) -> SendBack | None:
     if query.get("response_type") not in ("code", "token"):
         return request.refuse("invalid_request", "response_type is missing or not supported")
     if query["response_type"] == "token" or not client.allows_flow("code"):
-        # The implicit flow hands tokens to the address bar; nothing here uses it and no client of the demo allows it.
+        # The implicit flow hands tokens to the address bar; nothing here uses it and no client of
+        # the demo allows it.
         return request.refuse("unauthorized_client")
     unknown = set(request.scopes) - set(client.scopes)
     if unknown or ("openid" not in request.scopes and set(request.scopes) & set(SCOPE_ATTRIBUTES)):
@@ -118,7 +131,9 @@ def _refusal(request: AuthorizeRequest) -> SendBack | None:
     if request.challenge is not None and len(request.challenge) != _CHALLENGE_LENGTH:
         return request.refuse("invalid_request", "code_challenge is malformed")
     if request.provider is not None and request.provider not in client.providers:
-        return request.refuse("invalid_request", f"The provider {request.provider} is not enabled for this client")
+        return request.refuse(
+            "invalid_request", f"The provider {request.provider} is not enabled for this client"
+        )
     if request.prompts - PROMPTS or ("none" in request.prompts and len(request.prompts) > 1):
         return request.refuse("invalid_request", "prompt is not supported")
     return None

@@ -1,8 +1,9 @@
-"""The pool as a relying party of a customer's IdP: the code flow, with every check an honest broker makes.
+"""The pool as a relying party of a customer's IdP: the code flow, with every check an honest broker
+makes.
 
-Rules (developer guide, "Using OIDC identity providers"): client_secret_post, no PKCE upstream, endpoints from discovery
-unless the provider names them, RS256 by a key with ``kid`` from the IdP's JWKS, issuer, audience, expiry and nonce checked;
-claims of the ID token win over those of userInfo.
+Rules (developer guide, "Using OIDC identity providers"): client_secret_post, no PKCE upstream,
+endpoints from discovery unless the provider names them, RS256 by a key with ``kid`` from the IdP's
+JWKS, issuer, audience, expiry and nonce checked; claims of the ID token win over those of userInfo.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class Endpoints:
 
 
 class Federation:
-    """Sends browsers to IdPs and takes their answers. ``callback`` is this pool's /oauth2/idpresponse."""
+    """Sends browsers to IdPs and takes their answers. ``callback`` is this pool's
+    /oauth2/idpresponse.
+    """
 
     def __init__(self, pool: Pool, http: ClientSession, *, callback: str) -> None:
         self._pool = pool
@@ -61,7 +64,9 @@ class Federation:
         self._callback = callback
         self._attempts: dict[str, Attempt] = {}
 
-    async def begin(self, request: AuthorizeRequest, provider: IdentityProvider, *, browser: str) -> str:
+    async def begin(
+        self, request: AuthorizeRequest, provider: IdentityProvider, *, browser: str
+    ) -> str:
         """Where to send the browser; raises ``SignInError`` if the IdP cannot be found out."""
         endpoints = await self._endpoints(provider)
         state, nonce = secrets.token_urlsafe(48), secrets.token_urlsafe(32)
@@ -77,10 +82,16 @@ class Federation:
             **({"login_hint": request.login_hint} if request.login_hint else {}),
             **({"prompt": " ".join(sorted(forwarded))} if forwarded else {}),
         }
-        return endpoints.authorize + ("&" if "?" in endpoints.authorize else "?") + urlencode(parameters)
+        return (
+            endpoints.authorize
+            + ("&" if "?" in endpoints.authorize else "?")
+            + urlencode(parameters)
+        )
 
     def take(self, state: str, *, browser: str | None) -> Attempt | None:
-        """The attempt an answer belongs to, once; ``None`` if unknown, too late, or from another browser."""
+        """The attempt an answer belongs to, once; ``None`` if unknown, too late, or from another
+        browser.
+        """
         attempt = self._attempts.get(state)
         if attempt is None or attempt.browser != browser:
             return None
@@ -88,9 +99,13 @@ class Federation:
         return attempt if self._pool.clock() - attempt.began <= ATTEMPT_LIFETIME_S else None
 
     async def finish(self, attempt: Attempt, answer: Mapping[str, str]) -> Claims:
-        """The IdP's claims about the person; raises ``SignInError`` with the text the application gets."""
+        """The IdP's claims about the person; raises ``SignInError`` with the text the application
+        gets.
+        """
         if "error" in answer:
-            raise SignInError(answer.get("error_description", answer["error"]), error=answer["error"])
+            raise SignInError(
+                answer.get("error_description", answer["error"]), error=answer["error"]
+            )
         if not answer.get("code"):
             raise SignInError("No code in the response of the identity provider")
         provider = attempt.provider
@@ -100,19 +115,27 @@ class Federation:
         if not isinstance(id_token, str):
             raise SignInError("Bad id_token response")
         claims = await self._verified(provider, endpoints, id_token, nonce=attempt.nonce)
-        return {**await self._userinfo(endpoints, tokens.get("access_token"), subject=claims["sub"]), **claims}
+        return {
+            **await self._userinfo(endpoints, tokens.get("access_token"), subject=claims["sub"]),
+            **claims,
+        }
 
     # -- the calls
 
     async def _endpoints(self, provider: IdentityProvider) -> Endpoints:
         named = [provider.detail(name) for name in ("authorize_url", "token_url", "jwks_uri")]
         if all(named):
-            return Endpoints(str(named[0]), str(named[1]), str(named[2]), provider.detail("attributes_url"))
+            return Endpoints(
+                str(named[0]), str(named[1]), str(named[2]), provider.detail("attributes_url")
+            )
         issuer = (provider.detail("oidc_issuer") or "").removesuffix("/")
         failure = f"{provider.name} Error - invalid discovery document"
-        document = await self._get_json(f"{issuer}/.well-known/openid-configuration", failure=failure, unreachable=failure)
+        document = await self._get_json(
+            f"{issuer}/.well-known/openid-configuration", failure=failure, unreachable=failure
+        )
         if document.get("issuer") not in (issuer, f"{issuer}/"):
-            # AWS's instructions for Auth0, whose issuer ends in a slash, give Cognito the form without.
+            # AWS's instructions for Auth0, whose issuer ends in a slash, give Cognito the form
+            # without.
             raise SignInError(failure)
         try:
             return Endpoints(
@@ -124,7 +147,9 @@ class Federation:
         except KeyError as missing:
             raise SignInError(failure) from missing
 
-    async def _exchange(self, provider: IdentityProvider, endpoints: Endpoints, code: str) -> Claims:
+    async def _exchange(
+        self, provider: IdentityProvider, endpoints: Endpoints, code: str
+    ) -> Claims:
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -133,7 +158,9 @@ class Federation:
             "client_secret": provider.detail("client_secret") or "",
         }
         try:
-            async with self._http.post(endpoints.token, data=form, allow_redirects=False) as response:
+            async with self._http.post(
+                endpoints.token, data=form, allow_redirects=False
+            ) as response:
                 status, text = response.status, await response.text(errors="replace")
         except (ClientError, TimeoutError) as failure:
             raise SignInError("Timeout occurred in calling IdP token endpoint") from failure
@@ -141,15 +168,28 @@ class Federation:
             raise SignInError(f"{provider.name} Error - {status} error getting token")
         return _json_object(text, failure="Bad id_token response")
 
-    async def _verified(self, provider: IdentityProvider, endpoints: Endpoints, id_token: str, *, nonce: str) -> Claims:
-        """The claims of an ID token that deserves belief. Expiry is judged by the pool's clock, not the library's."""
-        jwks = await self._get_json(endpoints.jwks, failure="Bad jwks response", unreachable="Timeout in calling jwks uri")
+    async def _verified(
+        self, provider: IdentityProvider, endpoints: Endpoints, id_token: str, *, nonce: str
+    ) -> Claims:
+        """The claims of an ID token that deserves belief. Expiry is judged by the pool's clock, not
+        the library's.
+        """
+        jwks = await self._get_json(
+            endpoints.jwks, failure="Bad jwks response", unreachable="Timeout in calling jwks uri"
+        )
         try:
             kid = jwt.get_unverified_header(id_token).get("kid")
             if not kid:
                 raise SignInError("Bad id_token: kid is missing")
             published = jwks.get("keys")
-            jwk = next((jwk for jwk in published if isinstance(jwk, dict) and jwk.get("kid") == kid), None) if isinstance(published, list) else None
+            jwk = (
+                next(
+                    (jwk for jwk in published if isinstance(jwk, dict) and jwk.get("kid") == kid),
+                    None,
+                )
+                if isinstance(published, list)
+                else None
+            )
             if jwk is None:
                 raise SignInError("Bad id_token: unknown kid")
             key = jwt.PyJWK(jwk, "RS256")
@@ -159,7 +199,12 @@ class Federation:
                 algorithms=["RS256"],
                 audience=provider.detail("client_id"),
                 issuer=[str(provider.detail("oidc_issuer")), f"{provider.detail('oidc_issuer')}/"],
-                options={"require": ["iss", "aud", "exp", "iat", "sub"], "verify_exp": False, "verify_iat": False, "verify_nbf": False},
+                options={
+                    "require": ["iss", "aud", "exp", "iat", "sub"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
             )
         except jwt.InvalidIssuerError as failure:
             raise SignInError("Bad id_token issuer") from failure
@@ -167,24 +212,33 @@ class Federation:
             raise SignInError("Bad id_token audience") from failure
         except (jwt.InvalidTokenError, jwt.PyJWKError) as failure:
             raise SignInError("Bad id_token signature or claims") from failure
-        if not isinstance(claims["exp"], int | float) or claims["exp"] <= self._pool.clock() - CLOCK_SKEW_S:
+        if (
+            not isinstance(claims["exp"], int | float)
+            or claims["exp"] <= self._pool.clock() - CLOCK_SKEW_S
+        ):
             raise SignInError("Bad id_token: expired")
         if claims.get("nonce") != nonce:
             raise SignInError("Bad id_token nonce")
         return claims
 
     async def _userinfo(self, endpoints: Endpoints, access_token: Any, *, subject: Any) -> Claims:
-        """More claims, if the IdP gives any. Another subject's are refused (OpenID Connect Core §5.3.2)."""
+        """More claims, if the IdP gives any. Another subject's are refused (OpenID Connect Core
+        §5.3.2).
+        """
         if endpoints.userinfo is None or not isinstance(access_token, str):
             return {}
         failure = "Error calling the attributes url"
         headers = {"Authorization": f"Bearer {access_token}"}
-        claims = await self._get_json(endpoints.userinfo, failure=failure, unreachable=failure, headers=headers)
+        claims = await self._get_json(
+            endpoints.userinfo, failure=failure, unreachable=failure, headers=headers
+        )
         if claims.get("sub") != subject:
             raise SignInError("Bad userInfo subject")
         return claims
 
-    async def _get_json(self, url: str, *, failure: str, unreachable: str, headers: Mapping[str, str] | None = None) -> Claims:
+    async def _get_json(
+        self, url: str, *, failure: str, unreachable: str, headers: Mapping[str, str] | None = None
+    ) -> Claims:
         try:
             async with self._http.get(url, headers=headers, allow_redirects=False) as response:
                 status, text = response.status, await response.text(errors="replace")

@@ -1,9 +1,10 @@
 """The browser side of the pool's domain: authorize, login pages, the IdP's answer, logout.
 
 Rules (Cognito developer guide, "User pool endpoints and managed login"):
-- a sign-in sets a cookie of one hour, never extended; while it lives, authorize may answer without asking anyone;
-- ``/logout`` ends that cookie and nothing else: no refresh token, no session at an IdP; ``logout_uri`` wins over
-  ``redirect_uri``, and both match exactly;
+- a sign-in sets a cookie of one hour, never extended; while it lives, authorize may answer without
+  asking anyone;
+- ``/logout`` ends that cookie and nothing else: no refresh token, no session at an IdP;
+  ``logout_uri`` wins over ``redirect_uri``, and both match exactly;
 - AdminUserGlobalSignOut leaves the cookie alone; a disabled profile does not get in, cookie or not.
 """
 
@@ -30,7 +31,9 @@ SESSION_S = 3600
 
 
 class HostedSide:
-    """The pages of one pool's domain. ``port`` goes into the cookie names: browsers do not keep ports apart."""
+    """The pages of one pool's domain. ``port`` goes into the cookie names: browsers do not keep
+    ports apart.
+    """
 
     def __init__(self, pool: Pool, federation: Federation, *, port: int, faults: Faults) -> None:
         self._pool = pool
@@ -71,7 +74,9 @@ class HostedSide:
             return False
         if behaviour.resume_across_providers:
             return True
-        if session.provider not in asked.client.providers or not self._provider_exists(session.provider):
+        if session.provider not in asked.client.providers or not self._provider_exists(
+            session.provider
+        ):
             return False
         named = "identity_provider" in asked.query or "idp_identifier" in asked.query
         if not named:
@@ -84,14 +89,20 @@ class HostedSide:
     def _resume(self, asked: AuthorizeRequest, session: BrowserSession) -> web.StreamResponse:
         user = self._pool.users[session.username]
         if not user.enabled:
-            return _redirect(asked.back(error="access_denied", error_description="User is disabled."))
+            return _redirect(
+                asked.back(error="access_denied", error_description="User is disabled.")
+            )
         renewed = self._pool.behaviour.resumed_auth_time_renewed
         auth_time = int(self._pool.clock()) if renewed else session.auth_time
         return self._send_code(asked, user, auth_time=auth_time)
 
     def _send_code(self, asked: AuthorizeRequest, user: User, *, auth_time: int) -> web.Response:
         value = secrets.token_urlsafe(32)
-        nonce = asked.nonce if asked.nonce is not None or user.provider is None else secrets.token_urlsafe(32)
+        nonce = (
+            asked.nonce
+            if asked.nonce is not None or user.provider is None
+            else secrets.token_urlsafe(32)
+        )
         self._pool.codes[value] = Code(
             client_id=asked.client.client_id,
             redirect_uri=asked.redirect_uri,
@@ -107,10 +118,16 @@ class HostedSide:
 
     # -- federation
 
-    async def _to_idp(self, request: web.Request, asked: AuthorizeRequest, name: str) -> web.StreamResponse:
+    async def _to_idp(
+        self, request: web.Request, asked: AuthorizeRequest, name: str
+    ) -> web.StreamResponse:
         provider = self._pool.visible_provider(name)
         if provider is None:
-            return _redirect(asked.back(error="invalid_request", error_description=f"The provider {name} does not exist"))
+            return _redirect(
+                asked.back(
+                    error="invalid_request", error_description=f"The provider {name} does not exist"
+                )
+            )
         browser = request.cookies.get(self._browser_cookie) or secrets.token_urlsafe(32)
         try:
             location = await self._federation.begin(asked, provider, browser=browser)
@@ -121,9 +138,14 @@ class HostedSide:
         return response
 
     async def idp_response(self, request: web.Request) -> web.StreamResponse:
-        attempt = self._federation.take(request.query.get("state", ""), browser=request.cookies.get(self._browser_cookie))
+        attempt = self._federation.take(
+            request.query.get("state", ""), browser=request.cookies.get(self._browser_cookie)
+        )
         if attempt is None:
-            return pages.error("Invalid state or the login took too long. Go back to the application and try again.")
+            return pages.error(
+                "Invalid state or the login took too long. Go back to the application and "
+                "try again."
+            )
         asked = attempt.request
         try:
             claims = await self._federation.finish(attempt, request.query)
@@ -143,11 +165,18 @@ class HostedSide:
             return pages.error(asked.message)
         if isinstance(asked, SendBack):
             return _redirect(asked.location)
-        if self._pool.behaviour.managed_login_version == 2 and self._pool.style_of(asked.client.client_id) is None:
-            return pages.error("Login pages unavailable. Please contact an administrator.", status=403)
+        if (
+            self._pool.behaviour.managed_login_version == 2
+            and self._pool.style_of(asked.client.client_id) is None
+        ):
+            return pages.error(
+                "Login pages unavailable. Please contact an administrator.", status=403
+            )
         browser = request.cookies.get(self._browser_cookie) or secrets.token_urlsafe(32)
         chooser = {
-            name: "/oauth2/authorize?" + urlencode({**request.query, "identity_provider": name}) for name in asked.client.providers if name != COGNITO and asked.provider is None
+            name: "/oauth2/authorize?" + urlencode({**request.query, "identity_provider": name})
+            for name in asked.client.providers
+            if name != COGNITO and asked.provider is None
         }
         response = pages.login(
             own_users=COGNITO in asked.client.providers,
@@ -166,11 +195,20 @@ class HostedSide:
         cookie = request.cookies.get(self._browser_cookie, "")
         if isinstance(asked, ErrorPage | SendBack) or COGNITO not in asked.client.providers:
             return pages.error("This login cannot go on. Go back to the application and try again.")
-        if not cookie or not hmac.compare_digest(cookie.encode(), str(form.get("_csrf", "")).encode()):
-            return pages.error("The form has expired. Go back to the application and try again.", status=403)
+        if not cookie or not hmac.compare_digest(
+            cookie.encode(), str(form.get("_csrf", "")).encode()
+        ):
+            return pages.error(
+                "The form has expired. Go back to the application and try again.", status=403
+            )
         user = self._pool.users.get(self._pool.fold(str(form.get("username", ""))))
         given = str(form.get("password", "")).encode()
-        if user is None or user.password is None or not hmac.compare_digest(user.password.encode(), given) or not user.enabled:
+        if (
+            user is None
+            or user.password is None
+            or not hmac.compare_digest(user.password.encode(), given)
+            or not user.enabled
+        ):
             return self._show_login(request, wrong=True)
         return self._signed_in(asked, user, provider=COGNITO)
 
@@ -179,7 +217,9 @@ class HostedSide:
         response = self._send_code(asked, user, auth_time=int(now))
         value = secrets.token_urlsafe(32)
         self._pool.sessions[value] = BrowserSession(user.username, provider, int(now), began=now)
-        response.set_cookie(self._session_cookie, value, max_age=SESSION_S, httponly=True, samesite="Lax", path="/")
+        response.set_cookie(
+            self._session_cookie, value, max_age=SESSION_S, httponly=True, samesite="Lax", path="/"
+        )
         return response
 
     # -- logout
@@ -191,34 +231,48 @@ class HostedSide:
             return pages.error("Client does not exist.")
         if "logout_uri" in query:
             if query["logout_uri"] not in client.logout_urls:
-                return pages.error("Invalid logout_uri: it is not among the client's sign-out URLs.")
+                return pages.error(
+                    "Invalid logout_uri: it is not among the client's sign-out URLs."
+                )
             location = query["logout_uri"]
         elif "redirect_uri" in query and "response_type" in query:
             if query["redirect_uri"] not in client.callback_urls:
                 return pages.error("redirect_mismatch")
             location = "/login?" + urlencode(dict(query))
         else:
-            return pages.error("Required parameters missing: logout_uri, or redirect_uri and response_type.")
+            return pages.error(
+                "Required parameters missing: logout_uri, or redirect_uri and response_type."
+            )
         self._pool.sessions.pop(request.cookies.get(self._session_cookie, ""), None)
         response = _redirect(location)
         response.del_cookie(self._session_cookie, path="/", httponly=True, samesite="Lax")
         return response
 
     async def error_page(self, request: web.Request) -> web.StreamResponse:
-        return pages.error(request.query.get("error", "An error was encountered with the requested page."))
+        return pages.error(
+            request.query.get("error", "An error was encountered with the requested page.")
+        )
 
     # -- cookies
 
     def _live_session(self, request: web.Request) -> BrowserSession | None:
         session = self._pool.sessions.get(request.cookies.get(self._session_cookie, ""))
-        if session is None or self._pool.clock() - session.began >= SESSION_S or session.username not in self._pool.users:
+        if (
+            session is None
+            or self._pool.clock() - session.began >= SESSION_S
+            or session.username not in self._pool.users
+        ):
             return None
         return session
 
     def _remember_browser(self, response: web.StreamResponse, value: str) -> None:
-        response.set_cookie(self._browser_cookie, value, max_age=SESSION_S, httponly=True, samesite="Lax", path="/")
+        response.set_cookie(
+            self._browser_cookie, value, max_age=SESSION_S, httponly=True, samesite="Lax", path="/"
+        )
 
 
 def _redirect(location: str) -> web.Response:
-    """302 with the location exactly as given: a redirect URI is matched by characters, so it is not normalised."""
+    """302 with the location exactly as given: a redirect URI is matched by characters, so it is not
+    normalised.
+    """
     return web.Response(status=302, headers={"Location": location, "Cache-Control": "no-store"})

@@ -6,7 +6,12 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from demo.cognito.attributes import BOOLEAN_ATTRIBUTES, EMAIL_ATTRIBUTES, PHONE_ATTRIBUTES, SCOPE_ATTRIBUTES
+from demo.cognito.attributes import (
+    BOOLEAN_ATTRIBUTES,
+    EMAIL_ATTRIBUTES,
+    PHONE_ATTRIBUTES,
+    SCOPE_ATTRIBUTES,
+)
 from demo.jose import Claims, TokenDraft, half_hash
 
 if TYPE_CHECKING:
@@ -17,8 +22,8 @@ if TYPE_CHECKING:
 def visible_attributes(client: AppClient, user: User, scopes: tuple[str, ...]) -> dict[str, str]:
     """What these scopes show of a user to this client, as strings.
 
-    ``openid`` alone shows every readable attribute. With narrower scopes beside it only theirs are shown, and custom
-    attributes need ``profile`` among them.
+    ``openid`` alone shows every readable attribute. With narrower scopes beside it only theirs are
+    shown, and custom attributes need ``profile`` among them.
     """
     readable = {name: value for name, value in user.attributes.items() if client.may_read(name)}
     narrowing = [scope for scope in scopes if scope in SCOPE_ATTRIBUTES]
@@ -26,13 +31,21 @@ def visible_attributes(client: AppClient, user: User, scopes: tuple[str, ...]) -
         return readable
     shown = frozenset[str]().union(*(SCOPE_ATTRIBUTES[scope] for scope in narrowing))
     with_custom = "profile" in narrowing
-    return {name: value for name, value in readable.items() if name in shown or (with_custom and name.startswith("custom:"))}
+    return {
+        name: value
+        for name, value in readable.items()
+        if name in shown or (with_custom and name.startswith("custom:"))
+    }
 
 
 def unreadable_scope(client: AppClient, scopes: tuple[str, ...]) -> str | None:
-    """A requested scope of which the client may not read every attribute: the token endpoint then says invalid_grant."""
+    """A requested scope of which the client may not read every attribute: the token endpoint then
+    says invalid_grant.
+    """
     for scope in scopes:
-        wanted = {"email": EMAIL_ATTRIBUTES, "phone": PHONE_ATTRIBUTES}.get(scope) or SCOPE_ATTRIBUTES.get(scope, frozenset())
+        wanted = {"email": EMAIL_ATTRIBUTES, "phone": PHONE_ATTRIBUTES}.get(
+            scope
+        ) or SCOPE_ATTRIBUTES.get(scope, frozenset())
         if not all(client.may_read(name) for name in wanted):
             return scope
     return None
@@ -83,9 +96,14 @@ class Mint:
         }
         return self.faults.sign(TokenDraft("access", claims, self.pool.keys[1]))
 
-    def id_token(self, client: AppClient, grant: Grant, user: User, *, access_token: str, nonce: str | None) -> str:
+    def id_token(
+        self, client: AppClient, grant: Grant, user: User, *, access_token: str, nonce: str | None
+    ) -> str:
         now = int(self.pool.clock())
-        shown: Claims = {name: value == "true" if name in BOOLEAN_ATTRIBUTES else value for name, value in visible_attributes(client, user, grant.scopes).items()}
+        shown: Claims = {
+            name: value == "true" if name in BOOLEAN_ATTRIBUTES else value
+            for name, value in visible_attributes(client, user, grant.scopes).items()
+        }
         if "email" in shown:
             # A federated user without a mapped flag is reported as not verified.
             shown.setdefault("email_verified", False)
@@ -111,4 +129,7 @@ class Mint:
     @staticmethod
     def _origin(client: AppClient, grant: Grant) -> Claims:
         """``origin_jti`` is what revocation goes by; a client without revocation has none."""
-        return {**({"origin_jti": grant.origin_jti} if client.revocation_enabled else {}), "event_id": grant.event_id}
+        return {
+            **({"origin_jti": grant.origin_jti} if client.revocation_enabled else {}),
+            "event_id": grant.event_id,
+        }

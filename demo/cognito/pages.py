@@ -21,13 +21,15 @@ _LOGIN = Template("""
 <label>Password <input name="password" type="password" autocomplete="current-password" required></label>
 <button>Sign in</button>
 </form>{% endif %}
-""")
+""")  # noqa: E501 - one text, as it is
 _ERROR = Template('<p class="alert" role="alert">{{ message }}</p>')
 
 BRAND = "Demo Cognito"
 
 
-def login(*, own_users: bool, providers: Mapping[str, str], action: str, csrf: str, hint: str, wrong: bool) -> web.Response:
+def login(
+    *, own_users: bool, providers: Mapping[str, str], action: str, csrf: str, hint: str, wrong: bool
+) -> web.Response:
     """Provider chooser (name → link), own users' form, or both."""
     return _LOGIN.respond(
         title="Sign in",

@@ -1,7 +1,8 @@
-"""What a user pool remembers. Configuration is frozen and replaced whole; people, codes and sessions change in place.
+"""What a user pool remembers. Configuration is frozen and replaced whole; people, codes and
+sessions change in place.
 
-A client's and a provider's configuration is kept exactly as the control plane shows it, so that there is one truth:
-the hosted side reads it through typed properties.
+A client's and a provider's configuration is kept exactly as the control plane shows it, so that
+there is one truth: the hosted side reads it through typed properties.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from demo.cognito.attributes import STANDARD_ATTRIBUTES, Flattening, SchemaAttribute, standard_schema
+from demo.cognito.attributes import (
+    STANDARD_ATTRIBUTES,
+    Flattening,
+    SchemaAttribute,
+    standard_schema,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +40,9 @@ def random_id(length: int, alphabet: str = _ALPHABET) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AppClient:
-    """An app client; ``settings`` are the members that DescribeUserPoolClient shows, secret and times aside."""
+    """An app client; ``settings`` are the members that DescribeUserPoolClient shows, secret and
+    times aside.
+    """
 
     client_id: str
     secret: str | None = field(repr=False)
@@ -67,7 +75,9 @@ class AppClient:
 
     def allows_flow(self, flow: str) -> bool:
         """``AllowedOAuthFlows`` count only while ``AllowedOAuthFlowsUserPoolClient`` is on."""
-        return bool(self.settings.get("AllowedOAuthFlowsUserPoolClient")) and flow in self._strings("AllowedOAuthFlows")
+        return bool(self.settings.get("AllowedOAuthFlowsUserPoolClient")) and flow in self._strings(
+            "AllowedOAuthFlows"
+        )
 
     def may_read(self, attribute: str) -> bool:
         """Without ReadAttributes a client reads every standard attribute and no custom one."""
@@ -77,7 +87,9 @@ class AppClient:
         return attribute in (listed or STANDARD_ATTRIBUTES)
 
     def may_write(self, attribute: str) -> bool:
-        """The same default as for reading; verification flags are never listed and always written by federation."""
+        """The same default as for reading; verification flags are never listed and always written
+        by federation.
+        """
         listed = self._strings("WriteAttributes")
         return attribute.endswith("_verified") or attribute in (listed or STANDARD_ATTRIBUTES)
 
@@ -100,9 +112,15 @@ class AppClient:
 
     @property
     def rotation_grace_s(self) -> int | None:
-        """Seconds for which a rotated refresh token still answers; ``None`` where rotation is off."""
+        """Seconds for which a rotated refresh token still answers; ``None`` where rotation is
+        off.
+        """
         rotation = self.settings.get("RefreshTokenRotation") or {}
-        return int(rotation.get("RetryGracePeriodSeconds") or 0) if rotation.get("Feature") == "ENABLED" else None
+        return (
+            int(rotation.get("RetryGracePeriodSeconds") or 0)
+            if rotation.get("Feature") == "ENABLED"
+            else None
+        )
 
     @property
     def revocation_enabled(self) -> bool:
@@ -111,7 +129,9 @@ class AppClient:
 
 @dataclass(frozen=True, slots=True)
 class IdentityProvider:
-    """An external provider; ``settings`` are the members that DescribeIdentityProvider shows, times aside."""
+    """An external provider; ``settings`` are the members that DescribeIdentityProvider shows, times
+    aside.
+    """
 
     name: str
     settings: Mapping[str, Any]
@@ -128,7 +148,9 @@ class IdentityProvider:
 
     @property
     def mapping(self) -> Mapping[str, str]:
-        """Pool attribute → upstream claim. ``username`` comes from ``sub`` whether mapped or not."""
+        """Pool attribute → upstream claim. ``username`` comes from ``sub`` whether mapped or
+        not.
+        """
         return {"username": "sub", **(self.settings.get("AttributeMapping") or {})}
 
     @property
@@ -138,7 +160,9 @@ class IdentityProvider:
 
 @dataclass(slots=True)
 class User:
-    """A profile of the pool. A federated one has the provider and the IdP's subject; an own one has a password."""
+    """A profile of the pool. A federated one has the provider and the IdP's subject; an own one has
+    a password.
+    """
 
     username: str
     sub: str
@@ -157,7 +181,9 @@ class User:
         return "EXTERNAL_PROVIDER" if self.provider else "CONFIRMED"
 
     def identities(self) -> list[dict[str, Any]]:
-        """The ``identities`` claim: every member but ``issuer`` is a string, booleans and times too."""
+        """The ``identities`` claim: every member but ``issuer`` is a string, booleans and times
+        too.
+        """
         if self.provider is None:
             return []
         return [
@@ -189,7 +215,9 @@ class Grant:
 
 @dataclass(slots=True)
 class RefreshToken:
-    """``rotated_at`` is set when a newer token took its place; it then answers for the grace period only."""
+    """``rotated_at`` is set when a newer token took its place; it then answers for the grace period
+    only.
+    """
 
     grant: Grant
     rotated_at: float | None = None
@@ -232,7 +260,9 @@ class Style:
 
 @dataclass(slots=True)
 class Behaviour:
-    """Where the vendor's behaviour is not attested, a switch; a gateway has to be safe with each position."""
+    """Where the vendor's behaviour is not attested, a switch; a gateway has to be safe with each
+    position.
+    """
 
     resume_without_provider: bool = True
     """Observed: the cookie resumes when the request names no provider."""
@@ -244,11 +274,17 @@ class Behaviour:
     """Not known: a resumed sign-in gets a new ``auth_time`` in place of the old one."""
     flattening: Flattening = Flattening.BRACKETS_ENCODED
     unwritable_attribute_fails: bool = False
-    """The API reference says a mapped attribute that the client may not write fails; the guide says it is skipped."""
+    """The API reference says a mapped attribute that the client may not write fails; the guide says
+    it is skipped.
+    """
     managed_login_version: int = 1
-    """1: classic hosted pages, ``prompt`` ignored. 2: ``prompt`` obeyed, and no pages for a client without a style."""
+    """1: classic hosted pages, ``prompt`` ignored. 2: ``prompt`` obeyed, and no pages for a client
+    without a style.
+    """
     unseen_s: float = 0.0
-    """How long a client or provider that the API created stays unseen by everything but uniqueness; a minute is possible."""
+    """How long a client or provider that the API created stays unseen by everything but uniqueness;
+    a minute is possible.
+    """
 
 
 @dataclass(slots=True)
@@ -283,12 +319,18 @@ class Pool:
         return self.pool_id.partition("_")[0]
 
     def rotate_keys(self) -> None:
-        """The second key takes over ID tokens; a new one is published for access tokens; the first is gone."""
+        """The second key takes over ID tokens; a new one is published for access tokens; the first
+        is gone.
+        """
         self.keys = (self.keys[1], self.new_key())
 
-    def add_attribute(self, name: str, *, mutable: bool = True, max_length: int = 2048, required: bool = False) -> None:
+    def add_attribute(
+        self, name: str, *, mutable: bool = True, max_length: int = 2048, required: bool = False
+    ) -> None:
         """Add to the schema, or redeclare; ``name`` carries its prefix."""
-        self.schema[name] = SchemaAttribute(name, mutable=mutable, max_length=max_length, required=required)
+        self.schema[name] = SchemaAttribute(
+            name, mutable=mutable, max_length=max_length, required=required
+        )
 
     def fold(self, username: str) -> str:
         """A pool that ignores case keeps the whole username in lower case, federated ones too."""
@@ -296,7 +338,13 @@ class Pool:
 
     def add_user(self, username: str, *, password: str, **attributes: str) -> User:
         """An own user of the pool, confirmed, who signs in with a password on the hosted page."""
-        user = User(username=self.fold(username), sub=str(uuid.uuid4()), created=self.clock(), attributes=attributes, password=password)
+        user = User(
+            username=self.fold(username),
+            sub=str(uuid.uuid4()),
+            created=self.clock(),
+            attributes=attributes,
+            password=password,
+        )
         self.users[user.username] = user
         return user
 
@@ -305,19 +353,31 @@ class Pool:
         self._unseen_until[kind, name] = self.clock() + self.behaviour.unseen_s
 
     def visible_client(self, client_id: str) -> AppClient | None:
-        return self.clients.get(client_id) if self._unseen_until.get(("client", client_id), 0) <= self.clock() else None
+        return (
+            self.clients.get(client_id)
+            if self._unseen_until.get(("client", client_id), 0) <= self.clock()
+            else None
+        )
 
     def visible_provider(self, name: str) -> IdentityProvider | None:
-        return self.providers.get(name) if self._unseen_until.get(("provider", name), 0) <= self.clock() else None
+        return (
+            self.providers.get(name)
+            if self._unseen_until.get(("provider", name), 0) <= self.clock()
+            else None
+        )
 
     def style_of(self, client_id: str) -> Style | None:
         return next((style for style in self.styles.values() if style.client_id == client_id), None)
 
     def provider_by_identifier(self, identifier: str) -> IdentityProvider | None:
-        return next((found for found in self.providers.values() if identifier in found.identifiers), None)
+        return next(
+            (found for found in self.providers.values() if identifier in found.identifiers), None
+        )
 
     def revoke_user(self, username: str) -> None:
-        """End every grant of a user. The hosted pages' cookie is not touched, as AdminUserGlobalSignOut does not."""
+        """End every grant of a user. The hosted pages' cookie is not touched, as
+        AdminUserGlobalSignOut does not.
+        """
         for token in self.refresh_tokens.values():
             if token.grant.username == username:
                 token.grant.revoked = True

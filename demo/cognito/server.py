@@ -1,4 +1,6 @@
-"""One user pool behind one origin: hosted pages, token endpoints, issuer documents, and the API that boto speaks."""
+"""One user pool behind one origin: hosted pages, token endpoints, issuer documents, and the API
+that boto speaks.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,20 @@ if TYPE_CHECKING:
 
 
 class Cognito:
-    """The server. ``url`` is the pool's domain as browsers and applications see it; ``http`` reaches the IdPs."""
+    """The server. ``url`` is the pool's domain as browsers and applications see it; ``http``
+    reaches the IdPs.
+    """
 
-    def __init__(self, *, pool_id: str, url: str, port: int, clock: Clock, http: ClientSession, new_key: NewKey = SigningKey.generate) -> None:
+    def __init__(
+        self,
+        *,
+        pool_id: str,
+        url: str,
+        port: int,
+        clock: Clock,
+        http: ClientSession,
+        new_key: NewKey = SigningKey.generate,
+    ) -> None:
         self.url = url
         self.endpoint_url = f"http://127.0.0.1:{port}"
         """Where boto finds the API: by address, since its resolver may not know ``*.localhost``."""
@@ -32,7 +45,9 @@ class Cognito:
         self.control.add_routes(self.app)
         federation = Federation(self.pool, http, callback=self.idp_callback)
         HostedSide(self.pool, federation, port=port, faults=self.faults).add_routes(self.app)
-        TokenSide(self.pool, domain=url, issuer=self.issuer, faults=self.faults).add_routes(self.app)
+        TokenSide(self.pool, domain=url, issuer=self.issuer, faults=self.faults).add_routes(
+            self.app
+        )
 
     @property
     def issuer(self) -> str:

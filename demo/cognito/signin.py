@@ -1,9 +1,12 @@
-"""From an IdP's claims to a profile of the pool: creation, mapping, and everything that makes Cognito refuse.
+"""From an IdP's claims to a profile of the pool: creation, mapping, and everything that makes
+Cognito refuse.
 
 Rules (developer guide, "Mapping IdP attributes to profiles and tokens"):
 - the username is ``<provider>_<subject>``; a new profile joins the group ``<pool>_<provider>``;
-- mapped attributes are overwritten at every sign-in, but a claim that is absent leaves the old value standing;
-- one value over the attribute's length, or an immutable attribute mapped at a later sign-in, fails the whole sign-in.
+- mapped attributes are overwritten at every sign-in, but a claim that is absent leaves the old
+  value standing;
+- one value over the attribute's length, or an immutable attribute mapped at a later sign-in, fails
+  the whole sign-in.
 """
 
 from __future__ import annotations
@@ -26,8 +29,12 @@ class SignInError(Exception):
         self.error = error
 
 
-def sign_in(pool: Pool, client: AppClient, provider: IdentityProvider, claims: Mapping[str, Any]) -> User:
-    """Find or create the profile of this subject and apply the mapping; raises ``SignInError`` and then changes nothing."""
+def sign_in(
+    pool: Pool, client: AppClient, provider: IdentityProvider, claims: Mapping[str, Any]
+) -> User:
+    """Find or create the profile of this subject and apply the mapping; raises ``SignInError`` and
+    then changes nothing.
+    """
     subject = flatten(claims.get(provider.mapping["username"]), pool.behaviour.flattening)
     if not subject:
         raise SignInError("username attribute mapping required")
@@ -41,9 +48,15 @@ def sign_in(pool: Pool, client: AppClient, provider: IdentityProvider, claims: M
         if user is not None and not attribute.mutable:
             raise SignInError(f"user.{name}: Attribute cannot be updated.\n")
         if len(value) > attribute.max_length:
-            raise SignInError(f"user.{name}: Attribute value is longer than {attribute.max_length} characters.\n")
+            raise SignInError(
+                f"user.{name}: Attribute value is longer than {attribute.max_length} characters.\n"
+            )
     known = {**(user.attributes if user else {}), **mapped}
-    missing = sorted(name for name, found in pool.schema.items() if found.required and name != "sub" and name not in known)
+    missing = sorted(
+        name
+        for name, found in pool.schema.items()
+        if found.required and name != "sub" and name not in known
+    )
     if missing:
         raise SignInError(f"attributes required: [{', '.join(missing)}]")
     now = pool.clock()
@@ -63,7 +76,9 @@ def sign_in(pool: Pool, client: AppClient, provider: IdentityProvider, claims: M
     return user
 
 
-def _mapped_values(pool: Pool, client: AppClient, provider: IdentityProvider, claims: Mapping[str, Any]) -> dict[str, str]:
+def _mapped_values(
+    pool: Pool, client: AppClient, provider: IdentityProvider, claims: Mapping[str, Any]
+) -> dict[str, str]:
     values = {}
     for name, claim in provider.mapping.items():
         value = flatten(claims.get(claim), pool.behaviour.flattening)

@@ -3,7 +3,8 @@
 Rules (Cognito developer guide, endpoints of the same names):
 - a client with a secret authenticates by Basic or by form, a client without one names itself;
 - a code lives five minutes, works once, and only for its client, redirect URI and verifier;
-- a rotated refresh token inherits the remaining lifetime, and the old one answers within the grace period only;
+- a rotated refresh token inherits the remaining lifetime, and the old one answers within the grace
+  period only;
 - revocation is 200 for anything unknown, and JWTs that are out already still verify offline.
 """
 
@@ -42,7 +43,10 @@ class OAuthError(Exception):
         self.status = status
 
     def response(self) -> web.Response:
-        body = {"error": self.error, **({"error_description": self.description} if self.description else {})}
+        body = {
+            "error": self.error,
+            **({"error_description": self.description} if self.description else {}),
+        }
         return web.json_response(body, status=self.status, headers=_NO_STORE)
 
 
@@ -50,7 +54,9 @@ _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class TokenSide:
-    """The endpoints that applications call without a browser. ``domain`` is the pool's domain, an origin."""
+    """The endpoints that applications call without a browser. ``domain`` is the pool's domain, an
+    origin.
+    """
 
     def __init__(self, pool: Pool, *, domain: str, issuer: str, faults: Faults) -> None:
         self._pool = pool
@@ -65,7 +71,10 @@ class TokenSide:
         route.add_post("/oauth2/revoke", wrap("revoke", self.revoke))
         route.add_get("/oauth2/userInfo", wrap("userinfo", self.userinfo))
         route.add_post("/oauth2/userInfo", wrap("userinfo", self.userinfo))
-        route.add_get(f"/{self._pool.pool_id}/.well-known/openid-configuration", wrap("discovery", self.discovery))
+        route.add_get(
+            f"/{self._pool.pool_id}/.well-known/openid-configuration",
+            wrap("discovery", self.discovery),
+        )
         route.add_get(f"/{self._pool.pool_id}/.well-known/jwks.json", wrap("jwks", self.jwks))
 
     # -- metadata
@@ -83,7 +92,10 @@ class TokenSide:
                 "scopes_supported": ["openid", "email", "phone", "profile"],
                 "subject_types_supported": ["public"],
                 "token_endpoint": f"{self._domain}/oauth2/token",
-                "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+                "token_endpoint_auth_methods_supported": [
+                    "client_secret_basic",
+                    "client_secret_post",
+                ],
                 "userinfo_endpoint": f"{self._domain}/oauth2/userInfo",
             }
         )
@@ -154,11 +166,15 @@ class TokenSide:
             expires_at=self._pool.clock() + client.refresh_token_s,
             resource=code.resource,
         )
-        return {**self._tokens(client, grant, user, nonce=code.nonce), "refresh_token": self._new_refresh_token(grant)}
+        return {
+            **self._tokens(client, grant, user, nonce=code.nonce),
+            "refresh_token": self._new_refresh_token(grant),
+        }
 
     @staticmethod
     def _check_verifier(code: Code, verifier: str | None) -> None:
-        # A verifier without a challenge is refused too: it is how a PKCE downgrade looks (RFC 9700 §4.8.2).
+        # A verifier without a challenge is refused too: it is how a PKCE downgrade looks (RFC 9700
+        # §4.8.2).
         if code.challenge is None:
             if verifier is not None:
                 raise OAuthError("invalid_grant")
@@ -170,7 +186,12 @@ class TokenSide:
             raise OAuthError("invalid_request", "refresh_token is required")
         token = self._pool.refresh_tokens.get(form["refresh_token"])
         now = self._pool.clock()
-        if token is None or token.grant.client_id != client.client_id or token.grant.revoked or token.grant.expires_at <= now:
+        if (
+            token is None
+            or token.grant.client_id != client.client_id
+            or token.grant.revoked
+            or token.grant.expires_at <= now
+        ):
             raise OAuthError("invalid_grant", "Refresh Token has been revoked")
         user = self._enabled_user(token.grant.username)
         grace_s = client.rotation_grace_s
@@ -195,9 +216,15 @@ class TokenSide:
 
     def _tokens(self, client: AppClient, grant: Grant, user: User, *, nonce: str | None) -> Claims:
         access_token = self._mint.access_token(client, grant, user)
-        body: Claims = {"access_token": access_token, "expires_in": client.access_token_s, "token_type": "Bearer"}
+        body: Claims = {
+            "access_token": access_token,
+            "expires_in": client.access_token_s,
+            "token_type": "Bearer",
+        }
         if "openid" in grant.scopes:
-            body["id_token"] = self._mint.id_token(client, grant, user, access_token=access_token, nonce=nonce)
+            body["id_token"] = self._mint.id_token(
+                client, grant, user, access_token=access_token, nonce=nonce
+            )
         return body
 
     def _new_refresh_token(self, grant: Grant) -> str:
@@ -236,30 +263,51 @@ class TokenSide:
 
     async def userinfo(self, request: web.Request) -> web.StreamResponse:
         claims = self._read_access_token(request)
-        user = next((found for found in self._pool.users.values() if claims and found.sub == claims.get("sub")), None)
+        user = next(
+            (
+                found
+                for found in self._pool.users.values()
+                if claims and found.sub == claims.get("sub")
+            ),
+            None,
+        )
         client = self._pool.clients.get(claims["client_id"]) if claims else None
         if claims is None or user is None or not user.enabled or client is None:
             return web.json_response(
-                {"error": "invalid_token", "error_description": "Access token is invalid, expired or lacks openid"},
+                {
+                    "error": "invalid_token",
+                    "error_description": "Access token is invalid, expired or lacks openid",
+                },
                 status=401,
                 headers={"WWW-Authenticate": 'error="invalid_token"', **_NO_STORE},
             )
         shown = visible_attributes(client, user, tuple(claims["scope"].split()))
         # Strings all of them: "true" is not true here.
-        return web.json_response({"sub": user.sub, **shown, "username": user.username}, headers=_NO_STORE)
+        return web.json_response(
+            {"sub": user.sub, **shown, "username": user.username}, headers=_NO_STORE
+        )
 
     def _read_access_token(self, request: web.Request) -> Claims | None:
-        """The claims of a live access token with ``openid``; revoked grants count as dead here, unlike offline."""
+        """The claims of a live access token with ``openid``; revoked grants count as dead here,
+        unlike offline.
+        """
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             key = next(key for key in self._pool.keys if key.kid == kid)
-            claims: Claims = jwt.decode(token, key.private.public_key(), ["RS256"], options={"verify_exp": False, "verify_aud": False, "verify_iat": False})
+            claims: Claims = jwt.decode(
+                token,
+                key.private.public_key(),
+                ["RS256"],
+                options={"verify_exp": False, "verify_aud": False, "verify_iat": False},
+            )
         except (jwt.InvalidTokenError, StopIteration):
             return None
         grants = (held.grant for held in self._pool.refresh_tokens.values())
         revoked = {grant.origin_jti for grant in grants if grant.revoked}
-        alive = claims.get("exp", 0) > self._pool.clock() and claims.get("origin_jti") not in revoked
+        alive = (
+            claims.get("exp", 0) > self._pool.clock() and claims.get("origin_jti") not in revoked
+        )
         fits = claims.get("token_use") == "access" and "openid" in claims.get("scope", "").split()
         return claims if scheme.lower() == "bearer" and alive and fits else None
 
@@ -267,7 +315,9 @@ class TokenSide:
 async def _form(request: web.Request) -> dict[str, str]:
     """The fields of a form post; anything else, or a field given twice, is an invalid request."""
     if request.content_type != "application/x-www-form-urlencoded":
-        raise OAuthError("invalid_request", "content type must be application/x-www-form-urlencoded")
+        raise OAuthError(
+            "invalid_request", "content type must be application/x-www-form-urlencoded"
+        )
     fields: dict[str, str] = {}
     for name, value in (await request.post()).items():
         if not isinstance(value, str) or name in fields:

@@ -1,1 +1,3 @@
-"""Customers' identity providers: an OpenID provider core with an Okta-like and an Entra-like face."""
+"""Customers' identity providers: an OpenID provider core with an Okta-like and an Entra-like
+face.
+"""

@@ -1,4 +1,5 @@
-"""The administrator's console of one IdP: people, groups, and how badly events are delivered. Plain forms, no script.
+"""The administrator's console of one IdP: people, groups, and how badly events are delivered. Plain
+forms, no script.
 
 Every click goes through the directory, and so through the one seam that events leave by.
 """
@@ -70,11 +71,16 @@ _PAGE = Template(
 {% for panel in panels %}<h2>{{ panel.title }}</h2><table id="{{ panel.id }}"><tbody>
 {% for row in panel.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table>{% endfor %}
-""",
+""",  # noqa: E501 - one text, as it is
     width="70rem",
 )
 _ACTIONS = {
-    Status.ACTIVE: {"suspend": "Suspend", "deactivate": "Deactivate", "clear-sessions": "Clear sessions", "delete": "Delete"},
+    Status.ACTIVE: {
+        "suspend": "Suspend",
+        "deactivate": "Deactivate",
+        "clear-sessions": "Clear sessions",
+        "delete": "Delete",
+    },
     Status.SUSPENDED: {"unsuspend": "Unsuspend", "deactivate": "Deactivate", "delete": "Delete"},
     Status.DEACTIVATED: {"activate": "Activate", "delete": "Delete"},
 }
@@ -86,7 +92,9 @@ def _actions(person: Person) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A table that someone else adds to the console, such as the gateway's time line of a revocation."""
+    """A table that someone else adds to the console, such as the gateway's time line of a
+    revocation.
+    """
 
     id: str
     title: str
@@ -99,7 +107,13 @@ PanelSource = Callable[[], Awaitable[Panel]]
 class Console:
     """Mounted at ``/console`` of the IdP's own origin."""
 
-    def __init__(self, server: IdentityProviderServer, outbox: Outbox | None = None, *, new_scim: Callable[[str, str], ScimClient] | None = None) -> None:
+    def __init__(
+        self,
+        server: IdentityProviderServer,
+        outbox: Outbox | None = None,
+        *,
+        new_scim: Callable[[str, str], ScimClient] | None = None,
+    ) -> None:
         """``new_scim``: a client for a tenant's address and token."""
         self._new_scim = new_scim
         self._scim: tuple[tuple[str, str], ScimClient] | None = None
@@ -127,14 +141,21 @@ class Console:
             actions=_actions,
             outbox=self._outbox,
             base=self._scim[0][0] if self._scim is not None else "",
-            provisioned=None if self._new_scim is None else self._scim[1].requests if self._scim is not None else [],
+            provisioned=None
+            if self._new_scim is None
+            else self._scim[1].requests
+            if self._scim is not None
+            else [],
             panels=[await panel() for panel in self.panels],
         )
 
     async def _membership(self, request: web.Request) -> web.StreamResponse:
         self._check_origin(request)
         person, group = self._person(request), self._group(request)
-        change = {"add": self._directory.add_to_group, "remove": self._directory.remove_from_group}.get(request.match_info["action"])
+        change = {
+            "add": self._directory.add_to_group,
+            "remove": self._directory.remove_from_group,
+        }.get(request.match_info["action"])
         if change is None:
             raise web.HTTPNotFound
         await change(person, group)
@@ -175,15 +196,30 @@ class Console:
             raise web.HTTPNotFound
         form = await request.post()
         try:
-            loss, delay_s, stale_s = (float(str(form.get(name, "0"))) for name in ("loss", "delay_s", "stale_s"))
+            loss, delay_s, stale_s = (
+                float(str(form.get(name, "0"))) for name in ("loss", "delay_s", "stale_s")
+            )
             throttled = int(str(form.get("throttled", "0")))
         except ValueError as malformed:
             raise web.HTTPBadRequest(text="not a number") from malformed
-        if not (0 <= loss <= 1 and 0 <= delay_s <= 600 and 0 <= stale_s <= 600 and 0 <= throttled <= 1000):
+        if not (
+            0 <= loss <= 1
+            and 0 <= delay_s <= 600
+            and 0 <= stale_s <= 600
+            and 0 <= throttled <= 1000
+        ):
             raise web.HTTPBadRequest(text="out of range")
         switches = self._outbox.switches
-        switches.loss, switches.delay_s, switches.stale_s, switches.throttled = loss, delay_s, stale_s, throttled
-        switches.duplicate, switches.reorder = form.get("duplicate") == "yes", form.get("reorder") == "yes"
+        switches.loss, switches.delay_s, switches.stale_s, switches.throttled = (
+            loss,
+            delay_s,
+            stale_s,
+            throttled,
+        )
+        switches.duplicate, switches.reorder = (
+            form.get("duplicate") == "yes",
+            form.get("reorder") == "yes",
+        )
         if not switches.reorder:
             self._outbox.release()
         return _back()
@@ -217,7 +253,9 @@ class Console:
         return found
 
     def _check_origin(self, request: web.Request) -> None:
-        """A page of another origin must not press buttons here; a client without Origin is not a browser."""
+        """A page of another origin must not press buttons here; a client without Origin is not a
+        browser.
+        """
         if request.headers.get("Origin", self._server.origin) != self._server.origin:
             raise web.HTTPForbidden
 

@@ -1,7 +1,7 @@
 """How events leave an IdP: in the background, and as badly as the switches say.
 
-Both vendors promise little: at least once, in no order, perhaps late, perhaps never. The switches make each of these
-happen on purpose; randomness and waiting are arguments.
+Both vendors promise little: at least once, in no order, perhaps late, perhaps never. The switches
+make each of these happen on purpose; randomness and waiting are arguments.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Switches:
     stale_s: float = 0.0
     """Reads of the API show what was so long ago."""
     throttled: int = 0
-    """How many of the next calls of the API are answered 429, with when to come back (``THROTTLED_S``)."""
+    """How many of the next calls of the API are answered 429, with when to come back
+    (``THROTTLED_S``).
+    """
 
     def take_throttle(self) -> bool:
         """Whether this call is one of them."""
@@ -81,7 +83,15 @@ class Retry:
 class Outbox:
     """Sends posts in the background; ``idle`` waits until nothing is under way."""
 
-    def __init__(self, http: ClientSession, retry: Retry, *, clock: Clock, sleep: Sleep = asyncio.sleep, seed: int = 1) -> None:
+    def __init__(
+        self,
+        http: ClientSession,
+        retry: Retry,
+        *,
+        clock: Clock,
+        sleep: Sleep = asyncio.sleep,
+        seed: int = 1,
+    ) -> None:
         self.switches = Switches()
         self.sent: list[Sent] = []
         self.lost: list[str] = []
@@ -143,7 +153,13 @@ class Outbox:
         start = loop.time()
         try:
             timeout = ClientTimeout(total=self._retry.timeout_s)
-            async with self._http.post(post.url, data=post.body, headers=post.headers, timeout=timeout, allow_redirects=False) as answer:
+            async with self._http.post(
+                post.url,
+                data=post.body,
+                headers=post.headers,
+                timeout=timeout,
+                allow_redirects=False,
+            ) as answer:
                 await answer.read()
                 status = answer.status
         except (ClientError, TimeoutError):

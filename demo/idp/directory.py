@@ -1,7 +1,8 @@
-"""People and groups of one customer, and the one place through which every change of them is announced.
+"""People and groups of one customer, and the one place through which every change of them is
+announced.
 
-Okta's life cycle names are used for both faces: suspended and deactivated people cannot sign in, a deleted one is gone
-(first softly, then for good, as Entra's recycle bin does it).
+Okta's life cycle names are used for both faces: suspended and deactivated people cannot sign in, a
+deleted one is gone (first softly, then for good, as Entra's recycle bin does it).
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryEvent:
-    """One announced change; ``at`` is UTC epoch seconds. ``group`` only where a group is concerned, ``person`` unless only a group is."""
+    """One announced change; ``at`` is UTC epoch seconds. ``group`` only where a group is concerned,
+    ``person`` unless only a group is.
+    """
 
     id: str
     at: float
@@ -89,9 +92,13 @@ def okta_id(prefix: str) -> str:
 
 
 class Directory:
-    """People and groups by id. Adding them is set-up and silent; what an administrator does is announced."""
+    """People and groups by id. Adding them is set-up and silent; what an administrator does is
+    announced.
+    """
 
-    def __init__(self, *, new_user_id: Callable[[], str], new_group_id: Callable[[], str], clock: Clock) -> None:
+    def __init__(
+        self, *, new_user_id: Callable[[], str], new_group_id: Callable[[], str], clock: Clock
+    ) -> None:
         self._new_user_id = new_user_id
         self._new_group_id = new_group_id
         self._clock = clock
@@ -107,7 +114,9 @@ class Directory:
             self.groups[found.id] = found
         return found
 
-    def add_person(self, email: str, *, name: str, password: str = "demo", groups: tuple[str, ...] = ()) -> Person:
+    def add_person(
+        self, email: str, *, name: str, password: str = "demo", groups: tuple[str, ...] = ()
+    ) -> Person:
         """A new person; groups are made as needed."""
         group_ids = [self.add_group(group).id for group in groups]
         person = Person(self._new_user_id(), email, name, password, group_ids)
@@ -115,8 +124,13 @@ class Directory:
         return person
 
     def by_email(self, email: str) -> Person | None:
-        """The person with this address who is not deleted; addresses are compared without case, as people type them."""
-        return next((p for p in self.people.values() if p.email.lower() == email.lower() and not p.deleted), None)
+        """The person with this address who is not deleted; addresses are compared without case, as
+        people type them.
+        """
+        return next(
+            (p for p in self.people.values() if p.email.lower() == email.lower() and not p.deleted),
+            None,
+        )
 
     def groups_of(self, person: Person) -> list[Group]:
         return [self.groups[group_id] for group_id in person.group_ids]
@@ -184,7 +198,13 @@ class Directory:
             person.status = status
             await self._announce(change, person)
 
-    async def _announce(self, change: Change, person: Person | None, group: Group | None = None, former_name: str = "") -> None:
+    async def _announce(
+        self,
+        change: Change,
+        person: Person | None,
+        group: Group | None = None,
+        former_name: str = "",
+    ) -> None:
         event = DirectoryEvent(str(uuid.uuid4()), self._clock(), change, person, group, former_name)
         for listener in tuple(self.listeners):
             await listener(event)

@@ -1,8 +1,10 @@
-"""The Entra-like face: a tenant in the path, groups as GUIDs, a subject that differs per application.
+"""The Entra-like face: a tenant in the path, groups as GUIDs, a subject that differs per
+application.
 
-Rules (Microsoft identity platform, "ID token claims reference", "Configure group claims"): ``sub`` is pairwise, ``oid`` is
-the directory's id and needs ``profile``; there is no ``email_verified``; the scope ``groups`` does not exist; beyond 200
-groups the claim is replaced by a pointer; userInfo knows neither ``oid`` nor groups.
+Rules (Microsoft identity platform, "ID token claims reference", "Configure group claims"): ``sub``
+is pairwise, ``oid`` is the directory's id and needs ``profile``; there is no ``email_verified``;
+the scope ``groups`` does not exist; beyond 200 groups the claim is replaced by a pointer; userInfo
+knows neither ``oid`` nor groups.
 """
 
 from __future__ import annotations
@@ -20,7 +22,14 @@ if TYPE_CHECKING:
     from demo.clock import Clock
 
 GROUPS_OVERAGE = 200
-SCOPES = ("openid", "profile", "email", "offline_access", "https://graph.microsoft.com/User.Read", "User.Read")
+SCOPES = (
+    "openid",
+    "profile",
+    "email",
+    "offline_access",
+    "https://graph.microsoft.com/User.Read",
+    "User.Read",
+)
 _GRAPH_APP = "00000003-0000-0000-c000-000000000000"
 
 
@@ -53,10 +62,16 @@ class EntraFace:
             return None
         return Refusal(
             "invalid_client",
-            f"AADSTS650053: The application '{app.client_id}' asked for scope '{unknown[0]}' that doesn't exist on the resource '{_GRAPH_APP}'. Contact the app vendor.",
+            (
+                f"AADSTS650053: The application '{app.client_id}' asked for scope "
+                f"'{unknown[0]}' that doesn't exist on the resource '{_GRAPH_APP}'. Contact "
+                "the app vendor."
+            ),
         )
 
-    def id_claims(self, app: RegisteredApp, person: Person, scopes: tuple[str, ...], auth_time: int) -> Claims:
+    def id_claims(
+        self, app: RegisteredApp, person: Person, scopes: tuple[str, ...], auth_time: int
+    ) -> Claims:
         claims: Claims = {
             "sub": self.subject(app, person),
             "tid": self.tenant_id,
@@ -79,9 +94,14 @@ class EntraFace:
         if len(person.group_ids) <= GROUPS_OVERAGE:
             return {"groups": list(person.group_ids)}
         endpoint = f"https://graph.microsoft.com/v1.0/users/{person.id}/getMemberObjects"
-        return {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": endpoint}}}
+        return {
+            "_claim_names": {"groups": "src1"},
+            "_claim_sources": {"src1": {"endpoint": endpoint}},
+        }
 
-    def userinfo_claims(self, app: RegisteredApp, person: Person, scopes: tuple[str, ...]) -> Claims:
+    def userinfo_claims(
+        self, app: RegisteredApp, person: Person, scopes: tuple[str, ...]
+    ) -> Claims:
         claims: Claims = {"sub": self.subject(app, person)}
         if "profile" in scopes:
             given, _, family = person.name.partition(" ")
@@ -94,11 +114,32 @@ class EntraFace:
         return "AADSTS50057: The user account is disabled."
 
     def discovery(self, origin: str) -> Claims:
-        return {"scopes_supported": ["openid", "profile", "email", "offline_access"], "subject_types_supported": ["pairwise"]}
+        return {
+            "scopes_supported": ["openid", "profile", "email", "offline_access"],
+            "subject_types_supported": ["pairwise"],
+        }
 
 
-def entra_like(name: str, *, origin: str, port: int, clock: Clock, tenant_id: str | None = None, new_key: NewKey = SigningKey.generate) -> IdentityProviderServer:
+def entra_like(
+    name: str,
+    *,
+    origin: str,
+    port: int,
+    clock: Clock,
+    tenant_id: str | None = None,
+    new_key: NewKey = SigningKey.generate,
+) -> IdentityProviderServer:
     """An Entra tenant; its id is made up unless given."""
-    directory = Directory(new_user_id=lambda: str(uuid.uuid4()), new_group_id=lambda: str(uuid.uuid4()), clock=clock)
+    directory = Directory(
+        new_user_id=lambda: str(uuid.uuid4()), new_group_id=lambda: str(uuid.uuid4()), clock=clock
+    )
     face = EntraFace(name, directory, tenant_id=tenant_id or str(uuid.uuid4()))
-    return IdentityProviderServer(name=name, origin=origin, port=port, face=face, directory=directory, clock=clock, new_key=new_key)
+    return IdentityProviderServer(
+        name=name,
+        origin=origin,
+        port=port,
+        face=face,
+        directory=directory,
+        clock=clock,
+        new_key=new_key,
+    )

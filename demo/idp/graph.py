@@ -1,7 +1,8 @@
-"""The Graph of one Entra-like tenant, at the tenant's own origin: token, subscriptions, people, groups, deltas.
+"""The Graph of one Entra-like tenant, at the tenant's own origin: token, subscriptions, people,
+groups, deltas.
 
-Source: Microsoft Graph documentation; application permissions User.Read.All and Group.Read.All are taken as granted to every
-registered application.
+Source: Microsoft Graph documentation; application permissions User.Read.All and Group.Read.All are
+taken as granted to every registered application.
 """
 
 from __future__ import annotations
@@ -37,9 +38,13 @@ Answer = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
 
 
 class Graph:
-    """Adds Graph to an Entra-like server. Faults of the endpoint ``graph`` strike every call of it."""
+    """Adds Graph to an Entra-like server. Faults of the endpoint ``graph`` strike every call of
+    it.
+    """
 
-    def __init__(self, server: IdentityProviderServer, http: ClientSession, *, tenant_id: str, clock: Clock) -> None:
+    def __init__(
+        self, server: IdentityProviderServer, http: ClientSession, *, tenant_id: str, clock: Clock
+    ) -> None:
         self.url = f"{server.origin}/v1.0"
         self.subscriptions = Subscriptions(tenant_id, http, clock=clock)
         self._past = Past(server.directory, self.subscriptions.outbox.switches, clock=clock)
@@ -69,16 +74,29 @@ class Graph:
             ("GET", "/groups/{id}", self._group),
             ("GET", "/groups/{id}/members", self._members),
         ):
-            app.router.add_route(method, "/v1.0" + path, self._server.faults.endpoint("graph", self._guarded(answer)))
+            app.router.add_route(
+                method, "/v1.0" + path, self._server.faults.endpoint("graph", self._guarded(answer))
+            )
 
     # -- authorisation
 
     async def _token(self, app: RegisteredApp, form: Mapping[str, str]) -> web.StreamResponse:
         if form.get("scope") != SCOPE:
-            return refused("invalid_scope", f"AADSTS70011: The provided value for the input parameter 'scope' is not valid: {form.get('scope')}.")
+            return refused(
+                "invalid_scope",
+                (
+                    "AADSTS70011: The provided value for the input parameter 'scope' is not "
+                    f"valid: {form.get('scope')}."
+                ),
+            )
         token = secrets.token_urlsafe(48)
         self._tokens[token] = (app.client_id, self._clock() + TOKEN_LIFETIME_S)
-        body = {"token_type": "Bearer", "expires_in": TOKEN_LIFETIME_S, "ext_expires_in": TOKEN_LIFETIME_S, "access_token": token}
+        body = {
+            "token_type": "Bearer",
+            "expires_in": TOKEN_LIFETIME_S,
+            "ext_expires_in": TOKEN_LIFETIME_S,
+            "access_token": token,
+        }
         return web.json_response(body)
 
     def _guarded(self, answer: Answer) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -86,7 +104,9 @@ class Graph:
             self._past.look()
             if self.subscriptions.outbox.switches.take_throttle():
                 body = {"error": {"code": "TooManyRequests", "message": "Too many requests"}}
-                return web.json_response(body, status=429, headers={"Retry-After": str(THROTTLED_S)})
+                return web.json_response(
+                    body, status=429, headers={"Retry-After": str(THROTTLED_S)}
+                )
             try:
                 return await answer(request, self._caller(request))
             except GraphError as refusal:
@@ -97,8 +117,14 @@ class Graph:
     def _caller(self, request: web.Request) -> str:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         app_id, expires_at = self._tokens.get(token, ("", 0.0))
-        if scheme.lower() != "bearer" or expires_at <= self._clock() or app_id not in self._server.apps:
-            raise GraphError(401, "InvalidAuthenticationToken", "Access token is empty, invalid or expired.")
+        if (
+            scheme.lower() != "bearer"
+            or expires_at <= self._clock()
+            or app_id not in self._server.apps
+        ):
+            raise GraphError(
+                401, "InvalidAuthenticationToken", "Access token is empty, invalid or expired."
+            )
         return app_id
 
     # -- subscriptions
@@ -108,13 +134,17 @@ class Graph:
         return web.json_response(created.shown(), status=201)
 
     async def _list(self, request: web.Request, caller: str) -> web.StreamResponse:
-        return web.json_response({"value": [found.shown() for found in self.subscriptions.all_live(caller)]})
+        return web.json_response(
+            {"value": [found.shown() for found in self.subscriptions.all_live(caller)]}
+        )
 
     async def _show(self, request: web.Request, caller: str) -> web.StreamResponse:
         return web.json_response(self.subscriptions.live(request.match_info["id"], caller).shown())
 
     async def _renew(self, request: web.Request, caller: str) -> web.StreamResponse:
-        return web.json_response(self.subscriptions.renew(request.match_info["id"], caller, await _json(request)).shown())
+        return web.json_response(
+            self.subscriptions.renew(request.match_info["id"], caller, await _json(request)).shown()
+        )
 
     async def _delete(self, request: web.Request, caller: str) -> web.StreamResponse:
         del self.subscriptions.by_id[self.subscriptions.live(request.match_info["id"], caller).id]
@@ -141,7 +171,9 @@ class Graph:
         return found
 
     async def _user(self, request: web.Request, caller: str) -> web.StreamResponse:
-        """Without ``$select`` a user has no ``accountEnabled``: it is not among the default properties."""
+        """Without ``$select`` a user has no ``accountEnabled``: it is not among the default
+        properties.
+        """
         person = self._person(request)
         every = {
             "id": person.id,
@@ -159,23 +191,42 @@ class Graph:
         found = self._directory.people.get(request.match_info["id"])
         if found is None or not self._past.of(found).deleted:
             raise missing(request.match_info["id"])
-        return web.json_response({"@odata.context": f"{self.url}/$metadata#directoryObjects/$entity", "@odata.type": "#microsoft.graph.user", "id": found.id})
+        return web.json_response(
+            {
+                "@odata.context": f"{self.url}/$metadata#directoryObjects/$entity",
+                "@odata.type": "#microsoft.graph.user",
+                "id": found.id,
+            }
+        )
 
     async def _member_of(self, request: web.Request, caller: str) -> web.StreamResponse:
         groups = self._directory.groups_of(self._person(request))
-        return web.json_response({"value": [{"@odata.type": "#microsoft.graph.group", "id": g.id, "displayName": g.name} for g in groups]})
+        return web.json_response(
+            {
+                "value": [
+                    {"@odata.type": "#microsoft.graph.group", "id": g.id, "displayName": g.name}
+                    for g in groups
+                ]
+            }
+        )
 
     async def _check_member_groups(self, request: web.Request, caller: str) -> web.StreamResponse:
         person, asked = self._person(request), (await _json(request)).get("groupIds")
         if not isinstance(asked, list) or len(asked) > 20:
-            raise GraphError(400, "Request_BadRequest", "groupIds must be a list of at most 20 ids.")
-        return web.json_response({"value": [ref for ref in asked if ref in self._past.of(person).group_ids]})
+            raise GraphError(
+                400, "Request_BadRequest", "groupIds must be a list of at most 20 ids."
+            )
+        return web.json_response(
+            {"value": [ref for ref in asked if ref in self._past.of(person).group_ids]}
+        )
 
     async def _group(self, request: web.Request, caller: str) -> web.StreamResponse:
         group = self._directory.groups.get(request.match_info["id"])
         if group is None:
             raise missing(request.match_info["id"])
-        return web.json_response({"id": group.id, "displayName": group.name, "securityEnabled": True})
+        return web.json_response(
+            {"id": group.id, "displayName": group.name, "securityEnabled": True}
+        )
 
     async def _members(self, request: web.Request, caller: str) -> web.StreamResponse:
         ref = request.match_info["id"]
@@ -183,7 +234,14 @@ class Graph:
             raise missing(ref)
         seen = ((person, self._past.of(person)) for person in self._directory.people.values())
         people = [person for person, then in seen if ref in then.group_ids and not then.deleted]
-        return web.json_response({"value": [{"@odata.type": "#microsoft.graph.user", "id": p.id, "mail": p.email} for p in people]})
+        return web.json_response(
+            {
+                "value": [
+                    {"@odata.type": "#microsoft.graph.user", "id": p.id, "mail": p.email}
+                    for p in people
+                ]
+            }
+        )
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

@@ -17,7 +17,11 @@ class GraphError(Exception):
         self.message = message
 
     def response(self) -> web.Response:
-        inner = {"date": "2026-01-01T00:00:00", "request-id": str(uuid.uuid4()), "client-request-id": str(uuid.uuid4())}
+        inner = {
+            "date": "2026-01-01T00:00:00",
+            "request-id": str(uuid.uuid4()),
+            "client-request-id": str(uuid.uuid4()),
+        }
         body = {"error": {"code": self.code, "message": self.message, "innerError": inner}}
         return web.json_response(body, status=self.status)
 
@@ -26,5 +30,8 @@ def missing(ref: str) -> GraphError:
     return GraphError(
         404,
         "Request_ResourceNotFound",
-        f"Resource '{ref}' does not exist or one of its queried reference-property objects are not present.",
+        (
+            f"Resource '{ref}' does not exist or one of its queried reference-property objects "
+            "are not present."
+        ),
     )

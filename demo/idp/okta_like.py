@@ -1,7 +1,9 @@
-"""The Okta-like face: an org authorization server, groups by name, and no groups claim where there is no group.
+"""The Okta-like face: an org authorization server, groups by name, and no groups claim where there
+is no group.
 
-Rules (Okta developer documentation, "OpenID Connect & OAuth 2.0 API"): the subject is the user id ``00u…``; groups need
-the scope ``groups`` and the application's groups-claim filter; an empty groups claim is left out.
+Rules (Okta developer documentation, "OpenID Connect & OAuth 2.0 API"): the subject is the user id
+``00u…``; groups need the scope ``groups`` and the application's groups-claim filter; an empty
+groups claim is left out.
 """
 
 from __future__ import annotations
@@ -42,10 +44,15 @@ class OktaFace:
 
     def refuse_scopes(self, app: RegisteredApp, scopes: tuple[str, ...]) -> Refusal | None:
         if set(scopes) - set(SCOPES):
-            return Refusal("invalid_scope", "One or more scopes are not configured for the authorization server resource.")
+            return Refusal(
+                "invalid_scope",
+                "One or more scopes are not configured for the authorization server resource.",
+            )
         return None
 
-    def id_claims(self, app: RegisteredApp, person: Person, scopes: tuple[str, ...], auth_time: int) -> Claims:
+    def id_claims(
+        self, app: RegisteredApp, person: Person, scopes: tuple[str, ...], auth_time: int
+    ) -> Claims:
         return {
             **self.userinfo_claims(app, person, scopes),
             "ver": 1,
@@ -55,11 +62,18 @@ class OktaFace:
             "auth_time": auth_time,
         }
 
-    def userinfo_claims(self, app: RegisteredApp, person: Person, scopes: tuple[str, ...]) -> Claims:
+    def userinfo_claims(
+        self, app: RegisteredApp, person: Person, scopes: tuple[str, ...]
+    ) -> Claims:
         claims: Claims = {"sub": person.id}
         if "profile" in scopes:
             given, _, family = person.name.partition(" ")
-            claims |= {"name": person.name, "given_name": given, "family_name": family, "preferred_username": person.email}
+            claims |= {
+                "name": person.name,
+                "given_name": given,
+                "family_name": family,
+                "preferred_username": person.email,
+            }
         if "email" in scopes:
             claims |= {"email": person.email, "email_verified": True}
         groups = [group.name for group in self._directory.groups_of(person)]
@@ -68,14 +82,41 @@ class OktaFace:
         return claims
 
     def locked_out(self, person: Person) -> str:
-        return "Your account is suspended." if person.status is Status.SUSPENDED else "Unable to sign in."
+        return (
+            "Your account is suspended."
+            if person.status is Status.SUSPENDED
+            else "Unable to sign in."
+        )
 
     def discovery(self, origin: str) -> Claims:
-        return {"scopes_supported": list(SCOPES), "claims_supported": ["iss", "sub", "aud", "iat", "exp", "email", "groups"]}
+        return {
+            "scopes_supported": list(SCOPES),
+            "claims_supported": ["iss", "sub", "aud", "iat", "exp", "email", "groups"],
+        }
 
 
-def okta_like(name: str, *, origin: str, port: int, clock: Clock, new_key: NewKey = SigningKey.generate, issuer: str = "") -> IdentityProviderServer:
-    """An Okta org; with ``issuer="/"`` it is called as Auth0, authentik and JumpCloud call themselves."""
-    directory = Directory(new_user_id=lambda: okta_id("00u"), new_group_id=lambda: okta_id("00g"), clock=clock)
+def okta_like(
+    name: str,
+    *,
+    origin: str,
+    port: int,
+    clock: Clock,
+    new_key: NewKey = SigningKey.generate,
+    issuer: str = "",
+) -> IdentityProviderServer:
+    """An Okta org; with ``issuer="/"`` it is called as Auth0, authentik and JumpCloud call
+    themselves.
+    """
+    directory = Directory(
+        new_user_id=lambda: okta_id("00u"), new_group_id=lambda: okta_id("00g"), clock=clock
+    )
     face = OktaFace(name, directory, issuer=issuer)
-    return IdentityProviderServer(name=name, origin=origin, port=port, face=face, directory=directory, clock=clock, new_key=new_key)
+    return IdentityProviderServer(
+        name=name,
+        origin=origin,
+        port=port,
+        face=face,
+        directory=directory,
+        clock=clock,
+        new_key=new_key,
+    )

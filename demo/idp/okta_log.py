@@ -1,7 +1,7 @@
 """Okta's System Log: every event of the org, in Okta's shape, and the API that reads it back.
 
-Source: Okta developer documentation, "System Log API" and "Event types". Bounded queries end; a query without ``until``
-always has a next page, because it is how one polls.
+Source: Okta developer documentation, "System Log API" and "Event types". Bounded queries end; a
+query without ``until`` always has a next page, because it is how one polls.
 """
 
 from __future__ import annotations
@@ -43,11 +43,17 @@ _FILTER = re.compile(rf"\s*\(?\s*{_ONE_TYPE}(?:\s+or\s+{_ONE_TYPE})*\s*\)?\s*")
 
 def okta_time(epoch_s: float) -> str:
     """Milliseconds and a ``Z``."""
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(epoch_s, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def log_event(event: DirectoryEvent) -> dict[str, Any]:
-    """A change as a LogEvent. The targets are the person, then the group; ``session.end`` has the person as actor."""
+    """A change as a LogEvent. The targets are the person, then the group; ``session.end`` has the
+    person as actor.
+    """
     kind, message = EVENT_TYPES[event.change]
     targets = []
     if event.person is not None:
@@ -79,7 +85,13 @@ def log_event(event: DirectoryEvent) -> dict[str, Any]:
 
 
 def _reference(ref: str, kind: str, alternate: str, name: str) -> dict[str, Any]:
-    return {"id": ref, "type": kind, "alternateId": alternate, "displayName": name, "detailEntry": None}
+    return {
+        "id": ref,
+        "type": kind,
+        "alternateId": alternate,
+        "displayName": name,
+        "detailEntry": None,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +103,16 @@ class _Query:
     types: frozenset[str] | None
     limit: int
     after: int
-    """The cursor: how many fitting events earlier pages showed. The log only grows, so it stays right."""
+    """The cursor: how many fitting events earlier pages showed. The log only grows, so it stays
+    right.
+    """
     descending: bool
 
 
 class SystemLog:
-    """The log of one org. ``api_token`` is what an administrator would have created (header ``Authorization: SSWS …``)."""
+    """The log of one org. ``api_token`` is what an administrator would have created (header
+    ``Authorization: SSWS …``).
+    """
 
     def __init__(self, origin: str, *, clock: Clock, switches: Switches | None = None) -> None:
         self._switches = switches or Switches()
@@ -113,13 +129,25 @@ class SystemLog:
     def refused(self, request: web.Request) -> web.Response | None:
         """Without the administrator's token, or one too many."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        right = scheme in ("SSWS", "Bearer") and secrets.compare_digest(token.encode(), self.api_token.encode())
+        right = scheme in ("SSWS", "Bearer") and secrets.compare_digest(
+            token.encode(), self.api_token.encode()
+        )
         if not right:
             return _error(401, "E0000011", "Invalid token provided")
         if self._switches.take_throttle():
-            refused = _error(429, "E0000047", "API call exceeded rate limit due to too many requests.")
-            refused.headers.update({"X-Rate-Limit-Limit": "60", "X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": str(int(self._clock()) + THROTTLED_S)})
-            refused.headers["Date"] = format_datetime(datetime.fromtimestamp(self._clock(), UTC), usegmt=True)
+            refused = _error(
+                429, "E0000047", "API call exceeded rate limit due to too many requests."
+            )
+            refused.headers.update(
+                {
+                    "X-Rate-Limit-Limit": "60",
+                    "X-Rate-Limit-Remaining": "0",
+                    "X-Rate-Limit-Reset": str(int(self._clock()) + THROTTLED_S),
+                }
+            )
+            refused.headers["Date"] = format_datetime(
+                datetime.fromtimestamp(self._clock(), UTC), usegmt=True
+            )
             return refused
         return None
 
@@ -132,7 +160,12 @@ class SystemLog:
         except ValueError as malformed:
             return _error(400, "E0000001", f"Api validation failed: {malformed}")
         # Okta's log, too, is late at times.
-        found = [event for event in self.events if _fits(query, event) and _epoch(event["published"]) <= self._clock() - self._switches.stale_s + 0.001]
+        found = [
+            event
+            for event in self.events
+            if _fits(query, event)
+            and _epoch(event["published"]) <= self._clock() - self._switches.stale_s + 0.001
+        ]
         if query.descending:
             found.reverse()
         end = query.after + query.limit
@@ -141,7 +174,9 @@ class SystemLog:
         response.headers.add("Link", f'<{self._origin}{request.path_qs}>; rel="self"')
         if query.until is None or len(found) > end:
             onward = {**request.query, "after": str(query.after + len(shown))}
-            response.headers.add("Link", f'<{self._origin}{request.path}?{urlencode(onward)}>; rel="next"')
+            response.headers.add(
+                "Link", f'<{self._origin}{request.path}?{urlencode(onward)}>; rel="next"'
+            )
         return response
 
     def _parse(self, request: web.Request) -> _Query:
@@ -156,7 +191,9 @@ class SystemLog:
         order = given.get("sortOrder", "ASCENDING")
         if order not in ("ASCENDING", "DESCENDING"):
             raise ValueError("sortOrder")
-        return _Query(since, until, _types(given.get("filter")), limit, after, order == "DESCENDING")
+        return _Query(
+            since, until, _types(given.get("filter")), limit, after, order == "DESCENDING"
+        )
 
 
 def _types(text: str | None) -> frozenset[str] | None:
@@ -181,5 +218,11 @@ def _epoch(text: str) -> float:
 
 
 def _error(status: int, code: str, summary: str) -> web.Response:
-    body = {"errorCode": code, "errorSummary": summary, "errorLink": code, "errorId": "oae" + okta_id(""), "errorCauses": []}
+    body = {
+        "errorCode": code,
+        "errorSummary": summary,
+        "errorLink": code,
+        "errorId": "oae" + okta_id(""),
+        "errorCauses": [],
+    }
     return web.json_response(body, status=status)

@@ -1,8 +1,11 @@
-"""Okta Universal Logout: when an administrator clears a person's sessions, the applications that asked for it are told.
+"""Okta Universal Logout: when an administrator clears a person's sessions, the applications that
+asked for it are told.
 
-Source: Okta developer documentation, "Universal Logout", after draft-parecki-oauth-global-token-revocation: a POST that names the
-person in ``sub_id``, with a bearer token signed by the org's ID-token key: type ``global-token-revocation+jwt``, the org as
-issuer, the application's client id as subject, the endpoint itself as audience, five minutes of life.
+Source: Okta developer documentation, "Universal Logout", after
+draft-parecki-oauth-global-token-revocation: a POST that names the person in ``sub_id``, with a
+bearer token signed by the org's ID-token key: type ``global-token-revocation+jwt``, the org as
+issuer, the application's client id as subject, the endpoint itself as audience, five minutes of
+life.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ class LogoutEndpoint:
 
 
 class UniversalLogout:
-    """Listens to the org's directory; sends through the same outbox as the event hooks, whose switches apply."""
+    """Listens to the org's directory; sends through the same outbox as the event hooks, whose
+    switches apply.
+    """
 
     def __init__(self, server: IdentityProviderServer, outbox: Outbox, *, clock: Clock) -> None:
         self.endpoints: list[LogoutEndpoint] = []
@@ -60,7 +65,13 @@ class UniversalLogout:
             "exp": now + TOKEN_LIFETIME_S,
             "jti": str(uuid.uuid4()),
         }
-        token = self._server.faults.sign(TokenDraft("logout", claims, self._server.key, {"typ": "global-token-revocation+jwt"}))
-        named = {"format": "iss_sub", "iss": issuer, "sub": person.id} if endpoint.subject == "iss_sub" else {"format": "email", "email": person.email}
+        token = self._server.faults.sign(
+            TokenDraft("logout", claims, self._server.key, {"typ": "global-token-revocation+jwt"})
+        )
+        named = (
+            {"format": "iss_sub", "iss": issuer, "sub": person.id}
+            if endpoint.subject == "iss_sub"
+            else {"format": "email", "email": person.email}
+        )
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
         return Post(endpoint.url, json.dumps({"sub_id": named}).encode(), headers)

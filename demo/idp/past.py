@@ -1,4 +1,6 @@
-"""What a directory's API reads: the present, or, as vendors put it, "eventually consistent", what was a while ago."""
+"""What a directory's API reads: the present, or, as vendors put it, "eventually consistent", what
+was a while ago.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Seen:
 
 
 class Past:
-    """Remembers what announced changes changed. ``switches.stale_s`` says how far back reads look."""
+    """Remembers what announced changes changed. ``switches.stale_s`` says how far back reads
+    look.
+    """
 
     def __init__(self, directory: Directory, switches: Switches, *, clock: Clock) -> None:
         self._directory, self._switches, self._clock = directory, switches, clock
@@ -44,7 +48,10 @@ class Past:
 
     def of(self, person: Person) -> Seen:
         since = self._clock() - self._switches.stale_s
-        return next((before for at, who, before in self._changes if who == person.id and at > since), _seen(person))
+        return next(
+            (before for at, who, before in self._changes if who == person.id and at > since),
+            _seen(person),
+        )
 
     def is_visible(self, at: float) -> bool:
         """Whether a change of then is in what reads show."""

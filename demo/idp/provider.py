@@ -1,7 +1,8 @@
-"""The OpenID provider core: authorization code flow, login form, own browser session, discovery and keys.
+"""The OpenID provider core: authorization code flow, login form, own browser session, discovery and
+keys.
 
-What differs between vendors is a ``Face``: paths, claims, scopes and error texts. Standards: OpenID Connect Core 1.0,
-RFC 6749, RFC 7636 (PKCE is optional here), RFC 7009 is not offered.
+What differs between vendors is a ``Face``: paths, claims, scopes and error texts. Standards: OpenID
+Connect Core 1.0, RFC 6749, RFC 7636 (PKCE is optional here), RFC 7009 is not offered.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _LOGIN = Template("""
 <button>Sign in</button>
 </form>
 <p><a href="{{ cancel }}">Cancel</a></p>
-""")
+""")  # noqa: E501 - one text, as it is
 _MESSAGE = Template("<p>{{ message }}</p>")
 
 
@@ -70,7 +71,17 @@ class IssuedCode:
 class IdentityProviderServer:
     """One customer's IdP at one origin."""
 
-    def __init__(self, *, name: str, origin: str, port: int, face: Face, directory: Directory, clock: Clock, new_key: NewKey) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        origin: str,
+        port: int,
+        face: Face,
+        directory: Directory,
+        clock: Clock,
+        new_key: NewKey,
+    ) -> None:
         self.name = name
         self.origin = origin
         self.face = face
@@ -95,10 +106,14 @@ class IdentityProviderServer:
     def issuer(self) -> str:
         return self.origin + self.face.paths.issuer
 
-    def register(self, *redirect_uris: str, logout_uris: tuple[str, ...] = (), groups_claim: bool = True) -> RegisteredApp:
+    def register(
+        self, *redirect_uris: str, logout_uris: tuple[str, ...] = (), groups_claim: bool = True
+    ) -> RegisteredApp:
         """A new application with a secret."""
         client_id = self.face.new_client_id()
-        app = RegisteredApp(client_id, secrets.token_urlsafe(30), redirect_uris, logout_uris, groups_claim)
+        app = RegisteredApp(
+            client_id, secrets.token_urlsafe(30), redirect_uris, logout_uris, groups_claim
+        )
         self.apps[client_id] = app
         return app
 
@@ -107,14 +122,25 @@ class IdentityProviderServer:
         self.key = self._new_key()
 
     async def _end_sessions_of(self, event: DirectoryEvent) -> None:
-        """Whoever may no longer sign in, or whose sessions were cleared, is signed out here for good, not until unsuspended."""
+        """Whoever may no longer sign in, or whose sessions were cleared, is signed out here for
+        good, not until unsuspended.
+        """
         person = event.person
-        if person is not None and (event.change is Change.SESSIONS_CLEARED or not self.directory.can_sign_in(person)):
-            self._sessions = {value: found for value, found in self._sessions.items() if found.person_id != person.id}
+        if person is not None and (
+            event.change is Change.SESSIONS_CLEARED or not self.directory.can_sign_in(person)
+        ):
+            self._sessions = {
+                value: found
+                for value, found in self._sessions.items()
+                if found.person_id != person.id
+            }
 
     def _add_routes(self) -> None:
         route, wrap, paths = self.app.router, self.faults.endpoint, self.face.paths
-        route.add_get(f"{paths.issuer.removesuffix('/')}/.well-known/openid-configuration", wrap("discovery", self._discovery))
+        route.add_get(
+            f"{paths.issuer.removesuffix('/')}/.well-known/openid-configuration",
+            wrap("discovery", self._discovery),
+        )
         route.add_get(paths.jwks, wrap("jwks", self._jwks))
         route.add_get(paths.authorize, wrap("authorize", self._authorize))
         route.add_post(paths.authorize, wrap("login", self._login))
@@ -139,7 +165,10 @@ class IdentityProviderServer:
                 "grant_types_supported": ["authorization_code"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": ["RS256"],
-                "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+                "token_endpoint_auth_methods_supported": [
+                    "client_secret_basic",
+                    "client_secret_post",
+                ],
                 "code_challenge_methods_supported": ["S256"],
                 **self.face.discovery(origin),
             }
@@ -154,14 +183,23 @@ class IdentityProviderServer:
         query = request.query
         app = self._requested_app(query)
         if app is None:
-            return _MESSAGE.respond(title="Bad request", brand=self.face.brand, status=400, message="Unknown client_id or redirect_uri.")
+            return _MESSAGE.respond(
+                title="Bad request",
+                brand=self.face.brand,
+                status=400,
+                message="Unknown client_id or redirect_uri.",
+            )
         if refusal := self._refuse(app, query):
             return self._back(query, error=refusal.error, error_description=refusal.description)
         session = self._session(request)
         prompts = query.get("prompt", "").split()
         if session is None or "login" in prompts or "select_account" in prompts:
             if "none" in prompts:
-                return self._back(query, error="login_required", error_description="The client specified not to prompt.")
+                return self._back(
+                    query,
+                    error="login_required",
+                    error_description="The client specified not to prompt.",
+                )
             return self._show_login(request, hint=query.get("login_hint", ""))
         return self._send_code(app, query, session)
 
@@ -172,14 +210,19 @@ class IdentityProviderServer:
     def _refuse(self, app: RegisteredApp, query: Mapping[str, str]) -> Refusal | None:
         scopes = tuple(query.get("scope", "").split())
         if query.get("response_type") != "code":
-            return Refusal("unsupported_response_type", "The response type is not supported by the authorization server.")
+            return Refusal(
+                "unsupported_response_type",
+                "The response type is not supported by the authorization server.",
+            )
         if "openid" not in scopes:
             return Refusal("invalid_scope", "The scope openid is required.")
         if query.get("code_challenge_method", "S256") != "S256":
             return Refusal("invalid_request", "Only S256 is supported as code_challenge_method.")
         return self.face.refuse_scopes(app, scopes)
 
-    def _show_login(self, request: web.Request, *, hint: str, wrong: str = "") -> web.StreamResponse:
+    def _show_login(
+        self, request: web.Request, *, hint: str, wrong: str = ""
+    ) -> web.StreamResponse:
         csrf = request.cookies.get(self._csrf_cookie) or secrets.token_urlsafe(24)
         response = _LOGIN.respond(
             title="Sign in",
@@ -188,7 +231,9 @@ class IdentityProviderServer:
             csrf=csrf,
             hint=hint,
             wrong=wrong,
-            cancel=_back_address(request.query, error="access_denied", error_description="User canceled the sign-in."),
+            cancel=_back_address(
+                request.query, error="access_denied", error_description="User canceled the sign-in."
+            ),
         )
         response.set_cookie(self._csrf_cookie, csrf, httponly=True, samesite="Lax")
         return response
@@ -198,20 +243,33 @@ class IdentityProviderServer:
         app = self._requested_app(query)
         email, password = str(form.get("email", "")), str(form.get("password", ""))
         csrf = request.cookies.get(self._csrf_cookie, "")
-        if app is None or not csrf or not hmac.compare_digest(csrf.encode(), str(form.get("csrf", "")).encode()):
-            return _MESSAGE.respond(title="Bad request", brand=self.face.brand, status=400, message="The form has expired.")
+        if (
+            app is None
+            or not csrf
+            or not hmac.compare_digest(csrf.encode(), str(form.get("csrf", "")).encode())
+        ):
+            return _MESSAGE.respond(
+                title="Bad request",
+                brand=self.face.brand,
+                status=400,
+                message="The form has expired.",
+            )
         if refusal := self._refuse(app, query):
             return self._back(query, error=refusal.error, error_description=refusal.description)
         person = self.directory.by_email(email)
         if person is None or not hmac.compare_digest(person.password.encode(), password.encode()):
-            return self._show_login(request, hint=email, wrong="Unable to sign in: wrong e-mail or password.")
+            return self._show_login(
+                request, hint=email, wrong="Unable to sign in: wrong e-mail or password."
+            )
         if not self.directory.can_sign_in(person):
             return self._show_login(request, hint=email, wrong=self.face.locked_out(person))
         session = SignedIn(person.id, int(self._clock()))
         value = secrets.token_urlsafe(32)
         self._sessions[value] = session
         response = self._send_code(app, query, session)
-        response.set_cookie(self._cookie, value, max_age=SESSION_S, httponly=True, samesite="Lax", path="/")
+        response.set_cookie(
+            self._cookie, value, max_age=SESSION_S, httponly=True, samesite="Lax", path="/"
+        )
         return response
 
     def _session(self, request: web.Request) -> SignedIn | None:
@@ -221,7 +279,9 @@ class IdentityProviderServer:
         person = self.directory.people.get(session.person_id)
         return session if person and self.directory.can_sign_in(person) else None
 
-    def _send_code(self, app: RegisteredApp, query: Mapping[str, str], session: SignedIn) -> web.Response:
+    def _send_code(
+        self, app: RegisteredApp, query: Mapping[str, str], session: SignedIn
+    ) -> web.Response:
         value = secrets.token_urlsafe(32)
         self._codes[value] = IssuedCode(
             app=app,
@@ -237,7 +297,10 @@ class IdentityProviderServer:
 
     @staticmethod
     def _back(query: Mapping[str, str], **parameters: str) -> web.Response:
-        return web.Response(status=302, headers={"Location": _back_address(query, **parameters), "Cache-Control": "no-store"})
+        return web.Response(
+            status=302,
+            headers={"Location": _back_address(query, **parameters), "Cache-Control": "no-store"},
+        )
 
     async def _logout(self, request: web.Request) -> web.StreamResponse:
         session = self._sessions.pop(request.cookies.get(self._cookie, ""), None)
@@ -246,7 +309,9 @@ class IdentityProviderServer:
         if target and any(target in app.logout_uris for app in self.apps.values()):
             response = web.Response(status=302, headers={"Location": target})
         else:
-            response = _MESSAGE.respond(title="Signed out", brand=self.face.brand, message="You are signed out here.")
+            response = _MESSAGE.respond(
+                title="Signed out", brand=self.face.brand, message="You are signed out here."
+            )
         response.del_cookie(self._cookie, path="/")
         if person is not None:
             await self.directory.signed_out(person)
@@ -268,7 +333,9 @@ class IdentityProviderServer:
             return refused("invalid_grant", "The authorization code is invalid or has expired.")
         if self._clock() - code.issued_at > CODE_LIFETIME_S:
             return refused("invalid_grant", "The authorization code is invalid or has expired.")
-        if code.challenge is not None and not hmac.compare_digest(s256(form.get("code_verifier", "")), code.challenge):
+        if code.challenge is not None and not hmac.compare_digest(
+            s256(form.get("code_verifier", "")), code.challenge
+        ):
             return refused("invalid_grant", "PKCE verification failed.")
         person = self.directory.people.get(code.person_id)
         if person is None or not self.directory.can_sign_in(person):
@@ -292,7 +359,9 @@ class IdentityProviderServer:
             "scope": " ".join(code.scopes),
             "id_token": self.faults.sign(TokenDraft("id", claims, self.key)),
         }
-        return web.json_response(self.faults.token_response(body), headers={"Cache-Control": "no-store"})
+        return web.json_response(
+            self.faults.token_response(body), headers={"Cache-Control": "no-store"}
+        )
 
     def _authenticated(self, request: web.Request, form: Mapping[str, str]) -> RegisteredApp | None:
         client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
@@ -302,16 +371,26 @@ class IdentityProviderServer:
                 decoded = base64.b64decode(encoded, validate=True).decode()
             except (binascii.Error, UnicodeDecodeError):
                 return None
-            client_id, secret = (unquote_plus(part) for part in decoded.split(":", 1)) if ":" in decoded else ("", "")
+            client_id, secret = (
+                (unquote_plus(part) for part in decoded.split(":", 1))
+                if ":" in decoded
+                else ("", "")
+            )
         app = self.apps.get(client_id)
-        return app if app and hmac.compare_digest(app.client_secret.encode(), secret.encode()) else None
+        return (
+            app
+            if app and hmac.compare_digest(app.client_secret.encode(), secret.encode())
+            else None
+        )
 
     async def _userinfo(self, request: web.Request) -> web.StreamResponse:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         code = self._access_tokens.get(token) if scheme.lower() == "bearer" else None
         person = self.directory.people.get(code.person_id) if code else None
         if code is None or person is None or self._clock() - code.issued_at > TOKEN_LIFETIME_S:
-            return web.Response(status=401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+            return web.Response(
+                status=401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}
+            )
         return web.json_response(self.face.userinfo_claims(code.app, person, code.scopes))
 
 

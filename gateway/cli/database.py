@@ -1,4 +1,6 @@
-"""The database of a configuration, for commands that run beside a gateway: the same stores, never a second one."""
+"""The database of a configuration, for commands that run beside a gateway: the same stores, never a
+second one.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def file_records(config: Config) -> Mapping[str, Record]:
 
 
 async def in_force_within(tenants: TenantDatabase, changed: Collection[str], wait_s: float) -> bool:
-    """Wait for the admin role to say in SQL that what these tenants are now is obeyed; False where it does not in time (none is running, perhaps)."""
+    """Wait for the admin role to say in SQL that what these tenants are now is obeyed; False where
+    it does not in time (none is running, perhaps).
+    """
     deadline = time.monotonic() + wait_s
     revision, _ = await tenants.revision()
     while True:

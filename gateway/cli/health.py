@@ -1,4 +1,6 @@
-"""``gateway health``: for container engines and service managers; a healthy answer is exit code 0."""
+"""``gateway health``: for container engines and service managers; a healthy answer is exit code
+0.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 TIMEOUT_S = 4.0
-"""Below the five seconds that the image's HEALTHCHECK allows, so that the reason is printed before it is killed."""
+"""Below the five seconds that the image's HEALTHCHECK allows, so that the reason is printed before
+it is killed.
+"""
 
 
 @click.command()
@@ -27,8 +31,8 @@ TIMEOUT_S = 4.0
 def command(url: str | None, config_path: str, ready: bool) -> None:
     """Ask a running gateway whether it is healthy.
 
-    URL is the admin listener, such as http://127.0.0.1:8082 or unix:/run/gateway/admin.sock. Without it the
-    configuration says where that is; with it no configuration is read.
+    URL is the admin listener, such as http://127.0.0.1:8082 or unix:/run/gateway/admin.sock.
+    Without it the configuration says where that is; with it no configuration is read.
     """
     address = url or load_config(Path(config_path)).listen.admin
     click.echo(asyncio.run(probe(address, path="/readyz" if ready else "/healthz")))
@@ -41,7 +45,9 @@ async def probe(address: str, *, path: str) -> str:
     try:
         base, connector = reach(address)
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
+            aiohttp.ClientSession(
+                connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
+            ) as session,
             session.get(base + path, allow_redirects=False) as response,
         ):
             body = (await response.content.read(65536)).decode(errors="replace").strip()
@@ -55,11 +61,15 @@ async def probe(address: str, *, path: str) -> str:
 
 
 def reach(address: str) -> tuple[str, aiohttp.BaseConnector | None]:
-    """URL and connector for a listen address or URL; an address that listens everywhere is asked on loopback."""
+    """URL and connector for a listen address or URL; an address that listens everywhere is asked on
+    loopback.
+    """
     import aiohttp  # noqa: PLC0415
 
     if address.startswith("unix:"):
         return "http://gateway", aiohttp.UnixConnector(address.removeprefix("unix:"))
     parts = urlsplit(address if "//" in address else f"//{address}")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname or "", parts.hostname or "127.0.0.1")  # noqa: S104 - compared, not bound
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(  # noqa: S104 - compared, not bound
+        parts.hostname or "", parts.hostname or "127.0.0.1"
+    )
     return f"{parts.scheme or 'http'}://{f'[{host}]' if ':' in host else host}:{parts.port}", None

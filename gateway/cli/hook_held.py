@@ -1,4 +1,6 @@
-"""``gateway hooks held list | release | drop``: removals of many people at once, which wait for an operator."""
+"""``gateway hooks held list | release | drop``: removals of many people at once, which wait for an
+operator.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,10 @@ def list_held(*, config_path: str, tenant: str | None, as_json: bool) -> None:
         return
     for one in found:
         when = datetime.fromtimestamp(one.received_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        click.echo(f"{one.id}  {one.tenant}/{one.provider}  {when}  {one.source}  {one.summary}  {one.error}")
+        click.echo(
+            f"{one.id}  {one.tenant}/{one.provider}  {when}  {one.source}  {one.summary}  "
+            f"{one.error}"
+        )
 
 
 @held.command()
@@ -52,7 +57,9 @@ def list_held(*, config_path: str, tenant: str | None, as_json: bool) -> None:
 @click.argument("tenant")
 @click.option("--provider", help="Only this one's.")
 def release(*, config_path: str, tenant: str, provider: str | None) -> None:
-    """Apply all that is held of TENANT; what was undone meanwhile has no effect. A running gateway does it within a second."""
+    """Apply all that is held of TENANT; what was undone meanwhile has no effect. A running gateway
+    does it within a second.
+    """
     click.echo(f"{asyncio.run(_decide(config_path, tenant, provider, 'release'))} to be applied")
 
 
@@ -80,9 +87,15 @@ async def _list(config_path: str, tenant: str | None) -> list[DeliveryView]:
 async def _decide(config_path: str, tenant: str, provider: str | None, decision: str) -> int:
     async with _records(config_path) as (records, database):
         audit = SqlAuditLog(database, clock=database.clock)
-        entry = await audit.begin(actor=ACTOR, action="decide_held", tenant=tenant, target=provider or "", request_id="")
-        count = await (records.release_held if decision == "release" else records.drop_held)(tenant=tenant, provider=provider)
-        await audit.finish(entry, outcome="done", before=None, after={"decision": decision, "events": count})
+        entry = await audit.begin(
+            actor=ACTOR, action="decide_held", tenant=tenant, target=provider or "", request_id=""
+        )
+        count = await (records.release_held if decision == "release" else records.drop_held)(
+            tenant=tenant, provider=provider
+        )
+        await audit.finish(
+            entry, outcome="done", before=None, after={"decision": decision, "events": count}
+        )
         return count
 
 
@@ -91,4 +104,7 @@ async def _records(config_path: str) -> AsyncIterator[tuple[InboxRecords, Databa
     async with configured_database(config_path) as (_, database):
         committer = Committer(database)
         async with committer.running():
-            yield InboxRecords(database, committer, clock=database.clock, wake=lambda: None), database
+            yield (
+                InboxRecords(database, committer, clock=database.clock, wake=lambda: None),
+                database,
+            )

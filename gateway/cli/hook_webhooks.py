@@ -1,4 +1,6 @@
-"""``gateway hooks webhooks list | replay``: what the tenants' applications were told, and telling them again."""
+"""``gateway hooks webhooks list | replay``: what the tenants' applications were told, and telling
+them again.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def webhooks() -> None:
 @click.option("--state", type=click.Choice(["new", "sent", "failed"]), help="failed: given up.")
 @click.option("--limit", default=PAGE, show_default=True, help="How many.")
 @json_option
-def list_webhooks(*, config_path: str, tenant: str | None, state: str | None, limit: int, as_json: bool) -> None:
+def list_webhooks(
+    *, config_path: str, tenant: str | None, state: str | None, limit: int, as_json: bool
+) -> None:
     """Newest first."""
     found = asyncio.run(_list(config_path, tenant, state, limit))
     if as_json:
@@ -47,13 +51,24 @@ def list_webhooks(*, config_path: str, tenant: str | None, state: str | None, li
         return
     for one in found:
         when = datetime.fromtimestamp(one.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        click.echo(f"{one.id}  {one.tenant}  {when}  {one.event}  {one.state} after {one.attempts} attempts" + (f": {one.error}" if one.error else ""))
+        click.echo(
+            (
+                f"{one.id}  {one.tenant}  {when}  {one.event}  {one.state} after "
+                f"{one.attempts} attempts"
+            )
+            + (f": {one.error}" if one.error else "")
+        )
 
 
 @webhooks.command()
 @config_option
 @click.argument("messages", nargs=-1)
-@click.option("--failed", "tenant", metavar="TENANT", help="All of this tenant's that were given up, oldest first.")
+@click.option(
+    "--failed",
+    "tenant",
+    metavar="TENANT",
+    help="All of this tenant's that were given up, oldest first.",
+)
 def replay(*, config_path: str, messages: tuple[str, ...], tenant: str | None) -> int:
     """Send again, with the same id and body; a running gateway does it within a second."""
     if bool(messages) == (tenant is not None):
@@ -66,16 +81,25 @@ def replay(*, config_path: str, messages: tuple[str, ...], tenant: str | None) -
     return 1 if refused else 0
 
 
-async def _list(config_path: str, tenant: str | None, state: str | None, limit: int) -> list[MessageView]:
+async def _list(
+    config_path: str, tenant: str | None, state: str | None, limit: int
+) -> list[MessageView]:
     async with _records(config_path) as (records, _):
         return await _pages(records, tenant, state, limit)
 
 
-async def _pages(records: OutboxRecords, tenant: str | None, state: str | None, limit: int | None) -> list[MessageView]:
+async def _pages(
+    records: OutboxRecords, tenant: str | None, state: str | None, limit: int | None
+) -> list[MessageView]:
     found: list[MessageView] = []
     position: str | None = None
     while limit is None or len(found) < limit:
-        page = await records.page(tenant=tenant, state=state, position=position, limit=PAGE if limit is None else min(PAGE, limit - len(found)))
+        page = await records.page(
+            tenant=tenant,
+            state=state,
+            position=position,
+            limit=PAGE if limit is None else min(PAGE, limit - len(found)),
+        )
         found += page.items
         position = page.position
         if position is None:
@@ -83,15 +107,32 @@ async def _pages(records: OutboxRecords, tenant: str | None, state: str | None, 
     return found
 
 
-async def _replay(config_path: str, messages: tuple[str, ...], tenant: str | None) -> tuple[int, list[str]]:
+async def _replay(
+    config_path: str, messages: tuple[str, ...], tenant: str | None
+) -> tuple[int, list[str]]:
     async with _records(config_path) as (records, database):
-        wanted = list(messages) if tenant is None else [m.id for m in reversed(await _pages(records, tenant, "failed", None))]
+        wanted = (
+            list(messages)
+            if tenant is None
+            else [m.id for m in reversed(await _pages(records, tenant, "failed", None))]
+        )
         audit, refused = SqlAuditLog(database, clock=database.clock), []
         for message in wanted:
             found = await records.find(message)
-            entry = await audit.begin(actor=ACTOR, action="replay_message", tenant=found.tenant if found else None, target=message[:128], request_id="")
+            entry = await audit.begin(
+                actor=ACTOR,
+                action="replay_message",
+                tenant=found.tenant if found else None,
+                target=message[:128],
+                request_id="",
+            )
             answer = await records.replay(message)
-            await audit.finish(entry, outcome="refused" if isinstance(answer, Rejected) else "done", before={"state": found.state} if found else None, after=None)
+            await audit.finish(
+                entry,
+                outcome="refused" if isinstance(answer, Rejected) else "done",
+                before={"state": found.state} if found else None,
+                after=None,
+            )
             if isinstance(answer, Rejected):
                 refused.append(f"{message}: {answer.message}")
         return len(wanted) - len(refused), refused
@@ -102,4 +143,7 @@ async def _records(config_path: str) -> AsyncIterator[tuple[OutboxRecords, Datab
     async with configured_database(config_path) as (_, database):
         committer = Committer(database)
         async with committer.running():
-            yield OutboxRecords(database, committer, clock=database.clock, wake=lambda: None), database
+            yield (
+                OutboxRecords(database, committer, clock=database.clock, wake=lambda: None),
+                database,
+            )

@@ -1,4 +1,6 @@
-"""Who of the people who are signed in would lose or gain by a plan, and by the rules that wait in ``rules_next``."""
+"""Who of the people who are signed in would lose or gain by a plan, and by the rules that wait in
+``rules_next``.
+"""
 
 from __future__ import annotations
 
@@ -28,43 +30,96 @@ _STAY = "blocks and removed groups stay, and nothing lifts them any more: gatewa
 
 @dataclass(frozen=True, slots=True)
 class Impact:
-    """Effects by tenant: of the plan, and of taking over ``rules_next`` after it. ``unknown``: why they could not be told."""
+    """Effects by tenant: of the plan, and of taking over ``rules_next`` after it. ``unknown``: why
+    they could not be told.
+    """
 
     signed_in: Mapping[str, int]
     now: Mapping[str, tuple[Effect, ...]]
     next: Mapping[str, tuple[Effect, ...]]
     unknown: str = ""
     stay: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
-    """Sources that a change silences, and how many blocks and removed groups of theirs are in force: they stay until an operator lifts them."""
+    """Sources that a change silences, and how many blocks and removed groups of theirs are in
+    force: they stay until an operator lifts them.
+    """
 
     def lines(self, tenant: str, *, heading: bool = False) -> list[str]:
-        return [*self._people(tenant, heading=heading), *(f"    ! {count} {source} {_STAY} --tenant {tenant} --source {source}" for source, count in self.stay.get(tenant, ()))]
+        return [
+            *self._people(tenant, heading=heading),
+            *(
+                f"    ! {count} {source} {_STAY} --tenant {tenant} --source {source}"
+                for source, count in self.stay.get(tenant, ())
+            ),
+        ]
 
     def _people(self, tenant: str, *, heading: bool) -> list[str]:
-        told = [*_lines(self.now.get(tenant, ()), ""), *_lines(self.next.get(tenant, ()), "with rules_next, ")]
+        told = [
+            *_lines(self.now.get(tenant, ()), ""),
+            *_lines(self.next.get(tenant, ()), "with rules_next, "),
+        ]
         if not told:
             return []
-        return ([f"  {tenant}"] if heading else []) + [f"    {self.signed_in[tenant]} sessions looked at:", *told]
+        return ([f"  {tenant}"] if heading else []) + [
+            f"    {self.signed_in[tenant]} sessions looked at:",
+            *told,
+        ]
 
     def as_json(self) -> dict[str, Any]:
         tenants = sorted(self.signed_in)
-        rows = {t: {"sessions": self.signed_in[t], "now": [asdict(e) for e in self.now.get(t, ())], "rules_next": [asdict(e) for e in self.next.get(t, ())]} for t in tenants}
-        return {"tenants": rows, "unknown": self.unknown or None, "stay": {t: dict(found) for t, found in sorted(self.stay.items())}}
+        rows = {
+            t: {
+                "sessions": self.signed_in[t],
+                "now": [asdict(e) for e in self.now.get(t, ())],
+                "rules_next": [asdict(e) for e in self.next.get(t, ())],
+            }
+            for t in tenants
+        }
+        return {
+            "tenants": rows,
+            "unknown": self.unknown or None,
+            "stay": {t: dict(found) for t, found in sorted(self.stay.items())},
+        }
 
 
 def _lines(found: tuple[Effect, ...], prefix: str) -> list[str]:
-    lines = [f"      {prefix}{e.email} {'gains' if e.gains else 'loses'} {e.where or 'everything'} ({e.reason})" for e in found[:SHOWN]]
-    return [*lines, f"      {prefix}… and {len(found) - SHOWN} more"] if len(found) > SHOWN else lines
+    lines = [
+        (
+            f"      {prefix}{e.email} {'gains' if e.gains else 'loses'} "
+            f"{e.where or 'everything'} ({e.reason})"
+        )
+        for e in found[:SHOWN]
+    ]
+    return (
+        [*lines, f"      {prefix}… and {len(found) - SHOWN} more"] if len(found) > SHOWN else lines
+    )
 
 
-async def measure(made: Plan, stored: Mapping[str, StoredTenant], config: Config, directory: StoreDirectory, blocks: SqlBlocks) -> Impact:
+async def measure(
+    made: Plan,
+    stored: Mapping[str, StoredTenant],
+    config: Config,
+    directory: StoreDirectory,
+    blocks: SqlBlocks,
+) -> Impact:
     """Asks for the sessions of the tenants that change or have rules waiting."""
-    wanted = {change.tenant: (stored[change.tenant].document, change.document) for change in made.changes if change.tenant in stored}
-    wanted |= {tenant: (stored[tenant].document, stored[tenant].document) for tenant in made.unchanged if stored[tenant].document.rules_next}
+    wanted = {
+        change.tenant: (stored[change.tenant].document, change.document)
+        for change in made.changes
+        if change.tenant in stored
+    }
+    wanted |= {
+        tenant: (stored[tenant].document, stored[tenant].document)
+        for tenant in made.unchanged
+        if stored[tenant].document.rules_next
+    }
     signed_in: dict[str, int] = {}
     now: dict[str, tuple[Effect, ...]] = {}
     later: dict[str, tuple[Effect, ...]] = {}
-    stay = {tenant: found for tenant, (before, after) in sorted(wanted.items()) if after is not None and (found := await _silenced(before, after, blocks))}
+    stay = {
+        tenant: found
+        for tenant, (before, after) in sorted(wanted.items())
+        if after is not None and (found := await _silenced(before, after, blocks))
+    }
     for tenant, (before, after) in sorted(wanted.items()):
         try:
             people = await sessions_of(directory, tenant)
@@ -78,10 +133,17 @@ async def measure(made: Plan, stored: Mapping[str, StoredTenant], config: Config
     return Impact(signed_in, now, later, stay=stay)
 
 
-async def _silenced(before: TenantDocument, after: TenantDocument, blocks: SqlBlocks) -> tuple[tuple[str, int], ...]:
+async def _silenced(
+    before: TenantDocument, after: TenantDocument, blocks: SqlBlocks
+) -> tuple[tuple[str, int], ...]:
     """What sources imposed that can speak before the change and not after it, by source."""
     had, has = hook_targets(before), hook_targets(after)
     if had == has:
         return ()
-    gone = [view for view in await blocks.all_of(before.id) if source_is_gone(view.source, view.who.provider, has) and not source_is_gone(view.source, view.who.provider, had)]
+    gone = [
+        view
+        for view in await blocks.all_of(before.id)
+        if source_is_gone(view.source, view.who.provider, has)
+        and not source_is_gone(view.source, view.who.provider, had)
+    ]
     return tuple(sorted(Counter(view.source.partition(":")[0] for view in gone).items()))

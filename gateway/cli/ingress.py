@@ -1,4 +1,6 @@
-"""``gateway ingress render | doctor``: a ready ingress configuration, and an examination of a live one."""
+"""``gateway ingress render | doctor``: a ready ingress configuration, and an examination of a live
+one.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,47 @@ def command() -> None:
 @command.command("render")
 @click.argument("kind", type=click.Choice(list(RENDERED)))
 @config_option
-@click.option("--listen", default="0.0.0.0:443", show_default=True, help="Where the ingress listens.")
-@click.option("--upstream", "upstreams", multiple=True, metavar="[HOST=]ADDRESS", help="The application's host:port; with HOST= only for that protected host. Repeatable.")
-@click.option("--host", "hosts", multiple=True, metavar="HOST", help="One more protected host, of a tenant that does not live in files. Repeatable.")
-@click.option("--check", metavar="ADDRESS", help="How the ingress reaches listen.check, if not at the address it binds.")
-@click.option("--public", metavar="ADDRESS", help="How the ingress reaches listen.public, if not at the address it binds.")
-@click.option("--certificate", nargs=2, metavar="CHAIN KEY", help="TLS ends here, with these files. Without, TLS ends in front of the ingress.")
-@click.option("--redirect", metavar="ADDRESS", help="Where plain http is answered by a redirect to https, such as 0.0.0.0:80. Protected hosts only.")
+@click.option(
+    "--listen", default="0.0.0.0:443", show_default=True, help="Where the ingress listens."
+)
+@click.option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="[HOST=]ADDRESS",
+    help="The application's host:port; with HOST= only for that protected host. Repeatable.",
+)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="HOST",
+    help="One more protected host, of a tenant that does not live in files. Repeatable.",
+)
+@click.option(
+    "--check",
+    metavar="ADDRESS",
+    help="How the ingress reaches listen.check, if not at the address it binds.",
+)
+@click.option(
+    "--public",
+    metavar="ADDRESS",
+    help="How the ingress reaches listen.public, if not at the address it binds.",
+)
+@click.option(
+    "--certificate",
+    nargs=2,
+    metavar="CHAIN KEY",
+    help="TLS ends here, with these files. Without, TLS ends in front of the ingress.",
+)
+@click.option(
+    "--redirect",
+    metavar="ADDRESS",
+    help=(
+        "Where plain http is answered by a redirect to https, such as 0.0.0.0:80. Protected "
+        "hosts only."
+    ),
+)
 @click.option(
     "--stream-limit",
     default=STREAM_LIMIT_S,
@@ -48,8 +84,17 @@ def command() -> None:
     metavar="SECONDS",
     help="How long a WebSocket or stream may last, or be idle, as the proxy can.",
 )
-@click.option("--stats-socket", metavar="PATH", help="HAProxy: a Unix socket of level admin, over which open connections can be cut.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Write the files into this folder instead of to the terminal. They hold the ingress key.")
+@click.option(
+    "--stats-socket",
+    metavar="PATH",
+    help="HAProxy: a Unix socket of level admin, over which open connections can be cut.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the files into this folder instead of to the terminal. They hold the ingress key.",
+)
 def render_command(
     kind: str,
     config_path: str,
@@ -64,7 +109,9 @@ def render_command(
     stats_socket: str | None,
     output: Path | None,
 ) -> None:
-    """Write a ready configuration: hosts, header names, key and addresses are those of the gateway's configuration."""
+    """Write a ready configuration: hosts, header names, key and addresses are those of the
+    gateway's configuration.
+    """
     if redirect and kind == "kubernetes":
         raise SiteError("--redirect: in a cluster the controller's own entry point redirects")
     if stats_socket is not None and kind != "haproxy":
@@ -72,9 +119,19 @@ def render_command(
     config = load_config(Path(config_path))
     default, by_host = _upstreams(upstreams)
     site = site_of(
-        config, (), listen=listen, upstream=default, upstreams=by_host, check=check, public=public, certificate=certificate,
-        hosts=(*_hosts(config.tenants.files), *hosts), redirect=redirect, stream_limit_s=stream_limit, stats_socket=stats_socket,
-    )  # fmt: skip
+        config,
+        (),
+        listen=listen,
+        upstream=default,
+        upstreams=by_host,
+        check=check,
+        public=public,
+        certificate=certificate,
+        hosts=(*_hosts(config.tenants.files), *hosts),
+        redirect=redirect,
+        stream_limit_s=stream_limit,
+        stats_socket=stats_socket,
+    )
     files = render(kind, site)
     if output is None:
         for name, text in files.items():
@@ -89,7 +146,9 @@ def render_command(
 
 
 def _hosts(folder: Path | None) -> list[str]:
-    """Of the tenant files. Nothing else of them is read, so that rendering needs none of their secrets."""
+    """Of the tenant files. Nothing else of them is read, so that rendering needs none of their
+    secrets.
+    """
     hosts: list[str] = []
     for path in sorted(folder.glob("*.y*ml")) if folder is not None else ():
         listed = read_yaml(path).get("hosts") or []
@@ -115,22 +174,83 @@ def _upstreams(options: tuple[str, ...]) -> tuple[str, dict[str, str]]:
 
 @command.command("doctor")
 @click.argument("url")
-@click.option("--admin", "admin_url", default="http://127.0.0.1:8082", show_default=True, metavar="URL", help="The admin listener, reached on a way of its own.")
-@click.option("--key", default="env:DOCTOR_KEY", show_default=True, metavar="SECRET", help="A key of scope doctor: env:NAME or file:PATH. It never travels through the ingress.")
-@click.option("--path", "paths", multiple=True, metavar="PATH", help="One more path that must be asked about. Repeatable.")
-@click.option("--public", "public", multiple=True, metavar="PATH", help="A page that anybody may read: the application's way of reading paths is examined on it. Repeatable.")
-@click.option("--app", metavar="ADDRESS", help="The application's own host:port, which must not be reachable from here.")
-@click.option("--check", metavar="ADDRESS", help="listen.check's host:port, which must not be reachable from here.")
+@click.option(
+    "--admin",
+    "admin_url",
+    default="http://127.0.0.1:8082",
+    show_default=True,
+    metavar="URL",
+    help="The admin listener, reached on a way of its own.",
+)
+@click.option(
+    "--key",
+    default="env:DOCTOR_KEY",
+    show_default=True,
+    metavar="SECRET",
+    help="A key of scope doctor: env:NAME or file:PATH. It never travels through the ingress.",
+)
+@click.option(
+    "--path",
+    "paths",
+    multiple=True,
+    metavar="PATH",
+    help="One more path that must be asked about. Repeatable.",
+)
+@click.option(
+    "--public",
+    "public",
+    multiple=True,
+    metavar="PATH",
+    help=(
+        "A page that anybody may read: the application's way of reading paths is examined on "
+        "it. Repeatable."
+    ),
+)
+@click.option(
+    "--app",
+    metavar="ADDRESS",
+    help="The application's own host:port, which must not be reachable from here.",
+)
+@click.option(
+    "--check",
+    metavar="ADDRESS",
+    help="listen.check's host:port, which must not be reachable from here.",
+)
 @click.option(
     "--app-session",
     "app_sessions",
     multiple=True,
     metavar="SECRET",
-    help="Twice: the gateway's cookie of two people at this host, env:NAME or file:PATH. Does the application keep the person before?",
+    help=(
+        "Twice: the gateway's cookie of two people at this host, env:NAME or file:PATH. Does "
+        "the application keep the person before?"
+    ),
 )
-@click.option("--app-page", "app_pages", multiple=True, metavar="PATH", help="With --app-session: a page that shows who is signed in; left out, /. Repeatable, opened in order.")
-@click.option("--app-cookie", "app_cookies", multiple=True, metavar="ENTRY", help="With --app-session: an entry of the tenant's app_cookies, in force or to be tried. Repeatable.")
-@click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust, for an ingress with its own.")
+@click.option(
+    "--app-page",
+    "app_pages",
+    multiple=True,
+    metavar="PATH",
+    help=(
+        "With --app-session: a page that shows who is signed in; left out, /. Repeatable, "
+        "opened in order."
+    ),
+)
+@click.option(
+    "--app-cookie",
+    "app_cookies",
+    multiple=True,
+    metavar="ENTRY",
+    help=(
+        "With --app-session: an entry of the tenant's app_cookies, in force or to be tried. "
+        "Repeatable."
+    ),
+)
+@click.option(
+    "--ca",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Certificates to trust, for an ingress with its own.",
+)
 @json_option
 def doctor_command(
     url: str,
@@ -146,40 +266,72 @@ def doctor_command(
     ca: str | None,
     as_json: bool,
 ) -> int:
-    """Probe the live ingress at URL for every way around the gateway. Nothing is broken to find out."""
+    """Probe the live ingress at URL for every way around the gateway. Nothing is broken to find
+    out.
+    """
     secret = _secret("--key", key)
     for option, given in (("--path", paths), ("--public", public)):
         wrong = [path for path in given if not path.startswith("/")]
         if wrong:
             raise ConfigError(f"{option}: {wrong[0]}: begins with /")
     examination = Doctor(
-        Target.of(url), admin_url, secret, paths=paths, public=public, ca_file=ca,
-        app=parse_address(app) if app else None, check=parse_address(check) if check else None, progress=_progress,
+        Target.of(url),
+        admin_url,
+        secret,
+        paths=paths,
+        public=public,
+        ca_file=ca,
+        app=parse_address(app) if app else None,
+        check=parse_address(check) if check else None,
+        progress=_progress,
         app_session=_app_session(app_sessions, app_pages, app_cookies),
-    )  # fmt: skip
+    )
     findings = asyncio.run(examination.examine())
     if as_json:
-        click.echo(json.dumps([{"code": f.code, "severity": f.severity, "title": f.title, "evidence": list(f.evidence), "fix": f.fix} for f in findings], indent=1))
+        click.echo(
+            json.dumps(
+                [
+                    {
+                        "code": f.code,
+                        "severity": f.severity,
+                        "title": f.title,
+                        "evidence": list(f.evidence),
+                        "fix": f.fix,
+                    }
+                    for f in findings
+                ],
+                indent=1,
+            )
+        )
     else:
         for finding in findings:
             click.echo(f"{finding.severity.upper():8}  {finding.title}  [{finding.code}]")
             for line in finding.evidence:
                 click.echo(f"          - {line}")
             click.echo(f"          {finding.fix}\n")
-        click.echo(f"{len(findings)} findings at {url}" if findings else f"no way around the gateway found at {url}")
+        click.echo(
+            f"{len(findings)} findings at {url}"
+            if findings
+            else f"no way around the gateway found at {url}"
+        )
     return 1 if findings else 0
 
 
 def _secret(option: str, said: str) -> Secret:
     if not said.startswith(("env:", "file:")):
-        raise ConfigError(f"{option}: env:NAME or file:PATH; a secret on the command line is seen by everybody on the machine")
+        raise ConfigError(
+            f"{option}: env:NAME or file:PATH; a secret on the command line is seen by "
+            "everybody on the machine"
+        )
     try:
         return resolve_secret(said)
     except ValueError as error:
         raise ConfigError(f"{option}: {error}") from error
 
 
-def _app_session(sessions: tuple[str, ...], pages: tuple[str, ...], cookies: tuple[str, ...]) -> AppSession | None:
+def _app_session(
+    sessions: tuple[str, ...], pages: tuple[str, ...], cookies: tuple[str, ...]
+) -> AppSession | None:
     if not sessions and not pages and not cookies:
         return None
     if len(sessions) != 2:
@@ -193,4 +345,6 @@ def _app_session(sessions: tuple[str, ...], pages: tuple[str, ...], cookies: tup
 
 def _progress(done: int, total: int) -> None:
     if sys.stderr.isatty():
-        click.echo(f"\r{done} of {total} probes" + ("\n" if done == total else ""), err=True, nl=False)
+        click.echo(
+            f"\r{done} of {total} probes" + ("\n" if done == total else ""), err=True, nl=False
+        )

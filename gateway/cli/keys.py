@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from gateway.keys import KeyRing
 
 ASSERTION_LIFE_S = 86400
-"""After the last one was signed. An assertion lives for five minutes; a day leaves room for apps that keep our key set for long."""
+"""After the last one was signed. An assertion lives for five minutes; a day leaves room for apps
+that keep our key set for long.
+"""
 DATABASE_LIFE_S = 3600
-"""A retired database key that no cell needs goes with the first rotation after this: whoever still wrote with it has read the new ring long since."""
+"""A retired database key that no cell needs goes with the first rotation after this: whoever still
+wrote with it has read the new ring long since.
+"""
 _LIFE_S = {"sealing": WATERMARK_LIFE_S, "assertion": ASSERTION_LIFE_S}
 _POLL_S = 0.2
 
@@ -46,13 +50,19 @@ def list_keys(*, config_path: str, as_json: bool) -> None:
     """Ids and states of all keys, never the keys."""
     config = load_config(Path(config_path))
     ring = keys.load(config.key_file, create=config.makes_key_ring)
-    rows = [_row(ring, kind, number) for kind in key_file.KINDS for number in range(len(getattr(ring, kind)))]
+    rows = [
+        _row(ring, kind, number)
+        for kind in key_file.KINDS
+        for number in range(len(getattr(ring, kind)))
+    ]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
     for row in rows:
         since = row["retired_at"]
-        retired = f" since {_clock(since)}" if isinstance(since, int) and since <= time.time() else ""
+        retired = (
+            f" since {_clock(since)}" if isinstance(since, int) and since <= time.time() else ""
+        )
         click.echo(f"{row['kind']:10} {row['kid']}  {row['state']}{retired}")
 
 
@@ -75,25 +85,42 @@ def _row(ring: KeyRing, kind: str, number: int) -> dict[str, object]:
 @command.command()
 @config_option
 @click.argument("kinds", nargs=-1, type=click.Choice(key_file.KINDS))
-@click.option("--create", is_flag=True, help="Make the key ring if there is none, and do nothing else.")
-@click.option("--wait", "patience", default="30s", show_default=True, help="How long to wait for every process to know the new key.")
+@click.option(
+    "--create", is_flag=True, help="Make the key ring if there is none, and do nothing else."
+)
+@click.option(
+    "--wait",
+    "patience",
+    default="30s",
+    show_default=True,
+    help="How long to wait for every process to know the new key.",
+)
 @json_option
-def rotate(*, config_path: str, kinds: tuple[str, ...], create: bool, patience: str, as_json: bool) -> int:
-    """Let a new key write, and drop retired ones that nothing needs any more. Without KINDS: sealing and assertion.
+def rotate(
+    *, config_path: str, kinds: tuple[str, ...], create: bool, patience: str, as_json: bool
+) -> int:
+    """Let a new key write, and drop retired ones that nothing needs any more. Without KINDS:
+    sealing and assertion.
 
-    Nobody is signed out. Where the key ring is distributed by other means than a shared file, run it again after the new
-    file has arrived everywhere: the first run stages the key, the second lets it write.
+    Nobody is signed out. Where the key ring is distributed by other means than a shared file, run
+    it again after the new file has arrived everywhere: the first run stages the key, the second
+    lets it write.
     """
     config = load_config(Path(config_path))
     if create:
         keys.load(config.key_file, create=True)
-        click.echo(json.dumps({"file": str(config.key_file)}) if as_json else f"{config.key_file} is there")
+        click.echo(
+            json.dumps({"file": str(config.key_file)}) if as_json else f"{config.key_file} is there"
+        )
         return 0
     try:
         patience_s = parse_duration(patience).total_seconds()
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--wait") from error
-    results = [asyncio.run(_rotate(config, config_path, kind, patience_s=patience_s)) for kind in kinds or ("sealing", "assertion")]
+    results = [
+        asyncio.run(_rotate(config, config_path, kind, patience_s=patience_s))
+        for kind in kinds or ("sealing", "assertion")
+    ]
     if as_json:
         click.echo(json.dumps(results, indent=1))
     else:
@@ -105,14 +132,24 @@ def rotate(*, config_path: str, kinds: tuple[str, ...], create: bool, patience: 
 def _told(result: dict[str, object]) -> str:
     waiting = result["waiting_for"]
     if waiting:
-        return f"{result['kind']}: {result['kid']} is staged; {len(waiting) if isinstance(waiting, list) else 0} processes do not know it yet: {waiting}. Run it again."
+        return (
+            f"{result['kind']}: {result['kid']} is staged; "
+            f"{len(waiting) if isinstance(waiting, list) else 0} processes do not know it yet: "
+            f"{waiting}. Run it again."
+        )
     dropped = f"; dropped {result['dropped']}" if result["dropped"] else ""
     begins = result["writes_from"]
-    when = f"signs from {_clock(begins)}, when every application has seen it" if isinstance(begins, int) and begins > time.time() else "writes now"
+    when = (
+        f"signs from {_clock(begins)}, when every application has seen it"
+        if isinstance(begins, int) and begins > time.time()
+        else "writes now"
+    )
     return f"{result['kind']}: {result['kid']} {when}{dropped}"
 
 
-async def _rotate(config: Config, config_path: str, kind: str, *, patience_s: float) -> dict[str, object]:
+async def _rotate(
+    config: Config, config_path: str, kind: str, *, patience_s: float
+) -> dict[str, object]:
     path = config.key_file
     with key_file.editing(path) as save:
         ring = key_file.stage(keys.load(path, create=False), kind)
@@ -130,7 +167,13 @@ async def _rotate(config: Config, config_path: str, kind: str, *, patience_s: fl
                     break
                 await asyncio.sleep(_POLL_S)
             if waiting:
-                return {"kind": kind, "kid": fresh.kid, "promoted": False, "waiting_for": waiting, "dropped": []}
+                return {
+                    "kind": kind,
+                    "kid": fresh.kid,
+                    "promoted": False,
+                    "waiting_for": waiting,
+                    "dropped": [],
+                }
             if kind == "sealing":
                 # Under the new key too, before any session is refused or overlaid by it alone.
                 for tenant in await stores.record.tenants():
@@ -138,7 +181,11 @@ async def _rotate(config: Config, config_path: str, kind: str, *, patience_s: fl
         now = int(time.time())
         promoted = key_file.promote(ring, kind, now=now)
         save(promoted)
-        pruned = await _pruned_database(config_path, promoted, now=now) if kind == "database" else key_file.prune(promoted, kind, before=now - _LIFE_S[kind])
+        pruned = (
+            await _pruned_database(config_path, promoted, now=now)
+            if kind == "database"
+            else key_file.prune(promoted, kind, before=now - _LIFE_S[kind])
+        )
         save(pruned)
         left = {key.kid for key in getattr(pruned, kind)}
         begins = getattr(getattr(promoted, kind)[0], "writes_from", 0) or now
@@ -157,4 +204,11 @@ async def _pruned_database(config_path: str, ring: KeyRing, *, now: int) -> KeyR
     async with configured_database(config_path) as (_config, database):
         await reencrypt(database)
         needed = await kids_in_use(database)
-    return replace(ring, database=tuple(key for key in ring.database if key.kid in needed or not 0 < key.retired_at < now - DATABASE_LIFE_S))
+    return replace(
+        ring,
+        database=tuple(
+            key
+            for key in ring.database
+            if key.kid in needed or not 0 < key.retired_at < now - DATABASE_LIFE_S
+        ),
+    )

@@ -1,4 +1,6 @@
-"""``gateway policy explain``: what a request would come to, and why, by the function that decides."""
+"""``gateway policy explain``: what a request would come to, and why, by the function that
+decides.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +29,31 @@ def command() -> None:
 @command.command()
 @config_option
 @click.option("--host", required=True, help="As the browser types it.")
-@click.option("--path", default="/", show_default=True, help="As it stands in the request, escapes included.")
+@click.option(
+    "--path", default="/", show_default=True, help="As it stands in the request, escapes included."
+)
 @click.option("--method", default="GET", show_default=True)
-@click.option("--destination", help="WebDAV: the Destination header of a COPY or MOVE, a path or a URL of the host.")
-@click.option("--depth", help="WebDAV: the Depth header, 0, 1 or infinity; left out, it is not sent.")
+@click.option(
+    "--destination",
+    help="WebDAV: the Destination header of a COPY or MOVE, a path or a URL of the host.",
+)
+@click.option(
+    "--depth", help="WebDAV: the Depth header, 0, 1 or infinity; left out, it is not sent."
+)
 @click.option("--email", help="Who would be signed in; left out, nobody is.")
 @click.option("--group", "groups", multiple=True, help="A group of theirs; may be repeated.")
 @click.option("--role", "roles", multiple=True, help="A role of theirs; may be repeated.")
-@click.option("--provider", help="Which identity provider they came through; left out, the one of their e-mail domain.")
-@click.option("--client", help="The request carries an access token of this app client: with --email that person's, else a machine's.")
+@click.option(
+    "--provider",
+    help="Which identity provider they came through; left out, the one of their e-mail domain.",
+)
+@click.option(
+    "--client",
+    help=(
+        "The request carries an access token of this app client: with --email that person's, "
+        "else a machine's."
+    ),
+)
 @click.option("--scope", "scopes", multiple=True, help="A scope of that token; may be repeated.")
 @json_option
 def explain(
@@ -54,7 +72,9 @@ def explain(
     scopes: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """What a request would come to, step by step. Asks the tenants of files and SQL, and what stands against the person; sessions are not looked at."""
+    """What a request would come to, step by step. Asks the tenants of files and SQL, and what
+    stands against the person; sessions are not looked at.
+    """
     if email is None and (groups or roles or provider):
         msg = "--group, --role and --provider say something about a person: name one with --email"
         raise click.UsageError(msg)
@@ -79,25 +99,38 @@ def explain(
         depth=depth,
     )
     found = asyncio.run(_explain(config_path, question))
-    click.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else "\n".join(_lines(found)))
+    click.echo(
+        json.dumps(found, indent=1, ensure_ascii=False) if as_json else "\n".join(_lines(found))
+    )
 
 
 async def _explain(config_path: str, question: Question) -> dict[str, Any]:
     async with configured_database(config_path) as (config, database):
         table = await tenant_table(config, TenantDatabase(database, config))
-        found = await Explanations(lambda: table, standing=SqlRevocations(database).standing, clock=database.clock).explain(question)
+        found = await Explanations(
+            lambda: table, standing=SqlRevocations(database).standing, clock=database.clock
+        ).explain(question)
     assert found is not None  # noqa: S101 - only a question on behalf of one tenant goes without an answer
     return found
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
     lines = [f"{found['decision']} ({found['reason']})"]
-    lines += [f"  {_SIGN[row['passed']]} {row['step']}{': ' + row['detail'] if row['detail'] else ''}" for row in found["steps"]]
+    lines += [
+        f"  {_SIGN[row['passed']]} {row['step']}{': ' + row['detail'] if row['detail'] else ''}"
+        for row in found["steps"]
+    ]
     for kind, names in found["would_do"].items():
         if names:
             lines.append(f"  any of these {kind} would do: {', '.join(names)}")
-    if found["rules_next"] is not None and (found["rules_next"]["decision"], found["rules_next"]["reason"]) != (found["decision"], found["reason"]):
-        lines.append(f"  rules_next would say: {found['rules_next']['decision']} ({found['rules_next']['reason']})")
+    if found["rules_next"] is not None and (
+        found["rules_next"]["decision"],
+        found["rules_next"]["reason"],
+    ) != (found["decision"], found["reason"]):
+        lines.append(
+            f"  rules_next would say: {found['rules_next']['decision']} "
+            f"({found['rules_next']['reason']})"
+        )
     if found["support"] and found["decision"] != "allow":
         lines.append(f"  who can help: {found['support']}")
     return lines

@@ -1,4 +1,6 @@
-"""``gateway provision plan | apply | verify | rotate | retire | rollback | destroy``: the admin API's own code, run beside the gateway."""
+"""``gateway provision plan | apply | verify | rotate | retire | rollback | destroy``: the admin
+API's own code, run beside the gateway.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,14 @@ def command() -> None:
 
 
 file_option = click.option(
-    "-f", "--file", "path", required=True, help="The request as YAML or JSON, as for the admin API; - reads standard input. Secrets may be env:NAME or file:PATH."
+    "-f",
+    "--file",
+    "path",
+    required=True,
+    help=(
+        "The request as YAML or JSON, as for the admin API; - reads standard input. Secrets "
+        "may be env:NAME or file:PATH."
+    ),
 )
 
 
@@ -99,7 +108,16 @@ async def _plan(config_path: str, tenant: str, body: ProvisionBody, *, as_json: 
     if proposal.problems:
         return _say_problems(proposal.problems, as_json=as_json)
     if as_json:
-        click.echo(json.dumps({"tenant": tenant, "steps": [describe(s) for s in proposal.plan.steps], "notes": list(proposal.plan.notes)}, indent=1))
+        click.echo(
+            json.dumps(
+                {
+                    "tenant": tenant,
+                    "steps": [describe(s) for s in proposal.plan.steps],
+                    "notes": list(proposal.plan.notes),
+                },
+                indent=1,
+            )
+        )
     else:
         _say_plan(proposal.plan)
     return 0
@@ -117,9 +135,19 @@ async def _apply(config_path: str, tenant: str, body: ProvisionBody, *, as_json:
             return await onboarding.apply(proposal, actor=ACTOR, progress=telling(as_json=as_json))
 
         async def after() -> dict[str, object]:
-            return {"steps": [describe(s) for s in proposal.plan.steps], "tenant": proposal.document}
+            return {
+                "steps": [describe(s) for s in proposal.plan.steps],
+                "tenant": proposal.document,
+            }
 
-        outcome = await audited(database, "provision", tenant, work, before=(proposal.before or {}).get("document"), after=after)
+        outcome = await audited(
+            database,
+            "provision",
+            tenant,
+            work,
+            before=(proposal.before or {}).get("document"),
+            after=after,
+        )
         return await _say_outcome(onboarding, proposal, outcome, as_json=as_json)
 
 
@@ -127,7 +155,9 @@ async def _verify(config_path: str, tenant: str, *, fix: bool, as_json: bool) ->
     async with opened(config_path) as (onboarding, database):
 
         async def work() -> Drift | None:
-            return await onboarding.verify(tenant, fix=fix, actor=ACTOR, progress=telling(as_json=as_json))
+            return await onboarding.verify(
+                tenant, fix=fix, actor=ACTOR, progress=telling(as_json=as_json)
+            )
 
         drift = await (audited(database, "verify", tenant, work) if fix else work())
     if drift is None:
@@ -135,13 +165,25 @@ async def _verify(config_path: str, tenant: str, *, fix: bool, as_json: bool) ->
         return 1
     mended = isinstance(drift.fixed, Done)
     if as_json:
-        found = {"tenant": tenant, "clean": drift.clean, "steps": [describe(s) for s in drift.steps], "problems": [str(p) for p in drift.problems], "mended": mended}
+        found = {
+            "tenant": tenant,
+            "clean": drift.clean,
+            "steps": [describe(s) for s in drift.steps],
+            "problems": [str(p) for p in drift.problems],
+            "mended": mended,
+        }
         click.echo(json.dumps(found, indent=1))
     else:
         _say_steps([s for s in drift.steps if s.does])
         for problem in drift.problems:
             click.echo(f"  {problem}")
-        click.echo("as it was provisioned" if drift.clean else "mended" if mended else "differs from what was provisioned")
+        click.echo(
+            "as it was provisioned"
+            if drift.clean
+            else "mended"
+            if mended
+            else "differs from what was provisioned"
+        )
     return 0 if drift.clean or mended else 1
 
 
@@ -171,7 +213,13 @@ async def _destroy(config_path: str, tenant: str) -> int:
             return await onboarding.destroy(tenant, actor=ACTOR, progress=telling(as_json=False))
 
         record = await onboarding.records.get(tenant)
-        outcome = await audited(database, "destroy", tenant, work, before=record.document if record is not None else None)
+        outcome = await audited(
+            database,
+            "destroy",
+            tenant,
+            work,
+            before=record.document if record is not None else None,
+        )
     if isinstance(outcome, Done):
         click.echo(f"tenant {tenant} is gone")
         return 0
@@ -183,7 +231,9 @@ def _body(path: str) -> ProvisionBody:
     """From a file or standard input; every mistake named."""
     name = "standard input" if path == "-" else path
     try:
-        document = yaml.safe_load(sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8"))
+        document = yaml.safe_load(
+            sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        )
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"{name}: cannot be read as YAML or JSON ({type(error).__name__})"
         raise ConfigError(msg) from error
@@ -210,25 +260,55 @@ def _say_steps(steps: Sequence[Step]) -> None:
 
 def _say_problems(problems: Sequence[Finding], *, as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps({"problems": [{"kind": p.kind, "where": p.where, "problem": p.message} for p in problems]}, indent=1))
+        click.echo(
+            json.dumps(
+                {
+                    "problems": [
+                        {"kind": p.kind, "where": p.where, "problem": p.message} for p in problems
+                    ]
+                },
+                indent=1,
+            )
+        )
     else:
         for problem in problems:
             click.echo(f"gateway: {problem}", err=True)
     return 1
 
 
-async def _say_outcome(onboarding: Onboarding, proposal: Proposal, outcome: Outcome, *, as_json: bool) -> int:
+async def _say_outcome(
+    onboarding: Onboarding, proposal: Proposal, outcome: Outcome, *, as_json: bool
+) -> int:
     if not isinstance(outcome, Done):
         text = why_not(outcome)
-        click.echo(json.dumps({"done": False, "problem": text}) if as_json else f"gateway: {text}", err=not as_json)
+        click.echo(
+            json.dumps({"done": False, "problem": text}) if as_json else f"gateway: {text}",
+            err=not as_json,
+        )
         return 1
     credentials = await onboarding.provisioning.registrar.credentials(proposal.tenant)
     client_id = credentials.client_id if credentials else ""
     if as_json:
-        click.echo(json.dumps({"done": True, "run": outcome.run, "client_id": client_id, "in_force": outcome.in_force, "hooks": f"gateway hooks setup {proposal.tenant}"}))
+        click.echo(
+            json.dumps(
+                {
+                    "done": True,
+                    "run": outcome.run,
+                    "client_id": client_id,
+                    "in_force": outcome.in_force,
+                    "hooks": f"gateway hooks setup {proposal.tenant}",
+                }
+            )
+        )
     else:
-        click.echo(f"done: run {outcome.run}, client {client_id}" + ("" if outcome.in_force else "; stored, and not yet obeyed by a running gateway"))
-        click.echo(f"next: gateway hooks setup {proposal.tenant} (addresses and events for its administrator), gateway hooks secret {proposal.tenant} PROVIDER")
+        click.echo(
+            f"done: run {outcome.run}, client {client_id}"
+            + ("" if outcome.in_force else "; stored, and not yet obeyed by a running gateway")
+        )
+        click.echo(
+            f"next: gateway hooks setup {proposal.tenant} (addresses and events for its "
+            f"administrator), gateway hooks secret {proposal.tenant} PROVIDER"
+        )
     return 0
 
 

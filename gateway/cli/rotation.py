@@ -22,10 +22,19 @@ if TYPE_CHECKING:
 @click.command()
 @config_option
 @click.argument("tenant")
-@click.option("--retire-now", is_flag=True, help="Delete the replaced client at once: logins in progress begin again, and refresh tokens made with it end.")
+@click.option(
+    "--retire-now",
+    is_flag=True,
+    help=(
+        "Delete the replaced client at once: logins in progress begin again, and refresh "
+        "tokens made with it end."
+    ),
+)
 @json_option
 def rotate(config_path: str, tenant: str, retire_now: bool, as_json: bool) -> int:
-    """Give a tenant another app client; the present one is accepted until its last session has ended."""
+    """Give a tenant another app client; the present one is accepted until its last session has
+    ended.
+    """
     return asyncio.run(_rotate(config_path, tenant, retire_now=retire_now, as_json=as_json))
 
 
@@ -52,7 +61,9 @@ async def _rotate(config_path: str, tenant: str, *, retire_now: bool, as_json: b
 
         outcome = await audited(database, "rotate", tenant, make, before=await after(), after=after)
         if isinstance(outcome, Done) and retire_now:
-            outcome = await audited(database, "retire", tenant, end, before=await after(), after=after)
+            outcome = await audited(
+                database, "retire", tenant, end, before=await after(), after=after
+            )
         return await _say(onboarding, tenant, outcome, as_json=as_json)
 
 
@@ -69,18 +80,38 @@ async def _retire(config_path: str, tenant: str, *, as_json: bool) -> int:
         return await _say(onboarding, tenant, outcome, as_json=as_json)
 
 
-async def _say(onboarding: Onboarding, tenant: str, outcome: Outcome | Finding, *, as_json: bool) -> int:
+async def _say(
+    onboarding: Onboarding, tenant: str, outcome: Outcome | Finding, *, as_json: bool
+) -> int:
     if not isinstance(outcome, Done):
         text = why_not(outcome)
-        click.echo(json.dumps({"done": False, "problem": text}) if as_json else f"gateway: {text}", err=not as_json)
+        click.echo(
+            json.dumps({"done": False, "problem": text}) if as_json else f"gateway: {text}",
+            err=not as_json,
+        )
         return 1
     held = await onboarding.provisioning.registrar.credentials(tenant)
     current, retired = (held.client_id, held.retired) if held is not None else ("", ())
     if as_json:
-        shown = [{"client_id": client.client_id, "retires_at": client.retires_at} for client in retired]
-        click.echo(json.dumps({"done": True, "run": outcome.run, "client_id": current, "retired": shown, "in_force": outcome.in_force}))
+        shown = [
+            {"client_id": client.client_id, "retires_at": client.retires_at} for client in retired
+        ]
+        click.echo(
+            json.dumps(
+                {
+                    "done": True,
+                    "run": outcome.run,
+                    "client_id": current,
+                    "retired": shown,
+                    "in_force": outcome.in_force,
+                }
+            )
+        )
         return 0
-    click.echo(f"done: run {outcome.run}, client {current}" + ("" if outcome.in_force else "; stored, and not yet obeyed by a running gateway"))
+    click.echo(
+        f"done: run {outcome.run}, client {current}"
+        + ("" if outcome.in_force else "; stored, and not yet obeyed by a running gateway")
+    )
     for client in retired:
         until = datetime.fromtimestamp(client.retires_at or 0.0, UTC).isoformat(timespec="minutes")
         click.echo(f"  {client.client_id} is accepted until {until}, and then deleted")

@@ -41,13 +41,17 @@ def who_options(function: Callable[..., object]) -> Callable[..., object]:
         )
     ):
         function = click.option(name, help=text)(function)
-    return click.option("--provider", help="Means the name at this identity provider only.")(function)
+    return click.option("--provider", help="Means the name at this identity provider only.")(
+        function
+    )
 
 
 def one_who(*, session: str | None = None, **names: str | None) -> Who:
     """Raises ``UsageError`` unless at most one name is given (``provider`` narrows)."""
     provider = names.pop("provider", None)
-    given = {name: value for name, value in {"session": session, **names}.items() if value is not None}
+    given = {
+        name: value for name, value in {"session": session, **names}.items() if value is not None
+    }
     if len(given) > 1:
         msg = "only one of " + ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise click.UsageError(msg)
@@ -59,9 +63,22 @@ def one_who(*, session: str | None = None, **names: str | None) -> Who:
 @click.option("--tenant", help="Only this tenant's.")
 @click.option("--user", help="Cognito's sub.")
 @click.option("--email", help="E-mail address.")
-@click.option("--all", "everybody", is_flag=True, help="Of every tenant, which is what is meant where none is named.")
+@click.option(
+    "--all",
+    "everybody",
+    is_flag=True,
+    help="Of every tenant, which is what is meant where none is named.",
+)
 @json_option
-def list_sessions(*, config_path: str, tenant: str | None, user: str | None, email: str | None, everybody: bool, as_json: bool) -> None:
+def list_sessions(
+    *,
+    config_path: str,
+    tenant: str | None,
+    user: str | None,
+    email: str | None,
+    everybody: bool,
+    as_json: bool,
+) -> None:
     """Live sessions: one line per family of sessions, never a credential."""
     if everybody and tenant is not None:
         msg = "--tenant or --all"
@@ -73,7 +90,11 @@ def list_sessions(*, config_path: str, tenant: str | None, user: str | None, ema
     if not found:
         click.echo("no live sessions", err=True)
     for view in found:
-        click.echo(f"{view.session}  {view.tenant}  {view.email}  {view.provider}  since {when(view.created_at)}  until {when(view.expires_at)}  {','.join(view.hosts)}")
+        click.echo(
+            f"{view.session}  {view.tenant}  {view.email}  {view.provider}  since "
+            f"{when(view.created_at)}  until {when(view.expires_at)}  "
+            f"{','.join(view.hosts)}"
+        )
 
 
 @command.command()
@@ -91,7 +112,13 @@ def show(*, config_path: str, session: str, as_json: bool) -> int:
         return 0
     for name, value in asdict(view).items():
         if name not in {"current", "app_password"}:
-            shown = when(value) if name.endswith("_at") else ", ".join(value) if isinstance(value, tuple | list) else value
+            shown = (
+                when(value)
+                if name.endswith("_at")
+                else ", ".join(value)
+                if isinstance(value, tuple | list)
+                else value
+            )
             click.echo(f"{name:12} {shown}")
     return 0
 
@@ -104,10 +131,21 @@ def show(*, config_path: str, session: str, as_json: bool) -> int:
 @click.option("--all", "everybody", is_flag=True, help="Everybody in the tenant.")
 @click.option("--reason", default="", help="For the record.")
 @json_option
-def revoke(*, config_path: str, session: str | None, tenant: str | None, everybody: bool, reason: str, as_json: bool, **names: str | None) -> int:
+def revoke(
+    *,
+    config_path: str,
+    session: str | None,
+    tenant: str | None,
+    everybody: bool,
+    reason: str,
+    as_json: bool,
+    **names: str | None,
+) -> int:
     """End sessions; returns when no replica lets them in any more."""
     who = one_who(session=session, **names)
-    named = any(value is not None for value in (session, *(v for n, v in names.items() if n != "provider")))
+    named = any(
+        value is not None for value in (session, *(v for n, v in names.items() if n != "provider"))
+    )
     if named == everybody:
         msg = "name a session, --user, --email, --idp-subject, --oid or --group, or say --all"
         raise click.UsageError(msg)
@@ -126,18 +164,32 @@ def describe(status: RevocationStatus) -> dict[str, object]:
     """As the admin API answers it."""
     request = status.request
     return {
-        "id": status.id, "tenant": request.tenant, "who": {n: v for n, v in asdict(request.who).items() if v is not None}, "kind": str(request.kind),
-        "reason": request.reason, "source": request.source, "received_at": status.received_at, "durable_ms": status.durable_ms,
-        "replicas": [{"replica": name, "confirmed_ms": ms} for name, ms in status.replicas], "acknowledged_ms": status.acknowledged_ms, "ended": status.ended,
-        "lifted": status.lifted, "users_to_enable": status.users_to_enable,
-    }  # fmt: skip
+        "id": status.id,
+        "tenant": request.tenant,
+        "who": {n: v for n, v in asdict(request.who).items() if v is not None},
+        "kind": str(request.kind),
+        "reason": request.reason,
+        "source": request.source,
+        "received_at": status.received_at,
+        "durable_ms": status.durable_ms,
+        "replicas": [{"replica": name, "confirmed_ms": ms} for name, ms in status.replicas],
+        "acknowledged_ms": status.acknowledged_ms,
+        "ended": status.ended,
+        "lifted": status.lifted,
+        "users_to_enable": status.users_to_enable,
+    }
 
 
 def summary(status: RevocationStatus) -> str:
-    return f"{status.id}: {status.ended} sessions ended, acknowledged after {status.acknowledged_ms} ms ({len(status.replicas)} replicas)"
+    return (
+        f"{status.id}: {status.ended} sessions ended, acknowledged after "
+        f"{status.acknowledged_ms} ms ({len(status.replicas)} replicas)"
+    )
 
 
-async def _list(config_path: str, *, tenant: str | None, user: str | None, email: str | None) -> list[SessionView]:
+async def _list(
+    config_path: str, *, tenant: str | None, user: str | None, email: str | None
+) -> list[SessionView]:
     async with configured_stores(config_path) as stores:
         if tenant is not None:
             await expect_tenant(stores, tenant)
@@ -145,7 +197,9 @@ async def _list(config_path: str, *, tenant: str | None, user: str | None, email
         for name in (tenant,) if tenant is not None else await tenant_ids(stores):
             position: str | None = None
             while True:
-                page = await stores.directory.page(tenant=name, user=user, email=email, position=position, limit=PAGE)
+                page = await stores.directory.page(
+                    tenant=name, user=user, email=email, position=position, limit=PAGE
+                )
                 found += page.items
                 position = page.position
                 if position is None:
@@ -158,7 +212,9 @@ async def _find(config_path: str, session: str) -> SessionView | None:
         return await stores.directory.find(session)
 
 
-async def _revoke(config_path: str, *, tenant: str | None, who: Who, reason: str) -> RevocationStatus | None:
+async def _revoke(
+    config_path: str, *, tenant: str | None, who: Who, reason: str
+) -> RevocationStatus | None:
     async with configured_stores(config_path) as stores:
         if tenant is None:
             view = await stores.directory.find(who.session or "")
@@ -168,7 +224,9 @@ async def _revoke(config_path: str, *, tenant: str | None, who: Who, reason: str
         else:
             await expect_tenant(stores, tenant)
         request = RevocationRequest(tenant, who, RevocationKind.END_SESSIONS, reason, "cli")
-        return await audited(stores.database, "revoke", tenant, who, lambda: stores.revoker.revoke(request))
+        return await audited(
+            stores.database, "revoke", tenant, who, lambda: stores.revoker.revoke(request)
+        )
 
 
 def when(seconds: float) -> str:

@@ -1,4 +1,6 @@
-"""The stores of a configuration, for commands that run beside a gateway: the same ones, never a second one."""
+"""The stores of a configuration, for commands that run beside a gateway: the same ones, never a
+second one.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,8 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
     async with AsyncExitStack() as stack:
         socket_path = None
         if config.embedded_redis:
-            # Without a gateway in this directory the command is its owner for a moment, so that no other starts one meanwhile.
+            # Without a gateway in this directory the command is its owner for a moment, so that no
+            # other starts one meanwhile.
             embedded = EmbeddedValkey.start(config.state_dir)
             stack.callback(embedded.stop)
             socket_path = embedded.socket_path
@@ -65,8 +68,27 @@ async def configured_stores(config_path: str) -> AsyncIterator[Stores]:
         staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
         acknowledgements = Acknowledgements(link, staleness_s=staleness_s, monotonic=monotonic)
         stack.push_async_callback(acknowledgements.close)
-        revoker = StoreRevoker(marks, record, acknowledgements, clock=database.clock, monotonic=monotonic)
-        # Where no gateway runs, nobody else brings the store up to the record. No snapshot is demanded beyond what already was.
-        await Markers(link, tenants=record.tenants, restore=revoker.restore, generation=lambda: 0, staleness_s=staleness_s, monotonic=monotonic).look()
-        yield Stores(config, ring, link, database, StoreDirectory(link, lambda: ring), Restrictions(database), record, revoker)
+        revoker = StoreRevoker(
+            marks, record, acknowledgements, clock=database.clock, monotonic=monotonic
+        )
+        # Where no gateway runs, nobody else brings the store up to the record. No snapshot is
+        # demanded beyond what already was.
+        await Markers(
+            link,
+            tenants=record.tenants,
+            restore=revoker.restore,
+            generation=lambda: 0,
+            staleness_s=staleness_s,
+            monotonic=monotonic,
+        ).look()
+        yield Stores(
+            config,
+            ring,
+            link,
+            database,
+            StoreDirectory(link, lambda: ring),
+            Restrictions(database),
+            record,
+            revoker,
+        )
         await revoker.close()

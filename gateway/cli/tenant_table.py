@@ -1,4 +1,6 @@
-"""The tenants of files and SQL as they are now, for commands; whether or not a gateway serves them already."""
+"""The tenants of files and SQL as they are now, for commands; whether or not a gateway serves them
+already.
+"""
 
 from __future__ import annotations
 
@@ -29,25 +31,37 @@ async def tenant_table(config: Config, database: TenantDatabase) -> TenantTable:
         files.load()
         completed = stored.credentials
         records = {
-            tenant: with_credentials(record, completed[tenant]) if tenant in files.provisioned and tenant in completed else record for tenant, record in files.records.items()
+            tenant: with_credentials(record, completed[tenant])
+            if tenant in files.provisioned and tenant in completed
+            else record
+            for tenant, record in files.records.items()
         }
     rows = stored.records()
     if twice := sorted(records.keys() & rows.keys()):
         msg = f"tenant {twice[0]} is in tenants.files and in SQL: remove it from one"
         raise ConfigError(msg)
     try:
-        return TenantTable.lazy({**records, **rows}.values(), Builder(config), shared_hosts=config.shared_hosts, login_host=config.login_host)
+        return TenantTable.lazy(
+            {**records, **rows}.values(),
+            Builder(config),
+            shared_hosts=config.shared_hosts,
+            login_host=config.login_host,
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
 
 async def tenant_ids(stores: Stores) -> tuple[str, ...]:
-    """All there are, in order: those being served, where a gateway runs; else those of files and SQL."""
+    """All there are, in order: those being served, where a gateway runs; else those of files and
+    SQL.
+    """
     return tuple(sorted(await _served(stores) or (tenant.id for tenant in await _written(stores))))
 
 
 async def expect_tenant(stores: Stores, tenant: str) -> None:
-    """A mistyped tenant ends nothing, and "0 sessions ended" would be believed. Raises ``ClickException``."""
+    """A mistyped tenant ends nothing, and "0 sessions ended" would be believed. Raises
+    ``ClickException``.
+    """
     if tenant not in await _served(stores) and (await _written(stores)).by_id(tenant) is None:
         msg = f"there is no tenant {tenant} (see: gateway tenants list)"
         raise click.ClickException(msg)
@@ -55,8 +69,13 @@ async def expect_tenant(stores: Stores, tenant: str) -> None:
 
 async def tenant_documents(stores: Stores) -> dict[str, TenantDocument]:
     """Of files and SQL, by id."""
-    found = {tenant: document_of(record)[0] for tenant, record in file_records(stores.config).items()}
-    return found | {tenant: stored.document for tenant, stored in (await TenantDatabase(stores.database, stores.config).all()).items()}
+    found = {
+        tenant: document_of(record)[0] for tenant, record in file_records(stores.config).items()
+    }
+    return found | {
+        tenant: stored.document
+        for tenant, stored in (await TenantDatabase(stores.database, stores.config).all()).items()
+    }
 
 
 async def _served(stores: Stores) -> frozenset[str]:

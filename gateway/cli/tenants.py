@@ -1,4 +1,6 @@
-"""``gateway tenants list | show | test | plan | apply | export | delete``: tenants in SQL, declaratively; those of files are shown."""
+"""``gateway tenants list | show | test | plan | apply | export | delete``: tenants in SQL,
+declaratively; those of files are shown.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ if TYPE_CHECKING:
 MAX_WARNINGS = 20
 """That are printed of all tenants side by side."""
 _SIGN = {"create": "+", "update": "~", "delete": "-"}
-folder_argument = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+folder_argument = click.argument(
+    "folder", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
 
 
 @click.group("tenants")
@@ -61,7 +65,11 @@ def list_tenants(*, config_path: str, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=1))
         return
     for row in rows:
-        click.echo(f"{row['id']:24}  {'active' if row['active'] else 'inactive':8}  {row['origin']:4}  {', '.join(row['hosts']) or '(shared hosts)'}  {row['name']}")
+        click.echo(
+            f"{row['id']:24}  {'active' if row['active'] else 'inactive':8}  "
+            f"{row['origin']:4}  {', '.join(row['hosts']) or '(shared hosts)'}  "
+            f"{row['name']}"
+        )
 
 
 @command.command()
@@ -75,7 +83,11 @@ def show(*, config_path: str, tenant: str, as_json: bool) -> int:
         return _failed(f"there is no tenant {tenant!r}")
     document, origin, version = found
     if as_json:
-        click.echo(json.dumps({"origin": origin, "version": version, "tenant": shown_of(document)}, indent=1))
+        click.echo(
+            json.dumps(
+                {"origin": origin, "version": version, "tenant": shown_of(document)}, indent=1
+            )
+        )
     else:
         click.echo(f"# from {origin}" + (f", version {version}" if version is not None else ""))
         click.echo(_yaml(shown_of(document, defaults=False)), nl=False)
@@ -88,13 +100,24 @@ def show(*, config_path: str, tenant: str, as_json: bool) -> int:
 @click.option("--result", "url", help="What became of this link.")
 @json_option
 def test(*, config_path: str, tenant: str, url: str | None, as_json: bool) -> int:
-    """A one-time link, good for an hour, that walks a whole login through the tenant's provider and creates no session; or how far one came."""
+    """A one-time link, good for an hour, that walks a whole login through the tenant's provider and
+    creates no session; or how far one came.
+    """
     if url is not None:
         found = asyncio.run(_test_result(config_path, tenant, url))
         if found is None:
             return _failed(f"this is no test link of tenant {tenant}")
         told, result = found
-        click.echo(json.dumps({"told": told, **(asdict(result) if result is not None else {"state": "not_opened"})}) if as_json else told)
+        click.echo(
+            json.dumps(
+                {
+                    "told": told,
+                    **(asdict(result) if result is not None else {"state": "not_opened"}),
+                }
+            )
+            if as_json
+            else told
+        )
         return 0
     link = asyncio.run(_test(config_path, tenant))
     if isinstance(link, Rejected):
@@ -111,7 +134,11 @@ def test(*, config_path: str, tenant: str, url: str | None, as_json: bool) -> in
 def plan(*, config_path: str, folder: Path, prune: bool, as_json: bool) -> None:
     """What applying a folder would change. Changes nothing."""
     made, impact = asyncio.run(_plan(config_path, folder, prune=prune))
-    click.echo(json.dumps(_plan_as_json(made, impact), indent=1) if as_json else "\n".join(_plan_as_lines(made, impact, prune=prune)))
+    click.echo(
+        json.dumps(_plan_as_json(made, impact), indent=1)
+        if as_json
+        else "\n".join(_plan_as_lines(made, impact, prune=prune))
+    )
 
 
 @command.command()
@@ -119,26 +146,60 @@ def plan(*, config_path: str, folder: Path, prune: bool, as_json: bool) -> None:
 @folder_argument
 @click.option("--prune", is_flag=True, help="Also delete the tenants in SQL that the folder lacks.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--wait", "wait_s", type=click.FloatRange(0, 300), default=5.0, show_default=True, help="Seconds to wait until every replica obeys.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 300),
+    default=5.0,
+    show_default=True,
+    help="Seconds to wait until every replica obeys.",
+)
 @json_option
-def apply(*, config_path: str, folder: Path, prune: bool, yes: bool, wait_s: float, as_json: bool) -> int:
+def apply(
+    *, config_path: str, folder: Path, prune: bool, yes: bool, wait_s: float, as_json: bool
+) -> int:
     """Show the difference, then make SQL say what the folder says: all of it, or nothing."""
-    return asyncio.run(_apply(config_path, folder, prune=prune, yes=yes, wait_s=wait_s, as_json=as_json))
+    return asyncio.run(
+        _apply(config_path, folder, prune=prune, yes=yes, wait_s=wait_s, as_json=as_json)
+    )
 
 
 @command.command()
 @config_option
 @click.argument("tenants", nargs=-1)
-@click.option("--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="Write ID.yaml files into this folder instead of standard output.")
-@click.option("--reveal-secrets", is_flag=True, help="Write the secrets themselves. Without it they are ***, which 'apply' takes for: keep what is stored.")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write ID.yaml files into this folder instead of standard output.",
+)
+@click.option(
+    "--reveal-secrets",
+    is_flag=True,
+    help=(
+        "Write the secrets themselves. Without it they are ***, which 'apply' takes for: keep "
+        "what is stored."
+    ),
+)
 @json_option
-def export(*, config_path: str, tenants: tuple[str, ...], folder: Path | None, reveal_secrets: bool, as_json: bool) -> int:
+def export(
+    *,
+    config_path: str,
+    tenants: tuple[str, ...],
+    folder: Path | None,
+    reveal_secrets: bool,
+    as_json: bool,
+) -> int:
     """The tenants in SQL as documents that 'apply' takes."""
     documents = asyncio.run(_stored_documents(config_path))
     missing = sorted(set(tenants) - documents.keys())
     if missing:
         return _failed(f"not in SQL: {', '.join(missing)}")
-    chosen = {tenant: (reveal if reveal_secrets else _shown)(document) for tenant, document in documents.items() if not tenants or tenant in tenants}
+    chosen = {
+        tenant: (reveal if reveal_secrets else _shown)(document)
+        for tenant, document in documents.items()
+        if not tenants or tenant in tenants
+    }
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for tenant, document in chosen.items():
@@ -157,7 +218,14 @@ def export(*, config_path: str, tenants: tuple[str, ...], folder: Path | None, r
 @config_option
 @click.argument("tenant")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--wait", "wait_s", type=click.FloatRange(0, 300), default=5.0, show_default=True, help="Seconds to wait until every replica obeys.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0, 300),
+    default=5.0,
+    show_default=True,
+    help="Seconds to wait until every replica obeys.",
+)
 def delete(*, config_path: str, tenant: str, yes: bool, wait_s: float) -> int:
     """Delete a tenant from SQL. What it has in Cognito stays: see 'gateway provision destroy'."""
     return asyncio.run(_delete(config_path, tenant, yes=yes, wait_s=wait_s))
@@ -169,10 +237,20 @@ def delete(*, config_path: str, tenant: str, yes: bool, wait_s: float) -> int:
 async def _rows(config_path: str) -> list[dict[str, Any]]:
     async with configured_database(config_path) as (config, database):
         stored = await TenantDatabase(database, config).all()
-        found: list[tuple[TenantDocument, str, int | None]] = [(document_of(record)[0], "file", None) for record in file_records(config).values()]
+        found: list[tuple[TenantDocument, str, int | None]] = [
+            (document_of(record)[0], "file", None) for record in file_records(config).values()
+        ]
         found += [(tenant.document, "sql", tenant.version) for tenant in stored.values()]
     return [
-        {"id": d.id, "name": d.name, "active": d.active, "origin": origin, "version": version, "hosts": list(d.hosts), "email_domains": sorted(d.email_domains)}
+        {
+            "id": d.id,
+            "name": d.name,
+            "active": d.active,
+            "origin": origin,
+            "version": version,
+            "hosts": list(d.hosts),
+            "email_domains": sorted(d.email_domains),
+        }
         for d, origin, version in sorted(found, key=lambda row: row[0].id)
     ]
 
@@ -190,11 +268,19 @@ async def _test(config_path: str, tenant: str) -> str | Rejected:
     async with configured_database(config_path) as (config, database):
         table = await tenant_table(config, TenantDatabase(database, config))
         ring = keys.load(config.key_file, create=False)
-        links = LoginLinks(config, table=lambda: table, key=lambda: ring.sealing[0].material, clock=time.time, entropy=secrets.token_bytes)
+        links = LoginLinks(
+            config,
+            table=lambda: table,
+            key=lambda: ring.sealing[0].material,
+            clock=time.time,
+            entropy=secrets.token_bytes,
+        )
         return await links.link(tenant)
 
 
-async def _test_result(config_path: str, tenant: str, url: str) -> tuple[str, trial.Result | None] | None:
+async def _test_result(
+    config_path: str, tenant: str, url: str
+) -> tuple[str, trial.Result | None] | None:
     async with configured_stores(config_path) as stores:
         keys_of = tuple(key.material for key in stores.ring.sealing)
         # Also of a link that has expired: that is when one asks.
@@ -207,35 +293,57 @@ async def _test_result(config_path: str, tenant: str, url: str) -> tuple[str, tr
 
 def _told(result: trial.Result | None, tenant: str, *, now: float, expires_at: float) -> str:
     if result is None:
-        return "nobody has opened this link" + (", and it has expired" if expires_at <= now else " yet")
+        return "nobody has opened this link" + (
+            ", and it has expired" if expires_at <= now else " yet"
+        )
     if result.state == "cognito":
         return f"no login is possible: it would end on Cognito's own error page. {result.detail}"
     if result.state == "done":
-        return f"done through {result.provider}: {'would be let in' if result.allowed else f'would be refused ({result.detail})'}"
+        return (
+            f"done through {result.provider}: "
+            f"{'would be let in' if result.allowed else f'would be refused ({result.detail})'}"
+        )
     age_s = max(0, round(now - result.at))
     if age_s < PENDING_LIFETIME_S:
-        return f"no result yet: somebody was sent to Cognito for {result.provider} {age_s} s ago and is not back"
+        return (
+            f"no result yet: somebody was sent to Cognito for {result.provider} {age_s} s ago "
+            "and is not back"
+        )
     return (
-        f"no result: somebody was sent to Cognito for {result.provider} {age_s // 60} minutes ago and never came back. The login ended on a page of Cognito or of the identity provider, "
-        f"or was given up. Look at: the page itself; the identity provider's own sign-in log; gateway provision verify {tenant} (callback URLs, provider, a style for managed login)"
+        f"no result: somebody was sent to Cognito for {result.provider} {age_s // 60} "
+        "minutes ago and never came back. The login ended on a page of Cognito or of the "
+        "identity provider, "
+        "or was given up. Look at: the page itself; the identity provider's own sign-in "
+        f"log; gateway provision verify {tenant} (callback URLs, provider, a style for "
+        "managed login)"
     )
 
 
 async def _stored_documents(config_path: str) -> dict[str, TenantDocument]:
     async with configured_database(config_path) as (config, database):
-        return {tenant: stored.document for tenant, stored in (await TenantDatabase(database, config).all()).items()}
+        return {
+            tenant: stored.document
+            for tenant, stored in (await TenantDatabase(database, config).all()).items()
+        }
 
 
 async def _plan(config_path: str, folder: Path, *, prune: bool) -> tuple[Plan, Impact]:
     async with configured_stores(config_path) as stores:
-        return await _made(TenantDatabase(stores.database, stores.config), stores, folder, prune=prune)
+        return await _made(
+            TenantDatabase(stores.database, stores.config), stores, folder, prune=prune
+        )
 
 
-async def _made(tenants: TenantDatabase, stores: Stores, folder: Path, *, prune: bool) -> tuple[Plan, Impact]:
+async def _made(
+    tenants: TenantDatabase, stores: Stores, folder: Path, *, prune: bool
+) -> tuple[Plan, Impact]:
     config, stored = stores.config, await tenants.all()
     wanted = read_wanted(folder, config, stored)
     if prune and stored and not wanted:
-        raise ConfigError(f"{folder}: holds no tenant file, so --prune would delete all {len(stored)} in SQL: if that is meant, delete them by name (gateway tenants delete ID)")
+        raise ConfigError(
+            f"{folder}: holds no tenant file, so --prune would delete all {len(stored)} in "
+            "SQL: if that is meant, delete them by name (gateway tenants delete ID)"
+        )
     made = make_plan(wanted, stored)
     made = pruned(made, stored) if prune else made
     refused = await tenants.rehearse(made.changes, files=file_records(config).values())
@@ -246,11 +354,18 @@ async def _made(tenants: TenantDatabase, stores: Stores, folder: Path, *, prune:
         **{tenant: one.document for tenant, one in stored.items()},
         **{change.tenant: change.document for change in made.changes},
     }
-    made = replace(made, warnings=host_warnings([document for document in after.values() if document is not None], config))
+    made = replace(
+        made,
+        warnings=host_warnings(
+            [document for document in after.values() if document is not None], config
+        ),
+    )
     return made, await measure(made, stored, config, stores.directory, stores.blocks)
 
 
-async def _apply(config_path: str, folder: Path, *, prune: bool, yes: bool, wait_s: float, as_json: bool) -> int:
+async def _apply(
+    config_path: str, folder: Path, *, prune: bool, yes: bool, wait_s: float, as_json: bool
+) -> int:
     async with configured_stores(config_path) as stores:
         tenants = TenantDatabase(stores.database, stores.config)
         made, impact = await _made(tenants, stores, folder, prune=prune)
@@ -261,10 +376,14 @@ async def _apply(config_path: str, folder: Path, *, prune: bool, yes: bool, wait
             return 0
         if not yes and sys.stdin.isatty():
             click.confirm("Apply this?", abort=True, err=True)
-        refused = await tenants.apply(made.changes, by=_by(), files=file_records(stores.config).values())
+        refused = await tenants.apply(
+            made.changes, by=_by(), files=file_records(stores.config).values()
+        )
         if refused is not None:
             return _failed(f"nothing was changed: {refused.message}")
-        in_force = await in_force_within(tenants, [change.tenant for change in made.changes], wait_s)
+        in_force = await in_force_within(
+            tenants, [change.tenant for change in made.changes], wait_s
+        )
     if as_json:
         click.echo(json.dumps({**_plan_as_json(made, impact), "in_force": in_force}, indent=1))
     else:
@@ -307,17 +426,29 @@ def _yaml(document: dict[str, Any]) -> str:
 
 
 def _plan_as_lines(made: Plan, impact: Impact, *, prune: bool) -> list[str]:
-    lines = [line for change in made.changes for line in (*_change_as_lines(change), *impact.lines(change.tenant))]
+    lines = [
+        line
+        for change in made.changes
+        for line in (*_change_as_lines(change), *impact.lines(change.tenant))
+    ]
     lines += [line for tenant in made.unchanged for line in impact.lines(tenant, heading=True)]
     if impact.unknown:
         lines.append(f"what this does to people who are signed in is not known: {impact.unknown}")
     lines += [f"! {warning}" for warning in made.warnings[:MAX_WARNINGS]]
     if len(made.warnings) > MAX_WARNINGS:
-        lines.append(f"! and {len(made.warnings) - MAX_WARNINGS} more such warnings (--json shows all)")
+        lines.append(
+            f"! and {len(made.warnings) - MAX_WARNINGS} more such warnings (--json shows all)"
+        )
     counts = {deed: sum(change.deed == deed for change in made.changes) for deed in _SIGN}
-    lines.append(f"{counts['create']} to create, {counts['update']} to update, {counts['delete']} to delete, {len(made.unchanged)} unchanged")
+    lines.append(
+        f"{counts['create']} to create, {counts['update']} to update, {counts['delete']} "
+        f"to delete, {len(made.unchanged)} unchanged"
+    )
     if made.kept and not prune:
-        lines.append(f"{len(made.kept)} in SQL and not in the folder, kept (--prune deletes): {', '.join(made.kept[:20])}{' …' if len(made.kept) > 20 else ''}")
+        lines.append(
+            f"{len(made.kept)} in SQL and not in the folder, kept (--prune deletes): "
+            f"{', '.join(made.kept[:20])}{' …' if len(made.kept) > 20 else ''}"
+        )
     return lines
 
 
@@ -325,9 +456,15 @@ def _change_as_lines(change: Change) -> list[str]:
     lines = [f"{_SIGN[change.deed]} {change.tenant}"]
     if change.deed == "delete":
         return lines
-    lines += [f"    ! {warning}" for warning in policy_warnings(change.document)] if change.document is not None else []
+    lines += (
+        [f"    ! {warning}" for warning in policy_warnings(change.document)]
+        if change.document is not None
+        else []
+    )
     for difference in change.differences:
-        before, after = (json.dumps(value, ensure_ascii=False) for value in (difference.before, difference.after))
+        before, after = (
+            json.dumps(value, ensure_ascii=False) for value in (difference.before, difference.after)
+        )
         if difference.before is None:
             lines.append(f"    + {difference.key}: {after}")
         elif difference.after is None:
@@ -343,16 +480,31 @@ def _plan_as_json(made: Plan, impact: Impact) -> dict[str, Any]:
             "deed": c.deed,
             "tenant": c.tenant,
             "version": c.version,
-            "differences": [{"key": d.key, "before": d.before, "after": d.after} for d in c.differences],
+            "differences": [
+                {"key": d.key, "before": d.before, "after": d.after} for d in c.differences
+            ],
             "warnings": list(policy_warnings(c.document)) if c.document is not None else [],
         }
         for c in made.changes
     ]
-    return {"changes": changes, "unchanged": list(made.unchanged), "kept": list(made.kept), "warnings": list(made.warnings), "people": impact.as_json()}
+    return {
+        "changes": changes,
+        "unchanged": list(made.unchanged),
+        "kept": list(made.kept),
+        "warnings": list(made.warnings),
+        "people": impact.as_json(),
+    }
 
 
 def _when(*, in_force: bool) -> str:
-    return ", in force" if in_force else "; stored, and in force as soon as an admin role publishes it (none has within the time given)"
+    return (
+        ", in force"
+        if in_force
+        else (
+            "; stored, and in force as soon as an admin role publishes it (none has within the "
+            "time given)"
+        )
+    )
 
 
 def _counted(tenants: int) -> str:

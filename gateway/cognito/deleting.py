@@ -1,4 +1,6 @@
-"""What runs that only delete do, in order: first nobody uses a thing any more, then it goes. Each step repeats harmlessly."""
+"""What runs that only delete do, in order: first nobody uses a thing any more, then it goes. Each
+step repeats harmlessly.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
 
 def deleting(steps: Steps, kind: RunKind, tenant: str, request: Json) -> AsyncIterator[Work]:
     """For a kind in ``FINISHED``; the request is the run's."""
-    return destroying(steps, tenant, request) if kind is RunKind.DESTROY else retiring(steps, tenant, request["retire"])
+    return (
+        destroying(steps, tenant, request)
+        if kind is RunKind.DESTROY
+        else retiring(steps, tenant, request["retire"])
+    )
 
 
 async def destroying(steps: Steps, tenant: str, request: Json) -> AsyncIterator[Work]:

@@ -1,7 +1,7 @@
 """What a tenant shall have in the pool, and what it has: values on which the plan is made. Pure.
 
-Sources: Cognito user pools API reference (CreateIdentityProvider, CreateUserPoolClient, DescribeUserPool);
-Okta and Microsoft Entra OpenID Connect documentation.
+Sources: Cognito user pools API reference (CreateIdentityProvider, CreateUserPoolClient,
+DescribeUserPool); Okta and Microsoft Entra OpenID Connect documentation.
 """
 
 from __future__ import annotations
@@ -21,26 +21,56 @@ POOL_USERS = "COGNITO"
 GROUPS, ROLES, OID, IDP_IAT = "custom:groups", "custom:roles", "custom:oid", "custom:idp_iat"
 CUSTOM_ATTRIBUTES = (GROUPS, ROLES, OID, IDP_IAT)
 ATTRIBUTE_CHARACTERS = 2048
-"""Cognito's own limit of an attribute's value: a shorter one fails logins of people in many groups."""
+"""Cognito's own limit of an attribute's value: a shorter one fails logins of people in many
+groups.
+"""
 MARKER_PREFIX = "gateway-run-"
-"""An identifier that each provider we create carries: unique in the pool, so it tells ours from a stranger's."""
+"""An identifier that each provider we create carries: unique in the pool, so it tells ours from a
+stranger's.
+"""
 MAX_IDENTIFIERS = 49
 """Cognito takes 50 per provider; one is the marker."""
 
 READABLE_STANDARD = (
-    "email", "email_verified", "name", "family_name", "given_name", "middle_name", "nickname", "preferred_username", "profile", "picture",
-    "website", "gender", "birthdate", "zoneinfo", "locale", "updated_at",
-)  # fmt: skip
-"""All attributes of the scopes ``openid email profile``: a client that cannot read one of a scope's gets invalid_grant."""
+    "email",
+    "email_verified",
+    "name",
+    "family_name",
+    "given_name",
+    "middle_name",
+    "nickname",
+    "preferred_username",
+    "profile",
+    "picture",
+    "website",
+    "gender",
+    "birthdate",
+    "zoneinfo",
+    "locale",
+    "updated_at",
+)
+"""All attributes of the scopes ``openid email profile``: a client that cannot read one of a scope's
+gets invalid_grant.
+"""
 WRITABLE = ("email", "name", "preferred_username", *CUSTOM_ATTRIBUTES)
 """What federation writes whatever the provider's kind."""
-_STANDARD_CLAIMS = frozenset({*READABLE_STANDARD, "phone_number", "phone_number_verified", "address"})
+_STANDARD_CLAIMS = frozenset(
+    {*READABLE_STANDARD, "phone_number", "phone_number_verified", "address"}
+)
 _UNWRITABLE = frozenset({"sub", "email_verified", "phone_number_verified"})
 
-_COMMON_MAPPING: Mapping[str, str] = {"username": "sub", "email": "email", "name": "name", "preferred_username": "preferred_username", GROUPS: "groups", IDP_IAT: "iat"}
+_COMMON_MAPPING: Mapping[str, str] = {
+    "username": "sub",
+    "email": "email",
+    "name": "name",
+    "preferred_username": "preferred_username",
+    GROUPS: "groups",
+    IDP_IAT: "iat",
+}
 MAPPINGS: Mapping[ProviderKind, Mapping[str, str]] = {
     ProviderKind.OKTA: {**_COMMON_MAPPING, "email_verified": "email_verified"},
-    # Entra sends no email_verified, its sub differs per application, and its events name people by oid.
+    # Entra sends no email_verified, its sub differs per application, and its events name people by
+    # oid.
     ProviderKind.ENTRA: {**_COMMON_MAPPING, OID: "oid", ROLES: "roles"},
     ProviderKind.OIDC: {**_COMMON_MAPPING, "email_verified": "email_verified", ROLES: "roles"},
 }
@@ -52,15 +82,27 @@ SCOPES: Mapping[ProviderKind, tuple[str, ...]] = {
     ProviderKind.OIDC: ("openid", "profile", "email"),
 }
 GROUPS_SCOPE = "groups"
-"""Added for Okta where its discovery offers it: the org server does; a custom authorization server only if told to."""
+"""Added for Okta where its discovery offers it: the org server does; a custom authorization server
+only if told to.
+"""
 
 _OKTA_HOSTS = (".okta.com", ".oktapreview.com", ".okta-emea.com", ".okta-gov.com", ".okta.mil")
-_ENTRA_HOSTS = frozenset({"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "sts.windows.net", "login.windows.net"})
+_ENTRA_HOSTS = frozenset(
+    {
+        "login.microsoftonline.com",
+        "login.microsoftonline.us",
+        "login.partner.microsoftonline.cn",
+        "sts.windows.net",
+        "login.windows.net",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class WantedProvider:
-    """One OIDC provider. ``issuer``: in Cognito's spelling. ``client_secret`` None keeps the one that Cognito has."""
+    """One OIDC provider. ``issuer``: in Cognito's spelling. ``client_secret`` None keeps the one
+    that Cognito has.
+    """
 
     name: str
     kind: ProviderKind
@@ -74,7 +116,9 @@ class WantedProvider:
 
 @dataclass(frozen=True, slots=True)
 class WantedClient:
-    """The tenant's app client. ``providers`` are names, ``COGNITO`` for the pool's own users. ``refresh_days``: as long as a session may last."""
+    """The tenant's app client. ``providers`` are names, ``COGNITO`` for the pool's own users.
+    ``refresh_days``: as long as a session may last.
+    """
 
     providers: tuple[str, ...]
     callback_urls: tuple[str, ...]
@@ -136,7 +180,9 @@ class ActualClient:
 
 @dataclass(frozen=True, slots=True)
 class Actual:
-    """The pool as far as this tenant is concerned. ``client`` is the one that its logins begin with, if there is one."""
+    """The pool as far as this tenant is concerned. ``client`` is the one that its logins begin
+    with, if there is one.
+    """
 
     pool_id: str
     attributes: Mapping[str, Attribute]
@@ -151,7 +197,9 @@ class Actual:
 
 
 def same_issuer(one: str, other: str) -> bool:
-    """Whether both are discovered at one address: a terminating slash is stripped for it (OpenID Connect Discovery §4.1)."""
+    """Whether both are discovered at one address: a terminating slash is stripped for it (OpenID
+    Connect Discovery §4.1).
+    """
     return one.removesuffix("/") == other.removesuffix("/")
 
 
@@ -164,8 +212,17 @@ def kind_of_issuer(issuer: str) -> ProviderKind | None:
 
 
 def mapping_for(kind: ProviderKind, *, required: frozenset[str] = frozenset()) -> Mapping[str, str]:
-    """The kind's mapping, and each required attribute of the pool from the standard claim of the same name."""
-    return {**MAPPINGS[kind], **{name: name for name in sorted(required) if name in _STANDARD_CLAIMS and name not in MAPPINGS[kind]}}
+    """The kind's mapping, and each required attribute of the pool from the standard claim of the
+    same name.
+    """
+    return {
+        **MAPPINGS[kind],
+        **{
+            name: name
+            for name in sorted(required)
+            if name in _STANDARD_CLAIMS and name not in MAPPINGS[kind]
+        },
+    }
 
 
 def scopes_for(kind: ProviderKind, *, offered: frozenset[str] | None) -> tuple[str, ...]:
@@ -176,15 +233,21 @@ def scopes_for(kind: ProviderKind, *, offered: frozenset[str] | None) -> tuple[s
 
 
 def writable(mapped: frozenset[str], required: frozenset[str]) -> tuple[str, ...]:
-    """What federation must be able to write: an attribute that is mapped and not writable is dropped, or fails the login."""
+    """What federation must be able to write: an attribute that is mapped and not writable is
+    dropped, or fails the login.
+    """
     return tuple(sorted({*WRITABLE, *mapped, *required} - _UNWRITABLE - {"username"}))
 
 
 def client_name(tenant: str, run: str) -> str:
-    """Cognito's names are not unique; ours are, so that a client whose creation went unanswered can be found again."""
+    """Cognito's names are not unique; ours are, so that a client whose creation went unanswered can
+    be found again.
+    """
     return f"gateway-{tenant}-{run}"
 
 
 def marker(run: str, provider: str) -> str:
-    """Unique in the pool, also among the providers of one run, and at most 40 characters, as IdpIdentifiers demands."""
+    """Unique in the pool, also among the providers of one run, and at most 40 characters, as
+    IdpIdentifiers demands.
+    """
     return f"{MARKER_PREFIX}{run}-{hashlib.sha256(provider.encode()).hexdigest()[:8]}"

@@ -1,4 +1,6 @@
-"""The one outgoing HTTP client: bounded in time and size, follows no redirect, and finds ``*.localhost`` on loopback in development."""
+"""The one outgoing HTTP client: bounded in time and size, follows no redirect, and finds
+``*.localhost`` on loopback in development.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +17,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TIMEOUT = aiohttp.ClientTimeout(total=6, connect=2)
-"""A person is waiting at the callback; Cognito answers in tens of milliseconds. Longer, and the browser gives up first."""
+"""A person is waiting at the callback; Cognito answers in tens of milliseconds. Longer, and the
+browser gives up first.
+"""
 MAX_BODY_BYTES = 256 * 1024
 
 
 class LoopbackResolver(AbstractResolver):
-    """``localhost`` and ``*.localhost`` are loopback (RFC 6761 §6.3) whatever the machine's resolver says; the rest is the system's."""
+    """``localhost`` and ``*.localhost`` are loopback (RFC 6761 §6.3) whatever the machine's
+    resolver says; the rest is the system's.
+    """
 
     def __init__(self) -> None:
         self._system = aiohttp.ThreadedResolver()
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
         if host == "localhost" or host.endswith(".localhost"):
-            return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST)]
+            return [
+                ResolveResult(
+                    hostname=host,
+                    host="127.0.0.1",
+                    port=port,
+                    family=socket.AF_INET,
+                    proto=0,
+                    flags=socket.AI_NUMERICHOST,
+                )
+            ]
         return await self._system.resolve(host, port, family)
 
     async def close(self) -> None:
@@ -37,11 +54,18 @@ class LoopbackResolver(AbstractResolver):
 def client_session(*, development: bool) -> aiohttp.ClientSession:
     """No cookies, no redirects by default of our calls, a small pool; close it when done."""
     connector = aiohttp.TCPConnector(limit=64, resolver=LoopbackResolver() if development else None)
-    return aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=TIMEOUT,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=True,
+    )
 
 
 async def read_json(response: aiohttp.ClientResponse) -> dict[str, object]:
-    """A JSON object of at most ``MAX_BODY_BYTES``; ``PeerError("malformed_answer")`` for anything else."""
+    """A JSON object of at most ``MAX_BODY_BYTES``; ``PeerError("malformed_answer")`` for anything
+    else.
+    """
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
@@ -51,9 +75,13 @@ async def read_json(response: aiohttp.ClientResponse) -> dict[str, object]:
     try:
         document = json.loads(bytes(body))
     except (ValueError, RecursionError) as error:
-        raise PeerError("malformed_answer", f"the answer is not JSON (status {response.status})") from error
+        raise PeerError(
+            "malformed_answer", f"the answer is not JSON (status {response.status})"
+        ) from error
     if not isinstance(document, dict):
-        raise PeerError("malformed_answer", f"the answer is not a JSON object (status {response.status})")
+        raise PeerError(
+            "malformed_answer", f"the answer is not a JSON object (status {response.status})"
+        )
     return document
 
 
@@ -66,13 +94,19 @@ async def request_json(
     data: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> tuple[int, dict[str, object]]:
-    """Status and JSON object. ``UnavailableError`` for connection trouble, time-outs and 5xx; ``PeerError`` for nonsense."""
+    """Status and JSON object. ``UnavailableError`` for connection trouble, time-outs and 5xx;
+    ``PeerError`` for nonsense.
+    """
     try:
-        async with client.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
+        async with client.request(
+            method, url, data=data, headers=headers, allow_redirects=False
+        ) as response:
             if response.status >= 500:
                 raise UnavailableError(f"{what} answered {response.status}")
             if 300 <= response.status < 400:
-                raise PeerError("malformed_answer", f"{what} answered a redirect, which is never followed")
+                raise PeerError(
+                    "malformed_answer", f"{what} answered a redirect, which is never followed"
+                )
             return response.status, await read_json(response)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise UnavailableError(f"{what} cannot be reached: {type(error).__name__}") from error

@@ -1,4 +1,5 @@
-"""Cognito's OIDC side: where a login goes, what the code is worth, and whether a token is what it says.
+"""Cognito's OIDC side: where a login goes, what the code is worth, and whether a token is what it
+says.
 
 Every token is verified here and nowhere else. What is not checked in this file is not checked.
 Sources: OpenID Connect Core 1.0 §3.1.3.7; RFC 7636; RFC 8725; AWS "Verifying JSON web tokens".
@@ -32,26 +33,49 @@ if TYPE_CHECKING:
 LEEWAY_S = 30
 """Clock difference to AWS that is forgiven."""
 MAX_TOKEN_LIFE_S = 86_400 + LEEWAY_S
-"""Cognito's own limit for ID and access tokens; a token that claims more did not come from there."""
+"""Cognito's own limit for ID and access tokens; a token that claims more did not come from
+there.
+"""
 MAX_TOKEN_CHARACTERS = 64 * 1024
 _PAGE_BYTES, _PAGE_WORDS = 64 * 1024, 200
 
 
 class CognitoRelyingParty:
-    """One per process; the tenant brings its own client, and during a rotation also those that were replaced.
+    """One per process; the tenant brings its own client, and during a rotation also those that were
+    replaced.
 
-    A code and a refresh token are good only with the client that they were made for, so whoever asks says with which.
+    A code and a refresh token are good only with the client that they were made for, so whoever
+    asks says with which.
     """
 
-    def __init__(self, client: aiohttp.ClientSession, *, domain: str, issuer: str, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        client: aiohttp.ClientSession,
+        *,
+        domain: str,
+        issuer: str,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
         self._client = client
         self._domain = domain.rstrip("/")
         self._issuer = issuer
         self._clock = clock
         self._keys = KeySet(client, f"{issuer}/.well-known/jwks.json", monotonic=monotonic)
 
-    def authorize_url(self, tenant: Tenant, pending: PendingLogin, *, state: Secret, login_hint: str = "", lang: str = "", prompt: str = "") -> str:
-        """The authorization request. ``identity_provider`` is always sent, so Cognito never shows a page of its own choosing."""
+    def authorize_url(
+        self,
+        tenant: Tenant,
+        pending: PendingLogin,
+        *,
+        state: Secret,
+        login_hint: str = "",
+        lang: str = "",
+        prompt: str = "",
+    ) -> str:
+        """The authorization request. ``identity_provider`` is always sent, so Cognito never shows a
+        page of its own choosing.
+        """
         provider = tenant.provider(pending.provider)
         parameters = {
             "redirect_uri": pending.redirect_uri,
@@ -60,21 +84,36 @@ class CognitoRelyingParty:
             "nonce": pending.nonce,
             "code_challenge": create_s256_code_challenge(pending.code_verifier),
             "code_challenge_method": "S256",
-            "identity_provider": "COGNITO" if provider is not None and provider.kind is ProviderKind.COGNITO else pending.provider,
-            **{name: value for name, value in (("login_hint", login_hint), ("lang", lang), ("prompt", prompt)) if value},
+            "identity_provider": "COGNITO"
+            if provider is not None and provider.kind is ProviderKind.COGNITO
+            else pending.provider,
+            **{
+                name: value
+                for name, value in (("login_hint", login_hint), ("lang", lang), ("prompt", prompt))
+                if value
+            },
         }
-        uri: str = prepare_grant_uri(f"{self._domain}/oauth2/authorize", pending.client_id, "code", **parameters)
+        uri: str = prepare_grant_uri(
+            f"{self._domain}/oauth2/authorize", pending.client_id, "code", **parameters
+        )
         return uri
 
     async def own_error_page(self, authorize_url: str) -> str | None:
-        """What the error page of Cognito says on which this request would end: whoever ends there is sent back to nobody. None where it leads on.
+        """What the error page of Cognito says on which this request would end: whoever ends there
+        is sent back to nobody. None where it leads on.
 
         Also None where Cognito does not answer: the browser will see for itself.
         """
         try:
-            async with self._client.get(authorize_url, headers={"Accept": "text/html"}, allow_redirects=False) as response:
+            async with self._client.get(
+                authorize_url, headers={"Accept": "text/html"}, allow_redirects=False
+            ) as response:
                 status, location = response.status, response.headers.get("Location", "")
-                text = "" if location else (await response.content.read(_PAGE_BYTES)).decode("utf-8", "replace")
+                text = (
+                    ""
+                    if location
+                    else (await response.content.read(_PAGE_BYTES)).decode("utf-8", "replace")
+                )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
         if 400 <= status < 500 and not location:
@@ -84,49 +123,88 @@ class CognitoRelyingParty:
         except ValueError:
             return None
         ours = f"{parts.scheme}://{parts.netloc}" in {"://", self._domain}
-        return (parse_qs(parts.query).get("error") or ["an error"])[0][:_PAGE_WORDS] if 300 <= status < 400 and ours and parts.path == "/error" else None
+        return (
+            (parse_qs(parts.query).get("error") or ["an error"])[0][:_PAGE_WORDS]
+            if 300 <= status < 400 and ours and parts.path == "/error"
+            else None
+        )
 
     def logout_url(self, tenant: Tenant, *, logout_uri: str) -> str:
-        """Cognito's /logout, which ends its own one-hour session and comes back to ``logout_uri``."""
-        return f"{self._domain}/logout?{prepare_token_query(client_id=tenant.client_id, logout_uri=logout_uri)}"
+        """Cognito's /logout, which ends its own one-hour session and comes back to
+        ``logout_uri``.
+        """
+        return (
+            f"{self._domain}/logout?"
+            f"{prepare_token_query(client_id=tenant.client_id, logout_uri=logout_uri)}"
+        )
 
     async def exchange(self, tenant: Tenant, pending: PendingLogin, *, code: str) -> Tokens:
-        """Exchange the code (client secret, PKCE) and validate the ID token. ``UnavailableError`` when Cognito is down."""
+        """Exchange the code (client secret, PKCE) and validate the ID token. ``UnavailableError``
+        when Cognito is down.
+        """
         client = _client(tenant, pending.client_id)
-        body = prepare_token_request("authorization_code", redirect_uri=pending.redirect_uri, code=code, code_verifier=pending.code_verifier, client_id=client.client_id)
+        body = prepare_token_request(
+            "authorization_code",
+            redirect_uri=pending.redirect_uri,
+            code=code,
+            code_verifier=pending.code_verifier,
+            client_id=client.client_id,
+        )
         status, answer = await self._token_request(client, body)
         if status != 200:
             raise _refusal(answer, status)
         id_token, access_token = answer.get("id_token"), answer.get("access_token")
         if not isinstance(id_token, str) or not isinstance(access_token, str):
-            raise PeerError("malformed_answer", "the token endpoint answered 200 without an ID token")
-        claims = await self.validate_id_token(id_token, access_token=access_token, client_id=pending.client_id, nonce=pending.nonce)
+            raise PeerError(
+                "malformed_answer", "the token endpoint answered 200 without an ID token"
+            )
+        claims = await self.validate_id_token(
+            id_token, access_token=access_token, client_id=pending.client_id, nonce=pending.nonce
+        )
         refresh = answer.get("refresh_token")
         return Tokens(claims, Secret(refresh) if isinstance(refresh, str) and refresh else None)
 
-    async def refresh(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> Secret | None:
-        """Whether Cognito still honours the token: its successor where it rotates, else None; ``PeerError("invalid_grant")`` when it does not.
+    async def refresh(
+        self, tenant: Tenant, refresh_token: Secret, *, client_id: str
+    ) -> Secret | None:
+        """Whether Cognito still honours the token: its successor where it rotates, else None;
+        ``PeerError("invalid_grant")`` when it does not.
 
         The tokens that come with it are not read: a refresh does not ask the identity provider.
         """
         client = _client(tenant, client_id)
-        body = prepare_token_request("refresh_token", refresh_token=refresh_token.reveal(), client_id=client.client_id)
+        body = prepare_token_request(
+            "refresh_token", refresh_token=refresh_token.reveal(), client_id=client.client_id
+        )
         status, answer = await self._token_request(client, body)
         if status == 400 and answer.get("error") == "invalid_grant":
             raise PeerError("invalid_grant", "Cognito does not honour this refresh token any more")
         if status != 200:
             raise _refusal(answer, status)
         successor = answer.get("refresh_token")
-        return Secret(successor) if isinstance(successor, str) and successor and successor != refresh_token.reveal() else None
+        return (
+            Secret(successor)
+            if isinstance(successor, str) and successor and successor != refresh_token.reveal()
+            else None
+        )
 
-    async def validate_id_token(self, token: str, *, access_token: str, client_id: str, nonce: str) -> dict[str, object]:
-        """Claims of a valid ID token for this client and this login; ``PeerError("id_token_invalid")`` otherwise."""
+    async def validate_id_token(
+        self, token: str, *, access_token: str, client_id: str, nonce: str
+    ) -> dict[str, object]:
+        """Claims of a valid ID token for this client and this login;
+        ``PeerError("id_token_invalid")`` otherwise.
+        """
         claims = await self._verify(token, audience=client_id)
         if claims is None or claims.get("token_use") != "id":
-            raise PeerError("id_token_invalid", "signature, issuer, audience, expiry or token_use of the ID token is wrong")
+            raise PeerError(
+                "id_token_invalid",
+                "signature, issuer, audience, expiry or token_use of the ID token is wrong",
+            )
         sent = claims.get("nonce")
         if not isinstance(sent, str) or not hmac.compare_digest(sent.encode(), nonce.encode()):
-            raise PeerError("id_token_invalid", "the nonce of the ID token is not the one of this login")
+            raise PeerError(
+                "id_token_invalid", "the nonce of the ID token is not the one of this login"
+            )
         if claims.get("azp", client_id) != client_id:
             raise PeerError("id_token_invalid", "the ID token was issued for another party (azp)")
         if "at_hash" in claims and claims["at_hash"] != _half_hash(access_token):
@@ -134,38 +212,74 @@ class CognitoRelyingParty:
         return claims
 
     async def verify_access_token(self, token: str) -> MachineToken | None:
-        """Signature, iss, exp, token_use=access; None if it is not one of this pool's. Client and scopes are the rule's business."""
+        """Signature, iss, exp, token_use=access; None if it is not one of this pool's. Client and
+        scopes are the rule's business.
+        """
         claims = await self._verify(token, audience=None)
         if claims is None or claims.get("token_use") != "access":
             return None
         client_id, sub, scope = claims.get("client_id"), claims.get("sub"), claims.get("scope", "")
-        if not isinstance(client_id, str) or not client_id or not isinstance(sub, str) or not sub or not isinstance(scope, str):
+        if (
+            not isinstance(client_id, str)
+            or not client_id
+            or not isinstance(sub, str)
+            or not sub
+            or not isinstance(scope, str)
+        ):
             return None
         auth_time, username = claims.get("auth_time", 0), claims.get("username", "")
-        if not isinstance(auth_time, int) or isinstance(auth_time, bool) or not isinstance(username, str):
+        if (
+            not isinstance(auth_time, int)
+            or isinstance(auth_time, bool)
+            or not isinstance(username, str)
+        ):
             return None
         person = sub if sub != client_id else ""
-        return MachineToken(client_id, frozenset(scope.split()), person, username or person, auth_time)
+        return MachineToken(
+            client_id, frozenset(scope.split()), person, username or person, auth_time
+        )
 
     async def revoke(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> None:
         """Revoke at Cognito; raises ``PeerError`` or ``UnavailableError``."""
         client = _client(tenant, client_id)
         body = prepare_token_query(token=refresh_token.reveal(), client_id=client.client_id)
         try:
-            async with self._client.post(f"{self._domain}/oauth2/revoke", data=body, headers=_form_headers(client), allow_redirects=False) as response:
+            async with self._client.post(
+                f"{self._domain}/oauth2/revoke",
+                data=body,
+                headers=_form_headers(client),
+                allow_redirects=False,
+            ) as response:
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnavailableError(f"the revocation endpoint cannot be reached: {type(error).__name__}") from error
+            raise UnavailableError(
+                f"the revocation endpoint cannot be reached: {type(error).__name__}"
+            ) from error
         if status >= 500:
             raise UnavailableError(f"the revocation endpoint answered {status}")
         if status != 200:
-            raise PeerError("revoke_refused", f"the revocation endpoint answered {status} (is token revocation enabled for the client?)")
+            raise PeerError(
+                "revoke_refused",
+                (
+                    f"the revocation endpoint answered {status} (is token revocation enabled "
+                    "for the client?)"
+                ),
+            )
 
     async def _token_request(self, client: AppClient, body: str) -> tuple[int, dict[str, object]]:
-        return await request_json(self._client, "POST", f"{self._domain}/oauth2/token", what="the token endpoint", data=body, headers=_form_headers(client))
+        return await request_json(
+            self._client,
+            "POST",
+            f"{self._domain}/oauth2/token",
+            what="the token endpoint",
+            data=body,
+            headers=_form_headers(client),
+        )
 
     async def _verify(self, token: str, *, audience: str | None) -> dict[str, Any] | None:
-        """Claims if signature (RS256, a published key), iss, aud, exp, iat and nbf hold; None otherwise."""
+        """Claims if signature (RS256, a published key), iss, aud, exp, iat and nbf hold; None
+        otherwise.
+        """
         if len(token) > MAX_TOKEN_CHARACTERS:
             return None
         try:
@@ -184,7 +298,14 @@ class CognitoRelyingParty:
                 issuer=self._issuer,
                 leeway=LEEWAY_S,
                 options={
-                    "require": ["exp", "iat", "iss", "sub", "token_use", *(["aud"] if audience else [])],
+                    "require": [
+                        "exp",
+                        "iat",
+                        "iss",
+                        "sub",
+                        "token_use",
+                        *(["aud"] if audience else []),
+                    ],
                     "verify_aud": audience is not None,
                     "strict_aud": audience is not None,
                 },
@@ -194,7 +315,11 @@ class CognitoRelyingParty:
         now = self._clock()
         exp, iat = claims["exp"], claims["iat"]
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (exp, iat))
-        return claims if numbers and now - LEEWAY_S < exp <= now + MAX_TOKEN_LIFE_S and iat <= now + LEEWAY_S else None
+        return (
+            claims
+            if numbers and now - LEEWAY_S < exp <= now + MAX_TOKEN_LIFE_S and iat <= now + LEEWAY_S
+            else None
+        )
 
 
 def _words(page: str) -> str:
@@ -217,10 +342,14 @@ def prepare_token_query(**parameters: str) -> str:
 
 
 def _client(tenant: Tenant, client_id: str) -> AppClient:
-    """Raises ``PeerError("client_gone")``: it was retired, and what was begun with it cannot go on."""
+    """Raises ``PeerError("client_gone")``: it was retired, and what was begun with it cannot go
+    on.
+    """
     client = tenant.client(client_id)
     if client is None:
-        raise PeerError("client_gone", "the app client of this login or session is not the tenant's any more")
+        raise PeerError(
+            "client_gone", "the app client of this login or session is not the tenant's any more"
+        )
     return client
 
 
@@ -228,16 +357,37 @@ def _form_headers(client: AppClient) -> dict[str, str]:
     return {
         "Content-Type": "application/x-www-form-urlencoded",
         "Accept": "application/json",
-        **({"Authorization": aiohttp.encode_basic_auth(client.client_id, client.client_secret.reveal())} if client.client_secret else {}),
+        **(
+            {
+                "Authorization": aiohttp.encode_basic_auth(
+                    client.client_id, client.client_secret.reveal()
+                )
+            }
+            if client.client_secret
+            else {}
+        ),
     }
 
 
 def _half_hash(access_token: str) -> str:
-    """``at_hash`` for RS256: base64url of the left half of SHA-256 (OpenID Connect Core §3.1.3.6)."""
-    return base64.urlsafe_b64encode(hashlib.sha256(access_token.encode("ascii", "replace")).digest()[:16]).rstrip(b"=").decode("ascii")
+    """``at_hash`` for RS256: base64url of the left half of SHA-256 (OpenID Connect Core
+    §3.1.3.6).
+    """
+    return (
+        base64.urlsafe_b64encode(
+            hashlib.sha256(access_token.encode("ascii", "replace")).digest()[:16]
+        )
+        .rstrip(b"=")
+        .decode("ascii")
+    )
 
 
 def _refusal(answer: dict[str, object], status: int) -> PeerError:
     error, description = answer.get("error"), answer.get("error_description")
-    diagnosis = diagnose(error if isinstance(error, str) else "", description if isinstance(description, str) else "")
-    return PeerError(diagnosis.code, f"the token endpoint answered {status}: {diagnosis.cause} ({diagnosis.setting})")
+    diagnosis = diagnose(
+        error if isinstance(error, str) else "", description if isinstance(description, str) else ""
+    )
+    return PeerError(
+        diagnosis.code,
+        f"the token endpoint answered {status}: {diagnosis.cause} ({diagnosis.setting})",
+    )

@@ -1,4 +1,6 @@
-"""Reading the pool: what is there of a tenant. Whoever is not found may only not be seen yet (up to a minute, says AWS)."""
+"""Reading the pool: what is there of a tenant. Whoever is not found may only not be seen yet (up to
+a minute, says AWS).
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,21 @@ NOT_FOUND = "ResourceNotFoundException"
 _PAGE = 60
 """Cognito's own maximum."""
 COUNTED_FOR_S = 60.0
-"""A thousand clients are seventeen calls, of which a pool takes five a second. A count that is too old costs an attempt that Cognito refuses."""
+"""A thousand clients are seventeen calls, of which a pool takes five a second. A count that is too
+old costs an attempt that Cognito refuses.
+"""
 
 
 class Pool:
     """All of it idempotent."""
 
-    def __init__(self, api: CognitoApi, quotas: CognitoQuotas, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        api: CognitoApi,
+        quotas: CognitoQuotas,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.api = api
         self._quotas = quotas
         self._monotonic = monotonic
@@ -36,22 +46,30 @@ class Pool:
         """Operation that lists → how many there were, and when."""
 
     async def actual(self, *, providers: Iterable[str], clients: Sequence[str]) -> Actual:
-        """As far as it concerns providers of these names and these clients, of which the first is the one that logins begin with."""
+        """As far as it concerns providers of these names and these clients, of which the first is
+        the one that logins begin with.
+        """
         described = (await self.api.call("DescribeUserPool", idempotent=True))["UserPool"]
         names = tuple(providers)
-        found = {name: provider for name in names if (provider := await self.provider(name)) is not None}
+        found = {
+            name: provider for name in names if (provider := await self.provider(name)) is not None
+        }
         described_clients = [await self.client(client_id) for client_id in clients]
         current = described_clients[0] if described_clients else None
         retired = tuple(client for client in described_clients[1:] if client is not None)
         return replace(
             shapes.read_pool(described, providers=found, client=current, retired=retired),
-            provider_count=await self.count("ListIdentityProviders", quota=self._quotas.providers) if len(found) < len(names) else None,
+            provider_count=await self.count("ListIdentityProviders", quota=self._quotas.providers)
+            if len(found) < len(names)
+            else None,
             client_count=await self.client_count() if current is None else None,
         )
 
     async def provider(self, name: str) -> ActualProvider | None:
         try:
-            answer = await self.api.call("DescribeIdentityProvider", idempotent=True, ProviderName=name)
+            answer = await self.api.call(
+                "DescribeIdentityProvider", idempotent=True, ProviderName=name
+            )
         except RefusedError as refused:
             if refused.code == NOT_FOUND:
                 return None
@@ -60,7 +78,9 @@ class Pool:
 
     async def client(self, client_id: str) -> ActualClient | None:
         try:
-            answer = await self.api.call("DescribeUserPoolClient", idempotent=True, ClientId=client_id)
+            answer = await self.api.call(
+                "DescribeUserPoolClient", idempotent=True, ClientId=client_id
+            )
         except RefusedError as refused:
             if refused.code == NOT_FOUND:
                 return None
@@ -73,8 +93,14 @@ class Pool:
         token: str | None = None
         while True:
             more = {"NextToken": token} if token else {}
-            answer = await self.api.call("ListUserPoolClients", idempotent=True, MaxResults=_PAGE, **more)
-            found += [str(c["ClientId"]) for c in answer.get("UserPoolClients", ()) if c.get("ClientName") == name]
+            answer = await self.api.call(
+                "ListUserPoolClients", idempotent=True, MaxResults=_PAGE, **more
+            )
+            found += [
+                str(c["ClientId"])
+                for c in answer.get("UserPoolClients", ())
+                if c.get("ClientName") == name
+            ]
             token = answer.get("NextToken")
             if not token:
                 return tuple(found)
@@ -84,7 +110,9 @@ class Pool:
         return await self.count("ListUserPoolClients", quota=self._quotas.clients)
 
     async def count(self, operation: str, *, quota: int) -> int:
-        """Shared by those who ask at once, and for a minute; a full pool is counted again each time, since somebody may have made room."""
+        """Shared by those who ask at once, and for a minute; a full pool is counted again each
+        time, since somebody may have made room.
+        """
         async with self._counting:
             counted, at = self._counted.get(operation, (quota, 0.0))
             if counted >= quota or self._monotonic() - at > COUNTED_FOR_S:

@@ -1,11 +1,15 @@
 """Apply a plan with a journal, or leave nothing behind.
 
 Rules:
-- The journal is written before each call and after it. Whoever finds a run that nobody holds undoes it from the journal.
-- Whatever goes wrong, the run is undone in reverse order; only ``done`` means that anything of it stays.
-- One run at a time per tenant, over all processes. What a run deletes at its end is a run of its own that begins in the
-  same transaction: what cannot be made again goes only when everything else is done.
-- A process that was taken for dead and wakes up again finds itself deposed, and takes back its last call.
+- The journal is written before each call and after it. Whoever finds a run that nobody holds undoes
+  it from the journal.
+- Whatever goes wrong, the run is undone in reverse order; only ``done`` means that anything of it
+  stays.
+- One run at a time per tenant, over all processes. What a run deletes at its end is a run of its
+  own that begins in the same transaction: what cannot be made again goes only when everything else
+  is done.
+- A process that was taken for dead and wakes up again finds itself deposed, and takes back its last
+  call.
 """
 
 from __future__ import annotations
@@ -24,7 +28,17 @@ from gateway.cognito.undoing import Undoing
 from gateway.errors import GatewayError, UnavailableError
 from gateway.log import fields
 from gateway.metrics import PROVISION
-from gateway.ports_provisioning import ACTIVE, FINISHED, Busy, DeposedError, JournalStep, RegistryRefusedError, RunKind, RunState, StepState
+from gateway.ports_provisioning import (
+    ACTIVE,
+    FINISHED,
+    Busy,
+    DeposedError,
+    JournalStep,
+    RegistryRefusedError,
+    RunKind,
+    RunState,
+    StepState,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -42,7 +56,9 @@ RECOVER_EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """All of it is there. ``in_force`` False: stored, and not yet published or confirmed; see ``Registrar.in_force``."""
+    """All of it is there. ``in_force`` False: stored, and not yet published or confirmed; see
+    ``Registrar.in_force``.
+    """
 
     run: str
     in_force: bool = True
@@ -52,9 +68,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Nothing of it is there (``state`` rolled_back), or what is left is being taken back (undoing, settling).
+    """Nothing of it is there (``state`` rolled_back), or what is left is being taken back (undoing,
+    settling).
 
-    ``code`` is Cognito's exception, the registry's refusal, or ``unavailable``; ``message`` is their own.
+    ``code`` is Cognito's exception, the registry's refusal, or ``unavailable``; ``message`` is
+    their own.
     """
 
     run: str
@@ -103,15 +121,22 @@ class Provisioning:
         then: Json | None = None,
         progress: Callable[[Work, str], None] = lambda _work, _state: None,
     ) -> Outcome:
-        """Every work in order. Raises ``UnavailableError`` where the journal itself is lost; recovery then undoes the run.
+        """Every work in order. Raises ``UnavailableError`` where the journal itself is lost;
+        recovery then undoes the run.
 
-        ``stands`` is asked once no other run of the tenant can begin: whether what the works were planned from is still so. ``then`` is the request of a run that deletes what is left over (``RunKind.RETIRE``).
+        ``stands`` is asked once no other run of the tenant can begin: whether what the works were
+        planned from is still so. ``then`` is the request of a run that deletes what is left over
+        (``RunKind.RETIRE``).
         """
-        opened = await self.journal.open(run, tenant=tenant, kind=kind, actor=actor, request=request, plan=plan)
+        opened = await self.journal.open(
+            run, tenant=tenant, kind=kind, actor=actor, request=request, plan=plan
+        )
         if isinstance(opened, Busy):
             PROVISION.labels("busy").inc()
             return opened
-        log.info("provision_started", extra=fields(tenant=tenant, run=run, kind=str(kind), actor=actor))
+        log.info(
+            "provision_started", extra=fields(tenant=tenant, run=run, kind=str(kind), actor=actor)
+        )
         try:
             async with self._held(run):
                 if stands is not None and not await stands():
@@ -122,7 +147,8 @@ class Provisioning:
                 following = await self._concluded(run, then)
                 done = Done(run, in_force=await self._in_force(tenant, run))
         except DeposedError as deposed:
-            # Whoever has the run now finishes or undoes it by the journal, in which everything stands that was done here.
+            # Whoever has the run now finishes or undoes it by the journal, in which everything
+            # stands that was done here.
             return await self._failed(run, tenant, kind, ("interrupted", str(deposed), "deposed"))
         try:
             return done if following is None else await self._delete(done, following, progress)
@@ -132,7 +158,9 @@ class Provisioning:
 
     async def _outdated(self, run: str, tenant: str) -> Failed:
         message = f"tenant {tenant} was changed at the same moment: look at it, and ask again"
-        await self.journal.move(run, RunState.ROLLED_BACK, error={"code": "conflict", "message": message})
+        await self.journal.move(
+            run, RunState.ROLLED_BACK, error={"code": "conflict", "message": message}
+        )
         PROVISION.labels(str(RunState.ROLLED_BACK)).inc()
         return Failed(run, "conflict", message, RunState.ROLLED_BACK, "registry")
 
@@ -142,18 +170,29 @@ class Provisioning:
             return None
         return await self.journal.follow(run, by=self.new_run(), kind=RunKind.RETIRE, request=then)
 
-    async def _delete(self, done: Done, following: Run, progress: Callable[[Work, str], None]) -> Done:
+    async def _delete(
+        self, done: Done, following: Run, progress: Callable[[Work, str], None]
+    ) -> Done:
         async with self._held(following.id):
-            failure = await self._forward(following.id, following.tenant, lambda steps: deleting(steps, following.kind, following.tenant, following.request), progress)
+            failure = await self._forward(
+                following.id,
+                following.tenant,
+                lambda steps: deleting(steps, following.kind, following.tenant, following.request),
+                progress,
+            )
             if failure is None:
                 await self.journal.move(following.id, RunState.DONE)
                 return done
             await self._failed(following.id, following.tenant, following.kind, failure)
             return replace(done, deleting=following.id)
 
-    async def _failed(self, run: str, tenant: str, kind: RunKind, failure: tuple[str, str, str]) -> Failed:
+    async def _failed(
+        self, run: str, tenant: str, kind: RunKind, failure: tuple[str, str, str]
+    ) -> Failed:
         code, message, by = failure
-        log.warning("provision_failed", extra=fields(tenant=tenant, run=run, code=code, detail=message))
+        log.warning(
+            "provision_failed", extra=fields(tenant=tenant, run=run, code=code, detail=message)
+        )
         if by == "deposed":
             state = RunState.RUNNING if kind in FINISHED else RunState.UNDOING
         elif kind in FINISHED:
@@ -168,31 +207,65 @@ class Provisioning:
         PROVISION.labels(str(state)).inc()
         return Failed(run, code, message, state, by)
 
-    async def _forward(self, run: str, tenant: str, works: Callable[[Steps], AsyncIterator[Work]], progress: Callable[[Work, str], None]) -> tuple[str, str, str] | None:
+    async def _forward(
+        self,
+        run: str,
+        tenant: str,
+        works: Callable[[Steps], AsyncIterator[Work]],
+        progress: Callable[[Work, str], None],
+    ) -> tuple[str, str, str] | None:
         """None when all is done; else code, message and by whom."""
-        steps = Steps(self.pool, self.registrar, run=run, clock=self.clock, sleep=self.sleep, visible_s=self.timing.visible_s)
+        steps = Steps(
+            self.pool,
+            self.registrar,
+            run=run,
+            clock=self.clock,
+            sleep=self.sleep,
+            visible_s=self.timing.visible_s,
+        )
         number = 0
         async for work in works(steps):
             number += 1
             try:
-                await self.journal.intend(run, number, work.action, work.resource, undo=work.undo, before=work.before)
+                await self.journal.intend(
+                    run, number, work.action, work.resource, undo=work.undo, before=work.before
+                )
             except DeposedError as deposed:
                 return "interrupted", str(deposed), "deposed"
             try:
                 learned = await work.perform()
             except (RefusedError, RegistryRefusedError) as refused:
                 progress(work, "refused")
-                await self.journal.settle(run, number, StepState.REFUSED, error={"code": refused.code, "message": str(refused)})
-                return refused.code, str(refused), "cognito" if isinstance(refused, RefusedError) else "registry"
+                await self.journal.settle(
+                    run,
+                    number,
+                    StepState.REFUSED,
+                    error={"code": refused.code, "message": str(refused)},
+                )
+                return (
+                    refused.code,
+                    str(refused),
+                    "cognito" if isinstance(refused, RefusedError) else "registry",
+                )
             except UnavailableError as unanswered:
                 # Stays ``intended``: it may have happened.
                 progress(work, "unanswered")
                 return "unavailable", str(unanswered), "nobody"
             try:
-                await self.journal.settle(run, number, StepState.DONE, undo={**work.undo, **learned})
+                await self.journal.settle(
+                    run, number, StepState.DONE, undo={**work.undo, **learned}
+                )
             except DeposedError as deposed:
                 # Whoever undoes this run may have looked before our call took effect.
-                done = JournalStep(number, work.action, work.resource, StepState.DONE, {**work.undo, **learned}, work.before, self.clock())
+                done = JournalStep(
+                    number,
+                    work.action,
+                    work.resource,
+                    StepState.DONE,
+                    {**work.undo, **learned},
+                    work.before,
+                    self.clock(),
+                )
                 await self._undoing().undo(tenant, done)
                 return "interrupted", str(deposed), "deposed"
             progress(work, "done")
@@ -204,7 +277,9 @@ class Provisioning:
         try:
             await self.registrar.in_force(tenant)
         except UnavailableError as error:
-            log.warning("provision_not_in_force", extra=fields(tenant=tenant, run=run, detail=str(error)))
+            log.warning(
+                "provision_not_in_force", extra=fields(tenant=tenant, run=run, detail=str(error))
+            )
             return False
         return True
 
@@ -227,7 +302,9 @@ class Provisioning:
     # --- undoing and recovery ---------------------------------------------------------------------
 
     async def undo(self, run: str) -> RunState:
-        """Take back what the journal says, as far as that is possible now. The caller holds the run."""
+        """Take back what the journal says, as far as that is possible now. The caller holds the
+        run.
+        """
         found = await self.journal.run(run)
         if found is None:
             return RunState.ROLLED_BACK
@@ -256,7 +333,9 @@ class Provisioning:
             return RunState.UNDOING
 
     async def recover(self) -> int:
-        """Once: every run that nobody holds is undone or, where it only deletes, finished. The number that came to an end."""
+        """Once: every run that nobody holds is undone or, where it only deletes, finished. The
+        number that came to an end.
+        """
         ended = 0
         for run in await self.journal.abandoned():
             if not await self.journal.take_over(run):
@@ -265,7 +344,9 @@ class Provisioning:
                 found = await self.journal.run(run)
                 if found is None:
                     continue
-                state = await (self._finish(found) if found.kind in FINISHED else self._undo_quietly(run))
+                state = await (
+                    self._finish(found) if found.kind in FINISHED else self._undo_quietly(run)
+                )
             PROVISION.labels("recovered").inc()
             ended += state in {RunState.ROLLED_BACK, RunState.DONE}
         return ended
@@ -280,7 +361,14 @@ class Provisioning:
             await self.sleep(self.timing.recover_every_s)
 
     async def _finish(self, run: Run) -> RunState:
-        steps = Steps(self.pool, self.registrar, run=run.id, clock=self.clock, sleep=self.sleep, visible_s=self.timing.visible_s)
+        steps = Steps(
+            self.pool,
+            self.registrar,
+            run=run.id,
+            clock=self.clock,
+            sleep=self.sleep,
+            visible_s=self.timing.visible_s,
+        )
         try:
             async for work in deleting(steps, run.kind, run.tenant, run.request):
                 await work.perform()

@@ -1,9 +1,11 @@
 """Between our values and AWS's request and answer shapes, in one place. Pure.
 
 The settings of an app client, and why:
-- ``openid`` alone: it makes Cognito put every readable attribute into the ID token, ``profile`` or ``email`` would narrow it.
+- ``openid`` alone: it makes Cognito put every readable attribute into the ID token, ``profile`` or
+  ``email`` would narrow it.
 - never ``aws.cognito.signin.user.admin``: with it, people edit their own ``custom:groups``.
-- ALLOW_USER_SRP_AUTH alone: the default list holds ALLOW_REFRESH_TOKEN_AUTH, which rotation excludes.
+- ALLOW_USER_SRP_AUTH alone: the default list holds ALLOW_REFRESH_TOKEN_AUTH, which rotation
+  excludes.
 - 15 minutes for tokens: the gateway reads them once, at login.
 """
 
@@ -11,7 +13,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.cognito.desired import ATTRIBUTE_CHARACTERS, Actual, ActualClient, ActualProvider, Attribute, same_issuer
+from gateway.cognito.desired import (
+    ATTRIBUTE_CHARACTERS,
+    Actual,
+    ActualClient,
+    ActualProvider,
+    Attribute,
+    same_issuer,
+)
 from gateway.core.model import Secret
 
 if TYPE_CHECKING:
@@ -32,30 +41,67 @@ _FIXED_CLIENT_SETTINGS: Mapping[str, Any] = {
     "IdTokenValidity": 15,
     "TokenValidityUnits": {"AccessToken": "minutes", "IdToken": "minutes", "RefreshToken": "days"},
 }
-_CLIENT_MEMBERS = frozenset({
-    "ClientName", "RefreshTokenValidity", "AccessTokenValidity", "IdTokenValidity", "TokenValidityUnits", "ReadAttributes", "WriteAttributes", "ExplicitAuthFlows",
-    "SupportedIdentityProviders", "CallbackURLs", "LogoutURLs", "DefaultRedirectURI", "AllowedOAuthFlows", "AllowedOAuthScopes", "AllowedOAuthFlowsUserPoolClient",
-    "AnalyticsConfiguration", "PreventUserExistenceErrors", "EnableTokenRevocation", "EnablePropagateAdditionalUserContextData", "AuthSessionValidity", "RefreshTokenRotation",
-})  # fmt: skip
-"""What UpdateUserPoolClient takes besides pool and client id; what is left out goes back to its default."""
+_CLIENT_MEMBERS = frozenset(
+    {
+        "ClientName",
+        "RefreshTokenValidity",
+        "AccessTokenValidity",
+        "IdTokenValidity",
+        "TokenValidityUnits",
+        "ReadAttributes",
+        "WriteAttributes",
+        "ExplicitAuthFlows",
+        "SupportedIdentityProviders",
+        "CallbackURLs",
+        "LogoutURLs",
+        "DefaultRedirectURI",
+        "AllowedOAuthFlows",
+        "AllowedOAuthScopes",
+        "AllowedOAuthFlowsUserPoolClient",
+        "AnalyticsConfiguration",
+        "PreventUserExistenceErrors",
+        "EnableTokenRevocation",
+        "EnablePropagateAdditionalUserContextData",
+        "AuthSessionValidity",
+        "RefreshTokenRotation",
+    }
+)
+"""What UpdateUserPoolClient takes besides pool and client id; what is left out goes back to its
+default.
+"""
 
 
 def custom_attributes(missing: Iterable[str]) -> list[Request]:
     """Names without the prefix; mutable, or the second login fails."""
     constraints = {"MinLength": "0", "MaxLength": str(ATTRIBUTE_CHARACTERS)}
-    return [{"Name": n.removeprefix("custom:"), "AttributeDataType": "String", "Mutable": True, "StringAttributeConstraints": constraints} for n in missing]
+    return [
+        {
+            "Name": n.removeprefix("custom:"),
+            "AttributeDataType": "String",
+            "Mutable": True,
+            "StringAttributeConstraints": constraints,
+        }
+        for n in missing
+    ]
 
 
 def provider_details(wanted: WantedProvider, found: ActualProvider | None) -> dict[str, str]:
     """All of them, the secret too: an update replaces the details whole."""
-    secret = wanted.client_secret.reveal() if wanted.client_secret is not None else (found.details.get("client_secret", "") if found else "")
+    secret = (
+        wanted.client_secret.reveal()
+        if wanted.client_secret is not None
+        else (found.details.get("client_secret", "") if found else "")
+    )
     there = found.details.get("oidc_issuer", "") if found else ""
     return {
         "client_id": wanted.client_id,
         "client_secret": secret,
         "attributes_request_method": "GET",
-        # AWS asks for no slash at its end, whatever the provider calls itself; a spelling that the pool holds already is not touched.
-        "oidc_issuer": there if same_issuer(there, wanted.issuer) else wanted.issuer.removesuffix("/"),
+        # AWS asks for no slash at its end, whatever the provider calls itself; a spelling that the
+        # pool holds already is not touched.
+        "oidc_issuer": there
+        if same_issuer(there, wanted.issuer)
+        else wanted.issuer.removesuffix("/"),
         "authorize_scopes": " ".join(wanted.scopes),
     }
 
@@ -85,7 +131,12 @@ def update_provider(wanted: WantedProvider, found: ActualProvider) -> Request:
 def restore_provider(found: ActualProvider) -> Request:
     """Exactly what was there."""
     details = {n: v for n, v in found.details.items() if n != "attributes_url_add_attributes"}
-    return {"ProviderName": found.name, "ProviderDetails": details, "AttributeMapping": dict(found.mapping), "IdpIdentifiers": list(found.identifiers)}
+    return {
+        "ProviderName": found.name,
+        "ProviderDetails": details,
+        "AttributeMapping": dict(found.mapping),
+        "IdpIdentifiers": list(found.identifiers),
+    }
 
 
 def client_settings(wanted: WantedClient) -> Request:
@@ -115,7 +166,9 @@ def update_client(wanted: WantedClient, found: ActualClient) -> Request:
 
 def restore_client(found: ActualClient) -> Request:
     """Exactly what was there; ``AnalyticsConfiguration`` and the rest included."""
-    kept = {n: v for n, v in found.settings.items() if n in _CLIENT_MEMBERS and v not in (None, [], {})}
+    kept = {
+        n: v for n, v in found.settings.items() if n in _CLIENT_MEMBERS and v not in (None, [], {})
+    }
     return {"ClientId": found.client_id, **kept}
 
 
@@ -126,7 +179,11 @@ def read_attributes(described: Mapping[str, Any]) -> dict[str, Attribute]:
         longest = str((item.get("StringAttributeConstraints") or {}).get("MaxLength", ""))
         name = str(item["Name"])
         found[name] = Attribute(
-            name, str(item.get("AttributeDataType", "String")), bool(item.get("Mutable")), bool(item.get("Required")), int(longest) if longest.isdecimal() else None
+            name,
+            str(item.get("AttributeDataType", "String")),
+            bool(item.get("Mutable")),
+            bool(item.get("Required")),
+            int(longest) if longest.isdecimal() else None,
         )
     return found
 
@@ -134,19 +191,42 @@ def read_attributes(described: Mapping[str, Any]) -> dict[str, Attribute]:
 def read_provider(described: Mapping[str, Any]) -> ActualProvider:
     """``IdentityProvider`` of DescribeIdentityProvider."""
     return ActualProvider(
-        str(described["ProviderName"]), str(described.get("ProviderType", "")), dict(described.get("ProviderDetails") or {}),
-        dict(described.get("AttributeMapping") or {}), tuple(described.get("IdpIdentifiers") or ()),
-    )  # fmt: skip
+        str(described["ProviderName"]),
+        str(described.get("ProviderType", "")),
+        dict(described.get("ProviderDetails") or {}),
+        dict(described.get("AttributeMapping") or {}),
+        tuple(described.get("IdpIdentifiers") or ()),
+    )
 
 
 def read_client(described: Mapping[str, Any]) -> ActualClient:
     """``UserPoolClient`` of DescribeUserPoolClient or CreateUserPoolClient."""
     secret = described.get("ClientSecret")
     settings = {name: value for name, value in described.items() if name in _CLIENT_MEMBERS}
-    return ActualClient(str(described["ClientId"]), str(described.get("ClientName", "")), Secret(str(secret)) if secret else None, settings)
+    return ActualClient(
+        str(described["ClientId"]),
+        str(described.get("ClientName", "")),
+        Secret(str(secret)) if secret else None,
+        settings,
+    )
 
 
-def read_pool(described: Mapping[str, Any], *, providers: Mapping[str, ActualProvider], client: ActualClient | None, retired: tuple[ActualClient, ...]) -> Actual:
+def read_pool(
+    described: Mapping[str, Any],
+    *,
+    providers: Mapping[str, ActualProvider],
+    client: ActualClient | None,
+    retired: tuple[ActualClient, ...],
+) -> Actual:
     """``UserPool`` of DescribeUserPool with what else is known."""
-    case_sensitive = bool((described.get("UsernameConfiguration") or {}).get("CaseSensitive", False))
-    return Actual(str(described["Id"]), read_attributes(described), providers, client, case_sensitive, retired=retired)
+    case_sensitive = bool(
+        (described.get("UsernameConfiguration") or {}).get("CaseSensitive", False)
+    )
+    return Actual(
+        str(described["Id"]),
+        read_attributes(described),
+        providers,
+        client,
+        case_sensitive,
+        retired=retired,
+    )

@@ -1,7 +1,7 @@
 """The calls that change something: for each action of the journal, how it is done.
 
-``Work.undo`` is known before the call; what only the answer tells (a client's id) is returned by ``perform`` and
-written to the journal after it. ``undoing`` can work from either.
+``Work.undo`` is known before the call; what only the answer tells (a client's id) is returned by
+``perform`` and written to the journal after it. ``undoing`` can work from either.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from gateway.ports_provisioning import Json, Registrar
 
 VISIBLE_S = 90.0
-"""AWS: a change of a provider can take up to a minute to be seen. After this, what is not there was never made."""
+"""AWS: a change of a provider can take up to a minute to be seen. After this, what is not there was
+never made.
+"""
 _LOOK_EVERY_S = 1.0
 _DUPLICATE = "DuplicateProviderException"
 _CREATE_PROVIDER_ATTEMPTS = 3
@@ -42,7 +44,16 @@ class Work:
 class Steps:
     """Makes ``Work`` for one run. ``clock`` is UTC epoch seconds."""
 
-    def __init__(self, pool: Pool, registrar: Registrar, *, run: str, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]], visible_s: float) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        registrar: Registrar,
+        *,
+        run: str,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        visible_s: float,
+    ) -> None:
         self._pool, self._registrar, self.run = pool, registrar, run
         self._clock, self._sleep, self._visible_s = clock, sleep, visible_s
         self._made: ClientCredentials | None = None
@@ -57,9 +68,14 @@ class Steps:
     def add_attributes(self, names: tuple[str, ...]) -> Work:
         async def perform() -> Json:
             try:
-                await self._pool.api.call("AddCustomAttributes", idempotent=False, CustomAttributes=shapes.custom_attributes(names))
+                await self._pool.api.call(
+                    "AddCustomAttributes",
+                    idempotent=False,
+                    CustomAttributes=shapes.custom_attributes(names),
+                )
             except (RefusedError, UnansweredError):
-                # Another run may have added them first, or this call did before its answer was lost.
+                # Another run may have added them first, or this call did before its answer was
+                # lost.
                 present = (await self._pool.actual(providers=(), clients=())).attributes
                 if not set(names) <= set(present):
                     raise
@@ -80,7 +96,11 @@ class Steps:
                     if attempt + 1 == _CREATE_PROVIDER_ATTEMPTS:
                         raise
                 except RefusedError as refused:
-                    if attempt and refused.code == _DUPLICATE and await self._is_ours(wanted.name, mark):
+                    if (
+                        attempt
+                        and refused.code == _DUPLICATE
+                        and await self._is_ours(wanted.name, mark)
+                    ):
                         return {}
                     raise
                 else:
@@ -98,19 +118,30 @@ class Steps:
 
     def update_provider(self, wanted: WantedProvider, found: ActualProvider) -> Work:
         async def perform() -> Json:
-            await self._pool.api.call("UpdateIdentityProvider", idempotent=True, **shapes.update_provider(wanted, found))
+            await self._pool.api.call(
+                "UpdateIdentityProvider", idempotent=True, **shapes.update_provider(wanted, found)
+            )
             return {}
 
         request = shapes.restore_provider(found)
         secret = request["ProviderDetails"].pop("client_secret", None)
-        return Work(Action.UPDATE_PROVIDER, wanted.name, perform, before={"request": request, "idp_secret": secret})
+        return Work(
+            Action.UPDATE_PROVIDER,
+            wanted.name,
+            perform,
+            before={"request": request, "idp_secret": secret},
+        )
 
-    def create_client(self, wanted: WantedClient, *, tenant: str, like: ActualClient | None = None) -> Work:
+    def create_client(
+        self, wanted: WantedClient, *, tenant: str, like: ActualClient | None = None
+    ) -> Work:
         """``like``: the one whose place it takes."""
         name = client_name(tenant, self.run)
 
         async def perform() -> Json:
-            described = await self._create_client(shapes.create_client(wanted, name=name, like=like), name)
+            described = await self._create_client(
+                shapes.create_client(wanted, name=name, like=like), name
+            )
             client = shapes.read_client(described)
             if client.secret is None:
                 msg = "Cognito returned a client without a secret"
@@ -124,10 +155,19 @@ class Steps:
         until = self._clock() + self._visible_s
         while True:
             try:
-                described: dict[str, Any] = (await self._pool.api.call("CreateUserPoolClient", idempotent=False, **request))["UserPoolClient"]
+                described: dict[str, Any] = (
+                    await self._pool.api.call("CreateUserPoolClient", idempotent=False, **request)
+                )["UserPoolClient"]
             except RefusedError as refused:
                 # A provider made a moment ago cannot be seen by every part of Cognito at once.
-                if not (refused.code == "InvalidParameterException" and "provider" in str(refused) and "does not exist" in str(refused)) or self._clock() >= until:
+                if (
+                    not (
+                        refused.code == "InvalidParameterException"
+                        and "provider" in str(refused)
+                        and "does not exist" in str(refused)
+                    )
+                    or self._clock() >= until
+                ):
                     raise
                 await self._sleep(_LOOK_EVERY_S)
             except UnansweredError:
@@ -139,12 +179,18 @@ class Steps:
                 return described
 
     async def _find_client(self, name: str) -> dict[str, Any] | None:
-        """Never a second create: the first may have happened. Looks for it for a short while; recovery looks longer."""
+        """Never a second create: the first may have happened. Looks for it for a short while;
+        recovery looks longer.
+        """
         until = self._clock() + min(self._visible_s, 5 * _LOOK_EVERY_S)
         while True:
             ids = await self._pool.clients_named(name)
             if ids:
-                described: dict[str, Any] = (await self._pool.api.call("DescribeUserPoolClient", idempotent=True, ClientId=ids[0]))["UserPoolClient"]
+                described: dict[str, Any] = (
+                    await self._pool.api.call(
+                        "DescribeUserPoolClient", idempotent=True, ClientId=ids[0]
+                    )
+                )["UserPoolClient"]
                 return described
             if self._clock() >= until:
                 return None
@@ -152,23 +198,42 @@ class Steps:
 
     def update_client(self, wanted: WantedClient, found: ActualClient) -> Work:
         async def perform() -> Json:
-            await self._pool.api.call("UpdateUserPoolClient", idempotent=True, **shapes.update_client(wanted, found))
+            await self._pool.api.call(
+                "UpdateUserPoolClient", idempotent=True, **shapes.update_client(wanted, found)
+            )
             return {}
 
-        return Work(Action.UPDATE_CLIENT, found.client_id, perform, before={"request": shapes.restore_client(found)})
+        return Work(
+            Action.UPDATE_CLIENT,
+            found.client_id,
+            perform,
+            before={"request": shapes.restore_client(found)},
+        )
 
     def put_tenant(self, tenant: str, document: Json, before: Json | None) -> Work:
         async def perform() -> Json:
             await self._registrar.put(tenant, document, before=before)
             return {"written": document}
 
-        return Work(Action.PUT_TENANT, tenant, perform, undo={"written": document}, before=None if before is None else {"tenant": before})
+        return Work(
+            Action.PUT_TENANT,
+            tenant,
+            perform,
+            undo={"written": document},
+            before=None if before is None else {"tenant": before},
+        )
 
-    def put_credentials(self, tenant: str, credentials: Callable[[], ClientCredentials], before: ClientCredentials | None) -> Work:
+    def put_credentials(
+        self,
+        tenant: str,
+        credentials: Callable[[], ClientCredentials],
+        before: ClientCredentials | None,
+    ) -> Work:
         async def perform() -> Json:
             wanted = credentials()
             if await self._registrar.credentials(tenant) != before:
-                # Another run ended between our look and our hold on the tenant: what it wrote would be lost.
+                # Another run ended between our look and our hold on the tenant: what it wrote would
+                # be lost.
                 msg = f"the app clients of {tenant} have changed meanwhile"
                 raise RegistryRefusedError("conflict", msg)
             if before is not None and before.client_id != wanted.client_id:
@@ -176,10 +241,17 @@ class Steps:
             await self._registrar.put_credentials(tenant, wanted)
             return {"client_id": wanted.client_id}
 
-        return Work(Action.PUT_CREDENTIALS, tenant, perform, before=None if before is None else before.sealable())
+        return Work(
+            Action.PUT_CREDENTIALS,
+            tenant,
+            perform,
+            before=None if before is None else before.sealable(),
+        )
 
     async def _until_seen(self, client_id: str) -> None:
-        """Logins that worked are about to begin with this client: not before Cognito shows that it knows it."""
+        """Logins that worked are about to begin with this client: not before Cognito shows that it
+        knows it.
+        """
         until = self._clock() + self._visible_s
         while await self._pool.client(client_id) is None:
             if self._clock() >= until:
@@ -190,7 +262,9 @@ class Steps:
     # --- deleting: each repeats harmlessly, and is never undone ----------------------------------
 
     def let_go(self, tenant: str, client_ids: Sequence[str]) -> Work:
-        """No replica uses these clients any more, nor what the tenant's document has lost: only then may they be deleted."""
+        """No replica uses these clients any more, nor what the tenant's document has lost: only
+        then may they be deleted.
+        """
 
         async def perform() -> Json:
             held = await self._registrar.credentials(tenant)

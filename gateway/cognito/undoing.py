@@ -1,9 +1,11 @@
 """Taking back what a run did, from its journal alone: the process that did it may be gone.
 
 Rules:
-- Only what carries this run's mark is deleted: a provider by its marker, a client by its name or the id in the answer.
-- A step whose call went unanswered and whose effect is not to be seen is not settled before ``visible_s`` has passed since
-  nobody makes that call any more: it may have waited long for its turn.
+- Only what carries this run's mark is deleted: a provider by its marker, a client by its name or
+  the id in the answer.
+- A step whose call went unanswered and whose effect is not to be seen is not settled before
+  ``visible_s`` has passed since nobody makes that call any more: it may have waited long for its
+  turn.
 - Everything repeats harmlessly: undoing may itself be interrupted.
 """
 
@@ -29,12 +31,21 @@ log = logging.getLogger("gateway.provision")
 class Undoing:
     """``undo`` is True where the step is settled, False where it must be looked at again later."""
 
-    def __init__(self, pool: Pool, registrar: Registrar, *, clock: Callable[[], float], visible_s: float) -> None:
-        self._pool, self._registrar, self._clock, self._visible_s = pool, registrar, clock, visible_s
+    def __init__(
+        self, pool: Pool, registrar: Registrar, *, clock: Callable[[], float], visible_s: float
+    ) -> None:
+        self._pool, self._registrar, self._clock, self._visible_s = (
+            pool,
+            registrar,
+            clock,
+            visible_s,
+        )
 
     async def undo(self, tenant: str, step: JournalStep) -> bool:
         # Taken before looking: what a slow look does not see may be there by its end.
-        waited = step.finished_at is not None and self._clock() >= step.finished_at + self._visible_s
+        waited = (
+            step.finished_at is not None and self._clock() >= step.finished_at + self._visible_s
+        )
         match step.action:
             case Action.CREATE_PROVIDER:
                 return await self._provider(step, waited=waited)
@@ -58,7 +69,13 @@ class Undoing:
             if step.undo["marker"] in found.identifiers:
                 await self._pool.delete_provider(step.resource)
             else:
-                log.warning("provision_foreign_provider", extra=fields(provider=step.resource, detail="not deleted: it does not carry this run's mark"))
+                log.warning(
+                    "provision_foreign_provider",
+                    extra=fields(
+                        provider=step.resource,
+                        detail="not deleted: it does not carry this run's mark",
+                    ),
+                )
             return True
         if step.state is StepState.DONE:
             # It was made and cannot be seen yet: deleting does not wait for that.
@@ -87,7 +104,10 @@ class Undoing:
                     now = await self._pool.provider(step.resource)
                     secret = now.details.get("client_secret") if now is not None else None
                 if secret is not None:
-                    request["ProviderDetails"] = {**request["ProviderDetails"], "client_secret": secret}
+                    request["ProviderDetails"] = {
+                        **request["ProviderDetails"],
+                        "client_secret": secret,
+                    }
                 await self._pool.api.call("UpdateIdentityProvider", idempotent=True, **request)
             else:
                 await self._pool.api.call("UpdateUserPoolClient", idempotent=True, **request)

@@ -1,8 +1,10 @@
-"""What revocation does to people in the pool itself. Each repeats harmlessly; who is not there needs nothing done.
+"""What revocation does to people in the pool itself. Each repeats harmlessly; who is not there
+needs nothing done.
 
-``username`` is Cognito's: ``{provider}_{subject}`` of a federated person, with the case in which Cognito keeps it.
-None of this ends Cognito's own one-hour browser session, and tokens that are out stay valid offline until they expire:
-the gateway's watermarks and blocks are what keeps somebody out, this keeps the pool's side in step.
+``username`` is Cognito's: ``{provider}_{subject}`` of a federated person, with the case in which
+Cognito keeps it. None of this ends Cognito's own one-hour browser session, and tokens that are out
+stay valid offline until they expire: the gateway's watermarks and blocks are what keeps somebody
+out, this keeps the pool's side in step.
 """
 
 from __future__ import annotations
@@ -26,13 +28,17 @@ _GONE = frozenset({"UserNotFoundException", "ResourceNotFoundException"})
 _UNENCODED = ".-*_"
 """What Cognito leaves as it is when it writes a list into an attribute."""
 _NO_GROUPS = "[]"
-"""Not blank: a blank value removes the attribute, and whether the next login then reports it is not documented."""
+"""Not blank: a blank value removes the attribute, and whether the next login then reports it is not
+documented.
+"""
 _PAGE = 60
 
 
 @dataclass(frozen=True, slots=True)
 class PoolUser:
-    """A profile as Cognito has it. ``username`` in Cognito's own spelling; what is not there is empty."""
+    """A profile as Cognito has it. ``username`` in Cognito's own spelling; what is not there is
+    empty.
+    """
 
     username: str
     enabled: bool
@@ -42,7 +48,9 @@ class PoolUser:
 
 
 class CognitoUsers:
-    """Raises ``RefusedError`` where Cognito says no, ``UnansweredError`` where it does not answer: worth repeating."""
+    """Raises ``RefusedError`` where Cognito says no, ``UnansweredError`` where it does not answer:
+    worth repeating.
+    """
 
     def __init__(self, api: CognitoApi) -> None:
         self._api = api
@@ -52,9 +60,17 @@ class CognitoUsers:
         answer = await self._get(username)
         if answer is None:
             return None
-        attributes = {str(a.get("Name")): str(a.get("Value", "")) for a in answer.get("UserAttributes", ())}
+        attributes = {
+            str(a.get("Name")): str(a.get("Value", "")) for a in answer.get("UserAttributes", ())
+        }
         # What does not say that it is enabled is not taken for somebody whom we disabled.
-        return PoolUser(str(answer["Username"]), answer.get("Enabled") is True, attributes.get("sub", ""), attributes.get("email", ""), attributes.get(OID, ""))
+        return PoolUser(
+            str(answer["Username"]),
+            answer.get("Enabled") is True,
+            attributes.get("sub", ""),
+            attributes.get("email", ""),
+            attributes.get(OID, ""),
+        )
 
     async def _get(self, username: str) -> dict[str, Any] | None:
         try:
@@ -76,14 +92,23 @@ class CognitoUsers:
         return await self._do("AdminEnableUser", username)
 
     async def remove_group(self, username: str, group: str, *, form_decode: bool) -> bool:
-        """Take ``group`` out of the stored ``custom:groups``; True once the stored value surely lacks it.
+        """Take ``group`` out of the stored ``custom:groups``; True once the stored value surely
+        lacks it.
 
-        False: no such person, or a stored value that cannot be read (truncated), which is left alone.
+        False: no such person, or a stored value that cannot be read (truncated), which is left
+        alone.
         """
         answer = await self._get(username)
         if answer is None:
             return False
-        stored = next((str(a.get("Value", "")) for a in answer.get("UserAttributes", ()) if a.get("Name") == GROUPS), "")
+        stored = next(
+            (
+                str(a.get("Value", ""))
+                for a in answer.get("UserAttributes", ())
+                if a.get("Name") == GROUPS
+            ),
+            "",
+        )
         names = parse_groups(stored, form_decode=form_decode)
         if names is None:
             return False
@@ -94,8 +119,14 @@ class CognitoUsers:
         return await self._do("AdminUpdateUserAttributes", username, UserAttributes=[value])
 
     async def usernames(self, email: str) -> tuple[str, ...]:
-        """Everybody of that canonical address, in whatever case and spelling Cognito has it. For people whom the gateway has never seen."""
-        found = [name for spelling in address_spellings(email) for name in await self._search("email", spelling)]
+        """Everybody of that canonical address, in whatever case and spelling Cognito has it. For
+        people whom the gateway has never seen.
+        """
+        found = [
+            name
+            for spelling in address_spellings(email)
+            for name in await self._search("email", spelling)
+        ]
         return tuple(dict.fromkeys(found))
 
     async def usernames_of_sub(self, sub: str) -> tuple[str, ...]:
@@ -103,14 +134,30 @@ class CognitoUsers:
         return tuple(await self._search("sub", sub))
 
     async def with_group(self, provider: str, group: str, *, form_decode: bool) -> tuple[str, ...]:
-        """Everybody of the provider whose stored groups hold ``group`` or cannot be read. Reads all of the provider's people, 60 at a time."""
+        """Everybody of the provider whose stored groups hold ``group`` or cannot be read. Reads all
+        of the provider's people, 60 at a time.
+        """
         names: list[str] = []
         token: str | None = None
         while True:
             more = {"PaginationToken": token} if token else {}
-            answer = await self._api.call("ListUsers", idempotent=True, Filter=f'username ^= "{provider}_"', Limit=_PAGE, AttributesToGet=[GROUPS], **more)
+            answer = await self._api.call(
+                "ListUsers",
+                idempotent=True,
+                Filter=f'username ^= "{provider}_"',
+                Limit=_PAGE,
+                AttributesToGet=[GROUPS],
+                **more,
+            )
             for user in answer.get("Users", ()):
-                stored = next((str(a.get("Value", "")) for a in user.get("Attributes", ()) if a.get("Name") == GROUPS), "")
+                stored = next(
+                    (
+                        str(a.get("Value", ""))
+                        for a in user.get("Attributes", ())
+                        if a.get("Name") == GROUPS
+                    ),
+                    "",
+                )
                 groups = parse_groups(stored, form_decode=form_decode)
                 if groups is None or canonical_id(group) in map(canonical_id, groups):
                     names.append(str(user["Username"]))
@@ -125,7 +172,14 @@ class CognitoUsers:
         token: str | None = None
         while True:
             more = {"PaginationToken": token} if token else {}
-            answer = await self._api.call("ListUsers", idempotent=True, Filter=f'{attribute} = "{value}"', Limit=_PAGE, AttributesToGet=[attribute], **more)
+            answer = await self._api.call(
+                "ListUsers",
+                idempotent=True,
+                Filter=f'{attribute} = "{value}"',
+                Limit=_PAGE,
+                AttributesToGet=[attribute],
+                **more,
+            )
             found += [str(user["Username"]) for user in answer.get("Users", ())]
             token = answer.get("PaginationToken")
             if not token:
@@ -142,7 +196,9 @@ class CognitoUsers:
 
 
 def _as_before(stored: str, names: list[str], *, form_decode: bool) -> str:
-    """In the form that is there: a JSON list stays one, so that whoever reads it next reads the same names."""
+    """In the form that is there: a JSON list stays one, so that whoever reads it next reads the
+    same names.
+    """
     try:
         json.loads(stored)
     except ValueError:
@@ -151,4 +207,8 @@ def _as_before(stored: str, names: list[str], *, form_decode: bool) -> str:
         return json.dumps(names)
     if not names:
         return _NO_GROUPS
-    return f"[{', '.join(quote_plus(n, safe=_UNENCODED) for n in names)}]" if form_decode else f"[{', '.join(names)}]"
+    return (
+        f"[{', '.join(quote_plus(n, safe=_UNENCODED) for n in names)}]"
+        if form_decode
+        else f"[{', '.join(names)}]"
+    )

@@ -1,11 +1,15 @@
-"""What keeps a session from idling out. An ingress asks when a request begins, so this is all that is known of a connection that stays open.
+"""What keeps a session from idling out. An ingress asks when a request begins, so this is all that
+is known of a connection that stays open.
 
 Rules:
-- Every request of a session counts, at the moment it is made, whether it is let in or not. So far a tenant may say otherwise of two kinds.
-- A path that is named in ``exclude`` never counts: a page polls it, whether or not anybody looks. Any name that the tenant's application
-  may read in a path will do; an ambiguous path is no name, and counts.
-- A WebSocket handshake that is let in counts for ``websocket_s`` from then on: as long as the ingress lets a socket live. Whether anybody
-  works in it, or closed it a second later, nobody here knows.
+- Every request of a session counts, at the moment it is made, whether it is let in or not. So far a
+  tenant may say otherwise of two kinds.
+- A path that is named in ``exclude`` never counts: a page polls it, whether or not anybody looks.
+  Any name that the tenant's application may read in a path will do; an ambiguous path is no name,
+  and counts.
+- A WebSocket handshake that is let in counts for ``websocket_s`` from then on: as long as the
+  ingress lets a socket live. Whether anybody works in it, or closed it a second later, nobody here
+  knows.
 """
 
 from __future__ import annotations
@@ -27,7 +31,9 @@ MAX_EXCLUDES: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class IdleCounts:
-    """``exclude``: globs, as those of rules. ``websocket_s``: seconds; 0 where a handshake is a request like any other."""
+    """``exclude``: globs, as those of rules. ``websocket_s``: seconds; 0 where a handshake is a
+    request like any other.
+    """
 
     exclude: tuple[str, ...] = ()
     websocket_s: int = 0
@@ -46,7 +52,9 @@ EVERY_REQUEST: Final = IdleCounts()
 
 
 def active_s(tenant: Tenant, request: AuthRequest, decision: Decision) -> float | None:
-    """For how long from now the request keeps its session active, in seconds: 0 for the moment alone; None where it does not count."""
+    """For how long from now the request keeps its session active, in seconds: 0 for the moment
+    alone; None where it does not count.
+    """
     if isinstance(decision, Login) or (isinstance(decision, Allow) and decision.session is None):
         return None
     counts = tenant.session.counts

@@ -1,9 +1,12 @@
-"""Cookies of an application's own, named by the operator: which of them a browser holds, and the lines that expire them.
+"""Cookies of an application's own, named by the operator: which of them a browser holds, and the
+lines that expire them.
 
 Rules:
-- A browser tells name and value of a cookie, never its path or domain (RFC 6265 §5.4), and deletes the one that has name, path and domain in common
-  with the line (§5.3). So a name is expired with ``Path=/``, for the host alone and for its domain; other paths and domains must be written down.
-- Only what was sent is expired, but for an entry with a path of its own: a browser does not send that one to the gateway's pages.
+- A browser tells name and value of a cookie, never its path or domain (RFC 6265 §5.4), and deletes
+  the one that has name, path and domain in common with the line (§5.3). So a name is expired with
+  ``Path=/``, for the host alone and for its domain; other paths and domains must be written down.
+- Only what was sent is expired, but for an entry with a path of its own: a browser does not send
+  that one to the gateway's pages.
 - The gateway's own cookies are never expired here, whatever a pattern says.
 """
 
@@ -22,16 +25,25 @@ if TYPE_CHECKING:
 
 MAX_ENTRY_CHARACTERS = 256
 MAX_LINES_BYTES = 4096
-"""Of all lines of one answer. Proxies buffer the head of an answer in 8 to 16 kB, and answer 502 for a longer one."""
+"""Of all lines of one answer. Proxies buffer the head of an answer in 8 to 16 kB, and answer 502
+for a longer one.
+"""
 MAX_SENT = 512
-"""Names that are compared with the entries; browsers keep about 180 cookies of a registrable domain."""
+"""Names that are compared with the entries; browsers keep about 180 cookies of a registrable
+domain.
+"""
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}"
 """What a cookie's name is made of (RFC 6265 §4.1.1, RFC 9110 §5.6.2)."""
-_ENTRY = re.compile(rf"(?P<name>{_TOKEN})(?:; ?Path=(?P<path>/[!-:<-~]{{0,127}}))?(?:; ?Domain=(?P<domain>[A-Za-z0-9.-]{{1,253}}))?")
+_ENTRY = re.compile(
+    rf"(?P<name>{_TOKEN})(?:; ?Path=(?P<path>/[!-:<-~]{{0,127}}))?(?:; "
+    rf"?Domain=(?P<domain>[A-Za-z0-9.-]{{1,253}}))?"
+)
 _WRITABLE = re.compile(r"[!-+\--:<>-~]{1,128}")
 """Names that browsers send and a line can carry, tokens or not."""
 _EXPIRED = "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure"
-"""``Secure``: names with ``__Secure-`` or ``__Host-`` need it, and the others are deleted with it too."""
+"""``Secure``: names with ``__Secure-`` or ``__Host-`` need it, and the others are deleted with it
+too.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +56,25 @@ class AppCookie:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """``NAME[; Path=/…][; Domain=example.com]``, as in ``Set-Cookie``. Raises ``ValueError``."""
+        """``NAME[; Path=/…][; Domain=example.com]``, as in ``Set-Cookie``. Raises
+        ``ValueError``.
+        """
         match = _ENTRY.fullmatch(text) if len(text) <= MAX_ENTRY_CHARACTERS else None
         if match is None:
-            msg = "the name of a cookie, such as session or jupyterhub-*, with ; Path=/… and ; Domain=example.com where it has another than / and the host's"
+            msg = (
+                "the name of a cookie, such as session or jupyterhub-*, with ; Path=/… and ; "
+                "Domain=example.com where it has another than / and the host's"
+            )
             raise ValueError(msg)
         name, path, domain = match["name"], match["path"] or "", match["domain"] or ""
         if name.count("*") > 1:
             msg = "at most one * in the name of a cookie"
             raise ValueError(msg)
         if path not in ("", "/") and "*" in name:
-            msg = "a cookie with a path of its own needs its whole name: browsers do not send it to the gateway's pages"
+            msg = (
+                "a cookie with a path of its own needs its whole name: browsers do not send it "
+                "to the gateway's pages"
+            )
             raise ValueError(msg)
         if domain and (canonical_host(domain) != domain or "." not in domain):
             msg = "Domain is a host's name, or the end of one, such as example.com"
@@ -76,15 +96,24 @@ class AppCookie:
         return self.path not in ("", "/")
 
     def lines(self, name: str, host: str) -> tuple[str, ...]:
-        """Values of ``Set-Cookie`` that expire the cookie of that name at ``host``. None where its domain is another's."""
+        """Values of ``Set-Cookie`` that expire the cookie of that name at ``host``. None where its
+        domain is another's.
+        """
         line = f"{name}=; Path={self.path or '/'}; {_EXPIRED}"
         if self.domain:
-            return (f"{line}; Domain={self.domain}",) if host == self.domain or host.endswith(f".{self.domain}") else ()
+            return (
+                (f"{line}; Domain={self.domain}",)
+                if host == self.domain or host.endswith(f".{self.domain}")
+                else ()
+            )
         return (line,) if name.startswith("__Host-") else (line, f"{line}; Domain={host}")
 
 
-def expired(sent: Iterable[str], entries: Iterable[AppCookie], *, host: str, own: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Values of ``Set-Cookie`` for what the ``Cookie`` lines hold of ``entries``, and the names for which there was no room.
+def expired(
+    sent: Iterable[str], entries: Iterable[AppCookie], *, host: str, own: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Values of ``Set-Cookie`` for what the ``Cookie`` lines hold of ``entries``, and the names for
+    which there was no room.
 
     ``own``: name of the gateway's session cookie.
     """

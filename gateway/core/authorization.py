@@ -1,9 +1,12 @@
 """The Authorization header: what of it is ours to judge, and what is left for the application.
 
 Rules:
-- A bearer token is read only where one line holds one well-formed credential; it is left for the application.
-- An app password is known by its form (``gwap_…``). Whatever holds one, in any scheme, however its base64 is written, never reaches an
-  application, on any path, nor does a Basic credential that is too long to look; it is judged only as the password of one well-formed Basic credential (RFC 7617).
+- A bearer token is read only where one line holds one well-formed credential; it is left for the
+  application.
+- An app password is known by its form (``gwap_…``). Whatever holds one, in any scheme, however its
+  base64 is written, never reaches an application, on any path, nor does a Basic credential that is
+  too long to look; it is judged only as the password of one well-formed Basic credential (RFC
+  7617).
 - The user name of a Basic credential is not read: the password says whose it is.
 - Two lines are no credential (RFC 9110 §11.6.2 knows one), and of two none is left.
 """
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 PREFIX: Final = "gwap_"
 """How every app password begins: what scanners of leaked secrets look for."""
 MAX_BASIC_CHARACTERS: Final = 16 * 1024
-"""A longer Basic credential counts as one that holds an app password: reading it in every way would be a stranger's to ask for, and hold up everybody's checks."""
+"""A longer Basic credential counts as one that holds an app password: reading it in every way would
+be a stranger's to ask for, and hold up everybody's checks.
+"""
 _SHORTEST: Final = 7
 """Characters of base64 in which the prefix can be."""
 _APP_PASSWORD = re.compile(r"gwap_[A-Za-z0-9_-]{69}", re.ASCII)
@@ -33,7 +38,9 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """``bearer``: as in ``AuthRequest``. ``app_password``: None where there is none, "" where one is there that cannot be judged."""
+    """``bearer``: as in ``AuthRequest``. ``app_password``: None where there is none, "" where one
+    is there that cannot be judged.
+    """
 
     bearer: str | None = field(default=None, repr=False)
     app_password: str | None = field(default=None, repr=False)
@@ -58,7 +65,9 @@ def read(lines: Sequence[str]) -> Authorization:
 
 
 def bearer(line: str) -> str | None:
-    """The token of a well-formed Bearer credential; None where no other scheme is ours to read; "" for a malformed one."""
+    """The token of a well-formed Bearer credential; None where no other scheme is ours to read; ""
+    for a malformed one.
+    """
     scheme, _, credential = line.partition(" ")
     if scheme.lower() != "bearer":
         return None
@@ -70,16 +79,29 @@ def _holds(line: str) -> bool:
     if PREFIX in line:
         return True
     text = line.lstrip()
-    return text[:5].lower() == "basic" and (len(text) > MAX_BASIC_CHARACTERS or any(PREFIX.encode() in reading for reading in _readings(text[5:])))
+    return text[:5].lower() == "basic" and (
+        len(text) > MAX_BASIC_CHARACTERS
+        or any(PREFIX.encode() in reading for reading in _readings(text[5:]))
+    )
 
 
 def _readings(text: str) -> Iterable[bytes]:
-    """What lenient decoders make of base64: they skip what is none, take either alphabet or one, and go on behind padding, or across it."""
+    """What lenient decoders make of base64: they skip what is none, take either alphabet or one,
+    and go on behind padding, or across it.
+    """
     raw = text.encode("ascii", "ignore")
-    for alphabet in (raw.translate(_EITHER), raw.translate(None, b"-_"), raw.translate(None, b"-_+/")):
+    for alphabet in (
+        raw.translate(_EITHER),
+        raw.translate(None, b"-_"),
+        raw.translate(None, b"-_+/"),
+    ):
         plain = _NOT_BASE64.sub(b"", alphabet)
         # Each piece begins anew at a group of four, so all are decoded at once.
-        pieces = b"".join(piece + b"A" * (-len(piece) % 4) for piece in plain.split(b"=") if len(piece) >= _SHORTEST)
+        pieces = b"".join(
+            piece + b"A" * (-len(piece) % 4)
+            for piece in plain.split(b"=")
+            if len(piece) >= _SHORTEST
+        )
         across = plain.replace(b"=", b"")
         yield binascii.a2b_base64(pieces)
         yield binascii.a2b_base64(across + b"A" * (-len(across) % 4))
@@ -90,7 +112,9 @@ def _password(line: str) -> str:
     if scheme.lower() != "basic":
         return ""
     try:
-        _, colon, password = binascii.a2b_base64(credential, strict_mode=True).decode("utf-8").partition(":")
+        _, colon, password = (
+            binascii.a2b_base64(credential, strict_mode=True).decode("utf-8").partition(":")
+        )
     except (binascii.Error, ValueError):
         return ""
     return password if colon and _APP_PASSWORD.fullmatch(password) else ""

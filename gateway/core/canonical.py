@@ -1,10 +1,15 @@
-"""One spelling for each person and group, so that a login, an event and an operator mean the same one.
+"""One spelling for each person and group, so that a login, an event and an operator mean the same
+one.
 
 Rules:
-- An e-mail address compares without case, in NFC, with its domain as A-labels: ``x@bücher.test`` is ``x@xn--bcher-kva.test``.
-- An id or name that has the shape of a GUID compares in lower case (Microsoft writes them both ways), any other exactly, in NFC.
-- Applied twice, each changes nothing. Whatever text comes in, each gives text: what is no address is still compared as one.
-- Broader than what a login accepts (``hosts.email_domain``): to end too much is safe, to miss somebody is not.
+- An e-mail address compares without case, in NFC, with its domain as A-labels: ``x@bücher.test`` is
+  ``x@xn--bcher-kva.test``.
+- An id or name that has the shape of a GUID compares in lower case (Microsoft writes them both
+  ways), any other exactly, in NFC.
+- Applied twice, each changes nothing. Whatever text comes in, each gives text: what is no address
+  is still compared as one.
+- Broader than what a login accepts (``hosts.email_domain``): to end too much is safe, to miss
+  somebody is not.
 """
 
 from __future__ import annotations
@@ -23,7 +28,9 @@ if TYPE_CHECKING:
 _FORMS: Final[tuple[Literal["NFC", "NFD"], ...]] = ("NFC", "NFD")
 _GUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 MAX_MARKS: Final = 30
-"""Combining marks in a row (UAX #15, Stream-Safe Text Format). Sorting them takes the square of their number, so a text with more is left as it came."""
+"""Combining marks in a row (UAX #15, Stream-Safe Text Format). Sorting them takes the square of
+their number, so a text with more is left as it came.
+"""
 _BECOME_MARKS: Final = "\u0f73\u0f75\u0f81\uff9e\uff9f"
 """No combining marks by class, and nothing else when decomposed."""
 MAX_DOMAIN: Final = 253
@@ -41,10 +48,12 @@ def canonical_address(value: str) -> str:
 
 
 def account_address(address: str, domain: str) -> str:
-    """The spelling of an accepted address that applications know somebody by; ``domain`` is its canonical one (``hosts.email_domain``).
+    """The spelling of an accepted address that applications know somebody by; ``domain`` is its
+    canonical one (``hosts.email_domain``).
 
-    Providers send one person's address in changing case. A local part beyond ASCII stays as it was sent: comparing without case, ``canonical_address``
-    gives different mailboxes one spelling there (``ß`` and ``ss``, the Kelvin sign and ``k``), and one person must not be taken for another.
+    Providers send one person's address in changing case. A local part beyond ASCII stays as it was
+    sent: comparing without case, ``canonical_address`` gives different mailboxes one spelling there
+    (``ß`` and ``ss``, the Kelvin sign and ``k``), and one person must not be taken for another.
     """
     local = address.partition("@")[0]
     return f"{local.lower() if local.isascii() else local}@{domain}"
@@ -58,23 +67,33 @@ def canonical_id(value: str) -> str:
 
 
 def address_spellings(address: str) -> tuple[str, ...]:
-    """How a system that compares text may hold a canonical address: Unicode or A-label domain, composed or decomposed. The canonical one first."""
+    """How a system that compares text may hold a canonical address: Unicode or A-label domain,
+    composed or decomposed. The canonical one first.
+    """
     local, at, domain = address.rpartition("@")
     return _both_forms(f"{local}{at}{name}" for name in (domain, _unicode(domain)))
 
 
 def id_spellings(identifier: str) -> tuple[str, ...]:
     """As ``address_spellings``, of a canonical id: a GUID also in upper case."""
-    return (identifier, identifier.upper()) if _GUID.fullmatch(identifier) else _both_forms((identifier,))
+    return (
+        (identifier, identifier.upper())
+        if _GUID.fullmatch(identifier)
+        else _both_forms((identifier,))
+    )
 
 
 def _folded(text: str) -> str:
-    """Without case, composed (Unicode §3.13, D145: decomposed first, for folding alone keeps the order of marks)."""
+    """Without case, composed (Unicode §3.13, D145: decomposed first, for folding alone keeps the
+    order of marks).
+    """
     return _normalized("NFC", _normalized("NFD", text).casefold())
 
 
 def has_long_marks(text: str) -> bool:
-    """Whether more than ``MAX_MARKS`` combining marks follow one another, as they stand or once decomposed."""
+    """Whether more than ``MAX_MARKS`` combining marks follow one another, as they stand or once
+    decomposed.
+    """
     run = 0
     for character in text:
         run = run + 1 if unicodedata.combining(character) or character in _BECOME_MARKS else 0
@@ -88,7 +107,9 @@ def _normalized(form: Literal["NFC", "NFD"], text: str) -> str:
 
 
 def _without_dot(domain: str) -> str:
-    """Without the dot of a fully qualified name; what is no name keeps it, so that nothing is left that would be stripped in turn."""
+    """Without the dot of a fully qualified name; what is no name keeps it, so that nothing is left
+    that would be stripped in turn.
+    """
     bare = domain.rstrip(".")
     return domain if bare[-1:].isspace() else bare
 
@@ -96,7 +117,11 @@ def _without_dot(domain: str) -> str:
 def _domain(text: str) -> str:
     bare = _without_dot(_normalized("NFC", text))
     folded = _folded(bare)
-    return folded if len(bare) > MAX_DOMAIN else canonical_host(bare) or canonical_host(folded) or folded
+    return (
+        folded
+        if len(bare) > MAX_DOMAIN
+        else canonical_host(bare) or canonical_host(folded) or folded
+    )
 
 
 def _unicode(domain: str) -> str:

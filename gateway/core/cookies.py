@@ -1,14 +1,19 @@
 r"""The Cookie header: every value of ours, and what is left for the application.
 
 Rules:
-- Every Cookie line counts, and every pair of our name in it, in order: a stale twin must not hide the good one.
-- Names compare exactly (RFC 6265 §5.4 sends them as stored); values are handed on as they are, never unquoted.
-- Around a name only space and tab are nothing (§5.2). Other space belongs to the name: a browser lets any sibling host set
-  ``\u00a0__Host-gw`` for the whole domain, and forgiving it would undo what ``__Host-`` promises.
-- Proxies that join two Cookie lines with a comma (Envoy, HTTP/1.1) make of our pair a part of another's value. It is never read
-  there, since a sibling host can set such a value; and it is not handed on.
-- What the application receives holds none of our pairs, however they are spaced. The companions of a login
-  (``__Host-gw-login`` and its like) and names that begin with our cookie's name and a dash are ours too.
+- Every Cookie line counts, and every pair of our name in it, in order: a stale twin must not hide
+  the good one.
+- Names compare exactly (RFC 6265 §5.4 sends them as stored); values are handed on as they are,
+  never unquoted.
+- Around a name only space and tab are nothing (§5.2). Other space belongs to the name: a browser
+  lets any sibling host set ``\u00a0__Host-gw`` for the whole domain, and forgiving it would undo
+  what ``__Host-`` promises.
+- Proxies that join two Cookie lines with a comma (Envoy, HTTP/1.1) make of our pair a part of
+  another's value. It is never read there, since a sibling host can set such a value; and it is not
+  handed on.
+- What the application receives holds none of our pairs, however they are spaced. The companions of
+  a login (``__Host-gw-login`` and its like) and names that begin with our cookie's name and a dash
+  are ours too.
 """
 
 from __future__ import annotations
@@ -20,30 +25,52 @@ if TYPE_CHECKING:
 
 
 COMPANIONS = "__Host-gw-"
-"""How the names of the cookies of a login in progress begin, whatever the session cookie is called."""
+"""How the names of the cookies of a login in progress begin, whatever the session cookie is
+called.
+"""
 MAX_TRIED = 2
-"""Values of one cookie that are looked up: a browser keeps one; more come only from somebody who plays."""
+"""Values of one cookie that are looked up: a browser keeps one; more come only from somebody who
+plays.
+"""
 _SPACE = " \t"
 
 
 def own_values(lines: Iterable[str], name: str) -> tuple[str, ...]:
     """The value of every pair called ``name``."""
-    return tuple(value.strip(_SPACE) for key, equals, value in map(_split, _pairs(lines)) if equals and key == name)
+    return tuple(
+        value.strip(_SPACE)
+        for key, equals, value in map(_split, _pairs(lines))
+        if equals and key == name
+    )
 
 
 def names_below(lines: Iterable[str], prefix: str) -> tuple[str, ...]:
     """Names that begin with ``prefix``, each once, in order."""
-    return tuple(dict.fromkeys(key for key, equals, _ in map(_split, _pairs(lines)) if equals and key.startswith(prefix)))
+    return tuple(
+        dict.fromkeys(
+            key
+            for key, equals, _ in map(_split, _pairs(lines))
+            if equals and key.startswith(prefix)
+        )
+    )
 
 
 def pairs_below(lines: Iterable[str], prefix: str) -> tuple[tuple[str, str], ...]:
     """Name and value of every pair whose name begins with ``prefix``, in order."""
-    return tuple((key, value.strip(_SPACE)) for key, equals, value in map(_split, _pairs(lines)) if equals and key.startswith(prefix))
+    return tuple(
+        (key, value.strip(_SPACE))
+        for key, equals, value in map(_split, _pairs(lines))
+        if equals and key.startswith(prefix)
+    )
 
 
 def without(lines: Iterable[str], name: str) -> str:
-    """All pairs but ours, joined with ``; ``; pairs that hold undecodable bytes are left out, for no header can carry them back."""
-    return "; ".join(rest for pair in _pairs(lines) if (rest := _less_ours(pair, name)) and rest.isprintable())
+    """All pairs but ours, joined with ``; ``; pairs that hold undecodable bytes are left out, for
+    no header can carry them back.
+    """
+    return "; ".join(
+        rest for pair in _pairs(lines) if (rest := _less_ours(pair, name)) and rest.isprintable()
+    )
 
 
 def _less_ours(pair: str, name: str) -> str:
@@ -51,7 +78,9 @@ def _less_ours(pair: str, name: str) -> str:
     first, *joined = pair.split(",")
     if is_ours(_split(first)[0], name):
         return ""
-    return ",".join([first, *(part for part in joined if not is_ours(_split(part)[0], name))]).strip(_SPACE)
+    return ",".join(
+        [first, *(part for part in joined if not is_ours(_split(part)[0], name))]
+    ).strip(_SPACE)
 
 
 def is_ours(key: str, name: str) -> bool:

@@ -2,12 +2,16 @@
 
 Rules:
 - Unknown means no. Order: tenant, path, rule, machine, session, e-mail domain, groups, roles.
-- An ambiguous path is never matched against rules: all rules of its host count at once (``core.rules``). Of the names that the tenant's
-  application may read in any other, the strictest answer counts (``core.readings``).
-- A bearer credential on a rule that takes bearers is judged alone; an invalid one is never ignored in favour of a cookie. So is an app password
-  on a rule that takes them, and it lets in nobody whom a session would not let in there: it is asked for all that a session is, and for its scope.
-- A WebDAV request acts on more than its path: ``Destination``, and what is below a collection, meet the rules, too.
-- Whatever the cookie says, tenant and host of the session are compared with those of the request (invariant 2).
+- An ambiguous path is never matched against rules: all rules of its host count at once
+  (``core.rules``). Of the names that the tenant's application may read in any other, the strictest
+  answer counts (``core.readings``).
+- A bearer credential on a rule that takes bearers is judged alone; an invalid one is never ignored
+  in favour of a cookie. So is an app password on a rule that takes them, and it lets in nobody whom
+  a session would not let in there: it is asked for all that a session is, and for its scope.
+- A WebDAV request acts on more than its path: ``Destination``, and what is below a collection, meet
+  the rules, too.
+- Whatever the cookie says, tenant and host of the session are compared with those of the request
+  (invariant 2).
 """
 
 from __future__ import annotations
@@ -21,13 +25,23 @@ from gateway.core.rules import NO_RULE, Match, acts_below, combined
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
-    from gateway.core.model import AppPassword, AuthRequest, Identity, MachineToken, Rule, Session, Tenant
+    from gateway.core.model import (
+        AppPassword,
+        AuthRequest,
+        Identity,
+        MachineToken,
+        Rule,
+        Session,
+        Tenant,
+    )
     from gateway.core.rules import CompiledRules, HostRules
 
 
 @dataclass(slots=True)
 class Trace:
-    """What ``decide`` looked at, in order: name of the step, whether it passed, and its detail (this tenant's data only)."""
+    """What ``decide`` looked at, in order: name of the step, whether it passed, and its detail
+    (this tenant's data only).
+    """
 
     steps: list[tuple[str, bool, str]] = field(default_factory=list)
 
@@ -68,22 +82,35 @@ def _match(tenant: Tenant, request: AuthRequest, rules: CompiledRules) -> Match:
         return matched
     if target.path is None:
         return _NO_DESTINATION
-    return combined((matched, _match_path(tenant, request, here, target.path, ambiguous=target.ambiguous)), credential=request.credential)
+    return combined(
+        (matched, _match_path(tenant, request, here, target.path, ambiguous=target.ambiguous)),
+        credential=request.credential,
+    )
 
 
-def _match_path(tenant: Tenant, request: AuthRequest, rules: HostRules, path: str, *, ambiguous: bool) -> Match:
+def _match_path(
+    tenant: Tenant, request: AuthRequest, rules: HostRules, path: str, *, ambiguous: bool
+) -> Match:
     """What the rules of the host say about one path that the request acts on."""
     method, credential = request.method, request.credential
     names = tenant.paths.names(path) if not ambiguous else Unreadable(DIFFERENT)
     if isinstance(names, Unreadable):
         return rules.strictest(names.why, method=method, credential=credential)
     matched = rules.judge(names, method=method, credential=credential)
-    return rules.below(matched, names, method=method, credential=credential) if acts_below(method, request.depth) else matched
+    return (
+        rules.below(matched, names, method=method, credential=credential)
+        if acts_below(method, request.depth)
+        else matched
+    )
 
 
 def wants_bearer(matched: Match, request: AuthRequest) -> bool:
     """Whether the request's bearer token, and nothing else, is to be judged."""
-    return matched.rule is not None and matched.rule.bearer is not None and (request.bearer is not None or not matched.rule.session)
+    return (
+        matched.rule is not None
+        and matched.rule.bearer is not None
+        and (request.bearer is not None or not matched.rule.session)
+    )
 
 
 def takes_app_passwords(matched: Match) -> bool:
@@ -107,10 +134,12 @@ def decide(
     password: AppPassword | None = None,
     trace: Trace | None = None,
 ) -> Decision:
-    """Second half: credentials against the matched rule and the tenant. ``now`` in UTC epoch seconds.
+    """Second half: credentials against the matched rule and the tenant. ``now`` in UTC epoch
+    seconds.
 
-    ``machine`` is a token whose signature, issuer, expiry and use are valid and whose person, if any, is not
-    revoked; None otherwise. ``password`` is one that was not ended, with its person as they are now.
+    ``machine`` is a token whose signature, issuer, expiry and use are valid and whose person, if
+    any, is not revoked; None otherwise. ``password`` is one that was not ended, with its person as
+    they are now.
     """
     rule = matched.rule
     if trace is not None:
@@ -119,7 +148,11 @@ def decide(
         return _DENY[matched.refused]
     if rule is not None:
         if rule.everyone:
-            return Allow(Reason.PUBLIC, session) if session is not None and _session_refusal(tenant, request, session, now) is None else _ALLOW_PUBLIC
+            return (
+                Allow(Reason.PUBLIC, session)
+                if session is not None and _session_refusal(tenant, request, session, now) is None
+                else _ALLOW_PUBLIC
+            )
         if wants_app_password(matched, request):
             return _decide_app_password(tenant, request, rule, password, now, trace)
         if wants_bearer(matched, request):
@@ -133,11 +166,17 @@ def decide(
         trace.add("session", passed=refusal is None, detail=refusal or "valid")
     if refusal is not None:
         return _LOGIN[refusal]
-    denial = _policy_denial(tenant, rule, session.identity, trace) if not matched.all_of else _first_denial(tenant, matched.all_of, session.identity, trace)
+    denial = (
+        _policy_denial(tenant, rule, session.identity, trace)
+        if not matched.all_of
+        else _first_denial(tenant, matched.all_of, session.identity, trace)
+    )
     return Allow(Reason.OK, session) if denial is None else _DENY[denial]
 
 
-def _session_refusal(tenant: Tenant, request: AuthRequest, session: Session, now: float) -> Reason | None:
+def _session_refusal(
+    tenant: Tenant, request: AuthRequest, session: Session, now: float
+) -> Reason | None:
     if session.tenant != tenant.id:
         return Reason.WRONG_TENANT
     if session.host != request.host:
@@ -149,7 +188,9 @@ def _session_refusal(tenant: Tenant, request: AuthRequest, session: Session, now
     return None
 
 
-def _first_denial(tenant: Tenant, rules: tuple[Rule | None, ...], identity: Identity, trace: Trace | None) -> Reason | None:
+def _first_denial(
+    tenant: Tenant, rules: tuple[Rule | None, ...], identity: Identity, trace: Trace | None
+) -> Reason | None:
     """Each rule is asked, and the first that does not let this person in says why."""
     for rule in rules:
         if trace is not None and rule is not None:
@@ -160,10 +201,18 @@ def _first_denial(tenant: Tenant, rules: tuple[Rule | None, ...], identity: Iden
     return None
 
 
-def _policy_denial(tenant: Tenant, rule: Rule | None, identity: Identity, trace: Trace | None) -> Reason | None:
-    """E-mail domain always; the tenant's groups and roles unless the rule replaces them; then the rule's own."""
+def _policy_denial(
+    tenant: Tenant, rule: Rule | None, identity: Identity, trace: Trace | None
+) -> Reason | None:
+    """E-mail domain always; the tenant's groups and roles unless the rule replaces them; then the
+    rule's own.
+    """
     provider = tenant.provider(identity.provider)
-    domain_ok = provider is not None and identity.email_domain in provider.domains and identity.email_domain in tenant.email_domains
+    domain_ok = (
+        provider is not None
+        and identity.email_domain in provider.domains
+        and identity.email_domain in tenant.email_domains
+    )
     if trace is not None:
         trace.add("e-mail domain", domain_ok, identity.email_domain)
     if not domain_ok:
@@ -174,11 +223,19 @@ def _policy_denial(tenant: Tenant, rule: Rule | None, identity: Identity, trace:
         roles = None if rule.roles is not None or rule.any_role else roles
     if groups is not None and not _one_of(groups, identity.groups, trace, "tenant's groups"):
         return Reason.GROUP_MISSING
-    if rule is not None and rule.groups is not None and not _one_of(rule.groups, identity.groups, trace, "rule's groups"):
+    if (
+        rule is not None
+        and rule.groups is not None
+        and not _one_of(rule.groups, identity.groups, trace, "rule's groups")
+    ):
         return Reason.GROUP_MISSING
     if roles is not None and not _one_of(roles, identity.roles, trace, "tenant's roles"):
         return Reason.ROLE_MISSING
-    if rule is not None and rule.roles is not None and not _one_of(rule.roles, identity.roles, trace, "rule's roles"):
+    if (
+        rule is not None
+        and rule.roles is not None
+        and not _one_of(rule.roles, identity.roles, trace, "rule's roles")
+    ):
         return Reason.ROLE_MISSING
     return None
 
@@ -190,8 +247,20 @@ def _one_of(wanted: frozenset[str], held: tuple[str, ...], trace: Trace | None, 
     return passed
 
 
-def _decide_app_password(tenant: Tenant, request: AuthRequest, rule: Rule, password: AppPassword | None, now: float, trace: Trace | None) -> Decision:
-    good = password is not None and password.session.tenant == tenant.id and password.session.expires_at > now and tenant.provider(password.session.identity.provider) is not None
+def _decide_app_password(
+    tenant: Tenant,
+    request: AuthRequest,
+    rule: Rule,
+    password: AppPassword | None,
+    now: float,
+    trace: Trace | None,
+) -> Decision:
+    good = (
+        password is not None
+        and password.session.tenant == tenant.id
+        and password.session.expires_at > now
+        and tenant.provider(password.session.identity.provider) is not None
+    )
     if trace is not None:
         trace.add("app password", good, "valid" if good else "none that is valid here")
     if password is None or not good:
@@ -199,8 +268,17 @@ def _decide_app_password(tenant: Tenant, request: AuthRequest, rule: Rule, passw
     covered = _is_covered(tenant, request, password)
     recent = now - password.signed_in_at <= tenant.app_passwords.login_within_s
     if trace is not None:
-        trace.add("scope", covered, f"hosts: {', '.join(sorted(password.hosts)) or 'all'}; paths: {', '.join(password.paths)}")
-        trace.add("last login", recent, f"not longer ago than {tenant.app_passwords.login_within_s} s")
+        trace.add(
+            "scope",
+            covered,
+            (
+                f"hosts: {', '.join(sorted(password.hosts)) or 'all'}; paths: "
+                f"{', '.join(password.paths)}"
+            ),
+        )
+        trace.add(
+            "last login", recent, f"not longer ago than {tenant.app_passwords.login_within_s} s"
+        )
     if not covered:
         return _DENY[Reason.APP_PASSWORD_SCOPE]
     if not recent:
@@ -210,19 +288,28 @@ def _decide_app_password(tenant: Tenant, request: AuthRequest, rule: Rule, passw
 
 
 def _is_covered(tenant: Tenant, request: AuthRequest, password: AppPassword) -> bool:
-    """Everything that the request acts on. What is below a path is covered with it; a path that cannot be read, by a password for all of the host."""
+    """Everything that the request acts on. What is below a path is covered with it; a path that
+    cannot be read, by a password for all of the host.
+    """
     target = request.destination
-    acts_on = [(request.path, request.ambiguous), *([] if target is None else [(target.path, target.ambiguous)])]
+    acts_on = [
+        (request.path, request.ambiguous),
+        *([] if target is None else [(target.path, target.ambiguous)]),
+    ]
     for path, ambiguous in acts_on:
         if path is None:
             return False
         names = tenant.paths.names(path) if not ambiguous else Unreadable(DIFFERENT)
-        if not password.covers(request.host, ("/",) if isinstance(names, Unreadable) else names, tenant.paths):
+        if not password.covers(
+            request.host, ("/",) if isinstance(names, Unreadable) else names, tenant.paths
+        ):
             return False
     return True
 
 
-def _decide_bearer(tenant: Tenant, rule: Rule, machine: MachineToken | None, trace: Trace | None) -> Decision:
+def _decide_bearer(
+    tenant: Tenant, rule: Rule, machine: MachineToken | None, trace: Trace | None
+) -> Decision:
     wanted = rule.bearer
     if machine is None or wanted is None:
         verdict, detail = False, "no valid access token"
@@ -233,7 +320,9 @@ def _decide_bearer(tenant: Tenant, rule: Rule, machine: MachineToken | None, tra
     elif machine.is_persons and not rule.any_group:
         # A person's access token carries no groups, so nothing could be checked against it.
         verdict, detail = False, "a person's token needs groups: any on the rule"
-    elif machine.is_persons and (rule.roles is not None or (tenant.allowed_roles is not None and not rule.any_role)):
+    elif machine.is_persons and (
+        rule.roles is not None or (tenant.allowed_roles is not None and not rule.any_role)
+    ):
         verdict, detail = False, "a person's token carries no roles, and roles are wanted here"
     else:
         verdict, detail = True, machine.client_id
@@ -251,7 +340,9 @@ def _decide_bearer(tenant: Tenant, rule: Rule, machine: MachineToken | None, tra
 def _arrives_as(machine: MachineToken, identity: tuple[tuple[str, str], ...]) -> str:
     if machine.is_persons:
         return "the person, as their last login said; no groups, no roles"
-    return "; ".join((f"the client {machine.client_id}", *(f"{name}: {text}" for name, text in identity)))
+    return "; ".join(
+        (f"the client {machine.client_id}", *(f"{name}: {text}" for name, text in identity))
+    )
 
 
 def _trace_match(tenant: Tenant, matched: Match, trace: Trace) -> None:
@@ -259,16 +350,30 @@ def _trace_match(tenant: Tenant, matched: Match, trace: Trace) -> None:
     if matched.refused is Reason.BAD_REQUEST:
         trace.add("path", passed=False, detail=matched.detail)
     elif matched.all_of:
-        trace.add("path", passed=True, detail=f"{matched.detail}: it needs what each of the following rules needs, and nothing is public")
+        trace.add(
+            "path",
+            passed=True,
+            detail=(
+                f"{matched.detail}: it needs what each of the following rules needs, and "
+                "nothing is public"
+            ),
+        )
     elif matched.rule is not None and matched.index is not None:
         trace.add("rule", not matched.rule.deny, f"rules[{matched.index}] path {matched.rule.path}")
     else:
         trace.add("rule", passed=True, detail="none matches: login and the tenant's groups")
 
 
-def would_do(tenant: Tenant, matched: Match, identity: Identity, reason: Reason) -> tuple[list[str], list[str]]:
-    """Groups, and roles, any one of which would have done: the tenant's if those are what is missing, else the rule's."""
-    rule = next((rule for rule in matched.all_of if _policy_denial(tenant, rule, identity, None) is reason), matched.rule)
+def would_do(
+    tenant: Tenant, matched: Match, identity: Identity, reason: Reason
+) -> tuple[list[str], list[str]]:
+    """Groups, and roles, any one of which would have done: the tenant's if those are what is
+    missing, else the rule's.
+    """
+    rule = next(
+        (rule for rule in matched.all_of if _policy_denial(tenant, rule, identity, None) is reason),
+        matched.rule,
+    )
     for missing, held, tenant_wants, rule_wants, replaced in (
         (
             Reason.GROUP_MISSING,
@@ -277,10 +382,20 @@ def would_do(tenant: Tenant, matched: Match, identity: Identity, reason: Reason)
             rule.groups if rule else None,
             rule is not None and rule.replace and (rule.groups is not None or rule.any_group),
         ),
-        (Reason.ROLE_MISSING, identity.roles, tenant.allowed_roles, rule.roles if rule else None, rule is not None and rule.replace and (rule.roles is not None or rule.any_role)),
+        (
+            Reason.ROLE_MISSING,
+            identity.roles,
+            tenant.allowed_roles,
+            rule.roles if rule else None,
+            rule is not None and rule.replace and (rule.roles is not None or rule.any_role),
+        ),
     ):
         if reason is missing:
-            wanted = tenant_wants if tenant_wants is not None and not replaced and tenant_wants.isdisjoint(held) else rule_wants
+            wanted = (
+                tenant_wants
+                if tenant_wants is not None and not replaced and tenant_wants.isdisjoint(held)
+                else rule_wants
+            )
             names = sorted(wanted or ())
             return (names, []) if missing is Reason.GROUP_MISSING else ([], names)
     return [], []

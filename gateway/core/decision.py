@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 class Reason(StrEnum):
-    """Used alike in logs, metrics, pages, the API, tests and docs. Closed: nothing else is ever written there."""
+    """Used alike in logs, metrics, pages, the API, tests and docs. Closed: nothing else is ever
+    written there.
+    """
 
     OK = "ok"
     PUBLIC = "public"
@@ -48,7 +50,9 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Let it through: somebody with a ``session`` (or an app password, as which session it arrives), or with a bearer token (``machine``); neither where the path is public."""
+    """Let it through: somebody with a ``session`` (or an app password, as which session it
+    arrives), or with a bearer token (``machine``); neither where the path is public.
+    """
 
     reason: Reason
     session: Session | None = None

@@ -1,12 +1,15 @@
-"""What a request would come to, and why: a hypothetical request and person, judged by the function that judges real ones.
+"""What a request would come to, and why: a hypothetical request and person, judged by the function
+that judges real ones.
 
 Rules:
 - The steps are the trace of that very call of ``decide``; nothing here decides anything.
-- ``only`` names the one tenant that the asker may know. For everybody else's hosts, and for those that nobody has, there is
-  then one answer: none.
-- Blocks, and groups that an identity provider's event took away, are the caller's to look up (``whose`` says for which tenant). They do
-  here what they do there: a blocked person has no session, and no valid token; a group that was taken away is not held.
-- Ended sessions are no part of it: it is asked about the session that a login of this moment would make.
+- ``only`` names the one tenant that the asker may know. For everybody else's hosts, and for those
+  that nobody has, there is then one answer: none.
+- Blocks, and groups that an identity provider's event took away, are the caller's to look up
+  (``whose`` says for which tenant). They do here what they do there: a blocked person has no
+  session, and no valid token; a group that was taken away is not held.
+- Ended sessions are no part of it: it is asked about the session that a login of this moment would
+  make.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A request as an ingress would describe it, and who would be signed in there; without ``email`` nobody is."""
+    """A request as an ingress would describe it, and who would be signed in there; without
+    ``email`` nobody is.
+    """
 
     host: str
     path: str
@@ -44,7 +49,9 @@ class Hypothesis:
     provider: str | None = None
     """None: the one whose domains hold the e-mail's, else the tenant's first."""
     client: str | None = None
-    """The request carries an access token of this app client: a person's where there is an ``email``, else a machine's."""
+    """The request carries an access token of this app client: a person's where there is an
+    ``email``, else a machine's.
+    """
     scopes: tuple[str, ...] = ()
     """Of that token."""
     destination: str | None = None
@@ -76,7 +83,9 @@ NOTHING = Barred()
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """``steps`` are name, whether it passed, detail. ``matched`` and ``tenant`` are None where it did not come so far."""
+    """``steps`` are name, whether it passed, detail. ``matched`` and ``tenant`` are None where it
+    did not come so far.
+    """
 
     decision: Decision
     steps: tuple[tuple[str, bool, str], ...]
@@ -93,43 +102,111 @@ class Explained:
 def whose(table: TenantTable, asked: Hypothesis) -> str | None:
     """Id of the tenant that an explanation would be about."""
     host = wire_host(asked.host)
-    tenant = _tenant(table, asked, host, email_domain(asked.email) if asked.email is not None else None, Trace())
+    tenant = _tenant(
+        table, asked, host, email_domain(asked.email) if asked.email is not None else None, Trace()
+    )
     return tenant.id if tenant is not None else None
 
 
-def explain(table: TenantTable, asked: Hypothesis, *, now: float, only: str | None = None, barred: Barred = NOTHING) -> Explained | None:
+def explain(
+    table: TenantTable,
+    asked: Hypothesis,
+    *,
+    now: float,
+    only: str | None = None,
+    barred: Barred = NOTHING,
+) -> Explained | None:
     """None where ``only`` may not know the answer."""
     trace = Trace()
     host = wire_host(asked.host)
     path = canonical(asked.path.partition("?")[0])
     domain = email_domain(asked.email) if asked.email is not None else None
     tenant = _tenant(table, asked, host, domain, trace)
-    if only is not None and (tenant.id != only if tenant is not None else not (asked.email is None and host is not None and table.by_host(host) is HostKind.SHARED)):
+    if only is not None and (
+        tenant.id != only
+        if tenant is not None
+        else not (
+            asked.email is None and host is not None and table.by_host(host) is HostKind.SHARED
+        )
+    ):
         return None
     if host is None or path is None:
         trace.add("host" if host is None else "path", passed=False, detail="malformed")
         return Explained(Deny(Reason.BAD_REQUEST), tuple(trace.steps))
     if tenant is None:
-        return Explained(Deny(Reason.UNKNOWN_HOST) if table.by_host(host) is HostKind.UNKNOWN else Login(Reason.NO_SESSION), tuple(trace.steps))
+        return Explained(
+            Deny(Reason.UNKNOWN_HOST)
+            if table.by_host(host) is HostKind.UNKNOWN
+            else Login(Reason.NO_SESSION),
+            tuple(trace.steps),
+        )
     request = _request(asked, host, path)
     _stands_against(asked, barred, trace)
     token = _token(asked, barred)
-    session = _session(tenant, asked, barred, host, domain, now=now, trace=trace) if asked.client is None else None
+    session = (
+        _session(tenant, asked, barred, host, domain, now=now, trace=trace)
+        if asked.client is None
+        else None
+    )
     matched = match(tenant, request)
-    decision = decide(tenant, request, matched, session=session, machine=token, now=now, trace=trace)
-    if asked.client is not None and matched.refused is None and not matched.public and not wants_bearer(matched, request):
-        trace.add("token", passed=False, detail="no rule takes access tokens here: what the token says is the application's own business")
-    groups, roles = would_do(tenant, matched, session.identity, decision.reason) if session is not None and isinstance(decision, Deny) else ([], [])
-    after = decide(tenant, request, match_next(tenant, request), session=session, machine=token, now=now) if tenant.rules_next else None
-    return Explained(decision, tuple(trace.steps), tenant, matched, session.identity.provider if session is not None else "", tuple(groups), tuple(roles), after)
+    decision = decide(
+        tenant, request, matched, session=session, machine=token, now=now, trace=trace
+    )
+    if (
+        asked.client is not None
+        and matched.refused is None
+        and not matched.public
+        and not wants_bearer(matched, request)
+    ):
+        trace.add(
+            "token",
+            passed=False,
+            detail=(
+                "no rule takes access tokens here: what the token says is the application's "
+                "own business"
+            ),
+        )
+    groups, roles = (
+        would_do(tenant, matched, session.identity, decision.reason)
+        if session is not None and isinstance(decision, Deny)
+        else ([], [])
+    )
+    after = (
+        decide(
+            tenant, request, match_next(tenant, request), session=session, machine=token, now=now
+        )
+        if tenant.rules_next
+        else None
+    )
+    return Explained(
+        decision,
+        tuple(trace.steps),
+        tenant,
+        matched,
+        session.identity.provider if session is not None else "",
+        tuple(groups),
+        tuple(roles),
+        after,
+    )
 
 
 def _stands_against(asked: Hypothesis, barred: Barred, trace: Trace) -> None:
     if barred.block:
-        trace.add("block", passed=False, detail=f"{Reason.USER_BLOCKED}: {barred.block}; no login and no token of this person is accepted")
+        trace.add(
+            "block",
+            passed=False,
+            detail=(
+                f"{Reason.USER_BLOCKED}: {barred.block}; no login and no token of this person "
+                "is accepted"
+            ),
+        )
     for group, how in barred.groups:
         if group in asked.groups:
-            trace.add("group taken away", passed=False, detail=f"{group}: {how}; it is not held, whatever the token says")
+            trace.add(
+                "group taken away",
+                passed=False,
+                detail=f"{group}: {how}; it is not held, whatever the token says",
+            )
     if barred.unknown:
         trace.add("blocks", passed=True, detail=barred.unknown)
 
@@ -139,10 +216,14 @@ def _token(asked: Hypothesis, barred: Barred) -> MachineToken | None:
     if asked.client is None or (asked.email is not None and barred.block):
         return None
     person = "" if asked.email is None else "hypothetical"
-    return MachineToken(asked.client, frozenset(asked.scopes), sub=person, username=person, auth_time=0)
+    return MachineToken(
+        asked.client, frozenset(asked.scopes), sub=person, username=person, auth_time=0
+    )
 
 
-def _tenant(table: TenantTable, asked: Hypothesis, host: str | None, domain: str | None, trace: Trace) -> Tenant | None:
+def _tenant(
+    table: TenantTable, asked: Hypothesis, host: str | None, domain: str | None, trace: Trace
+) -> Tenant | None:
     """Whose host it is; on a shared host, whose e-mail domain."""
     found = table.by_host(host) if host is not None else HostKind.UNKNOWN
     if not isinstance(found, HostKind):
@@ -153,50 +234,122 @@ def _tenant(table: TenantTable, asked: Hypothesis, host: str | None, domain: str
         trace.add("host", passed=False, detail=f"{host} is no tenant's")
         return None
     if found is HostKind.LOGIN:
-        trace.add("host", passed=False, detail=f"{host} is login_host: it protects nothing, and its sessions open no other host")
+        trace.add(
+            "host",
+            passed=False,
+            detail=(
+                f"{host} is login_host: it protects nothing, and its sessions open no other host"
+            ),
+        )
         return None
     if asked.client is not None:
-        trace.add("host", passed=False, detail=f"{host} is shared: access tokens are not looked at there")
+        trace.add(
+            "host", passed=False, detail=f"{host} is shared: access tokens are not looked at there"
+        )
         return None
     tenant = table.by_email_domain(domain) if domain is not None else None
     if tenant is None:
         trace.add(
             "host",
             passed=False,
-            detail=f"{host} is shared, and " + (f"no tenant has the e-mail domain {domain}" if domain else "nobody is signed in who could say which tenant's it is"),
+            detail=f"{host} is shared, and "
+            + (
+                f"no tenant has the e-mail domain {domain}"
+                if domain
+                else "nobody is signed in who could say which tenant's it is"
+            ),
         )
     else:
-        trace.add("host", passed=True, detail=f"{host} is shared; the e-mail domain {domain} is {tenant.id}'s")
+        trace.add(
+            "host",
+            passed=True,
+            detail=f"{host} is shared; the e-mail domain {domain} is {tenant.id}'s",
+        )
     return tenant
 
 
-def _session(tenant: Tenant, asked: Hypothesis, barred: Barred, host: str, domain: str | None, *, now: float, trace: Trace) -> Session | None:
+def _session(
+    tenant: Tenant,
+    asked: Hypothesis,
+    barred: Barred,
+    host: str,
+    domain: str | None,
+    *,
+    now: float,
+    trace: Trace,
+) -> Session | None:
     """The session that this person would have after a login, begun this moment."""
     if asked.email is None or barred.block:
         return None
     if domain is None:
-        trace.add("login", passed=False, detail=f"{Reason.EMAIL_UNTRUSTED}: the e-mail is not one plain address, so no login of this person succeeds")
+        trace.add(
+            "login",
+            passed=False,
+            detail=(
+                f"{Reason.EMAIL_UNTRUSTED}: the e-mail is not one plain address, so no login "
+                "of this person succeeds"
+            ),
+        )
         return None
     provider = asked.provider
     if provider is None:
-        provider = next((p.name for p in tenant.providers if domain in p.domains), tenant.providers[0].name if tenant.providers else "")
+        provider = next(
+            (p.name for p in tenant.providers if domain in p.domains),
+            tenant.providers[0].name if tenant.providers else "",
+        )
         trace.add("login", passed=True, detail=f"taken to be through {provider}")
     else:
-        trace.add("login", passed=tenant.provider(provider) is not None, detail=f"through {provider}")
+        trace.add(
+            "login", passed=tenant.provider(provider) is not None, detail=f"through {provider}"
+        )
     taken = {group for group, _ in barred.groups}
     identity = Identity(
-        sub="hypothetical", email=asked.email, email_domain=domain, username="", preferred_username="", name="",
-        groups=tuple(group for group in asked.groups if group not in taken), roles=asked.roles,
-        provider=provider, idp_subject="hypothetical",
-    )  # fmt: skip
+        sub="hypothetical",
+        email=asked.email,
+        email_domain=domain,
+        username="",
+        preferred_username="",
+        name="",
+        groups=tuple(group for group in asked.groups if group not in taken),
+        roles=asked.roles,
+        provider=provider,
+        idp_subject="hypothetical",
+    )
     moment = int(now)
-    return Session("", tenant.id, host, "", identity, began=0, auth_time=moment, created_at=moment, expires_at=moment + tenant.session.absolute_s, client_id=tenant.client_id)
+    return Session(
+        "",
+        tenant.id,
+        host,
+        "",
+        identity,
+        began=0,
+        auth_time=moment,
+        created_at=moment,
+        expires_at=moment + tenant.session.absolute_s,
+        client_id=tenant.client_id,
+    )
 
 
 def _request(asked: Hypothesis, host: str, path: CanonicalPath) -> AuthRequest:
     return AuthRequest(
-        scheme="https", host=host, method=asked.method, path=path.path, ambiguous=path.ambiguous, target=asked.path, kind=RequestKind.NAVIGATION, html=True,
-        cookies=(), other_cookies="", bearer=None if asked.client is None else "hypothetical", preflight=False, client="", request_id="",
-        destination=parse_destination(() if asked.destination is None else (asked.destination,), method=asked.method, host=host),
+        scheme="https",
+        host=host,
+        method=asked.method,
+        path=path.path,
+        ambiguous=path.ambiguous,
+        target=asked.path,
+        kind=RequestKind.NAVIGATION,
+        html=True,
+        cookies=(),
+        other_cookies="",
+        bearer=None if asked.client is None else "hypothetical",
+        preflight=False,
+        client="",
+        request_id="",
+        destination=parse_destination(
+            () if asked.destination is None else (asked.destination,),
+            method=asked.method,
+            host=host,
+        ),
         depth=parse_depth(() if asked.depth is None else (asked.depth,)),
-    )  # fmt: skip
+    )

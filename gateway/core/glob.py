@@ -1,12 +1,14 @@
-"""Path globs: ``*`` is any text within one segment, ``**`` any number of whole segments. Every other character is itself.
+"""Path globs: ``*`` is any text within one segment, ``**`` any number of whole segments. Every
+other character is itself.
 
 Rules:
-- Matching goes by segments and never goes back: the segments before the first ``**`` and after the last are compared in place, and each
-  run of segments between two is taken where it fits first. A later place could not do more for what follows it. The same holds for the
-  text between two ``*`` of a segment. Work is at most the segments of the path times those of the glob; a path without
-  one of the plain segments between two ``**`` is done with before.
-- What other tools give a meaning (``?``, ``[a-z]``, ``{a,b}``, ``!(a)``) is refused, not taken as text: a rule that closes
-  ``/{admin,internal}/**`` must not be one that closes nothing.
+- Matching goes by segments and never goes back: the segments before the first ``**`` and after the
+  last are compared in place, and each run of segments between two is taken where it fits first. A
+  later place could not do more for what follows it. The same holds for the text between two ``*``
+  of a segment. Work is at most the segments of the path times those of the glob; a path without one
+  of the plain segments between two ``**`` is done with before.
+- What other tools give a meaning (``?``, ``[a-z]``, ``{a,b}``, ``!(a)``) is refused, not taken as
+  text: a rule that closes ``/{admin,internal}/**`` must not be one that closes nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +29,15 @@ _FOREIGN = re.compile(r"[?\[\]{}|]|[!*+@]\(")
 """Single characters, classes, alternatives and extended globs of shells and other gateways."""
 
 Segment = str | tuple[str, ...]
-"""Plain text, or the texts around the stars of a segment in order (the first and the last may be empty)."""
+"""Plain text, or the texts around the stars of a segment in order (the first and the last may be
+empty).
+"""
 
 
 class Glob:
-    """A parsed glob. ``head``: its segments before the first star; ``rest``: those from there on. ``slash``: it ends with ``/``."""
+    """A parsed glob. ``head``: its segments before the first star; ``rest``: those from there on.
+    ``slash``: it ends with ``/``.
+    """
 
     __slots__ = ("_least", "_plain", "_runs", "head", "rest", "slash", "text")
 
@@ -53,10 +59,16 @@ class Glob:
                 runs[-1].append(tuple(segment.split("*")) if "*" in segment else segment)
         self._runs = tuple(map(tuple, runs))
         self._least = sum(map(len, runs))
-        self._plain = tuple(dict.fromkeys(segment for run in runs[1:-1] for segment in run if isinstance(segment, str)))
+        self._plain = tuple(
+            dict.fromkeys(
+                segment for run in runs[1:-1] for segment in run if isinstance(segment, str)
+            )
+        )
 
     def matches(self, segments: Sequence[str]) -> bool:
-        """Whether the segments of a canonical path fit, none of them empty; the final slash is the caller's to judge."""
+        """Whether the segments of a canonical path fit, none of them empty; the final slash is the
+        caller's to judge.
+        """
         runs = self._runs
         first, last = runs[0], runs[-1]
         if len(runs) == 1:
@@ -64,7 +76,11 @@ class Glob:
         if len(segments) < self._least:
             return False
         start, end = len(first), len(segments) - len(last)
-        if not _fits_at(first, segments, 0) or not _fits_at(last, segments, end) or not all(segment in segments for segment in self._plain):
+        if (
+            not _fits_at(first, segments, 0)
+            or not _fits_at(last, segments, end)
+            or not all(segment in segments for segment in self._plain)
+        ):
             return False
         for run in runs[1:-1]:
             place = _place(run, segments, start, end)
@@ -77,14 +93,18 @@ class Glob:
         """Whether a path of these segments, or some path below it, fits."""
         first = self._runs[0]
         within = min(len(first), len(segments))
-        return (len(segments) <= len(first) or len(self._runs) > 1) and _fits_at(first[:within], segments, 0)
+        return (len(segments) <= len(first) or len(self._runs) > 1) and _fits_at(
+            first[:within], segments, 0
+        )
 
     def __repr__(self) -> str:
         return f"Glob({self.text!r})"
 
 
 def _place(run: tuple[Segment, ...], segments: Sequence[str], start: int, end: int) -> int | None:
-    """Where the run fits first between the two. One that begins with plain text is looked for by that: at the speed of C, and most paths do not have it."""
+    """Where the run fits first between the two. One that begins with plain text is looked for by
+    that: at the speed of C, and most paths do not have it.
+    """
     last = end - len(run)
     if not run:
         return start if start <= last else None
@@ -113,7 +133,9 @@ def _fits_at(run: tuple[Segment, ...], segments: Sequence[str], start: int) -> b
 
 
 def _fits(texts: tuple[str, ...], segment: str) -> bool:
-    """Each text at its first place after the one before; the first at the beginning, the last at the end."""
+    """Each text at its first place after the one before; the first at the beginning, the last at
+    the end.
+    """
     first, last = texts[0], texts[-1]
     position, end = len(first), len(segment) - len(last)
     if position > end or not segment.startswith(first) or not segment.endswith(last):
@@ -132,7 +154,10 @@ def _check(text: str) -> None:
         raise ValueError(msg)
     foreign = _FOREIGN.search(text)
     if foreign is not None:
-        msg = f"{foreign[0]} is no pattern here: write one rule for each alternative, * for any text within a segment, ** for any segments"
+        msg = (
+            f"{foreign[0]} is no pattern here: write one rule for each alternative, * for any "
+            "text within a segment, ** for any segments"
+        )
         raise ValueError(msg)
     *segments, last = text.split("/")[1:]
     if "" in segments or not {".", ".."}.isdisjoint((*segments, last)):

@@ -2,11 +2,12 @@
 
 Rules (first that fits):
 1. A list gives its strings.
-2. An object whose values are objects gives its names, those with an empty one left out: Zitadel's roles, ``{"role": {"orgid": "domain"}}``.
-   As text it is the same in JSON.
+2. An object whose values are objects gives its names, those with an empty one left out: Zitadel's
+   roles, ``{"role": {"orgid": "domain"}}``. As text it is the same in JSON.
 3. Blank gives none.
-4. ``[`` at the start and no ``]`` at the end was cut off on the way: a truncated list is no list. Unless there is a ``]`` before the end, which
-   no name in a list holds unencoded: ``[Team] Sales`` is one group. ``[Team]`` cannot be told from a list of one, and is taken for it.
+4. ``[`` at the start and no ``]`` at the end was cut off on the way: a truncated list is no list.
+   Unless there is a ``]`` before the end, which no name in a list holds unencoded: ``[Team] Sales``
+   is one group. ``[Team]`` cannot be told from a list of one, and is taken for it.
 5. A JSON list of strings gives its strings.
 6. ``[a, R%26D]`` is split on commas; each value form-URL-decoded where the provider says so.
 7. Anything else is one group, verbatim: never split on a comma or a space.
@@ -19,7 +20,9 @@ from urllib.parse import unquote_plus
 
 
 def parse_groups(value: object, *, form_decode: bool) -> tuple[str, ...] | None:
-    """Names in order, each once; None where the value cannot be trusted (truncated, or not text)."""
+    """Names in order, each once; None where the value cannot be trusted (truncated, or not
+    text).
+    """
     if value is None:
         return ()
     if isinstance(value, list):
@@ -56,7 +59,9 @@ def _json(text: str) -> object:
 
 
 def _keys(value: dict[object, object]) -> tuple[str, ...] | None:
-    if not all(isinstance(name, str) and isinstance(granted, dict) for name, granted in value.items()):
+    if not all(
+        isinstance(name, str) and isinstance(granted, dict) for name, granted in value.items()
+    ):
         return None
     return _unique([str(name) for name, granted in value.items() if granted])
 

@@ -1,7 +1,9 @@
-"""How the text of a managed header is written, for applications that decode nothing and for those that decode something else.
+"""How the text of a managed header is written, for applications that decode nothing and for those
+that decode something else.
 
-All encodings but ``ASCII`` are injective: two texts never look alike, so that nobody arrives as somebody else. What a header cannot
-carry (controls, line ends, a blank at an edge that proxies trim) is never sent raw, whatever the encoding.
+All encodings but ``ASCII`` are injective: two texts never look alike, so that nobody arrives as
+somebody else. What a header cannot carry (controls, line ends, a blank at an edge that proxies
+trim) is never sent raw, whatever the encoding.
 """
 
 from __future__ import annotations
@@ -22,13 +24,21 @@ class Encoding(StrEnum):
     PERCENT = "percent"
     """RFC 3986: UTF-8, everything but printable ASCII as ``%XX``; ``%`` as ``%25``."""
     UTF8 = "utf8"
-    """The characters themselves, in UTF-8; only ``%``, controls, line separators and blanks at an edge as ``%XX``."""
+    """The characters themselves, in UTF-8; only ``%``, controls, line separators and blanks at an
+    edge as ``%XX``.
+    """
     QUOTED_PRINTABLE = "quoted-printable"
-    """RFC 2045 §6.7 in one line: UTF-8, everything but printable ASCII as ``=XX``; ``=`` as ``=3D``. Grafana's ``headers_encoded``."""
+    """RFC 2045 §6.7 in one line: UTF-8, everything but printable ASCII as ``=XX``; ``=`` as
+    ``=3D``. Grafana's ``headers_encoded``.
+    """
     RFC2047 = "rfc2047"
-    """Printable ASCII as it is, else encoded words (``=?utf-8?b?…?=``) with a blank between them."""
+    """Printable ASCII as it is, else encoded words (``=?utf-8?b?…?=``) with a blank between
+    them.
+    """
     ASCII = "ascii"
-    """The nearest letters of ASCII, ``?`` where there are none. Not injective: for names that people read."""
+    """The nearest letters of ASCII, ``?`` where there are none. Not injective: for names that
+    people read.
+    """
 
 
 LIST_ENCODINGS: Final = frozenset({Encoding.PERCENT, Encoding.UTF8, Encoding.QUOTED_PRINTABLE})
@@ -101,7 +111,11 @@ def _word(content: bytes) -> str:
 
 
 def _nearest(text: str) -> str:
-    letters = (character for character in unicodedata.normalize("NFKD", text.translate(_NEAREST)) if not unicodedata.combining(character))
+    letters = (
+        character
+        for character in unicodedata.normalize("NFKD", text.translate(_NEAREST))
+        if not unicodedata.combining(character)
+    )
     return _NO_ASCII.sub("?", "".join(letters)).strip(" ")
 
 

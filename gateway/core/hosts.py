@@ -1,9 +1,12 @@
 """Host names and e-mail addresses in one canonical form, or None.
 
 Rules:
-- A host is compared as lower-case A-labels without port and trailing dot; canonicalising twice changes nothing.
-- What arrives on the wire must already be ASCII: a browser sends A-labels (RFC 3986 §3.2.2), so a Unicode host is a trick.
-- What an operator or a claim says may be Unicode and goes through IDNA 2008 (UTS 46 non-transitional), never through case folding alone.
+- A host is compared as lower-case A-labels without port and trailing dot; canonicalising twice
+  changes nothing.
+- What arrives on the wire must already be ASCII: a browser sends A-labels (RFC 3986 §3.2.2), so a
+  Unicode host is a trick.
+- What an operator or a claim says may be Unicode and goes through IDNA 2008 (UTS 46
+  non-transitional), never through case folding alone.
 """
 
 from __future__ import annotations
@@ -23,13 +26,16 @@ _MAX_HOST = 253
 _MAX_EMAIL = 254
 """RFC 5321 §4.5.3.1.3 with the brackets taken off."""
 _MAX_LOCAL = 64
-_LOCAL = re.compile(r"[^\s@\"(),:;<>\[\\\]\x00-\x20\x7f-\xa0\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]+")
+_LOCAL = re.compile(
+    r"[^\s@\"(),:;<>\[\\\]\x00-\x20\x7f-\xa0\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]+"
+)
 
 
 def wire_host(value: str) -> str | None:
     """Canonical form of a Host header's value; None where two readers could differ about it.
 
-    A port is dropped (redirects are never built from it); IP literals are no tenant's host and come back as None.
+    A port is dropped (redirects are never built from it); IP literals are no tenant's host and come
+    back as None.
     """
     host, colon, port = value.partition(":")
     if colon and (not _PORT.fullmatch(port) or not 0 < int(port) < 65536):
@@ -41,7 +47,9 @@ def wire_host(value: str) -> str | None:
 
 
 def canonical_host(value: str) -> str | None:
-    """Canonical form of a configured host name, Unicode allowed; None if it is not a DNS name (an IP address is not)."""
+    """Canonical form of a configured host name, Unicode allowed; None if it is not a DNS name (an
+    IP address is not).
+    """
     bare = value.removesuffix(".")
     if bare.isascii():
         bare = bare.lower()
@@ -55,7 +63,11 @@ def canonical_host(value: str) -> str | None:
 
 def _alabels(name: str) -> str | None:
     try:
-        encoded = idna.encode(name, uts46=True, std3_rules=True, transitional=False).decode("ascii").lower()
+        encoded = (
+            idna.encode(name, uts46=True, std3_rules=True, transitional=False)
+            .decode("ascii")
+            .lower()
+        )
     except (idna.IDNAError, UnicodeError):
         return None
     return encoded if _is_name(encoded) else None
@@ -69,8 +81,12 @@ def _is_name(host: str) -> bool:
 
 
 def includes(patterns: Collection[str], name: str) -> bool:
-    """Whether canonical hosts and wildcards (``*.`` and any name below) include a host, or all below a wildcard."""
-    return name in patterns or any(wildcard in patterns for wildcard in wildcards_above(name.removeprefix("*.")))
+    """Whether canonical hosts and wildcards (``*.`` and any name below) include a host, or all
+    below a wildcard.
+    """
+    return name in patterns or any(
+        wildcard in patterns for wildcard in wildcards_above(name.removeprefix("*."))
+    )
 
 
 def wildcards_above(host: str) -> Iterator[str]:
@@ -82,7 +98,8 @@ def wildcards_above(host: str) -> Iterator[str]:
 
 
 def email_domain(address: str) -> str | None:
-    """Canonical domain of an address, or None unless it has exactly one ``@`` and nothing invisible or quoted.
+    """Canonical domain of an address, or None unless it has exactly one ``@`` and nothing invisible
+    or quoted.
 
     The local part is never interpreted: plus signs and dots are the mailbox owner's business.
     A trailing dot in the domain is refused, not dropped: no mail provider writes one.
@@ -94,12 +111,14 @@ def email_domain(address: str) -> str | None:
         return None
     if domain.isascii():
         return canonical_host(domain)
-    # A letter with its accent beside it (NFD) is what some keyboards write for the composed one. A sign that is another's twin
-    # (Kelvin for K, compatibility ideographs) is not: nobody types it, so it stays for IDNA to refuse.
+    # A letter with its accent beside it (NFD) is what some keyboards write for the composed one. A
+    # sign that is another's twin (Kelvin for K, compatibility ideographs) is not: nobody types it,
+    # so it stays for IDNA to refuse.
     if all(unicodedata.normalize("NFC", character) == character for character in domain):
         domain = unicodedata.normalize("NFC", domain)
-    # Full-width letters and other compatibility forms map to a real domain under UTS 46; the mailbox
-    # provider never issued such an address, so only the form that IDNA itself calls valid passes.
+    # Full-width letters and other compatibility forms map to a real domain under UTS 46; the
+    # mailbox provider never issued such an address, so only the form that IDNA itself calls valid
+    # passes.
     if any(dot in domain for dot in "\u3002\uff0e\uff61"):
         return None
     try:

@@ -1,7 +1,7 @@
 """From the claims of a validated ID token to an identity, or the reason why not.
 
-What is enforced is the claim, for the provider that this login was begun with; what a person typed only chose where
-to log in (invariant 3).
+What is enforced is the claim, for the provider that this login was begun with; what a person typed
+only chose where to log in (invariant 3).
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Refusal:
     reason: Reason
     detail: str
     denied: str = ""
-    """Cognito ``sub`` of a person of this provider of whom the claims say outright what refuses them: that their address is a foreign one, or not
-    verified. What is missing or cannot be read says nothing of anybody.
+    """Cognito ``sub`` of a person of this provider of whom the claims say outright what refuses
+    them: that their address is a foreign one, or not verified. What is missing or cannot be read
+    says nothing of anybody.
     """
 
 
@@ -50,35 +51,64 @@ class Accepted:
     warnings: tuple[str, ...]
     says_groups: bool = True
     says_roles: bool = True
-    """False where the claim is missing or cannot be read: then the login says nothing about what an earlier one said."""
+    """False where the claim is missing or cannot be read: then the login says nothing about what an
+    earlier one said.
+    """
 
 
-def accept(claims: Mapping[str, object], tenant: Tenant, provider: Provider, *, pool_id: str) -> Accepted | Refusal:
+def accept(
+    claims: Mapping[str, object], tenant: Tenant, provider: Provider, *, pool_id: str
+) -> Accepted | Refusal:
     """Map claims to an identity for ``provider``. The token itself is already validated."""
     sub, username = _text(claims, "sub"), _text(claims, "cognito:username")
     if not sub or _CONTROL.search(sub) or _CONTROL.search(username):
-        return Refusal(Reason.IDP_ERROR, "sub or cognito:username is missing or holds a control character")
+        return Refusal(
+            Reason.IDP_ERROR, "sub or cognito:username is missing or holds a control character"
+        )
     subject = _idp_subject(claims, provider, sub)
     if subject is None:
-        return Refusal(Reason.IDP_ERROR, f"the token does not name provider {provider.name}, with which this login was begun")
+        return Refusal(
+            Reason.IDP_ERROR,
+            f"the token does not name provider {provider.name}, with which this login was begun",
+        )
     email = _text(claims, "email")
     domain = email_domain(email)
     if domain is None:
-        return Refusal(Reason.EMAIL_UNTRUSTED, "the e-mail claim is missing or is not one plain address (is email mapped, and readable for the client?)")
-    if provider.email_trust is EmailTrust.VERIFIED_CLAIM and claims.get("email_verified") not in (True, "true"):
         return Refusal(
             Reason.EMAIL_UNTRUSTED,
-            f"email_verified is not true, and provider {provider.name} has email_trust: verified_claim",
+            (
+                "the e-mail claim is missing or is not one plain address (is email mapped, and "
+                "readable for the client?)"
+            ),
+        )
+    if provider.email_trust is EmailTrust.VERIFIED_CLAIM and claims.get("email_verified") not in (
+        True,
+        "true",
+    ):
+        return Refusal(
+            Reason.EMAIL_UNTRUSTED,
+            (
+                f"email_verified is not true, and provider {provider.name} has email_trust: "
+                "verified_claim"
+            ),
             sub if claims.get("email_verified") in (False, "false") else "",
         )
     if domain not in provider.domains or domain not in tenant.email_domains:
-        return Refusal(Reason.EMAIL_DOMAIN, f"the e-mail's domain is not one of provider {provider.name}'s", sub)
+        return Refusal(
+            Reason.EMAIL_DOMAIN,
+            f"the e-mail's domain is not one of provider {provider.name}'s",
+            sub,
+        )
     warnings: list[str] = []
     groups = _names(claims, "custom:groups", provider, warnings)
     if provider.kind is ProviderKind.COGNITO:
         # Cognito adds <pool>_<provider> by itself; it says nothing about what a person may do.
         listed = claims.get("cognito:groups")
-        groups = _canonical(g for g in listed if isinstance(g, str) and not g.startswith(f"{pool_id}_")) if isinstance(listed, list) else ()
+        groups = (
+            _canonical(g for g in listed if isinstance(g, str) and not g.startswith(f"{pool_id}_"))
+            if isinstance(listed, list)
+            else ()
+        )
     identity = Identity(
         sub=sub,
         email=account_address(email, domain),
@@ -94,17 +124,28 @@ def accept(claims: Mapping[str, object], tenant: Tenant, provider: Provider, *, 
         claims=_extra_claims(claims, tenant),
     )
     if not groups and provider.kind is ProviderKind.ENTRA and tenant.allowed_groups is not None:
-        warnings.append("no groups came, and the tenant asks for some (Entra sends none of those who are in more than 200: send groups assigned to the application)")
+        warnings.append(
+            "no groups came, and the tenant asks for some (Entra sends none of those who "
+            "are in more than 200: send groups assigned to the application)"
+        )
     if len(groups) > MAX_GROUPS:
         return Refusal(Reason.IDENTITY_TOO_LARGE, f"more than {MAX_GROUPS} groups")
     return Accepted(
-        identity, _seconds(claims.get("auth_time")) or 0, _seconds(claims.get("custom:idp_iat")), "custom:idp_iat" in claims, tuple(warnings),
-        says_groups=provider.kind is ProviderKind.COGNITO or _says(claims, "custom:groups", provider), says_roles=_says(claims, "custom:roles", provider),
-    )  # fmt: skip
+        identity,
+        _seconds(claims.get("auth_time")) or 0,
+        _seconds(claims.get("custom:idp_iat")),
+        "custom:idp_iat" in claims,
+        tuple(warnings),
+        says_groups=provider.kind is ProviderKind.COGNITO
+        or _says(claims, "custom:groups", provider),
+        says_roles=_says(claims, "custom:roles", provider),
+    )
 
 
 def _idp_subject(claims: Mapping[str, object], provider: Provider, sub: str) -> str | None:
-    """The customer's own subject. A federated token lists its provider in ``identities``; the pool's own users have none."""
+    """The customer's own subject. A federated token lists its provider in ``identities``; the
+    pool's own users have none.
+    """
     identities = claims.get("identities")
     if provider.kind is ProviderKind.COGNITO:
         return sub if not identities else None
@@ -113,11 +154,17 @@ def _idp_subject(claims: Mapping[str, object], provider: Provider, sub: str) -> 
     for entry in identities:
         if isinstance(entry, dict) and entry.get("providerName") == provider.name:
             subject = entry.get("userId")
-            return subject if isinstance(subject, str) and subject and not _CONTROL.search(subject) else None
+            return (
+                subject
+                if isinstance(subject, str) and subject and not _CONTROL.search(subject)
+                else None
+            )
     return None
 
 
-def _names(claims: Mapping[str, object], claim: str, provider: Provider, warnings: list[str]) -> tuple[str, ...]:
+def _names(
+    claims: Mapping[str, object], claim: str, provider: Provider, warnings: list[str]
+) -> tuple[str, ...]:
     names = parse_groups(claims.get(claim), form_decode=provider.form_decode)
     if names is None:
         warnings.append(f"{claim} is truncated or not a list of names: taken as none")
@@ -126,7 +173,10 @@ def _names(claims: Mapping[str, object], claim: str, provider: Provider, warning
 
 
 def _says(claims: Mapping[str, object], claim: str, provider: Provider) -> bool:
-    return claims.get(claim) is not None and parse_groups(claims[claim], form_decode=provider.form_decode) is not None
+    return (
+        claims.get(claim) is not None
+        and parse_groups(claims[claim], form_decode=provider.form_decode) is not None
+    )
 
 
 def _canonical(names: Iterable[str]) -> tuple[str, ...]:
@@ -143,13 +193,25 @@ def _printable(claims: Mapping[str, object], name: str) -> str:
 
 
 def _extra_claims(claims: Mapping[str, object], tenant: Tenant) -> tuple[tuple[str, str], ...]:
-    wanted = sorted({spec.source.removeprefix("claim:") for spec in tenant.headers if spec.source.startswith("claim:")})
+    wanted = sorted(
+        {
+            spec.source.removeprefix("claim:")
+            for spec in tenant.headers
+            if spec.source.startswith("claim:")
+        }
+    )
     values = ((name, claims.get(name)) for name in wanted)
-    return tuple((name, _CONTROL.sub("", str(v).lower() if isinstance(v, bool) else str(v))) for name, v in values if isinstance(v, str | int | bool))
+    return tuple(
+        (name, _CONTROL.sub("", str(v).lower() if isinstance(v, bool) else str(v)))
+        for name, v in values
+        if isinstance(v, str | int | bool)
+    )
 
 
 def _seconds(value: object) -> int | None:
-    """Epoch seconds from a number or a string of digits; ``iat`` mapped into an attribute arrives as a string."""
+    """Epoch seconds from a number or a string of digits; ``iat`` mapped into an attribute arrives
+    as a string.
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float) and 0 < value < 1e11:

@@ -55,7 +55,9 @@ class ProviderKind(StrEnum):
 
 
 class EmailTrust(StrEnum):
-    """Why an e-mail claim is believed: the tenant named the issuer, or the claim is marked verified."""
+    """Why an e-mail claim is believed: the tenant named the issuer, or the claim is marked
+    verified.
+    """
 
     TENANT_IDP = "tenant_idp"
     VERIFIED_CLAIM = "verified_claim"
@@ -63,7 +65,9 @@ class EmailTrust(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One identity provider of a tenant. ``domains`` (A-labels) routes a typed e-mail here and binds the claim afterwards."""
+    """One identity provider of a tenant. ``domains`` (A-labels) routes a typed e-mail here and
+    binds the claim afterwards.
+    """
 
     name: str
     kind: ProviderKind
@@ -81,7 +85,9 @@ def _canonical(names: frozenset[str] | None) -> frozenset[str] | None:
 
 @dataclass(frozen=True, slots=True)
 class BearerRule:
-    """Machine clients that a rule lets in: an access token of one of ``clients`` with one of ``scopes`` (empty: any)."""
+    """Machine clients that a rule lets in: an access token of one of ``clients`` with one of
+    ``scopes`` (empty: any).
+    """
 
     clients: frozenset[str]
     scopes: frozenset[str]
@@ -89,7 +95,9 @@ class BearerRule:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One path and method rule, compiled. ``groups``/``roles``: None says nothing, a set wants any one of it."""
+    """One path and method rule, compiled. ``groups``/``roles``: None says nothing, a set wants any
+    one of it.
+    """
 
     path: str
     """A glob (``core.glob``)."""
@@ -108,7 +116,9 @@ class Rule:
     hosts: frozenset[str] | None = None
     """Canonical names, or ``*.`` and one for all names below it; None: every host of the tenant."""
     identity: tuple[tuple[str, str], ...] = ()
-    """Managed headers, and their text where a machine's token satisfied ``bearer``; never a person's."""
+    """Managed headers, and their text where a machine's token satisfied ``bearer``; never a
+    person's.
+    """
     app_passwords: bool = False
     """Whether an app password of a person may satisfy the rule."""
 
@@ -118,12 +128,16 @@ class Rule:
 
     def judges(self, credential: Credential | None) -> bool:
         """Whether a request that carries this is judged by it alone, whatever its cookies say."""
-        return (credential is Credential.BEARER and self.bearer is not None) or (credential is Credential.APP_PASSWORD and self.app_passwords)
+        return (credential is Credential.BEARER and self.bearer is not None) or (
+            credential is Credential.APP_PASSWORD and self.app_passwords
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderSpec:
-    """One managed header: its name, and where the value comes from (a field of the identity, ``claim:NAME``, or "" for nothing)."""
+    """One managed header: its name, and where the value comes from (a field of the identity,
+    ``claim:NAME``, or "" for nothing).
+    """
 
     name: str
     source: str
@@ -164,17 +178,23 @@ class Branding:
 
 @dataclass(frozen=True, slots=True)
 class AppClient:
-    """An app client of Cognito: codes, tokens and refresh tokens are good only with the one that they were made for."""
+    """An app client of Cognito: codes, tokens and refresh tokens are good only with the one that
+    they were made for.
+    """
 
     client_id: str
     client_secret: Secret
     retires_at: float | None = None
-    """UTC epoch seconds from which nothing made with it can be left; None for the one that logins begin with."""
+    """UTC epoch seconds from which nothing made with it can be left; None for the one that logins
+    begin with.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A customer. None in ``allowed_groups`` or ``allowed_roles`` is the word ``any``; an empty set lets nobody in."""
+    """A customer. None in ``allowed_groups`` or ``allowed_roles`` is the word ``any``; an empty set
+    lets nobody in.
+    """
 
     id: str
     name: str
@@ -193,11 +213,15 @@ class Tenant:
     rules: tuple[Rule, ...]
     rules_next: tuple[Rule, ...]
     headers: tuple[HeaderSpec, ...]
-    """All managed headers, in order: the same names for every tenant. Only those that are open to tenants have a source of the tenant's."""
+    """All managed headers, in order: the same names for every tenant. Only those that are open to
+    tenants have a source of the tenant's.
+    """
     session: SessionLimits
     branding: Branding = field(default_factory=Branding)
     group_header_names: frozenset[str] | None = None
-    """With ``groups_header: policy`` only these names are in the header of groups; None hands out all."""
+    """With ``groups_header: policy`` only these names are in the header of groups; None hands out
+    all.
+    """
     assertion_group_names: frozenset[str] | None = None
     """The same of the signed assertion, with ``assertion.groups: policy``."""
     generation: int = 0
@@ -206,9 +230,13 @@ class Tenant:
     app_cookies: tuple[AppCookie, ...] = ()
     """The application's own, which end with the person's session."""
     clear_domain_cookies: bool = False
-    """Whether all cookies of the hosts' registrable domain end with them: it is this tenant's alone."""
+    """Whether all cookies of the hosts' registrable domain end with them: it is this tenant's
+    alone.
+    """
     retired: tuple[AppClient, ...] = ()
-    """Clients that a rotation replaced: no login begins with them, and what did is finished with them."""
+    """Clients that a rotation replaced: no login begins with them, and what did is finished with
+    them.
+    """
     app_passwords: AppPasswordLimits = field(default_factory=AppPasswordLimits)
     takes_app_passwords: bool = field(init=False, compare=False)
     """Whether any rule does, those of ``rules_next`` too."""
@@ -216,20 +244,33 @@ class Tenant:
     compiled_next: CompiledRules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("allowed_groups", "allowed_roles", "group_header_names", "assertion_group_names"):
+        for name in (
+            "allowed_groups",
+            "allowed_roles",
+            "group_header_names",
+            "assertion_group_names",
+        ):
             object.__setattr__(self, name, _canonical(getattr(self, name)))
-        object.__setattr__(self, "takes_app_passwords", any(rule.app_passwords for rule in (*self.rules, *self.rules_next)))
+        object.__setattr__(
+            self,
+            "takes_app_passwords",
+            any(rule.app_passwords for rule in (*self.rules, *self.rules_next)),
+        )
         object.__setattr__(self, "compiled", CompiledRules(self.rules))
         object.__setattr__(self, "compiled_next", CompiledRules(self.rules_next))
 
     @property
     def client_ids(self) -> tuple[str, ...]:
-        """Of every client whose tokens are this tenant's; the one that logins begin with comes first."""
+        """Of every client whose tokens are this tenant's; the one that logins begin with comes
+        first.
+        """
         return (self.client_id, *(c.client_id for c in self.retired)) if self.client_id else ()
 
     @property
     def provider_names(self) -> tuple[str, ...]:
-        """As Cognito knows them: its names are the pool's, and each is one tenant's. The pool's own users are nobody's alone, and have none."""
+        """As Cognito knows them: its names are the pool's, and each is one tenant's. The pool's own
+        users are nobody's alone, and have none.
+        """
         return tuple(p.name for p in self.providers if p.kind is not ProviderKind.COGNITO)
 
     def client(self, client_id: str) -> AppClient | None:
@@ -240,7 +281,9 @@ class Tenant:
 
     def provider(self, name: str) -> Provider | None:
         """The provider of that exact name (Cognito's names are case-sensitive)."""
-        for provider in self.providers:  # a comprehension costs three times as much, and this is asked twice a check
+        for provider in (
+            self.providers
+        ):  # a comprehension costs three times as much, and this is asked twice a check
             if provider.name == name:
                 return provider
         return None
@@ -276,7 +319,9 @@ class Session:
     """One signed-in browser at one host of one tenant."""
 
     digest: str
-    """Hex SHA-256 of the cookie's random part: the key in Redis, and the name in logs. Not a credential."""
+    """Hex SHA-256 of the cookie's random part: the key in Redis, and the name in logs. Not a
+    credential.
+    """
     tenant: str
     host: str
     family: str
@@ -293,12 +338,16 @@ class Session:
     client_id: str
     """The app client that this login used: refresh and revoke go through it."""
     amr: tuple[str, ...] = ()
-    """How a request of it was authenticated, for the assertion (RFC 8176 §1); empty: by the login, of whose methods nothing is known."""
+    """How a request of it was authenticated, for the assertion (RFC 8176 §1); empty: by the login,
+    of whose methods nothing is known.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class AppPassword:
-    """A person's password for programs, as it is now. ``session``: as whom a request with it arrives; of no host and with no cookie."""
+    """A person's password for programs, as it is now. ``session``: as whom a request with it
+    arrives; of no host and with no cookie.
+    """
 
     session: Session
     hosts: frozenset[str]
@@ -306,14 +355,20 @@ class AppPassword:
     paths: tuple[str, ...]
     """Canonical, and not ambiguous: each stands for itself and everything below."""
     signed_in_at: int
-    """When the person's last login began, UTC epoch seconds; groups, roles and claims are of that login."""
+    """When the person's last login began, UTC epoch seconds; groups, roles and claims are of that
+    login.
+    """
 
     def covers(self, host: str, names: Iterable[str], reader: PathReader) -> bool:
-        """Whether a request may act on the path that the application may read by any of ``names``."""
+        """Whether a request may act on the path that the application may read by any of
+        ``names``.
+        """
         if self.hosts and host not in self.hosts:
             return False
         below = [reader.spelling(path).rstrip("/") for path in self.paths]
-        return all(any(name == path or name.startswith(f"{path}/") for path in below) for name in names)
+        return all(
+            any(name == path or name.startswith(f"{path}/") for path in below) for name in names
+        )
 
 
 class RequestKind(StrEnum):
@@ -328,7 +383,9 @@ class RequestKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a WebDAV COPY or MOVE writes to (RFC 4918 §10.3). ``path``: canonical; None for a header that names no path of the request's host."""
+    """Where a WebDAV COPY or MOVE writes to (RFC 4918 §10.3). ``path``: canonical; None for a
+    header that names no path of the request's host.
+    """
 
     path: str | None
     ambiguous: bool = False
@@ -356,7 +413,9 @@ class AuthRequest:
     other_cookies: str
     """The Cookie header for the app: everything but ours, joined with ``; ``."""
     bearer: str | None
-    """The token of one well-formed Bearer credential; None without ``Authorization: Bearer``; "" for a malformed one."""
+    """The token of one well-formed Bearer credential; None without ``Authorization: Bearer``; ""
+    for a malformed one.
+    """
     preflight: bool
     """A true CORS preflight: OPTIONS with Origin and Access-Control-Request-Method."""
     client: str
@@ -366,11 +425,17 @@ class AuthRequest:
     destination: Destination | None = None
     """None without the header."""
     depth: str = ""
-    """``Depth`` (RFC 4918 §10.2), lower case; empty where there is none, or where there are several."""
+    """``Depth`` (RFC 4918 §10.2), lower case; empty where there is none, or where there are
+    several.
+    """
     websocket: bool = False
-    """A WebSocket handshake, as far as its own headers say (RFC 6455 §4.1, RFC 8441 §5); a client may say so of any request."""
+    """A WebSocket handshake, as far as its own headers say (RFC 6455 §4.1, RFC 8441 §5); a client
+    may say so of any request.
+    """
     app_password: str | None = field(default=None, repr=False)
-    """The one that a Basic credential holds; "" where the header holds one that cannot be judged; None without one."""
+    """The one that a Basic credential holds; "" where the header holds one that cannot be judged;
+    None without one.
+    """
     authorization: str = field(default="", repr=False)
     """The Authorization header for the application: never one that holds an app password."""
     prompts: bool = False
@@ -386,7 +451,9 @@ class AuthRequest:
 
 @dataclass(frozen=True, slots=True)
 class MachineToken:
-    """A validated Cognito access token. ``sub`` and ``username`` are empty for client_credentials."""
+    """A validated Cognito access token. ``sub`` and ``username`` are empty for
+    client_credentials.
+    """
 
     client_id: str
     scopes: frozenset[str]
@@ -396,7 +463,9 @@ class MachineToken:
     expires_at: int = 0
     """UTC epoch seconds."""
     person: Identity | None = None
-    """Who it is, as their last login here said; None for client_credentials, and where nobody looked."""
+    """Who it is, as their last login here said; None for client_credentials, and where nobody
+    looked.
+    """
 
     @property
     def is_persons(self) -> bool:
@@ -405,19 +474,36 @@ class MachineToken:
 
     @property
     def identity(self) -> Identity:
-        """As whom a request with it arrives. A machine is its client id, which no person's ``sub`` can be; a person nobody looked up is nobody."""
+        """As whom a request with it arrives. A machine is its client id, which no person's ``sub``
+        can be; a person nobody looked up is nobody.
+        """
         if not self.is_persons:
             return _nobody(self.client_id)
-        return self.person if self.person is not None and self.person.sub == self.sub else _nobody("")
+        return (
+            self.person if self.person is not None and self.person.sub == self.sub else _nobody("")
+        )
 
 
 def _nobody(sub: str) -> Identity:
-    return Identity(sub=sub, email="", email_domain="", username="", preferred_username="", name="", groups=(), roles=(), provider="", idp_subject="")
+    return Identity(
+        sub=sub,
+        email="",
+        email_domain="",
+        username="",
+        preferred_username="",
+        name="",
+        groups=(),
+        roles=(),
+        provider="",
+        idp_subject="",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class PendingLogin:
-    """What the gateway remembers between sending a browser to Cognito and its return. Single use, bound to the browser."""
+    """What the gateway remembers between sending a browser to Cognito and its return. Single use,
+    bound to the browser.
+    """
 
     tenant: str
     provider: str
@@ -436,10 +522,16 @@ class PendingLogin:
     purpose: str = "login"
     """``login``, or ``test`` (test connection: creates no session)."""
     for_host: str = ""
-    """At ``login_host``: the application host that waits for a ticket; ``return_to`` leads there."""
+    """At ``login_host``: the application host that waits for a ticket; ``return_to`` leads
+    there.
+    """
     for_browser: str = ""
-    """At ``login_host``: public name of the browser at ``for_host`` (see ``SessionStore.binding_id``)."""
+    """At ``login_host``: public name of the browser at ``for_host`` (see
+    ``SessionStore.binding_id``).
+    """
     test: str = ""
     """Name of the one-time link, where the purpose is a test."""
     hint: str = ""
-    """The e-mail address that was typed, in lower case; whoever arrives as somebody else is told."""
+    """The e-mail address that was typed, in lower case; whoever arrives as somebody else is
+    told.
+    """

@@ -14,20 +14,31 @@ if TYPE_CHECKING:
 
 
 def groups_that_count(tenant: Tenant) -> frozenset[str] | None:
-    """Groups that the tenant's policy names, in ``rules_next`` too. None where it names none: then any may matter to the application."""
+    """Groups that the tenant's policy names, in ``rules_next`` too. None where it names none: then
+    any may matter to the application.
+    """
     named = set(tenant.allowed_groups or ())
     for rule in (*tenant.rules, *tenant.rules_next):
         if isinstance(rule.groups, frozenset):
             named |= rule.groups
-    return None if tenant.allowed_groups is None and not named else frozenset(map(canonical_id, named))
+    return (
+        None if tenant.allowed_groups is None and not named else frozenset(map(canonical_id, named))
+    )
 
 
-def is_outdated(tenant: Tenant, said: Accepted, *, email: str, groups: Iterable[str], roles: Iterable[str]) -> bool:
-    """Another address, a role, or a group that counts, of which ``said`` (by the later login, through the same provider) knows nothing.
+def is_outdated(
+    tenant: Tenant, said: Accepted, *, email: str, groups: Iterable[str], roles: Iterable[str]
+) -> bool:
+    """Another address, a role, or a group that counts, of which ``said`` (by the later login,
+    through the same provider) knows nothing.
 
     What the later login adds outdates nothing, nor does a claim that is missing or cannot be read.
     """
     now, counted = said.identity, groups_that_count(tenant)
     lost_groups = set(map(canonical_id, groups)) - set(now.groups) if said.says_groups else set()
     lost_roles = set(map(canonical_id, roles)) - set(now.roles) if said.says_roles else set()
-    return canonical_address(email) != canonical_address(now.email) or bool(lost_groups if counted is None else lost_groups & counted) or bool(lost_roles)
+    return (
+        canonical_address(email) != canonical_address(now.email)
+        or bool(lost_groups if counted is None else lost_groups & counted)
+        or bool(lost_roles)
+    )

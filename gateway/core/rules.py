@@ -1,15 +1,21 @@
-"""Which rule of a tenant speaks about a request: the first that matches, or none. Compiled once per tenant.
+"""Which rule of a tenant speaks about a request: the first that matches, or none. Compiled once per
+tenant.
 
 Rules:
-- A tree of the globs' leading literal segments leaves out what the path cannot match, so a check costs what could match,
-  not what the tenant has. ``/x/**`` matches whatever comes to its place in the tree, and a path without stars is told by its depth;
-  any other glob is matched by its segments. The globs alone, one after the other, say the same (held by a property test).
+- A tree of the globs' leading literal segments leaves out what the path cannot match, so a check
+  costs what could match, not what the tenant has. ``/x/**`` matches whatever comes to its place in
+  the tree, and a path without stars is told by its depth; any other glob is matched by its
+  segments. The globs alone, one after the other, say the same (held by a property test).
 - Paths are canonical and unambiguous: no empty and no dot segments (``core.paths``).
-- An application may read one path by several names (``core.readings``): the strictest of their matches counts, and all of them where none is strictest.
-- Where nobody can say which rule an application would meet (an ambiguous path), every rule of the host that speaks about the method counts at
-  once, and so does "no rule". Whatever path a reader makes of it, one of these speaks about it.
-- A request that acts on all that is below its path (WebDAV, ``acts_below``) meets the rules for what is below, too.
-- A rule may be for some hosts of its tenant only. Which rules a host has is settled when they are compiled.
+- An application may read one path by several names (``core.readings``): the strictest of their
+  matches counts, and all of them where none is strictest.
+- Where nobody can say which rule an application would meet (an ambiguous path), every rule of the
+  host that speaks about the method counts at once, and so does "no rule". Whatever path a reader
+  makes of it, one of these speaks about it.
+- A request that acts on all that is below its path (WebDAV, ``acts_below``) meets the rules for
+  what is below, too.
+- A rule may be for some hosts of its tenant only. Which rules a host has is settled when they are
+  compiled.
 """
 
 from __future__ import annotations
@@ -30,7 +36,9 @@ if TYPE_CHECKING:
 
 
 class Credential(StrEnum):
-    """What an Authorization header may hold that a rule judges alone: the key by which a rule takes it."""
+    """What an Authorization header may hold that a rule judges alone: the key by which a rule takes
+    it.
+    """
 
     BEARER = "bearer"
     APP_PASSWORD = "app_passwords"
@@ -38,7 +46,9 @@ class Credential(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What the rules said before anybody looked at credentials; tells the caller which store it needs, if any."""
+    """What the rules said before anybody looked at credentials; tells the caller which store it
+    needs, if any.
+    """
 
     index: int | None
     rule: Rule | None
@@ -46,7 +56,9 @@ class Match:
     detail: str = ""
     """Why no single rule was asked, for explanations."""
     all_of: tuple[Rule | None, ...] = ()
-    """Not empty: a session must satisfy each of these, in place of ``rule``; None is what holds where no rule matches."""
+    """Not empty: a session must satisfy each of these, in place of ``rule``; None is what holds
+    where no rule matches.
+    """
 
     @property
     def public(self) -> bool:
@@ -56,15 +68,23 @@ class Match:
 SEVERAL: Final = "several rules speak about this request"
 NO_RULE: Final = Match(None, None)
 _ALWAYS_BELOW: Final = frozenset({"DELETE", "MOVE", "REPORT", "SEARCH", "BIND", "UNBIND", "REBIND"})
-"""On a collection these act on its members, whatever ``Depth`` says: a report or search names its scope in the body (RFC 3253 §3.6, RFC 5323 §2.2, RFC 6578 §3.3)."""
+"""On a collection these act on its members, whatever ``Depth`` says: a report or search names its
+scope in the body (RFC 3253 §3.6, RFC 5323 §2.2, RFC 6578 §3.3).
+"""
 
 
 def acts_below(method: str, depth: str) -> bool:
-    """Whether a request acts on everything below its path, if that is a WebDAV collection (RFC 4918 §9).
+    """Whether a request acts on everything below its path, if that is a WebDAV collection (RFC 4918
+    §9).
 
-    ``depth``: of the request, lower case; it is infinity where it is left out. A PROPFIND of depth 1 lists the members, as any index page does.
+    ``depth``: of the request, lower case; it is infinity where it is left out. A PROPFIND of depth
+    1 lists the members, as any index page does.
     """
-    return method in _ALWAYS_BELOW or (method in {"COPY", "LOCK"} and depth != "0") or (method == "PROPFIND" and depth not in {"0", "1"})
+    return (
+        method in _ALWAYS_BELOW
+        or (method in {"COPY", "LOCK"} and depth != "0")
+        or (method == "PROPFIND" and depth not in {"0", "1"})
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +103,9 @@ class _Candidate:
 
 @dataclass(slots=True)
 class _Node:
-    """``candidates``: rules whose leading literal segments lead here or to a node on the way, in the tenant's order."""
+    """``candidates``: rules whose leading literal segments lead here or to a node on the way, in
+    the tenant's order.
+    """
 
     candidates: tuple[_Candidate, ...] = ()
     below: dict[str, _Node] = field(default_factory=dict)
@@ -97,20 +119,37 @@ class CompiledRules:
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         self._rules = tuple((index, rule, Glob(rule.path)) for index, rule in enumerate(rules))
         self._named = frozenset(host for rule in rules for host in rule.hosts or ())
-        self._made = {"": HostRules((index, rule, glob) for index, rule, glob in self._rules if rule.hosts is None)}
+        self._made = {
+            "": HostRules(
+                (index, rule, glob) for index, rule, glob in self._rules if rule.hosts is None
+            )
+        }
 
     def at(self, host: str) -> HostRules:
         """Those for a host, canonical. A host that no rule names has those that name none."""
         name = self._name(host) if self._named else ""
         made = self._made.get(name)
         if made is None:
-            # Kept: there are no more than names in the rules. Compiling all beforehand would hold up the first check of a tenant.
-            made = self._made[name] = HostRules((index, rule, glob) for index, rule, glob in self._rules if rule.hosts is None or includes(rule.hosts, name))
+            # Kept: there are no more than names in the rules. Compiling all beforehand would hold
+            # up the first check of a tenant.
+            made = self._made[name] = HostRules(
+                (index, rule, glob)
+                for index, rule, glob in self._rules
+                if rule.hosts is None or includes(rule.hosts, name)
+            )
         return made
 
     def _name(self, host: str) -> str:
-        """The name in the rules that tells most about a host: its own, else that of the nearest wildcard; empty where there is none."""
-        return host if host in self._named else next((wildcard for wildcard in wildcards_above(host) if wildcard in self._named), "")
+        """The name in the rules that tells most about a host: its own, else that of the nearest
+        wildcard; empty where there is none.
+        """
+        return (
+            host
+            if host in self._named
+            else next(
+                (wildcard for wildcard in wildcards_above(host) if wildcard in self._named), ""
+            )
+        )
 
 
 class HostRules:
@@ -119,14 +158,18 @@ class HostRules:
     __slots__ = ("_globs", "_root", "_unlike")
     _globs: tuple[tuple[Glob, _Candidate], ...]
     _unlike: tuple[tuple[int, Rule, frozenset[str] | None], ...]
-    """In order, each with its place and its methods: one of those that differ by path alone, for what needs all of them. ``/**``, which no path gets past, is one of its own."""
+    """In order, each with its place and its methods: one of those that differ by path alone, for
+    what needs all of them. ``/**``, which no path gets past, is one of its own.
+    """
 
     def __init__(self, rules: Iterable[tuple[int, Rule, Glob]]) -> None:
         self._root = _Node()
         globs: list[tuple[Glob, _Candidate]] = []
         unlike: dict[object, tuple[int, Rule, frozenset[str] | None]] = {}
         for index, rule, glob in rules:
-            unlike.setdefault((rule.path == "/**", rule.methods, _demand(rule)), (index, rule, _methods(rule)))
+            unlike.setdefault(
+                (rule.path == "/**", rule.methods, _demand(rule)), (index, rule, _methods(rule))
+            )
             node = self._root
             for segment in glob.head:
                 node = node.below.setdefault(segment, _Node())
@@ -141,18 +184,28 @@ class HostRules:
         return bool(self._unlike)
 
     def judge(self, names: Sequence[str], *, method: str, credential: Credential | None) -> Match:
-        """What the rules say about each name of one path, all of it. ``credential``: what the request carries."""
+        """What the rules say about each name of one path, all of it. ``credential``: what the
+        request carries.
+        """
         if len(names) == 1:
             return self.find(method=method, path=names[0])
-        return combined((self.find(method=method, path=name) for name in names), credential=credential)
+        return combined(
+            (self.find(method=method, path=name) for name in names), credential=credential
+        )
 
-    def below(self, match: Match, names: Sequence[str], *, method: str, credential: Credential | None) -> Match:
-        """``match``, and what the rules say about all that is below these names, as far as it asks for anything. So does what no rule speaks about."""
+    def below(
+        self, match: Match, names: Sequence[str], *, method: str, credential: Credential | None
+    ) -> Match:
+        """``match``, and what the rules say about all that is below these names, as far as it asks
+        for anything. So does what no rule speaks about.
+        """
         below: dict[int | None, Match] = {}
         for name in names:
             segments = [segment for segment in name.split("/") if segment]
             for glob, candidate in self._globs:
-                if (candidate.methods is not None and method not in candidate.methods) or not glob.reaches_below(segments):
+                if (
+                    candidate.methods is not None and method not in candidate.methods
+                ) or not glob.reaches_below(segments):
                     continue
                 if not candidate.match.public:
                     below[candidate.match.index] = candidate.match
@@ -163,7 +216,9 @@ class HostRules:
         return combined((match, *below.values()), credential=credential)
 
     def strictest(self, why: str, *, method: str, credential: Credential | None) -> Match:
-        """What holds whichever path a reader makes of this one. ``why`` no single rule is asked, for explanations."""
+        """What holds whichever path a reader makes of this one. ``why`` no single rule is asked,
+        for explanations.
+        """
         every: list[Rule | None] = []
         otherwise: tuple[Rule | None, ...] = (None,)
         first = True
@@ -171,11 +226,24 @@ class HostRules:
             if methods is not None and method not in methods:
                 continue
             if first and rule.path == "/**" and not rule.deny and rule.judges(credential):
-                return Match(index, rule)  # It is the rule for whatever path a reader makes of this one.
+                return Match(
+                    index, rule
+                )  # It is the rule for whatever path a reader makes of this one.
             first = False
             if rule.deny or not rule.session or rule.judges(credential):
-                what = "allow: nobody" if rule.deny else credential if credential is not None and rule.judges(credential) else "bearer"
-                return Match(None, None, Reason.BAD_REQUEST, f"{why}, and a rule with {what} ({rule.path}) could be the one for it")
+                what = (
+                    "allow: nobody"
+                    if rule.deny
+                    else credential
+                    if credential is not None and rule.judges(credential)
+                    else "bearer"
+                )
+                return Match(
+                    None,
+                    None,
+                    Reason.BAD_REQUEST,
+                    f"{why}, and a rule with {what} ({rule.path}) could be the one for it",
+                )
             if not rule.everyone:
                 every.append(rule)
             if rule.path == "/**":
@@ -213,7 +281,13 @@ def _hand_down(root: _Node) -> None:
         node = waiting.pop()
         for below in node.below.values():
             own = below.candidates
-            below.candidates = tuple(sorted(node.candidates + own, key=lambda candidate: candidate.match.index or 0)) if own else node.candidates
+            below.candidates = (
+                tuple(
+                    sorted(node.candidates + own, key=lambda candidate: candidate.match.index or 0)
+                )
+                if own
+                else node.candidates
+            )
             waiting.append(below)
 
 
@@ -228,30 +302,59 @@ def _candidate(index: int, rule: Rule, glob: Glob) -> _Candidate:
 
 
 def _methods(rule: Rule) -> frozenset[str] | None:
-    """A rule for GET speaks about HEAD as well (RFC 9110 §9.3.2: HEAD is GET without the body), so a method list that forgets HEAD opens nothing."""
-    return rule.methods | {"HEAD"} if rule.methods is not None and "GET" in rule.methods else rule.methods
+    """A rule for GET speaks about HEAD as well (RFC 9110 §9.3.2: HEAD is GET without the body), so
+    a method list that forgets HEAD opens nothing.
+    """
+    return (
+        rule.methods | {"HEAD"}
+        if rule.methods is not None and "GET" in rule.methods
+        else rule.methods
+    )
 
 
 def _gives(rule: Rule) -> bool:
     """Whether the rule gives something away, so that a final slash more or less is not forgiven.
 
-    Applications take ``/admin`` and ``/admin/`` for one page, so a rule that restricts speaks about both. But ``/**/*.css``
-    for everyone must not open ``/admin.css/``, which an application may well take for a folder.
+    Applications take ``/admin`` and ``/admin/`` for one page, so a rule that restricts speaks about
+    both. But ``/**/*.css`` for everyone must not open ``/admin.css/``, which an application may
+    well take for a folder.
     """
     return rule.everyone or rule.replace or rule.bearer is not None or rule.app_passwords
 
 
 def combined(matches: Iterable[Match], *, credential: Credential | None) -> Match:
-    """Lets in nobody whom any of these would not: the strictest of them, else what needs all. ``credential``: what the request carries."""
+    """Lets in nobody whom any of these would not: the strictest of them, else what needs all.
+    ``credential``: what the request carries.
+    """
     every = tuple(matches)
-    strictest = reduce(lambda one, other: other if not _covers(one, other) and _covers(other, one) else one, every)
+    strictest = reduce(
+        lambda one, other: other if not _covers(one, other) and _covers(other, one) else one, every
+    )
     if all(match is strictest or _covers(strictest, match) for match in every):
         return strictest
-    needed = {_demand(rule): rule for match in every for rule in (match.all_of or (match.rule,)) if rule is None or not rule.everyone}
-    if any(rule is not None and (not rule.session or rule.judges(credential)) for rule in needed.values()):
+    needed = {
+        _demand(rule): rule
+        for match in every
+        for rule in (match.all_of or (match.rule,))
+        if rule is None or not rule.everyone
+    }
+    if any(
+        rule is not None and (not rule.session or rule.judges(credential))
+        for rule in needed.values()
+    ):
         what = "an app password" if credential is Credential.APP_PASSWORD else "a bearer token"
-        return Match(None, None, Reason.BAD_REQUEST, f"{SEVERAL}, and one that takes {what} is never one of several")
-    return Match(None, None, detail=next((match.detail for match in every if match.detail), SEVERAL), all_of=tuple(needed.values()))
+        return Match(
+            None,
+            None,
+            Reason.BAD_REQUEST,
+            f"{SEVERAL}, and one that takes {what} is never one of several",
+        )
+    return Match(
+        None,
+        None,
+        detail=next((match.detail for match in every if match.detail), SEVERAL),
+        all_of=tuple(needed.values()),
+    )
 
 
 def _covers(strict: Match, other: Match) -> bool:
@@ -266,14 +369,30 @@ def _covers(strict: Match, other: Match) -> bool:
     if (rule is not None and _gives(rule)) or (than is not None and _gives(than)):
         return False
     # Both ask for the tenant's own groups and roles, and each rule for its own on top.
-    return than is None or (rule is not None and _asks_more(rule.groups, than.groups) and _asks_more(rule.roles, than.roles))
+    return than is None or (
+        rule is not None
+        and _asks_more(rule.groups, than.groups)
+        and _asks_more(rule.roles, than.roles)
+    )
 
 
 def _demand(rule: Rule | None) -> tuple[object, ...]:
     """What a rule says, and calls a machine, without where and of which methods."""
     if rule is None:
         return ()
-    return rule.everyone, rule.deny, rule.groups, rule.any_group, rule.roles, rule.any_role, rule.replace, rule.bearer, rule.session, rule.identity, rule.app_passwords
+    return (
+        rule.everyone,
+        rule.deny,
+        rule.groups,
+        rule.any_group,
+        rule.roles,
+        rule.any_role,
+        rule.replace,
+        rule.bearer,
+        rule.session,
+        rule.identity,
+        rule.app_passwords,
+    )
 
 
 def _asks_more(one_of: frozenset[str] | None, than: frozenset[str] | None) -> bool:

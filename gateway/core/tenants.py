@@ -1,7 +1,9 @@
-"""Which tenant a host, an e-mail domain or an app client belongs to. Immutable; a change builds a new table.
+"""Which tenant a host, an e-mail domain or an app client belongs to. Immutable; a change builds a
+new table.
 
-A table may hold listings instead of tenants: names to look up, and the tenant itself built when it is first asked
-for. Ten thousand tenants are then ten thousand small listings, and swapping them in costs no more than indexing them.
+A table may hold listings instead of tenants: names to look up, and the tenant itself built when it
+is first asked for. Ten thousand tenants are then ten thousand small listings, and swapping them in
+costs no more than indexing them.
 """
 
 from __future__ import annotations
@@ -52,14 +54,28 @@ class Listing(Protocol):
     def active(self) -> bool: ...
 
 
-_NAMES = tuple(name for name, member in vars(Listing).items() if isinstance(member, property) and name != "active")
+_NAMES = tuple(
+    name
+    for name, member in vars(Listing).items()
+    if isinstance(member, property) and name != "active"
+)
 L = TypeVar("L", bound=Listing)
 
 
 class TenantTable:
     """Exact host, then the longest wildcard; shared hosts find their tenant by e-mail domain."""
 
-    __slots__ = ("_by_client", "_by_domain", "_by_host", "_by_id", "_by_wildcard", "_load", "generation", "login_host", "shared_hosts")
+    __slots__ = (
+        "_by_client",
+        "_by_domain",
+        "_by_host",
+        "_by_id",
+        "_by_wildcard",
+        "_load",
+        "generation",
+        "login_host",
+        "shared_hosts",
+    )
     generation: int
     login_host: str | None
     shared_hosts: frozenset[str]
@@ -70,8 +86,17 @@ class TenantTable:
     _by_domain: dict[str, Listing]
     _by_client: dict[str, Listing]
 
-    def __init__(self, tenants: Iterable[Tenant], *, shared_hosts: Iterable[str] = (), login_host: str | None = None, generation: int = 0) -> None:
-        """Raises ``ValueError`` naming both tenants when a name is claimed twice; see ``claims`` for the list."""
+    def __init__(
+        self,
+        tenants: Iterable[Tenant],
+        *,
+        shared_hosts: Iterable[str] = (),
+        login_host: str | None = None,
+        generation: int = 0,
+    ) -> None:
+        """Raises ``ValueError`` naming both tenants when a name is claimed twice; see ``claims``
+        for the list.
+        """
         self._fill(tenants, lambda tenant: tenant, shared_hosts, login_host, generation)
 
     @classmethod
@@ -85,32 +110,59 @@ class TenantTable:
         generation: int = 0,
         before: TenantTable | None = None,
     ) -> TenantTable:
-        """As above, of listings. ``load`` gives the tenant of one; it remembers, and raises ``UnavailableError`` where it cannot.
+        """As above, of listings. ``load`` gives the tenant of one; it remembers, and raises
+        ``UnavailableError`` where it cannot.
 
-        ``before`` is the table that this one replaces: where no name changed its owner, what was found out about them then is kept.
+        ``before`` is the table that this one replaces: where no name changed its owner, what was
+        found out about them then is kept.
         """
         table, seen = cls.__new__(cls), tuple(listings)
         wanted = {listing.id: listing for listing in seen}
-        if before is not None and len(wanted) == len(seen) and before._has(wanted, frozenset(shared_hosts), login_host):  # noqa: SLF001 - its own class
+        if (
+            before is not None
+            and len(wanted) == len(seen)
+            and before._has(wanted, frozenset(shared_hosts), login_host)  # noqa: SLF001 - its own class
+        ):
             table._follow(before, wanted, load, generation)  # noqa: SLF001
         else:
             table._fill(seen, load, shared_hosts, login_host, generation)  # noqa: SLF001
         return table
 
-    def _has(self, listings: Mapping[str, Listing], shared_hosts: frozenset[str], login_host: str | None) -> bool:
-        return (self.shared_hosts, self.login_host) == (shared_hosts, login_host) and same_names(self._by_id, listings)
+    def _has(
+        self, listings: Mapping[str, Listing], shared_hosts: frozenset[str], login_host: str | None
+    ) -> bool:
+        return (self.shared_hosts, self.login_host) == (shared_hosts, login_host) and same_names(
+            self._by_id, listings
+        )
 
-    def _follow(self, before: TenantTable, listings: Mapping[str, L], load: Callable[[L], Tenant], generation: int) -> None:
+    def _follow(
+        self,
+        before: TenantTable,
+        listings: Mapping[str, L],
+        load: Callable[[L], Tenant],
+        generation: int,
+    ) -> None:
         self.generation = generation
         self.login_host, self.shared_hosts = before.login_host, before.shared_hosts
         self._load = cast("Callable[[Listing], Tenant]", load)
-        self._by_id, self._by_host, self._by_wildcard = before._by_id.copy(), before._by_host.copy(), before._by_wildcard.copy()
+        self._by_id, self._by_host, self._by_wildcard = (
+            before._by_id.copy(),
+            before._by_host.copy(),
+            before._by_wildcard.copy(),
+        )
         self._by_domain, self._by_client = before._by_domain.copy(), before._by_client.copy()
         for listing in listings.values():
             if self._by_id[listing.id] is not listing:
                 self._put(listing)
 
-    def _fill(self, listings: Iterable[L], load: Callable[[L], Tenant], shared_hosts: Iterable[str], login_host: str | None, generation: int) -> None:
+    def _fill(
+        self,
+        listings: Iterable[L],
+        load: Callable[[L], Tenant],
+        shared_hosts: Iterable[str],
+        login_host: str | None,
+        generation: int,
+    ) -> None:
         self.generation = generation
         self.login_host = login_host
         self.shared_hosts = frozenset(shared_hosts)
@@ -136,7 +188,9 @@ class TenantTable:
         self._by_client.update(dict.fromkeys(listing.client_ids, listing))
 
     def by_host(self, host: str) -> Tenant | HostKind:
-        """``host`` canonical. Inactive tenants are found too: their answer is ``tenant_inactive``."""
+        """``host`` canonical. Inactive tenants are found too: their answer is
+        ``tenant_inactive``.
+        """
         found = self._by_host.get(host)
         if found is None and self._by_wildcard:
             rest = host
@@ -152,7 +206,9 @@ class TenantTable:
         return self._loaded(self._by_domain.get(domain))
 
     def active_by_email_domain(self, domain: str) -> Tenant | None:
-        """As above; None for an inactive tenant, which is not even built: it must take no longer than a domain that nobody has."""
+        """As above; None for an inactive tenant, which is not even built: it must take no longer
+        than a domain that nobody has.
+        """
         listing = self._by_domain.get(domain)
         return None if listing is None or not listing.active else self._load(listing)
 
@@ -172,7 +228,9 @@ class TenantTable:
     def owns(self, tenant: Tenant, host: str) -> bool:
         """Whether sessions of ``tenant`` may live at ``host``: its own host, or a shared one."""
         found = self.by_host(host)
-        return found is HostKind.SHARED or (not isinstance(found, HostKind) and found.id == tenant.id)
+        return found is HostKind.SHARED or (
+            not isinstance(found, HostKind) and found.id == tenant.id
+        )
 
     def __iter__(self) -> Iterator[Tenant]:
         """Builds every tenant: for the admin role's rounds, never for a request."""
@@ -183,16 +241,24 @@ class TenantTable:
 
 
 def same_names(before: Mapping[str, Listing], after: Mapping[str, Listing]) -> bool:
-    """Whether every name belongs to whom it belonged to: what ``claims`` found out then, it would find out now."""
-    return before.keys() == after.keys() and all(_alike(before[key], listing) for key, listing in after.items())
+    """Whether every name belongs to whom it belonged to: what ``claims`` found out then, it would
+    find out now.
+    """
+    return before.keys() == after.keys() and all(
+        _alike(before[key], listing) for key, listing in after.items()
+    )
 
 
 def _alike(one: Listing, other: Listing) -> bool:
     return one is other or all(getattr(one, name) == getattr(other, name) for name in _NAMES)
 
 
-def claims(tenants: Iterable[Listing], *, shared_hosts: Iterable[str] = (), login_host: str | None = None) -> tuple[Claim, ...]:
-    """Every host, wildcard, e-mail domain, client id and provider name that two owners claim; containment in a wildcard counts."""
+def claims(
+    tenants: Iterable[Listing], *, shared_hosts: Iterable[str] = (), login_host: str | None = None
+) -> tuple[Claim, ...]:
+    """Every host, wildcard, e-mail domain, client id and provider name that two owners claim;
+    containment in a wildcard counts.
+    """
     conflicts: list[Claim] = []
     hosts: dict[str, str] = dict.fromkeys(shared_hosts, "shared_hosts")
     if login_host is not None:
@@ -230,7 +296,9 @@ def claims(tenants: Iterable[Listing], *, shared_hosts: Iterable[str] = (), logi
     return tuple(conflicts)
 
 
-def _contained(name: str, owner: str, shown: str, wildcards: Mapping[str, str], conflicts: list[Claim]) -> None:
+def _contained(
+    name: str, owner: str, shown: str, wildcards: Mapping[str, str], conflicts: list[Claim]
+) -> None:
     rest = name
     while "." in rest:
         rest = rest.partition(".")[2]

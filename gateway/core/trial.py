@@ -1,9 +1,12 @@
-"""Links that test a connection: a tenant's id, when the link expires, and chance, under a MAC of the gateway's own key.
+"""Links that test a connection: a tenant's id, when the link expires, and chance, under a MAC of
+the gateway's own key.
 
 Rules:
-- Every replica, and a command beside it, can make one and knows its own; nothing is stored until it is spent.
+- Every replica, and a command beside it, can make one and knows its own; nothing is stored until it
+  is spent.
 - It opens nothing but a test: a whole login that creates no session.
-- What is stored, logged or sent through Cognito is its name, a digest, from which nobody makes the link.
+- What is stored, logged or sent through Cognito is its name, a digest, from which nobody makes the
+  link.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
 
 PATH = "/_auth/test"
 LIFETIME_S = 3600
-"""Time for a message to a customer's IT and for somebody there to read it. Longer, and a forgotten one is found in an inbox."""
+"""Time for a message to a customer's IT and for somebody there to read it. Longer, and a forgotten
+one is found in an inbox.
+"""
 CHANCE_BYTES = 16
 MAX_CHARACTERS = 200
 _MAC_BYTES = 32
@@ -36,8 +41,9 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How far the test of a link came. ``state``: ``begun`` (sent to Cognito, and not back), ``cognito`` (it would end on Cognito's own error
-    page), ``done``. ``at``: UTC epoch seconds. ``detail``: the setting to change, or the reason of the decision.
+    """How far the test of a link came. ``state``: ``begun`` (sent to Cognito, and not back),
+    ``cognito`` (it would end on Cognito's own error page), ``done``. ``at``: UTC epoch seconds.
+    ``detail``: the setting to change, or the reason of the decision.
     """
 
     state: str
@@ -56,7 +62,11 @@ def issue(key: bytes, tenant: str, *, chance: bytes, expires_at: int) -> str:
 def opened(keys: Iterable[bytes], token: str, *, now: float) -> Link | None:
     """None for what none of ``keys`` made, and for what has expired."""
     try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True) if len(token) <= MAX_CHARACTERS and token.isascii() else b""
+        raw = (
+            base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            if len(token) <= MAX_CHARACTERS and token.isascii()
+            else b""
+        )
     except ValueError:
         return None
     mac, text = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
@@ -64,7 +74,11 @@ def opened(keys: Iterable[bytes], token: str, *, now: float) -> Link | None:
     if not made_here or len(text) <= 5 + CHANCE_BYTES:
         return None
     expires_at = int.from_bytes(text[:5], "big")
-    return Link(text[5 + CHANCE_BYTES :].decode("ascii"), hashlib.sha256(text).hexdigest(), expires_at) if expires_at > now else None
+    return (
+        Link(text[5 + CHANCE_BYTES :].decode("ascii"), hashlib.sha256(text).hexdigest(), expires_at)
+        if expires_at > now
+        else None
+    )
 
 
 def _mac(key: bytes, text: bytes) -> bytes:

@@ -1,4 +1,6 @@
-"""Ready ingress configurations for one gateway configuration: ``gateway ingress render`` and the files in ``deploy/``."""
+"""Ready ingress configurations for one gateway configuration: ``gateway ingress render`` and the
+files in ``deploy/``.
+"""
 
 from __future__ import annotations
 

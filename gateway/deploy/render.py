@@ -22,22 +22,35 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "haproxy": ("haproxy.cfg", "gateway.lua"),
 }
 """Proxy → the files it consists of, the one to start it with first."""
-RENDERED: Final[Mapping[str, tuple[str, ...]]] = {**KINDS, "kubernetes": ("traefik.yaml", "envoy-gateway.yaml", "ingress-nginx.yaml")}
+RENDERED: Final[Mapping[str, tuple[str, ...]]] = {
+    **KINDS,
+    "kubernetes": ("traefik.yaml", "envoy-gateway.yaml", "ingress-nginx.yaml"),
+}
 """Everything that can be rendered; Kubernetes is one of its files, not all."""
 
 
 def _environment() -> Environment:
-    # Not HTML: no value can hold a character that any of these formats would have to quote (see site.py).
+    # Not HTML: no value can hold a character that any of these formats would have to quote (see
+    # site.py).
     environment = Environment(  # noqa: S701
-        loader=PackageLoader("gateway.deploy"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        loader=PackageLoader("gateway.deploy"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    environment.globals["page_of"], environment.globals["problem_of"] = standing.page, standing.problem
+    environment.globals["page_of"], environment.globals["problem_of"] = (
+        standing.page,
+        standing.problem,
+    )
     environment.filters["json"] = json.dumps
     environment.filters["variable"] = lambda name: name.lower().replace("-", "_")
     environment.filters["regex_host"] = lambda name: name.replace(".", "\\.")
     # service.namespace:port, as cluster addresses are written
     environment.filters["service"] = lambda address: address.partition(":")[0].partition(".")[0]
-    environment.filters["namespace"] = lambda address: address.partition(":")[0].split(".")[1] if "." in address.partition(":")[0] else "default"
+    environment.filters["namespace"] = lambda address: (
+        address.partition(":")[0].split(".")[1] if "." in address.partition(":")[0] else "default"
+    )
     environment.filters["port"] = lambda address: address.rpartition(":")[2]
     return environment
 
@@ -45,4 +58,7 @@ def _environment() -> Environment:
 def render(kind: str, site: Site) -> dict[str, str]:
     """File name → text, for one of ``RENDERED``."""
     environment = _environment()
-    return {name: environment.get_template(f"{kind}/{name}.j2").render(site=site) for name in RENDERED[kind]}
+    return {
+        name: environment.get_template(f"{kind}/{name}.j2").render(site=site)
+        for name in RENDERED[kind]
+    }

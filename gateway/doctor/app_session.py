@@ -1,8 +1,11 @@
-"""Does the application go on as the person before, when another one signs in with the same browser? Two people's sessions, and one jar of cookies.
+"""Does the application go on as the person before, when another one signs in with the same browser?
+Two people's sessions, and one jar of cookies.
 
 Rules:
-- Each person opens the pages with a browser of their own first: what only one of the two pages shows of its person is looked for later.
-- Then the second person opens them with the first one's cookies, without those that the gateway expires (``app_cookies``).
+- Each person opens the pages with a browser of their own first: what only one of the two pages
+  shows of its person is looked for later.
+- Then the second person opens them with the first one's cookies, without those that the gateway
+  expires (``app_cookies``).
 - A session goes to the probed host alone. Of cookies, only names are told.
 """
 
@@ -36,7 +39,12 @@ MIN_MARK: Final = 3
 """Characters; shorter ones stand in every page."""
 MAX_COOKIES: Final = 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_NAVIGATION = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "none"}
+_NAVIGATION = {
+    "Accept": "text/html,application/xhtml+xml,*/*;q=0.8",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Site": "none",
+}
 _SIGN_IN = "/_auth/callback"
 """Where the gateway's pages expire cookies, as the browser sees it."""
 
@@ -47,7 +55,9 @@ class AppSessionError(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class AppSession:
-    """``sessions``: values of the gateway's cookie at the probed host, of two people. ``pages``: opened in order. ``cookies``: entries of ``app_cookies``."""
+    """``sessions``: values of the gateway's cookie at the probed host, of two people. ``pages``:
+    opened in order. ``cookies``: entries of ``app_cookies``.
+    """
 
     sessions: tuple[Secret, Secret]
     pages: tuple[str, ...] = ("/",)
@@ -66,8 +76,13 @@ class Resolver(aiohttp.ThreadedResolver):
         super().__init__()
         self._reachable = reachable
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
-        return [ResolveResult(**{**found, "hostname": host}) for found in await super().resolve(self._reachable(host), port, family)]
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(**{**found, "hostname": host})
+            for found in await super().resolve(self._reachable(host), port, family)
+        ]
 
 
 @dataclass(slots=True)
@@ -95,57 +110,111 @@ class _Browser:
         return html.unescape("\n".join(texts)).casefold()
 
     async def who(self) -> frozenset[str]:
-        """What a page may call this person. Raises ``AppSessionError`` where nobody is signed in."""
+        """What a page may call this person. Raises ``AppSessionError`` where nobody is signed
+        in.
+        """
         status, _, text = await self._get(self.origin.join(URL("/_auth/userinfo")), limit=64 * 1024)
         try:
             told: Any = json.loads(text) if status == 200 else None
         except ValueError:
             told = None
         if not isinstance(told, dict):
-            raise AppSessionError(f"--app-session: {self.origin}/_auth/userinfo answers {status}: not the cookie of a session at this host, or it has ended")
+            raise AppSessionError(
+                f"--app-session: {self.origin}/_auth/userinfo answers {status}: not the "
+                "cookie of a session at this host, or it has ended"
+            )
         email = str(told.get("email") or "")
-        marks = (email, email.partition("@")[0], str(told.get("name") or ""), str(told.get("user") or ""))
+        marks = (
+            email,
+            email.partition("@")[0],
+            str(told.get("name") or ""),
+            str(told.get("user") or ""),
+        )
         return frozenset(mark.casefold() for mark in marks if len(mark) >= MIN_MARK)
 
     def forget(self, entries: Sequence[AppCookie]) -> None:
-        """Has the jar do what a browser does with the lines that the gateway sends when another person signs in."""
+        """Has the jar do what a browser does with the lines that the gateway sends when another
+        person signs in.
+        """
         url = self.origin.join(URL(_SIGN_IN))
         lines, _ = expired([self._held(url)], entries, host=str(self.origin.host), own=self.own)
         self.jar.update_cookies_from_headers(lines, url)
 
     def left(self) -> list[str]:
         """The application's cookies, as they would be written into ``app_cookies``."""
-        return sorted({morsel.key + (f"; Path={morsel['path']}" if morsel["path"] not in {"", "/"} else "") for morsel in self.jar if not is_ours(morsel.key, self.own)})
+        return sorted(
+            {
+                morsel.key + (f"; Path={morsel['path']}" if morsel["path"] not in {"", "/"} else "")
+                for morsel in self.jar
+                if not is_ours(morsel.key, self.own)
+            }
+        )
 
     def _held(self, url: URL) -> str:
-        return "; ".join(f"{name}={morsel.coded_value}" for name, morsel in self.jar.filter_cookies(url).items() if not is_ours(name, self.own))
+        return "; ".join(
+            f"{name}={morsel.coded_value}"
+            for name, morsel in self.jar.filter_cookies(url).items()
+            if not is_ours(name, self.own)
+        )
 
     async def _get(self, url: URL, *, limit: int = MAX_PAGE_BYTES) -> tuple[int, str, str]:
         cookies = "; ".join(filter(None, (f"{self.own}={self.session.reveal()}", self._held(url))))
         try:
-            async with self.http.get(url, headers={**_NAVIGATION, "Cookie": cookies}, allow_redirects=False) as response:
+            async with self.http.get(
+                url, headers={**_NAVIGATION, "Cookie": cookies}, allow_redirects=False
+            ) as response:
                 self.jar.update_cookies_from_headers(response.headers.getall("Set-Cookie", []), url)
                 body = b""
                 async for chunk in response.content.iter_chunked(16 * 1024):
                     body += chunk
                     if len(body) > limit:
                         break
-                return response.status, response.headers.get("Location", ""), body[:limit].decode("utf-8", "replace")
+                return (
+                    response.status,
+                    response.headers.get("Location", ""),
+                    body[:limit].decode("utf-8", "replace"),
+                )
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise AppSessionError(f"{url.with_query(None)} does not answer: {type(error).__name__}") from error
+            raise AppSessionError(
+                f"{url.with_query(None)} does not answer: {type(error).__name__}"
+            ) from error
 
 
-async def compare(question: AppSession, *, origin: str, own: str, tls: ssl.SSLContext | None, reachable: Callable[[str], str]) -> list[Finding]:
-    """``origin``: of the probed host; ``own``: name of the gateway's session cookie. Raises ``AppSessionError``."""
+async def compare(
+    question: AppSession,
+    *,
+    origin: str,
+    own: str,
+    tls: ssl.SSLContext | None,
+    reachable: Callable[[str], str],
+) -> list[Finding]:
+    """``origin``: of the probed host; ``own``: name of the gateway's session cookie. Raises
+    ``AppSessionError``.
+    """
     connector = aiohttp.TCPConnector(resolver=Resolver(reachable), ssl=tls or True)
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=15)) as http:
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=15),
+    ) as http:
         here = URL(origin)
-        one, other = (_Browser(http, here, own, session, aiohttp.CookieJar(quote_cookie=False, treat_as_secure_origin=[here])) for session in question.sessions)
+        one, other = (
+            _Browser(
+                http,
+                here,
+                own,
+                session,
+                aiohttp.CookieJar(quote_cookie=False, treat_as_secure_origin=[here]),
+            )
+            for session in question.sessions
+        )
         called, others = await one.who(), await other.who()
         if called == others:
             raise AppSessionError("--app-session: both sessions are the same person's")
         first, second = await one.open(question.pages), await other.open(question.pages)
-        before = {mark for mark in called - others if _says(first, mark) and not _says(second, mark)}
+        before = {
+            mark for mark in called - others if _says(first, mark) and not _says(second, mark)
+        }
         after = {mark for mark in others - called if _says(second, mark) and not _says(first, mark)}
         pages = ", ".join(question.pages)
         if not before or not after:
@@ -153,7 +222,10 @@ async def compare(question: AppSession, *, origin: str, own: str, tls: ssl.SSLCo
                 _finding(
                     "app_session_unseen",
                     Severity.WARNING,
-                    f"{pages}: {'the first' if not before else 'the second'} person's name or address is not on it, or on the other person's page, too",
+                    (
+                        f"{pages}: {'the first' if not before else 'the second'} person's name "
+                        "or address is not on it, or on the other person's page, too"
+                    ),
                 )
             ]
         one.forget(question.cookies)
@@ -162,11 +234,35 @@ async def compare(question: AppSession, *, origin: str, own: str, tls: ssl.SSLCo
         seen = await shared.open(question.pages)
         if any(_says(seen, mark) for mark in before):
             held = (
-                f"the application's cookies that were left: {', '.join(left)}" if left else "the application's cookies were all expired: it tells browsers apart by something else"
+                f"the application's cookies that were left: {', '.join(left)}"
+                if left
+                else (
+                    "the application's cookies were all expired: it tells browsers apart by "
+                    "something else"
+                )
             )
-            return [_finding("app_session_kept", Severity.CRITICAL, f"{pages}: with the second person's session and the first one's cookies it shows the first person", held)]
+            return [
+                _finding(
+                    "app_session_kept",
+                    Severity.CRITICAL,
+                    (
+                        f"{pages}: with the second person's session and the first one's "
+                        "cookies it shows the first person"
+                    ),
+                    held,
+                )
+            ]
         if not any(_says(seen, mark) for mark in after):
-            return [_finding("app_session_unseen", Severity.WARNING, f"{pages}: with the second person's session and the first one's cookies it shows neither person")]
+            return [
+                _finding(
+                    "app_session_unseen",
+                    Severity.WARNING,
+                    (
+                        f"{pages}: with the second person's session and the first one's "
+                        "cookies it shows neither person"
+                    ),
+                )
+            ]
         return []
 
 
@@ -178,7 +274,9 @@ def _joined(url: URL, location: str) -> URL | None:
 
 
 def _says(text: str, mark: str) -> bool:
-    """Whether the mark stands there by itself: ``bob``, not ``bobsled`` and not a piece of a token."""
+    """Whether the mark stands there by itself: ``bob``, not ``bobsled`` and not a piece of a
+    token.
+    """
     start = text.find(mark)
     while start >= 0:
         end = start + len(mark)

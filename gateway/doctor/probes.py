@@ -15,52 +15,144 @@ if TYPE_CHECKING:
 
     from gateway.doctor.shot import Shot
 
-PATHS = ("/", "/robots.txt", "/favicon.ico", "/.well-known/security.txt", "/static/doctor.css", "/assets/doctor.js", "/public/doctor", "/api/doctor", "/health", "/metrics", "/ws")
+PATHS = (
+    "/",
+    "/robots.txt",
+    "/favicon.ico",
+    "/.well-known/security.txt",
+    "/static/doctor.css",
+    "/assets/doctor.js",
+    "/public/doctor",
+    "/api/doctor",
+    "/health",
+    "/metrics",
+    "/ws",
+)
 """Where operators like to make exceptions; every one of them has to be asked about."""
 CONFUSING = (
-    f"/x/..{LOCATION}", "/_auth/./doctor", f"/{LOCATION}", "/_auth//doctor", "/%5fauth/doctor", "/_auth%2fdoctor", f"{LOCATION}/", f"{LOCATION};x", f"{LOCATION}%23", f"{LOCATION}%3b",
-    "/_auth\\doctor", f"/x/..%2f..{LOCATION}", "/_auth/%2e/doctor", "/x/%2e%2e/_auth/doctor", "/x/..;/_auth/doctor", f"/x%2f..{LOCATION}", "/_auth/doctor%2f..%2fx", "/_AUTH/doctor",
-)  # fmt: skip
+    f"/x/..{LOCATION}",
+    "/_auth/./doctor",
+    f"/{LOCATION}",
+    "/_auth//doctor",
+    "/%5fauth/doctor",
+    "/_auth%2fdoctor",
+    f"{LOCATION}/",
+    f"{LOCATION};x",
+    f"{LOCATION}%23",
+    f"{LOCATION}%3b",
+    "/_auth\\doctor",
+    f"/x/..%2f..{LOCATION}",
+    "/_auth/%2e/doctor",
+    "/x/%2e%2e/_auth/doctor",
+    "/x/..;/_auth/doctor",
+    f"/x%2f..{LOCATION}",
+    "/_auth/doctor%2f..%2fx",
+    "/_AUTH/doctor",
+)
 """Ways to spell the test location that proxies read differently."""
 LARGE_BODY_BYTES = 200_000
 FACTS = ("X-Forwarded-Method", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Uri")
-"""What the check is told about a request. Where a client's own are believed the probe is another request, and does not arrive."""
+"""What the check is told about a request. Where a client's own are believed the probe is another
+request, and does not arrive.
+"""
 
 
-def shots(nonces: Iterator[str], *, managed: Sequence[str], cookie: str, scheme: str, host: str, paths: Sequence[str] = (), public: Sequence[str] = ()) -> list[Shot]:
-    """All probes. ``host`` as the Host header says it; ``public`` are pages that anybody may read. ``nonces`` must last for them."""
+def shots(
+    nonces: Iterator[str],
+    *,
+    managed: Sequence[str],
+    cookie: str,
+    scheme: str,
+    host: str,
+    paths: Sequence[str] = (),
+    public: Sequence[str] = (),
+) -> list[Shot]:
+    """All probes. ``host`` as the Host header says it; ``public`` are pages that anybody may read.
+    ``nonces`` must last for them.
+    """
     plan = Plan(nonces)
     add = plan.add
     for path in dict.fromkeys((*PATHS, *paths)):
         add("asked", path, path)
-    add("navigation", "a person arrives", "/", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html")
+    add(
+        "navigation",
+        "a person arrives",
+        "/",
+        "Sec-Fetch-Mode: navigate",
+        "Sec-Fetch-Dest: document",
+        "Accept: text/html",
+    )
     add("pages", "the gateway's own pages", "/_auth/signed-out")
-    add("body", "a body without a session", "/", "Content-Type: application/octet-stream", method="POST", body=b"x" * LARGE_BODY_BYTES)
+    add(
+        "body",
+        "a body without a session",
+        "/",
+        "Content-Type: application/octet-stream",
+        method="POST",
+        body=b"x" * LARGE_BODY_BYTES,
+    )
 
     other = "http" if scheme == "https" else "https"
     forged = {
-        "X-Forwarded-Method": "OPTIONS", "X-Forwarded-Proto": other, "X-Forwarded-Host": STRANGE_HOST,
-        "X-Forwarded-Uri": f"/{FORGED}?@query@", "X-Original-URL": f"/{FORGED}?@query@",
-    }  # fmt: skip
+        "X-Forwarded-Method": "OPTIONS",
+        "X-Forwarded-Proto": other,
+        "X-Forwarded-Host": STRANGE_HOST,
+        "X-Forwarded-Uri": f"/{FORGED}?@query@",
+        "X-Original-URL": f"/{FORGED}?@query@",
+    }
     for name, value in forged.items():
         add("forged", name, "/", f"{name}: {value}")
         add("forged", name.replace("-", "_"), "/", f"{name.replace('-', '_')}: {value}")
     families.moving_names(plan, (name for name in NEVER["path"] if name not in FACTS))
-    add("forged", "Connection names them", "/", "Connection: close, X-Forwarded-Host, X-Forwarded-Uri, X-Forwarded-Method, X-Forwarded-Proto, X-Gateway-Key")
+    add(
+        "forged",
+        "Connection names them",
+        "/",
+        (
+            "Connection: close, X-Forwarded-Host, X-Forwarded-Uri, X-Forwarded-Method, "
+            "X-Forwarded-Proto, X-Gateway-Key"
+        ),
+    )
     add("forged", "X-Gateway-Key", "/", f"X-Gateway-Key: {FORGED}")
 
     add("location", "nothing added")
     add("location", "managed names", LOCATION, *(f"{name}: {FORGED}" for name in managed))
-    add("location", "managed names twice, in other case", LOCATION, *(line for name in managed for line in (f"{name.upper()}: {FORGED}", f"{name.lower()}: {FORGED}")))
+    add(
+        "location",
+        "managed names twice, in other case",
+        LOCATION,
+        *(
+            line
+            for name in managed
+            for line in (f"{name.upper()}: {FORGED}", f"{name.lower()}: {FORGED}")
+        ),
+    )
     for character in ODD_CHARACTERS:
-        add("location", f"alias {character}", LOCATION, *(f"{name.replace('-', character)}: {FORGED}" for name in managed if "-" in name))
-    add("location", "alias mixed", LOCATION, *(f"{name.replace('-', '_', 1)}: {FORGED}" for name in managed if name.count("-") > 1))
+        add(
+            "location",
+            f"alias {character}",
+            LOCATION,
+            *(f"{name.replace('-', character)}: {FORGED}" for name in managed if "-" in name),
+        )
+    add(
+        "location",
+        "alias mixed",
+        LOCATION,
+        *(f"{name.replace('-', '_', 1)}: {FORGED}" for name in managed if name.count("-") > 1),
+    )
     lowered = {name.lower() for name in managed}
     apart = {*lowered, *(name.lower() for name in FACTS), "x-gateway-key", "http2-settings"}
-    families.foreign_names(plan, (name for names in NEVER.values() for name in names if name.lower() not in apart))
+    families.foreign_names(
+        plan, (name for names in NEVER.values() for name in names if name.lower() not in apart)
+    )
     for name in FACTS:
         add("location", f"foreign names: {name}", LOCATION, f"{name}: {FORGED}")
-    add("location", "Connection names identity", LOCATION, f"Connection: close, {', '.join(managed)}")
+    add(
+        "location",
+        "Connection names identity",
+        LOCATION,
+        f"Connection: close, {', '.join(managed)}",
+    )
     add("location", "gateway key", LOCATION, f"X-Gateway-Key: {FORGED}")
     families.cookies(plan, cookie)
     families.app_passwords(plan)
@@ -80,7 +172,14 @@ def shots(nonces: Iterator[str], *, managed: Sequence[str], cookie: str, scheme:
     add("hosts", "a host that is nobody's", "/", host=STRANGE_HOST)
     add("hosts", "no Host header", "/", host=None, version="1.0")
     add("hosts", "an address", "/", host="127.0.0.1")
-    for path in ("/auth/nginx", "/auth/traefik", "/auth/caddy", "/auth/haproxy", "/auth/envoy/", "/_gateway_check"):
+    for path in (
+        "/auth/nginx",
+        "/auth/traefik",
+        "/auth/caddy",
+        "/auth/haproxy",
+        "/auth/envoy/",
+        "/_gateway_check",
+    ):
         add(
             "listeners",
             f"check {path}",
@@ -92,6 +191,12 @@ def shots(nonces: Iterator[str], *, managed: Sequence[str], cookie: str, scheme:
         )
     for path in ("/admin/v1/openapi.json", "/metrics", "/readyz"):
         add("listeners", f"admin {path}", path)
-    add("listeners", "hooks /hooks/okta/doctor/doctor", "/hooks/okta/doctor/doctor", method="POST", body=b"{}")
+    add(
+        "listeners",
+        "hooks /hooks/okta/doctor/doctor",
+        "/hooks/okta/doctor/doctor",
+        method="POST",
+        body=b"{}",
+    )
     add("listeners", "hooks /scim/v2/doctor/doctor/Users", "/scim/v2/doctor/doctor/Users")
     return plan.shots

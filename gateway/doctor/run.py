@@ -56,19 +56,36 @@ class Target:
         except ValueError:
             port = -1
         name = wire_host(parts.hostname or "")
-        if parts.scheme not in {"http", "https"} or name is None or port == -1 or parts.path not in {"", "/"} or parts.query:
-            raise ConfigError(f"{url}: not the URL of a protected host, such as https://app.example.com/")
+        if (
+            parts.scheme not in {"http", "https"}
+            or name is None
+            or port == -1
+            or parts.path not in {"", "/"}
+            or parts.query
+        ):
+            raise ConfigError(
+                f"{url}: not the URL of a protected host, such as https://app.example.com/"
+            )
         default = 443 if parts.scheme == "https" else 80
-        return cls(parts.scheme, name if port in {None, default} else f"{name}:{port}", name, (_reachable(name), port or default))
+        return cls(
+            parts.scheme,
+            name if port in {None, default} else f"{name}:{port}",
+            name,
+            (_reachable(name), port or default),
+        )
 
 
 def _reachable(name: str) -> str:
-    return "127.0.0.1" if name == "localhost" or name.endswith(".localhost") else name  # RFC 6761 §6.3
+    return (
+        "127.0.0.1" if name == "localhost" or name.endswith(".localhost") else name
+    )  # RFC 6761 §6.3
 
 
 @dataclass(slots=True)
 class Doctor:
-    """``admin_url`` and ``key`` (scope ``doctor``) reach the admin API; the key never goes to ``target``."""
+    """``admin_url`` and ``key`` (scope ``doctor``) reach the admin API; the key never goes to
+    ``target``.
+    """
 
     target: Target
     admin_url: str
@@ -79,35 +96,71 @@ class Doctor:
     app: tuple[str, int] | None = None
     check: tuple[str, int] | None = None
     app_session: AppSession | None = None
-    """Two people's sessions; None: it is not asked whether the application keeps the person before."""
+    """Two people's sessions; None: it is not asked whether the application keeps the person
+    before.
+    """
     ca_file: str | None = None
     progress: Callable[[int, int], None] = field(default=lambda _done, _all: None)
     _done: int = 0
 
     async def examine(self) -> list[Finding]:
         """Every finding, the worst first. Raises ``DoctorError``."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15), headers={"Authorization": f"Bearer {self.key.reveal()}"}) as admin:
-            made = await self._api(admin, "POST", "doctor/probes", {"host": self.target.name, "count": MAX_NONCES})
+        async with aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=15),
+            headers={"Authorization": f"Bearer {self.key.reveal()}"},
+        ) as admin:
+            made = await self._api(
+                admin, "POST", "doctor/probes", {"host": self.target.name, "count": MAX_NONCES}
+            )
             planned = shots(
-                iter(made["nonces"]), managed=made["managed"], cookie=made["cookie"], scheme=self.target.scheme, host=self.target.host, paths=self.paths, public=self.public
+                iter(made["nonces"]),
+                managed=made["managed"],
+                cookie=made["cookie"],
+                scheme=self.target.scheme,
+                host=self.target.host,
+                paths=self.paths,
+                public=self.public,
             )
             first = next(index for index, shot in enumerate(planned) if shot.group != "asked")
             outcomes = await self._ask(admin, planned[:first], len(planned))
             if not any(outcome.reply.status for outcome in outcomes):
-                raise DoctorError(f"{self.target.scheme}://{self.target.host} does not answer: {outcomes[0].reply.problem}")
-            dialect = next((outcome.check["dialect"] for outcome in outcomes if outcome.check), "haproxy")
-            rest = [shot for shot in planned[first:] if not (shot.spares_haproxy and dialect == "haproxy")]
-            outcomes += await self._ask(admin, [shot for shot in rest if shot.group != "slow"], len(planned))
-            outcomes += await self._ask(admin, [shot for shot in rest if shot.group == "slow"], len(planned), at_once=1)
+                raise DoctorError(
+                    f"{self.target.scheme}://{self.target.host} does not answer: "
+                    f"{outcomes[0].reply.problem}"
+                )
+            dialect = next(
+                (outcome.check["dialect"] for outcome in outcomes if outcome.check), "haproxy"
+            )
+            rest = [
+                shot
+                for shot in planned[first:]
+                if not (shot.spares_haproxy and dialect == "haproxy")
+            ]
+            outcomes += await self._ask(
+                admin, [shot for shot in rest if shot.group != "slow"], len(planned)
+            )
+            outcomes += await self._ask(
+                admin, [shot for shot in rest if shot.group == "slow"], len(planned), at_once=1
+            )
             self.progress(len(planned), len(planned))
-        findings = judge(outcomes, managed=made["managed"], host=self.target.name, scheme=self.target.scheme)
+        findings = judge(
+            outcomes, managed=made["managed"], host=self.target.name, scheme=self.target.scheme
+        )
         findings += await self._direct(next((o.check["dialect"] for o in outcomes if o.check), ""))
         if self.app_session is not None:
             origin = f"{self.target.scheme}://{self.target.host}"
-            findings += await compare(self.app_session, origin=origin, own=made["cookie"], tls=self._tls(), reachable=_reachable)
+            findings += await compare(
+                self.app_session,
+                origin=origin,
+                own=made["cookie"],
+                tls=self._tls(),
+                reachable=_reachable,
+            )
         return sorted(findings, key=lambda finding: finding.severity.rank)
 
-    async def _api(self, admin: aiohttp.ClientSession, method: str, path: str, body: object = None) -> dict[str, Any]:
+    async def _api(
+        self, admin: aiohttp.ClientSession, method: str, path: str, body: object = None
+    ) -> dict[str, Any]:
         url = f"{self.admin_url.rstrip('/')}/admin/v1/{path}"
         try:
             async with admin.request(method, url, json=body, allow_redirects=False) as response:
@@ -116,20 +169,45 @@ class Doctor:
                     return document
                 explained = (await response.text())[:300]
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise DoctorError(f"the admin API at {self.admin_url} does not answer: {type(error).__name__}") from error
-        raise DoctorError(f"the admin API at {self.admin_url} answers {response.status} (a key of scope doctor is needed): {explained}")
+            raise DoctorError(
+                f"the admin API at {self.admin_url} does not answer: {type(error).__name__}"
+            ) from error
+        raise DoctorError(
+            f"the admin API at {self.admin_url} answers {response.status} (a key of scope "
+            f"doctor is needed): {explained}"
+        )
 
-    async def _ask(self, admin: aiohttp.ClientSession, planned: Sequence[Shot], count: int, *, at_once: int = AT_ONCE) -> list[Outcome]:
-        """Send, some at once, then read what each led to. ``count`` is that of all probes, for the progress."""
+    async def _ask(
+        self,
+        admin: aiohttp.ClientSession,
+        planned: Sequence[Shot],
+        count: int,
+        *,
+        at_once: int = AT_ONCE,
+    ) -> list[Outcome]:
+        """Send, some at once, then read what each led to. ``count`` is that of all probes, for the
+        progress.
+        """
         gate = asyncio.Semaphore(at_once)
 
         async def one(shot: Shot) -> Reply:
             async with gate:
                 if shot.version == HTTP2:
                     fields = shot.fields(self.target.host, self.target.scheme)
-                    reply = await exchange_http2(self.target.connect, fields, tls=self._tls("h2"), server_name=self.target.name)
+                    reply = await exchange_http2(
+                        self.target.connect,
+                        fields,
+                        tls=self._tls("h2"),
+                        server_name=self.target.name,
+                    )
                 else:
-                    reply = await exchange(self.target.connect, shot.raw(self.target.host), tls=self._tls(), server_name=self.target.name, late=shot.late)
+                    reply = await exchange(
+                        self.target.connect,
+                        shot.raw(self.target.host),
+                        tls=self._tls(),
+                        server_name=self.target.name,
+                        late=shot.late,
+                    )
             self._done += 1
             self.progress(self._done, count)
             return reply
@@ -139,7 +217,10 @@ class Doctor:
         for start in range(0, len(planned), RECORDS_AT_ONCE):
             nonces = ",".join(shot.nonce for shot in planned[start : start + RECORDS_AT_ONCE])
             records += (await self._api(admin, "GET", f"doctor/probes?nonces={nonces}"))["probes"]
-        return [Outcome(shot, reply, record["check"], record["location"]) for shot, reply, record in zip(planned, replies, records, strict=True)]
+        return [
+            Outcome(shot, reply, record["check"], record["location"])
+            for shot, reply, record in zip(planned, replies, records, strict=True)
+        ]
 
     def _tls(self, *protocols: str) -> ssl.SSLContext | None:
         if self.target.scheme != "https":
@@ -153,12 +234,36 @@ class Doctor:
         """The addresses behind the ingress, asked from where the doctor stands."""
         app = check = None
         if self.app is not None:
-            raw = f"GET / HTTP/1.1\r\nHost: {self.target.host}\r\nConnection: close\r\n\r\n".encode()
-            app = (_shown(self.app), await exchange(self.app, raw, tls=None, server_name="", timeout_s=DIRECT_TIMEOUT_S))
+            raw = (
+                f"GET / HTTP/1.1\r\nHost: {self.target.host}\r\nConnection: close\r\n\r\n".encode()
+            )
+            app = (
+                _shown(self.app),
+                await exchange(self.app, raw, tls=None, server_name="", timeout_s=DIRECT_TIMEOUT_S),
+            )
         if self.check is not None:
-            lines = (f"X-Forwarded-Host: {self.target.name}", "X-Forwarded-Method: GET", f"X-Forwarded-Proto: {self.target.scheme}", "X-Forwarded-Uri: /")
-            raw = "\r\n".join((f"GET /auth/{dialect or 'nginx'} HTTP/1.1", "Host: gateway", *lines, "Connection: close", "", "")).encode()
-            check = (_shown(self.check), await exchange(self.check, raw, tls=None, server_name="", timeout_s=DIRECT_TIMEOUT_S))
+            lines = (
+                f"X-Forwarded-Host: {self.target.name}",
+                "X-Forwarded-Method: GET",
+                f"X-Forwarded-Proto: {self.target.scheme}",
+                "X-Forwarded-Uri: /",
+            )
+            raw = "\r\n".join(
+                (
+                    f"GET /auth/{dialect or 'nginx'} HTTP/1.1",
+                    "Host: gateway",
+                    *lines,
+                    "Connection: close",
+                    "",
+                    "",
+                )
+            ).encode()
+            check = (
+                _shown(self.check),
+                await exchange(
+                    self.check, raw, tls=None, server_name="", timeout_s=DIRECT_TIMEOUT_S
+                ),
+            )
         return judge_direct(app=app, check=check, dialect=dialect)
 
 

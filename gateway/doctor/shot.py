@@ -32,13 +32,17 @@ class Shot:
     version: str = "1.1"
     """``HTTP2`` sends fields instead of lines."""
     body: bytes = b""
-    """Sent with Content-Length, unless ``lines`` hold a Transfer-Encoding: then these are the chunks as they are."""
+    """Sent with Content-Length, unless ``lines`` hold a Transfer-Encoding: then these are the
+    chunks as they are.
+    """
     late: bytes = b""
     """Sent a moment after the rest, when the request has arrived wherever it goes."""
     pseudo: tuple[tuple[str, str], ...] = ()
     """HTTP/2: pseudo-header fields that replace or join the usual four (RFC 9113 §8.3.1)."""
     spares_haproxy: bool = False
-    """Not sent to HAProxy: its HTTP client corrupts memory when it is handed about a hundred header lines."""
+    """Not sent to HAProxy: its HTTP client corrupts memory when it is handed about a hundred header
+    lines.
+    """
 
     def raw(self, host: str) -> bytes:
         """The bytes of an HTTP/1 request."""
@@ -55,7 +59,13 @@ class Shot:
 
     def fields(self, host: str, scheme: str) -> list[tuple[str, str]]:
         """The fields of an HTTP/2 request."""
-        pseudo = {":method": self.method, ":scheme": scheme, ":authority": self.host or host, ":path": self.target, **dict(self.pseudo)}
+        pseudo = {
+            ":method": self.method,
+            ":scheme": scheme,
+            ":authority": self.host or host,
+            ":path": self.target,
+            **dict(self.pseudo),
+        }
         lines = (line.partition(":") for line in self.lines)
         return [*pseudo.items(), *((name.lower(), value.strip(" ")) for name, _, value in lines)]
 
@@ -86,7 +96,17 @@ class Plan:
         query = f"{PARAMETER}={nonce}"
         self.shots.append(
             Shot(
-                group=group, name=name, nonce=nonce, target=f"{target}{'&' if '?' in target else '?'}{query}", lines=tuple(line.replace("@query@", query) for line in lines),
-                method=method, host=host, version=version, body=body, late=late, pseudo=pseudo, spares_haproxy=spares_haproxy,
+                group=group,
+                name=name,
+                nonce=nonce,
+                target=f"{target}{'&' if '?' in target else '?'}{query}",
+                lines=tuple(line.replace("@query@", query) for line in lines),
+                method=method,
+                host=host,
+                version=version,
+                body=body,
+                late=late,
+                pseudo=pseudo,
+                spares_haproxy=spares_haproxy,
             )
-        )  # fmt: skip
+        )

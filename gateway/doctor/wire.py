@@ -1,4 +1,6 @@
-"""One request as exact bytes (HTTP/1) or exact fields (HTTP/2), and whatever comes back, in bounded time and size."""
+"""One request as exact bytes (HTTP/1) or exact fields (HTTP/2), and whatever comes back, in bounded
+time and size.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from typing import TYPE_CHECKING
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, DataReceived, RemoteSettingsChanged, ResponseReceived, StreamEnded, StreamReset
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    RemoteSettingsChanged,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+)
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 
@@ -20,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TIMEOUT_S = 12.0
-"""Longer than any configuration here gives the check (8 s); what takes longer is itself a finding."""
+"""Longer than any configuration here gives the check (8 s); what takes longer is itself a
+finding.
+"""
 LATE_S = 0.5
 MAX_BYTES = 128 * 1024
 
@@ -39,8 +50,17 @@ class Reply:
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
 
-async def exchange(address: tuple[str, int], raw: bytes, *, tls: ssl.SSLContext | None, server_name: str, late: bytes = b"", timeout_s: float = TIMEOUT_S) -> Reply:
-    """Send ``raw`` (with ``Connection: close``) and ``LATE_S`` after it ``late`` on a new connection, and read the answer.
+async def exchange(
+    address: tuple[str, int],
+    raw: bytes,
+    *,
+    tls: ssl.SSLContext | None,
+    server_name: str,
+    late: bytes = b"",
+    timeout_s: float = TIMEOUT_S,
+) -> Reply:
+    """Send ``raw`` (with ``Connection: close``) and ``LATE_S`` after it ``late`` on a new
+    connection, and read the answer.
 
     Never raises for what the peer does.
     """
@@ -48,7 +68,9 @@ async def exchange(address: tuple[str, int], raw: bytes, *, tls: ssl.SSLContext 
     host, port = address
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=server_name if tls else None)
+            reader, writer = await asyncio.open_connection(
+                host, port, ssl=tls, server_hostname=server_name if tls else None
+            )
             try:
                 # A proxy may refuse while we are still sending; its answer counts all the same.
                 with contextlib.suppress(ConnectionError):
@@ -64,28 +86,46 @@ async def exchange(address: tuple[str, int], raw: bytes, *, tls: ssl.SSLContext 
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
     except TimeoutError:
-        return Reply(0, seconds=time.monotonic() - started, problem=f"no answer within {timeout_s:.0f} s")
+        return Reply(
+            0, seconds=time.monotonic() - started, problem=f"no answer within {timeout_s:.0f} s"
+        )
     except OSError as error:
-        return Reply(0, seconds=time.monotonic() - started, problem=error.strerror or type(error).__name__)
+        return Reply(
+            0, seconds=time.monotonic() - started, problem=error.strerror or type(error).__name__
+        )
     return parse(received, seconds=time.monotonic() - started)
 
 
 NO_HTTP2 = "no HTTP/2"
 
 
-async def exchange_http2(address: tuple[str, int], fields: Sequence[tuple[str, str]], *, tls: ssl.SSLContext | None, server_name: str, timeout_s: float = TIMEOUT_S) -> Reply:
-    """Send one request without a body on a new HTTP/2 connection, by ALPN or, without TLS, with prior knowledge (RFC 9113 §3).
+async def exchange_http2(
+    address: tuple[str, int],
+    fields: Sequence[tuple[str, str]],
+    *,
+    tls: ssl.SSLContext | None,
+    server_name: str,
+    timeout_s: float = TIMEOUT_S,
+) -> Reply:
+    """Send one request without a body on a new HTTP/2 connection, by ALPN or, without TLS, with
+    prior knowledge (RFC 9113 §3).
 
-    ``fields`` go out as they are. An extended CONNECT (RFC 8441) is sent only to a peer that announced it. ``problem`` is
-    ``NO_HTTP2`` where the peer speaks none of it. Never raises for what the peer does.
+    ``fields`` go out as they are. An extended CONNECT (RFC 8441) is sent only to a peer that
+    announced it. ``problem`` is ``NO_HTTP2`` where the peer speaks none of it. Never raises for
+    what the peer does.
     """
     started = time.monotonic()
     reply = Reply(0, problem=NO_HTTP2)
     with contextlib.suppress(TimeoutError, OSError, ProtocolError):
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(*address, ssl=tls, server_hostname=server_name if tls else None)
+            reader, writer = await asyncio.open_connection(
+                *address, ssl=tls, server_hostname=server_name if tls else None
+            )
             try:
-                if tls is None or writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
+                if (
+                    tls is None
+                    or writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+                ):
                     reply = await _converse(reader, writer, fields)
             finally:
                 writer.close()
@@ -94,8 +134,17 @@ async def exchange_http2(address: tuple[str, int], fields: Sequence[tuple[str, s
     return replace(reply, seconds=time.monotonic() - started)
 
 
-async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fields: Sequence[tuple[str, str]]) -> Reply:
-    connection = H2Connection(H2Configuration(client_side=True, header_encoding="latin-1", validate_outbound_headers=False, normalize_outbound_headers=False))
+async def _converse(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fields: Sequence[tuple[str, str]]
+) -> Reply:
+    connection = H2Connection(
+        H2Configuration(
+            client_side=True,
+            header_encoding="latin-1",
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+        )
+    )
     connection.initiate_connection()
     writer.write(connection.data_to_send())
     extended = any(name == ":protocol" for name, _ in fields)
@@ -107,9 +156,12 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             break
         for event in connection.receive_data(chunk):
             if isinstance(event, RemoteSettingsChanged) and not sent:
-                if extended and not connection.remote_settings.get(SettingCodes.ENABLE_CONNECT_PROTOCOL):
+                if extended and not connection.remote_settings.get(
+                    SettingCodes.ENABLE_CONNECT_PROTOCOL
+                ):
                     return Reply(0, problem=NO_HTTP2)
-                # The stream of an extended CONNECT stays open: what follows on it is the other protocol's.
+                # The stream of an extended CONNECT stays open: what follows on it is the other
+                # protocol's.
                 connection.send_headers(1, list(fields), end_stream=not extended)
                 sent = True
             elif isinstance(event, ResponseReceived):
@@ -130,7 +182,12 @@ async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 
 
 def _reply(status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
-    return Reply(status, tuple(pair for pair in headers if not pair[0].startswith(":")), body, problem="" if status else "closed without an answer")
+    return Reply(
+        status,
+        tuple(pair for pair in headers if not pair[0].startswith(":")),
+        body,
+        problem="" if status else "closed without an answer",
+    )
 
 
 def _text(value: str | bytes) -> str:
@@ -138,7 +195,9 @@ def _text(value: str | bytes) -> str:
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
-    """Until the answer is complete by its own length, the peer closes, or it is too long to matter."""
+    """Until the answer is complete by its own length, the peer closes, or it is too long to
+    matter.
+    """
     received = b""
     while len(received) < MAX_BYTES and not _complete(received):
         try:
@@ -162,7 +221,11 @@ def _complete(received: bytes) -> bool:
     lines = head.lower().split(b"\r\n")[1:]
     if any(line.startswith(b"transfer-encoding:") for line in lines):
         return body.endswith(b"0\r\n\r\n")
-    lengths = [int(line[15:]) for line in lines if line.startswith(b"content-length:") and line[15:].strip().isdigit()]
+    lengths = [
+        int(line[15:])
+        for line in lines
+        if line.startswith(b"content-length:") and line[15:].strip().isdigit()
+    ]
     return bool(lengths) and len(body) >= lengths[0]
 
 
@@ -174,6 +237,11 @@ def parse(received: bytes, *, seconds: float) -> Reply:
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ", 2)
     if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
-        return Reply(0, seconds=seconds, problem="closed without an answer" if not received else "not HTTP")
-    pairs = tuple((name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:]))
+        return Reply(
+            0, seconds=seconds, problem="closed without an answer" if not received else "not HTTP"
+        )
+    pairs = tuple(
+        (name.strip(), value.strip())
+        for name, _, value in (line.partition(":") for line in lines[1:])
+    )
     return Reply(int(words[1]), pairs, body, seconds)

@@ -1,7 +1,9 @@
-"""Does it work? What arrived from a provider: handshakes, what was taken, what was refused and why, and the last event.
+"""Does it work? What arrived from a provider: handshakes, what was taken, what was refused and why,
+and the last event.
 
 Rules:
-- Whoever is refused has proved nothing, so a refusal costs one row a minute at most: they are counted in memory and written together.
+- Whoever is refused has proved nothing, so a refusal costs one row a minute at most: they are
+  counted in memory and written together.
 - Only tenants and providers that exist are counted: a stranger cannot make rows by inventing names.
 - No word of a sender is kept, only ours about it.
 """
@@ -34,7 +36,9 @@ REQUEST = "request"
 """Authentic, and nothing to store: what a SCIM client asks."""
 FLUSH_S = 1.0
 KEPT_S = 30 * 86_400.0
-"""An administrator tests what was set up this week; the log and the metrics know what was before."""
+"""An administrator tests what was set up this week; the log and the metrics know what was
+before.
+"""
 _SKIPS = 500
 """Deliveries whose skipped entries are added up; more than anybody reads."""
 
@@ -49,7 +53,9 @@ class _Count:
 class Tally:
     """Counts of one process on their way to SQL. ``clock``: UTC epoch seconds."""
 
-    def __init__(self, database: Database, committer: Committer, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, database: Database, committer: Committer, *, clock: Callable[[], float]
+    ) -> None:
         self._database = database
         self._committer = committer
         self._clock = clock
@@ -80,7 +86,9 @@ class Tally:
         now = self._clock()
 
         async def work(connection: AsyncConnection) -> None:
-            for (tenant, provider, source, outcome, minute), one in sorted(counts.items(), key=lambda item: item[0]):
+            for (tenant, provider, source, outcome, minute), one in sorted(
+                counts.items(), key=lambda item: item[0]
+            ):
                 values = {
                     "tenant": tenant,
                     "provider": provider,
@@ -91,25 +99,41 @@ class Tally:
                     "last_at": one.last_at,
                     "detail": one.detail,
                 }
-                changed = {"times": hook_arrivals.c.times + one.count, "last_at": one.last_at, "detail": one.detail}
+                changed = {
+                    "times": hook_arrivals.c.times + one.count,
+                    "last_at": one.last_at,
+                    "detail": one.detail,
+                }
                 key = ["tenant", "provider", "source", "outcome", "minute"]
-                await connection.execute(insert_new(self._database, hook_arrivals).values(**values).on_conflict_do_update(index_elements=key, set_=changed))
+                await connection.execute(
+                    insert_new(self._database, hook_arrivals)
+                    .values(**values)
+                    .on_conflict_do_update(index_elements=key, set_=changed)
+                )
             if now - self._pruned_at >= 3600:
-                await connection.execute(delete(hook_arrivals).where(hook_arrivals.c.minute < int((now - KEPT_S) // 60)))
+                await connection.execute(
+                    delete(hook_arrivals).where(hook_arrivals.c.minute < int((now - KEPT_S) // 60))
+                )
 
         try:
             await self._committer.run(work)
         except UnavailableError:
             for key, one in counts.items():
                 later = self._counts.get(key)
-                self._counts[key] = one if later is None else _Count(one.count + later.count, later.last_at, later.detail)
+                self._counts[key] = (
+                    one
+                    if later is None
+                    else _Count(one.count + later.count, later.last_at, later.detail)
+                )
             raise
         self._pruned_at = now
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Deliveries of one sender and way of arriving that came to the same. ``outcome``: accepted, duplicate, ignored, handshake, or why refused."""
+    """Deliveries of one sender and way of arriving that came to the same. ``outcome``: accepted,
+    duplicate, ignored, handshake, or why refused.
+    """
 
     source: str
     channel: str
@@ -148,7 +172,9 @@ class Arrived:
 
     @property
     def verdict(self) -> str:
-        """``works``, ``no_known_user`` (the last event named nobody who is signed in), ``refused`` (the newest was), ``handshake`` (and nothing else yet), ``nothing``."""
+        """``works``, ``no_known_user`` (the last event named nobody who is signed in), ``refused``
+        (the newest was), ``handshake`` (and nothing else yet), ``nothing``.
+        """
         taken = max((a.last_at for a in self.taken if a.channel == "push"), default=None)
         refused = max((a.last_at for a in self.refused), default=None)
         if refused is not None and (taken is None or refused > taken):
@@ -162,28 +188,63 @@ async def arrived(database: Database, tenant: str, provider: str, *, since: floa
     """One consistent look. What a tenant that had this id before was sent is not this one's."""
     async with database.read() as connection:
         since = max(since, await begun_at(connection, tenant))
-        where = (hook_deliveries.c.tenant == tenant, hook_deliveries.c.provider == provider, hook_deliveries.c.received_at >= since)
+        where = (
+            hook_deliveries.c.tenant == tenant,
+            hook_deliveries.c.provider == provider,
+            hook_deliveries.c.received_at >= since,
+        )
         by = (hook_deliveries.c.source, hook_deliveries.c.channel, hook_deliveries.c.outcome)
-        taken = await connection.execute(select(*by, func.count().label("n"), func.max(hook_deliveries.c.received_at).label("last_at")).where(*where).group_by(*by))
+        taken = await connection.execute(
+            select(
+                *by,
+                func.count().label("n"),
+                func.max(hook_deliveries.c.received_at).label("last_at"),
+            )
+            .where(*where)
+            .group_by(*by)
+        )
         found = [Arrival(row.source, row.channel, row.outcome, row.n, row.last_at) for row in taken]
         skipped: dict[str, int] = {}
-        for entries in (await connection.execute(select(hook_deliveries.c.skipped).where(*where).order_by(hook_deliveries.c.number.desc()).limit(_SKIPS))).scalars():
+        for entries in (
+            await connection.execute(
+                select(hook_deliveries.c.skipped)
+                .where(*where)
+                .order_by(hook_deliveries.c.number.desc())
+                .limit(_SKIPS)
+            )
+        ).scalars():
             for entry in entries or ():
                 skipped[entry[2]] = skipped.get(entry[2], 0) + 1
         counted = await connection.execute(
             select(hook_arrivals)
-            .where(hook_arrivals.c.tenant == tenant, hook_arrivals.c.provider == provider, hook_arrivals.c.minute >= int(since // 60), hook_arrivals.c.last_at >= since)
+            .where(
+                hook_arrivals.c.tenant == tenant,
+                hook_arrivals.c.provider == provider,
+                hook_arrivals.c.minute >= int(since // 60),
+                hook_arrivals.c.last_at >= since,
+            )
             .order_by(hook_arrivals.c.last_at)
         )
         others: dict[tuple[str, str], Arrival] = {}
         for row in counted:
             before = others.get((row.source, row.outcome))
-            others[row.source, row.outcome] = Arrival(row.source, "push", row.outcome, row.times + (before.count if before else 0), row.last_at, row.detail)
+            others[row.source, row.outcome] = Arrival(
+                row.source,
+                "push",
+                row.outcome,
+                row.times + (before.count if before else 0),
+                row.last_at,
+                row.detail,
+            )
         event = hook_inbox.c
         last = (
             await connection.execute(
-                select(event.id, event.source, event.type, event.received_at, event.state, event.error)
-                .where(event.tenant == tenant, event.provider == provider, event.received_at >= since)
+                select(
+                    event.id, event.source, event.type, event.received_at, event.state, event.error
+                )
+                .where(
+                    event.tenant == tenant, event.provider == provider, event.received_at >= since
+                )
                 .order_by(event.number.desc())
                 .limit(1)
             )
@@ -191,9 +252,19 @@ async def arrived(database: Database, tenant: str, provider: str, *, since: floa
     newest = sorted((*found, *others.values()), key=lambda a: -a.last_at)
     known = {(a.source, a.channel, a.outcome) for a in found}
     return Arrived(
-        tenant, provider, since,
-        taken=tuple(a for a in newest if a.outcome == REQUEST or (a.source, a.channel, a.outcome) in known),
+        tenant,
+        provider,
+        since,
+        taken=tuple(
+            a for a in newest if a.outcome == REQUEST or (a.source, a.channel, a.outcome) in known
+        ),
         handshakes=tuple(a for a in newest if a.outcome == HANDSHAKE),
-        refused=tuple(a for a in newest if a.outcome not in {REQUEST, HANDSHAKE} and (a.source, a.channel, a.outcome) not in known),
-        skipped=tuple(sorted(skipped.items())), last_event=LastEvent(*last) if last is not None else None,
-    )  # fmt: skip
+        refused=tuple(
+            a
+            for a in newest
+            if a.outcome not in {REQUEST, HANDSHAKE}
+            and (a.source, a.channel, a.outcome) not in known
+        ),
+        skipped=tuple(sorted(skipped.items())),
+        last_event=LastEvent(*last) if last is not None else None,
+    )

@@ -1,9 +1,12 @@
 """OpenID Connect Back-Channel Logout 1.0: a logout token in a form field.
 
 Rules (§2.4, §2.6):
-- ``typ`` is ``logout+jwt`` where present; the logout event is there, with an object; a ``nonce`` is not, so that no ID token passes.
-- Behind Cognito the provider's ``sid`` is never seen, so ``sub`` is required; a token with ``sid`` alone is refused rather than shrugged at.
-- The same token again is answered like the first time and has no second effect: the inbox knows its ``jti``.
+- ``typ`` is ``logout+jwt`` where present; the logout event is there, with an object; a ``nonce`` is
+  not, so that no ID token passes.
+- Behind Cognito the provider's ``sid`` is never seen, so ``sub`` is required; a token with ``sid``
+  alone is refused rather than shrugged at.
+- The same token again is answered like the first time and has no second effect: the inbox knows its
+  ``jti``.
 """
 
 from __future__ import annotations
@@ -11,7 +14,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from gateway.hooks.event import Delivery, Effect, EntryError, HookEvent, HookRefusedError, Refusal, Source, Subject, epoch, text
+from gateway.hooks.event import (
+    Delivery,
+    Effect,
+    EntryError,
+    HookEvent,
+    HookRefusedError,
+    Refusal,
+    Source,
+    Subject,
+    epoch,
+    text,
+)
 from gateway.hooks.signed import Expected, identifier, verify
 
 if TYPE_CHECKING:
@@ -21,10 +35,22 @@ EVENT = "http://schemas.openid.net/event/backchannel-logout"
 MAX_AGE_S = 3600
 
 
-def parse(body: bytes, *, keys: jwt.PyJWKSet, issuers: frozenset[str], audiences: frozenset[str], now: float) -> Delivery:
+def parse(
+    body: bytes,
+    *,
+    keys: jwt.PyJWKSet,
+    issuers: frozenset[str],
+    audiences: frozenset[str],
+    now: float,
+) -> Delivery:
     """The form body of one logout request. ``audiences``: our client id at the provider."""
     token = logout_token(body)
-    expected = Expected(typ=frozenset({"logout+jwt", "jwt", ""}), issuers=issuers, audiences=audiences, max_age_s=MAX_AGE_S)
+    expected = Expected(
+        typ=frozenset({"logout+jwt", "jwt", ""}),
+        issuers=issuers,
+        audiences=audiences,
+        max_age_s=MAX_AGE_S,
+    )
     claims = verify(token, keys, expected, now=now)
     event_id = identifier(claims)
     events = claims.get("events")
@@ -33,20 +59,33 @@ def parse(body: bytes, *, keys: jwt.PyJWKSet, issuers: frozenset[str], audiences
     if "nonce" in claims:
         raise HookRefusedError(Refusal.MALFORMED, "a logout token has no nonce")
     if "sub" not in claims:
-        raise HookRefusedError(Refusal.UNKNOWN_SUBJECT, "sub is missing; a session id of the provider names nobody here")
+        raise HookRefusedError(
+            Refusal.UNKNOWN_SUBJECT,
+            "sub is missing; a session id of the provider names nobody here",
+        )
     try:
         subject = Subject(idp_subject=text(claims["sub"], "sub"))
         issued = epoch(claims["iat"], "iat")
     except EntryError as error:
         raise HookRefusedError(Refusal.MALFORMED, str(error)) from error
-    event = HookEvent(Source.BACKCHANNEL, "backchannel-logout", Effect.END_SESSIONS, subject, None, issued, event_id)
+    event = HookEvent(
+        Source.BACKCHANNEL,
+        "backchannel-logout",
+        Effect.END_SESSIONS,
+        subject,
+        None,
+        issued,
+        event_id,
+    )
     return Delivery(Source.BACKCHANNEL, (event,), (), event_id)
 
 
 def logout_token(body: bytes) -> str:
     """Exactly one ``logout_token`` of an application/x-www-form-urlencoded body."""
     try:
-        found = parse_qs(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=16).get("logout_token", [])
+        found = parse_qs(
+            body.decode("ascii"), keep_blank_values=True, strict_parsing=True, max_num_fields=16
+        ).get("logout_token", [])
     except ValueError as error:
         raise HookRefusedError(Refusal.MALFORMED, "the body is not a form") from error
     if len(found) != 1:

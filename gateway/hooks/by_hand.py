@@ -1,10 +1,12 @@
-"""What was done by hand (admin API, commands) is told to the tenant's application, and what a provider said is given back as a whole.
+"""What was done by hand (admin API, commands) is told to the tenant's application, and what a
+provider said is given back as a whole.
 
 Rules:
-- The record of revocations is the queue: what is to be told is marked in the transaction of the block or lift itself, whichever process did
-  it, and unmarked in the one that writes the message.
-- What a provider imposed is lifted as what the provider said: everything of it, in the person's lane, with the standing that it rests on. So the
-  provider's older words repeated take nothing away again, and its newer ones are told as news.
+- The record of revocations is the queue: what is to be told is marked in the transaction of the
+  block or lift itself, whichever process did it, and unmarked in the one that writes the message.
+- What a provider imposed is lifted as what the provider said: everything of it, in the person's
+  lane, with the standing that it rests on. So the provider's older words repeated take nothing away
+  again, and its newer ones are told as news.
 - A session that was blocked is nobody's leaving, and is not told.
 """
 
@@ -44,12 +46,22 @@ AGAIN_S = 60.0
 
 
 class ByHand:
-    """The loop of one admin replica; several do no harm. ``clock``: UTC epoch seconds. ``stored`` wakes the applier."""
+    """The loop of one admin replica; several do no harm. ``clock``: UTC epoch seconds. ``stored``
+    wakes the applier.
+    """
 
     def __init__(
-        self, record: SqlRevocations, committer: Committer, inbox: Inbox, outbox: Outbox, *, targets: HookTargets, people: People | None, stored: Callable[[], None],
+        self,
+        record: SqlRevocations,
+        committer: Committer,
+        inbox: Inbox,
+        outbox: Outbox,
+        *,
+        targets: HookTargets,
+        people: People | None,
+        stored: Callable[[], None],
         clock: Callable[[], float],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._record, self._committer, self._inbox, self._outbox = record, committer, inbox, outbox
         self._targets, self._people, self._stored, self._clock = targets, people, stored, clock
         self._resting: dict[str, float] = {}
@@ -61,14 +73,22 @@ class ByHand:
     async def round(self) -> int:
         """Tell what has not been told; how much that was. Raises ``UnavailableError``."""
         now, told = self._clock(), 0
-        self._resting = {revocation: until for revocation, until in self._resting.items() if until > now}
+        self._resting = {
+            revocation: until for revocation, until in self._resting.items() if until > now
+        }
         waiting: set[tuple[str, Who]] = set()
-        async for page in self._record.to_tell(limit=AT_ONCE, resting=self._resting, failed=self._rest):
+        async for page in self._record.to_tell(
+            limit=AT_ONCE, resting=self._resting, failed=self._rest
+        ):
             by_tenant: dict[str, list[tuple[Recorded, Sequence[Person]]]] = {}
             for recorded, people in page:
                 by_tenant.setdefault(recorded.status.request.tenant, []).append((recorded, people))
             for tenant, mine in by_tenant.items():
-                lifts = [recorded.status for recorded, _ in mine if recorded.kind == LIFT and recorded.status.id not in self._resting]
+                lifts = [
+                    recorded.status
+                    for recorded, _ in mine
+                    if recorded.kind == LIFT and recorded.status.id not in self._resting
+                ]
                 imposed: Mapping[str, Sequence[tuple[str, Kept]]] = {}
                 with self._apart(tenant, *(status.id for status in lifts)):
                     imposed = await self._imposed(tenant, lifts)
@@ -88,7 +108,9 @@ class ByHand:
 
     @contextlib.contextmanager
     def _apart(self, tenant: str, *ids: str) -> Iterator[None]:
-        """What cannot be told (a row that does not open) is logged, and tried again after a pause; it keeps nothing else from being told."""
+        """What cannot be told (a row that does not open) is logged, and tried again after a pause;
+        it keeps nothing else from being told.
+        """
         try:
             yield
         except UnavailableError:
@@ -98,15 +120,27 @@ class ByHand:
             for one in ids:
                 self._rest(one)
 
-    async def _imposed(self, tenant: str, lifts: Sequence[RevocationStatus]) -> Mapping[str, Sequence[tuple[str, Kept]]]:
+    async def _imposed(
+        self, tenant: str, lifts: Sequence[RevocationStatus]
+    ) -> Mapping[str, Sequence[tuple[str, Kept]]]:
         """What a provider had said to which each lift gives an answer, by the lift's id."""
-        found = await self._inbox.imposed(tenant, [(status.request, status.received_at) for status in lifts]) if lifts else []
+        found = (
+            await self._inbox.imposed(
+                tenant, [(status.request, status.received_at) for status in lifts]
+            )
+            if lifts
+            else []
+        )
         return {status.id: said for status, said in zip(lifts, found, strict=True)}
 
-    async def _tell(self, recorded: Recorded, people: Sequence[Person], imposed: Sequence[tuple[str, Kept]]) -> None:
+    async def _tell(
+        self, recorded: Recorded, people: Sequence[Person], imposed: Sequence[tuple[str, Kept]]
+    ) -> None:
         status, request = recorded.status, recorded.status.request
         named = [(self._targets.find(request.tenant, provider), kept) for provider, kept in imposed]
-        said: list[tuple[HookTarget, Kept]] = [(target, kept) for target, kept in named if target is not None]
+        said: list[tuple[HookTarget, Kept]] = [
+            (target, kept) for target, kept in named if target is not None
+        ]
         notice = None if said else await self._notice(recorded, people)
 
         async def work(connection: AsyncConnection) -> None:
@@ -114,10 +148,28 @@ class ByHand:
                 return
             for target, kept in said:
                 event = _given_back(kept, at=status.received_at, revocation=status.id)
-                await self._inbox.store(connection, target, Delivery(event.source, (event,)), received_at=self._clock(), channel="by_hand")
+                await self._inbox.store(
+                    connection,
+                    target,
+                    Delivery(event.source, (event,)),
+                    received_at=self._clock(),
+                    channel="by_hand",
+                )
             if notice is not None:
-                origin = Origin(request.tenant, request.who.provider or "", request.source, BY_HAND if recorded.kind == LIFT else "operator.block")
-                await self._outbox.add(connection, notice, origin, lane=digest(request.tenant, "by hand", repr(request.who)), revocation=status.id, now=self._clock())
+                origin = Origin(
+                    request.tenant,
+                    request.who.provider or "",
+                    request.source,
+                    BY_HAND if recorded.kind == LIFT else "operator.block",
+                )
+                await self._outbox.add(
+                    connection,
+                    notice,
+                    origin,
+                    lane=digest(request.tenant, "by hand", repr(request.who)),
+                    revocation=status.id,
+                    now=self._clock(),
+                )
 
         await self._committer.run(work)
         if said:
@@ -133,17 +185,49 @@ class ByHand:
         if request.group_overlay is not None or who.group is not None:
             group = Group(name=request.group_overlay or who.group or "")
             if who.group is not None or not _names_a_person(who):
-                return Notice("group.restored" if lifted else "group.removed", "operator", Subject(), (), group, at)
+                return Notice(
+                    "group.restored" if lifted else "group.removed",
+                    "operator",
+                    Subject(),
+                    (),
+                    group,
+                    at,
+                )
             return Notice(
-                "user.group_added" if lifted else "user.group_removed", "operator", _subject(who), tuple(await self._known(request.tenant, who)), group, at, user=who.user or ""
+                "user.group_added" if lifted else "user.group_removed",
+                "operator",
+                _subject(who),
+                tuple(await self._known(request.tenant, who)),
+                group,
+                at,
+                user=who.user or "",
             )
         if not _names_a_person(who):
-            return Notice("tenant.unblocked" if lifted else "tenant.blocked", "operator", Subject(), (), None, at)
+            return Notice(
+                "tenant.unblocked" if lifted else "tenant.blocked",
+                "operator",
+                Subject(),
+                (),
+                None,
+                at,
+            )
         known = people or await self._known(request.tenant, who)
-        return Notice("user.restored" if lifted else "user.deprovisioned", "operator", _subject(who), tuple(known), None, at, user=who.user or "")
+        return Notice(
+            "user.restored" if lifted else "user.deprovisioned",
+            "operator",
+            _subject(who),
+            tuple(known),
+            None,
+            at,
+            user=who.user or "",
+        )
 
     async def _known(self, tenant: str, who: Who) -> Sequence[Person]:
-        names = [(kind, value) for kind in ("user", "idp_subject", "oid", "email") if (value := getattr(who, kind)) is not None]
+        names = [
+            (kind, value)
+            for kind in ("user", "idp_subject", "oid", "email")
+            if (value := getattr(who, kind)) is not None
+        ]
         if self._people is None:
             return ()
         with contextlib.suppress(UnavailableError):
@@ -155,7 +239,10 @@ def _given_back(kept: Kept, *, at: float, revocation: str) -> HookEvent:
     """As if the provider had said so when the operator did."""
     event = kept.event
     effect = Effect.LIFT if event.group is None else Effect.GROUP_ADDED
-    subject, group = event.subject.key if event.subject else "", event.group.key if event.group else ""
+    subject, group = (
+        event.subject.key if event.subject else "",
+        event.group.key if event.group else "",
+    )
     return HookEvent(
         event.source,
         BY_HAND,

@@ -2,11 +2,13 @@
 
 Rules:
 - Work that waits while a transaction runs shares the next one: one fsync for a hundred deliveries.
-- What a sender waits for (``urgent``) and what only we wait for go in transactions of their own, neither behind the other. SQLite has one writer: there
-  they take turns, and the second kind goes in small ones.
-- What was tried together and met a lock that another transaction holds is tried again one by one, beside the others: one row that somebody keeps
-  holds up who wants that row, and nobody else.
-- A caller hears success only after its transaction committed. If one piece fails, the others are done again without it.
+- What a sender waits for (``urgent``) and what only we wait for go in transactions of their own,
+  neither behind the other. SQLite has one writer: there they take turns, and the second kind goes
+  in small ones.
+- What was tried together and met a lock that another transaction holds is tried again one by one,
+  beside the others: one row that somebody keeps holds up who wants that row, and nobody else.
+- A caller hears success only after its transaction committed. If one piece fails, the others are
+  done again without it.
 - A piece may run more than once; only the committed run counts. It therefore does nothing but SQL.
 """
 
@@ -31,11 +33,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_BATCH = 128
-"""Pieces in one transaction: large enough to make the fsync cheap, small enough that a failed batch is redone quickly."""
+"""Pieces in one transaction: large enough to make the fsync cheap, small enough that a failed batch
+is redone quickly.
+"""
 MAX_PATIENT_BATCH = 16
 """Of pieces that nobody outside waits for: what a sender's piece has to wait for at most."""
 ATTEMPTS = 3
-"""Of a piece alone: of two replicas that store the same events in different order, PostgreSQL lets one win, and the other comes again."""
+"""Of a piece alone: of two replicas that store the same events in different order, PostgreSQL lets
+one win, and the other comes again.
+"""
 APART = 6
 """Pieces tried one by one at a time: connections that they may take."""
 MAX_WAITING = 4096
@@ -76,8 +82,11 @@ class Committer:
             for piece in (*self._urgent.pieces, *self._patient.pieces):
                 _fail(piece, UnavailableError("shutting down"))
 
-    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]], *, urgent: bool = False) -> T:
-        """What ``work`` returned, after its transaction committed. Raises ``UnavailableError``, or what ``work`` raised.
+    async def run(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], *, urgent: bool = False
+    ) -> T:
+        """What ``work`` returned, after its transaction committed. Raises ``UnavailableError``, or
+        what ``work`` raised.
 
         ``urgent``: somebody outside counts the seconds.
 
@@ -145,7 +154,12 @@ class Committer:
                         _fail(piece, UnavailableError(str(error)))
                         return
                 except Exception as error:  # noqa: BLE001 - as above
-                    _fail(piece, UnavailableError(str(error)) if isinstance(error, UnavailableError) else error)
+                    _fail(
+                        piece,
+                        UnavailableError(str(error))
+                        if isinstance(error, UnavailableError)
+                        else error,
+                    )
                     return
                 else:
                     _succeed(piece, result)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def matches(presented: str, secrets: Iterable[Secret]) -> bool:
-    """Whether ``presented`` equals one of ``secrets``. All are compared, so the time does not tell which one matched; no secrets: no."""
+    """Whether ``presented`` equals one of ``secrets``. All are compared, so the time does not tell
+    which one matched; no secrets: no.
+    """
     found = False
     given = presented.encode("utf-8", "surrogatepass")
     for secret in secrets:
@@ -29,9 +31,15 @@ def bearer(header: str) -> str:
 
 
 def client_state(secret: Secret, *, tenant: str, provider: str) -> str:
-    """``clientState`` of this provider's Graph subscriptions: derived, so that every replica knows it without asking a database.
+    """``clientState`` of this provider's Graph subscriptions: derived, so that every replica knows
+    it without asking a database.
 
-    Bound to tenant and provider: one customer's state, even under a shared secret, is not another's. 43 characters of Graph's 128.
+    Bound to tenant and provider: one customer's state, even under a shared secret, is not
+    another's. 43 characters of Graph's 128.
     """
     label = f"gateway-graph-client-state\0{tenant}\0{provider}".encode()
-    return urlsafe_b64encode(hmac.digest(secret.reveal().encode(), label, hashlib.sha256)).rstrip(b"=").decode("ascii")
+    return (
+        urlsafe_b64encode(hmac.digest(secret.reveal().encode(), label, hashlib.sha256))
+        .rstrip(b"=")
+        .decode("ascii")
+    )

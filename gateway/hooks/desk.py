@@ -21,9 +21,19 @@ LAST_S = 86_400.0
 
 
 class HookDesk:
-    """``url``: the public address of the hooks listener, None where it is not configured; ``clock``: UTC epoch seconds."""
+    """``url``: the public address of the hooks listener, None where it is not configured;
+    ``clock``: UTC epoch seconds.
+    """
 
-    def __init__(self, database: Database, tally: Tally, *, targets: HookTargets, url: str | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tally: Tally,
+        *,
+        targets: HookTargets,
+        url: str | None,
+        clock: Callable[[], float],
+    ) -> None:
         self._database = database
         self._tally = tally
         self._targets = targets
@@ -39,6 +49,13 @@ class HookDesk:
         return setup(target, self._url) if target is not None else None
 
     async def arrived(self, tenant: str, provider: str, *, since: float | None) -> Arrived:
-        """With what this process has counted and not yet written. ``since``: UTC epoch seconds, None for the last day."""
+        """With what this process has counted and not yet written. ``since``: UTC epoch seconds,
+        None for the last day.
+        """
         await self._tally.flush()
-        return await arrived(self._database, tenant, provider, since=self._clock() - LAST_S if since is None else since)
+        return await arrived(
+            self._database,
+            tenant,
+            provider,
+            since=self._clock() - LAST_S if since is None else since,
+        )

@@ -1,9 +1,12 @@
 """What a hook said, as values. Every source parses into these; the inbox stores and applies them.
 
 Rules:
-- A sender's text becomes a value here or is refused: no control characters, no lone surrogates, bounded length.
-- A refusal (something is taken away) may come without an event time and applies at once; what gives something back never does.
-- One bad entry of a batch is kept as ``Skipped`` and visible; it neither stops nor hides the others.
+- A sender's text becomes a value here or is refused: no control characters, no lone surrogates,
+  bounded length.
+- A refusal (something is taken away) may come without an event time and applies at once; what gives
+  something back never does.
+- One bad entry of a batch is kept as ``Skipped`` and visible; it neither stops nor hides the
+  others.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_EVENTS = 2000
-"""Entries of one delivery. Okta batches a few dozen, Graph up to a hundred; more than this is not a hook."""
+"""Entries of one delivery. Okta batches a few dozen, Graph up to a hundred; more than this is not a
+hook.
+"""
 MAX_NAMED = 200
 """People named by one event: read, sealed and stored at once when it is applied."""
 BY_HAND = "operator.lift"
@@ -50,7 +55,9 @@ class Refusal(StrEnum):
 
 
 class HookRefusedError(PeerError):
-    """The sender's mistake; nothing of the delivery was stored. The only exception that parsing raises."""
+    """The sender's mistake; nothing of the delivery was stored. The only exception that parsing
+    raises.
+    """
 
     def __init__(self, refusal: Refusal, message: str) -> None:
         super().__init__(f"hook_{refusal.value}", message)
@@ -58,7 +65,9 @@ class HookRefusedError(PeerError):
 
 
 class Source(StrEnum):
-    """Who spoke. A block or overlay is lifted only by the source that imposed it (or by an operator)."""
+    """Who spoke. A block or overlay is lifted only by the source that imposed it (or by an
+    operator).
+    """
 
     OKTA = "okta"
     ENTRA = "entra"
@@ -69,10 +78,12 @@ class Source(StrEnum):
 
 
 class Effect(StrEnum):
-    """What an event asks for. ``LOOK_UP_*`` says that something changed and the provider must be asked what it is now.
+    """What an event asks for. ``LOOK_UP_*`` says that something changed and the provider must be
+    asked what it is now.
 
-    ``MEMBERS_*`` names several people by their records and becomes one ``GROUP_*`` event for each. ``RENAMED``: the person's record has
-    these names now, and what stands against the person holds for them too. ``RELEASED``: these names are another record's from now on.
+    ``MEMBERS_*`` names several people by their records and becomes one ``GROUP_*`` event for each.
+    ``RENAMED``: the person's record has these names now, and what stands against the person holds
+    for them too. ``RELEASED``: these names are another record's from now on.
     """
 
     END_SESSIONS = "end_sessions"
@@ -94,10 +105,22 @@ class Effect(StrEnum):
 
 
 GIVES_BACK = frozenset({Effect.LIFT, Effect.GROUP_ADDED})
-"""Effects that need an event time (or a look-up): without one, an old message could undo a newer refusal."""
+"""Effects that need an event time (or a look-up): without one, an old message could undo a newer
+refusal.
+"""
 
 
-TAKES_AWAY = frozenset({Effect.END_SESSIONS, Effect.BLOCK, Effect.GROUP_REMOVED, Effect.GROUP_DELETED, Effect.APP_REMOVED, Effect.LOOK_UP_ACCOUNT, Effect.LOOK_UP_MEMBERSHIP})
+TAKES_AWAY = frozenset(
+    {
+        Effect.END_SESSIONS,
+        Effect.BLOCK,
+        Effect.GROUP_REMOVED,
+        Effect.GROUP_DELETED,
+        Effect.APP_REMOVED,
+        Effect.LOOK_UP_ACCOUNT,
+        Effect.LOOK_UP_MEMBERSHIP,
+    }
+)
 """Effects that take something from the one whom they name, or may."""
 
 
@@ -114,10 +137,12 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A person as the provider names them, canonical however it is made. ``email`` is a fallback for when the ids were never seen.
+    """A person as the provider names them, canonical however it is made. ``email`` is a fallback
+    for when the ids were never seen.
 
-    ``record``: the sender's own record of the person, which outlives every name. All names of a record are its person's, and of one
-    weight: nothing tells which of them a token will carry. ``further``: (``idp_subject`` | ``oid`` | ``email``, value) beside the first ones.
+    ``record``: the sender's own record of the person, which outlives every name. All names of a
+    record are its person's, and of one weight: nothing tells which of them a token will carry.
+    ``further``: (``idp_subject`` | ``oid`` | ``email``, value) beside the first ones.
     """
 
     idp_subject: str = ""
@@ -130,28 +155,51 @@ class Subject:
         object.__setattr__(self, "idp_subject", canonical_id(self.idp_subject))
         object.__setattr__(self, "oid", canonical_id(self.oid))
         object.__setattr__(self, "email", canonical_address(self.email))
-        object.__setattr__(self, "further", tuple((kind, canonical_address(value) if kind == "email" else canonical_id(value)) for kind, value in self.further))
+        object.__setattr__(
+            self,
+            "further",
+            tuple(
+                (kind, canonical_address(value) if kind == "email" else canonical_id(value))
+                for kind, value in self.further
+            ),
+        )
 
     @classmethod
     def of_record(cls, record: str, names: Iterable[tuple[str, str]]) -> Subject:
         """``names``: (kind, value), the strongest of each kind first."""
         first: dict[str, str] = {}
-        further = [(kind, value) for kind, value in names if value and first.setdefault(kind, value) != value]
+        further = [
+            (kind, value)
+            for kind, value in names
+            if value and first.setdefault(kind, value) != value
+        ]
         return cls(**first, record=record, further=tuple(dict.fromkeys(further)))
 
     @property
     def names(self) -> tuple[tuple[str, str], ...]:
         """Every name, ids before addresses."""
         own = (("idp_subject", self.idp_subject), ("oid", self.oid), ("email", self.email))
-        return tuple(dict.fromkeys(sorted((n for n in (*own, *self.further) if n[1]), key=lambda n: n[0] == "email")))
+        return tuple(
+            dict.fromkeys(
+                sorted((n for n in (*own, *self.further) if n[1]), key=lambda n: n[0] == "email")
+            )
+        )
 
     def joined(self, other: Subject) -> Subject:
         """The same record with the other's names too."""
-        return self if set(other.names) <= set(self.names) else replace(self, further=(*self.further, *(n for n in other.names if n not in self.names)))
+        return (
+            self
+            if set(other.names) <= set(self.names)
+            else replace(
+                self, further=(*self.further, *(n for n in other.names if n not in self.names))
+            )
+        )
 
     @property
     def key(self) -> str:
-        """The lane: events of one key are applied one after another. The record, else the strongest id that is there."""
+        """The lane: events of one key are applied one after another. The record, else the strongest
+        id that is there.
+        """
         if self.record:
             return f"record:{self.record}"
         if self.idp_subject:
@@ -166,14 +214,18 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group (or, for ``APP_REMOVED``, an application) by id, name or both, canonical; tokens may carry either."""
+    """A group (or, for ``APP_REMOVED``, an application) by id, name or both, canonical; tokens may
+    carry either.
+    """
 
     id: str = ""
     name: str = ""
     former: tuple[str, ...] = ()
     """What else it is or was called."""
     spelling: str = ""
-    """The id or the name, where an event speaks of membership as tokens spell it that way, and of no other."""
+    """The id or the name, where an event speaks of membership as tokens spell it that way, and of
+    no other.
+    """
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "id", canonical_id(self.id))
@@ -197,7 +249,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class HookEvent:
-    """One thing that happened at the provider. ``event_time`` is UTC epoch seconds, None where the sender gave none."""
+    """One thing that happened at the provider. ``event_time`` is UTC epoch seconds, None where the
+    sender gave none.
+    """
 
     source: Source
     type: str
@@ -207,9 +261,13 @@ class HookEvent:
     group: Group | None = None
     event_time: float | None = None
     id: str | None = None
-    """The sender's id; the same id twice is the same event. None where the sender has none (Graph)."""
+    """The sender's id; the same id twice is the same event. None where the sender has none
+    (Graph).
+    """
     reference: str = ""
-    """``SUBSCRIPTION``: the subscription's id. Graph notifications: the subscription that they came through. ``MEMBERS_*``: the group's record."""
+    """``SUBSCRIPTION``: the subscription's id. Graph notifications: the subscription that they came
+    through. ``MEMBERS_*``: the group's record.
+    """
     members: tuple[str, ...] = ()
     """``MEMBERS_*``: records of people, at most ``MAX_NAMED``."""
 
@@ -235,7 +293,9 @@ class Delivery:
 
 
 class EntryError(ValueError):
-    """Raised and caught inside one source file: this entry is malformed. The message names the field, never its value."""
+    """Raised and caught inside one source file: this entry is malformed. The message names the
+    field, never its value.
+    """
 
 
 def refuse_constant(_name: str) -> None:
@@ -256,7 +316,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def json_object(body: bytes) -> dict[str, Any]:
     """The body as one JSON object; ``HookRefusedError`` for anything else."""
     try:
-        document = json.loads(body.decode("utf-8"), parse_constant=refuse_constant, object_pairs_hook=_unique)
+        document = json.loads(
+            body.decode("utf-8"), parse_constant=refuse_constant, object_pairs_hook=_unique
+        )
     except (ValueError, RecursionError) as error:
         raise HookRefusedError(Refusal.MALFORMED, "the body is not a JSON object") from error
     if not isinstance(document, dict):
@@ -291,7 +353,10 @@ def optional(value: object, field: str, *, limit: int = MAX_ID) -> str:
 
 def is_clean(value: str) -> bool:
     """No controls, no surrogates, no line or paragraph separators."""
-    return (value.isascii() and value.isprintable()) or not any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" or "\ud800" <= c <= "\udfff" for c in value)
+    return (value.isascii() and value.isprintable()) or not any(
+        c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" or "\ud800" <= c <= "\udfff"
+        for c in value
+    )
 
 
 def shown(value: object) -> str:
@@ -300,7 +365,9 @@ def shown(value: object) -> str:
 
 
 def address(value: object) -> str:
-    """An e-mail address in the form that is compared, or "" if it is none; a login need not be an address."""
+    """An e-mail address in the form that is compared, or "" if it is none; a login need not be an
+    address.
+    """
     if not isinstance(value, str) or not is_clean(value):
         return ""
     found = canonical_address(value)

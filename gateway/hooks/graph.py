@@ -1,10 +1,14 @@
-"""Microsoft Graph change and lifecycle notifications (https://learn.microsoft.com/graph/change-notifications-overview).
+"""Microsoft Graph change and lifecycle notifications
+(https://learn.microsoft.com/graph/change-notifications-overview).
 
 Rules:
-- ``clientState`` is compared before anything else of an item is read; a mismatch is skipped and counted, never stored.
-- A batch mixes tenants: the directory must be ours too. Whether the subscription is ours is asked when the item is applied.
+- ``clientState`` is compared before anything else of an item is read; a mismatch is skipped and
+  counted, never stored.
+- A batch mixes tenants: the directory must be ours too. Whether the subscription is ours is asked
+  when the item is applied.
 - A notification has no time and no id. A removal applies at once; everything else is looked up.
-- A soft-deleted or disabled user arrives as ``updated`` without properties; ``deleted`` is permanent.
+- A soft-deleted or disabled user arrives as ``updated`` without properties; ``deleted`` is
+  permanent.
 """
 
 from __future__ import annotations
@@ -50,8 +54,12 @@ MISSING = "delta/missing"
 
 
 def handshake(validation_token: str) -> str:
-    """The decoded ``validationToken`` to send back as text/plain; ``HookRefusedError`` unless it is printable and short."""
-    if not 0 < len(validation_token) <= _MAX_TOKEN or not (validation_token.isascii() and validation_token.isprintable()):
+    """The decoded ``validationToken`` to send back as text/plain; ``HookRefusedError`` unless it is
+    printable and short.
+    """
+    if not 0 < len(validation_token) <= _MAX_TOKEN or not (
+        validation_token.isascii() and validation_token.isprintable()
+    ):
         raise HookRefusedError(Refusal.MALFORMED, "validationToken is not a token")
     return validation_token
 
@@ -61,12 +69,16 @@ def parse(body: bytes, *, client_states: Iterable[Secret], directory_id: str | N
     return _parse(body, tuple(client_states), directory_id, _change)
 
 
-def parse_lifecycle(body: bytes, *, client_states: Iterable[Secret], directory_id: str | None) -> Delivery:
+def parse_lifecycle(
+    body: bytes, *, client_states: Iterable[Secret], directory_id: str | None
+) -> Delivery:
     """Lifecycle notifications: ``reauthorizationRequired``, ``subscriptionRemoved``, ``missed``."""
     return _parse(body, tuple(client_states), directory_id, _lifecycle)
 
 
-def _parse(body: bytes, client_states: tuple[Secret, ...], directory_id: str | None, read: _Read) -> Delivery:
+def _parse(
+    body: bytes, client_states: tuple[Secret, ...], directory_id: str | None, read: _Read
+) -> Delivery:
     try:
         entries = items(json_object(body).get("value"), "value")
     except EntryError as error:
@@ -99,7 +111,11 @@ def _parse(body: bytes, client_states: tuple[Secret, ...], directory_id: str | N
 
 def _same_directory(entry: dict[str, Any], directory_id: str | None) -> bool:
     named = entry.get("tenantId")
-    return directory_id is not None and isinstance(named, str) and named.lower() == directory_id.lower()
+    return (
+        directory_id is not None
+        and isinstance(named, str)
+        and named.lower() == directory_id.lower()
+    )
 
 
 def _change(entry: dict[str, Any], malformed: list[str]) -> tuple[HookEvent, ...] | SkipReason:
@@ -114,15 +130,34 @@ def _change(entry: dict[str, Any], malformed: list[str]) -> tuple[HookEvent, ...
     data = entry.get("resourceData")
     data = mapping(data, "resourceData") if data is not None else {}
     named = data.get("id")
-    if named is not None and not (isinstance(named, str) and canonical_id(named) == canonical_id(identifier)):
+    if named is not None and not (
+        isinstance(named, str) and canonical_id(named) == canonical_id(identifier)
+    ):
         msg = "resource and resourceData.id differ"
         raise EntryError(msg)
     if kind == "users":
         effect = Effect.BLOCK if change == "deleted" else Effect.LOOK_UP_ACCOUNT
-        return (HookEvent(Source.ENTRA, f"users/{change}", effect, Subject(oid=identifier), reference=subscription),)
+        return (
+            HookEvent(
+                Source.ENTRA,
+                f"users/{change}",
+                effect,
+                Subject(oid=identifier),
+                reference=subscription,
+            ),
+        )
     group = Group(id=identifier)
     if change == "deleted":
-        return (HookEvent(Source.ENTRA, "groups/deleted", Effect.GROUP_DELETED, None, group, reference=subscription),)
+        return (
+            HookEvent(
+                Source.ENTRA,
+                "groups/deleted",
+                Effect.GROUP_DELETED,
+                None,
+                group,
+                reference=subscription,
+            ),
+        )
     members: list[HookEvent] = []
     for one in items(data.get("members@delta", []), "members@delta"):
         try:
@@ -130,19 +165,45 @@ def _change(entry: dict[str, Any], malformed: list[str]) -> tuple[HookEvent, ...
         except EntryError as error:
             # The others of the group still count.
             malformed.append(str(error))
-    # Without members it is a property that changed, and which one is never said: it may be the name.
-    return tuple(members) or (HookEvent(Source.ENTRA, "groups/updated", Effect.GROUP_RENAMED, None, group, reference=subscription),)
+    # Without members it is a property that changed, and which one is never said: it may be the
+    # name.
+    return tuple(members) or (
+        HookEvent(
+            Source.ENTRA,
+            "groups/updated",
+            Effect.GROUP_RENAMED,
+            None,
+            group,
+            reference=subscription,
+        ),
+    )
 
 
 def _member(group: Group, member: dict[str, Any], subscription: str) -> HookEvent:
     subject = Subject(oid=text(member.get("id"), "members@delta.id"))
     if removed(member):
-        return HookEvent(Source.ENTRA, "groups/member-removed", Effect.GROUP_REMOVED, subject, group, reference=subscription)
-    return HookEvent(Source.ENTRA, "groups/member-added", Effect.LOOK_UP_MEMBERSHIP, subject, group, reference=subscription)
+        return HookEvent(
+            Source.ENTRA,
+            "groups/member-removed",
+            Effect.GROUP_REMOVED,
+            subject,
+            group,
+            reference=subscription,
+        )
+    return HookEvent(
+        Source.ENTRA,
+        "groups/member-added",
+        Effect.LOOK_UP_MEMBERSHIP,
+        subject,
+        group,
+        reference=subscription,
+    )
 
 
 def removed(member: dict[str, Any]) -> bool:
-    """Notifications write ``"@removed": "deleted"``, delta queries ``"@removed": {"reason": "deleted"}``; any presence counts."""
+    """Notifications write ``"@removed": "deleted"``, delta queries ``"@removed": {"reason":
+    "deleted"}``; any presence counts.
+    """
     return "@removed" in member
 
 

@@ -1,11 +1,15 @@
-"""What the groups of a provider are called, and were: by id, from every event and answer that names one.
+"""What the groups of a provider are called, and were: by id, from every event and answer that names
+one.
 
 Rules:
-- A group is its id. Another name is "lost the old, gained the new" for all of its members, whoever they are: tokens and Cognito's
-  stored attributes hold names, and go on holding the old one.
-- A name is lost the moment that a later one is known, also where that is known first; by event time, in whatever order events come.
-- A removal speaks of every name that the group has had (``complete``): the person may have signed in under any of them.
-- Where another group of the provider has the name now, its members keep it; sessions end, for nobody knows through which they had it.
+- A group is its id. Another name is "lost the old, gained the new" for all of its members, whoever
+  they are: tokens and Cognito's stored attributes hold names, and go on holding the old one.
+- A name is lost the moment that a later one is known, also where that is known first; by event
+  time, in whatever order events come.
+- A removal speaks of every name that the group has had (``complete``): the person may have signed
+  in under any of them.
+- Where another group of the provider has the name now, its members keep it; sessions end, for
+  nobody knows through which they had it.
 """
 
 from __future__ import annotations
@@ -34,12 +38,16 @@ if TYPE_CHECKING:
 MAX_FORMER: Final = 8
 """Names that are remembered of one group. A longer list makes a removal that many revocations."""
 FRESH_S: Final = 60.0
-"""How much later a group must be known by the same name for it to be written down: one write a minute for a busy group."""
+"""How much later a group must be known by the same name for it to be written down: one write a
+minute for a busy group.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """``current`` since, or at least until, ``at`` (UTC epoch seconds); ``former``: newest first."""
+    """``current`` since, or at least until, ``at`` (UTC epoch seconds); ``former``: newest
+    first.
+    """
 
     current: str
     at: float
@@ -48,7 +56,11 @@ class Names:
     def complete(self, group: Group) -> Group:
         """The group as an event names it, with what else it is and was called."""
         others = dict.fromkeys(name for name in (self.current, *self.former) if name != group.name)
-        return Group(group.id, group.name, tuple(others)) if group.name else Group(group.id, self.current, self.former)
+        return (
+            Group(group.id, group.name, tuple(others))
+            if group.name
+            else Group(group.id, self.current, self.former)
+        )
 
 
 def group_key(target: HookTarget, source: Source, group_id: str) -> str:
@@ -61,8 +73,17 @@ class GroupNames:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def read(self, target: HookTarget, source: Source, groups: Iterable[Group | None], *, closed: set[str] | None = None) -> Mapping[str, Names]:
-        """``known``, outside a transaction. ``closed``: gets the ids of groups whose names do not open; without it the first of them raises ``ConfigError``."""
+    async def read(
+        self,
+        target: HookTarget,
+        source: Source,
+        groups: Iterable[Group | None],
+        *,
+        closed: set[str] | None = None,
+    ) -> Mapping[str, Names]:
+        """``known``, outside a transaction. ``closed``: gets the ids of groups whose names do not
+        open; without it the first of them raises ``ConfigError``.
+        """
         asked = [group for group in groups if group is not None and group.id]
         if not asked:
             return {}
@@ -70,14 +91,26 @@ class GroupNames:
             return await self.known(connection, target, source, asked, closed=closed)
 
     async def known(
-        self, connection: AsyncConnection, target: HookTarget, source: Source, groups: Iterable[Group | None], *, closed: set[str] | None = None
+        self,
+        connection: AsyncConnection,
+        target: HookTarget,
+        source: Source,
+        groups: Iterable[Group | None],
+        *,
+        closed: set[str] | None = None,
     ) -> Mapping[str, Names]:
         """By group id."""
-        keys = {group_key(target, source, group.id): group.id for group in groups if group is not None and group.id}
+        keys = {
+            group_key(target, source, group.id): group.id
+            for group in groups
+            if group is not None and group.id
+        }
         found: dict[str, Names] = {}
         wanted = sorted(keys)
         for start in range(0, len(wanted), 500):
-            rows = await connection.execute(select(hook_groups).where(hook_groups.c.group.in_(wanted[start : start + 500])))
+            rows = await connection.execute(
+                select(hook_groups).where(hook_groups.c.group.in_(wanted[start : start + 500]))
+            )
             for row in rows:
                 try:
                     found[keys[row.group]] = self._names(row)
@@ -86,7 +119,12 @@ class GroupNames:
                         raise
                     if not closed:
                         # One of them says it: where a key is missing there are many.
-                        fault("group_names_do_not_open", error, tenant=target.tenant, provider=target.provider)
+                        fault(
+                            "group_names_do_not_open",
+                            error,
+                            tenant=target.tenant,
+                            provider=target.provider,
+                        )
                     closed.add(keys[row.group])
         return found
 
@@ -94,23 +132,52 @@ class GroupNames:
         """Those that no group is known to have now."""
         digests = {_name_key(target, source, name): name for name in names}
         async with self._database.read() as connection:
-            rows = await connection.execute(select(hook_groups.c.name).where(hook_groups.c.tenant == target.tenant, hook_groups.c.name.in_(sorted(digests))))
+            rows = await connection.execute(
+                select(hook_groups.c.name).where(
+                    hook_groups.c.tenant == target.tenant, hook_groups.c.name.in_(sorted(digests))
+                )
+            )
             known = set(rows.scalars())
         return sorted(name for key, name in digests.items() if key not in known)
 
-    async def learn(self, connection: AsyncConnection, target: HookTarget, source: Source, group: Group, *, at: float) -> tuple[HookEvent, ...]:
-        """The group was called ``group.name`` at ``at``, and ``group.former`` before; events of names that were lost and gained, to be stored with it."""
+    async def learn(
+        self,
+        connection: AsyncConnection,
+        target: HookTarget,
+        source: Source,
+        group: Group,
+        *,
+        at: float,
+    ) -> tuple[HookEvent, ...]:
+        """The group was called ``group.name`` at ``at``, and ``group.former`` before; events of
+        names that were lost and gained, to be stored with it.
+        """
         if not group.id or not group.name:
             return ()
         key = group_key(target, source, group.id)
         fresh = Names(group.name, at, group.former[:MAX_FORMER])
         present = select(hook_groups).where(hook_groups.c.group == key).with_for_update()
-        # Most are known by this very name: nothing is sealed for them, while others wait for the database.
+        # Most are known by this very name: nothing is sealed for them, while others wait for the
+        # database.
         row = (await connection.execute(present)).first()
         if row is None:
-            values = {"tenant": target.tenant, "provider": target.provider, "source": source.value, **self._values(target, source, key, fresh)}
-            made = insert_new(self._database, hook_groups).values(group=key, **values).on_conflict_do_nothing().returning(hook_groups.c.group)
-            row = None if (await connection.execute(made)).first() is not None else (await connection.execute(present)).one()
+            values = {
+                "tenant": target.tenant,
+                "provider": target.provider,
+                "source": source.value,
+                **self._values(target, source, key, fresh),
+            }
+            made = (
+                insert_new(self._database, hook_groups)
+                .values(group=key, **values)
+                .on_conflict_do_nothing()
+                .returning(hook_groups.c.group)
+            )
+            row = (
+                None
+                if (await connection.execute(made)).first() is not None
+                else (await connection.execute(present)).one()
+            )
         if row is None:
             before, after = None, fresh
         else:
@@ -118,47 +185,134 @@ class GroupNames:
             after = merged(before, fresh)
             if after == before:
                 return ()
-            values = {"at": after.at} if after == replace(before, at=after.at) else self._values(target, source, key, after)
-            await connection.execute(update(hook_groups).where(hook_groups.c.group == key).values(**values))
+            values = (
+                {"at": after.at}
+                if after == replace(before, at=after.at)
+                else self._values(target, source, key, after)
+            )
+            await connection.execute(
+                update(hook_groups).where(hook_groups.c.group == key).values(**values)
+            )
         had = set() if before is None else {before.current, *before.former}
-        lost = [name for name in after.former if name not in had or (before is not None and name == before.current)]
+        lost = [
+            name
+            for name in after.former
+            if name not in had or (before is not None and name == before.current)
+        ]
         gained = before is None or before.current != after.current
-        events = [await self._lost(connection, target, source, key, name, at=after.at) for name in lost]
+        events = [
+            await self._lost(connection, target, source, key, name, at=after.at) for name in lost
+        ]
         if gained:
-            events += await self._gained(connection, target, source, key, after.current, at=after.at, first=before is None)
+            events += await self._gained(
+                connection, target, source, key, after.current, at=after.at, first=before is None
+            )
         return tuple(events)
 
-    async def forget(self, connection: AsyncConnection, target: HookTarget, source: Source, group: Group) -> None:
+    async def forget(
+        self, connection: AsyncConnection, target: HookTarget, source: Source, group: Group
+    ) -> None:
         """The group is gone: no group is called so now, though it was."""
-        await connection.execute(update(hook_groups).where(hook_groups.c.group == group_key(target, source, group.id)).values(name=""))
+        await connection.execute(
+            update(hook_groups)
+            .where(hook_groups.c.group == group_key(target, source, group.id))
+            .values(name="")
+        )
 
-    async def _lost(self, connection: AsyncConnection, target: HookTarget, source: Source, key: str, name: str, *, at: float) -> HookEvent:
-        others = select(hook_groups.c.group).where(hook_groups.c.name == _name_key(target, source, name), hook_groups.c.group != key).limit(1)
-        # Of a name that only those have who were added after its deletion, those who are in this group have it by this group.
+    async def _lost(
+        self,
+        connection: AsyncConnection,
+        target: HookTarget,
+        source: Source,
+        key: str,
+        name: str,
+        *,
+        at: float,
+    ) -> HookEvent:
+        others = (
+            select(hook_groups.c.group)
+            .where(
+                hook_groups.c.name == _name_key(target, source, name), hook_groups.c.group != key
+            )
+            .limit(1)
+        )
+        # Of a name that only those have who were added after its deletion, those who are in this
+        # group have it by this group.
         taken = select(overlays.c.id).where(
-            overlays.c.tenant == target.tenant, overlays.c.group_name == name, overlays.c.source == source.value,
-            overlays.c.everybody == 1, overlays.c.lifted_at.is_(None), overlays.c.cleared_at.is_(None),
-        )  # fmt: skip
-        shared = (await connection.execute(others)).first() is not None and (await connection.execute(taken.limit(1))).first() is None
-        return HookEvent(source, "group.name.lost", Effect.END_SESSIONS if shared else Effect.GROUP_DELETED, None, Group(name=name), at, digest(key, "lost", name, repr(at)))
+            overlays.c.tenant == target.tenant,
+            overlays.c.group_name == name,
+            overlays.c.source == source.value,
+            overlays.c.everybody == 1,
+            overlays.c.lifted_at.is_(None),
+            overlays.c.cleared_at.is_(None),
+        )
+        shared = (await connection.execute(others)).first() is not None and (
+            await connection.execute(taken.limit(1))
+        ).first() is None
+        return HookEvent(
+            source,
+            "group.name.lost",
+            Effect.END_SESSIONS if shared else Effect.GROUP_DELETED,
+            None,
+            Group(name=name),
+            at,
+            digest(key, "lost", name, repr(at)),
+        )
 
-    async def _gained(self, connection: AsyncConnection, target: HookTarget, source: Source, key: str, name: str, *, at: float, first: bool) -> list[HookEvent]:
-        event = HookEvent(source, "group.name.gained", Effect.GROUP_ADDED, None, Group(name=name), at, digest(key, "gained", name, repr(at)))
+    async def _gained(
+        self,
+        connection: AsyncConnection,
+        target: HookTarget,
+        source: Source,
+        key: str,
+        name: str,
+        *,
+        at: float,
+        first: bool,
+    ) -> list[HookEvent]:
+        event = HookEvent(
+            source,
+            "group.name.gained",
+            Effect.GROUP_ADDED,
+            None,
+            Group(name=name),
+            at,
+            digest(key, "gained", name, repr(at)),
+        )
         if first:
-            # Nothing is to be given back in most cases, and then there is no need of an event for each group of a directory.
+            # Nothing is to be given back in most cases, and then there is no need of an event for
+            # each group of a directory.
             lane = lane_key(target, event)
-            standing = select(hook_standing.c.lane).where(hook_standing.c.lane == lane, hook_standing.c.about == about_key(event.group)).limit(1)
-            waiting = select(hook_inbox.c.id).where(and_(hook_inbox.c.lane == lane, hook_inbox.c.state == "new")).limit(1)
-            if (await connection.execute(standing)).first() is None and (await connection.execute(waiting)).first() is None:
+            standing = (
+                select(hook_standing.c.lane)
+                .where(
+                    hook_standing.c.lane == lane, hook_standing.c.about == about_key(event.group)
+                )
+                .limit(1)
+            )
+            waiting = (
+                select(hook_inbox.c.id)
+                .where(and_(hook_inbox.c.lane == lane, hook_inbox.c.state == "new"))
+                .limit(1)
+            )
+            if (await connection.execute(standing)).first() is None and (
+                await connection.execute(waiting)
+            ).first() is None:
                 return []
         return [event]
 
     def _values(self, target: HookTarget, source: Source, key: str, names: Names) -> dict[str, Any]:
-        sealed = self._database.crypt.seal(json.dumps([names.current, *names.former]), table="hook_groups", row=key, column="names")
+        sealed = self._database.crypt.seal(
+            json.dumps([names.current, *names.former]), table="hook_groups", row=key, column="names"
+        )
         return {"name": _name_key(target, source, names.current), "at": names.at, "names": sealed}
 
     def _names(self, row: Any) -> Names:
-        current, *former = json.loads(self._database.crypt.open(row.names, table="hook_groups", row=row.group, column="names").reveal())
+        current, *former = json.loads(
+            self._database.crypt.open(
+                row.names, table="hook_groups", row=row.group, column="names"
+            ).reveal()
+        )
         return Names(current, row.at, tuple(former))
 
 
@@ -168,7 +322,11 @@ def merged(before: Names, said: Names) -> Names:
         former = dict.fromkeys((before.current, *said.former, *before.former))
         former.pop(said.current, None)
         after = Names(said.current, said.at, tuple(former)[:MAX_FORMER])
-        return before if after == replace(before, at=said.at) and said.at < before.at + FRESH_S else after
+        return (
+            before
+            if after == replace(before, at=said.at) and said.at < before.at + FRESH_S
+            else after
+        )
     former = dict.fromkeys((*before.former, said.current, *said.former))
     former.pop(before.current, None)
     return replace(before, former=tuple(former)[:MAX_FORMER])

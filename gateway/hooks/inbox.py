@@ -1,11 +1,16 @@
-"""The durable inbox: a delivery is acknowledged after its commit, and every event in it is applied once.
+"""The durable inbox: a delivery is acknowledged after its commit, and every event in it is applied
+once.
 
 Rules (invariant 11):
-- ``accept`` returns after the commit or raises; the caller answers 503 in time, and the sender or the backfill brings it again.
-- The sender's id makes an event: what is here already is a duplicate, whatever the envelope around it.
-- Events of one person (a lane) are applied by one holder at a time. A holder that lost its lease cannot settle.
+- ``accept`` returns after the commit or raises; the caller answers 503 in time, and the sender or
+  the backfill brings it again.
+- The sender's id makes an event: what is here already is a duplicate, whatever the envelope around
+  it.
+- Events of one person (a lane) are applied by one holder at a time. A holder that lost its lease
+  cannot settle.
 - What cannot be applied stays, counts its attempts and can be replayed.
-- Where what was said before does not open, a removal takes effect all the same, and is applied once it opens; all else waits for that.
+- Where what was said before does not open, a removal takes effect all the same, and is applied once
+  it opens; all else waits for that.
 """
 
 from __future__ import annotations
@@ -43,7 +48,9 @@ if TYPE_CHECKING:
     from gateway.sql.database import Database
 
 LEASE_S = 30.0
-"""How long a lane is held without settling. Longer than ``applier.APPLY_S``, so that a holder has stopped before another begins."""
+"""How long a lane is held without settling. Longer than ``applier.APPLY_S``, so that a holder has
+stopped before another begins.
+"""
 CLOSED_S = 60.0
 """When what did not open is looked at again: a key is missing, and may be given back."""
 UNREAD = "what was said before does not open with the keys that are here"
@@ -52,8 +59,13 @@ _AT_ONCE = 2000
 """Waiting events read in one claim, over all its lanes: what is beyond is for the next one."""
 _ROWS = 500
 """Standings read at once."""
-_TRY_LANES = text("SELECT lane FROM unnest(CAST(:lanes AS text[]), CAST(:numbers AS bigint[])) AS wanted(lane, number) WHERE pg_try_advisory_xact_lock(number)")
-"""Two processes that make a lane's row at once: the second goes without, where an insert would wait for the first."""
+_TRY_LANES = text(
+    "SELECT lane FROM unnest(CAST(:lanes AS text[]), CAST(:numbers AS bigint[])) AS "
+    "wanted(lane, number) WHERE pg_try_advisory_xact_lock(number)"
+)
+"""Two processes that make a lane's row at once: the second goes without, where an insert would wait
+for the first.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +114,9 @@ class Lane:
     standing: dict[str, Kept]
     """By group (``about``), "" for the account."""
     unread: Mapping[str, Standing] = field(default_factory=dict)
-    """What is known of those that do not open. Where there are any, only what takes away is ``pending``."""
+    """What is known of those that do not open. Where there are any, only what takes away is
+    ``pending``.
+    """
 
     @property
     def tenant(self) -> str:
@@ -111,8 +125,8 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of one event. ``state``: applied, applied_to_nobody, ignored, failed, held, or new to be tried again at ``next_at``; new with ``revocations``
-    is in effect.
+    """What became of one event. ``state``: applied, applied_to_nobody, ignored, failed, held, or
+    new to be tried again at ``next_at``; new with ``revocations`` is in effect.
     """
 
     id: str
@@ -133,7 +147,11 @@ def lane_key(target: HookTarget, event: HookEvent) -> str:
     elif event.members:
         about = f"members:{event.reference}"
     else:
-        about = f"group:{event.group.key}" if event.group is not None else f"reference:{event.reference}"
+        about = (
+            f"group:{event.group.key}"
+            if event.group is not None
+            else f"reference:{event.reference}"
+        )
     return digest(target.tenant, target.provider, event.source.value, about)
 
 
@@ -156,7 +174,9 @@ def insert_new(database: Database, table: Table) -> Any:
 
 @contextlib.contextmanager
 def _noting(closed: set[str], name: str, tenant: str) -> Iterator[None]:
-    """A row that does not open is logged and counted, the first of several, and ``name`` noted: it must not keep what else there is from being taken."""
+    """A row that does not open is logged and counted, the first of several, and ``name`` noted: it
+    must not keep what else there is from being taken.
+    """
     try:
         yield
     except Exception as error:  # noqa: BLE001 - no key for it, or another version wrote it: logged
@@ -167,13 +187,22 @@ def _noting(closed: set[str], name: str, tenant: str) -> Iterator[None]:
 
 
 def _bound(settled: Settled, now: float) -> dict[str, Any]:
-    return {"b_id": settled.id, "b_state": settled.state, "b_error": settled.error[:400], "b_next_at": settled.next_at or now}
+    return {
+        "b_id": settled.id,
+        "b_state": settled.state,
+        "b_error": settled.error[:400],
+        "b_next_at": settled.next_at or now,
+    }
 
 
 class Inbox:
-    """The tables behind the hooks. ``holder`` names this process; ``lease_s`` is how long another waits for it after its death."""
+    """The tables behind the hooks. ``holder`` names this process; ``lease_s`` is how long another
+    waits for it after its death.
+    """
 
-    def __init__(self, database: Database, committer: Committer, *, holder: str, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, database: Database, committer: Committer, *, holder: str, lease_s: float = LEASE_S
+    ) -> None:
         self._lease_s = lease_s
         self._database = database
         self._committer = committer
@@ -181,74 +210,190 @@ class Inbox:
 
     # --- receiving ---
 
-    async def accept(self, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push", released: bool = False) -> Accepted:
+    async def accept(
+        self,
+        target: HookTarget,
+        delivery: Delivery,
+        *,
+        received_at: float,
+        request_id: str = "",
+        channel: str = "push",
+        released: bool = False,
+    ) -> Accepted:
         """Store; returns after the commit. Raises ``UnavailableError``."""
-        prepared = self.prepare(target, delivery, received_at=received_at, request_id=request_id, channel=channel)
+        prepared = self.prepare(
+            target, delivery, received_at=received_at, request_id=request_id, channel=channel
+        )
         for row in prepared.rows:
             row["released"] = int(released)
-        return await self._committer.run(partial(self.write, prepared=prepared), urgent=channel == "push")
+        return await self._committer.run(
+            partial(self.write, prepared=prepared), urgent=channel == "push"
+        )
 
-    async def store(self, connection: AsyncConnection, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push") -> Accepted:
+    async def store(
+        self,
+        connection: AsyncConnection,
+        target: HookTarget,
+        delivery: Delivery,
+        *,
+        received_at: float,
+        request_id: str = "",
+        channel: str = "push",
+    ) -> Accepted:
         """The same within a transaction of the caller's."""
-        return await self.write(connection, self.prepare(target, delivery, received_at=received_at, request_id=request_id, channel=channel))
+        return await self.write(
+            connection,
+            self.prepare(
+                target, delivery, received_at=received_at, request_id=request_id, channel=channel
+            ),
+        )
 
-    def prepare(self, target: HookTarget, delivery: Delivery, *, received_at: float, request_id: str = "", channel: str = "push") -> Prepared:
+    def prepare(
+        self,
+        target: HookTarget,
+        delivery: Delivery,
+        *,
+        received_at: float,
+        request_id: str = "",
+        channel: str = "push",
+    ) -> Prepared:
         """Everything that can be done before others have to wait: the payloads are sealed here."""
         delivery_id = str(uuid.uuid4())
-        rows = tuple(self._row(target, event, delivery_id, received_at) for event in delivery.events)
+        rows = tuple(
+            self._row(target, event, delivery_id, received_at) for event in delivery.events
+        )
         envelope = {
-            "id": delivery_id, "source": delivery.source.value, "tenant": target.tenant, "provider": target.provider, "channel": channel, "received_at": received_at,
-            "skipped": [[s.index, s.type, s.reason.value, s.detail] for s in delivery.skipped[:100]], "request_id": request_id,
-        }  # fmt: skip
+            "id": delivery_id,
+            "source": delivery.source.value,
+            "tenant": target.tenant,
+            "provider": target.provider,
+            "channel": channel,
+            "received_at": received_at,
+            "skipped": [
+                [s.index, s.type, s.reason.value, s.detail] for s in delivery.skipped[:100]
+            ],
+            "request_id": request_id,
+        }
         return Prepared(envelope, delivery.events, rows, len(delivery.skipped))
 
-    async def write_those(self, connection: AsyncConnection, target: HookTarget, prepared: Prepared, events: Sequence[HookEvent]) -> Accepted:
-        """``events`` turned out to be what is to be stored: those that were prepared are sealed already."""
+    async def write_those(
+        self,
+        connection: AsyncConnection,
+        target: HookTarget,
+        prepared: Prepared,
+        events: Sequence[HookEvent],
+    ) -> Accepted:
+        """``events`` turned out to be what is to be stored: those that were prepared are sealed
+        already.
+        """
         drafts = dict(zip(prepared.events, prepared.rows, strict=True))
         delivery, received_at = prepared.envelope["id"], prepared.envelope["received_at"]
-        rows = tuple(drafts.get(event) or self._row(target, event, delivery, received_at) for event in events)
+        rows = tuple(
+            drafts.get(event) or self._row(target, event, delivery, received_at) for event in events
+        )
         return await self.write(connection, replace(prepared, events=tuple(events), rows=rows))
 
     async def write(self, connection: AsyncConnection, prepared: Prepared) -> Accepted:
         """The rest, within a transaction of the caller's."""
         rows, stored = prepared.rows, 0
         if rows:
-            # Parameters apart from the statement: SQLAlchemy then compiles it once, whatever the number of rows, and cuts it up for the driver.
-            statement = insert_new(self._database, hook_inbox).on_conflict_do_nothing().returning(hook_inbox.c.id)
+            # Parameters apart from the statement: SQLAlchemy then compiles it once, whatever the
+            # number of rows, and cuts it up for the driver.
+            statement = (
+                insert_new(self._database, hook_inbox)
+                .on_conflict_do_nothing()
+                .returning(hook_inbox.c.id)
+            )
             stored = len((await connection.execute(statement, list(rows))).all())
         outcome = "accepted" if stored else "duplicate" if rows else "ignored"
-        await connection.execute(hook_deliveries.insert().values(**prepared.envelope, outcome=outcome, events=stored, duplicates=len(rows) - stored))
+        await connection.execute(
+            hook_deliveries.insert().values(
+                **prepared.envelope, outcome=outcome, events=stored, duplicates=len(rows) - stored
+            )
+        )
         return Accepted(prepared.envelope["id"], stored, len(rows) - stored, prepared.skipped)
 
-    def _row(self, target: HookTarget, event: HookEvent, delivery: str, received_at: float) -> dict[str, Any]:
+    def _row(
+        self, target: HookTarget, event: HookEvent, delivery: str, received_at: float
+    ) -> dict[str, Any]:
         row_id = str(uuid.uuid4())
         return {
-            "id": row_id, "delivery": delivery, "source": event.source.value, "tenant": target.tenant, "provider": target.provider,
-            "event": event.id or f"none:{row_id}", "type": event.type[:120], "lane": lane_key(target, event), "received_at": received_at, "event_time": event.event_time,
-            "payload": self._database.crypt.seal(dump_event(event), table="hook_inbox", row=row_id, column="payload"),
-            "state": "new", "released": 0, "attempts": 0, "next_at": received_at, "error": "",
-        }  # fmt: skip
+            "id": row_id,
+            "delivery": delivery,
+            "source": event.source.value,
+            "tenant": target.tenant,
+            "provider": target.provider,
+            "event": event.id or f"none:{row_id}",
+            "type": event.type[:120],
+            "lane": lane_key(target, event),
+            "received_at": received_at,
+            "event_time": event.event_time,
+            "payload": self._database.crypt.seal(
+                dump_event(event), table="hook_inbox", row=row_id, column="payload"
+            ),
+            "state": "new",
+            "released": 0,
+            "attempts": 0,
+            "next_at": received_at,
+            "error": "",
+        }
 
     # --- applying ---
 
-    async def claim(self, *, now: float, limit: int, busy: Mapping[str, str] | None = None, resting: Collection[str] = (), per_tenant: int = 1000) -> tuple[Lane, ...]:
-        """Up to ``limit`` lanes that wait and that nobody else holds; each is held by this process until settled or ``LEASE_S``.
+    async def claim(
+        self,
+        *,
+        now: float,
+        limit: int,
+        busy: Mapping[str, str] | None = None,
+        resting: Collection[str] = (),
+        per_tenant: int = 1000,
+    ) -> tuple[Lane, ...]:
+        """Up to ``limit`` lanes that wait and that nobody else holds; each is held by this process
+        until settled or ``LEASE_S``.
 
-        Tenants take turns, so that one with a flood of events does not keep the others waiting; ``busy``: the lanes that this process works on,
-        and the tenant of each. Another lane of this process's is one that it could not settle, and is taken again unless it is ``resting``.
+        Tenants take turns, so that one with a flood of events does not keep the others waiting;
+        ``busy``: the lanes that this process works on, and the tenant of each. Another lane of this
+        process's is one that it could not settle, and is taken again unless it is ``resting``.
         """
-        free = or_(hook_lanes.c.lane.is_(None), hook_lanes.c.held_until < now, and_(hook_lanes.c.holder == self._holder, hook_lanes.c.lane.not_in([*(busy or ()), *resting])))
+        free = or_(
+            hook_lanes.c.lane.is_(None),
+            hook_lanes.c.held_until < now,
+            and_(
+                hook_lanes.c.holder == self._holder,
+                hook_lanes.c.lane.not_in([*(busy or ()), *resting]),
+            ),
+        )
         waiting = (
-            select(hook_inbox.c.lane, hook_inbox.c.tenant, func.min(hook_inbox.c.number).label("first"))
+            select(
+                hook_inbox.c.lane, hook_inbox.c.tenant, func.min(hook_inbox.c.number).label("first")
+            )
             .outerjoin(hook_lanes, hook_lanes.c.lane == hook_inbox.c.lane)
             .where(hook_inbox.c.state == "new", hook_inbox.c.next_at <= now, free)
             .group_by(hook_inbox.c.lane, hook_inbox.c.tenant)
             .subquery()
         )
-        turn = func.row_number().over(partition_by=waiting.c.tenant, order_by=waiting.c.first).label("turn")
+        turn = (
+            func.row_number()
+            .over(partition_by=waiting.c.tenant, order_by=waiting.c.first)
+            .label("turn")
+        )
         ranked = select(waiting.c.lane, waiting.c.tenant, waiting.c.first, turn).subquery()
-        room = case({tenant: per_tenant - lanes for tenant, lanes in Counter(busy.values()).items()}, value=ranked.c.tenant, else_=per_tenant) if busy else per_tenant
-        chosen = select(ranked.c.lane).where(ranked.c.turn <= room).order_by(ranked.c.turn, ranked.c.first).limit(limit)
+        room = (
+            case(
+                {tenant: per_tenant - lanes for tenant, lanes in Counter(busy.values()).items()},
+                value=ranked.c.tenant,
+                else_=per_tenant,
+            )
+            if busy
+            else per_tenant
+        )
+        chosen = (
+            select(ranked.c.lane)
+            .where(ranked.c.turn <= room)
+            .order_by(ranked.c.turn, ranked.c.first)
+            .limit(limit)
+        )
         async with self._database.read() as reading:
             keys = (await reading.execute(chosen)).scalars().all()
         if not keys:
@@ -259,17 +404,25 @@ class Inbox:
 
         return await self._committer.run(work)
 
-    async def _hold(self, connection: AsyncConnection, keys: Sequence[str], now: float) -> tuple[Lane, ...]:
-        """Those of ``keys`` that nobody holds. Sorted, so that two processes that claim at once take rows in one order and cannot deadlock."""
+    async def _hold(
+        self, connection: AsyncConnection, keys: Sequence[str], now: float
+    ) -> tuple[Lane, ...]:
+        """Those of ``keys`` that nobody holds. Sorted, so that two processes that claim at once
+        take rows in one order and cannot deadlock.
+        """
         if self._database.is_postgresql:
             keys = await self._not_locked(connection, keys)
             if not keys:
                 return ()
         # One statement, so that two processes that see a lane free cannot both take it.
         until = now + self._lease_s
-        wanted = insert_new(self._database, hook_lanes).values([{"lane": key, "holder": self._holder, "held_until": until} for key in keys])
+        wanted = insert_new(self._database, hook_lanes).values(
+            [{"lane": key, "holder": self._holder, "held_until": until} for key in keys]
+        )
         taken = wanted.on_conflict_do_update(
-            index_elements=["lane"], set_={"holder": self._holder, "held_until": until}, where=or_(hook_lanes.c.held_until < now, hook_lanes.c.holder == self._holder)
+            index_elements=["lane"],
+            set_={"holder": self._holder, "held_until": until},
+            where=or_(hook_lanes.c.held_until < now, hook_lanes.c.holder == self._holder),
         ).returning(hook_lanes.c.lane)
         held = (await connection.execute(taken)).scalars().all()
         if not held:
@@ -277,95 +430,235 @@ class Inbox:
         pending: dict[str, list[Pending]] = {key: [] for key in held}
         unopened: set[str] = set()
         rows = await connection.execute(
-            select(hook_inbox).where(hook_inbox.c.lane.in_(held), hook_inbox.c.state == "new", hook_inbox.c.next_at <= now).order_by(hook_inbox.c.number).limit(_AT_ONCE)
+            select(hook_inbox)
+            .where(
+                hook_inbox.c.lane.in_(held),
+                hook_inbox.c.state == "new",
+                hook_inbox.c.next_at <= now,
+            )
+            .order_by(hook_inbox.c.number)
+            .limit(_AT_ONCE)
         )
         for row in rows:
             with _noting(unopened, row.id, row.tenant):
-                payload = self._database.crypt.open(row.payload, table="hook_inbox", row=row.id, column="payload").reveal()
-                pending[row.lane].append(Pending(row.id, row.tenant, row.provider, load_event(payload), row.received_at, row.attempts, bool(row.released), bool(row.revocations)))
+                payload = self._database.crypt.open(
+                    row.payload, table="hook_inbox", row=row.id, column="payload"
+                ).reveal()
+                pending[row.lane].append(
+                    Pending(
+                        row.id,
+                        row.tenant,
+                        row.provider,
+                        load_event(payload),
+                        row.received_at,
+                        row.attempts,
+                        bool(row.released),
+                        bool(row.revocations),
+                    )
+                )
         if unopened:
             # As if it came later: the order of events means nothing to what they come to.
-            await connection.execute(update(hook_inbox).where(hook_inbox.c.id.in_(unopened)).values(next_at=now + CLOSED_S, error="it does not open with the keys that are here"))
+            await connection.execute(
+                update(hook_inbox)
+                .where(hook_inbox.c.id.in_(unopened))
+                .values(
+                    next_at=now + CLOSED_S, error="it does not open with the keys that are here"
+                )
+            )
         standing: dict[str, dict[str, Kept]] = {key: {} for key in held}
         closed: set[str] = set()
         unread: dict[str, dict[str, Standing]] = {}
-        for row in await connection.execute(select(hook_standing).where(hook_standing.c.lane.in_(held))):
+        for row in await connection.execute(
+            select(hook_standing).where(hook_standing.c.lane.in_(held))
+        ):
             with _noting(closed, row.lane, row.tenant):
                 standing[row.lane][row.about] = self._kept(row)
             if row.about not in standing[row.lane]:
                 unread.setdefault(row.lane, {})[row.about] = Standing(bool(row.refused), row.at)
         for key in unread:
-            pending[key] = [one for one in pending[key] if one.event.effect in TAKES_AWAY and not one.in_effect]
+            pending[key] = [
+                one for one in pending[key] if one.event.effect in TAKES_AWAY and not one.in_effect
+            ]
         empty = [key for key in held if not pending[key] and (unopened or key in unread)]
         if unread:
-            # Nothing is given back without the standing that it rests on; it is looked at again when others had their turn.
+            # Nothing is given back without the standing that it rests on; it is looked at again
+            # when others had their turn.
             going = [one.id for key in unread for one in pending[key]]
-            later = update(hook_inbox).where(hook_inbox.c.lane.in_(unread), hook_inbox.c.state == "new", hook_inbox.c.next_at <= now, hook_inbox.c.id.not_in(going))
+            later = update(hook_inbox).where(
+                hook_inbox.c.lane.in_(unread),
+                hook_inbox.c.state == "new",
+                hook_inbox.c.next_at <= now,
+                hook_inbox.c.id.not_in(going),
+            )
             await connection.execute(later.values(next_at=now + CLOSED_S, error=UNREAD))
         if empty:
-            await connection.execute(delete(hook_lanes).where(hook_lanes.c.lane.in_(empty), hook_lanes.c.holder == self._holder))
-        return tuple(Lane(key, tuple(pending[key]), standing[key], unread.get(key, {})) for key in held if key not in empty)
+            await connection.execute(
+                delete(hook_lanes).where(
+                    hook_lanes.c.lane.in_(empty), hook_lanes.c.holder == self._holder
+                )
+            )
+        return tuple(
+            Lane(key, tuple(pending[key]), standing[key], unread.get(key, {}))
+            for key in held
+            if key not in empty
+        )
 
     async def _not_locked(self, connection: AsyncConnection, keys: Sequence[str]) -> list[str]:
-        """Those of ``keys`` that no open transaction has its hands on: of a process that is taking the lane, settling it, or frozen while it did. Waits for none."""
+        """Those of ``keys`` that no open transaction has its hands on: of a process that is taking
+        the lane, settling it, or frozen while it did. Waits for none.
+        """
         numbers = {key: int.from_bytes(bytes.fromhex(key[:16]), "big", signed=True) for key in keys}
-        mine = set((await connection.execute(_TRY_LANES, {"lanes": list(numbers), "numbers": list(numbers.values())})).scalars())
-        known = set((await connection.execute(select(hook_lanes.c.lane).where(hook_lanes.c.lane.in_(mine)))).scalars())
-        unlocked = (await connection.execute(select(hook_lanes.c.lane).where(hook_lanes.c.lane.in_(mine)).with_for_update(skip_locked=True))).scalars()
+        mine = set(
+            (
+                await connection.execute(
+                    _TRY_LANES, {"lanes": list(numbers), "numbers": list(numbers.values())}
+                )
+            ).scalars()
+        )
+        known = set(
+            (
+                await connection.execute(
+                    select(hook_lanes.c.lane).where(hook_lanes.c.lane.in_(mine))
+                )
+            ).scalars()
+        )
+        unlocked = (
+            await connection.execute(
+                select(hook_lanes.c.lane)
+                .where(hook_lanes.c.lane.in_(mine))
+                .with_for_update(skip_locked=True)
+            )
+        ).scalars()
         locked = known - set(unlocked)
         return [key for key in keys if key in mine and key not in locked]
 
     def _kept(self, row: Any) -> Kept:
-        imposed = self._database.crypt.open(row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed").reveal()
+        imposed = self._database.crypt.open(
+            row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed"
+        ).reveal()
         return load_kept(imposed, Standing(bool(row.refused), row.at))
 
     async def release(self, connection: AsyncConnection, lane: str, *, now: float) -> bool:
-        """Give the lane up; False where this process did not hold it any more, and then nothing it did may be settled. To be asked inside the transaction that settles."""
-        statement = delete(hook_lanes).where(hook_lanes.c.lane == lane, hook_lanes.c.holder == self._holder, hook_lanes.c.held_until >= now)
+        """Give the lane up; False where this process did not hold it any more, and then nothing it
+        did may be settled. To be asked inside the transaction that settles.
+        """
+        statement = delete(hook_lanes).where(
+            hook_lanes.c.lane == lane,
+            hook_lanes.c.holder == self._holder,
+            hook_lanes.c.held_until >= now,
+        )
         return (await connection.execute(statement)).rowcount == 1
 
     def sealed(self, lane: str, about: str, kept: Kept) -> str:
         """A standing for ``keep``: made before others have to wait."""
-        return self._database.crypt.seal(dump_kept(kept), table="hook_standing", row=f"{lane}/{about}", column="imposed")
+        return self._database.crypt.seal(
+            dump_kept(kept), table="hook_standing", row=f"{lane}/{about}", column="imposed"
+        )
 
-    async def keep(self, connection: AsyncConnection, lane: str, about: str, kept: Kept, *, sealed: str, target: HookTarget, now: float) -> None:
+    async def keep(
+        self,
+        connection: AsyncConnection,
+        lane: str,
+        about: str,
+        kept: Kept,
+        *,
+        sealed: str,
+        target: HookTarget,
+        now: float,
+    ) -> None:
         """Write one standing."""
-        values = {"refused": int(kept.standing.refused), "at": kept.standing.at, "in_force": int(bool(kept.imposed)), "imposed": sealed, "updated_at": now}
+        values = {
+            "refused": int(kept.standing.refused),
+            "at": kept.standing.at,
+            "in_force": int(bool(kept.imposed)),
+            "imposed": sealed,
+            "updated_at": now,
+        }
         statement = insert_new(self._database, hook_standing).values(
-            lane=lane, about=about, id=standing_id(lane, about), tenant=target.tenant, provider=target.provider, source=kept.event.source.value, **values
-        )  # fmt: skip
-        await connection.execute(statement.on_conflict_do_update(index_elements=["lane", "about"], set_=values))
+            lane=lane,
+            about=about,
+            id=standing_id(lane, about),
+            tenant=target.tenant,
+            provider=target.provider,
+            source=kept.event.source.value,
+            **values,
+        )
+        await connection.execute(
+            statement.on_conflict_do_update(index_elements=["lane", "about"], set_=values)
+        )
 
-    async def settle(self, connection: AsyncConnection, settled: Sequence[Settled], *, now: float) -> None:
-        """Write what became of events; in the transaction that also writes standings and messages."""
+    async def settle(
+        self, connection: AsyncConnection, settled: Sequence[Settled], *, now: float
+    ) -> None:
+        """Write what became of events; in the transaction that also writes standings and
+        messages.
+        """
         if not settled:
             return
         tried = {"new", "failed", "held"}
         done = [s for s in settled if s.state not in tried or s.revocations]
         left = [s for s in settled if s.state in tried and not s.revocations]
         # Many rows, one trip: a busy sender's events come a hundred to a lane.
-        changed: dict[str, Any] = {"state": bindparam("b_state"), "error": bindparam("b_error"), "next_at": bindparam("b_next_at")}
+        changed: dict[str, Any] = {
+            "state": bindparam("b_state"),
+            "error": bindparam("b_error"),
+            "next_at": bindparam("b_next_at"),
+        }
         statement = update(hook_inbox).where(hook_inbox.c.id == bindparam("b_id"))
         if done:
-            values = {**changed, "applied_at": bindparam("b_applied_at"), "revocations": bindparam("b_revocations"), "counted": bindparam("b_counted")}
+            values = {
+                **changed,
+                "applied_at": bindparam("b_applied_at"),
+                "revocations": bindparam("b_revocations"),
+                "counted": bindparam("b_counted"),
+            }
             await connection.execute(
-                statement.values(**values), [{**_bound(s, now), "b_applied_at": now, "b_revocations": list(s.revocations), "b_counted": int(s.counted)} for s in done]
+                statement.values(**values),
+                [
+                    {
+                        **_bound(s, now),
+                        "b_applied_at": now,
+                        "b_revocations": list(s.revocations),
+                        "b_counted": int(s.counted),
+                    }
+                    for s in done
+                ],
             )
         if left:
             values = {**changed, "attempts": hook_inbox.c.attempts + bindparam("b_more")}
-            await connection.execute(statement.values(**values), [{**_bound(s, now), "b_more": int(s.state == "new" and s.in_vain)} for s in left])
+            await connection.execute(
+                statement.values(**values),
+                [{**_bound(s, now), "b_more": int(s.state == "new" and s.in_vain)} for s in left],
+            )
 
     # --- standings of a policy that changed ---
 
-    async def standings_without_effect(self, tenant: str, provider: str) -> AsyncIterator[list[tuple[str, str, Kept]]]:
-        """Refusals of groups that were of no consequence when they came, in pages: lane, about, kept. What does not open is left out until it is asked for again."""
+    async def standings_without_effect(
+        self, tenant: str, provider: str
+    ) -> AsyncIterator[list[tuple[str, str, Kept]]]:
+        """Refusals of groups that were of no consequence when they came, in pages: lane, about,
+        kept. What does not open is left out until it is asked for again.
+        """
         last = ("", "")
         closed: set[str] = set()
-        mine = (hook_standing.c.tenant == tenant, hook_standing.c.provider == provider, hook_standing.c.refused == 1, hook_standing.c.in_force == 0, hook_standing.c.about != "")
+        mine = (
+            hook_standing.c.tenant == tenant,
+            hook_standing.c.provider == provider,
+            hook_standing.c.refused == 1,
+            hook_standing.c.in_force == 0,
+            hook_standing.c.about != "",
+        )
         while True:
             async with self._database.read() as connection:
                 after = tuple_(hook_standing.c.lane, hook_standing.c.about) > last
-                rows = (await connection.execute(select(hook_standing).where(*mine, after).order_by(hook_standing.c.lane, hook_standing.c.about).limit(_ROWS))).all()
+                rows = (
+                    await connection.execute(
+                        select(hook_standing)
+                        .where(*mine, after)
+                        .order_by(hook_standing.c.lane, hook_standing.c.about)
+                        .limit(_ROWS)
+                    )
+                ).all()
             page = []
             for row in rows:
                 with _noting(closed, row.lane, row.tenant):
@@ -378,32 +671,56 @@ class Inbox:
 
     async def standing(self, lane: str, about: str) -> Standing | None:
         """What the newest event said there."""
-        query = select(hook_standing.c.refused, hook_standing.c.at).where(hook_standing.c.lane == lane, hook_standing.c.about == about)
+        query = select(hook_standing.c.refused, hook_standing.c.at).where(
+            hook_standing.c.lane == lane, hook_standing.c.about == about
+        )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).first()
         return None if row is None else Standing(bool(row.refused), row.at)
 
-    async def imposed(self, tenant: str, lifts: Sequence[tuple[RevocationRequest, float]]) -> list[list[tuple[str, Kept]]]:
-        """For each lift and when it was: what a provider had said by then and because of which that block or overlay stood, with the provider.
+    async def imposed(
+        self, tenant: str, lifts: Sequence[tuple[RevocationRequest, float]]
+    ) -> list[list[tuple[str, Kept]]]:
+        """For each lift and when it was: what a provider had said by then and because of which that
+        block or overlay stood, with the provider.
 
         All sources for an operator's. One look at what is refused of the tenant, for all of them.
         """
         by_place: dict[tuple[Who, str | None], list[int]] = {}
         by_id: dict[str, list[int]] = {}
         for number, (request, _) in enumerate(lifts):
-            (by_id.setdefault(request.standing, []) if request.standing else by_place.setdefault((request.who, request.group_overlay), [])).append(number)
+            (
+                by_id.setdefault(request.standing, [])
+                if request.standing
+                else by_place.setdefault((request.who, request.group_overlay), [])
+            ).append(number)
         this = [hook_standing.c.tenant == tenant, hook_standing.c.refused == 1]
-        this.append(or_(hook_standing.c.id.in_(sorted(by_id)), hook_standing.c.in_force == 1) if by_place else hook_standing.c.id.in_(sorted(by_id)))
+        this.append(
+            or_(hook_standing.c.id.in_(sorted(by_id)), hook_standing.c.in_force == 1)
+            if by_place
+            else hook_standing.c.id.in_(sorted(by_id))
+        )
         found: list[list[tuple[str, Kept]]] = [[] for _ in lifts]
         last = ""
         while True:
             async with self._database.read() as connection:
-                rows = (await connection.execute(select(hook_standing).where(*this, hook_standing.c.id > last).order_by(hook_standing.c.id).limit(_ROWS))).all()
+                rows = (
+                    await connection.execute(
+                        select(hook_standing)
+                        .where(*this, hook_standing.c.id > last)
+                        .order_by(hook_standing.c.id)
+                        .limit(_ROWS)
+                    )
+                ).all()
             for row in rows:
                 kept = self._kept(row)
                 meant = set(by_id.get(row.id, ()))
                 for imposed in kept.imposed:
-                    meant |= {n for n in by_place.get((imposed.who, imposed.group_overlay), ()) if lifts[n][0].source in {*OPERATORS, imposed.source}}
+                    meant |= {
+                        n
+                        for n in by_place.get((imposed.who, imposed.group_overlay), ())
+                        if lifts[n][0].source in {*OPERATORS, imposed.source}
+                    }
                 for number in meant:
                     if row.at <= lifts[number][1]:
                         found[number].append((str(row.provider), kept))
@@ -416,10 +733,18 @@ class Inbox:
     async def held(self) -> int:
         """How many events wait for an operator (``brake``)."""
         async with self._database.read() as connection:
-            return (await connection.execute(select(func.count()).where(hook_inbox.c.state == "held"))).scalar_one()
+            return (
+                await connection.execute(select(func.count()).where(hook_inbox.c.state == "held"))
+            ).scalar_one()
 
     async def backlog(self) -> tuple[int, float | None]:
         """How many events wait, and since when the oldest does."""
         async with self._database.read() as connection:
-            row = (await connection.execute(select(func.count(), func.min(hook_inbox.c.received_at)).where(hook_inbox.c.state == "new"))).one()
+            row = (
+                await connection.execute(
+                    select(func.count(), func.min(hook_inbox.c.received_at)).where(
+                        hook_inbox.c.state == "new"
+                    )
+                )
+            ).one()
         return row[0], row[1]

@@ -1,12 +1,16 @@
 """Public keys of identity providers, for signed messages: discovery, then the key set, cached.
 
 Rules:
-- Only issuers that a tenant's configuration names are ever fetched; nothing in a token chooses an address.
-- A terminating slash of the configured issuer is stripped to build the address (OpenID Connect Discovery §4.1), and a message is compared with
-  the issuer exactly as the discovery document spells it (§4.3).
-- A key set is kept for an hour and used on while the issuer does not answer; an unknown key fetches again, at most once a minute.
-- An issuer that does not answer is an outage: the sender tries again. One that answers and is not that issuer is a mistake in the
-  configuration: its operator is told, and to the sender its messages are signed with an unknown key.
+- Only issuers that a tenant's configuration names are ever fetched; nothing in a token chooses an
+  address.
+- A terminating slash of the configured issuer is stripped to build the address (OpenID Connect
+  Discovery §4.1), and a message is compared with the issuer exactly as the discovery document
+  spells it (§4.3).
+- A key set is kept for an hour and used on while the issuer does not answer; an unknown key fetches
+  again, at most once a minute.
+- An issuer that does not answer is an outage: the sender tries again. One that answers and is not
+  that issuer is a mistake in the configuration: its operator is told, and to the sender its
+  messages are signed with an unknown key.
 """
 
 from __future__ import annotations
@@ -31,7 +35,9 @@ if TYPE_CHECKING:
 FRESH_S = 3600.0
 REFRESH_S = 60.0
 RETRY_S = 5.0
-"""Before an issuer whose keys were never fetched is asked again: anybody can send us a token that needs its keys."""
+"""Before an issuer whose keys were never fetched is asked again: anybody can send us a token that
+needs its keys.
+"""
 TIMEOUT_S = 1.5
 """A sender waits three seconds for everything."""
 MAX_BYTES = 262_144
@@ -54,7 +60,9 @@ class IssuerConfigError(PeerError):
 
 @dataclass(frozen=True, slots=True)
 class Signers:
-    """Who may sign for one provider: keys, and the names that ``iss`` may have. ``missing``: why keys of an issuer are not among them."""
+    """Who may sign for one provider: keys, and the names that ``iss`` may have. ``missing``: why
+    keys of an issuer are not among them.
+    """
 
     keys: jwt.PyJWKSet
     issuers: frozenset[str]
@@ -69,15 +77,25 @@ class _Cached:
 
 
 def _addresses(target: HookTarget) -> tuple[str, ...]:
-    """What discovery is asked under, the configured issuer first; for an Okta authorization server also the organization itself."""
+    """What discovery is asked under, the configured issuer first; for an Okta authorization server
+    also the organization itself.
+    """
     if target.issuer is None:
         return ()
     issuer, parts = target.issuer.removesuffix("/"), urlsplit(target.issuer)
-    return tuple(dict.fromkeys((issuer, f"{parts.scheme}://{parts.netloc}") if target.kind is ProviderKind.OKTA else (issuer,)))
+    return tuple(
+        dict.fromkeys(
+            (issuer, f"{parts.scheme}://{parts.netloc}")
+            if target.kind is ProviderKind.OKTA
+            else (issuer,)
+        )
+    )
 
 
 class IssuerKeys:
-    """``http`` is guarded (``gateway.outward``): whoever configures an issuer also names where its keys are. ``monotonic``: seconds."""
+    """``http`` is guarded (``gateway.outward``): whoever configures an issuer also names where its
+    keys are. ``monotonic``: seconds.
+    """
 
     def __init__(self, http: aiohttp.ClientSession, *, monotonic: Callable[[], float]) -> None:
         self._http = http
@@ -88,7 +106,9 @@ class IssuerKeys:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def signers(self, target: HookTarget, *, again: bool = False) -> Signers:
-        """Never raises; nobody signs for a target without issuer. ``again``: a message named a key that is not among the known ones."""
+        """Never raises; nobody signs for a target without issuer. ``again``: a message named a key
+        that is not among the known ones.
+        """
         addresses = _addresses(target)
         found = await asyncio.gather(*(self._one(address, again=again) for address in addresses))
         keys, issuers = jwt.PyJWKSet.__new__(jwt.PyJWKSet), set[str]()
@@ -98,16 +118,29 @@ class IssuerKeys:
                 keys.keys += one.keys.keys
                 issuers.add(one.issuer)
             else:
-                # Its own messages fail for want of a key; a sibling's may name it as the issuer of their subject.
+                # Its own messages fail for want of a key; a sibling's may name it as the issuer of
+                # their subject.
                 issuers |= {address, f"{address}/"}
         missing = next((one for one in found if isinstance(one, IssuerUnavailableError)), None)
-        return Signers(keys, frozenset(issuers), missing or next((one for one in found[:1] if isinstance(one, IssuerConfigError)), None))
+        return Signers(
+            keys,
+            frozenset(issuers),
+            missing or next((one for one in found[:1] if isinstance(one, IssuerConfigError)), None),
+        )
 
-    async def _one(self, address: str, *, again: bool) -> _Cached | IssuerUnavailableError | IssuerConfigError:
+    async def _one(
+        self, address: str, *, again: bool
+    ) -> _Cached | IssuerUnavailableError | IssuerConfigError:
         async with self._locks.setdefault(address, asyncio.Lock()):
-            cached, failed, now = self._cache.get(address), self._failed.get(address), self._monotonic()
+            cached, failed, now = (
+                self._cache.get(address),
+                self._failed.get(address),
+                self._monotonic(),
+            )
             since = now - self._tried_at.get(address, -FRESH_S)
-            if cached is not None and (since < REFRESH_S or (not again and now - cached.fetched_at < FRESH_S)):
+            if cached is not None and (
+                since < REFRESH_S or (not again and now - cached.fetched_at < FRESH_S)
+            ):
                 return cached
             if cached is None and failed is not None and since < RETRY_S:
                 return failed
@@ -116,7 +149,9 @@ class IssuerKeys:
                 async with asyncio.timeout(TIMEOUT_S):
                     issuer, keys = await self._fetch(address)
             except TimeoutError:
-                failed = IssuerUnavailableError(f"the issuer {address} did not answer within {TIMEOUT_S} s")
+                failed = IssuerUnavailableError(
+                    f"the issuer {address} did not answer within {TIMEOUT_S} s"
+                )
             except (IssuerUnavailableError, IssuerConfigError) as error:
                 failed = error
             else:
@@ -141,32 +176,49 @@ class IssuerKeys:
         document = await self._json(url, setting)
         issuer, jwks_uri = document.get("issuer"), document.get("jwks_uri")
         if not isinstance(issuer, str) or issuer.removesuffix("/") != address:
-            raise IssuerConfigError(f"{setting}: its discovery document names the issuer {ascii(issuer)[:100]}")
+            raise IssuerConfigError(
+                f"{setting}: its discovery document names the issuer {ascii(issuer)[:100]}"
+            )
         if not isinstance(jwks_uri, str):
             raise IssuerConfigError(f"{setting}: its discovery document has no jwks_uri")
         try:
             return issuer, jwt.PyJWKSet.from_dict(await self._json(jwks_uri, setting))
         except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
-            raise IssuerConfigError(f"{setting}: its jwks_uri holds no key that can be used") from error
+            raise IssuerConfigError(
+                f"{setting}: its jwks_uri holds no key that can be used"
+            ) from error
 
     async def _json(self, url: str, setting: str) -> dict[str, Any]:
         try:
-            async with self._http.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response:
+            async with self._http.get(
+                url, allow_redirects=False, headers={"Accept": "application/json"}
+            ) as response:
                 if response.status >= 500 or response.status in _PASSING:
                     raise IssuerUnavailableError(f"{setting} answers {response.status}")
                 if response.status != 200:
-                    raise IssuerConfigError(f"{setting}: {_shown(url)} answers {response.status}", not_found=response.status in {404, 410})
+                    raise IssuerConfigError(
+                        f"{setting}: {_shown(url)} answers {response.status}",
+                        not_found=response.status in {404, 410},
+                    )
                 body = await response.content.read(MAX_BYTES + 1)
-                while len(body) <= MAX_BYTES and (more := await response.content.read(MAX_BYTES + 1 - len(body))):
+                while len(body) <= MAX_BYTES and (
+                    more := await response.content.read(MAX_BYTES + 1 - len(body))
+                ):
                     body += more
         except PeerError as error:
-            raise error if isinstance(error, IssuerConfigError) else IssuerConfigError(f"{setting}: {error}") from error
+            raise (
+                error
+                if isinstance(error, IssuerConfigError)
+                else IssuerConfigError(f"{setting}: {error}")
+            ) from error
         except aiohttp.InvalidURL as error:
             raise IssuerConfigError(f"{setting}: its jwks_uri is not an http address") from error
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error.__cause__, PeerError):
                 raise IssuerConfigError(f"{setting}: {error.__cause__}") from error
-            raise IssuerUnavailableError(f"{setting} does not answer ({type(error).__name__})") from error
+            raise IssuerUnavailableError(
+                f"{setting} does not answer ({type(error).__name__})"
+            ) from error
         if len(body) > MAX_BYTES:
             raise IssuerConfigError(f"{setting}: {_shown(url)} is larger than any key set")
         try:

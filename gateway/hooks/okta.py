@@ -1,10 +1,13 @@
-"""Okta Event Hooks (https://developer.okta.com/docs/concepts/event-hooks/), and System Log entries, which have the same shape.
+"""Okta Event Hooks (https://developer.okta.com/docs/concepts/event-hooks/), and System Log entries,
+which have the same shape.
 
 Rules:
 - The header secret is compared verbatim; Okta signs nothing.
-- Deliveries repeat, mix and overtake one another: an event is its ``uuid``, its time is ``published``.
+- Deliveries repeat, mix and overtake one another: an event is its ``uuid``, its time is
+  ``published``.
 - Only ``outcome.result`` SUCCESS means that it happened.
-- The person is the User target's id; ``alternateId`` is their login, used as an e-mail only where the id was never seen.
+- The person is the User target's id; ``alternateId`` is their login, used as an e-mail only where
+  the id was never seen.
 """
 
 from __future__ import annotations
@@ -58,12 +61,22 @@ EFFECTS: Mapping[str, Effect] = {
 }
 """Event types to tick in Okta, and what each asks for."""
 
-_NEEDS_GROUP = frozenset({Effect.GROUP_REMOVED, Effect.GROUP_ADDED, Effect.GROUP_DELETED, Effect.GROUP_RENAMED, Effect.APP_REMOVED})
+_NEEDS_GROUP = frozenset(
+    {
+        Effect.GROUP_REMOVED,
+        Effect.GROUP_ADDED,
+        Effect.GROUP_DELETED,
+        Effect.GROUP_RENAMED,
+        Effect.APP_REMOVED,
+    }
+)
 _NAMES_NOBODY = frozenset({Effect.GROUP_DELETED, Effect.GROUP_RENAMED})
 
 
 def verification(challenge: str) -> dict[str, str]:
-    """Answer to the one-time verification request; ``HookRefusedError`` unless it is a plain token."""
+    """Answer to the one-time verification request; ``HookRefusedError`` unless it is a plain
+    token.
+    """
     if not 0 < len(challenge) <= 512 or not (challenge.isascii() and challenge.isprintable()):
         raise HookRefusedError(Refusal.MALFORMED, "x-okta-verification-challenge is not a token")
     return {"verification": challenge}
@@ -115,7 +128,11 @@ def _entry(entry: dict[str, Any]) -> tuple[HookEvent, ...] | SkipReason:
         # Signing oneself out names nobody but the actor.
         actor = mapping(entry.get("actor"), "actor")
         people = [_person(actor)] if actor.get("type") == "User" else []
-    groups: list[Group | None] = [_group(t) for t in targets if t.get("type") == ("AppInstance" if effect is Effect.APP_REMOVED else "UserGroup")]
+    groups: list[Group | None] = [
+        _group(t)
+        for t in targets
+        if t.get("type") == ("AppInstance" if effect is Effect.APP_REMOVED else "UserGroup")
+    ]
     if effect not in _NEEDS_GROUP:
         groups = [None]
     subjects: list[Subject | None] = [None] if effect in _NAMES_NOBODY else list(people)
@@ -127,21 +144,37 @@ def _entry(entry: dict[str, Any]) -> tuple[HookEvent, ...] | SkipReason:
         msg = "target names several; giving back must be unambiguous"
         raise EntryError(msg)
     return tuple(
-        HookEvent(Source.OKTA, kind, effect, subject, group, published, event_id if position == 0 else f"{event_id}#{position}")
+        HookEvent(
+            Source.OKTA,
+            kind,
+            effect,
+            subject,
+            group,
+            published,
+            event_id if position == 0 else f"{event_id}#{position}",
+        )
         for position, (subject, group) in enumerate(pairs)
-    )  # fmt: skip
+    )
 
 
 def _person(target: dict[str, Any]) -> Subject:
-    return Subject(idp_subject=text(target.get("id"), "target.id"), email=address(target.get("alternateId")))
+    return Subject(
+        idp_subject=text(target.get("id"), "target.id"), email=address(target.get("alternateId"))
+    )
 
 
 def _group(target: dict[str, Any]) -> Group:
-    return Group(text(target.get("id"), "target.id"), optional(target.get("displayName"), "target.displayName", limit=MAX_NAME), _former(target.get("changeDetails")))
+    return Group(
+        text(target.get("id"), "target.id"),
+        optional(target.get("displayName"), "target.displayName", limit=MAX_NAME),
+        _former(target.get("changeDetails")),
+    )
 
 
 def _former(details: object) -> tuple[str, ...]:
-    """The name before the change, where Okta says it (System Log API, ``target[].changeDetails``)."""
+    """The name before the change, where Okta says it (System Log API,
+    ``target[].changeDetails``).
+    """
     before = details.get("from") if isinstance(details, dict) else None
     before = before.get("profile", before) if isinstance(before, dict) else None
     name = (before.get("name") or before.get("displayName")) if isinstance(before, dict) else None

@@ -29,7 +29,14 @@ def _event(raw: dict[str, Any]) -> HookEvent:
         source=Source(raw["source"]),
         type=raw["type"],
         effect=Effect(raw["effect"]),
-        subject=Subject(**{**raw["subject"], "further": tuple((kind, value) for kind, value in raw["subject"]["further"])}) if raw["subject"] is not None else None,
+        subject=Subject(
+            **{
+                **raw["subject"],
+                "further": tuple((kind, value) for kind, value in raw["subject"]["further"]),
+            }
+        )
+        if raw["subject"] is not None
+        else None,
         group=Group(**raw["group"]) if raw["group"] is not None else None,
         event_time=raw["event_time"],
         id=raw["id"],
@@ -41,12 +48,29 @@ def _event(raw: dict[str, Any]) -> HookEvent:
 def dump_kept(kept: Kept) -> str:
     """What a standing rests on; the standing itself has columns of its own."""
     people, imposed = [asdict(one) for one in kept.by_address], [asdict(r) for r in kept.imposed]
-    return json.dumps({"event": asdict(kept.event), "imposed": imposed, "by_address": people, "released": kept.released}, separators=(",", ":"))
+    return json.dumps(
+        {
+            "event": asdict(kept.event),
+            "imposed": imposed,
+            "by_address": people,
+            "released": kept.released,
+        },
+        separators=(",", ":"),
+    )
 
 
 def load_kept(text: str, standing: Standing) -> Kept:
     """Inverse of ``dump_kept``."""
     raw = json.loads(text)
-    imposed = tuple(RevocationRequest(**{**r, "who": Who(**r["who"]), "kind": RevocationKind(r["kind"])}) for r in raw["imposed"])
+    imposed = tuple(
+        RevocationRequest(**{**r, "who": Who(**r["who"]), "kind": RevocationKind(r["kind"])})
+        for r in raw["imposed"]
+    )
     people = tuple(Person(**one) for one in raw["by_address"])
-    return Kept(standing, _event(raw["event"]), imposed, people, tuple((kind, value) for kind, value in raw["released"]))
+    return Kept(
+        standing,
+        _event(raw["event"]),
+        imposed,
+        people,
+        tuple((kind, value) for kind, value in raw["released"]),
+    )

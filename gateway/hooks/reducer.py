@@ -1,11 +1,15 @@
 """What is true of a person at their provider, whatever order the events came in.
 
 Rules:
-- Per account and per (person, group) the newest event time wins; at the same instant the refusal wins.
-- An event time is never later than its receipt: a sender's fast clock cannot outvote what comes after it.
+- Per account and per (person, group) the newest event time wins; at the same instant the refusal
+  wins.
+- An event time is never later than its receipt: a sender's fast clock cannot outvote what comes
+  after it.
 - A refusal without an event time counts from its receipt. What gives back never counts without one.
-- A late refusal changes no state and still ends sessions: between the two events somebody may have come in who should not have.
-- Applying the same event twice changes nothing; a refusal is only said again, so that a replay repairs what a store has lost.
+- A late refusal changes no state and still ends sessions: between the two events somebody may have
+  come in who should not have.
+- Applying the same event twice changes nothing; a refusal is only said again, so that a replay
+  repairs what a store has lost.
 """
 
 from __future__ import annotations
@@ -43,7 +47,9 @@ def effective_time(event_time: float | None, received_at: float) -> float:
     return received_at if event_time is None else min(event_time, received_at)
 
 
-def reduce(standing: Standing | None, event: HookEvent, received_at: float) -> tuple[Standing | None, Step]:
+def reduce(
+    standing: Standing | None, event: HookEvent, received_at: float
+) -> tuple[Standing | None, Step]:
     """The standing after one event of the same person (and group), and what is to be done about it.
 
     The resulting standing depends on the set of events only, not on their order or number.
@@ -58,5 +64,11 @@ def reduce(standing: Standing | None, event: HookEvent, received_at: float) -> t
         return standing, Step.REFUSE if refuses else Step.NOTHING
     if standing is not None and (at, refuses) < (standing.at, standing.refused):
         return standing, Step.END_SESSIONS if refuses else Step.NOTHING
-    step = Step.REFUSE if refuses else Step.GIVE_BACK if standing is not None and standing.refused else Step.NOTHING
+    step = (
+        Step.REFUSE
+        if refuses
+        else Step.GIVE_BACK
+        if standing is not None and standing.refused
+        else Step.NOTHING
+    )
     return Standing(refuses, at), step

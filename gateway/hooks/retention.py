@@ -1,8 +1,10 @@
-"""What was settled is forgotten after a while: the inbox holds people's names, and grows with every event.
+"""What was settled is forgotten after a while: the inbox holds people's names, and grows with every
+event.
 
 Rules:
 - What waits is never forgotten. What failed stays longest: somebody may still replay it.
-- Longer than any sender repeats itself, so that a repeated event is still known as one; what is older loses to the standing's newer time.
+- Longer than any sender repeats itself, so that a repeated event is still known as one; what is
+  older loses to the standing's newer time.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400.0
 SETTLED_S = 35 * DAY_S
-"""Graph's subscriptions and delta tokens, Okta's retries and our own backfill all look back less."""
+"""Graph's subscriptions and delta tokens, Okta's retries and our own backfill all look back
+less.
+"""
 FAILED_S = 180 * DAY_S
 ROUND_S = 3600.0
 BATCH = 500
@@ -47,7 +51,11 @@ class Retention:
         now = self._clock()
         inbox, sent = hook_inbox.c, webhooks_outbox.c
         due: list[tuple[Table, ColumnElement[bool]]] = [
-            (hook_inbox, inbox.state.in_(("applied", "applied_to_nobody", "ignored")) & (inbox.received_at < now - SETTLED_S)),
+            (
+                hook_inbox,
+                inbox.state.in_(("applied", "applied_to_nobody", "ignored"))
+                & (inbox.received_at < now - SETTLED_S),
+            ),
             (hook_inbox, (inbox.state == "failed") & (inbox.received_at < now - FAILED_S)),
             (hook_deliveries, hook_deliveries.c.received_at < now - SETTLED_S),
             (webhooks_outbox, (sent.state == "sent") & (sent.created_at < now - SETTLED_S)),
@@ -57,9 +65,15 @@ class Retention:
         for table, condition in due:
             while True:
 
-                async def work(connection: AsyncConnection, table: Table = table, condition: ColumnElement[bool] = condition) -> int:
+                async def work(
+                    connection: AsyncConnection,
+                    table: Table = table,
+                    condition: ColumnElement[bool] = condition,
+                ) -> int:
                     batch = select(table.c.number).where(condition).limit(BATCH)
-                    return (await connection.execute(delete(table).where(table.c.number.in_(batch)))).rowcount
+                    return (
+                        await connection.execute(delete(table).where(table.c.number.in_(batch)))
+                    ).rowcount
 
                 gone = await self._committer.run(work)
                 forgotten += gone

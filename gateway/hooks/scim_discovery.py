@@ -21,8 +21,18 @@ def service_provider_config(base: str) -> dict[str, Any]:
         "changePassword": {"supported": False},
         "sort": {"supported": False},
         "etag": {"supported": False},
-        "authenticationSchemes": [{"type": "oauthbearertoken", "name": "Bearer token", "description": "The hook secret of this provider", "primary": True}],
-        "meta": {"resourceType": "ServiceProviderConfig", "location": f"{base}/ServiceProviderConfig"},
+        "authenticationSchemes": [
+            {
+                "type": "oauthbearertoken",
+                "name": "Bearer token",
+                "description": "The hook secret of this provider",
+                "primary": True,
+            }
+        ],
+        "meta": {
+            "resourceType": "ServiceProviderConfig",
+            "location": f"{base}/ServiceProviderConfig",
+        },
     }
 
 
@@ -30,17 +40,38 @@ def resource_types(base: str) -> list[dict[str, Any]]:
     return [
         {
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"],
-            "id": name, "name": name, "endpoint": f"/{name}s", "schema": schema, "description": description,
+            "id": name,
+            "name": name,
+            "endpoint": f"/{name}s",
+            "schema": schema,
+            "description": description,
             "meta": {"resourceType": "ResourceType", "location": f"{base}/ResourceTypes/{name}"},
         }
-        for name, schema, description in (("User", USER_SCHEMA, "People who may be deprovisioned"), ("Group", GROUP_SCHEMA, "Groups and their members"))
-    ]  # fmt: skip
+        for name, schema, description in (
+            ("User", USER_SCHEMA, "People who may be deprovisioned"),
+            ("Group", GROUP_SCHEMA, "Groups and their members"),
+        )
+    ]
 
 
-def _attribute(name: str, kind: str = "string", *, many: bool = False, required: bool = False, unique: str = "none", sub: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def _attribute(
+    name: str,
+    kind: str = "string",
+    *,
+    many: bool = False,
+    required: bool = False,
+    unique: str = "none",
+    sub: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "name": name, "type": kind, "multiValued": many, "required": required, "mutability": "readWrite", "returned": "default", "description": name,
-    }  # fmt: skip
+        "name": name,
+        "type": kind,
+        "multiValued": many,
+        "required": required,
+        "mutability": "readWrite",
+        "returned": "default",
+        "description": name,
+    }
     if kind in {"string", "reference"}:
         found |= {"caseExact": False, "uniqueness": unique}
     if sub is not None:
@@ -52,15 +83,34 @@ def schemas(base: str) -> list[dict[str, Any]]:
     user = [
         _attribute("userName", required=True, unique="server"),
         _attribute("displayName"),
-        _attribute("name", "complex", sub=[_attribute("formatted"), _attribute("familyName"), _attribute("givenName")]),
+        _attribute(
+            "name",
+            "complex",
+            sub=[_attribute("formatted"), _attribute("familyName"), _attribute("givenName")],
+        ),
         _attribute("active", "boolean"),
-        _attribute("emails", "complex", many=True, sub=[_attribute("value"), _attribute("type"), _attribute("primary", "boolean")]),
+        _attribute(
+            "emails",
+            "complex",
+            many=True,
+            sub=[_attribute("value"), _attribute("type"), _attribute("primary", "boolean")],
+        ),
     ]
-    group = [_attribute("displayName", required=True), _attribute("members", "complex", many=True, sub=[_attribute("value")])]
+    group = [
+        _attribute("displayName", required=True),
+        _attribute("members", "complex", many=True, sub=[_attribute("value")]),
+    ]
     return [
         {
-            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"], "id": schema, "name": name, "description": description, "attributes": attributes,
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:Schema"],
+            "id": schema,
+            "name": name,
+            "description": description,
+            "attributes": attributes,
             "meta": {"resourceType": "Schema", "location": f"{base}/Schemas/{schema}"},
         }
-        for schema, name, description, attributes in ((USER_SCHEMA, "User", "User Account", user), (GROUP_SCHEMA, "Group", "Group", group))
-    ]  # fmt: skip
+        for schema, name, description, attributes in (
+            (USER_SCHEMA, "User", "User Account", user),
+            (GROUP_SCHEMA, "Group", "Group", group),
+        )
+    ]

@@ -1,14 +1,20 @@
-"""SCIM filters and attribute paths (RFC 7644 §3.4.2.2, §3.5.2): text becomes a tree, and a tree holds for a value or not.
+"""SCIM filters and attribute paths (RFC 7644 §3.4.2.2, §3.5.2): text becomes a tree, and a tree
+holds for a value or not.
 
 Rules:
-- All operators, ``and``, ``or``, ``not``, parentheses and ``attribute[filter].sub``. Operators and names are read without regard to case, a
-  value may lack its quotes (authentik). A schema URN before a name is left out: names are looked for in the resource and its extensions.
-- What is not understood, or has no meaning (``gt`` of a boolean), is ``invalidFilter``, never "matches nothing".
-- Text compares without case, as the published schemas say; ``id`` and ``externalId`` do not (GUIDs apart). A multi-valued attribute holds
-  where one of its entries does, and an entry without a named part is compared by its ``value``.
-- ``ne`` is the opposite of ``eq``, also where nothing is there; ``eq null`` says that nothing is there.
-- Whatever is sent, it is cut up once, from left to right; its length, its terms and its depth are bounded. What it makes of long resources is bounded
-  by a ``Budget``: a hundred terms on twenty thousand members are two million comparisons.
+- All operators, ``and``, ``or``, ``not``, parentheses and ``attribute[filter].sub``. Operators and
+  names are read without regard to case, a value may lack its quotes (authentik). A schema URN
+  before a name is left out: names are looked for in the resource and its extensions.
+- What is not understood, or has no meaning (``gt`` of a boolean), is ``invalidFilter``, never
+  "matches nothing".
+- Text compares without case, as the published schemas say; ``id`` and ``externalId`` do not (GUIDs
+  apart). A multi-valued attribute holds where one of its entries does, and an entry without a named
+  part is compared by its ``value``.
+- ``ne`` is the opposite of ``eq``, also where nothing is there; ``eq null`` says that nothing is
+  there.
+- Whatever is sent, it is cut up once, from left to right; its length, its terms and its depth are
+  bounded. What it makes of long resources is bounded by a ``Budget``: a hundred terms on twenty
+  thousand members are two million comparisons.
 """
 
 from __future__ import annotations
@@ -50,7 +56,9 @@ class ScimError(HookRefusedError):
 
 @dataclass(slots=True)
 class Budget:
-    """How many names and values may still be compared: about a million in a second of one processor."""
+    """How many names and values may still be compared: about a million in a second of one
+    processor.
+    """
 
     left: int
 
@@ -59,7 +67,13 @@ class Budget:
         self.left -= entries
         if self.left < 0:
             msg = "tooMany"
-            raise ScimError(msg, "too many values would have to be compared: use fewer terms, or send fewer operations at once")
+            raise ScimError(
+                msg,
+                (
+                    "too many values would have to be compared: use fewer terms, or send fewer "
+                    "operations at once"
+                ),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +124,33 @@ class Filter:
 
     @property
     def values(self) -> tuple[str, ...]:
-        """What the entries that hold are called, where the filter names them by ``value`` and by nothing else; () elsewhere."""
+        """What the entries that hold are called, where the filter names them by ``value`` and by
+        nothing else; () elsewhere.
+        """
         terms = self.expression.of if isinstance(self.expression, AnyOf) else (self.expression,)
-        found = tuple(t.value for t in terms if isinstance(t, Term) and (t.attribute, t.operator) == (("value",), "eq") and isinstance(t.value, str))
+        found = tuple(
+            t.value
+            for t in terms
+            if isinstance(t, Term)
+            and (t.attribute, t.operator) == (("value",), "eq")
+            and isinstance(t.value, str)
+        )
         return found if len(found) == len(terms) else ()
 
     @property
     def equalities(self) -> dict[str, Value]:
-        """The entry that this filter describes, where it is nothing but ``name eq value`` joined by ``and``; else empty."""
+        """The entry that this filter describes, where it is nothing but ``name eq value`` joined by
+        ``and``; else empty.
+        """
         terms = self.expression.of if isinstance(self.expression, AllOf) else (self.expression,)
-        found = {t.attribute[0]: t.value for t in terms if isinstance(t, Term) and t.operator == "eq" and len(t.attribute) == 1 and t.value is not None}
+        found = {
+            t.attribute[0]: t.value
+            for t in terms
+            if isinstance(t, Term)
+            and t.operator == "eq"
+            and len(t.attribute) == 1
+            and t.value is not None
+        }
         return dict(found) if len(found) == len(terms) else {}
 
 
@@ -142,7 +173,9 @@ def parse_filter(expression: str) -> Filter:
 
 
 def parse_path(text: str) -> Path:
-    """``attribute``, ``attribute.sub``, ``attribute[filter]`` or ``attribute[filter].sub``. Raises ``ScimError`` (``invalidPath``, ``invalidFilter``)."""
+    """``attribute``, ``attribute.sub``, ``attribute[filter]`` or ``attribute[filter].sub``. Raises
+    ``ScimError`` (``invalidPath``, ``invalidFilter``).
+    """
     reader = _Reader(_tokens(text, "invalidPath"))
     name, _, sub = _without_schema(reader.take() or "").partition(".")
     wanted = None
@@ -209,10 +242,16 @@ class _Reader:
         """``and`` binds before ``or`` (RFC 7644 §3.4.2.2)."""
         if not depth:
             msg = "invalidFilter"
-            raise ScimError(msg, f"more than {MAX_DEPTH} parentheses and brackets inside one another")
-        return self._joined("or", lambda: self._joined("and", lambda: self._one(depth), AllOf), AnyOf)
+            raise ScimError(
+                msg, f"more than {MAX_DEPTH} parentheses and brackets inside one another"
+            )
+        return self._joined(
+            "or", lambda: self._joined("and", lambda: self._one(depth), AllOf), AnyOf
+        )
 
-    def _joined(self, word: str, read: Callable[[], Expression], kind: type[AllOf | AnyOf]) -> Expression:
+    def _joined(
+        self, word: str, read: Callable[[], Expression], kind: type[AllOf | AnyOf]
+    ) -> Expression:
         found = [read()]
         while self._word(word):
             found.append(read())
@@ -248,7 +287,11 @@ class _Reader:
             return Term(attribute, operator)
         value = _value(self.take())
         ordered, text = operator in {"gt", "ge", "lt", "le"}, operator in {"co", "sw", "ew"}
-        if operator not in _OPERATORS or (ordered and (value is None or isinstance(value, bool))) or (text and not isinstance(value, str)):
+        if (
+            operator not in _OPERATORS
+            or (ordered and (value is None or isinstance(value, bool)))
+            or (text and not isinstance(value, str))
+        ):
             raise _invalid(f"{operator} {value}")
         return Term(attribute, operator, value)
 
@@ -292,35 +335,58 @@ def _holds(expression: Expression, value: dict[str, Any], budget: Budget) -> boo
         case Not(inner):
             return not _holds(inner, value, budget)
         case Entry(attribute, inner):
-            return any(_holds(inner, one if isinstance(one, dict) else {"value": one}, budget) for one in _found(value, attribute, budget))
+            return any(
+                _holds(inner, one if isinstance(one, dict) else {"value": one}, budget)
+                for one in _found(value, attribute, budget)
+            )
         case Term():
             return _compares(expression, value, budget)
 
 
 def _compares(term: Term, value: dict[str, Any], budget: Budget) -> bool:
-    found = [one for entry in _found(value, term.attribute, budget) if (one := _plain(entry)) is not None]
+    found = [
+        one for entry in _found(value, term.attribute, budget) if (one := _plain(entry)) is not None
+    ]
     exact = term.attribute[-1] in _EXACT
     match term.operator:
         case "pr":
             return any(one not in ("", [], {}) for one in found)
         case "eq":
-            return not found if term.value is None else any(_equal(one, term.value, exact=exact) for one in found)
+            return (
+                not found
+                if term.value is None
+                else any(_equal(one, term.value, exact=exact) for one in found)
+            )
         case "ne":
-            return bool(found) if term.value is None else not any(_equal(one, term.value, exact=exact) for one in found)
+            return (
+                bool(found)
+                if term.value is None
+                else not any(_equal(one, term.value, exact=exact) for one in found)
+            )
         case "co" | "sw" | "ew":
             wanted = str(term.value) if exact else str(term.value).casefold()
             texts = (one if exact else one.casefold() for one in found if isinstance(one, str))
-            return any({"co": wanted in one, "sw": one.startswith(wanted), "ew": one.endswith(wanted)}[term.operator] for one in texts)
+            return any(
+                {"co": wanted in one, "sw": one.startswith(wanted), "ew": one.endswith(wanted)}[
+                    term.operator
+                ]
+                for one in texts
+            )
         case _:
             return any(_ordered(term.operator, one, term.value) for one in found)
 
 
 def _found(value: dict[str, Any], attribute: Attribute, budget: Budget) -> list[object]:
     """What an attribute names: the entries of multi-valued ones one by one."""
-    found: list[object] = [value, *(one for name, one in value.items() if name[:4].lower() == "urn:")]
+    found: list[object] = [
+        value,
+        *(one for name, one in value.items() if name[:4].lower() == "urn:"),
+    ]
     for name in attribute:
         budget.look(sum(len(one) for one in found if isinstance(one, dict)))
-        parts = [one[key] for one in found if isinstance(one, dict) for key in one if key.lower() == name]
+        parts = [
+            one[key] for one in found if isinstance(one, dict) for key in one if key.lower() == name
+        ]
         found = [one for part in parts for one in (part if isinstance(part, list) else [part])]
     budget.look(len(found))
     return found
@@ -328,14 +394,22 @@ def _found(value: dict[str, Any], attribute: Attribute, budget: Budget) -> list[
 
 def _plain(entry: object) -> object:
     """An entry of a multi-valued attribute is compared by its ``value`` (RFC 7643 §2.4)."""
-    return next((entry[key] for key in entry if key.lower() == "value"), entry) if isinstance(entry, dict) else entry
+    return (
+        next((entry[key] for key in entry if key.lower() == "value"), entry)
+        if isinstance(entry, dict)
+        else entry
+    )
 
 
 def _equal(found: object, wanted: Value, *, exact: bool) -> bool:
     if isinstance(wanted, bool) or isinstance(found, bool):
         return found is wanted
     if isinstance(found, str):
-        return canonical_id(found) == canonical_id(str(wanted)) if exact else found.casefold() == str(wanted).casefold()
+        return (
+            canonical_id(found) == canonical_id(str(wanted))
+            if exact
+            else found.casefold() == str(wanted).casefold()
+        )
     number = _number(wanted)
     return isinstance(found, int | float) and number is not None and found == number
 
@@ -344,13 +418,25 @@ def _ordered(operator: str, found: object, wanted: Value) -> bool:
     pair: tuple[Any, Any] | None = None
     if isinstance(found, str):
         at = moment(wanted)
-        pair = (found.casefold(), str(wanted).casefold()) if at is None else (then, at) if (then := moment(found)) is not None else None
-    elif isinstance(found, int | float) and not isinstance(found, bool) and (number := _number(wanted)) is not None:
+        pair = (
+            (found.casefold(), str(wanted).casefold())
+            if at is None
+            else (then, at)
+            if (then := moment(found)) is not None
+            else None
+        )
+    elif (
+        isinstance(found, int | float)
+        and not isinstance(found, bool)
+        and (number := _number(wanted)) is not None
+    ):
         pair = found, number
     if pair is None:
         return False
     left, right = pair
-    return bool({"gt": left > right, "ge": left >= right, "lt": left < right, "le": left <= right}[operator])
+    return bool(
+        {"gt": left > right, "ge": left >= right, "lt": left < right, "le": left <= right}[operator]
+    )
 
 
 def _number(value: Value) -> float | None:

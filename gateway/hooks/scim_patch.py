@@ -1,12 +1,14 @@
-"""SCIM PATCH (RFC 7644 §3.5.2) on a plain document, in the dialects that identity providers really send.
+"""SCIM PATCH (RFC 7644 §3.5.2) on a plain document, in the dialects that identity providers really
+send.
 
 Rules:
 - ``op``, attribute names and schema URNs are case-insensitive; ``op`` comes capitalised from Entra.
-- A path is ``attribute``, ``attribute.sub``, ``attribute[filter]`` or ``attribute[filter].sub``; no path merges the value into the resource.
+- A path is ``attribute``, ``attribute.sub``, ``attribute[filter]`` or ``attribute[filter].sub``; no
+  path merges the value into the resource.
 - A filter is any of RFC 7644 §3.4.2.2 (``scim_filter``).
 - ``remove`` with an empty list removes nothing; without a value it removes the attribute.
-- Whatever is sent, the work is linear in its length and in the length of the document: all operations together look at no more than
-  ``MAX_LOOKS`` entries.
+- Whatever is sent, the work is linear in its length and in the length of the document: all
+  operations together look at no more than ``MAX_LOOKS`` entries.
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ MAX_OPERATIONS = 1000
 MAX_ATTRIBUTES = 256
 """Names in one object: each is looked up among the others without regard to case."""
 MAX_LOOKS = 600_000
-"""Names and values that one request may compare: well under a second of one processor, and seven passes over the largest group."""
+"""Names and values that one request may compare: well under a second of one processor, and seven
+passes over the largest group.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One entry of ``Operations``. ``path`` None: ``value`` is an object, already cut up into ``parts``."""
+    """One entry of ``Operations``. ``path`` None: ``value`` is an object, already cut up into
+    ``parts``.
+    """
 
     op: str
     path: Path | None
@@ -46,7 +52,9 @@ class Patch:
     operations: tuple[Operation, ...]
 
     def apply(self, document: dict[str, Any]) -> dict[str, Any]:
-        """The document after all operations; ``ScimError`` if one of them cannot be done (then none is)."""
+        """The document after all operations; ``ScimError`` if one of them cannot be done (then none
+        is).
+        """
         resource = _Resource(dict(document))
         for one in self.operations:
             for name, extension in one.extensions:
@@ -57,10 +65,17 @@ class Patch:
 
     @property
     def members_removed(self) -> frozenset[str]:
-        """Ids in ``remove`` operations, members or not: beside the path (Entra), or in its filter (RFC 7644 §3.5.2.2)."""
+        """Ids in ``remove`` operations, members or not: beside the path (Entra), or in its filter
+        (RFC 7644 §3.5.2.2).
+        """
         found: set[str] = set()
         for one in self.operations:
-            if one.op != "remove" or one.path is None or one.path.attribute.lower() != "members" or one.path.sub is not None:
+            if (
+                one.op != "remove"
+                or one.path is None
+                or one.path.attribute.lower() != "members"
+                or one.path.sub is not None
+            ):
                 continue
             if one.path.filter is not None:
                 found.update(one.path.filter.values)
@@ -72,7 +87,11 @@ class Patch:
 
     def speaks_of(self, attribute: str) -> bool:
         """Whether an operation names this attribute."""
-        return any(path.attribute.lower() == attribute for one in self.operations for path in ((one.path,) if one.path is not None else (p for p, _ in one.parts)))
+        return any(
+            path.attribute.lower() == attribute
+            for one in self.operations
+            for path in ((one.path,) if one.path is not None else (p for p, _ in one.parts))
+        )
 
 
 def parse(body: dict[str, Any]) -> Patch:
@@ -82,7 +101,12 @@ def parse(body: dict[str, Any]) -> Patch:
         if not 0 < len(operations) <= MAX_OPERATIONS:
             msg = "invalidSyntax"
             raise ScimError(msg, f"1 to {MAX_OPERATIONS} Operations")
-        return Patch(tuple(_operation({k.lower(): v for k, v in mapping(one, "operation").items()}) for one in operations))
+        return Patch(
+            tuple(
+                _operation({k.lower(): v for k, v in mapping(one, "operation").items()})
+                for one in operations
+            )
+        )
     except EntryError as error:
         msg = "invalidSyntax"
         raise ScimError(msg, str(error)) from error
@@ -107,13 +131,19 @@ def _operation(one: dict[str, Any]) -> Operation:
         msg = "invalidValue"
         raise ScimError(msg, f"a value has at most {MAX_ATTRIBUTES} attributes")
     named = [(name, entry) for name, entry in value.items() if name.lower() != "schemas"]
-    whole = [(name, entry) for name, entry in named if name[:4].lower() == "urn:" and isinstance(entry, dict) and len(name) <= MAX_EXPRESSION]
+    whole = [
+        (name, entry)
+        for name, entry in named
+        if name[:4].lower() == "urn:" and isinstance(entry, dict) and len(name) <= MAX_EXPRESSION
+    ]
     parts = tuple((parse_path(name), entry) for name, entry in named if (name, entry) not in whole)
     return Operation(op, None, value, parts, tuple(whole))
 
 
 class _Resource:
-    """A document while operations change it. Multi-valued attributes that are changed by value are held by value until the end."""
+    """A document while operations change it. Multi-valued attributes that are changed by value are
+    held by value until the end.
+    """
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document
@@ -121,7 +151,10 @@ class _Resource:
         self._budget = Budget(MAX_LOOKS)
 
     def finished(self) -> dict[str, Any]:
-        return {name: list(self._by_value[name].values()) if name in self._by_value else value for name, value in self._document.items()}
+        return {
+            name: list(self._by_value[name].values()) if name in self._by_value else value
+            for name, value in self._document.items()
+        }
 
     def put(self, name: str, value: object) -> None:
         name = self._named(name)
@@ -191,14 +224,19 @@ class _Resource:
         for one in value if isinstance(value, list) else [value]:
             held.pop(_identity(one), None)
 
-    def _filtered(self, name: str, *, op: str, wanted: Filter, sub: str | None, value: object) -> None:
+    def _filtered(
+        self, name: str, *, op: str, wanted: Filter, sub: str | None, value: object
+    ) -> None:
         if op == "remove" and sub is None:
             if wanted.values:
-                # Members by id: what RFC 7644 §3.5.2.2 shows, and what comes a thousand to a request.
+                # Members by id: what RFC 7644 §3.5.2.2 shows, and what comes a thousand to a
+                # request.
                 for one in wanted.values:
                     self._values(name).pop(_identity(one), None)
             else:
-                self._document[name] = [v for v in self._list(name) if not wanted.holds(v, self._budget)]
+                self._document[name] = [
+                    v for v in self._list(name) if not wanted.holds(v, self._budget)
+                ]
             return
         present = self._list(name)
         targets = [v for v in present if wanted.holds(v, self._budget)]
@@ -216,11 +254,17 @@ class _Resource:
 
 
 def _identity(value: object) -> str:
-    """What makes two entries of a multi-valued attribute the same: their ``value``, else all of them. Text compares without case."""
+    """What makes two entries of a multi-valued attribute the same: their ``value``, else all of
+    them. Text compares without case.
+    """
     one = value.get(_name(value, "value"), value) if isinstance(value, dict) else value
-    return f'"{one.lower()}"' if isinstance(one, str) else json.dumps(one, sort_keys=True, default=str)
+    return (
+        f'"{one.lower()}"' if isinstance(one, str) else json.dumps(one, sort_keys=True, default=str)
+    )
 
 
 def _name(document: dict[str, Any], name: str) -> str:
     """The spelling that the document already uses."""
-    return name if name in document else next((k for k in document if k.lower() == name.lower()), name)
+    return (
+        name if name in document else next((k for k in document if k.lower() == name.lower()), name)
+    )

@@ -3,16 +3,32 @@
 Rules:
 - ``typ`` is ``secevent+jwt``; ``exp`` and ``sub`` are not expected (RFC 8417 §2.2, §4.5).
 - The subject is the token's ``sub_id`` (SSF 1.0) or the event's own ``subject`` (Okta).
-- An event's time is its ``event_timestamp``, in seconds or milliseconds, else when the token was issued.
-- Type and payload are read by table: what took nothing away has no effect, what a table does not name ends sessions.
-- An event type that is not known has no effect and is answered 202: the stream may carry more than was asked for.
+- An event's time is its ``event_timestamp``, in seconds or milliseconds, else when the token was
+  issued.
+- Type and payload are read by table: what took nothing away has no effect, what a table does not
+  name ends sessions.
+- An event type that is not known has no effect and is answered 202: the stream may carry more than
+  was asked for.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.hooks.event import Delivery, Effect, EntryError, HookEvent, HookRefusedError, Refusal, Skipped, SkipReason, Source, epoch, mapping, shown
+from gateway.hooks.event import (
+    Delivery,
+    Effect,
+    EntryError,
+    HookEvent,
+    HookRefusedError,
+    Refusal,
+    Skipped,
+    SkipReason,
+    Source,
+    epoch,
+    mapping,
+    shown,
+)
 from gateway.hooks.signed import Expected, identifier, verify
 from gateway.hooks.subject_identifier import subject_of
 
@@ -54,29 +70,55 @@ EFFECTS: Mapping[str, Effect] = {
     VERIFICATION: Effect.NOTICE,
     f"{_BASE}ssf/event-type/stream-updated": Effect.NOTICE,
 }
-"""What each event type asks for, unless ``HARMLESS`` says that this one of the type took nothing away."""
+"""What each event type asks for, unless ``HARMLESS`` says that this one of the type took nothing
+away.
+"""
 HARMLESS: Mapping[str, Mapping[str, frozenset[str]]] = {
-    # A passkey, a certificate or a phone that somebody adds leaves everything that was trusted as trustworthy as it was.
-    # A password or PIN that is "created" takes the place of another way in, so it is not among them.
+    # A passkey, a certificate or a phone that somebody adds leaves everything that was trusted as
+    # trustworthy as it was. A password or PIN that is "created" takes the place of another way in,
+    # so it is not among them.
     f"{_CAEP}credential-change": {
         "change_type": frozenset({"create"}),
-        "credential_type": frozenset({"fido2-platform", "fido2-roaming", "fido-u2f", "x509", "verifiable-credential", "phone-voice", "phone-sms", "app"}),
+        "credential_type": frozenset(
+            {
+                "fido2-platform",
+                "fido2-roaming",
+                "fido-u2f",
+                "x509",
+                "verifiable-credential",
+                "phone-voice",
+                "phone-sms",
+                "app",
+            }
+        ),
     },
     f"{_CAEP}assurance-level-change": {"change_direction": frozenset({"increase"})},
     f"{_CAEP}device-compliance-change": {"current_status": frozenset({"compliant"})},
     f"{_CAEP}risk-level-change": {"current_level": frozenset({"LOW"})},
 }
-"""Events without effect: every field named here has one of these values. A value that is missing or unknown has the type's effect."""
+"""Events without effect: every field named here has one of these values. A value that is missing or
+unknown has the type's effect.
+"""
 _MAX_EVENTS = 16
 
 
-def parse(body: bytes, *, keys: jwt.PyJWKSet, issuers: frozenset[str], audiences: frozenset[str], now: float, entra: bool = False) -> Delivery:
+def parse(
+    body: bytes,
+    *,
+    keys: jwt.PyJWKSet,
+    issuers: frozenset[str],
+    audiences: frozenset[str],
+    now: float,
+    entra: bool = False,
+) -> Delivery:
     """One pushed token, the request's whole body."""
     try:
         token = body.decode("ascii").strip()
     except UnicodeDecodeError as error:
         raise HookRefusedError(Refusal.MALFORMED, "the body is not a token") from error
-    expected = Expected(typ=frozenset({"secevent+jwt"}), issuers=issuers, audiences=audiences, max_age_s=None)
+    expected = Expected(
+        typ=frozenset({"secevent+jwt"}), issuers=issuers, audiences=audiences, max_age_s=None
+    )
     claims = verify(token, keys, expected, now=now)
     token_id = identifier(claims)
     found = claims.get("events")
@@ -90,9 +132,21 @@ def parse(body: bytes, *, keys: jwt.PyJWKSet, issuers: frozenset[str], audiences
             skipped.append(Skipped(index, shown(kind), SkipReason.UNKNOWN_TYPE))
             continue
         try:
-            events.append(_event(kind, _effect(kind, effect, payload), mapping(payload, "event"), claims, issuers=issuers, entra=entra, token_id=token_id, alone=len(found) == 1))
+            events.append(
+                _event(
+                    kind,
+                    _effect(kind, effect, payload),
+                    mapping(payload, "event"),
+                    claims,
+                    issuers=issuers,
+                    entra=entra,
+                    token_id=token_id,
+                    alone=len(found) == 1,
+                )
+            )
         except EntryError as error:
-            # Claims of one token, which may name nobody but the token, are no mistake of its sender's.
+            # Claims of one token, which may name nobody but the token, are no mistake of its
+            # sender's.
             if len(found) == 1 and kind != TOKEN_CLAIMS:
                 raise HookRefusedError(Refusal.MALFORMED, str(error)) from error
             skipped.append(Skipped(index, shown(kind), SkipReason.MALFORMED, str(error)))
@@ -104,12 +158,24 @@ def _effect(kind: str, effect: Effect, payload: object) -> Effect:
     if harmless is None or not isinstance(payload, dict):
         return effect
     values = {name: payload.get(name) for name in harmless}
-    return Effect.NOTICE if all(isinstance(value, str) and value in harmless[name] for name, value in values.items()) else effect
+    return (
+        Effect.NOTICE
+        if all(isinstance(value, str) and value in harmless[name] for name, value in values.items())
+        else effect
+    )
 
 
 def _event(
-    kind: str, effect: Effect, payload: dict[str, Any], claims: dict[str, Any], *, issuers: frozenset[str], entra: bool, token_id: str, alone: bool
-) -> HookEvent:  # fmt: skip
+    kind: str,
+    effect: Effect,
+    payload: dict[str, Any],
+    claims: dict[str, Any],
+    *,
+    issuers: frozenset[str],
+    entra: bool,
+    token_id: str,
+    alone: bool,
+) -> HookEvent:
     name = kind.removeprefix(_BASE)
     event_id = token_id if alone else f"{token_id}#{name}"
     if effect is Effect.NOTICE:

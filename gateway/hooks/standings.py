@@ -1,4 +1,6 @@
-"""Blocks and removed groups as an operator lists them: those in force, and what providers said that imposes nothing yet."""
+"""Blocks and removed groups as an operator lists them: those in force, and what providers said that
+imposes nothing yet.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,19 @@ class Restrictions(SqlBlocks):
         super().__init__(database)
         self._standings = database
 
-    async def remembered(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
-        """Oldest first; ``position`` is the time and id of the last row seen. One that does not open is left out, and logged; it stands all the same."""
+    async def remembered(
+        self, *, tenant: str | None, position: str | None, limit: int
+    ) -> Page[BlockView]:
+        """Oldest first; ``position`` is the time and id of the last row seen. One that does not
+        open is left out, and logged; it stands all the same.
+        """
         at, identifier = hook_standing.c.at, hook_standing.c.id
-        query = select(hook_standing).where(hook_standing.c.refused == 1, hook_standing.c.in_force == 0).order_by(at, identifier).limit(limit + 1)
+        query = (
+            select(hook_standing)
+            .where(hook_standing.c.refused == 1, hook_standing.c.in_force == 0)
+            .order_by(at, identifier)
+            .limit(limit + 1)
+        )
         if tenant is not None:
             query = query.where(hook_standing.c.tenant == tenant)
         after = None
@@ -43,7 +54,15 @@ class Restrictions(SqlBlocks):
         closed = 0
         while True:
             async with self._standings.read() as connection:
-                rows = (await connection.execute(query if after is None else query.where(or_(at > after[0], (at == after[0]) & (identifier > after[1]))))).all()
+                rows = (
+                    await connection.execute(
+                        query
+                        if after is None
+                        else query.where(
+                            or_(at > after[0], (at == after[0]) & (identifier > after[1]))
+                        )
+                    )
+                ).all()
             for row in rows:
                 try:
                     found.append(self._remembered_view(row))
@@ -73,21 +92,33 @@ class Restrictions(SqlBlocks):
         found = await super().find(block)
         if found is not None:
             return found
-        this = (hook_standing.c.id == block, hook_standing.c.refused == 1, hook_standing.c.in_force == 0)
+        this = (
+            hook_standing.c.id == block,
+            hook_standing.c.refused == 1,
+            hook_standing.c.in_force == 0,
+        )
         async with self._standings.read() as connection:
             row = (await connection.execute(select(hook_standing).where(*this))).first()
         return None if row is None else self._remembered_view(row)
 
     def _remembered_view(self, row: Any) -> BlockView:
-        text = self._standings.crypt.open(row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed").reveal()
+        text = self._standings.crypt.open(
+            row.imposed, table="hook_standing", row=f"{row.lane}/{row.about}", column="imposed"
+        ).reveal()
         event = load_kept(text, Standing(refused=True, at=row.at)).event
-        group = None if event.group is None else event.group.spelling or event.group.name or event.group.id
+        group = (
+            None
+            if event.group is None
+            else event.group.spelling or event.group.name or event.group.id
+        )
         if event.subject is None:
             who = Who(group=group, provider=row.provider)
         else:
             kind, value = event.subject.names[0] if event.subject.names else ("email", "")
             who = Who(provider=row.provider, **{kind: value})
-        return BlockView(row.id, row.tenant, who, event.type, row.source, row.at, group, in_force=False)
+        return BlockView(
+            row.id, row.tenant, who, event.type, row.source, row.at, group, in_force=False
+        )
 
 
 __all__ = ["Restrictions"]

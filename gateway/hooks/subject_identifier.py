@@ -1,7 +1,8 @@
-"""Subject identifiers of security event tokens (RFC 9493, and the older forms that providers still send).
+"""Subject identifiers of security event tokens (RFC 9493, and the older forms that providers still
+send).
 
-Only what names a person: ``iss_sub``, ``email``, ``opaque``, ``aliases``, and complex subjects through their ``user`` member.
-An ``iss_sub`` of another issuer names somebody else.
+Only what names a person: ``iss_sub``, ``email``, ``opaque``, ``aliases``, and complex subjects
+through their ``user`` member. An ``iss_sub`` of another issuer names somebody else.
 """
 
 from __future__ import annotations
@@ -16,14 +17,19 @@ if TYPE_CHECKING:
 
 
 def subject_of(value: object, *, issuers: Collection[str], entra: bool = False) -> Subject:
-    """The person; ``EntryError`` where none is named. ``entra``: ids are object ids, not the pairwise ``sub`` of tokens."""
+    """The person; ``EntryError`` where none is named. ``entra``: ids are object ids, not the
+    pairwise ``sub`` of tokens.
+    """
     return _subject(mapping(value, "subject"), issuers, entra=entra, nested=False)
 
 
-def _subject(value: dict[str, Any], issuers: Collection[str], *, entra: bool, nested: bool) -> Subject:
+def _subject(
+    value: dict[str, Any], issuers: Collection[str], *, entra: bool, nested: bool
+) -> Subject:
     user = value.get("user")
     if isinstance(user, dict) and not nested:
-        # SSF 1.0 §3.2: a complex subject; device, session and tenant only narrow it, and ending more than asked is safe.
+        # SSF 1.0 §3.2: a complex subject; device, session and tenant only narrow it, and ending
+        # more than asked is safe.
         return _subject(user, issuers, entra=entra, nested=True)
     form = value.get("format", value.get("subject_type"))
     form = form.replace("-", "_") if isinstance(form, str) else ""
@@ -44,7 +50,12 @@ def _subject(value: dict[str, Any], issuers: Collection[str], *, entra: bool, ne
         known = Subject()
         for alias in items(value.get("identifiers"), "subject.identifiers")[:16]:
             one = _subject(mapping(alias, "subject.identifiers"), issuers, entra=entra, nested=True)
-            known = replace(known, idp_subject=known.idp_subject or one.idp_subject, oid=known.oid or one.oid, email=known.email or one.email)
+            known = replace(
+                known,
+                idp_subject=known.idp_subject or one.idp_subject,
+                oid=known.oid or one.oid,
+                email=known.email or one.email,
+            )
         if known:
             return known
     msg = "subject has a format that names no person"

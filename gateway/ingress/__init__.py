@@ -1,6 +1,8 @@
-"""How each proxy asks and how it wants to be answered. Pure: headers in, ``AuthRequest`` out; verdict in, answer out.
+"""How each proxy asks and how it wants to be answered. Pure: headers in, ``AuthRequest`` out;
+verdict in, answer out.
 
-A new dialect is one file here, one line in ``DIALECTS``, one test file and one folder in ``deploy/``.
+A new dialect is one file here, one line in ``DIALECTS``, one test file and one folder in
+``deploy/``.
 """
 
 from __future__ import annotations
@@ -32,11 +34,26 @@ if TYPE_CHECKING:
             """What the ingress asks about. Never raises, whatever the bytes."""
 
         def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
-            """The whole answer; ``request`` is None where it could not be parsed or was not believed."""
+            """The whole answer; ``request`` is None where it could not be parsed or was not
+            believed.
+            """
 
 
-DIALECTS: Final[Mapping[str, Dialect]] = {dialect.name: dialect for dialect in (Nginx(), Traefik(), Caddy(), Envoy(), HAProxy())}
+DIALECTS: Final[Mapping[str, Dialect]] = {
+    dialect.name: dialect for dialect in (Nginx(), Traefik(), Caddy(), Envoy(), HAProxy())
+}
 ENDPOINTS: Final[Mapping[str, Dialect]] = {**DIALECTS, "nginx-page": NginxPage()}
-"""What the check listener answers: a dialect for each proxy, and nginx's second question, which only ever refuses."""
+"""What the check listener answers: a dialect for each proxy, and nginx's second question, which
+only ever refuses.
+"""
 
-__all__ = ["DIALECTS", "ENDPOINTS", "Answer", "Dialect", "Headers", "Malformed", "RawRequest", "Verdict"]
+__all__ = [
+    "DIALECTS",
+    "ENDPOINTS",
+    "Answer",
+    "Dialect",
+    "Headers",
+    "Malformed",
+    "RawRequest",
+    "Verdict",
+]

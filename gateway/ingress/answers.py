@@ -1,10 +1,13 @@
 """What a verdict looks like on the wire, for every proxy that hands our answer on as it is.
 
 Rules:
-- Allow is exactly 200 with an empty body: Envoy denies on 204, and nginx drops the connection after a body.
-- A denial carries no identity header, whatever the caller passed: four of five proxies show a denial's headers to the client.
+- Allow is exactly 200 with an empty body: Envoy denies on 204, and nginx drops the connection after
+  a body.
+- A denial carries no identity header, whatever the caller passed: four of five proxies show a
+  denial's headers to the client.
 - No answer sets a cookie.
-- Every denial says ``no-store``: an intermediary that kept one would lock people out after they signed in.
+- Every denial says ``no-store``: an intermediary that kept one would lock people out after they
+  signed in.
 """
 
 from __future__ import annotations
@@ -21,9 +24,15 @@ if TYPE_CHECKING:
     from gateway.core.model import AuthRequest
 
 RETRY_AFTER_S = 2
-"""What a client is asked to wait when a store is down and nobody named another time: long enough for a fail-over to begin."""
+"""What a client is asked to wait when a store is down and nobody named another time: long enough
+for a fail-over to begin.
+"""
 
-STATUS_OF_DENIAL = {Reason.BAD_REQUEST: 400, Reason.UNKNOWN_HOST: 421, Reason.STORE_UNAVAILABLE: 503}
+STATUS_OF_DENIAL = {
+    Reason.BAD_REQUEST: 400,
+    Reason.UNKNOWN_HOST: 421,
+    Reason.STORE_UNAVAILABLE: 503,
+}
 """Every other denial is 403."""
 
 HeaderList = tuple[tuple[str, str], ...]
@@ -42,10 +51,14 @@ class Verdict:
     login: str = ""
     """Of a Login, whoever asks: the login's absolute address, or "" where it would be too long."""
     realm: str = ""
-    """Of a Login, where an app password would be taken and no browser asks: what the challenge for one names (RFC 7617 §2)."""
+    """Of a Login, where an app password would be taken and no browser asks: what the challenge for
+    one names (RFC 7617 §2).
+    """
     content_type: str = ""
     body: bytes = b""
-    """A page or a problem document for whoever may see one; without it the dialect writes a short problem document."""
+    """A page or a problem document for whoever may see one; without it the dialect writes a short
+    problem document.
+    """
     page_headers: HeaderList = ()
     """With a page: its policy and the like. Never identity."""
     retry_after: int | None = None
@@ -67,17 +80,21 @@ def allow(verdict: Verdict) -> Answer:
 
 
 def with_clients_own(answer: Answer, verdict: Verdict, request: AuthRequest | None) -> Answer:
-    """An allow carries the client's cookies without the gateway's own, and its Authorization unless that is the gateway's, for proxies that
-    replace the client's headers by the answer's.
+    """An allow carries the client's cookies without the gateway's own, and its Authorization unless
+    that is the gateway's, for proxies that replace the client's headers by the answer's.
     """
     if not isinstance(verdict.decision, Allow) or request is None:
         return answer
     own = (("Cookie", request.other_cookies), ("Authorization", request.authorization))
-    return Answer(answer.status, (*answer.headers, *((name, text) for name, text in own if text)), answer.body)
+    return Answer(
+        answer.status, (*answer.headers, *((name, text) for name, text in own if text)), answer.body
+    )
 
 
 def challenge(verdict: Verdict) -> str:
-    """``WWW-Authenticate`` of a 401, in one line: proxies relay one. Basic comes first, for clients that read only the first."""
+    """``WWW-Authenticate`` of a 401, in one line: proxies relay one. Basic comes first, for clients
+    that read only the first.
+    """
     return f'Basic realm="{verdict.realm}", charset="UTF-8", Bearer' if verdict.realm else "Bearer"
 
 
@@ -89,14 +106,20 @@ def passed_through(verdict: Verdict) -> Answer:
     if isinstance(decision, Login):
         if verdict.location:
             return Answer(302, (("Location", verdict.location), *_no_store()))
-        return _explained(verdict, 401, decision.reason, (("WWW-Authenticate", challenge(verdict)),))
+        return _explained(
+            verdict, 401, decision.reason, (("WWW-Authenticate", challenge(verdict)),)
+        )
     status = STATUS_OF_DENIAL.get(decision.reason, 403)
-    return _explained(verdict, status, decision.reason, retry_after(verdict) if status == 503 else ())
+    return _explained(
+        verdict, status, decision.reason, retry_after(verdict) if status == 503 else ()
+    )
 
 
 def retry_after(verdict: Verdict) -> HeaderList:
     """When to come back after a 503."""
-    return (("Retry-After", str(RETRY_AFTER_S if verdict.retry_after is None else verdict.retry_after)),)
+    return (
+        ("Retry-After", str(RETRY_AFTER_S if verdict.retry_after is None else verdict.retry_after)),
+    )
 
 
 def _no_store() -> HeaderList:
@@ -107,6 +130,15 @@ def _explained(verdict: Verdict, status: int, reason: Reason, headers: HeaderLis
     body, content_type = verdict.body, verdict.content_type
     if not body or not content_type:
         # RFC 9457
-        document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": reason.value}
+        document = {
+            "type": "about:blank",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "code": reason.value,
+        }
         body, content_type = json.dumps(document).encode(), _PROBLEM
-    return Answer(status, (*headers, *verdict.page_headers, ("Content-Type", content_type), *_no_store()), body)
+    return Answer(
+        status,
+        (*headers, *verdict.page_headers, ("Content-Type", content_type), *_no_store()),
+        body,
+    )

@@ -1,8 +1,10 @@
-"""Caddy ``forward_auth``: sets the four ``X-Forwarded-*`` itself and relays every denial with headers and body.
+"""Caddy ``forward_auth``: sets the four ``X-Forwarded-*`` itself and relays every denial with
+headers and body.
 
-It also passes on most of what the client sent, including ``Connection`` and ``Upgrade`` and the client's query as the query
-of the check; the query of the check request is therefore never read, here or anywhere. ``copy_headers`` replaces the client's
-``Cookie`` and ``Authorization`` by the answer's, which hold nothing of the gateway's own.
+It also passes on most of what the client sent, including ``Connection`` and ``Upgrade`` and the
+client's query as the query of the check; the query of the check request is therefore never read,
+here or anywhere. ``copy_headers`` replaces the client's ``Cookie`` and ``Authorization`` by the
+answer's, which hold nothing of the gateway's own.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Envoy ``ext_authz`` over HTTP: the check request *is* the client's request with ``/auth/envoy`` put before its path.
+"""Envoy ``ext_authz`` over HTTP: the check request *is* the client's request with ``/auth/envoy``
+put before its path.
 
-So method, host, path and query are those of the check request; forwarded host, URI and method are somebody else's words
-and are not read. The path is cut off as raw text: ``/auth/envoy/../healthz`` asks about ``/../healthz``, nothing else.
-An allow carries the cookies and the Authorization without what is ours; a header that the answer omits stays as the client sent it, so where
-nothing is left the answer asks for the removal of the whole header.
+So method, host, path and query are those of the check request; forwarded host, URI and method are
+somebody else's words and are not read. The path is cut off as raw text: ``/auth/envoy/../healthz``
+asks about ``/../healthz``, nothing else. An allow carries the cookies and the Authorization without
+what is ours; a header that the answer omits stays as the client sent it, so where nothing is left
+the answer asks for the removal of the whole header.
 """
 
 from __future__ import annotations
@@ -32,5 +34,16 @@ class Envoy:
         answer = with_clients_own(passed_through(verdict), verdict, request)
         if not isinstance(verdict.decision, Allow) or request is None:
             return answer
-        gone = ",".join(name for name, text in (("cookie", request.other_cookies), ("authorization", request.authorization)) if not text)
-        return Answer(answer.status, (*answer.headers, ("X-Envoy-Auth-Headers-To-Remove", gone))) if gone else answer
+        gone = ",".join(
+            name
+            for name, text in (
+                ("cookie", request.other_cookies),
+                ("authorization", request.authorization),
+            )
+            if not text
+        )
+        return (
+            Answer(answer.status, (*answer.headers, ("X-Envoy-Auth-Headers-To-Remove", gone)))
+            if gone
+            else answer
+        )

@@ -1,9 +1,12 @@
 """The request as the ingress describes it, parsed once for all dialects.
 
 Rules:
-- Exact header names with dashes only; an alias (``X_Forwarded_Host``) is another header and means nothing.
-- What decides (method, scheme, host, path) must be there exactly once and in one spelling; anything else is malformed.
-- What only steers the form of the answer (fetch metadata, Accept) falls back to "not a navigation": a 401, never a redirect.
+- Exact header names with dashes only; an alias (``X_Forwarded_Host``) is another header and means
+  nothing.
+- What decides (method, scheme, host, path) must be there exactly once and in one spelling; anything
+  else is malformed.
+- What only steers the form of the answer (fetch metadata, Accept) falls back to "not a navigation":
+  a 401, never a redirect.
 - What only goes to the log is dropped when it is odd.
 - ``detail`` of ``Malformed`` shows at most 60 characters of what a client sent, escaped.
 """
@@ -34,7 +37,9 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RawRequest:
-    """The check request itself. ``raw_path`` is byte-faithful: undecoded, undecodable bytes as lone surrogates."""
+    """The check request itself. ``raw_path`` is byte-faithful: undecoded, undecodable bytes as lone
+    surrogates.
+    """
 
     method: str
     raw_path: str
@@ -45,7 +50,8 @@ class RawRequest:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """The ingress asked something that no honest configuration asks, or a client's target cannot be read. ``detail`` is for the log.
+    """The ingress asked something that no honest configuration asks, or a client's target cannot be
+    read. ``detail`` is for the log.
 
     ``html``: whether whoever asked would see a page.
     """
@@ -70,10 +76,14 @@ class MalformedError(ValueError):
 
 
 MAX_COOKIE_CHARS = 32 * 1024
-"""Of all Cookie lines, and with them of the Authorization that an application receives. Proxies take both from the answer, beside 12 kB of identity: nginx
-has 64 kB for its head, Envoy refuses at 60. Browsers send 4 kB a cookie, and most servers take 8 to 16 kB in all."""
+"""Of all Cookie lines, and with them of the Authorization that an application receives. Proxies
+take both from the answer, beside 12 kB of identity: nginx has 64 kB for its head, Envoy refuses at
+60. Browsers send 4 kB a cookie, and most servers take 8 to 16 kB in all.
+"""
 _METHOD = re.compile(r"[A-Z]{1,24}(?:-[A-Z]{1,24})?")
-"""Registered methods are upper-case words, some with one dash (RFC 9110 §16.1.1); ``get`` is not GET (§9.1)."""
+"""Registered methods are upper-case words, some with one dash (RFC 9110 §16.1.1); ``get`` is not
+GET (§9.1).
+"""
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 """Traefik says ``ws`` for a WebSocket handshake when it is told to trust forwarded headers."""
 _REFUSED = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
@@ -95,7 +105,13 @@ def parse_forwarded(request: RawRequest, *, cookie_name: str) -> AuthRequest | M
         )
         return _build(described, request, cookie_name=cookie_name)
     except MalformedError as error:
-        return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(request.headers, next(iter(request.headers.getall("X-Forwarded-Method", ())), "")))
+        return Malformed(
+            Reason.BAD_REQUEST,
+            str(error),
+            sees_pages(
+                request.headers, next(iter(request.headers.getall("X-Forwarded-Method", ())), "")
+            ),
+        )
 
 
 def parse_below(prefix: str, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
@@ -105,11 +121,15 @@ def parse_below(prefix: str, request: RawRequest, *, cookie_name: str) -> AuthRe
             method=request.method,
             scheme=_once(request.headers, "X-Forwarded-Proto"),
             host=_once(request.headers, "Host"),
-            uri=request.raw_path.removeprefix(prefix) if request.raw_path.startswith(prefix) else "",
+            uri=request.raw_path.removeprefix(prefix)
+            if request.raw_path.startswith(prefix)
+            else "",
         )
         return _build(described, request, cookie_name=cookie_name)
     except MalformedError as error:
-        return Malformed(Reason.BAD_REQUEST, str(error), sees_pages(request.headers, request.method))
+        return Malformed(
+            Reason.BAD_REQUEST, str(error), sees_pages(request.headers, request.method)
+        )
 
 
 def _once(headers: Headers, name: str) -> str:
@@ -155,58 +175,87 @@ def _build(described: Described, request: RawRequest, *, cookie_name: str) -> Au
         cookies=own_values(cookie_lines, cookie_name),
         other_cookies=without(cookie_lines, cookie_name),
         bearer=credentials.bearer,
-        preflight=described.method == "OPTIONS" and len(headers.getall("Origin", ())) == 1 and len(headers.getall("Access-Control-Request-Method", ())) == 1,
-        client=_for_log(",".join(headers.getall("X-Forwarded-For", ())).rpartition(",")[2].strip(), _ADDRESS),
+        preflight=described.method == "OPTIONS"
+        and len(headers.getall("Origin", ())) == 1
+        and len(headers.getall("Access-Control-Request-Method", ())) == 1,
+        client=_for_log(
+            ",".join(headers.getall("X-Forwarded-For", ())).rpartition(",")[2].strip(), _ADDRESS
+        ),
         request_id=_for_log(",".join(headers.getall("X-Request-Id", ())), _REQUEST_ID),
-        destination=parse_destination(headers.getall("Destination", ()), method=described.method, host=host),
+        destination=parse_destination(
+            headers.getall("Destination", ()), method=described.method, host=host
+        ),
         depth=parse_depth(headers.getall("Depth", ())),
-        websocket=described.method in _OPENS_SOCKET and len(headers.getall("Sec-WebSocket-Version", ())) == 1,
+        websocket=described.method in _OPENS_SOCKET
+        and len(headers.getall("Sec-WebSocket-Version", ())) == 1,
         app_password=credentials.app_password,
-        authorization=credentials.passed if cookie_chars + len(credentials.passed) <= MAX_COOKIE_CHARS else "",
+        authorization=credentials.passed
+        if cookie_chars + len(credentials.passed) <= MAX_COOKIE_CHARS
+        else "",
         prompts=prompts(headers),
     )
 
 
 def request_kind(headers: Headers, method: str) -> RequestKind:
-    """Whether a person would see where a redirect leads. Fetch metadata decides where there is any; Accept is the fallback."""
-    shown = {"GET": RequestKind.NAVIGATION, "HEAD": RequestKind.NAVIGATION, "POST": RequestKind.FORM}.get(method)
+    """Whether a person would see where a redirect leads. Fetch metadata decides where there is any;
+    Accept is the fallback.
+    """
+    shown = {
+        "GET": RequestKind.NAVIGATION,
+        "HEAD": RequestKind.NAVIGATION,
+        "POST": RequestKind.FORM,
+    }.get(method)
     if shown is None:
         return RequestKind.OTHER
     mode, destination = headers.getall("Sec-Fetch-Mode", ()), headers.getall("Sec-Fetch-Dest", ())
     if any("prefetch" in value.lower() for value in headers.getall("Sec-Purpose", ())):
         return RequestKind.OTHER
     if not mode and not destination:
-        # Android's WebView names its application there, which has a dot; scripts say XMLHttpRequest and the like.
+        # Android's WebView names its application there, which has a dot; scripts say XMLHttpRequest
+        # and the like.
         script = any("." not in value for value in headers.getall("X-Requested-With", ()))
-        return shown if not script and names_html(headers.getall("Accept", ())) else RequestKind.OTHER
+        return (
+            shown if not script and names_html(headers.getall("Accept", ())) else RequestKind.OTHER
+        )
     if list(mode) != ["navigate"] or len(destination) > 1:
         return RequestKind.OTHER
     if not destination or destination[0] == "document":
         return shown
     if destination[0] == "empty":
-        # Chromium, of what a service worker passes through and of <a download>. No script can ask in this mode (Fetch, "Request" constructor).
+        # Chromium, of what a service worker passes through and of <a download>. No script can ask
+        # in this mode (Fetch, "Request" constructor).
         return shown if names_html(headers.getall("Accept", ())) else RequestKind.OTHER
     return RequestKind.FRAME if destination[0] in _FRAMES else RequestKind.OTHER
 
 
 def sees_pages(headers: Headers, method: str) -> bool:
     """Whether whoever asks would see a page: a person, or a script that names HTML."""
-    return request_kind(headers, method) is not RequestKind.OTHER or names_html(headers.getall("Accept", ()))
+    return request_kind(headers, method) is not RequestKind.OTHER or names_html(
+        headers.getall("Accept", ())
+    )
 
 
 def prompts(headers: Headers) -> bool:
-    """Whether a browser might ask for a page: in its own prompt people would type their real password. Programs send no fetch metadata and ask for
-    no HTML; mail clients made of a browser say that no site began their requests, which no page can.
+    """Whether a browser might ask for a page: in its own prompt people would type their real
+    password. Programs send no fetch metadata and ask for no HTML; mail clients made of a browser
+    say that no site began their requests, which no page can.
     """
     site, mode = headers.getall("Sec-Fetch-Site", ()), headers.getall("Sec-Fetch-Mode", ())
     if site or mode or headers.getall("Sec-Fetch-Dest", ()):
         return list(site) != ["none"] or "navigate" in mode
-    return any(headers.getall(name, ()) for name in ("Origin", "X-Requested-With")) or names_html(headers.getall("Accept", ()))
+    return any(headers.getall(name, ()) for name in ("Origin", "X-Requested-With")) or names_html(
+        headers.getall("Accept", ())
+    )
 
 
 def names_html(accept_lines: Sequence[str]) -> bool:
     """``text/html`` by name; ``*/*`` is what scripts and command-line clients send."""
-    return any(media.partition(";")[0].strip().lower() == "text/html" and "q=0" not in media.replace(" ", "").split(";")[1:] for line in accept_lines for media in line.split(","))
+    return any(
+        media.partition(";")[0].strip().lower() == "text/html"
+        and "q=0" not in media.replace(" ", "").split(";")[1:]
+        for line in accept_lines
+        for media in line.split(",")
+    )
 
 
 def _for_log(value: str, shape: re.Pattern[str]) -> str:

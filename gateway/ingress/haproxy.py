@@ -1,7 +1,9 @@
-"""HAProxy with the Lua action of ``deploy/haproxy``: it sets the four ``X-Forwarded-*`` and relays every denial.
+"""HAProxy with the Lua action of ``deploy/haproxy``: it sets the four ``X-Forwarded-*`` and relays
+every denial.
 
 The action takes cookies that are not ours from the request, and ``Authorization`` from the answer.
-HAProxy's HTTP client asks up to four times when an answer does not come; a check changes nothing, so asking twice is harmless.
+HAProxy's HTTP client asks up to four times when an answer does not come; a check changes nothing,
+so asking twice is harmless.
 """
 
 from __future__ import annotations

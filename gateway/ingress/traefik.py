@@ -1,7 +1,9 @@
-"""Traefik ``forwardAuth``: sets ``X-Forwarded-*`` itself, relays denials, and copies listed headers of an allow upstream.
+"""Traefik ``forwardAuth``: sets ``X-Forwarded-*`` itself, relays denials, and copies listed headers
+of an allow upstream.
 
-The rendered configuration lists ``Cookie`` and ``Authorization`` among them, so the answer carries both without what is ours; where nothing is
-left the header is absent, and Traefik then removes the client's own.
+The rendered configuration lists ``Cookie`` and ``Authorization`` among them, so the answer carries
+both without what is ours; where nothing is left the header is absent, and Traefik then removes the
+client's own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What is sent to provision a tenant: the customer's documented form (one provider) and the plural one."""
+"""What is sent to provision a tenant: the customer's documented form (one provider) and the plural
+one.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,15 @@ Text = Annotated[str, Field(min_length=1, max_length=256), VISIBLE]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
 
 
 class ProviderBody(_Body):
-    """One identity provider as its administrator hands it over. ``name`` and ``kind`` are derived unless given."""
+    """One identity provider as its administrator hands it over. ``name`` and ``kind`` are derived
+    unless given.
+    """
 
     name: Text | None = None
     kind: Literal["okta", "entra", "oidc"] | None = None
@@ -34,11 +40,13 @@ class ProviderBody(_Body):
 
 
 class ProvisionBody(_Body):
-    """``provider`` or ``providers``; ``group`` or ``groups`` (or ``any``); ``allowed_domain`` or ``email_domains``.
+    """``provider`` or ``providers``; ``group`` or ``groups`` (or ``any``); ``allowed_domain`` or
+    ``email_domains``.
 
-    What is left out is taken from the tenant where it exists already. ``hosts`` may be left out where shared hosts exist.
-    ``adopt`` takes over providers that are in the pool already, ``adopt_client`` the app client of that id. ``keep_secrets`` keeps the identity providers' secrets,
-    encrypted, so that ``verify --fix`` can make a deleted provider again.
+    What is left out is taken from the tenant where it exists already. ``hosts`` may be left out
+    where shared hosts exist. ``adopt`` takes over providers that are in the pool already,
+    ``adopt_client`` the app client of that id. ``keep_secrets`` keeps the identity providers'
+    secrets, encrypted, so that ``verify --fix`` can make a deleted provider again.
     """
 
     provider: ProviderBody | None = None
@@ -46,7 +54,9 @@ class ProvisionBody(_Body):
     group: GroupName | None = None
     groups: Annotated[tuple[GroupName, ...], Field(max_length=500)] | Literal["any"] | None = None
     allowed_domain: EmailDomain | None = None
-    email_domains: Annotated[frozenset[EmailDomain], Field(min_length=1, max_length=500)] | None = None
+    email_domains: Annotated[frozenset[EmailDomain], Field(min_length=1, max_length=500)] | None = (
+        None
+    )
     hosts: Annotated[tuple[HostPattern, ...], Field(max_length=500)] | None = None
     name: Annotated[str, Field(min_length=1, max_length=120), VISIBLE] | None = None
     adopt: bool = False
@@ -55,7 +65,11 @@ class ProvisionBody(_Body):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> ProvisionBody:
-        for singular, plural in (("provider", "providers"), ("group", "groups"), ("allowed_domain", "email_domains")):
+        for singular, plural in (
+            ("provider", "providers"),
+            ("group", "groups"),
+            ("allowed_domain", "email_domains"),
+        ):
             if getattr(self, singular) is not None and getattr(self, plural) is not None:
                 msg = f"either {singular} or {plural}"
                 raise ValueError(msg)
@@ -79,4 +93,6 @@ class ProvisionBody(_Body):
 
     @property
     def domains(self) -> frozenset[str] | None:
-        return self.email_domains or (None if self.allowed_domain is None else frozenset({self.allowed_domain}))
+        return self.email_domains or (
+            None if self.allowed_domain is None else frozenset({self.allowed_domain})
+        )

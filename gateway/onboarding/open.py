@@ -1,4 +1,6 @@
-"""The service over real parts: Cognito's API, the journal, the registry. For the admin role and for commands beside it."""
+"""The service over real parts: Cognito's API, the journal, the registry. For the admin role and for
+commands beside it.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,31 @@ def onboarding_over(
 ) -> Onboarding:
     registrar = RegistryOfProvisioning(tenants, files=files, in_force=in_force)
     journal = SqlJournal(database, holder=secrets.token_hex(8), clock=database.clock)
-    provisioning = Provisioning(Pool(api, config.cognito.quotas), journal, registrar, new_run=lambda: secrets.token_hex(6), clock=database.clock)
+    provisioning = Provisioning(
+        Pool(api, config.cognito.quotas),
+        journal,
+        registrar,
+        new_run=lambda: secrets.token_hex(6),
+        clock=database.clock,
+    )
     records = RegistryRecords(tenants, files=files, in_force=in_force)
-    return Onboarding(config, records, provisioning, DiscoveryFetcher(development=config.development), registrar.taken)
+    return Onboarding(
+        config,
+        records,
+        provisioning,
+        DiscoveryFetcher(development=config.development),
+        registrar.taken,
+    )
 
 
 @asynccontextmanager
 async def open_onboarding(
-    config: Config, database: Database, tenants: TenantDatabase, *, files: Callable[[], Mapping[str, Record]], in_force: Callable[[str], Awaitable[None]]
+    config: Config,
+    database: Database,
+    tenants: TenantDatabase,
+    *,
+    files: Callable[[], Mapping[str, Record]],
+    in_force: Callable[[str], Awaitable[None]],
 ) -> AsyncIterator[Onboarding]:
     """Raises ``ConfigError`` where the extra ``aws`` is not installed."""
     async with open_cognito(config) as api:

@@ -22,7 +22,9 @@ def retired(credentials: ClientCredentials | None) -> tuple[str, ...]:
 
 
 async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
-    """The order of dependence: what a client names must exist before it, and a tenant is served once its client does."""
+    """The order of dependence: what a client names must exist before it, and a tenant is served
+    once its client does.
+    """
     target, actual = proposal.wanted, proposal.actual
     if target is None or actual is None:
         return
@@ -38,18 +40,35 @@ async def works(steps: Steps, proposal: Proposal) -> AsyncIterator[Work]:
             yield steps.update_provider(provider, found)
     if actual.client is None:
         yield steps.create_client(target.client, tenant=proposal.tenant)
-    changed = {s.name for s in proposal.plan.steps if s.resource is Resource.CLIENT and s.verb in {Verb.CHANGE, Verb.ADOPT} and s.differences}
+    changed = {
+        s.name
+        for s in proposal.plan.steps
+        if s.resource is Resource.CLIENT and s.verb in {Verb.CHANGE, Verb.ADOPT} and s.differences
+    }
     for client in (actual.client, *actual.retired):
         if client is not None and client.client_id in changed:
             yield steps.update_client(target.client, client)
-    if actual.client is not None and actual.client.secret is not None and proposal.credentials is None:
+    if (
+        actual.client is not None
+        and actual.client.secret is not None
+        and proposal.credentials is None
+    ):
         # Before the tenant's document stops naming it: there is no moment without a client.
         adopted = ClientCredentials(actual.client.client_id, actual.client.secret)
         yield steps.put_credentials(proposal.tenant, lambda: adopted, None)
     if proposal.document is not None:
         yield steps.put_tenant(proposal.tenant, proposal.document, proposal.before)
-    held, gone = proposal.credentials, frozenset(retired(proposal.credentials)) - {c.client_id for c in actual.retired}
+    held, gone = (
+        proposal.credentials,
+        frozenset(retired(proposal.credentials)) - {c.client_id for c in actual.retired},
+    )
     if actual.client is None:
-        yield steps.put_credentials(proposal.tenant, lambda: replace(steps.credentials_made(), retired=held.without(gone).retired if held else ()), held)
+        yield steps.put_credentials(
+            proposal.tenant,
+            lambda: replace(
+                steps.credentials_made(), retired=held.without(gone).retired if held else ()
+            ),
+            held,
+        )
     elif gone and held is not None:
         yield steps.put_credentials(proposal.tenant, lambda: held.without(gone), held)

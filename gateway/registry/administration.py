@@ -1,4 +1,6 @@
-"""The registry as the admin API sees it: SQL to change, files to look at, and a change that answers once it is in force."""
+"""The registry as the admin API sees it: SQL to change, files to look at, and a change that answers
+once it is in force.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,34 @@ if TYPE_CHECKING:
     from gateway.registry.stored import StoredTenant
 
 FILE_ETAG_CHARACTERS = 16
-_CODES = {"invalid": "invalid_body", "taken": "taken", "read_only": "read_only", "exists": "exists", "absent": "not_found", "changed": "precondition_failed"}
+_CODES = {
+    "invalid": "invalid_body",
+    "taken": "taken",
+    "read_only": "read_only",
+    "exists": "exists",
+    "absent": "not_found",
+    "changed": "precondition_failed",
+}
 """The registry's refusals → the API's problem codes."""
 
 
 class RegistryRecords:
-    """``files``: tenants of the GitOps folder as they are now. ``in_force`` returns when what was just written of a tenant is obeyed."""
+    """``files``: tenants of the GitOps folder as they are now. ``in_force`` returns when what was
+    just written of a tenant is obeyed.
+    """
 
-    def __init__(self, database: TenantDatabase, *, files: Callable[[], Mapping[str, Record]], in_force: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        database: TenantDatabase,
+        *,
+        files: Callable[[], Mapping[str, Record]],
+        in_force: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._database, self._files, self._in_force = database, files, in_force
 
-    async def page(self, *, only: str | None, position: str | None, limit: int) -> Page[TenantRecord]:
+    async def page(
+        self, *, only: str | None, position: str | None, limit: int
+    ) -> Page[TenantRecord]:
         """By id, files and SQL together."""
         if only is not None:
             found = await self.get(only)
@@ -37,7 +56,9 @@ class RegistryRecords:
         after = position or ""
         rows = [_stored(s) for s in await self._database.page(after=after, limit=limit + 1)]
         names = sorted(name for name in self._files() if name > after)[: limit + 1]
-        merged = sorted([*rows, *(_file(self._files()[name]) for name in names)], key=lambda r: r.id)
+        merged = sorted(
+            [*rows, *(_file(self._files()[name]) for name in names)], key=lambda r: r.id
+        )
         return Page(merged[:limit], merged[limit - 1].id if len(merged) > limit else None)
 
     async def get(self, tenant: str) -> TenantRecord | None:
@@ -54,28 +75,53 @@ class RegistryRecords:
         version = _version(etag)
         if etag is not None and version is None and document.id not in self._files():
             return Rejected("precondition_failed", "the tenant has changed since: GET it again")
-        stored = await self._database.put(document, version=version, by=None, files=self._files().values())
+        stored = await self._database.put(
+            document, version=version, by=None, files=self._files().values()
+        )
         if isinstance(stored, Refused):
             return _rejected(stored)
         await self._in_force(document.id)
         return _stored(stored)
 
-    async def put_hook_secret(self, tenant: str, provider: str, secret: Secret | None) -> TenantRecord | Rejected:
+    async def put_hook_secret(
+        self, tenant: str, provider: str, secret: Secret | None
+    ) -> TenantRecord | Rejected:
         if tenant in self._files():
-            return Rejected("read_only", f"tenant {tenant} is a file of tenants.files; write the secret there (gateway hooks secret makes one)")
+            return Rejected(
+                "read_only",
+                (
+                    f"tenant {tenant} is a file of tenants.files; write the secret there "
+                    "(gateway hooks secret makes one)"
+                ),
+            )
         stored = await self._database.get(tenant)
         if stored is None or provider not in {p.name for p in stored.document.providers}:
             return Rejected("not_found", f"there is no tenant {tenant} with a provider {provider}")
-        document = stored.document.model_copy(update={"providers": tuple(_with_secret(p, secret) if p.name == provider else p for p in stored.document.providers)})
-        written = await self._database.put(document, version=stored.version, by=None, files=self._files().values())
+        document = stored.document.model_copy(
+            update={
+                "providers": tuple(
+                    _with_secret(p, secret) if p.name == provider else p
+                    for p in stored.document.providers
+                )
+            }
+        )
+        written = await self._database.put(
+            document, version=stored.version, by=None, files=self._files().values()
+        )
         if isinstance(written, Refused):
-            return Rejected("conflict", "the tenant was changed at the same moment: ask again") if written.code == "changed" else _rejected(written)
+            return (
+                Rejected("conflict", "the tenant was changed at the same moment: ask again")
+                if written.code == "changed"
+                else _rejected(written)
+            )
         await self._in_force(tenant)
         return _stored(written)
 
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
         if tenant in self._files():
-            return Rejected("read_only", f"tenant {tenant} is a file of tenants.files; delete it there")
+            return Rejected(
+                "read_only", f"tenant {tenant} is a file of tenants.files; delete it there"
+            )
         refused = await self._database.delete(tenant, version=_version(etag), by=None)
         if refused is not None:
             return _rejected(refused)
@@ -84,10 +130,14 @@ class RegistryRecords:
 
 
 def _with_secret(provider: ProviderDocument, secret: Secret | None) -> ProviderDocument:
-    """The new one first; of the others the current one stays, so that both sides can change over."""
+    """The new one first; of the others the current one stays, so that both sides can change
+    over.
+    """
     current = provider.hooks.secrets[:1]
     secrets = current if secret is None else (secret, *current)
-    return provider.model_copy(update={"hooks": provider.hooks.model_copy(update={"secrets": secrets})})
+    return provider.model_copy(
+        update={"hooks": provider.hooks.model_copy(update={"secrets": secrets})}
+    )
 
 
 def _rejected(refused: Refused) -> Rejected:

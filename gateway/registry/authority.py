@@ -1,9 +1,11 @@
 """What of a tenant document a tenant's own admin key may change: an allow-list, field by field.
 
 Rules:
-- A field that is not in the table, or is ``OPERATOR`` there, only an operator changes; a test walks the model, so that each new field is classified.
-- A tenant's own are its words, its own users' groups, and its credentials at its own identity provider: with them it reaches nobody else's people,
-  no application, and no address of the operator's networks.
+- A field that is not in the table, or is ``OPERATOR`` there, only an operator changes; a test walks
+  the model, so that each new field is classified.
+- A tenant's own are its words, its own users' groups, and its credentials at its own identity
+  provider: with them it reaches nobody else's people, no application, and no address of the
+  operator's networks.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 
 class Authority(Enum):
-    """Who may change a field. ``LOWER``: the tenant too, but only from true to false, or from a number or duration to a smaller one."""
+    """Who may change a field. ``LOWER``: the tenant too, but only from true to false, or from a
+    number or duration to a smaller one.
+    """
 
     OPERATOR = "operator"
     TENANT = "tenant"
@@ -81,15 +85,22 @@ FIELDS: Mapping[str, Authority] = {
 }
 """Path → authority; a path stands for everything below it. ``[]`` is any one of a list."""
 PROVISIONED = frozenset({"providers[]", "providers[].kind", "providers[].issuer"})
-"""What a bound key changes by provisioning, where the pool is changed with it and the name of a provider is the gateway's choice."""
+"""What a bound key changes by provisioning, where the pool is changed with it and the name of a
+provider is the gateway's choice.
+"""
 
 
 def operators_changes(before: Mapping[str, object], after: TenantDocument) -> tuple[str, ...]:
-    """Paths that differ, or would, and that only an operator changes. ``before``: as it is shown, ``***`` for each secret.
+    """Paths that differ, or would, and that only an operator changes. ``before``: as it is shown,
+    ``***`` for each secret.
 
     A secret in ``after`` that is not ``***`` counts as another one.
     """
-    return tuple(path for path, old, new in _differences(TenantDocument.model_validate(before), after, "") if not _permitted(path, old, new))
+    return tuple(
+        path
+        for path, old, new in _differences(TenantDocument.model_validate(before), after, "")
+        if not _permitted(path, old, new)
+    )
 
 
 def _permitted(path: str, old: object, new: object) -> bool:
@@ -107,11 +118,15 @@ def authority_of(path: str) -> Authority:
 
 
 def _is_lower(old: object, new: object) -> bool:
-    """True ends; where nothing was said the gateway's own limit holds, and what is lower than that is not known here."""
+    """True ends; where nothing was said the gateway's own limit holds, and what is lower than that
+    is not known here.
+    """
     return old is not None and new is not None and new < old  # type: ignore[operator]  # two values of one field: booleans, numbers or durations
 
 
-def _differences(before: BaseModel, after: BaseModel, prefix: str) -> Iterator[tuple[str, object, object]]:
+def _differences(
+    before: BaseModel, after: BaseModel, prefix: str
+) -> Iterator[tuple[str, object, object]]:
     for name in type(after).model_fields:
         path, old, new = prefix + name, getattr(before, name), getattr(after, name)
         if path == "providers":
@@ -122,7 +137,9 @@ def _differences(before: BaseModel, after: BaseModel, prefix: str) -> Iterator[t
             yield path, old, new
 
 
-def _providers(before: Mapping[str, ProviderDocument], after: Mapping[str, ProviderDocument]) -> Iterator[tuple[str, object, object]]:
+def _providers(
+    before: Mapping[str, ProviderDocument], after: Mapping[str, ProviderDocument]
+) -> Iterator[tuple[str, object, object]]:
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
         if old is None or new is None:
@@ -136,7 +153,11 @@ def _same(old: object, new: object) -> bool:
         return isinstance(old, Secret) and new.reveal() == REDACTED
     if isinstance(new, tuple) and isinstance(old, tuple) and new and isinstance(new[0], Secret):
         return len(old) == len(new) and all(_same(a, b) for a, b in zip(old, new, strict=True))
-    if isinstance(new, tuple) and isinstance(old, tuple) and all(isinstance(item, str) for item in (*old, *new)):
+    if (
+        isinstance(new, tuple)
+        and isinstance(old, tuple)
+        and all(isinstance(item, str) for item in (*old, *new))
+    ):
         return sorted(old) == sorted(new)
     return old == new
 

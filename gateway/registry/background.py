@@ -16,14 +16,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SWITCH_S = 0.0001
-"""How long a thread keeps the interpreter while the loop wants it. A check takes it up to ten times (each send and receive
-gives it away), so Python's own 5 ms would make 50 of it, and this makes one. Costs nothing while only one thread runs."""
+"""How long a thread keeps the interpreter while the loop wants it. A check takes it up to ten times
+(each send and receive gives it away), so Python's own 5 ms would make 50 of it, and this makes one.
+Costs nothing while only one thread runs.
+"""
 
 
 async def woken(event: asyncio.Event, *, within_s: float) -> bool:
     """Wait for ``event`` and clear it; False when the time is over.
 
-    Not with ``wait_for``: in Python 3.11 that can lose a cancellation, and a task that was to end goes on.
+    Not with ``wait_for``: in Python 3.11 that can lose a cancellation, and a task that was to end
+    goes on.
     """
     try:
         async with asyncio.timeout(within_s):
@@ -35,7 +38,9 @@ async def woken(event: asyncio.Event, *, within_s: float) -> bool:
 
 
 def settled(*, objects: int) -> None:
-    """So many objects came to stay: from now on the collector, which stops everything, passes them by."""
+    """So many objects came to stay: from now on the collector, which stops everything, passes them
+    by.
+    """
     if objects >= MANY:
         gc.freeze()
 

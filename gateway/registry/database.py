@@ -1,11 +1,13 @@
-"""Tenants in SQL (admin role): optimistic versions, names that cannot be claimed twice, an audit record for each change.
+"""Tenants in SQL (admin role): optimistic versions, names that cannot be claimed twice, an audit
+record for each change.
 
 Rules:
 - A change names the version it was made from; another in between refuses it.
-- Claims are checked and written in one transaction under one lock, over all processes; the primary key of
-  ``tenant_names`` stands behind the check.
+- Claims are checked and written in one transaction under one lock, over all processes; the primary
+  key of ``tenant_names`` stands behind the check.
 - A document that changes nothing writes nothing.
-- Secrets are sealed; what is shown, compared for an audit record or logged is the half without them.
+- Secrets are sealed; what is shown, compared for an audit record or logged is the half without
+  them.
 """
 
 from __future__ import annotations
@@ -27,7 +29,14 @@ from gateway.registry.record import Credentials, record_of
 from gateway.registry.secrets import join, keep, keepable, secrets_of, show
 from gateway.registry.stored import By, Changes, Refused, StoredTenant
 from gateway.sql.audit import AuditRecord, say, write_within
-from gateway.sql.tables import client_credentials, registry_state, tenant_names, tenant_removals, tenants, webhooks_outbox
+from gateway.sql.tables import (
+    client_credentials,
+    registry_state,
+    tenant_names,
+    tenant_removals,
+    tenants,
+    webhooks_outbox,
+)
 from gateway.sql.tenant_end import forget_tenant, removed_at
 
 if TYPE_CHECKING:
@@ -65,7 +74,9 @@ def _or_undo(answer: AuditRecord | Refused | None) -> AuditRecord | None:
 class TenantDatabase:
     """Reads and writes. Every method raises ``UnavailableError`` while SQL does not answer."""
 
-    def __init__(self, database: Database, config: Config, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, database: Database, config: Config, *, clock: Callable[[], float] | None = None
+    ) -> None:
         self._database = database
         self._config = config
         self._clock = clock or database.clock
@@ -74,13 +85,19 @@ class TenantDatabase:
 
     async def get(self, tenant: str) -> StoredTenant | None:
         async with self._database.read() as connection:
-            row = (await connection.execute(select(tenants).where(tenants.c.id == tenant))).one_or_none()
+            row = (
+                await connection.execute(select(tenants).where(tenants.c.id == tenant))
+            ).one_or_none()
         return self._stored(row) if row else None
 
     async def page(self, *, after: str = "", limit: int = 100) -> Sequence[StoredTenant]:
         """By id, those behind ``after``."""
         async with self._database.read() as connection:
-            rows = (await connection.execute(select(tenants).where(tenants.c.id > after).order_by(tenants.c.id).limit(limit))).all()
+            rows = (
+                await connection.execute(
+                    select(tenants).where(tenants.c.id > after).order_by(tenants.c.id).limit(limit)
+                )
+            ).all()
         return [self._stored(row) for row in rows]
 
     async def all(self) -> dict[str, StoredTenant]:
@@ -90,19 +107,29 @@ class TenantDatabase:
 
     async def credentials(self, tenant: str) -> Credentials | None:
         async with self._database.read() as connection:
-            rows = (await connection.execute(select(client_credentials).where(client_credentials.c.tenant == tenant))).all()
+            rows = (
+                await connection.execute(
+                    select(client_credentials).where(client_credentials.c.tenant == tenant)
+                )
+            ).all()
         return self._credentials(rows)
 
     async def holder(self, kind: str, name: str) -> str | None:
         """The tenant in SQL that claims this very name."""
-        query = select(tenant_names.c.tenant).where(tenant_names.c.kind == kind, tenant_names.c.name == name)
+        query = select(tenant_names.c.tenant).where(
+            tenant_names.c.kind == kind, tenant_names.c.name == name
+        )
         async with self._database.read() as connection:
             found: str | None = (await connection.execute(query)).scalar_one_or_none()
         return found
 
     async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
         """Retired clients by tenant whose time has come."""
-        query = select(client_credentials.c.tenant, client_credentials.c.client_id).where(client_credentials.c.retires_at <= now).order_by(client_credentials.c.retires_at)
+        query = (
+            select(client_credentials.c.tenant, client_credentials.c.client_id)
+            .where(client_credentials.c.retires_at <= now)
+            .order_by(client_credentials.c.retires_at)
+        )
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
         found: dict[str, tuple[str, ...]] = {}
@@ -113,17 +140,38 @@ class TenantDatabase:
     async def revision(self) -> tuple[int, int]:
         """The number of the last change, and of the last that was published."""
         async with self._database.read() as connection:
-            row = (await connection.execute(select(registry_state.c.revision, registry_state.c.published_revision))).one_or_none()
+            row = (
+                await connection.execute(
+                    select(registry_state.c.revision, registry_state.c.published_revision)
+                )
+            ).one_or_none()
         return (row.revision, row.published_revision) if row else (0, 0)
 
     async def is_obeyed(self, revision: int, tenants: Collection[str]) -> bool:
-        """Whether every replica obeys what changed up to ``revision`` in these tenants, as far as an admin role has told."""
+        """Whether every replica obeys what changed up to ``revision`` in these tenants, as far as
+        an admin role has told.
+        """
         async with self._database.read() as connection:
-            row = (await connection.execute(select(registry_state.c.published_revision, registry_state.c.sent_revision, registry_state.c.waiting))).one_or_none()
-        return row is not None and (row.published_revision >= revision or (row.sent_revision >= revision and set(row.waiting).isdisjoint(tenants)))
+            row = (
+                await connection.execute(
+                    select(
+                        registry_state.c.published_revision,
+                        registry_state.c.sent_revision,
+                        registry_state.c.waiting,
+                    )
+                )
+            ).one_or_none()
+        return row is not None and (
+            row.published_revision >= revision
+            or (row.sent_revision >= revision and set(row.waiting).isdisjoint(tenants))
+        )
 
-    async def taken(self, wanted: TenantDocument, *, files: Iterable[Listing] = ()) -> Refused | None:
-        """Whether another tenant, of SQL or ``files``, holds one of its names now; ``put`` asks again in its transaction."""
+    async def taken(
+        self, wanted: TenantDocument, *, files: Iterable[Listing] = ()
+    ) -> Refused | None:
+        """Whether another tenant, of SQL or ``files``, holds one of its names now; ``put`` asks
+        again in its transaction.
+        """
         others = [listing for listing in files if listing.id != wanted.id]
         clashes = conflicts((*others, record_of(wanted, None)), self._config)
         if clashes:
@@ -133,10 +181,19 @@ class TenantDatabase:
 
     # --- writing --------------------------------------------------------------------------------
 
-    async def put(self, wanted: TenantDocument, *, version: int | None, by: By | None, files: Iterable[Listing] = ()) -> StoredTenant | Refused:
-        """Create (``version`` None) or replace exactly that version. A secret given as ``***`` keeps the stored one.
+    async def put(
+        self,
+        wanted: TenantDocument,
+        *,
+        version: int | None,
+        by: By | None,
+        files: Iterable[Listing] = (),
+    ) -> StoredTenant | Refused:
+        """Create (``version`` None) or replace exactly that version. A secret given as ``***``
+        keeps the stored one.
 
-        ``files``: the tenants of the GitOps folder, whose names are taken too. ``by`` None: the caller keeps the audit record.
+        ``files``: the tenants of the GitOps folder, whose names are taken too. ``by`` None: the
+        caller keeps the audit record.
         """
         async with self._database.write(LOCK) as connection:
             stored, record = await self._put(connection, wanted, version, by, tuple(files))
@@ -145,20 +202,37 @@ class TenantDatabase:
         _say(record, by)
         return stored
 
-    async def apply(self, changes: Sequence[Change], *, by: By, files: Iterable[Listing] = ()) -> Refused | None:
+    async def apply(
+        self, changes: Sequence[Change], *, by: By, files: Iterable[Listing] = ()
+    ) -> Refused | None:
         """A plan, all of it or nothing: names may move between the tenants in it."""
         return await self._all_or_nothing(changes, by, tuple(files), at_last=None)
 
-    async def rehearse(self, changes: Sequence[Change], *, files: Iterable[Listing] = ()) -> Refused | None:
+    async def rehearse(
+        self, changes: Sequence[Change], *, files: Iterable[Listing] = ()
+    ) -> Refused | None:
         """Why ``apply`` would refuse; changes nothing."""
-        return await self._all_or_nothing(changes, By("rehearsal"), tuple(files), at_last=_REHEARSED)
+        return await self._all_or_nothing(
+            changes, By("rehearsal"), tuple(files), at_last=_REHEARSED
+        )
 
-    async def _all_or_nothing(self, changes: Sequence[Change], by: By, others: Sequence[Listing], *, at_last: Refused | None) -> Refused | None:
+    async def _all_or_nothing(
+        self,
+        changes: Sequence[Change],
+        by: By,
+        others: Sequence[Listing],
+        *,
+        at_last: Refused | None,
+    ) -> Refused | None:
         """``at_last``: what to refuse with at the end, None to commit."""
         records = []
         try:
             async with self._database.write(LOCK) as connection:
-                await connection.execute(delete(tenant_names).where(tenant_names.c.tenant.in_([change.tenant for change in changes])))
+                await connection.execute(
+                    delete(tenant_names).where(
+                        tenant_names.c.tenant.in_([change.tenant for change in changes])
+                    )
+                )
                 for change in changes:
                     record = _or_undo(await self._apply(connection, change, by, others))
                     if record is not None:
@@ -171,17 +245,26 @@ class TenantDatabase:
             _say(done, by)
         return None
 
-    async def _apply(self, connection: AsyncConnection, change: Change, by: By, files: Sequence[Listing]) -> AuditRecord | Refused | None:
+    async def _apply(
+        self, connection: AsyncConnection, change: Change, by: By, files: Sequence[Listing]
+    ) -> AuditRecord | Refused | None:
         if change.document is None:
             return await self._delete(connection, change.tenant, change.version, by)
         stored, record = await self._put(connection, change.document, change.version, by, files)
         return stored if isinstance(stored, Refused) else record
 
     async def _put(
-        self, connection: AsyncConnection, wanted: TenantDocument, version: int | None, by: By | None, files: Sequence[Listing]
+        self,
+        connection: AsyncConnection,
+        wanted: TenantDocument,
+        version: int | None,
+        by: By | None,
+        files: Sequence[Listing],
     ) -> tuple[StoredTenant | Refused, AuditRecord | None]:
         tenant = wanted.id
-        row = (await connection.execute(select(tenants).where(tenants.c.id == tenant))).one_or_none()
+        row = (
+            await connection.execute(select(tenants).where(tenants.c.id == tenant))
+        ).one_or_none()
         before = self._stored(row) if row else None
         document = self._admitted(wanted, before, version, files)
         if isinstance(document, Refused):
@@ -192,15 +275,26 @@ class TenantDatabase:
         clash = await find_clash(connection, tenant, names)
         if clash is not None:
             return clash, None
-        after = StoredTenant(document, (before.version if before else await _last_version(connection, tenant)) + 1, self._clock())
+        after = StoredTenant(
+            document,
+            (before.version if before else await _last_version(connection, tenant)) + 1,
+            self._clock(),
+        )
         await self._write(connection, after, created=before is None)
         await connection.execute(delete(tenant_names).where(tenant_names.c.tenant == tenant))
         if names:
-            await connection.execute(insert(tenant_names), [{"kind": kind, "name": name, "tenant": tenant} for kind, name in names])
-        return after, self._audit("tenant.update" if before else "tenant.create", tenant, by, before, after)
+            await connection.execute(
+                insert(tenant_names),
+                [{"kind": kind, "name": name, "tenant": tenant} for kind, name in names],
+            )
+        return after, self._audit(
+            "tenant.update" if before else "tenant.create", tenant, by, before, after
+        )
 
     async def delete(self, tenant: str, *, version: int | None, by: By | None) -> Refused | None:
-        """``version`` None deletes whatever is there. The app client's credentials stay until ``provision destroy`` ends the client."""
+        """``version`` None deletes whatever is there. The app client's credentials stay until
+        ``provision destroy`` ends the client.
+        """
         async with self._database.write(LOCK) as connection:
             record = await self._delete(connection, tenant, version, by)
             if isinstance(record, Refused):
@@ -210,12 +304,18 @@ class TenantDatabase:
         return None
 
     async def removed_at(self, tenant: str) -> float:
-        """When the last tenant that had this id was deleted from SQL (UTC epoch seconds); 0 if none was. A file that is taken away is none."""
+        """When the last tenant that had this id was deleted from SQL (UTC epoch seconds); 0 if none
+        was. A file that is taken away is none.
+        """
         async with self._database.read() as connection:
             return await removed_at(connection, tenant)
 
-    async def _delete(self, connection: AsyncConnection, tenant: str, version: int | None, by: By | None) -> AuditRecord | Refused:
-        row = (await connection.execute(select(tenants).where(tenants.c.id == tenant))).one_or_none()
+    async def _delete(
+        self, connection: AsyncConnection, tenant: str, version: int | None, by: By | None
+    ) -> AuditRecord | Refused:
+        row = (
+            await connection.execute(select(tenants).where(tenants.c.id == tenant))
+        ).one_or_none()
         if row is None:
             return Refused("absent", f"there is no tenant {tenant} in SQL")
         before = self._stored(row)
@@ -232,35 +332,72 @@ class TenantDatabase:
             return
         now, message = self._clock(), f"msg_{uuid.uuid4().hex}"
         body = {
-            "type": "tenant.deleted", "timestamp": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "type": "tenant.deleted",
+            "timestamp": datetime.fromtimestamp(now, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
             "data": {
-                "tenant": gone.id, "provider": "", "cause": "tenant", "source": "registry", "source_event": "tenant.delete", "event_time": now,
-                "subject": {"idp_subject": "", "oid": "", "email": ""}, "users": [], "identifiers": {"user": [], "idp_subject": [], "oid": [], "email": []},
-                "group": None, "revocation": "",
+                "tenant": gone.id,
+                "provider": "",
+                "cause": "tenant",
+                "source": "registry",
+                "source_event": "tenant.delete",
+                "event_time": now,
+                "subject": {"idp_subject": "", "oid": "", "email": ""},
+                "users": [],
+                "identifiers": {"user": [], "idp_subject": [], "oid": [], "email": []},
+                "group": None,
+                "revocation": "",
             },
-        }  # fmt: skip
-        where = json.dumps({"url": target.url, "secrets": [secret.reveal() for secret in target.secrets]})
+        }
+        where = json.dumps(
+            {"url": target.url, "secrets": [secret.reveal() for secret in target.secrets]}
+        )
 
         def sealed(column: str, text: str) -> str:
-            return self._database.crypt.seal(text, table=webhooks_outbox.name, row=message[:36], column=column)
+            return self._database.crypt.seal(
+                text, table=webhooks_outbox.name, row=message[:36], column=column
+            )
 
         await connection.execute(
             insert(webhooks_outbox).values(
-                id=message[:36], tenant=gone.id, lane="tenant", event="tenant.deleted", created_at=now, state="new", next_at=now,
-                payload=sealed("payload", json.dumps(body, separators=(",", ":"))), target=sealed("target", where),
+                id=message[:36],
+                tenant=gone.id,
+                lane="tenant",
+                event="tenant.deleted",
+                created_at=now,
+                state="new",
+                next_at=now,
+                payload=sealed("payload", json.dumps(body, separators=(",", ":"))),
+                target=sealed("target", where),
             )
-        )  # fmt: skip
+        )
 
-    async def put_credentials(self, tenant: str, credentials: Credentials, *, by: By | None) -> Refused | None:
-        """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself may be a file. Replaces all that it had, retired ones too."""
-        clients = (AppClient(credentials.client_id, credentials.client_secret), *credentials.retired)
+    async def put_credentials(
+        self, tenant: str, credentials: Credentials, *, by: By | None
+    ) -> Refused | None:
+        """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself
+        may be a file. Replaces all that it had, retired ones too.
+        """
+        clients = (
+            AppClient(credentials.client_id, credentials.client_secret),
+            *credentials.retired,
+        )
         async with self._database.write(LOCK) as connection:
-            clash = await find_clash(connection, tenant, {("client", client.client_id) for client in clients})
+            clash = await find_clash(
+                connection, tenant, {("client", client.client_id) for client in clients}
+            )
             if clash is not None:
                 return clash
-            await connection.execute(delete(client_credentials).where(client_credentials.c.tenant == tenant))
-            await connection.execute(insert(client_credentials), [self._client_row(tenant, client) for client in clients])
-            record = self._audit("tenant.credentials", tenant, by, None, None, target=credentials.client_id)
+            await connection.execute(
+                delete(client_credentials).where(client_credentials.c.tenant == tenant)
+            )
+            await connection.execute(
+                insert(client_credentials), [self._client_row(tenant, client) for client in clients]
+            )
+            record = self._audit(
+                "tenant.credentials", tenant, by, None, None, target=credentials.client_id
+            )
             await _conclude(connection, record, by)
         _say(record, by)
         return None
@@ -268,32 +405,57 @@ class TenantDatabase:
     async def delete_credentials(self, tenant: str, *, by: By | None) -> None:
         """Idempotent: the client is gone."""
         async with self._database.write(LOCK) as connection:
-            query = select(client_credentials.c.client_id).where(client_credentials.c.tenant == tenant).order_by(client_credentials.c.client_id)
+            query = (
+                select(client_credentials.c.client_id)
+                .where(client_credentials.c.tenant == tenant)
+                .order_by(client_credentials.c.client_id)
+            )
             gone = (await connection.execute(query)).scalars().all()
             if not gone:
                 return
-            await connection.execute(delete(client_credentials).where(client_credentials.c.tenant == tenant))
-            record = self._audit("tenant.credentials_removed", tenant, by, None, None, target=", ".join(gone))
+            await connection.execute(
+                delete(client_credentials).where(client_credentials.c.tenant == tenant)
+            )
+            record = self._audit(
+                "tenant.credentials_removed", tenant, by, None, None, target=", ".join(gone)
+            )
             await _conclude(connection, record, by)
         _say(record, by)
 
     # --- for the publisher ----------------------------------------------------------------------
 
     async def changed(self, known: Mapping[str, str]) -> Changes:
-        """What differs from ``known`` (tenant → stamp), in one consistent view. Raises ``ConfigError`` where something of one that is not known does not open."""
+        """What differs from ``known`` (tenant → stamp), in one consistent view. Raises
+        ``ConfigError`` where something of one that is not known does not open.
+        """
         async with self._database.read() as connection:
-            state = (await connection.execute(select(registry_state.c.revision))).scalar_one_or_none()
-            versions = {row.id: row.version for row in await connection.execute(select(tenants.c.id, tenants.c.version))}
+            state = (
+                await connection.execute(select(registry_state.c.revision))
+            ).scalar_one_or_none()
+            versions = {
+                row.id: row.version
+                for row in await connection.execute(select(tenants.c.id, tenants.c.version))
+            }
             held: dict[str, list[Row[Any]]] = {}
-            for row in await connection.execute(select(client_credentials).order_by(client_credentials.c.client_id)):
+            for row in await connection.execute(
+                select(client_credentials).order_by(client_credentials.c.client_id)
+            ):
                 held.setdefault(row.tenant, []).append(row)
-            removals = {row.tenant: int(row.removals) for row in await connection.execute(select(tenant_removals))}
-            stamps = {tenant: f"{removals.get(tenant, 0)}/{version}/{_stamp(held.get(tenant, ()))}" for tenant, version in versions.items()}
+            removals = {
+                row.tenant: int(row.removals)
+                for row in await connection.execute(select(tenant_removals))
+            }
+            stamps = {
+                tenant: f"{removals.get(tenant, 0)}/{version}/{_stamp(held.get(tenant, ()))}"
+                for tenant, version in versions.items()
+            }
             wanted = [tenant for tenant, stamp in stamps.items() if known.get(tenant) != stamp]
             documents: dict[str, TenantDocument] = {}
             closed: dict[str, str] = {}
             for start in range(0, len(wanted), _BATCH):
-                rows = await connection.execute(select(tenants).where(tenants.c.id.in_(wanted[start : start + _BATCH])))
+                rows = await connection.execute(
+                    select(tenants).where(tenants.c.id.in_(wanted[start : start + _BATCH]))
+                )
                 for row in rows:
                     with _apart(closed, row.id, known):
                         documents[row.id] = self._stored(row).document
@@ -302,8 +464,17 @@ class TenantDatabase:
             with _apart(closed, tenant, known):
                 if (found := self._credentials(clients)) is not None:
                     credentials[tenant] = found
-        opened = {tenant: document for tenant, document in documents.items() if tenant not in closed}
-        return Changes(int(state or 0), stamps | {tenant: known[tenant] for tenant in closed}, opened, credentials, removals, closed)
+        opened = {
+            tenant: document for tenant, document in documents.items() if tenant not in closed
+        }
+        return Changes(
+            int(state or 0),
+            stamps | {tenant: known[tenant] for tenant in closed},
+            opened,
+            credentials,
+            removals,
+            closed,
+        )
 
     async def next_generation(self, *, at_least: int) -> int:
         """A snapshot number above every one given out before, and above ``at_least``."""
@@ -318,78 +489,162 @@ class TenantDatabase:
         """Changes up to ``revision`` are in Redis, and obeyed."""
         async with self._database.write(LOCK) as connection:
             await _state(connection)
-            await connection.execute(update(registry_state).where(registry_state.c.published_revision < revision).values(published_revision=revision))
+            await connection.execute(
+                update(registry_state)
+                .where(registry_state.c.published_revision < revision)
+                .values(published_revision=revision)
+            )
 
     async def sent(self, revision: int, waiting: Collection[str]) -> None:
-        """Changes up to ``revision`` are in Redis; those of ``waiting`` are not obeyed everywhere yet."""
+        """Changes up to ``revision`` are in Redis; those of ``waiting`` are not obeyed everywhere
+        yet.
+        """
         async with self._database.write(LOCK) as connection:
             await _state(connection)
-            await connection.execute(update(registry_state).where(registry_state.c.sent_revision <= revision).values(sent_revision=revision, waiting=sorted(waiting)))
+            await connection.execute(
+                update(registry_state)
+                .where(registry_state.c.sent_revision <= revision)
+                .values(sent_revision=revision, waiting=sorted(waiting))
+            )
 
     # --- rows and documents ---------------------------------------------------------------------
 
-    def _admitted(self, wanted: TenantDocument, before: StoredTenant | None, version: int | None, files: Sequence[Listing]) -> TenantDocument | Refused:
+    def _admitted(
+        self,
+        wanted: TenantDocument,
+        before: StoredTenant | None,
+        version: int | None,
+        files: Sequence[Listing],
+    ) -> TenantDocument | Refused:
         tenant = wanted.id
         if any(listing.id == tenant for listing in files):
-            return Refused("read_only", f"tenant {tenant} is a file of tenants.files; change it there")
+            return Refused(
+                "read_only", f"tenant {tenant} is a file of tenants.files; change it there"
+            )
         if version is None and before is not None:
             return Refused("exists", f"tenant {tenant} exists (version {before.version})")
         if version is not None and (before is None or before.version != version):
-            return Refused("changed", f"tenant {tenant} is at version {before.version} now" if before else f"tenant {tenant} does not exist any more")
+            return Refused(
+                "changed",
+                f"tenant {tenant} is at version {before.version} now"
+                if before
+                else f"tenant {tenant} does not exist any more",
+            )
         try:
             document = keep(wanted, keepable(before.document if before else None, wanted))
         except ValueError as error:
-            return Refused("invalid", "\n".join(f"tenant {tenant}: {line}" for line in str(error).splitlines()))
+            return Refused(
+                "invalid", "\n".join(f"tenant {tenant}: {line}" for line in str(error).splitlines())
+            )
         wrong = problems(document, self._config)
         if wrong:
             return Refused("invalid", "\n".join(f"tenant {tenant}: {problem}" for problem in wrong))
         clashes = conflicts((*files, record_of(document, None)), self._config)
         return Refused("taken", "\n".join(clashes)) if clashes else document
 
-    async def _write(self, connection: AsyncConnection, stored: StoredTenant, *, created: bool) -> None:
+    async def _write(
+        self, connection: AsyncConnection, stored: StoredTenant, *, created: bool
+    ) -> None:
         tenant = stored.id
-        secrets = json.dumps({path: secret.reveal() for path, secret in secrets_of(stored.document).items()})
+        secrets = json.dumps(
+            {path: secret.reveal() for path, secret in secrets_of(stored.document).items()}
+        )
         values = {
             "version": stored.version,
             "document": show(stored.document),
-            "secrets": self._database.crypt.seal(secrets, table=tenants.name, row=tenant, column="secrets"),
+            "secrets": self._database.crypt.seal(
+                secrets, table=tenants.name, row=tenant, column="secrets"
+            ),
             "updated_at": stored.updated_at,
         }
         if created:
-            await connection.execute(insert(tenants).values(id=tenant, created_at=stored.updated_at, **values))
+            await connection.execute(
+                insert(tenants).values(id=tenant, created_at=stored.updated_at, **values)
+            )
         else:
             await connection.execute(update(tenants).where(tenants.c.id == tenant).values(**values))
 
     def _stored(self, row: Row[Any]) -> StoredTenant:
-        secrets = json.loads(self._database.crypt.open(row.secrets, table=tenants.name, row=row.id, column="secrets").reveal())
-        return StoredTenant(join(row.document, {path: Secret(value) for path, value in secrets.items()}), row.version, row.updated_at)
+        secrets = json.loads(
+            self._database.crypt.open(
+                row.secrets, table=tenants.name, row=row.id, column="secrets"
+            ).reveal()
+        )
+        return StoredTenant(
+            join(row.document, {path: Secret(value) for path, value in secrets.items()}),
+            row.version,
+            row.updated_at,
+        )
 
     def _client_row(self, tenant: str, client: AppClient) -> dict[str, object]:
-        sealed = self._database.crypt.seal(client.client_secret, table=client_credentials.name, row=client.client_id, column="client_secret")
-        return {"tenant": tenant, "client_id": client.client_id, "client_secret": sealed, "retires_at": client.retires_at, "updated_at": self._clock()}
+        sealed = self._database.crypt.seal(
+            client.client_secret,
+            table=client_credentials.name,
+            row=client.client_id,
+            column="client_secret",
+        )
+        return {
+            "tenant": tenant,
+            "client_id": client.client_id,
+            "client_secret": sealed,
+            "retires_at": client.retires_at,
+            "updated_at": self._clock(),
+        }
 
     def _credentials(self, rows: Sequence[Row[Any]]) -> Credentials | None:
         """Of one tenant; the retired in the order in which they end."""
         clients = [
-            AppClient(row.client_id, self._database.crypt.open(row.client_secret, table=client_credentials.name, row=row.client_id, column="client_secret"), row.retires_at)
+            AppClient(
+                row.client_id,
+                self._database.crypt.open(
+                    row.client_secret,
+                    table=client_credentials.name,
+                    row=row.client_id,
+                    column="client_secret",
+                ),
+                row.retires_at,
+            )
             for row in rows
         ]
         current = next((client for client in clients if client.retires_at is None), None)
         if current is None:
             return None
-        retired = sorted((client for client in clients if client.retires_at is not None), key=lambda client: (client.retires_at, client.client_id))
+        retired = sorted(
+            (client for client in clients if client.retires_at is not None),
+            key=lambda client: (client.retires_at, client.client_id),
+        )
         return Credentials(current.client_id, current.client_secret, tuple(retired))
 
-    def _audit(self, action: str, tenant: str, by: By | None, before: StoredTenant | None, after: StoredTenant | None, *, target: str = "") -> AuditRecord:
+    def _audit(
+        self,
+        action: str,
+        tenant: str,
+        by: By | None,
+        before: StoredTenant | None,
+        after: StoredTenant | None,
+        *,
+        target: str = "",
+    ) -> AuditRecord:
         def shown(stored: StoredTenant | None) -> Shown | None:
             return show(stored.document) if stored else None
 
         whose = by or By("")
-        return AuditRecord(self._clock(), whose.actor, action, tenant, target=target or tenant, before=shown(before), after=shown(after), request_id=whose.request_id)
+        return AuditRecord(
+            self._clock(),
+            whose.actor,
+            action,
+            tenant,
+            target=target or tenant,
+            before=shown(before),
+            after=shown(after),
+            request_id=whose.request_id,
+        )
 
 
 _BATCH = 500
-"""Ids in one query: SQLite takes 32,766 parameters, PostgreSQL's driver as many; and no result is held that is larger than it need be."""
+"""Ids in one query: SQLite takes 32,766 parameters, PostgreSQL's driver as many; and no result is
+held that is larger than it need be.
+"""
 
 
 @contextlib.contextmanager
@@ -409,14 +664,29 @@ def _stamp(rows: Iterable[Row[Any]]) -> str:
 
 
 async def _last_version(connection: AsyncConnection, tenant: str) -> int:
-    """Of the tenant that had this id before, 0 if there was none. The next one counts on: a change made from a predecessor's version is refused."""
-    found = (await connection.execute(select(tenant_removals.c.removals).where(tenant_removals.c.tenant == tenant))).scalar_one_or_none()
+    """Of the tenant that had this id before, 0 if there was none. The next one counts on: a change
+    made from a predecessor's version is refused.
+    """
+    found = (
+        await connection.execute(
+            select(tenant_removals.c.removals).where(tenant_removals.c.tenant == tenant)
+        )
+    ).scalar_one_or_none()
     return int(found or 0)
 
 
 async def _state(connection: AsyncConnection) -> None:
     if (await connection.execute(select(registry_state.c.id))).scalar_one_or_none() is None:
-        await connection.execute(insert(registry_state).values(id=STATE_ID, revision=0, published_revision=0, sent_revision=0, waiting=[], generation=0))
+        await connection.execute(
+            insert(registry_state).values(
+                id=STATE_ID,
+                revision=0,
+                published_revision=0,
+                sent_revision=0,
+                waiting=[],
+                generation=0,
+            )
+        )
 
 
 async def _conclude(connection: AsyncConnection, record: AuditRecord, by: By | None) -> None:

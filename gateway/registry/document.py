@@ -1,4 +1,5 @@
-"""The tenant document: what a file, the admin API and SQL all hold, and how it becomes a ``Tenant``.
+"""The tenant document: what a file, the admin API and SQL all hold, and how it becomes a
+``Tenant``.
 
 One shape for three doors, so that a tenant exported from one can be applied through another.
 """
@@ -9,14 +10,35 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from gateway.config import REDACTED, resolve_secret
 from gateway.core.activity import MAX_EXCLUDES, IdleCounts
 from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
 from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
 from gateway.core.hosts import canonical_host, includes
-from gateway.core.model import AppClient, AppPasswordLimits, BearerRule, Branding, EmailTrust, HeaderSpec, Provider, ProviderKind, Rule, Secret, SessionLimits, Tenant
+from gateway.core.model import (
+    AppClient,
+    AppPasswordLimits,
+    BearerRule,
+    Branding,
+    EmailTrust,
+    HeaderSpec,
+    Provider,
+    ProviderKind,
+    Rule,
+    Secret,
+    SessionLimits,
+    Tenant,
+)
 from gateway.core.readings import PathReader
 from gateway.settings import (
     VISIBLE,
@@ -42,9 +64,49 @@ if TYPE_CHECKING:
 
 TENANT_ID = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
 PROVIDER_NAME = r"^[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])$"
-"""A subset of what Cognito takes (3 to 32 characters, no underscore): safe in URLs, usernames and logs."""
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH")  # fmt: skip
-Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH"]  # fmt: skip
+"""A subset of what Cognito takes (3 to 32 characters, no underscore): safe in URLs, usernames and
+logs.
+"""
+METHODS = (
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "CONNECT",
+    "TRACE",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+)
+Method = Literal[
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "CONNECT",
+    "TRACE",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+]
 
 
 def _host_or_wildcard(value: object) -> str:
@@ -78,43 +140,78 @@ SecretValue = Annotated[
     Secret,
     BeforeValidator(lambda v: Secret(REDACTED) if v == REDACTED else resolve_secret(v)),
     PlainSerializer(lambda _: REDACTED, return_type=str),
-    WithJsonSchema({"type": "string", "description": "the secret, env:NAME or file:PATH; *** keeps the one that is stored"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "the secret, env:NAME or file:PATH; *** keeps the one that is stored",
+        }
+    ),
 ]
 SIGNING_CHARACTERS = 32
-"""128 random bits in hex, 190 in base64: whoever sees one signed message may try secrets as fast as they can hash."""
+"""128 random bits in hex, 190 in base64: whoever sees one signed message may try secrets as fast as
+they can hash.
+"""
 
 
 def _generated(secret: Secret) -> Secret:
     text = secret.reveal().removeprefix("whsec_")
     if secret.reveal() != REDACTED and (len(text) < SIGNING_CHARACTERS or len(set(text)) < 8):
-        msg = f"a generated secret of at least {SIGNING_CHARACTERS} characters (try: openssl rand -hex 32)"
+        msg = (
+            f"a generated secret of at least {SIGNING_CHARACTERS} characters (try: openssl "
+            "rand -hex 32)"
+        )
         raise ValueError(msg)
     return secret
 
 
 SigningSecret = Annotated[
-    SecretValue, AfterValidator(_generated),
-    WithJsonSchema({"type": "string", "description": f"a generated secret of at least {SIGNING_CHARACTERS} characters, env:NAME or file:PATH; *** keeps the one that is stored"}),
-]  # fmt: skip
+    SecretValue,
+    AfterValidator(_generated),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": (
+                f"a generated secret of at least {SIGNING_CHARACTERS} characters, env:NAME or "
+                "file:PATH; *** keeps the one that is stored"
+            ),
+        }
+    ),
+]
 HostPattern = Annotated[str, BeforeValidator(_host_or_wildcard)]
 EmailDomain = Annotated[str, BeforeValidator(_domain)]
 GroupName = Annotated[str, Field(min_length=1, max_length=256), VISIBLE]
 MAX_PROVIDERS = 20
 """Of one tenant; a check looks for a session's among them, one after the other."""
 MAX_NAMES = 500
-"""In each list of a tenant: hosts, e-mail domains, groups, roles. Each name is compared with others' when tenants change, and a check looks a person's groups up in it."""
+"""In each list of a tenant: hosts, e-mail domains, groups, roles. Each name is compared with
+others' when tenants change, and a check looks a person's groups up in it.
+"""
 _NameSet = Annotated[frozenset[GroupName], Field(max_length=MAX_NAMES)]
 Names = Annotated[
     _NameSet | None,
     BeforeValidator(_names_or_any),
     PlainSerializer(lambda v: "any" if v is None else sorted(v)),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}, "maxItems": MAX_NAMES}, {"const": "any"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "maxItems": MAX_NAMES},
+                {"const": "any"},
+            ]
+        }
+    ),
 ]
 RuleNames = Annotated[
     _NameSet | Literal["unset"] | None,
     BeforeValidator(lambda v: v if v == "unset" else _names_or_any(v)),
     PlainSerializer(lambda v: "any" if v is None else v if v == "unset" else sorted(v)),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}, "maxItems": MAX_NAMES}, {"enum": ["any", "unset"]}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "maxItems": MAX_NAMES},
+                {"enum": ["any", "unset"]},
+            ]
+        }
+    ),
 ]
 """``unset`` (the default) says nothing; ``any`` is satisfied by whoever the tenant lets in."""
 PathGlob = Annotated[
@@ -126,9 +223,13 @@ PathGlob = Annotated[
 MAX_RULES = 256
 """In each list of a tenant. Those that begin with stars are all asked about every path."""
 MAX_RULE_HOSTS = 64
-"""Different names in the ``hosts`` of each list of rules: the rules are compiled for each of them apart."""
+"""Different names in the ``hosts`` of each list of rules: the rules are compiled for each of them
+apart.
+"""
 MAX_RULE_STARS = 512
-"""``*`` and ``**`` in all paths of a list of rules, a final ``/**`` apart: each may be tried at each segment of a path, and a check of one tenant holds up all of them."""
+"""``*`` and ``**`` in all paths of a list of rules, a final ``/**`` apart: each may be tried at
+each segment of a path, and a check of one tenant holds up all of them.
+"""
 
 
 MAX_HOOK_SECRETS = 4
@@ -136,7 +237,9 @@ MAX_HOOK_SECRETS = 4
 
 
 class HookDocument(Model):
-    """How this provider's events are recognised. ``secrets``: two during rotation; ``api_token``: reads Okta's System Log."""
+    """How this provider's events are recognised. ``secrets``: two during rotation; ``api_token``:
+    reads Okta's System Log.
+    """
 
     secrets: Annotated[tuple[SigningSecret, ...], Field(max_length=MAX_HOOK_SECRETS)] = ()
     directory_id: Token | None = None
@@ -148,7 +251,9 @@ class HookDocument(Model):
 
 
 class ProviderDocument(Model):
-    """One identity provider, by the name that Cognito knows it by. ``email_trust: tenant_idp`` needs an ``issuer`` and another kind than ``cognito``."""
+    """One identity provider, by the name that Cognito knows it by. ``email_trust: tenant_idp``
+    needs an ``issuer`` and another kind than ``cognito``.
+    """
 
     name: Annotated[str, Field(pattern=PROVIDER_NAME)]
     kind: ProviderKind
@@ -161,8 +266,13 @@ class ProviderDocument(Model):
 
     @model_validator(mode="after")
     def _trust(self) -> ProviderDocument:
-        if self.email_trust is EmailTrust.TENANT_IDP and (self.kind is ProviderKind.COGNITO or self.issuer is None):
-            msg = "email_trust: tenant_idp needs a provider with its own issuer; the pool's own users need verified_claim"
+        if self.email_trust is EmailTrust.TENANT_IDP and (
+            self.kind is ProviderKind.COGNITO or self.issuer is None
+        ):
+            msg = (
+                "email_trust: tenant_idp needs a provider with its own issuer; the pool's own "
+                "users need verified_claim"
+            )
             raise ValueError(msg)
         return self
 
@@ -177,16 +287,20 @@ class BearerDocument(Model):
 MachineText = Annotated[str, Field(pattern=r"^([!-~]([ -~]*[!-~])?)?$", max_length=256)]
 """What a header says of a machine: printable ASCII, no blanks at either end."""
 NEVER_OF_A_RULE = frozenset({"tenant", "provider", "assertion"})
-"""Sources of headers that no rule speaks for: whose request it is, who vouched for it, and what the gateway signs."""
+"""Sources of headers that no rule speaks for: whose request it is, who vouched for it, and what the
+gateway signs.
+"""
 
 
 class RuleDocument(Model):
     """First match wins. ``allow: everyone`` needs no login; ``allow: nobody`` refuses.
 
-    ``allow`` stands without ``groups``, ``roles``, ``bearer``, ``app_passwords`` and ``replace``; ``session: false`` needs ``bearer``; ``replace: true`` needs ``groups`` or ``roles``.
-    ``hosts``, of the tenant's own, limits it to these; on shared hosts it then says nothing.
-    ``identity`` needs ``bearer``: managed headers and their text for a machine's token. No text may be a person's: no address of ``email_domains``, no UUID, no
-    ``PROVIDER_`` at its beginning; and none for headers whose source is ``tenant``, ``provider`` or ``assertion``.
+    ``allow`` stands without ``groups``, ``roles``, ``bearer``, ``app_passwords`` and ``replace``;
+    ``session: false`` needs ``bearer``; ``replace: true`` needs ``groups`` or ``roles``. ``hosts``,
+    of the tenant's own, limits it to these; on shared hosts it then says nothing. ``identity``
+    needs ``bearer``: managed headers and their text for a machine's token. No text may be a
+    person's: no address of ``email_domains``, no UUID, no ``PROVIDER_`` at its beginning; and none
+    for headers whose source is ``tenant``, ``provider`` or ``assertion``.
     """
 
     path: PathGlob
@@ -197,7 +311,9 @@ class RuleDocument(Model):
     replace: bool = False
     bearer: BearerDocument | None = None
     session: bool = True
-    hosts: Annotated[frozenset[HostPattern], Field(min_length=1, max_length=MAX_RULE_HOSTS)] | None = None
+    hosts: (
+        Annotated[frozenset[HostPattern], Field(min_length=1, max_length=MAX_RULE_HOSTS)] | None
+    ) = None
     identity: Annotated[dict[str, MachineText], Field(max_length=40)] = Field(default_factory=dict)
     app_passwords: bool = False
 
@@ -209,8 +325,17 @@ class RuleDocument(Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> RuleDocument:
-        if self.allow and (self.groups != "unset" or self.roles != "unset" or self.bearer or self.app_passwords or self.replace):
-            msg = f"allow: {self.allow} stands alone, without groups, roles, bearer, app_passwords or replace"
+        if self.allow and (
+            self.groups != "unset"
+            or self.roles != "unset"
+            or self.bearer
+            or self.app_passwords
+            or self.replace
+        ):
+            msg = (
+                f"allow: {self.allow} stands alone, without groups, roles, bearer, "
+                "app_passwords or replace"
+            )
             raise ValueError(msg)
         if not self.session and self.bearer is None:
             msg = "session: false needs bearer"
@@ -228,7 +353,9 @@ Rules = Annotated[tuple[RuleDocument, ...], Field(max_length=MAX_RULES)]
 
 
 class PathsDocument(Model):
-    """How this tenant's application reads paths, where it is looser than byte for byte. Rules are written in the folded form."""
+    """How this tenant's application reads paths, where it is looser than byte for byte. Rules are
+    written in the folded form.
+    """
 
     ignore_case: bool = False
     windows: bool = False
@@ -236,7 +363,12 @@ class PathsDocument(Model):
     suffixes: bool = False
 
     def reader(self) -> PathReader:
-        return PathReader(ignore_case=self.ignore_case, windows=self.windows, unicode=self.unicode, suffixes=self.suffixes)
+        return PathReader(
+            ignore_case=self.ignore_case,
+            windows=self.windows,
+            unicode=self.unicode,
+            suffixes=self.suffixes,
+        )
 
 
 def _app_cookie(text: str) -> str:
@@ -249,14 +381,18 @@ MAX_APP_COOKIES = 16
 
 
 class IdleCountsDocument(Model):
-    """Which requests keep a session from idling out, where not all do alike. ``websocket`` is at least 1m, and not longer than ``absolute``."""
+    """Which requests keep a session from idling out, where not all do alike. ``websocket`` is at
+    least 1m, and not longer than ``absolute``.
+    """
 
     exclude: Annotated[tuple[PathGlob, ...], Field(max_length=MAX_EXCLUDES)] = ()
     websocket: Duration | None = None
 
 
 class SessionDocument(Model):
-    """What this tenant has otherwise than the gateway; never longer than 30 days, and ``idle`` not longer than ``absolute``."""
+    """What this tenant has otherwise than the gateway; never longer than 30 days, and ``idle`` not
+    longer than ``absolute``.
+    """
 
     idle: Duration | None = None
     idle_counts: IdleCountsDocument = IdleCountsDocument()
@@ -275,15 +411,24 @@ UpTo30Days = Annotated[Duration, AfterValidator(_at_most_30_days)]
 
 
 class AppPasswordsDocument(Model):
-    """People's own passwords for programs, where a rule takes them. ``lifetime`` and ``login_within`` are at most 30 days."""
+    """People's own passwords for programs, where a rule takes them. ``lifetime`` and
+    ``login_within`` are at most 30 days.
+    """
 
     lifetime: UpTo30Days | None = None
     login_within: UpTo30Days | None = None
     max_per_user: Annotated[int, Field(ge=1, le=100)] | None = None
 
     def limits(self) -> AppPasswordLimits:
-        lifetime, login_within = self.lifetime or timedelta(days=30), self.login_within or timedelta(days=7)
-        return AppPasswordLimits(int(lifetime.total_seconds()), int(login_within.total_seconds()), self.max_per_user or 20)
+        lifetime, login_within = (
+            self.lifetime or timedelta(days=30),
+            self.login_within or timedelta(days=7),
+        )
+        return AppPasswordLimits(
+            int(lifetime.total_seconds()),
+            int(login_within.total_seconds()),
+            self.max_per_user or 20,
+        )
 
 
 class WebhookDocument(Model):
@@ -305,9 +450,11 @@ class BrandingDocument(Model):
 class TenantDocument(Model):
     """One tenant, as written in ``config/tenants/ID.yaml`` or sent to the admin API.
 
-    Either ``client_id`` with ``client_secret``, or ``client: provisioned`` with neither. ``scopes`` contain ``openid``, and never
-    ``aws.cognito.signin.user.admin``. Providers have different names, and ``domains`` within ``email_domains``. At least one host, a wildcard only with
-    ``login_host``, and ``headers`` only of ``tenant_headers``, as the gateway's configuration has them.
+    Either ``client_id`` with ``client_secret``, or ``client: provisioned`` with neither. ``scopes``
+    contain ``openid``, and never ``aws.cognito.signin.user.admin``. Providers have different names,
+    and ``domains`` within ``email_domains``. At least one host, a wildcard only with
+    ``login_host``, and ``headers`` only of ``tenant_headers``, as the gateway's configuration has
+    them.
     """
 
     id: Annotated[str, Field(pattern=TENANT_ID)]
@@ -320,8 +467,13 @@ class TenantDocument(Model):
     client: Literal["provisioned"] | None = None
     client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+$", max_length=128)] | None = None
     client_secret: SecretValue | None = None
-    scopes: Annotated[tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)], ...], Field(max_length=50)] = ("openid",)
-    providers: Annotated[tuple[ProviderDocument, ...], Field(min_length=1, max_length=MAX_PROVIDERS)]
+    scopes: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)], ...],
+        Field(max_length=50),
+    ] = ("openid",)
+    providers: Annotated[
+        tuple[ProviderDocument, ...], Field(min_length=1, max_length=MAX_PROVIDERS)
+    ]
     paths: PathsDocument = PathsDocument()
     rules: Rules = ()
     rules_next: Rules = ()
@@ -351,7 +503,10 @@ class TenantDocument(Model):
             msg = "scopes must contain openid"
             raise ValueError(msg)
         if "aws.cognito.signin.user.admin" in self.scopes:
-            msg = "scopes: aws.cognito.signin.user.admin lets people edit their own groups; never allowed"
+            msg = (
+                "scopes: aws.cognito.signin.user.admin lets people edit their own groups; "
+                "never allowed"
+            )
             raise ValueError(msg)
         names = [p.name.lower() for p in self.providers]
         if len(set(names)) != len(names):
@@ -360,7 +515,10 @@ class TenantDocument(Model):
         for provider in self.providers:
             outside = (provider.domains or frozenset()) - self.email_domains
             if outside:
-                msg = f"providers.{provider.name}.domains: {', '.join(sorted(outside))} not in email_domains"
+                msg = (
+                    f"providers.{provider.name}.domains: {', '.join(sorted(outside))} not in "
+                    "email_domains"
+                )
                 raise ValueError(msg)
         _check_spelling(self)
         _check_stars(self)
@@ -370,10 +528,19 @@ class TenantDocument(Model):
 
 
 def _check_spelling(document: TenantDocument) -> None:
-    """Rules are written in the names by which the application's paths are looked for; another spelling would match nothing."""
+    """Rules are written in the names by which the application's paths are looked for; another
+    spelling would match nothing.
+    """
     reader = document.paths.reader()
-    rules = ((f"{field}.{index}.path", rule.path) for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)) for index, rule in enumerate(rules))
-    excluded = ((f"session.idle_counts.exclude.{index}", path) for index, path in enumerate(document.session.idle_counts.exclude))
+    rules = (
+        (f"{field}.{index}.path", rule.path)
+        for field, rules in (("rules", document.rules), ("rules_next", document.rules_next))
+        for index, rule in enumerate(rules)
+    )
+    excluded = (
+        (f"session.idle_counts.exclude.{index}", path)
+        for index, path in enumerate(document.session.idle_counts.exclude)
+    )
     for place, path in (*rules, *excluded):
         try:
             spelling = reader.spelling(path)
@@ -381,14 +548,23 @@ def _check_spelling(document: TenantDocument) -> None:
             msg = f"{place}: {error}"
             raise ValueError(msg) from error
         if spelling != path:
-            msg = f"{place}: write {spelling}: with this tenant's paths, every spelling of it is read as that"
+            msg = (
+                f"{place}: write {spelling}: with this tenant's paths, every spelling of it is "
+                "read as that"
+            )
             raise ValueError(msg)
 
 
 def _check_stars(document: TenantDocument) -> None:
     for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
-        if sum(rule.path.removesuffix("/**").replace("**", "*").count("*") for rule in rules) > MAX_RULE_STARS:
-            msg = f"{field}: at most {MAX_RULE_STARS} times * or ** in all paths together, a final /** apart; name folders instead"
+        if (
+            sum(rule.path.removesuffix("/**").replace("**", "*").count("*") for rule in rules)
+            > MAX_RULE_STARS
+        ):
+            msg = (
+                f"{field}: at most {MAX_RULE_STARS} times * or ** in all paths together, a "
+                "final /** apart; name folders instead"
+            )
             raise ValueError(msg)
 
 
@@ -401,7 +577,10 @@ def _check_rule_hosts(document: TenantDocument) -> None:
                     msg = f"{field}.{index}.hosts: {name} is none of this tenant's hosts"
                     raise ValueError(msg)
         if len({name for rule in rules for name in rule.hosts or ()}) > MAX_RULE_HOSTS:
-            msg = f"{field}: at most {MAX_RULE_HOSTS} different hosts are named; use wildcards, or rules without hosts"
+            msg = (
+                f"{field}: at most {MAX_RULE_HOSTS} different hosts are named; use wildcards, "
+                "or rules without hosts"
+            )
             raise ValueError(msg)
 
 
@@ -415,7 +594,10 @@ def _check_machines(document: TenantDocument) -> None:
         for index, rule in enumerate(rules):
             for name, text in rule.identity.items():
                 if why := _persons(text, document):
-                    msg = f"{field}.{index}.identity.{name}: {text!r} is {why}: a machine is never taken for a person"
+                    msg = (
+                        f"{field}.{index}.identity.{name}: {text!r} is {why}: a machine is "
+                        "never taken for a person"
+                    )
                     raise ValueError(msg)
 
 
@@ -431,16 +613,32 @@ def _persons(text: str, document: TenantDocument) -> str:
     return ""
 
 
-def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, client_secret: Secret, retired: tuple[AppClient, ...] = (), generation: int = 0) -> Tenant:
-    """Everything that can be computed once, computed once. ``client_id`` and secret come from the document or from SQL, ``retired`` from SQL alone.
+def compile_tenant(
+    document: TenantDocument,
+    config: Config,
+    *,
+    client_id: str,
+    client_secret: Secret,
+    retired: tuple[AppClient, ...] = (),
+    generation: int = 0,
+) -> Tenant:
+    """Everything that can be computed once, computed once. ``client_id`` and secret come from the
+    document or from SQL, ``retired`` from SQL alone.
 
-    Of the document's headers only those count that the gateway declares open to tenants, and of a rule's identity what ``speaks_for`` permits: a stored
-    document may be older than the declaration.
+    Of the document's headers only those count that the gateway declares open to tenants, and of a
+    rule's identity what ``speaks_for`` permits: a stored document may be older than the
+    declaration.
     """
     chosen = {folded_name(name): source for name, source in document.headers.items()}
     headers = tuple(
         HeaderSpec(name, *source_of(source))
-        for name, source in (*config.headers.items(), *((name, chosen.get(folded_name(name), source)) for name, source in config.tenant_headers.items()))
+        for name, source in (
+            *config.headers.items(),
+            *(
+                (name, chosen.get(folded_name(name), source))
+                for name, source in config.tenant_headers.items()
+            ),
+        )
     )
     own_clients = frozenset({client_id, *(client.client_id for client in retired)})
     spoken = speaks_for(headers)
@@ -473,16 +671,23 @@ def compile_tenant(document: TenantDocument, config: Config, *, client_id: str, 
         paths=document.paths.reader(),
         app_cookies=tuple(map(AppCookie.parse, document.app_cookies)),
         clear_domain_cookies=document.clear_domain_cookies,
-        branding=Branding(document.branding.logo, document.branding.color, document.branding.support),
+        branding=Branding(
+            document.branding.logo, document.branding.color, document.branding.support
+        ),
         group_header_names=_policy_groups(document) if config.groups_header == "policy" else None,
-        assertion_group_names=_policy_groups(document) if config.assertion.groups == "policy" else None,
+        assertion_group_names=_policy_groups(document)
+        if config.assertion.groups == "policy"
+        else None,
         generation=generation,
         retired=retired,
     )
 
 
 def _idle_counts(document: IdleCountsDocument, absolute: timedelta) -> IdleCounts:
-    return IdleCounts(document.exclude, int(min(document.websocket, absolute).total_seconds()) if document.websocket else 0)
+    return IdleCounts(
+        document.exclude,
+        int(min(document.websocket, absolute).total_seconds()) if document.websocket else 0,
+    )
 
 
 def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
@@ -491,7 +696,15 @@ def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
         own_issuer = document.kind is not ProviderKind.COGNITO and document.issuer is not None
         trust = EmailTrust.TENANT_IDP if own_issuer else EmailTrust.VERIFIED_CLAIM
     domains = tenant.email_domains if document.domains is None else document.domains
-    return Provider(document.name, document.kind, document.label or document.name, document.issuer, domains, trust, document.form_decode)
+    return Provider(
+        document.name,
+        document.kind,
+        document.label or document.name,
+        document.issuer,
+        domains,
+        trust,
+        document.form_decode,
+    )
 
 
 def _policy_groups(document: TenantDocument) -> frozenset[str]:
@@ -504,7 +717,9 @@ def _policy_groups(document: TenantDocument) -> frozenset[str]:
 
 def speaks_for(headers: Iterable[HeaderSpec]) -> dict[str, str]:
     """Headers that a rule's ``identity`` may fill: folded name to the name that is sent."""
-    return {folded_name(spec.name): spec.name for spec in headers if spec.source not in NEVER_OF_A_RULE}
+    return {
+        folded_name(spec.name): spec.name for spec in headers if spec.source not in NEVER_OF_A_RULE
+    }
 
 
 def _rule(document: RuleDocument, own_clients: frozenset[str], spoken: Mapping[str, str]) -> Rule:
@@ -522,10 +737,18 @@ def _rule(document: RuleDocument, own_clients: frozenset[str], spoken: Mapping[s
         roles=names(document.roles),
         any_role=document.roles is None,
         replace=document.replace,
-        bearer=BearerRule(own_clients if bearer.clients is None else bearer.clients, bearer.scopes) if bearer else None,
+        bearer=BearerRule(own_clients if bearer.clients is None else bearer.clients, bearer.scopes)
+        if bearer
+        else None,
         session=document.session,
         hosts=document.hosts,
-        identity=tuple(sorted((sent, text) for name, text in document.identity.items() if (sent := spoken.get(folded_name(name))) is not None)),
+        identity=tuple(
+            sorted(
+                (sent, text)
+                for name, text in document.identity.items()
+                if (sent := spoken.get(folded_name(name))) is not None
+            )
+        ),
         app_passwords=document.app_passwords,
     )
 

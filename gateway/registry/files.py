@@ -2,10 +2,11 @@
 
 Rules:
 - At start-up every mistake in every file is one ``ConfigError``; nothing is served half.
-- While running, a file that is broken keeps its last good tenant; a set in which two claim one name, an unreadable
-  folder or one that lost all its files keeps the whole old set. Each complaint is said once, and again in ``problems``.
-- A file is read again when its modification time, size or inode changed; ``read_again`` (SIGHUP) reads all of them,
-  since ``env:`` and ``file:`` secrets can change without the file.
+- While running, a file that is broken keeps its last good tenant; a set in which two claim one
+  name, an unreadable folder or one that lost all its files keeps the whole old set. Each complaint
+  is said once, and again in ``problems``.
+- A file is read again when its modification time, size or inode changed; ``read_again`` (SIGHUP)
+  reads all of them, since ``env:`` and ``file:`` secrets can change without the file.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class _Loaded:
 
 
 def parse_document(path: Path) -> TenantDocument:
-    """One file by itself; a secret may be ``***``. Raises ``ConfigError`` with file, key, value and what is allowed, one line for each mistake."""
+    """One file by itself; a secret may be ``***``. Raises ``ConfigError`` with file, key, value and
+    what is allowed, one line for each mistake.
+    """
     try:
         return TenantDocument.model_validate(read_yaml(path))
     except ValidationError as error:
@@ -73,7 +76,9 @@ def parse_file(path: Path, config: Config) -> TenantDocument:
     try:
         complete(tenant)
     except ValueError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
+        raise ConfigError(
+            "\n".join(f"{path}: {line}" for line in str(error).splitlines())
+        ) from error
     wrong = problems(tenant, config)
     if wrong:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in wrong))
@@ -81,7 +86,9 @@ def parse_file(path: Path, config: Config) -> TenantDocument:
 
 
 def read_folder(folder: Path, config: Config) -> dict[Path, TenantDocument]:
-    """Every file of a folder. Raises ``ConfigError`` with all mistakes of all files, names claimed twice among them."""
+    """Every file of a folder. Raises ``ConfigError`` with all mistakes of all files, names claimed
+    twice among them.
+    """
     documents: dict[Path, TenantDocument] = {}
     wrong: list[str] = []
     for path in scan_folder(folder):
@@ -90,7 +97,11 @@ def read_folder(folder: Path, config: Config) -> dict[Path, TenantDocument]:
         except ConfigError as error:
             wrong.append(str(error))
     if not wrong:
-        wrong.extend(_clashes({path: record_of(document, None) for path, document in documents.items()}, config))
+        wrong.extend(
+            _clashes(
+                {path: record_of(document, None) for path, document in documents.items()}, config
+            )
+        )
     if wrong:
         raise ConfigError("\n".join(wrong))
     return documents
@@ -130,7 +141,13 @@ def _clashes(records: Mapping[Path, Record], config: Config) -> list[str]:
         if record.id in by_id:
             return [f"{path}: id (is {record.id!r}): already used by {by_id[record.id]}"]
         by_id[record.id] = path
-    return list(conflicts(records.values(), config, named={tenant: f"{tenant} ({path})" for tenant, path in by_id.items()}))
+    return list(
+        conflicts(
+            records.values(),
+            config,
+            named={tenant: f"{tenant} ({path})" for tenant, path in by_id.items()},
+        )
+    )
 
 
 class TenantFiles:
@@ -180,18 +197,37 @@ class TenantFiles:
             return False
         self._seen = seen
         if not seen and self.records:
-            self.problems = (f"tenants.files: {self._folder}: holds no tenant file any more; the {len(self.records)} tenants read before are kept",)
+            self.problems = (
+                (
+                    f"tenants.files: {self._folder}: holds no tenant file any more; the "
+                    f"{len(self.records)} tenants read before are kept"
+                ),
+            )
             return False
         loaded_now: dict[str, _Loaded] = {}
         for name, stamp in sorted(seen.items()):
             if self._abandoned:
                 return False
             before = self._loaded.get(name)
-            loaded_now[name] = before if before is not None and before.stamp == stamp and not everything else self._load(self._folder / name, stamp, before)
+            loaded_now[name] = (
+                before
+                if before is not None and before.stamp == stamp and not everything
+                else self._load(self._folder / name, stamp, before)
+            )
         self._loaded = loaded_now
         wrong = [loaded.problem for loaded in self._loaded.values() if loaded.problem]
-        records = {name: loaded.record for name, loaded in self._loaded.items() if loaded.record is not None}
-        clashes = [] if same_names(self._agreed, records) else _clashes({self._folder / name: record for name, record in records.items()}, self._config)
+        records = {
+            name: loaded.record
+            for name, loaded in self._loaded.items()
+            if loaded.record is not None
+        }
+        clashes = (
+            []
+            if same_names(self._agreed, records)
+            else _clashes(
+                {self._folder / name: record for name, record in records.items()}, self._config
+            )
+        )
         self.problems = (*wrong, *clashes)
         if clashes:
             return False
@@ -200,22 +236,35 @@ class TenantFiles:
 
     def _take(self, records: Mapping[str, Record]) -> bool:
         before, self.records = self.records, {record.id: record for record in records.values()}
-        self.provisioned = frozenset(loaded.record.id for loaded in self._loaded.values() if loaded.record is not None and loaded.provisioned)
+        self.provisioned = frozenset(
+            loaded.record.id
+            for loaded in self._loaded.values()
+            if loaded.record is not None and loaded.provisioned
+        )
         return before != self.records
 
     def _load(self, path: Path, stamp: Stamp, before: _Loaded | None) -> _Loaded:
         try:
             document = parse_file(path, self._config)
         except ConfigError as error:
-            return _Loaded(stamp, before.record if before else None, before.provisioned if before else False, str(error))
+            return _Loaded(
+                stamp,
+                before.record if before else None,
+                before.provisioned if before else False,
+                str(error),
+            )
         return _Loaded(stamp, record_of(document, None), document.client == "provisioned", "")
 
 
 class FileTenants:
     """The table of files alone, where there is no snapshot."""
 
-    def __init__(self, config: Config, *, changed: Callable[[TenantTable], None] = lambda _: None) -> None:
-        """Reads the folder. Raises ``ConfigError``. ``changed`` is called on the loop after each swap."""
+    def __init__(
+        self, config: Config, *, changed: Callable[[TenantTable], None] = lambda _: None
+    ) -> None:
+        """Reads the folder. Raises ``ConfigError``. ``changed`` is called on the loop after each
+        swap.
+        """
         if config.tenants.files is None:
             msg = "tenants.files: required where there is no admin role to read tenants from"
             raise ConfigError(msg)
@@ -258,19 +307,39 @@ class FileTenants:
             said = self._files.problems
             if await in_background(self._files.refresh, everything=everything):
                 self._table = await in_background(self._build, self._table)
-                log.info("tenants_changed", extra=fields(tenants=len(self._table), source=str(self._config.tenants.files)))
+                log.info(
+                    "tenants_changed",
+                    extra=fields(tenants=len(self._table), source=str(self._config.tenants.files)),
+                )
                 self._changed(self._table)
             complain("files", said, self._files.problems, again=everything)
 
     def _build(self, before: TenantTable | None) -> TenantTable:
         records = self._files.records
-        self._builder = self._builder.successor({record.digest: record for record in records.values()})
+        self._builder = self._builder.successor(
+            {record.digest: record for record in records.values()}
+        )
         generation = before.generation + 1 if before is not None else 1
-        return TenantTable.lazy(records.values(), self._builder, shared_hosts=self._config.shared_hosts, login_host=self._config.login_host, generation=generation, before=before)
+        return TenantTable.lazy(
+            records.values(),
+            self._builder,
+            shared_hosts=self._config.shared_hosts,
+            login_host=self._config.login_host,
+            generation=generation,
+            before=before,
+        )
 
 
-def complain(source: Literal["files", "publisher", "snapshot"], before: tuple[str, ...], now: tuple[str, ...], *, again: bool) -> None:
-    """Each problem is logged when it appears; ``again`` (somebody asked) repeats those that stayed. The metric counts those that stand."""
+def complain(
+    source: Literal["files", "publisher", "snapshot"],
+    before: tuple[str, ...],
+    now: tuple[str, ...],
+    *,
+    again: bool,
+) -> None:
+    """Each problem is logged when it appears; ``again`` (somebody asked) repeats those that stayed.
+    The metric counts those that stand.
+    """
     TENANT_PROBLEMS.labels(source).set(len(now))
     for problem in now:
         if again or problem not in before:

@@ -1,4 +1,6 @@
-"""What the hooks know of each tenant, from its document. Built once for each version of a tenant."""
+"""What the hooks know of each tenant, from its document. Built once for each version of a
+tenant.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def groups_named(document: TenantDocument) -> frozenset[str] | None:
-    """Groups that the tenant's policy mentions, in ``rules_next`` too. None where it mentions none: then any may matter to the app."""
+    """Groups that the tenant's policy mentions, in ``rules_next`` too. None where it mentions none:
+    then any may matter to the app.
+    """
     named = set(document.allowed_groups or ())
     for rule in (*document.rules, *document.rules_next):
         if isinstance(rule.groups, frozenset):
@@ -31,32 +35,60 @@ def hook_targets(document: TenantDocument) -> tuple[HookTarget, ...]:
     groups = groups_named(document)
     return tuple(
         HookTarget(
-            tenant=document.id, provider=p.name, kind=p.kind, issuer=p.issuer, secrets=p.hooks.secrets, directory_id=p.hooks.directory_id, client_id=p.hooks.client_id,
-            client_secret=p.hooks.client_secret, api_token=p.hooks.api_token, api_url=p.hooks.api_url, audience=p.hooks.audience, groups_used=groups, allowed_groups=document.allowed_groups,
+            tenant=document.id,
+            provider=p.name,
+            kind=p.kind,
+            issuer=p.issuer,
+            secrets=p.hooks.secrets,
+            directory_id=p.hooks.directory_id,
+            client_id=p.hooks.client_id,
+            client_secret=p.hooks.client_secret,
+            api_token=p.hooks.api_token,
+            api_url=p.hooks.api_url,
+            audience=p.hooks.audience,
+            groups_used=groups,
+            allowed_groups=document.allowed_groups,
         )
         for p in document.providers
-    )  # fmt: skip
+    )
 
 
 def can_say(target: HookTarget, source: str) -> bool:
-    """Whether the provider, as it is configured, can speak as ``source`` (of a block: ``okta``, ``scim:RECORD`` …), and so give back what it took."""
-    readable = {"okta": target.api_token is not None, "entra": bool(target.directory_id and target.client_id and target.client_secret)}
+    """Whether the provider, as it is configured, can speak as ``source`` (of a block: ``okta``,
+    ``scim:RECORD`` …), and so give back what it took.
+    """
+    readable = {
+        "okta": target.api_token is not None,
+        "entra": bool(target.directory_id and target.client_id and target.client_secret),
+    }
     source = source.partition(":")[0]
     kinds = _SPEAKERS[source]
-    return (kinds is None or target.kind in kinds) and (bool(target.secrets) or source in _SIGNED or readable.get(source, False))
+    return (kinds is None or target.kind in kinds) and (
+        bool(target.secrets) or source in _SIGNED or readable.get(source, False)
+    )
 
 
 def source_is_gone(source: str, provider: str | None, targets: Iterable[HookTarget]) -> bool:
-    """Whether nothing of the tenant's ``targets`` says any more what ``source`` said (of ``provider``, where it named one): only an operator lifts it then."""
-    return source.partition(":")[0] in _SPEAKERS and not any(provider in (None, target.provider) and can_say(target, source) for target in targets)
+    """Whether nothing of the tenant's ``targets`` says any more what ``source`` said (of
+    ``provider``, where it named one): only an operator lifts it then.
+    """
+    return source.partition(":")[0] in _SPEAKERS and not any(
+        provider in (None, target.provider) and can_say(target, source) for target in targets
+    )
 
 
 _FEDERATED = frozenset(ProviderKind) - {ProviderKind.COGNITO}
 _SPEAKERS: Mapping[str, frozenset[ProviderKind] | None] = {
-    "okta": frozenset({ProviderKind.OKTA}), "entra": frozenset({ProviderKind.ENTRA}), "scim": None, "backchannel": _FEDERATED, "ssf": _FEDERATED,
+    "okta": frozenset({ProviderKind.OKTA}),
+    "entra": frozenset({ProviderKind.ENTRA}),
+    "scim": None,
+    "backchannel": _FEDERATED,
+    "ssf": _FEDERATED,
     "universal-logout": frozenset({ProviderKind.OKTA, ProviderKind.OIDC}),
-}  # fmt: skip
-"""Whose hooks each source comes from; None: any provider's. Other sources are operators and the gateway itself."""
+}
+"""Whose hooks each source comes from; None: any provider's. Other sources are operators and the
+gateway itself.
+"""
 _SIGNED = frozenset({"backchannel", "ssf", "universal-logout"})
 """They prove themselves by the provider's own keys."""
 
@@ -64,18 +96,24 @@ _SIGNED = frozenset({"backchannel", "ssf", "universal-logout"})
 def webhook_target(document: TenantDocument) -> WebhookTarget | None:
     if document.webhook is None:
         return None
-    previous = (document.webhook.previous_secret,) if document.webhook.previous_secret is not None else ()
+    previous = (
+        (document.webhook.previous_secret,) if document.webhook.previous_secret is not None else ()
+    )
     return WebhookTarget(document.id, document.webhook.url, (document.webhook.secret, *previous))
 
 
 class RecordedHookTargets:
-    """``HookTargets`` over the records that are being served. ``records``: by tenant id, as they are now."""
+    """``HookTargets`` over the records that are being served. ``records``: by tenant id, as they
+    are now.
+    """
 
     def __init__(self, records: Callable[[], Mapping[str, Record]]) -> None:
         self._records = records
         self._built: dict[str, tuple[str, bool, tuple[HookTarget, ...], WebhookTarget | None]] = {}
 
-    def _of(self, tenant: str) -> tuple[str, bool, tuple[HookTarget, ...], WebhookTarget | None] | None:
+    def _of(
+        self, tenant: str
+    ) -> tuple[str, bool, tuple[HookTarget, ...], WebhookTarget | None] | None:
         record = self._records().get(tenant)
         if record is None:
             self._built.pop(tenant, None)
@@ -87,13 +125,24 @@ class RecordedHookTargets:
             except ValueError as error:
                 msg = f"the record of tenant {tenant} cannot be read"
                 raise UnavailableError(msg) from error
-            built = self._built[tenant] = (record.digest, document.active, hook_targets(document), webhook_target(document))
+            built = self._built[tenant] = (
+                record.digest,
+                document.active,
+                hook_targets(document),
+                webhook_target(document),
+            )
         return built
 
     def find(self, tenant: str, provider: str) -> HookTarget | None:
-        """Inactive tenants too: what is taken away while a tenant sleeps stays away when it wakes."""
+        """Inactive tenants too: what is taken away while a tenant sleeps stays away when it
+        wakes.
+        """
         built = self._of(tenant)
-        return next((t for t in built[2] if t.provider == provider), None) if built is not None else None
+        return (
+            next((t for t in built[2] if t.provider == provider), None)
+            if built is not None
+            else None
+        )
 
     def of(self, tenant: str) -> Sequence[HookTarget]:
         built = self._of(tenant)

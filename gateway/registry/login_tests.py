@@ -1,4 +1,6 @@
-"""One-time links for testing a tenant's connection, as the admin API and the command give them out."""
+"""One-time links for testing a tenant's connection, as the admin API and the command give them
+out.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +19,48 @@ if TYPE_CHECKING:
 class LoginLinks:
     """Implements ``ports_admin.LoginTests``. ``key`` is the ring's writing key."""
 
-    def __init__(self, config: Config, *, table: Callable[[], TenantTable], key: Callable[[], bytes], clock: Callable[[], float], entropy: Callable[[int], bytes]) -> None:
-        self._config, self._table, self._key, self._clock, self._entropy = config, table, key, clock, entropy
+    def __init__(
+        self,
+        config: Config,
+        *,
+        table: Callable[[], TenantTable],
+        key: Callable[[], bytes],
+        clock: Callable[[], float],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._config, self._table, self._key, self._clock, self._entropy = (
+            config,
+            table,
+            key,
+            clock,
+            entropy,
+        )
 
     async def link(self, tenant: str) -> str | Rejected:
-        """At ``login_host`` where there is one: Cognito knows no other callback then. Inactive tenants too: that is when one tests."""
+        """At ``login_host`` where there is one: Cognito knows no other callback then. Inactive
+        tenants too: that is when one tests.
+        """
         found = self._table().by_id(tenant)
         if found is None:
             return Rejected("not_found", f"there is no tenant {tenant!r} that is served")
         if not found.client_id:
-            return Rejected("conflict", f"tenant {tenant} has no app client yet: provision it first")
-        hosts = [self._config.login_host] if self._config.login_host is not None else [*sorted(found.hosts), *self._config.shared_hosts]
+            return Rejected(
+                "conflict", f"tenant {tenant} has no app client yet: provision it first"
+            )
+        hosts = (
+            [self._config.login_host]
+            if self._config.login_host is not None
+            else [*sorted(found.hosts), *self._config.shared_hosts]
+        )
         if not hosts:
-            return Rejected("conflict", f"tenant {tenant} has no host, and there are neither shared_hosts nor a login_host")
-        token = trial.issue(self._key(), found.id, chance=self._entropy(trial.CHANCE_BYTES), expires_at=int(self._clock()) + trial.LIFETIME_S)
+            return Rejected(
+                "conflict",
+                f"tenant {tenant} has no host, and there are neither shared_hosts nor a login_host",
+            )
+        token = trial.issue(
+            self._key(),
+            found.id,
+            chance=self._entropy(trial.CHANCE_BYTES),
+            expires_at=int(self._clock()) + trial.LIFETIME_S,
+        )
         return f"{self._config.origin(hosts[0])}{trial.PATH}?token={token}"

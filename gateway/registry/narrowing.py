@@ -1,5 +1,5 @@
-"""Whether a change to a tenant takes something away: then it is acknowledged like a revocation (no check that arrives
-afterwards is answered by the old state).
+"""Whether a change to a tenant takes something away: then it is acknowledged like a revocation (no
+check that arrives afterwards is answered by the old state).
 
 A change narrows unless it is known to widen, or to touch nothing that decides.
 """
@@ -15,17 +15,38 @@ if TYPE_CHECKING:
 
     from gateway.registry.record import Record
 
-HARMLESS = frozenset({"name", "branding", "webhook", "headers", "rules_next", "scopes", "client_secret", "app_cookies", "clear_domain_cookies"})
+HARMLESS = frozenset(
+    {
+        "name",
+        "branding",
+        "webhook",
+        "headers",
+        "rules_next",
+        "scopes",
+        "client_secret",
+        "app_cookies",
+        "clear_domain_cookies",
+    }
+)
 """What a tenant shows, is told or sends: nobody is let in or kept out by it."""
 _ANY = "any"
 
 
-def narrowed(before: Mapping[str, Record], after: Mapping[str, Record], *, unknown: Mapping[str, str] | None = None) -> frozenset[str]:
-    """Ids of the tenants that lost something. ``unknown``: digests of a predecessor whose records are not at hand."""
+def narrowed(
+    before: Mapping[str, Record],
+    after: Mapping[str, Record],
+    *,
+    unknown: Mapping[str, str] | None = None,
+) -> frozenset[str]:
+    """Ids of the tenants that lost something. ``unknown``: digests of a predecessor whose records
+    are not at hand.
+    """
     return frozenset(_narrowed(before, after, unknown or {}))
 
 
-def _narrowed(before: Mapping[str, Record], after: Mapping[str, Record], unknown: Mapping[str, str]) -> Iterator[str]:
+def _narrowed(
+    before: Mapping[str, Record], after: Mapping[str, Record], unknown: Mapping[str, str]
+) -> Iterator[str]:
     for tenant, old in before.items():
         new = after.get(tenant)
         if new is None or (new.digest != old.digest and narrows(old, new)):
@@ -40,7 +61,11 @@ def narrows(before: Record, after: Record) -> bool:
     old, new = shown_of(before), shown_of(after)
     if not set(before.client_ids) <= set(after.client_ids):
         return True
-    return old.keys() != new.keys() or any(_field_narrows(name, old[name], new[name]) for name in old.keys() - HARMLESS if old[name] != new[name])
+    return old.keys() != new.keys() or any(
+        _field_narrows(name, old[name], new[name])
+        for name in old.keys() - HARMLESS
+        if old[name] != new[name]
+    )
 
 
 def _field_narrows(name: str, old: Any, new: Any) -> bool:
@@ -61,7 +86,9 @@ def _field_narrows(name: str, old: Any, new: Any) -> bool:
 
 def _provider_narrows(old: dict[str, Any], new: Mapping[str, dict[str, Any]]) -> bool:
     now = new.get(old["name"])
-    if now is None or any(old[key] != now[key] for key in ("kind", "issuer", "email_trust", "form_decode")):
+    if now is None or any(
+        old[key] != now[key] for key in ("kind", "issuer", "email_trust", "form_decode")
+    ):
         return True
     if old["domains"] == now["domains"] or now["domains"] is None:
         return False

@@ -24,7 +24,9 @@ Deed = Literal["create", "update", "delete"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One key of a document; None where it is not there. A secret's values are ``***`` on both sides."""
+    """One key of a document; None where it is not there. A secret's values are ``***`` on both
+    sides.
+    """
 
     key: str
     before: Any
@@ -33,7 +35,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """``version``: of the stored tenant that this plan looked at; another one by now refuses the whole plan."""
+    """``version``: of the stored tenant that this plan looked at; another one by now refuses the
+    whole plan.
+    """
 
     deed: Deed
     tenant: str
@@ -53,10 +57,17 @@ class Plan:
     """Of all tenants side by side, as they would be."""
 
 
-def read_wanted(folder: Path, config: Config, stored: Mapping[str, StoredTenant]) -> dict[str, TenantDocument]:
-    """The documents of a folder, each ``***`` in them replaced by the stored secret. Raises ``ConfigError`` with every mistake."""
+def read_wanted(
+    folder: Path, config: Config, stored: Mapping[str, StoredTenant]
+) -> dict[str, TenantDocument]:
+    """The documents of a folder, each ``***`` in them replaced by the stored secret. Raises
+    ``ConfigError`` with every mistake.
+    """
     if config.tenants.files is not None and folder.resolve() == config.tenants.files.resolve():
-        msg = f"{folder}: is tenants.files: its tenants are served from there already, and a tenant in both is an error"
+        msg = (
+            f"{folder}: is tenants.files: its tenants are served from there already, and a "
+            "tenant in both is an error"
+        )
         raise ConfigError(msg)
     wanted: dict[str, TenantDocument] = {}
     wrong: list[str] = []
@@ -64,7 +75,11 @@ def read_wanted(folder: Path, config: Config, stored: Mapping[str, StoredTenant]
         try:
             document = parse_document(path)
             found = stored.get(document.id)
-            document = complete(document) if found is None else keep(document, keepable(found.document, document))
+            document = (
+                complete(document)
+                if found is None
+                else keep(document, keepable(found.document, document))
+            )
             wrong += [f"{path}: {problem}" for problem in problems(document, config)]
             if document.id in wanted:
                 wrong.append(f"{path}: id (is {document.id!r}): already used by another file")
@@ -86,28 +101,61 @@ def make_plan(wanted: Mapping[str, TenantDocument], stored: Mapping[str, StoredT
         if before is None:
             changes.append(Change("create", tenant, None, document, differences(None, document)))
         elif before.document != document:
-            changes.append(Change("update", tenant, before.version, document, differences(before.document, document)))
+            changes.append(
+                Change(
+                    "update",
+                    tenant,
+                    before.version,
+                    document,
+                    differences(before.document, document),
+                )
+            )
     touched = {change.tenant for change in changes}
-    return Plan(tuple(changes), tuple(sorted(wanted.keys() - touched)), tuple(sorted(stored.keys() - wanted.keys())))
+    return Plan(
+        tuple(changes),
+        tuple(sorted(wanted.keys() - touched)),
+        tuple(sorted(stored.keys() - wanted.keys())),
+    )
 
 
 def pruned(plan: Plan, stored: Mapping[str, StoredTenant]) -> Plan:
     """The same plan, with what it would have kept deleted."""
-    deletions = tuple(Change("delete", tenant, stored[tenant].version, None, differences(stored[tenant].document, None)) for tenant in plan.kept)
+    deletions = tuple(
+        Change(
+            "delete",
+            tenant,
+            stored[tenant].version,
+            None,
+            differences(stored[tenant].document, None),
+        )
+        for tenant in plan.kept
+    )
     return Plan((*deletions, *plan.changes), plan.unchanged, ())
 
 
-def differences(before: TenantDocument | None, after: TenantDocument | None) -> tuple[Difference, ...]:
+def differences(
+    before: TenantDocument | None, after: TenantDocument | None
+) -> tuple[Difference, ...]:
     """Key by key, defaults left out where both sides have them."""
     old, new = _flat(before), _flat(after)
-    return tuple(Difference(key, old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)) + tuple(_secret_differences(before, after))
+    return tuple(
+        Difference(key, old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ) + tuple(_secret_differences(before, after))
 
 
-def _secret_differences(before: TenantDocument | None, after: TenantDocument | None) -> list[Difference]:
+def _secret_differences(
+    before: TenantDocument | None, after: TenantDocument | None
+) -> list[Difference]:
     if before is None or after is None:
         return []
     old, new = secrets_of(before), secrets_of(after)
-    return [Difference(key, REDACTED, f"{REDACTED} (another)") for key in sorted(old.keys() & new.keys()) if old[key] != new[key]]
+    return [
+        Difference(key, REDACTED, f"{REDACTED} (another)")
+        for key in sorted(old.keys() & new.keys())
+        if old[key] != new[key]
+    ]
 
 
 def _flat(document: TenantDocument | None) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""The registry as provisioning sees it: a tenant and its client's credentials, written and put back."""
+"""The registry as provisioning sees it: a tenant and its client's credentials, written and put
+back.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,28 @@ if TYPE_CHECKING:
     from gateway.registry.record import Record
     from gateway.registry.stored import StoredTenant
 
-_CODES = {"invalid": "invalid_body", "taken": "taken", "read_only": "read_only", "exists": "exists", "absent": "not_found", "changed": "conflict"}
+_CODES = {
+    "invalid": "invalid_body",
+    "taken": "taken",
+    "read_only": "read_only",
+    "exists": "exists",
+    "absent": "not_found",
+    "changed": "conflict",
+}
 
 
 class RegistryOfProvisioning:
-    """``files`` and ``in_force`` as for ``RegistryRecords``. Whoever provisions keeps the audit record."""
+    """``files`` and ``in_force`` as for ``RegistryRecords``. Whoever provisions keeps the audit
+    record.
+    """
 
-    def __init__(self, database: TenantDatabase, *, files: Callable[[], Mapping[str, Record]], in_force: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        database: TenantDatabase,
+        *,
+        files: Callable[[], Mapping[str, Record]],
+        in_force: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._database, self._files, self._in_force = database, files, in_force
 
     async def taken(self, document: TenantDocument) -> str | None:
@@ -40,13 +57,20 @@ class RegistryOfProvisioning:
         stored = await self._database.get(tenant)
         return None if stored is None else _kept(stored)
 
-    async def put(self, tenant: str, document: Mapping[str, object], *, before: Json | None) -> None:
-        await self._put(_parsed(tenant, document), version=None if before is None else int(before["version"]))
+    async def put(
+        self, tenant: str, document: Mapping[str, object], *, before: Json | None
+    ) -> None:
+        await self._put(
+            _parsed(tenant, document), version=None if before is None else int(before["version"])
+        )
 
-    async def restore(self, tenant: str, before: Json | None, *, written: Mapping[str, object] | None) -> None:
+    async def restore(
+        self, tenant: str, before: Json | None, *, written: Mapping[str, object] | None
+    ) -> None:
         now = await self._database.get(tenant)
         if now is None:
-            # Gone already, or never written; a tenant that somebody deleted meanwhile is not brought back.
+            # Gone already, or never written; a tenant that somebody deleted meanwhile is not
+            # brought back.
             return
         if before is not None and now.version == before["version"]:
             return
@@ -58,22 +82,38 @@ class RegistryOfProvisioning:
             if refused is not None and refused.code != "absent":
                 raise RegistryRefusedError(_CODES[refused.code], refused.message)
             return
-        await self._put(join(before["document"], {path: Secret(value) for path, value in before["secrets"].items()}), version=now.version)
+        await self._put(
+            join(
+                before["document"],
+                {path: Secret(value) for path, value in before["secrets"].items()},
+            ),
+            version=now.version,
+        )
 
     async def credentials(self, tenant: str) -> ClientCredentials | None:
         found = await self._database.credentials(tenant)
-        return None if found is None else ClientCredentials(found.client_id, found.client_secret, found.retired)
+        return (
+            None
+            if found is None
+            else ClientCredentials(found.client_id, found.client_secret, found.retired)
+        )
 
     async def put_credentials(self, tenant: str, credentials: ClientCredentials | None) -> None:
         if credentials is None:
             await self._database.delete_credentials(tenant, by=None)
             return
-        refused = await self._database.put_credentials(tenant, Credentials(credentials.client_id, credentials.client_secret, credentials.retired), by=None)
+        refused = await self._database.put_credentials(
+            tenant,
+            Credentials(credentials.client_id, credentials.client_secret, credentials.retired),
+            by=None,
+        )
         if refused is not None:
             raise RegistryRefusedError(_CODES[refused.code], refused.message)
 
     async def holder(self, provider: str) -> str | None:
-        filed = (record.id for record in self._files().values() if provider in record.provider_names)
+        filed = (
+            record.id for record in self._files().values() if provider in record.provider_names
+        )
         return next(filed, None) or await self._database.holder("provider", provider)
 
     async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
@@ -83,7 +123,9 @@ class RegistryOfProvisioning:
         await self._in_force(tenant)
 
     async def _put(self, document: TenantDocument, *, version: int | None) -> None:
-        stored = await self._database.put(document, version=version, by=None, files=self._files().values())
+        stored = await self._database.put(
+            document, version=version, by=None, files=self._files().values()
+        )
         if isinstance(stored, Refused):
             raise RegistryRefusedError(_CODES[stored.code], stored.message)
 
@@ -97,4 +139,6 @@ def _parsed(tenant: str, document: Mapping[str, object]) -> TenantDocument:
     try:
         return TenantDocument.model_validate(document)
     except ValidationError as error:
-        raise RegistryRefusedError("invalid_body", explain_validation(f"tenant {tenant}", error)) from error
+        raise RegistryRefusedError(
+            "invalid_body", explain_validation(f"tenant {tenant}", error)
+        ) from error

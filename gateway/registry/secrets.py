@@ -1,13 +1,15 @@
 """A tenant document in two halves: what may be shown, and its secrets by path.
 
-Both SQL and the snapshot keep the halves apart, so that a list, a diff or an audit record cannot leak what it never
-held. A document that is sent back with ``***`` in a secret's place keeps the secret that is stored there.
+Both SQL and the snapshot keep the halves apart, so that a list, a diff or an audit record cannot
+leak what it never held. A document that is sent back with ``***`` in a secret's place keeps the
+secret that is stored there.
 
-A path is the keys down to the secret; a provider is named by its name, not its position, so that reordering
-providers does not exchange their secrets: ``providers.acme-okta.hooks.secrets.0``.
+A path is the keys down to the secret; a provider is named by its name, not its position, so that
+reordering providers does not exchange their secrets: ``providers.acme-okta.hooks.secrets.0``.
 
-What is sent to an identity provider is kept only while its address stays: else ``***`` under another address would have
-the stored secret sent to whoever may change the document and never see it.
+What is sent to an identity provider is kept only while its address stays: else ``***`` under
+another address would have the stored secret sent to whoever may change the document and never see
+it.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ def secrets_of(document: TenantDocument) -> dict[str, Secret]:
 
 
 def join(shown: Mapping[str, Any], secrets: Mapping[str, Secret]) -> TenantDocument:
-    """The document again. Raises ``ValueError`` (``pydantic.ValidationError`` is one), also for a ``***`` that stands for no secret."""
+    """The document again. Raises ``ValueError`` (``pydantic.ValidationError`` is one), also for a
+    ``***`` that stands for no secret.
+    """
     return complete(TenantDocument.model_validate(_filled(shown, secrets, "")))
 
 
@@ -51,7 +55,13 @@ def complete(document: TenantDocument) -> TenantDocument:
     """The document itself. Raises ``ValueError`` if one of its secrets is still ``***``."""
     left = [path for path, secret in secrets_of(document).items() if secret.reveal() == REDACTED]
     if left:
-        msg = "\n".join(f"{path}: {REDACTED} is how a secret is shown, not one: nothing is stored here that could be kept" for path in left)
+        msg = "\n".join(
+            (
+                f"{path}: {REDACTED} is how a secret is shown, not one: nothing is stored here "
+                "that could be kept"
+            )
+            for path in left
+        )
         raise ValueError(msg)
     return document
 
@@ -63,7 +73,9 @@ def keepable(stored: TenantDocument | None, wanted: TenantDocument) -> dict[str,
     before, moved = {p.name: _addresses(p) for p in stored.providers}, set()
     for provider in wanted.providers:
         if before.get(provider.name, _addresses(provider)) != _addresses(provider):
-            moved |= {f"providers.{provider.name}.hooks.{name}" for name in ("client_secret", "api_token")}
+            moved |= {
+                f"providers.{provider.name}.hooks.{name}" for name in ("client_secret", "api_token")
+            }
     return {path: secret for path, secret in secrets_of(stored).items() if path not in moved}
 
 
@@ -73,21 +85,32 @@ def _addresses(provider: ProviderDocument) -> list[tuple[str, str]]:
 
 
 def keep(document: TenantDocument, stored: Mapping[str, Secret]) -> TenantDocument:
-    """With each ``***`` replaced by the secret stored at its path. Raises ``ValueError`` where there is none."""
-    given = {path: stored.get(path, secret) if secret.reveal() == REDACTED else secret for path, secret in secrets_of(document).items()}
+    """With each ``***`` replaced by the secret stored at its path. Raises ``ValueError`` where
+    there is none.
+    """
+    given = {
+        path: stored.get(path, secret) if secret.reveal() == REDACTED else secret
+        for path, secret in secrets_of(document).items()
+    }
     return join(show(document), given)
 
 
 def reveal(document: TenantDocument) -> Shown:
-    """With the secrets in their places: for moving tenants between gateways, on an operator's explicit word."""
+    """With the secrets in their places: for moving tenants between gateways, on an operator's
+    explicit word.
+    """
     revealed: Shown = _plain(_filled(show(document, defaults=False), secrets_of(document), ""))
     return revealed
 
 
 @cache
 def _bearing(model: type[BaseModel]) -> tuple[str, ...]:
-    """Fields below which a secret can be; the rest of a document, its rules above all, need not be walked."""
-    return tuple(name for name, field in model.model_fields.items() if _may_hold_a_secret(field.annotation))
+    """Fields below which a secret can be; the rest of a document, its rules above all, need not be
+    walked.
+    """
+    return tuple(
+        name for name, field in model.model_fields.items() if _may_hold_a_secret(field.annotation)
+    )
 
 
 def _may_hold_a_secret(annotation: Any) -> bool:
@@ -113,7 +136,14 @@ def _filled(value: Any, secrets: Mapping[str, Secret], path: str) -> Any:
     if isinstance(value, dict):
         return {key: _filled(item, secrets, _below(path, key)) for key, item in value.items()}
     if isinstance(value, list):
-        return [_filled(item, secrets, _below(path, item.get("name", index) if isinstance(item, dict) else index)) for index, item in enumerate(value)]
+        return [
+            _filled(
+                item,
+                secrets,
+                _below(path, item.get("name", index) if isinstance(item, dict) else index),
+            )
+            for index, item in enumerate(value)
+        ]
     return value
 
 
@@ -122,7 +152,9 @@ def _below(path: str, key: object) -> str:
 
 
 def plainly(value: object) -> object:
-    """``default`` of ``json.dumps``: a dump of a document as the text of ``show``, without a walk in between."""
+    """``default`` of ``json.dumps``: a dump of a document as the text of ``show``, without a walk
+    in between.
+    """
     if isinstance(value, frozenset):
         return sorted(value)
     raise TypeError(type(value).__name__)

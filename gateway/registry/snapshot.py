@@ -1,15 +1,19 @@
-"""The tenants in Redis: what the admin role publishes and every replica reads. Sealed, numbered, and small to change.
+"""The tenants in Redis: what the admin role publishes and every replica reads. Sealed, numbered,
+and small to change.
 
 ``gw:{tenants}:generation``  number of the manifest: the cheap thing to poll
 ``gw:{tenants}:manifest``    sealed: generation, format, and the digest of each tenant's record
 ``gw:{tenants}:records``     hash, digest → sealed record
 
 Rules:
-- A record is named by the digest of what it says, so a changed tenant is one new record, and a manifest is never
-  half-true: whoever holds it either has all of its records or sees at once which are missing.
+- A record is named by the digest of what it says, so a changed tenant is one new record, and a
+  manifest is never half-true: whoever holds it either has all of its records or sees at once which
+  are missing.
 - The manifest is replaced only by one with a higher number, in one step with the number.
-- Records go into Redis before the manifest that names them, and out only when neither it nor the one before does.
-- Everything is sealed under the key ring's ``sealing`` keys; a dump names nobody, and who can write to Redis forges nothing.
+- Records go into Redis before the manifest that names them, and out only when neither it nor the
+  one before does.
+- Everything is sealed under the key ring's ``sealing`` keys; a dump names nobody, and who can write
+  to Redis forges nothing.
 """
 
 from __future__ import annotations
@@ -71,9 +75,13 @@ class Manifest:
     generation: int
     digests: dict[str, str]
     removals: dict[str, int] = field(default_factory=dict)
-    """Of the ids in ``digests``, how often a tenant of that id was deleted before; 0 is left out."""
+    """Of the ids in ``digests``, how often a tenant of that id was deleted before; 0 is left
+    out.
+    """
     ending: frozenset[str] = frozenset()
-    """Ids that were taken out, and whose sessions are not known to have ended yet: nobody is served under them before."""
+    """Ids that were taken out, and whose sessions are not known to have ended yet: nobody is served
+    under them before.
+    """
 
 
 class Sealer:
@@ -86,15 +94,25 @@ class Sealer:
     def seal(self, plain: bytes, *, name: str) -> bytes:
         key = self._ring().sealing[0]
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return key.kid.encode("ascii") + b"." + nonce + self._key(key.kid).encrypt(nonce, plain, name.encode("ascii"))
+        return (
+            key.kid.encode("ascii")
+            + b"."
+            + nonce
+            + self._key(key.kid).encrypt(nonce, plain, name.encode("ascii"))
+        )
 
     def open(self, sealed: bytes, *, name: str) -> bytes:
         """Raises ``SnapshotError``."""
         kid, _, rest = sealed.partition(b".")
         try:
-            return self._key(kid.decode("ascii", "replace")).decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], name.encode("ascii"))
+            return self._key(kid.decode("ascii", "replace")).decrypt(
+                rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], name.encode("ascii")
+            )
         except (InvalidTag, ValueError) as error:
-            msg = f"{name.partition(' ')[0]} does not open: it was not written by a gateway with this key ring"
+            msg = (
+                f"{name.partition(' ')[0]} does not open: it was not written by a gateway with "
+                "this key ring"
+            )
             raise SnapshotError(msg) from error
 
     def _key(self, kid: str) -> AESGCM:
@@ -104,7 +122,9 @@ class Sealer:
             if material is None:
                 msg = f"sealed with key {kid[:16]!r}, which is not in the key ring (keys.file)"
                 raise SnapshotError(msg)
-            derived = AESGCM(HKDF(SHA256(), 32, salt=None, info=b"tenant snapshot").derive(material))
+            derived = AESGCM(
+                HKDF(SHA256(), 32, salt=None, info=b"tenant snapshot").derive(material)
+            )
             self._derived[kid] = derived
         return derived
 
@@ -124,21 +144,44 @@ async def read_manifest(store: Store, sealer: Sealer) -> Manifest | None:
         head, *lines = sealer.open(sealed, name="manifest").decode("ascii").split("\n")
         header = json.loads(head)
         if header["format"] != RECORD_FORMAT:
-            msg = f"the snapshot has format {header['format']!r}, this release reads {RECORD_FORMAT}: run one release in both roles"
+            msg = (
+                f"the snapshot has format {header['format']!r}, this release reads "
+                f"{RECORD_FORMAT}: run one release in both roles"
+            )
             raise SnapshotError(msg)
         digests = dict(line.split(" ") for line in lines)
-        return Manifest(int(header["generation"]), digests, dict(header["removals"]), frozenset(header["ending"]))
+        return Manifest(
+            int(header["generation"]),
+            digests,
+            dict(header["removals"]),
+            frozenset(header["ending"]),
+        )
     except (ValueError, KeyError, TypeError) as error:
         msg = "the manifest is not one"
         raise SnapshotError(msg) from error
 
 
 async def write_manifest(store: Store, sealer: Sealer, manifest: Manifest, *, over: int) -> bool:
-    """False where Redis holds the same or a higher generation already, or a higher one than ``over``: written by somebody else since it was looked at."""
-    header = json.dumps({"format": RECORD_FORMAT, "generation": manifest.generation, "removals": manifest.removals, "ending": sorted(manifest.ending)})
-    plain = "\n".join((header, *(f"{tenant} {digest}" for tenant, digest in manifest.digests.items())))
+    """False where Redis holds the same or a higher generation already, or a higher one than
+    ``over``: written by somebody else since it was looked at.
+    """
+    header = json.dumps(
+        {
+            "format": RECORD_FORMAT,
+            "generation": manifest.generation,
+            "removals": manifest.removals,
+            "ending": sorted(manifest.ending),
+        }
+    )
+    plain = "\n".join(
+        (header, *(f"{tenant} {digest}" for tenant, digest in manifest.digests.items()))
+    )
     sealed = sealer.seal(plain.encode("ascii"), name="manifest")
-    return bool(await store.command("EVAL", _REPLACE, 2, GENERATION, MANIFEST, manifest.generation, sealed, CHANNEL, over))
+    return bool(
+        await store.command(
+            "EVAL", _REPLACE, 2, GENERATION, MANIFEST, manifest.generation, sealed, CHANNEL, over
+        )
+    )
 
 
 async def present(store: Store) -> set[str]:
@@ -162,7 +205,9 @@ async def drop_records(store: Store, digests: Iterable[str]) -> None:
 
 
 async def read_records(store: Store, digests: Iterable[str]) -> dict[str, bytes]:
-    """Sealed, by digest. Raises ``SnapshotError`` where one is missing: the manifest has been replaced meanwhile."""
+    """Sealed, by digest. Raises ``SnapshotError`` where one is missing: the manifest has been
+    replaced meanwhile.
+    """
     wanted = list(digests)
     found: dict[str, bytes] = {}
     for start in range(0, len(wanted), _BATCH):
@@ -176,7 +221,9 @@ async def read_records(store: Store, digests: Iterable[str]) -> dict[str, bytes]
 
 
 def open_records(sealer: Sealer, sealed: Mapping[str, bytes]) -> dict[str, Record]:
-    """By digest. Takes some microseconds each: for ten thousand, not on the event loop. Raises ``SnapshotError``."""
+    """By digest. Takes some microseconds each: for ten thousand, not on the event loop. Raises
+    ``SnapshotError``.
+    """
     records = {}
     for digest, value in sealed.items():
         try:

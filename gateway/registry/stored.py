@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredTenant:
-    """``version`` is the ETag. ``document`` holds the secrets; ``show`` it before it goes anywhere."""
+    """``version`` is the ETag. ``document`` holds the secrets; ``show`` it before it goes
+    anywhere.
+    """
 
     document: TenantDocument
     version: int
@@ -29,7 +31,9 @@ class StoredTenant:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """``code`` is one of ``invalid``, ``taken``, ``read_only``, ``exists``, ``absent``, ``changed``; ``message`` says by whom or why."""
+    """``code`` is one of ``invalid``, ``taken``, ``read_only``, ``exists``, ``absent``,
+    ``changed``; ``message`` says by whom or why.
+    """
 
     code: str
     message: str
@@ -45,17 +49,26 @@ class By:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """``stamps`` of all tenants; ``documents`` of those whose stamp is new; ``credentials`` of all that have some."""
+    """``stamps`` of all tenants; ``documents`` of those whose stamp is new; ``credentials`` of all
+    that have some.
+    """
 
     revision: int
     stamps: dict[str, str]
     documents: dict[str, TenantDocument]
     credentials: dict[str, Credentials]
     removals: dict[str, int]
-    """The last version of the one of an id that was deleted; absent for ids that none had before."""
+    """The last version of the one of an id that was deleted; absent for ids that none had
+    before.
+    """
     closed: Mapping[str, str] = field(default_factory=dict)
-    """Known tenants of which something does not open, and why. They keep the stamp that they were known by, and have no document here."""
+    """Known tenants of which something does not open, and why. They keep the stamp that they were
+    known by, and have no document here.
+    """
 
     def records(self) -> dict[str, Record]:
         """Of the changed ones. Takes about a millisecond each: not on the event loop."""
-        return {tenant: record_of(document, self.credentials.get(tenant)) for tenant, document in self.documents.items()}
+        return {
+            tenant: record_of(document, self.credentials.get(tenant))
+            for tenant, document in self.documents.items()
+        }

@@ -2,9 +2,10 @@
 
 Rules:
 - The table is swapped whole, after everything that can go wrong has not.
-- A generation is never replaced by an older one. Whatever is missing, broken or unreachable changes nothing but
-  ``problems``: the last good table goes on serving.
-- A new snapshot is noticed by push (``wake``), or by polling where that is lost, and built beside the checks, not between them.
+- A generation is never replaced by an older one. Whatever is missing, broken or unreachable changes
+  nothing but ``problems``: the last good table goes on serving.
+- A new snapshot is noticed by push (``wake``), or by polling where that is lost, and built beside
+  the checks, not between them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from gateway.metrics import TASK_FAILURES
 from gateway.registry.background import in_background, settled, woken
 from gateway.registry.files import FileTenants, complain
 from gateway.registry.record import Builder
-from gateway.registry.snapshot import MissingError, Sealer, SnapshotError, open_records, read_manifest, read_records, stored_generation
+from gateway.registry.snapshot import (
+    MissingError,
+    Sealer,
+    SnapshotError,
+    open_records,
+    read_manifest,
+    read_records,
+    stored_generation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,13 +77,19 @@ class SnapshotTenants:
         self._wake = asyncio.Event()
         self._swapped = asyncio.Event()
         self._shut = ""
-        """Why the snapshot in Redis does not open, where none is served yet. Files are no way out: somebody has decided since, and about more tenants."""
+        """Why the snapshot in Redis does not open, where none is served yet. Files are no way out:
+        somebody has decided since, and about more tenants.
+        """
         self.problems: tuple[str, ...] = ()
-        """Why the newest snapshot is not the one being served. Without the files' own; see ``all_problems``."""
+        """Why the newest snapshot is not the one being served. Without the files' own; see
+        ``all_problems``.
+        """
 
     @property
     def table(self) -> TenantTable:
-        """Raises ``UnavailableError`` while there has been neither a snapshot nor a folder, and where there is a snapshot that does not open."""
+        """Raises ``UnavailableError`` while there has been neither a snapshot nor a folder, and
+        where there is a snapshot that does not open.
+        """
         if self._table is not None:
             return self._table
         if self._shut:
@@ -109,7 +124,9 @@ class SnapshotTenants:
 
     @property
     def all_problems(self) -> tuple[str, ...]:
-        return self.problems + (self._files.problems if self._files is not None and self._table is None else ())
+        return self.problems + (
+            self._files.problems if self._files is not None and self._table is None else ()
+        )
 
     def wake(self) -> None:
         """There may be a new snapshot."""
@@ -139,7 +156,9 @@ class SnapshotTenants:
         return self.table is not table
 
     async def start(self) -> None:
-        """The newest snapshot, else the files. Raises ``ConfigError`` for broken files, where they are needed."""
+        """The newest snapshot, else the files. Raises ``ConfigError`` for broken files, where they
+        are needed.
+        """
         await self.refresh()
         if self._table is None and self._config.tenants.files is not None:
             self._files = FileTenants(self._config, changed=self._files_changed)
@@ -154,11 +173,18 @@ class SnapshotTenants:
                 await self.refresh()
                 if watching is not None and self._table is not None:
                     watching.cancel()
-                    complain("files", self._files.problems if self._files is not None else (), (), again=False)
+                    complain(
+                        "files",
+                        self._files.problems if self._files is not None else (),
+                        (),
+                        again=False,
+                    )
                     watching, self._files = None, None
 
     async def refresh(self) -> bool:
-        """Look once; True where the table was swapped. Never raises for what Redis holds or does not answer."""
+        """Look once; True where the table was swapped. Never raises for what Redis holds or does
+        not answer.
+        """
         said = self.problems
         try:
             swapped = await self._refresh()
@@ -191,13 +217,24 @@ class SnapshotTenants:
             msg = f"Redis names snapshot {generation} and does not hold it"
             raise SnapshotError(msg)
         if manifest.generation <= self.generation:
-            msg = f"Redis holds snapshot {manifest.generation}, older than {self.generation}, which is being served"
+            msg = (
+                f"Redis holds snapshot {manifest.generation}, older than {self.generation}, "
+                "which is being served"
+            )
             raise SnapshotError(msg)
-        sealed = await read_records(self._store, [digest for digest in manifest.digests.values() if digest not in self._records])
+        sealed = await read_records(
+            self._store,
+            [digest for digest in manifest.digests.values() if digest not in self._records],
+        )
         records, builder, table = await in_background(self._build, manifest, sealed)
         self._records, self._builder, self._table = records, builder, table
         settled(objects=len(sealed) * OBJECTS_OF_A_RECORD)
-        log.info("tenants_changed", extra=fields(tenants=len(table), source="snapshot", generation=table.generation, read=len(sealed)))
+        log.info(
+            "tenants_changed",
+            extra=fields(
+                tenants=len(table), source="snapshot", generation=table.generation, read=len(sealed)
+            ),
+        )
         self._tell(table)
         return True
 
@@ -207,17 +244,29 @@ class SnapshotTenants:
         swapped.set()
 
     def _missing(self) -> None:
-        msg = "there is no tenant snapshot in Redis (the admin role publishes one)" + (f"; {self.generation} goes on being served" if self.generation else "")
+        msg = "there is no tenant snapshot in Redis (the admin role publishes one)" + (
+            f"; {self.generation} goes on being served" if self.generation else ""
+        )
         raise MissingError(msg)
 
-    def _build(self, manifest: Manifest, sealed: dict[str, bytes]) -> tuple[dict[str, Record], Builder, TenantTable]:
+    def _build(
+        self, manifest: Manifest, sealed: dict[str, bytes]
+    ) -> tuple[dict[str, Record], Builder, TenantTable]:
         opened = open_records(self._sealer, sealed)
-        records = {digest: opened.get(digest) or self._records[digest] for digest in manifest.digests.values()}
+        records = {
+            digest: opened.get(digest) or self._records[digest]
+            for digest in manifest.digests.values()
+        }
         builder = self._builder.successor(records)
         try:
             table = TenantTable.lazy(
-                records.values(), builder, shared_hosts=self._config.shared_hosts, login_host=self._config.login_host, generation=manifest.generation, before=self._table
-            )  # fmt: skip
+                records.values(),
+                builder,
+                shared_hosts=self._config.shared_hosts,
+                login_host=self._config.login_host,
+                generation=manifest.generation,
+                before=self._table,
+            )
         except ValueError as error:
             msg = f"snapshot {manifest.generation} does not fit this gateway.yaml: {error}"
             raise SnapshotError(msg) from error
@@ -232,8 +281,10 @@ class SnapshotTenants:
 
 
 _TRIED = 100
-"""Changed tenants that are built before the swap, so that a record of another release keeps the whole old table. At a
-start-up with thousands they are built on first use, and one that cannot be is 503 for its own hosts only."""
+"""Changed tenants that are built before the swap, so that a record of another release keeps the
+whole old table. At a start-up with thousands they are built on first use, and one that cannot be is
+503 for its own hosts only.
+"""
 
 
 def _try(builder: Builder, record: Record) -> None:

@@ -1,13 +1,17 @@
-"""App passwords: for programs that know HTTP Basic and nothing else. In the store each is a family of its own, with one member.
+"""App passwords: for programs that know HTTP Basic and nothing else. In the store each is a family
+of its own, with one member.
 
 Rules:
-- A text is the id (public: bucket and 128 random bits) and a secret of 192 random bits and a MAC over both, under a key of the ring. A text that no
-  key made is refused without the store: guessing costs a hash, and no limit could ever keep the right one out.
-- The store knows the secret by its SHA-256, and seals what it says under it, as it does with a session; one is never taken for the other.
-- It is entered in the index of its person, as sessions are, under the ``began`` of the login that it was made with. So whatever ends that
-  session's person ends it: revocations, blocks, groups taken away, later logins that contradict. Signing out does not.
-- As whom it arrives is what the person's last login said. A login that replaces that one enters the passwords under its own names, and has
-  every memory forget them, in the same step.
+- A text is the id (public: bucket and 128 random bits) and a secret of 192 random bits and a MAC
+  over both, under a key of the ring. A text that no key made is refused without the store: guessing
+  costs a hash, and no limit could ever keep the right one out.
+- The store knows the secret by its SHA-256, and seals what it says under it, as it does with a
+  session; one is never taken for the other.
+- It is entered in the index of its person, as sessions are, under the ``began`` of the login that
+  it was made with. So whatever ends that session's person ends it: revocations, blocks, groups
+  taken away, later logins that contradict. Signing out does not.
+- As whom it arrives is what the person's last login said. A login that replaces that one enters the
+  passwords under its own names, and has every memory forget them, in the same step.
 - None lives longer than marks are kept.
 """
 
@@ -42,7 +46,9 @@ if TYPE_CHECKING:
     from gateway.sessions.people import People
     from gateway.sessions.seal import Token
 
-READ_APP_PASSWORD, MAKE_APP_PASSWORD, USED = (Script.load(name) for name in ("app_password", "make_app_password", "used"))
+READ_APP_PASSWORD, MAKE_APP_PASSWORD, USED = (
+    Script.load(name) for name in ("app_password", "make_app_password", "used")
+)
 MAX_LIFE_S: Final = WATERMARK_LIFE_S - 3600
 USE_NOTED_S: Final = 3600
 """How often a process writes that a password is in use."""
@@ -54,7 +60,14 @@ REMEMBERED: Final = 10_000
 """App passwords whose last note is remembered; a forgotten one is noted once more than needed."""
 WAITING: Final = 1_000
 """Notes that may wait while the store is slow; beyond, they come with the next request."""
-_TEXT = re.compile(PREFIX + r"(?P<family>[0-3][0-9a-f]{2}[A-Za-z0-9_-]{22})_(?P<secret>[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])", re.ASCII)
+_TEXT = re.compile(
+    PREFIX
+    + (
+        r"(?P<family>[0-3][0-9a-f]{2}[A-Za-z0-9_-]{22})_(?P<secret>[A-Za-z0-9_-]{42}[AEIMQUYcgk"
+        r"osw048])"
+    ),
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +79,13 @@ class Parsed:
 
 
 class Uses:
-    """Notes in the background that app passwords are in use. A note that fails is made with the next request, and never makes a check fail."""
+    """Notes in the background that app passwords are in use. A note that fails is made with the
+    next request, and never makes a check fail.
+    """
 
-    def __init__(self, note: Callable[[Session], Awaitable[None]], *, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, note: Callable[[Session], Awaitable[None]], *, monotonic: Callable[[], float]
+    ) -> None:
         self._note = note
         self._monotonic = monotonic
         self._noted: OrderedDict[str, float] = OrderedDict()
@@ -110,7 +127,11 @@ class Uses:
 
 
 def _mac(key: Key, family: str, secret: bytes) -> bytes:
-    return hmac.digest(seal.derive(key.material, salt=b"", info=b"gateway app password v1"), family.encode("ascii") + secret, "sha256")[:MAC_BYTES]
+    return hmac.digest(
+        seal.derive(key.material, salt=b"", info=b"gateway app password v1"),
+        family.encode("ascii") + secret,
+        "sha256",
+    )[:MAC_BYTES]
 
 
 def new(bucket: int, key: Key, entropy: Callable[[int], bytes]) -> tuple[str, Parsed]:
@@ -126,13 +147,24 @@ def parse(text: str, keys: Sequence[Key]) -> Parsed | None:
     if found is None:
         return None
     family, raw = found["family"], base64.urlsafe_b64decode(found["secret"] + "=")
-    made = [hmac.compare_digest(raw[SECRET_BYTES:], _mac(key, family, raw[:SECRET_BYTES])) for key in keys]
+    made = [
+        hmac.compare_digest(raw[SECRET_BYTES:], _mac(key, family, raw[:SECRET_BYTES]))
+        for key in keys
+    ]
     return Parsed(family, seal.Token(int(family[:3], 16), raw)) if any(made) else None
 
 
-def left_identity(people: People, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]) -> bytes:
+def left_identity(
+    people: People, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]
+) -> bytes:
     """What a login leaves in its person's link record: as whom their app passwords arrive."""
-    return seal.seal_under(key, "identity", f"{people.tenant} {people.user(identity)}", codec.dump_identity(identity), entropy=entropy)
+    return seal.seal_under(
+        key,
+        "identity",
+        f"{people.tenant} {people.user(identity)}",
+        codec.dump_identity(identity),
+        entropy=entropy,
+    )
 
 
 def asked(parsed: Parsed) -> tuple[list[str], list[str]]:
@@ -141,22 +173,42 @@ def asked(parsed: Parsed) -> tuple[list[str], list[str]]:
     return [f"{at}s:{parsed.token.digest}", f"{at}f:{parsed.family}"], [at]
 
 
-def opened(answer: list[Any], parsed: Parsed, *, keys: tuple[Key, ...], now: float) -> AppPassword | None:
-    """What ``app_password.lua`` found, if all of it was sealed by us, for this password and for one person."""
+def opened(
+    answer: list[Any], parsed: Parsed, *, keys: tuple[Key, ...], now: float
+) -> AppPassword | None:
+    """What ``app_password.lua`` found, if all of it was sealed by us, for this password and for one
+    person.
+    """
     if len(answer) < 6:
         return None
     _, value, _, user, signed_in, left = answer
     sealed = seal.unseal("app password", parsed.token, value, keys=keys)
     scope = None if sealed is None else codec.load_scope(sealed.plaintext)
-    if sealed is None or scope is None or scope.family != parsed.family or scope.expires_at <= now or bucket_of(sealed.tenant) != parsed.token.bucket:
+    if (
+        sealed is None
+        or scope is None
+        or scope.family != parsed.family
+        or scope.expires_at <= now
+        or bucket_of(sealed.tenant) != parsed.token.bucket
+    ):
         return None
     raw = seal.unseal_under(keys, "identity", f"{sealed.tenant} {user.decode('ascii')}", left)
     identity = None if raw is None else codec.load_identity(raw)
     if identity is None or identity.sub != scope.user:
         return None
     session = Session(
-        parsed.token.digest, sealed.tenant, "", parsed.family, identity, scope.began, scope.auth_time, scope.created_at, scope.expires_at, scope.client_id, AMR
-    )  # fmt: skip
+        parsed.token.digest,
+        sealed.tenant,
+        "",
+        parsed.family,
+        identity,
+        scope.began,
+        scope.auth_time,
+        scope.created_at,
+        scope.expires_at,
+        scope.client_id,
+        AMR,
+    )
     return AppPassword(session, frozenset(scope.hosts), scope.paths, int(signed_in) // 1_000_000)
 
 
@@ -166,28 +218,82 @@ def record_of(password: AppPassword) -> Record:
 
 
 def made(
-    people: People, parent: Record, wanted: NewAppPassword, *, parsed: Parsed, key: Key, entropy: Callable[[int], bytes], now: int, max_per_user: int
+    people: People,
+    parent: Record,
+    wanted: NewAppPassword,
+    *,
+    parsed: Parsed,
+    key: Key,
+    entropy: Callable[[int], bytes],
+    now: int,
+    max_per_user: int,
 ) -> tuple[list[str], list[Any], codec.Display]:
     """Keys and arguments of ``make_app_password.lua``, and what lists will show."""
     session, family = parent.session, parsed.family
-    identity, at, name = session.identity, prefix(parsed.token.bucket), f"{people.tenant} {parsed.family}"
+    identity, at, name = (
+        session.identity,
+        prefix(parsed.token.bucket),
+        f"{people.tenant} {parsed.family}",
+    )
     expires_at = now + min(wanted.lifetime_s, MAX_LIFE_S)
-    scope = Scope(family, identity.sub, tuple(sorted(wanted.hosts)), wanted.paths, session.began, session.auth_time, now, expires_at, session.client_id)
-    value = seal.seal("app password", parsed.token, codec.dump_scope(scope), tenant=people.tenant, host="", key=key, entropy=entropy)
+    scope = Scope(
+        family,
+        identity.sub,
+        tuple(sorted(wanted.hosts)),
+        wanted.paths,
+        session.began,
+        session.auth_time,
+        now,
+        expires_at,
+        session.client_id,
+    )
+    value = seal.seal(
+        "app password",
+        parsed.token,
+        codec.dump_scope(scope),
+        tenant=people.tenant,
+        host="",
+        key=key,
+        entropy=entropy,
+    )
     display = codec.Display(
-        identity.sub, identity.email, identity.username, identity.provider, now, wanted.name, identity.groups, identity.roles, identity.idp_subject or "", identity.oid or ""
-    )  # fmt: skip
+        identity.sub,
+        identity.email,
+        identity.username,
+        identity.provider,
+        now,
+        wanted.name,
+        identity.groups,
+        identity.roles,
+        identity.idp_subject or "",
+        identity.oid or "",
+    )
     users = people.users(identity)
     return (
-        [f"{at}s:{parsed.token.digest}", f"{at}f:{family}", f"{at}s:{session.digest}", f"{at}f:{session.family}", *(f"{at}i:{alias}" for alias in people.index(identity))],
         [
-            at, people.tenant, family, parsed.token.digest, value, expires_at, session.began, " ".join(users), people.provider(identity.provider),
+            f"{at}s:{parsed.token.digest}",
+            f"{at}f:{family}",
+            f"{at}s:{session.digest}",
+            f"{at}f:{session.family}",
+            *(f"{at}i:{alias}" for alias in people.index(identity)),
+        ],
+        [
+            at,
+            people.tenant,
+            family,
+            parsed.token.digest,
+            value,
+            expires_at,
+            session.began,
+            " ".join(users),
+            people.provider(identity.provider),
             seal.seal_under(key, "display", name, codec.dump_display(display), entropy=entropy),
             seal.seal_under(key, "scope", name, codec.dump_scope(scope), entropy=entropy),
-            max_per_user, " ".join(people.standing(identity)),
+            max_per_user,
+            " ".join(people.standing(identity)),
         ],
         display,
-    )  # fmt: skip
+    )
 
 
 def refusal(answer: bytes) -> AppPasswordRefusal:

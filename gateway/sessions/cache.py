@@ -1,9 +1,11 @@
-"""Sessions in this process's memory: bounded in entries and bytes, found by cookie, dropped by digest or bucket. No I/O, no clock.
+"""Sessions in this process's memory: bounded in entries and bytes, found by cookie, dropped by
+digest or bucket. No I/O, no clock.
 
-An entry only says what the store said; whether it may be answered is the lease's business (``lease.py``).
+An entry only says what the store said; whether it may be answered is the lease's business
+(``lease.py``).
 
-Keyed by the cookie value itself: a digest would cost more than the rest of a hit, and whoever reads this process's memory
-reads the cookies of its requests anyway.
+Keyed by the cookie value itself: a digest would cost more than the rest of a hit, and whoever reads
+this process's memory reads the cookies of its requests anyway.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ MAX_BYTES: Final = 128 * 1024 * 1024
 _MAX_ENDED: Final = 10_000
 """About 2 MB: what ended in the last minutes of a busy worker."""
 _FIXED_BYTES: Final = 2_600
-"""Objects, dictionary slots and the family key of one entry, measured with tracemalloc on CPython 3.11."""
+"""Objects, dictionary slots and the family key of one entry, measured with tracemalloc on CPython
+3.11.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +42,9 @@ class Entry:
     record: Record = field(repr=False)
     lease: Lease
     until: float
-    """Monotonic seconds: it idled out or reached its limit then, unless the store says otherwise."""
+    """Monotonic seconds: it idled out or reached its limit then, unless the store says
+    otherwise.
+    """
     bytes: int
     lately: bool = False
     app_password: AppPassword | None = None
@@ -99,7 +105,9 @@ class SessionCache:
         self.drop(digests)
 
     def note(self, cookie: str, reason: Reason) -> None:
-        """Why there is no session behind a cookie any more: for the log and the metrics, never for a decision."""
+        """Why there is no session behind a cookie any more: for the log and the metrics, never for
+        a decision.
+        """
         self._ended[cookie] = reason
         if len(self._ended) > _MAX_ENDED:
             self._ended.popitem(last=False)
@@ -119,7 +127,20 @@ def weigh(cookie: str, record: Record) -> int:
     """An estimate of what an entry costs, in bytes."""
     identity = record.session.identity
     texts = [
-        cookie, identity.sub, identity.email, identity.username, identity.preferred_username, identity.name, identity.provider, identity.idp_subject,
-        identity.oid, record.session.host, record.session.tenant, record.session.client_id, *identity.groups, *identity.roles, *(text for pair in identity.claims for text in pair),
-    ]  # fmt: skip
+        cookie,
+        identity.sub,
+        identity.email,
+        identity.username,
+        identity.preferred_username,
+        identity.name,
+        identity.provider,
+        identity.idp_subject,
+        identity.oid,
+        record.session.host,
+        record.session.tenant,
+        record.session.client_id,
+        *identity.groups,
+        *identity.roles,
+        *(text for pair in identity.claims for text in pair),
+    ]
     return _FIXED_BYTES + sum(60 + 2 * len(text) for text in texts)

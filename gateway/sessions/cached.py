@@ -1,4 +1,6 @@
-"""The session store with memory in front: ``ports.SessionStore`` for the auth role. See docs/sessions.md, "Lease"."""
+"""The session store with memory in front: ``ports.SessionStore`` for the auth role. See
+docs/sessions.md, "Lease".
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,13 @@ if TYPE_CHECKING:
 
 READ = Script.load("read")
 REPEATS: Final = 16
-"""A read that crossed an epoch is repeated. With an event every millisecond and a read of one, all of these cross once in 1,500 reads."""
+"""A read that crossed an epoch is repeated. With an event every millisecond and a read of one, all
+of these cross once in 1,500 reads.
+"""
 LOOKUPS_AT_ONCE: Final = 8
-"""Cookies that are asked for at one server at one time. More come from strangers at once, and wait where they delay no sign-in and no renewal; what
-is under way is also what one turn of the event loop has to deal with before somebody who is in memory is answered. With 1 ms to the store and back,
+"""Cookies that are asked for at one server at one time. More come from strangers at once, and wait
+where they delay no sign-in and no renewal; what is under way is also what one turn of the event
+loop has to deal with before somebody who is in memory is answered. With 1 ms to the store and back,
 8,000 a second, more than a worker decides.
 """
 _UNRESTORED: Final = "Redis: read: the store was not yet restored from the record"
@@ -43,19 +48,33 @@ _UNRESTORED: Final = "Redis: read: the store was not yet restored from the recor
 class CachedSessions(RedisSessions):
     """Reads go through memory, under a lease; everything else is the store's."""
 
-    def __init__(self, link: Link, ring: Any, *, cache: SessionCache, replica: Replica, monotonic: Callable[[], float], **others: Any) -> None:
+    def __init__(
+        self,
+        link: Link,
+        ring: Any,
+        *,
+        cache: SessionCache,
+        replica: Replica,
+        monotonic: Callable[[], float],
+        **others: Any,
+    ) -> None:
         super().__init__(link, ring, monotonic=monotonic, **others)
         self.cache = cache
         self.replica = replica
         self._lookups = link.apart(at_once=LOOKUPS_AT_ONCE)
         self._unknown = Unknown()
         self._hits = self._counted = 0
-        self._count = {result: SESSION_CACHE.labels(result) for result in ("hit", "miss", "crossed", "unavailable")}
+        self._count = {
+            result: SESSION_CACHE.labels(result)
+            for result in ("hit", "miss", "crossed", "unavailable")
+        }
         self._found = cache.found
         self._steady = monotonic
 
     def cached(self, cookie: str, *, host: str) -> Session | Miss | None:
-        """What memory says, about a microsecond, no await: the lease is read last, just before the answer."""
+        """What memory says, about a microsecond, no await: the lease is read last, just before the
+        answer.
+        """
         entry = self._found.get(cookie)
         if entry is None:
             return MISS
@@ -80,7 +99,11 @@ class CachedSessions(RedisSessions):
         if not isinstance(found, Miss):
             return found
         token = seal.parse_token(cookie)
-        if token is None or not self._may_hold(token.bucket, host) or self._unknown.has(cookie, self._steady()):
+        if (
+            token is None
+            or not self._may_hold(token.bucket, host)
+            or self._unknown.has(cookie, self._steady())
+        ):
             return None
         self._count["miss"].inc()
         try:
@@ -111,10 +134,17 @@ class CachedSessions(RedisSessions):
         raise UnavailableError(msg)
 
     def _gone(self, cookie: str) -> None:
-        """The store has it no more: idled out or at its limit, since an event would have told of anything else."""
+        """The store has it no more: idled out or at its limit, since an event would have told of
+        anything else.
+        """
         entry = self._found.get(cookie)
         if entry is not None:
-            self.cache.note(cookie, Reason.SESSION_EXPIRED if entry.session.expires_at <= self._clock() else Reason.SESSION_IDLE)
+            self.cache.note(
+                cookie,
+                Reason.SESSION_EXPIRED
+                if entry.session.expires_at <= self._clock()
+                else Reason.SESSION_IDLE,
+            )
             self.cache.drop([entry.session.digest])
 
     def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
@@ -124,7 +154,9 @@ class CachedSessions(RedisSessions):
         return self.cache.why_not(cookie) or super().why_not(cookie, tenant=tenant)
 
     async def read(self, token: Token, lease: Lease) -> tuple[bytes | None, float]:
-        """One command, at the primary that the lease is held on: the sealed value, and how long it lives."""
+        """One command, at the primary that the lease is held on: the sealed value, and how long it
+        lives.
+        """
         at = prefix(token.bucket)
         marker, value, left_ms = await self._lookups.run(READ, [f"{at}s:{token.digest}"], [at])
         if marker is None:
@@ -137,15 +169,23 @@ class CachedSessions(RedisSessions):
         return value, left_ms / 1000
 
     def counts(self, lease: Lease, epoch: int) -> bool:
-        """No event and no lapse since the read was sent, and the lease still held: so it was sent, and served, inside it."""
+        """No event and no lapse since the read was sent, and the lease still held: so it was sent,
+        and served, inside it.
+        """
         return lease.epoch == epoch and lease.held(self._steady())
 
-    def fill(self, cookie: str, record: Record, lease: Lease, *, sent_at: float, left_s: float) -> None:
+    def fill(
+        self, cookie: str, record: Record, lease: Lease, *, sent_at: float, left_s: float
+    ) -> None:
         """Remember a read that counts; no await lies between that finding and this."""
-        self.cache.put(cookie, Entry(record.session, record, lease, sent_at + left_s, weigh(cookie, record)))
+        self.cache.put(
+            cookie, Entry(record.session, record, lease, sent_at + left_s, weigh(cookie, record))
+        )
 
     async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
-        """One command, sent and answered inside the lease of its primary: an isolated old one would answer happily."""
+        """One command, sent and answered inside the lease of its primary: an isolated old one would
+        answer happily.
+        """
         people = self.people(tenant)
         keys, arguments = links.asked(people, user=user, auth_time=auth_time)
         for _ in range(REPEATS):
@@ -160,7 +200,8 @@ class CachedSessions(RedisSessions):
         msg = "Redis: linked: every read crossed an event"
         raise UnavailableError(msg)
 
-    # --- app passwords ---------------------------------------------------------------------------------
+    # --- app passwords
+    # ---------------------------------------------------------------------------------
 
     def cached_app_password(self, text: str) -> AppPassword | Miss | None:
         entry = self._found.get(_name(text))
@@ -177,7 +218,11 @@ class CachedSessions(RedisSessions):
 
     async def app_password(self, text: str, *, host: str) -> AppPassword | None:
         parsed = app_passwords.parse(text, self._keys)
-        if parsed is None or not self._may_hold(parsed.token.bucket, host) or self._unknown.has(_name(text), self._steady()):
+        if (
+            parsed is None
+            or not self._may_hold(parsed.token.bucket, host)
+            or self._unknown.has(_name(text), self._steady())
+        ):
             return None
         self._count["miss"].inc()
         try:
@@ -211,12 +256,23 @@ class CachedSessions(RedisSessions):
                 return None
             self.uses.used(found.session)
             record = app_passwords.record_of(found)
-            self.cache.put(_name(text), Entry(found.session, record, lease, sent_at + int(answer[2]) / 1000, weigh(_name(text), record), app_password=found))
+            self.cache.put(
+                _name(text),
+                Entry(
+                    found.session,
+                    record,
+                    lease,
+                    sent_at + int(answer[2]) / 1000,
+                    weigh(_name(text), record),
+                    app_password=found,
+                ),
+            )
             return found
         msg = "Redis: app_password: every read crossed an event"
         raise UnavailableError(msg)
 
-    # --- narrowing -------------------------------------------------------------------------------------
+    # --- narrowing
+    # -------------------------------------------------------------------------------------
 
     def suspended(self, tenant: str) -> bool:
         lease = self.replica.leases.get(bucket_of(tenant))

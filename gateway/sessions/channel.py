@@ -1,4 +1,6 @@
-"""A push channel, followed for as long as the process lives. What is said there is a hint: whoever listens has another way to learn it."""
+"""A push channel, followed for as long as the process lives. What is said there is a hint: whoever
+listens has another way to learn it.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,26 @@ if TYPE_CHECKING:
 
 RESUBSCRIBE_S: Final = 0.2
 ASK_S: Final = 1.0
-"""After so long a silence the server is asked whether it is there, and again: a server that hangs, or was cut off without a word, closes no connection."""
+"""After so long a silence the server is asked whether it is there, and again: a server that hangs,
+or was cut off without a word, closes no connection.
+"""
 MAX_SILENT: Final = 3
-"""Silences in a row that end a subscription. One alone may be this process', which had no time to read."""
+"""Silences in a row that end a subscription. One alone may be this process', which had no time to
+read.
+"""
 
 
-async def listen(link: Link, channel: str, *, hearing: Callable[[bool], None], heard: Callable[[str], None], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-    """Until cancelled. ``hearing`` is told when the subscription stands (what was said before is missed) and when it is cut."""
+async def listen(
+    link: Link,
+    channel: str,
+    *,
+    hearing: Callable[[bool], None],
+    heard: Callable[[str], None],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Until cancelled. ``hearing`` is told when the subscription stands (what was said before is
+    missed) and when it is cut.
+    """
     while True:
         try:
             with contextlib.suppress(UnavailableError), unavailable("subscribe"):
@@ -36,13 +51,19 @@ async def listen(link: Link, channel: str, *, hearing: Callable[[bool], None], h
         await sleep(RESUBSCRIBE_S)
 
 
-async def _follow(link: Link, channel: str, hearing: Callable[[bool], None], heard: Callable[[str], None]) -> None:
+async def _follow(
+    link: Link, channel: str, hearing: Callable[[bool], None], heard: Callable[[str], None]
+) -> None:
     async with contextlib.AsyncExitStack() as stack:
         client: Any = link.client
         if link.clustered:
             # A publication reaches every node of a Cluster; any one of them will do.
             node = await link.primary_of(channel)
-            client = redis.Redis.from_pool(redis.ConnectionPool(connection_class=node.connection_class, **node.connection_kwargs))
+            client = redis.Redis.from_pool(
+                redis.ConnectionPool(
+                    connection_class=node.connection_class, **node.connection_kwargs
+                )
+            )
             stack.push_async_callback(client.aclose)
         subscription = client.pubsub(ignore_subscribe_messages=False)
         stack.push_async_callback(subscription.aclose)

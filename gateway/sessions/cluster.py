@@ -1,7 +1,9 @@
-"""Redis Cluster: which node holds a key now, learned again whenever a node does not answer or names another one.
+"""Redis Cluster: which node holds a key now, learned again whenever a node does not answer or names
+another one.
 
-redis-py's ``NodesManager`` keeps the map of slots and its ``ClusterNode`` the connections. What is added is when to ask for the map again: its own
-client does so for single commands only, not for several on one connection, and each time makes every connection to every node anew.
+redis-py's ``NodesManager`` keeps the map of slots and its ``ClusterNode`` the connections. What is
+added is when to ask for the map again: its own client does so for single commands only, not for
+several on one connection, and each time makes every connection to every node anew.
 """
 
 from __future__ import annotations
@@ -13,7 +15,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio.cluster import PipelineCommand
-from redis.exceptions import ClusterDownError, MaxConnectionsError, RedisClusterException, RedisError, TryAgainError
+from redis.exceptions import (
+    ClusterDownError,
+    MaxConnectionsError,
+    RedisClusterException,
+    RedisError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -24,29 +32,48 @@ if TYPE_CHECKING:
     from redis.exceptions import MovedError
 
 REFRESH_S: Final = 0.1
-"""The map is asked for no more often than this, however many commands fail: a part of the time that a fail-over takes."""
+"""The map is asked for no more often than this, however many commands fail: a part of the time that
+a fail-over takes.
+"""
 ASK_S: Final = 0.5
 """How long one node may take to tell the map before another is asked."""
 HALF_MOVED: Final = "ttempted to access a non local key"
-"""What a script is told in a slot of which a part has gone to another node: by Redis after `Script a…`, by Valkey after `A…`."""
+"""What a script is told in a slot of which a part has gone to another node: by Redis after `Script
+a…`, by Valkey after `A…`.
+"""
 
 DIED: Final = (RedisConnectionError, AttributeError, RuntimeError)
-"""A connection that has died is found to be so. AttributeError: redis-py closes connections under the commands of others (``'NoneType' … 'writelines'``).
-RuntimeError: what uvloop says of writing to a connection that was reset, or of TLS and closed."""
-NO_ANSWER: Final = (*DIED, RedisTimeoutError, ClusterDownError, RedisClusterException, OSError, TimeoutError)
+"""A connection that has died is found to be so. AttributeError: redis-py closes connections under
+the commands of others (``'NoneType' … 'writelines'``). RuntimeError: what uvloop says of writing to
+a connection that was reset, or of TLS and closed.
+"""
+NO_ANSWER: Final = (
+    *DIED,
+    RedisTimeoutError,
+    ClusterDownError,
+    RedisClusterException,
+    OSError,
+    TimeoutError,
+)
 """The node is gone, does not answer, or says that the Cluster has nobody for the slot."""
 
 
 def half_moved(error: object) -> bool:
-    """Whether the slot is being moved: part of its keys is on another node, so that no node can run the script."""
-    return isinstance(error, TryAgainError) or (isinstance(error, RedisError) and HALF_MOVED in str(error))
+    """Whether the slot is being moved: part of its keys is on another node, so that no node can run
+    the script.
+    """
+    return isinstance(error, TryAgainError) or (
+        isinstance(error, RedisError) and HALF_MOVED in str(error)
+    )
 
 
 class Topology:
     """The map of slots of one client."""
 
     def __init__(self, client: RedisCluster, seeds: Sequence[tuple[str, int]]) -> None:
-        """``seeds`` are asked where no node that was known answers: names stay when all addresses have changed."""
+        """``seeds`` are asked where no node that was known answers: names stay when all addresses
+        have changed.
+        """
         self._client = client
         self._seeds = list(seeds)
         self._refreshing: asyncio.Task[None] | None = None
@@ -58,7 +85,9 @@ class Topology:
             await self.refresh()
 
     async def node(self, key: str) -> ClusterNode:
-        """The primary of the key's slot, as far as known. Raises ``SlotNotCoveredError`` where no node has it."""
+        """The primary of the key's slot, as far as known. Raises ``SlotNotCoveredError`` where no
+        node has it.
+        """
         if self.name_of(key) is None:
             await self.refresh()
         return self.known_node(key)
@@ -73,7 +102,9 @@ class Topology:
         return nodes[0].name if nodes else None
 
     async def moved(self, error: MovedError) -> None:
-        """A node said where the slot is. The whole map is asked for as well: after a fail-over every slot of the node has moved."""
+        """A node said where the slot is. The whole map is asked for as well: after a fail-over
+        every slot of the node has moved.
+        """
         await self.refresh()
         node = self._client.nodes_manager.slots_cache.get(error.slot_id)
         if not node or (node[0].host, node[0].port) != (error.host, error.port):
@@ -89,7 +120,9 @@ class Topology:
         return node
 
     async def refresh(self, failed: ClusterNode | None = None) -> None:
-        """Ask for the map, at most every ``REFRESH_S``, once for everybody who wants it. ``failed`` is asked last. Raises what redis-py raises where no node answers."""
+        """Ask for the map, at most every ``REFRESH_S``, once for everybody who wants it. ``failed``
+        is asked last. Raises what redis-py raises where no node answers.
+        """
         if self._refreshing is None or self._refreshing.done():
             if monotonic() - self._refreshed_at < REFRESH_S:
                 return
@@ -116,15 +149,21 @@ class Topology:
             if self._is_known(rows, node):
                 return  # taking over a map makes all connections anew
             break
-        await manager.initialize(additional_startup_nodes_info=self._seeds, last_failed_node_name=name)
+        await manager.initialize(
+            additional_startup_nodes_info=self._seeds, last_failed_node_name=name
+        )
 
     def _is_known(self, rows: Sequence[Sequence[Any]], teller: ClusterNode) -> bool:
         """Every slot is where it was: 16,384 comparisons, about a millisecond."""
         manager = self._client.nodes_manager
         slots = manager.slots_cache
         for first, last, (host, port, *_), *_ in rows:
-            node = manager.get_node(host=(host.decode() if isinstance(host, bytes) else host) or teller.host, port=port)
-            if node is None or any(slots.get(slot, (None,))[0] is not node for slot in range(first, last + 1)):
+            node = manager.get_node(
+                host=(host.decode() if isinstance(host, bytes) else host) or teller.host, port=port
+            )
+            if node is None or any(
+                slots.get(slot, (None,))[0] is not node for slot in range(first, last + 1)
+            ):
                 return False
         return True
 
@@ -135,7 +174,9 @@ class Topology:
 
 
 async def on_one_connection(node: ClusterNode, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """All of them on one connection of the node; errors of the server in place. Raises where the connection did not live to the end."""
+    """All of them on one connection of the node; errors of the server in place. Raises where the
+    connection did not live to the end.
+    """
     batch = [PipelineCommand(number, *words) for number, words in enumerate(commands)]
     try:
         await node.execute_pipeline(batch)
@@ -144,7 +185,8 @@ async def on_one_connection(node: ClusterNode, commands: Sequence[tuple[Any, ...
                 raise command.result
     except (*DIED, OSError) as error:
         if not isinstance(error, MaxConnectionsError):
-            # The others were made to a server that is gone too, and each would cost somebody an attempt.
+            # The others were made to a server that is gone too, and each would cost somebody an
+            # attempt.
             for connection in tuple(node._free):  # noqa: SLF001 - there is no other way to the idle ones but to cut them under somebody's command
                 connection.mark_for_reconnect()  # type: ignore[no-untyped-call]  # redis-py has no types there
         raise

@@ -1,4 +1,6 @@
-"""Live sessions for operators and for their owners: rows from sealed display records, never a credential."""
+"""Live sessions for operators and for their owners: rows from sealed display records, never a
+credential.
+"""
 
 from __future__ import annotations
 
@@ -33,22 +35,65 @@ class StoreDirectory:
         self._link = link
         self._ring = ring
 
-    async def page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
-        """By absolute limit, the next to end first. ``position`` counts index entries, so what ends or comes meanwhile may shift a page."""
-        return await self._page(tenant=tenant, user=user, email=email, position=position, limit=limit, app_passwords=False)
+    async def page(
+        self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int
+    ) -> Page[SessionView]:
+        """By absolute limit, the next to end first. ``position`` counts index entries, so what ends
+        or comes meanwhile may shift a page.
+        """
+        return await self._page(
+            tenant=tenant,
+            user=user,
+            email=email,
+            position=position,
+            limit=limit,
+            app_passwords=False,
+        )
 
-    async def app_passwords(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
-        return await self._page(tenant=tenant, user=user, email=email, position=position, limit=limit, app_passwords=True)
+    async def app_passwords(
+        self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int
+    ) -> Page[SessionView]:
+        return await self._page(
+            tenant=tenant,
+            user=user,
+            email=email,
+            position=position,
+            limit=limit,
+            app_passwords=True,
+        )
 
-    async def _page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int, app_passwords: bool) -> Page[SessionView]:
+    async def _page(
+        self,
+        *,
+        tenant: str,
+        user: str | None,
+        email: str | None,
+        position: str | None,
+        limit: int,
+        app_passwords: bool,
+    ) -> Page[SessionView]:
         people = People(tenant, self._ring().sealing)
-        names = people.named("user", user) if user is not None else people.named("email", email) if email is not None else people.everybody()
+        names = (
+            people.named("user", user)
+            if user is not None
+            else people.named("email", email)
+            if email is not None
+            else people.everybody()
+        )
         number, offset = (int(part) for part in (position or "0:0").split(":"))
         found: list[SessionView] = []
         while number < len(names):
-            looked_at, views = await self._step(tenant, names[number], offset=offset, limit=min(STEP, limit - len(found)))
+            looked_at, views = await self._step(
+                tenant, names[number], offset=offset, limit=min(STEP, limit - len(found))
+            )
             meant = (view for view in views if (view.app_password is not None) is app_passwords)
-            found += [view for view in meant if email is None or user is None or canonical_address(view.email) == canonical_address(email)]
+            found += [
+                view
+                for view in meant
+                if email is None
+                or user is None
+                or canonical_address(view.email) == canonical_address(email)
+            ]
             offset += looked_at
             if not looked_at:
                 number, offset = number + 1, 0
@@ -78,20 +123,33 @@ class StoreDirectory:
         return list(found.values())
 
     async def last_login(self, tenant: str, kind: str, value: str) -> Display | None:
-        """As whom somebody of this name last signed in within ``links.LIFE_S``, signed in or not."""
+        """As whom somebody of this name last signed in within ``links.LIFE_S``, signed in or
+        not.
+        """
         keys, at = self._ring().sealing, prefix(bucket_of(tenant))
         for alias in People(tenant, keys).named(kind, value):
-            led: Any = alias.encode() if kind == "user" else await self._link.command("GET", f"{at}n:{alias}")
+            led: Any = (
+                alias.encode()
+                if kind == "user"
+                else await self._link.command("GET", f"{at}n:{alias}")
+            )
             if led is None:
                 continue
             user = led.decode("ascii")
-            display = links.opened_last(await self._link.command("HGET", f"{at}k:{user}", "s"), tenant=tenant, user=user, keys=keys)
+            display = links.opened_last(
+                await self._link.command("HGET", f"{at}k:{user}", "s"),
+                tenant=tenant,
+                user=user,
+                keys=keys,
+            )
             # A name that another person signed in by since leads there.
             if display is not None and normal(kind, getattr(display, kind)) == normal(kind, value):
                 return display
         return None
 
-    async def _step(self, tenant: str, name: Alias, *, offset: int, limit: int) -> tuple[int, list[SessionView]]:
+    async def _step(
+        self, tenant: str, name: Alias, *, offset: int, limit: int
+    ) -> tuple[int, list[SessionView]]:
         """How many entries were looked at, and the living families among them."""
         at = prefix(bucket_of(tenant))
         size, *rows = await self._link.run(LIST, [f"{at}i:{name}"], [at, tenant, offset, limit])
@@ -99,9 +157,15 @@ class StoreDirectory:
         return max(0, min(limit, int(size) - offset)), [view for view in views if view is not None]
 
     def _view(self, tenant: str, family: str, row: Sequence[Any]) -> SessionView | None:
-        """None where the display record does not open: not written by us, or under a key that is gone."""
+        """None where the display record does not open: not written by us, or under a key that is
+        gone.
+        """
         expires, sealed, scope, used, *hosts = row
-        raw = seal.unseal_under(self._ring().sealing, "display", f"{tenant} {family}", sealed) if sealed else None
+        raw = (
+            seal.unseal_under(self._ring().sealing, "display", f"{tenant} {family}", sealed)
+            if sealed
+            else None
+        )
         display = None if raw is None else codec.load_display(raw)
         if display is None:
             return None
@@ -109,9 +173,25 @@ class StoreDirectory:
         if scope:
             raw = seal.unseal_under(self._ring().sealing, "scope", f"{tenant} {family}", scope)
             of = None if raw is None else codec.load_scope(raw)
-            password = AppPasswordView(display.user_agent, () if of is None else of.hosts, () if of is None else of.paths, int(used) if used else None)
+            password = AppPasswordView(
+                display.user_agent,
+                () if of is None else of.hosts,
+                () if of is None else of.paths,
+                int(used) if used else None,
+            )
         return SessionView(
-            family, tenant, display.user, display.email, display.provider, () if scope else tuple(sorted({host.decode() for host in hosts})),
-            display.created_at, int(expires), "" if scope else display.user_agent, groups=display.groups, roles=display.roles, idp_subject=display.idp_subject, oid=display.oid,
+            family,
+            tenant,
+            display.user,
+            display.email,
+            display.provider,
+            () if scope else tuple(sorted({host.decode() for host in hosts})),
+            display.created_at,
+            int(expires),
+            "" if scope else display.user_agent,
+            groups=display.groups,
+            roles=display.roles,
+            idp_subject=display.idp_subject,
+            oid=display.oid,
             app_password=password,
-        )  # fmt: skip
+        )

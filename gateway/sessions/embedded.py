@@ -1,10 +1,14 @@
-"""The embedded store: a real Valkey on a Unix socket in ``state_dir``, owned by one process and found by all others.
+"""The embedded store: a real Valkey on a Unix socket in ``state_dir``, owned by one process and
+found by all others.
 
 Rules:
-- One server per directory. Whoever holds the lock may start it, and the server holds the lock too: it is free only when no server runs.
-- The server dies with the thread that started it, whatever kills that (``PR_SET_PDEATHSIG``): start it from the main thread.
+- One server per directory. Whoever holds the lock may start it, and the server holds the lock too:
+  it is free only when no server runs.
+- The server dies with the thread that started it, whatever kills that (``PR_SET_PDEATHSIG``): start
+  it from the main thread.
 - Nothing listens on a port. The directory is 0700, the socket 0600.
-- ``appendfsync always``: there is no replica, so the file is what makes a login or a revocation durable before it is answered.
+- ``appendfsync always``: there is no replica, so the file is what makes a login or a revocation
+  durable before it is answered.
 - ``noeviction``: an evicted session would be a wrong logout, an evicted watermark a way back in.
 - Small hashes stay compact though a field is long: a sixth less memory for a session.
 """
@@ -32,7 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 START_TIMEOUT_S: Final = 30.0
-"""A large append-only file takes a while to load; a service manager's own limit should be longer."""
+"""A large append-only file takes a while to load; a service manager's own limit should be
+longer.
+"""
 _POLL_S: Final = 0.02
 _WATCH_S: Final = 0.25
 """How long a crashed server, or an owner that went away, may go unnoticed."""
@@ -43,7 +49,8 @@ _SOCKET: Final = "valkey.sock"
 _MAX_SOCKET_PATH: Final = 100
 """``sun_path`` holds 108 bytes on Linux, 104 elsewhere."""
 
-# Runs between fork and the server: ask the kernel for death with the parent, and do not start for a parent that is already gone.
+# Runs between fork and the server: ask the kernel for death with the parent, and do not start for a
+# parent that is already gone.
 _LAUNCHER: Final = """
 import ctypes, os, sys
 if ctypes.CDLL(None, use_errno=True).prctl(1, 9, 0, 0, 0) != 0: sys.exit("prctl failed")
@@ -70,12 +77,17 @@ class EmbeddedValkey:
 
     @classmethod
     def start(cls, state_dir: Path, *, timeout_s: float = START_TIMEOUT_S) -> EmbeddedValkey:
-        """Find the server of ``state_dir`` or start it; returns when it answers. Call from the main thread.
+        """Find the server of ``state_dir`` or start it; returns when it answers. Call from the main
+        thread.
 
-        Raises ``ConfigError`` where it can never run, ``UnavailableError`` when it does not come up in time.
+        Raises ``ConfigError`` where it can never run, ``UnavailableError`` when it does not come up
+        in time.
         """
         if not sys.platform.startswith("linux"):
-            msg = "redis.url: embedded needs Linux (a server must not outlive its gateway); name a server, such as redis://127.0.0.1:6379"
+            msg = (
+                "redis.url: embedded needs Linux (a server must not outlive its gateway); name "
+                "a server, such as redis://127.0.0.1:6379"
+            )
             raise ConfigError(msg)
         store = cls(state_dir.absolute())
         try:
@@ -108,7 +120,8 @@ class EmbeddedValkey:
         if len(os.fsencode(direct)) <= _MAX_SOCKET_PATH:
             return str(direct)
         if self._link is None:
-            # A symbolic link in a private temporary directory; the kernel resolves it, so only the link's own path counts.
+            # A symbolic link in a private temporary directory; the kernel resolves it, so only the
+            # link's own path counts.
             self._link = Path(tempfile.mkdtemp(prefix="gw-")) / "d"
             self._link.symlink_to(self.directory, target_is_directory=True)
         return str(self._link / _SOCKET)
@@ -121,7 +134,10 @@ class EmbeddedValkey:
             if self._answers():
                 return
             if time.monotonic() > deadline:
-                msg = f"{self.directory}: another process holds the embedded store, and it does not answer"
+                msg = (
+                    f"{self.directory}: another process holds the embedded store, and it does "
+                    "not answer"
+                )
                 raise UnavailableError(msg)
             time.sleep(_POLL_S)
 
@@ -147,9 +163,23 @@ class EmbeddedValkey:
             msg = "the lock comes first"
             raise RuntimeError(msg)
         (self.directory / _SOCKET).unlink(missing_ok=True)
-        command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(get_binary_path()), *_options()]
+        command = [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            _LAUNCHER,
+            str(os.getpid()),
+            str(get_binary_path()),
+            *_options(),
+        ]
         self._server = subprocess.Popen(  # noqa: S603 - our own launcher and a binary from our own lock
-            command, cwd=self.directory, pass_fds=(self._lock,), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command,
+            cwd=self.directory,
+            pass_fds=(self._lock,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
         self._started_at = self._monotonic()
         if self._server.stderr is not None:
@@ -157,14 +187,22 @@ class EmbeddedValkey:
             os.set_blocking(self._server.stderr.fileno(), False)
 
     def _ready(self, deadline: float) -> bool:
-        """Whether our server answers. Raises ``UnavailableError`` when it ended or the time is up."""
+        """Whether our server answers. Raises ``UnavailableError`` when it ended or the time is
+        up.
+        """
         if self._answers():
             return True
         if self._server is not None and self._server.poll() is not None:
-            msg = f"{self.directory}: the embedded store ended with status {self._server.returncode}: {self._cause()}"
+            msg = (
+                f"{self.directory}: the embedded store ended with status "
+                f"{self._server.returncode}: {self._cause()}"
+            )
             raise UnavailableError(msg)
         if time.monotonic() > deadline:
-            msg = f"{self.directory}: the embedded store does not answer in time (see valkey.log there)"
+            msg = (
+                f"{self.directory}: the embedded store does not answer in time (see valkey.log "
+                "there)"
+            )
             raise UnavailableError(msg)
         return False
 
@@ -185,9 +223,11 @@ class EmbeddedValkey:
             self.ensure()
 
     def ensure(self) -> None:
-        """Start the server again when it died, or take it over when its owner is gone; waits for nothing. Call from the main thread.
+        """Start the server again when it died, or take it over when its owner is gone; waits for
+        nothing. Call from the main thread.
 
-        A server that dies again and again is started less and less often, and the log says each time what it died of.
+        A server that dies again and again is started less and less often, and the log says each
+        time what it died of.
         """
         if self._server is not None:
             if self._server.poll() is None:
@@ -205,22 +245,42 @@ class EmbeddedValkey:
         wait_s = self._backoff.failed(ran_s=now - self._started_at)
         # A single crash costs nobody more than the moment it takes to notice it.
         self._next_start = now if self._backoff.failures == 1 else now + wait_s
-        _log.error("embedded_store_ended", extra=fields(exit_code=status, cause=cause, failures=self._backoff.failures, again_in_s=round(self._next_start - now, 1)))
+        _log.error(
+            "embedded_store_ended",
+            extra=fields(
+                exit_code=status,
+                cause=cause,
+                failures=self._backoff.failures,
+                again_in_s=round(self._next_start - now, 1),
+            ),
+        )
 
     def _cause(self) -> str:
-        """What the server said before it ended, and whether its disk is full: then it could not say it."""
+        """What the server said before it ended, and whether its disk is full: then it could not say
+        it.
+        """
         said = []
         with contextlib.suppress(OSError):
             disk = os.statvfs(self.directory)
             if disk.f_bavail * disk.f_frsize < _FULL_BYTES:
-                said.append(f"the disk of state_dir is full ({disk.f_bavail * disk.f_frsize} bytes free)")
+                said.append(
+                    f"the disk of state_dir is full ({disk.f_bavail * disk.f_frsize} bytes free)"
+                )
         if self._server is not None and self._server.stderr is not None:
             with contextlib.suppress(BlockingIOError):
-                said.append(os.read(self._server.stderr.fileno(), _SAID_BYTES).decode(errors="replace").strip())
+                said.append(
+                    os.read(self._server.stderr.fileno(), _SAID_BYTES)
+                    .decode(errors="replace")
+                    .strip()
+                )
         with contextlib.suppress(OSError), (self.directory / "valkey.log").open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _SAID_BYTES))
             # What it warns of at every start is no cause.
-            said += [line.partition(" # ")[2] for line in log.read().decode(errors="replace").splitlines() if " # " in line and " # WARNING" not in line][-3:]
+            said += [
+                line.partition(" # ")[2]
+                for line in log.read().decode(errors="replace").splitlines()
+                if " # " in line and " # WARNING" not in line
+            ][-3:]
         return "; ".join(filter(None, said)) or "it said nothing; see valkey.log in the directory"
 
     def _reap(self) -> None:
@@ -252,7 +312,8 @@ class EmbeddedValkey:
 def _options() -> Iterator[str]:
     options = {
         "port": "0",
-        "unixsocket": _SOCKET,  # relative to the working directory: no limit on the length of state_dir
+        # relative to the working directory: no limit on the length of state_dir
+        "unixsocket": _SOCKET,
         "unixsocketperm": "600",
         "dir": ".",
         "appendonly": "yes",

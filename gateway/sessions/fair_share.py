@@ -1,8 +1,11 @@
-"""What strangers can make the store keep: bounded in all, and shared fairly between those who cause it.
+"""What strangers can make the store keep: bounded in all, and shared fairly between those who cause
+it.
 
-Anybody may begin a login, and for each the store keeps something for ten minutes. Each process keeps account of what *it* had the store keep.
-Where that would pass the bound, the oldest entry of the client that holds most is given up; so a flood from one address pushes out its own
-entries, and the first of those who have one only are the last to go. When the flood ends there is nothing to wait for.
+Anybody may begin a login, and for each the store keeps something for ten minutes. Each process
+keeps account of what *it* had the store keep. Where that would pass the bound, the oldest entry of
+the client that holds most is given up; so a flood from one address pushes out its own entries, and
+the first of those who have one only are the last to go. When the flood ends there is nothing to
+wait for.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class FairShare:
-    """``monotonic``: seconds. An entry that is older than ``life_s`` is gone from the store by itself."""
+    """``monotonic``: seconds. An entry that is older than ``life_s`` is gone from the store by
+    itself.
+    """
 
     def __init__(self, *, max_bytes: int, life_s: float, monotonic: Callable[[], float]) -> None:
         self.max_bytes = max_bytes
@@ -29,10 +34,14 @@ class FairShare:
         """Keys of each client, oldest first."""
         self._held: dict[str, int] = {}
         self._busiest: list[tuple[int, str]] = []
-        """A heap of what clients held when it grew, negative; what is not true any more is skipped."""
+        """A heap of what clients held when it grew, negative; what is not true any more is
+        skipped.
+        """
 
     def add(self, key: str, *, client: str, size: int) -> list[str]:
-        """Take account of an entry; the keys that have to go for it, in most cases none. It is none of them: the store is about to keep it."""
+        """Take account of an entry; the keys that have to go for it, in most cases none. It is none
+        of them: the store is about to keep it.
+        """
         now = self._monotonic()
         while self._entries and next(iter(self._entries.values()))[2] <= now:
             self.remove(next(iter(self._entries)))

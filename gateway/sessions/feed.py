@@ -1,8 +1,11 @@
-"""Every revocation, once it is durable, to everybody who follows: one reader of the record for a process, however many listen.
+"""Every revocation, once it is durable, to everybody who follows: one reader of the record for a
+process, however many listen.
 
 Rules:
-- A revocation leaves word and goes on. It waits for no follower, and its work does not grow with their number.
-- The record is read twice a second while anybody follows, for what other admin processes made durable; never for each follower.
+- A revocation leaves word and goes on. It waits for no follower, and its work does not grow with
+  their number.
+- The record is read twice a second while anybody follows, for what other admin processes made
+  durable; never for each follower.
 - A revocation that does not open keeps no other from being shown; it is shown once it opens.
 - A follower who does not keep up is cut off, and goes on from the last one it saw.
 """
@@ -24,19 +27,26 @@ if TYPE_CHECKING:
     from gateway.ports_revocation import Closed, Recorded, RevocationRecord
 
 POLL_S: Final = 0.5
-"""How soon a follower sees what another admin process made durable; what this process did is seen at once."""
+"""How soon a follower sees what another admin process made durable; what this process did is seen
+at once.
+"""
 OVERLAP_S: Final = 10.0
-"""From the moment that a revocation calls its own to the moment in which others can see it, at most: the reader looks back this far and leaves out what
-it has shown."""
+"""From the moment that a revocation calls its own to the moment in which others can see it, at
+most: the reader looks back this far and leaves out what it has shown.
+"""
 KEPT_S: Final = 900.0
 """How long it is known what was shown: longer than the database's clock steps back at once."""
 MAX_BEHIND: Final = 1000
-"""Revocations that wait for one follower: a connection that takes none of them in must not hold ever more."""
+"""Revocations that wait for one follower: a connection that takes none of them in must not hold
+ever more.
+"""
 _PAGE: Final = 500
 
 
 class _Follower:
-    """What waits for one who follows; ``ended`` with the reader's error, or None for one who is too far behind."""
+    """What waits for one who follows; ``ended`` with the reader's error, or None for one who is too
+    far behind.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[RevocationStatus] = deque()
@@ -87,7 +97,9 @@ class RevocationFeed:
             self._bell.set()
 
     async def follow(self, *, after: str | None = None) -> AsyncGenerator[RevocationStatus, None]:
-        """Every revocation (not lifts) once: from the id ``after`` on if that is known, else from now on. Ends for whoever does not keep up."""
+        """Every revocation (not lifts) once: from the id ``after`` on if that is known, else from
+        now on. Ends for whoever does not keep up.
+        """
         follower = _Follower()
         self._followers.add(follower)
         try:
@@ -117,11 +129,15 @@ class RevocationFeed:
             return recorded
         return closed[0] if closed else None
 
-    async def _between(self, durable_at: float, *, shown: Recorded | Closed) -> AsyncIterator[Recorded]:
+    async def _between(
+        self, durable_at: float, *, shown: Recorded | Closed
+    ) -> AsyncIterator[Recorded]:
         """What became durable later than ``shown``."""
         after = ""
         while True:
-            page = await self._record.since(durable_at, after=after, limit=_PAGE, closed=self._unopened.note)
+            page = await self._record.since(
+                durable_at, after=after, limit=_PAGE, closed=self._unopened.note
+            )
             for recorded in page:
                 if recorded.durable_at > shown.durable_at:
                     yield recorded
@@ -140,7 +156,8 @@ class RevocationFeed:
 
     async def _read(self, ready: asyncio.Future[None]) -> None:
         try:
-            # When the record was last read, never what stood in it: of what another process calls late, nothing is early.
+            # When the record was last read, never what stood in it: of what another process calls
+            # late, nothing is early.
             position = self._clock()
             shown = {r.status.id: position for r in await self._all_since(position - OVERLAP_S)}
             ready.set_result(None)
@@ -175,7 +192,12 @@ class RevocationFeed:
     async def _all_since(self, durable_at: float) -> list[Recorded]:
         found: list[Recorded] = []
         while True:
-            page = await self._record.since(durable_at, after=found[-1].status.id if found else "", limit=_PAGE, closed=self._unopened.note)
+            page = await self._record.since(
+                durable_at,
+                after=found[-1].status.id if found else "",
+                limit=_PAGE,
+                closed=self._unopened.note,
+            )
             found += page
             if len(page) < _PAGE:
                 return found

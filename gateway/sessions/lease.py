@@ -1,14 +1,19 @@
-"""The right of one replica to answer for one bucket from memory. A state machine without I/O; times are its caller's.
+"""The right of one replica to answer for one bucket from memory. A state machine without I/O; times
+are its caller's.
 
 Rules (each is a guard of docs/model/revocation.py):
 - A lease counts from *before sending* its renewal, and ends by the replica's own clock.
-- A renewal brings every event since the last one that was applied; it extends the lease only after all of them were.
+- A renewal brings every event since the last one that was applied; it extends the lease only after
+  all of them were.
 - An event is confirmed, by the next renewal, only after it was applied.
-- Events are applied in the order of their numbers. A push that is out of order is not applied; the next renewal brings it.
+- Events are applied in the order of their numbers. A push that is out of order is not applied; the
+  next renewal brings it.
 - Every event and every lapse begins a new epoch.
-- A lapse empties the memory, and begins a new incarnation; what was sent before it no longer counts.
-- Nothing is believed of a primary whose marker does not fit. A lease that was granted before runs out as it would without an answer:
-  acknowledgements there wait for a full staleness, as they do for a replica that reaches nobody.
+- A lapse empties the memory, and begins a new incarnation; what was sent before it no longer
+  counts.
+- Nothing is believed of a primary whose marker does not fit. A lease that was granted before runs
+  out as it would without an answer: acknowledgements there wait for a full staleness, as they do
+  for a replica that reaches nobody.
 """
 
 from __future__ import annotations
@@ -25,7 +30,9 @@ if TYPE_CHECKING:
     from gateway.sessions.push import Event
 
 LEASE_PART: Final = 0.9
-"""A lease is this part of the staleness that a revoker waits: room for two clocks that do not run alike (NTP slews by 0.05 %)."""
+"""A lease is this part of the staleness that a revoker waits: room for two clocks that do not run
+alike (NTP slews by 0.05 %).
+"""
 RENEWALS: Final = 5
 """Renewals in one staleness: three may be lost before a lease ends."""
 
@@ -49,7 +56,9 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """What the primary answered. ``events`` are those up to ``number``; None where its log no longer reaches back."""
+    """What the primary answered. ``events`` are those up to ``number``; None where its log no
+    longer reaches back.
+    """
 
     marker: str
     number: int
@@ -74,7 +83,9 @@ class Lease:
     """Generation that this replica has."""
     ends: float = -inf
     answers_until: float = -inf
-    """``ends``, or never while the snapshot is too old: the one thing that a cached answer compares with the clock."""
+    """``ends``, or never while the snapshot is too old: the one thing that a cached answer compares
+    with the clock.
+    """
     used_at: float = -inf
     refused: str = field(default="", repr=False)
     """Why the last renewal was not granted."""
@@ -88,8 +99,12 @@ class Lease:
             self.lapse()
         return Renewal(self.incarnation, self.applied)
 
-    def renewed(self, renewal: Renewal, answer: Renewed | None, *, sent_at: float, now: float) -> bool:
-        """Whether the renewal counts. ``answer`` is None where the primary is not to be believed."""
+    def renewed(
+        self, renewal: Renewal, answer: Renewed | None, *, sent_at: float, now: float
+    ) -> bool:
+        """Whether the renewal counts. ``answer`` is None where the primary is not to be
+        believed.
+        """
         if renewal.incarnation != self.incarnation:
             return False
         if answer is None:
@@ -101,7 +116,12 @@ class Lease:
             if renewal.applied is None:
                 # Two joined at once: the other answer was first, and this one brought no events.
                 return self.held(now)
-            if not self.held(now) or answer.marker != self.marker or answer.events is None or not self._catch_up(renewal.applied, answer.number, answer.events):
+            if (
+                not self.held(now)
+                or answer.marker != self.marker
+                or answer.events is None
+                or not self._catch_up(renewal.applied, answer.number, answer.events)
+            ):
                 self.lapse()
                 return False
         else:
@@ -112,7 +132,9 @@ class Lease:
         return self.held(now)
 
     def _catch_up(self, since: int | None, number: int, events: Sequence[Event]) -> bool:
-        """Apply what the pushes did not bring; they may also be ahead of the answer. False where a number is missing."""
+        """Apply what the pushes did not bring; they may also be ahead of the answer. False where a
+        number is missing.
+        """
         if since is None or number - since != len(events):
             return False
         for n, event in enumerate(events, since + 1):

@@ -1,8 +1,9 @@
-"""Under which names a person is indexed, revoked and overlaid; all of them HMACs (``seal.Aliases``).
+"""Under which names a person is indexed, revoked and overlaid; all of them HMACs
+(``seal.Aliases``).
 
-An IdP subject, an ``oid``, an e-mail address or a group is only unique within one provider of a tenant, and a revocation
-may or may not say which provider it means. So the index knows each without its provider, and marks (watermarks, blocks) and
-overlays are looked up both with and without it.
+An IdP subject, an ``oid``, an e-mail address or a group is only unique within one provider of a
+tenant, and a revocation may or may not say which provider it means. So the index knows each without
+its provider, and marks (watermarks, blocks) and overlays are looked up both with and without it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ Alias = str
 
 @dataclass(frozen=True, slots=True)
 class OverlayKey:
-    """One place where groups may be taken away from a person; its fields are HMACs of groups under the same key of the ring."""
+    """One place where groups may be taken away from a person; its fields are HMACs of groups under
+    the same key of the ring.
+    """
 
     key: Alias
     groups: Mapping[Alias, str]
@@ -36,7 +39,9 @@ class OverlayKey:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A group that was taken away. ``cleared`` (tenant clock, 0: never): since then Cognito's stored attribute does not hold it either."""
+    """A group that was taken away. ``cleared`` (tenant clock, 0: never): since then Cognito's
+    stored attribute does not hold it either.
+    """
 
     place: int
     """1-based number of the overlay key."""
@@ -47,7 +52,9 @@ class Taken:
     everybody: bool = False
     """Taken from all people of the provider."""
     exempts: bool = False
-    """No removal: of what was taken from everybody at ``since`` or before, the group is this person's all the same."""
+    """No removal: of what was taken from everybody at ``since`` or before, the group is this
+    person's all the same.
+    """
 
 
 def normal(kind: str, value: str) -> str:
@@ -56,7 +63,9 @@ def normal(kind: str, value: str) -> str:
 
 
 class People:
-    """Aliases of one tenant under every key of the ring; the first key writes the index, every key reads."""
+    """Aliases of one tenant under every key of the ring; the first key writes the index, every key
+    reads.
+    """
 
     def __init__(self, tenant: str, keys: Iterable[Key]) -> None:
         self.tenant = tenant
@@ -64,7 +73,11 @@ class People:
 
     def _names(self, identity: Identity) -> Iterator[tuple[str, str]]:
         yield "user", identity.sub
-        for kind, value in (("idp_subject", identity.idp_subject), ("oid", identity.oid), ("email", identity.email)):
+        for kind, value in (
+            ("idp_subject", identity.idp_subject),
+            ("oid", identity.oid),
+            ("email", identity.email),
+        ):
             if value:
                 yield kind, value
 
@@ -72,7 +85,10 @@ class People:
         """Where a session of this person is entered; the user first, the tenant last."""
         ring = self._rings[0]
         return [
-            *(ring.of(self.tenant, kind, normal(kind, value)) for kind, value in self._names(identity)),
+            *(
+                ring.of(self.tenant, kind, normal(kind, value))
+                for kind, value in self._names(identity)
+            ),
             *(ring.of(self.tenant, "group", normal("group", group)) for group in identity.groups),
             ring.of(self.tenant, "tenant", ""),
         ]
@@ -100,7 +116,12 @@ class People:
 
     def mark(self, kind: str, value: str, provider: str | None) -> list[Alias]:
         """Where a revocation of one name is written, under every key."""
-        return [ring.of(self.tenant, f"{kind} at", provider, normal(kind, value)) if provider else ring.of(self.tenant, kind, normal(kind, value)) for ring in self._rings]
+        return [
+            ring.of(self.tenant, f"{kind} at", provider, normal(kind, value))
+            if provider
+            else ring.of(self.tenant, kind, normal(kind, value))
+            for ring in self._rings
+        ]
 
     def marks(self, identity: Identity, *, family: str) -> list[Alias]:
         """Every place where a revocation of this person, session, group or tenant may stand."""
@@ -118,10 +139,17 @@ class People:
         """Every place where a group may be taken away from this person."""
         found = []
         for ring in self._rings:
-            groups = {ring.of(self.tenant, "overlay", normal("group", group)): group for group in identity.groups}
+            groups = {
+                ring.of(self.tenant, "overlay", normal("group", group)): group
+                for group in identity.groups
+            }
             for kind, value in (*self._names(identity), ("tenant", "")):
                 text = normal(kind, value)
-                everybodys = OverlayKey(ring.of(self.tenant, f"{kind} at", identity.provider, text), groups, everybody=kind == "tenant")
+                everybodys = OverlayKey(
+                    ring.of(self.tenant, f"{kind} at", identity.provider, text),
+                    groups,
+                    everybody=kind == "tenant",
+                )
                 found += [OverlayKey(ring.of(self.tenant, kind, text), groups), everybodys]
         return found
 
@@ -131,12 +159,16 @@ class People:
 
 
 def exempt_field(field: Alias) -> str:
-    """Beside ``field`` in a person's overlay: an HMAC is 22 characters long, so none of them is another's."""
+    """Beside ``field`` in a person's overlay: an HMAC is 22 characters long, so none of them is
+    another's.
+    """
     return f"+{field}"
 
 
 def parse_overlay(text: str, places: list[OverlayKey]) -> list[Taken]:
-    """What ``finish.lua`` found: ``<place> <field> <since>:<cleared>`` or ``<place> +<field> <since>`` by line. Groups that this login does not report say nothing."""
+    """What ``finish.lua`` found: ``<place> <field> <since>:<cleared>`` or ``<place> +<field>
+    <since>`` by line. Groups that this login does not report say nothing.
+    """
     taken = []
     for line in text.splitlines():
         place, field, times = line.split(" ")
@@ -146,25 +178,53 @@ def parse_overlay(text: str, places: list[OverlayKey]) -> list[Taken]:
             continue
         if group is not None:
             since, _, cleared = times.partition(":")
-            taken.append(Taken(int(place), field, group, int(since), int(cleared), everybody=places[int(place) - 1].everybody))
+            taken.append(
+                Taken(
+                    int(place),
+                    field,
+                    group,
+                    int(since),
+                    int(cleared),
+                    everybody=places[int(place) - 1].everybody,
+                )
+            )
     return taken
 
 
-def overlaid(reported: Identity, taken: list[Taken], *, began: int) -> tuple[Identity, list[tuple[int, Alias]]]:
-    """The identity without the groups that are taken away, and the overlay entries that this login lifts.
+def overlaid(
+    reported: Identity, taken: list[Taken], *, began: int
+) -> tuple[Identity, list[tuple[int, Alias]]]:
+    """The identity without the groups that are taken away, and the overlay entries that this login
+    lifts.
 
-    A login lifts only where Cognito's stored attribute was cleared after the removal and before this login began: then
-    what it reports was given anew by the identity provider. What was taken from everybody is not gone for those who are exempt from it.
+    A login lifts only where Cognito's stored attribute was cleared after the removal and before
+    this login began: then what it reports was given anew by the identity provider. What was taken
+    from everybody is not gone for those who are exempt from it.
     """
     lifted = [(t.place, t.field) for t in taken if not t.exempts and t.since < t.cleared < began]
     exempt = {(t.group, t.since) for t in taken if t.exempts}
 
     def stands(t: Taken) -> bool:
-        return not t.exempts and not t.since < t.cleared < began and not (t.everybody and any(group == t.group and t.since <= since for group, since in exempt))
+        return (
+            not t.exempts
+            and not t.since < t.cleared < began
+            and not (
+                t.everybody
+                and any(group == t.group and t.since <= since for group, since in exempt)
+            )
+        )
 
     gone = {t.group for t in taken if stands(t)}
     # An exemption from what was cleared meanwhile has nothing to do any more.
     lifted += [
-        (t.place, t.field) for t in taken if t.exempts and not any(other.everybody and other.group == t.group and (other.place, other.field) not in lifted for other in taken)
+        (t.place, t.field)
+        for t in taken
+        if t.exempts
+        and not any(
+            other.everybody and other.group == t.group and (other.place, other.field) not in lifted
+            for other in taken
+        )
     ]
-    return replace(reported, groups=tuple(group for group in reported.groups if group not in gone)), lifted
+    return replace(
+        reported, groups=tuple(group for group in reported.groups if group not in gone)
+    ), lifted

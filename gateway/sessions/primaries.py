@@ -1,8 +1,10 @@
-"""How each primary of the store does: would a check of somebody who has a session be answered? For ``/readyz``, the gauges and the log.
+"""How each primary of the store does: would a check of somebody who has a session be answered? For
+``/readyz``, the gauges and the log.
 
 Rules:
-- What is asked is what a check needs: a primary that takes a write, as many replicas as ``redis.min_replicas`` that confirm it, buckets that
-  were brought up to the record, and a tenant snapshot here that is new enough.
+- What is asked is what a check needs: a primary that takes a write, as many replicas as
+  ``redis.min_replicas`` that confirm it, buckets that were brought up to the record, and a tenant
+  snapshot here that is new enough.
 - It is asked in the background, so that whoever wants to know is answered at once, whatever hangs.
 - A state is logged when it changes, and not again.
 """
@@ -39,12 +41,18 @@ LOOK_AGAIN_S: Final = 0.25
 ANSWER_S: Final = 2.0
 """For one primary; the others are asked meanwhile."""
 KNOWN_S: Final = 10.0
-"""How long a look is believed; the longest takes ``ANSWER_S`` and the Cluster's word where the primaries are."""
+"""How long a look is believed; the longest takes ``ANSWER_S`` and the Cluster's word where the
+primaries are.
+"""
 ASKED_AT_ONCE: Final = 64
-"""Buckets in one look at a single primary. In a Cluster, where each is a command of its own, ``ASKED_OF_SHARD``."""
+"""Buckets in one look at a single primary. In a Cluster, where each is a command of its own,
+``ASKED_OF_SHARD``.
+"""
 ASKED_OF_SHARD: Final = 4
 AT_ONCE: Final = 2
-"""Commands to one primary. Its own: what strangers make the others wait for says nothing about a lease."""
+"""Commands to one primary. Its own: what strangers make the others wait for says nothing about a
+lease.
+"""
 
 _log = logging.getLogger("gateway.sessions")
 
@@ -54,19 +62,29 @@ class State(StrEnum):
 
     ANSWERING = "answering"
     NO_SPARE = "no_spare"
-    """Answering, and without a replica that it could lose: after a fail-over nothing could be confirmed."""
+    """Answering, and without a replica that it could lose: after a fail-over nothing could be
+    confirmed.
+    """
     NO_REPLICA = "no_replica"
-    """Too few replicas confirm what is written: no lease is renewed, nobody signs in, every check there is 503."""
+    """Too few replicas confirm what is written: no lease is renewed, nobody signs in, every check
+    there is 503.
+    """
     NOT_RESTORED = "not_restored"
-    """Buckets wait for an admin role to bring them up to the record in SQL; checks there are 503."""
+    """Buckets wait for an admin role to bring them up to the record in SQL; checks there are
+    503.
+    """
     OUTDATED = "outdated"
-    """This process has not applied a tenant snapshot that takes something away; its checks there are 503."""
+    """This process has not applied a tenant snapshot that takes something away; its checks there
+    are 503.
+    """
     UNAVAILABLE = "unavailable"
 
 
 @dataclass(frozen=True, slots=True)
 class Primary:
-    """``name`` is an address in a Cluster, else ``redis``; ``answers`` tells whether checks of at least some buckets there are answered."""
+    """``name`` is an address in a Cluster, else ``redis``; ``answers`` tells whether checks of at
+    least some buckets there are answered.
+    """
 
     name: str
     state: State
@@ -75,7 +93,9 @@ class Primary:
 
 
 async def buckets_by_primary(link: Link) -> dict[str, list[int]]:
-    """Every bucket, by the primary that has it. Raises ``UnavailableError`` where a Cluster does not tell."""
+    """Every bucket, by the primary that has it. Raises ``UnavailableError`` where a Cluster does
+    not tell.
+    """
     found = await link.by_primary({bucket: prefix(bucket) for bucket in range(BUCKETS)})
     return found if link.clustered else {"redis": found[""]}
 
@@ -92,7 +112,9 @@ class Primaries:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``generation``: of the tenant snapshot that this process answers by. ``in_use``: buckets that people's checks ask for; these are asked about first."""
+        """``generation``: of the tenant snapshot that this process answers by. ``in_use``: buckets
+        that people's checks ask for; these are asked about first.
+        """
         self.found: tuple[Primary, ...] = ()
         """As of the last look; empty before the first."""
         self.found_at = -inf
@@ -103,7 +125,9 @@ class Primaries:
         self._sleep = sleep
         self._turn = 0
         self._doubted: set[int] = set()
-        """Buckets that were not answering when they were last asked about: they are asked about again."""
+        """Buckets that were not answering when they were last asked about: they are asked about
+        again.
+        """
         self._behind: set[int] = set()
         """Of these, those that demanded a newer tenant snapshot than was served."""
 
@@ -111,7 +135,11 @@ class Primaries:
         """Until cancelled."""
         while True:
             await self.look()
-            await self._sleep(LOOK_S if all(primary.state is State.ANSWERING for primary in self.found) else LOOK_AGAIN_S)
+            await self._sleep(
+                LOOK_S
+                if all(primary.state is State.ANSWERING for primary in self.found)
+                else LOOK_AGAIN_S
+            )
 
     async def look(self) -> tuple[Primary, ...]:
         """Ask all at once; takes 2.5 s at most each. Never raises for what a store does."""
@@ -120,7 +148,11 @@ class Primaries:
         except UnavailableError as error:
             found = [Primary("redis", State.UNAVAILABLE, str(error))]
         else:
-            found = list(await asyncio.gather(*(self._ask(name, buckets) for name, buckets in places.items())))
+            found = list(
+                await asyncio.gather(
+                    *(self._ask(name, buckets) for name, buckets in places.items())
+                )
+            )
         self._turn += 1
         self._tell(tuple(found))
         return self.found
@@ -131,7 +163,16 @@ class Primaries:
             was = before.get(primary.name, State.ANSWERING)
             if primary.state is not was:
                 level = logging.INFO if primary.state is State.ANSWERING else logging.WARNING
-                _log.log(level, "store_state", extra=fields(primary=primary.name, state=primary.state.value, was=was.value, detail=primary.detail))
+                _log.log(
+                    level,
+                    "store_state",
+                    extra=fields(
+                        primary=primary.name,
+                        state=primary.state.value,
+                        was=was.value,
+                        detail=primary.detail,
+                    ),
+                )
         count = Counter(primary.state for primary in found)
         for state in State:
             STORE_PRIMARIES.labels(state.value).set(count[state])
@@ -158,46 +199,88 @@ class Primaries:
             return mistaken
         took_ms = (time.perf_counter() - started) * 1000
         missing = {bucket for bucket, generation in demanded.items() if generation is None}
-        behind = {bucket for bucket, generation in demanded.items() if generation is not None and generation > self._generation()}
+        behind = {
+            bucket
+            for bucket, generation in demanded.items()
+            if generation is not None and generation > self._generation()
+        }
         # Behind for some milliseconds is everybody, each time that something is taken away.
-        outdated, self._behind = behind if behind & self._behind else set(), (self._behind - demanded.keys()) | behind
+        outdated, self._behind = (
+            behind if behind & self._behind else set(),
+            (self._behind - demanded.keys()) | behind,
+        )
         self._doubted = (self._doubted - demanded.keys()) | missing | behind
         answers = len(missing) + len(outdated) < len(demanded)
         if missing:
-            detail = f"{len(missing)} of {len(demanded)} buckets that were asked about wait to be restored from SQL: an admin role does that, and needs SQL for it"
+            detail = (
+                f"{len(missing)} of {len(demanded)} buckets that were asked about wait to be "
+                "restored from SQL: an admin role does that, and needs SQL for it"
+            )
             return Primary(name, State.NOT_RESTORED, detail, answers)
         if outdated:
             wanted = max(generation or 0 for generation in demanded.values())
-            return Primary(name, State.OUTDATED, f"{len(outdated)} of {len(demanded)} buckets want tenant snapshot {wanted}; {self._generation()} is served here", answers)
+            return Primary(
+                name,
+                State.OUTDATED,
+                (
+                    f"{len(outdated)} of {len(demanded)} buckets want tenant snapshot "
+                    f"{wanted}; {self._generation()} is served here"
+                ),
+                answers,
+            )
         said = f"answers in {took_ms:.1f} ms"
         if not self._link.replicas:
             return Primary(name, State.ANSWERING, said, answers)
         said += f"; {online} replicas, {self._link.replicas} must confirm"
         if online <= self._link.replicas:
-            return Primary(name, State.NO_SPARE, f"{said}: none to spare, so that after a fail-over every check is 503 until another joins", answers)
+            return Primary(
+                name,
+                State.NO_SPARE,
+                (
+                    f"{said}: none to spare, so that after a fail-over every check is 503 "
+                    "until another joins"
+                ),
+                answers,
+            )
         return Primary(name, State.ANSWERING, said, answers)
 
     def _refused(self, name: str, error: UnavailableError) -> Primary:
         cause = error.__cause__
-        if isinstance(error, UnconfirmedError) or (isinstance(cause, ResponseError) and str(cause).startswith("NOREPLICAS")):
-            detail = f"fewer than {self._link.replicas or 'min-replicas-to-write'} replicas confirm what is written, so nothing can be promised: {error}"
+        if isinstance(error, UnconfirmedError) or (
+            isinstance(cause, ResponseError) and str(cause).startswith("NOREPLICAS")
+        ):
+            detail = (
+                f"fewer than {self._link.replicas or 'min-replicas-to-write'} replicas confirm "
+                f"what is written, so nothing can be promised: {error}"
+            )
             return Primary(name, State.NO_REPLICA, detail)
         return Primary(name, State.UNAVAILABLE, str(error))
 
     def _sample(self, buckets: Sequence[int]) -> list[int]:
-        """Some in turn, so that all come up; before them what people use and what did not answer."""
+        """Some in turn, so that all come up; before them what people use and what did not
+        answer.
+        """
         room = ASKED_AT_ONCE if not self._link.clustered else ASKED_OF_SHARD
         here = set(buckets)
-        first = [*islice(sorted(self._doubted & here), room // 2), *islice(sorted(here.intersection(self._in_use())), room // 4)]
+        first = [
+            *islice(sorted(self._doubted & here), room // 2),
+            *islice(sorted(here.intersection(self._in_use())), room // 4),
+        ]
         start = self._turn * room % len(buckets)
         return list(dict.fromkeys([*first, *buckets[start : start + room]]))[:room]
 
     async def _answers(self, sample: Sequence[int]) -> tuple[int, dict[int, int | None]]:
-        """Replicas online, and the generation that each bucket demands; None where it was not restored. Without those that are just being moved to another primary."""
+        """Replicas online, and the generation that each bucket demands; None where it was not
+        restored. Without those that are just being moved to another primary.
+        """
         keys = [f"{prefix(bucket)}h" for bucket in sample]
         if self._link.clustered:
             answers = await self._link.run_together_durably(READY, [([key], []) for key in keys])
-            here = {bucket: answer for bucket, answer in zip(sample, answers, strict=True) if not isinstance(answer, Exception)}
+            here = {
+                bucket: answer
+                for bucket, answer in zip(sample, answers, strict=True)
+                if not isinstance(answer, Exception)
+            }
             if not here:
                 with unavailable(READY.name):
                     raise answers[0]
@@ -207,5 +290,11 @@ class Primaries:
         if not all(identity for identity, _, _ in replies):
             msg = "Redis: the server is no primary"
             raise UnavailableError(msg)
-        demanded = [None if generation == b"" else int(generation) for _, _, rows in replies for generation in rows]
-        return min(int(online) for _, online, _ in replies), dict(zip(sample, demanded, strict=True))
+        demanded = [
+            None if generation == b"" else int(generation)
+            for _, _, rows in replies
+            for generation in rows
+        ]
+        return min(int(online) for _, online, _ in replies), dict(
+            zip(sample, demanded, strict=True)
+        )

@@ -1,4 +1,6 @@
-"""What the check and the test location saw of the doctor's probes, for ten minutes, where every replica and the admin API reach it."""
+"""What the check and the test location saw of the doctor's probes, for ten minutes, where every
+replica and the admin API reach it.
+"""
 
 from __future__ import annotations
 

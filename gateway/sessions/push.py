@@ -1,4 +1,5 @@
-"""What a bucket's event log says. Every event has a number; whoever misses one notices, and reads it with the next renewal.
+"""What a bucket's event log says. Every event has a number; whoever misses one notices, and reads
+it with the next renewal.
 
 ``<digest> <digest> …``       these sessions ended or were rewritten
 ``*``                         anything of the bucket may have
@@ -23,7 +24,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Everything:
-    """All sessions of the bucket. Also what an event means that this version does not understand."""
+    """All sessions of the bucket. Also what an event means that this version does not
+    understand.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,15 @@ def parse_event(words: str) -> Event:
 
 
 def parse_push(message: str) -> Push | None:
-    """``<bucket> <number> <event>``; None for what is not one (the renewals bring every event, heard or not)."""
+    """``<bucket> <number> <event>``; None for what is not one (the renewals bring every event,
+    heard or not).
+    """
     bucket, _, rest = message.partition(" ")
     number, _, words = rest.partition(" ")
-    if not (re.fullmatch(r"[0-3][0-9a-f]{2}", bucket, re.ASCII) and re.fullmatch(r"[0-9]{1,16}", number, re.ASCII) and words):
+    if not (
+        re.fullmatch(r"[0-3][0-9a-f]{2}", bucket, re.ASCII)
+        and re.fullmatch(r"[0-9]{1,16}", number, re.ASCII)
+        and words
+    ):
         return None
     return Push(int(bucket, 16), int(number), parse_event(words))

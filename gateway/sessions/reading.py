@@ -1,4 +1,6 @@
-"""Which keys of the ring every process reads with: a new key writes only after all of them have said that they know it."""
+"""Which keys of the ring every process reads with: a new key writes only after all of them have
+said that they know it.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
 TABLE: Final = "gw:reading"
 EVERY_S: Final = 2.0
 COUNTS_S: Final = 60
-"""A process that was silent this long is gone, or has no lease either. One that is only stopped and comes back without the key takes
-sessions for none until it has looked at its file again, a second later: a wrong redirect, never a way in."""
+"""A process that was silent this long is gone, or has no lease either. One that is only stopped and
+comes back without the key takes sessions for none until it has looked at its file again, a second
+later: a wrong redirect, never a way in.
+"""
 
 READING = Script.load("reading")
 _log = logging.getLogger("gateway.sessions")
@@ -35,7 +39,9 @@ class Readers:
 
     async def say(self, process: str) -> None:
         ring = self._ring()
-        kids = " ".join(key.kid for keys in (ring.sealing, ring.assertion, ring.database) for key in keys)
+        kids = " ".join(
+            key.kid for keys in (ring.sealing, ring.assertion, ring.database) for key in keys
+        )
         await self._link.run(READING, [TABLE], [process, kids, COUNTS_S, ""])
 
     async def keep_saying(self, process: str) -> None:

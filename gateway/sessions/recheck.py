@@ -1,11 +1,17 @@
-"""``session.recheck``: ask Cognito now and then whether it still knows the person, by the family's refresh token.
+"""``session.recheck``: ask Cognito now and then whether it still knows the person, by the family's
+refresh token.
 
 Rules:
-- A check schedules it and never awaits it. Until Cognito has answered, the session is as good as it was.
-- One process at a time asks about a family, with the client that its login used; the store says who.
-- Only ``invalid_grant``, for the very token that is stored, ends a session. Cognito down, slow, throttled or misconfigured ends nothing.
-- What Cognito says about groups is not read: a refresh does not ask the identity provider, and an absent claim is not an empty one.
-- A rotated token is stored before anybody asks again. A crash in between leaves the old one, good for Cognito's grace period.
+- A check schedules it and never awaits it. Until Cognito has answered, the session is as good as it
+  was.
+- One process at a time asks about a family, with the client that its login used; the store says
+  who.
+- Only ``invalid_grant``, for the very token that is stored, ends a session. Cognito down, slow,
+  throttled or misconfigured ends nothing.
+- What Cognito says about groups is not read: a refresh does not ask the identity provider, and an
+  absent claim is not an empty one.
+- A rotated token is stored before anybody asks again. A crash in between leaves the old one, good
+  for Cognito's grace period.
 """
 
 from __future__ import annotations
@@ -30,7 +36,9 @@ if TYPE_CHECKING:
     from gateway.sessions.record import Record
 
 HOLD_S: Final = 20
-"""How long a claim keeps others from asking; shorter than Cognito's grace for a rotated token (30 s as provisioned)."""
+"""How long a claim keeps others from asking; shorter than Cognito's grace for a rotated token (30 s
+as provisioned).
+"""
 ANSWER_S: Final = 15.0
 AT_ONCE: Final = 16
 """Requests to Cognito under way; its token endpoint counts them by address."""
@@ -44,7 +52,9 @@ _log = logging.getLogger("gateway.sessions")
 class Refresh(Protocol):
     """``RelyingParty.refresh``."""
 
-    async def __call__(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> Secret | None: ...
+    async def __call__(
+        self, tenant: Tenant, refresh_token: Secret, *, client_id: str
+    ) -> Secret | None: ...
 
 
 class Rechecks:
@@ -60,7 +70,9 @@ class Rechecks:
         entropy: Callable[[int], bytes] = secrets.token_bytes,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``refresh`` returns the token's successor where Cognito rotates; raises ``PeerError`` or ``UnavailableError``."""
+        """``refresh`` returns the token's successor where Cognito rotates; raises ``PeerError`` or
+        ``UnavailableError``.
+        """
         self.interval_s = interval_s
         self._link = link
         self._tenant = tenant
@@ -71,7 +83,9 @@ class Rechecks:
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     def used(self, record: Record) -> None:
-        """A session of this family is in use; the store knows whether it is due. Returns at once."""
+        """A session of this family is in use; the store knows whether it is due. Returns at
+        once.
+        """
         family = record.session.family
         if family in self._under_way or len(self._under_way) >= WAITING:
             return
@@ -83,18 +97,26 @@ class Rechecks:
         session = record.session
         tenant = self._tenant(session.tenant)
         if tenant is None or tenant.client(session.client_id) is None:
-            return  # Another client cannot use this token; the change of client has ended what it had to.
+            # Another client cannot use this token; the change of client has ended what it had to.
+            return
         async with self._slots:
             try:
                 await self._ask_cognito(record, tenant)
             except (UnavailableError, PeerError, TimeoutError) as error:
                 code = error.code if isinstance(error, PeerError) else type(error).__name__
-                _log.info("recheck_postponed", extra=fields(tenant=session.tenant, provider=session.identity.provider, error=code))
+                _log.info(
+                    "recheck_postponed",
+                    extra=fields(
+                        tenant=session.tenant, provider=session.identity.provider, error=code
+                    ),
+                )
 
     async def _ask_cognito(self, record: Record, tenant: Tenant) -> None:
         session = record.session
         at = prefix(bucket_of(session.tenant))
-        answer = await self._link.run(CLAIM, [f"{at}f:{session.family}"], [session.tenant, int(self.interval_s), HOLD_S])
+        answer = await self._link.run(
+            CLAIM, [f"{at}f:{session.family}"], [session.tenant, int(self.interval_s), HOLD_S]
+        )
         if answer[0] != b"go":
             return
         asked = answer[1]
@@ -109,13 +131,27 @@ class Rechecks:
                 raise
             ended = await self._note(record, asked, successor=b"", refused=True)
             if ended >= 0:
-                _log.info("recheck_ended", extra=fields(tenant=session.tenant, user=session.identity.sub, provider=session.identity.provider, ended=ended))
+                _log.info(
+                    "recheck_ended",
+                    extra=fields(
+                        tenant=session.tenant,
+                        user=session.identity.sub,
+                        provider=session.identity.provider,
+                        ended=ended,
+                    ),
+                )
             return
-        sealed = b"" if successor is None else seal_refresh(session, record.family_key, successor, entropy=self._entropy)
+        sealed = (
+            b""
+            if successor is None
+            else seal_refresh(session, record.family_key, successor, entropy=self._entropy)
+        )
         await self._note(record, asked, successor=sealed, refused=False)
 
     async def _note(self, record: Record, asked: bytes, *, successor: bytes, refused: bool) -> int:
-        """Tell the store, again if it must be: a rotated token that is lost signs the person out at the next time."""
+        """Tell the store, again if it must be: a rotated token that is lost signs the person out at
+        the next time.
+        """
         tenant, family = record.session.tenant, record.session.family
         at = prefix(bucket_of(tenant))
         arguments = [asked, successor, "refused" if refused else "", at, family, tenant]

@@ -1,4 +1,6 @@
-"""What is sealed: compact JSON arrays with a version first. An unknown version, a missing or a surplus field is no session."""
+"""What is sealed: compact JSON arrays with a version first. An unknown version, a missing or a
+surplus field is no session.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class Display:
     created_at: int
     user_agent: str
     groups: tuple[str, ...] = ()
-    """As the identity provider said at the login; with these an operator sees what a change of rules would do to whom."""
+    """As the identity provider said at the login; with these an operator sees what a change of
+    rules would do to whom.
+    """
     roles: tuple[str, ...] = ()
     idp_subject: str = ""
     oid: str = ""
@@ -56,7 +60,9 @@ class Display:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The plaintext of an app password: whose it is and what it is good for. As whom it arrives is said elsewhere, by the last login."""
+    """The plaintext of an app password: whose it is and what it is good for. As whom it arrives is
+    said elsewhere, by the last login.
+    """
 
     family: str
     user: str
@@ -70,7 +76,9 @@ class Scope:
 
 
 def _dump(value: list[Any]) -> bytes:
-    return json.dumps([RECORD_VERSION, *value], separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return json.dumps([RECORD_VERSION, *value], separators=(",", ":"), ensure_ascii=False).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def _load(raw: bytes, build: Callable[[list[Any]], _T]) -> _T | None:
@@ -83,30 +91,93 @@ def _load(raw: bytes, build: Callable[[list[Any]], _T]) -> _T | None:
 
 def _identity(identity: Identity) -> list[Any]:
     return [
-        identity.sub, identity.email, identity.email_domain, identity.username, identity.preferred_username, identity.name,
-        identity.groups, identity.roles, identity.provider, identity.idp_subject, identity.oid, identity.claims,
-    ]  # fmt: skip
+        identity.sub,
+        identity.email,
+        identity.email_domain,
+        identity.username,
+        identity.preferred_username,
+        identity.name,
+        identity.groups,
+        identity.roles,
+        identity.provider,
+        identity.idp_subject,
+        identity.oid,
+        identity.claims,
+    ]
 
 
 def _parse_identity(raw: list[Any]) -> Identity:
-    sub, email, email_domain, username, preferred, name, groups, roles, provider, idp_subject, oid, claims = raw
+    (
+        sub,
+        email,
+        email_domain,
+        username,
+        preferred,
+        name,
+        groups,
+        roles,
+        provider,
+        idp_subject,
+        oid,
+        claims,
+    ) = raw
     return Identity(
-        sub, email, email_domain, username, preferred, name, tuple(groups), tuple(roles), provider, idp_subject, oid,
+        sub,
+        email,
+        email_domain,
+        username,
+        preferred,
+        name,
+        tuple(groups),
+        tuple(roles),
+        provider,
+        idp_subject,
+        oid,
         tuple((str(n), str(v)) for n, v in claims),
-    )  # fmt: skip
+    )
 
 
 def _record(record: Record) -> list[Any]:
     s = record.session
     return [
-        s.family, _identity(s.identity), s.began, s.auth_time, s.created_at, s.expires_at, s.client_id,
-        record.parent, base64.b64encode(record.family_key).decode("ascii"), record.idle_s,
-    ]  # fmt: skip
+        s.family,
+        _identity(s.identity),
+        s.began,
+        s.auth_time,
+        s.created_at,
+        s.expires_at,
+        s.client_id,
+        record.parent,
+        base64.b64encode(record.family_key).decode("ascii"),
+        record.idle_s,
+    ]
 
 
 def _parse_record(raw: list[Any], *, digest: str, tenant: str, host: str) -> Record:
-    family, identity, began, auth_time, created_at, expires_at, client_id, parent, family_key, idle_s = raw
-    session = Session(digest, tenant, host, family, _parse_identity(identity), began, auth_time, created_at, expires_at, client_id)
+    (
+        family,
+        identity,
+        began,
+        auth_time,
+        created_at,
+        expires_at,
+        client_id,
+        parent,
+        family_key,
+        idle_s,
+    ) = raw
+    session = Session(
+        digest,
+        tenant,
+        host,
+        family,
+        _parse_identity(identity),
+        began,
+        auth_time,
+        created_at,
+        expires_at,
+        client_id,
+    )
     return Record(session, parent, base64.b64decode(family_key, validate=True), idle_s)
 
 
@@ -157,47 +228,155 @@ def dump_pending(pending: PendingLogin) -> bytes:
 
 def load_pending(raw: bytes) -> PendingLogin | None:
     def build(rest: list[Any]) -> PendingLogin:
-        tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose, for_host, for_browser, test, hint = rest
-        return PendingLogin(tenant, provider, host, return_to, nonce, verifier, redirect_uri, client_id, created_at, hopped, purpose, for_host, for_browser, test, hint)
+        (
+            tenant,
+            provider,
+            host,
+            return_to,
+            nonce,
+            verifier,
+            redirect_uri,
+            client_id,
+            created_at,
+            hopped,
+            purpose,
+            for_host,
+            for_browser,
+            test,
+            hint,
+        ) = rest
+        return PendingLogin(
+            tenant,
+            provider,
+            host,
+            return_to,
+            nonce,
+            verifier,
+            redirect_uri,
+            client_id,
+            created_at,
+            hopped,
+            purpose,
+            for_host,
+            for_browser,
+            test,
+            hint,
+        )
 
     return _load(raw, build)
 
 
 def dump_display(display: Display) -> bytes:
     d = display
-    return _dump([d.user, d.email, d.username, d.provider, d.created_at, d.user_agent, d.groups, d.roles, d.idp_subject, d.oid])
+    return _dump(
+        [
+            d.user,
+            d.email,
+            d.username,
+            d.provider,
+            d.created_at,
+            d.user_agent,
+            d.groups,
+            d.roles,
+            d.idp_subject,
+            d.oid,
+        ]
+    )
 
 
 def load_display(raw: bytes) -> Display | None:
     def build(rest: list[Any]) -> Display:
-        user, email, username, provider, created_at, user_agent, groups, roles, idp_subject, oid = rest
-        return Display(user, email, username, provider, created_at, user_agent, tuple(groups), tuple(roles), idp_subject, oid)
+        user, email, username, provider, created_at, user_agent, groups, roles, idp_subject, oid = (
+            rest
+        )
+        return Display(
+            user,
+            email,
+            username,
+            provider,
+            created_at,
+            user_agent,
+            tuple(groups),
+            tuple(roles),
+            idp_subject,
+            oid,
+        )
 
     return _load(raw, build)
 
 
 def dump_link(identity: Identity) -> bytes:
     i = identity
-    return _dump([i.sub, i.email, i.email_domain, i.username, i.preferred_username, i.name, i.provider, i.idp_subject, i.oid])
+    return _dump(
+        [
+            i.sub,
+            i.email,
+            i.email_domain,
+            i.username,
+            i.preferred_username,
+            i.name,
+            i.provider,
+            i.idp_subject,
+            i.oid,
+        ]
+    )
 
 
 def load_link(raw: bytes) -> Linked | None:
     def build(rest: list[Any]) -> Linked:
-        sub, email, email_domain, username, preferred_username, name, provider, idp_subject, oid = rest
-        return Linked(Identity(sub, email, email_domain, username, preferred_username, name, (), (), provider, idp_subject, oid))
+        sub, email, email_domain, username, preferred_username, name, provider, idp_subject, oid = (
+            rest
+        )
+        return Linked(
+            Identity(
+                sub,
+                email,
+                email_domain,
+                username,
+                preferred_username,
+                name,
+                (),
+                (),
+                provider,
+                idp_subject,
+                oid,
+            )
+        )
 
     return _load(raw, build)
 
 
 def dump_scope(scope: Scope) -> bytes:
     s = scope
-    return _dump([s.family, s.user, s.hosts, s.paths, s.began, s.auth_time, s.created_at, s.expires_at, s.client_id])
+    return _dump(
+        [
+            s.family,
+            s.user,
+            s.hosts,
+            s.paths,
+            s.began,
+            s.auth_time,
+            s.created_at,
+            s.expires_at,
+            s.client_id,
+        ]
+    )
 
 
 def load_scope(raw: bytes) -> Scope | None:
     def build(rest: list[Any]) -> Scope:
         family, user, hosts, paths, began, auth_time, created_at, expires_at, client_id = rest
-        return Scope(family, user, tuple(hosts), tuple(paths), began, auth_time, created_at, expires_at, client_id)
+        return Scope(
+            family,
+            user,
+            tuple(hosts),
+            tuple(paths),
+            began,
+            auth_time,
+            created_at,
+            expires_at,
+            client_id,
+        )
 
     return _load(raw, build)
 

@@ -1,7 +1,8 @@
-"""The family's one refresh token, sealed under the family's own key: only who holds the cookie of a member can open it.
+"""The family's one refresh token, sealed under the family's own key: only who holds the cookie of a
+member can open it.
 
-It is the largest part of a session. Its text is base64 of random bytes, of which compression takes back a quarter; nobody else's words are
-compressed with it, so its length tells nothing.
+It is the largest part of a session. Its text is base64 of random bytes, of which compression takes
+back a quarter; nobody else's words are compressed with it, so its length tells nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +24,25 @@ MAX_BYTES: Final = 16_384
 """No refresh token is longer."""
 
 
-def seal_refresh(session: Session, family_key: bytes, token: Secret, *, entropy: Callable[[int], bytes]) -> bytes:
-    return seal.seal_under(_key(family_key), "deflated refresh", _name(session), zlib.compress(token.reveal().encode(), 9), entropy=entropy)
+def seal_refresh(
+    session: Session, family_key: bytes, token: Secret, *, entropy: Callable[[int], bytes]
+) -> bytes:
+    return seal.seal_under(
+        _key(family_key),
+        "deflated refresh",
+        _name(session),
+        zlib.compress(token.reveal().encode(), 9),
+        entropy=entropy,
+    )
 
 
 def unseal_refresh(record: Record, sealed: bytes) -> Secret | None:
-    """For whoever holds the cookie of one of the family's sessions; None for anything but what was sealed for it."""
-    raw = seal.unseal_under((_key(record.family_key),), "deflated refresh", _name(record.session), sealed)
+    """For whoever holds the cookie of one of the family's sessions; None for anything but what was
+    sealed for it.
+    """
+    raw = seal.unseal_under(
+        (_key(record.family_key),), "deflated refresh", _name(record.session), sealed
+    )
     return None if raw is None else Secret(zlib.decompressobj().decompress(raw, MAX_BYTES).decode())
 
 

@@ -1,7 +1,9 @@
-"""One worker's leases, kept alive: renewals, joining, and the push channel. What they permit is decided in ``lease.py``.
+"""One worker's leases, kept alive: renewals, joining, and the push channel. What they permit is
+decided in ``lease.py``.
 
-Where one command may touch every bucket (a single primary), all leases are renewed by one; in a Cluster, all of a primary on one connection. Each
-primary has a round of its own: one that does not answer delays the leases of no other.
+Where one command may touch every bucket (a single primary), all leases are renewed by one; in a
+Cluster, all of a primary on one connection. Each primary has a round of its own: one that does not
+answer delays the leases of no other.
 """
 
 from __future__ import annotations
@@ -34,22 +36,34 @@ RENEW = Script.load("renew")
 UNUSED_S: Final = 120.0
 """A bucket that nobody asked for this long is not renewed any more."""
 ROUNDS_AT_ONCE: Final = 4
-"""Connections to one primary for renewals: a regular round, the one that confirms an event, and two to spare."""
+"""Connections to one primary for renewals: a regular round, the one that confirms an event, and two
+to spare.
+"""
 JOINS_AT_ONCE: Final = 4
-"""Connections to one primary for leases that a check waits for. Whoever asks for one bucket after another must not delay renewals."""
+"""Connections to one primary for leases that a check waits for. Whoever asks for one bucket after
+another must not delay renewals.
+"""
 _JOINS: Final = "joins"
 TOGETHER: Final = 128
 """Renewals in one batch of a Cluster: some milliseconds of its primary."""
 
 
 def steady() -> Callable[[], float]:
-    """A clock that also runs while the machine is suspended, where there is one: a lease must not outlive a nap."""
-    return partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+    """A clock that also runs while the machine is suspended, where there is one: a lease must not
+    outlive a nap.
+    """
+    return (
+        partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+        if hasattr(time, "CLOCK_BOOTTIME")
+        else time.monotonic
+    )
 
 
 def replica_name() -> str:
     """Host and process for people, random bits for uniqueness: a process id comes back."""
-    host = "".join(c if c.isascii() and (c.isalnum() or c in "-._") else "-" for c in socket.gethostname())[:64]
+    host = "".join(
+        c if c.isascii() and (c.isalnum() or c in "-._") else "-" for c in socket.gethostname()
+    )[:64]
     return f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
@@ -66,7 +80,9 @@ class Replica:
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``name`` is unique among all processes that ever ran; it is what ``RevocationStatus.replicas`` shows."""
+        """``name`` is unique among all processes that ever ran; it is what
+        ``RevocationStatus.replicas`` shows.
+        """
         self.name = name
         self.hearing = False
         self.leases: dict[int, Lease] = {}
@@ -93,21 +109,27 @@ class Replica:
         self._flushing: dict[str, int] = {}
         self._flushes: set[asyncio.Task[None]] = set()
 
-    # --- what the store asks -----------------------------------------------------------------------
+    # --- what the store asks
+    # -----------------------------------------------------------------------
 
     async def lease(self, bucket: int) -> Lease:
         """A lease that is held now. Raises ``UnavailableError`` where none is to be had."""
         now = self._monotonic()
         lease = self.leases.get(bucket)
         if lease is None:
-            lease = self.leases[bucket] = Lease(bucket, self._length_s, self._memory, generation=self._generation)
+            lease = self.leases[bucket] = Lease(
+                bucket, self._length_s, self._memory, generation=self._generation
+            )
         lease.used_at = now
         if lease.held(now):
             return lease
-        # Those who come while one joins wait for that one: its renewal may be older than their request, their reads are not.
+        # Those who come while one joins wait for that one: its renewal may be older than their
+        # request, their reads are not.
         task = self._joining.get(bucket)
         if task is None or task.done():
-            task = self._joining[bucket] = asyncio.get_running_loop().create_task(self._join(bucket))
+            task = self._joining[bucket] = asyncio.get_running_loop().create_task(
+                self._join(bucket)
+            )
             task.add_done_callback(lambda done: self._joined(bucket, done))
         await asyncio.shield(task)
         if not lease.held(self._monotonic()):
@@ -122,7 +144,9 @@ class Replica:
             task.exception()  # those who wait are told; if they have gone away, nobody needs to be
 
     async def _join(self, bucket: int) -> None:
-        """Those that come while others join travel together when they have: a thousand buckets after a fail-over are some commands, not a thousand."""
+        """Those that come while others join travel together when they have: a thousand buckets
+        after a fail-over are some commands, not a thousand.
+        """
         (primary,) = await self._by_primary([bucket])
         joined = asyncio.get_running_loop().create_future()
         self._queues.setdefault(primary, []).append((bucket, joined))
@@ -162,7 +186,11 @@ class Replica:
             for bucket in buckets:
                 lease = self.leases.get(bucket)
                 if lease is not None and not lease.held(self._monotonic()):
-                    lease.refused = str(error) if isinstance(error, UnavailableError) else f"Redis: {RENEW.name}: {type(error).__name__}"
+                    lease.refused = (
+                        str(error)
+                        if isinstance(error, UnavailableError)
+                        else f"Redis: {RENEW.name}: {type(error).__name__}"
+                    )
 
     def applied(self, generation: int) -> None:
         """From now on this process answers by the tenant snapshot of this generation."""
@@ -170,12 +198,15 @@ class Replica:
         for lease in self.leases.values():
             lease.has(generation)
 
-    # --- renewing ------------------------------------------------------------------------------------
+    # --- renewing
+    # ------------------------------------------------------------------------------------
 
     async def renew(self, buckets: Sequence[int]) -> None:
         """One round for these buckets. Raises ``UnavailableError``; leases then simply run out."""
         by_primary = await self._by_primary(buckets)
-        results = await asyncio.gather(*(self._round(there) for there in by_primary.values()), return_exceptions=True)
+        results = await asyncio.gather(
+            *(self._round(there) for there in by_primary.values()), return_exceptions=True
+        )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -189,9 +220,15 @@ class Replica:
             await self._renew(buckets, self._link)
             return
         for first in range(0, len(buckets), TOGETHER):
-            left = await self._renew_together([bucket for bucket in buckets[first : first + TOGETHER] if bucket in self.leases], self._link)
+            left = await self._renew_together(
+                [bucket for bucket in buckets[first : first + TOGETHER] if bucket in self.leases],
+                self._link,
+            )
             if left:
-                msg = f"Redis: {RENEW.name}: {len(left)} buckets are not where they were, or on the move"
+                msg = (
+                    f"Redis: {RENEW.name}: {len(left)} buckets are not where they were, or on "
+                    "the move"
+                )
                 raise UnavailableError(msg)
 
     async def _renew(self, buckets: Sequence[int], link: Link) -> None:
@@ -200,19 +237,28 @@ class Replica:
         arguments: list[str | int] = [self.name, self._beat]
         for lease, renewal in zip(leases, renewals, strict=True):
             arguments += _asked(lease, renewal)
-        rows = await link.run_durably(RENEW, [f"{prefix(bucket)}l" for bucket in buckets], arguments)
+        rows = await link.run_durably(
+            RENEW, [f"{prefix(bucket)}l" for bucket in buckets], arguments
+        )
         for lease, renewal, row in zip(leases, renewals, rows, strict=True):
             self._renewed(lease, renewal, row, sent_at)
 
     async def _renew_together(self, buckets: Sequence[int], link: Link) -> list[int]:
-        """The same where each bucket is a command of its own; which of them could not be renewed. They delay none of the others."""
+        """The same where each bucket is a command of its own; which of them could not be renewed.
+        They delay none of the others.
+        """
         if not buckets:
             return []
         leases, renewals, sent_at = self._begin(buckets)
         self._beat += 1
-        calls = [([f"{prefix(lease.bucket)}l"], [self.name, self._beat, *_asked(lease, renewal)]) for lease, renewal in zip(leases, renewals, strict=True)]
+        calls = [
+            ([f"{prefix(lease.bucket)}l"], [self.name, self._beat, *_asked(lease, renewal)])
+            for lease, renewal in zip(leases, renewals, strict=True)
+        ]
         left = []
-        for lease, renewal, answer in zip(leases, renewals, await link.run_together_durably(RENEW, calls), strict=True):
+        for lease, renewal, answer in zip(
+            leases, renewals, await link.run_together_durably(RENEW, calls), strict=True
+        ):
             if isinstance(answer, Exception):
                 left.append(lease.bucket)
             else:
@@ -227,13 +273,19 @@ class Replica:
 
     def _renewed(self, lease: Lease, renewal: Renewal, row: Sequence[Any], sent_at: float) -> None:
         lease.renewed(renewal, _renewed(row), sent_at=sent_at, now=self._monotonic())
-        if renewal.applied is not None and lease.applied is not None and lease.applied > renewal.applied:
+        if (
+            renewal.applied is not None
+            and lease.applied is not None
+            and lease.applied > renewal.applied
+        ):
             # Somebody waits to hear that this was applied.
             self._wanted.add(lease.bucket)
             self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled: renew in time, and at once when an event is to be confirmed or was missed."""
+        """Until cancelled: renew in time, and at once when an event is to be confirmed or was
+        missed.
+        """
         timer = asyncio.create_task(forever(self._tick, sleep=self._sleep))
         try:
             while True:
@@ -277,7 +329,8 @@ class Replica:
             await self._sleep(self._interval_s)
             self.each_round()
             if unused := self.sweep():
-                # Beside: a primary that does not answer must not keep the others' leases from being renewed.
+                # Beside: a primary that does not answer must not keep the others' leases from being
+                # renewed.
                 task = asyncio.create_task(self._withdraw(unused))
                 self._withdrawals.add(task)
                 task.add_done_callback(self._withdrawals.discard)
@@ -285,9 +338,15 @@ class Replica:
             self._wake.set()
 
     def sweep(self) -> list[int]:
-        """Give up the buckets that nobody asks for. Memory first: from here on nothing is answered, whatever the store believes."""
+        """Give up the buckets that nobody asks for. Memory first: from here on nothing is answered,
+        whatever the store believes.
+        """
         now = self._monotonic()
-        unused = [bucket for bucket, lease in self.leases.items() if now - lease.used_at > UNUSED_S and bucket not in self._joining]
+        unused = [
+            bucket
+            for bucket, lease in self.leases.items()
+            if now - lease.used_at > UNUSED_S and bucket not in self._joining
+        ]
         for bucket in unused:
             self.leases.pop(bucket).lapse()
         return unused
@@ -300,7 +359,8 @@ class Replica:
         with contextlib.suppress(UnavailableError):
             await self._joins.command("HDEL", f"{prefix(bucket)}l", self.name)
 
-    # --- the push channel ------------------------------------------------------------------------------
+    # --- the push channel
+    # ------------------------------------------------------------------------------
 
     def heard(self, message: str) -> None:
         """A push came. Applied, it is confirmed at once."""
@@ -312,8 +372,12 @@ class Replica:
             self._wake.set()
 
     async def listen(self) -> None:
-        """Until cancelled: follow the channel. While it is cut, the renewals bring the events, later."""
-        await listen(self._link, PUSH_CHANNEL, hearing=self._hears, heard=self.heard, sleep=self._sleep)
+        """Until cancelled: follow the channel. While it is cut, the renewals bring the events,
+        later.
+        """
+        await listen(
+            self._link, PUSH_CHANNEL, hearing=self._hears, heard=self.heard, sleep=self._sleep
+        )
 
     def _hears(self, standing: bool) -> None:  # noqa: FBT001 - a state, told
         self.hearing = standing
@@ -331,13 +395,21 @@ class Replica:
 
 
 def _asked(lease: Lease, renewal: Renewal) -> tuple[str, int, int | str]:
-    return prefix(lease.bucket), renewal.incarnation, "" if renewal.applied is None else renewal.applied
+    return (
+        prefix(lease.bucket),
+        renewal.incarnation,
+        "" if renewal.applied is None else renewal.applied,
+    )
 
 
 def _renewed(row: Sequence[Any]) -> Renewed | None:
     if row[0] is None:
         return None
     marker, number, generation, events = row
-    parsed = None if events is None else tuple(parse_event(words.decode("ascii", "replace")) for words in events)
+    parsed = (
+        None
+        if events is None
+        else tuple(parse_event(words.decode("ascii", "replace")) for words in events)
+    )
     # Fresh and seasoned are the revoker's business; the rest says which server.
     return Renewed(marker.decode("ascii")[2:], int(number), int(generation), parsed)

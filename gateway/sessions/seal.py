@@ -1,11 +1,15 @@
-"""Tokens and sealing: what a browser holds opens what Redis holds, and neither is worth anything alone.
+"""Tokens and sealing: what a browser holds opens what Redis holds, and neither is worth anything
+alone.
 
 Rules:
-- A token (session cookie, ``state``, ticket) is a bucket and 256 random bits, in one spelling. Anything else never reaches the store.
+- A token (session cookie, ``state``, ticket) is a bucket and 256 random bits, in one spelling.
+  Anything else never reaches the store.
 - Redis knows a token by the SHA-256 of its random part.
-- What is stored is AES-256-GCM under HKDF(random part, salt = a key of the ring), so that a dump opens nothing without tokens, tokens and
-  dump open nothing without the ring, and nobody without both can write a value that opens.
-- Purpose, digest, tenant, host and key id are authenticated: a value moved to another digest, purpose, tenant or host does not open.
+- What is stored is AES-256-GCM under HKDF(random part, salt = a key of the ring), so that a dump
+  opens nothing without tokens, tokens and dump open nothing without the ring, and nobody without
+  both can write a value that opens.
+- Purpose, digest, tenant, host and key id are authenticated: a value moved to another digest,
+  purpose, tenant or host does not open.
 - An unknown version or key id is no session.
 """
 
@@ -33,7 +37,8 @@ RANDOM_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 """GCM's. Keys are per token, so that random nonces are only ever drawn a few times per key."""
 
-# 43 characters of base64url hold 258 bits: the last one has two spare bits, which must be zero, or one token would have four spellings.
+# 43 characters of base64url hold 258 bits: the last one has two spare bits, which must be zero, or
+# one token would have four spellings.
 _TOKEN = re.compile(r"[0-3][0-9a-f]{2}[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
 _FAMILY = re.compile(r"[0-3][0-9a-f]{2}[A-Za-z0-9_-]{22}", re.ASCII)
 _BINDING = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", re.ASCII)
@@ -90,7 +95,9 @@ def binding_id(binding: str) -> str:
 
 
 def new_family(bucket: int, entropy: Callable[[int], bytes]) -> str:
-    """A family's public id: its bucket, so that it can be found by itself, and 128 random bits; 25 characters."""
+    """A family's public id: its bucket, so that it can be found by itself, and 128 random bits; 25
+    characters.
+    """
     return f"{bucket:03x}{_encode(entropy(16))}"
 
 
@@ -100,7 +107,9 @@ def family_bucket(family: str) -> int | None:
 
 
 def derive(secret: bytes, *, salt: bytes, info: bytes) -> bytes:
-    """HKDF-SHA256 (RFC 5869) for one 32-byte block, which is two HMACs; the library's object costs five times as much on every check."""
+    """HKDF-SHA256 (RFC 5869) for one 32-byte block, which is two HMACs; the library's object costs
+    five times as much on every check.
+    """
     pseudo_random_key = hmac.digest(salt, secret, "sha256")
     return hmac.digest(pseudo_random_key, info + b"\x01", "sha256")
 
@@ -124,12 +133,27 @@ def _associated(purpose: str, digest: str, header: bytes) -> bytes:
     return purpose.encode() + b"\x00" + bytes.fromhex(digest) + header
 
 
-def seal(purpose: str, token: Token, plaintext: bytes, *, tenant: str, host: str, key: Key, entropy: Callable[[int], bytes]) -> bytes:
+def seal(
+    purpose: str,
+    token: Token,
+    plaintext: bytes,
+    *,
+    tenant: str,
+    host: str,
+    key: Key,
+    entropy: Callable[[int], bytes],
+) -> bytes:
     """Header in clear (version, key id, tenant, host), nonce, ciphertext."""
     header = _header(key.kid, tenant, host)
     nonce = entropy(NONCE_BYTES)
-    cipher = AESGCM(derive(token.random, salt=key.material, info=f"gateway {purpose} v{VERSION}".encode()))
-    return header + nonce + cipher.encrypt(nonce, plaintext, _associated(purpose, token.digest, header))
+    cipher = AESGCM(
+        derive(token.random, salt=key.material, info=f"gateway {purpose} v{VERSION}".encode())
+    )
+    return (
+        header
+        + nonce
+        + cipher.encrypt(nonce, plaintext, _associated(purpose, token.digest, header))
+    )
 
 
 def unseal(purpose: str, token: Token, value: bytes, *, keys: tuple[Key, ...]) -> Opened | None:
@@ -149,18 +173,31 @@ def unseal(purpose: str, token: Token, value: bytes, *, keys: tuple[Key, ...]) -
     if key is None or len(value) < at + NONCE_BYTES:
         return None
     header, nonce, ciphertext = value[:at], value[at : at + NONCE_BYTES], value[at + NONCE_BYTES :]
-    cipher = AESGCM(derive(token.random, salt=key.material, info=f"gateway {purpose} v{VERSION}".encode()))
+    cipher = AESGCM(
+        derive(token.random, salt=key.material, info=f"gateway {purpose} v{VERSION}".encode())
+    )
     try:
-        return Opened(kid, tenant, host, cipher.decrypt(nonce, ciphertext, _associated(purpose, token.digest, header)))
+        return Opened(
+            kid,
+            tenant,
+            host,
+            cipher.decrypt(nonce, ciphertext, _associated(purpose, token.digest, header)),
+        )
     except InvalidTag:
         return None
 
 
-def seal_under(key: Key, purpose: str, name: str, plaintext: bytes, *, entropy: Callable[[int], bytes]) -> bytes:
-    """Seal under a ring key for whoever holds the ring: display records. ``name`` (the family) gets a key of its own."""
+def seal_under(
+    key: Key, purpose: str, name: str, plaintext: bytes, *, entropy: Callable[[int], bytes]
+) -> bytes:
+    """Seal under a ring key for whoever holds the ring: display records. ``name`` (the family) gets
+    a key of its own.
+    """
     header = bytes([VERSION, len(key.kid)]) + key.kid.encode()
     nonce = entropy(NONCE_BYTES)
-    cipher = AESGCM(derive(key.material, salt=name.encode(), info=f"gateway {purpose} v{VERSION}".encode()))
+    cipher = AESGCM(
+        derive(key.material, salt=name.encode(), info=f"gateway {purpose} v{VERSION}".encode())
+    )
     return header + nonce + cipher.encrypt(nonce, plaintext, name.encode() + b"\x00" + header)
 
 
@@ -173,15 +210,23 @@ def unseal_under(keys: tuple[Key, ...], purpose: str, name: str, value: bytes) -
     key = next((k for k in keys if k.kid.encode() == kid), None)
     if key is None or len(value) < at + NONCE_BYTES:
         return None
-    cipher = AESGCM(derive(key.material, salt=name.encode(), info=f"gateway {purpose} v{VERSION}".encode()))
+    cipher = AESGCM(
+        derive(key.material, salt=name.encode(), info=f"gateway {purpose} v{VERSION}".encode())
+    )
     try:
-        return cipher.decrypt(value[at : at + NONCE_BYTES], value[at + NONCE_BYTES :], name.encode() + b"\x00" + value[:at])
+        return cipher.decrypt(
+            value[at : at + NONCE_BYTES],
+            value[at + NONCE_BYTES :],
+            name.encode() + b"\x00" + value[:at],
+        )
     except InvalidTag:
         return None
 
 
 class Aliases:
-    """HMACs under one ring key that stand for the names of people, groups and tenants: 128 bits, 22 characters, meaningless without the ring."""
+    """HMACs under one ring key that stand for the names of people, groups and tenants: 128 bits, 22
+    characters, meaningless without the ring.
+    """
 
     def __init__(self, key: Key) -> None:
         self.kid = key.kid
@@ -189,5 +234,8 @@ class Aliases:
 
     def of(self, tenant: str, kind: str, *parts: str) -> str:
         """``kind`` and ``parts`` are length-prefixed: no two lists of names run together."""
-        message = b"".join(len(text).to_bytes(4, "big") + text for text in (part.encode("utf-8", "surrogatepass") for part in (tenant, kind, *parts)))
+        message = b"".join(
+            len(text).to_bytes(4, "big") + text
+            for text in (part.encode("utf-8", "surrogatepass") for part in (tenant, kind, *parts))
+        )
         return _encode(hmac.digest(self._secret, message, "sha256")[:16])

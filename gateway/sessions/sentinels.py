@@ -1,7 +1,10 @@
-"""Which server is the primary, as the sentinels say: all are asked at once, and those who want to know at the same time share one answer.
+"""Which server is the primary, as the sentinels say: all are asked at once, and those who want to
+know at the same time share one answer.
 
-redis-py's own ``Sentinel`` asks one after the other and moves whoever knew to the front of its list. Two that do so at the same time write one sentinel over
-another, which is then lost for good: a process that has only one left waits for that one's view of a fail-over, and finds no primary when it is gone.
+redis-py's own ``Sentinel`` asks one after the other and moves whoever knew to the front of its
+list. Two that do so at the same time write one sentinel over another, which is then lost for good:
+a process that has only one left waits for that one's view of a fail-over, and finds no primary when
+it is gone.
 """
 
 from __future__ import annotations
@@ -18,18 +21,24 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 OTHERS_S: Final = 0.1
-"""How long the others are waited for once one sentinel names a primary: one that was cut off from them names the old one, with a lower epoch."""
+"""How long the others are waited for once one sentinel names a primary: one that was cut off from
+them names the old one, with a lower epoch.
+"""
 
 
 class Sentinels(Sentinel):
-    """Every sentinel of ``redis.url``, in the order given there, for as long as the process lives."""
+    """Every sentinel of ``redis.url``, in the order given there, for as long as the process
+    lives.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's
         self._asking: dict[str, asyncio.Task[tuple[str, int]]] = {}
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Host and port of the primary that a sentinel with the newest configuration names. Raises ``MasterNotFoundError`` where none names one."""
+        """Host and port of the primary that a sentinel with the newest configuration names. Raises
+        ``MasterNotFoundError`` where none names one.
+        """
         asking = self._asking.get(service_name)
         if asking is None or asking.done():
             asking = self._asking[service_name] = asyncio.create_task(self._ask_all(service_name))
@@ -43,7 +52,11 @@ class Sentinels(Sentinel):
         silent: list[str] = []
         try:
             while waiting:
-                done, waiting = await asyncio.wait(waiting, timeout=OTHERS_S if named else None, return_when=asyncio.FIRST_COMPLETED)
+                done, waiting = await asyncio.wait(
+                    waiting,
+                    timeout=OTHERS_S if named else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
                 if not done:
                     break
                 for task in done:
@@ -59,7 +72,10 @@ class Sentinels(Sentinel):
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
         if not named:
-            msg = f"of {len(self.sentinels)} sentinels none names a primary of {service!r}; without an answer: {', '.join(silent) or 'none'}"
+            msg = (
+                f"of {len(self.sentinels)} sentinels none names a primary of {service!r}; "
+                f"without an answer: {', '.join(silent) or 'none'}"
+            )
             raise MasterNotFoundError(msg)
         newest = max(named, key=lambda state: int(state["config-epoch"]))
         return str(newest["ip"]), int(newest["port"])

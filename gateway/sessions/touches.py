@@ -1,8 +1,10 @@
-"""Idle time is extended in the background, and only when an eighth of it has passed: never a write per request.
+"""Idle time is extended in the background, and only when an eighth of it has passed: never a write
+per request.
 
-So a session idles out between 7/8 of ``session.idle`` and ``session.idle`` after its last request, or after the moment until which that
-keeps it active. A touch that fails is tried again with the next request, and by itself as long as a session is kept active: of an open
-socket there may be no next one. It never makes a check fail.
+So a session idles out between 7/8 of ``session.idle`` and ``session.idle`` after its last request,
+or after the moment until which that keeps it active. A touch that fails is tried again with the
+next request, and by itself as long as a session is kept active: of an open socket there may be no
+next one. It never makes a check fail.
 """
 
 from __future__ import annotations
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
 
 FRACTION: Final = 8
 REMEMBERED: Final = 100_000
-"""Sessions whose last touch is remembered (about 150 bytes each); a forgotten one is touched once more than needed."""
+"""Sessions whose last touch is remembered (about 150 bytes each); a forgotten one is touched once
+more than needed.
+"""
 WAITING: Final = 10_000
-"""Touches that may wait while the store is slow; beyond, new ones are dropped and come back with the next request."""
+"""Touches that may wait while the store is slow; beyond, new ones are dropped and come back with
+the next request.
+"""
 AGAIN_S: Final = 1.0
 
 _log = logging.getLogger("gateway.sessions")
@@ -35,8 +41,12 @@ _log = logging.getLogger("gateway.sessions")
 class Touches:
     """Remembers when this process last extended a session, and extends it again in time."""
 
-    def __init__(self, touch: Callable[[Record, float], Awaitable[None]], *, monotonic: Callable[[], float]) -> None:
-        """``touch`` is given for how many seconds from now the session is active; its idle time comes on top."""
+    def __init__(
+        self, touch: Callable[[Record, float], Awaitable[None]], *, monotonic: Callable[[], float]
+    ) -> None:
+        """``touch`` is given for how many seconds from now the session is active; its idle time
+        comes on top.
+        """
         self._touch = touch
         self._monotonic = monotonic
         self._until: OrderedDict[str, float] = OrderedDict()
@@ -98,7 +108,9 @@ class Touches:
         """Where a session is active without a further request; else the next one does it."""
         if until > self._monotonic() and len(self._failed) < WAITING:
             self._failed[record.session.digest] = record, until
-            self._again = self._again or asyncio.get_running_loop().call_later(AGAIN_S, self._try_again)
+            self._again = self._again or asyncio.get_running_loop().call_later(
+                AGAIN_S, self._try_again
+            )
 
     def _try_again(self) -> None:
         self._again = None

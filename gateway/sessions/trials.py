@@ -1,4 +1,6 @@
-"""Which links that test a connection were used, and how far each test came: one key each, until the link has expired anyway. They name nobody."""
+"""Which links that test a connection were used, and how far each test came: one key each, until the
+link has expired anyway. They name nobody.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ RESULTS: Final = "gw:test:result:"
 class Trials:
     """Implements ``ports.TestedConnections``. ``clock`` is UTC epoch seconds."""
 
-    def __init__(self, link: Link, keys: Callable[[], Sequence[bytes]], *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, link: Link, keys: Callable[[], Sequence[bytes]], *, clock: Callable[[], float]
+    ) -> None:
         self._link, self._keys, self._clock = link, keys, clock
 
     async def open(self, token: str) -> tuple[str, str] | None:
@@ -31,12 +35,17 @@ class Trials:
 
     async def spend(self, name: str) -> bool:
         # Longer than any link lives: a name that is gone belongs to a link that has expired.
-        return await self._link.command("SET", PREFIX + name, "1", "NX", "EX", trial.LIFETIME_S * 2) is not None
+        return (
+            await self._link.command("SET", PREFIX + name, "1", "NX", "EX", trial.LIFETIME_S * 2)
+            is not None
+        )
 
     async def note(self, name: str, result: trial.Result) -> None:
         known = await self.result(name)
         if known is None or known.state != "done":
-            await self._link.command("SET", RESULTS + name, json.dumps(asdict(result)), "EX", trial.LIFETIME_S * 2)
+            await self._link.command(
+                "SET", RESULTS + name, json.dumps(asdict(result)), "EX", trial.LIFETIME_S * 2
+            )
 
     async def result(self, name: str) -> trial.Result | None:
         raw = await self._link.command("GET", RESULTS + name)

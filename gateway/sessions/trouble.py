@@ -1,4 +1,6 @@
-"""What does not work is logged when it begins and when it is over, and not each time that it is tried: several times a second, for as long as a store is away."""
+"""What does not work is logged when it begins and when it is over, and not each time that it is
+tried: several times a second, for as long as a store is away.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ class Troubles:
             _log.warning(self._began, extra=fields(error=str(error), primary=primary or None))
         else:
             TASK_FAILURES.labels(self._began).inc()
-            _log.error(self._began, exc_info=error, extra=fields(error=type(error).__name__, primary=primary or None))
+            _log.error(
+                self._began,
+                exc_info=error,
+                extra=fields(error=type(error).__name__, primary=primary or None),
+            )
         return True
 
     def ends(self, primary: str) -> None:

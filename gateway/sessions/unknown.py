@@ -1,7 +1,9 @@
-"""What need not be asked of the store: cookies that cannot be of a host, and cookies that it did not know a moment ago. No I/O, no clock.
+"""What need not be asked of the store: cookies that cannot be of a host, and cookies that it did
+not know a moment ago. No I/O, no clock.
 
-Nobody is kept out by either who has a session: it is sealed for its host's tenant, whose id says the bucket; and a cookie is random and told to its
-browser only once its session is stored, so nothing can ask for it before.
+Nobody is kept out by either who has a session: it is sealed for its host's tenant, whose id says
+the bucket; and a cookie is random and told to its browser only once its session is stored, so
+nothing can ask for it before.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from gateway.core.tenants import TenantTable
 
 LIFE_S: Final = 1.0
-"""How long an unknown cookie is remembered: one that a browser repeats costs one command a second."""
+"""How long an unknown cookie is remembered: one that a browser repeats costs one command a
+second.
+"""
 MAX_UNKNOWN: Final = 10_000
 """About 2 MB."""
 
@@ -39,7 +43,9 @@ class Unknown:
 
 
 class HostBuckets:
-    """Which buckets may hold sessions of a host: that of its tenant, or of every tenant where hosts are shared."""
+    """Which buckets may hold sessions of a host: that of its tenant, or of every tenant where hosts
+    are shared.
+    """
 
     def __init__(self, table: Callable[[], TenantTable]) -> None:
         self._table = table

@@ -1,4 +1,6 @@
-"""Revocations on record that do not open, as one reader of the record remembers them: a key that is away may be given back."""
+"""Revocations on record that do not open, as one reader of the record remembers them: a key that is
+away may be given back.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 AGAIN_S: Final = 60.0
 """How often they are looked at again."""
 MAX_UNOPENED: Final = 10_000
-"""Remembered by one reader, some 100 bytes each. Those beyond are logged and counted as one; they are read by whoever begins to follow the record next."""
+"""Remembered by one reader, some 100 bytes each. Those beyond are logged and counted as one; they
+are read by whoever begins to follow the record next.
+"""
 _AT_ONCE: Final = 500
 
 
@@ -49,7 +53,9 @@ class Unopened:
         self._ids[revocation] = None
 
     async def opened(self, now: float) -> Sequence[Recorded]:
-        """Those that open by now (UTC epoch seconds), which are forgotten here, as are those that are not on record any more. Raises ``UnavailableError``."""
+        """Those that open by now (UTC epoch seconds), which are forgotten here, as are those that
+        are not on record any more. Raises ``UnavailableError``.
+        """
         if not self._ids or now < self._again_at:
             return ()
         found: list[Recorded] = []

@@ -1,10 +1,13 @@
-"""The database's clock: what processes on different machines compare (leases, what became durable when, holds) is told by one clock.
+"""The database's clock: what processes on different machines compare (leases, what became durable
+when, holds) is told by one clock.
 
 Rules:
-- PostgreSQL is asked for the time; in between, this process's steady clock counts on, so that a step of its own wall clock changes nothing.
+- PostgreSQL is asked for the time; in between, this process's steady clock counts on, so that a
+  step of its own wall clock changes nothing.
 - SQLite is used on one machine, which has one clock.
 - A question whose answer was long on its way tells little; of the last ones it is not believed.
-- The difference to this machine's own wall clock is told (``/readyz``, a metric): tokens and sessions are judged by wall clocks, which somebody should set.
+- The difference to this machine's own wall clock is told (``/readyz``, a metric): tokens and
+  sessions are judged by wall clocks, which somebody should set.
 """
 
 from __future__ import annotations
@@ -44,7 +47,13 @@ def _steady() -> float:
 class DatabaseClock:
     """Call it for UTC epoch seconds. ``wall`` and ``steady`` are this machine's clocks."""
 
-    def __init__(self, database: Database, *, wall: Callable[[], float] = time.time, steady: Callable[[], float] = _steady) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = _steady,
+    ) -> None:
         self._database = database
         self._wall, self._steady = wall, steady
         self._ahead: float | None = None
@@ -73,7 +82,11 @@ class DatabaseClock:
         CLOCK_OFFSET_SECONDS.set(self.offset_s)
         if self._apart != (abs(self.offset_s) > APART_S):
             self._apart = not self._apart
-            _log.log(logging.WARNING if self._apart else logging.INFO, "clock_apart" if self._apart else "clock_together", extra=fields(offset_s=round(self.offset_s, 3)))
+            _log.log(
+                logging.WARNING if self._apart else logging.INFO,
+                "clock_apart" if self._apart else "clock_together",
+                extra=fields(offset_s=round(self.offset_s, 3)),
+            )
 
     async def run(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Until cancelled."""

@@ -1,8 +1,10 @@
 """Secrets at rest: AES-256-GCM under the key ring's ``database`` keys.
 
 Rules:
-- A sealed value is ``KID.BASE64URL(nonce ‖ ciphertext)``; the first key of the ring writes, every key reads.
-- Associated data is where the value lives (table, row, column): a value copied into another cell does not open.
+- A sealed value is ``KID.BASE64URL(nonce ‖ ciphertext)``; the first key of the ring writes, every
+  key reads.
+- Associated data is where the value lives (table, row, column): a value copied into another cell
+  does not open.
 - A plaintext is never in an exception, a log line or a ``repr``.
 """
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from gateway.keys import Key
 
 _NONCE_BYTES = 12
-"""NIST SP 800-38D §8.2.2: 96 random bits; safe for 2^32 values under one key, and rotation starts anew."""
+"""NIST SP 800-38D §8.2.2: 96 random bits; safe for 2^32 values under one key, and rotation starts
+anew.
+"""
 
 
 class Crypt:
@@ -43,21 +47,35 @@ class Crypt:
         text = plaintext.reveal() if isinstance(plaintext, Secret) else plaintext
         nonce = secrets.token_bytes(_NONCE_BYTES)
         key = self._keys()[0]
-        sealed = nonce + self._cipher(key).encrypt(nonce, text.encode("utf-8"), _cell(table, row, column))
+        sealed = nonce + self._cipher(key).encrypt(
+            nonce, text.encode("utf-8"), _cell(table, row, column)
+        )
         return f"{key.kid}.{base64.urlsafe_b64encode(sealed).decode('ascii')}"
 
     def open(self, sealed: str, *, table: str, row: str, column: str) -> Secret:
-        """Raises ``ConfigError`` when the key is not in the ring, or the value is not the one written into this cell."""
+        """Raises ``ConfigError`` when the key is not in the ring, or the value is not the one
+        written into this cell.
+        """
         kid, _, encoded = sealed.partition(".")
         key = next((key for key in self._keys() if key.kid == kid), None)
         if key is None:
-            msg = f"SQL {table}/{row}/{column}: encrypted with key {kid!r}, which is not in the key ring (keys.file)"
+            msg = (
+                f"SQL {table}/{row}/{column}: encrypted with key {kid!r}, which is not in the "
+                "key ring (keys.file)"
+            )
             raise ConfigError(msg)
         try:
             raw = base64.b64decode(encoded.encode("ascii"), altchars=b"-_", validate=True)
-            return Secret(self._cipher(key).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _cell(table, row, column)).decode("utf-8"))
+            return Secret(
+                self._cipher(key)
+                .decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _cell(table, row, column))
+                .decode("utf-8")
+            )
         except (InvalidTag, ValueError, binascii.Error) as error:
-            msg = f"SQL {table}/{row}/{column}: does not open; it was changed, copied from another row, or written under another key with this id"
+            msg = (
+                f"SQL {table}/{row}/{column}: does not open; it was changed, copied from "
+                "another row, or written under another key with this id"
+            )
             raise ConfigError(msg) from error
 
     def is_current(self, sealed: str) -> bool:

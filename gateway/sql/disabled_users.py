@@ -1,4 +1,6 @@
-"""Cognito users whom blocks disabled: who is to be enabled again when a block is lifted, and nobody else."""
+"""Cognito users whom blocks disabled: who is to be enabled again when a block is lifted, and nobody
+else.
+"""
 
 from __future__ import annotations
 
@@ -34,33 +36,78 @@ class SqlDisabledUsers:
         async with self._database.write() as connection:
             await self._insert(connection, disabled, at=at)
 
-    async def _insert(self, connection: AsyncConnection, disabled: DisabledUser, *, at: float) -> None:
+    async def _insert(
+        self, connection: AsyncConnection, disabled: DisabledUser, *, at: float
+    ) -> None:
         user = _digest(disabled.username)
-        sealed = self._database.crypt.seal(disabled.username, table="disabled_users", row=f"{disabled.block}/{user}", column="username")
-        into = (postgresql_insert if self._database.is_postgresql else sqlite_insert)(disabled_users)
-        values = {"block": disabled.block, "user": user, "tenant": disabled.tenant, "username": sealed, "disabled_at": at}
+        sealed = self._database.crypt.seal(
+            disabled.username,
+            table="disabled_users",
+            row=f"{disabled.block}/{user}",
+            column="username",
+        )
+        into = (postgresql_insert if self._database.is_postgresql else sqlite_insert)(
+            disabled_users
+        )
+        values = {
+            "block": disabled.block,
+            "user": user,
+            "tenant": disabled.tenant,
+            "username": sealed,
+            "disabled_at": at,
+        }
         await connection.execute(into.values(values).on_conflict_do_nothing())
 
     async def has(self, username: str) -> bool:
         async with self._database.read() as connection:
-            return (await connection.execute(select(disabled_users.c.block).where(disabled_users.c.user == _digest(username)).limit(1))).first() is not None
+            return (
+                await connection.execute(
+                    select(disabled_users.c.block)
+                    .where(disabled_users.c.user == _digest(username))
+                    .limit(1)
+                )
+            ).first() is not None
 
     async def tenants_to_enable(self) -> Sequence[str]:
         async with self._database.read() as connection:
-            return (await connection.execute(select(disabled_users.c.tenant).where(~_IN_FORCE).distinct())).scalars().all()
+            return (
+                (
+                    await connection.execute(
+                        select(disabled_users.c.tenant).where(~_IN_FORCE).distinct()
+                    )
+                )
+                .scalars()
+                .all()
+            )
 
-    async def to_enable(self, tenant: str, *, after: DisabledUser | None, limit: int) -> Sequence[DisabledUser]:
+    async def to_enable(
+        self, tenant: str, *, after: DisabledUser | None, limit: int
+    ) -> Sequence[DisabledUser]:
         order = (disabled_users.c.user, disabled_users.c.block)
-        query = select(disabled_users).where(disabled_users.c.tenant == tenant, ~_IN_FORCE).order_by(*order).limit(limit)
+        query = (
+            select(disabled_users)
+            .where(disabled_users.c.tenant == tenant, ~_IN_FORCE)
+            .order_by(*order)
+            .limit(limit)
+        )
         last = None if after is None else (_digest(after.username), after.block)
         found: list[DisabledUser] = []
         closed = 0
         while True:
             async with self._database.read() as connection:
-                rows = (await connection.execute(query if last is None else query.where(tuple_(*order) > last))).all()
+                rows = (
+                    await connection.execute(
+                        query if last is None else query.where(tuple_(*order) > last)
+                    )
+                ).all()
             for row in rows:
                 try:
-                    name = self._database.crypt.open(row.username, table="disabled_users", row=f"{row.block}/{row.user}", column="username")
+                    name = self._database.crypt.open(
+                        row.username,
+                        table="disabled_users",
+                        row=f"{row.block}/{row.user}",
+                        column="username",
+                    )
                     found.append(DisabledUser(row.block, row.tenant, name.reveal()))
                 except ConfigError as error:
                     closed += 1
@@ -72,20 +119,38 @@ class SqlDisabledUsers:
             last = (rows[-1].user, rows[-1].block)
 
     async def is_held(self, disabled: DisabledUser) -> bool:
-        query = select(disabled_users.c.block).where(disabled_users.c.user == _digest(disabled.username), disabled_users.c.block != disabled.block, _IN_FORCE).limit(1)
+        query = (
+            select(disabled_users.c.block)
+            .where(
+                disabled_users.c.user == _digest(disabled.username),
+                disabled_users.c.block != disabled.block,
+                _IN_FORCE,
+            )
+            .limit(1)
+        )
         async with self._database.read() as connection:
             return (await connection.execute(query)).first() is not None
 
     async def move(self, disabled: DisabledUser, *, block: str) -> None:
-        this = (disabled_users.c.block == disabled.block, disabled_users.c.user == _digest(disabled.username))
+        this = (
+            disabled_users.c.block == disabled.block,
+            disabled_users.c.user == _digest(disabled.username),
+        )
         async with self._database.write() as connection:
-            at = (await connection.execute(select(disabled_users.c.disabled_at).where(*this))).scalar()
+            at = (
+                await connection.execute(select(disabled_users.c.disabled_at).where(*this))
+            ).scalar()
             if at is not None:
-                await self._insert(connection, DisabledUser(block, disabled.tenant, disabled.username), at=at)
+                await self._insert(
+                    connection, DisabledUser(block, disabled.tenant, disabled.username), at=at
+                )
                 await connection.execute(delete(disabled_users).where(*this))
 
     async def remove(self, disabled: DisabledUser) -> bool:
-        this = (disabled_users.c.block == disabled.block, disabled_users.c.user == _digest(disabled.username))
+        this = (
+            disabled_users.c.block == disabled.block,
+            disabled_users.c.user == _digest(disabled.username),
+        )
         async with self._database.write() as connection:
             return (await connection.execute(delete(disabled_users).where(*this))).rowcount == 1
 

@@ -1,7 +1,7 @@
 """After a rotation of the ``database`` keys: every sealed cell is written again under the new one.
 
-A cell belongs to the row named by its primary key, its columns joined with ``/`` in their order: what seals a cell must
-name it so, and a test writes into every table to hold that.
+A cell belongs to the row named by its primary key, its columns joined with ``/`` in their order:
+what seals a cell must name it so, and a test writes into every table to hold that.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from gateway.sql.database import Database
 
 BATCH = 200
-"""Rows in one transaction: a writer in between waits for some milliseconds, not for the whole table."""
+"""Rows in one transaction: a writer in between waits for some milliseconds, not for the whole
+table.
+"""
 
 
 def sealed_columns() -> Iterator[tuple[Table, Column[Any]]]:
@@ -37,7 +39,9 @@ def row_name(key: Sequence[object]) -> str:
 
 
 async def reencrypt(database: Database) -> int:
-    """Number of cells written again. Raises ``ConfigError`` for one that does not open, ``UnavailableError``."""
+    """Number of cells written again. Raises ``ConfigError`` for one that does not open,
+    ``UnavailableError``.
+    """
     return sum([await _column(database, table, column) for table, column in sealed_columns()])
 
 
@@ -46,7 +50,12 @@ async def kids_in_use(database: Database) -> frozenset[str]:
     found: set[str] = set()
     for _table, column in sealed_columns():
         async with database.read() as connection:
-            found |= {value.partition(".")[0] for value in (await connection.execute(select(column).where(column.is_not(None)))).scalars()}
+            found |= {
+                value.partition(".")[0]
+                for value in (
+                    await connection.execute(select(column).where(column.is_not(None)))
+                ).scalars()
+            }
     return frozenset(found)
 
 
@@ -65,7 +74,9 @@ async def _column(database: Database, table: Table, column: Column[Any]) -> int:
                     fresh = database.crypt.seal(database.crypt.open(sealed, **cell), **cell)
                     # Only over what was read: who wrote meanwhile wrote under the new key.
                     here = [name == value for name, value in zip(keys, key, strict=True)]
-                    await connection.execute(update(table).where(*here, column == sealed).values({column.name: fresh}))
+                    await connection.execute(
+                        update(table).where(*here, column == sealed).values({column.name: fresh})
+                    )
                     written += 1
         if len(rows) < BATCH:
             return written

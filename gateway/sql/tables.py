@@ -1,19 +1,35 @@
-"""The schema: one table per noun. Times are UTC epoch seconds (float); ``_us`` are microseconds of a tenant's clock.
+"""The schema: one table per noun. Times are UTC epoch seconds (float); ``_us`` are microseconds of
+a tenant's clock.
 
-Columns that hold a secret or a person's data are ``sealed(...)``: text made by ``Crypt``, found and re-encrypted on
-key rotation through ``info["sealed"]``. Primary keys are text wherever another system sees them, so that ids do not
-count what happens here.
+Columns that hold a secret or a person's data are ``sealed(...)``: text made by ``Crypt``, found and
+re-encrypted on key rotation through ``info["sealed"]``. Primary keys are text wherever another
+system sees them, so that ids do not count what happens here.
 
 Until the first release there is one schema: who changes this file raises ``SCHEMA_VERSION``.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA_VERSION = 19
-"""What ``schema_version`` must hold. A database with another number is refused at start-up, never guessed at."""
+"""What ``schema_version`` must hold. A database with another number is refused at start-up, never
+guessed at.
+"""
 
 metadata = MetaData(
     naming_convention={
@@ -50,20 +66,32 @@ tenants = Table(
 )
 
 tenant_names = Table(
-    "tenant_names",  # every name a tenant in ``tenants`` claims: a second claim of it fails in the database itself
+    # every name a tenant in ``tenants`` claims: a second claim of it fails in the database itself
+    "tenant_names",
     metadata,
-    Column("kind", String(10), primary_key=True),  # host, wildcard (without ``*.``), domain, client, provider
+    Column(
+        "kind", String(10), primary_key=True
+    ),  # host, wildcard (without ``*.``), domain, client, provider
     Column("name", String(253), primary_key=True),
-    Column("tenant", String(40), ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column(
+        "tenant",
+        String(40),
+        ForeignKey("tenants.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
 )
 
 client_credentials = Table(
-    "client_credentials",  # of tenants that say ``client: provisioned``, from files too: hence no foreign key
+    # of tenants that say ``client: provisioned``, from files too: hence no foreign key
+    "client_credentials",
     metadata,
     Column("client_id", String(128), primary_key=True),
     Column("tenant", String(40), nullable=False, index=True),
     sealed("client_secret"),
-    Column("retires_at", Float, nullable=True),  # of a client that a rotation replaced: when it is deleted; null for the one in use
+    Column(
+        "retires_at", Float, nullable=True
+    ),  # of a client that a rotation replaced: when it is deleted; null for the one in use
     Column("updated_at", Float, nullable=False),
 )
 
@@ -71,11 +99,23 @@ registry_state = Table(
     "registry_state",  # one row
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("revision", BigInteger, nullable=False),  # counts every change to tenants and credentials
-    Column("published_revision", BigInteger, nullable=False),  # the last one that went out in a snapshot and that every replica obeys
-    Column("sent_revision", BigInteger, nullable=False),  # told while some tenants' changes are not obeyed everywhere: the last one that went out in a snapshot,
+    Column(
+        "revision", BigInteger, nullable=False
+    ),  # counts every change to tenants and credentials
+    Column(
+        "published_revision", BigInteger, nullable=False
+    ),  # the last one that went out in a snapshot and that every replica obeys
+    Column(
+        "sent_revision",
+        BigInteger,
+        nullable=False,
+        # told while some tenants' changes are not obeyed everywhere: the last one that went out in
+        # a snapshot,
+    ),
     Column("waiting", Json, nullable=False),  # and the ids of those tenants
-    Column("generation", BigInteger, nullable=False),  # number of the last snapshot: never goes back
+    Column(
+        "generation", BigInteger, nullable=False
+    ),  # number of the last snapshot: never goes back
 )
 
 audit = Table(
@@ -87,7 +127,9 @@ audit = Table(
     Column("action", String(80), nullable=False),  # ``tenant.update``, ``provision.apply`` …
     Column("tenant", String(40), nullable=True),
     Column("target", String(400), nullable=False, default=""),
-    Column("outcome", String(40), nullable=False, default="done"),  # begun, done, refused:STATUS, failed:STATUS
+    Column(
+        "outcome", String(40), nullable=False, default="done"
+    ),  # begun, done, refused:STATUS, failed:STATUS
     Column("before", Json, nullable=True),  # secrets as "***"
     Column("after", Json, nullable=True),
     Column("request_id", String(64), nullable=False, default=""),
@@ -98,7 +140,9 @@ tenant_removals = Table(
     "tenant_removals",
     metadata,
     Column("tenant", String(40), primary_key=True),
-    Column("removals", BigInteger, nullable=False),  # the last version of the one of this id that was deleted: whoever has it now is another one
+    Column(
+        "removals", BigInteger, nullable=False
+    ),  # the last version of the one of this id that was deleted: whoever has it now is another one
     Column("removed_at", Float, nullable=False),
 )
 
@@ -107,7 +151,9 @@ admin_keys = Table(
     metadata,
     Column("id", String(16), primary_key=True),
     Column("name", String(120), nullable=False, unique=True),
-    Column("hash", String(64), nullable=False, unique=True),  # SHA-256 of 256 random bits: nothing to guess
+    Column(
+        "hash", String(64), nullable=False, unique=True
+    ),  # SHA-256 of 256 random bits: nothing to guess
     Column("scopes", Json, nullable=False),
     Column("tenant", String(40), nullable=True),  # bound to one tenant
     Column("created_at", Float, nullable=False),
@@ -119,11 +165,17 @@ admin_keys = Table(
 idempotency = Table(
     "idempotency",
     metadata,
-    Column("scope", String(200), primary_key=True),  # admin key, method and route: one caller's key is not another's
+    Column(
+        "scope", String(200), primary_key=True
+    ),  # admin key, method and route: one caller's key is not another's
     Column("key", String(200), primary_key=True),
-    Column("fingerprint", String(64), nullable=False),  # SHA-256 of the request body: the same key with another body is 422
+    Column(
+        "fingerprint", String(64), nullable=False
+    ),  # SHA-256 of the request body: the same key with another body is 422
     Column("created_at", Float, nullable=False),
-    Column("renewed_at", Float, nullable=False),  # by the process that runs the request; old and without a status: it died
+    Column(
+        "renewed_at", Float, nullable=False
+    ),  # by the process that runs the request; old and without a status: it died
     Column("status", Integer, nullable=True),  # NULL while the first request is still running
     sealed("body", nullable=True),
 )
@@ -138,7 +190,9 @@ revocations = Table(
     Column("kind", String(20), nullable=False),
     Column("source", String(40), nullable=False),
     sealed("request"),  # RevocationRequest as JSON: names a person
-    sealed("users", nullable=True),  # JSON: the Cognito users whose sessions it ended, which only the store knew
+    sealed(
+        "users", nullable=True
+    ),  # JSON: the Cognito users whose sessions it ended, which only the store knew
     Column("watermark_us", BigInteger, nullable=True),  # re-applied as it was after a failover
     Column("received_at", Float, nullable=False),
     Column("event_time", Float, nullable=True),
@@ -146,8 +200,12 @@ revocations = Table(
     Column("acknowledged_at", Float, nullable=True),
     Column("replicas", Json, nullable=True),
     Column("ended", Integer, nullable=False, default=0),
-    Column("to_tell", Integer, nullable=False, default=0, index=True),  # 1: done by hand, and the tenant's app has yet to be told (``hooks.by_hand``)
-    sealed("people", nullable=True),  # JSON: of a person's block by hand, as whom they were signed in
+    Column(
+        "to_tell", Integer, nullable=False, default=0, index=True
+    ),  # 1: done by hand, and the tenant's app has yet to be told (``hooks.by_hand``)
+    sealed(
+        "people", nullable=True
+    ),  # JSON: of a person's block by hand, as whom they were signed in
     Index(None, "tenant", "received_at"),
     Index(None, "received_at"),
     Index(None, "durable_at", "id"),
@@ -160,7 +218,9 @@ blocks = Table(
     Column("tenant", String(40), nullable=False),
     Column("alias", String(128), nullable=False),  # HMAC index entry: the same that Redis holds
     sealed("who"),  # JSON of Who: for lists and for re-keying
-    Column("source", String(40), nullable=False),  # an operator's block is lifted by ``admin`` or ``cli`` only
+    Column(
+        "source", String(40), nullable=False
+    ),  # an operator's block is lifted by ``admin`` or ``cli`` only
     Column("reason", String(400), nullable=False, default=""),
     Column("watermark_us", BigInteger, nullable=True),
     Column("created_at", Float, nullable=False),
@@ -172,7 +232,9 @@ blocks = Table(
 )
 
 disabled_users = Table(
-    "disabled_users",  # Cognito users whom a block disabled; gone when they are enabled again, or another block has them
+    # Cognito users whom a block disabled; gone when they are enabled again, or another block has
+    # them
+    "disabled_users",
     metadata,
     Column("block", String(36), primary_key=True),  # ``blocks.id``
     Column("user", String(64), primary_key=True, index=True),  # digest of the username
@@ -188,14 +250,22 @@ overlays = Table(
     Column("tenant", String(40), nullable=False),
     Column("alias", String(128), nullable=False),
     sealed("who"),
-    Column("group_name", String(256), nullable=False),  # name or id, as the identity provider spells it
+    Column(
+        "group_name", String(256), nullable=False
+    ),  # name or id, as the identity provider spells it
     Column("source", String(40), nullable=False),
     Column("removed_at", Float, nullable=False),  # event time, else receipt
     Column("removed_us", BigInteger, nullable=True),
-    Column("everybody", Integer, nullable=False, default=0),  # 1: taken from everybody of the provider, not from one person
-    Column("group_id", String(64), nullable=False, default=""),  # digest of the id of the group that was deleted, of one that was taken from everybody
+    Column(
+        "everybody", Integer, nullable=False, default=0
+    ),  # 1: taken from everybody of the provider, not from one person
+    Column(
+        "group_id", String(64), nullable=False, default=""
+    ),  # digest of the id of the group that was deleted, of one that was taken from everybody
     Column("said_at", Float, nullable=True),  # when the same group was last said to be deleted
-    Column("cleared_at", Float, nullable=True),  # the stored attribute was confirmed to lack the group
+    Column(
+        "cleared_at", Float, nullable=True
+    ),  # the stored attribute was confirmed to lack the group
     Column("lifted_at", Float, nullable=True),
     Column("revocation", String(36), nullable=True),
     UniqueConstraint("tenant", "alias", "group_name", "source"),
@@ -203,7 +273,9 @@ overlays = Table(
 )
 
 overlay_exemptions = Table(
-    "overlay_exemptions",  # who was added to a group of that name after it had been taken from everybody; gone with the overlay
+    # who was added to a group of that name after it had been taken from everybody; gone with the
+    # overlay
+    "overlay_exemptions",
     metadata,
     Column("id", String(36), primary_key=True),
     Column("tenant", String(40), nullable=False),
@@ -211,9 +283,13 @@ overlay_exemptions = Table(
     sealed("who"),
     Column("group_name", String(256), nullable=False),
     Column("source", String(40), nullable=False),
-    Column("group_id", String(64), nullable=False),  # digest of the id of the group that the person was added to
+    Column(
+        "group_id", String(64), nullable=False
+    ),  # digest of the id of the group that the person was added to
     Column("overlay", String(36), nullable=False, index=True),  # ``overlays.id``
-    Column("watermark_us", BigInteger, nullable=False),  # of the removal that the person is exempt from; not from a later one
+    Column(
+        "watermark_us", BigInteger, nullable=False
+    ),  # of the removal that the person is exempt from; not from a later one
     Column("given_at", Float, nullable=False),
     UniqueConstraint("tenant", "alias", "group_name", "source"),
     Index(None, "tenant", "group_name", "source"),
@@ -230,15 +306,25 @@ hook_inbox = Table(
     Column("source", String(40), nullable=False),
     Column("tenant", String(40), nullable=False),
     Column("provider", String(32), nullable=False),
-    Column("event", String(320), nullable=False),  # the sender's event id; a random one where it gives none
+    Column(
+        "event", String(320), nullable=False
+    ),  # the sender's event id; a random one where it gives none
     Column("type", String(120), nullable=False),  # the sender's name of it
-    Column("lane", String(64), nullable=False),  # one person's (or group's) events: applied one after another
+    Column(
+        "lane", String(64), nullable=False
+    ),  # one person's (or group's) events: applied one after another
     Column("received_at", Float, nullable=False),
     Column("event_time", Float, nullable=True),
     sealed("payload"),
-    Column("state", String(20), nullable=False),  # new, applied, applied_to_nobody, ignored, failed, held
-    Column("released", Integer, nullable=False, default=0),  # 1: an operator said that it may take away from many people at once
-    Column("counted", Integer, nullable=False, default=0),  # 1: took something from somebody, and counts as one of many (``brake``)
+    Column(
+        "state", String(20), nullable=False
+    ),  # new, applied, applied_to_nobody, ignored, failed, held
+    Column(
+        "released", Integer, nullable=False, default=0
+    ),  # 1: an operator said that it may take away from many people at once
+    Column(
+        "counted", Integer, nullable=False, default=0
+    ),  # 1: took something from somebody, and counts as one of many (``brake``)
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_at", Float, nullable=False),
     Column("error", String(400), nullable=False, default=""),
@@ -260,7 +346,8 @@ hook_lanes = Table(
 )
 
 hook_standing = Table(
-    "hook_standing",  # per account (``about`` empty) and per person and group: what the newest event said
+    # per account (``about`` empty) and per person and group: what the newest event said
+    "hook_standing",
     metadata,
     Column("lane", String(64), primary_key=True),
     Column("about", String(64), primary_key=True),  # digest of the group's key
@@ -277,9 +364,13 @@ hook_standing = Table(
 )
 
 hook_groups = Table(
-    "hook_groups",  # what each group of a provider is called, and was: tokens and policies may name it, events know its id
+    # what each group of a provider is called, and was: tokens and policies may name it, events know
+    # its id
+    "hook_groups",
     metadata,
-    Column("group", String(64), primary_key=True),  # digest of tenant, provider, source and the group's id
+    Column(
+        "group", String(64), primary_key=True
+    ),  # digest of tenant, provider, source and the group's id
     Column("tenant", String(40), nullable=False),
     Column("provider", String(32), nullable=False),
     Column("source", String(40), nullable=False),
@@ -307,12 +398,15 @@ hook_deliveries = Table(
 )
 
 hook_arrivals = Table(
-    "hook_arrivals",  # what senders did that stores nothing else: handshakes and refusals, counted by the minute
+    # what senders did that stores nothing else: handshakes and refusals, counted by the minute
+    "hook_arrivals",
     metadata,
     Column("tenant", String(40), primary_key=True),
     Column("provider", String(32), primary_key=True),
     Column("source", String(40), primary_key=True),
-    Column("outcome", String(40), primary_key=True),  # handshake, unavailable, or why it was refused
+    Column(
+        "outcome", String(40), primary_key=True
+    ),  # handshake, unavailable, or why it was refused
     Column("minute", BigInteger, primary_key=True),  # of the epoch
     Column("times", Integer, nullable=False),
     Column("last_at", Float, nullable=False),
@@ -335,7 +429,9 @@ graph_subscriptions = Table(
     Column("tenant", String(40), nullable=False),
     Column("provider", String(32), nullable=False),
     Column("resource", String(40), nullable=False),
-    Column("made_for", String(64), nullable=False),  # digest of address and client state: another one means making it again
+    Column(
+        "made_for", String(64), nullable=False
+    ),  # digest of address and client state: another one means making it again
     Column("created_at", Float, nullable=False),
     Column("renewed_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
@@ -347,20 +443,25 @@ directory_cursors = Table(
     metadata,
     Column("tenant", String(40), primary_key=True),
     Column("provider", String(32), primary_key=True),
-    Column("resource", String(40), primary_key=True),  # users, groups, log; with .page: where a reading goes on; rest: until when to ask nothing
+    Column(
+        "resource", String(40), primary_key=True
+    ),  # users, groups, log; with .page: where a reading goes on; rest: until when to ask nothing
     sealed("cursor"),
     Column("read_at", Float, nullable=False),  # last success; of rest: until when
     Column("wanted_at", Float, nullable=True),  # a gap was seen: do not wait for the schedule
 )
 
 directory_members = Table(
-    "directory_members",  # what reconciliation last saw of a group, so that a full reading can tell who is gone
+    # what reconciliation last saw of a group, so that a full reading can tell who is gone
+    "directory_members",
     metadata,
     Column("tenant", String(40), primary_key=True),
     Column("provider", String(32), primary_key=True),
     Column("group_id", String(128), primary_key=True),
     Column("member", String(128), primary_key=True),
-    Column("reading", String(32), nullable=False, default=""),  # the last full reading that saw them, "" none: who lacks its id at its end has left
+    Column(
+        "reading", String(32), nullable=False, default=""
+    ),  # the last full reading that saw them, "" none: who lacks its id at its end has left
 )
 
 scim_resources = Table(
@@ -370,9 +471,13 @@ scim_resources = Table(
     Column("tenant", String(40), nullable=False),
     Column("provider", String(32), nullable=False),
     Column("kind", String(8), nullable=False),  # User, Group
-    Column("person", String(36), nullable=False),  # what a user's standings hang on: the id, or that of a deleted record of the same person
+    Column(
+        "person", String(36), nullable=False
+    ),  # what a user's standings hang on: the id, or that of a deleted record of the same person
     Column("name_digest", String(64), nullable=False),  # userName or displayName, case-folded
-    Column("unique_digest", String(64), nullable=False),  # of a user the same; of a group the name and the externalId
+    Column(
+        "unique_digest", String(64), nullable=False
+    ),  # of a user the same; of a group the name and the externalId
     Column("external_digest", String(64), nullable=False),  # "" where there is none
     sealed("document"),
     Column("bytes", Integer, nullable=False),  # of the document as JSON
@@ -406,7 +511,8 @@ scim_usage = Table(
 )
 
 scim_former_names = Table(
-    "scim_former_names",  # names of deleted records, which stay refused until another record has them
+    # names of deleted records, which stay refused until another record has them
+    "scim_former_names",
     metadata,
     Column("tenant", String(40), primary_key=True),
     Column("provider", String(32), primary_key=True),
@@ -417,10 +523,13 @@ scim_former_names = Table(
 )
 
 webhooks_outbox = Table(
-    "webhooks_outbox",  # what a tenant's app is told; sent until it answers 2xx or the attempts are used up
+    # what a tenant's app is told; sent until it answers 2xx or the attempts are used up
+    "webhooks_outbox",
     metadata,
     Column("number", Serial, primary_key=True, autoincrement=True),
-    Column("id", String(36), nullable=False, unique=True),  # the webhook-id that every attempt carries
+    Column(
+        "id", String(36), nullable=False, unique=True
+    ),  # the webhook-id that every attempt carries
     Column("tenant", String(40), nullable=False),
     Column("lane", String(64), nullable=False),  # one person's messages go out in order
     Column("event", String(80), nullable=False),
@@ -447,7 +556,9 @@ provision_runs = Table(
     Column("actor", String(200), nullable=False),
     Column("kind", String(20), nullable=False),  # apply, rotate, destroy
     Column("state", String(20), nullable=False),  # running, undoing, settling, done, rolled_back
-    sealed("request"),  # without the identity provider's client secret, unless it was asked to be kept
+    sealed(
+        "request"
+    ),  # without the identity provider's client secret, unless it was asked to be kept
     Column("plan", Json, nullable=True),
     Column("started_at", Float, nullable=False),
     Column("finished_at", Float, nullable=True),
@@ -461,7 +572,9 @@ provision_runs = Table(
 provision_steps = Table(
     "provision_steps",  # the journal: written before and after each call
     metadata,
-    Column("run", String(36), ForeignKey("provision_runs.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "run", String(36), ForeignKey("provision_runs.id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("number", Integer, primary_key=True),
     Column("action", String(80), nullable=False),
     Column("resource", String(400), nullable=False),

@@ -14,7 +14,9 @@ _STEPS = 50
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """``accent`` carries text of ``on_accent``; ``light`` and ``dark`` are text colours on the page in each scheme."""
+    """``accent`` carries text of ``on_accent``; ``light`` and ``dark`` are text colours on the page
+    in each scheme.
+    """
 
     accent: str
     on_accent: str
@@ -25,7 +27,12 @@ class Palette:
 def palette(colour: str) -> Palette:
     """``colour`` is ``#rrggbb``; every pair that is shown reaches ``AA``."""
     on_accent = max("#ffffff", "#000000", key=lambda ink: contrast(colour, ink))
-    return Palette(colour, on_accent, _towards(colour, "#000000", LIGHT_BACKGROUND), _towards(colour, "#ffffff", DARK_BACKGROUND))
+    return Palette(
+        colour,
+        on_accent,
+        _towards(colour, "#000000", LIGHT_BACKGROUND),
+        _towards(colour, "#ffffff", DARK_BACKGROUND),
+    )
 
 
 def contrast(one: str, other: str) -> float:
@@ -43,7 +50,10 @@ def _towards(colour: str, goal: str, background: str) -> str:
 
 
 def _mix(one: str, other: str, share: float) -> str:
-    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(_channels(one), _channels(other), strict=True))
+    return "#" + "".join(
+        f"{round(a + (b - a) * share):02x}"
+        for a, b in zip(_channels(one), _channels(other), strict=True)
+    )
 
 
 def _channels(colour: str) -> tuple[int, int, int]:
@@ -52,5 +62,8 @@ def _channels(colour: str) -> tuple[int, int, int]:
 
 def _luminance(colour: str) -> float:
     """WCAG 2.2, "relative luminance"."""
-    red, green, blue = (c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in _channels(colour))
+    red, green, blue = (
+        c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4
+        for c in _channels(colour)
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue

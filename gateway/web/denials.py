@@ -36,7 +36,9 @@ class Explained:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who asked for what, as far as the check came. ``location``: of the login, or of the explanation page. ``html``: whether a page would be seen."""
+    """Who asked for what, as far as the check came. ``location``: of the login, or of the
+    explanation page. ``html``: whether a page would be seen.
+    """
 
     tenant: Tenant | None
     request: AuthRequest | None
@@ -50,21 +52,46 @@ class Asked:
 def explain(services: Services, decision: Decision, asked: Asked) -> Explained:
     """Words for a decision that is not an allow."""
     request = asked.request
-    if isinstance(decision, Allow) or (isinstance(decision, Login) and decision.redirect and request is not None and request.kind is RequestKind.NAVIGATION):
+    if isinstance(decision, Allow) or (
+        isinstance(decision, Login)
+        and decision.redirect
+        and request is not None
+        and request.kind is RequestKind.NAVIGATION
+    ):
         return Explained()
-    if not asked.html or (isinstance(decision, Login) and (request is None or request.kind is RequestKind.OTHER)):
+    if not asked.html or (
+        isinstance(decision, Login) and (request is None or request.kind is RequestKind.OTHER)
+    ):
         return _problem(decision, asked.location)
     pages, tenant, language = services.pages, asked.tenant, negotiate(",".join(asked.languages))
     name, values = _page(services, decision, asked, tenant, request)
     html = pages.render(name, tenant, language, request_id=asked.request_id, **values)
-    headers = tuple((n, v) for n, v in pages.headers(name, tenant, language) if n not in {"Content-Type", "Cache-Control"})
+    headers = tuple(
+        (n, v)
+        for n, v in pages.headers(name, tenant, language)
+        if n not in {"Content-Type", "Cache-Control"}
+    )
     return Explained(html.encode(), "text/html; charset=utf-8", headers)
 
 
-def _page(services: Services, decision: Login | Deny, asked: Asked, tenant: Tenant | None, request: AuthRequest | None) -> tuple[str, dict[str, object]]:
-    """Which page tells it, with its values. It is shown at a protected host, whose start page is ``/``."""
+def _page(
+    services: Services,
+    decision: Login | Deny,
+    asked: Asked,
+    tenant: Tenant | None,
+    request: AuthRequest | None,
+) -> tuple[str, dict[str, object]]:
+    """Which page tells it, with its values. It is shown at a protected host, whose start page is
+    ``/``.
+    """
     if request is None:
-        return "error", {"reason": decision.reason, "code": "", "retry": None, "change": None, "start": "/"}
+        return "error", {
+            "reason": decision.reason,
+            "code": "",
+            "retry": None,
+            "change": None,
+            "start": "/",
+        }
     if isinstance(decision, Login) and request.kind is RequestKind.FRAME:
         return "frame", {"login": asked.location}
     if isinstance(decision, Login) and request.kind is RequestKind.FORM:
@@ -76,17 +103,37 @@ def _page(services: Services, decision: Login | Deny, asked: Asked, tenant: Tena
         matched = match(tenant, request)
         groups, roles = would_do(tenant, matched, asked.session.identity, decision.reason)
         return "denied", {
-            "reason": decision.reason, "email": asked.session.identity.email, "groups": groups, "roles": roles,
-            "rule": matched.rule.path if matched.rule is not None else "", "return_to": back, "change": change,
-            "no_groups": decision.reason is Reason.GROUP_MISSING and not asked.session.identity.groups, "provider_sign_out": provider_sign_out(tenant.provider(asked.session.identity.provider)),
-        }  # fmt: skip
-    return "error", {"reason": decision.reason, "code": "", "retry": asked.location or None, "change": change, "start": "/"}
+            "reason": decision.reason,
+            "email": asked.session.identity.email,
+            "groups": groups,
+            "roles": roles,
+            "rule": matched.rule.path if matched.rule is not None else "",
+            "return_to": back,
+            "change": change,
+            "no_groups": decision.reason is Reason.GROUP_MISSING
+            and not asked.session.identity.groups,
+            "provider_sign_out": provider_sign_out(
+                tenant.provider(asked.session.identity.provider)
+            ),
+        }
+    return "error", {
+        "reason": decision.reason,
+        "code": "",
+        "retry": asked.location or None,
+        "change": change,
+        "start": "/",
+    }
 
 
 def _problem(decision: Login | Deny, location: str) -> Explained:
     login = isinstance(decision, Login)
     status = 401 if login else STATUS_OF_DENIAL.get(decision.reason, 403)
-    problem = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": decision.reason.value}
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": decision.reason.value,
+    }
     if login and location:
         problem["login"] = location
     return Explained(json.dumps(problem).encode(), "application/problem+json")

@@ -10,13 +10,18 @@ if TYPE_CHECKING:
 
 LANGUAGES = ("en", "de", "fr", "es")
 """The first is what everybody else gets."""
-_RANGE = re.compile(r"\s*([A-Za-z]{1,8}|\*)((?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*[qQ]\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*)?")
+_RANGE = re.compile(
+    r"\s*([A-Za-z]{1,8}|\*)((?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*[qQ]\s*=\s*(0(?:\.[0-9]{0,"
+    r"3})?|1(?:\.0{0,3})?)\s*)?"
+)
 _MOST = 32
 """Ranges that are read; browsers send a handful."""
 
 
 def negotiate(accept_language: str, languages: Sequence[str] = LANGUAGES) -> str:
-    """The language with the highest quality; the header's order breaks ties; a malformed range counts as absent."""
+    """The language with the highest quality; the header's order breaks ties; a malformed range
+    counts as absent.
+    """
     best, best_quality = languages[0], 0.0
     refused = set[str]()
     wildcard = 0.0

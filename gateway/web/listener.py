@@ -1,14 +1,19 @@
-"""One listening socket: who may hold how many connections for how long, and what is said to bytes that are no HTTP.
+"""One listening socket: who may hold how many connections for how long, and what is said to bytes
+that are no HTTP.
 
 Rules:
-- Each listener has its own bound of connections. At the bound, the connection that was idle for longest makes room for a new one; where none is
-  idle, new ones wait in the kernel's queue. So nobody at one listener takes what the others need.
-- A request head that has begun arrives within ``HEAD_S``, its body within ``BODY_S``; what was answered is taken within ``TAKEN_S``.
+- Each listener has its own bound of connections. At the bound, the connection that was idle for
+  longest makes room for a new one; where none is idle, new ones wait in the kernel's queue. So
+  nobody at one listener takes what the others need.
+- A request head that has begun arrives within ``HEAD_S``, its body within ``BODY_S``; what was
+  answered is taken within ``TAKEN_S``.
 - A process without free descriptors says so, and accepts again when it has some.
-- At the end every answer says ``Connection: close``, then what the kernel has accepted already is answered too (``draining``).
+- At the end every answer says ``Connection: close``, then what the kernel has accepted already is
+  answered too (``draining``).
 
-aiohttp answers and logs bytes that it could not read with the line they stood in: a cookie that is too long, or the ingress' key with one wrong
-byte, would come back to a script that may not read it. Here every such answer is a fixed text, and the log names the kind of mistake alone.
+aiohttp answers and logs bytes that it could not read with the line they stood in: a cookie that is
+too long, or the ingress' key with one wrong byte, would come back to a script that may not read it.
+Here every such answer is a fixed text, and the log names the kind of mistake alone.
 """
 
 from __future__ import annotations
@@ -42,23 +47,31 @@ _LOG = logging.getLogger("gateway")
 NOT_HTTP = (http_exceptions.HttpProcessingError, RequestPayloadError)
 """What the bytes of a request may raise, at its head or while its body is read."""
 UNREADABLE = (*NOT_HTTP, ConnectionError)
-"""What reading a body may raise: the same, and a client that has gone. Of a handler's own it is a refusal, never a fault."""
+"""What reading a body may raise: the same, and a client that has gone. Of a handler's own it is a
+refusal, never a fault.
+"""
 BACKLOG: Final = 1024
 HEAD_S: Final = 10.0
 """From the first byte of a request to the end of its head. Proxies send a head at once."""
 BODY_S: Final = 30.0
 """From the end of a head to the end of its body; bodies are a megabyte at most."""
 TAKEN_S: Final = 30.0
-"""How long a client may leave answers that the kernel has no more room for. Without it, whoever asks and never reads keeps a place for good."""
+"""How long a client may leave answers that the kernel has no more room for. Without it, whoever
+asks and never reads keeps a place for good.
+"""
 MAX_CONNECTIONS: Final = 4096
 """Of a listener that is given no bound of its own."""
 _AT_ONCE: Final = 16
 """Connections accepted before others have their turn: workers share the queue."""
 _LOOKED_AT: Final = 64
-"""Connections that are looked at for an idle one, beginning with the one that was silent for longest."""
+"""Connections that are looked at for an idle one, beginning with the one that was silent for
+longest.
+"""
 _SWEEP_S: Final = 1.0
 _PAUSE_S: Final = 0.1
-"""After an error of ``accept``. The connection stays in the queue, so without a pause the loop would spin."""
+"""After an error of ``accept``. The connection stays in the queue, so without a pause the loop
+would spin.
+"""
 _TELL_EVERY_S: Final = 10.0
 
 
@@ -67,7 +80,14 @@ class Connection(web.RequestHandler):
 
     __slots__ = ("_listener", "starting")
 
-    def __init__(self, listener: Listener, manager: web.Server, *, starting: asyncio.Task[None] | None, **options: Any) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        manager: web.Server,
+        *,
+        starting: asyncio.Task[None] | None,
+        **options: Any,
+    ) -> None:
         super().__init__(manager, **options)
         self._listener = listener
         self.starting = starting
@@ -101,7 +121,13 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         self._listener.heard(self, request=self._request_count != before)
 
-    def handle_error(self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None) -> web.StreamResponse:  # noqa: ARG002 - aiohttp's
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's
+    ) -> web.StreamResponse:
         """``message`` is aiohttp's, with the line in it: dropped."""
         if isinstance(exc, http_exceptions.LineTooLong):
             # RFC 6585 §5
@@ -111,7 +137,9 @@ class Connection(web.RequestHandler):
             text = "an answer is on its way already"
             raise ConnectionError(text)
         phrase = HTTPStatus(status).phrase
-        response = web.Response(status=status, text=f"{phrase}\n", headers={"Cache-Control": "no-store"})
+        response = web.Response(
+            status=status, text=f"{phrase}\n", headers={"Cache-Control": "no-store"}
+        )
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             response.headers["Retry-After"] = str(RETRY_AFTER_S)
         response.force_close()
@@ -125,7 +153,9 @@ class Connection(web.RequestHandler):
         else:
             self._listener.fault(error, detail=str(args[0]) if args else None)
 
-    async def finish_response(self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None) -> tuple[web.StreamResponse, bool]:
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
         """``Expect`` of a kind that nobody knows is quoted by aiohttp too."""
         if isinstance(resp, web.HTTPExpectationFailed):
             resp.text = f"{resp.reason}\n"
@@ -143,7 +173,15 @@ class Connection(web.RequestHandler):
 class Listener:
     """Accepts from one bound socket; the socket stays its owner's."""
 
-    def __init__(self, runner: web.BaseRunner, bound: socket.socket, *, name: str, limit: int, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        runner: web.BaseRunner,
+        bound: socket.socket,
+        *,
+        name: str,
+        limit: int,
+        options: dict[str, Any],
+    ) -> None:
         if runner.server is None:
             msg = "aiohttp: a runner that was set up has no server"
             raise RuntimeError(msg)
@@ -152,9 +190,13 @@ class Listener:
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._open: OrderedDict[Connection, asyncio.Transport | None] = OrderedDict()
-        """The one that was silent for longest first. aiohttp forgets the transport of a connection that it closes, although answers may wait there."""
+        """The one that was silent for longest first. aiohttp forgets the transport of a connection
+        that it closes, although answers may wait there.
+        """
         self._heads: dict[Connection, float] = {}
-        """Whose request head has begun, and when it must have ended (the loop's time); in that order."""
+        """Whose request head has begun, and when it must have ended (the loop's time); in that
+        order.
+        """
         self._bodies: dict[Connection, tuple[float, StreamReader]] = {}
         """Whose request has a body that is still to come, until when, and the body."""
         self._unread: dict[Connection, float] = {}
@@ -177,12 +219,15 @@ class Listener:
     @property
     def new(self) -> int:
         """Connections that have not asked anything yet."""
-        return len(self._starting) + sum(connection.unused and connection.idle for connection in self._open)
+        return len(self._starting) + sum(
+            connection.unused and connection.idle for connection in self._open
+        )
 
     # --- accepting -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        # ``accept`` asks until nobody waits: on a blocking socket that would be the end of this loop.
+        # ``accept`` asks until nobody waits: on a blocking socket that would be the end of this
+        # loop.
         self._bound.setblocking(False)
         self.accepting = True
         self._loop.add_reader(self._bound.fileno(), self.accept)
@@ -213,9 +258,14 @@ class Listener:
                     # The queue of a Unix socket that was closed at its entrance is empty.
                     self._pause()
                     return count
-                # Of the process (EMFILE) or the machine (ENFILE, ENOBUFS, ENOMEM): said, since nothing else in the log would tell why nobody is answered.
+                # Of the process (EMFILE) or the machine (ENFILE, ENOBUFS, ENOMEM): said, since
+                # nothing else in the log would tell why nobody is answered.
                 ACCEPT_ERRORS.labels(self.name).inc()
-                self._tell("accept_failed", error=os.strerror(error.errno or 0), connections=len(self._open))
+                self._tell(
+                    "accept_failed",
+                    error=os.strerror(error.errno or 0),
+                    connections=len(self._open),
+                )
                 self._pause()
                 return count
             client.setblocking(False)
@@ -227,7 +277,17 @@ class Listener:
     async def _serve(self, client: socket.socket) -> None:
         try:
             task = asyncio.current_task()
-            await self._loop.connect_accepted_socket(lambda: Connection(self, self._server, starting=task, loop=self._loop, access_log=None, **self._options), client)
+            await self._loop.connect_accepted_socket(
+                lambda: Connection(
+                    self,
+                    self._server,
+                    starting=task,
+                    loop=self._loop,
+                    access_log=None,
+                    **self._options,
+                ),
+                client,
+            )
         except OSError:
             client.close()
 
@@ -248,7 +308,11 @@ class Listener:
             self._loop.add_reader(self._bound.fileno(), self.accept)
 
     def _make_room(self) -> bool:
-        self._tell("connections_at_limit", limit=self.limit, detail="idle connections make room for new ones")
+        self._tell(
+            "connections_at_limit",
+            limit=self.limit,
+            detail="idle connections make room for new ones",
+        )
         for connection, _ in zip(self._open, range(_LOOKED_AT), strict=False):
             if connection.idle:
                 self._close(connection, "idle")
@@ -300,7 +364,9 @@ class Listener:
             transport.abort()  # at once, whatever was not sent yet
 
     async def sweep(self) -> None:
-        """Until cancelled: closes whose head or body takes too long, and who does not take the answer."""
+        """Until cancelled: closes whose head or body takes too long, and who does not take the
+        answer.
+        """
         while True:
             await asyncio.sleep(_SWEEP_S)
             now = self._loop.time()
@@ -321,8 +387,17 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(runner: web.BaseRunner, bound: socket.socket, *, name: str = "", limit: int = MAX_CONNECTIONS, **options: Any) -> AsyncIterator[Listener]:
-    """Serve ``runner`` on a bound socket, non-blocking; ``options`` are those of aiohttp's ``RequestHandler``. Leaving waits for what is being answered."""
+async def listening(
+    runner: web.BaseRunner,
+    bound: socket.socket,
+    *,
+    name: str = "",
+    limit: int = MAX_CONNECTIONS,
+    **options: Any,
+) -> AsyncIterator[Listener]:
+    """Serve ``runner`` on a bound socket, non-blocking; ``options`` are those of aiohttp's
+    ``RequestHandler``. Leaving waits for what is being answered.
+    """
     await runner.setup()
     try:
         listener = Listener(runner, bound, name=name, limit=limit, options=options)

@@ -1,4 +1,6 @@
-"""Bearer tokens: of machine clients, and of people by what their last login left. Which clients and scopes may pass is the rule's business."""
+"""Bearer tokens: of machine clients, and of people by what their last login left. Which clients and
+scopes may pass is the rule's business.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ if TYPE_CHECKING:
 
 
 class Machines:
-    """Implements ``ports.MachineAuthenticator``. Nothing is remembered between two checks: each token is judged for the tenant that is asked."""
+    """Implements ``ports.MachineAuthenticator``. Nothing is remembered between two checks: each
+    token is judged for the tenant that is asked.
+    """
 
     def __init__(self, relying_party: RelyingParty, sessions: SessionStore) -> None:
         self._relying_party = relying_party

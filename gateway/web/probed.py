@@ -1,12 +1,16 @@
-"""The gateway's half of ``gateway ingress doctor``: records what arrived under a nonce, at the check and at the test location.
+"""The gateway's half of ``gateway ingress doctor``: records what arrived under a nonce, at the
+check and at the test location.
 
 Rules:
 - A check with a nonce is answered exactly as it would have been; the record is made beside it.
-- Only at the test location, however it is spelled, is a probe let through, with values that name nobody: its upstream is
-  the gateway itself, and that shows what an application would receive. A third of the managed headers is filled, a third empty, a third left out.
-- There too the doctor can have the check answer with an error: an ingress that then lets the request through fails open.
+- Only at the test location, however it is spelled, is a probe let through, with values that name
+  nobody: its upstream is the gateway itself, and that shows what an application would receive. A
+  third of the managed headers is filled, a third empty, a third left out.
+- There too the doctor can have the check answer with an error: an ingress that then lets the
+  request through fails open.
 - Nothing that was recorded goes back through the ingress; it is read from the admin API.
-- Values are recorded only where the doctor can have sent them; of cookies and keys only that they were there.
+- Values are recorded only where the doctor can have sent them; of cookies and keys only that they
+  were there.
 """
 
 from __future__ import annotations
@@ -41,17 +45,23 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("gateway")
 CANARY = "gateway-doctor"
-"""Value of a filled header at the test location. No identity provider has such a person; no application receives it."""
+"""Value of a filled header at the test location. No identity provider has such a person; no
+application receives it.
+"""
 LARGE_VALUE = "x" * 11_000
 """With the rest, the largest identity head that the gateway ever answers (12 kB)."""
 BODY_TIMEOUT_S = 3.0
-"""A trailer section that cannot be parsed ends no body; the doctor's own bodies are a few bytes long and are there at once."""
+"""A trailer section that cannot be parsed ends no body; the doctor's own bodies are a few bytes
+long and are there at once.
+"""
 MAX_RECORDED = 400
 MAX_VALUE = 200
 
 
 class ProbedChecks:
-    """The check listener's handler: ``Checks`` and, for a request that carries a nonce, a record of it."""
+    """The check listener's handler: ``Checks`` and, for a request that carries a nonce, a record of
+    it.
+    """
 
     def __init__(
         self,
@@ -82,9 +92,14 @@ class ProbedChecks:
             return await self._checks(request)
         return await self._probed(request, dialect, nonce)
 
-    async def _probed(self, request: BaseRequest, dialect: Dialect, nonce: str) -> web.StreamResponse:
+    async def _probed(
+        self, request: BaseRequest, dialect: Dialect, nonce: str
+    ) -> web.StreamResponse:
         believed = self._trust.believes(request)
-        asked = dialect.parse(RawRequest(request.method, request.raw_path, request.headers, request.remote or ""), cookie_name=self._cookie_name)
+        asked = dialect.parse(
+            RawRequest(request.method, request.raw_path, request.headers, request.remote or ""),
+            cookie_name=self._cookie_name,
+        )
         record: dict[str, Any] = {
             "dialect": dialect.name,
             "believed": believed,
@@ -96,8 +111,19 @@ class ProbedChecks:
         if isinstance(asked, Malformed):
             record["malformed"] = asked.detail
         else:
-            record |= {"method": asked.method, "scheme": asked.scheme, "host": asked.host, "target": asked.target, "path": asked.path, "cookies": len(asked.cookies)}
-        if believed and not isinstance(asked, Malformed) and spells_location(asked.target.partition("?")[0]):
+            record |= {
+                "method": asked.method,
+                "scheme": asked.scheme,
+                "host": asked.host,
+                "target": asked.target,
+                "path": asked.path,
+                "cookies": len(asked.cookies),
+            }
+        if (
+            believed
+            and not isinstance(asked, Malformed)
+            and spells_location(asked.target.partition("?")[0])
+        ):
             response = self._at_location(dialect, asked)
         else:
             response = await self._checks(request)
@@ -109,36 +135,65 @@ class ProbedChecks:
         status = answer_in(asked.target)
         if status is not None:
             return web.Response(status=status, reason="as the doctor asked")
-        return response_of(dialect.render(Verdict(decision=Allow(Reason.PUBLIC), headers=canary_headers(self._managed, large=f"{LARGE}=1" in asked.target)), asked))
+        return response_of(
+            dialect.render(
+                Verdict(
+                    decision=Allow(Reason.PUBLIC),
+                    headers=canary_headers(self._managed, large=f"{LARGE}=1" in asked.target),
+                ),
+                asked,
+            )
+        )
 
 
 def canary_headers(managed: Sequence[str], *, large: bool) -> tuple[tuple[str, str], ...]:
-    """Filled, empty and left out in turn; the last filled one is as long as it may be if ``large``."""
+    """Filled, empty and left out in turn; the last filled one is as long as it may be if
+    ``large``.
+    """
     filled = [name for number, name in enumerate(managed) if number % 3 == 0]
-    return tuple((name, (LARGE_VALUE if large and name == filled[-1] else CANARY) if number % 3 == 0 else "") for number, name in enumerate(managed) if number % 3 != 2)
+    return tuple(
+        (name, (LARGE_VALUE if large and name == filled[-1] else CANARY) if number % 3 == 0 else "")
+        for number, name in enumerate(managed)
+        if number % 3 != 2
+    )
 
 
-def location_handler(records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]], cookie_name: str, clock: Callable[[], float]) -> Callable[[web.Request], Any]:
-    """Handler of ``core.probe.LOCATION`` on the public listener: records the request as an application would have received it."""
+def location_handler(
+    records: ProbeRecords,
+    *,
+    keys: Callable[[], Sequence[bytes]],
+    cookie_name: str,
+    clock: Callable[[], float],
+) -> Callable[[web.Request], Any]:
+    """Handler of ``core.probe.LOCATION`` on the public listener: records the request as an
+    application would have received it.
+    """
 
     async def handle(request: web.Request) -> web.StreamResponse:
         nonce = nonce_in(request.raw_path)
         if nonce is None or not is_ours(keys(), nonce, now=clock()):
             raise web.HTTPNotFound
         await note(
-            records, nonce, "location",
+            records,
+            nonce,
+            "location",
             {
-                "method": request.method, "target": request.raw_path, "headers": _shown(request.headers), "body": await _body(request),
+                "method": request.method,
+                "target": request.raw_path,
+                "headers": _shown(request.headers),
+                "body": await _body(request),
                 "own_cookies": _own_cookies(request.headers.getall("Cookie", ()), cookie_name),
             },
-        )  # fmt: skip
+        )
         return web.Response(status=204, headers={"Cache-Control": "no-store"})
 
     return handle
 
 
 async def _body(request: web.Request) -> str:
-    """``ended``; ``cut`` where the connection ended first; ``unreadable`` where the parser stopped at what it was sent. Nothing of it is kept."""
+    """``ended``; ``cut`` where the connection ended first; ``unreadable`` where the parser stopped
+    at what it was sent. Nothing of it is kept.
+    """
     if not request.body_exists:
         return "ended"
     try:
@@ -153,16 +208,25 @@ async def _body(request: web.Request) -> str:
 
 
 def _own_cookies(lines: Sequence[str], name: str) -> int:
-    """How often the session cookie is there, also where lines were joined with a comma and it is a part of another's value."""
+    """How often the session cookie is there, also where lines were joined with a comma and it is a
+    part of another's value.
+    """
     return max(len(own_values(lines, name)), sum(line.count(f"{name}=") for line in lines))
 
 
 def _shown(headers: CIMultiDictProxy[str]) -> list[list[str]]:
-    """Names and values in order; of secrets and cookies only the names (of a cookie header, the cookies' names)."""
+    """Names and values in order; of secrets and cookies only the names (of a cookie header, the
+    cookies' names).
+    """
     shown = []
     for name, value in list(headers.items())[:MAX_RECORDED]:
         lowered = name.lower()
-        if lowered in {"authorization", "proxy-authorization"} or "key" in lowered or "secret" in lowered or "token" in lowered:
+        if (
+            lowered in {"authorization", "proxy-authorization"}
+            or "key" in lowered
+            or "secret" in lowered
+            or "token" in lowered
+        ):
             value = FORGED if FORGED in value else "***"  # noqa: PLW2901 - the value is not to be kept, unless it is the doctor's
         elif lowered == "cookie":
             value = "; ".join(pair.partition("=")[0].strip() for pair in value.split(";"))  # noqa: PLW2901

@@ -1,6 +1,8 @@
-"""What is refused again and again is logged once a minute, with how often. Pure bookkeeping: no clock, no I/O, nothing is decided by it.
+"""What is refused again and again is logged once a minute, with how often. Pure bookkeeping: no
+clock, no I/O, nothing is decided by it.
 
-A page whose session has ended goes on asking every few seconds, for days. Counters count every request; the log need not hold each.
+A page whose session has ended goes on asking every few seconds, for days. Counters count every
+request; the log need not hold each.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 EVERY_S: Final = 60.0
 MAX_REMEMBERED: Final = 2_000
-"""Requests whose repetition is noticed, in one process: with ``MAX_KEY_CHARACTERS`` at most about 10 MB. Beyond, the oldest is told of and forgotten."""
+"""Requests whose repetition is noticed, in one process: with ``MAX_KEY_CHARACTERS`` at most about
+10 MB. Beyond, the oldest is told of and forgotten.
+"""
 MAX_KEY_CHARACTERS: Final = 512
 """A longer path is logged each time: a stranger chooses it."""
 _AT_ONCE: Final = 8
@@ -46,7 +50,9 @@ class Repeats:
         return False
 
     def due(self, now: float) -> Iterator[tuple[dict[str, Any], int]]:
-        """The latest record of each that was repeated, and how often it was not logged, once its minute is over. The next minute begins then."""
+        """The latest record of each that was repeated, and how often it was not logged, once its
+        minute is over. The next minute begins then.
+        """
         for _ in range(_AT_ONCE):
             key, first = next(iter(self._seen.items()), ("", None))
             if first is None or (first.until > now and len(self._seen) <= MAX_REMEMBERED):

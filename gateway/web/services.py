@@ -1,4 +1,6 @@
-"""What the web edge works with: one frozen value, built by ``app`` and reached through an ``AppKey``."""
+"""What the web edge works with: one frozen value, built by ``app`` and reached through an
+``AppKey``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ if TYPE_CHECKING:
 
     from gateway.assertion import Assertions
     from gateway.config import Config
-    from gateway.ports import AttemptCounter, MachineAuthenticator, RelyingParty, SessionStore, TenantSource, TestedConnections
+    from gateway.ports import (
+        AttemptCounter,
+        MachineAuthenticator,
+        RelyingParty,
+        SessionStore,
+        TenantSource,
+        TestedConnections,
+    )
     from gateway.web.pages import Pages
     from gateway.web.token_revocation import TokenRevocation
     from gateway.web.trust import Trust
@@ -38,7 +47,9 @@ class Services:
     random_token: Callable[[], str]
     """32 random bytes, base64url."""
     signing_keys: Callable[[], Sequence[bytes]]
-    """For values that go through a browser and are no credentials: the first signs, each verifies."""
+    """For values that go through a browser and are no credentials: the first signs, each
+    verifies.
+    """
 
 
 SERVICES = web.AppKey("services", Services)

@@ -1,9 +1,11 @@
 """``/healthz``, ``/readyz``, ``/metrics`` on the admin listener, in both roles.
 
 Rules:
-- ``/readyz`` asks nobody: dependencies are asked in the background, and the last answer is told. One that hangs delays no probe.
-- Ready is: a check of somebody who has a session would be answered (of the admin role alone: a hook would be taken). What else is
-  wrong is told in the body, and is no reason to take a replica away: all the others have the same dependency.
+- ``/readyz`` asks nobody: dependencies are asked in the background, and the last answer is told.
+  One that hangs delays no probe.
+- Ready is: a check of somebody who has a session would be answered (of the admin role alone: a hook
+  would be taken). What else is wrong is told in the body, and is no reason to take a replica away:
+  all the others have the same dependency.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ def application(known: Mapping[str, Known]) -> web.Application:
     """The system routes alone; the admin API is mounted beside them where the admin role runs."""
     app = web.Application(client_max_size=1024 * 1024)
     app[KNOWN] = known
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    app.add_routes(
+        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+    )
     return app
 
 
@@ -62,11 +66,16 @@ async def healthz(request: Request) -> Response:  # noqa: ARG001 - a handler's s
 
 
 async def readyz(request: Request) -> Response:
-    """``ready``, ``degraded`` (200: something is wrong, and this replica is as good as any) or ``not_ready`` (503); and each dependency's state."""
+    """``ready``, ``degraded`` (200: something is wrong, and this replica is as good as any) or
+    ``not_ready`` (503); and each dependency's state.
+    """
     findings = [known() for known in request.app[KNOWN].values()]
     ready = all(f.ok for f in findings if f.needed)
     status = "not_ready" if not ready else "ready" if all(f.ok for f in findings) else "degraded"
-    return web.json_response({"status": status, "dependencies": {f.name: _told(f) for f in findings}}, status=200 if ready else 503)
+    return web.json_response(
+        {"status": status, "dependencies": {f.name: _told(f) for f in findings}},
+        status=200 if ready else 503,
+    )
 
 
 def _told(finding: Finding) -> dict[str, object]:
@@ -82,7 +91,16 @@ async def metrics(request: Request) -> Response:  # noqa: ARG001 - a handler's s
 class Watched:
     """One dependency, asked every ``every_s`` seconds, and more often while it is not well."""
 
-    def __init__(self, name: str, probe: Probe, *, needed: bool, every_s: float, again_s: float = 1.0, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        name: str,
+        probe: Probe,
+        *,
+        needed: bool,
+        every_s: float,
+        again_s: float = 1.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._name, self._probe, self._needed = name, probe, needed
         self._every_s, self._again_s, self._sleep = every_s, again_s, sleep
         self._finding = Finding(name, ok=False, detail="not asked yet", needed=needed)
@@ -99,7 +117,9 @@ class Watched:
 
 async def probe_all(probes: Mapping[str, Probe]) -> list[Finding]:
     """All at once, each bounded in time; a probe never raises."""
-    return list(await asyncio.gather(*(bounded(name, probe, needed=True) for name, probe in probes.items())))
+    return list(
+        await asyncio.gather(*(bounded(name, probe, needed=True) for name, probe in probes.items()))
+    )
 
 
 async def bounded(name: str, probe: Probe, *, needed: bool) -> Finding:
@@ -109,10 +129,19 @@ async def bounded(name: str, probe: Probe, *, needed: bool) -> Finding:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             return await probe()
     except TimeoutError:
-        return Finding(name, ok=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s", needed=needed)
+        return Finding(
+            name, ok=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s", needed=needed
+        )
     except ConfigError as error:
         return Finding(name, ok=False, detail=str(error), needed=needed, wrong=True)
     except GatewayError as error:
-        return Finding(name, ok=False, detail=f"{error} (after {time.perf_counter() - started:.2f} s)", needed=needed)
+        return Finding(
+            name,
+            ok=False,
+            detail=f"{error} (after {time.perf_counter() - started:.2f} s)",
+            needed=needed,
+        )
     except Exception as error:  # noqa: BLE001 - a mistake of ours in one probe must not keep what the last one said standing for ever
-        return Finding(name, ok=False, detail=f"cannot be asked: {type(error).__name__}", needed=needed)
+        return Finding(
+            name, ok=False, detail=f"cannot be asked: {type(error).__name__}", needed=needed
+        )

@@ -1,9 +1,12 @@
-"""What a person is told: for every reason and every login error a title, what happened, and what to do.
+"""What a person is told: for every reason and every login error a title, what happened, and what to
+do.
 
 Rules:
-- Addressed to somebody who wants to work, not to run a gateway: no term that only an operator knows.
+- Addressed to somebody who wants to work, not to run a gateway: no term that only an operator
+  knows.
 - Nothing here depends on what a URL says.
-- English here is the message id of the catalogs in ``locale/``; a text is looked up when its page is drawn.
+- English here is the message id of the catalogs in ``locale/``; a text is looked up when its page
+  is drawn.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Message ids. ``again``: whether trying the login again can help, so whether the page offers it. ``click``: whether ``do`` speaks of that link.
-    ``start``: whether it speaks of the application's start page.
+    """Message ids. ``again``: whether trying the login again can help, so whether the page offers
+    it. ``click``: whether ``do`` speaks of that link. ``start``: whether it speaks of the
+    application's start page.
     """
 
     title: str
@@ -39,8 +43,14 @@ def N_(message: str) -> str:  # noqa: N802 - the name gettext tools look for
 
 _WRONG_SET_UP = Text(
     N_("Sign-in is not set up correctly"),
-    N_("Your organization's sign-in and this application do not fit together. It is not your fault, and your password is fine."),
-    N_("Please tell your support contact, and give them the request number below: the gateway's log names the cause."),
+    N_(
+        "Your organization's sign-in and this application do not fit together. It is not "
+        "your fault, and your password is fine."
+    ),
+    N_(
+        "Please tell your support contact, and give them the request number below: the "
+        "gateway's log names the cause."
+    ),
 )
 _NOT_ASSIGNED = Text(
     N_("Your organization has not given you access"),
@@ -50,25 +60,62 @@ _NOT_ASSIGNED = Text(
 _DISABLED = Text(
     N_("Your account is disabled"),
     N_("You signed in, but your account for this application is disabled."),
-    N_("If it was enabled again a moment ago, wait a minute and try again. Otherwise ask your support contact."),
+    N_(
+        "If it was enabled again a moment ago, wait a minute and try again. Otherwise ask "
+        "your support contact."
+    ),
 )
 _NO_ANSWER = Text(
     N_("The sign-in service did not answer"),
     N_("Your organization's sign-in or the service behind it did not answer in time."),
-    N_("Wait a minute and try again. If it goes on, tell your support contact the request number below."),
+    N_(
+        "Wait a minute and try again. If it goes on, tell your support contact the request "
+        "number below."
+    ),
 )
 
 REASONS: Final[Mapping[Reason, Text]] = {
-    Reason.OK: Text(N_("You have access"), N_("You are signed in and may use this page."), N_("Go on to the application.")),
-    Reason.PUBLIC: Text(N_("This page is public"), N_("This page can be opened without signing in."), N_("Go on to the application.")),
-    Reason.BEARER: Text(N_("A program has access"), N_("A program signed in with its own token."), N_("There is nothing to do.")),
-    Reason.APP_PASSWORD: Text(N_("A program of yours has access"), N_("A program signed in with an app password."), N_("There is nothing to do.")),
-    Reason.NO_SESSION: Text(N_("Please sign in"), N_("You are not signed in here."), N_("Sign in to go on."), click=True),
-    Reason.SESSION_EXPIRED: Text(N_("Please sign in again"), N_("You have been signed in for as long as your organization permits."), N_("Sign in again to go on."), click=True),
-    Reason.SESSION_IDLE: Text(N_("Please sign in again"), N_("You were signed out because the application was not used for a while."), N_("Sign in again to go on."), click=True),
+    Reason.OK: Text(
+        N_("You have access"),
+        N_("You are signed in and may use this page."),
+        N_("Go on to the application."),
+    ),
+    Reason.PUBLIC: Text(
+        N_("This page is public"),
+        N_("This page can be opened without signing in."),
+        N_("Go on to the application."),
+    ),
+    Reason.BEARER: Text(
+        N_("A program has access"),
+        N_("A program signed in with its own token."),
+        N_("There is nothing to do."),
+    ),
+    Reason.APP_PASSWORD: Text(
+        N_("A program of yours has access"),
+        N_("A program signed in with an app password."),
+        N_("There is nothing to do."),
+    ),
+    Reason.NO_SESSION: Text(
+        N_("Please sign in"), N_("You are not signed in here."), N_("Sign in to go on."), click=True
+    ),
+    Reason.SESSION_EXPIRED: Text(
+        N_("Please sign in again"),
+        N_("You have been signed in for as long as your organization permits."),
+        N_("Sign in again to go on."),
+        click=True,
+    ),
+    Reason.SESSION_IDLE: Text(
+        N_("Please sign in again"),
+        N_("You were signed out because the application was not used for a while."),
+        N_("Sign in again to go on."),
+        click=True,
+    ),
     Reason.SESSION_REVOKED: Text(
         N_("You were signed out"),
-        N_("Your session was ended: by you in another window, by your organization, or by an administrator."),
+        N_(
+            "Your session was ended: by you in another window, by your organization, or by "
+            "an administrator."
+        ),
         N_("Sign in again. If that is refused, ask your support contact."),
     ),
     Reason.WRONG_TENANT: Text(
@@ -76,7 +123,12 @@ REASONS: Final[Mapping[Reason, Text]] = {
         N_("This address belongs to an organization other than the one you are signed in for."),
         N_("Sign in with an account of this organization."),
     ),
-    Reason.WRONG_HOST: Text(N_("Please sign in here"), N_("Your session belongs to another address."), N_("Sign in to go on."), click=True),
+    Reason.WRONG_HOST: Text(
+        N_("Please sign in here"),
+        N_("Your session belongs to another address."),
+        N_("Sign in to go on."),
+        click=True,
+    ),
     Reason.TENANT_INACTIVE: Text(
         N_("Access is switched off for this organization"),
         N_("This organization's access to the application is switched off at the moment."),
@@ -86,7 +138,10 @@ REASONS: Final[Mapping[Reason, Text]] = {
     Reason.UNKNOWN_HOST: Text(
         N_("Nothing is served at this address"),
         N_("No organization uses this address."),
-        N_("Check the address for typing mistakes, or use the link that your organization gave you."),
+        N_(
+            "Check the address for typing mistakes, or use the link that your organization "
+            "gave you."
+        ),
         again=False,
     ),
     Reason.GROUP_MISSING: Text(
@@ -106,10 +161,20 @@ REASONS: Final[Mapping[Reason, Text]] = {
     ),
     Reason.EMAIL_UNTRUSTED: Text(
         N_("Your e-mail address is not confirmed"),
-        N_("You signed in, but your e-mail address is missing, is not confirmed or cannot be read."),
-        N_("Confirm your address with the service you signed in with, or ask your IT department to correct it. Then try again."),
+        N_(
+            "You signed in, but your e-mail address is missing, is not confirmed or cannot be read."
+        ),
+        N_(
+            "Confirm your address with the service you signed in with, or ask your IT "
+            "department to correct it. Then try again."
+        ),
     ),
-    Reason.RULE_DENIED: Text(N_("This page is closed"), N_("Nobody may open this page through this address."), N_("If you need it, ask your support contact."), again=False),
+    Reason.RULE_DENIED: Text(
+        N_("This page is closed"),
+        N_("Nobody may open this page through this address."),
+        N_("If you need it, ask your support contact."),
+        again=False,
+    ),
     Reason.USER_BLOCKED: Text(
         N_("Your access is blocked"),
         N_("Your organization or an administrator has blocked your access."),
@@ -118,12 +183,21 @@ REASONS: Final[Mapping[Reason, Text]] = {
     ),
     Reason.REAUTHENTICATE: Text(
         N_("Please confirm who you are"),
-        N_("Your earlier sessions were ended. To come in again, your organization's sign-in must confirm you anew, and this login did not show that it had."),
-        N_("Sign out at your organization's sign-in, or close all windows of the browser, then sign in again."),
+        N_(
+            "Your earlier sessions were ended. To come in again, your organization's "
+            "sign-in must confirm you anew, and this login did not show that it had."
+        ),
+        N_(
+            "Sign out at your organization's sign-in, or close all windows of the browser, "
+            "then sign in again."
+        ),
     ),
     Reason.IDENTITY_TOO_LARGE: Text(
         N_("You are in too many groups"),
-        N_("What the application has to be told about you, mostly your groups, is too long to be sent. It is never shortened."),
+        N_(
+            "What the application has to be told about you, mostly your groups, is too "
+            "long to be sent. It is never shortened."
+        ),
         N_("Ask your IT department to send only the groups that matter for this application."),
     ),
     Reason.BAD_REQUEST: Text(
@@ -136,7 +210,10 @@ REASONS: Final[Mapping[Reason, Text]] = {
     Reason.UNTRUSTED_PROXY: Text(
         N_("This request took a wrong way"),
         N_("The request did not come through the web server that protects this application."),
-        N_("Use the link that your organization gave you. If this goes on, tell your support contact."),
+        N_(
+            "Use the link that your organization gave you. If this goes on, tell your "
+            "support contact."
+        ),
         again=False,
     ),
     Reason.BEARER_INVALID: Text(
@@ -153,13 +230,22 @@ REASONS: Final[Mapping[Reason, Text]] = {
     ),
     Reason.APP_PASSWORD_SCOPE: Text(
         N_("The app password is not for this address"),
-        N_("The program's app password is valid, but was made for other addresses of this application."),
-        N_("Make an app password for this address on the page of your sessions, or use the address it was made for."),
+        N_(
+            "The program's app password is valid, but was made for other addresses of this "
+            "application."
+        ),
+        N_(
+            "Make an app password for this address on the page of your sessions, or use "
+            "the address it was made for."
+        ),
         again=False,
     ),
     Reason.LOGIN_TOO_OLD: Text(
         N_("Please sign in with a browser"),
-        N_("The program's app password is valid, but you have not signed in with a browser for some time."),
+        N_(
+            "The program's app password is valid, but you have not signed in with a "
+            "browser for some time."
+        ),
         N_("Sign in to the application with a browser; then the program works again."),
     ),
     Reason.STORE_UNAVAILABLE: Text(
@@ -180,14 +266,23 @@ REASONS: Final[Mapping[Reason, Text]] = {
     ),
     Reason.BROWSER_MISMATCH: Text(
         N_("This sign-in began in another browser"),
-        N_("It was canceled for your protection: if somebody else sent you the link, it could have signed them in as you."),
-        N_("Start again here: it takes one click. If somebody sent you this link, tell your support contact."),
+        N_(
+            "It was canceled for your protection: if somebody else sent you the link, it "
+            "could have signed them in as you."
+        ),
+        N_(
+            "Start again here: it takes one click. If somebody sent you this link, tell "
+            "your support contact."
+        ),
         click=True,
     ),
     Reason.LOGIN_LOOP: Text(
         N_("Sign-in goes round in circles"),
         N_("You were sent to sign in several times within a short time, and never arrived."),
-        N_("Check that your browser accepts cookies from this address, then try once more. If it goes on, tell your support contact the request number below."),
+        N_(
+            "Check that your browser accepts cookies from this address, then try once "
+            "more. If it goes on, tell your support contact the request number below."
+        ),
     ),
 }
 
@@ -197,7 +292,10 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
     "not_assigned": _NOT_ASSIGNED,
     "consent": Text(
         N_("Your organization has not approved this application"),
-        N_("An administrator of your organization has to approve the application before anybody can sign in."),
+        N_(
+            "An administrator of your organization has to approve the application before "
+            "anybody can sign in."
+        ),
         N_("Ask your IT department to approve it, then try again."),
     ),
     "idp_client": _WRONG_SET_UP,
@@ -214,7 +312,10 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
     "attribute_unwritable": _WRONG_SET_UP,
     "attribute_required": Text(
         N_("Your account lacks something"),
-        N_("Your organization's sign-in did not send all that is needed, for example an e-mail address."),
+        N_(
+            "Your organization's sign-in did not send all that is needed, for example an "
+            "e-mail address."
+        ),
         N_("Ask your IT department to complete your account, then try again."),
     ),
     "idp_id_token": _WRONG_SET_UP,
@@ -231,14 +332,19 @@ LOGIN_ERRORS: Final[Mapping[str, Text]] = {
     "access_denied": Text(
         N_("The sign-in was refused"),
         N_("You canceled the sign-in, or your organization's sign-in refused it."),
-        N_("Try again. If it is refused again, ask your IT department whether you may use this application."),
+        N_(
+            "Try again. If it is refused again, ask your IT department whether you may use "
+            "this application."
+        ),
     ),
     "login_required": REASONS[Reason.NO_SESSION],
     "cognito_down": _NO_ANSWER,
     "invalid_request": REASONS[Reason.IDP_ERROR],
     "unknown_error": REASONS[Reason.IDP_ERROR],
 }
-"""By the codes of ``gateway.cognito.troubleshooting``; a code that is not here is told as ``idp_error``."""
+"""By the codes of ``gateway.cognito.troubleshooting``; a code that is not here is told as
+``idp_error``.
+"""
 
 
 class TrialStep(StrEnum):
@@ -257,7 +363,10 @@ class TrialLack(StrEnum):
     ACTIVE = N_("active: true in the tenant; until then nobody is let in")
     GROUPS = N_("any one of the groups: %(names)s")
     ROLES = N_("any one of the roles: %(names)s")
-    IDP_IAT = N_("custom:idp_iat is not mapped: after a revocation a login cannot show that it asked the identity provider")
+    IDP_IAT = N_(
+        "custom:idp_iat is not mapped: after a revocation a login cannot show that it "
+        "asked the identity provider"
+    )
     DETAIL = "%(names)s"
     """Told in an operator's words, which name claims and settings."""
 

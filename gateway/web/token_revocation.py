@@ -1,8 +1,11 @@
-"""Refresh tokens of sessions that have ended are revoked at Cognito, and sessions whose cookie was replaced end: both behind the answer.
+"""Refresh tokens of sessions that have ended are revoked at Cognito, and sessions whose cookie was
+replaced end: both behind the answer.
 
 Rules:
-- Best effort, bounded in number and time: the session is gone here whatever Cognito says, and with it the key that its token was sealed under.
-- A session that was replaced in its browser ends ``GRACE_S`` later: requests with the former cookie, and a ticket of it, may be under way.
+- Best effort, bounded in number and time: the session is gone here whatever Cognito says, and with
+  it the key that its token was sealed under.
+- A session that was replaced in its browser ends ``GRACE_S`` later: requests with the former
+  cookie, and a ticket of it, may be under way.
 - What waits when the process stops is left to time: an idle session idles out, a token dies of age.
 """
 
@@ -23,20 +26,36 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("gateway")
 GRACE_S: Final = 40.0
-"""Longer than a ticket lives (30 s) and than a request is under way; shorter, and tabs that sign in together lose each other's requests."""
+"""Longer than a ticket lives (30 s) and than a request is under way; shorter, and tabs that sign in
+together lose each other's requests.
+"""
 AGAIN_S: Final = (1.0, 10.0, 60.0)
 AT_ONCE: Final = 8
 """Requests to Cognito under way; its token endpoint counts them by address."""
 MAX_WAITING: Final = 10_000
-"""Tokens, and sessions in their grace: as many of each, since one person with many tabs, or a script, makes as many of these as they like. A few kilobytes each."""
+"""Tokens, and sessions in their grace: as many of each, since one person with many tabs, or a
+script, makes as many of these as they like. A few kilobytes each.
+"""
 CLOSE_S: Final = 2.0
 
 
 class TokenRevocation:
     """One per process of the auth role."""
 
-    def __init__(self, sessions: SessionStore, relying_party: RelyingParty, tenants: TenantSource, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        self._sessions, self._relying_party, self._tenants, self._sleep = sessions, relying_party, tenants, sleep
+    def __init__(
+        self,
+        sessions: SessionStore,
+        relying_party: RelyingParty,
+        tenants: TenantSource,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._sessions, self._relying_party, self._tenants, self._sleep = (
+            sessions,
+            relying_party,
+            tenants,
+            sleep,
+        )
         self._calls = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._graces: set[asyncio.Task[None]] = set()
@@ -47,7 +66,9 @@ class TokenRevocation:
             self._start(self._revoke(tenant, token, client_id), self._tasks)
 
     def end_replaced_soon(self, session: Session, cookie: str) -> None:
-        """``cookie`` opened ``session``, and its browser has just been given another one in its place. Returns at once."""
+        """``cookie`` opened ``session``, and its browser has just been given another one in its
+        place. Returns at once.
+        """
         self._start(self._end(session, cookie), self._graces)
 
     @property
@@ -69,7 +90,9 @@ class TokenRevocation:
         try:
             ended = await self._sessions.end_replaced(session, cookie=cookie)
         except UnavailableError as error:
-            _LOG.info("replaced_session_not_ended", extra=fields(tenant=session.tenant, error=str(error)))
+            _LOG.info(
+                "replaced_session_not_ended", extra=fields(tenant=session.tenant, error=str(error))
+            )
             return
         self.revoke_soon(session.tenant, ended.refresh_token, client_id=session.client_id)
 
@@ -83,7 +106,9 @@ class TokenRevocation:
                     await self._relying_party.revoke(tenant, token, client_id=client_id)
             except (PeerError, UnavailableError) as error:
                 if pause is None or isinstance(error, PeerError):
-                    _LOG.warning("revoke_at_cognito_failed", extra=fields(tenant=tenant.id, error=str(error)))
+                    _LOG.warning(
+                        "revoke_at_cognito_failed", extra=fields(tenant=tenant.id, error=str(error))
+                    )
                     return
                 await self._sleep(pause)
             else:

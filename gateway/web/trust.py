@@ -1,4 +1,5 @@
-"""Who is believed: ``ingress.keys`` and ``ingress.trusted_proxies``, replaced whole when the configuration is read again.
+"""Who is believed: ``ingress.keys`` and ``ingress.trusted_proxies``, replaced whole when the
+configuration is read again.
 
 Each that is configured must hold. A Unix socket counts as loopback.
 """

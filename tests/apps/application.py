@@ -1,4 +1,6 @@
-"""What the tests have to know about a real application: how it starts, and how a person works with it in a browser."""
+"""What the tests have to know about a real application: how it starts, and how a person works with
+it in a browser.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +57,18 @@ class Answer:
     @property
     def refused_by_gateway(self) -> bool:
         """By a decision: an ingress says too, in the same words, that an application broke off."""
-        return self.status in (400, 401, 403, 421) and "application/problem+json" in self.headers.get("content-type", "")
+        return self.status in (
+            400,
+            401,
+            403,
+            421,
+        ) and "application/problem+json" in self.headers.get("content-type", "")
 
 
 _FETCH = """async ([address, method, headers, body]) => {
     const answer = await fetch(address, {method, headers, body: body === null ? undefined : body, redirect: 'manual', cache: 'no-store'})
     return [answer.status, Object.fromEntries(answer.headers), await answer.text()]
-}"""
+}"""  # noqa: E501 - one text, as it is
 _FORM = """async ([address, fields, file]) => {
     const form = new FormData()
     for (const [name, value] of Object.entries(fields)) form.append(name, value)
@@ -90,26 +97,52 @@ class Tab:
     page: Page
     origin: str
 
-    def fetch(self, path: str, method: str = "GET", *, body: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-        status, found, text = self.page.evaluate(_FETCH, [self.origin + path, method, dict(headers or {}), body])
+    def fetch(
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        body: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        status, found, text = self.page.evaluate(
+            _FETCH, [self.origin + path, method, dict(headers or {}), body]
+        )
         return Answer(status, found, text)
 
-    def send_form(self, path: str, fields: Mapping[str, str], *, file: tuple[str, str, str] | None = None) -> Answer:
+    def send_form(
+        self, path: str, fields: Mapping[str, str], *, file: tuple[str, str, str] | None = None
+    ) -> Answer:
         """As multipart; ``file`` is the field, the name and the text."""
         status, found, text = self.page.evaluate(_FORM, [self.origin + path, dict(fields), file])
         return Answer(status, found, text)
 
-    def talk(self, path: str, say: list[str], expected: str, *, protocols: list[str] | None = None) -> str:
+    def talk(
+        self, path: str, say: list[str], expected: str, *, protocols: list[str] | None = None
+    ) -> str:
         """Through a WebSocket: ``heard`` once what is expected was said, else how it ended."""
-        return str(self.page.evaluate(_ECHO, [self.origin.replace("http", "ws", 1) + path, protocols or [], say, expected]))
+        return str(
+            self.page.evaluate(
+                _ECHO, [self.origin.replace("http", "ws", 1) + path, protocols or [], say, expected]
+            )
+        )
 
     def cookie(self, name: str) -> str:
-        return next((found["value"] for found in self.page.context.cookies(self.origin) if found.get("name") == name), "")
+        return next(
+            (
+                found["value"]
+                for found in self.page.context.cookies(self.origin)
+                if found.get("name") == name
+            ),
+            "",
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class GatewaySide:
-    """The keys of ``gateway.yaml`` and of the tenant's file that a page of the documentation shows."""
+    """The keys of ``gateway.yaml`` and of the tenant's file that a page of the documentation
+    shows.
+    """
 
     gateway: Mapping[str, Any]
     tenant: Mapping[str, Any]
@@ -121,7 +154,9 @@ class GatewaySide:
 
 
 class Application:
-    """One application. A subclass says what differs; what an application lacks stays as it is here."""
+    """One application. A subclass says what differs; what an application lacks stays as it is
+    here.
+    """
 
     name: ClassVar[str]
     """Also of its folder in ``docs/apps`` where ``folder`` says nothing else."""
@@ -132,9 +167,19 @@ class Application:
     """The page that a person opens."""
     log_out: ClassVar[str | None] = None
     """The application's own way out, which leads to the gateway's."""
-    odd_names: ClassVar[tuple[str, ...]] = ("C# notes.ipynb", "a;b=1.txt", "50% more?.txt", "Zoë.txt")
+    odd_names: ClassVar[tuple[str, ...]] = (
+        "C# notes.ipynb",
+        "a;b=1.txt",
+        "50% more?.txt",
+        "Zoë.txt",
+    )
     """Names under which a file is kept and read again."""
-    odd_paths: ClassVar[tuple[str, ...]] = ("//icon.svg", "/caf%E9.txt", "/page;jsessionid=1", "/a%5Cb")
+    odd_paths: ClassVar[tuple[str, ...]] = (
+        "//icon.svg",
+        "/caf%E9.txt",
+        "/page;jsessionid=1",
+        "/a%5Cb",
+    )
     """Addresses that reach the application, whatever it makes of them."""
 
     @property
@@ -143,8 +188,17 @@ class Application:
 
     def gateway_side(self) -> GatewaySide:
         text = (self.pages / "README.md").read_text(encoding="utf-8").replace(DOCUMENTED, HERE)
-        blocks = dict(re.findall(r"^```yaml\n# (gateway\.yaml|tenants/acme\.yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
-        return GatewaySide(yaml.safe_load(blocks.get("gateway.yaml", "")) or {}, yaml.safe_load(blocks["tenants/acme.yaml"]))
+        blocks = dict(
+            re.findall(
+                r"^```yaml\n# (gateway\.yaml|tenants/acme\.yaml)\n(.*?)^```",
+                text,
+                re.MULTILINE | re.DOTALL,
+            )
+        )
+        return GatewaySide(
+            yaml.safe_load(blocks.get("gateway.yaml", "")) or {},
+            yaml.safe_load(blocks["tenants/acme.yaml"]),
+        )
 
     def start(self, place: Place) -> Command:
         raise NotImplementedError
@@ -158,7 +212,9 @@ class Application:
         return None
 
     def keep(self, tab: Tab, name: str, text: str) -> str | None:
-        """Keep a file under this name; the path at which it is read again, or None where no files are kept."""
+        """Keep a file under this name; the path at which it is read again, or None where no files
+        are kept.
+        """
         return None
 
     def read(self, tab: Tab, path: str) -> str:

@@ -1,4 +1,6 @@
-"""The applications of the suite: small, unmodified, each with the configuration that its page in ``docs/apps`` shows."""
+"""The applications of the suite: small, unmodified, each with the configuration that its page in
+``docs/apps`` shows.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ GIT = Path("/usr/lib/git-core")
 
 
 def _between(text: str, before: str, after: str) -> str:
-    """What stands between two marks of a page; the page itself where they are not there, for the message of the test."""
+    """What stands between two marks of a page; the page itself where they are not there, for the
+    message of the test.
+    """
     _, found, rest = text.partition(before)
     return rest.partition(after)[0] if found else text
 
@@ -41,8 +45,23 @@ class Jupyter(Application):
         config = self.pages / "jupyter_server_config.py"
         home = str(place.folder)
         return Command(
-            (PYTHON, "-m", "jupyter_server", "--config", str(config), f"--ServerApp.port={place.port}", f"--ServerApp.root_dir={place.folder / 'files'}", "--allow-root"),
-            {"HOME": home, "JUPYTER_CONFIG_DIR": home, "JUPYTER_DATA_DIR": home, "JUPYTER_RUNTIME_DIR": home, "SHELL": "/bin/sh"},
+            (
+                PYTHON,
+                "-m",
+                "jupyter_server",
+                "--config",
+                str(config),
+                f"--ServerApp.port={place.port}",
+                f"--ServerApp.root_dir={place.folder / 'files'}",
+                "--allow-root",
+            ),
+            {
+                "HOME": home,
+                "JUPYTER_CONFIG_DIR": home,
+                "JUPYTER_DATA_DIR": home,
+                "JUPYTER_RUNTIME_DIR": home,
+                "SHELL": "/bin/sh",
+            },
         )
 
     def _identity(self, tab: Tab) -> Mapping[str, str]:
@@ -59,13 +78,25 @@ class Jupyter(Application):
         return {"X-XSRFToken": tab.cookie("_xsrf"), "Content-Type": "application/json"}
 
     def keep(self, tab: Tab, name: str, text: str) -> str | None:
-        """Made under another name and renamed, as JupyterLab's file browser does it, then saved again."""
+        """Made under another name and renamed, as JupyterLab's file browser does it, then saved
+        again.
+        """
         headers, path = self._headers(tab), f"/api/contents/{quote(name)}"
         model = json.dumps({"type": "file", "format": "text", "content": "before"})
-        assert tab.fetch("/api/contents/Untitled.txt", "PUT", body=model, headers=headers).status == 201
-        renamed = tab.fetch("/api/contents/Untitled.txt", "PATCH", body=json.dumps({"path": name}), headers=headers)
+        assert (
+            tab.fetch("/api/contents/Untitled.txt", "PUT", body=model, headers=headers).status
+            == 201
+        )
+        renamed = tab.fetch(
+            "/api/contents/Untitled.txt", "PATCH", body=json.dumps({"path": name}), headers=headers
+        )
         assert renamed.status == 200, renamed
-        saved = tab.fetch(path, "PUT", body=json.dumps({"type": "file", "format": "text", "content": text}), headers=headers)
+        saved = tab.fetch(
+            path,
+            "PUT",
+            body=json.dumps({"type": "file", "format": "text", "content": text}),
+            headers=headers,
+        )
         assert saved.status == 200, saved
         return f"/files/{quote(name)}"
 
@@ -73,7 +104,11 @@ class Jupyter(Application):
         made = tab.fetch("/api/terminals", "POST", body="{}", headers=self._headers(tab))
         assert made.status == 200, made
         terminal = json.loads(made.text)["name"]
-        heard = tab.talk(f"/terminals/websocket/{terminal}", [json.dumps(["stdin", "echo $((40+2))-$USERNAME\r"])], "42-")
+        heard = tab.talk(
+            f"/terminals/websocket/{terminal}",
+            [json.dumps(["stdin", "echo $((40+2))-$USERNAME\r"])],
+            "42-",
+        )
         tab.fetch(f"/api/terminals/{terminal}", "DELETE", headers=self._headers(tab))
         return heard
 
@@ -87,10 +122,19 @@ class Datasette(Application):
         with sqlite3.connect(database) as connection:
             connection.execute("create table notes (name text primary key, text text, author text)")
         connection.close()
-        return Command((
-            str(BIN / "datasette"), "serve", str(database), "--port", str(place.port), "--plugins-dir", str(self.pages / "plugins"),
-            "--metadata", str(self.pages / "metadata.yaml"),
-        ))  # fmt: skip
+        return Command(
+            (
+                str(BIN / "datasette"),
+                "serve",
+                str(database),
+                "--port",
+                str(place.port),
+                "--plugins-dir",
+                str(self.pages / "plugins"),
+                "--metadata",
+                str(self.pages / "metadata.yaml"),
+            )
+        )
 
     def person(self, tab: Tab) -> str:
         return str(json.loads(tab.fetch("/-/actor.json").text)["actor"]["id"])
@@ -99,7 +143,12 @@ class Datasette(Application):
         return str(json.loads(tab.fetch("/-/actor.json").text)["actor"]["name"])
 
     def keep(self, tab: Tab, name: str, text: str) -> str | None:
-        kept = tab.fetch("/notes/add_note", "POST", body=json.dumps({"name": name, "text": text}), headers={"Content-Type": "application/json", "Accept": "application/json"})
+        kept = tab.fetch(
+            "/notes/add_note",
+            "POST",
+            body=json.dumps({"name": name, "text": text}),
+            headers={"Content-Type": "application/json", "Accept": "application/json"},
+        )
         assert kept.status == 200, kept
         return f"/notes/notes.json?_shape=array&name={quote(name, safe='')}"
 
@@ -115,7 +164,19 @@ class WsgiDav(Application):
     def start(self, place: Place) -> Command:
         (place.folder / "files").mkdir()  # ./files of its configuration, whose own folder counts
         config = shutil.copy(self.pages / "wsgidav.yaml", place.folder)
-        return Command((PYTHON, "-m", "wsgidav.server.server_cli", "--config", str(config), "--host", "127.0.0.1", "--port", str(place.port)))
+        return Command(
+            (
+                PYTHON,
+                "-m",
+                "wsgidav.server.server_cli",
+                "--config",
+                str(config),
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(place.port),
+            )
+        )
 
     def person(self, tab: Tab) -> str:
         return _between(tab.fetch("/").text, 'Authenticated user: "', '"')
@@ -126,7 +187,11 @@ class WsgiDav(Application):
         assert first.status in (201, 204), first
         if cut:
             return f"/{quote(name)}"
-        moved = tab.fetch("/before.txt", "MOVE", headers={"Destination": f"{tab.origin}/{quote(name)}", "Overwrite": "T"})
+        moved = tab.fetch(
+            "/before.txt",
+            "MOVE",
+            headers={"Destination": f"{tab.origin}/{quote(name)}", "Overwrite": "T"},
+        )
         assert moved.status in (201, 204), moved
         return f"/{quote(name)}"
 
@@ -140,16 +205,30 @@ class DjangoAdmin(Application):
     odd_paths = ("//icon.svg", "/media/caf%E9.txt", "/page;jsessionid=1", "/a%5Cb")
 
     def start(self, place: Place) -> Command:
-        return Command((PYTHON, str(ROOT / "tests" / "apps" / "serve.py"), str(place.port), str(self.pages / "project.py"), "application"))
+        return Command(
+            (
+                PYTHON,
+                str(ROOT / "tests" / "apps" / "serve.py"),
+                str(place.port),
+                str(self.pages / "project.py"),
+                "application",
+            )
+        )
 
     def person(self, tab: Tab) -> str:
         return tab.fetch("/me").text
 
     def shown_name(self, tab: Tab) -> str | None:
-        return _between(tab.fetch("/admin/").text, "Welcome,", "</strong>").rpartition(">")[2].strip()
+        return (
+            _between(tab.fetch("/admin/").text, "Welcome,", "</strong>").rpartition(">")[2].strip()
+        )
 
     def keep(self, tab: Tab, name: str, text: str) -> str | None:
-        made = tab.send_form("/admin/documents/document/add/", {"csrfmiddlewaretoken": tab.cookie("csrftoken")}, file=("file", name, text))
+        made = tab.send_form(
+            "/admin/documents/document/add/",
+            {"csrfmiddlewaretoken": tab.cookie("csrftoken")},
+            file=("file", name, text),
+        )
         change = re.search(r"/admin/documents/document/\d+/change/", made.text)
         assert change is not None
         return _between(tab.fetch(change[0]).text, 'Currently: <a href="', '"')
@@ -162,15 +241,32 @@ class FlaskAppBuilder(Application):
     log_out = "/logout/"
 
     def start(self, place: Place) -> Command:
-        environment = {"SECRET_KEY": secrets.token_hex(32), "DATABASE_URL": f"sqlite:///{place.folder / 'people.db'}"}
-        return Command((PYTHON, str(ROOT / "tests" / "apps" / "serve.py"), str(place.port), str(self.pages / "app.py"), "app"), environment)
+        environment = {
+            "SECRET_KEY": secrets.token_hex(32),
+            "DATABASE_URL": f"sqlite:///{place.folder / 'people.db'}",
+        }
+        return Command(
+            (
+                PYTHON,
+                str(ROOT / "tests" / "apps" / "serve.py"),
+                str(place.port),
+                str(self.pages / "app.py"),
+                "app",
+            ),
+            environment,
+        )
 
     def person(self, tab: Tab) -> str:
         row = _between(tab.fetch("/users/userinfo/").text, "User Name", "</td>")
         return re.sub(r"<[^>]*>", "", row).strip()
 
     def keep(self, tab: Tab, name: str, text: str) -> str | None:
-        made = tab.fetch("/api/v1/note/", "POST", body=json.dumps({"name": name, "text": text}), headers={"Content-Type": "application/json"})
+        made = tab.fetch(
+            "/api/v1/note/",
+            "POST",
+            body=json.dumps({"name": name, "text": text}),
+            headers={"Content-Type": "application/json"},
+        )
         assert made.status == 201, made
         return f"/api/v1/note/{json.loads(made.text)['id']}"
 
@@ -195,15 +291,35 @@ class Apache(Application):
         script = home / "cgi-bin" / "whoami"
         script.write_text(WHOAMI, encoding="utf-8")
         script.chmod(0o755)
-        subprocess.run(["git", "init", "--quiet", "--bare", str(home / "git" / "repository")], check=True)
+        subprocess.run(
+            ["git", "init", "--quiet", "--bare", str(home / "git" / "repository")], check=True
+        )
         if os.geteuid() == 0:  # whom Apache then runs as
             for path in (home, home / "files", home / "git", *(home / "git").rglob("*")):
                 shutil.chown(path, "nobody")
-        values = {"HOME": home, "HOST": place.host, "PORT": place.port, "MODULES": "/usr/lib/apache2/modules", "GIT": GIT}
+        values = {
+            "HOME": home,
+            "HOST": place.host,
+            "PORT": place.port,
+            "MODULES": "/usr/lib/apache2/modules",
+            "GIT": GIT,
+        }
         user = ("-C", "User nobody", "-C", "Group nogroup") if os.geteuid() == 0 else ()
-        return Command((
-            APACHE or "apache2", "-D", "FOREGROUND", *(word for name, value in values.items() for word in ("-C", f"Define {name} {value}")), *user, "-f", str(self.pages / "httpd.conf"),
-        ))  # fmt: skip
+        return Command(
+            (
+                APACHE or "apache2",
+                "-D",
+                "FOREGROUND",
+                *(
+                    word
+                    for name, value in values.items()
+                    for word in ("-C", f"Define {name} {value}")
+                ),
+                *user,
+                "-f",
+                str(self.pages / "httpd.conf"),
+            )
+        )
 
     def person(self, tab: Tab) -> str:
         return tab.fetch("/cgi-bin/whoami").text.strip()
@@ -211,9 +327,20 @@ class Apache(Application):
     def keep(self, tab: Tab, name: str, text: str) -> str | None:
         first = tab.fetch("/files/before.txt", "PUT", body=text)
         assert first.status in (201, 204), first
-        moved = tab.fetch("/files/before.txt", "MOVE", headers={"Destination": f"{tab.origin}/files/{quote(name)}", "Overwrite": "T"})
+        moved = tab.fetch(
+            "/files/before.txt",
+            "MOVE",
+            headers={"Destination": f"{tab.origin}/files/{quote(name)}", "Overwrite": "T"},
+        )
         assert moved.status in (201, 204), moved
         return f"/files/{quote(name)}"
 
 
-APPLICATIONS: tuple[Application, ...] = (Jupyter(), Datasette(), WsgiDav(), DjangoAdmin(), FlaskAppBuilder(), Apache())
+APPLICATIONS: tuple[Application, ...] = (
+    Jupyter(),
+    Datasette(),
+    WsgiDav(),
+    DjangoAdmin(),
+    FlaskAppBuilder(),
+    Apache(),
+)

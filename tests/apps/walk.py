@@ -25,7 +25,9 @@ HELD, LACKING = "yes", "–"
 
 
 class Walk:
-    """One browser profile at one application. Steps follow on each other; each says what it saw where something did not hold."""
+    """One browser profile at one application. Steps follow on each other; each says what it saw
+    where something did not hold.
+    """
 
     def __init__(self, running: Running, application: Application, profile: BrowserContext) -> None:
         running.wait_for(application)
@@ -60,7 +62,9 @@ class Walk:
                 yield name, f"{type(error).__name__}: {error}"[:600]
 
     def _sign_in(self, email: str) -> None:
-        """Nobody is signed in at Cognito and the identity provider any more, and somebody fills in the provider's form."""
+        """Nobody is signed in at Cognito and the identity provider any more, and somebody fills in
+        the provider's form.
+        """
         for host in ("cognito.localhost", "okta.localhost"):
             self._profile.clear_cookies(domain=host)
         self._page.goto(self._origin + self._application.opens)
@@ -81,11 +85,21 @@ class Walk:
 
     def _forged(self) -> str:
         """Whom a page's script names in headers is nobody."""
-        return HELD if BOB not in self._tab.fetch(self._application.opens, headers={"Remote-User": BOB, "X-Remote-User": BOB, "X-Auth-Request-Email": BOB}).text else "believed"
+        return (
+            HELD
+            if BOB
+            not in self._tab.fetch(
+                self._application.opens,
+                headers={"Remote-User": BOB, "X-Remote-User": BOB, "X-Auth-Request-Email": BOB},
+            ).text
+            else "believed"
+        )
 
     def _files(self) -> str:
         lost, kept = [], 0
-        for name in (f"{self._running.running.world.ingress} {odd}" for odd in self._application.odd_names):
+        for name in (
+            f"{self._running.running.world.ingress} {odd}" for odd in self._application.odd_names
+        ):
             path = self._application.keep(self._tab, name, f"{name}: text")
             if path is None:
                 continue
@@ -95,7 +109,14 @@ class Walk:
         return "; ".join(lost) or (HELD if kept else LACKING)
 
     def _addresses(self) -> str:
-        return "; ".join(path for path in self._application.odd_paths if self._tab.fetch(path).refused_by_gateway) or HELD
+        return (
+            "; ".join(
+                path
+                for path in self._application.odd_paths
+                if self._tab.fetch(path).refused_by_gateway
+            )
+            or HELD
+        )
 
     def _talks(self) -> str:
         said = self._application.talks(self._tab)
@@ -121,5 +142,7 @@ def end_sessions(running: Running, email: str) -> None:
     body = json.dumps({"tenant": "acme", "email": email, "kind": "end_sessions"}).encode()
     address = f"http://127.0.0.1:{world.gateways[0].ports['admin']}/admin/v1/revocations"
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(address, body, headers), timeout=30) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(address, body, headers), timeout=30
+    ) as answer:
         assert answer.status in (200, 201), answer.read()

@@ -1,4 +1,5 @@
-"""What ``match`` and ``decide`` take, with twenty rules: the first, the last, one that compares segments, and none.
+"""What ``match`` and ``decide`` take, with twenty rules: the first, the last, one that compares
+segments, and none.
 
     python -m tests.bench.deciding
 
@@ -25,11 +26,30 @@ ROUNDS = 9
 def measured() -> dict[str, float]:
     """Microseconds, by what is asked for."""
     rules = [rule(f"/t1/public/{n}/**", everyone=True) for n in range(5)]
-    rules += [rule(f"/t1/area/{n}/**", methods=["GET", "POST"], groups=frozenset({"users", f"group-{n}"})) for n in range(14)]
-    at, signed_in = tenant(rules=(*rules, rule("/t1/*/*.pdf", groups=frozenset({"users"})))), session()
+    rules += [
+        rule(f"/t1/area/{n}/**", methods=["GET", "POST"], groups=frozenset({"users", f"group-{n}"}))
+        for n in range(14)
+    ]
+    at, signed_in = (
+        tenant(rules=(*rules, rule("/t1/*/*.pdf", groups=frozenset({"users"})))),
+        session(),
+    )
     found = {}
-    for name, path in {"first rule": "/t1/public/0/x", "last folder": "/t1/area/13/x/y", "a glob": "/t1/files/report.pdf", "no rule": "/nothing/at/all"}.items():
-        found[name] = min(timeit.repeat(partial(_once, at, request(path), signed_in), number=CALLS, repeat=ROUNDS)) / CALLS * 1e6
+    for name, path in {
+        "first rule": "/t1/public/0/x",
+        "last folder": "/t1/area/13/x/y",
+        "a glob": "/t1/files/report.pdf",
+        "no rule": "/nothing/at/all",
+    }.items():
+        found[name] = (
+            min(
+                timeit.repeat(
+                    partial(_once, at, request(path), signed_in), number=CALLS, repeat=ROUNDS
+                )
+            )
+            / CALLS
+            * 1e6
+        )
     return found
 
 
@@ -38,7 +58,10 @@ def _once(at: Tenant, asked: AuthRequest, signed_in: Session) -> None:
 
 
 def show() -> None:
-    print(f"match and decide with 20 rules: {', '.join(f'{name} {took:.2f}' for name, took in measured().items())} µs")
+    print(
+        "match and decide with 20 rules: "
+        f"{', '.join(f'{name} {took:.2f}' for name, took in measured().items())} µs"
+    )
 
 
 if __name__ == "__main__":

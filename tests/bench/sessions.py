@@ -1,12 +1,15 @@
-"""Memory of a session in the store, and what a check, a login and a revocation cost with so many of them there.
+"""Memory of a session in the store, and what a check, a login and a revocation cost with so many of
+them there.
 
     scripts/soak sessions [--counts 1 10000 1000000] [--seconds 10]
 
-Of each thousand sessions (a tenant's people: five groups, a refresh token of 1,100 characters) the first is made by the shipped login, the
-others are copies of its records under names of their own, made inside the store; a run begins by weighing copies against shipped
-sessions and stops if they differ by more than a twentieth. Bytes are the store's ``used_memory`` less what it held empty, by session; the
-server is set as ``docs/operator/production.md`` says.
-Times are of the shipped code without memory in front, one after the other, spread over all tenants; quote their ratios to the first count.
+Of each thousand sessions (a tenant's people: five groups, a refresh token of 1,100 characters) the
+first is made by the shipped login, the others are copies of its records under names of their own,
+made inside the store; a run begins by weighing copies against shipped sessions and stops if they
+differ by more than a twentieth. Bytes are the store's ``used_memory`` less what it held empty, by
+session; the server is set as ``docs/operator/production.md`` says. Times are of the shipped code
+without memory in front, one after the other, spread over all tenants; quote their ratios to the
+first count.
 """
 
 from __future__ import annotations
@@ -66,7 +69,13 @@ class Crowd:
 
     async def log_in(self, tenant_name: str, person: str) -> Stored:
         login = Login(self.sessions, tenant(tenant_name))
-        stored = await self.sessions.finish(login.new(self.began, identity=identity(person, groups=GROUPS), refresh_token=Secret(secrets.token_urlsafe(825))))
+        stored = await self.sessions.finish(
+            login.new(
+                self.began,
+                identity=identity(person, groups=GROUPS),
+                refresh_token=Secret(secrets.token_urlsafe(825)),
+            )
+        )
         if isinstance(stored, Refused):
             raise RuntimeError(stored.reason)  # noqa: TRY004 - a refusal is an outcome, no wrong type
         return stored
@@ -83,10 +92,21 @@ class Crowd:
 
     async def copy(self, stored: Stored, count: int) -> None:
         session = stored.session
-        at, index = prefix(bucket_of(session.tenant)), self.sessions.people(session.tenant).index(session.identity)
+        at, index = (
+            prefix(bucket_of(session.tenant)),
+            self.sessions.people(session.tenant).index(session.identity),
+        )
         personal, shared = index[: -len(GROUPS) - 1], index[-len(GROUPS) - 1 :]
         for first in range(1, count + 1, STEP):
-            arguments: list[str | bytes | int] = [at, session.family, session.digest, first, min(first + STEP - 1, count), " ".join(personal), " ".join(shared)]
+            arguments: list[str | bytes | int] = [
+                at,
+                session.family,
+                session.digest,
+                first,
+                min(first + STEP - 1, count),
+                " ".join(personal),
+                " ".join(shared),
+            ]
             await self.link.run(COPIES, [f"{at}c:{session.tenant}"], arguments)
 
     async def memory(self) -> int:
@@ -120,11 +140,18 @@ class Crowd:
         at, people = prefix(bucket_of("kinds")), self.sessions.people("kinds")
         session = stored.session
         user = people.user(session.identity)
-        names = [f"s:{session.digest}", f"f:{session.family}", f"k:{user}", *(f"i:{alias}" for alias in people.index(session.identity)[: -len(GROUPS) - 1])]
+        names = [
+            f"s:{session.digest}",
+            f"f:{session.family}",
+            f"k:{user}",
+            *(f"i:{alias}" for alias in people.index(session.identity)[: -len(GROUPS) - 1]),
+        ]
         weights: dict[str, int] = {}
         for name in names:
             kind = KINDS[name[0]]
-            weights[kind] = weights.get(kind, 0) + int(await self.link.command("MEMORY", "USAGE", at + name, "SAMPLES", 0))
+            weights[kind] = weights.get(kind, 0) + int(
+                await self.link.command("MEMORY", "USAGE", at + name, "SAMPLES", 0)
+            )
         await self.sessions.end_family(session, cookie=stored.cookie.reveal())
         return weights
 
@@ -175,8 +202,16 @@ async def median_us(step: Callable[[], Awaitable[float]]) -> float:
 
 async def measure(counts: list[int], seconds: float) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = []
-    with tempfile.TemporaryDirectory() as folder, servers.running(Path(folder), "--hash-max-listpack-value", "2048") as server:
-        link = link_to(Target("single", (("127.0.0.1", server.port),)), ca_file=None, replicas=0, command_timeout_s=30)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        servers.running(Path(folder), "--hash-max-listpack-value", "2048") as server,
+    ):
+        link = link_to(
+            Target("single", (("127.0.0.1", server.port),)),
+            ca_file=None,
+            replicas=0,
+            command_timeout_s=30,
+        )
         ring = keys.generate()
         crowd = Crowd(link, ring, RedisSessions(link, lambda: ring))
         await crowd.empty()
@@ -195,26 +230,39 @@ async def measure(counts: list[int], seconds: float) -> list[dict[str, float]]:
             median, worst = await checks_us(crowd, seconds)
             rows.append(
                 {
-                    "sessions": count, "bytes_per_session": round(held / count), "gigabytes": round(held / 1e9, 3), "made_in_s": round(grown, 1),
-                    "check_us_p50": round(median), "check_us_p99": round(worst),
-                    "login_us_p50": round(await median_us(crowd.come_and_go)), "revoke_us_p50": round(await median_us(crowd.revoke)),
+                    "sessions": count,
+                    "bytes_per_session": round(held / count),
+                    "gigabytes": round(held / 1e9, 3),
+                    "made_in_s": round(grown, 1),
+                    "check_us_p50": round(median),
+                    "check_us_p99": round(worst),
+                    "login_us_p50": round(await median_us(crowd.come_and_go)),
+                    "revoke_us_p50": round(await median_us(crowd.revoke)),
                 }
-            )  # fmt: skip
+            )
             print(json.dumps(rows[-1]), flush=True)
         await crowd.sessions.close()
     return rows
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 10_000, 1_000_000])
     parser.add_argument("--seconds", type=float, default=10.0, help="of checks at each count")
     chosen = parser.parse_args()
-    logging.getLogger("gateway").setLevel(logging.ERROR)  # an emptied store is told as a restored one
+    logging.getLogger("gateway").setLevel(
+        logging.ERROR
+    )  # an emptied store is told as a restored one
     rows = asyncio.run(measure(sorted(chosen.counts), chosen.seconds))
     first = rows[0]
     for row in rows[1:]:
-        ratios = ", ".join(f"{name} {row[name] / first[name]:.2f}" for name in first if name.endswith(("p50", "p99")))
+        ratios = ", ".join(
+            f"{name} {row[name] / first[name]:.2f}"
+            for name in first
+            if name.endswith(("p50", "p99"))
+        )
         print(f"{row['sessions']} sessions, as ratios to {first['sessions']}: {ratios}")
     return 0
 

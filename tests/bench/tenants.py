@@ -1,9 +1,11 @@
-"""Ten thousand tenants: start-up, memory, the check beside ten, one change, and a swap of all of them under checks.
+"""Ten thousand tenants: start-up, memory, the check beside ten, one change, and a swap of all of
+them under checks.
 
     python -m tests.bench.tenants [--tenants 10000] [--checks 4000]
 
-Each tenant has 3 hosts, 2 wildcards and 20 rules of its own. The gateway is the real one, ``serve`` with embedded stores; a
-client asks over one connection, one check after the other, and counts what each took.
+Each tenant has 3 hosts, 2 wildcards and 20 rules of its own. The gateway is the real one, ``serve``
+with embedded stores; a client asks over one connection, one check after the other, and counts what
+each took.
 """
 
 from __future__ import annotations
@@ -39,20 +41,44 @@ SLOW_MS = 20
 
 
 def tenant(number: int, *, group: str = "app-users", fresh: str = "") -> dict[str, Any]:
-    """Names and rules that no other tenant shares: nothing is cheaper here than with real customers. ``fresh``: one more public path."""
+    """Names and rules that no other tenant shares: nothing is cheaper here than with real
+    customers. ``fresh``: one more public path.
+    """
     t = f"t{number}"
-    rules: list[dict[str, Any]] = [{"path": f"/{t}/public/{rule}/**", "allow": "everyone"} for rule in range(5)]
+    rules: list[dict[str, Any]] = [
+        {"path": f"/{t}/public/{rule}/**", "allow": "everyone"} for rule in range(5)
+    ]
     rules += [{"path": fresh, "allow": "everyone"}] if fresh else []
-    rules += [{"path": f"/{t}/area/{rule}/**", "methods": ["GET", "POST"], "groups": [f"{t}-group-{rule}", "admins"]} for rule in range(15)]
+    rules += [
+        {
+            "path": f"/{t}/area/{rule}/**",
+            "methods": ["GET", "POST"],
+            "groups": [f"{t}-group-{rule}", "admins"],
+        }
+        for rule in range(15)
+    ]
     return {
         "id": t,
         "name": f"Customer {number}",
-        "hosts": [f"{t}.example.com", f"app.{t}.example.net", f"www.{t}.example.org", f"*.{t}.wild.example", f"*.w.{t}.example.com"],
+        "hosts": [
+            f"{t}.example.com",
+            f"app.{t}.example.net",
+            f"www.{t}.example.org",
+            f"*.{t}.wild.example",
+            f"*.w.{t}.example.com",
+        ],
         "email_domains": [f"{t}.test"],
         "allowed_groups": [group, f"{t}-users"],
         "client_id": f"client{number}",
         "client_secret": f"secret-of-{number}-which-is-long-enough",
-        "providers": [{"name": f"{t}-okta", "kind": "okta", "label": "Sign in with Okta", "issuer": f"https://{t}.okta.example.com"}],
+        "providers": [
+            {
+                "name": f"{t}-okta",
+                "kind": "okta",
+                "label": "Sign in with Okta",
+                "issuer": f"https://{t}.okta.example.com",
+            }
+        ],
         "rules": rules,
         "branding": {"support": f"it@{t}.test"},
     }
@@ -61,7 +87,10 @@ def tenant(number: int, *, group: str = "app-users", fresh: str = "") -> dict[st
 def write(folder: Path, number: int, **more: Any) -> None:
     path = folder / f"t{number}.yaml"
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(yaml.dump(tenant(number, **more), Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)), encoding="utf-8")
+    temporary.write_text(
+        yaml.dump(tenant(number, **more), Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)),
+        encoding="utf-8",
+    )
     temporary.replace(path)
 
 
@@ -100,14 +129,22 @@ class Gateway:
                 "ingress": {"keys": [KEY]},
                 "login_host": "login.gateway.example",
                 "state_dir": str(self.root / "state"),
-                "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_AbCdEfGhI", "domain": "https://pool.example.com"},
+                "cognito": {
+                    "region": "eu-north-1",
+                    "user_pool_id": "eu-north-1_AbCdEfGhI",
+                    "domain": "https://pool.example.com",
+                },
                 "log": {"level": "warning"},
                 **({"tenants": {"files": str(self.folder)}} if role != "auth" else {}),
             }
             path = self.root / f"{role}.yaml"
             path.write_text(yaml.safe_dump(config), encoding="utf-8")
             log = (self.root / f"{role}.log").open("ab")
-            self.processes[role] = subprocess.Popen([sys.executable, "-m", "gateway", "serve", "-c", str(path), "--role", role], stderr=log, stdout=log)
+            self.processes[role] = subprocess.Popen(
+                [sys.executable, "-m", "gateway", "serve", "-c", str(path), "--role", role],
+                stderr=log,
+                stdout=log,
+            )
             log.close()
         self.wait_until(lambda: self.ask("t1.example.com", "/t1/public/0/x")[0] == 200)
         self.started_s = time.monotonic() - before
@@ -120,7 +157,9 @@ class Gateway:
                 if condition():
                     return time.monotonic() - before
             if any(p.poll() is not None for p in self.processes.values()):
-                raise RuntimeError("\n".join((self.root / f"{role}.log").read_text() for role in self.roles))
+                raise RuntimeError(
+                    "\n".join((self.root / f"{role}.log").read_text() for role in self.roles)
+                )
             time.sleep(0.01)
         raise TimeoutError
 
@@ -135,7 +174,9 @@ class Gateway:
         found = {}
         for role, process in self.processes.items():
             lines = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii").splitlines()
-            found[role] = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+            found[role] = next(
+                int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")
+            )
         return found
 
     def stop(self) -> None:
@@ -155,9 +196,16 @@ class Connection:
     def ask(self, host: str, path: str) -> tuple[int, float]:
         before = time.perf_counter()
         self._http.request(
-            "GET", "/auth/traefik",
-            headers={"X-Gateway-Key": KEY, "X-Forwarded-Method": "GET", "X-Forwarded-Proto": "https", "X-Forwarded-Host": host, "X-Forwarded-Uri": path},
-        )  # fmt: skip
+            "GET",
+            "/auth/traefik",
+            headers={
+                "X-Gateway-Key": KEY,
+                "X-Forwarded-Method": "GET",
+                "X-Forwarded-Proto": "https",
+                "X-Forwarded-Host": host,
+                "X-Forwarded-Uri": path,
+            },
+        )
         answer = self._http.getresponse()
         answer.read()
         return answer.status, (time.perf_counter() - before) * 1000
@@ -187,8 +235,12 @@ def latencies(made: Gateway, tenants: int, checks: int) -> list[float]:
     found = []
     for _ in range(checks):
         number = chance.randrange(tenants)
-        host = chance.choice((f"t{number}.example.com", f"app.t{number}.example.net", f"x.t{number}.wild.example"))
-        path, expected = chance.choice(((f"/t{number}/public/4/x", 200), (f"/t{number}/area/14/x", 401), ("/nothing", 401)))
+        host = chance.choice(
+            (f"t{number}.example.com", f"app.t{number}.example.net", f"x.t{number}.wild.example")
+        )
+        path, expected = chance.choice(
+            ((f"/t{number}/public/4/x", 200), (f"/t{number}/area/14/x", 401), ("/nothing", 401))
+        )
         status, took = connection.ask(host, path)
         assert status == expected, (host, path, status)
         found.append(took)
@@ -198,8 +250,14 @@ def latencies(made: Gateway, tenants: int, checks: int) -> list[float]:
 
 def line(name: str, values: Sequence[float]) -> str:
     ordered = sorted(values)
-    quantiles = f"p50 {statistics.median(ordered):.2f}  p99 {ordered[int(len(ordered) * 0.99)]:.2f}  p99.9 {ordered[int(len(ordered) * 0.999)]:.2f}  max {ordered[-1]:.1f}"
-    return f"  {name:42} {quantiles} ms, over {SLOW_MS} ms: {sum(t > SLOW_MS for t in ordered)} of {len(ordered)}"
+    quantiles = (
+        f"p50 {statistics.median(ordered):.2f}  p99 {ordered[int(len(ordered) * 0.99)]:.2f}  "
+        f"p99.9 {ordered[int(len(ordered) * 0.999)]:.2f}  max {ordered[-1]:.1f}"
+    )
+    return (
+        f"  {name:42} {quantiles} ms, over {SLOW_MS} ms: {sum(t > SLOW_MS for t in ordered)} "
+        f"of {len(ordered)}"
+    )
 
 
 class Asking:
@@ -244,7 +302,9 @@ def swap(made: Gateway, tenants: int) -> list[str]:
         for path in beside.iterdir():
             path.replace(made.folder / path.name)
         for number in watched:
-            made.wait_until(lambda number=number: made.ask(f"t{number}.example.com", "/swapped")[0] == 200)  # type: ignore[misc]
+            made.wait_until(
+                lambda number=number: made.ask(f"t{number}.example.com", "/swapped")[0] == 200  # type: ignore[misc]
+            )
         took = time.monotonic() - began
         time.sleep(1)
     return [
@@ -260,41 +320,78 @@ def one_change(made: Gateway) -> list[float]:
     for round_ in range(10):
         wanted = f"/fresh/{round_}"
         write(made.folder, 1, fresh=wanted)
-        found.append(made.wait_until(lambda wanted=wanted: made.ask("t1.example.com", wanted)[0] == 200))  # type: ignore[misc]
+        found.append(
+            made.wait_until(lambda wanted=wanted: made.ask("t1.example.com", wanted)[0] == 200)  # type: ignore[misc]
+        )
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tenants", type=int, default=10_000)
     parser.add_argument("--checks", type=int, default=4000)
     arguments = parser.parse_args()
     load, told = os.getloadavg()[0], []
     with gateway(FEW) as few, gateway(arguments.tenants) as many:
-        rounds: list[tuple[list[float], list[float]]] = [(latencies(few, FEW, arguments.checks // 4), latencies(many, arguments.tenants, arguments.checks // 4)) for _ in range(4)]
+        rounds: list[tuple[list[float], list[float]]] = [
+            (
+                latencies(few, FEW, arguments.checks // 4),
+                latencies(many, arguments.tenants, arguments.checks // 4),
+            )
+            for _ in range(4)
+        ]
         small, large = [t for r in rounds for t in r[0]], [t for r in rounds for t in r[1]]
         warm = latencies(many, FEW, arguments.checks // 2)
         told += [
             f"one process for both roles: {FEW} tenants / {arguments.tenants} tenants",
-            f"  start to first answer                      {few.started_s:.2f} s / {many.started_s:.2f} s",
-            f"  memory at start, after the checks          {few.memory_mb()['all']:.0f} MB / {many.started_mb['all']:.0f} MB, {many.memory_mb()['all']:.0f} MB",
+            (
+                f"  start to first answer                      {few.started_s:.2f} s / "
+                f"{many.started_s:.2f} s"
+            ),
+            (
+                f"  memory at start, after the checks          {few.memory_mb()['all']:.0f} MB "
+                f"/ {many.started_mb['all']:.0f} MB, {many.memory_mb()['all']:.0f} MB"
+            ),
             line(f"checks at {FEW}", small),
             line(f"checks at {arguments.tenants}, most for the first time", large),
             line(f"checks at {arguments.tenants}, the same ten", warm),
-            f"  ratio of medians                           {statistics.median(large) / statistics.median(small):.2f}, for the same ten {statistics.median(warm) / statistics.median(small):.2f}",
+            (
+                "  ratio of medians                           "
+                f"{statistics.median(large) / statistics.median(small):.2f}, for the same ten "
+                f"{statistics.median(warm) / statistics.median(small):.2f}"
+            ),
         ]
         changes = sorted(one_change(many))
-        told.append(f"  one file changed, live after               median {statistics.median(changes):.2f} s, longest {changes[-1]:.2f} s, of {len(changes)}")
+        told.append(
+            "  one file changed, live after               median "
+            f"{statistics.median(changes):.2f} s, longest {changes[-1]:.2f} s, of "
+            f"{len(changes)}"
+        )
         told += swap(many, arguments.tenants)
     with gateway(arguments.tenants, roles=("admin", "auth")) as split:
-        told += [f"a process for each role, {arguments.tenants} tenants", f"  start to first answer                      {split.started_s:.2f} s"]
-        told.append(f"  memory at start                            {', '.join(f'{role} {mb:.0f} MB' for role, mb in split.memory_mb().items())}")
+        told += [
+            f"a process for each role, {arguments.tenants} tenants",
+            f"  start to first answer                      {split.started_s:.2f} s",
+        ]
+        told.append(
+            "  memory at start                            "
+            f"{', '.join(f'{role} {mb:.0f} MB' for role, mb in split.memory_mb().items())}"
+        )
         changes = sorted(one_change(split))
-        told.append(f"  one file changed, live after               median {statistics.median(changes):.2f} s, longest {changes[-1]:.2f} s, of {len(changes)}")
+        told.append(
+            "  one file changed, live after               median "
+            f"{statistics.median(changes):.2f} s, longest {changes[-1]:.2f} s, of "
+            f"{len(changes)}"
+        )
         told += swap(split, arguments.tenants)
         split.restart("auth")
         told.append(f"  auth role restarted, start to first answer {split.started_s:.2f} s")
-    print(f"\nload average {load:.1f} at the beginning, {os.getloadavg()[0]:.1f} at the end; {os.cpu_count()} processors; {arguments.checks} checks a side")
+    print(
+        f"\nload average {load:.1f} at the beginning, {os.getloadavg()[0]:.1f} at the end; "
+        f"{os.cpu_count()} processors; {arguments.checks} checks a side"
+    )
     print("\n".join(told))
     deciding.show()
 

@@ -1,4 +1,6 @@
-"""Real Chromium in front of the whole product. Skipped where Chromium is not installed; ``scripts/test`` says so at its end."""
+"""Real Chromium in front of the whole product. Skipped where Chromium is not installed;
+``scripts/test`` says so at its end.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,34 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+]
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """For one file: while it is open its event loop counts as running in this thread, and no asynchronous test could run beside it."""
+    """For one file: while it is open its event loop counts as running in this thread, and no
+    asynchronous test could run beside it.
+    """
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, ignore_default_args=["--disable-back-forward-cache"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=ARGUMENTS,
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
         yield browser
         browser.close()
 
@@ -48,7 +65,9 @@ def page(profile: BrowserContext) -> Page:
 
 
 @pytest.fixture(scope="session", params=["nginx", "traefik"])
-def fronted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
+def fronted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningWorld]:
     """The product behind a real ingress."""
     with RunningWorld(World(tmp_path_factory.mktemp("fronted"), ingress=request.param)) as running:
         yield running

@@ -1,4 +1,6 @@
-"""Real applications, unmodified, behind the whole product: what a person does with them, and what the next person must not find."""
+"""Real applications, unmodified, behind the whole product: what a person does with them, and what
+the next person must not find.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,12 @@ def running(request: pytest.FixtureRequest, applications: Running) -> Running:
 
 
 @pytest.mark.parametrize("application", APPLICATIONS, ids=lambda application: application.name)
-def test_a_person_works_with_a_real_application_and_the_next_one_is_somebody_else(running: Running, profile: BrowserContext, application: Application) -> None:
-    """Sign-in, name, files, WebSocket; ended with the page open; another person in the same browser; the application's own log-out; and the first one again."""
+def test_a_person_works_with_a_real_application_and_the_next_one_is_somebody_else(
+    running: Running, profile: BrowserContext, application: Application
+) -> None:
+    """Sign-in, name, files, WebSocket; ended with the page open; another person in the same
+    browser; the application's own log-out; and the first one again.
+    """
     results = Walk(running, application, profile).results()
     assert {step: seen for step, seen in results.items() if seen not in (HELD, LACKING)} == {}
     assert len(results) == 10

@@ -1,4 +1,6 @@
-"""Bearer tokens through real proxies. (TOK-14: an id of the attack corpus for forward-auth gateways)"""
+"""Bearer tokens through real proxies. (TOK-14: an id of the attack corpus for forward-auth
+gateways)
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,21 @@ TWO_LINES = {
 
 
 @pytest.mark.parametrize("lines", TWO_LINES.values(), ids=TWO_LINES)
-def test_tok_14_two_authorization_lines_are_no_credential(fronted: RunningWorld, lines: tuple[str, ...]) -> None:
+def test_tok_14_two_authorization_lines_are_no_credential(
+    fronted: RunningWorld, lines: tuple[str, ...]
+) -> None:
     token = machine_token(fronted)
     port = fronted.world.port
     host = f"acme.localhost:{port}"
     good = send(port, request(f"Authorization: Bearer {token}", target="/api/x", host=host))
     assert good.status == 200
-    answer = send(port, request(*(f"Authorization: {line.replace('{}', token)}" for line in lines), target="/api/x", host=host))
+    answer = send(
+        port,
+        request(
+            *(f"Authorization: {line.replace('{}', token)}" for line in lines),
+            target="/api/x",
+            host=host,
+        ),
+    )
     assert answer.status in (400, 401)
     assert answer.header("Location") is None

@@ -21,8 +21,12 @@ behind_nginx = pytest.mark.parametrize("fronted", ["nginx"], indirect=True)
 
 
 @behind_nginx
-def test_six_tabs_that_are_restored_at_once_all_arrive(fronted: RunningWorld, profile: BrowserContext) -> None:
-    """The session has ended, the identity provider's is alive, and the network is slow enough for all six to ask before the first is answered."""
+def test_six_tabs_that_are_restored_at_once_all_arrive(
+    fronted: RunningWorld, profile: BrowserContext
+) -> None:
+    """The session has ended, the identity provider's is alive, and the network is slow enough for
+    all six to ask before the first is answered.
+    """
     origin = fronted.world.url("acme.localhost")
     first = profile.new_page()
     first.goto(origin + "/")
@@ -34,29 +38,51 @@ def test_six_tabs_that_are_restored_at_once_all_arrive(fronted: RunningWorld, pr
     for tab in tabs:
         wire = profile.new_cdp_session(tab)
         wire.send("Network.enable")
-        wire.send("Network.emulateNetworkConditions", {"offline": False, "latency": LATENCY_MS, "downloadThroughput": -1, "uploadThroughput": -1})
+        wire.send(
+            "Network.emulateNetworkConditions",
+            {
+                "offline": False,
+                "latency": LATENCY_MS,
+                "downloadThroughput": -1,
+                "uploadThroughput": -1,
+            },
+        )
     for number, tab in enumerate(tabs):
         tab.evaluate("address => { location.href = address }", f"{origin}/tab/{number}")
     for number, tab in enumerate(tabs):
         expect(tab.locator("#person")).to_contain_text("alice@acme.test")
         assert tab.url == f"{origin}/tab/{number}"
-    names = [cookie["name"] for cookie in profile.cookies() if cookie["name"].startswith("__Host-gw-login-")]
+    names = [
+        cookie["name"]
+        for cookie in profile.cookies()
+        if cookie["name"].startswith("__Host-gw-login-")
+    ]
     assert len(names) > 6, f"they did not ask at the same time: {names}"
 
 
-WORKER = "self.addEventListener('activate', e => e.waitUntil(clients.claim())); self.addEventListener('fetch', e => e.respondWith(fetch(e.request)));"
+WORKER = (
+    "self.addEventListener('activate', e => e.waitUntil(clients.claim())); "
+    "self.addEventListener('fetch', e => e.respondWith(fetch(e.request)));"
+)
 
 
 @behind_nginx
-def test_a_worker_that_passes_requests_through_leads_to_the_login_and_a_download_saves_no_page(fronted: RunningWorld, profile: BrowserContext) -> None:
+def test_a_worker_that_passes_requests_through_leads_to_the_login_and_a_download_saves_no_page(
+    fronted: RunningWorld, profile: BrowserContext
+) -> None:
     """Chromium sends both with ``Sec-Fetch-Mode: navigate`` and ``Sec-Fetch-Dest: empty``."""
     origin = fronted.world.url("acme.localhost")
     page = profile.new_page()
     page.goto(origin + "/")
     sign_in(page, "alice@acme.test")
     expect(page.locator("#person")).to_contain_text("alice@acme.test")
-    profile.route("**/worker.js", lambda route: route.fulfill(body=WORKER, content_type="text/javascript"))
-    page.evaluate("navigator.serviceWorker.register('/worker.js').then(() => navigator.serviceWorker.ready).then(() => true)")
+    profile.route(
+        "**/worker.js", lambda route: route.fulfill(body=WORKER, content_type="text/javascript")
+    )
+    page.evaluate(
+        "navigator.serviceWorker.register('/worker.js').then(() => "
+        "navigator.serviceWorker.ready).then(() => true)"
+    )
     page.goto(origin + "/controlled")
     assert page.evaluate("navigator.serviceWorker.controller !== null")
     profile.clear_cookies(domain="acme.localhost")
@@ -64,11 +90,16 @@ def test_a_worker_that_passes_requests_through_leads_to_the_login_and_a_download
     page.goto(origin + "/later")
     expect(page.locator("#person")).to_contain_text("alice@acme.test")
     assert page.url == origin + "/later"
-    page.evaluate("navigator.serviceWorker.getRegistrations().then(all => Promise.all(all.map(each => each.unregister()))).then(() => true)")
+    page.evaluate(
+        "navigator.serviceWorker.getRegistrations().then(all => Promise.all(all.map(each "
+        "=> each.unregister()))).then(() => true)"
+    )
     page.goto(origin + "/with-a-link")
     profile.clear_cookies()
     page.evaluate(
-        "() => { const link = document.createElement('a'); link.href = '/file'; link.download = 'file.html'; link.textContent = 'Download'; document.body.prepend(link); }"
+        "() => { const link = document.createElement('a'); link.href = '/file'; "
+        "link.download = 'file.html'; link.textContent = 'Download'; "
+        "document.body.prepend(link); }"
     )
     with page.expect_download() as waiting:
         page.get_by_text("Download").click()
@@ -78,13 +109,19 @@ def test_a_worker_that_passes_requests_through_leads_to_the_login_and_a_download
 
 
 def back(page: Page) -> None:
-    """A page that comes out of the back/forward cache is not loaded, so nothing but its beginning can be waited for."""
+    """A page that comes out of the back/forward cache is not loaded, so nothing but its beginning
+    can be waited for.
+    """
     page.go_back(wait_until="commit")
 
 
 @behind_nginx
-def test_back_after_a_sign_out_shows_no_page_of_the_application(fronted: RunningWorld, profile: BrowserContext) -> None:
-    """The application says nothing about being stored, so the browser keeps its pages: in its cache, and whole."""
+def test_back_after_a_sign_out_shows_no_page_of_the_application(
+    fronted: RunningWorld, profile: BrowserContext
+) -> None:
+    """The application says nothing about being stored, so the browser keeps its pages: in its
+    cache, and whole.
+    """
     origin = fronted.world.url("acme.localhost")
     page = profile.new_page()
     asked: list[str] = []
@@ -111,8 +148,12 @@ def test_back_after_a_sign_out_shows_no_page_of_the_application(fronted: Running
 
 
 @behind_nginx
-def test_a_fragment_comes_back_where_nobody_types_or_where_the_application_names_it(fronted: RunningWorld, profile: BrowserContext) -> None:
-    """Browsers send no fragment, and carry it along redirects; a form at the identity provider ends that. ADR 0104."""
+def test_a_fragment_comes_back_where_nobody_types_or_where_the_application_names_it(
+    fronted: RunningWorld, profile: BrowserContext
+) -> None:
+    """Browsers send no fragment, and carry it along redirects; a form at the identity provider ends
+    that. ADR 0104.
+    """
     origin = fronted.world.url("acme.localhost")
     page = profile.new_page()
     page.goto(origin + "/typed#/inbox/7")
@@ -150,16 +191,29 @@ SESSIONS = re.compile(r"^__Host-gw(-at-.*)?$")
 
 
 @behind_nginx
-def test_bookmarks_of_a_login_and_reloaded_answers_end_in_the_application(fronted: RunningWorld, profile: BrowserContext) -> None:
+def test_bookmarks_of_a_login_and_reloaded_answers_end_in_the_application(
+    fronted: RunningWorld, profile: BrowserContext
+) -> None:
     """Signed in, after the session has ended, and in a browser that was never here."""
-    origin, callback = fronted.world.url("acme.localhost"), fronted.world.url("login.localhost") + "/_auth/callback"
+    origin, callback = (
+        fronted.world.url("acme.localhost"),
+        fronted.world.url("login.localhost") + "/_auth/callback",
+    )
     page = profile.new_page()
     addresses = Addresses(page)
     page.goto(origin + "/first")
     sign_in(page, "alice@acme.test")
     signed_in(page)
-    reloaded = (addresses.last("/oauth2/authorize?"), addresses.last("/_auth/callback?"), addresses.last("/_auth/complete?"))
-    strays = (callback, callback + "?code=initiated-by-the-provider", origin + "/_auth/callback?code=x&state=y")
+    reloaded = (
+        addresses.last("/oauth2/authorize?"),
+        addresses.last("/_auth/callback?"),
+        addresses.last("/_auth/complete?"),
+    )
+    strays = (
+        callback,
+        callback + "?code=initiated-by-the-provider",
+        origin + "/_auth/callback?code=x&state=y",
+    )
     for forgotten in (None, SESSIONS, re.compile("")):
         for address in (*reloaded, *strays):
             if forgotten is not None:
@@ -183,13 +237,27 @@ def arrive(page: Page) -> None:
 
 
 @behind_nginx
-def test_a_tile_at_the_provider_leads_into_the_application_by_link_and_by_form(fronted: RunningWorld, profile: BrowserContext) -> None:
-    """OpenID Connect Core §4: from a page of another site, with the provider's session alive or not."""
-    origin, okta = fronted.world.url("acme.localhost"), fronted.world.cloud.customers["acme-okta"].server
+def test_a_tile_at_the_provider_leads_into_the_application_by_link_and_by_form(
+    fronted: RunningWorld, profile: BrowserContext
+) -> None:
+    """OpenID Connect Core §4: from a page of another site, with the provider's session alive or
+    not.
+    """
+    origin, okta = (
+        fronted.world.url("acme.localhost"),
+        fronted.world.cloud.customers["acme-okta"].server,
+    )
     fields = {"iss": okta.issuer, "target_link_uri": origin + "/from-the-tile"}
-    inputs = "".join(f'<input type="hidden" name="{name}" value="{value}">' for name, value in fields.items())
-    tile = f'<a href="{origin}/_auth/login?{urlencode(fields)}">Link</a><form method="post" action="{origin}/_auth/login">{inputs}<button>Form</button></form>'
-    profile.route("**/app/UserHome", lambda route: route.fulfill(body=tile, content_type="text/html"))
+    inputs = "".join(
+        f'<input type="hidden" name="{name}" value="{value}">' for name, value in fields.items()
+    )
+    tile = (
+        f'<a href="{origin}/_auth/login?{urlencode(fields)}">Link</a><form method="post" '
+        f'action="{origin}/_auth/login">{inputs}<button>Form</button></form>'
+    )
+    profile.route(
+        "**/app/UserHome", lambda route: route.fulfill(body=tile, content_type="text/html")
+    )
     page = profile.new_page()
     for kind in ("Link", "Form"):
         profile.clear_cookies()
@@ -206,7 +274,9 @@ def test_a_tile_at_the_provider_leads_into_the_application_by_link_and_by_form(f
 
 
 @behind_nginx
-def test_a_wrong_address_is_corrected_where_it_was_typed(fronted: RunningWorld, profile: BrowserContext) -> None:
+def test_a_wrong_address_is_corrected_where_it_was_typed(
+    fronted: RunningWorld, profile: BrowserContext
+) -> None:
     origin = fronted.world.url("app.localhost")
     page = profile.new_page()
     page.goto(origin + "/mine?a=b")
@@ -226,8 +296,12 @@ def test_a_wrong_address_is_corrected_where_it_was_typed(fronted: RunningWorld, 
 
 
 @behind_nginx
-def test_whoever_is_refused_comes_back_to_the_page_as_somebody_else(fronted: RunningWorld, profile: BrowserContext) -> None:
-    """On Cognito's classic pages the provider's session brings the same person back, until it is ended where the page says."""
+def test_whoever_is_refused_comes_back_to_the_page_as_somebody_else(
+    fronted: RunningWorld, profile: BrowserContext
+) -> None:
+    """On Cognito's classic pages the provider's session brings the same person back, until it is
+    ended where the page says.
+    """
     origin = fronted.world.url("acme.localhost")
     page = profile.new_page()
     page.goto(origin + "/reports?year=2026")

@@ -19,11 +19,18 @@ if TYPE_CHECKING:
     from tests.world import RunningWorld
 
 
-def call(running: RunningWorld, method: str, url: str, body: object = None, key: str = "") -> tuple[int, Any]:
+def call(
+    running: RunningWorld, method: str, url: str, body: object = None, key: str = ""
+) -> tuple[int, Any]:
     """As curl does it."""
     key = key or running.run(running.world.make_admin_key())
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    request = urllib.request.Request(url, data=None if body is None else json.dumps(body).encode(), method=method, headers=headers)
+    request = urllib.request.Request(
+        url,
+        data=None if body is None else json.dumps(body).encode(),
+        method=method,
+        headers=headers,
+    )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.loads(answer.read() or b"null")
@@ -32,7 +39,9 @@ def call(running: RunningWorld, method: str, url: str, body: object = None, key:
 
 
 def until_known(page: Page, url: str) -> None:
-    """A replica serves a new tenant within a second of the answer; a person's first click may come sooner."""
+    """A replica serves a new tenant within a second of the answer; a person's first click may come
+    sooner.
+    """
     until = time.monotonic() + 5
     while True:
         page.goto(url)
@@ -43,7 +52,10 @@ def until_known(page: Page, url: str) -> None:
 def test_one_call_and_peter_of_initech_is_in(fronted: RunningWorld, page: Page) -> None:
     onboarding = fronted.world.onboarding
     status, plan = call(fronted, "POST", onboarding["url"] + "?dry_run=true", onboarding["body"])
-    assert (status, [s["verb"] for s in plan["steps"]]) == (200, ["keep", "create", "create", "create"])
+    assert (status, [s["verb"] for s in plan["steps"]]) == (
+        200,
+        ["keep", "create", "create", "create"],
+    )
     status, made = call(fronted, "POST", onboarding["url"], onboarding["body"])
     assert status == 201, made
     assert made["in_force"] is True

@@ -1,4 +1,6 @@
-"""A browser passes from alice to bob: an application with a session of its own must not go on with alice."""
+"""A browser passes from alice to bob: an application with a session of its own must not go on with
+alice.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +28,18 @@ def account(page: Page, email: str) -> None:
 
 
 def kept(profile: BrowserContext) -> dict[str, str]:
-    return {cookie["name"]: cookie["value"] for cookie in profile.cookies() if cookie["name"] in OWN}
+    return {
+        cookie["name"]: cookie["value"] for cookie in profile.cookies() if cookie["name"] in OWN
+    }
 
 
 @behind_nginx
-def test_the_application_does_not_go_on_with_the_person_before(fronted: RunningWorld, profile: BrowserContext) -> None:
-    """After a sign-out, and where alice's session has ended by itself or was revoked; alice herself keeps what she has."""
+def test_the_application_does_not_go_on_with_the_person_before(
+    fronted: RunningWorld, profile: BrowserContext
+) -> None:
+    """After a sign-out, and where alice's session has ended by itself or was revoked; alice herself
+    keeps what she has.
+    """
     address = fronted.world.url("acme.localhost") + ACCOUNT
     page = profile.new_page()
     page.goto(address)
@@ -66,8 +74,12 @@ def elsewhere(profile: BrowserContext) -> None:
 
 
 @behind_nginx
-def test_where_the_domain_is_the_tenants_own_no_cookie_is_left_of_the_person_before(fronted: RunningWorld, profile: BrowserContext) -> None:
-    """``Clear-Site-Data`` takes the cookies of its own answer along, so the login begins again, and nobody types anything."""
+def test_where_the_domain_is_the_tenants_own_no_cookie_is_left_of_the_person_before(
+    fronted: RunningWorld, profile: BrowserContext
+) -> None:
+    """``Clear-Site-Data`` takes the cookies of its own answer along, so the login begins again, and
+    nobody types anything.
+    """
     address = fronted.world.url("hooli.localhost") + ACCOUNT
     page = profile.new_page()
     page.goto(address)
@@ -75,7 +87,9 @@ def test_where_the_domain_is_the_tenants_own_no_cookie_is_left_of_the_person_bef
     sign_in(page, "erin@hooli.test")
     account(page, "erin@hooli.test")
     profile.clear_cookies(name=SESSIONS)
-    profile.add_cookies([{"name": "deep", "value": "erins", "domain": "other.hooli.localhost", "path": "/x/"}])
+    profile.add_cookies(
+        [{"name": "deep", "value": "erins", "domain": "other.hooli.localhost", "path": "/x/"}]
+    )
     page.goto(address)
     page.get_by_text("Hooli Labs").click()
     sign_in(page, "frank@hooli-labs.test")
@@ -85,7 +99,11 @@ def test_where_the_domain_is_the_tenants_own_no_cookie_is_left_of_the_person_bef
     page.goto(fronted.world.url("hooli.localhost") + "/_auth/logout")
     page.locator("button").first.click()
     expect(page).to_have_url(re.compile(r"/_auth/signed-out$"))
-    assert [cookie["name"] for cookie in profile.cookies() if cookie["domain"].lstrip(".") == "hooli.localhost"] == []
+    assert [
+        cookie["name"]
+        for cookie in profile.cookies()
+        if cookie["domain"].lstrip(".") == "hooli.localhost"
+    ] == []
     page.goto(address)
     page.get_by_text("Hooli staff").click()
     account(page, "erin@hooli.test")

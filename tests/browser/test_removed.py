@@ -1,4 +1,6 @@
-"""Two windows: somebody at work, and the customer's administrator who takes them out of the group."""
+"""Two windows: somebody at work, and the customer's administrator who takes them out of the
+group.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,15 @@ def shows(application: Page, fronted: RunningWorld, text: str) -> None:
 
 
 def timed(console: Page, click: str) -> None:
-    """The console's time line of one click: every replica confirmed, each stage after the one before."""
+    """The console's time line of one click: every replica confirmed, each stage after the one
+    before.
+    """
     deadline = time.monotonic() + PATIENCE_MS / 1000
     while True:
         console.reload()
-        cells = console.locator("#timeline tr", has_text=click).first.locator("td").all_inner_texts()
+        cells = (
+            console.locator("#timeline tr", has_text=click).first.locator("td").all_inner_texts()
+        )
         if cells and "–" not in "".join(cells[1:]):
             break
         assert time.monotonic() < deadline, cells
@@ -49,11 +55,22 @@ def timed(console: Page, click: str) -> None:
 
 @pytest.mark.parametrize(
     ("provider", "host", "email", "group"),
-    [("acme-okta", "acme.localhost", "alice@acme.test", "app-users"), ("globex-entra", "globex.localhost", "carol@globex.test", "app-users")],
+    [
+        ("acme-okta", "acme.localhost", "alice@acme.test", "app-users"),
+        ("globex-entra", "globex.localhost", "carol@globex.test", "app-users"),
+    ],
     ids=["okta", "entra"],
 )
 def test_the_next_click_is_refused_and_given_back_it_works(
-    fronted: RunningWorld, chromium: Browser, profile: BrowserContext, page: Page, provider: str, host: str, email: str, group: str, record_property: Callable[[str, object], None]
+    fronted: RunningWorld,
+    chromium: Browser,
+    profile: BrowserContext,
+    page: Page,
+    provider: str,
+    host: str,
+    email: str,
+    group: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     for line in fronted.run(fronted.world.show_time_lines()):
         fronted.run(line.connected.wait())

@@ -1,4 +1,6 @@
-"""What Cognito still remembers lets nobody back in: its one-hour cookie, and groups that the customer has taken away."""
+"""What Cognito still remembers lets nobody back in: its one-hour cookie, and groups that the
+customer has taken away.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,22 @@ behind_nginx = pytest.mark.parametrize("fronted", ["nginx"], indirect=True)
 every_position = pytest.mark.parametrize(
     ("with_provider", "renewed"),
     [(False, False), (False, True), (True, False), (True, True)],
-    ids=["resumes-unnamed-auth_time-kept", "resumes-unnamed-auth_time-renewed", "resumes-always-auth_time-kept", "resumes-always-auth_time-renewed"],
+    ids=[
+        "resumes-unnamed-auth_time-kept",
+        "resumes-unnamed-auth_time-renewed",
+        "resumes-always-auth_time-kept",
+        "resumes-always-auth_time-renewed",
+    ],
 )
-both_times = pytest.mark.parametrize("renewed", [False, True], ids=["auth_time-kept", "auth_time-renewed"])
+both_times = pytest.mark.parametrize(
+    "renewed", [False, True], ids=["auth_time-kept", "auth_time-renewed"]
+)
 
 
 class Meddler:
-    """What a person can do to the addresses in their own browser: edit them on the way, skip one, keep one for later."""
+    """What a person can do to the addresses in their own browser: edit them on the way, skip one,
+    keep one for later.
+    """
 
     def __init__(self, page: Page, *, cognito: str) -> None:
         self.without_provider = self.without_hop = self.keep = False
@@ -49,7 +60,15 @@ class Meddler:
         self._wire: CDPSession = page.context.new_cdp_session(page)
         self._wire.on("Fetch.requestPaused", self._paused)
         # Redirected requests pause here too, which routes of Playwright's own do not.
-        self._wire.send("Fetch.enable", {"patterns": [{"urlPattern": f"{cognito}/oauth2/authorize*"}, {"urlPattern": f"{cognito}/logout*"}]})
+        self._wire.send(
+            "Fetch.enable",
+            {
+                "patterns": [
+                    {"urlPattern": f"{cognito}/oauth2/authorize*"},
+                    {"urlPattern": f"{cognito}/logout*"},
+                ]
+            },
+        )
 
     def _paused(self, event: dict[str, Any]) -> None:
         url = event["request"]["url"]
@@ -60,7 +79,9 @@ class Meddler:
             onward = query["logout_uri"] if self.without_hop else ""
         elif self.keep:
             self.kept.append(url)
-            self._wire.send("Fetch.fulfillRequest", {"requestId": event["requestId"], "responseCode": 200})
+            self._wire.send(
+                "Fetch.fulfillRequest", {"requestId": event["requestId"], "responseCode": 200}
+            )
             return
         elif self.without_provider and "identity_provider" in query:
             query.pop("identity_provider")
@@ -69,7 +90,10 @@ class Meddler:
             self.authorized.append(url)
         if onward:
             headers = [{"name": "Location", "value": onward}]
-            self._wire.send("Fetch.fulfillRequest", {"requestId": event["requestId"], "responseCode": 302, "responseHeaders": headers})
+            self._wire.send(
+                "Fetch.fulfillRequest",
+                {"requestId": event["requestId"], "responseCode": 302, "responseHeaders": headers},
+            )
         else:
             self._wire.send("Fetch.continueRequest", {"requestId": event["requestId"]})
 
@@ -101,11 +125,16 @@ class Device:
 
     def let_in(self) -> bool:
         """Whether the session that it holds opens the door now."""
-        held = next((c["value"] for c in self.profile.cookies(self.work) if c["name"] == "__Host-gw"), "none")
+        held = next(
+            (c["value"] for c in self.profile.cookies(self.work) if c["name"] == "__Host-gw"),
+            "none",
+        )
         return self.running.check(HOST, cookie=held).status == 200
 
     def comes_back(self, *, without_provider: bool = False, without_hop: bool = False) -> bool:
-        """Later, click "sign in" with nothing but Cognito's and the identity provider's cookies; whether that leads into the app."""
+        """Later, click "sign in" with nothing but Cognito's and the identity provider's cookies;
+        whether that leads into the app.
+        """
         ten_minutes_pass(self.running)
         for host in (HOST, "login.localhost"):
             self.profile.clear_cookies(domain=host)
@@ -116,7 +145,9 @@ class Device:
 
     def holds_cognitos_cookie(self) -> bool:
         cognito = self.running.world.cloud.cognito
-        return any(cookie["value"] in cognito.pool.sessions for cookie in self.profile.cookies(cognito.url))
+        return any(
+            cookie["value"] in cognito.pool.sessions for cookie in self.profile.cookies(cognito.url)
+        )
 
 
 @contextmanager
@@ -128,8 +159,12 @@ def browser_profile(chromium: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def cognito(fronted: RunningWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Sets the switches. The gateway's rights in the pool are of no use meanwhile: what Cognito has stored stays."""
+def cognito(
+    fronted: RunningWorld, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., None]]:
+    """Sets the switches. The gateway's rights in the pool are of no use meanwhile: what Cognito has
+    stored stays.
+    """
     server = fronted.world.cloud.cognito
 
     def switch(**positions: bool) -> None:
@@ -147,14 +182,20 @@ def device(fronted: RunningWorld, profile: BrowserContext) -> Device:
 
 
 def pool_user(running: RunningWorld) -> User:
-    return next(user for user in running.world.cloud.cognito.pool.users.values() if user.attributes.get("email") == EMAIL)
+    return next(
+        user
+        for user in running.world.cloud.cognito.pool.users.values()
+        if user.attributes.get("email") == EMAIL
+    )
 
 
 def ten_minutes_pass(running: RunningWorld) -> None:
     """Since the sign-in, as far as Cognito can tell: what it keeps of it is that much older."""
     user = pool_user(running)
     if "custom:idp_iat" in user.attributes:
-        user.attributes["custom:idp_iat"] = str(int(user.attributes["custom:idp_iat"]) - TEN_MINUTES_S)
+        user.attributes["custom:idp_iat"] = str(
+            int(user.attributes["custom:idp_iat"]) - TEN_MINUTES_S
+        )
     sessions = running.world.cloud.cognito.pool.sessions
     for value, session in sessions.items():
         if session.username == user.username:
@@ -162,8 +203,12 @@ def ten_minutes_pass(running: RunningWorld) -> None:
 
 
 def a_moment_passes(running: RunningWorld) -> None:
-    """Since Cognito last heard of the person: its times count seconds, and of two logins in one second nobody can tell the second from a resumed one."""
-    until(lambda: int(pool_user(running).attributes.get("custom:idp_iat", "0")) + 1 < int(time.time()))
+    """Since Cognito last heard of the person: its times count seconds, and of two logins in one
+    second nobody can tell the second from a resumed one.
+    """
+    until(
+        lambda: int(pool_user(running).attributes.get("custom:idp_iat", "0")) + 1 < int(time.time())
+    )
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -180,9 +225,23 @@ def click_in_console(running: RunningWorld, office: Page, label: str) -> None:
 
 def end_sessions(running: RunningWorld) -> None:
     key = running.run(running.world.make_admin_key())
-    body = json.dumps({"tenant": "acme", "email": EMAIL, "kind": "end_sessions", "reason": "the device was stolen"})
-    connection = http.client.HTTPConnection("127.0.0.1", running.world.gateways[0].ports["admin"], timeout=30)
-    connection.request("POST", "/admin/v1/revocations", body, {"Authorization": f"Bearer {key}", "Content-Type": "application/json"})
+    body = json.dumps(
+        {
+            "tenant": "acme",
+            "email": EMAIL,
+            "kind": "end_sessions",
+            "reason": "the device was stolen",
+        }
+    )
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", running.world.gateways[0].ports["admin"], timeout=30
+    )
+    connection.request(
+        "POST",
+        "/admin/v1/revocations",
+        body,
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+    )
     with connection.getresponse() as answer:
         assert answer.status in (200, 201), answer.read()
     connection.close()
@@ -191,7 +250,13 @@ def end_sessions(running: RunningWorld) -> None:
 @behind_nginx
 @every_position
 def test_removed_from_the_group_nobody_comes_back_on_what_cognito_remembers(
-    fronted: RunningWorld, chromium: Browser, device: Device, cognito: Callable[..., None], *, with_provider: bool, renewed: bool
+    fronted: RunningWorld,
+    chromium: Browser,
+    device: Device,
+    cognito: Callable[..., None],
+    *,
+    with_provider: bool,
+    renewed: bool,
 ) -> None:
     cognito(resume_with_provider=with_provider, resumed_auth_time_renewed=renewed)
     device.sign_in()
@@ -213,7 +278,8 @@ def test_removed_from_the_group_nobody_comes_back_on_what_cognito_remembers(
 
         assert device.holds_cognitos_cookie()
         assert not device.comes_back(without_provider=True)
-        # Asked, the identity provider leaves the empty claim out, and Cognito goes on reporting the group.
+        # Asked, the identity provider leaves the empty claim out, and Cognito goes on reporting the
+        # group.
         assert device.asked_idp > 0
         assert "app-users" in pool_user(fronted).attributes["custom:groups"]
         expect(device.page.locator("body")).to_contain_text("app-users")
@@ -227,7 +293,12 @@ def test_removed_from_the_group_nobody_comes_back_on_what_cognito_remembers(
 @behind_nginx
 @both_times
 def test_a_stolen_device_stays_out_though_its_owner_signs_in_elsewhere(
-    fronted: RunningWorld, chromium: Browser, device: Device, cognito: Callable[..., None], *, renewed: bool
+    fronted: RunningWorld,
+    chromium: Browser,
+    device: Device,
+    cognito: Callable[..., None],
+    *,
+    renewed: bool,
 ) -> None:
     cognito(resumed_auth_time_renewed=renewed)
     device.sign_in()
@@ -235,7 +306,8 @@ def test_a_stolen_device_stays_out_though_its_owner_signs_in_elsewhere(
     end_sessions(fronted)
     assert not device.let_in()
     assert not device.comes_back(without_provider=True, without_hop=True)
-    # A login that the thief begins now, and finishes when the owner's own has brought Cognito a new time.
+    # A login that the thief begins now, and finishes when the owner's own has brought Cognito a new
+    # time.
     device.meddler.keep = True
     device.comes_back(without_provider=True, without_hop=True)
     device.meddler.keep = False
@@ -255,12 +327,28 @@ def test_a_stolen_device_stays_out_though_its_owner_signs_in_elsewhere(
 @behind_nginx
 @both_times
 def test_where_freshness_is_not_mapped_only_auth_time_keeps_a_stolen_device_out(
-    fronted: RunningWorld, device: Device, cognito: Callable[..., None], monkeypatch: pytest.MonkeyPatch, *, renewed: bool
+    fronted: RunningWorld,
+    device: Device,
+    cognito: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    renewed: bool,
 ) -> None:
     cognito(resumed_auth_time_renewed=renewed)
     providers = fronted.world.cloud.cognito.pool.providers
-    mapping = {name: claim for name, claim in providers[PROVIDER].mapping.items() if name != "custom:idp_iat"}
-    monkeypatch.setitem(providers, PROVIDER, replace(providers[PROVIDER], settings={**providers[PROVIDER].settings, "AttributeMapping": mapping}))
+    mapping = {
+        name: claim
+        for name, claim in providers[PROVIDER].mapping.items()
+        if name != "custom:idp_iat"
+    }
+    monkeypatch.setitem(
+        providers,
+        PROVIDER,
+        replace(
+            providers[PROVIDER],
+            settings={**providers[PROVIDER].settings, "AttributeMapping": mapping},
+        ),
+    )
     for user in fronted.world.cloud.cognito.pool.users.values():
         user.attributes.pop("custom:idp_iat", None)
     device.sign_in()

@@ -1,4 +1,6 @@
-"""Tenants as people meet them: the address first, the chooser, the silent second host, and a language of one's own."""
+"""Tenants as people meet them: the address first, the chooser, the silent second host, and a
+language of one's own.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from tests.world import RunningWorld
 
 
-def test_on_a_shared_host_the_address_finds_the_right_sign_in(fronted: RunningWorld, page: Page) -> None:
+def test_on_a_shared_host_the_address_finds_the_right_sign_in(
+    fronted: RunningWorld, page: Page
+) -> None:
     page.goto(fronted.world.url("app.localhost") + "/board")
     page.get_by_role("textbox").fill("carol@globex.test")
     page.get_by_role("button").first.click()
@@ -33,7 +37,9 @@ def test_a_tenant_with_two_providers_shows_a_chooser(fronted: RunningWorld, page
     expect(page.locator("#person")).to_contain_text("frank@hooli-labs.test")
 
 
-def test_the_second_host_of_a_tenant_is_silent_and_another_tenants_is_not(fronted: RunningWorld, page: Page) -> None:
+def test_the_second_host_of_a_tenant_is_silent_and_another_tenants_is_not(
+    fronted: RunningWorld, page: Page
+) -> None:
     page.goto(fronted.world.url("acme.localhost") + "/")
     sign_in(page, "alice@acme.test")
     expect(page.locator("#person")).to_be_visible()
@@ -56,13 +62,21 @@ def test_pages_speak_the_browsers_language(fronted: RunningWorld, chromium: Brow
     assert len(seen) == 4
 
 
-def test_an_unmodified_application_takes_its_user_from_a_header(fronted: RunningWorld, page: Page) -> None:
+def test_an_unmodified_application_takes_its_user_from_a_header(
+    fronted: RunningWorld, page: Page
+) -> None:
     """Radicale, from PyPI: whoever is signed in owns the calendar; nobody else's header counts."""
     page.goto(fronted.world.url("acme.localhost") + "/")
     sign_in(page, "alice@acme.test")
     expect(page.locator("#person")).to_be_visible()
     page.goto(fronted.world.url("calendar.acme.localhost") + "/")
     body = '<propfind xmlns="DAV:"><prop><current-user-principal/></prop></propfind>'
-    told = page.evaluate("body => fetch('/', {method: 'PROPFIND', body, headers: {'X-Remote-User': 'mallory@acme.test'}}).then(r => r.text())", body)
+    told = page.evaluate(
+        (
+            "body => fetch('/', {method: 'PROPFIND', body, headers: {'X-Remote-User': "
+            "'mallory@acme.test'}}).then(r => r.text())"
+        ),
+        body,
+    )
     assert "/alice%40acme.test/" in told or "/alice@acme.test/" in told
     assert "mallory" not in told

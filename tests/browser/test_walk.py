@@ -22,7 +22,9 @@ def sign_in(page: Page, email: str) -> None:
     page.locator("button, input[type=submit]").first.click()
 
 
-def test_alice_opens_a_bookmark_signs_in_once_and_sees_her_name(fronted: RunningWorld, page: Page) -> None:
+def test_alice_opens_a_bookmark_signs_in_once_and_sees_her_name(
+    fronted: RunningWorld, page: Page
+) -> None:
     bookmark = fronted.world.url("acme.localhost") + "/reports/2026?month=11#summary"
     page.goto(bookmark)
     expect(page).to_have_url(re.compile(r"^http://okta\.localhost:"))
@@ -33,10 +35,15 @@ def test_alice_opens_a_bookmark_signs_in_once_and_sees_her_name(fronted: Running
     expect(page.locator("#person")).to_contain_text("alice@acme.test")
 
 
-def test_the_app_sees_every_managed_header_and_not_our_cookie(fronted: RunningWorld, page: Page) -> None:
+def test_the_app_sees_every_managed_header_and_not_our_cookie(
+    fronted: RunningWorld, page: Page
+) -> None:
     page.goto(fronted.world.url("acme.localhost") + "/")
     sign_in(page, "alice@acme.test")
-    headers = {row.locator("td").nth(0).inner_text().lower(): row.locator("td").nth(1).inner_text() for row in page.locator("#headers tr").all()}
+    headers = {
+        row.locator("td").nth(0).inner_text().lower(): row.locator("td").nth(1).inner_text()
+        for row in page.locator("#headers tr").all()
+    }
     assert headers["x-auth-request-email"] == "alice@acme.test"
     assert headers["x-auth-request-groups"] == "app-users,admins"
     assert headers["x-auth-request-tenant"] == "acme"
@@ -105,23 +112,50 @@ def test_the_back_button_after_a_login_ends_in_the_app(fronted: RunningWorld, pa
     expect(page.locator("#person")).to_contain_text("alice@acme.test")
 
 
-def test_a_fetch_without_a_session_gets_json_and_no_redirect(fronted: RunningWorld, profile: BrowserContext, page: Page) -> None:
+def test_a_fetch_without_a_session_gets_json_and_no_redirect(
+    fronted: RunningWorld, profile: BrowserContext, page: Page
+) -> None:
     page.goto(fronted.world.url("acme.localhost") + "/")
     sign_in(page, "alice@acme.test")
     expect(page.locator("#person")).to_be_visible()
     profile.clear_cookies(name="__Host-gw")
-    seen = page.evaluate("fetch('/api/data', {redirect: 'manual'}).then(async r => [r.status, r.type, r.headers.get('content-type'), await r.text()])")
+    seen = page.evaluate(
+        "fetch('/api/data', {redirect: 'manual'}).then(async r => [r.status, r.type, "
+        "r.headers.get('content-type'), await r.text()])"
+    )
     assert seen[0] == 401
     assert "json" in seen[2]
 
 
-def test_an_open_page_says_sign_in_again_under_a_strict_policy_and_stops_saying_it(fronted: RunningWorld, profile: BrowserContext, page: Page) -> None:
+def test_an_open_page_says_sign_in_again_under_a_strict_policy_and_stops_saying_it(
+    fronted: RunningWorld, profile: BrowserContext, page: Page
+) -> None:
     origin = fronted.world.url("acme.localhost")
-    policy = {"Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; require-trusted-types-for 'script'"}
-    profile.route("**/watched*", lambda route: route.fulfill(body='<html lang="de"><script src="/_auth/watch.js"></script><p>work', content_type="text/html", headers=policy))
-    settled = "fetch('/_auth/userinfo').then(answer => answer.text()).then(() => new Promise(done => setTimeout(done))).then(() => true)"
-    profile.route("**/own-401", lambda route: route.fulfill(status=401, body="{}", content_type="application/problem+json"))
-    page.goto(f"{origin}/watched?a=b#c")  # public, as it were: nobody is told to sign in who was not signed in
+    policy = {
+        "Content-Security-Policy": (
+            "default-src 'none'; script-src 'self'; connect-src 'self'; "
+            "require-trusted-types-for 'script'"
+        )
+    }
+    profile.route(
+        "**/watched*",
+        lambda route: route.fulfill(
+            body='<html lang="de"><script src="/_auth/watch.js"></script><p>work',
+            content_type="text/html",
+            headers=policy,
+        ),
+    )
+    settled = (
+        "fetch('/_auth/userinfo').then(answer => answer.text()).then(() => new Promise(done => "
+        "setTimeout(done))).then(() => true)"
+    )
+    profile.route(
+        "**/own-401",
+        lambda route: route.fulfill(status=401, body="{}", content_type="application/problem+json"),
+    )
+    page.goto(
+        f"{origin}/watched?a=b#c"
+    )  # public, as it were: nobody is told to sign in who was not signed in
     page.evaluate(settled)
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     page.evaluate(settled)
@@ -132,7 +166,14 @@ def test_an_open_page_says_sign_in_again_under_a_strict_policy_and_stops_saying_
     expect(page.locator("#person")).to_be_visible()
     for number, ends, question in (
         (1, True, "fetch('/api/data').then(() => true)"),
-        (2, True, "new Promise(done => { const asked = new XMLHttpRequest(); asked.open('GET', '/api/data'); asked.onloadend = done; asked.send() }).then(() => true)"),
+        (
+            2,
+            True,
+            (
+                "new Promise(done => { const asked = new XMLHttpRequest(); asked.open('GET', "
+                "'/api/data'); asked.onloadend = done; asked.send() }).then(() => true)"
+            ),
+        ),
         (3, True, "document.dispatchEvent(new Event('visibilitychange'))"),
         (4, False, "fetch('/own-401').then(() => true)"),
     ):
@@ -157,20 +198,38 @@ def test_an_open_page_says_sign_in_again_under_a_strict_policy_and_stops_saying_
         profile.add_cookies(kept)  # type: ignore[arg-type]  # what one call returns the other takes
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         expect(bar).to_have_count(0)
-    script = page.evaluate("fetch('/_auth/watch.js').then(async it => [it.headers.get('content-type'), it.headers.get('etag'), it.headers.get('cache-control'), await it.text()])")
+    script = page.evaluate(
+        "fetch('/_auth/watch.js').then(async it => [it.headers.get('content-type'), "
+        "it.headers.get('etag'), it.headers.get('cache-control'), await it.text()])"
+    )
     assert script[0] == "text/javascript; charset=utf-8"
     assert script[2] == "public, max-age=3600"
     assert all(f"\n    {language}: [" in script[3] for language in LANGUAGES)
-    assert not re.search(r"set(?:Timeout|Interval)|requestAnimationFrame|requestIdleCallback", script[3]), "nothing is asked by the clock"
-    assert page.evaluate("tag => fetch('/_auth/watch.js', {headers: {'If-None-Match': tag}}).then(it => it.status)", script[1]) == 304
+    assert not re.search(
+        r"set(?:Timeout|Interval)|requestAnimationFrame|requestIdleCallback", script[3]
+    ), "nothing is asked by the clock"
+    assert (
+        page.evaluate(
+            (
+                "tag => fetch('/_auth/watch.js', {headers: {'If-None-Match': tag}}).then(it => "
+                "it.status)"
+            ),
+            script[1],
+        )
+        == 304
+    )
 
 
-def test_a_post_after_the_session_ended_keeps_the_person_on_a_page_that_helps(fronted: RunningWorld, profile: BrowserContext, page: Page) -> None:
+def test_a_post_after_the_session_ended_keeps_the_person_on_a_page_that_helps(
+    fronted: RunningWorld, profile: BrowserContext, page: Page
+) -> None:
     page.goto(fronted.world.url("acme.localhost") + "/")
     sign_in(page, "alice@acme.test")
     expect(page.locator("#person")).to_be_visible()
     profile.clear_cookies(name="__Host-gw")
-    response = page.evaluate("fetch('/echo', {method: 'POST', body: 'x', redirect: 'manual'}).then(r => r.status)")
+    response = page.evaluate(
+        "fetch('/echo', {method: 'POST', body: 'x', redirect: 'manual'}).then(r => r.status)"
+    )
     assert response == 401
 
 

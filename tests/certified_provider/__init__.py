@@ -1,7 +1,8 @@
-"""A provider that is not ours: the npm ``oidc-provider``, certified by the OpenID Foundation, installed from a hashed lock.
+"""A provider that is not ours: the npm ``oidc-provider``, certified by the OpenID Foundation,
+installed from a hashed lock.
 
-It signs people in with any password on a page of its own, then asks for consent. Needs npm; without it the test is skipped, and
-``scripts/test`` says so at the end.
+It signs people in with any password on a page of its own, then asks for consent. Needs npm; without
+it the test is skipped, and ``scripts/test`` says so at the end.
 """
 
 from __future__ import annotations
@@ -50,28 +51,49 @@ async def _install() -> None:
         if (HERE / "node_modules" / ".package-lock.json").exists():
             return
         process = await asyncio.create_subprocess_exec(
-            "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund",
-            cwd=HERE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
+            "npm",
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            cwd=HERE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
         output, _ = await process.communicate()
         assert process.returncode == 0, output.decode()
 
 
 @asynccontextmanager
 async def certified_provider(
-    *, clients: Iterable[Mapping[str, Any]], accounts: Mapping[str, Mapping[str, Any]], host: str = "op.localhost", cognito: bool = False
+    *,
+    clients: Iterable[Mapping[str, Any]],
+    accounts: Mapping[str, Mapping[str, Any]],
+    host: str = "op.localhost",
+    cognito: bool = False,
 ) -> AsyncIterator[CertifiedProvider]:
-    """``cognito`` puts its endpoints where Cognito has them. Start it with clients in the provider's own words (``client_id``, ``redirect_uris``, …) and accounts by subject."""
+    """``cognito`` puts its endpoints where Cognito has them. Start it with clients in the
+    provider's own words (``client_id``, ``redirect_uris``, …) and accounts by subject.
+    """
     await _install()
     process = await asyncio.create_subprocess_exec(
-        "node", "provider.mjs",
-        cwd=HERE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "NODE_ENV": "test"}, preexec_fn=die_with_parent,
-    )  # fmt: skip
+        "node",
+        "provider.mjs",
+        cwd=HERE,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "NODE_ENV": "test"},
+        preexec_fn=die_with_parent,
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps({"host": host, "clients": list(clients), "accounts": accounts, "cognito": cognito}).encode())
+        process.stdin.write(
+            json.dumps(
+                {"host": host, "clients": list(clients), "accounts": accounts, "cognito": cognito}
+            ).encode()
+        )
         process.stdin.write_eof()
         async with asyncio.timeout(START_TIMEOUT_S):
             line = await process.stdout.readline()

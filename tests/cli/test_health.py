@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def admin(status: int, *, socket: Path | None = None) -> AsyncIterator[str]:
-    """A listener that answers both probes with ``status``; its address as the configuration spells it."""
+    """A listener that answers both probes with ``status``; its address as the configuration spells
+    it.
+    """
 
     async def answer(request: web.Request) -> web.Response:
         return web.Response(status=status, text=request.path)
@@ -27,7 +29,9 @@ async def admin(status: int, *, socket: Path | None = None) -> AsyncIterator[str
     app.add_routes([web.get("/healthz", answer), web.get("/readyz", answer)])
     runner = web.AppRunner(app)
     await runner.setup()
-    site: web.BaseSite = web.UnixSite(runner, str(socket)) if socket else web.TCPSite(runner, "127.0.0.1", 0)
+    site: web.BaseSite = (
+        web.UnixSite(runner, str(socket)) if socket else web.TCPSite(runner, "127.0.0.1", 0)
+    )
     await site.start()
     try:
         yield f"unix:{socket}" if socket else f"127.0.0.1:{runner.addresses[0][1]}"

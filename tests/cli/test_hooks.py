@@ -29,7 +29,7 @@ client_id: abc
 client_secret: s3cret
 providers:
   - {name: acme-okta, kind: okta, issuer: https://acme.okta.com, hooks: {secrets: [the-hook-secret-0123456789abcdef0123456789]}}
-"""
+"""  # noqa: E501 - one text, as it is
 
 
 def prepare(folder: Path) -> Path:
@@ -39,11 +39,16 @@ def prepare(folder: Path) -> Path:
     (folder / "tenants" / "acme.yaml").write_text(TENANT, "utf-8")
     keys.load(folder / "state" / "keys.json", create=True)
     config = folder / "gateway.yaml"
-    config.write_text(f"{CONFIG}state_dir: {folder / 'state'}\ntenants: {{files: {folder / 'tenants'}}}\n", "utf-8")
+    config.write_text(
+        f"{CONFIG}state_dir: {folder / 'state'}\ntenants: {{files: {folder / 'tenants'}}}\n",
+        "utf-8",
+    )
     return config
 
 
-def test_setup_hands_out_addresses_and_never_the_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_setup_hands_out_addresses_and_never_the_secret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = prepare(tmp_path)
     assert run(["hooks", "setup", "acme", "-c", str(config)]) == 0
     text = capsys.readouterr().out
@@ -74,11 +79,27 @@ def stored(folder: Path) -> Path:
     (folder / "tenants").rename(folder / "elsewhere")
     text = config.read_text("utf-8").replace(f"tenants: {{files: {folder / 'tenants'}}}\n", "")
     config.write_text(text, "utf-8")
-    assert run(["tenants", "apply", str(folder / "elsewhere"), "-c", str(config), "--yes", "--wait", "0"]) == 0
+    assert (
+        run(
+            [
+                "tenants",
+                "apply",
+                str(folder / "elsewhere"),
+                "-c",
+                str(config),
+                "--yes",
+                "--wait",
+                "0",
+            ]
+        )
+        == 0
+    )
     return config
 
 
-def test_a_stored_secret_is_shown_once_and_the_one_before_stays_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stored_secret_is_shown_once_and_the_one_before_stays_valid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("gateway.cli.hooks.IN_FORCE_S", 0.0)
     config = stored(tmp_path)
     capsys.readouterr()
@@ -92,14 +113,18 @@ def test_a_stored_secret_is_shown_once_and_the_one_before_stays_valid(tmp_path: 
     assert run(["hooks", "secret", "acme", "-c", str(config)]) == 2
 
 
-def test_a_file_keeps_its_secrets_where_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_keeps_its_secrets_where_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["hooks", "secret", "acme", "acme-okta", "-c", str(prepare(tmp_path))]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "is a file of tenants.files" in captured.err
 
 
-def test_the_test_says_nothing_came_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_test_says_nothing_came_and_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = prepare(tmp_path)
     assert run(["hooks", "test", "acme", "-c", str(config)]) == 1
     assert "acme/acme-okta (okta): nothing" in capsys.readouterr().out
@@ -108,20 +133,30 @@ def test_the_test_says_nothing_came_and_fails(tmp_path: Path, capsys: pytest.Cap
 
 
 def a_message(folder: Path, state: str) -> None:
-    with contextlib.closing(sqlite3.connect(folder / "state" / "gateway.sqlite3")) as connection, connection:
+    with (
+        contextlib.closing(sqlite3.connect(folder / "state" / "gateway.sqlite3")) as connection,
+        connection,
+    ):
         connection.execute(
-            "INSERT INTO webhooks_outbox (id, tenant, lane, event, payload, created_at, state, attempts, next_at, held_until, error)"
-            " VALUES ('msg_1', 'acme', 'l', 'user.deprovisioned', 'x', 1.0, ?, 13, 1.0, 0.0, 'answered 500')",
+            "INSERT INTO webhooks_outbox (id, tenant, lane, event, payload, created_at, "
+            "state, attempts, next_at, held_until, error)"
+            " VALUES ('msg_1', 'acme', 'l', 'user.deprovisioned', 'x', 1.0, ?, 13, 1.0, "
+            "0.0, 'answered 500')",
             (state,),
         )
 
 
-def test_webhooks_that_were_given_up_are_listed_and_sent_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_webhooks_that_were_given_up_are_listed_and_sent_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = str(prepare(tmp_path))
     assert run(["hooks", "webhooks", "list", "-c", config]) == 0
     a_message(tmp_path, "failed")
     assert run(["hooks", "webhooks", "list", "-c", config, "--state", "failed"]) == 0
-    assert "msg_1  acme  1970-01-01 00:00:01  user.deprovisioned  failed after 13 attempts: answered 500" in capsys.readouterr().out
+    assert (
+        "msg_1  acme  1970-01-01 00:00:01  user.deprovisioned  failed after 13 attempts: "
+        "answered 500"
+    ) in capsys.readouterr().out
     assert run(["hooks", "webhooks", "replay", "-c", config, "--failed", "acme"]) == 0
     assert run(["hooks", "webhooks", "list", "-c", config, "--tenant", "acme", "--json"]) == 0
     out = capsys.readouterr().out

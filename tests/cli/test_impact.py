@@ -33,14 +33,22 @@ def planned(beside: Beside, folder: Path, capsys: pytest.CaptureFixture[str], *m
     return capsys.readouterr().out
 
 
-def test_a_plan_tells_who_of_the_people_signed_in_loses_what(beside: Beside, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_tells_who_of_the_people_signed_in_loses_what(
+    beside: Beside, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "folder"
     write(folder, sample("acme"))
     assert beside.gateway("tenants", "apply", str(folder), "--wait", "0") == 0
     beside.with_sessions(lambda login: login.finish())
-    beside.with_sessions(lambda login: login.finish(identity=identity("bob", groups=("app-users",))))
+    beside.with_sessions(
+        lambda login: login.finish(identity=identity("bob", groups=("app-users",)))
+    )
     capsys.readouterr()
-    document = sample("acme", rules=[{"path": "/admin/**", "groups": ["admins"]}], rules_next=[{"path": "/admin/**", "allow": "nobody"}])
+    document = sample(
+        "acme",
+        rules=[{"path": "/admin/**", "groups": ["admins"]}],
+        rules_next=[{"path": "/admin/**", "allow": "nobody"}],
+    )
     write(folder, document)
     lines = planned(beside, folder, capsys).splitlines()
     assert "    2 sessions looked at:" in lines
@@ -48,24 +56,46 @@ def test_a_plan_tells_who_of_the_people_signed_in_loses_what(beside: Beside, tmp
         "bob@acme.test loses GET /admin/** (group_missing)",
         "with rules_next, alice@acme.test loses GET /admin/** (rule_denied)",
     ]
-    people: dict[str, Any] = json.loads(planned(beside, folder, capsys, "--json"))["people"]["tenants"]["acme"]
+    people: dict[str, Any] = json.loads(planned(beside, folder, capsys, "--json"))["people"][
+        "tenants"
+    ]["acme"]
     assert people["sessions"] == 2
-    assert people["now"] == [{"email": "bob@acme.test", "gains": False, "where": "GET /admin/**", "reason": "group_missing"}]
+    assert people["now"] == [
+        {
+            "email": "bob@acme.test",
+            "gains": False,
+            "where": "GET /admin/**",
+            "reason": "group_missing",
+        }
+    ]
 
 
-def test_waiting_rules_of_an_unchanged_tenant_are_told_too(beside: Beside, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_waiting_rules_of_an_unchanged_tenant_are_told_too(
+    beside: Beside, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "folder"
     write(folder, sample("acme", rules_next=[{"path": "/admin/**", "allow": "nobody"}]))
     assert beside.gateway("tenants", "apply", str(folder), "--wait", "0") == 0
     beside.with_sessions(lambda login: login.finish())
     capsys.readouterr()
-    assert planned(beside, folder, capsys).splitlines()[:3] == ["  acme", "    1 sessions looked at:", "      with rules_next, alice@acme.test loses GET /admin/** (rule_denied)"]
+    assert planned(beside, folder, capsys).splitlines()[:3] == [
+        "  acme",
+        "    1 sessions looked at:",
+        "      with rules_next, alice@acme.test loses GET /admin/** (rule_denied)",
+    ]
 
 
-def test_what_a_source_imposed_that_a_change_silences_is_told_stays_and_is_lifted_by_one_command(beside: Beside, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_source_imposed_that_a_change_silences_is_told_stays_and_is_lifted_by_one_command(
+    beside: Beside, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """From Okta's event hooks to a provider that only SCIM speaks for."""
     folder = tmp_path / "folder"
-    okta = {"name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.example.com", "hooks": {"secrets": ["a-secret-of-32-characters-or-more"]}}
+    okta = {
+        "name": "acme-okta",
+        "kind": "okta",
+        "issuer": "https://acme.okta.example.com",
+        "hooks": {"secrets": ["a-secret-of-32-characters-or-more"]},
+    }
     write(folder, sample("acme", providers=[okta]))
     assert beside.gateway("tenants", "apply", str(folder), "--wait", "0") == 0
 
@@ -73,16 +103,28 @@ def test_what_a_source_imposed_that_a_change_silences_is_told_stays_and_is_lifte
         async with configured_stores(str(beside.config)) as stores:
             for subject in ("1", "2"):
                 who = Who(idp_subject=f"00u{subject}", provider="acme-okta")
-                await stores.revoker.revoke(RevocationRequest("acme", who, RevocationKind.BLOCK, "", "okta"))
-            await stores.revoker.revoke(RevocationRequest("acme", who, RevocationKind.BLOCK, "", "scim:record"))
-            await stores.revoker.revoke(RevocationRequest("acme", who, RevocationKind.END_SESSIONS, "", "okta", group_overlay="admins"))
-            await stores.revoker.revoke(RevocationRequest("acme", who, RevocationKind.BLOCK, "left", "cli"))
+                await stores.revoker.revoke(
+                    RevocationRequest("acme", who, RevocationKind.BLOCK, "", "okta")
+                )
+            await stores.revoker.revoke(
+                RevocationRequest("acme", who, RevocationKind.BLOCK, "", "scim:record")
+            )
+            await stores.revoker.revoke(
+                RevocationRequest(
+                    "acme", who, RevocationKind.END_SESSIONS, "", "okta", group_overlay="admins"
+                )
+            )
+            await stores.revoker.revoke(
+                RevocationRequest("acme", who, RevocationKind.BLOCK, "left", "cli")
+            )
 
     asyncio.run(impose())
     capsys.readouterr()
     write(folder, sample("acme", providers=[{**okta, "kind": "oidc"}]))
     assert "3 okta blocks and removed groups stay" in planned(beside, folder, capsys)
-    assert json.loads(planned(beside, folder, capsys, "--json"))["people"]["stay"] == {"acme": {"okta": 3}}
+    assert json.loads(planned(beside, folder, capsys, "--json"))["people"]["stay"] == {
+        "acme": {"okta": 3}
+    }
     assert beside.gateway("blocks", "list", "--json") == 0
     assert [row["source_gone"] for row in json.loads(capsys.readouterr().out)] == [False] * 5
     assert beside.gateway("tenants", "apply", str(folder), "--wait", "0") == 0
@@ -91,10 +133,22 @@ def test_what_a_source_imposed_that_a_change_silences_is_told_stays_and_is_lifte
     assert [row["source_gone"] for row in json.loads(capsys.readouterr().out)] == [True] * 3
     assert beside.gateway("blocks", "list") == 0
     assert capsys.readouterr().out.count("gateway blocks remove --tenant acme --source okta") == 3
-    for arguments in (("--source", "okta"), ("--tenant", "acme"), ("x", "--tenant", "acme", "--source", "okta"), ("x", "--provider", "acme-okta")):
+    for arguments in (
+        ("--source", "okta"),
+        ("--tenant", "acme"),
+        ("x", "--tenant", "acme", "--source", "okta"),
+        ("x", "--provider", "acme-okta"),
+    ):
         assert beside.gateway("blocks", "remove", *arguments) == 2
-    assert beside.gateway("blocks", "remove", "--tenant", "acme", "--source", "cli") == 2, "an operator's lift is of everything against the person: also of what okta imposed"
-    assert beside.gateway("blocks", "remove", "--tenant", "acme", "--source", "okta", "--provider", "another") == 0
+    assert beside.gateway("blocks", "remove", "--tenant", "acme", "--source", "cli") == 2, (
+        "an operator's lift is of everything against the person: also of what okta imposed"
+    )
+    assert (
+        beside.gateway(
+            "blocks", "remove", "--tenant", "acme", "--source", "okta", "--provider", "another"
+        )
+        == 0
+    )
     assert beside.gateway("blocks", "remove", "--tenant", "acme", "--source", "okta") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "3 lifted"
     assert beside.gateway("blocks", "list", "--json") == 0
@@ -110,8 +164,15 @@ def test_what_a_source_imposed_that_a_change_silences_is_told_stays_and_is_lifte
         ("oidc", {"secrets": ["a-secret-of-32-characters-or-more"]}, {"okta", "entra"}),
     ],
 )
-def test_a_source_is_gone_where_nothing_of_the_tenant_can_speak_as_it(kind: str, hooks: dict[str, Any], gone: set[str]) -> None:
-    provider = {"name": "acme-okta", "kind": kind, "issuer": "https://acme.okta.example.com", "hooks": hooks}
+def test_a_source_is_gone_where_nothing_of_the_tenant_can_speak_as_it(
+    kind: str, hooks: dict[str, Any], gone: set[str]
+) -> None:
+    provider = {
+        "name": "acme-okta",
+        "kind": kind,
+        "issuer": "https://acme.okta.example.com",
+        "hooks": hooks,
+    }
     targets = hook_targets(TenantDocument.model_validate(sample("acme", providers=[provider])))
     sources = ("okta", "entra", "scim:r", "ssf", "universal-logout", "admin", "cli", "recheck")
     assert {source for source in sources if source_is_gone(source, "acme-okta", targets)} == gone

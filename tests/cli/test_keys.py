@@ -33,14 +33,24 @@ def answer(capsys: pytest.CaptureFixture[str]) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_rotation_signs_nobody_out_and_forgets_no_block(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rotation_signs_nobody_out_and_forgets_no_block(
+    beside: Beside, capsys: pytest.CaptureFixture[str]
+) -> None:
     (beside.config.parent / "tenants" / "acme.yaml").write_text(ACME)
     before = beside.with_sessions(lambda login: login.finish())
-    assert beside.gateway("blocks", "add", "--tenant", "acme", "--email", "carol@acme.test", "--reason", "left") == 0
+    assert (
+        beside.gateway(
+            "blocks", "add", "--tenant", "acme", "--email", "carol@acme.test", "--reason", "left"
+        )
+        == 0
+    )
     capsys.readouterr()
     assert beside.gateway("keys", "rotate", "--json") == 0
     rotated = answer(capsys)
-    assert [(r["kind"], r["promoted"], r["dropped"]) for r in rotated] == [("sealing", True, []), ("assertion", True, [])]
+    assert [(r["kind"], r["promoted"], r["dropped"]) for r in rotated] == [
+        ("sealing", True, []),
+        ("assertion", True, []),
+    ]
     old = beside.ring
     beside.ring = keys.load(beside.state / "keys.json", create=False)
     assert beside.ring.sealing[0].kid == rotated[0]["kid"]
@@ -55,7 +65,9 @@ def test_a_rotation_signs_nobody_out_and_forgets_no_block(beside: Beside, capsys
     assert not beside.alive(before)
 
     async def carol(login: Login) -> object:
-        return await login.sessions.finish(login.new(await login.begin(), identity=identity("carol")))
+        return await login.sessions.finish(
+            login.new(await login.begin(), identity=identity("carol"))
+        )
 
     assert beside.with_sessions(carol) == Refused(Reason.USER_BLOCKED)
     assert beside.gateway("blocks", "list", "--json") == 0
@@ -64,7 +76,9 @@ def test_a_rotation_signs_nobody_out_and_forgets_no_block(beside: Beside, capsys
     assert isinstance(beside.with_sessions(carol), Stored)
 
 
-def test_a_key_does_not_write_before_every_process_reads_with_it(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_does_not_write_before_every_process_reads_with_it(
+    beside: Beside, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def speak(login: Login) -> None:
         await Readers(login.sessions.link, lambda: beside.ring).say("replica-1")
 
@@ -72,20 +86,30 @@ def test_a_key_does_not_write_before_every_process_reads_with_it(beside: Beside,
     assert beside.gateway("keys", "rotate", "sealing", "--wait", "1ms", "--json") == 1
     (result,) = answer(capsys)
     assert (result["promoted"], result["waiting_for"]) == (False, ["replica-1"])
-    assert keys.load(beside.state / "keys.json", create=False).sealing[0].kid == beside.ring.sealing[0].kid
+    assert (
+        keys.load(beside.state / "keys.json", create=False).sealing[0].kid
+        == beside.ring.sealing[0].kid
+    )
     assert beside.gateway("keys", "list", "--json") == 0
     assert [(k["kind"], k["state"]) for k in answer(capsys)] == [
-        ("sealing", "writes"), ("sealing", "staged, reads"), ("assertion", "writes"), ("database", "writes"),
-    ]  # fmt: skip
+        ("sealing", "writes"),
+        ("sealing", "staged, reads"),
+        ("assertion", "writes"),
+        ("database", "writes"),
+    ]
     beside.ring = keys.load(beside.state / "keys.json", create=False)
     beside.with_sessions(speak)
     assert beside.gateway("keys", "rotate", "sealing", "--json") == 0
     assert answer(capsys)[0]["kid"] == result["kid"]
 
 
-def test_a_retired_key_is_dropped_when_nothing_it_wrote_can_be_alive(beside: Beside, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_retired_key_is_dropped_when_nothing_it_wrote_can_be_alive(
+    beside: Beside, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = beside.state / "keys.json"
-    ring = key_file.promote(key_file.stage(beside.ring, "sealing"), "sealing", now=int(time.time()) - 31 * 86400)
+    ring = key_file.promote(
+        key_file.stage(beside.ring, "sealing"), "sealing", now=int(time.time()) - 31 * 86400
+    )
     with key_file.editing(path) as save:
         save(ring)
     assert beside.gateway("keys", "rotate", "sealing", "--json") == 0
@@ -108,7 +132,10 @@ def test_an_unknown_kind_is_refused(beside: Beside) -> None:
 
 def test_a_ring_is_made_where_there_is_none(tmp_path: Path, beside: Beside) -> None:
     """Replicas that share a store share the ring, so none of them makes one by itself."""
-    shared = f"redis: {{url: 'unix://{beside.store.socket_path}'}}\nkeys: {{file: {tmp_path / 'new' / 'keys.json'}}}\n"
+    shared = (
+        f"redis: {{url: 'unix://{beside.store.socket_path}'}}\nkeys: {{file: "
+        f"{tmp_path / 'new' / 'keys.json'}}}\n"
+    )
     beside.config.write_text(beside.config.read_text() + shared)
     assert beside.gateway("keys", "list") == 2
     assert beside.gateway("keys", "rotate", "--create") == 0

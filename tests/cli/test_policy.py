@@ -25,13 +25,27 @@ class Cli:
     def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
         self._config = root / "gateway.yaml"
-        write(root / "served", sample("filed", rules=RULES, rules_next=[{"path": "/public/**", "allow": "nobody"}, *RULES[1:]], branding={"support": "it@filed.test"}))
+        write(
+            root / "served",
+            sample(
+                "filed",
+                rules=RULES,
+                rules_next=[{"path": "/public/**", "allow": "nobody"}, *RULES[1:]],
+                branding={"support": "it@filed.test"},
+            ),
+        )
         write(root / "folder", sample("acme", allowed_groups="any"))
         document = {
             "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
-            "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_AbCdEfGhI", "domain": "https://pool.example.com"},
-            "state_dir": str(root / "state"), "tenants": {"files": str(root / "served")}, "shared_hosts": ["app.example.com"],
-        }  # fmt: skip
+            "cognito": {
+                "region": "eu-north-1",
+                "user_pool_id": "eu-north-1_AbCdEfGhI",
+                "domain": "https://pool.example.com",
+            },
+            "state_dir": str(root / "state"),
+            "tenants": {"files": str(root / "served")},
+            "shared_hosts": ["app.example.com"],
+        }
         self._config.write_text(yaml.safe_dump(document), encoding="utf-8")
         assert self("tenants", "apply", str(root / "folder"), "--wait", "0")[0] == 0
 
@@ -52,7 +66,16 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 def test_who_is_missing_what_is_told_in_words_and_in_json(cli: Cli) -> None:
-    asked = ("--host", "filed.example.com", "--path", "/admin/x", "--email", "bob@filed.test", "--group", "app-users")
+    asked = (
+        "--host",
+        "filed.example.com",
+        "--path",
+        "/admin/x",
+        "--email",
+        "bob@filed.test",
+        "--group",
+        "app-users",
+    )
     code, out, _ = cli("policy", "explain", *asked)
     assert code == 0
     assert out.splitlines() == [
@@ -79,13 +102,20 @@ def test_who_is_missing_what_is_told_in_words_and_in_json(cli: Cli) -> None:
 
 def test_a_webdav_request_is_explained_for_all_that_it_acts_on(cli: Cli) -> None:
     asked = ("--host", "filed.example.com", "--email", "bob@filed.test", "--group", "app-users")
-    assert cli.explain(*asked, "--method", "copy", "--path", "/x", "--destination", "/admin/x", "--depth", "0")["reason"] == "group_missing"
+    assert (
+        cli.explain(
+            *asked, "--method", "copy", "--path", "/x", "--destination", "/admin/x", "--depth", "0"
+        )["reason"]
+        == "group_missing"
+    )
     assert cli.explain(*asked, "--method", "PROPFIND", "--depth", "1")["reason"] == "ok"
     assert cli.explain(*asked, "--method", "PROPFIND")["reason"] == "group_missing"
 
 
 def test_tenants_of_sql_are_explained_too(cli: Cli) -> None:
-    assert cli.explain("--host", "acme.example.com", "--email", "a@acme.test")["decision"] == "allow"
+    assert (
+        cli.explain("--host", "acme.example.com", "--email", "a@acme.test")["decision"] == "allow"
+    )
     assert cli.explain("--host", "app.example.com", "--email", "a@acme.test")["tenant"] == "acme"
 
 
@@ -102,16 +132,25 @@ def test_what_the_next_rules_would_say_is_told(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(("--host", "x", "--group", "g"), "name one with --email"), (("--host", "x", "--path", "admin"), "--path begins with /"), ((), "--host")]
+    ("arguments", "message"),
+    [
+        (("--host", "x", "--group", "g"), "name one with --email"),
+        (("--host", "x", "--path", "admin"), "--path begins with /"),
+        ((), "--host"),
+    ],
 )
-def test_a_question_that_means_nothing_is_refused_with_2(cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+def test_a_question_that_means_nothing_is_refused_with_2(
+    cli: Cli, arguments: tuple[str, ...], message: str
+) -> None:
     code, _, err = cli("policy", "explain", *arguments)
     assert code == 2
     assert message in err
 
 
 def test_an_explanation_holds_no_secret(cli: Cli) -> None:
-    code, out, err = cli("policy", "explain", "--host", "filed.example.com", "--email", "a@filed.test")
+    code, out, err = cli(
+        "policy", "explain", "--host", "filed.example.com", "--email", "a@filed.test"
+    )
     assert code == 0
     assert "secret of" not in out + err
 

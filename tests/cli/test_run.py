@@ -23,7 +23,9 @@ def test_exit_codes(arguments: list[str], code: int) -> None:
     assert cli.run(arguments) == code
 
 
-def test_a_question_without_an_answer_is_told_from_an_interruption(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_question_without_an_answer_is_told_from_an_interruption(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """After an interruption nobody may claim that nothing was done."""
 
     @click.command()
@@ -32,5 +34,8 @@ def test_a_question_without_an_answer_is_told_from_an_interruption(monkeypatch: 
         raise click.Abort if ask else KeyboardInterrupt
 
     monkeypatch.setattr(cli.LazyGroup, "get_command", lambda *_: work)
-    assert (cli.run(["work", "--ask"]), capsys.readouterr().err) == (1, "gateway: not confirmed, nothing was done (see --yes)\n")
+    assert (cli.run(["work", "--ask"]), capsys.readouterr().err) == (
+        1,
+        "gateway: not confirmed, nothing was done (see --yes)\n",
+    )
     assert (cli.run(["work"]), capsys.readouterr().err.strip()) == (1, "gateway: interrupted")

@@ -26,7 +26,11 @@ class Cli:
         self.folder.mkdir()
         document = {
             "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
-            "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_AbCdEfGhI", "domain": "https://pool.example.com"},
+            "cognito": {
+                "region": "eu-north-1",
+                "user_pool_id": "eu-north-1_AbCdEfGhI",
+                "domain": "https://pool.example.com",
+            },
             "state_dir": str(root / "state"),
             "tenants": {"files": str(self.served)},
         }
@@ -65,7 +69,9 @@ def test_a_folder_is_planned_applied_and_then_there_is_nothing_to_do(cli: Cli) -
     code, out, _ = cli.apply()
     assert code == 0
     assert "applied: 2 tenants; stored, and in force as soon as an admin role publishes it" in out
-    assert [(row["id"], row["active"], row["origin"], row["version"]) for row in cli.json("list")] == [
+    assert [
+        (row["id"], row["active"], row["origin"], row["version"]) for row in cli.json("list")
+    ] == [
         ("acme", True, "sql", 1),
         ("filed", True, "file", None),
         ("globex", False, "sql", 1),
@@ -77,7 +83,16 @@ def test_a_folder_is_planned_applied_and_then_there_is_nothing_to_do(cli: Cli) -
 def test_a_difference_is_shown_key_by_key_and_secrets_only_as_changed(cli: Cli) -> None:
     write(cli.folder, sample("acme", rules=[{"path": "/a", "allow": "everyone"}]))
     cli.apply()
-    write(cli.folder, sample("acme", name="Other", client_secret="hunter2", allowed_groups=["app-users", "admins"], rules=[{"path": "/b", "allow": "everyone"}]))
+    write(
+        cli.folder,
+        sample(
+            "acme",
+            name="Other",
+            client_secret="hunter2",
+            allowed_groups=["app-users", "admins"],
+            rules=[{"path": "/b", "allow": "everyone"}],
+        ),
+    )
     _, out, _ = cli("plan", cli.folder)
     assert out.splitlines()[:5] == [
         "~ acme",
@@ -116,7 +131,10 @@ def test_a_plan_names_whose_hosts_a_tenants_cookies_reach_of_files_and_sql(cli: 
     write(cli.folder, sample("globex"))
     assert cli.apply()[0] == 0
     write(cli.folder, sample("acme", clear_domain_cookies=True))
-    warning = "acme: clear_domain_cookies: is for a domain that is this tenant's alone; if example.com is one, it signs people out at filed.example.com, globex.example.com, too"
+    warning = (
+        "acme: clear_domain_cookies: is for a domain that is this tenant's alone; if "
+        "example.com is one, it signs people out at filed.example.com, globex.example.com, too"
+    )
     assert f"\n! {warning}\n" in cli("plan", cli.folder)[1]
     assert cli.json("plan", cli.folder)["warnings"] == [warning]
     write(cli.folder, sample("acme"))
@@ -130,21 +148,39 @@ def test_names_move_between_the_tenants_of_one_plan(cli: Cli) -> None:
     write(cli.folder, sample("acme", hosts=["two.example.org"]))
     write(cli.folder, sample("globex", hosts=["one.example.org"]))
     assert cli.apply()[0] == 0
-    assert {row["id"]: row["hosts"] for row in cli.json("list")} == {"acme": ["two.example.org"], "filed": ["filed.example.com"], "globex": ["one.example.org"]}
+    assert {row["id"]: row["hosts"] for row in cli.json("list")} == {
+        "acme": ["two.example.org"],
+        "filed": ["filed.example.com"],
+        "globex": ["one.example.org"],
+    }
 
 
 REFUSED = {
     "a mistake": ({"colour": "red"}, "acme.yaml: colour: unknown key"),
-    "a wildcard without login_host": ({"hosts": ["*.acme.example.com"]}, "acme.yaml: hosts (is '*.acme.example.com'): a wildcard host needs login_host"),
-    "a file's host": ({"hosts": ["filed.example.com"]}, "host filed.example.com: claimed by filed and by acme"),
-    "a file's id": ({"id": "filed", "hosts": ["x.example.com"]}, "tenant filed is a file of tenants.files; change it there"),
-    "a kept secret that is not stored": ({"client_secret": "***"}, "acme.yaml: client_secret: *** is how a secret is shown"),
+    "a wildcard without login_host": (
+        {"hosts": ["*.acme.example.com"]},
+        "acme.yaml: hosts (is '*.acme.example.com'): a wildcard host needs login_host",
+    ),
+    "a file's host": (
+        {"hosts": ["filed.example.com"]},
+        "host filed.example.com: claimed by filed and by acme",
+    ),
+    "a file's id": (
+        {"id": "filed", "hosts": ["x.example.com"]},
+        "tenant filed is a file of tenants.files; change it there",
+    ),
+    "a kept secret that is not stored": (
+        {"client_secret": "***"},
+        "acme.yaml: client_secret: *** is how a secret is shown",
+    ),
 }
 
 
 @pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED.keys())
 @pytest.mark.parametrize("deed", ["plan", "apply"])
-def test_what_cannot_be_applied_changes_nothing_and_exits_with_2(cli: Cli, deed: str, change: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_applied_changes_nothing_and_exits_with_2(
+    cli: Cli, deed: str, change: dict[str, Any], message: str
+) -> None:
     write(cli.folder, sample("globex"))
     write(cli.folder, sample("acme", **change), name="acme")
     code, _, err = cli(deed, cli.folder)
@@ -170,7 +206,16 @@ def test_the_served_folder_cannot_be_applied(cli: Cli) -> None:
 
 
 def test_an_export_is_applied_without_a_change_and_without_its_secrets(cli: Cli) -> None:
-    write(cli.folder, sample("acme", webhook={"url": "https://app.example.com/", "secret": "whisper-0123456789abcdef0123456789abcdef"}))
+    write(
+        cli.folder,
+        sample(
+            "acme",
+            webhook={
+                "url": "https://app.example.com/",
+                "secret": "whisper-0123456789abcdef0123456789abcdef",
+            },
+        ),
+    )
     cli.apply()
     exported = cli.root / "exported"
     assert cli("export", "--to", exported)[0] == 0
@@ -220,7 +265,9 @@ def test_a_folder_that_is_not_there_is_a_usage_error(cli: Cli) -> None:
     assert cli("plan", cli.root / "nowhere")[0] == 2
 
 
-def test_secrets_outlive_the_rotation_of_the_key_they_were_stored_under(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+def test_secrets_outlive_the_rotation_of_the_key_they_were_stored_under(
+    cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(cli.folder, sample("acme"))
     cli.apply()
     ring = cli.root / "state" / "keys.json"

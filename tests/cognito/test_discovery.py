@@ -32,7 +32,9 @@ def _leading_to(*addresses: str) -> DiscoveryFetcher:
 
 
 @pytest.mark.parametrize(
-    "addresses", [("169.254.169.254",), ("93.184.216.34", "10.0.0.1"), ("::ffff:10.0.0.1",), ("127.0.0.1",)], ids=["metadata", "one-of-two", "mapped", "loopback"]
+    "addresses",
+    [("169.254.169.254",), ("93.184.216.34", "10.0.0.1"), ("::ffff:10.0.0.1",), ("127.0.0.1",)],
+    ids=["metadata", "one-of-two", "mapped", "loopback"],
 )
 async def test_a_name_that_leads_inside_is_refused(addresses: tuple[str, ...]) -> None:
     assert await _code(_leading_to(*addresses), "https://idp.example.com") == "discovery_address"
@@ -40,16 +42,37 @@ async def test_a_name_that_leads_inside_is_refused(addresses: tuple[str, ...]) -
 
 @pytest.mark.parametrize(
     "issuer",
-    ["https://127.0.0.1", "https://[::1]", "https://169.254.169.254/latest", "https://[fe80::1%25eth0]", "https://10.0.0.1", "https://0x7f000001", "https://2130706433"],
+    [
+        "https://127.0.0.1",
+        "https://[::1]",
+        "https://169.254.169.254/latest",
+        "https://[fe80::1%25eth0]",
+        "https://10.0.0.1",
+        "https://0x7f000001",
+        "https://2130706433",
+    ],
 )
 async def test_an_address_in_the_url_is_refused_too(issuer: str) -> None:
     async def look(host: str, _port: int) -> Sequence[str]:
         return [{"0x7f000001": "127.0.0.1", "2130706433": "127.0.0.1"}[host]]
 
-    assert await _code(DiscoveryFetcher(development=False, look=look), issuer) in {"discovery_address", "discovery_url", "discovery_unreachable"}
+    assert await _code(DiscoveryFetcher(development=False, look=look), issuer) in {
+        "discovery_address",
+        "discovery_url",
+        "discovery_unreachable",
+    }
 
 
-@pytest.mark.parametrize("issuer", ["http://idp.example.com", "https://user@idp.example.com", "https://idp.example.com:8443", "ftp://idp.example.com", "https://"])
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "http://idp.example.com",
+        "https://user@idp.example.com",
+        "https://idp.example.com:8443",
+        "ftp://idp.example.com",
+        "https://",
+    ],
+)
 async def test_urls_that_are_not_fetched(issuer: str) -> None:
     assert await _code(_leading_to("93.184.216.34"), issuer) == "discovery_url"
 
@@ -59,7 +82,9 @@ class Idp:
 
     def __init__(self, port: int) -> None:
         self.issuer = f"http://idp.localhost:{port}"
-        self.document: Answer = self._says({"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys"})
+        self.document: Answer = self._says(
+            {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys"}
+        )
         self.keys: Answer = self._says({"keys": [{"kid": "1", "kty": "RSA"}]})
 
     @staticmethod
@@ -153,7 +178,9 @@ async def test_compressed_bombs_are_not_unpacked(idp: Idp) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"[" * 100_000, b"\xff\xfe"])
-async def test_what_is_no_json_object_is_refused_without_being_quoted(idp: Idp, body: bytes) -> None:
+async def test_what_is_no_json_object_is_refused_without_being_quoted(
+    idp: Idp, body: bytes
+) -> None:
     async def answer(_request: web.Request) -> web.StreamResponse:
         return web.Response(body=body)
 

@@ -19,18 +19,34 @@ from gateway.cognito.troubleshooting import CODES, SYMPTOMS, UNKNOWN, diagnose
         ("invalid_request", "Timeout occurred in calling IdP token endpoint", "idp_unreachable"),
         ("invalid_request", "Timeout in calling jwks uri", "idp_unreachable"),
         ("invalid_request", "acme-okta Error - 500 error getting token", "idp_token"),
-        ("invalid_request", "acme-okta Error - 401 error getting token: invalid_client", "idp_client"),
+        (
+            "invalid_request",
+            "acme-okta Error - 401 error getting token: invalid_client",
+            "idp_client",
+        ),
         ("invalid_request", "user.email: Attribute cannot be updated.\n", "attribute_immutable"),
-        ("invalid_request", "user.custom:groups: Attribute value is longer than 2048 characters.\n", "attribute_too_long"),
+        (
+            "invalid_request",
+            "user.custom:groups: Attribute value is longer than 2048 characters.\n",
+            "attribute_too_long",
+        ),
         ("invalid_request", "attributes required: [email]", "attribute_required"),
-        ("invalid_request", "user.custom:oid: A client attempted to write unauthorized attribute\n", "attribute_unwritable"),
+        (
+            "invalid_request",
+            "user.custom:oid: A client attempted to write unauthorized attribute\n",
+            "attribute_unwritable",
+        ),
         ("invalid_request", "Bad id_token issuer", "idp_id_token"),
         ("invalid_request", "The provider acme-okta does not exist", "provider_missing"),
         ("invalid_request", "PreSignUp failed with error no.", "trigger"),
         ("invalid_request", "", "invalid_request"),
         ("access_denied", "User is disabled.", "user_disabled"),
         ("access_denied", "User is not assigned to the client application.", "not_assigned"),
-        ("access_denied", "AADSTS50105: Your administrator has configured the application to block users", "not_assigned"),
+        (
+            "access_denied",
+            "AADSTS50105: Your administrator has configured the application to block users",
+            "not_assigned",
+        ),
         ("access_denied", "", "access_denied"),
         ("invalid_client", "", "invalid_client"),
         ("invalid_client", "invalid_client_secret", "invalid_client"),
@@ -61,7 +77,9 @@ def test_codes_are_unique_names() -> None:
     assert all(code.isidentifier() for code in CODES)
 
 
-@pytest.mark.parametrize("symptom", SYMPTOMS, ids=lambda s: f"{s.diagnosis.code}-{s.error or 'any'}")
+@pytest.mark.parametrize(
+    "symptom", SYMPTOMS, ids=lambda s: f"{s.diagnosis.code}-{s.error or 'any'}"
+)
 def test_no_row_is_hidden_by_an_earlier_one(symptom: object) -> None:
     assert isinstance(symptom, type(SYMPTOMS[0]))
     if not symptom.text:

@@ -1,4 +1,6 @@
-"""What is done to people in the pool, against the stand-in's control plane: each repeats harmlessly, and says honestly what it could not know."""
+"""What is done to people in the pool, against the stand-in's control plane: each repeats
+harmlessly, and says honestly what it could not know.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,13 @@ GROUPS = "custom:groups"
 @pytest.fixture
 async def users(cloud: DemoCloud, tmp_path: Path) -> AsyncIterator[CognitoUsers]:
     cognito = cloud.cognito
-    config = config_for(tmp_path, endpoint_url=cognito.endpoint_url, domain=cognito.url, issuer=cognito.issuer, pool_id=cognito.pool.pool_id)
+    config = config_for(
+        tmp_path,
+        endpoint_url=cognito.endpoint_url,
+        domain=cognito.url,
+        issuer=cognito.issuer,
+        pool_id=cognito.pool.pool_id,
+    )
     async with open_cognito(config, read_s=READ_S, per_second=1000.0) as api:
         yield CognitoUsers(api)
 
@@ -39,9 +47,13 @@ WRITES: dict[str, Callable[[CognitoUsers, str], Awaitable[bool]]] = {
     "AdminUserGlobalSignOut": lambda users, who: users.sign_out(who),
     "AdminDisableUser": lambda users, who: users.disable(who),
     "AdminEnableUser": lambda users, who: users.enable(who),
-    "AdminUpdateUserAttributes": lambda users, who: users.remove_group(who, "admins", form_decode=True),
+    "AdminUpdateUserAttributes": lambda users, who: users.remove_group(
+        who, "admins", form_decode=True
+    ),
 }
-"""Operation of Cognito → the method that ends in it. One started cloud serves a row of the table for all of them."""
+"""Operation of Cognito → the method that ends in it. One started cloud serves a row of the table
+for all of them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +69,12 @@ class Write:
 def writes(users: CognitoUsers, cloud: DemoCloud) -> list[Write]:
     made = []
     for operation, perform in WRITES.items():
-        user = cloud.cognito.pool.add_user(f"acme-okta_{operation}", password="", email="a@acme.test", **{GROUPS: "[R%26D, admins]"})
+        user = cloud.cognito.pool.add_user(
+            f"acme-okta_{operation}",
+            password="",
+            email="a@acme.test",
+            **{GROUPS: "[R%26D, admins]"},
+        )
         made.append(Write(operation, partial(perform, users, user.username), user))
     return made
 
@@ -65,7 +82,10 @@ def writes(users: CognitoUsers, cloud: DemoCloud) -> list[Write]:
 def has_happened(write: Write) -> bool:
     """Its effect, and no other."""
     groups = "[R%26D]" if write.operation == "AdminUpdateUserAttributes" else "[R%26D, admins]"
-    return (write.user.enabled, write.user.attributes[GROUPS]) == (write.operation != "AdminDisableUser", groups)
+    return (write.user.enabled, write.user.attributes[GROUPS]) == (
+        write.operation != "AdminDisableUser",
+        groups,
+    )
 
 
 async def test_it_is_done_and_done_again_does_no_harm(writes: list[Write]) -> None:
@@ -91,11 +111,17 @@ async def test_throttled_it_waits_and_is_done(writes: list[Write], cloud: DemoCl
     for write in writes:
         cloud.cognito.control.faults.plan(write.operation, faults.throttle)
         assert await write.perform(), write.operation
-        assert [call.outcome for call in cloud.cognito.control.calls if call.operation == write.operation] == ["TooManyRequestsException", "ok"]
+        assert [
+            call.outcome
+            for call in cloud.cognito.control.calls
+            if call.operation == write.operation
+        ] == ["TooManyRequestsException", "ok"]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before its effect", "after its effect"])
-async def test_unanswered_it_is_repeated(writes: list[Write], cloud: DemoCloud, *, after: bool) -> None:
+async def test_unanswered_it_is_repeated(
+    writes: list[Write], cloud: DemoCloud, *, after: bool
+) -> None:
     for write in writes:
         cloud.cognito.control.faults.plan(write.operation, faults.drop_connection, after=after)
         assert await write.perform(), write.operation
@@ -104,21 +130,31 @@ async def test_unanswered_it_is_repeated(writes: list[Write], cloud: DemoCloud, 
 
 async def test_never_answered_nobody_knows(writes: list[Write], cloud: DemoCloud) -> None:
     for write in writes:
-        cloud.cognito.control.faults.plan(write.operation, faults.internal_error, times=UNANSWERED_ATTEMPTS)
+        cloud.cognito.control.faults.plan(
+            write.operation, faults.internal_error, times=UNANSWERED_ATTEMPTS
+        )
         with pytest.raises(UnansweredError):
             await write.perform()
         assert await write.perform(), f"{write.operation}: and afterwards it can be done"
-    cloud.cognito.control.faults.plan("AdminDisableUser", faults.hang(asyncio.Event()), times=UNANSWERED_ATTEMPTS)
+    cloud.cognito.control.faults.plan(
+        "AdminDisableUser", faults.hang(asyncio.Event()), times=UNANSWERED_ATTEMPTS
+    )
     with pytest.raises(UnansweredError):
         await writes[1].perform()
 
 
 async def test_refused_it_says_so_in_cognitos_words(writes: list[Write], cloud: DemoCloud) -> None:
     for write in writes:
-        cloud.cognito.control.faults.plan(write.operation, faults.fail(ApiError("NotAuthorizedException", "planned")))
+        cloud.cognito.control.faults.plan(
+            write.operation, faults.fail(ApiError("NotAuthorizedException", "planned"))
+        )
         with pytest.raises(RefusedError) as refused:
             await write.perform()
-        assert (refused.value.code, str(refused.value), write.user.enabled) == ("NotAuthorizedException", "planned", True)
+        assert (refused.value.code, str(refused.value), write.user.enabled) == (
+            "NotAuthorizedException",
+            "planned",
+            True,
+        )
 
 
 STORED = {
@@ -131,38 +167,67 @@ STORED = {
     "truncated": ("[R%26D, admi", True, False, "[R%26D, admi"),
     "nothing": (None, True, True, None),
 }
-"""What is stored, whether it is form-decoded, whether it surely lacks the group afterwards, and what is stored then."""
+"""What is stored, whether it is form-decoded, whether it surely lacks the group afterwards, and
+what is stored then.
+"""
 
 
-async def test_a_group_is_taken_out_in_the_form_that_is_there(users: CognitoUsers, cloud: DemoCloud) -> None:
+async def test_a_group_is_taken_out_in_the_form_that_is_there(
+    users: CognitoUsers, cloud: DemoCloud
+) -> None:
     for number, (case, (stored, form_decode, lacks, left)) in enumerate(STORED.items()):
         attributes = {} if stored is None else {GROUPS: stored}
-        user = cloud.cognito.pool.add_user(f"acme-okta_{number}", password="", email="a@acme.test", **attributes)
-        assert await users.remove_group(user.username, "admins", form_decode=form_decode) is lacks, case
+        user = cloud.cognito.pool.add_user(
+            f"acme-okta_{number}", password="", email="a@acme.test", **attributes
+        )
+        assert (
+            await users.remove_group(user.username, "admins", form_decode=form_decode) is lacks
+        ), case
         assert user.attributes.get(GROUPS) == left, case
 
 
-async def test_people_are_found_by_address_over_all_pages(users: CognitoUsers, cloud: DemoCloud) -> None:
+async def test_people_are_found_by_address_over_all_pages(
+    users: CognitoUsers, cloud: DemoCloud
+) -> None:
     pool = cloud.cognito.pool
-    wanted = {pool.add_user(f"acme-okta_{n}", password="", email="many@acme.test").username for n in range(61)}
+    wanted = {
+        pool.add_user(f"acme-okta_{n}", password="", email="many@acme.test").username
+        for n in range(61)
+    }
     wanted.add(pool.add_user("acme-okta_shouted", password="", email="MANY@Acme.Test").username)
     pool.add_user("acme-okta_other", password="", email="other@acme.test")
     found = await users.usernames("many@acme.test")
-    assert (set(found), len(found)) == (wanted, 62), "in whatever case Cognito has it: it searches without"
+    assert (set(found), len(found)) == (wanted, 62), (
+        "in whatever case Cognito has it: it searches without"
+    )
     assert await users.usernames("nobody@acme.test") == ()
 
 
-@pytest.mark.parametrize("address", ['x" or email = "other@acme.test', "back\\slash@acme.test", "line\nbreak@acme.test"])
-async def test_an_address_that_would_not_be_one_word_of_the_filter_finds_nobody(users: CognitoUsers, cloud: DemoCloud, address: str) -> None:
+@pytest.mark.parametrize(
+    "address", ['x" or email = "other@acme.test', "back\\slash@acme.test", "line\nbreak@acme.test"]
+)
+async def test_an_address_that_would_not_be_one_word_of_the_filter_finds_nobody(
+    users: CognitoUsers, cloud: DemoCloud, address: str
+) -> None:
     cloud.cognito.pool.add_user("acme-okta_other", password="", email="other@acme.test")
     assert await users.usernames(address) == ()
     assert [call for call in cloud.cognito.control.calls if call.operation == "ListUsers"] == []
 
 
-async def test_a_group_is_looked_for_among_everybody_of_one_provider(users: CognitoUsers, cloud: DemoCloud) -> None:
+async def test_a_group_is_looked_for_among_everybody_of_one_provider(
+    users: CognitoUsers, cloud: DemoCloud
+) -> None:
     pool = cloud.cognito.pool
     for number in range(70):
-        pool.add_user(f"acme-okta_{number:02}", password="", email="a@acme.test", **{GROUPS: "[users, R%26D]" if number in {3, 69} else "[users]"})
+        pool.add_user(
+            f"acme-okta_{number:02}",
+            password="",
+            email="a@acme.test",
+            **{GROUPS: "[users, R%26D]" if number in {3, 69} else "[users]"},
+        )
     pool.add_user("globex-okta_1", password="", email="b@acme.test", **{GROUPS: "[R%26D]"})
-    assert await users.with_group("acme-okta", "R&D", form_decode=True) == ("acme-okta_03", "acme-okta_69")
+    assert await users.with_group("acme-okta", "R&D", form_decode=True) == (
+        "acme-okta_03",
+        "acme-okta_69",
+    )
     assert await users.with_group("acme-okta", "nobody", form_decode=True) == ()

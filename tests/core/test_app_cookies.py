@@ -15,7 +15,12 @@ HOST = "app.example.com"
 
 def names(entry: str, *sent: str) -> list[str]:
     """Of what is expired."""
-    lines, left = expired(["; ".join(f"{name}=x" for name in sent)], [AppCookie.parse(entry)], host=HOST, own="__Host-gw")
+    lines, left = expired(
+        ["; ".join(f"{name}=x" for name in sent)],
+        [AppCookie.parse(entry)],
+        host=HOST,
+        own="__Host-gw",
+    )
     assert left == ()
     return list(dict.fromkeys(line.partition("=")[0] for line in lines))
 
@@ -38,11 +43,34 @@ def test_an_entry_is_read_as_set_cookie_writes_it(text: str, entry: AppCookie) -
 @pytest.mark.parametrize(
     "text",
     [
-        "", " session", "a b", "a=b", "a;b", "a,b", "ä", "a\r\nX: y", "a\n", "a**", "*a*", "x" * 129, "a; Path=hub", "a; Path=/x y", "a; Path=/x;y", "a; Path=/x\n", "a*; Path=/hub/",
-        "a; Domain=com", "a; Domain=.example.com", "a; Domain=EXAMPLE.com", "a; Domain=a_b.com", "a; Domain=example.com; Path=/", "a; Secure", "__Host-id; Domain=example.com",
-        "__Host-id; Path=/x", "a; Path=/" + "x" * 300,
+        "",
+        " session",
+        "a b",
+        "a=b",
+        "a;b",
+        "a,b",
+        "ä",
+        "a\r\nX: y",
+        "a\n",
+        "a**",
+        "*a*",
+        "x" * 129,
+        "a; Path=hub",
+        "a; Path=/x y",
+        "a; Path=/x;y",
+        "a; Path=/x\n",
+        "a*; Path=/hub/",
+        "a; Domain=com",
+        "a; Domain=.example.com",
+        "a; Domain=EXAMPLE.com",
+        "a; Domain=a_b.com",
+        "a; Domain=example.com; Path=/",
+        "a; Secure",
+        "__Host-id; Domain=example.com",
+        "__Host-id; Path=/x",
+        "a; Path=/" + "x" * 300,
     ],
-)  # fmt: skip
+)
 def test_what_is_no_entry_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"cookie|Domain"):
         AppCookie.parse(text)
@@ -55,7 +83,9 @@ def test_what_the_browser_sent_is_expired_by_name_and_pattern() -> None:
     assert names("a*z", *sent) == ["a-z", "az"]
     assert names("az*z", *sent) == [], "no character counts twice"
     assert names("absent", *sent) == []
-    assert names("*", "a[b]", "c,d", "e f", "x" * 200, "\xe9") == ["a[b]"], "only what a line can carry"
+    assert names("*", "a[b]", "c,d", "e f", "x" * 200, "\xe9") == ["a[b]"], (
+        "only what a line can carry"
+    )
 
 
 def test_the_gateways_own_cookies_are_never_expired() -> None:
@@ -65,14 +95,25 @@ def test_the_gateways_own_cookies_are_never_expired() -> None:
 
 
 def test_a_cookie_is_expired_for_the_host_and_for_its_domain() -> None:
-    lines, _ = expired(["session=1", "__Host-id=2"], [AppCookie.parse("session"), AppCookie.parse("__Host-*")], host=HOST, own="__Host-gw")
-    attributes = [(morsel["path"], morsel["domain"], morsel["max-age"], morsel["secure"]) for line in lines for morsel in SimpleCookie(line).values()]
+    lines, _ = expired(
+        ["session=1", "__Host-id=2"],
+        [AppCookie.parse("session"), AppCookie.parse("__Host-*")],
+        host=HOST,
+        own="__Host-gw",
+    )
+    attributes = [
+        (morsel["path"], morsel["domain"], morsel["max-age"], morsel["secure"])
+        for line in lines
+        for morsel in SimpleCookie(line).values()
+    ]
     assert attributes == [("/", "", "0", True), ("/", HOST, "0", True), ("/", "", "0", True)]
 
 
 def test_another_path_and_domain_are_written_down() -> None:
     lines, _ = expired([], [AppCookie.parse("hub; Path=/hub/")], host=HOST, own="__Host-gw")
-    assert [line.split("; ")[1] for line in lines] == ["Path=/hub/", "Path=/hub/"], "the browser does not send it here"
+    assert [line.split("; ")[1] for line in lines] == ["Path=/hub/", "Path=/hub/"], (
+        "the browser does not send it here"
+    )
     entry = AppCookie.parse("sso; Domain=example.com")
     lines, _ = expired(["sso=1"], [entry], host=HOST, own="__Host-gw")
     assert [line.rpartition("; ")[2] for line in lines] == ["Domain=example.com"]
@@ -81,7 +122,12 @@ def test_another_path_and_domain_are_written_down() -> None:
 
 def test_of_a_pattern_no_more_is_expired_than_fits_and_whole_names_come_first() -> None:
     flood = "; ".join(f"app-{number}=1" for number in range(200))
-    lines, left = expired([f"{flood}; session=1"], [AppCookie.parse("app-*"), AppCookie.parse("session")], host=HOST, own="__Host-gw")
+    lines, left = expired(
+        [f"{flood}; session=1"],
+        [AppCookie.parse("app-*"), AppCookie.parse("session")],
+        host=HOST,
+        own="__Host-gw",
+    )
     assert lines[0].startswith("session=;")
     assert sum(map(len, lines)) <= MAX_LINES_BYTES
     assert len(lines) // 2 + len(left) == 201
@@ -90,7 +136,10 @@ def test_of_a_pattern_no_more_is_expired_than_fits_and_whole_names_come_first() 
     assert len(lines) // 2 + len(left) == MAX_SENT, "more than any browser keeps"
 
 
-@given(st.lists(st.text(max_size=200), max_size=4), st.sampled_from(["*", "session", "a*", "hub; Path=/hub/"]))
+@given(
+    st.lists(st.text(max_size=200), max_size=4),
+    st.sampled_from(["*", "session", "a*", "hub; Path=/hub/"]),
+)
 def test_whatever_is_sent_no_line_breaks_out_of_its_header(sent: list[str], entry: str) -> None:
     lines, _ = expired(sent, [AppCookie.parse(entry)], host=HOST, own="__Host-gw")
     assert all(line.isprintable() and line.isascii() and "; Max-Age=0; " in line for line in lines)

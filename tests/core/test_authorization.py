@@ -38,7 +38,10 @@ def basic(text: str, scheme: str = "Basic") -> str:
         ([basic(f"{PASSWORD}:")], Authorization(None, "", "")),
         ([f"Bearer {PASSWORD}"], Authorization(None, "", "")),
         ([f"Basic {PASSWORD}"], Authorization(None, "", "")),
-        (["Basic " + base64.b64encode(b"\xff:" + PASSWORD.encode()).decode()], Authorization(None, "", "")),
+        (
+            ["Basic " + base64.b64encode(b"\xff:" + PASSWORD.encode()).decode()],
+            Authorization(None, "", ""),
+        ),
         ([basic(f"alice:{PASSWORD}").replace("Basic ", "Basic\t")], Authorization(None, "", "")),
         ([basic(f"alice:{PASSWORD}").replace("Basic ", "Basic  ")], Authorization(None, "", "")),
         ([basic(f"alice:{PASSWORD}") + "="], Authorization(None, "", "")),
@@ -68,16 +71,24 @@ def test_a_strangers_header_is_read_in_bounded_work(monkeypatch: pytest.MonkeyPa
     assert read([seven[:MAX_BASIC_CHARACTERS]]).passed
     assert read_so_often <= 12, "however many pieces there are"
     read_so_often = 0
-    assert read([seven]) == Authorization(app_password=""), "longer than what is looked into: it reaches no application"
+    assert read([seven]) == Authorization(app_password=""), (
+        "longer than what is looked into: it reaches no application"
+    )
     assert read_so_often <= 1
     long = "Bearer " + "x" * 30_000
     assert read([long]).passed == long, "other schemes are as long as they like"
 
 
 @given(
-    st.text(max_size=8), st.text(max_size=8), st.sampled_from(["Basic ", "basic  ", "BASIC\t", " Basic "]), st.lists(st.tuples(st.integers(0, 140), st.sampled_from([*"=-_! \t,\"'"]))), st.booleans()
-)  # fmt: skip
-def test_no_lenient_reader_finds_an_app_password_in_what_is_left(user: str, behind: str, scheme: str, noise: list[tuple[int, str]], url_safe: bool) -> None:
+    st.text(max_size=8),
+    st.text(max_size=8),
+    st.sampled_from(["Basic ", "basic  ", "BASIC\t", " Basic "]),
+    st.lists(st.tuples(st.integers(0, 140), st.sampled_from([*"=-_! \t,\"'"]))),
+    st.booleans(),
+)
+def test_no_lenient_reader_finds_an_app_password_in_what_is_left(
+    user: str, behind: str, scheme: str, noise: list[tuple[int, str]], url_safe: bool
+) -> None:
     encode = base64.urlsafe_b64encode if url_safe else base64.b64encode
     text = encode(f"{user}:{PASSWORD}{behind}".encode("utf-8", "surrogatepass")).decode()
     for at, character in noise:

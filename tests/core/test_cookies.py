@@ -25,7 +25,9 @@ def test_names_compare_exactly() -> None:
 
 @pytest.mark.parametrize("space", ["\u00a0", "\u2000", "\u3000", "\x85", "\x0b", "\x0c", "\x1c"])
 def test_a_name_that_only_looks_like_ours_is_not_ours(space: str) -> None:
-    """A sibling host may set it for the whole domain, which no browser allows for a real ``__Host-`` name."""
+    """A sibling host may set it for the whole domain, which no browser allows for a real
+    ``__Host-`` name.
+    """
     line = f"a=1; {space}{NAME}=planted; {NAME}{space}=planted; {space}{NAME}-acme=planted"
     assert own_values([line], NAME) == ()
     assert names_below([line], f"{NAME}-") == ()
@@ -45,7 +47,10 @@ def test_the_application_gets_everything_but_ours() -> None:
 
 
 def test_companions_are_ours_whatever_the_session_cookie_is_called() -> None:
-    assert without(["__Host-gw-login=x; __Host-acme=y; __Host-acme-z=1; __Host-gwx=2"], "__Host-acme") == "__Host-gwx=2"
+    assert (
+        without(["__Host-gw-login=x; __Host-acme=y; __Host-acme-z=1; __Host-gwx=2"], "__Host-acme")
+        == "__Host-gwx=2"
+    )
 
 
 def test_nothing_but_ours_leaves_nothing() -> None:
@@ -57,7 +62,9 @@ def test_undecodable_pairs_are_left_out() -> None:
     assert without(["a=1; b=\udcff; c=ü"], NAME) == "a=1; c=ü"
 
 
-lines_of_anything = st.lists(st.text(alphabet=st.one_of(st.sampled_from(";= _-Hostgw\t"), st.characters())), max_size=4)
+lines_of_anything = st.lists(
+    st.text(alphabet=st.one_of(st.sampled_from(";= _-Hostgw\t"), st.characters())), max_size=4
+)
 
 
 @given(lines_of_anything, st.text(alphabet="abc123", max_size=8))

@@ -20,21 +20,47 @@ from tests.core.build import NOW, identity, provider, request, rule, session, te
 
 ACME = tenant(
     rules=(
-        rule("/public/**", everyone=True), rule("/closed/**", deny=True), rule("/admin/**", groups=frozenset({"admins"})),
-        rule("/guests/**", groups=frozenset({"guests"}), replace=True), rule("/api/**", bearer=BearerRule(frozenset({"m"}), frozenset()), session=False),
-        rule("/scoped/**", bearer=BearerRule(frozenset({"m"}), frozenset({"read"}))), rule("/people/**", any_group=True, bearer=BearerRule(frozenset({"m"}), frozenset())),
+        rule("/public/**", everyone=True),
+        rule("/closed/**", deny=True),
+        rule("/admin/**", groups=frozenset({"admins"})),
+        rule("/guests/**", groups=frozenset({"guests"}), replace=True),
+        rule("/api/**", bearer=BearerRule(frozenset({"m"}), frozenset()), session=False),
+        rule("/scoped/**", bearer=BearerRule(frozenset({"m"}), frozenset({"read"}))),
+        rule("/people/**", any_group=True, bearer=BearerRule(frozenset({"m"}), frozenset())),
     ),
     rules_next=(rule("/public/**", deny=True),),
-)  # fmt: skip
+)
 GLOBEX = tenant(
-    id="globex", name="Globex", hosts=frozenset({"globex.com"}), email_domains=frozenset({"globex.com"}), client_id="other",
-    allowed_groups=frozenset({"secret-group"}), providers=(provider("globex-entra", ProviderKind.ENTRA, domains=frozenset({"globex.com"})),), rules=(rule("/hidden/**", deny=True),),
-)  # fmt: skip
-OFF = tenant(id="off", active=False, hosts=frozenset({"off.com"}), email_domains=frozenset({"off.com"}), client_id="third")
-TABLE = TenantTable([ACME, GLOBEX, OFF], shared_hosts=["app.example.com"], login_host="login.example.com")
+    id="globex",
+    name="Globex",
+    hosts=frozenset({"globex.com"}),
+    email_domains=frozenset({"globex.com"}),
+    client_id="other",
+    allowed_groups=frozenset({"secret-group"}),
+    providers=(provider("globex-entra", ProviderKind.ENTRA, domains=frozenset({"globex.com"})),),
+    rules=(rule("/hidden/**", deny=True),),
+)
+OFF = tenant(
+    id="off",
+    active=False,
+    hosts=frozenset({"off.com"}),
+    email_domains=frozenset({"off.com"}),
+    client_id="third",
+)
+TABLE = TenantTable(
+    [ACME, GLOBEX, OFF], shared_hosts=["app.example.com"], login_host="login.example.com"
+)
 
 
-def ask(host: str = "app.acme.com", path: str = "/", method: str = "GET", *, only: str | None = None, barred: Barred = NOTHING, **who: Any) -> Explained | None:
+def ask(
+    host: str = "app.acme.com",
+    path: str = "/",
+    method: str = "GET",
+    *,
+    only: str | None = None,
+    barred: Barred = NOTHING,
+    **who: Any,
+) -> Explained | None:
     return explain(TABLE, Hypothesis(host, path, method, **who), now=NOW, only=only, barred=barred)
 
 
@@ -48,12 +74,20 @@ CASES: dict[str, tuple[dict[str, Any], type[object], Reason]] = {
     "nobody": ({}, Login, Reason.NO_SESSION),
     "alice": (ALICE, Allow, Reason.OK),
     "without the group": ({"email": "alice@acme.com"}, Deny, Reason.GROUP_MISSING),
-    "from another domain": ({"email": "a@evil.com", "groups": ("users",)}, Deny, Reason.EMAIL_DOMAIN),
+    "from another domain": (
+        {"email": "a@evil.com", "groups": ("users",)},
+        Deny,
+        Reason.EMAIL_DOMAIN,
+    ),
     "an address that is none": ({"email": "a@b@acme.com"}, Login, Reason.NO_SESSION),
     "a provider that is none": ({**ALICE, "provider": "gone"}, Login, Reason.REAUTHENTICATE),
     "public": ({"path": "/public/x"}, Allow, Reason.PUBLIC),
     "closed": ({**ALICE, "path": "/closed/x"}, Deny, Reason.RULE_DENIED),
-    "the path as the application reads it": ({**ALICE, "path": "/%61dmin/x?y=1"}, Deny, Reason.GROUP_MISSING),
+    "the path as the application reads it": (
+        {**ALICE, "path": "/%61dmin/x?y=1"},
+        Deny,
+        Reason.GROUP_MISSING,
+    ),
     "an ambiguous path": ({**ALICE, "path": "/public/../admin"}, Deny, Reason.BAD_REQUEST),
     "a malformed path": ({**ALICE, "path": "/%zz"}, Deny, Reason.BAD_REQUEST),
     "machines only": ({**ALICE, "path": "/api/x"}, Login, Reason.BEARER_INVALID),
@@ -62,7 +96,11 @@ CASES: dict[str, tuple[dict[str, Any], type[object], Reason]] = {
     "an inactive tenant": ({"host": "off.com"}, Deny, Reason.TENANT_INACTIVE),
     "a shared host, nobody": ({"host": "app.example.com"}, Login, Reason.NO_SESSION),
     "a shared host, alice": ({**ALICE, "host": "App.Example.com:443"}, Allow, Reason.OK),
-    "a shared host, an unknown domain": ({"host": "app.example.com", "email": "a@nowhere.org"}, Login, Reason.NO_SESSION),
+    "a shared host, an unknown domain": (
+        {"host": "app.example.com", "email": "a@nowhere.org"},
+        Login,
+        Reason.NO_SESSION,
+    ),
     "login_host": ({**ALICE, "host": "login.example.com"}, Login, Reason.NO_SESSION),
 }
 
@@ -78,9 +116,19 @@ def test_the_steps_are_those_of_the_decision() -> None:
     found = ask(path="/admin/x", **ALICE)
     assert found is not None
     assert [(step, passed) for step, passed, _ in found.steps] == [
-        ("login", True), ("tenant", True), ("rule", True), ("session", True), ("e-mail domain", True), ("tenant's groups", True), ("rule's groups", False),
-    ]  # fmt: skip
-    assert (found.groups, found.roles, found.matched and found.matched.index) == (("admins",), (), 2)
+        ("login", True),
+        ("tenant", True),
+        ("rule", True),
+        ("session", True),
+        ("e-mail domain", True),
+        ("tenant's groups", True),
+        ("rule's groups", False),
+    ]
+    assert (found.groups, found.roles, found.matched and found.matched.index) == (
+        ("admins",),
+        (),
+        2,
+    )
 
 
 def test_the_next_rules_are_told_beside() -> None:
@@ -97,21 +145,51 @@ def test_the_next_rules_are_told_beside() -> None:
     email=st.sampled_from(["alice@acme.com", "alice@globex.com"]),
     method=st.sampled_from(["GET", "POST", "HEAD"]),
 )
-def test_it_says_what_the_check_would_do_for_that_session(path: str, groups: set[str], email: str, method: str) -> None:
+def test_it_says_what_the_check_would_do_for_that_session(
+    path: str, groups: set[str], email: str, method: str
+) -> None:
     held = tuple(sorted(groups))
     asked = request(path, method=method)
-    real = decide(ACME, asked, match(ACME, asked), session=session(identity=identity(email=email, email_domain=email.partition("@")[2], groups=held)), machine=None, now=NOW)
+    real = decide(
+        ACME,
+        asked,
+        match(ACME, asked),
+        session=session(
+            identity=identity(email=email, email_domain=email.partition("@")[2], groups=held)
+        ),
+        machine=None,
+        now=NOW,
+    )
     found = ask(path=path, method=method, email=email, groups=held)
     assert told(found) == (type(real), real.reason)
 
 
-DAV = tenant(rules=(rule("/public/**", everyone=True), rule("/admin/**", groups=frozenset({"admins"})), rule("/closed/**", methods={"MOVE"}, deny=True)))
+DAV = tenant(
+    rules=(
+        rule("/public/**", everyone=True),
+        rule("/admin/**", groups=frozenset({"admins"})),
+        rule("/closed/**", methods={"MOVE"}, deny=True),
+    )
+)
 
 
 @given(
     method=st.sampled_from(["DELETE", "MOVE", "COPY", "PROPFIND", "PUT"]),
     path=st.sampled_from(["/", "/public/a", "/admin/a", "/x", "/public//a"]),
-    destination=st.sampled_from([None, "/admin/b", "https://APP.acme.com/admin/b?q", "/public/b", "/closed", "//b", "/x,/admin", "https://globex.com/b", "b", ""]),
+    destination=st.sampled_from(
+        [
+            None,
+            "/admin/b",
+            "https://APP.acme.com/admin/b?q",
+            "/public/b",
+            "/closed",
+            "//b",
+            "/x,/admin",
+            "https://globex.com/b",
+            "b",
+            "",
+        ]
+    ),
     depth=st.sampled_from([None, "0", "1", " Infinity", "x"]),
     signed_in=st.booleans(),
 )
@@ -119,30 +197,64 @@ DAV = tenant(rules=(rule("/public/**", everyone=True), rule("/admin/**", groups=
 @example("COPY", "/x", "/admin/b", "0", True)
 @example("PROPFIND", "/", None, "1", True)
 @example("PROPFIND", "/", None, None, True)
-def test_a_webdav_request_is_explained_as_the_check_judges_it(method: str, path: str, destination: str | None, depth: str | None, signed_in: bool) -> None:
-    said = {"X-Forwarded-Method": method, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.acme.com", "X-Forwarded-Uri": path, "Destination": destination, "Depth": depth}
+def test_a_webdav_request_is_explained_as_the_check_judges_it(
+    method: str, path: str, destination: str | None, depth: str | None, signed_in: bool
+) -> None:
+    said = {
+        "X-Forwarded-Method": method,
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "app.acme.com",
+        "X-Forwarded-Uri": path,
+        "Destination": destination,
+        "Depth": depth,
+    }
     headers = CIMultiDict({name: value for name, value in said.items() if value is not None})
     asked = parse_forwarded(RawRequest("GET", "/", headers, "127.0.0.1"), cookie_name="__Host-gw")
     assert isinstance(asked, AuthRequest)
     held = session(identity=identity(groups=("users",))) if signed_in else None
     real = decide(DAV, asked, match(DAV, asked), session=held, machine=None, now=NOW)
-    who = Hypothesis("app.acme.com", path, method, "alice@acme.com" if signed_in else None, ("users",), destination=destination, depth=depth)
+    who = Hypothesis(
+        "app.acme.com",
+        path,
+        method,
+        "alice@acme.com" if signed_in else None,
+        ("users",),
+        destination=destination,
+        depth=depth,
+    )
     assert told(explain(TenantTable([DAV]), who, now=NOW)) == (type(real), real.reason)
 
 
-# --- tokens, and what stands against a person -----------------------------------------------------------
+# --- tokens, and what stands against a person
+# -----------------------------------------------------------
 
 TOKENS: dict[str, tuple[dict[str, Any], type[object], Reason]] = {
     "a machine": ({"path": "/api/x", "client": "m"}, Allow, Reason.BEARER),
     "another machine": ({"path": "/api/x", "client": "other"}, Login, Reason.BEARER_INVALID),
-    "a machine with a scope": ({"path": "/scoped/x", "client": "m", "scopes": ("read",)}, Allow, Reason.BEARER),
+    "a machine with a scope": (
+        {"path": "/scoped/x", "client": "m", "scopes": ("read",)},
+        Allow,
+        Reason.BEARER,
+    ),
     "a machine without it": ({"path": "/scoped/x", "client": "m"}, Login, Reason.BEARER_INVALID),
     "a person's token": ({**ALICE, "path": "/people/x", "client": "m"}, Allow, Reason.BEARER),
-    "a person's token where groups count": ({**ALICE, "path": "/api/x", "client": "m"}, Login, Reason.BEARER_INVALID),
+    "a person's token where groups count": (
+        {**ALICE, "path": "/api/x", "client": "m"},
+        Login,
+        Reason.BEARER_INVALID,
+    ),
     "no rule for tokens": ({"path": "/", "client": "m"}, Login, Reason.NO_SESSION),
     "public all the same": ({"path": "/public/x", "client": "m"}, Allow, Reason.PUBLIC),
-    "a shared host": ({"host": "app.example.com", "path": "/api/x", "client": "m"}, Login, Reason.NO_SESSION),
-    "a shared host, a person's": ({**ALICE, "host": "app.example.com", "path": "/people/x", "client": "m"}, Login, Reason.NO_SESSION),
+    "a shared host": (
+        {"host": "app.example.com", "path": "/api/x", "client": "m"},
+        Login,
+        Reason.NO_SESSION,
+    ),
+    "a shared host, a person's": (
+        {**ALICE, "host": "app.example.com", "path": "/people/x", "client": "m"},
+        Login,
+        Reason.NO_SESSION,
+    ),
 }
 
 
@@ -161,52 +273,102 @@ BLOCKED = Barred(block="since 2026-11-01 10:00 UTC by okta")
 
 @pytest.mark.parametrize(
     ("asked", "kind", "reason"),
-    [(ALICE, Login, Reason.NO_SESSION), ({**ALICE, "path": "/people/x", "client": "m"}, Login, Reason.BEARER_INVALID), ({**ALICE, "path": "/public/x"}, Allow, Reason.PUBLIC)],
+    [
+        (ALICE, Login, Reason.NO_SESSION),
+        ({**ALICE, "path": "/people/x", "client": "m"}, Login, Reason.BEARER_INVALID),
+        ({**ALICE, "path": "/public/x"}, Allow, Reason.PUBLIC),
+    ],
 )
-def test_who_is_blocked_has_no_session_and_no_token(asked: dict[str, Any], kind: type[object], reason: Reason) -> None:
+def test_who_is_blocked_has_no_session_and_no_token(
+    asked: dict[str, Any], kind: type[object], reason: Reason
+) -> None:
     found = ask(barred=BLOCKED, **asked)
     assert told(found) == (kind, reason)
-    assert found is not None and ("block", False, "user_blocked: since 2026-11-01 10:00 UTC by okta; no login and no token of this person is accepted") in found.steps
+    assert (
+        found is not None
+        and (
+            "block",
+            False,
+            (
+                "user_blocked: since 2026-11-01 10:00 UTC by okta; no login and no token of "
+                "this person is accepted"
+            ),
+        )
+        in found.steps
+    )
 
 
 def test_a_group_that_was_taken_away_is_not_held() -> None:
-    taken = Barred(groups=(("users", "since then by okta"), ("strangers", "since then by okta")), unknown="not looked at: SQL does not answer")
+    taken = Barred(
+        groups=(("users", "since then by okta"), ("strangers", "since then by okta")),
+        unknown="not looked at: SQL does not answer",
+    )
     found = ask(barred=taken, **ALICE)
     assert told(found) == (Deny, Reason.GROUP_MISSING)
     assert found is not None
-    assert [step for step, _, _ in found.steps if step.startswith(("group taken", "blocks"))] == ["group taken away", "blocks"]
+    assert [step for step, _, _ in found.steps if step.startswith(("group taken", "blocks"))] == [
+        "group taken away",
+        "blocks",
+    ]
 
 
 @pytest.mark.parametrize(
     ("asked", "tenant"),
-    [({}, "acme"), ({"host": "app.example.com", **ALICE}, "acme"), ({"host": "app.example.com"}, None), ({"host": "a b"}, None), ({"host": "nobody.org"}, None)],
+    [
+        ({}, "acme"),
+        ({"host": "app.example.com", **ALICE}, "acme"),
+        ({"host": "app.example.com"}, None),
+        ({"host": "a b"}, None),
+        ({"host": "nobody.org"}, None),
+    ],
 )
 def test_whose_a_question_is(asked: dict[str, Any], tenant: str | None) -> None:
-    assert whose(TABLE, Hypothesis(asked.get("host", "app.acme.com"), "/", "GET", email=asked.get("email"))) == tenant
+    assert (
+        whose(
+            TABLE,
+            Hypothesis(asked.get("host", "app.acme.com"), "/", "GET", email=asked.get("email")),
+        )
+        == tenant
+    )
 
 
-# --- whose data ---------------------------------------------------------------------------------------
+# --- whose data
+# ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "asked",
     [
-        {"host": "globex.com"}, {"host": "globex.com", "path": "/hidden/x", "email": "a@globex.com"}, {"host": "nobody.example.org"}, {"host": "a b"},
-        {"host": "app.example.com", "email": "a@globex.com"}, {"host": "app.example.com", "email": "a@nowhere.org"}, {"host": "login.example.com"}, {"host": "globex.com", "path": "/%zz"},
+        {"host": "globex.com"},
+        {"host": "globex.com", "path": "/hidden/x", "email": "a@globex.com"},
+        {"host": "nobody.example.org"},
+        {"host": "a b"},
+        {"host": "app.example.com", "email": "a@globex.com"},
+        {"host": "app.example.com", "email": "a@nowhere.org"},
+        {"host": "login.example.com"},
+        {"host": "globex.com", "path": "/%zz"},
     ],
     ids=str,
-)  # fmt: skip
-def test_a_tenants_own_key_hears_the_same_of_other_tenants_and_of_nobody(asked: dict[str, Any]) -> None:
+)
+def test_a_tenants_own_key_hears_the_same_of_other_tenants_and_of_nobody(
+    asked: dict[str, Any],
+) -> None:
     assert ask(**asked, only="acme") is None
 
 
-@pytest.mark.parametrize("asked", [ALICE, {**ALICE, "host": "app.example.com"}, {"host": "app.example.com"}, {"path": "/%zz"}], ids=str)
+@pytest.mark.parametrize(
+    "asked",
+    [ALICE, {**ALICE, "host": "app.example.com"}, {"host": "app.example.com"}, {"path": "/%zz"}],
+    ids=str,
+)
 def test_a_tenants_own_key_may_ask_about_its_own(asked: dict[str, Any]) -> None:
     assert ask(**asked, only="acme") is not None
 
 
 @given(
-    host=st.sampled_from(["app.acme.com", "app.example.com"]), email=st.sampled_from([None, "a@acme.com", "a@globex.com", "a@off.com"]), path=st.sampled_from(["/", "/hidden/x"])
+    host=st.sampled_from(["app.acme.com", "app.example.com"]),
+    email=st.sampled_from([None, "a@acme.com", "a@globex.com", "a@off.com"]),
+    path=st.sampled_from(["/", "/hidden/x"]),
 )
 def test_nothing_of_another_tenant_is_ever_said(host: str, email: str | None, path: str) -> None:
     found = ask(host, path, email=email, only="acme")

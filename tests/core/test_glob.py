@@ -72,8 +72,12 @@ def test_a_glob_matches_what_the_plain_matcher_matches(glob: str, segments: list
     ],
 )
 def test_what_globs_say(glob: str, matched: list[str], not_matched: list[str]) -> None:
-    assert [path for path in matched if not Glob(glob).matches(path.split("/") if path else [])] == []
-    assert [path for path in not_matched if Glob(glob).matches(path.split("/") if path else [])] == []
+    assert [
+        path for path in matched if not Glob(glob).matches(path.split("/") if path else [])
+    ] == []
+    assert [
+        path for path in not_matched if Glob(glob).matches(path.split("/") if path else [])
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -109,8 +113,12 @@ def test_the_longest_glob_is_taken() -> None:
     assert Glob("/**/a" * MAX_GLOB_STARS).matches(["a"] * MAX_GLOB_STARS)
 
 
-@pytest.mark.parametrize("path", [["x"] * 128, ["n"] * 127 + ["m"]], ids=["neither is there", "one of two"])
-def test_a_long_path_is_not_walked_for_plain_segments_that_it_lacks(path: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "path", [["x"] * 128, ["n"] * 127 + ["m"]], ids=["neither is there", "one of two"]
+)
+def test_a_long_path_is_not_walked_for_plain_segments_that_it_lacks(
+    path: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """256 rules with 16 names of a path would be a fifth of a second for everybody else."""
     compared: list[Sequence[str]] = []
     fits_at = glob_module._fits_at

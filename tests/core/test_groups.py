@@ -1,4 +1,6 @@
-"""Every form in which Cognito hands on a multi-valued claim (AWS developer guide; forms seen in public reports)."""
+"""Every form in which Cognito hands on a multi-valued claim (AWS developer guide; forms seen in
+public reports).
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ from gateway.core.groups import parse_groups
         (7, None),
         ({"a": 1}, None),
         (True, None),
-        ({"admin": {"2834": "acme.test"}, "viewer": {"2834": "acme.test", "9": "x"}}, ("admin", "viewer")),
+        (
+            {"admin": {"2834": "acme.test"}, "viewer": {"2834": "acme.test", "9": "x"}},
+            ("admin", "viewer"),
+        ),
         ('{"admin":{"2834":"acme.test"}}', ("admin",)),
         ({"admin": {}}, ()),
         ({"admin": {"2834": "acme.test"}, "viewer": True}, None),
@@ -54,17 +59,31 @@ def test_without_form_decoding_a_plus_stays_a_plus() -> None:
     assert parse_groups("[C++, a%26b]", form_decode=False) == ("C++", "a%26b")
 
 
-NAMES = st.lists(st.text(min_size=1, max_size=12).filter(lambda s: s.strip() == s and s), min_size=1, max_size=5, unique=True)
+NAMES = st.lists(
+    st.text(min_size=1, max_size=12).filter(lambda s: s.strip() == s and s),
+    min_size=1,
+    max_size=5,
+    unique=True,
+)
 
 
 @given(NAMES)
 def test_what_cognito_encodes_comes_back(names: list[str]) -> None:
-    flattened = "[" + ", ".join(quote_plus(name, safe=".-*_", errors="replace") for name in names) + "]"
+    flattened = (
+        "[" + ", ".join(quote_plus(name, safe=".-*_", errors="replace") for name in names) + "]"
+    )
     expected = tuple(dict.fromkeys(n.encode(errors="replace").decode() for n in names))
     assert parse_groups(flattened, form_decode=True) == expected or flattened.count("[") != 1
 
 
-@given(st.one_of(st.text(max_size=60), st.lists(st.one_of(st.text(), st.integers())), st.integers(), st.none()))
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.lists(st.one_of(st.text(), st.integers())),
+        st.integers(),
+        st.none(),
+    )
+)
 def test_nothing_raises_and_no_name_is_blank(value: object) -> None:
     names = parse_groups(value, form_decode=True)
     assert names is None or all(names)

@@ -1,4 +1,6 @@
-"""How a header's text is written: as an application reads it, and so that two texts never look alike."""
+"""How a header's text is written: as an application reads it, and so that two texts never look
+alike.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +47,17 @@ def test_a_value_is_plain_ascii_keeps_its_edges_and_decodes_to_itself(text: str)
 @given(st.lists(st.text(min_size=1, max_size=12), max_size=5))
 def test_a_list_splits_into_its_items(items: list[str]) -> None:
     encoded = encode_list(items)
-    assert [unquote(part, errors="surrogatepass") for part in encoded.split(",") if encoded] == items
+    assert [
+        unquote(part, errors="surrogatepass") for part in encoded.split(",") if encoded
+    ] == items
 
 
 DECODERS: dict[Encoding, Callable[[str], str]] = {
     Encoding.PERCENT: lambda sent: unquote(sent, errors="surrogatepass"),
     Encoding.UTF8: lambda sent: unquote(sent, errors="surrogatepass"),
-    Encoding.QUOTED_PRINTABLE: lambda sent: quopri.decodestring(sent.encode()).decode("utf-8", "surrogatepass"),
+    Encoding.QUOTED_PRINTABLE: lambda sent: quopri.decodestring(sent.encode()).decode(
+        "utf-8", "surrogatepass"
+    ),
     Encoding.RFC2047: lambda sent: str(make_header(decode_header(sent))),
 }
 """What others wrote to read each encoding."""
@@ -72,8 +78,10 @@ ZOE = "Zoë Ångström"
         (Encoding.ASCII, "Łukasz Groß-Sørensen", "Lukasz Gross-Sorensen"),
         (Encoding.ASCII, "李 小龍\r\n ", "? ????"),
     ],
-)  # fmt: skip
-def test_a_name_is_written_as_the_application_reads_it(encoding: Encoding, text: str, sent: str) -> None:
+)
+def test_a_name_is_written_as_the_application_reads_it(
+    encoding: Encoding, text: str, sent: str
+) -> None:
     assert encode_value(text, encoding) == sent
 
 
@@ -83,15 +91,20 @@ def test_every_encoding_but_ascii_gives_the_text_back(encoding: Encoding, text: 
     sent = encode_value(text, encoding)
     assert sent == sent.strip(" ")
     assert not any(character < " " or "\x7f" <= character <= "\x9f" for character in sent)
-    if encoding is Encoding.RFC2047 and any("\ud800" <= character <= "\udfff" for character in text):
-        return  # no reader of encoded words takes half a character; what is sent is still plain ASCII
+    if encoding is Encoding.RFC2047 and any(
+        "\ud800" <= character <= "\udfff" for character in text
+    ):
+        # no reader of encoded words takes half a character; what is sent is still plain ASCII
+        return
     assert DECODERS[encoding](sent) == text
 
 
 @pytest.mark.parametrize("encoding", sorted(LIST_ENCODINGS))
 @given(items=st.lists(st.text(min_size=1, max_size=12), max_size=5))
 def test_a_list_in_any_encoding_splits_into_its_items(encoding: Encoding, items: list[str]) -> None:
-    assert [DECODERS[encoding](part) for part in encode_list(items, encoding).split(",") if part] == items
+    assert [
+        DECODERS[encoding](part) for part in encode_list(items, encoding).split(",") if part
+    ] == items
 
 
 @given(text=st.text(max_size=40))

@@ -14,9 +14,18 @@ from tests.core.build import provider, tenant
 
 POOL = "eu-north-1_Pool"
 CLAIMS: dict[str, Any] = {
-    "sub": "s", "cognito:username": "acme-okta_1", "email": "Alice@acme.com", "name": "Alice\r\n A", "preferred_username": "alice", "custom:groups": "[a, b%2Cc]",
-    "custom:roles": "editor", "custom:oid": "o", "auth_time": 5, "custom:idp_iat": "17", "identities": [{"userId": "00u1", "providerName": "acme-okta"}],
-}  # fmt: skip
+    "sub": "s",
+    "cognito:username": "acme-okta_1",
+    "email": "Alice@acme.com",
+    "name": "Alice\r\n A",
+    "preferred_username": "alice",
+    "custom:groups": "[a, b%2Cc]",
+    "custom:roles": "editor",
+    "custom:oid": "o",
+    "auth_time": 5,
+    "custom:idp_iat": "17",
+    "identities": [{"userId": "00u1", "providerName": "acme-okta"}],
+}
 
 
 def result(changes: dict[str, Any], **kind: Any) -> Accepted | Refusal:
@@ -34,7 +43,16 @@ def accepted(changes: dict[str, Any], **kind: Any) -> Accepted:
 def test_an_identity_is_what_the_claims_say() -> None:
     made = accepted({})
     who = made.identity
-    assert (who.sub, who.email, who.email_domain, who.idp_subject, who.oid, who.groups, who.roles, who.name) == (
+    assert (
+        who.sub,
+        who.email,
+        who.email_domain,
+        who.idp_subject,
+        who.oid,
+        who.groups,
+        who.roles,
+        who.name,
+    ) == (
         "s",
         "alice@acme.com",
         "acme.com",
@@ -56,7 +74,9 @@ def test_an_identity_is_what_the_claims_say() -> None:
         ("\u212aate@acme.com", "\u212aate@acme.com"),
     ],
 )
-def test_an_address_is_handed_out_in_one_spelling_and_nobody_gets_anothers(sent: str, known: str) -> None:
+def test_an_address_is_handed_out_in_one_spelling_and_nobody_gets_anothers(
+    sent: str, known: str
+) -> None:
     """The claim as it was sent is a source of its own, ``claim:email``."""
     headers = (HeaderSpec("Remote-User", "email"), HeaderSpec("X-As-Sent", "claim:email"))
     who = accepted({"email": sent}, headers=headers).identity
@@ -67,7 +87,9 @@ def test_the_object_id_is_a_header_in_one_spelling() -> None:
     """A person of Entra keeps it when the registration changes, and events name people by it."""
     made = tenant(headers=(HeaderSpec("X-Oid", "oid"),))
     guid = "6F1C0A52-8A0E-4A6B-9B4E-2D1F3C5A7B90"
-    assert identity_headers(made, accepted({"custom:oid": guid}).identity) == (("X-Oid", guid.lower()),)
+    assert identity_headers(made, accepted({"custom:oid": guid}).identity) == (
+        ("X-Oid", guid.lower()),
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,16 +125,33 @@ def test_a_domain_that_is_the_tenants_but_another_providers_is_refused() -> None
     assert made.reason is Reason.EMAIL_DOMAIN
 
 
-@pytest.mark.parametrize(("verified", "ok"), [(True, True), ("true", True), (False, False), ("false", False), (None, False), ("True", False), (1, True)])
+@pytest.mark.parametrize(
+    ("verified", "ok"),
+    [
+        (True, True),
+        ("true", True),
+        (False, False),
+        ("false", False),
+        (None, False),
+        ("True", False),
+        (1, True),
+    ],
+)
 def test_where_the_claim_must_be_verified_only_true_is_true(verified: object, ok: bool) -> None:
     """(EML-07) ``1 == True`` in Python; Cognito sends a boolean."""
-    made = result({"email_verified": verified}, provider=provider(email_trust=EmailTrust.VERIFIED_CLAIM))
+    made = result(
+        {"email_verified": verified}, provider=provider(email_trust=EmailTrust.VERIFIED_CLAIM)
+    )
     assert isinstance(made, Accepted) is ok
 
 
 def test_the_pools_own_users_have_no_identities_and_groups_of_their_own() -> None:
     own = provider("own", ProviderKind.COGNITO, email_trust=EmailTrust.VERIFIED_CLAIM)
-    base = {"identities": None, "email_verified": True, "cognito:groups": ["staff", f"{POOL}_acme-okta", 7]}
+    base = {
+        "identities": None,
+        "email_verified": True,
+        "cognito:groups": ["staff", f"{POOL}_acme-okta", 7],
+    }
     made = accepted(base, provider=own)
     assert (made.identity.groups, made.identity.idp_subject) == (("staff",), "s")
     assert accepted({**base, "cognito:groups": "staff"}, provider=own).identity.groups == ()
@@ -125,7 +164,19 @@ def test_a_list_that_was_cut_off_is_none_and_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("17", 17), (17, 17), (17.9, 17), ("x", None), ("", None), (True, None), (-1, None), ("1" * 12, None), (1e99, None), ("\u0661", None)]
+    ("value", "seconds"),
+    [
+        ("17", 17),
+        (17, 17),
+        (17.9, 17),
+        ("x", None),
+        ("", None),
+        (True, None),
+        (-1, None),
+        ("1" * 12, None),
+        (1e99, None),
+        ("\u0661", None),
+    ],
 )
 def test_the_idps_own_issue_time_is_a_number_or_nothing(value: object, seconds: int | None) -> None:
     made = accepted({"custom:idp_iat": value})
@@ -134,21 +185,53 @@ def test_the_idps_own_issue_time_is_a_number_or_nothing(value: object, seconds: 
 
 
 def test_claims_that_headers_name_are_kept_as_text() -> None:
-    specs = (HeaderSpec("X-A", "claim:custom:a"), HeaderSpec("X-B", "claim:b"), HeaderSpec("X-C", "claim:c"), HeaderSpec("X-D", "claim:d"), HeaderSpec("X-S", "sub"))
+    specs = (
+        HeaderSpec("X-A", "claim:custom:a"),
+        HeaderSpec("X-B", "claim:b"),
+        HeaderSpec("X-C", "claim:c"),
+        HeaderSpec("X-D", "claim:d"),
+        HeaderSpec("X-S", "sub"),
+    )
     made = accepted({"custom:a": "x\ny", "b": True, "c": 7, "d": ["no"]}, headers=specs)
     assert made.identity.claims == (("b", "true"), ("c", "7"), ("custom:a", "xy"))
 
 
 def test_another_persons_address_does_not_make_one_that_person() -> None:
-    """(EML-08) People can often change their e-mail claim; who somebody is, is Cognito's ``sub`` and the identity provider's id."""
-    victim, changed = accepted({}).identity, accepted({"sub": "other", "identities": [{"userId": "00u2", "providerName": "acme-okta"}]}).identity
+    """(EML-08) People can often change their e-mail claim; who somebody is, is Cognito's ``sub``
+    and the identity provider's id.
+    """
+    victim, changed = (
+        accepted({}).identity,
+        accepted(
+            {"sub": "other", "identities": [{"userId": "00u2", "providerName": "acme-okta"}]}
+        ).identity,
+    )
     assert victim.email == changed.email
     assert (victim.sub, victim.idp_subject) != (changed.sub, changed.idp_subject)
     head = identity_headers(tenant(), changed)
     assert head is not None and ("X-User", "other") in head
 
 
-@pytest.mark.parametrize(("groups", "kind", "said"), [(None, ProviderKind.ENTRA, True), ("[a]", ProviderKind.ENTRA, False), (None, ProviderKind.OKTA, False)])
-def test_a_login_of_entra_without_any_groups_is_told_to_the_operator(groups: str | None, kind: ProviderKind, *, said: bool) -> None:
-    """Entra leaves the claim out for people in more than 200, and everybody would take them for no member."""
-    assert any("more than 200" in warning for warning in accepted({"custom:groups": groups}, provider=provider(kind=kind)).warnings) is said
+@pytest.mark.parametrize(
+    ("groups", "kind", "said"),
+    [
+        (None, ProviderKind.ENTRA, True),
+        ("[a]", ProviderKind.ENTRA, False),
+        (None, ProviderKind.OKTA, False),
+    ],
+)
+def test_a_login_of_entra_without_any_groups_is_told_to_the_operator(
+    groups: str | None, kind: ProviderKind, *, said: bool
+) -> None:
+    """Entra leaves the claim out for people in more than 200, and everybody would take them for no
+    member.
+    """
+    assert (
+        any(
+            "more than 200" in warning
+            for warning in accepted(
+                {"custom:groups": groups}, provider=provider(kind=kind)
+            ).warnings
+        )
+        is said
+    )

@@ -29,9 +29,22 @@ BEFORE: dict[str, Any] = {"email": "alice@acme.com", "groups": ("a", "B,c"), "ro
         ({"email": "ALICE@acme.com"}, False),
         ({"email": "alice.b@acme.com"}, True),
     ],
-    ids=["same", "more", "another-group", "a-group-less", "groups-truncated", "no-groups-no-roles", "groups-empty", "another-role", "same-address", "another-address"],
+    ids=[
+        "same",
+        "more",
+        "another-group",
+        "a-group-less",
+        "groups-truncated",
+        "no-groups-no-roles",
+        "groups-empty",
+        "another-role",
+        "same-address",
+        "another-address",
+    ],
 )
-def test_what_a_later_login_denies_outdates_a_session_and_what_it_leaves_unsaid_does_not(claims: dict[str, Any], outdated: bool) -> None:
+def test_what_a_later_login_denies_outdates_a_session_and_what_it_leaves_unsaid_does_not(
+    claims: dict[str, Any], outdated: bool
+) -> None:
     said = accepted({"custom:groups": "[a, B%2Cc]", **claims})
     assert is_outdated(tenant(allowed_groups=None), said, **BEFORE) is outdated
 
@@ -40,7 +53,13 @@ def test_a_group_that_no_policy_names_outdates_nothing() -> None:
     said = accepted({"custom:groups": "[a]"})
     assert not is_outdated(tenant(allowed_groups=frozenset({"a"})), said, **BEFORE)
     assert is_outdated(tenant(allowed_groups=frozenset({"b,C", "B,c"})), said, **BEFORE)
-    assert is_outdated(tenant(allowed_groups=frozenset({"a"}), rules_next=(Rule("/x/**", groups=frozenset({"B,c"})),)), said, **BEFORE)
+    assert is_outdated(
+        tenant(
+            allowed_groups=frozenset({"a"}), rules_next=(Rule("/x/**", groups=frozenset({"B,c"})),)
+        ),
+        said,
+        **BEFORE,
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,11 +72,20 @@ def test_a_group_that_no_policy_names_outdates_nothing() -> None:
         ({"email_verified": "0"}, ""),
         ({"email": None}, ""),
         ({"email": "alice@acme.com."}, ""),
-        ({"email": "alice@evil.com", "email_verified": True, "identities": [{"userId": "00u1", "providerName": "another"}]}, ""),
+        (
+            {
+                "email": "alice@evil.com",
+                "email_verified": True,
+                "identities": [{"userId": "00u1", "providerName": "another"}],
+            },
+            "",
+        ),
         ({"email": "alice@evil.com", "email_verified": True, "sub": "\x00"}, ""),
     ],
 )
-def test_a_refusal_names_its_person_only_where_the_claims_say_outright_what_refuses_them(claims: dict[str, Any], denied: str) -> None:
+def test_a_refusal_names_its_person_only_where_the_claims_say_outright_what_refuses_them(
+    claims: dict[str, Any], denied: str
+) -> None:
     refused = result(claims, provider=provider(email_trust=EmailTrust.VERIFIED_CLAIM))
     assert isinstance(refused, Refusal)
     assert refused.denied == denied

@@ -93,7 +93,9 @@ def test_what_no_honest_client_sends_is_malformed(raw: str) -> None:
     assert canonical(raw) is None
 
 
-anything = st.text(alphabet=st.one_of(st.sampled_from("/.%;#?\\25eEfF0 aZ"), st.characters()), max_size=40).map(lambda tail: "/" + tail)
+anything = st.text(
+    alphabet=st.one_of(st.sampled_from("/.%;#?\\25eEfF0 aZ"), st.characters()), max_size=40
+).map(lambda tail: "/" + tail)
 
 
 @given(anything)
@@ -112,9 +114,21 @@ def test_an_unambiguous_path_is_what_every_decoder_gets(raw: str) -> None:
         assert not any(ord(character) < 0x20 for character in found.path)
 
 
-@given(st.text(alphabet=st.characters(exclude_characters="/;#?%\\\x7f", min_codepoint=0x20, exclude_categories=["Cs"]), min_size=1, max_size=20))
+@given(
+    st.text(
+        alphabet=st.characters(
+            exclude_characters="/;#?%\\\x7f", min_codepoint=0x20, exclude_categories=["Cs"]
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
 def test_every_escape_of_a_path_meets_the_same_rule(text: str) -> None:
     if text in {".", ".."}:
         return
     all_escaped = "/" + "".join(f"%{byte:02x}" for byte in text.encode())
-    assert canonical(all_escaped) == canonical("/" + quote(text)) == CanonicalPath("/" + text, ambiguous=False)
+    assert (
+        canonical(all_escaped)
+        == canonical("/" + quote(text))
+        == CanonicalPath("/" + text, ambiguous=False)
+    )

@@ -38,24 +38,58 @@ def test_no_text_is_taken_for_a_nonce_or_breaks_the_reader(text: str) -> None:
 @given(chances)
 def test_it_is_found_in_the_query_wherever_it_stands(chance: bytes) -> None:
     nonce = issue(KEY, chance=chance, expires_at=NOW)
-    for url in (f"/x?gateway-doctor={nonce}", f"/auth/envoy/x?a=1&gateway-doctor={nonce}&b=2", f"https://a.test/?gateway-doctor={nonce}#x"):
+    for url in (
+        f"/x?gateway-doctor={nonce}",
+        f"/auth/envoy/x?a=1&gateway-doctor={nonce}&b=2",
+        f"https://a.test/?gateway-doctor={nonce}#x",
+    ):
         assert nonce_in(url) == nonce
 
 
-@pytest.mark.parametrize("url", ["/", "/?gateway-doctor=", "/?gateway-doctor=short", "/gateway-doctor=" + "a" * 43, "/?gateway-doctor=" + "a" * 44])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/",
+        "/?gateway-doctor=",
+        "/?gateway-doctor=short",
+        "/gateway-doctor=" + "a" * 43,
+        "/?gateway-doctor=" + "a" * 44,
+    ],
+)
 def test_what_is_no_nonce_is_not_found(url: str) -> None:
     assert nonce_in(url) is None
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/_auth/doctor", "/x/../_auth/doctor", "//_auth//doctor", "/_auth%2fdoctor", "/_auth%252fdoctor", "/_AUTH/doctor", "/_auth/doctor;x", "/_auth/./doctor", "/_auth\\doctor"],
+    [
+        "/_auth/doctor",
+        "/x/../_auth/doctor",
+        "//_auth//doctor",
+        "/_auth%2fdoctor",
+        "/_auth%252fdoctor",
+        "/_AUTH/doctor",
+        "/_auth/doctor;x",
+        "/_auth/./doctor",
+        "/_auth\\doctor",
+    ],
 )
 def test_the_test_location_is_known_however_it_is_spelled(path: str) -> None:
     assert spells_location(path)
 
 
-@pytest.mark.parametrize("path", ["/", "/doctor", "/_auth/login", "/admin/_auth", "/_auth/doctors", "/x_auth/doctor", "/_auth/doctor/" + "x" * 64])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/doctor",
+        "/_auth/login",
+        "/admin/_auth",
+        "/_auth/doctors",
+        "/x_auth/doctor",
+        "/_auth/doctor/" + "x" * 64,
+    ],
+)
 def test_nothing_else_is_taken_for_the_test_location(path: str) -> None:
     assert not spells_location(path)
 
@@ -63,10 +97,21 @@ def test_nothing_else_is_taken_for_the_test_location(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/_auth/doctor/../../admin", "/_auth/doctor/..%2f..%2fadmin", "/_auth/doctor/..;/..;/admin", "/admin;/_auth/doctor", "/admin/_auth/doctor", "/admin;_auth/doctor",
-        "/_auth/../doctor", "/_auth/doctor/../..", "/_auth/doctor/../../", "/_auth/doctor%3f/admin", "/admin%2f_auth%2fdoctor", "/_auth/doctor#/../../admin", "/_auth/doctor\\..\\..\\admin",
+        "/_auth/doctor/../../admin",
+        "/_auth/doctor/..%2f..%2fadmin",
+        "/_auth/doctor/..;/..;/admin",
+        "/admin;/_auth/doctor",
+        "/admin/_auth/doctor",
+        "/admin;_auth/doctor",
+        "/_auth/../doctor",
+        "/_auth/doctor/../..",
+        "/_auth/doctor/../../",
+        "/_auth/doctor%3f/admin",
+        "/admin%2f_auth%2fdoctor",
+        "/_auth/doctor#/../../admin",
+        "/_auth/doctor\\..\\..\\admin",
     ],
-)  # fmt: skip
+)
 def test_a_path_that_somebody_resolves_to_a_real_page_is_not_the_test_location(path: str) -> None:
     """Else a nonce would let its holder in there, past the tenant's rules."""
     assert not spells_location(path)

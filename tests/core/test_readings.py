@@ -1,4 +1,6 @@
-"""Applications that read paths more loosely than byte for byte: nobody gets under one spelling what another would not give."""
+"""Applications that read paths more loosely than byte for byte: nobody gets under one spelling what
+another would not give.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,15 @@ from gateway.core.explain import Hypothesis, explain
 from gateway.core.hosts import includes
 from gateway.core.model import AppPassword, BearerRule, MachineToken, Rule
 from gateway.core.paths import canonical
-from gateway.core.readings import MAX_NAME_SEGMENTS, MAX_NAMES, MAX_PATH_CHARACTERS, MAX_PATH_SEGMENTS, PathReader, Unreadable, fold_case
+from gateway.core.readings import (
+    MAX_NAME_SEGMENTS,
+    MAX_NAMES,
+    MAX_PATH_CHARACTERS,
+    MAX_PATH_SEGMENTS,
+    PathReader,
+    Unreadable,
+    fold_case,
+)
 from gateway.core.rules import NO_RULE, Match
 from gateway.core.tenants import TenantTable
 from tests.core.build import NOW, identity, request, rule, session, tenant
@@ -42,12 +52,26 @@ PUBLIC = rule("/public/**", everyone=True)
 SITE = (PUBLIC, rule("/**/*.css", everyone=True), ADMIN)
 
 
-def reason(path: str, reader: PathReader, rules: tuple[Rule, ...] = SITE, groups: tuple[str, ...] = ("users",)) -> Reason:
-    """For bob, who is signed in and no administrator, or for somebody with other groups; the path as on the wire."""
+def reason(
+    path: str,
+    reader: PathReader,
+    rules: tuple[Rule, ...] = SITE,
+    groups: tuple[str, ...] = ("users",),
+) -> Reason:
+    """For bob, who is signed in and no administrator, or for somebody with other groups; the path
+    as on the wire.
+    """
     found = canonical(quote(path, safe="/%:;="))
     assert found is not None
     at, asked = tenant(rules=rules, paths=reader), request(found.path, ambiguous=found.ambiguous)
-    return decide(at, asked, match(at, asked), session=session(identity=identity(groups=groups)), machine=None, now=NOW).reason
+    return decide(
+        at,
+        asked,
+        match(at, asked),
+        session=session(identity=identity(groups=groups)),
+        machine=None,
+        now=NOW,
+    ).reason
 
 
 CASES = [
@@ -96,11 +120,24 @@ CASES = [
 @pytest.mark.parametrize(
     "path",
     [
-        "/api/contents/C%23%20notes.ipynb", "/app/;jsessionid=0A", "//icon.svg", "/dav/%23x", "/dav/a%3bb", "/dav/a%3Fb", "/dav/caf%E9", "/dav/a%5Cb", "/a%2Fb", "/a/../b", "/50%2541",
-        "/" + "x" * MAX_PATH_CHARACTERS, "/‥/x",
+        "/api/contents/C%23%20notes.ipynb",
+        "/app/;jsessionid=0A",
+        "//icon.svg",
+        "/dav/%23x",
+        "/dav/a%3bb",
+        "/dav/a%3Fb",
+        "/dav/caf%E9",
+        "/dav/a%5Cb",
+        "/a%2Fb",
+        "/a/../b",
+        "/50%2541",
+        "/" + "x" * MAX_PATH_CHARACTERS,
+        "/‥/x",
     ],
-)  # fmt: skip
-def test_an_ambiguous_path_is_for_those_who_hold_what_every_rule_of_the_host_asks_for(path: str) -> None:
+)
+def test_an_ambiguous_path_is_for_those_who_hold_what_every_rule_of_the_host_asks_for(
+    path: str,
+) -> None:
     editors = rule("/edit/**", methods={"PUT"}, groups=frozenset({"editors"}))
     guests = rule("/guests/**", groups=frozenset({"guests"}), replace=True)
     elsewhere = rule("/**", deny=True, hosts=frozenset({"other.acme.com"}))
@@ -113,7 +150,11 @@ def test_an_ambiguous_path_is_for_those_who_hold_what_every_rule_of_the_host_ask
         ((*SITE, guests), ("admins", "guests"), Reason.GROUP_MISSING),
         ((*SITE, everywhere), ("admins", "guests"), Reason.GROUP_MISSING),
         ((everywhere, rule("/x", deny=True)), ("guests",), Reason.OK),
-        ((ADMIN, replace(ADMIN, path="/**"), rule("/x", deny=True)), ("users", "admins"), Reason.OK),
+        (
+            (ADMIN, replace(ADMIN, path="/**"), rule("/x", deny=True)),
+            ("users", "admins"),
+            Reason.OK,
+        ),
         ((PUBLIC, elsewhere), ("users",), Reason.OK),
         ((PUBLIC, machines), ("users",), Reason.OK),
         ((PUBLIC, replace(machines, session=False)), ("users",), Reason.BAD_REQUEST),
@@ -122,12 +163,18 @@ def test_an_ambiguous_path_is_for_those_who_hold_what_every_rule_of_the_host_ask
         assert reason(path, STRICT, rules, groups) is expected, (rules, groups)
 
 
-@pytest.mark.parametrize(("reader", "path", "expected"), CASES, ids=[f"{path!a} {reader}" for reader, path, _ in CASES])
-def test_what_another_spelling_of_a_path_gets(reader: PathReader, path: str, expected: Reason) -> None:
+@pytest.mark.parametrize(
+    ("reader", "path", "expected"), CASES, ids=[f"{path!a} {reader}" for reader, path, _ in CASES]
+)
+def test_what_another_spelling_of_a_path_gets(
+    reader: PathReader, path: str, expected: Reason
+) -> None:
     assert reason(path, reader) is expected
 
 
-def test_the_kelvin_sign_and_the_long_s_are_letters_of_their_own_only_to_who_reads_them_so() -> None:
+def test_the_kelvin_sign_and_the_long_s_are_letters_of_their_own_only_to_who_reads_them_so() -> (
+    None
+):
     rules = (rule("/keys/**", groups=frozenset({"admins"})),)
     assert reason("/\u212aey\u017f/x", MIXED, rules) is Reason.GROUP_MISSING
     assert reason("/KEYS/x", MIXED, rules) is Reason.GROUP_MISSING
@@ -136,29 +183,85 @@ def test_the_kelvin_sign_and_the_long_s_are_letters_of_their_own_only_to_who_rea
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_path_that_two_rules_call_a_machine_differently_is_no_machines(order: int) -> None:
     """Which name the application would have to know depends on how it reads the path."""
-    api = rule("/a", bearer=BearerRule(frozenset({"c"}), frozenset()), identity=(("X-User", "reader"),))
+    api = rule(
+        "/a", bearer=BearerRule(frozenset({"c"}), frozenset()), identity=(("X-User", "reader"),)
+    )
     other = replace(api, path="/a.json", identity=(("X-User", "admin-bot"),))
     asked = request("/a.json", bearer="t")
-    for one, allowed in ((replace(other, identity=api.identity), True), (other, False), (replace(other, identity=()), False)):
+    for one, allowed in (
+        (replace(other, identity=api.identity), True),
+        (other, False),
+        (replace(other, identity=()), False),
+    ):
         at = tenant(paths=RAILS, rules=(api, one)[::order])
         decision = decide(at, asked, match(at, asked), session=None, machine=MACHINE, now=NOW)
         assert isinstance(decision, Allow) is allowed, decision
 
 
 def test_the_strictest_name_counts_and_where_none_is_strictest_all_of_them() -> None:
-    guests, api = rule("/a/**", groups=frozenset({"guests"}), replace=True), rule("/a", bearer=BearerRule(frozenset({"c"}), frozenset()))
+    guests, api = (
+        rule("/a/**", groups=frozenset({"guests"}), replace=True),
+        rule("/a", bearer=BearerRule(frozenset({"c"}), frozenset())),
+    )
     assert reason("/a.json", RAILS, (rule("/a", deny=True),)) is Reason.RULE_DENIED
-    assert reason("/a.json", RAILS, (rule("/a.json", deny=True), rule("/a", everyone=True))) is Reason.RULE_DENIED
+    assert (
+        reason("/a.json", RAILS, (rule("/a.json", deny=True), rule("/a", everyone=True)))
+        is Reason.RULE_DENIED
+    )
     assert reason("/a.json", RAILS, (guests,)) is Reason.GROUP_MISSING
-    assert reason("/a/x.json", RAILS, (replace(guests, path="/a/x"),), ("guests",)) is Reason.GROUP_MISSING
-    assert reason("/a/x.json", RAILS, (replace(guests, path="/a/x"),), ("guests", "users")) is Reason.OK
+    assert (
+        reason("/a/x.json", RAILS, (replace(guests, path="/a/x"),), ("guests",))
+        is Reason.GROUP_MISSING
+    )
+    assert (
+        reason("/a/x.json", RAILS, (replace(guests, path="/a/x"),), ("guests", "users"))
+        is Reason.OK
+    )
     assert reason("/a.json", RAILS, (api, guests)) is Reason.OK
     assert reason("/a.json", RAILS, (replace(api, session=False), guests)) is Reason.BAD_REQUEST
     assert reason("/a/x.json", RAILS, (guests, api)) is Reason.GROUP_MISSING
-    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users", "admins"})), rule("/a", groups=frozenset({"admins"})))) is Reason.GROUP_MISSING
-    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users"})), rule("/a", groups=frozenset({"admins"})))) is Reason.GROUP_MISSING
-    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users"})), rule("/a", groups=frozenset({"admins"}))), ("users", "admins")) is Reason.OK
-    assert reason("/a.json", RAILS, (rule("/a.json", groups=frozenset({"users"})), rule("/a", roles=frozenset({"r"})))) is Reason.ROLE_MISSING
+    assert (
+        reason(
+            "/a.json",
+            RAILS,
+            (
+                rule("/a.json", groups=frozenset({"users", "admins"})),
+                rule("/a", groups=frozenset({"admins"})),
+            ),
+        )
+        is Reason.GROUP_MISSING
+    )
+    assert (
+        reason(
+            "/a.json",
+            RAILS,
+            (
+                rule("/a.json", groups=frozenset({"users"})),
+                rule("/a", groups=frozenset({"admins"})),
+            ),
+        )
+        is Reason.GROUP_MISSING
+    )
+    assert (
+        reason(
+            "/a.json",
+            RAILS,
+            (
+                rule("/a.json", groups=frozenset({"users"})),
+                rule("/a", groups=frozenset({"admins"})),
+            ),
+            ("users", "admins"),
+        )
+        is Reason.OK
+    )
+    assert (
+        reason(
+            "/a.json",
+            RAILS,
+            (rule("/a.json", groups=frozenset({"users"})), rule("/a", roles=frozenset({"r"}))),
+        )
+        is Reason.ROLE_MISSING
+    )
 
 
 def test_a_path_longer_than_rules_are_asked_about_needs_what_all_of_them_ask_for() -> None:
@@ -173,14 +276,25 @@ def test_a_path_longer_than_rules_are_asked_about_needs_what_all_of_them_ask_for
     assert reason("/public" + "/x" * MAX_PATH_SEGMENTS, STRICT, ()) is Reason.OK
     assert reason("/public/" + "x／" * MAX_PATH_SEGMENTS, STRICT) is Reason.GROUP_MISSING
     assert reason("/public/" + "\ufdfa" * (MAX_PATH_CHARACTERS // 18), STRICT) is Reason.PUBLIC
-    assert reason("/public/" + "\ufdfa" * (MAX_PATH_CHARACTERS // 17), STRICT) is Reason.GROUP_MISSING
-    assert reason("/public/" + "\u0f73" * (MAX_PATH_CHARACTERS // 2), STRICT) is Reason.GROUP_MISSING
+    assert (
+        reason("/public/" + "\ufdfa" * (MAX_PATH_CHARACTERS // 17), STRICT) is Reason.GROUP_MISSING
+    )
+    assert (
+        reason("/public/" + "\u0f73" * (MAX_PATH_CHARACTERS // 2), STRICT) is Reason.GROUP_MISSING
+    )
 
 
 def test_case_is_folded_as_coarsely_as_any_reader_does() -> None:
-    """Every character: lower, upper, title and folded case, simple or full, come to one text, and folding again changes nothing."""
+    """Every character: lower, upper, title and folded case, simple or full, come to one text, and
+    folding again changes nothing.
+    """
     changes = (as_it_is, str.lower, str.upper, str.title, str.casefold, str.swapcase, fold_case)
-    apart = [hex(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000 and len({fold_case(change(chr(point))) for change in changes}) > 1]
+    apart = [
+        hex(point)
+        for point in range(0x110000)
+        if not 0xD800 <= point < 0xE000
+        and len({fold_case(change(chr(point))) for change in changes}) > 1
+    ]
     assert apart == []
 
 
@@ -204,20 +318,51 @@ def test_how_a_rule_is_written(reader: PathReader, written: str, spelling: str) 
 def test_rules_to_come_and_explanations_read_paths_alike() -> None:
     at = tenant(rules=(PUBLIC, ADMIN), rules_next=(ADMIN,), paths=IIS)
     assert match_next(at, request("/ADMIN./x")).rule is ADMIN
-    told = explain(TenantTable([at]), Hypothesis("app.acme.com", "/ADMIN%20/x", "GET", "bob@acme.com", ("users",)), now=NOW)
+    told = explain(
+        TenantTable([at]),
+        Hypothesis("app.acme.com", "/ADMIN%20/x", "GET", "bob@acme.com", ("users",)),
+        now=NOW,
+    )
     assert told is not None
     assert told.next is not None
-    assert (told.decision.reason, told.next.reason, told.groups) == (Reason.GROUP_MISSING, Reason.GROUP_MISSING, ("admins",))
-    for path, why in {"/admin:x": "Windows", "/a" * (MAX_PATH_SEGMENTS + 1): "128 segments", "/public/‥/x": "two readers"}.items():
-        judged = explain(TenantTable([at]), Hypothesis("app.acme.com", path, "GET", "bob@acme.com", ("users",)), now=NOW)
+    assert (told.decision.reason, told.next.reason, told.groups) == (
+        Reason.GROUP_MISSING,
+        Reason.GROUP_MISSING,
+        ("admins",),
+    )
+    for path, why in {
+        "/admin:x": "Windows",
+        "/a" * (MAX_PATH_SEGMENTS + 1): "128 segments",
+        "/public/‥/x": "two readers",
+    }.items():
+        judged = explain(
+            TenantTable([at]),
+            Hypothesis("app.acme.com", path, "GET", "bob@acme.com", ("users",)),
+            now=NOW,
+        )
         assert judged is not None
         assert (judged.decision.reason, judged.groups) == (Reason.GROUP_MISSING, ("admins",))
-        assert [detail for step, passed, detail in judged.steps if step == "path" and passed and why in detail and "each of the following rules" in detail]
+        assert [
+            detail
+            for step, passed, detail in judged.steps
+            if step == "path"
+            and passed
+            and why in detail
+            and "each of the following rules" in detail
+        ]
         assert ("rule", True, "path /admin/**") in judged.steps
-    refused = explain(TenantTable([replace(at, rules=(*at.rules, rule("/metrics", deny=True)))]), Hypothesis("app.acme.com", "/public//x", "GET"), now=NOW)
+    refused = explain(
+        TenantTable([replace(at, rules=(*at.rules, rule("/metrics", deny=True)))]),
+        Hypothesis("app.acme.com", "/public//x", "GET"),
+        now=NOW,
+    )
     assert refused is not None
     assert refused.decision.reason is Reason.BAD_REQUEST
-    assert [detail for step, passed, detail in refused.steps if step == "path" and not passed and "/metrics" in detail]
+    assert [
+        detail
+        for step, passed, detail in refused.steps
+        if step == "path" and not passed and "/metrics" in detail
+    ]
 
 
 def test_a_rule_for_what_windows_never_reads_is_refused() -> None:
@@ -233,7 +378,9 @@ def trimmed(path: str) -> str:
 
 
 def last_trimmed(path: str) -> str:
-    """As Windows documents it: all dots and spaces at the very end, one dot at the end of a folder's name."""
+    """As Windows documents it: all dots and spaces at the very end, one dot at the end of a
+    folder's name.
+    """
     *folders, last = path.split("/")
     return "/".join([*(folder.removesuffix(".") for folder in folders), last.rstrip(". ")])
 
@@ -260,8 +407,20 @@ def as_it_is(path: str) -> str:
     return path
 
 
-ALWAYS: list[Callable[[str], str]] = [as_it_is, trimmed, nfc, nfkc, lambda path: trimmed(nfkc(path)), lambda path: nfkc(path).partition("?")[0]]
-CASELESS: list[Callable[[str], str]] = [str.lower, str.casefold, lambda path: path.upper().lower(), lambda path: path.replace("\u0130", "i").lower()]
+ALWAYS: list[Callable[[str], str]] = [
+    as_it_is,
+    trimmed,
+    nfc,
+    nfkc,
+    lambda path: trimmed(nfkc(path)),
+    lambda path: nfkc(path).partition("?")[0],
+]
+CASELESS: list[Callable[[str], str]] = [
+    str.lower,
+    str.casefold,
+    lambda path: path.upper().lower(),
+    lambda path: path.replace("\u0130", "i").lower(),
+]
 
 
 def after(last: Callable[[str], str], first: Callable[[str], str]) -> Callable[[str], str]:
@@ -273,29 +432,79 @@ KINDS: dict[str, tuple[PathReader, list[Callable[[str], str]]]] = {
     "ignore_case": (MIXED, [after(a, b) for a, b in product(CASELESS, ALWAYS)]),
     "windows": (IIS, [after(a, b) for a, b in product(CASELESS, [as_it_is, trimmed])]),
     "unicode": (FOLDED, [nfc, nfkc, lambda path: trimmed(nfkc(path))]),
-    "suffixes": (RAILS, [*ALWAYS, one_suffix_less, all_suffixes_less, lambda path: one_suffix_less(one_suffix_less(path))]),
+    "suffixes": (
+        RAILS,
+        [
+            *ALWAYS,
+            one_suffix_less,
+            all_suffixes_less,
+            lambda path: one_suffix_less(one_suffix_less(path)),
+        ],
+    ),
     "all": (
         PathReader(windows=True, unicode=True, suffixes=True),
-        [after(a, after(nfkc, after(b, nfkc))) for a, b in product([one_suffix_less, all_suffixes_less, trimmed], CASELESS)],
+        [
+            after(a, after(nfkc, after(b, nfkc)))
+            for a, b in product([one_suffix_less, all_suffixes_less, trimmed], CASELESS)
+        ],
     ),
 }
 TEXTS = ["a", "b", "ab", "a.b", "1", "i", "s", "ss", "k", "é"]
 VARIED: list[Callable[[str], str]] = [
-    as_it_is, str.upper, str.title, lambda text: f"{text}.", lambda text: f"{text} ", lambda text: f"{text}. .", lambda text: f"{text}.b", lambda text: f"{text}.a.B",
-    lambda text: "".join(chr(ord(character) + 0xFEE0) if character in "ab.1isk" else character for character in text),
-    lambda text: text.replace("1", "①").replace("i", "ı").replace("ss", "ß").replace("s", "ſ").replace("k", "\u212a").replace("é", "e\u0301"),
-    lambda text: text.replace("i", "İ").replace("ss", "ẞ"), lambda text: f"{text}／a", lambda text: f"{text}？b", lambda text: f"{text}\u00a0", lambda _: "‥", lambda _: "．",
-]  # fmt: skip
-PATHS = st.lists(st.builds(lambda text, vary: vary(text), st.sampled_from(TEXTS), st.sampled_from(VARIED)), min_size=1, max_size=2).map(lambda texts: "/" + "/".join(texts))
-PATTERNS = st.lists(st.sampled_from([*TEXTS, "*", "**", "*.b", "a*", "A", "①", "ß", "ſ"]), min_size=1, max_size=2).map(lambda parts: "/" + "/".join(parts))
+    as_it_is,
+    str.upper,
+    str.title,
+    lambda text: f"{text}.",
+    lambda text: f"{text} ",
+    lambda text: f"{text}. .",
+    lambda text: f"{text}.b",
+    lambda text: f"{text}.a.B",
+    lambda text: "".join(
+        chr(ord(character) + 0xFEE0) if character in "ab.1isk" else character for character in text
+    ),
+    lambda text: (
+        text.replace("1", "①")
+        .replace("i", "ı")
+        .replace("ss", "ß")
+        .replace("s", "ſ")
+        .replace("k", "\u212a")
+        .replace("é", "e\u0301")
+    ),
+    lambda text: text.replace("i", "İ").replace("ss", "ẞ"),
+    lambda text: f"{text}／a",
+    lambda text: f"{text}？b",
+    lambda text: f"{text}\u00a0",
+    lambda _: "‥",
+    lambda _: "．",
+]
+PATHS = st.lists(
+    st.builds(lambda text, vary: vary(text), st.sampled_from(TEXTS), st.sampled_from(VARIED)),
+    min_size=1,
+    max_size=2,
+).map(lambda texts: "/" + "/".join(texts))
+PATTERNS = st.lists(
+    st.sampled_from([*TEXTS, "*", "**", "*.b", "a*", "A", "①", "ß", "ſ"]), min_size=1, max_size=2
+).map(lambda parts: "/" + "/".join(parts))
 WAYS: list[dict[str, object]] = [
-    {}, {"deny": True}, {"everyone": True}, {"groups": frozenset({"admins"})}, {"groups": frozenset({"admins", "x"})}, {"roles": frozenset({"r"})},
-    {"groups": frozenset({"guests"}), "replace": True}, {"bearer": BearerRule(frozenset({"c"}), frozenset())}, {"methods": frozenset({"POST"}), "everyone": True},
-    {"app_passwords": True}, {"app_passwords": True, "groups": frozenset({"admins"})},
-]  # fmt: skip
+    {},
+    {"deny": True},
+    {"everyone": True},
+    {"groups": frozenset({"admins"})},
+    {"groups": frozenset({"admins", "x"})},
+    {"roles": frozenset({"r"})},
+    {"groups": frozenset({"guests"}), "replace": True},
+    {"bearer": BearerRule(frozenset({"c"}), frozenset())},
+    {"methods": frozenset({"POST"}), "everyone": True},
+    {"app_passwords": True},
+    {"app_passwords": True, "groups": frozenset({"admins"})},
+]
 PEOPLE = [
     None,
-    *(session(identity=identity(groups=groups, roles=roles)) for groups in [(), ("users",), ("users", "admins"), ("guests",), ("users", "guests", "x")] for roles in [(), ("r",)]),
+    *(
+        session(identity=identity(groups=groups, roles=roles))
+        for groups in [(), ("users",), ("users", "admins"), ("guests",), ("users", "guests", "x")]
+        for roles in [(), ("r",)]
+    ),
 ]
 MACHINE = MachineToken("c", frozenset(), "", "", 0)
 CREDENTIALS: list[dict[str, Any]] = [{}, {"bearer": "t"}, {"app_password": "p"}]
@@ -308,7 +517,10 @@ def rules_about(draw: st.DrawFn) -> tuple[list[tuple[str, dict[str, object]]], s
     if draw(st.booleans()):
         return made, draw(PATHS)
     about = draw(st.sampled_from(made))[0].replace("**", "*").split("/")[1:]
-    return made, "/" + "/".join(draw(st.sampled_from(VARIED))(segment.replace("*", draw(st.sampled_from(TEXTS)))) for segment in about)
+    return made, "/" + "/".join(
+        draw(st.sampled_from(VARIED))(segment.replace("*", draw(st.sampled_from(TEXTS))))
+        for segment in about
+    )
 
 
 @settings(max_examples=300, deadline=None)
@@ -319,7 +531,9 @@ def rules_about(draw: st.DrawFn) -> tuple[list[tuple[str, dict[str, object]]], s
 @example(([("/s", {"everyone": True}), ("/*", {"deny": True})], "/ſ"), "ignore_case")
 @example(([("/1", {"everyone": True}), ("/*", {"deny": True})], "/①"), "unicode")
 @example(([("/a/**", {"everyone": True})], "/a/‥/b"), "strict")
-def test_no_reader_serves_under_a_spelling_what_its_name_would_not_give(about: tuple[list[tuple[str, dict[str, object]]], str], kind: str) -> None:
+def test_no_reader_serves_under_a_spelling_what_its_name_would_not_give(
+    about: tuple[list[tuple[str, dict[str, object]]], str], kind: str
+) -> None:
     made, path = about
     reader, reads = KINDS[kind]
     rules = tuple(rule(reader.spelling(pattern), **more) for pattern, more in made)
@@ -329,7 +543,11 @@ def test_no_reader_serves_under_a_spelling_what_its_name_would_not_give(about: t
     at = tenant(rules=rules, paths=reader)
     for credential in CREDENTIALS:
         asked = request(parsed.path, ambiguous=parsed.ambiguous, **credential)
-        hold_for_readers(at, asked, [name for read in reads for name in (read(parsed.path), resolved(read(parsed.path)))])
+        hold_for_readers(
+            at,
+            asked,
+            [name for read in reads for name in (read(parsed.path), resolved(read(parsed.path)))],
+        )
 
 
 def hold_for_readers(at: Tenant, asked: AuthRequest, names: list[str]) -> None:
@@ -340,9 +558,18 @@ def hold_for_readers(at: Tenant, asked: AuthRequest, names: list[str]) -> None:
         held = [(person, None, password_of(whose)) for person in PEOPLE for whose in PEOPLE]
     let_in = [each for each in held if allows(at, asked, judged, *each)]
     for name in dict.fromkeys(names) if let_in else ():
-        here = [one if one.hosts is None or includes(one.hosts, asked.host) else replace(one, path="/-no-path-") for one in at.rules]
+        here = [
+            one
+            if one.hosts is None or includes(one.hosts, asked.host)
+            else replace(one, path="/-no-path-")
+            for one in at.rules
+        ]
         index = one_after_the_other(here, asked.method, name)
-        plain = NO_RULE if index is None else Match(index, here[index], Reason.RULE_DENIED if here[index].deny else None)
+        plain = (
+            NO_RULE
+            if index is None
+            else Match(index, here[index], Reason.RULE_DENIED if here[index].deny else None)
+        )
         for each in let_in:
             assert allows(at, replace(asked, ambiguous=False), plain, *each), (name, judged, plain)
 
@@ -351,11 +578,22 @@ def password_of(person: Session | None) -> AppPassword | None:
     return None if person is None else AppPassword(person, frozenset(), ("/",), NOW)
 
 
-def allows(at: Tenant, asked: AuthRequest, matched: Match, person: Session | None, machine: MachineToken | None, password: AppPassword | None) -> bool:
-    return isinstance(decide(at, asked, matched, session=person, machine=machine, password=password, now=NOW), Allow)
+def allows(
+    at: Tenant,
+    asked: AuthRequest,
+    matched: Match,
+    person: Session | None,
+    machine: MachineToken | None,
+    password: AppPassword | None,
+) -> bool:
+    return isinstance(
+        decide(at, asked, matched, session=person, machine=machine, password=password, now=NOW),
+        Allow,
+    )
 
 
-# --- ambiguous paths: whatever a reader makes of one ------------------------------------------------
+# --- ambiguous paths: whatever a reader makes of one
+# ------------------------------------------------
 
 
 def resolved(path: str) -> str:
@@ -394,30 +632,117 @@ def last_named(path: str) -> str:
     return "/" + path[2:].partition("/")[2] if path.startswith("//") else path
 
 
-STEPS = [as_it_is, decoded, in_latin_1, without_parameters, cut_off, with_slashes, last_named, resolved]
+STEPS = [
+    as_it_is,
+    decoded,
+    in_latin_1,
+    without_parameters,
+    cut_off,
+    with_slashes,
+    last_named,
+    resolved,
+]
 PIECES = st.lists(
-    st.sampled_from(["a", "b", "a.b", "A", "/", "/", "//", "..", ".", "%2f", "%2F", "%2e", "%5c", "%252f", "%25", ";", ";x=1", "%3b", "%23", "#", "%3f", "%E9", "%C3", "%c0%ae", "%0a", "%20"]),
-    min_size=1, max_size=6,
-).map(lambda pieces: "/" + "".join(pieces))  # fmt: skip
-HOSTS = st.sampled_from([None, None, frozenset({"app.acme.com"}), frozenset({"*.acme.com"}), frozenset({"other.acme.com"})])
+    st.sampled_from(
+        [
+            "a",
+            "b",
+            "a.b",
+            "A",
+            "/",
+            "/",
+            "//",
+            "..",
+            ".",
+            "%2f",
+            "%2F",
+            "%2e",
+            "%5c",
+            "%252f",
+            "%25",
+            ";",
+            ";x=1",
+            "%3b",
+            "%23",
+            "#",
+            "%3f",
+            "%E9",
+            "%C3",
+            "%c0%ae",
+            "%0a",
+            "%20",
+        ]
+    ),
+    min_size=1,
+    max_size=6,
+).map(lambda pieces: "/" + "".join(pieces))
+HOSTS = st.sampled_from(
+    [
+        None,
+        None,
+        frozenset({"app.acme.com"}),
+        frozenset({"*.acme.com"}),
+        frozenset({"other.acme.com"}),
+    ]
+)
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.lists(st.tuples(PATTERNS | st.sampled_from(["/**", "/a/**"]), st.sampled_from(WAYS), HOSTS), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(PATTERNS | st.sampled_from(["/**", "/a/**"]), st.sampled_from(WAYS), HOSTS),
+        min_size=1,
+        max_size=4,
+    ),
     PIECES,
     st.lists(st.sampled_from(STEPS), max_size=4),
     PATHS,
     st.sampled_from(["GET", "POST"]),
 )
-@example([("/a/**", {"everyone": True}, None), ("/b", {"groups": frozenset({"admins"})}, None)], "/a/..%2fb", [decoded, resolved], "/", "GET")
+@example(
+    [("/a/**", {"everyone": True}, None), ("/b", {"groups": frozenset({"admins"})}, None)],
+    "/a/..%2fb",
+    [decoded, resolved],
+    "/",
+    "GET",
+)
 @example([("/**", {"everyone": True}, None), ("/b", {"deny": True}, None)], "/a;x", [], "/", "GET")
-@example([("/**", {"groups": frozenset({"guests"}), "replace": True}, None)], "/a%E9", [], "/", "GET")
-@example([("/a", {"methods": frozenset({"POST"}), "everyone": True}, None), ("/a", {"deny": True}, None)], "/a%5c", [cut_off], "/a", "GET")
-@example([("/a", {"methods": frozenset({"POST"}), "groups": frozenset({"admins"})}, None), ("/b", {"groups": frozenset({"admins"})}, None)], "//b", [], "/b", "GET")
-@example([("/a", {"bearer": BearerRule(frozenset({"c"}), frozenset()), "session": False}, None)], "//a", [], "/a", "GET")
+@example(
+    [("/**", {"groups": frozenset({"guests"}), "replace": True}, None)], "/a%E9", [], "/", "GET"
+)
+@example(
+    [
+        ("/a", {"methods": frozenset({"POST"}), "everyone": True}, None),
+        ("/a", {"deny": True}, None),
+    ],
+    "/a%5c",
+    [cut_off],
+    "/a",
+    "GET",
+)
+@example(
+    [
+        ("/a", {"methods": frozenset({"POST"}), "groups": frozenset({"admins"})}, None),
+        ("/b", {"groups": frozenset({"admins"})}, None),
+    ],
+    "//b",
+    [],
+    "/b",
+    "GET",
+)
+@example(
+    [("/a", {"bearer": BearerRule(frozenset({"c"}), frozenset()), "session": False}, None)],
+    "//a",
+    [],
+    "/a",
+    "GET",
+)
 def test_whatever_path_a_reader_makes_of_an_ambiguous_one_it_would_let_in_whom_the_gateway_does(
-    made: list[tuple[str, dict[str, object], frozenset[str] | None]], raw: str, steps: list[Callable[[str], str]], other: str, method: str
+    made: list[tuple[str, dict[str, object], frozenset[str] | None]],
+    raw: str,
+    steps: list[Callable[[str], str]],
+    other: str,
+    method: str,
 ) -> None:
     parsed = canonical(raw)
     if parsed is None:
@@ -428,13 +753,19 @@ def test_whatever_path_a_reader_makes_of_an_ambiguous_one_it_would_let_in_whom_t
         name = step(name)
     for credential in CREDENTIALS:
         asked = request(parsed.path, ambiguous=True, method=method, **credential)
-        hold_for_readers(tenant(rules=rules), asked, [name, resolved(name), other, *(one.path.replace("*", "a") for one in rules)])
+        hold_for_readers(
+            tenant(rules=rules),
+            asked,
+            [name, resolved(name), other, *(one.path.replace("*", "a") for one in rules)],
+        )
 
 
 @given(PATHS, st.sampled_from(sorted(KINDS)))
 def test_all_names_are_paths_that_rules_may_be_asked_about(path: str, kind: str) -> None:
     parsed = canonical(quote(path))
     names = KINDS[kind][0].names(parsed.path) if parsed is not None and not parsed.ambiguous else ()
-    assert isinstance(names, Unreadable) or (len(names) <= MAX_NAMES and sum(name.count("/") for name in names) <= MAX_NAME_SEGMENTS)
+    assert isinstance(names, Unreadable) or (
+        len(names) <= MAX_NAMES and sum(name.count("/") for name in names) <= MAX_NAME_SEGMENTS
+    )
     if not isinstance(names, Unreadable):
         assert not any({".", ".."} & set(name.split("/")) or "//" in name for name in names)

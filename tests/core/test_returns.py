@@ -15,7 +15,9 @@ DATA = Path(__file__).parents[1] / "data"
 HOST = "app.acme.test"
 ORIGIN = f"https://{HOST}"
 REFUSED = [unquote(line) for line in (DATA / "openredirects.txt").read_text("utf-8").splitlines()]
-ACCEPTED = [line.split("\t") for line in (DATA / "redirect_ok.tsv").read_text("utf-8").splitlines()[1:]]
+ACCEPTED = [
+    line.split("\t") for line in (DATA / "redirect_ok.tsv").read_text("utf-8").splitlines()[1:]
+]
 
 
 def allowed(host: str) -> str | None:
@@ -28,7 +30,9 @@ def test_every_redirect_of_the_corpus_is_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize(("encoded", "expected"), ACCEPTED, ids=range(len(ACCEPTED)))
-def test_every_allowed_redirect_is_accepted_and_leads_where_it_says(encoded: str, expected: str) -> None:
+def test_every_allowed_redirect_is_accepted_and_leads_where_it_says(
+    encoded: str, expected: str
+) -> None:
     absolute = expected if expected.startswith("https://") else ORIGIN + expected
     result = safe_return(unquote(encoded), origin=ORIGIN, allowed=allowed)
     assert result is not None
@@ -48,7 +52,10 @@ def test_a_port_that_is_not_the_origins_is_refused() -> None:
     def local(host: str) -> str | None:
         return "http://app.localhost:8000" if host == "app.localhost" else None
 
-    assert safe_return("http://app.localhost:8000/x", origin=ORIGIN, allowed=local) == "http://app.localhost:8000/x"
+    assert (
+        safe_return("http://app.localhost:8000/x", origin=ORIGIN, allowed=local)
+        == "http://app.localhost:8000/x"
+    )
     assert safe_return("http://app.localhost/x", origin=ORIGIN, allowed=local) is None
     assert safe_return("https://app.localhost:8000/x", origin=ORIGIN, allowed=local) is None
 
@@ -57,16 +64,42 @@ def test_what_is_too_long_is_refused() -> None:
     assert safe_return("/" + "a" * (MAX_RETURN_CHARACTERS - 1), origin=ORIGIN, allowed=allowed)
     assert safe_return("/" + "a" * MAX_RETURN_CHARACTERS, origin=ORIGIN, allowed=allowed) is None
     # As it is kept: twelve characters for each of these.
-    assert safe_return("/" + "\U0001f600" * (MAX_RETURN_CHARACTERS // 12), origin=ORIGIN, allowed=allowed)
-    assert safe_return("/" + "\U0001f600" * (MAX_RETURN_CHARACTERS // 12 + 1), origin=ORIGIN, allowed=allowed) is None
+    assert safe_return(
+        "/" + "\U0001f600" * (MAX_RETURN_CHARACTERS // 12), origin=ORIGIN, allowed=allowed
+    )
+    assert (
+        safe_return(
+            "/" + "\U0001f600" * (MAX_RETURN_CHARACTERS // 12 + 1), origin=ORIGIN, allowed=allowed
+        )
+        is None
+    )
 
 
-@pytest.mark.parametrize("value", ["/_auth/logout", "/_AUTH/x", "/a/../_auth/login", "/%5fauth/logout", "/%255fauth", "//_auth", f"{ORIGIN}/_auth"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "/_auth/logout",
+        "/_AUTH/x",
+        "/a/../_auth/login",
+        "/%5fauth/logout",
+        "/%255fauth",
+        "//_auth",
+        f"{ORIGIN}/_auth",
+    ],
+)
 def test_the_gateways_own_pages_are_no_target(value: str) -> None:
     assert safe_return(value, origin=ORIGIN, allowed=allowed) is None
 
 
-PIECES = [*"/\\:@?#.%25cfehtps;ajvrx \t\n\r\u3002\uff0f", HOST, "evil.test", "https:", "%2f", "%5c", "%09"]
+PIECES = [
+    *"/\\:@?#.%25cfehtps;ajvrx \t\n\r\u3002\uff0f",
+    HOST,
+    "evil.test",
+    "https:",
+    "%2f",
+    "%5c",
+    "%09",
+]
 URLISH = st.lists(st.sampled_from(PIECES), max_size=20).map("".join)
 
 

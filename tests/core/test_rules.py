@@ -37,7 +37,9 @@ def test_path_06_a_rule_that_gives_does_not_forgive_a_final_slash(more: dict[str
     assert found(rule("/docs/**", **more), "/docs/")
 
 
-@pytest.mark.parametrize("more", [{"groups": frozenset({"admins"})}, {"deny": True}], ids=["groups", "deny"])
+@pytest.mark.parametrize(
+    "more", [{"groups": frozenset({"admins"})}, {"deny": True}], ids=["groups", "deny"]
+)
 def test_a_rule_that_restricts_speaks_about_both_spellings(more: dict[str, object]) -> None:
     assert found(rule("/admin", **more), "/admin")
     assert found(rule("/admin", **more), "/admin/")
@@ -52,19 +54,30 @@ def test_a_rule_for_get_speaks_about_head() -> None:
 def test_the_first_that_matches_speaks() -> None:
     rules = (rule("/a/*/c"), rule("/a/**"), rule("/**"), rule("/a/b/c"))
     compiled = CompiledRules(rules).at("app.acme.com")
-    found = {path: compiled.find(method="GET", path=path).rule for path in ("/a/b/c", "/a/b", "/a", "/b")}
+    found = {
+        path: compiled.find(method="GET", path=path).rule for path in ("/a/b/c", "/a/b", "/a", "/b")
+    }
     assert found == {"/a/b/c": rules[0], "/a/b": rules[1], "/a": rules[1], "/b": rules[2]}
     assert bool(compiled) and not CompiledRules(()).at("app.acme.com")
 
 
-@pytest.mark.parametrize("more", [{"groups": frozenset({"admins"})}, {"deny": True}], ids=["groups", "deny"])
-def test_a_rule_that_restricts_a_folder_speaks_about_it_without_its_slash(more: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "more", [{"groups": frozenset({"admins"})}, {"deny": True}], ids=["groups", "deny"]
+)
+def test_a_rule_that_restricts_a_folder_speaks_about_it_without_its_slash(
+    more: dict[str, object],
+) -> None:
     assert found(rule("/admin/", **more), "/admin")
     assert not found(rule("/admin/", everyone=True), "/admin")
 
 
 def test_a_rule_for_some_hosts_says_nothing_elsewhere() -> None:
-    rules = (rule("/a", hosts=frozenset({"x.test", "*.y.test"})), rule("/**", hosts=frozenset({"z.y.test"})), rule("/b", hosts=frozenset({"*.w.y.test"})), rule("/c"))
+    rules = (
+        rule("/a", hosts=frozenset({"x.test", "*.y.test"})),
+        rule("/**", hosts=frozenset({"z.y.test"})),
+        rule("/b", hosts=frozenset({"*.w.y.test"})),
+        rule("/c"),
+    )
     compiled = CompiledRules(rules)
     for host, indices in {
         "x.test": (0, 3),
@@ -76,7 +89,10 @@ def test_a_rule_for_some_hosts_says_nothing_elsewhere() -> None:
         "q.x.test": (3,),
         "other.test": (3,),
     }.items():
-        found = (compiled.at(host).find(method="GET", path=path).index for path in ("/a", "/x", "/b", "/c"))
+        found = (
+            compiled.at(host).find(method="GET", path=path).index
+            for path in ("/a", "/x", "/b", "/c")
+        )
         assert tuple(dict.fromkeys(index for index in found if index is not None)) == indices, host
     assert compiled.at("q.y.test") is compiled.at("r.y.test")
     only = CompiledRules(rules[:1])
@@ -84,29 +100,63 @@ def test_a_rule_for_some_hosts_says_nothing_elsewhere() -> None:
 
 
 SEGMENTS = ["a", "b", "a.b", ".a", "*", "**", "*.b", "a*", "a@b", "é"]
-GLOBS = st.builds(lambda segments, slash: "/" + "/".join(segments) + slash, st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=4), st.sampled_from(["", "", "/"]))
-PATHS = st.lists(st.sampled_from(["a", "b", "ab", "a.b", ".a", "x.b", "{a,b}", "a@b", "é", "A", "a\nb", ""]), min_size=1, max_size=5).map(lambda segments: "/" + "/".join(segments))
-WAYS: list[dict[str, object]] = [{}, {"deny": True}, *GIVING.values(), {"methods": frozenset({"GET"})}, {"methods": frozenset({"POST"}), "everyone": True}]
+GLOBS = st.builds(
+    lambda segments, slash: "/" + "/".join(segments) + slash,
+    st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=4),
+    st.sampled_from(["", "", "/"]),
+)
+PATHS = st.lists(
+    st.sampled_from(["a", "b", "ab", "a.b", ".a", "x.b", "{a,b}", "a@b", "é", "A", "a\nb", ""]),
+    min_size=1,
+    max_size=5,
+).map(lambda segments: "/" + "/".join(segments))
+WAYS: list[dict[str, object]] = [
+    {},
+    {"deny": True},
+    *GIVING.values(),
+    {"methods": frozenset({"GET"})},
+    {"methods": frozenset({"POST"}), "everyone": True},
+]
 
 
 def one_after_the_other(rules: list[Rule], method: str, path: str) -> int | None:
     """Every glob is asked, in order; nothing is left out beforehand."""
     for index, one in enumerate(rules):
         gives = one.everyone or one.replace or one.bearer is not None or one.app_passwords
-        forgiven = not gives or one.path.endswith("**") or one.path.endswith("/") == path.endswith("/")
-        spoken_of = one.methods is None or method in one.methods or (method == "HEAD" and "GET" in one.methods)
-        if spoken_of and forgiven and plainly(one.path, tuple(segment for segment in path.split("/") if segment)):
+        forgiven = (
+            not gives or one.path.endswith("**") or one.path.endswith("/") == path.endswith("/")
+        )
+        spoken_of = (
+            one.methods is None
+            or method in one.methods
+            or (method == "HEAD" and "GET" in one.methods)
+        )
+        if (
+            spoken_of
+            and forgiven
+            and plainly(one.path, tuple(segment for segment in path.split("/") if segment))
+        ):
             return index
     return None
 
 
-@given(st.lists(st.builds(lambda path, more: rule(path, **more), GLOBS, st.sampled_from(WAYS)), max_size=6), PATHS, st.sampled_from(["GET", "HEAD", "POST"]))
+@given(
+    st.lists(
+        st.builds(lambda path, more: rule(path, **more), GLOBS, st.sampled_from(WAYS)), max_size=6
+    ),
+    PATHS,
+    st.sampled_from(["GET", "HEAD", "POST"]),
+)
 @example([rule("/a/**/", everyone=True)], "/a/b", "GET")
 @example([rule("/a/**/", everyone=True)], "/a/", "GET")
 @example([rule("/a/**")], "/a/", "GET")
 @example([rule("/a/**", everyone=True)], "/a", "GET")
-def test_what_is_left_out_beforehand_would_not_have_matched(rules: list[Rule], path: str, method: str) -> None:
+def test_what_is_left_out_beforehand_would_not_have_matched(
+    rules: list[Rule], path: str, method: str
+) -> None:
     parsed = canonical(path)
     if parsed is None or parsed.ambiguous:
         return
-    assert CompiledRules(tuple(rules)).at("app.acme.com").find(method=method, path=parsed.path).index == one_after_the_other(rules, method, parsed.path)
+    assert CompiledRules(tuple(rules)).at("app.acme.com").find(
+        method=method, path=parsed.path
+    ).index == one_after_the_other(rules, method, parsed.path)

@@ -12,11 +12,22 @@ from gateway.core.tenants import HostKind, TenantTable, claims
 from tests.core.build import provider, tenant
 
 ACME = tenant(hosts=frozenset({"app.acme.com"}), wildcards=frozenset({"w.acme.com"}))
-GLOBEX = tenant(id="globex", hosts=frozenset({"globex.com"}), wildcards=frozenset({"x.globex.com", "deep.x.globex.com"}), email_domains=frozenset({"globex.com"}), client_id="g")
+GLOBEX = tenant(
+    id="globex",
+    hosts=frozenset({"globex.com"}),
+    wildcards=frozenset({"x.globex.com", "deep.x.globex.com"}),
+    email_domains=frozenset({"globex.com"}),
+    client_id="g",
+)
 
 
 def table(*tenants: Tenant) -> TenantTable:
-    return TenantTable(tenants or (ACME, GLOBEX), shared_hosts=["app.example.com"], login_host="login.example.com", generation=3)
+    return TenantTable(
+        tenants or (ACME, GLOBEX),
+        shared_hosts=["app.example.com"],
+        login_host="login.example.com",
+        generation=3,
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +91,13 @@ def test_other_names_and_the_table_as_a_whole() -> None:
     ids=str,
 )
 def test_a_name_has_one_owner(other: dict[str, object]) -> None:
-    base: dict[str, object] = {"id": "other", "hosts": frozenset({"other.com"}), "email_domains": frozenset({"other.com"}), "client_id": "o", "client_secret": Secret("x")}
+    base: dict[str, object] = {
+        "id": "other",
+        "hosts": frozenset({"other.com"}),
+        "email_domains": frozenset({"other.com"}),
+        "client_id": "o",
+        "client_secret": Secret("x"),
+    }
     rival = tenant(**{**base, **other})
     assert claims((ACME, rival), shared_hosts=["app.example.com"], login_host="login.example.com")
     with pytest.raises(ValueError, match="claimed by"):
@@ -93,7 +110,9 @@ def test_the_pools_own_users_are_nobodys_alone() -> None:
 
 
 def test_a_tenant_may_have_a_host_within_its_own_wildcard() -> None:
-    assert not claims((tenant(hosts=frozenset({"a.acme.com"}), wildcards=frozenset({"acme.com", "b.acme.com"})),))
+    assert not claims(
+        (tenant(hosts=frozenset({"a.acme.com"}), wildcards=frozenset({"acme.com", "b.acme.com"})),)
+    )
 
 
 def test_a_table_of_listings_builds_a_tenant_when_it_is_asked_for() -> None:
@@ -117,7 +136,9 @@ def test_an_inactive_tenant_is_not_built_to_say_that_nobody_may_log_in_there() -
         return listing
 
     found = TenantTable.lazy((replace(ACME, active=False), GLOBEX), load)
-    assert [found.active_by_email_domain(domain) for domain in ("acme.com", "nowhere.com", "globex.com")] == [None, None, GLOBEX]
+    assert [
+        found.active_by_email_domain(domain) for domain in ("acme.com", "nowhere.com", "globex.com")
+    ] == [None, None, GLOBEX]
 
 
 def test_a_tenant_that_waits_for_its_client_has_its_hosts_and_no_client() -> None:
@@ -130,8 +151,19 @@ def test_a_tenant_that_waits_for_its_client_has_its_hosts_and_no_client() -> Non
 
 def test_a_secret_never_shows_itself() -> None:
     secret = Secret("s")
-    assert (f"{secret}", repr(secret), bool(secret), bool(Secret(""))) == ("***", "***", True, False)
-    assert (secret.reveal(), secret == Secret("s"), secret == Secret("t"), secret == "s", {secret: 1}[Secret("s")]) == ("s", True, False, False, 1)
+    assert (f"{secret}", repr(secret), bool(secret), bool(Secret(""))) == (
+        "***",
+        "***",
+        True,
+        False,
+    )
+    assert (
+        secret.reveal(),
+        secret == Secret("s"),
+        secret == Secret("t"),
+        secret == "s",
+        {secret: 1}[Secret("s")],
+    ) == ("s", True, False, False, 1)
 
 
 ROLLED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -151,19 +183,30 @@ ROLLED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("case", ROLLED)
 def test_a_table_that_follows_another_is_as_if_it_had_been_made_anew(case: str) -> None:
     of_tenant, of_table = ROLLED[case]
-    settings: dict[str, Any] = {"shared_hosts": ["app.example.com"], "login_host": "login.example.com"}
+    settings: dict[str, Any] = {
+        "shared_hosts": ["app.example.com"],
+        "login_host": "login.example.com",
+    }
     before = TenantTable.lazy((ACME, GLOBEX), lambda listing: listing, **settings)
     after = (replace(ACME, **of_tenant), GLOBEX)
-    following = TenantTable.lazy(after, lambda listing: listing, **(settings | of_table), generation=7, before=before)
+    following = TenantTable.lazy(
+        after, lambda listing: listing, **(settings | of_table), generation=7, before=before
+    )
     anew = TenantTable.lazy(after, lambda listing: listing, **(settings | of_table), generation=7)
-    assert [getattr(following, name) for name in TenantTable.__slots__ if name != "_load"] == [getattr(anew, name) for name in TenantTable.__slots__ if name != "_load"]
+    assert [getattr(following, name) for name in TenantTable.__slots__ if name != "_load"] == [
+        getattr(anew, name) for name in TenantTable.__slots__ if name != "_load"
+    ]
     assert following.by_id(after[0].id) is after[0]
     assert before.by_id("acme") is ACME
 
 
 def test_a_table_that_follows_another_refuses_what_two_claim() -> None:
     before = TenantTable.lazy((ACME, GLOBEX), lambda listing: listing)
-    for wrong in ((ACME, GLOBEX, ACME), (ACME, replace(GLOBEX, hosts=ACME.hosts)), (ACME, replace(GLOBEX, providers=ACME.providers))):
+    for wrong in (
+        (ACME, GLOBEX, ACME),
+        (ACME, replace(GLOBEX, hosts=ACME.hosts)),
+        (ACME, replace(GLOBEX, providers=ACME.providers)),
+    ):
         with pytest.raises(ValueError, match="claimed by acme"):
             TenantTable.lazy(wrong, lambda listing: listing, before=before)
 
@@ -171,5 +214,10 @@ def test_a_table_that_follows_another_refuses_what_two_claim() -> None:
 def test_the_clients_of_a_tenant_are_its_own_and_those_that_a_rotation_replaced() -> None:
     rotated = replace(ACME, retired=(AppClient("old", Secret("o")),))
     assert rotated.client_ids == ("client", "old")
-    assert [rotated.client(name) for name in ("client", "old", "other", "")] == [AppClient("client", ACME.client_secret), AppClient("old", Secret("o")), None, None]
+    assert [rotated.client(name) for name in ("client", "old", "other", "")] == [
+        AppClient("client", ACME.client_secret),
+        AppClient("old", Secret("o")),
+        None,
+        None,
+    ]
     assert tenant(client_id="").client_ids == ()

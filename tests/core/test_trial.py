@@ -40,7 +40,10 @@ def test_its_name_is_no_link() -> None:
 def test_no_bit_of_it_may_change(position: int, bit: int) -> None:
     raw = bytearray(base64.urlsafe_b64decode(token() + "=" * (-len(token()) % 4)))
     raw[position % len(raw)] ^= 1 << bit
-    assert trial.opened([KEY], base64.urlsafe_b64encode(bytes(raw)).rstrip(b"=").decode(), now=NOW) is None
+    assert (
+        trial.opened([KEY], base64.urlsafe_b64encode(bytes(raw)).rstrip(b"=").decode(), now=NOW)
+        is None
+    )
 
 
 @given(st.text(max_size=300))

@@ -25,15 +25,31 @@ from gateway.core.webdav import parse_depth, parse_destination
         *(
             ((line,), Destination(None))
             for line in (
-                "", "?x", "x", "../x", "https://evil.test/x", "https://evil@app.acme.test/x", "https://app.acme.test@evil.test/x", "ftp://app.acme.test/x", "https:/x", "https:///x",
-                "/a, /admin", "/a\\b", "/a%00", "/é\udcff", "https://app.acme.test\\@evil.test/x", "https://app.acme.test:x/y",
+                "",
+                "?x",
+                "x",
+                "../x",
+                "https://evil.test/x",
+                "https://evil@app.acme.test/x",
+                "https://app.acme.test@evil.test/x",
+                "ftp://app.acme.test/x",
+                "https:/x",
+                "https:///x",
+                "/a, /admin",
+                "/a\\b",
+                "/a%00",
+                "/é\udcff",
+                "https://app.acme.test\\@evil.test/x",
+                "https://app.acme.test:x/y",
             )
         ),
         (("/a", "/b"), Destination(None)),
         (("/a", "/a"), Destination(None)),
     ],
-)  # fmt: skip
-def test_a_destination_is_a_path_of_the_same_host_or_none_that_is_known(lines: tuple[str, ...], read: Destination | None) -> None:
+)
+def test_a_destination_is_a_path_of_the_same_host_or_none_that_is_known(
+    lines: tuple[str, ...], read: Destination | None
+) -> None:
     assert parse_destination(lines, method="PUT", host="app.acme.test") == read
 
 
@@ -42,6 +58,9 @@ def test_what_writes_elsewhere_says_where(method: str) -> None:
     assert parse_destination((), method=method, host="app.acme.test") == Destination(None)
 
 
-@pytest.mark.parametrize(("lines", "depth"), [((), ""), (("0",), "0"), ((" Infinity ",), "infinity"), (("0", "0"), ""), (("1,0",), "1,0")])
+@pytest.mark.parametrize(
+    ("lines", "depth"),
+    [((), ""), (("0",), "0"), ((" Infinity ",), "infinity"), (("0", "0"), ""), (("1,0",), "1,0")],
+)
 def test_a_depth_counts_where_it_is_said_once(lines: tuple[str, ...], depth: str) -> None:
     assert parse_depth(lines) == depth

@@ -44,12 +44,16 @@ CLIENT: dict[str, Any] = {
 }
 
 
-SESSION = aioboto3.Session(aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key="secret", region_name="eu-north-1")
+SESSION = aioboto3.Session(
+    aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key="secret", region_name="eu-north-1"
+)
 """One for all tests: it caches the service model, which takes a quarter of a second to load."""
 
 
 def control_plane(cloud: DemoCloud, **config: Any) -> Any:
-    settings = Config(**{"retries": {"total_max_attempts": 1}, "parameter_validation": False, **config})
+    settings = Config(
+        **{"retries": {"total_max_attempts": 1}, "parameter_validation": False, **config}
+    )
     return SESSION.client("cognito-idp", endpoint_url=cloud.cognito.endpoint_url, config=settings)
 
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class RelyingParty:
-    """An application that is a client of the pool; its callback page shows the query that it was called with."""
+    """An application that is a client of the pool; its callback page shows the query that it was
+    called with.
+    """
 
     cloud: DemoCloud
     bound: Bound
@@ -62,12 +64,19 @@ class RelyingParty:
         given = {name: value for name, value in parameters.items() if value is not None}
         return f"{self.cloud.cognito.url}/oauth2/authorize?{urlencode(given)}"
 
-    async def post(self, path: str, form: dict[str, str], *, basic: tuple[str, str] | None = None) -> tuple[int, Any]:
+    async def post(
+        self, path: str, form: dict[str, str], *, basic: tuple[str, str] | None = None
+    ) -> tuple[int, Any]:
         """A form post to the pool's domain: status and JSON (or text)."""
         headers = {"Authorization": encode_basic_auth(*basic)} if basic else {}
-        async with client_session() as http, http.post(self.cloud.cognito.url + path, data=form, headers=headers) as response:
+        async with (
+            client_session() as http,
+            http.post(self.cloud.cognito.url + path, data=form, headers=headers) as response,
+        ):
             body = await response.text()
-            return response.status, (await response.json()) if response.content_type == "application/json" else body
+            return response.status, (
+                await response.json()
+            ) if response.content_type == "application/json" else body
 
     async def token(self, **form: str) -> tuple[int, Any]:
         """A token request, authenticated by the form."""
@@ -77,10 +86,17 @@ class RelyingParty:
 
     async def redeem(self, page: Page, **changes: str) -> tuple[int, Any]:
         """Exchange the code that the callback page was opened with."""
-        form = {"code": query(page)["code"], "redirect_uri": self.callback, "code_verifier": self.verifier, **changes}
+        form = {
+            "code": query(page)["code"],
+            "redirect_uri": self.callback,
+            "code_verifier": self.verifier,
+            **changes,
+        }
         return await self.token(grant_type="authorization_code", **form)
 
-    async def log_in(self, person: Person, email: str, provider: str = "acme-okta", **changes: str | None) -> dict[str, Any]:
+    async def log_in(
+        self, person: Person, email: str, provider: str = "acme-okta", **changes: str | None
+    ) -> dict[str, Any]:
         """A whole login: the token response."""
         page = await person.log_in(self.authorize_url(provider, **changes), email)
         status, tokens = await self.redeem(page)
@@ -91,7 +107,12 @@ class RelyingParty:
     def verified(self, token: str, *, key: int = 0) -> dict[str, Any]:
         """The claims of a token that verifies under the pool's n-th key."""
         public = self.cloud.cognito.pool.keys[key].private.public_key()
-        claims: dict[str, Any] = jwt.decode(token, public, ["RS256"], options={"verify_aud": False, "verify_exp": False, "verify_iat": False})
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            public,
+            ["RS256"],
+            options={"verify_aud": False, "verify_exp": False, "verify_iat": False},
+        )
         return claims
 
 
@@ -101,7 +122,9 @@ def query(page: Page) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def relying_party(cloud: DemoCloud, host: str = "app.localhost", **settings: Any) -> AsyncIterator[RelyingParty]:
+async def relying_party(
+    cloud: DemoCloud, host: str = "app.localhost", **settings: Any
+) -> AsyncIterator[RelyingParty]:
     """Start one with a client of its own; ``settings`` are AWS's names of client settings."""
     bound = bind()
 

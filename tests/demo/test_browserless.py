@@ -1,4 +1,6 @@
-"""The browserless person keeps to what browsers do; a login that only works for it would prove nothing."""
+"""The browserless person keeps to what browsers do; a login that only works for it would prove
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,21 @@ async def site() -> AsyncIterator[Bound]:
 
     async def show(request: web.Request) -> web.StreamResponse:
         target = "/circle" if request.path == "/circle" else request.query.get("to")
-        response = web.Response(status=302, headers={"Location": target}) if target else web.json_response(dict(request.headers))
+        response = (
+            web.Response(status=302, headers={"Location": target})
+            if target
+            else web.json_response(dict(request.headers))
+        )
         for cookie in request.query.getall("set", []):
             response.headers.add("Set-Cookie", cookie)
         if request.path == "/form":
-            return web.Response(text=f'<form method="post" action="{bound.url("other.localhost")}/"><input name="a"></form>', content_type="text/html")
+            return web.Response(
+                text=(
+                    f'<form method="post" action="{bound.url("other.localhost")}/"><input '
+                    'name="a"></form>'
+                ),
+                content_type="text/html",
+            )
         return response
 
     app = web.Application()
@@ -64,16 +76,27 @@ async def test_cookie_is_deleted_by_max_age_zero(site: Bound, person: Person) ->
 
 
 async def test_lax_cookie_stays_at_home_on_a_cross_site_post(site: Bound, person: Person) -> None:
-    await person.open(site.url("other.localhost") + "/?set=lax=1; SameSite=Lax; Path=/&set=none=1; SameSite=None; Secure; Path=/")
+    await person.open(
+        site.url("other.localhost")
+        + "/?set=lax=1; SameSite=Lax; Path=/&set=none=1; SameSite=None; Secure; Path=/"
+    )
     page = await person.submit(await person.open(site.url("a.localhost") + "/form"), {"a": "1"})
     assert "lax=1" not in page.text and "none=1" in page.text
-    assert '"Sec-Fetch-Site": "cross-site"' in page.text and f'"Origin": "{site.url("a.localhost")}"' in page.text
+    assert (
+        '"Sec-Fetch-Site": "cross-site"' in page.text
+        and f'"Origin": "{site.url("a.localhost")}"' in page.text
+    )
 
 
-async def test_strict_cookie_stays_at_home_when_another_site_leads_there(site: Bound, person: Person) -> None:
+async def test_strict_cookie_stays_at_home_when_another_site_leads_there(
+    site: Bound, person: Person
+) -> None:
     await person.open(site.url("a.localhost") + "/?set=s=1; SameSite=Strict; Path=/")
     assert "s=1" in (await person.open(site.url("a.localhost"))).text
-    assert "s=1" not in (await person.open(f"{site.url('b.localhost')}/?to={site.url('a.localhost')}/")).text
+    assert (
+        "s=1"
+        not in (await person.open(f"{site.url('b.localhost')}/?to={site.url('a.localhost')}/")).text
+    )
 
 
 async def test_circle_of_redirects_is_a_failure(site: Bound, person: Person) -> None:

@@ -1,4 +1,6 @@
-"""The stand-in Cognito as a relying party of a provider that is not ours: what it sends and checks is OpenID Connect, not an agreement between two of our files."""
+"""The stand-in Cognito as a relying party of a provider that is not ours: what it sends and checks
+is OpenID Connect, not an agreement between two of our files.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ if TYPE_CHECKING:
     from demo.cloud import DemoCloud
     from tests.browserless import Person
 
-ACCOUNTS = {"peter": {"email": "peter@initech.test", "email_verified": True, "name": "Peter Gibbons", "groups": ["app-users", "R&D"]}}
+ACCOUNTS = {
+    "peter": {
+        "email": "peter@initech.test",
+        "email_verified": True,
+        "name": "Peter Gibbons",
+        "groups": ["app-users", "R&D"],
+    }
+}
 
 
 async def test_login_is_brokered_to_a_certified_provider(cloud: DemoCloud, person: Person) -> None:
@@ -34,14 +43,32 @@ async def test_login_is_brokered_to_a_certified_provider(cloud: DemoCloud, perso
                     "attributes_request_method": "GET",
                     "authorize_scopes": "openid profile email groups",
                 },
-                "AttributeMapping": {"email": "email", "email_verified": "email_verified", "name": "name", "custom:groups": "groups", "custom:idp_iat": "iat"},
+                "AttributeMapping": {
+                    "email": "email",
+                    "email_verified": "email_verified",
+                    "name": "name",
+                    "custom:groups": "groups",
+                    "custom:idp_iat": "iat",
+                },
             },
         )
         async with relying_party(cloud, "initech.localhost", providers=["initech"]) as app:
-            page = await certified.log_in(person, await person.open(app.authorize_url("initech")), "peter")
+            page = await certified.log_in(
+                person, await person.open(app.authorize_url("initech")), "peter"
+            )
             claims = app.verified((await app.redeem(page))[1]["id_token"])
-            assert claims["identities"][0]["userId"] == "peter" and claims["cognito:username"] == "initech_peter"
-            assert (claims["email"], claims["email_verified"], claims["name"]) == ("peter@initech.test", True, "Peter Gibbons")
-            assert claims["custom:groups"] == "[app-users, R%26D]" and int(claims["custom:idp_iat"]) > 0
+            assert (
+                claims["identities"][0]["userId"] == "peter"
+                and claims["cognito:username"] == "initech_peter"
+            )
+            assert (claims["email"], claims["email_verified"], claims["name"]) == (
+                "peter@initech.test",
+                True,
+                "Peter Gibbons",
+            )
+            assert (
+                claims["custom:groups"] == "[app-users, R%26D]"
+                and int(claims["custom:idp_iat"]) > 0
+            )
             silent = await person.open(app.authorize_url("initech"))
             assert silent.visited("op.localhost") and "code" in query(silent)

@@ -1,4 +1,6 @@
-"""The cloud as a whole: the people of the demo, two clouds side by side, names without a resolver."""
+"""The cloud as a whole: the people of the demo, two clouds side by side, names without a
+resolver.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +37,19 @@ async def test_people_of_the_demo_are_there(cloud: DemoCloud) -> None:
 
 
 async def test_two_clouds_do_not_disturb_one_browser(cloud: DemoCloud, person: Person) -> None:
-    async with DemoCloud(new_key=spare_keys()) as other, relying_party(cloud) as app, relying_party(other) as second:
+    async with (
+        DemoCloud(new_key=spare_keys()) as other,
+        relying_party(cloud) as app,
+        relying_party(other) as second,
+    ):
         await app.log_in(person, "alice@acme.test")
         await second.log_in(person, "bob@acme.test")
-        first = app.verified((await app.redeem(await person.open(app.authorize_url(None))))[1]["id_token"])
-        then = second.verified((await second.redeem(await person.open(second.authorize_url(None))))[1]["id_token"])
+        first = app.verified(
+            (await app.redeem(await person.open(app.authorize_url(None))))[1]["id_token"]
+        )
+        then = second.verified(
+            (await second.redeem(await person.open(second.authorize_url(None))))[1]["id_token"]
+        )
         assert (first["email"], then["email"]) == ("alice@acme.test", "bob@acme.test")
 
 
@@ -58,7 +68,9 @@ async def test_start_that_fails_leaves_nothing_listening() -> None:
     port = probe.port
     probe.socket.close()
     with pytest.raises(OSError, match="in use"):
-        await DemoCloud(ports=Ports(cognito=port, globex_entra=taken.port), new_key=spare_keys()).__aenter__()
+        await DemoCloud(
+            ports=Ports(cognito=port, globex_entra=taken.port), new_key=spare_keys()
+        ).__aenter__()
     bind(port).socket.close()
     taken.socket.close()
 
@@ -68,16 +80,23 @@ async def test_cloud_without_people_has_a_pool_and_no_customers() -> None:
         assert cloud.customers == {} and cloud.cognito.pool.providers == {}
 
 
-async def test_parallel_logins_of_one_browser_do_not_disturb_each_other(cloud: DemoCloud, person: Person) -> None:
+async def test_parallel_logins_of_one_browser_do_not_disturb_each_other(
+    cloud: DemoCloud, person: Person
+) -> None:
     async with relying_party(cloud) as app:
         forms = [await person.open(app.authorize_url(state=f"tab-{number}")) for number in range(3)]
-        pages = [await person.submit(form, {"email": "alice@acme.test", "password": "demo"}) for form in reversed(forms)]
+        pages = [
+            await person.submit(form, {"email": "alice@acme.test", "password": "demo"})
+            for form in reversed(forms)
+        ]
         assert [query(page)["state"] for page in pages] == ["tab-2", "tab-1", "tab-0"]
         statuses = await asyncio.gather(*(app.redeem(page) for page in pages))
         assert [status for status, _ in statuses] == [200, 200, 200]
 
 
-@pytest.mark.parametrize("name", ["localhost", "a.b.localhost", "ACME.LOCALHOST", "acme.localhost."])
+@pytest.mark.parametrize(
+    "name", ["localhost", "a.b.localhost", "ACME.LOCALHOST", "acme.localhost."]
+)
 async def test_names_under_localhost_are_loopback(name: str) -> None:
     resolver = LocalhostResolver()
     found = await resolver.resolve(name, 80, socket.AF_INET)

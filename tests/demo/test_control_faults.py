@@ -27,7 +27,11 @@ async def test_planned_faults_strike_before_or_after_the_effect(cloud: DemoCloud
     assert (await refused(aws.create_user_pool_client(**create)))[0] == "InternalErrorException"
     assert len(cloud.cognito.pool.clients) == 1
     await aws.create_user_pool_client(**create)
-    assert [call.outcome for call in control.calls_of("CreateUserPoolClient")] == ["TooManyRequestsException", "InternalErrorException", "ok"]
+    assert [call.outcome for call in control.calls_of("CreateUserPoolClient")] == [
+        "TooManyRequestsException",
+        "InternalErrorException",
+        "ok",
+    ]
 
 
 async def test_lost_answer_leaves_the_effect_behind(cloud: DemoCloud, aws: Any) -> None:
@@ -47,19 +51,25 @@ async def test_hanging_call_times_out_at_the_caller(cloud: DemoCloud) -> None:
     release.set()
 
 
-async def test_rates_are_enforced_per_operation_and_second(cloud: DemoCloud, aws: Any, clock: MovableClock) -> None:
+async def test_rates_are_enforced_per_operation_and_second(
+    cloud: DemoCloud, aws: Any, clock: MovableClock
+) -> None:
     cloud.cognito.control.rates_enforced = True
     frozen = clock()
     cloud.cognito.pool.clock = lambda: frozen
     for _ in range(5):
         await aws.describe_user_pool(UserPoolId=POOL_ID)
-    assert (await refused(aws.describe_user_pool(UserPoolId=POOL_ID)))[0] == "TooManyRequestsException"
+    assert (await refused(aws.describe_user_pool(UserPoolId=POOL_ID)))[
+        0
+    ] == "TooManyRequestsException"
     await aws.list_user_pool_clients(UserPoolId=POOL_ID)
     cloud.cognito.pool.clock = lambda: frozen + 1
     await aws.describe_user_pool(UserPoolId=POOL_ID)
 
 
-async def test_policy_and_signature_are_asked_for(cloud: DemoCloud, aws: Any, app: RelyingParty) -> None:
+async def test_policy_and_signature_are_asked_for(
+    cloud: DemoCloud, aws: Any, app: RelyingParty
+) -> None:
     cloud.cognito.control.allowed_operations = frozenset({"DescribeUserPool"})
     await aws.describe_user_pool(UserPoolId=POOL_ID)
     code, message = await refused(aws.list_users(UserPoolId=POOL_ID))

@@ -12,70 +12,122 @@ if TYPE_CHECKING:
     from tests.browserless import Person
 
 
-async def test_profile_shows_identities_as_text_and_custom_attributes_cannot_be_searched(app: RelyingParty, aws: Any, person: Person) -> None:
+async def test_profile_shows_identities_as_text_and_custom_attributes_cannot_be_searched(
+    app: RelyingParty, aws: Any, person: Person
+) -> None:
     claims = app.verified((await app.log_in(person, "alice@acme.test"))["id_token"])
     found = await aws.list_users(UserPoolId=POOL_ID, Filter='email = "alice@acme.test"')
     assert [user["Username"] for user in found["Users"]] == [claims["cognito:username"]]
     assert found["Users"][0]["UserStatus"] == "EXTERNAL_PROVIDER"
-    for text in ('email = "ALICE@Acme.Test"', 'email ^= "ALICE@"', f'username ^= "{claims["cognito:username"].upper()[:8]}"'):
-        assert claims["cognito:username"] in [user["Username"] for user in (await aws.list_users(UserPoolId=POOL_ID, Filter=text))["Users"]], text
+    for text in (
+        'email = "ALICE@Acme.Test"',
+        'email ^= "ALICE@"',
+        f'username ^= "{claims["cognito:username"].upper()[:8]}"',
+    ):
+        assert claims["cognito:username"] in [
+            user["Username"]
+            for user in (await aws.list_users(UserPoolId=POOL_ID, Filter=text))["Users"]
+        ], text
     profile = await aws.admin_get_user(UserPoolId=POOL_ID, Username=claims["cognito:username"])
     attributes = {pair["Name"]: pair["Value"] for pair in profile["UserAttributes"]}
-    assert attributes["identities"].startswith('[{"userId":"00u') and attributes["sub"] == claims["sub"]
-    assert (await refused(aws.list_users(UserPoolId=POOL_ID, Filter='custom:oid = "x"')))[0] == "InvalidParameterException"
-    assert (await refused(aws.admin_get_user(UserPoolId=POOL_ID, Username="nobody")))[0] == "UserNotFoundException"
+    assert (
+        attributes["identities"].startswith('[{"userId":"00u')
+        and attributes["sub"] == claims["sub"]
+    )
+    assert (await refused(aws.list_users(UserPoolId=POOL_ID, Filter='custom:oid = "x"')))[
+        0
+    ] == "InvalidParameterException"
+    assert (await refused(aws.admin_get_user(UserPoolId=POOL_ID, Username="nobody")))[
+        0
+    ] == "UserNotFoundException"
 
 
-async def test_global_sign_out_kills_refresh_tokens_and_leaves_the_hosted_cookie(app: RelyingParty, aws: Any, person: Person) -> None:
+async def test_global_sign_out_kills_refresh_tokens_and_leaves_the_hosted_cookie(
+    app: RelyingParty, aws: Any, person: Person
+) -> None:
     tokens = await app.log_in(person, "alice@acme.test")
     username = app.verified(tokens["id_token"])["cognito:username"]
     await aws.admin_user_global_sign_out(UserPoolId=POOL_ID, Username=username)
-    assert (await app.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"]))[1]["error"] == "invalid_grant"
+    assert (await app.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"]))[1][
+        "error"
+    ] == "invalid_grant"
     resumed = await person.open(app.authorize_url(None))
     assert "code" in query(resumed) and not resumed.visited("okta.localhost")
 
 
-async def test_disabled_person_neither_resumes_nor_signs_in_until_enabled(app: RelyingParty, aws: Any, person: Person) -> None:
+async def test_disabled_person_neither_resumes_nor_signs_in_until_enabled(
+    app: RelyingParty, aws: Any, person: Person
+) -> None:
     tokens = await app.log_in(person, "alice@acme.test")
     username = app.verified(tokens["id_token"])["cognito:username"]
     await aws.admin_disable_user(UserPoolId=POOL_ID, Username=username)
     for provider in (None, "acme-okta"):
         assert query(await person.open(app.authorize_url(provider)))["error"] == "access_denied"
-    assert (await app.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"]))[1]["error"] == "invalid_grant"
+    assert (await app.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"]))[1][
+        "error"
+    ] == "invalid_grant"
     await aws.admin_enable_user(UserPoolId=POOL_ID, Username=username)
     assert "code" in query(await person.open(app.authorize_url()))
 
 
-async def test_attribute_updated_to_blank_is_gone(app: RelyingParty, aws: Any, person: Person) -> None:
-    username = app.verified((await app.log_in(person, "alice@acme.test"))["id_token"])["cognito:username"]
-    await aws.admin_update_user_attributes(UserPoolId=POOL_ID, Username=username, UserAttributes=[{"Name": "custom:groups", "Value": ""}])
+async def test_attribute_updated_to_blank_is_gone(
+    app: RelyingParty, aws: Any, person: Person
+) -> None:
+    username = app.verified((await app.log_in(person, "alice@acme.test"))["id_token"])[
+        "cognito:username"
+    ]
+    await aws.admin_update_user_attributes(
+        UserPoolId=POOL_ID,
+        Username=username,
+        UserAttributes=[{"Name": "custom:groups", "Value": ""}],
+    )
     tokens = (await app.redeem(await person.open(app.authorize_url(None))))[1]
     assert "custom:groups" not in app.verified(tokens["id_token"])
     for name, value in (("custom:x", "1"), ("sub", "other"), ("custom:groups", "x" * 2049)):
         change = [{"Name": "name", "Value": "Eve"}, {"Name": name, "Value": value}]
-        code, _ = await refused(aws.admin_update_user_attributes(UserPoolId=POOL_ID, Username=username, UserAttributes=change))
+        code, _ = await refused(
+            aws.admin_update_user_attributes(
+                UserPoolId=POOL_ID, Username=username, UserAttributes=change
+            )
+        )
         assert code == "InvalidParameterException"
     profile = await aws.admin_get_user(UserPoolId=POOL_ID, Username=username)
     assert {"Name": "name", "Value": "Alice Adams"} in profile["UserAttributes"], "all or none"
     sub = next(pair["Value"] for pair in profile["UserAttributes"] if pair["Name"] == "sub")
-    await aws.admin_update_user_attributes(UserPoolId=POOL_ID, Username=sub, UserAttributes=[{"Name": "name", "Value": "Alice"}])
-    assert {"Name": "name", "Value": "Alice"} in (await aws.admin_get_user(UserPoolId=POOL_ID, Username=sub))["UserAttributes"]
+    await aws.admin_update_user_attributes(
+        UserPoolId=POOL_ID, Username=sub, UserAttributes=[{"Name": "name", "Value": "Alice"}]
+    )
+    assert {"Name": "name", "Value": "Alice"} in (
+        await aws.admin_get_user(UserPoolId=POOL_ID, Username=sub)
+    )["UserAttributes"]
 
 
-async def test_revoke_token_needs_the_clients_secret_and_no_signature(app: RelyingParty, aws: Any, person: Person) -> None:
+async def test_revoke_token_needs_the_clients_secret_and_no_signature(
+    app: RelyingParty, aws: Any, person: Person
+) -> None:
     tokens = await app.log_in(person, "alice@acme.test")
     request = {"Token": tokens["refresh_token"], "ClientId": app.client.client_id}
-    assert (await refused(aws.revoke_token(**request, ClientSecret="wrong")))[0] == "UnauthorizedException"
+    assert (await refused(aws.revoke_token(**request, ClientSecret="wrong")))[
+        0
+    ] == "UnauthorizedException"
     access = {**request, "Token": tokens["access_token"], "ClientSecret": app.client.secret}
     assert (await refused(aws.revoke_token(**access)))[0] == "UnsupportedTokenTypeException"
     await aws.revoke_token(**request, ClientSecret=app.client.secret)
-    assert (await app.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"]))[1]["error"] == "invalid_grant"
+    assert (await app.token(grant_type="refresh_token", refresh_token=tokens["refresh_token"]))[1][
+        "error"
+    ] == "invalid_grant"
 
 
-async def test_deleted_provider_leaves_its_people_and_signs_nobody_in(app: RelyingParty, aws: Any, person: Person) -> None:
-    username = app.verified((await app.log_in(person, "alice@acme.test"))["id_token"])["cognito:username"]
+async def test_deleted_provider_leaves_its_people_and_signs_nobody_in(
+    app: RelyingParty, aws: Any, person: Person
+) -> None:
+    username = app.verified((await app.log_in(person, "alice@acme.test"))["id_token"])[
+        "cognito:username"
+    ]
     await aws.delete_identity_provider(UserPoolId=POOL_ID, ProviderName="acme-okta")
-    assert (await aws.admin_get_user(UserPoolId=POOL_ID, Username=username))["UserStatus"] == "EXTERNAL_PROVIDER"
+    assert (await aws.admin_get_user(UserPoolId=POOL_ID, Username=username))[
+        "UserStatus"
+    ] == "EXTERNAL_PROVIDER"
     assert "Continue with" in (await person.open(app.authorize_url(None))).text
     assert query(await person.open(app.authorize_url("acme-okta")))["error"] == "invalid_request"
 
@@ -83,11 +135,22 @@ async def test_deleted_provider_leaves_its_people_and_signs_nobody_in(app: Relyi
 async def test_update_of_a_provider_replaces_what_is_given_and_keeps_the_rest(aws: Any) -> None:
     await aws.create_identity_provider(UserPoolId=POOL_ID, IdpIdentifiers=["initech.test"], **OKTA)
     request = {"UserPoolId": POOL_ID, "ProviderName": "initech-okta"}
-    updated = (await aws.update_identity_provider(**request, AttributeMapping={"email": "mail"}))["IdentityProvider"]
+    updated = (await aws.update_identity_provider(**request, AttributeMapping={"email": "mail"}))[
+        "IdentityProvider"
+    ]
     assert updated["AttributeMapping"] == {"username": "sub", "email": "mail"}
-    assert updated["IdpIdentifiers"] == ["initech.test"] and updated["ProviderDetails"]["client_id"] == "0oa1"
+    assert (
+        updated["IdpIdentifiers"] == ["initech.test"]
+        and updated["ProviderDetails"]["client_id"] == "0oa1"
+    )
     details = {**OKTA["ProviderDetails"], "client_secret": "rotated"}
-    updated = (await aws.update_identity_provider(**request, ProviderDetails=details, IdpIdentifiers=[]))["IdentityProvider"]
-    assert updated["IdpIdentifiers"] == [] and updated["ProviderDetails"]["client_secret"] == "rotated"
+    updated = (
+        await aws.update_identity_provider(**request, ProviderDetails=details, IdpIdentifiers=[])
+    )["IdentityProvider"]
+    assert (
+        updated["IdpIdentifiers"] == [] and updated["ProviderDetails"]["client_secret"] == "rotated"
+    )
     wrong = {"custom:x": "x"}
-    assert (await refused(aws.update_identity_provider(**request, AttributeMapping=wrong)))[0] == "InvalidParameterException"
+    assert (await refused(aws.update_identity_provider(**request, AttributeMapping=wrong)))[
+        0
+    ] == "InvalidParameterException"

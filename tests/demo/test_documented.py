@@ -18,7 +18,9 @@ def test_every_switch_is_documented_with_its_default() -> None:
     declared = {}
     for switch in fields(Behaviour):
         assert switch.default is not MISSING
-        declared[switch.name] = switch.default.name if isinstance(switch.default, Flattening) else str(switch.default)
+        declared[switch.name] = (
+            switch.default.name if isinstance(switch.default, Flattening) else str(switch.default)
+        )
     assert documented == declared
 
 
@@ -31,13 +33,29 @@ def test_every_file_that_the_page_names_exists() -> None:
 
 def _imports(path: Path) -> set[str]:
     tree = ast.parse(path.read_text())
-    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    return found | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    found = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    return found | {
+        node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
+    }
 
 
-def test_stand_in_shares_no_mistake_with_the_gateway_and_keeps_botocore_in_the_control_plane() -> None:
+def test_stand_in_shares_no_mistake_with_the_gateway_and_keeps_botocore_in_the_control_plane() -> (
+    None
+):
     demo = Path(__file__).parents[2] / "demo"
-    files = [*demo.glob("cognito/**/*.py"), *demo.glob("idp/*.py"), *demo.glob("apps/*.py"), demo / "cloud.py", demo / "net.py", demo / "jose.py"]
+    files = [
+        *demo.glob("cognito/**/*.py"),
+        *demo.glob("idp/*.py"),
+        *demo.glob("apps/*.py"),
+        demo / "cloud.py",
+        demo / "net.py",
+        demo / "jose.py",
+    ]
     assert len(files) > 30
     for path in files:
         names = {name.partition(".")[0] for name in _imports(path)}

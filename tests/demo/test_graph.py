@@ -27,7 +27,9 @@ DAY_S = 86400
 
 @dataclass
 class Receiver:
-    """A notification endpoint; answers handshakes as told, and notifications with the statuses it is given, then 202."""
+    """A notification endpoint; answers handshakes as told, and notifications with the statuses it
+    is given, then 202.
+    """
 
     url: str = ""
     content_type: str = "text/plain"
@@ -84,7 +86,13 @@ class Caller:
 
     async def authenticate(self, **changes: str) -> tuple[int, Any]:
         app = self.customer.app
-        form = {"grant_type": "client_credentials", "client_id": app.client_id, "client_secret": app.client_secret, "scope": SCOPE, **changes}
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": app.client_id,
+            "client_secret": app.client_secret,
+            "scope": SCOPE,
+            **changes,
+        }
         url = f"{self.customer.server.origin}/{GLOBEX_TENANT_ID}/oauth2/v2.0/token"
         async with client_session() as http, http.post(url, data=form) as response:
             body = await response.json()
@@ -94,8 +102,14 @@ class Caller:
     async def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         url = path if path.startswith("http") else self.graph.url + path
         headers = {"Authorization": f"Bearer {self.token}"}
-        async with client_session() as http, http.request(method, url, json=body, headers=headers) as response:
-            return response.status, await response.json() if response.content_type == "application/json" else None
+        async with (
+            client_session() as http,
+            http.request(method, url, json=body, headers=headers) as response,
+        ):
+            return (
+                response.status,
+                await response.json() if response.content_type == "application/json" else None,
+            )
 
 
 @pytest.fixture
@@ -106,7 +120,9 @@ async def call(graph: Graph, entra: Customer) -> Caller:
     return caller
 
 
-def wanted(receiver: Receiver, clock: MovableClock, resource: str = "groups", **changes: Any) -> dict[str, Any]:
+def wanted(
+    receiver: Receiver, clock: MovableClock, resource: str = "groups", **changes: Any
+) -> dict[str, Any]:
     return {
         "changeType": "updated,deleted",
         "resource": resource,
@@ -139,17 +155,25 @@ async def test_calls_without_a_live_token_are_refused(call: Caller, clock: Movab
 # -- subscriptions
 
 
-async def test_subscription_shakes_hands_with_both_addresses(call: Caller, receiver: Receiver, clock: MovableClock) -> None:
+async def test_subscription_shakes_hands_with_both_addresses(
+    call: Caller, receiver: Receiver, clock: MovableClock
+) -> None:
     status, body = await call("POST", "/subscriptions", wanted(receiver, clock))
     assert status == 201 and receiver.handshakes == 2 and body["clientState"] is None
     assert (await call("GET", f"/subscriptions/{body['id']}"))[1]["resource"] == "groups"
-    assert [found["id"] for found in (await call("GET", "/subscriptions"))[1]["value"]] == [body["id"]]
+    assert [found["id"] for found in (await call("GET", "/subscriptions"))[1]["value"]] == [
+        body["id"]
+    ]
     assert (await call("DELETE", f"/subscriptions/{body['id']}"))[0] == 204
     assert (await call("GET", f"/subscriptions/{body['id']}"))[0] == 404
 
 
-@pytest.mark.parametrize("fault", [{"echo": False}, {"content_type": "text/html"}], ids=["wrong token", "not plain text"])
-async def test_failed_handshake_makes_no_subscription(call: Caller, receiver: Receiver, clock: MovableClock, fault: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "fault", [{"echo": False}, {"content_type": "text/html"}], ids=["wrong token", "not plain text"]
+)
+async def test_failed_handshake_makes_no_subscription(
+    call: Caller, receiver: Receiver, clock: MovableClock, fault: dict[str, Any]
+) -> None:
     for name, value in fault.items():
         setattr(receiver, name, value)
     status, body = await call("POST", "/subscriptions", wanted(receiver, clock))
@@ -171,27 +195,52 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", REFUSED.values(), ids=REFUSED.keys())
-async def test_subscription_that_graph_refuses(call: Caller, receiver: Receiver, clock: MovableClock, changes: dict[str, Any]) -> None:
+async def test_subscription_that_graph_refuses(
+    call: Caller, receiver: Receiver, clock: MovableClock, changes: dict[str, Any]
+) -> None:
     status, body = await call("POST", "/subscriptions", wanted(receiver, clock, **changes))
     assert (status, body["error"]["code"]) == (400, "InvalidRequest") and receiver.handshakes == 0
 
 
-async def test_subscription_lives_at_most_29_days_and_is_renewed(call: Caller, receiver: Receiver, clock: MovableClock, entra: Customer, graph: Graph, carol: Account) -> None:
+async def test_subscription_lives_at_most_29_days_and_is_renewed(
+    call: Caller,
+    receiver: Receiver,
+    clock: MovableClock,
+    entra: Customer,
+    graph: Graph,
+    carol: Account,
+) -> None:
     too_long = graph_time(clock() + MAX_LIFETIME_MINUTES * 60 + 600)
-    assert (await call("POST", "/subscriptions", wanted(receiver, clock, expirationDateTime=too_long)))[0] == 400
+    assert (
+        await call("POST", "/subscriptions", wanted(receiver, clock, expirationDateTime=too_long))
+    )[0] == 400
     _, body = await call("POST", "/subscriptions", wanted(receiver, clock))
     later = graph_time(clock() + 10 * DAY_S)
-    assert epoch((await call("PATCH", f"/subscriptions/{body['id']}", {"expirationDateTime": later}))[1]["expirationDateTime"]) == epoch(later)
-    assert (await call("PATCH", f"/subscriptions/{body['id']}", {"lifecycleNotificationUrl": receiver.url}))[0] == 400
+    assert epoch(
+        (await call("PATCH", f"/subscriptions/{body['id']}", {"expirationDateTime": later}))[1][
+            "expirationDateTime"
+        ]
+    ) == epoch(later)
+    assert (
+        await call(
+            "PATCH", f"/subscriptions/{body['id']}", {"lifecycleNotificationUrl": receiver.url}
+        )
+    )[0] == 400
     clock.advance(10 * DAY_S + 1)
     await call.authenticate()
-    assert (await call("PATCH", f"/subscriptions/{body['id']}", {"expirationDateTime": later}))[0] == 404
-    await entra.server.directory.remove_from_group(carol, entra.server.directory.add_group("app-users"))
+    assert (await call("PATCH", f"/subscriptions/{body['id']}", {"expirationDateTime": later}))[
+        0
+    ] == 404
+    await entra.server.directory.remove_from_group(
+        carol, entra.server.directory.add_group("app-users")
+    )
     await graph.subscriptions.outbox.idle()
     assert receiver.received == []
 
 
-async def test_subscription_of_another_application_is_not_there(call: Caller, receiver: Receiver, clock: MovableClock, entra: Customer) -> None:
+async def test_subscription_of_another_application_is_not_there(
+    call: Caller, receiver: Receiver, clock: MovableClock, entra: Customer
+) -> None:
     _, body = await call("POST", "/subscriptions", wanted(receiver, clock))
     other = entra.server.register("http://other.localhost/")
     await call.authenticate(client_id=other.client_id, client_secret=other.client_secret)
@@ -203,7 +252,12 @@ async def test_subscription_of_another_application_is_not_there(call: Caller, re
 
 
 async def test_removal_from_a_group_is_notified_with_removed_as_a_string(
-    call: Caller, receiver: Receiver, clock: MovableClock, entra: Customer, graph: Graph, carol: Account
+    call: Caller,
+    receiver: Receiver,
+    clock: MovableClock,
+    entra: Customer,
+    graph: Graph,
+    carol: Account,
 ) -> None:
     _, created = await call("POST", "/subscriptions", wanted(receiver, clock))
     directory = entra.server.directory
@@ -211,7 +265,10 @@ async def test_removal_from_a_group_is_notified_with_removed_as_a_string(
     await directory.remove_from_group(carol, group)
     await directory.add_to_group(carol, group)
     await graph.subscriptions.outbox.idle()
-    removed, added = sorted(receiver.received, key=lambda item: "@removed" not in item["resourceData"]["members@delta"][0])
+    removed, added = sorted(
+        receiver.received,
+        key=lambda item: "@removed" not in item["resourceData"]["members@delta"][0],
+    )
     assert removed == {
         "changeType": "updated",
         "clientState": "s3cret",
@@ -230,7 +287,14 @@ async def test_removal_from_a_group_is_notified_with_removed_as_a_string(
     assert added["resourceData"]["members@delta"] == [{"id": carol.id}]
 
 
-async def test_user_notification_says_that_and_not_what(call: Caller, receiver: Receiver, clock: MovableClock, entra: Customer, graph: Graph, carol: Account) -> None:
+async def test_user_notification_says_that_and_not_what(
+    call: Caller,
+    receiver: Receiver,
+    clock: MovableClock,
+    entra: Customer,
+    graph: Graph,
+    carol: Account,
+) -> None:
     await call("POST", "/subscriptions", wanted(receiver, clock, "users"))
     directory, idle = entra.server.directory, graph.subscriptions.outbox.idle
     await directory.suspend(carol)
@@ -244,24 +308,47 @@ async def test_user_notification_says_that_and_not_what(call: Caller, receiver: 
     await directory.delete(carol)
     await idle()
     assert receiver.received[-1]["changeType"] == "updated", "a soft deletion is an update"
-    assert (await call("GET", f"/users/{carol.id}"))[1]["error"]["code"] == "Request_ResourceNotFound"
+    assert (await call("GET", f"/users/{carol.id}"))[1]["error"][
+        "code"
+    ] == "Request_ResourceNotFound"
     await directory.delete(carol)
     await idle()
     assert receiver.received[-1]["changeType"] == "deleted"
 
 
-@pytest.mark.parametrize(("resource", "heard"), [("groups/{gid}", 1), ("groups/{gid}/members", 1), ("groups/{other}", 0), ("users", 0)])
+@pytest.mark.parametrize(
+    ("resource", "heard"),
+    [("groups/{gid}", 1), ("groups/{gid}/members", 1), ("groups/{other}", 0), ("users", 0)],
+)
 async def test_subscription_hears_of_its_resource_only(
-    call: Caller, receiver: Receiver, clock: MovableClock, entra: Customer, graph: Graph, carol: Account, resource: str, heard: int
+    call: Caller,
+    receiver: Receiver,
+    clock: MovableClock,
+    entra: Customer,
+    graph: Graph,
+    carol: Account,
+    resource: str,
+    heard: int,
 ) -> None:
     group, other = (entra.server.directory.add_group(name) for name in ("app-users", "other"))
-    await call("POST", "/subscriptions", wanted(receiver, clock, resource.format(gid=group.id, other=other.id)))
+    await call(
+        "POST",
+        "/subscriptions",
+        wanted(receiver, clock, resource.format(gid=group.id, other=other.id)),
+    )
     await entra.server.directory.remove_from_group(carol, group)
     await graph.subscriptions.outbox.idle()
     assert len(receiver.received) == heard
 
 
-async def test_refused_notification_is_repeated(call: Caller, receiver: Receiver, clock: MovableClock, entra: Customer, graph: Graph, carol: Account) -> None:
+async def test_refused_notification_is_repeated(
+    call: Caller,
+    receiver: Receiver,
+    clock: MovableClock,
+    entra: Customer,
+    graph: Graph,
+    carol: Account,
+) -> None:
     async def sleep(_: float) -> None:
         return
 
@@ -274,7 +361,12 @@ async def test_refused_notification_is_repeated(call: Caller, receiver: Receiver
 
 
 async def test_reauthorisation_is_asked_for_and_silence_lasts_until_it_is_given(
-    call: Caller, receiver: Receiver, clock: MovableClock, entra: Customer, graph: Graph, carol: Account
+    call: Caller,
+    receiver: Receiver,
+    clock: MovableClock,
+    entra: Customer,
+    graph: Graph,
+    carol: Account,
 ) -> None:
     _, created = await call("POST", "/subscriptions", wanted(receiver, clock, "users"))
     idle = graph.subscriptions.outbox.idle
@@ -282,7 +374,10 @@ async def test_reauthorisation_is_asked_for_and_silence_lasts_until_it_is_given(
     await entra.server.directory.suspend(carol)
     await idle()
     assert [item.get("lifecycleEvent") for item in receiver.received] == ["reauthorizationRequired"]
-    assert receiver.received[0]["clientState"] == "s3cret" and "resourceData" not in receiver.received[0]
+    assert (
+        receiver.received[0]["clientState"] == "s3cret"
+        and "resourceData" not in receiver.received[0]
+    )
     assert (await call("POST", f"/subscriptions/{created['id']}/reauthorize"))[0] == 204
     await entra.server.directory.unsuspend(carol)
     await idle()
@@ -294,22 +389,34 @@ async def test_reauthorisation_is_asked_for_and_silence_lasts_until_it_is_given(
 
 async def test_membership_is_looked_up(call: Caller, entra: Customer, carol: Account) -> None:
     group, other = (entra.server.directory.add_group(name) for name in ("app-users", "other"))
-    assert [found["id"] for found in (await call("GET", f"/users/{carol.id}/memberOf"))[1]["value"]] == [group.id]
-    assert [found["id"] for found in (await call("GET", f"/groups/{group.id}/members"))[1]["value"]] == [carol.id]
+    assert [
+        found["id"] for found in (await call("GET", f"/users/{carol.id}/memberOf"))[1]["value"]
+    ] == [group.id]
+    assert [
+        found["id"] for found in (await call("GET", f"/groups/{group.id}/members"))[1]["value"]
+    ] == [carol.id]
     assert (await call("GET", f"/groups/{group.id}"))[1]["displayName"] == "app-users"
-    checked = await call("POST", f"/users/{carol.id}/checkMemberGroups", {"groupIds": [group.id, other.id]})
+    checked = await call(
+        "POST", f"/users/{carol.id}/checkMemberGroups", {"groupIds": [group.id, other.id]}
+    )
     assert checked[1]["value"] == [group.id]
-    assert (await call("GET", "/users/nobody"))[0] == (await call("GET", "/groups/nobody"))[0] == 404
+    assert (
+        (await call("GET", "/users/nobody"))[0] == (await call("GET", "/groups/nobody"))[0] == 404
+    )
 
 
-async def test_delta_of_users_is_full_then_small(call: Caller, entra: Customer, carol: Account) -> None:
+async def test_delta_of_users_is_full_then_small(
+    call: Caller, entra: Customer, carol: Account
+) -> None:
     directory = entra.server.directory
     _, full = await call("GET", "/users/delta?$select=accountEnabled")
     assert [(user["id"], user["accountEnabled"]) for user in full["value"]] == [(carol.id, True)]
     await directory.suspend(carol)
     await directory.clear_sessions(carol)
     _, changed = await call("GET", full["@odata.deltaLink"])
-    assert [(user["id"], user["accountEnabled"]) for user in changed["value"]] == [(carol.id, False)]
+    assert [(user["id"], user["accountEnabled"]) for user in changed["value"]] == [
+        (carol.id, False)
+    ]
     _, nothing = await call("GET", changed["@odata.deltaLink"])
     assert nothing["value"] == []
     await directory.delete(carol)
@@ -320,7 +427,9 @@ async def test_delta_of_users_is_full_then_small(call: Caller, entra: Customer, 
     assert hard["value"] == [{"id": carol.id, "@removed": {"reason": "deleted"}}]
 
 
-async def test_reads_may_be_stale_and_calls_throttled(call: Caller, entra: Customer, carol: Account, graph: Graph, clock: MovableClock) -> None:
+async def test_reads_may_be_stale_and_calls_throttled(
+    call: Caller, entra: Customer, carol: Account, graph: Graph, clock: MovableClock
+) -> None:
     directory, switches = entra.server.directory, graph.subscriptions.outbox.switches
     group = directory.add_group("app-users")
     _, latest = await call("GET", "/users/delta?$deltatoken=latest")
@@ -330,8 +439,14 @@ async def test_reads_may_be_stale_and_calls_throttled(call: Caller, entra: Custo
 
     async def read() -> tuple[Any, Any, int]:
         _, account = await call("GET", f"/users/{carol.id}?$select=accountEnabled")
-        _, inside = await call("POST", f"/users/{carol.id}/checkMemberGroups", {"groupIds": [group.id]})
-        return account["accountEnabled"], inside["value"], len((await call("GET", latest["@odata.deltaLink"]))[1]["value"])
+        _, inside = await call(
+            "POST", f"/users/{carol.id}/checkMemberGroups", {"groupIds": [group.id]}
+        )
+        return (
+            account["accountEnabled"],
+            inside["value"],
+            len((await call("GET", latest["@odata.deltaLink"]))[1]["value"]),
+        )
 
     assert await read() == (True, [group.id], 0)
     clock.advance(31)
@@ -340,7 +455,9 @@ async def test_reads_may_be_stale_and_calls_throttled(call: Caller, entra: Custo
     assert [(await call("GET", "/groups/delta"))[0] for _ in range(2)] == [429, 200]
 
 
-async def test_delta_of_groups_shows_members_with_removed_as_an_object(call: Caller, entra: Customer, carol: Account) -> None:
+async def test_delta_of_groups_shows_members_with_removed_as_an_object(
+    call: Caller, entra: Customer, carol: Account
+) -> None:
     directory = entra.server.directory
     group, empty = (directory.add_group(name) for name in ("app-users", "empty"))
     _, full = await call("GET", "/groups/delta?$select=displayName,members")
@@ -350,13 +467,17 @@ async def test_delta_of_groups_shows_members_with_removed_as_an_object(call: Cal
     }
     await directory.remove_from_group(carol, group)
     _, changed = await call("GET", full["@odata.deltaLink"])
-    assert changed["value"][0]["members@delta"] == [{"@odata.type": "#microsoft.graph.user", "id": carol.id, "@removed": {"reason": "deleted"}}]
+    assert changed["value"][0]["members@delta"] == [
+        {"@odata.type": "#microsoft.graph.user", "id": carol.id, "@removed": {"reason": "deleted"}}
+    ]
     await directory.delete_group(group)
     _, gone = await call("GET", changed["@odata.deltaLink"])
     assert gone["value"] == [{"id": group.id, "@removed": {"reason": "deleted"}}]
 
 
-async def test_delta_is_paged_and_can_start_now(call: Caller, entra: Customer, carol: Account) -> None:
+async def test_delta_is_paged_and_can_start_now(
+    call: Caller, entra: Customer, carol: Account
+) -> None:
     directory = entra.server.directory
     for number in range(150):
         directory.add_person(f"p{number}@globex.test", name="P")
@@ -367,10 +488,14 @@ async def test_delta_is_paged_and_can_start_now(call: Caller, entra: Customer, c
     _, latest = await call("GET", "/users/delta?$deltatoken=latest")
     assert latest["value"] == []
     await directory.suspend(carol)
-    assert [user["id"] for user in (await call("GET", latest["@odata.deltaLink"]))[1]["value"]] == [carol.id]
+    assert [user["id"] for user in (await call("GET", latest["@odata.deltaLink"]))[1]["value"]] == [
+        carol.id
+    ]
 
 
-async def test_token_older_than_seven_days_or_of_another_kind_is_gone(call: Caller, clock: MovableClock) -> None:
+async def test_token_older_than_seven_days_or_of_another_kind_is_gone(
+    call: Caller, clock: MovableClock
+) -> None:
     _, latest = await call("GET", "/users/delta?$deltatoken=latest")
     other = latest["@odata.deltaLink"].replace("/users/", "/groups/")
     assert (await call("GET", other))[0] == 410

@@ -1,4 +1,6 @@
-"""The two faces of a customer's IdP: what they put into tokens, and how they hold on to a browser (facts §2, §3)."""
+"""The two faces of a customer's IdP: what they put into tokens, and how they hold on to a browser
+(facts §2, §3).
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,10 @@ class Upstream:
             **changes,
         }
         given = {name: value for name, value in parameters.items() if value is not None}
-        return f"{self.customer.server.origin}{self.customer.server.face.paths.authorize}?{urlencode(given)}"
+        return (
+            f"{self.customer.server.origin}{self.customer.server.face.paths.authorize}?"
+            f"{urlencode(given)}"
+        )
 
     async def arrive(self, person: Person, url: str, email: str | None = None) -> Page:
         """The answer that leads back to the relying party, which is not listening."""
@@ -51,22 +56,36 @@ class Upstream:
             page = await person.submit(page, {"email": email, "password": "demo"}, follow=False)
         return page
 
-    async def token(self, page: Page, *, basic: bool = False, **changes: str) -> tuple[int, dict[str, Any]]:
+    async def token(
+        self, page: Page, *, basic: bool = False, **changes: str
+    ) -> tuple[int, dict[str, Any]]:
         code = location(page)["code"]
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": BACK, **changes}
         headers = {}
         if basic:
             headers["Authorization"] = encode_basic_auth(self.app.client_id, self.app.client_secret)
         else:
-            form |= {"client_id": self.app.client_id, "client_secret": self.app.client_secret, **changes}
+            form |= {
+                "client_id": self.app.client_id,
+                "client_secret": self.app.client_secret,
+                **changes,
+            }
         url = self.customer.server.origin + self.customer.server.face.paths.token
         async with client_session() as http, http.post(url, data=form, headers=headers) as response:
             return response.status, await response.json()
 
-    async def claims(self, person: Person, email: str, scope: str = "openid profile email") -> dict[str, Any]:
+    async def claims(
+        self, person: Person, email: str, scope: str = "openid profile email"
+    ) -> dict[str, Any]:
         _, body = await self.token(await self.arrive(person, self.authorize_url(scope), email))
         public = self.customer.server.key.private.public_key()
-        claims: dict[str, Any] = jwt.decode(body["id_token"], public, ["RS256"], audience=self.app.client_id, issuer=self.customer.issuer)
+        claims: dict[str, Any] = jwt.decode(
+            body["id_token"],
+            public,
+            ["RS256"],
+            audience=self.app.client_id,
+            issuer=self.customer.issuer,
+        )
         return claims
 
 
@@ -98,7 +117,10 @@ def account(customer: Customer, email: str) -> Account:
 
 async def test_okta_names_groups_only_with_scope_and_filter(okta: Customer, person: Person) -> None:
     with_filter, without = Upstream(okta), Upstream(okta, groups_claim=False)
-    assert (await with_filter.claims(person, "alice@acme.test", "openid groups"))["groups"] == ["app-users", "admins"]
+    assert (await with_filter.claims(person, "alice@acme.test", "openid groups"))["groups"] == [
+        "app-users",
+        "admins",
+    ]
     person.forget("okta.localhost")
     assert "groups" not in await with_filter.claims(person, "alice@acme.test", "openid")
     person.forget("okta.localhost")
@@ -108,19 +130,26 @@ async def test_okta_names_groups_only_with_scope_and_filter(okta: Customer, pers
 async def test_okta_leaves_an_empty_groups_claim_out(okta: Customer, person: Person) -> None:
     claims = await Upstream(okta).claims(person, "mallory@acme.test", "openid email groups")
     assert "groups" not in claims and claims["email_verified"] is True
-    assert claims["sub"] == account(okta, "mallory@acme.test").id and claims["sub"].startswith("00u")
+    assert claims["sub"] == account(okta, "mallory@acme.test").id and claims["sub"].startswith(
+        "00u"
+    )
     assert {"ver", "amr", "idp", "auth_time", "at_hash", "jti", "nonce"} <= claims.keys()
 
 
 async def test_okta_refuses_unknown_scopes(okta: Customer, person: Person) -> None:
     upstream = Upstream(okta)
-    assert location(await upstream.arrive(person, upstream.authorize_url("openid what")))["error"] == "invalid_scope"
+    assert (
+        location(await upstream.arrive(person, upstream.authorize_url("openid what")))["error"]
+        == "invalid_scope"
+    )
 
 
 # -- Entra-like
 
 
-async def test_entra_gives_oid_for_profile_guid_groups_and_no_verified_email(entra: Customer, person: Person) -> None:
+async def test_entra_gives_oid_for_profile_guid_groups_and_no_verified_email(
+    entra: Customer, person: Person
+) -> None:
     carol = account(entra, "carol@globex.test")
     claims = await Upstream(entra).claims(person, "carol@globex.test")
     assert claims["iss"] == f"{entra.server.origin}/{claims['tid']}/v2.0"
@@ -130,7 +159,9 @@ async def test_entra_gives_oid_for_profile_guid_groups_and_no_verified_email(ent
     assert "oid" not in await Upstream(entra).claims(person, "carol@globex.test", "openid")
 
 
-async def test_entra_subject_differs_per_application_and_is_not_the_oid(entra: Customer, person: Person) -> None:
+async def test_entra_subject_differs_per_application_and_is_not_the_oid(
+    entra: Customer, person: Person
+) -> None:
     first = await Upstream(entra).claims(person, "carol@globex.test")
     person.forget("entra.localhost")
     second = await Upstream(entra).claims(person, "carol@globex.test")
@@ -140,7 +171,9 @@ async def test_entra_subject_differs_per_application_and_is_not_the_oid(entra: C
 async def test_entra_rejects_the_groups_scope(entra: Customer, person: Person) -> None:
     upstream = Upstream(entra)
     answer = location(await upstream.arrive(person, upstream.authorize_url("openid groups")))
-    assert answer["error"] == "invalid_client" and answer["error_description"].startswith("AADSTS650053")
+    assert answer["error"] == "invalid_client" and answer["error_description"].startswith(
+        "AADSTS650053"
+    )
 
 
 async def test_entra_omits_more_than_200_groups(entra: Customer, person: Person) -> None:
@@ -148,27 +181,40 @@ async def test_entra_omits_more_than_200_groups(entra: Customer, person: Person)
     carol.group_ids += [entra.server.directory.add_group(f"g{n}").id for n in range(200)]
     carol.roles.append("Editor")
     claims = await Upstream(entra).claims(person, "carol@globex.test")
-    assert "groups" not in claims and claims["_claim_names"] == {"groups": "src1"} and claims["roles"] == ["Editor"]
+    assert (
+        "groups" not in claims
+        and claims["_claim_names"] == {"groups": "src1"}
+        and claims["roles"] == ["Editor"]
+    )
 
 
 # -- the core
 
 
-async def test_second_login_is_silent_until_logout_or_prompt(okta: Customer, person: Person) -> None:
+async def test_second_login_is_silent_until_logout_or_prompt(
+    okta: Customer, person: Person
+) -> None:
     upstream = Upstream(okta)
     await upstream.arrive(person, upstream.authorize_url(), "alice@acme.test")
     assert "code" in location(await upstream.arrive(person, upstream.authorize_url()))
     assert (await upstream.arrive(person, upstream.authorize_url(prompt="login"))).forms
-    assert "Signed out" in (await person.open(okta.server.origin + okta.server.face.paths.logout)).text
+    assert (
+        "Signed out" in (await person.open(okta.server.origin + okta.server.face.paths.logout)).text
+    )
     assert (await upstream.arrive(person, upstream.authorize_url())).forms
-    assert location(await upstream.arrive(person, upstream.authorize_url(prompt="none")))["error"] == "login_required"
+    assert (
+        location(await upstream.arrive(person, upstream.authorize_url(prompt="none")))["error"]
+        == "login_required"
+    )
 
 
 async def test_logout_leads_on_to_registered_addresses_only(okta: Customer, person: Person) -> None:
     okta.server.register(BACK, logout_uris=("http://rp.localhost:1/bye",))
     logout = okta.server.origin + okta.server.face.paths.logout
     for target, followed in (("http://rp.localhost:1/bye", True), ("http://evil.test/", False)):
-        page = await person.open(f"{logout}?{urlencode({'post_logout_redirect_uri': target})}", follow=False)
+        page = await person.open(
+            f"{logout}?{urlencode({'post_logout_redirect_uri': target})}", follow=False
+        )
         assert (page.headers.header("Location") == target) is followed
 
 
@@ -180,13 +226,17 @@ async def test_session_of_the_idp_ends(okta: Customer, person: Person, clock: Mo
 
 
 @pytest.mark.parametrize("action", ["suspend", "deactivate", "delete"])
-async def test_person_who_may_not_sign_in_has_no_session_and_gets_none(okta: Customer, person: Person, action: str) -> None:
+async def test_person_who_may_not_sign_in_has_no_session_and_gets_none(
+    okta: Customer, person: Person, action: str
+) -> None:
     upstream, alice = Upstream(okta), account(okta, "alice@acme.test")
     await upstream.arrive(person, upstream.authorize_url(), "alice@acme.test")
     await getattr(okta.server.directory, action)(alice)
     page = await person.open(upstream.authorize_url())
     page = await person.submit(page, {"email": "alice@acme.test", "password": "demo"})
-    assert (page.host == "okta.localhost" and "nable to sign in" in page.text) or "suspended" in page.text
+    assert (
+        page.host == "okta.localhost" and "nable to sign in" in page.text
+    ) or "suspended" in page.text
 
 
 async def test_session_does_not_come_back_when_unsuspended(okta: Customer, person: Person) -> None:
@@ -203,7 +253,9 @@ async def test_unknown_client_or_redirect_uri_is_a_page(okta: Customer, person: 
         assert (await person.open(upstream.authorize_url(**changes))).status == 400
 
 
-async def test_code_of_the_idp_is_single_use_bound_and_short(okta: Customer, person: Person, clock: MovableClock) -> None:
+async def test_code_of_the_idp_is_single_use_bound_and_short(
+    okta: Customer, person: Person, clock: MovableClock
+) -> None:
     upstream = Upstream(okta)
     first = await upstream.arrive(person, upstream.authorize_url(), "alice@acme.test")
     assert (await upstream.token(first, client_secret="wrong"))[0] == 401
@@ -216,7 +268,9 @@ async def test_code_of_the_idp_is_single_use_bound_and_short(okta: Customer, per
     assert (await upstream.token(third))[1]["error"] == "invalid_grant"
 
 
-async def test_pkce_is_optional_and_checked_where_used_and_basic_works(okta: Customer, person: Person) -> None:
+async def test_pkce_is_optional_and_checked_where_used_and_basic_works(
+    okta: Customer, person: Person
+) -> None:
     upstream = Upstream(okta)
     pkce = {"code_challenge": s256(upstream.verifier), "code_challenge_method": "S256"}
     page = await upstream.arrive(person, upstream.authorize_url(**pkce), "alice@acme.test")

@@ -1,4 +1,6 @@
-"""Okta's events as they leave the org: hooks, their verification, retries and losses, and the System Log (facts §4)."""
+"""Okta's events as they leave the org: hooks, their verification, retries and losses, and the
+System Log (facts §4).
+"""
 
 from __future__ import annotations
 
@@ -83,31 +85,53 @@ async def hook(events: OktaEvents, receiver: Receiver) -> EventHook:
     return registered
 
 
-async def test_removal_from_a_group_arrives_in_oktas_shape(okta: Customer, events: OktaEvents, hook: EventHook, receiver: Receiver, bob: Account) -> None:
+async def test_removal_from_a_group_arrives_in_oktas_shape(
+    okta: Customer, events: OktaEvents, hook: EventHook, receiver: Receiver, bob: Account
+) -> None:
     group = okta.server.directory.add_group("app-users")
     await okta.server.directory.remove_from_group(bob, group)
     await events.outbox.idle()
     headers, body = receiver.received[0]
     assert headers["Authorization"] == "s3cret" and headers["Content-Type"] == "application/json"
-    assert {name: body[name] for name in ("eventType", "eventTypeVersion", "cloudEventsVersion", "contentType")} == {
+    assert {
+        name: body[name]
+        for name in ("eventType", "eventTypeVersion", "cloudEventsVersion", "contentType")
+    } == {
         "eventType": "com.okta.event_hook",
         "eventTypeVersion": "1.0",
         "cloudEventsVersion": "0.1",
         "contentType": "application/json",
     }
-    assert body["source"] == f"{okta.server.origin}/api/v1/eventHooks/{hook.id}" and hook.id.startswith("who")
+    assert body[
+        "source"
+    ] == f"{okta.server.origin}/api/v1/eventHooks/{hook.id}" and hook.id.startswith("who")
     event = body["data"]["events"][0]
-    assert event["eventType"] == "group.user_membership.remove" and event["outcome"] == {"result": "SUCCESS", "reason": None}
+    assert event["eventType"] == "group.user_membership.remove" and event["outcome"] == {
+        "result": "SUCCESS",
+        "reason": None,
+    }
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event["published"])
-    assert [(target["type"], target["id"], target["alternateId"], target["displayName"]) for target in event["target"]] == [
+    assert [
+        (target["type"], target["id"], target["alternateId"], target["displayName"])
+        for target in event["target"]
+    ] == [
         ("User", bob.id, "bob@acme.test", "Bob Brown"),
         ("UserGroup", group.id, "unknown", "app-users"),
     ]
 
 
-async def test_each_change_of_a_person_has_oktas_event_type(okta: Customer, events: OktaEvents, hook: EventHook, receiver: Receiver, bob: Account) -> None:
+async def test_each_change_of_a_person_has_oktas_event_type(
+    okta: Customer, events: OktaEvents, hook: EventHook, receiver: Receiver, bob: Account
+) -> None:
     directory = okta.server.directory
-    for change in (directory.suspend, directory.unsuspend, directory.deactivate, directory.activate, directory.clear_sessions, directory.signed_out):
+    for change in (
+        directory.suspend,
+        directory.unsuspend,
+        directory.deactivate,
+        directory.activate,
+        directory.clear_sessions,
+        directory.signed_out,
+    ):
         await change(bob)
         await events.outbox.idle()
     await directory.delete(bob)
@@ -132,7 +156,9 @@ async def test_each_change_of_a_person_has_oktas_event_type(okta: Customer, even
     assert events.log.events[-2]["eventType"] == "user.lifecycle.delete.completed"
 
 
-async def test_hook_that_does_not_echo_the_challenge_hears_nothing(okta: Customer, events: OktaEvents, receiver: Receiver, bob: Account) -> None:
+async def test_hook_that_does_not_echo_the_challenge_hears_nothing(
+    okta: Customer, events: OktaEvents, receiver: Receiver, bob: Account
+) -> None:
     receiver.echo = False
     hook = await events.register(receiver.url, secret="s3cret")
     await okta.server.directory.suspend(bob)
@@ -140,8 +166,12 @@ async def test_hook_that_does_not_echo_the_challenge_hears_nothing(okta: Custome
     assert not hook.verified and receiver.received == []
 
 
-async def test_hook_hears_the_types_it_was_made_for(okta: Customer, events: OktaEvents, receiver: Receiver, bob: Account) -> None:
-    await events.register(receiver.url, secret="s", header="X-Secret", types=frozenset({"user.lifecycle.suspend"}))
+async def test_hook_hears_the_types_it_was_made_for(
+    okta: Customer, events: OktaEvents, receiver: Receiver, bob: Account
+) -> None:
+    await events.register(
+        receiver.url, secret="s", header="X-Secret", types=frozenset({"user.lifecycle.suspend"})
+    )
     await okta.server.directory.suspend(bob)
     await okta.server.directory.unsuspend(bob)
     await events.outbox.idle()
@@ -149,9 +179,17 @@ async def test_hook_hears_the_types_it_was_made_for(okta: Customer, events: Okta
     assert receiver.received[0][0]["X-Secret"] == "s"
 
 
-@pytest.mark.parametrize(("statuses", "attempts"), [([500], 2), ([500, 500], 2), ([400], 1), ([204], 1)])
+@pytest.mark.parametrize(
+    ("statuses", "attempts"), [([500], 2), ([500, 500], 2), ([400], 1), ([204], 1)]
+)
 async def test_retry_once_on_server_errors_and_never_on_4xx(
-    okta: Customer, events: OktaEvents, hook: EventHook, receiver: Receiver, bob: Account, statuses: list[int], attempts: int
+    okta: Customer,
+    events: OktaEvents,
+    hook: EventHook,
+    receiver: Receiver,
+    bob: Account,
+    statuses: list[int],
+    attempts: int,
 ) -> None:
     receiver.statuses = statuses
     await okta.server.directory.suspend(bob)
@@ -162,7 +200,12 @@ async def test_retry_once_on_server_errors_and_never_on_4xx(
 
 
 async def test_receiver_that_is_too_slow_is_given_up(
-    okta: Customer, events: OktaEvents, hook: EventHook, receiver: Receiver, bob: Account, monkeypatch: pytest.MonkeyPatch
+    okta: Customer,
+    events: OktaEvents,
+    hook: EventHook,
+    receiver: Receiver,
+    bob: Account,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     receiver.slow = asyncio.Event()
     impatient = type(events.outbox._retry)(0.05, (0.0,), lambda status: status == 0)
@@ -173,7 +216,9 @@ async def test_receiver_that_is_too_slow_is_given_up(
     assert [sent.status for sent in events.outbox.sent] == [0, 0]
 
 
-async def test_events_are_lost_duplicated_delayed_and_reordered_on_demand(okta: Customer, events: OktaEvents, hook: EventHook, receiver: Receiver, bob: Account) -> None:
+async def test_events_are_lost_duplicated_delayed_and_reordered_on_demand(
+    okta: Customer, events: OktaEvents, hook: EventHook, receiver: Receiver, bob: Account
+) -> None:
     directory, switches = okta.server.directory, events.outbox.switches
     switches.loss = 1.0
     await directory.suspend(bob)
@@ -182,7 +227,10 @@ async def test_events_are_lost_duplicated_delayed_and_reordered_on_demand(okta: 
     await directory.unsuspend(bob)
     await events.outbox.idle()
     first, second = (body for _, body in receiver.received)
-    assert first["eventId"] != second["eventId"] and first["data"]["events"] == second["data"]["events"]
+    assert (
+        first["eventId"] != second["eventId"]
+        and first["data"]["events"] == second["data"]["events"]
+    )
     receiver.received.clear()
     switches.duplicate, switches.reorder = False, True
     await directory.deactivate(bob)
@@ -190,7 +238,10 @@ async def test_events_are_lost_duplicated_delayed_and_reordered_on_demand(okta: 
     assert receiver.received == []
     await directory.activate(bob)
     await events.outbox.idle()
-    assert [event["eventType"] for event in receiver.events()] == ["user.lifecycle.activate", "user.lifecycle.deactivate"]
+    assert [event["eventType"] for event in receiver.events()] == [
+        "user.lifecycle.activate",
+        "user.lifecycle.deactivate",
+    ]
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -203,7 +254,9 @@ async def test_events_are_lost_duplicated_delayed_and_reordered_on_demand(okta: 
     assert len(events.log.events) == 5, "the System Log misses nothing"
 
 
-async def test_batch_is_one_envelope(events: OktaEvents, hook: EventHook, receiver: Receiver, okta: Customer, bob: Account) -> None:
+async def test_batch_is_one_envelope(
+    events: OktaEvents, hook: EventHook, receiver: Receiver, okta: Customer, bob: Account
+) -> None:
     await okta.server.directory.suspend(bob)
     await events.outbox.idle()
     receiver.received.clear()
@@ -215,15 +268,24 @@ async def test_batch_is_one_envelope(events: OktaEvents, hook: EventHook, receiv
 # -- System Log
 
 
-async def read(events: OktaEvents, url: str, token: str | None = None) -> tuple[int, Any, dict[str, str]]:
+async def read(
+    events: OktaEvents, url: str, token: str | None = None
+) -> tuple[int, Any, dict[str, str]]:
     """Status, body and links by relation."""
     headers = {"Authorization": f"SSWS {token or events.log.api_token}"}
     async with client_session() as http, http.get(url, headers=headers) as response:
-        links = {rel: target for target, rel in re.findall(r'<([^>]+)>; rel="(\w+)"', ", ".join(response.headers.getall("Link", [])))}
+        links = {
+            rel: target
+            for target, rel in re.findall(
+                r'<([^>]+)>; rel="(\w+)"', ", ".join(response.headers.getall("Link", []))
+            )
+        }
         return response.status, await response.json(), links
 
 
-async def test_log_is_read_page_by_page_and_polled_from_its_end(okta: Customer, events: OktaEvents, bob: Account) -> None:
+async def test_log_is_read_page_by_page_and_polled_from_its_end(
+    okta: Customer, events: OktaEvents, bob: Account
+) -> None:
     directory = okta.server.directory
     for _ in range(3):
         await directory.suspend(bob)
@@ -232,14 +294,20 @@ async def test_log_is_read_page_by_page_and_polled_from_its_end(okta: Customer, 
     status, first, links = await read(events, f"{base}?limit=4")
     assert status == 200 and len(first) == 4
     _, second, links = await read(events, links["next"])
-    assert [event["uuid"] for event in first + second] == [event["uuid"] for event in events.log.events]
+    assert [event["uuid"] for event in first + second] == [
+        event["uuid"] for event in events.log.events
+    ]
     _, nothing, links = await read(events, links["next"])
     assert nothing == [] and "next" in links, "a query without until is for polling"
     await directory.deactivate(bob)
-    assert [event["eventType"] for event in (await read(events, links["next"]))[1]] == ["user.lifecycle.deactivate"]
+    assert [event["eventType"] for event in (await read(events, links["next"]))[1]] == [
+        "user.lifecycle.deactivate"
+    ]
 
 
-async def test_log_is_filtered_and_bounded(okta: Customer, events: OktaEvents, bob: Account, clock: MovableClock) -> None:
+async def test_log_is_filtered_and_bounded(
+    okta: Customer, events: OktaEvents, bob: Account, clock: MovableClock
+) -> None:
     directory = okta.server.directory
     await directory.suspend(bob)
     clock.advance(3600)
@@ -248,10 +316,15 @@ async def test_log_is_filtered_and_bounded(okta: Customer, events: OktaEvents, b
     early, late = events.log.events[0]["published"], events.log.events[1]["published"]
     base = f"{okta.server.origin}/api/v1/logs"
     _, found, links = await read(events, f"{base}?since={early}&until={late}")
-    assert [event["eventType"] for event in found] == ["user.lifecycle.suspend"] and "next" not in links
+    assert [event["eventType"] for event in found] == [
+        "user.lifecycle.suspend"
+    ] and "next" not in links
     wanted = 'eventType eq "user.lifecycle.deactivate" or eventType eq "user.lifecycle.suspend"'
     _, found, _ = await read(events, f"{base}?filter={wanted}&sortOrder=DESCENDING")
-    assert [event["eventType"] for event in found] == ["user.lifecycle.deactivate", "user.lifecycle.suspend"]
+    assert [event["eventType"] for event in found] == [
+        "user.lifecycle.deactivate",
+        "user.lifecycle.suspend",
+    ]
     clock.advance(7 * 86400 + 10)
     assert (await read(events, base))[1] == [], "without since it is the last week"
 

@@ -7,7 +7,9 @@ import pytest
 from demo.processes import free_port
 
 
-def test_a_port_that_was_chosen_is_nobody_elses_until_its_server_listens_and_while_it_is_down() -> None:
+def test_a_port_that_was_chosen_is_nobody_elses_until_its_server_listens_and_while_it_is_down() -> (
+    None
+):
     port = free_port()
     for _ in range(2):
         with socket.socket() as another, pytest.raises(OSError, match="in use"):

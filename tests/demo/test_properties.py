@@ -1,4 +1,6 @@
-"""Whatever arrives, the stand-ins answer in their own words: parsers never fall over, and errors never leave the registered addresses."""
+"""Whatever arrives, the stand-ins answer in their own words: parsers never fall over, and errors
+never leave the registered addresses.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +45,46 @@ POOL.clients["client"] = AppClient(
 )
 POOL.add_user("dave", password="demo", email="dave@pool.test")
 MODEL = botocore.session.get_session().get_service_model("cognito-idp")
-PARAMETERS = ["client_id", "redirect_uri", "response_type", "scope", "state", "nonce", "prompt", "code_challenge", "code_challenge_method", "identity_provider"]
-VALUES = st.sampled_from(["client", CALLBACK, "code", "token", "openid", "openid email", "S256", "x" * 43, "none", "acme-okta", ""]) | st.text()
-JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+PARAMETERS = [
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "scope",
+    "state",
+    "nonce",
+    "prompt",
+    "code_challenge",
+    "code_challenge_method",
+    "identity_provider",
+]
+VALUES = (
+    st.sampled_from(
+        [
+            "client",
+            CALLBACK,
+            "code",
+            "token",
+            "openid",
+            "openid email",
+            "S256",
+            "x" * 43,
+            "none",
+            "acme-okta",
+            "",
+        ]
+    )
+    | st.text()
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
 
 
 @given(st.dictionaries(st.sampled_from(PARAMETERS), VALUES), st.sampled_from([1, 2]))
-def test_authorization_request_ends_at_the_registered_address_or_on_a_page(query: dict[str, str], version: int) -> None:
+def test_authorization_request_ends_at_the_registered_address_or_on_a_page(
+    query: dict[str, str], version: int
+) -> None:
     POOL.behaviour.managed_login_version = version
     match parse(POOL, query):
         case AuthorizeRequest() as request:
@@ -61,7 +96,9 @@ def test_authorization_request_ends_at_the_registered_address_or_on_a_page(query
 
 
 @given(st.text(), st.text())
-def test_answer_keeps_the_callbacks_own_query_and_says_what_was_meant(code: str, state: str) -> None:
+def test_answer_keeps_the_callbacks_own_query_and_says_what_was_meant(
+    code: str, state: str
+) -> None:
     request = AuthorizeRequest(POOL.clients["client"], CALLBACK, ("openid",), state=state)
     query = URL(request.back(code=code), encoded=True).query
     if code.isprintable() and state.isprintable():
@@ -77,15 +114,26 @@ def refusal(call: Callable[[], object]) -> ApiError | GraphError | None:
     return None
 
 
-@given(st.sampled_from(sorted(OPERATIONS)), JSON | st.dictionaries(st.sampled_from(["UserPoolId", "ClientId", "ProviderName", "ProviderDetails"]), JSON))
+@given(
+    st.sampled_from(sorted(OPERATIONS)),
+    JSON
+    | st.dictionaries(
+        st.sampled_from(["UserPoolId", "ClientId", "ProviderName", "ProviderDetails"]), JSON
+    ),
+)
 def test_request_that_the_model_does_not_know_is_an_aws_error(operation: str, request: Any) -> None:
     refused = refusal(lambda: check(MODEL.operation_model(operation).input_shape, request))
-    assert refused is None or refused.code in ("InvalidParameterException", "SerializationException")
+    assert refused is None or refused.code in (
+        "InvalidParameterException",
+        "SerializationException",
+    )
 
 
 @given(st.text() | st.from_regex(r'(email|sub|custom:oid) ?\^?= ?"[a-z@.]*"', fullmatch=True))
 def test_filter_is_understood_or_refused(text: str) -> None:
-    refused = refusal(lambda: list_users(ControlState(POOL), {"UserPoolId": POOL.pool_id, "Filter": text}))
+    refused = refusal(
+        lambda: list_users(ControlState(POOL), {"UserPoolId": POOL.pool_id, "Filter": text})
+    )
     assert refused is None or refused.code == "InvalidParameterException"
 
 

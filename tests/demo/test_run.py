@@ -1,4 +1,6 @@
-"""``scripts/demo`` as a new user runs it: it says when it is ready, tells a script all it needs, and leaves nothing behind."""
+"""``scripts/demo`` as a new user runs it: it says when it is ready, tells a script all it needs,
+and leaves nothing behind.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,12 @@ def processes_of(session: int) -> list[str]:
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[3]) == session and fields[0] != "Z":
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+                    found.append(
+                        (entry / "cmdline")
+                        .read_bytes()
+                        .replace(b"\0", b" ")
+                        .decode(errors="replace")
+                    )
             except (OSError, ValueError, IndexError):
                 continue
     return found
@@ -40,33 +47,96 @@ def wait_for(condition, seconds: float, what: str) -> None:  # type: ignore[no-u
         threading.Event().wait(POLL_S)
 
 
-@pytest.mark.parametrize(("ingress", "signum"), [("nginx", signal.SIGINT), ("traefik", signal.SIGTERM), ("caddy", signal.SIGTERM), ("envoy", signal.SIGINT)])
-def test_the_demo_gets_ready_and_leaves_no_process(tmp_path: Path, ingress: str, signum: int) -> None:
+@pytest.mark.parametrize(
+    ("ingress", "signum"),
+    [
+        ("nginx", signal.SIGINT),
+        ("traefik", signal.SIGTERM),
+        ("caddy", signal.SIGTERM),
+        ("envoy", signal.SIGINT),
+    ],
+)
+def test_the_demo_gets_ready_and_leaves_no_process(
+    tmp_path: Path, ingress: str, signum: int
+) -> None:
     port, description, log = free_port(), tmp_path / "demo.json", tmp_path / "demo.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(ROOT / "scripts" / "demo"), "--ingress", ingress, "--port", str(port), "--describe", str(description), "--replicas", "2" if ingress == "nginx" else "1"],
-            stdout=output, stderr=output, start_new_session=True, cwd=tmp_path,
-        )  # fmt: skip
+            [
+                str(ROOT / "scripts" / "demo"),
+                "--ingress",
+                ingress,
+                "--port",
+                str(port),
+                "--describe",
+                str(description),
+                "--replicas",
+                "2" if ingress == "nginx" else "1",
+            ],
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=tmp_path,
+        )
     try:
-        wait_for(lambda: b"\nready: " in log.read_bytes() or process.poll() is not None, START_S, log.read_text())
+        wait_for(
+            lambda: b"\nready: " in log.read_bytes() or process.poll() is not None,
+            START_S,
+            log.read_text(),
+        )
         assert process.poll() is None, log.read_text()
         assert f"ready: http://acme.localhost:{port}/" in log.read_text()
         told = json.loads(description.read_text())
         assert told["ingress"] == ingress
-        assert set(told) >= {"hosts", "replicas", "ingress_key", "admin", "cognito", "idps", "users", "hooks", "config", "pids"}
+        assert set(told) >= {
+            "hosts",
+            "replicas",
+            "ingress_key",
+            "admin",
+            "cognito",
+            "idps",
+            "users",
+            "hooks",
+            "config",
+            "pids",
+        }
         assert Path(told["config"]).is_file()
         assert description.stat().st_mode & 0o077 == 0, "it holds keys"
-        command = [str(ROOT / ".venv" / "bin" / "gateway"), "tenants", "list", "--json", "-c", told["config"]]
-        beside = subprocess.run(command, cwd="/", env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
+        command = [
+            str(ROOT / ".venv" / "bin" / "gateway"),
+            "tenants",
+            "list",
+            "--json",
+            "-c",
+            told["config"],
+        ]
+        beside = subprocess.run(
+            command,
+            cwd="/",
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert beside.returncode == 0, beside.stderr
-        assert {"acme", "globex", "hooli", "inactive"} <= {tenant["id"] for tenant in json.loads(beside.stdout)}
+        assert {"acme", "globex", "hooli", "inactive"} <= {
+            tenant["id"] for tenant in json.loads(beside.stdout)
+        }
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.request("GET", "/", headers={"Host": f"acme.localhost:{port}", "Accept": "text/html"})
+        connection.request(
+            "GET", "/", headers={"Host": f"acme.localhost:{port}", "Accept": "text/html"}
+        )
         answer = connection.getresponse()
-        assert (answer.status, answer.getheader("Location", "").startswith(f"http://acme.localhost:{port}/_auth/login?rd=")) == (302, True)
+        assert (
+            answer.status,
+            answer.getheader("Location", "").startswith(
+                f"http://acme.localhost:{port}/_auth/login?rd="
+            ),
+        ) == (302, True)
         connection.close()
-        assert told["admin"]["key"] not in " ".join(processes_of(process.pid)), "secrets never in process lists"
+        assert told["admin"]["key"] not in " ".join(processes_of(process.pid)), (
+            "secrets never in process lists"
+        )
         assert told["ingress_key"] not in " ".join(processes_of(process.pid))
     finally:
         process.send_signal(signum)

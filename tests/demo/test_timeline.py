@@ -16,9 +16,18 @@ if TYPE_CHECKING:
     from tests.browserless import Person
 
 
-def revocation(at: float, who: dict[str, str], *, acknowledged_ms: float | None = 9.0) -> dict[str, Any]:
+def revocation(
+    at: float, who: dict[str, str], *, acknowledged_ms: float | None = 9.0
+) -> dict[str, Any]:
     replicas = [{"replica": "a", "confirmed_ms": 4.0}, {"replica": "b", "confirmed_ms": None}]
-    return {"id": "r1", "who": who, "received_at": at, "durable_ms": 2.0, "replicas": replicas, "acknowledged_ms": acknowledged_ms}
+    return {
+        "id": "r1",
+        "who": who,
+        "received_at": at,
+        "durable_ms": 2.0,
+        "replicas": replicas,
+        "acknowledged_ms": acknowledged_ms,
+    }
 
 
 class Noting(TimeLine):
@@ -73,7 +82,13 @@ async def test_click_and_revocation_meet_in_the_console(cloud: DemoCloud, person
             page = await person.open(customer.console.url)
     await runner.cleanup()
     assert set(asked) == {"Bearer k"}
-    for text in ("suspended: bob@acme.test", "<td>10</td>", "<td>12</td>", "a: 14, b: –", "<td>19</td>"):
+    for text in (
+        "suspended: bob@acme.test",
+        "<td>10</td>",
+        "<td>12</td>",
+        "a: 14, b: –",
+        "<td>19</td>",
+    ):
         assert text in page.text
 
 
@@ -83,7 +98,9 @@ async def test_every_console_gets_a_time_line(cloud: DemoCloud, person: Person) 
         assert "From click to the last replica" in (await person.open(customer.console.url)).text
 
 
-async def test_revocation_of_somebody_else_or_from_before_is_not_the_clicks(cloud: DemoCloud) -> None:
+async def test_revocation_of_somebody_else_or_from_before_is_not_the_clicks(
+    cloud: DemoCloud,
+) -> None:
     directory = cloud.customers["acme-okta"].server.directory
     bob, group = directory.by_email("bob@acme.test"), directory.add_group("admins")
     assert bob is not None
@@ -91,13 +108,19 @@ async def test_revocation_of_somebody_else_or_from_before_is_not_the_clicks(clou
         timeline = TimeLine(directory, http, admin_url="http://127.0.0.1:1", key="k")
         await directory.deactivate(bob)
         at = timeline.clicks[0].at
-        for stray in (revocation(at, {"email": "eve@acme.test"}), revocation(at - 1, {"email": bob.email}), revocation(at + 61, {"email": bob.email})):
+        for stray in (
+            revocation(at, {"email": "eve@acme.test"}),
+            revocation(at - 1, {"email": bob.email}),
+            revocation(at + 61, {"email": bob.email}),
+        ):
             timeline.note(stray)
         assert timeline.clicks[0].revocations == {}
         assert ("deactivated: bob@acme.test", "–", "–", "–", "–") in (await timeline.panel()).rows
         timeline.note(revocation(at, {"email": bob.email}, acknowledged_ms=None))
         timeline.note(revocation(at, {"email": bob.email}))
-        assert [found["acknowledged_ms"] for found in timeline.clicks[0].revocations.values()] == [9.0]
+        assert [found["acknowledged_ms"] for found in timeline.clicks[0].revocations.values()] == [
+            9.0
+        ]
         await directory.delete_group(group)
         timeline.note(revocation(timeline.clicks[0].at, {"group": "admins"}))
         assert timeline.clicks[0].revocations

@@ -1,4 +1,5 @@
-"""Writes docs/operator/configuration.md: names, types and defaults from the pydantic models, words from configuration.yaml beside it.
+"""Writes docs/operator/configuration.md: names, types and defaults from the pydantic models, words
+from configuration.yaml beside it.
 
 ``python -m tests.docs.reference`` writes; ``test_drift`` fails while the committed file differs.
 """
@@ -51,14 +52,34 @@ def keys(model: type[BaseModel], prefix: str = "", *, optional: str = "") -> Ite
         # A header's value may be a word or a mapping; that is one key with a type of its own.
         if nested is not None and get_origin(field.annotation) is not dict:
             repeated = "[]" if get_origin(field.annotation) in {tuple, list} else ""
-            absent = not field.is_required() and field.get_default(call_default_factory=True, validated_data={}) is None
-            yield from keys(nested, f"{prefix}{name}{repeated}.", optional=name if absent or repeated else "")
+            absent = (
+                not field.is_required()
+                and field.get_default(call_default_factory=True, validated_data={}) is None
+            )
+            yield from keys(
+                nested, f"{prefix}{name}{repeated}.", optional=name if absent or repeated else ""
+            )
         else:
-            default = _NONE if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
+            default = (
+                _NONE
+                if field.is_required()
+                else field.get_default(call_default_factory=True, validated_data={})
+            )
             kind = _type(schema["properties"][name], schema)
             if default is None and "`" in kind:
-                default = next((word for word in ("any", "off") if f"`{word}`" in kind and not prefix.startswith("rules")), None)
-            yield Key(prefix + name, kind, f"required in {optional}" if optional and default is _NONE else default)
+                default = next(
+                    (
+                        word
+                        for word in ("any", "off")
+                        if f"`{word}`" in kind and not prefix.startswith("rules")
+                    ),
+                    None,
+                )
+            yield Key(
+                prefix + name,
+                kind,
+                f"required in {optional}" if optional and default is _NONE else default,
+            )
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -71,12 +92,22 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 def _type(schema: dict[str, Any], root: dict[str, Any]) -> str:
     match schema:
         case {"anyOf": several}:
-            return " or ".join(dict.fromkeys(_type(one, root) for one in several if one != {"type": "null"} and one.get("const") != "unset"))
+            return " or ".join(
+                dict.fromkeys(
+                    _type(one, root)
+                    for one in several
+                    if one != {"type": "null"} and one.get("const") != "unset"
+                )
+            )
         case {"$ref": ref}:
             return _type(root["$defs"][ref.rpartition("/")[2]], root)
         case {"enum": allowed}:
             words = [value for value in allowed if value != "unset"]
-            return f"the word `{words[0]}`" if len(words) == 1 else ", ".join(f"`{value}`" for value in words)
+            return (
+                f"the word `{words[0]}`"
+                if len(words) == 1
+                else ", ".join(f"`{value}`" for value in words)
+            )
         case {"const": value}:
             return f"the word `{value}`"
         case {"description": str(description)} if "env:NAME" in description:
@@ -93,7 +124,9 @@ def _type(schema: dict[str, Any], root: dict[str, Any]) -> str:
             return "map"
         case {"type": "integer"}:
             low, high = schema.get("minimum"), schema.get("maximum")
-            return f"integer, {low} to {high}" if low is not None and high is not None else "integer"
+            return (
+                f"integer, {low} to {high}" if low is not None and high is not None else "integer"
+            )
         case {"type": kind}:
             return str(kind)
     return "map"
@@ -140,12 +173,40 @@ def render() -> str:
         "",
     ]
     lines += ["| key | type | default | environment | what it does |", "|---|---|---|---|---|"]
-    lines += [f"| `{key.path}` | {key.type} | {shown(key.default)} | `{variable(key.path)}` | {_cell(words['gateway'][key.path])} |" for key in keys(Config)]
-    lines += ["", "### The headers, unless `headers` says otherwise", "", "| header | from |", "|---|---|"]
-    lines += [f"| `{name}` | `{source}` |" for name, source in Config.model_fields["headers"].get_default(call_default_factory=True).items()]
-    lines += ["", words["headers"].strip(), "", "## `tenants/ID.yaml`", "", words["tenant_introduction"].strip(), ""]
+    lines += [
+        (
+            f"| `{key.path}` | {key.type} | {shown(key.default)} | `{variable(key.path)}` | "
+            f"{_cell(words['gateway'][key.path])} |"
+        )
+        for key in keys(Config)
+    ]
+    lines += [
+        "",
+        "### The headers, unless `headers` says otherwise",
+        "",
+        "| header | from |",
+        "|---|---|",
+    ]
+    lines += [
+        f"| `{name}` | `{source}` |"
+        for name, source in Config.model_fields["headers"]
+        .get_default(call_default_factory=True)
+        .items()
+    ]
+    lines += [
+        "",
+        words["headers"].strip(),
+        "",
+        "## `tenants/ID.yaml`",
+        "",
+        words["tenant_introduction"].strip(),
+        "",
+    ]
     lines += ["| key | type | default | what it does |", "|---|---|---|---|"]
-    lines += [f"| `{key.path}` | {key.type} | {shown(key.default)} | {_cell(words['tenant'][key.path])} |" for key in keys(TenantDocument)]
+    lines += [
+        f"| `{key.path}` | {key.type} | {shown(key.default)} | {_cell(words['tenant'][key.path])} |"
+        for key in keys(TenantDocument)
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,6 @@
-"""Runs the WSGI application of a file on a free port: ``python tests/docs/serve_wsgi.py FILE`` prints the port, then serves."""
+"""Runs the WSGI application of a file on a free port: ``python tests/docs/serve_wsgi.py FILE``
+prints the port, then serves.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every case of the corpus about hosts, paths, forwarded headers and e-mail addresses is named by a test."""
+"""Every case of the corpus about hosts, paths, forwarded headers and e-mail addresses is named by a
+test.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,11 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 CASES = (TESTS / "data/attack_cases.txt").read_text("ascii").split()
-NAMED = {found.upper().replace("_", "-") for path in TESTS.rglob("test_*.py") for found in re.findall(r"(?i)(?:host|path|fwd|eml)[-_][0-9]{2}", path.read_text("utf-8"))}
+NAMED = {
+    found.upper().replace("_", "-")
+    for path in TESTS.rglob("test_*.py")
+    for found in re.findall(r"(?i)(?:host|path|fwd|eml)[-_][0-9]{2}", path.read_text("utf-8"))
+}
 
 
 @pytest.mark.parametrize("case", CASES)

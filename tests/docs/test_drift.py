@@ -1,4 +1,6 @@
-"""Documentation that lags behind the code is wrong in the worst way: believed. Both directions, table by table."""
+"""Documentation that lags behind the code is wrong in the worst way: believed. Both directions,
+table by table.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,11 @@ every_page = pytest.mark.parametrize("path", PROSE, ids=lambda p: str(p.relative
 def rows(name: str) -> list[list[str]]:
     """Cells of every table row of a page, code marks taken off."""
     lines = (OPERATOR / name).read_text(encoding="utf-8").splitlines()
-    return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if line.startswith("| ")]
+    return [
+        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in lines
+        if line.startswith("| ")
+    ]
 
 
 def code(cell: str) -> str:
@@ -46,11 +52,15 @@ def code(cell: str) -> str:
 
 
 def test_the_configuration_reference_is_the_one_that_the_code_writes() -> None:
-    assert reference.TARGET.read_text(encoding="utf-8") == reference.render(), "run scripts/reference"
+    assert reference.TARGET.read_text(encoding="utf-8") == reference.render(), (
+        "run scripts/reference"
+    )
 
 
 @pytest.mark.parametrize(("section", "model"), [("gateway", Config), ("tenant", TenantDocument)])
-def test_every_key_is_described_and_every_description_has_its_key(section: str, model: type) -> None:
+def test_every_key_is_described_and_every_description_has_its_key(
+    section: str, model: type
+) -> None:
     words = yaml.safe_load(reference.WORDS.read_text(encoding="utf-8"))[section]
     assert list(words) == [key.path for key in reference.keys(model)]
 
@@ -67,7 +77,9 @@ def test_every_metric_is_documented_with_its_labels() -> None:
         for metric in vars(metrics).values()
         if isinstance(metric, Counter | Gauge | Histogram)
     }
-    documented = {code(row[0]): row[1] for row in rows("metrics.md") if row[0].startswith("`gateway_")}
+    documented = {
+        code(row[0]): row[1] for row in rows("metrics.md") if row[0].startswith("`gateway_")
+    }
     assert documented == known
 
 
@@ -90,48 +102,97 @@ def test_every_route_for_identity_providers_is_documented() -> None:
     application = web.Application()
     application.add_routes(hooks.routes(create_autospec(HookServices, instance=True)))
     # SCIM's take a slash at their end, which is nothing to say of each.
-    known = {(route.method, route.resource.canonical.removesuffix("{slash}")) for route in application.router.routes() if route.resource is not None and route.method != "HEAD"}
+    known = {
+        (route.method, route.resource.canonical.removesuffix("{slash}"))
+        for route in application.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
     assert documented_routes("/hooks") | documented_routes("/scim") == known
 
 
 def test_every_route_of_the_admin_api_about_hooks_is_named_where_hooks_are_explained() -> None:
     page = (OPERATOR / "hooks.md").read_text(encoding="utf-8")
     served = json.loads((OPERATOR / "openapi.json").read_text(encoding="utf-8"))["paths"]
-    about = {(method.upper(), path.removeprefix("/admin/v1")) for path, methods in served.items() if "/hooks" in path for method in methods}
+    about = {
+        (method.upper(), path.removeprefix("/admin/v1"))
+        for path, methods in served.items()
+        if "/hooks" in path
+        for method in methods
+    }
     assert {(m, p) for m, p in re.findall(r"`(GET|POST|DELETE) (/[^`?\s]+)`", page)} == about
 
 
 def test_every_system_route_is_documented() -> None:
-    known = {(route.method, route.resource.canonical) for route in system.application({}).router.routes() if route.resource is not None and route.method != "HEAD"}
-    assert {route for prefix in ("/healthz", "/readyz", "/metrics") for route in documented_routes(prefix)} == known
+    known = {
+        (route.method, route.resource.canonical)
+        for route in system.application({}).router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    assert {
+        route
+        for prefix in ("/healthz", "/readyz", "/metrics")
+        for route in documented_routes(prefix)
+    } == known
 
 
 def test_every_application_that_is_run_has_its_page_and_its_rows() -> None:
-    """The version is that of the lock, and what the tenant's file needs at a change of person stands in the page's own configuration."""
-    lock = dict(re.findall(r"^([\w-]+)(?:\[[^]]*\])?==(\S+)", (ROOT / "requirements" / "apps.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    """The version is that of the lock, and what the tenant's file needs at a change of person
+    stands in the page's own configuration.
+    """
+    lock = dict(
+        re.findall(
+            r"^([\w-]+)(?:\[[^]]*\])?==(\S+)",
+            (ROOT / "requirements" / "apps.txt").read_text(encoding="utf-8"),
+            re.MULTILINE,
+        )
+    )
     lines = (DOCS / "apps" / "README.md").read_text(encoding="utf-8").splitlines()
-    tables = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| [") and "/README.md)" in line]
+    tables = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in lines
+        if line.startswith("| [") and "/README.md)" in line
+    ]
     folders = [re.findall(r"\((\w+)/README\.md\)", row[0])[0] for row in tables]
     known = {application.pages.name: application for application in (*APPLICATIONS, *LARGE)}
     assert folders == [*known, *known]
     assert {path.parent.name for path in (DOCS / "apps").glob("*/README.md")} == known.keys()
     for application, row in zip(known.values(), tables, strict=False):
-        tested = f"soak, {application.version}" if isinstance(application, Large) else f"suite, {lock[application.package] if application.package else 'Debian'}"
+        tested = (
+            f"soak, {application.version}"
+            if isinstance(application, Large)
+            else f"suite, {lock[application.package] if application.package else 'Debian'}"
+        )
         assert row[1] == tested, application.name
-        needed = [key for key in application.gateway_side().tenant if key in {"app_cookies", "clear_domain_cookies"}]
-        assert row[6] == (", ".join(f"`{key}`" for key in needed) or "nothing needed"), application.name
+        needed = [
+            key
+            for key in application.gateway_side().tenant
+            if key in {"app_cookies", "clear_domain_cookies"}
+        ]
+        assert row[6] == (", ".join(f"`{key}`" for key in needed) or "nothing needed"), (
+            application.name
+        )
 
 
 def test_the_troubleshooting_table_is_the_one_in_the_code() -> None:
-    documented = [(code(row[0]), row[2].replace("&lt;", "<"), row[3].replace("&lt;", "<")) for row in rows("troubleshooting.md") if len(row) == 4][1:]
+    documented = [
+        (code(row[0]), row[2].replace("&lt;", "<"), row[3].replace("&lt;", "<"))
+        for row in rows("troubleshooting.md")
+        if len(row) == 4
+    ][1:]
     known = [(d.code, d.cause, d.setting) for d in (*(s.diagnosis for s in SYMPTOMS), UNKNOWN)]
     assert documented == known
 
 
 def test_every_regular_expression_stands_on_the_page_about_untrusted_input() -> None:
     page = (DOCS / "developer" / "untrusted-input.md").read_text(encoding="utf-8")
-    named = [re.findall(r"`([^`]+)`", line.split("|")[1]) for line in page.splitlines() if line.startswith("| `gateway/")]
-    assert {(module, name) for module, *names in named for name in names} == {(pattern.module, pattern.name) for pattern in patterns()}
+    named = [
+        re.findall(r"`([^`]+)`", line.split("|")[1])
+        for line in page.splitlines()
+        if line.startswith("| `gateway/")
+    ]
+    assert {(module, name) for module, *names in named for name in names} == {
+        (pattern.module, pattern.name) for pattern in patterns()
+    }
 
 
 @every_page
@@ -147,15 +208,32 @@ def test_every_page_is_reached_from_the_readme() -> None:
         page = waiting.pop().resolve()
         if page not in reached and page.suffix == ".md" and page.exists():
             reached.add(page)
-            waiting += [page.parent / target for target in re.findall(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))]
+            waiting += [
+                page.parent / target
+                for target in re.findall(
+                    r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")
+                )
+            ]
     assert {str(p.relative_to(ROOT)) for p in PROSE if p.resolve() not in reached} == set()
 
 
 def test_every_decision_is_in_the_list_with_its_own_title() -> None:
-    listed = dict(re.findall(r"\]\((\d{4}-[\w-]+\.md)\) \| (.*) \|", (DOCS / "adr" / "README.md").read_text(encoding="utf-8")))
-    files = {path.name: path.read_text(encoding="utf-8").splitlines()[0] for path in (DOCS / "adr").glob("0*.md")}
+    listed = dict(
+        re.findall(
+            r"\]\((\d{4}-[\w-]+\.md)\) \| (.*) \|",
+            (DOCS / "adr" / "README.md").read_text(encoding="utf-8"),
+        )
+    )
+    files = {
+        path.name: path.read_text(encoding="utf-8").splitlines()[0]
+        for path in (DOCS / "adr").glob("0*.md")
+    }
     assert list(listed) == sorted(files)
-    assert {name: title.partition(": ")[2] for name, title in files.items() if not name.startswith("0000")} == {n: t for n, t in listed.items() if not n.startswith("0000")}
+    assert {
+        name: title.partition(": ")[2]
+        for name, title in files.items()
+        if not name.startswith("0000")
+    } == {n: t for n, t in listed.items() if not n.startswith("0000")}
 
 
 @every_page
@@ -175,14 +253,25 @@ def test_commands_in_the_documentation_exist(path: Path) -> None:
 
 
 def command_lines() -> list[tuple[str, str]]:
-    """Lines of code blocks that are ready to be typed: page and line, comments and optional parts taken off."""
+    """Lines of code blocks that are ready to be typed: page and line, comments and optional parts
+    taken off.
+    """
     found = []
     for path in PROSE:
-        for block in re.findall(r"^```\w*\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for block in re.findall(
+            r"^```\w*\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        ):
             for line in block.splitlines():
                 match = re.match(r"(?:\$ )?gateway ((?!\[)[a-z].*)", line)
                 if match and "…" not in line:
-                    found.append((str(path.relative_to(ROOT)), re.sub(r"\[[^\]]*\]", "", match[1].partition("  #")[0].partition(" # ")[0]).strip()))
+                    found.append(
+                        (
+                            str(path.relative_to(ROOT)),
+                            re.sub(
+                                r"\[[^\]]*\]", "", match[1].partition("  #")[0].partition(" # ")[0]
+                            ).strip(),
+                        )
+                    )
     return found
 
 
@@ -205,47 +294,89 @@ def test_a_command_in_the_documentation_is_one_that_the_parser_takes(page: str, 
         _, rest, _ = parser.parse_args(list(words))
     except click.UsageError as error:
         pytest.fail(f"{page}: gateway {line}: {error.format_message()}")
-    assert rest == [] or any(isinstance(p, click.Argument) for p in command.params), f"{page}: gateway {line}: {rest} is too much"
+    assert rest == [] or any(isinstance(p, click.Argument) for p in command.params), (
+        f"{page}: gateway {line}: {rest} is too much"
+    )
 
 
 def test_the_configuration_in_the_guide_is_valid(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", (OPERATOR / "production.md").read_text(encoding="utf-8"), re.DOTALL)
-    for secret, value in (("ingress_key", "k" * 32), ("redis_url", "rediss://valkey.internal:6379"), ("database_url", "postgresql+asyncpg://gateway:x@sql.internal/gateway")):
+    (block,) = re.findall(
+        r"```yaml\n(.*?)```", (OPERATOR / "production.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    for secret, value in (
+        ("ingress_key", "k" * 32),
+        ("redis_url", "rediss://valkey.internal:6379"),
+        ("database_url", "postgresql+asyncpg://gateway:x@sql.internal/gateway"),
+    ):
         (tmp_path / secret).write_text(value, encoding="utf-8")
-    (tmp_path / "gateway.yaml").write_text(block.replace("/run/secrets", str(tmp_path)), encoding="utf-8")
+    (tmp_path / "gateway.yaml").write_text(
+        block.replace("/run/secrets", str(tmp_path)), encoding="utf-8"
+    )
     config = load_config(tmp_path / "gateway.yaml")
     assert config.login_host == "login.example.com"
 
 
-@pytest.mark.parametrize("path", [*PROSE, ROOT / "Dockerfile"], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [*PROSE, ROOT / "Dockerfile"], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_environment_variables_in_the_documentation_are_keys(path: Path) -> None:
-    known = {reference.variable(key.path) for key in reference.keys(Config)} | {"GATEWAY_CONFIG", "GATEWAY_INGRESS_KEY"}
-    # GATEWAY_CONFIG names the file itself; GATEWAY_INGRESS_KEY is what the example configuration reads its key from.
+    known = {reference.variable(key.path) for key in reference.keys(Config)} | {
+        "GATEWAY_CONFIG",
+        "GATEWAY_INGRESS_KEY",
+    }
+    # GATEWAY_CONFIG names the file itself; GATEWAY_INGRESS_KEY is what the example configuration
+    # reads its key from.
     assert set(re.findall(r"\bGATEWAY_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))) <= known
 
 
 @every_page
 def test_tests_that_the_documentation_names_exist(path: Path) -> None:
-    for file, test in re.findall(r"`([\w/]*test_\w+\.py)::(\w+)`", path.read_text(encoding="utf-8")):
+    for file, test in re.findall(
+        r"`([\w/]*test_\w+\.py)::(\w+)`", path.read_text(encoding="utf-8")
+    ):
         # A page about one room may leave its folder out.
-        candidates = [ROOT / file] if file.startswith("tests/") else list((ROOT / "tests").rglob(file))
-        assert any(found.exists() and re.search(rf"def {test}\b", found.read_text(encoding="utf-8")) for found in candidates), f"{file}::{test}"
+        candidates = (
+            [ROOT / file] if file.startswith("tests/") else list((ROOT / "tests").rglob(file))
+        )
+        assert any(
+            found.exists() and re.search(rf"def {test}\b", found.read_text(encoding="utf-8"))
+            for found in candidates
+        ), f"{file}::{test}"
 
 
 def test_every_row_of_the_threat_model_names_a_test() -> None:
-    table = [line for line in (DOCS / "threat-model.md").read_text(encoding="utf-8").splitlines() if re.match(r"\| (?!#|not promised)", line)]
+    table = [
+        line
+        for line in (DOCS / "threat-model.md").read_text(encoding="utf-8").splitlines()
+        if re.match(r"\| (?!#|not promised)", line)
+    ]
     assert [line for line in table if not re.search(r"`tests/[\w/]+\.py::test_\w+`", line)] == []
     numbered = [int(line.split("|")[1]) for line in table if re.match(r"\| \d", line)]
     assert numbered == list(range(1, len(numbered) + 1))
 
 
 def test_alerts_and_log_events_that_the_documentation_names_exist() -> None:
-    alerts = set(re.findall(r"alert: (Gateway\w+)", (ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8")))
-    named = {name for page in DOCS.rglob("*.md") for name in re.findall(r"`(Gateway[A-Z]\w+)`", page.read_text(encoding="utf-8"))}
+    alerts = set(
+        re.findall(
+            r"alert: (Gateway\w+)",
+            (ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8"),
+        )
+    )
+    named = {
+        name
+        for page in DOCS.rglob("*.md")
+        for name in re.findall(r"`(Gateway[A-Z]\w+)`", page.read_text(encoding="utf-8"))
+    }
     assert named <= alerts
     page = (DOCS / "operator" / "production.md").read_text(encoding="utf-8")
     table = page[page.index("| scenario | log | metric | alert |") :].partition("\n\n")[0]
-    events = {event for line in table.splitlines()[2:] for event in re.findall(r"`([a-z_]+)`", line.split(" | ")[1])}
+    events = {
+        event
+        for line in table.splitlines()[2:]
+        for event in re.findall(r"`([a-z_]+)`", line.split(" | ")[1])
+    }
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "gateway").rglob("*.py"))
     assert len(events) > 10
-    assert [event for event in sorted(events - {"outcome", "reason"}) if f'"{event}"' not in source] == []
+    assert [
+        event for event in sorted(events - {"outcome", "reason"}) if f'"{event}"' not in source
+    ] == []

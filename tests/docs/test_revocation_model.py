@@ -1,4 +1,6 @@
-"""The model of docs/model/revocation.py, run to completion: the protocol holds, and every guard is needed."""
+"""The model of docs/model/revocation.py, run to completion: the protocol holds, and every guard is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MODEL: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "model" / "revocation.py"), run_name="model")
+MODEL: dict[str, Any] = runpy.run_path(
+    str(Path(__file__).parents[2] / "docs" / "model" / "revocation.py"), run_name="model"
+)
 explore = MODEL["explore"]
 
 
@@ -32,4 +36,6 @@ def test_no_reachable_state_allows_after_the_acknowledgement() -> None:
 
 @pytest.mark.parametrize("guard", sorted(MODEL["GUARDS"]))
 def test_the_protocol_breaks_without(guard: str) -> None:
-    assert isinstance(explore(replicas=1, failover=True, off=frozenset({guard})), MODEL["Violation"])
+    assert isinstance(
+        explore(replicas=1, failover=True, off=frozenset({guard})), MODEL["Violation"]
+    )

@@ -1,4 +1,6 @@
-"""The stand-in Okta and Graph, and a gateway's hooks that know them: for what no event told. The clock is the caller's."""
+"""The stand-in Okta and Graph, and a gateway's hooks that know them: for what no event told. The
+clock is the caller's.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Living:
         return self.cloud.customers["acme-okta"].okta
 
     def person(self, email: str) -> Account:
-        customer = self.cloud.customers["acme-okta" if email.endswith("acme.test") else "globex-entra"]
+        customer = self.cloud.customers[
+            "acme-okta" if email.endswith("acme.test") else "globex-entra"
+        ]
         found = customer.server.directory.by_email(email)
         assert found is not None
         return found
@@ -78,28 +82,73 @@ class Living:
 
     def refused(self) -> set[tuple[str, str]]:
         """(kind, whom) of what stands."""
-        return {(r.group_overlay or r.kind.value, r.who.idp_subject or r.who.oid or "") for r in self.world.revoker.standing}
+        return {
+            (r.group_overlay or r.kind.value, r.who.idp_subject or r.who.oid or "")
+            for r in self.world.revoker.standing
+        }
 
     def schedule(self, places: Places, *, interval_s: float) -> Reconciliation:
         """Another one over the same rooms."""
-        leader = Leader(self.world.database, self.world.committer, name="reconciliation", holder="one", clock=self.clock)
+        leader = Leader(
+            self.world.database,
+            self.world.committer,
+            name="reconciliation",
+            holder="one",
+            clock=self.clock,
+        )
         return Reconciliation(
-            leader=leader, targets=self.world.targets, subscriptions=self.subscriptions, delta=self.delta, backfill=self.backfill, cursors=self.cursors, applier=self.world.applier,
-            interval_s=interval_s, clock=self.clock, places=places,
-        )  # fmt: skip
+            leader=leader,
+            targets=self.world.targets,
+            subscriptions=self.subscriptions,
+            delta=self.delta,
+            backfill=self.backfill,
+            cursors=self.cursors,
+            applier=self.world.applier,
+            interval_s=interval_s,
+            clock=self.clock,
+            places=places,
+        )
 
     def restarted(self) -> Living:
-        """Another admin process over the same database: what the first one had in memory is gone."""
+        """Another admin process over the same database: what the first one had in memory is
+        gone.
+        """
         world, fetch = self.world, Fetch(self.world.http)
         graph = GraphClient(fetch, clock=self.clock)
         cursors = Cursors(world.database, world.committer)
-        subscriptions = Subscriptions(world.database, world.committer, graph, cursors, url=self.subscriptions._url, clock=self.clock)
+        subscriptions = Subscriptions(
+            world.database,
+            world.committer,
+            graph,
+            cursors,
+            url=self.subscriptions._url,
+            clock=self.clock,
+        )
         names = GroupNames(world.database)
         made = replace(
-            self, subscriptions=subscriptions, cursors=cursors,
-            delta=GraphDelta(world.database, world.committer, graph, cursors, world.inbox, names, stored=world.applier.wake, clock=self.clock),
-            backfill=OktaBackfill(fetch, world.committer, cursors, world.inbox, names, stored=world.applier.wake, clock=self.clock),
-        )  # fmt: skip
+            self,
+            subscriptions=subscriptions,
+            cursors=cursors,
+            delta=GraphDelta(
+                world.database,
+                world.committer,
+                graph,
+                cursors,
+                world.inbox,
+                names,
+                stored=world.applier.wake,
+                clock=self.clock,
+            ),
+            backfill=OktaBackfill(
+                fetch,
+                world.committer,
+                cursors,
+                world.inbox,
+                names,
+                stored=world.applier.wake,
+                clock=self.clock,
+            ),
+        )
         made.reconciliation = made.schedule(PLACES, interval_s=INTERVAL_S)
         return made
 
@@ -113,8 +162,12 @@ class Living:
 
 
 @contextlib.asynccontextmanager
-async def living_hooks(database: Database, *, brake: BrakeLimits | None = None) -> AsyncIterator[Living]:
-    """Both stand-ins, the listener, applier and reconciliation over ``database``; the clock moves when told."""
+async def living_hooks(
+    database: Database, *, brake: BrakeLimits | None = None
+) -> AsyncIterator[Living]:
+    """Both stand-ins, the listener, applier and reconciliation over ``database``; the clock moves
+    when told.
+    """
     clock = MovableClock()
     async with contextlib.AsyncExitStack() as stack:
         cloud = await stack.enter_async_context(DemoCloud(clock=clock, new_key=spare_keys()))
@@ -125,25 +178,77 @@ async def living_hooks(database: Database, *, brake: BrakeLimits | None = None) 
 
         def ask(committer: Committer, url: str) -> Subscriptions:
             rooms["cursors"] = Cursors(database, committer)
-            rooms["subscriptions"] = Subscriptions(database, committer, graph, rooms["cursors"], url=url.replace("127.0.0.1", "gateway.localhost"), clock=clock)
+            rooms["subscriptions"] = Subscriptions(
+                database,
+                committer,
+                graph,
+                rooms["cursors"],
+                url=url.replace("127.0.0.1", "gateway.localhost"),
+                clock=clock,
+            )
             found: Subscriptions = rooms["subscriptions"]
             return found
 
-        world = await stack.enter_async_context(hooks_world(database, http, clock=clock, ask=ask, brake=brake))
+        world = await stack.enter_async_context(
+            hooks_world(database, http, clock=clock, ask=ask, brake=brake)
+        )
         okta, entra = cloud.customers["acme-okta"], cloud.customers["globex-entra"]
         assert okta.okta is not None
         world.targets.by_key = {
-            ("acme", "acme-okta"): okta_target(okta.issuer, api_token=Secret(okta.okta.log.api_token), groups_used=frozenset({"app-users", "admins"}), allowed_groups=frozenset({"app-users"})),
-            ("globex", "globex-entra"): entra_target(
-                issuer=entra.issuer, directory_id=GLOBEX_TENANT_ID, client_id=entra.app.client_id, client_secret=Secret(entra.app.client_secret), api_url=entra.server.origin,
-                groups_used=frozenset({"app-users"}), allowed_groups=frozenset({"app-users"}),
+            ("acme", "acme-okta"): okta_target(
+                okta.issuer,
+                api_token=Secret(okta.okta.log.api_token),
+                groups_used=frozenset({"app-users", "admins"}),
+                allowed_groups=frozenset({"app-users"}),
             ),
-        }  # fmt: skip
-        delta = GraphDelta(database, world.committer, graph, rooms["cursors"], world.inbox, GroupNames(database), stored=world.applier.wake, clock=clock)
-        backfill = OktaBackfill(fetch, world.committer, rooms["cursors"], world.inbox, GroupNames(database), stored=world.applier.wake, clock=clock)
+            ("globex", "globex-entra"): entra_target(
+                issuer=entra.issuer,
+                directory_id=GLOBEX_TENANT_ID,
+                client_id=entra.app.client_id,
+                client_secret=Secret(entra.app.client_secret),
+                api_url=entra.server.origin,
+                groups_used=frozenset({"app-users"}),
+                allowed_groups=frozenset({"app-users"}),
+            ),
+        }
+        delta = GraphDelta(
+            database,
+            world.committer,
+            graph,
+            rooms["cursors"],
+            world.inbox,
+            GroupNames(database),
+            stored=world.applier.wake,
+            clock=clock,
+        )
+        backfill = OktaBackfill(
+            fetch,
+            world.committer,
+            rooms["cursors"],
+            world.inbox,
+            GroupNames(database),
+            stored=world.applier.wake,
+            clock=clock,
+        )
         leader = Leader(database, world.committer, name="reconciliation", holder="one", clock=clock)
         reconciliation = Reconciliation(
-            leader=leader, targets=world.targets, subscriptions=rooms["subscriptions"], delta=delta, backfill=backfill, cursors=rooms["cursors"], applier=world.applier,
-            interval_s=INTERVAL_S, clock=clock,
-        )  # fmt: skip
-        yield Living(cloud, world, rooms["subscriptions"], delta, backfill, rooms["cursors"], reconciliation, clock)
+            leader=leader,
+            targets=world.targets,
+            subscriptions=rooms["subscriptions"],
+            delta=delta,
+            backfill=backfill,
+            cursors=rooms["cursors"],
+            applier=world.applier,
+            interval_s=INTERVAL_S,
+            clock=clock,
+        )
+        yield Living(
+            cloud,
+            world,
+            rooms["subscriptions"],
+            delta,
+            backfill,
+            rooms["cursors"],
+            reconciliation,
+            clock,
+        )

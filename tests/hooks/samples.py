@@ -46,24 +46,74 @@ def keys() -> jwt.PyJWKSet:
 
 
 def jwks() -> dict[str, Any]:
-    published = json.loads(RSAAlgorithm.to_jwk(rsa_key().public_key())) | {"kid": "r1", "use": "sig", "alg": "RS256"}
-    curve = json.loads(ECAlgorithm.to_jwk(ec_key().public_key())) | {"kid": "e1", "use": "sig", "alg": "ES256"}
+    published = json.loads(RSAAlgorithm.to_jwk(rsa_key().public_key())) | {
+        "kid": "r1",
+        "use": "sig",
+        "alg": "RS256",
+    }
+    curve = json.loads(ECAlgorithm.to_jwk(ec_key().public_key())) | {
+        "kid": "e1",
+        "use": "sig",
+        "alg": "ES256",
+    }
     return {"keys": [published, curve]}
 
 
-def sign(claims: dict[str, Any], *, typ: str | None, kid: str = "r1", headers: dict[str, Any] | None = None) -> str:
+def sign(
+    claims: dict[str, Any],
+    *,
+    typ: str | None,
+    kid: str = "r1",
+    headers: dict[str, Any] | None = None,
+) -> str:
     key: Any = ec_key() if kid == "e1" else rsa_key()
-    return jwt.PyJWS().encode(json.dumps(claims).encode(), key, algorithm="ES256" if kid == "e1" else "RS256", headers={"kid": kid, "typ": typ, **(headers or {})})
+    return jwt.PyJWS().encode(
+        json.dumps(claims).encode(),
+        key,
+        algorithm="ES256" if kid == "e1" else "RS256",
+        headers={"kid": kid, "typ": typ, **(headers or {})},
+    )
 
 
 def okta_event(
-    kind: str, *, uuid: str = "u-1", published: str = "2026-01-01T00:00:00.000Z", user: str = "00ufh433fil4JtjEw4x7", group: str | None = None, **more: Any
+    kind: str,
+    *,
+    uuid: str = "u-1",
+    published: str = "2026-01-01T00:00:00.000Z",
+    user: str = "00ufh433fil4JtjEw4x7",
+    group: str | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads(json.dumps(load("okta_group_remove.json")["data"]["events"][0]))
-    target = [{"id": user, "type": "User", "alternateId": "luca@acme.com", "displayName": "Luca", "detailEntry": None}]
+    event: dict[str, Any] = json.loads(
+        json.dumps(load("okta_group_remove.json")["data"]["events"][0])
+    )
+    target = [
+        {
+            "id": user,
+            "type": "User",
+            "alternateId": "luca@acme.com",
+            "displayName": "Luca",
+            "detailEntry": None,
+        }
+    ]
     if group is not None:
-        target.append({"id": group, "type": "UserGroup", "alternateId": "unknown", "displayName": "Sales", "detailEntry": None})
-    return {**event, "eventType": kind, "uuid": uuid, "published": published, "target": target, **more}
+        target.append(
+            {
+                "id": group,
+                "type": "UserGroup",
+                "alternateId": "unknown",
+                "displayName": "Sales",
+                "detailEntry": None,
+            }
+        )
+    return {
+        **event,
+        "eventType": kind,
+        "uuid": uuid,
+        "published": published,
+        "target": target,
+        **more,
+    }
 
 
 def okta_delivery(*events: object, event_id: str = "e-1") -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Two admin processes whose machines' clocks differ, on one PostgreSQL: what one writes the other acts on, as if they did not."""
+"""Two admin processes whose machines' clocks differ, on one PostgreSQL: what one writes the other
+acts on, as if they did not.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ class Wall:
 @contextlib.asynccontextmanager
 async def two(postgres: Postgres, folder: Path) -> AsyncIterator[tuple[Database, Database]]:
     url, keys = postgres.new_database(), database_keys()
-    first, second = (open_database(config_with(folder, database={"url": url}), keys) for _ in range(2))
+    first, second = (
+        open_database(config_with(folder, database={"url": url}), keys) for _ in range(2)
+    )
     await first.prepare()
     await second.prepare()
     yield first, second
@@ -73,24 +77,40 @@ async def revoked(database: Database) -> str:
     request = RevocationRequest("acme", Who(user="sub-alice"), RevocationKind.BLOCK, "", "admin")
     async with SqlRevocations(database).change("acme", ["alias"]) as change:
         now = database.clock()
-        await change.revocation(Recorded(RevocationStatus(name, request, now, 1.0, (), None, 0), "block", 1, now))
+        await change.revocation(
+            Recorded(RevocationStatus(name, request, now, 1.0, (), None, 0), "block", 1, now)
+        )
     return name
 
 
 class Following(PoolPeople):
     """Notes what would be told to Cognito."""
 
-    def __init__(self, database: Database, leads: Callable[[], Awaitable[bool]] | None = None) -> None:
+    def __init__(
+        self, database: Database, leads: Callable[[], Awaitable[bool]] | None = None
+    ) -> None:
         record = SqlRevocations(database)
         nobody = cast("Any", None)  # nothing is told
-        super().__init__(nobody, record, nobody, nobody, SqlDisabledUsers(database), table=nobody, clock=database.clock, sleep=lambda _: asyncio.sleep(0.02), leads=leads)
+        super().__init__(
+            nobody,
+            record,
+            nobody,
+            nobody,
+            SqlDisabledUsers(database),
+            table=nobody,
+            clock=database.clock,
+            sleep=lambda _: asyncio.sleep(0.02),
+            leads=leads,
+        )
         self.told: dict[str, bool] = {}
 
     def _begin(self, recorded: Recorded, *, fresh: bool) -> None:
         self.told[recorded.status.id] = fresh
 
 
-async def test_a_machines_wrong_clock_is_noticed_and_counts_for_nothing(postgres: Postgres, tmp_path: Path) -> None:
+async def test_a_machines_wrong_clock_is_noticed_and_counts_for_nothing(
+    postgres: Postgres, tmp_path: Path
+) -> None:
     async with two(postgres, tmp_path) as (database, _):
         for shift_s in (0.0, *SHIFTS_S):
             wall = Wall(shift_s)
@@ -102,10 +122,14 @@ async def test_a_machines_wrong_clock_is_noticed_and_counts_for_nothing(postgres
             assert (finding.ok, finding.needed) == (abs(shift_s) <= APART_S, False)
             assert (shift_s > 0) == ("ahead of" in finding.detail) or not shift_s
             wall.shift_s += 1000
-            assert abs(clock() - time.time()) < 0.5, "a step of the machine's clock is none of this one"
+            assert abs(clock() - time.time()) < 0.5, (
+                "a step of the machine's clock is none of this one"
+            )
 
 
-async def test_what_one_process_revokes_reaches_the_stream_and_the_pool_of_another_with_another_clock(postgres: Postgres, tmp_path: Path) -> None:
+async def test_what_one_process_revokes_reaches_the_stream_and_the_pool_of_another_with_another_clock(  # noqa: E501 - a test's name is a sentence
+    postgres: Postgres, tmp_path: Path
+) -> None:
     async with two(postgres, tmp_path) as (first, second):
         for shift_s in SHIFTS_S:
             ours, theirs = await shifted(first, 0.0), await shifted(second, shift_s)
@@ -114,7 +138,8 @@ async def test_what_one_process_revokes_reaches_the_stream_and_the_pool_of_anoth
             following = asyncio.create_task(people.run())
             stream = feed.follow()
             seen = asyncio.create_task(anext(stream))
-            # What is done here must not carry the reader beyond what is done there, and the other way round.
+            # What is done here must not carry the reader beyond what is done there, and the other
+            # way round.
             async with asyncio.timeout(60):
                 while not (people.told and seen.done()):
                     mine = await revoked(first)
@@ -125,13 +150,17 @@ async def test_what_one_process_revokes_reaches_the_stream_and_the_pool_of_anoth
                     told.add((await anext(stream)).id)
                 while not wanted <= set(people.told):  # noqa: ASYNC110 - another task's loop
                     await asyncio.sleep(0.05)
-            assert all(people.told[name] for name in wanted), "fresh ones: signed out of Cognito too"
+            assert all(people.told[name] for name in wanted), (
+                "fresh ones: signed out of Cognito too"
+            )
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             await stream.aclose()
 
 
-async def test_what_a_process_that_died_had_taken_is_taken_over_after_its_lease_whatever_its_clock_said(postgres: Postgres, tmp_path: Path, http: aiohttp.ClientSession) -> None:
+async def test_what_a_process_that_died_had_taken_is_taken_over_after_its_lease_whatever_its_clock_said(  # noqa: E501 - a test's name is a sentence
+    postgres: Postgres, tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
     async with two(postgres, tmp_path) as (first, second):
         for number, shift_s in enumerate(SHIFTS_S):
             ours, theirs = await shifted(first, 0.0), await shifted(second, shift_s)
@@ -141,7 +170,14 @@ async def test_what_a_process_that_died_had_taken_is_taken_over_after_its_lease_
             ):
                 for world in (dead, alive):
                     world.inbox._lease_s = LEASE_S
-                await dead.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid=f"u-{number}", user=f"00u{number}"), event_id=f"e-{number}"))
+                await dead.okta(
+                    okta_delivery(
+                        okta_event(
+                            "user.lifecycle.suspend", uuid=f"u-{number}", user=f"00u{number}"
+                        ),
+                        event_id=f"e-{number}",
+                    )
+                )
                 [lane] = await dead.inbox.claim(now=theirs(), limit=10)
                 taken_at = time.monotonic()
                 assert await alive.inbox.claim(now=ours(), limit=10) == (), "it is held"
@@ -154,17 +190,32 @@ async def test_what_a_process_that_died_had_taken_is_taken_over_after_its_lease_
             assert {state for _, state, _ in await alive.states()} == {"applied"}
 
 
-async def test_one_process_tells_cognito_and_the_next_one_what_it_left(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name, seconds in ((leader, "LEASE_S", 0.6), (pool_people, "RENEW_S", 0.2), (pool_people, "LEASE_S", 0.6), (pool_people, "FOLLOW_S", 0.1)):
+async def test_one_process_tells_cognito_and_the_next_one_what_it_left(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name, seconds in (
+        (leader, "LEASE_S", 0.6),
+        (pool_people, "RENEW_S", 0.2),
+        (pool_people, "LEASE_S", 0.6),
+        (pool_people, "FOLLOW_S", 0.1),
+    ):
         monkeypatch.setattr(module, name, seconds)
     async with two(postgres, tmp_path) as databases, contextlib.AsyncExitStack() as stack:
         people, running, asked = [], [], [0, 0]
         for number, database in enumerate(databases):
             committer = Committer(database)
             await stack.enter_async_context(committer.running())
-            leads = leader.Leader(database, committer, name="pool_people", holder=f"admin-{number}", clock=database.clock).lead
+            leads = leader.Leader(
+                database,
+                committer,
+                name="pool_people",
+                holder=f"admin-{number}",
+                clock=database.clock,
+            ).lead
 
-            async def counted(number: int = number, leads: Callable[[], Awaitable[bool]] = leads) -> bool:
+            async def counted(
+                number: int = number, leads: Callable[[], Awaitable[bool]] = leads
+            ) -> bool:
                 asked[number] += 1
                 return await leads()
 

@@ -1,4 +1,6 @@
-"""One tenant's flood, or its slow directory and application, is not another tenant's delay; and what is settled does not stay for ever."""
+"""One tenant's flood, or its slow directory and application, is not another tenant's delay; and
+what is settled does not stay for ever.
+"""
 
 from __future__ import annotations
 
@@ -26,27 +28,39 @@ if TYPE_CHECKING:
     from tests.hooks.world import World
 
 
-async def flood(world: World, tenant: str, people: int, kind: str = "user.lifecycle.suspend") -> None:
+async def flood(
+    world: World, tenant: str, people: int, kind: str = "user.lifecycle.suspend"
+) -> None:
     provider = f"{tenant}-okta"
     target = replace(world.targets.by_key["acme", "acme-okta"], tenant=tenant, provider=provider)
     world.targets.by_key[target.key] = target
-    events = okta.log_entries([okta_event(kind, uuid=f"{tenant}-{kind}-{n}", user=f"00u{n}") for n in range(people)])
+    events = okta.log_entries(
+        [okta_event(kind, uuid=f"{tenant}-{kind}-{n}", user=f"00u{n}") for n in range(people)]
+    )
     await world.inbox.accept(target, events, received_at=world.clock())
     world.applier.wake()
 
 
-async def test_a_flood_of_one_tenant_does_not_delay_anothers_event(database: Database, http: aiohttp.ClientSession) -> None:
+async def test_a_flood_of_one_tenant_does_not_delay_anothers_event(
+    database: Database, http: aiohttp.ClientSession
+) -> None:
     async with hooks_world(database, http, applying=False) as world:
         await flood(world, "acme", 200)
         await flood(world, "globex", 1)
         lanes = await world.inbox.claim(now=world.clock(), limit=4)
         assert [lane.tenant for lane in lanes].count("globex") == 1
-        busy = {lane.key: lane.tenant for lane in lanes} | {f"another-{n}": "acme" for n in range(10)}
-        more = await world.inbox.claim(now=world.clock(), limit=50, busy=busy, per_tenant=applier.PER_TENANT)
+        busy = {lane.key: lane.tenant for lane in lanes} | {
+            f"another-{n}": "acme" for n in range(10)
+        }
+        more = await world.inbox.claim(
+            now=world.clock(), limit=50, busy=busy, per_tenant=applier.PER_TENANT
+        )
         assert len(more) == applier.PER_TENANT - 13
 
 
-async def test_a_tenant_whose_work_hangs_leaves_room_for_the_others(database: Database, http: aiohttp.ClientSession) -> None:
+async def test_a_tenant_whose_work_hangs_leaves_room_for_the_others(
+    database: Database, http: aiohttp.ClientSession
+) -> None:
     async with hooks_world(database, http, applying=False) as world:
         released = asyncio.Event()
         revoke = world.revoker.revoke
@@ -65,7 +79,9 @@ async def test_a_tenant_whose_work_hangs_leaves_room_for_the_others(database: Da
             released.set()
 
 
-async def test_a_silent_application_holds_up_its_own_messages_only(database: Database, http: aiohttp.ClientSession) -> None:
+async def test_a_silent_application_holds_up_its_own_messages_only(
+    database: Database, http: aiohttp.ClientSession
+) -> None:
     released, heard = asyncio.Event(), list[str]()
 
     async def silent(_request: web.Request) -> web.Response:
@@ -82,7 +98,9 @@ async def test_a_silent_application_holds_up_its_own_messages_only(database: Dat
         url = await stack.enter_async_context(serving(app))
         world = await stack.enter_async_context(hooks_world(database, http))
         for tenant in ("acme", "globex"):
-            world.targets.webhooks[tenant] = WebhookTarget(tenant, f"{url}/{tenant}", (Secret("s" * 32),))
+            world.targets.webhooks[tenant] = WebhookTarget(
+                tenant, f"{url}/{tenant}", (Secret("s" * 32),)
+            )
         await flood(world, "acme", 2 * webhooks.PARALLEL)
         await world.settled()
         await flood(world, "globex", 1)
@@ -91,13 +109,25 @@ async def test_a_silent_application_holds_up_its_own_messages_only(database: Dat
 
 
 async def test_what_is_settled_is_forgotten_and_what_waits_or_failed_is_not(world: World) -> None:
-    world.targets.webhooks["acme"] = WebhookTarget("acme", "http://127.0.0.1:1/", (Secret("s" * 32),))
+    world.targets.webhooks["acme"] = WebhookTarget(
+        "acme", "http://127.0.0.1:1/", (Secret("s" * 32),)
+    )
     await flood(world, "acme", 3)
     await world.settled()
     async with database_writing(world) as connection:
-        numbers = (await connection.execute(select(hook_inbox.c.number).order_by(hook_inbox.c.number))).scalars().all()
-        await connection.execute(update(hook_inbox).where(hook_inbox.c.number == numbers[0]).values(state="failed"))
-        await connection.execute(update(hook_inbox).where(hook_inbox.c.number == numbers[1]).values(state="new", next_at=1e12))
+        numbers = (
+            (await connection.execute(select(hook_inbox.c.number).order_by(hook_inbox.c.number)))
+            .scalars()
+            .all()
+        )
+        await connection.execute(
+            update(hook_inbox).where(hook_inbox.c.number == numbers[0]).values(state="failed")
+        )
+        await connection.execute(
+            update(hook_inbox)
+            .where(hook_inbox.c.number == numbers[1])
+            .values(state="new", next_at=1e12)
+        )
     retention = Retention(world.committer, clock=world.clock)
     assert await retention.round() == 0
     world.clock.ahead += SETTLED_S + 1
@@ -114,4 +144,7 @@ def database_writing(world: World) -> Any:
 
 async def left(world: World) -> dict[str, int]:
     async with world.database.read() as connection:
-        return {t.name: (await connection.execute(select(func.count()).select_from(t))).scalar_one() for t in (hook_inbox, hook_deliveries, webhooks_outbox)}
+        return {
+            t.name: (await connection.execute(select(func.count()).select_from(t))).scalar_one()
+            for t in (hook_inbox, hook_deliveries, webhooks_outbox)
+        }

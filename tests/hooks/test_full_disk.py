@@ -1,4 +1,6 @@
-"""SQL on a disk that is full: what is acknowledged is kept, the rest is refused so that its sender repeats it, and it is over when there is room again."""
+"""SQL on a disk that is full: what is acknowledged is kept, the rest is refused so that its sender
+repeats it, and it is over when there is room again.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ UNLIMITED_PAGES = 1 << 30
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def filled(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Database, Callable[[], AbstractContextManager[None]]]]:
+async def filled(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[tuple[Database, Callable[[], AbstractContextManager[None]]]]:
     """A database, and what fills its disk for a while."""
     async with contextlib.AsyncExitStack() as stack:
         url, postgres = "embedded", None
@@ -45,7 +49,9 @@ async def filled(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             stack.callback(postgres.remove)
             await asyncio.to_thread(postgres.start)
             url = postgres.new_database()
-        opened = open_database(config_with(tmp_path / "state", database={"url": url}), database_keys())
+        opened = open_database(
+            config_with(tmp_path / "state", database={"url": url}), database_keys()
+        )
         stack.push_async_callback(opened.close)
         await opened.prepare()
         if postgres is None:
@@ -70,7 +76,9 @@ def no_more_pages(database: Database) -> Iterator[None]:
 
 
 async def test_on_a_full_disk_hooks_are_refused_nothing_acknowledged_is_lost_and_readiness_says_why(
-    filled: tuple[Database, Callable[[], AbstractContextManager[None]]], http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    filled: tuple[Database, Callable[[], AbstractContextManager[None]]],
+    http: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened, full = filled
     monkeypatch.setattr(database_module, "REFUSED_S", 0.5)
@@ -80,9 +88,15 @@ async def test_on_a_full_disk_hooks_are_refused_nothing_acknowledged_is_lost_and
         async def send(number: int) -> None:
             said = okta_event("user.lifecycle.suspend", uuid=f"u-{number}", user=f"00u{number}")
             delivery = okta_delivery(said, event_id=f"e-{number}")
-            async with http.post(f"{world.url}/hooks/okta/acme/acme-okta", json=delivery, headers={"Authorization": SECRET}) as response:
+            async with http.post(
+                f"{world.url}/hooks/okta/acme/acme-okta",
+                json=delivery,
+                headers={"Authorization": SECRET},
+            ) as response:
                 answers[number] = response.status
-                assert response.status == 200 or (response.status == 503 and int(response.headers["Retry-After"]) > 0)
+                assert response.status == 200 or (
+                    response.status == 503 and int(response.headers["Retry-After"]) > 0
+                )
 
         await send(0)
         with full():
@@ -98,7 +112,9 @@ async def test_on_a_full_disk_hooks_are_refused_nothing_acknowledged_is_lost_and
                 while answers[number] != 200:
                     await send(number)
         await world.settled()
-        told = {request.who.idp_subject for verb, request in world.revoker.calls if verb == "revoke"}
+        told = {
+            request.who.idp_subject for verb, request in world.revoker.calls if verb == "revoke"
+        }
         assert told >= {f"00u{number}" for number in answers}
         async with asyncio.timeout(20):
             while not (await bounded("database", lambda: probe_database(opened), needed=True)).ok:  # noqa: ASYNC110 - time passes

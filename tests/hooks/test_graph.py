@@ -23,7 +23,12 @@ def test_member_removed_in_string_and_object_form(mark: object) -> None:
     document = load("graph_group_member_removed.json")
     document["value"][0]["resourceData"]["members@delta"][0]["@removed"] = mark
     [event] = parse(document).events
-    assert (event.effect, event.subject, event.event_time, event.id) == (Effect.GROUP_REMOVED, Subject(oid=OID), None, None)
+    assert (event.effect, event.subject, event.event_time, event.id) == (
+        Effect.GROUP_REMOVED,
+        Subject(oid=OID),
+        None,
+        None,
+    )
     assert event.group == Group(id="6f2c8f6e-6f0e-4d2b-9a52-0f2b7f9a1c01")
     assert event.reference == "7f105c7d-2dc5-4530-97cd-4e7ae6534c07"
 
@@ -33,7 +38,11 @@ def test_member_added_and_user_updated_are_looked_up_and_permanent_deletion_refu
     del document["value"][0]["resourceData"]["members@delta"][0]["@removed"]
     user = load("graph_user_updated.json")["value"][0]
     document["value"] += [user, {**user, "changeType": "deleted"}]
-    assert [e.effect for e in parse(document).events] == [Effect.LOOK_UP_MEMBERSHIP, Effect.LOOK_UP_ACCOUNT, Effect.BLOCK]
+    assert [e.effect for e in parse(document).events] == [
+        Effect.LOOK_UP_MEMBERSHIP,
+        Effect.LOOK_UP_ACCOUNT,
+        Effect.BLOCK,
+    ]
 
 
 def test_client_state_is_compared_before_anything_else_is_read() -> None:
@@ -51,23 +60,41 @@ def test_another_directory_in_the_batch_is_skipped() -> None:
     document = load("graph_user_updated.json")
     document["value"][0]["tenantId"] = "00000000-0000-0000-0000-000000000000"
     assert [s.reason for s in parse(document).skipped] == [SkipReason.WRONG_DIRECTORY]
-    assert graph.parse(raw(load("graph_user_updated.json")), client_states=STATES, directory_id=None).events == ()
+    assert (
+        graph.parse(
+            raw(load("graph_user_updated.json")), client_states=STATES, directory_id=None
+        ).events
+        == ()
+    )
 
 
 def test_lifecycle_events_name_their_subscription() -> None:
-    [event] = graph.parse_lifecycle(raw(load("graph_lifecycle.json")), client_states=STATES, directory_id=DIRECTORY).events
-    assert (event.effect, event.type, event.reference) == (Effect.SUBSCRIPTION, "reauthorizationRequired", "7f105c7d-2dc5-4530-97cd-4e7ae6534c07")
+    [event] = graph.parse_lifecycle(
+        raw(load("graph_lifecycle.json")), client_states=STATES, directory_id=DIRECTORY
+    ).events
+    assert (event.effect, event.type, event.reference) == (
+        Effect.SUBSCRIPTION,
+        "reauthorizationRequired",
+        "7f105c7d-2dc5-4530-97cd-4e7ae6534c07",
+    )
 
 
 @pytest.mark.parametrize("token", ["", "<script>\r\n", "ünïcode", "x" * 2049])
 def test_handshake_echoes_printable_tokens_only(token: str) -> None:
-    assert graph.handshake("Validation: Testing client application <b>") == "Validation: Testing client application <b>"
+    assert (
+        graph.handshake("Validation: Testing client application <b>")
+        == "Validation: Testing client application <b>"
+    )
     with pytest.raises(HookRefusedError):
         graph.handshake(token)
 
 
 def test_client_state_is_bound_to_tenant_and_provider() -> None:
     secret = Secret("s3cret")
-    states = {client_state(secret, tenant=t, provider=p) for t in ("acme", "globex") for p in ("one", "two")}
+    states = {
+        client_state(secret, tenant=t, provider=p)
+        for t in ("acme", "globex")
+        for p in ("one", "two")
+    }
     assert len(states) == 4
     assert all(len(s) == 43 for s in states)

@@ -1,4 +1,6 @@
-"""A group is its id: what it was called before is taken from everybody, and a removal speaks of every name it had."""
+"""A group is its id: what it was called before is taken from everybody, and a removal speaks of
+every name it had.
+"""
 
 from __future__ import annotations
 
@@ -46,18 +48,28 @@ async def arrived(living: Living) -> None:
     await living.world.settled()
 
 
-async def test_a_renamed_group_is_lost_by_its_old_name_and_gained_back_with_it(living: Living) -> None:
+async def test_a_renamed_group_is_lost_by_its_old_name_and_gained_back_with_it(
+    living: Living,
+) -> None:
     await living.round()  # learns which group the policy means
     await with_hook(living)
-    bob, group, okta = living.person("bob@acme.test"), living.group("app-users", "acme-okta"), living.directory("acme-okta")
+    bob, group, okta = (
+        living.person("bob@acme.test"),
+        living.group("app-users", "acme-okta"),
+        living.directory("acme-okta"),
+    )
     living.clock.advance(1)
     await okta.rename_group(group, "former")
     await arrived(living)
-    assert living.refused() == {EVERYBODY}, "whoever signed in as one of app-users, for nobody is by now"
+    assert living.refused() == {EVERYBODY}, (
+        "whoever signed in as one of app-users, for nobody is by now"
+    )
     living.clock.advance(1)
     await okta.remove_from_group(bob, group)
     await arrived(living)
-    assert living.refused() == {EVERYBODY, ("app-users", bob.id)}, "Cognito still reports the old name for him"
+    assert living.refused() == {EVERYBODY, ("app-users", bob.id)}, (
+        "Cognito still reports the old name for him"
+    )
     living.clock.advance(1)
     await okta.rename_group(group, "app-users")
     await arrived(living)
@@ -70,15 +82,23 @@ async def test_a_renamed_group_is_lost_by_its_old_name_and_gained_back_with_it(l
 
 async def test_a_rename_that_no_hook_told_is_found_in_the_log(living: Living) -> None:
     await living.round()
-    await living.directory("acme-okta").rename_group(living.group("app-users", "acme-okta"), "former")
+    await living.directory("acme-okta").rename_group(
+        living.group("app-users", "acme-okta"), "former"
+    )
     living.clock.advance(INTERVAL_S + 1)
     await living.round()
     assert living.refused() == {EVERYBODY}
 
 
-async def test_without_a_word_of_the_rename_a_removal_still_speaks_of_the_name_that_was_known(living: Living) -> None:
+async def test_without_a_word_of_the_rename_a_removal_still_speaks_of_the_name_that_was_known(
+    living: Living,
+) -> None:
     await living.round()
-    await living.okta.register(f"{living.world.url}/hooks/okta/acme/acme-okta", secret=SECRET, types=frozenset({"group.user_membership.remove"}))
+    await living.okta.register(
+        f"{living.world.url}/hooks/okta/acme/acme-okta",
+        secret=SECRET,
+        types=frozenset({"group.user_membership.remove"}),
+    )
     bob, group = living.person("bob@acme.test"), living.group("app-users", "acme-okta")
     group.name = "former"
     living.clock.advance(1)
@@ -97,9 +117,15 @@ async def test_a_token_that_may_not_read_groups_does_not_stop_the_reading(living
 
 
 @pytest.mark.parametrize("by", ["notification", "delta"])
-async def test_graph_renames_likewise_where_the_policy_goes_by_names(living: Living, by: str) -> None:
+async def test_graph_renames_likewise_where_the_policy_goes_by_names(
+    living: Living, by: str
+) -> None:
     await living.round()
-    carol, group, entra = living.person("carol@globex.test"), living.group("app-users", "globex-entra"), living.directory("globex-entra")
+    carol, group, entra = (
+        living.person("carol@globex.test"),
+        living.group("app-users", "globex-entra"),
+        living.directory("globex-entra"),
+    )
     if by == "delta":
         living.graph.subscriptions.outbox.switches.loss = 1.0
     living.clock.advance(1)
@@ -113,7 +139,9 @@ async def test_graph_renames_likewise_where_the_policy_goes_by_names(living: Liv
     assert living.refused() == {EVERYBODY, ("app-users", carol.id)}
 
 
-async def test_a_delta_without_the_name_is_completed_before_anything_is_left_out(living: Living) -> None:
+async def test_a_delta_without_the_name_is_completed_before_anything_is_left_out(
+    living: Living,
+) -> None:
     carol, group = living.person("carol@globex.test"), living.group("app-users", "globex-entra")
     target = living.entra
     living.world.targets.by_key[target.key] = replace(target, groups_used=frozenset({"another"}))
@@ -126,7 +154,9 @@ async def test_a_delta_without_the_name_is_completed_before_anything_is_left_out
     assert living.refused() == {("app-users", carol.id)}
 
 
-def okta_group(kind: str, uuid: str, name: str, at: int, *, group: str = "00gX", **changes: Any) -> dict[str, Any]:
+def okta_group(
+    kind: str, uuid: str, name: str, at: int, *, group: str = "00gX", **changes: Any
+) -> dict[str, Any]:
     event = okta_event(kind, uuid=uuid, group=group, published=f"2026-01-01T00:00:{at:02}Z")
     event["target"][1] |= {"displayName": name, **changes}
     return event
@@ -139,24 +169,42 @@ async def said(world: World, *events: dict[str, Any]) -> None:
 
 
 def overlays(world: World) -> set[tuple[str, str]]:
-    return {(r.group_overlay or "", r.who.idp_subject or r.who.group or "") for r in world.revoker.standing}
+    return {
+        (r.group_overlay or "", r.who.idp_subject or r.who.group or "")
+        for r in world.revoker.standing
+    }
 
 
 async def test_what_okta_says_of_the_name_before_is_enough(world: World) -> None:
-    await said(world, okta_group("group.profile.update", "a", "former", 1, changeDetails={"from": {"profile": {"name": "Sales"}}, "to": {}}))
+    await said(
+        world,
+        okta_group(
+            "group.profile.update",
+            "a",
+            "former",
+            1,
+            changeDetails={"from": {"profile": {"name": "Sales"}}, "to": {}},
+        ),
+    )
     assert overlays(world) == {("Sales", "Sales")}
 
 
 async def test_a_rename_of_a_group_that_was_never_seen_says_so(world: World) -> None:
     await said(world, okta_group("group.profile.update", "a", "former", 1))
-    assert await world.states() == [("group.profile.update", "ignored", "what the group was called before is not known here")]
+    assert await world.states() == [
+        ("group.profile.update", "ignored", "what the group was called before is not known here")
+    ]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
-async def test_events_of_a_rename_in_any_order_take_the_old_name_away(world: World, order: tuple[int, ...]) -> None:
+async def test_events_of_a_rename_in_any_order_take_the_old_name_away(
+    world: World, order: tuple[int, ...]
+) -> None:
     events = [
-        okta_group("group.user_membership.add", "a", "Sales", 1), okta_group("group.profile.update", "b", "former", 2), okta_group("group.user_membership.remove", "c", "former", 3),
-    ]  # fmt: skip
+        okta_group("group.user_membership.add", "a", "Sales", 1),
+        okta_group("group.profile.update", "b", "former", 2),
+        okta_group("group.user_membership.remove", "c", "former", 3),
+    ]
     await said(world, *(events[n] for n in order))
     await world.applier.apply_overdue(world.targets.by_key["acme", "acme-okta"])
     await world.settled()
@@ -165,25 +213,38 @@ async def test_events_of_a_rename_in_any_order_take_the_old_name_away(world: Wor
 
 async def test_another_group_that_has_the_name_keeps_it_for_its_members(world: World) -> None:
     await said(
-        world, okta_group("group.user_membership.add", "a", "Sales", 1), okta_group("group.user_membership.add", "b", "Sales", 2, group="00gY"),
+        world,
+        okta_group("group.user_membership.add", "a", "Sales", 1),
+        okta_group("group.user_membership.add", "b", "Sales", 2, group="00gY"),
         okta_group("group.profile.update", "c", "former", 3),
-    )  # fmt: skip
+    )
     assert overlays(world) == set()
-    assert [(verb, r.who.group) for verb, r in world.revoker.calls] == [("revoke", "Sales")], "sessions end, for one of them may have it through either"
+    assert [(verb, r.who.group) for verb, r in world.revoker.calls] == [("revoke", "Sales")], (
+        "sessions end, for one of them may have it through either"
+    )
 
 
 async def test_a_new_group_of_a_lost_name_gives_it_back(world: World) -> None:
-    await said(world, okta_group("group.user_membership.add", "a", "Sales", 1), okta_group("group.profile.update", "b", "former", 2))
+    await said(
+        world,
+        okta_group("group.user_membership.add", "a", "Sales", 1),
+        okta_group("group.profile.update", "b", "former", 2),
+    )
     assert overlays(world) == {("Sales", "Sales")}
     await said(world, okta_group("group.user_membership.add", "c", "Sales", 3, group="00gY"))
     assert overlays(world) == set()
 
 
-async def test_what_a_deleted_group_was_called_before_is_left_to_whoever_is_called_so_now(world: World) -> None:
+async def test_what_a_deleted_group_was_called_before_is_left_to_whoever_is_called_so_now(
+    world: World,
+) -> None:
     await said(
-        world, okta_group("group.user_membership.add", "a", "Sales", 1), okta_group("group.profile.update", "b", "former", 2),
-        okta_group("group.user_membership.add", "c", "Sales", 3, group="00gY"), okta_group("group.lifecycle.delete", "d", "former", 4),
-    )  # fmt: skip
+        world,
+        okta_group("group.user_membership.add", "a", "Sales", 1),
+        okta_group("group.profile.update", "b", "former", 2),
+        okta_group("group.user_membership.add", "c", "Sales", 3, group="00gY"),
+        okta_group("group.lifecycle.delete", "d", "former", 4),
+    )
     assert overlays(world) == set()
 
 
@@ -191,8 +252,12 @@ SEEN = st.lists(st.tuples(st.sampled_from("ABCD"), st.integers(1, 5)), min_size=
 
 
 @given(SEEN, st.randoms())
-def test_what_a_group_is_called_depends_on_the_set_of_sightings_only(seen: list[tuple[str, int]], random: Any) -> None:
-    at_once = {at: name for name, at in seen}  # two names at one instant are one event at the provider
+def test_what_a_group_is_called_depends_on_the_set_of_sightings_only(
+    seen: list[tuple[str, int]], random: Any
+) -> None:
+    at_once = {
+        at: name for name, at in seen
+    }  # two names at one instant are one event at the provider
 
     def after(order: list[tuple[int, str]]) -> Names:
         (at, name), *rest = order
@@ -221,15 +286,27 @@ async def test_a_busy_group_is_written_once_a_minute(database: Database) -> None
     names, target = GroupNames(database), okta_target()
     for at, written in ((10.0, 10.0), (60.0, 10.0), (80.0, 80.0)):
         async with database.write() as connection:
-            assert await names.learn(connection, target, Source.OKTA, Group("00gX", "Sales"), at=at) == ()
-        assert (await names.read(target, Source.OKTA, [Group("00gX")]))["00gX"] == Names("Sales", written)
+            assert (
+                await names.learn(connection, target, Source.OKTA, Group("00gX", "Sales"), at=at)
+                == ()
+            )
+        assert (await names.read(target, Source.OKTA, [Group("00gX")]))["00gX"] == Names(
+            "Sales", written
+        )
     assert await names.unknown(target, Source.OKTA, ["Sales", "Canteen"]) == ["Canteen"]
     async with database.write() as connection:
-        events = await names.learn(connection, target, Source.OKTA, Group("00gX", "Canteen"), at=90.0)
-    assert {(e.effect, e.group) for e in events} == {(Effect.GROUP_DELETED, Group(name="Sales")), (Effect.GROUP_ADDED, Group(name="Canteen"))}
+        events = await names.learn(
+            connection, target, Source.OKTA, Group("00gX", "Canteen"), at=90.0
+        )
+    assert {(e.effect, e.group) for e in events} == {
+        (Effect.GROUP_DELETED, Group(name="Sales")),
+        (Effect.GROUP_ADDED, Group(name="Canteen")),
+    }
 
 
-async def test_a_reading_names_the_members_of_a_group_made_again_while_the_name_is_taken_from_everybody(living: Living) -> None:
+async def test_a_reading_names_the_members_of_a_group_made_again_while_the_name_is_taken_from_everybody(  # noqa: E501 - a test's name is a sentence
+    living: Living,
+) -> None:
     """Of any other group they are no news."""
     await living.round()
     living.graph.subscriptions.outbox.switches.loss = 1.0
@@ -237,26 +314,43 @@ async def test_a_reading_names_the_members_of_a_group_made_again_while_the_name_
     await directory.delete_group(living.group("app-users", "globex-entra"))
     living.clock.advance(INTERVAL_S + 1)
     await living.round()
-    everybody = RevocationRequest("globex", Who(group="app-users", provider="globex-entra"), RevocationKind.END_SESSIONS, "deleted", "entra", living.clock(), "app-users", "old")
+    everybody = RevocationRequest(
+        "globex",
+        Who(group="app-users", provider="globex-entra"),
+        RevocationKind.END_SESSIONS,
+        "deleted",
+        "entra",
+        living.clock(),
+        "app-users",
+        "old",
+    )
     assert ("app-users", "") in living.refused()
     made_again = directory.add_group("app-users")
     await directory.add_to_group(carol, made_again)
     living.clock.advance(INTERVAL_S + 1)
     await living.round()
-    assert living.world.revoker.exempted == [], "the record holds nothing that was taken from everybody"
+    assert living.world.revoker.exempted == [], (
+        "the record holds nothing that was taken from everybody"
+    )
     async with SqlRevocations(living.world.database).change("globex", ["alias"]) as change:
         await change.overlay(everybody, watermark=1, at=living.clock())
     erin = directory.add_person("erin@globex.test", name="Erin")
     await directory.add_to_group(erin, made_again)
     living.clock.advance(INTERVAL_S + 1)
     await living.round()
-    assert [(r.who.oid, r.group_overlay, r.group_id) for r in living.world.revoker.exempted] == [(erin.id, "app-users", made_again.id)]
+    assert [(r.who.oid, r.group_overlay, r.group_id) for r in living.world.revoker.exempted] == [
+        (erin.id, "app-users", made_again.id)
+    ]
 
 
-async def test_a_directory_that_may_not_know_yet_that_the_group_is_deleted_is_asked_again(world: World) -> None:
+async def test_a_directory_that_may_not_know_yet_that_the_group_is_deleted_is_asked_again(
+    world: World,
+) -> None:
     target, group = entra_target(groups_used=frozenset({"g-1"})), Group("g-1")
     deleted = HookEvent(Source.ENTRA, "groups/deleted", Effect.GROUP_DELETED, None, group)
-    added = HookEvent(Source.ENTRA, "groups/member-added", Effect.LOOK_UP_MEMBERSHIP, Subject(oid="o-1"), group)
+    added = HookEvent(
+        Source.ENTRA, "groups/member-added", Effect.LOOK_UP_MEMBERSHIP, Subject(oid="o-1"), group
+    )
     world.targets.by_key[target.key] = target
     world.directory.members.add(("o-1", "g-1"))
     await world.inbox.accept(target, Delivery(Source.ENTRA, (deleted,)), received_at=world.clock())
@@ -266,7 +360,9 @@ async def test_a_directory_that_may_not_know_yet_that_the_group_is_deleted_is_as
     world.applier.wake()
 
     async def state() -> str:
-        return next(error or state for kind, state, error in await world.states() if kind == added.type)
+        return next(
+            error or state for kind, state, error in await world.states() if kind == added.type
+        )
 
     async with asyncio.timeout(10):
         while await state() != "waiting for the directory to settle":  # noqa: ASYNC110 - it happens in the applier

@@ -1,4 +1,6 @@
-"""The small one of ``tests/soak/hook_to_deny.py``: a hook on one listener, a refused check on another process."""
+"""The small one of ``tests/soak/hook_to_deny.py``: a hook on one listener, a refused check on
+another process.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,9 @@ async def test_an_outage_of_the_store_is_outlasted(world: World) -> None:
     assert await world.states() == [("user.lifecycle.suspend", "applied", "")]
 
 
-async def test_a_refusing_peer_uses_up_the_attempts_and_the_event_stays_visible_and_replayable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refusing_peer_uses_up_the_attempts_and_the_event_stays_visible_and_replayable(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(applier_module, "MAX_ATTEMPTS", 2)
     revoke = world.revoker.revoke
 
@@ -48,9 +50,13 @@ async def test_a_refusing_peer_uses_up_the_attempts_and_the_event_stays_visible_
     monkeypatch.setattr(world.revoker, "revoke", refuses)
     await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
     await world.settled()
-    assert await world.states() == [("user.lifecycle.suspend", "failed", "directory_forbidden: Insufficient privileges")]
+    assert await world.states() == [
+        ("user.lifecycle.suspend", "failed", "directory_forbidden: Insufficient privileges")
+    ]
     monkeypatch.setattr(world.revoker, "revoke", revoke)
-    records = InboxRecords(world.database, world.committer, clock=world.clock, wake=world.applier.wake)
+    records = InboxRecords(
+        world.database, world.committer, clock=world.clock, wake=world.applier.wake
+    )
     [row] = (await records.page(tenant="acme", state="failed", position=None, limit=10)).items
     replayed = await records.replay(row.id)
     assert not isinstance(replayed, Rejected)
@@ -62,16 +68,24 @@ async def test_a_refusing_peer_uses_up_the_attempts_and_the_event_stays_visible_
 
 async def test_pages_of_deliveries_are_newest_first_and_end(world: World) -> None:
     for n in range(5):
-        await world.okta(okta_delivery(okta_event("user.session.end", uuid=f"u-{n}"), event_id=f"e-{n}"))
+        await world.okta(
+            okta_delivery(okta_event("user.session.end", uuid=f"u-{n}"), event_id=f"e-{n}")
+        )
     await world.settled()
-    records = InboxRecords(world.database, world.committer, clock=world.clock, wake=world.applier.wake)
+    records = InboxRecords(
+        world.database, world.committer, clock=world.clock, wake=world.applier.wake
+    )
     first = await records.page(tenant=None, state=None, position=None, limit=3)
     second = await records.page(tenant=None, state=None, position=first.position, limit=3)
     assert (len(first.items), len(second.items), second.position) == (3, 2, None)
-    assert [r.received_at for r in (*first.items, *second.items)] == sorted((r.received_at for r in (*first.items, *second.items)), reverse=True)
+    assert [r.received_at for r in (*first.items, *second.items)] == sorted(
+        (r.received_at for r in (*first.items, *second.items)), reverse=True
+    )
 
 
-async def test_one_bad_event_does_not_stop_the_others_of_its_lane(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_bad_event_does_not_stop_the_others_of_its_lane(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = world.people.find
     calls = 0
 
@@ -84,7 +98,12 @@ async def test_one_bad_event_does_not_stop_the_others_of_its_lane(world: World, 
         return await original(*arguments, **named)  # type: ignore[arg-type]  # passed through
 
     monkeypatch.setattr(world.people, "find", faulty)
-    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid="a"), okta_event("user.session.clear", uuid="b")))
+    await world.okta(
+        okta_delivery(
+            okta_event("user.lifecycle.suspend", uuid="a"),
+            okta_event("user.session.clear", uuid="b"),
+        )
+    )
     await world.until(lambda: len(world.revoker.calls) >= 1)
     await world.settled()
     assert sorted(v for _, v, _ in await world.states()) == ["applied", "applied"]
@@ -103,13 +122,23 @@ async def test_an_event_that_is_not_done_in_time_is_told_and_keeps_its_lane_wait
 
         monkeypatch.setattr(world.revoker, "revoke", hangs_once)
         monkeypatch.setattr(world.applier, "_apply_s", 0.05)
-        await world.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid="a"), okta_event("user.session.clear", uuid="b")))
+        await world.okta(
+            okta_delivery(
+                okta_event("user.lifecycle.suspend", uuid="a"),
+                okta_event("user.session.clear", uuid="b"),
+            )
+        )
         [lane] = await world.inbox.claim(now=world.clock(), limit=10)
         await world.applier.apply(lane)
-        assert await world.states() == [("user.lifecycle.suspend", "new", "it was not done in time"), ("user.session.clear", "new", "")]
+        assert await world.states() == [
+            ("user.lifecycle.suspend", "new", "it was not done in time"),
+            ("user.session.clear", "new", ""),
+        ]
         monkeypatch.setattr(world.applier, "_apply_s", applier_module.APPLY_S)
         [lane] = await world.inbox.claim(now=world.clock(), limit=10)
-        assert [pending.event.type for pending in lane.pending] == ["user.session.clear"], "the other one has a pause"
+        assert [pending.event.type for pending in lane.pending] == ["user.session.clear"], (
+            "the other one has a pause"
+        )
         world.clock.ahead += 60
         await world.applier.apply(lane)
         [lane] = await world.inbox.claim(now=world.clock(), limit=10)
@@ -117,14 +146,18 @@ async def test_an_event_that_is_not_done_in_time_is_told_and_keeps_its_lane_wait
         assert {state for _, state, _ in await world.states()} == {"applied"}
 
 
-async def test_a_lane_that_failed_for_days_ends_nothing_and_its_event_is_tried_at_the_longest_pause(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lane_that_failed_for_days_ends_nothing_and_its_event_is_tried_at_the_longest_pause(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """More failures than a power of two has room for."""
     monkeypatch.setattr(applier_module, "POLL_S", 0.01)
     apply, failing = world.applier.apply, True
 
     async def fails(lane: Lane) -> None:
         if not failing:
-            return await apply(replace(lane, pending=tuple(replace(one, attempts=5000) for one in lane.pending)))
+            return await apply(
+                replace(lane, pending=tuple(replace(one, attempts=5000) for one in lane.pending))
+            )
         world.applier._resting[lane.key] = applier_module._Rest(5000, 0.0)
         msg = "a row does not open"
         raise RuntimeError(msg)
@@ -143,7 +176,9 @@ async def test_a_lane_that_failed_for_days_ends_nothing_and_its_event_is_tried_a
     assert [state for _, state, _ in await world.states()] == ["applied"]
 
 
-async def test_a_row_that_does_not_open_keeps_no_other_lane_waiting_and_its_own_goes_on_when_it_opens_again(database: Database, http: aiohttp.ClientSession) -> None:
+async def test_a_row_that_does_not_open_keeps_no_other_lane_waiting_and_its_own_goes_on_when_it_opens_again(  # noqa: E501 - a test's name is a sentence
+    database: Database, http: aiohttp.ClientSession
+) -> None:
     async with hooks_world(database, http, applying=False) as world:
 
         async def claimed() -> list[str]:
@@ -158,12 +193,22 @@ async def test_a_row_that_does_not_open_keeps_no_other_lane_waiting_and_its_own_
                 await connection.execute(update(column.table).where(where).values({column: value}))
             return before
 
-        suspended = [okta_event("user.lifecycle.suspend", uuid=name, user=name) for name in ("a", "b")]
-        await world.okta(okta_delivery(*suspended, okta_event("user.session.clear", uuid="b-too", user="b")))
+        suspended = [
+            okta_event("user.lifecycle.suspend", uuid=name, user=name) for name in ("a", "b")
+        ]
+        await world.okta(
+            okta_delivery(*suspended, okta_event("user.session.clear", uuid="b-too", user="b"))
+        )
         payload = hook_inbox.c.payload
-        kept = {name: await change(payload, hook_inbox.c.event == name, "k0.AAAA") for name in ("a", "b")}
+        kept = {
+            name: await change(payload, hook_inbox.c.event == name, "k0.AAAA")
+            for name in ("a", "b")
+        }
         assert await claimed() == ["b-too"], "nor what else was told of the same person"
-        assert [(state, error[:16]) for _, state, error in await world.states()] == [*[("new", "it does not open")] * 2, ("applied", "")]
+        assert [(state, error[:16]) for _, state, error in await world.states()] == [
+            *[("new", "it does not open")] * 2,
+            ("applied", ""),
+        ]
         for name in ("a", "b"):
             await change(payload, hook_inbox.c.event == name, kept[name])
         assert await claimed() == [], "others have their turn first"
@@ -176,27 +221,56 @@ async def test_a_row_that_does_not_open_keeps_no_other_lane_waiting_and_its_own_
         imposed, mine = hook_standing.c.imposed, hook_standing.c.lane == lane
         closed = await change(imposed, mine, "k0.AAAA")
         told = await world.messages()
-        await world.okta(okta_delivery(*(okta_event("user.lifecycle.unsuspend", uuid=f"{name}-back", user=name) for name in ("a", "b")), event_id="back"))
+        await world.okta(
+            okta_delivery(
+                *(
+                    okta_event("user.lifecycle.unsuspend", uuid=f"{name}-back", user=name)
+                    for name in ("a", "b")
+                ),
+                event_id="back",
+            )
+        )
         assert await claimed() == ["b-back"]
 
         # What takes away is not kept waiting by what does not open.
         def said(kind: str, at: str, **more: str) -> dict[str, Any]:
-            return okta_event(kind, uuid=f"a-{kind}-{at}", user="a", published=f"2026-01-{at}T00:00:00.000Z", **more)
+            return okta_event(
+                kind,
+                uuid=f"a-{kind}-{at}",
+                user="a",
+                published=f"2026-01-{at}T00:00:00.000Z",
+                **more,
+            )
 
         older, again = said("user.lifecycle.suspend", "01"), said("user.lifecycle.suspend", "05")
-        removed, cleared = said("group.user_membership.remove", "05", group="00gSALES"), said("user.session.clear", "05")
+        removed, cleared = (
+            said("group.user_membership.remove", "05", group="00gSALES"),
+            said("user.session.clear", "05"),
+        )
         late = said("group.user_membership.add", "06", group="00gSALES")
         calls = len(world.revoker.calls)
         await world.okta(okta_delivery(older, again, removed, cleared, late, event_id="more"))
         assert await claimed() == sorted(one["uuid"] for one in (older, again, removed, cleared))
-        took = [(verb, request.reason, request.kind.value, request.group_overlay) for verb, request in world.revoker.calls[calls:]]
+        took = [
+            (verb, request.reason, request.kind.value, request.group_overlay)
+            for verb, request in world.revoker.calls[calls:]
+        ]
         assert took == [
-            ("revoke", "user.lifecycle.suspend", "block", None), ("revoke", "user.lifecycle.suspend", "end_sessions", None),
-            ("revoke", "group.user_membership.remove", "end_sessions", "Sales"), ("revoke", "group.user_membership.remove", "end_sessions", None),
-            ("revoke", "user.session.clear", "end_sessions", None), ("revoke", "user.session.clear", "end_sessions", None),
-        ], "not the older one"  # fmt: skip
-        assert [(state, error) for _, state, error in (await world.states())[-5:]] == [*[("new", UNREAD)] * 3, ("applied", ""), ("new", UNREAD)]
-        assert await world.messages() == told, "nobody is told before it is known what was so before"
+            ("revoke", "user.lifecycle.suspend", "block", None),
+            ("revoke", "user.lifecycle.suspend", "end_sessions", None),
+            ("revoke", "group.user_membership.remove", "end_sessions", "Sales"),
+            ("revoke", "group.user_membership.remove", "end_sessions", None),
+            ("revoke", "user.session.clear", "end_sessions", None),
+            ("revoke", "user.session.clear", "end_sessions", None),
+        ], "not the older one"
+        assert [(state, error) for _, state, error in (await world.states())[-5:]] == [
+            *[("new", UNREAD)] * 3,
+            ("applied", ""),
+            ("new", UNREAD),
+        ]
+        assert await world.messages() == told, (
+            "nobody is told before it is known what was so before"
+        )
         calls = len(world.revoker.calls)
         world.clock.ahead += 61
         assert await claimed() == [older["uuid"]]
@@ -204,15 +278,25 @@ async def test_a_row_that_does_not_open_keeps_no_other_lane_waiting_and_its_own_
 
         await change(imposed, mine, closed)
         world.clock.ahead += 61
-        assert await claimed() == sorted(["a-back", *(one["uuid"] for one in (older, again, removed, late))])
+        assert await claimed() == sorted(
+            ["a-back", *(one["uuid"] for one in (older, again, removed, late))]
+        )
         assert "new" not in {state for _, state, _ in await world.states()}
-        assert {(request.group_overlay, request.kind.value) for request in world.revoker.standing if request.who.idp_subject == "a"} == {(None, "block")}
+        assert {
+            (request.group_overlay, request.kind.value)
+            for request in world.revoker.standing
+            if request.who.idp_subject == "a"
+        } == {(None, "block")}
         await world.okta(okta_delivery(said("user.lifecycle.unsuspend", "07"), event_id="at last"))
         assert await claimed() != []
-        assert not [request for request in world.revoker.standing if request.who.idp_subject == "a"], "what was imposed meanwhile is part of the standing"
+        assert not [
+            request for request in world.revoker.standing if request.who.idp_subject == "a"
+        ], "what was imposed meanwhile is part of the standing"
 
 
-async def test_a_removal_from_a_group_whose_names_do_not_open_takes_effect_and_is_applied_when_they_do(database: Database, http: aiohttp.ClientSession) -> None:
+async def test_a_removal_from_a_group_whose_names_do_not_open_takes_effect_and_is_applied_when_they_do(  # noqa: E501 - a test's name is a sentence
+    database: Database, http: aiohttp.ClientSession
+) -> None:
     async with hooks_world(database, http, applying=False) as world:
 
         async def applied() -> list[tuple[str, str]]:
@@ -221,7 +305,13 @@ async def test_a_removal_from_a_group_whose_names_do_not_open_takes_effect_and_i
             return [(state, error) for _, state, error in await world.states()]
 
         def said(kind: str, user: str, group: str, day: int = 1) -> dict[str, Any]:
-            return okta_event(kind, uuid=f"{kind}-{user}-{group}", user=user, group=group, published=f"2026-01-0{day}T00:00:00.000Z")
+            return okta_event(
+                kind,
+                uuid=f"{kind}-{user}-{group}",
+                user=user,
+                group=group,
+                published=f"2026-01-0{day}T00:00:00.000Z",
+            )
 
         await world.okta(okta_delivery(said("group.user_membership.remove", "a", "00gSALES")))
         assert await applied() == [("applied", "")]
@@ -229,10 +319,24 @@ async def test_a_removal_from_a_group_whose_names_do_not_open_takes_effect_and_i
             names = (await connection.execute(select(hook_groups.c.names))).scalar_one()
             await connection.execute(update(hook_groups).values(names="k0.AAAA"))
         calls = len(world.revoker.calls)
-        back, lost = said("group.user_membership.add", "a", "00gSALES", 2), said("group.user_membership.remove", "b", "00gSALES")
-        await world.okta(okta_delivery(back, lost, okta_event("user.session.clear", uuid="clear", user="a"), event_id="more"))
+        back, lost = (
+            said("group.user_membership.add", "a", "00gSALES", 2),
+            said("group.user_membership.remove", "b", "00gSALES"),
+        )
+        await world.okta(
+            okta_delivery(
+                back,
+                lost,
+                okta_event("user.session.clear", uuid="clear", user="a"),
+                event_id="more",
+            )
+        )
         assert (await applied())[1:] == [("new", UNREAD), ("new", UNREAD), ("applied", "")]
-        took = {(request.who.idp_subject, request.group_overlay) for _, request in world.revoker.calls[calls:] if request.group_overlay}
+        took = {
+            (request.who.idp_subject, request.group_overlay)
+            for _, request in world.revoker.calls[calls:]
+            if request.group_overlay
+        }
         assert took == {("b", "Sales")}
         calls = len(world.revoker.calls)
         world.clock.ahead += 61
@@ -250,31 +354,58 @@ async def test_a_tenant_that_is_gone_is_not_an_error(world: World) -> None:
     from gateway.hooks import okta
     from tests.hooks.samples import raw
 
-    await world.inbox.accept(target, okta.parse(raw(okta_delivery(okta_event("user.lifecycle.suspend")))), received_at=world.clock())
+    await world.inbox.accept(
+        target,
+        okta.parse(raw(okta_delivery(okta_event("user.lifecycle.suspend")))),
+        received_at=world.clock(),
+    )
     world.applier.wake()
     await world.settled()
-    assert [(s, e) for _, s, e in await world.states()] == [("ignored", "the tenant or provider is gone")]
+    assert [(s, e) for _, s, e in await world.states()] == [
+        ("ignored", "the tenant or provider is gone")
+    ]
 
 
-async def test_two_replicas_apply_each_event_once(database: Database, http: aiohttp.ClientSession) -> None:
+async def test_two_replicas_apply_each_event_once(
+    database: Database, http: aiohttp.ClientSession
+) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        first = await stack.enter_async_context(hooks_world(database, http, applying=False, holder="one"))
-        second = await stack.enter_async_context(hooks_world(database, http, applying=False, holder="two"))
+        first = await stack.enter_async_context(
+            hooks_world(database, http, applying=False, holder="one")
+        )
+        second = await stack.enter_async_context(
+            hooks_world(database, http, applying=False, holder="two")
+        )
         second.targets.by_key = first.targets.by_key
         for world in (first, second):
             await stack.enter_async_context(world.applier.running())
         for n in range(60):
             world = (first, second)[n % 2]
-            await world.okta(okta_delivery(okta_event("user.session.clear", uuid=f"u-{n}", user=f"00u{n % 7}"), event_id=f"e-{n}"))
+            await world.okta(
+                okta_delivery(
+                    okta_event("user.session.clear", uuid=f"u-{n}", user=f"00u{n % 7}"),
+                    event_id=f"e-{n}",
+                )
+            )
         await first.settled()
-        calls = [request for _, request in first.revoker.calls + second.revoker.calls if request.who.idp_subject]
+        calls = [
+            request
+            for _, request in first.revoker.calls + second.revoker.calls
+            if request.who.idp_subject
+        ]
         assert len(calls) == 60
 
 
-async def test_a_replica_that_lost_its_lease_cannot_settle_and_another_finishes(database: Database, http: aiohttp.ClientSession) -> None:
+async def test_a_replica_that_lost_its_lease_cannot_settle_and_another_finishes(
+    database: Database, http: aiohttp.ClientSession
+) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        frozen = await stack.enter_async_context(hooks_world(database, http, applying=False, holder="frozen"))
-        other = await stack.enter_async_context(hooks_world(database, http, applying=False, holder="other"))
+        frozen = await stack.enter_async_context(
+            hooks_world(database, http, applying=False, holder="frozen")
+        )
+        other = await stack.enter_async_context(
+            hooks_world(database, http, applying=False, holder="other")
+        )
         await frozen.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
         [lane] = await frozen.inbox.claim(now=frozen.clock(), limit=10)
         frozen.revoker.hold = asyncio.Event()
@@ -292,21 +423,37 @@ async def test_a_replica_that_lost_its_lease_cannot_settle_and_another_finishes(
 
 
 async def test_a_group_that_the_policy_names_later_is_refused_then(world: World) -> None:
-    events = [okta_event("group.user_membership.remove", group="00gCANTEEN", uuid=name, user=name) for name in ("opens", "closed")]
+    events = [
+        okta_event("group.user_membership.remove", group="00gCANTEEN", uuid=name, user=name)
+        for name in ("opens", "closed")
+    ]
     for event in events:
         event["target"][1]["displayName"] = "Canteen"
     await world.okta(okta_delivery(*events))
     await world.settled()
     assert world.revoker.calls == []
-    wider = okta_target(str(world.targets.by_key["acme", "acme-okta"].issuer), groups_used=frozenset({"Canteen"}))
+    wider = okta_target(
+        str(world.targets.by_key["acme", "acme-okta"].issuer), groups_used=frozenset({"Canteen"})
+    )
     world.targets.by_key["acme", "acme-okta"] = wider
     async with world.database.write() as connection:
-        mine = hook_standing.c.lane == (await connection.execute(select(hook_inbox.c.lane).where(hook_inbox.c.event == "closed"))).scalar_one()
-        imposed = (await connection.execute(select(hook_standing.c.imposed).where(mine))).scalar_one()
+        mine = (
+            hook_standing.c.lane
+            == (
+                await connection.execute(
+                    select(hook_inbox.c.lane).where(hook_inbox.c.event == "closed")
+                )
+            ).scalar_one()
+        )
+        imposed = (
+            await connection.execute(select(hook_standing.c.imposed).where(mine))
+        ).scalar_one()
         await connection.execute(update(hook_standing).where(mine).values(imposed="k0.AAAA"))
     listed = await Restrictions(world.database).remembered(tenant="acme", position=None, limit=1)
     assert ([one.who.idp_subject for one in listed.items], listed.position) == (["opens"], None)
-    assert await world.applier.apply_overdue(wider) == 1, "one that does not open keeps no other from it"
+    assert await world.applier.apply_overdue(wider) == 1, (
+        "one that does not open keeps no other from it"
+    )
     await world.settled()
     assert [o for _, _, _, o in world.revoker.said()] == ["Canteen", None]
     async with world.database.write() as connection:
@@ -316,7 +463,9 @@ async def test_a_group_that_the_policy_names_later_is_refused_then(world: World)
     assert await world.applier.apply_overdue(wider) == 0
 
 
-async def test_a_refusal_that_counts_only_now_waits_for_its_lane_and_for_what_came_later(database: Database, http: aiohttp.ClientSession) -> None:
+async def test_a_refusal_that_counts_only_now_waits_for_its_lane_and_for_what_came_later(
+    database: Database, http: aiohttp.ClientSession
+) -> None:
     async with hooks_world(database, http, applying=False) as world:
 
         async def applied() -> None:
@@ -324,15 +473,26 @@ async def test_a_refusal_that_counts_only_now_waits_for_its_lane_and_for_what_ca
                 await world.applier.apply(lane)
 
         removed, added = (
-            okta_event(f"group.user_membership.{kind}", uuid=kind, group="00gCANTEEN", published=f"2026-01-01T00:00:0{at}Z") for kind, at in (("remove", 0), ("add", 5))
+            okta_event(
+                f"group.user_membership.{kind}",
+                uuid=kind,
+                group="00gCANTEEN",
+                published=f"2026-01-01T00:00:0{at}Z",
+            )
+            for kind, at in (("remove", 0), ("add", 5))
         )
         for event in (removed, added):
             event["target"][1]["displayName"] = "Canteen"
         await world.okta(okta_delivery(removed))
         await applied()
         await world.okta(okta_delivery(added, event_id="e-2"))
-        [lane] = await world.inbox.claim(now=world.clock(), limit=10)  # somebody holds the lane while the policy changes
-        wider = okta_target(str(world.targets.by_key["acme", "acme-okta"].issuer), groups_used=frozenset({"Canteen"}))
+        [lane] = await world.inbox.claim(
+            now=world.clock(), limit=10
+        )  # somebody holds the lane while the policy changes
+        wider = okta_target(
+            str(world.targets.by_key["acme", "acme-okta"].issuer),
+            groups_used=frozenset({"Canteen"}),
+        )
         world.targets.by_key["acme", "acme-okta"] = wider
         assert await world.applier.apply_overdue(wider) == 1
         assert await world.applier.apply_overdue(wider) == 0, "it waits already"
@@ -342,7 +502,9 @@ async def test_a_refusal_that_counts_only_now_waits_for_its_lane_and_for_what_ca
         assert world.revoker.standing == set(), "the person was added again later than that"
 
 
-async def test_a_fault_that_nobody_foresaw_ends_neither_the_looking_nor_the_applying(world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fault_that_nobody_foresaw_ends_neither_the_looking_nor_the_applying(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     claim, apply, surprises = world.inbox.claim, world.applier.apply, {"claim": 1, "apply": 1}
 
     def surprise(where: str) -> None:

@@ -1,4 +1,6 @@
-"""PostgreSQL with somebody's transaction on a row, with a frozen process, with a server that hangs: the others notice nothing, and it is over when it is over."""
+"""PostgreSQL with somebody's transaction on a row, with a frozen process, with a server that hangs:
+the others notice nothing, and it is over when it is over.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,10 @@ async def opened(postgres: Postgres, tmp_path: Path) -> AsyncIterator[Database]:
 
 
 def suspended(number: int, *, user: str | None = None) -> object:
-    return okta_delivery(okta_event("user.lifecycle.suspend", uuid=f"u-{number}", user=user or f"00u{number}"), event_id=f"e-{number}")
+    return okta_delivery(
+        okta_event("user.lifecycle.suspend", uuid=f"u-{number}", user=user or f"00u{number}"),
+        event_id=f"e-{number}",
+    )
 
 
 async def answers(world: World, numbers: range) -> list[tuple[int, float]]:
@@ -57,11 +62,19 @@ async def answers(world: World, numbers: range) -> list[tuple[int, float]]:
 
 
 def ended(world: World) -> set[str]:
-    return {request.who.idp_subject for verb, request in world.revoker.calls if verb == "revoke" and request.who.idp_subject is not None}
+    return {
+        request.who.idp_subject
+        for verb, request in world.revoker.calls
+        if verb == "revoke" and request.who.idp_subject is not None
+    }
 
 
-async def test_a_transaction_on_a_row_holds_up_who_wants_that_row_and_nobody_else(opened: Database, http: aiohttp.ClientSession) -> None:
-    """The lane of one person, an event of another that is being stored, and the counters: each held by a transaction that does not go on."""
+async def test_a_transaction_on_a_row_holds_up_who_wants_that_row_and_nobody_else(
+    opened: Database, http: aiohttp.ClientSession
+) -> None:
+    """The lane of one person, an event of another that is being stored, and the counters: each held
+    by a transaction that does not go on.
+    """
     async with hooks_world(opened, http, applying=False) as world:
         await world.okta(suspended(0))
         [lane] = await world.inbox.claim(now=world.clock(), limit=10)
@@ -70,12 +83,23 @@ async def test_a_transaction_on_a_row_holds_up_who_wants_that_row_and_nobody_els
             await connection.execute(update(hook_lanes).values(holder="another", held_until=0.0))
         async with contextlib.AsyncExitStack() as stack:
             row = await stack.enter_async_context(opened.write())
-            await row.execute(text("SELECT * FROM hook_lanes WHERE lane = :lane FOR UPDATE"), {"lane": lane.key})
+            await row.execute(
+                text("SELECT * FROM hook_lanes WHERE lane = :lane FOR UPDATE"), {"lane": lane.key}
+            )
             storing = await stack.enter_async_context(opened.write())
-            entries = okta.log_entries([okta_event("user.lifecycle.suspend", uuid="u-1", user="00u1")])
-            await world.inbox.store(storing, world.targets.by_key["acme", "acme-okta"], entries, received_at=world.clock())
+            entries = okta.log_entries(
+                [okta_event("user.lifecycle.suspend", uuid="u-1", user="00u1")]
+            )
+            await world.inbox.store(
+                storing,
+                world.targets.by_key["acme", "acme-okta"],
+                entries,
+                received_at=world.clock(),
+            )
             counters = await stack.enter_async_context(opened.write())
-            await counters.execute(text("LOCK TABLE hook_leaders, hook_arrivals IN ACCESS EXCLUSIVE MODE"))
+            await counters.execute(
+                text("LOCK TABLE hook_leaders, hook_arrivals IN ACCESS EXCLUSIVE MODE")
+            )
             # Something periodic is in the middle of its own transaction.
             slow, started = asyncio.Event(), asyncio.Event()
 
@@ -115,8 +139,12 @@ async def test_a_transaction_on_a_row_holds_up_who_wants_that_row_and_nobody_els
         assert ended(world) == {f"00u{n}" for n in range(25)}
 
 
-async def test_what_a_process_could_not_settle_it_takes_again_at_once(opened: Database, http: aiohttp.ClientSession) -> None:
-    """A hiccup of SQL between the revocation and its record; the lease would keep everybody waiting, this process included."""
+async def test_what_a_process_could_not_settle_it_takes_again_at_once(
+    opened: Database, http: aiohttp.ClientSession
+) -> None:
+    """A hiccup of SQL between the revocation and its record; the lease would keep everybody
+    waiting, this process included.
+    """
     async with hooks_world(opened, http) as world:
         keep = world.inbox.release
         failures = 2
@@ -137,7 +165,9 @@ async def test_what_a_process_could_not_settle_it_takes_again_at_once(opened: Da
         assert await world.states() == [("user.lifecycle.suspend", "applied", "")]
 
 
-async def test_a_lane_that_another_process_is_taking_is_passed_over_not_waited_for(opened: Database, http: aiohttp.ClientSession) -> None:
+async def test_a_lane_that_another_process_is_taking_is_passed_over_not_waited_for(
+    opened: Database, http: aiohttp.ClientSession
+) -> None:
     async with (
         hooks_world(opened, http, applying=False, holder="frozen") as frozen,
         hooks_world(opened, http, applying=False, holder="other") as other,
@@ -145,20 +175,38 @@ async def test_a_lane_that_another_process_is_taking_is_passed_over_not_waited_f
         for number in range(3):
             await frozen.okta(suspended(number))
         async with opened.read() as connection:
-            lanes = (await connection.execute(select(hook_inbox.c.lane).order_by(hook_inbox.c.number))).scalars().all()
+            lanes = (
+                (await connection.execute(select(hook_inbox.c.lane).order_by(hook_inbox.c.number)))
+                .scalars()
+                .all()
+            )
         async with opened.write() as connection:
             assert len(await frozen.inbox._hold(connection, lanes[:2], frozen.clock())) == 2
             began = time.monotonic()
-            assert [lane.key for lane in await other.inbox.claim(now=other.clock(), limit=10)] == lanes[2:]
+            assert [
+                lane.key for lane in await other.inbox.claim(now=other.clock(), limit=10)
+            ] == lanes[2:]
             assert time.monotonic() - began < database.LOCK_S
 
 
-async def test_a_message_that_another_transaction_holds_does_not_stop_the_others(opened: Database, http: aiohttp.ClientSession) -> None:
+async def test_a_message_that_another_transaction_holds_does_not_stop_the_others(
+    opened: Database, http: aiohttp.ClientSession
+) -> None:
     async with hooks_world(opened, http, applying=False) as world:
         async with opened.write() as connection:
             for number in range(2):
-                row = {"id": f"m{number}", "tenant": "acme", "lane": f"l{number}", "event": "x", "created_at": 0.0, "state": "new", "next_at": 0.0}
-                sealed = opened.crypt.seal("{}", table="webhooks_outbox", row=f"m{number}", column="payload")
+                row = {
+                    "id": f"m{number}",
+                    "tenant": "acme",
+                    "lane": f"l{number}",
+                    "event": "x",
+                    "created_at": 0.0,
+                    "state": "new",
+                    "next_at": 0.0,
+                }
+                sealed = opened.crypt.seal(
+                    "{}", table="webhooks_outbox", row=f"m{number}", column="payload"
+                )
                 await connection.execute(insert(webhooks_outbox).values(payload=sealed, **row))
         async with opened.write() as held:
             await held.execute(text("SELECT * FROM webhooks_outbox WHERE id = 'm0' FOR UPDATE"))

@@ -1,4 +1,6 @@
-"""Every address that a tenant can name is called through the guard: its webhook, its issuer, its provider's API."""
+"""Every address that a tenant can name is called through the guard: its webhook, its issuer, its
+provider's API.
+"""
 
 from __future__ import annotations
 
@@ -47,13 +49,32 @@ async def server() -> AsyncIterator[tuple[int, list[str]]]:
         yield int(url.rpartition(":")[2]), reached
 
 
-@pytest.mark.parametrize("url", ["https://app.example.com:{port}/", "https://127.0.0.1:{port}/", "http://127.0.0.1:{port}/", "https://169.254.169.254/"])
-async def test_a_webhook_is_not_sent_inside_and_says_nothing_about_what_is_there(database: Database, server: tuple[int, list[str]], url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://app.example.com:{port}/",
+        "https://127.0.0.1:{port}/",
+        "http://127.0.0.1:{port}/",
+        "https://169.254.169.254/",
+    ],
+)
+async def test_a_webhook_is_not_sent_inside_and_says_nothing_about_what_is_there(
+    database: Database, server: tuple[int, list[str]], url: str
+) -> None:
     port, reached = server
-    async with guarded_session(development=False, look=inside) as http, hooks_world(database, http, applying=False) as world:
-        world.targets.webhooks["acme"] = WebhookTarget("acme", url.format(port=port), (Secret("s" * 32),))
+    async with (
+        guarded_session(development=False, look=inside) as http,
+        hooks_world(database, http, applying=False) as world,
+    ):
+        world.targets.webhooks["acme"] = WebhookTarget(
+            "acme", url.format(port=port), (Secret("s" * 32),)
+        )
         async with world.applier.running(), world.outbox.running():
-            await world.inbox.accept(world.targets.by_key["acme", "acme-okta"], okta.log_entries([okta_event("user.lifecycle.suspend")]), received_at=world.clock())
+            await world.inbox.accept(
+                world.targets.by_key["acme", "acme-okta"],
+                okta.log_entries([okta_event("user.lifecycle.suspend")]),
+                received_at=world.clock(),
+            )
             world.applier.wake()
             async with asyncio.timeout(20):
                 while not (errors := await errors_of(database)):  # noqa: ASYNC110 - it happens in another task without a signal of its own
@@ -64,13 +85,21 @@ async def test_a_webhook_is_not_sent_inside_and_says_nothing_about_what_is_there
 
 async def errors_of(database: Database) -> list[str]:
     async with database.read() as connection:
-        return [error for error in (await connection.execute(select(webhooks_outbox.c.error))).scalars() if error]
+        return [
+            error
+            for error in (await connection.execute(select(webhooks_outbox.c.error))).scalars()
+            if error
+        ]
 
 
 async def test_keys_are_not_fetched_from_inside(server: tuple[int, list[str]]) -> None:
     port, reached = server
     async with guarded_session(development=False, look=inside) as http:
-        for issuer in (f"https://idp.example.com:{port}", f"http://127.0.0.1:{port}", "https://169.254.169.254"):
+        for issuer in (
+            f"https://idp.example.com:{port}",
+            f"http://127.0.0.1:{port}",
+            "https://169.254.169.254",
+        ):
             signers = await IssuerKeys(http, monotonic=time.monotonic).signers(okta_target(issuer))
             assert (signers.keys.keys, type(signers.missing)) == ([], IssuerConfigError)
     assert reached == []
@@ -78,7 +107,9 @@ async def test_keys_are_not_fetched_from_inside(server: tuple[int, list[str]]) -
 
 async def test_keys_that_discovery_points_to_are_guarded_too() -> None:
     async def discovery(request: web.Request) -> web.Response:
-        return web.json_response({"issuer": f"http://{request.host}", "jwks_uri": "http://169.254.169.254/keys"})
+        return web.json_response(
+            {"issuer": f"http://{request.host}", "jwks_uri": "http://169.254.169.254/keys"}
+        )
 
     app = web.Application()
     app.router.add_get("/.well-known/openid-configuration", discovery)
@@ -91,7 +122,11 @@ async def test_a_client_secret_is_not_sent_inside(server: tuple[int, list[str]])
     port, reached = server
     async with guarded_session(development=False, look=inside) as http:
         graph = GraphClient(Fetch(http), clock=time.time)
-        target = replace(entra_target(), issuer=f"https://login.example.com:{port}/v2.0", api_url=f"https://graph.example.com:{port}")
+        target = replace(
+            entra_target(),
+            issuer=f"https://login.example.com:{port}/v2.0",
+            api_url=f"https://graph.example.com:{port}",
+        )
         with pytest.raises(PeerError) as caught:
             await graph.account(target, "6f2c8f6e-6f0e-4d2b-9a52-0f2b7f9a1c01")
     assert (caught.value.code, reached) == ("address_not_permitted", [])
@@ -110,5 +145,7 @@ async def test_strangers_tokens_do_not_make_us_knock_at_an_issuer_that_is_away()
     async with serving(app) as url, guarded_session(development=True) as http:
         keys = IssuerKeys(http, monotonic=lambda: now)
         for now in (0.0, 1.0, 4.9, 5.1, 6.0):  # noqa: B007 - the clock above reads it
-            assert isinstance((await keys.signers(okta_target(url))).missing, IssuerUnavailableError)
+            assert isinstance(
+                (await keys.signers(okta_target(url))).missing, IssuerUnavailableError
+            )
     assert sorted(set(asked)) == [0.0, 5.1]

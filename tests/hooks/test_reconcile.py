@@ -1,4 +1,6 @@
-"""What no event told, against the stand-in Okta and Graph: lost events, expired tokens, subscriptions through their life. The clock is the test's."""
+"""What no event told, against the stand-in Okta and Graph: lost events, expired tokens,
+subscriptions through their life. The clock is the test's.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ async def living(database: Database) -> AsyncIterator[Living]:
         yield found
 
 
-async def test_a_subscription_is_made_with_its_handshake_and_notifications_arrive(living: Living) -> None:
+async def test_a_subscription_is_made_with_its_handshake_and_notifications_arrive(
+    living: Living,
+) -> None:
     await living.round()
     assert set(await living.rows()) == {"users", "groups"}
     carol, group = living.person("carol@globex.test"), living.group("app-users", "globex-entra")
@@ -65,24 +69,37 @@ async def test_every_event_that_was_lost_is_found_by_the_next_reading(living: Li
     for outbox in (living.okta.outbox, living.graph.subscriptions.outbox):
         outbox.switches.loss = 1.0
     alice, carol = living.person("alice@acme.test"), living.person("carol@globex.test")
-    await living.directory("acme-okta").remove_from_group(alice, living.group("app-users", "acme-okta"))
+    await living.directory("acme-okta").remove_from_group(
+        alice, living.group("app-users", "acme-okta")
+    )
     await living.directory("acme-okta").suspend(living.person("bob@acme.test"))
-    await living.directory("globex-entra").remove_from_group(carol, living.group("app-users", "globex-entra"))
+    await living.directory("globex-entra").remove_from_group(
+        carol, living.group("app-users", "globex-entra")
+    )
     await living.directory("globex-entra").deactivate(carol)
     assert living.refused() == set()
     living.clock.advance(INTERVAL_S + 1)
     await living.round()
-    assert living.refused() == {("app-users", alice.id), ("block", living.person("bob@acme.test").id), ("app-users", carol.id), ("block", carol.id)}
+    assert living.refused() == {
+        ("app-users", alice.id),
+        ("block", living.person("bob@acme.test").id),
+        ("app-users", carol.id),
+        ("block", carol.id),
+    }
     await living.directory("acme-okta").add_to_group(alice, living.group("app-users", "acme-okta"))
     await living.directory("acme-okta").unsuspend(living.person("bob@acme.test"))
-    await living.directory("globex-entra").add_to_group(carol, living.group("app-users", "globex-entra"))
+    await living.directory("globex-entra").add_to_group(
+        carol, living.group("app-users", "globex-entra")
+    )
     await living.directory("globex-entra").activate(carol)
     living.clock.advance(INTERVAL_S + 1)
     await living.round()
     assert living.refused() == set()
 
 
-async def test_of_many_changes_a_third_is_lost_and_the_next_reading_finds_each(database: Database) -> None:
+async def test_of_many_changes_a_third_is_lost_and_the_next_reading_finds_each(
+    database: Database,
+) -> None:
     """The small one of ``tests/soak/lost_events.py``."""
     outcome = await lost_events.run(database, people=16, rounds=2, loss=0.3, seed=3)
     assert outcome.lost > 0
@@ -106,11 +123,15 @@ async def test_reading_again_what_hooks_delivered_finds_nothing(living: Living) 
     assert len(living.world.revoker.calls) == calls
 
 
-async def test_a_token_that_is_too_old_means_reading_everything_and_who_left_meanwhile_is_found(living: Living) -> None:
+async def test_a_token_that_is_too_old_means_reading_everything_and_who_left_meanwhile_is_found(
+    living: Living,
+) -> None:
     await living.round()
     living.graph.subscriptions.outbox.switches.loss = 1.0
     carol = living.person("carol@globex.test")
-    await living.directory("globex-entra").remove_from_group(carol, living.group("app-users", "globex-entra"))
+    await living.directory("globex-entra").remove_from_group(
+        carol, living.group("app-users", "globex-entra")
+    )
     living.clock.advance(8 * DAY_S)
     await living.round()
     assert living.refused() == {("app-users", carol.id)}
@@ -143,11 +164,18 @@ def _nameless(entry: dict[str, Any]) -> dict[str, Any]:
     return {**entry, "displayName": "app\nusers"}
 
 
-@pytest.mark.parametrize("short", [_emptied, _first_unreadable, _no_array, _nameless], ids=lambda one: one.__name__)
-async def test_a_short_full_reading_takes_a_group_from_nobody_and_who_left_is_still_found(living: Living, monkeypatch: pytest.MonkeyPatch, short: Any) -> None:
+@pytest.mark.parametrize(
+    "short", [_emptied, _first_unreadable, _no_array, _nameless], ids=lambda one: one.__name__
+)
+async def test_a_short_full_reading_takes_a_group_from_nobody_and_who_left_is_still_found(
+    living: Living, monkeypatch: pytest.MonkeyPatch, short: Any
+) -> None:
     """The group's members are looked up, one by one, before their absence counts."""
     directory, group = living.directory("globex-entra"), living.group("app-users", "globex-entra")
-    people = [directory.add_person(f"p{n}@globex.test", name=f"P {n}", groups=("app-users",)) for n in range(4)]
+    people = [
+        directory.add_person(f"p{n}@globex.test", name=f"P {n}", groups=("app-users",))
+        for n in range(4)
+    ]
     await living.round()
     living.graph.subscriptions.outbox.switches.loss = 1.0
     await directory.remove_from_group(people[3], group)
@@ -157,13 +185,19 @@ async def test_a_short_full_reading_takes_a_group_from_nobody_and_who_left_is_st
 
     def answer(kind: str, query: Any) -> dict[str, Any]:
         document: dict[str, Any] = honest(kind, query)
-        return {**document, "value": [short(e) if e["id"] == group.id else e for e in document["value"]] if kind == "groups" else []}
+        return {
+            **document,
+            "value": [short(e) if e["id"] == group.id else e for e in document["value"]]
+            if kind == "groups"
+            else [],
+        }
 
     monkeypatch.setattr(living.graph.deltas, "answer", answer)
     await living.round()
     expected = {("app-users", people[3].id), ("block", people[2].id), ("app-users", people[2].id)}
     assert living.refused() == expected
-    # A later reading, complete again, still knows who was there: nobody was forgotten with the short one.
+    # A later reading, complete again, still knows who was there: nobody was forgotten with the
+    # short one.
     await directory.remove_from_group(people[1], group)
     living.clock.advance(8 * DAY_S)
     monkeypatch.undo()
@@ -171,7 +205,9 @@ async def test_a_short_full_reading_takes_a_group_from_nobody_and_who_left_is_st
     assert living.refused() == expected | {("app-users", people[1].id)}
 
 
-async def test_a_bad_member_of_a_change_is_skipped_alone(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bad_member_of_a_change_is_skipped_alone(
+    living: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await living.round()
     living.graph.subscriptions.outbox.switches.loss = 1.0
     carol, group = living.person("carol@globex.test"), living.group("app-users", "globex-entra")
@@ -194,21 +230,41 @@ async def test_a_bad_member_of_a_change_is_skipped_alone(living: Living, monkeyp
 async def _waiting(living: Living, count: int) -> None:
     """Until so many events wait for the directory to settle."""
     async with asyncio.timeout(20):
-        while len([s for s in await living.world.states() if s[1] == "new" and "waiting" in s[2]]) < count:  # noqa: ASYNC110 - the applier has no signal for a test
+        while (  # noqa: ASYNC110 - the applier has no signal for a test
+            len([s for s in await living.world.states() if s[1] == "new" and "waiting" in s[2]])
+            < count
+        ):
             await asyncio.sleep(0.01)
 
 
 async def test_one_404_about_somebody_just_created_blocks_nobody(living: Living) -> None:
-    """Graph answers so for a while. Who is in the recycle bin is deleted, at once; who is unknown still, minutes later, is gone."""
+    """Graph answers so for a while. Who is in the recycle bin is deleted, at once; who is unknown
+    still, minutes later, is gone.
+    """
     await living.round()
     directory = living.directory("globex-entra")
-    (subscription,) = [s for s in living.graph.subscriptions.by_id.values() if s.resource == "users"]
+    (subscription,) = [
+        s for s in living.graph.subscriptions.by_id.values() if s.resource == "users"
+    ]
     reference = subscription.id
-    dora, emil, gone = (directory.add_person(f"{n}@globex.test", name=n) for n in ("dora", "emil", "gone"))
+    dora, emil, gone = (
+        directory.add_person(f"{n}@globex.test", name=n) for n in ("dora", "emil", "gone")
+    )
     gone.deleted = True
     hidden = {p.id: directory.people.pop(p.id) for p in (dora, emil)}
-    events = [HookEvent(Source.ENTRA, "users/updated", Effect.LOOK_UP_ACCOUNT, Subject(oid=p.id), reference=reference) for p in (dora, emil, gone)]
-    await living.world.inbox.accept(living.entra, Delivery(Source.ENTRA, tuple(events)), received_at=living.clock())
+    events = [
+        HookEvent(
+            Source.ENTRA,
+            "users/updated",
+            Effect.LOOK_UP_ACCOUNT,
+            Subject(oid=p.id),
+            reference=reference,
+        )
+        for p in (dora, emil, gone)
+    ]
+    await living.world.inbox.accept(
+        living.entra, Delivery(Source.ENTRA, tuple(events)), received_at=living.clock()
+    )
     living.world.applier.wake()
     await _waiting(living, 2)
     assert living.refused() == {("block", gone.id)}
@@ -218,13 +274,29 @@ async def test_one_404_about_somebody_just_created_blocks_nobody(living: Living)
     assert living.refused() == {("block", gone.id), ("block", emil.id)}
 
 
-async def test_a_membership_that_the_directory_does_not_know_yet_is_asked_for_again(living: Living) -> None:
+async def test_a_membership_that_the_directory_does_not_know_yet_is_asked_for_again(
+    living: Living,
+) -> None:
     await living.round()
     directory, group = living.directory("globex-entra"), living.group("app-users", "globex-entra")
-    reference = next(s.id for s in living.graph.subscriptions.by_id.values() if s.resource == "groups")
+    reference = next(
+        s.id for s in living.graph.subscriptions.by_id.values() if s.resource == "groups"
+    )
     late, never = (directory.add_person(f"{n}@globex.test", name=n) for n in ("late", "never"))
-    events = [HookEvent(Source.ENTRA, "groups/member-added", Effect.LOOK_UP_MEMBERSHIP, Subject(oid=p.id), Group(group.id), reference=reference) for p in (late, never)]
-    await living.world.inbox.accept(living.entra, Delivery(Source.ENTRA, tuple(events)), received_at=living.clock())
+    events = [
+        HookEvent(
+            Source.ENTRA,
+            "groups/member-added",
+            Effect.LOOK_UP_MEMBERSHIP,
+            Subject(oid=p.id),
+            Group(group.id),
+            reference=reference,
+        )
+        for p in (late, never)
+    ]
+    await living.world.inbox.accept(
+        living.entra, Delivery(Source.ENTRA, tuple(events)), received_at=living.clock()
+    )
     living.world.applier.wake()
     await _waiting(living, 2)
     assert living.refused() == set()
@@ -234,7 +306,9 @@ async def test_a_membership_that_the_directory_does_not_know_yet_is_asked_for_ag
     assert living.refused() == {("app-users", never.id)}
 
 
-async def test_subscriptions_are_renewed_at_half_life_and_made_again_when_graph_forgot_them(living: Living) -> None:
+async def test_subscriptions_are_renewed_at_half_life_and_made_again_when_graph_forgot_them(
+    living: Living,
+) -> None:
     await living.round()
     made = await living.rows()
     living.clock.advance(LIFETIME_S / 2 - DAY_S)
@@ -257,9 +331,20 @@ async def test_a_rotated_secret_makes_new_subscriptions_and_the_old_ones_go(livi
     await living.round()
     before = set(living.graph.subscriptions.by_id)
     living.world.targets.by_key["globex", "globex-entra"] = entra_target(
-        **{f: getattr(living.entra, f) for f in ("issuer", "directory_id", "client_id", "client_secret", "api_url", "groups_used", "allowed_groups")},
+        **{
+            f: getattr(living.entra, f)
+            for f in (
+                "issuer",
+                "directory_id",
+                "client_id",
+                "client_secret",
+                "api_url",
+                "groups_used",
+                "allowed_groups",
+            )
+        },
         secrets=(Secret("the-next-secret"), Secret(GLOBEX_SECRET)),
-    )  # fmt: skip
+    )
     await living.subscriptions.maintain(living.entra)
     after = set(living.graph.subscriptions.by_id)
     assert len(after) == 2
@@ -277,7 +362,10 @@ async def test_a_reauthorisation_is_answered_and_notifications_go_on(living: Liv
         living.graph.subscriptions.require_reauthorization(subscription)
     await living.graph.subscriptions.outbox.idle()
     await living.world.settled()
-    assert [s.reauthorization_due for s in living.graph.subscriptions.by_id.values()] == [False, False]
+    assert [s.reauthorization_due for s in living.graph.subscriptions.by_id.values()] == [
+        False,
+        False,
+    ]
 
 
 async def test_graph_down_for_an_hour_loses_nothing(living: Living) -> None:
@@ -305,14 +393,20 @@ async def test_a_subscription_that_a_crash_left_behind_is_removed(living: Living
 
 
 async def test_a_wrong_secret_is_the_customers_to_fix_and_says_so(living: Living) -> None:
-    wrong = entra_target(**{f: getattr(living.entra, f) for f in ("issuer", "directory_id", "client_id", "api_url")}, client_secret=Secret("expired"))
+    wrong = entra_target(
+        **{f: getattr(living.entra, f) for f in ("issuer", "directory_id", "client_id", "api_url")},
+        client_secret=Secret("expired"),
+    )
     with pytest.raises(PeerError, match="token endpoint answered"):
         await living.delta.read(wrong)
 
 
 async def test_one_replica_leads_and_another_takes_over_when_it_is_gone(living: Living) -> None:
     world = living.world
-    first, second = (Leader(world.database, world.committer, name="x", holder=h, clock=living.clock) for h in ("one", "two"))
+    first, second = (
+        Leader(world.database, world.committer, name="x", holder=h, clock=living.clock)
+        for h in ("one", "two")
+    )
     assert (await first.lead(), await second.lead(), await first.lead()) == (True, False, True)
     living.clock.advance(31)
     assert (await second.lead(), await first.lead()) == (True, False)
@@ -355,9 +449,16 @@ async def test_apis_that_hang_delay_nobody_else(living: Living) -> None:
     slow = Slow()
     async with slow.serving() as url:
         okta = living.world.targets.by_key["acme", "acme-okta"]
-        hanging = [replace(okta, tenant=f"slow-{n}", api_url=url, api_token=Secret(f"{n}"), groups_used=None) for n in range(6)]
+        hanging = [
+            replace(
+                okta, tenant=f"slow-{n}", api_url=url, api_token=Secret(f"{n}"), groups_used=None
+            )
+            for n in range(6)
+        ]
         living.world.targets.by_key = {**{t.key: t for t in hanging}, okta.key: okta}
-        schedule = living.schedule(Places(ready=3, troubled=1, turn_s=0.05, limit_s=0.1), interval_s=0.05)
+        schedule = living.schedule(
+            Places(ready=3, troubled=1, turn_s=0.05, limit_s=0.1), interval_s=0.05
+        )
         async with schedule.running(), asyncio.timeout(60):
             last = 0.0
             for _ in range(4):
@@ -373,17 +474,29 @@ async def test_apis_that_hang_delay_nobody_else(living: Living) -> None:
                 while len(slow.asked) < begun + len(hanging):
                     living.clock.advance(1)
                     await asyncio.sleep(0.01)
-                    # Each of them has failed once by now: they stand behind one another, and leave the others' places alone.
-                    assert part == 0 or sum(target.tenant.startswith("slow") for target in schedule.reading()) <= 1
+                    # Each of them has failed once by now: they stand behind one another, and leave
+                    # the others' places alone.
+                    assert (
+                        part == 0
+                        or sum(target.tenant.startswith("slow") for target in schedule.reading())
+                        <= 1
+                    )
 
 
 async def test_one_tenant_has_one_place(living: Living) -> None:
     slow = Slow()
     async with slow.serving() as url:
         okta = living.world.targets.by_key["acme", "acme-okta"]
-        both = [replace(okta, provider=f"okta-{n}", api_url=url, api_token=Secret(f"{n}"), groups_used=None) for n in range(3)]
+        both = [
+            replace(
+                okta, provider=f"okta-{n}", api_url=url, api_token=Secret(f"{n}"), groups_used=None
+            )
+            for n in range(3)
+        ]
         living.world.targets.by_key = {t.key: t for t in both}
-        schedule = living.schedule(Places(ready=8, troubled=8, turn_s=0.05, limit_s=0.2), interval_s=0.05)
+        schedule = living.schedule(
+            Places(ready=8, troubled=8, turn_s=0.05, limit_s=0.2), interval_s=0.05
+        )
         async with schedule.running(), asyncio.timeout(20):
             while len(set(slow.asked)) < len(both):
                 living.clock.advance(1)
@@ -391,8 +504,12 @@ async def test_one_tenant_has_one_place(living: Living) -> None:
                 await asyncio.sleep(0.01)
 
 
-async def test_a_full_reading_goes_on_where_it_stopped_also_in_another_process(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One page in each turn, each turn a process of its own; whose cursor has expired meanwhile begins anew, once."""
+async def test_a_full_reading_goes_on_where_it_stopped_also_in_another_process(
+    living: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One page in each turn, each turn a process of its own; whose cursor has expired meanwhile
+    begins anew, once.
+    """
     monkeypatch.setattr(graph_delta_of_the_demo, "PAGE", 2)
     directory, group = living.directory("globex-entra"), living.group("app-users", "globex-entra")
     for number in range(6):
@@ -409,7 +526,9 @@ async def test_a_full_reading_goes_on_where_it_stopped_also_in_another_process(l
             process = living.restarted()
             called = process.delta._graph.call
 
-            async def counted(target: HookTarget, method: str, url: str, *, body: Any = None, called: Any = called) -> Any:
+            async def counted(
+                target: HookTarget, method: str, url: str, *, body: Any = None, called: Any = called
+            ) -> Any:
                 asked.extend(["delta"] if "/delta" in url else [])
                 return await called(target, method, url, body=body)
 
@@ -423,7 +542,11 @@ async def test_a_full_reading_goes_on_where_it_stopped_also_in_another_process(l
     assert len(asked) <= pages + 4, "two tokens that were too old, and every page once"
     await living.world.settled()
     gone = next(person.id for person in directory.people.values() if person.deleted)
-    assert living.refused() == {("app-users", living.person("carol@globex.test").id), ("app-users", gone), ("block", gone)}
+    assert living.refused() == {
+        ("app-users", living.person("carol@globex.test").id),
+        ("app-users", gone),
+        ("block", gone),
+    }
     asked.clear()
     living.clock.advance(8 * DAY_S)
     assert not (await living.restarted().delta.read(living.entra, until=0.0))[1]
@@ -437,10 +560,18 @@ async def test_a_full_reading_goes_on_where_it_stopped_also_in_another_process(l
 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
-    [({"Retry-After": "90"}, 90), ({"X-Rate-Limit-Reset": "1767225640", "Date": "Thu, 01 Jan 2026 00:00:10 GMT"}, 30), ({}, 60), ({"Retry-After": "soon"}, 60),
-     ({"Retry-After": "999999"}, 3600), ({"X-Rate-Limit-Reset": "1", "Date": "Thu, 01 Jan 2026 00:00:10 GMT"}, 1)],
-)  # fmt: skip
-async def test_who_is_told_to_wait_does_not_ask_again_before(living: Living, headers: dict[str, str], seconds: int) -> None:
+    [
+        ({"Retry-After": "90"}, 90),
+        ({"X-Rate-Limit-Reset": "1767225640", "Date": "Thu, 01 Jan 2026 00:00:10 GMT"}, 30),
+        ({}, 60),
+        ({"Retry-After": "soon"}, 60),
+        ({"Retry-After": "999999"}, 3600),
+        ({"X-Rate-Limit-Reset": "1", "Date": "Thu, 01 Jan 2026 00:00:10 GMT"}, 1),
+    ],
+)
+async def test_who_is_told_to_wait_does_not_ask_again_before(
+    living: Living, headers: dict[str, str], seconds: int
+) -> None:
     asked = 0
 
     async def refuse(_request: web.Request) -> web.Response:
@@ -457,7 +588,8 @@ async def test_who_is_told_to_wait_does_not_ask_again_before(living: Living, hea
             living.clock.advance(wait)
             await living.reconciliation.round()
         assert asked == 2
-        # An admin process that starts meanwhile knows it, and so does whoever looks one person up there.
+        # An admin process that starts meanwhile knows it, and so does whoever looks one person up
+        # there.
         process = living.restarted()
         await process.reconciliation.round()
         with pytest.raises(UnavailableError, match="429"):
@@ -468,10 +600,16 @@ async def test_who_is_told_to_wait_does_not_ask_again_before(living: Living, hea
         assert asked == 3
 
 
-async def test_a_credential_that_was_throttled_is_left_alone_by_every_caller_and_a_reading_goes_on_where_it_stopped(living: Living) -> None:
-    okta, graph = living.cloud.customers["acme-okta"].server.faults, living.cloud.customers["globex-entra"].server.faults
+async def test_a_credential_that_was_throttled_is_left_alone_by_every_caller_and_a_reading_goes_on_where_it_stopped(  # noqa: E501 - a test's name is a sentence
+    living: Living,
+) -> None:
+    okta, graph = (
+        living.cloud.customers["acme-okta"].server.faults,
+        living.cloud.customers["globex-entra"].server.faults,
+    )
     await living.round()
-    # What real ones answer; another provider with the same token shares its limit, and so do look-ups.
+    # What real ones answer; another provider with the same token shares its limit, and so do
+    # look-ups.
     okta.once("logs", faults.throttled(reset_at=int(living.clock()) + 90))
     target = living.world.targets.by_key["acme", "acme-okta"]
     for one in (target, replace(target, provider="acme-other")):
@@ -490,8 +628,12 @@ async def test_a_credential_that_was_throttled_is_left_alone_by_every_caller_and
     assert (await living.delta.read(living.entra))[1]
 
 
-async def test_with_reads_that_are_stale_events_that_are_late_and_calls_that_are_throttled_the_end_is_right(living: Living) -> None:
-    """Whoever was disabled or taken out is out, whoever was given back is in, as soon as the directories say so."""
+async def test_with_reads_that_are_stale_events_that_are_late_and_calls_that_are_throttled_the_end_is_right(  # noqa: E501 - a test's name is a sentence
+    living: Living,
+) -> None:
+    """Whoever was disabled or taken out is out, whoever was given back is in, as soon as the
+    directories say so.
+    """
     await living.okta.register(f"{living.world.url}/hooks/okta/acme/acme-okta", secret=SECRET)
     await living.round()
     graph, okta = living.graph.subscriptions.outbox, living.okta.outbox
@@ -511,7 +653,11 @@ async def test_with_reads_that_are_stale_events_that_are_late_and_calls_that_are
         assert living.refused() == wanted
 
     for outbox in (graph, okta):
-        outbox.switches.stale_s, outbox.switches.throttled, outbox.switches.duplicate = 45.0, 3, True
+        outbox.switches.stale_s, outbox.switches.throttled, outbox.switches.duplicate = (
+            45.0,
+            3,
+            True,
+        )
     await directory.deactivate(carol)
     await directory.remove_from_group(carol, group)
     await living.directory("acme-okta").suspend(bob)
@@ -522,7 +668,9 @@ async def test_with_reads_that_are_stale_events_that_are_late_and_calls_that_are
     await directory.add_to_group(carol, group)
     await living.directory("acme-okta").unsuspend(bob)
     await comes_to(set())
-    assert (graph.switches.throttled, okta.switches.throttled) == (0, 0), "every one was met, and waited for"
+    assert (graph.switches.throttled, okta.switches.throttled) == (0, 0), (
+        "every one was met, and waited for"
+    )
     for outbox in (graph, okta):
         outbox.switches.loss = 0.0
     await directory.remove_from_group(carol, group)
@@ -531,11 +679,15 @@ async def test_with_reads_that_are_stale_events_that_are_late_and_calls_that_are
     await comes_to({("block", carol.id)})
 
 
-async def test_events_and_standings_of_a_reading_are_sealed_before_the_database_is_held_for_them(living: Living, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_events_and_standings_of_a_reading_are_sealed_before_the_database_is_held_for_them(
+    living: Living, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await living.round()
     living.graph.subscriptions.outbox.switches.loss = 1.0
     carol = living.person("carol@globex.test")
-    await living.directory("globex-entra").remove_from_group(carol, living.group("app-users", "globex-entra"))
+    await living.directory("globex-entra").remove_from_group(
+        carol, living.group("app-users", "globex-entra")
+    )
     database = living.world.database
     seal, write = Crypt.seal, database.write
     sealed: list[tuple[bool, str]] = []

@@ -34,12 +34,18 @@ def test_okta_is_handed_its_address_and_the_events_to_tick() -> None:
 def test_entra_needs_no_events_and_a_registration() -> None:
     assert setup(entra_target(), URL).missing == ()
     bare = setup(replace(entra_target(), client_secret=None, secrets=()), None)
-    assert {key for key, _ in bare.missing} == {"hooks.url", "providers[].hooks.secrets", "providers[].hooks.client_secret"}
+    assert {key for key, _ in bare.missing} == {
+        "hooks.url",
+        "providers[].hooks.secrets",
+        "providers[].hooks.client_secret",
+    }
     assert bare.events == ()
 
 
 def test_the_pools_own_users_have_scim_only() -> None:
-    assert [name for name, _ in setup(replace(okta_target(), kind=ProviderKind.COGNITO), URL).addresses] == ["scim"]
+    assert [
+        name for name, _ in setup(replace(okta_target(), kind=ProviderKind.COGNITO), URL).addresses
+    ] == ["scim"]
 
 
 async def test_nothing_then_a_handshake_then_a_wrong_secret_then_it_works(world: World) -> None:
@@ -49,23 +55,44 @@ async def test_nothing_then_a_handshake_then_a_wrong_secret_then_it_works(world:
         return (await desk.arrived("acme", "acme-okta", since=None)).verdict
 
     assert await verdict() == "nothing"
-    async with world.http.get(f"{world.url}/hooks/okta/acme/acme-okta", headers={"X-Okta-Verification-Challenge": "abc"}) as response:
+    async with world.http.get(
+        f"{world.url}/hooks/okta/acme/acme-okta", headers={"X-Okta-Verification-Challenge": "abc"}
+    ) as response:
         assert response.status == 200
     assert await verdict() == "handshake"
     world.clock.ahead += 1
     for _ in range(3):
-        assert await world.okta(okta_delivery(okta_event("user.session.clear")), secret="guessed") == 401
+        assert (
+            await world.okta(okta_delivery(okta_event("user.session.clear")), secret="guessed")
+            == 401
+        )
     assert await verdict() == "refused"
     world.clock.ahead += 1
-    assert await world.okta(okta_delivery(okta_event("user.session.clear"), okta_event("user.unheard.of", uuid="u2"))) == 200
+    assert (
+        await world.okta(
+            okta_delivery(
+                okta_event("user.session.clear"), okta_event("user.unheard.of", uuid="u2")
+            )
+        )
+        == 200
+    )
     await world.settled()
     assert await verdict() == "works"
 
     told = await desk.arrived("acme", "acme-okta", since=None)
     [refused], [handshake], [taken] = told.refused, told.handshakes, told.taken
-    assert (refused.outcome, refused.count, refused.detail) == ("unauthenticated", 3, "the Authorization header is not this provider's secret")
+    assert (refused.outcome, refused.count, refused.detail) == (
+        "unauthenticated",
+        3,
+        "the Authorization header is not this provider's secret",
+    )
     assert (handshake.source, handshake.count) == ("okta", 1)
-    assert (taken.source, taken.channel, taken.outcome, taken.count) == ("okta", "push", "accepted", 1)
+    assert (taken.source, taken.channel, taken.outcome, taken.count) == (
+        "okta",
+        "push",
+        "accepted",
+        1,
+    )
     assert told.skipped == (("unknown_type", 1),)
     assert told.last_event is not None
     assert (told.last_event.type, told.last_event.state) == ("user.session.clear", "applied")
@@ -82,7 +109,9 @@ async def test_what_was_before_is_not_told(world: World) -> None:
 
 
 async def test_a_tenant_made_again_is_not_told_what_its_predecessor_was_sent(world: World) -> None:
-    """Also what its predecessor's requests leave behind after the deletion: it is older than the tenant."""
+    """Also what its predecessor's requests leave behind after the deletion: it is older than the
+    tenant.
+    """
     desk = HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock)
     await world.okta(okta_delivery(okta_event("user.session.clear")), secret="guessed")
     await world.okta(okta_delivery(okta_event("user.session.clear")))
@@ -90,7 +119,9 @@ async def test_a_tenant_made_again_is_not_told_what_its_predecessor_was_sent(wor
     assert (await desk.arrived("acme", "acme-okta", since=0)).taken
     made = {"version": 1, "document": {}, "secrets": "", "updated_at": 0.0}
     async with world.database.write() as connection:
-        await connection.execute(insert(tenants).values(id="acme", created_at=world.clock() + 1, **made))
+        await connection.execute(
+            insert(tenants).values(id="acme", created_at=world.clock() + 1, **made)
+        )
     told = await desk.arrived("acme", "acme-okta", since=0)
     assert (told.taken, told.refused, told.last_event, told.verdict) == ((), (), None, "nothing")
     async with world.database.write() as connection:
@@ -103,16 +134,22 @@ async def test_a_tenant_made_again_is_not_told_what_its_predecessor_was_sent(wor
 async def test_refusals_cost_a_row_a_minute_and_invented_names_cost_none(world: World) -> None:
     for _ in range(20):
         await world.okta(okta_delivery(okta_event("user.session.clear")), secret="guessed")
-        await world.okta(okta_delivery(okta_event("user.session.clear")), path="/hooks/okta/acme/nobody")
+        await world.okta(
+            okta_delivery(okta_event("user.session.clear")), path="/hooks/okta/acme/nobody"
+        )
         await world.tally.flush()
     async with world.database.read() as connection:
         rows = (await connection.execute(select(hook_arrivals))).all()
-    assert {(r.tenant, r.provider, r.outcome) for r in rows} == {("acme", "acme-okta", "unauthenticated")}
+    assert {(r.tenant, r.provider, r.outcome) for r in rows} == {
+        ("acme", "acme-okta", "unauthenticated")
+    }
     assert sum(r.times for r in rows) == 20
     assert len(rows) <= 2  # a minute may end meanwhile
 
 
-async def test_what_could_not_be_written_is_counted_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_could_not_be_written_is_counted_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = world.targets.by_key["acme", "acme-okta"]
 
     async def away(_work: object, **_: object) -> None:
@@ -126,15 +163,22 @@ async def test_what_could_not_be_written_is_counted_all_the_same(world: World, m
             await world.tally.flush()
     world.tally.note(target, "okta", "unauthenticated", "second")
     await world.tally.flush()
-    told = await HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock).arrived("acme", "acme-okta", since=0)
+    told = await HookDesk(
+        world.database, world.tally, targets=world.targets, url=URL, clock=world.clock
+    ).arrived("acme", "acme-okta", since=0)
     assert sum(a.count for a in told.refused) == 2
     assert told.refused[0].detail == "second"
 
 
-async def test_a_scim_client_that_asks_is_seen_and_what_it_does_not_find_is_no_refusal(world: World) -> None:
+async def test_a_scim_client_that_asks_is_seen_and_what_it_does_not_find_is_no_refusal(
+    world: World,
+) -> None:
     desk = HookDesk(world.database, world.tally, targets=world.targets, url=URL, clock=world.clock)
     for path, status in (("/Users", 200), (f"/Users/{'0' * 8}-0000-0000-0000-{'0' * 12}", 404)):
-        async with world.http.get(f"{world.url}/scim/v2/acme/acme-okta{path}", headers={"Authorization": f"Bearer {SECRET}"}) as response:
+        async with world.http.get(
+            f"{world.url}/scim/v2/acme/acme-okta{path}",
+            headers={"Authorization": f"Bearer {SECRET}"},
+        ) as response:
             assert response.status == status
     told = await desk.arrived("acme", "acme-okta", since=None)
     assert (told.verdict, told.refused) == ("works", ())

@@ -18,17 +18,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ISSUER = "https://acme.okta.com"
-EXPECTED = Expected(typ=frozenset({"logout+jwt"}), issuers=frozenset({ISSUER}), audiences=frozenset({"client-1"}), max_age_s=300)
-CLAIMS: dict[str, Any] = {"iss": ISSUER, "aud": "client-1", "iat": int(NOW), "exp": int(NOW) + 60, "jti": "j-1"}
+EXPECTED = Expected(
+    typ=frozenset({"logout+jwt"}),
+    issuers=frozenset({ISSUER}),
+    audiences=frozenset({"client-1"}),
+    max_age_s=300,
+)
+CLAIMS: dict[str, Any] = {
+    "iss": ISSUER,
+    "aud": "client-1",
+    "iat": int(NOW),
+    "exp": int(NOW) + 60,
+    "jti": "j-1",
+}
 
 
 def test_valid_message_with_rsa_and_with_ec() -> None:
     for kid in ("r1", "e1"):
-        assert verify(sign(CLAIMS, typ="logout+jwt", kid=kid), keys(), EXPECTED, now=NOW)["jti"] == "j-1"
+        assert (
+            verify(sign(CLAIMS, typ="logout+jwt", kid=kid), keys(), EXPECTED, now=NOW)["jti"]
+            == "j-1"
+        )
 
 
 def hmac_with_public_key() -> str:
-    header = urlsafe_b64encode(b'{"alg":"HS256","typ":"logout+jwt","kid":"r1"}').rstrip(b"=").decode()
+    header = (
+        urlsafe_b64encode(b'{"alg":"HS256","typ":"logout+jwt","kid":"r1"}').rstrip(b"=").decode()
+    )
     return f"{header}.{sign(CLAIMS, typ='logout+jwt').split('.')[1]}.c2lnbmF0dXJl"
 
 
@@ -37,11 +53,15 @@ def unsigned() -> str:
 
 
 def other_key() -> str:
-    return jwt.encode(CLAIMS, other_rsa_key(), algorithm="RS256", headers={"typ": "logout+jwt", "kid": "r1"})
+    return jwt.encode(
+        CLAIMS, other_rsa_key(), algorithm="RS256", headers={"typ": "logout+jwt", "kid": "r1"}
+    )
 
 
 def wrong_algorithm_for_key() -> str:
-    return jwt.encode(CLAIMS, rsa_key(), algorithm="RS512", headers={"typ": "logout+jwt", "kid": "r1"})
+    return jwt.encode(
+        CLAIMS, rsa_key(), algorithm="RS512", headers={"typ": "logout+jwt", "kid": "r1"}
+    )
 
 
 def claims_changed(**changes: Any) -> Callable[[], str]:
@@ -56,14 +76,26 @@ def claims_changed(**changes: Any) -> Callable[[], str]:
         pytest.param(unsigned, Refusal.KEY, id="none"),
         pytest.param(other_key, Refusal.KEY, id="another-key-same-kid"),
         pytest.param(wrong_algorithm_for_key, Refusal.KEY, id="algorithm-not-the-keys"),
-        pytest.param(lambda: sign(CLAIMS, typ="logout+jwt", headers={"kid": "gone"}), Refusal.KEY, id="unknown-kid"),
-        pytest.param(lambda: sign(CLAIMS, typ="logout+jwt", headers={"crit": ["x"]}), Refusal.MALFORMED, id="crit"),
+        pytest.param(
+            lambda: sign(CLAIMS, typ="logout+jwt", headers={"kid": "gone"}),
+            Refusal.KEY,
+            id="unknown-kid",
+        ),
+        pytest.param(
+            lambda: sign(CLAIMS, typ="logout+jwt", headers={"crit": ["x"]}),
+            Refusal.MALFORMED,
+            id="crit",
+        ),
         pytest.param(lambda: sign(CLAIMS, typ="JWT"), Refusal.MALFORMED, id="typ-of-an-id-token"),
         pytest.param(lambda: sign(CLAIMS, typ=None), Refusal.MALFORMED, id="no-typ"),
-        pytest.param(claims_changed(iss="https://globex.okta.com"), Refusal.ISSUER, id="another-issuer"),
+        pytest.param(
+            claims_changed(iss="https://globex.okta.com"), Refusal.ISSUER, id="another-issuer"
+        ),
         pytest.param(claims_changed(iss=[ISSUER]), Refusal.ISSUER, id="issuer-is-a-list"),
         pytest.param(claims_changed(aud="client-2"), Refusal.AUDIENCE, id="another-audience"),
-        pytest.param(claims_changed(aud=[{"client-1": 1}]), Refusal.AUDIENCE, id="audience-of-objects"),
+        pytest.param(
+            claims_changed(aud=[{"client-1": 1}]), Refusal.AUDIENCE, id="audience-of-objects"
+        ),
         pytest.param(claims_changed(exp=int(NOW) - 61), Refusal.EXPIRED, id="expired"),
         pytest.param(claims_changed(iat=int(NOW) - 301), Refusal.EXPIRED, id="too-old"),
         pytest.param(claims_changed(iat=int(NOW) + 61), Refusal.EXPIRED, id="from-the-future"),
@@ -73,7 +105,11 @@ def claims_changed(**changes: Any) -> Callable[[], str]:
         pytest.param(lambda: "a.b", Refusal.MALFORMED, id="two-parts"),
         pytest.param(lambda: "", Refusal.MALFORMED, id="empty"),
         pytest.param(lambda: "é.é.é", Refusal.MALFORMED, id="not-ascii"),
-        pytest.param(lambda: sign({**CLAIMS, "pad": "x" * 17_000}, typ="logout+jwt"), Refusal.MALFORMED, id="huge"),
+        pytest.param(
+            lambda: sign({**CLAIMS, "pad": "x" * 17_000}, typ="logout+jwt"),
+            Refusal.MALFORMED,
+            id="huge",
+        ),
     ],
 )
 def test_refused(message: Callable[[], str], refusal: Refusal) -> None:
@@ -93,12 +129,23 @@ def test_unknown_kid_is_told_apart_so_that_keys_can_be_fetched_again() -> None:
 def logout(**changes: Any) -> Any:
     claims = {k: v for k, v in {**load("logout_token.json"), **changes}.items() if v is not ...}
     body = urlencode({"logout_token": sign(claims, typ="logout+jwt")}).encode()
-    return backchannel.parse(body, keys=keys(), issuers=frozenset({"https://server.example.com"}), audiences=frozenset({"s6BhdRkqt3"}), now=1_471_566_160.0)
+    return backchannel.parse(
+        body,
+        keys=keys(),
+        issuers=frozenset({"https://server.example.com"}),
+        audiences=frozenset({"s6BhdRkqt3"}),
+        now=1_471_566_160.0,
+    )
 
 
 def test_logout_token_of_the_specification_ends_the_sessions_of_its_sub() -> None:
     [event] = logout().events
-    assert (event.effect, event.subject, event.event_time, event.id) == (Effect.END_SESSIONS, Subject(idp_subject="248289761001"), 1_471_566_154.0, "bWJq")
+    assert (event.effect, event.subject, event.event_time, event.id) == (
+        Effect.END_SESSIONS,
+        Subject(idp_subject="248289761001"),
+        1_471_566_154.0,
+        "bWJq",
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,35 +166,72 @@ def test_logout_token_is_refused(changes: dict[str, Any], refusal: Refusal) -> N
     assert refused.value.refusal is refusal
 
 
-@pytest.mark.parametrize("body", [b"", b"logout_token=", b"logout_token=a&logout_token=b", b"x=1", b"\xff", b"&".join([b"a=1"] * 50)])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"logout_token=",
+        b"logout_token=a&logout_token=b",
+        b"x=1",
+        b"\xff",
+        b"&".join([b"a=1"] * 50),
+    ],
+)
 def test_what_is_no_logout_form_is_refused(body: bytes) -> None:
     with pytest.raises(HookRefusedError):
-        backchannel.parse(body, keys=keys(), issuers=frozenset({ISSUER}), audiences=frozenset({"x"}), now=NOW)
+        backchannel.parse(
+            body, keys=keys(), issuers=frozenset({ISSUER}), audiences=frozenset({"x"}), now=NOW
+        )
 
 
 # --- security event tokens ----------------------------------------------------------------------
 
 
-def push(claims: dict[str, Any], *, issuer: str, audience: str, typ: str = "secevent+jwt", entra: bool = False) -> Any:
-    return ssf.parse(sign(claims, typ=typ).encode(), keys=keys(), issuers=frozenset({issuer}), audiences=frozenset({audience}), now=NOW, entra=entra)
+def push(
+    claims: dict[str, Any],
+    *,
+    issuer: str,
+    audience: str,
+    typ: str = "secevent+jwt",
+    entra: bool = False,
+) -> Any:
+    return ssf.parse(
+        sign(claims, typ=typ).encode(),
+        keys=keys(),
+        issuers=frozenset({issuer}),
+        audiences=frozenset({audience}),
+        now=NOW,
+        entra=entra,
+    )
 
 
 def test_okta_session_revoked_with_milliseconds_and_nested_subject() -> None:
     claims = load("okta_caep_session_revoked.json")
     [event] = push(claims, issuer=ISSUER, audience=claims["aud"]).events
-    assert (event.effect, event.subject, event.event_time) == (Effect.END_SESSIONS, Subject(idp_subject="00ufh433fil4JtjEw4x7"), 1_767_225_600.0)
+    assert (event.effect, event.subject, event.event_time) == (
+        Effect.END_SESSIONS,
+        Subject(idp_subject="00ufh433fil4JtjEw4x7"),
+        1_767_225_600.0,
+    )
 
 
 def test_risc_account_disabled_with_the_older_subject_type() -> None:
     claims = load("rfc8417_risc.json")
     [event] = push(claims, issuer="https://idp.example.com/", audience=claims["aud"]).events
-    assert (event.effect, event.subject, event.event_time) == (Effect.BLOCK, Subject(idp_subject="7375626A656374"), 1_508_184_845.0)
+    assert (event.effect, event.subject, event.event_time) == (
+        Effect.BLOCK,
+        Subject(idp_subject="7375626A656374"),
+        1_508_184_845.0,
+    )
 
 
 @pytest.mark.parametrize(
     ("example", "subject"),
     [  # the specification's credential change is a security key that was enrolled: see below
-        ("session revoked, simple subject", "dMTlD|1600802906337.16|16008.16"),  # a session of the provider's own: nobody here is known by it
+        (
+            "session revoked, simple subject",
+            "dMTlD|1600802906337.16|16008.16",
+        ),  # a session of the provider's own: nobody here is known by it
         ("session revoked, user and session", "99beb27c-c1c2-4955-882a-e0dc4996fcbc"),
         ("session revoked, user and device", "jane.smith@example.com"),
     ],
@@ -155,7 +239,11 @@ def test_risc_account_disabled_with_the_older_subject_type() -> None:
 def test_examples_of_caep_1_0(example: str, subject: str) -> None:
     claims = load("caep_1_0.json")[example]
     [event] = push(claims, issuer=claims["iss"], audience=claims["aud"]).events
-    assert (event.effect, event.subject, event.event_time) == (Effect.END_SESSIONS, Subject(idp_subject=subject), 1_615_304_991.0)
+    assert (event.effect, event.subject, event.event_time) == (
+        Effect.END_SESSIONS,
+        Subject(idp_subject=subject),
+        1_615_304_991.0,
+    )
 
 
 def test_the_security_key_that_the_specification_enrolls_ends_nothing() -> None:
@@ -178,7 +266,11 @@ PASSKEY = {"change_type": "create", "credential_type": "fido2-platform"}
     ("kind", "payload", "effect"),
     [
         ("credential-change", PASSKEY, NOTHING),
-        ("credential-change", PASSKEY | {"credential_type": "fido2-roaming", "friendly_name": "key"}, NOTHING),
+        (
+            "credential-change",
+            PASSKEY | {"credential_type": "fido2-roaming", "friendly_name": "key"},
+            NOTHING,
+        ),
         ("credential-change", PASSKEY | {"credential_type": "app"}, NOTHING),
         ("credential-change", PASSKEY | {"credential_type": "password"}, ENDS),
         ("credential-change", PASSKEY | {"credential_type": "pin"}, ENDS),
@@ -194,8 +286,16 @@ PASSKEY = {"change_type": "create", "credential_type": "fido2-platform"}
         ("assurance-level-change", {"change_direction": "increase"}, NOTHING),
         ("assurance-level-change", {"change_direction": "decrease"}, ENDS),
         ("assurance-level-change", {"current_level": "nist-aal1"}, ENDS),
-        ("device-compliance-change", {"previous_status": "not-compliant", "current_status": "compliant"}, NOTHING),
-        ("device-compliance-change", {"previous_status": "compliant", "current_status": "not-compliant"}, ENDS),
+        (
+            "device-compliance-change",
+            {"previous_status": "not-compliant", "current_status": "compliant"},
+            NOTHING,
+        ),
+        (
+            "device-compliance-change",
+            {"previous_status": "compliant", "current_status": "not-compliant"},
+            ENDS,
+        ),
         ("device-compliance-change", {}, ENDS),
         ("risk-level-change", {"current_level": "LOW", "principal": "USER"}, NOTHING),
         ("risk-level-change", {"current_level": "MEDIUM", "principal": "USER"}, ENDS),
@@ -206,20 +306,43 @@ PASSKEY = {"change_type": "create", "credential_type": "fido2-platform"}
         ("session-revoked", {"initiating_entity": "policy"}, ENDS),
     ],
 )
-def test_what_a_caep_event_ends_is_read_from_type_and_payload(kind: str, payload: dict[str, Any], effect: Effect) -> None:
-    [event] = push(set_with({"format": "opaque", "id": "00u1"}, events={f"{ssf._BASE}caep/event-type/{kind}": payload}), issuer=ISSUER, audience="a").events
+def test_what_a_caep_event_ends_is_read_from_type_and_payload(
+    kind: str, payload: dict[str, Any], effect: Effect
+) -> None:
+    [event] = push(
+        set_with(
+            {"format": "opaque", "id": "00u1"},
+            events={f"{ssf._BASE}caep/event-type/{kind}": payload},
+        ),
+        issuer=ISSUER,
+        audience="a",
+    ).events
     assert event.effect is effect
 
 
 def test_of_every_type_an_unknown_payload_has_the_types_effect() -> None:
     for kind, effect in ssf.EFFECTS.items():
-        [event] = push(set_with({"format": "opaque", "id": "00u1"}, events={kind: {"change_type": "x", "current_status": "x"}}), issuer=ISSUER, audience="a").events
+        [event] = push(
+            set_with(
+                {"format": "opaque", "id": "00u1"},
+                events={kind: {"change_type": "x", "current_status": "x"}},
+            ),
+            issuer=ISSUER,
+            audience="a",
+        ).events
         assert event.effect is effect, kind
     assert set(ssf.HARMLESS) <= {kind for kind, effect in ssf.EFFECTS.items() if effect is ENDS}
 
 
 def set_with(subject: Any, *, events: Any = None) -> dict[str, Any]:
-    return {"iss": ISSUER, "aud": "a", "iat": int(NOW), "jti": "s", "sub_id": subject, "events": events or {f"{ssf._BASE}caep/event-type/session-revoked": {}}}
+    return {
+        "iss": ISSUER,
+        "aud": "a",
+        "iat": int(NOW),
+        "jti": "s",
+        "sub_id": subject,
+        "events": events or {f"{ssf._BASE}caep/event-type/session-revoked": {}},
+    }
 
 
 @pytest.mark.parametrize(
@@ -227,7 +350,16 @@ def set_with(subject: Any, *, events: Any = None) -> dict[str, Any]:
     [
         ({"format": "email", "email": "Luca@ACME.com"}, Subject(email="luca@acme.com")),
         ({"format": "opaque", "id": "00u1"}, Subject(idp_subject="00u1")),
-        ({"format": "aliases", "identifiers": [{"format": "email", "email": "l@acme.com"}, {"format": "opaque", "id": "00u1"}]}, Subject(idp_subject="00u1", email="l@acme.com")),
+        (
+            {
+                "format": "aliases",
+                "identifiers": [
+                    {"format": "email", "email": "l@acme.com"},
+                    {"format": "opaque", "id": "00u1"},
+                ],
+            },
+            Subject(idp_subject="00u1", email="l@acme.com"),
+        ),
     ],
 )
 def test_subject_forms(subject: Any, expected: Subject) -> None:
@@ -237,22 +369,40 @@ def test_subject_forms(subject: Any, expected: Subject) -> None:
 
 @pytest.mark.parametrize(
     "subject",
-    [None, {}, "00u1", {"format": "phone_number", "phone_number": "+1"}, {"format": "iss_sub", "iss": "https://globex.okta.com", "sub": "x"}, {"format": "iss_sub", "iss": [ISSUER], "sub": "x"},
-     {"format": "email", "email": "nobody"}, {"format": ["email"], "email": "a@b.com"}, {"format": "aliases", "identifiers": [{"format": "aliases", "identifiers": []}]}],
-)  # fmt: skip
+    [
+        None,
+        {},
+        "00u1",
+        {"format": "phone_number", "phone_number": "+1"},
+        {"format": "iss_sub", "iss": "https://globex.okta.com", "sub": "x"},
+        {"format": "iss_sub", "iss": [ISSUER], "sub": "x"},
+        {"format": "email", "email": "nobody"},
+        {"format": ["email"], "email": "a@b.com"},
+        {"format": "aliases", "identifiers": [{"format": "aliases", "identifiers": []}]},
+    ],
+)
 def test_a_subject_that_names_nobody_here_is_refused(subject: Any) -> None:
     with pytest.raises(HookRefusedError):
         push(set_with(subject), issuer=ISSUER, audience="a")
 
 
 def test_verification_is_a_notice_and_unknown_types_are_skipped() -> None:
-    delivery = push(set_with({"format": "opaque", "id": "stream"}, events={ssf.VERIFICATION: {"state": "s"}, "https://example.com/other": {}}), issuer=ISSUER, audience="a")
+    delivery = push(
+        set_with(
+            {"format": "opaque", "id": "stream"},
+            events={ssf.VERIFICATION: {"state": "s"}, "https://example.com/other": {}},
+        ),
+        issuer=ISSUER,
+        audience="a",
+    )
     assert [e.effect for e in delivery.events] == [Effect.NOTICE]
     assert [s.reason for s in delivery.skipped] == [SkipReason.UNKNOWN_TYPE]
 
 
 def test_for_entra_an_id_is_an_object_id() -> None:
-    [event] = push(set_with({"format": "opaque", "id": "oid-1"}), issuer=ISSUER, audience="a", entra=True).events
+    [event] = push(
+        set_with({"format": "opaque", "id": "oid-1"}), issuer=ISSUER, audience="a", entra=True
+    ).events
     assert event.subject == Subject(oid="oid-1")
 
 
@@ -266,14 +416,39 @@ def test_an_id_token_is_no_security_event() -> None:
 ENDPOINT = "https://hooks.example.com/hooks/universal-logout/acme/acme-okta"
 
 
-def revoke(body: Any, *, client_id: str | None = "0oa1", typ: str = "global-token-revocation+jwt", **changes: Any) -> Any:
-    claims = {"iss": ISSUER, "sub": "0oa1", "aud": ENDPOINT, "iat": int(NOW), "exp": int(NOW) + 300, "jti": "t", **changes}
-    return universal_logout.parse(raw(body), token=sign(claims, typ=typ), keys=keys(), issuers=frozenset({ISSUER}), endpoint=ENDPOINT, client_id=client_id, now=NOW)
+def revoke(
+    body: Any,
+    *,
+    client_id: str | None = "0oa1",
+    typ: str = "global-token-revocation+jwt",
+    **changes: Any,
+) -> Any:
+    claims = {
+        "iss": ISSUER,
+        "sub": "0oa1",
+        "aud": ENDPOINT,
+        "iat": int(NOW),
+        "exp": int(NOW) + 300,
+        "jti": "t",
+        **changes,
+    }
+    return universal_logout.parse(
+        raw(body),
+        token=sign(claims, typ=typ),
+        keys=keys(),
+        issuers=frozenset({ISSUER}),
+        endpoint=ENDPOINT,
+        client_id=client_id,
+        now=NOW,
+    )
 
 
 @pytest.mark.parametrize(
     ("sub_id", "subject"),
-    [({"format": "iss_sub", "iss": ISSUER, "sub": "00u1"}, Subject(idp_subject="00u1")), ({"format": "email", "email": "luca@acme.com"}, Subject(email="luca@acme.com"))],
+    [
+        ({"format": "iss_sub", "iss": ISSUER, "sub": "00u1"}, Subject(idp_subject="00u1")),
+        ({"format": "email", "email": "luca@acme.com"}, Subject(email="luca@acme.com")),
+    ],
 )
 def test_universal_logout_ends_sessions(sub_id: Any, subject: Subject) -> None:
     [event] = revoke({"sub_id": sub_id}).events
@@ -281,7 +456,15 @@ def test_universal_logout_ends_sessions(sub_id: Any, subject: Subject) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"aud": "https://elsewhere/"}, {"iss": "https://globex.okta.com"}, {"exp": int(NOW) - 61}, {"iat": int(NOW) - 301}, {"sub": "0oaOTHER"}, {"typ": "JWT"}]
+    "changes",
+    [
+        {"aud": "https://elsewhere/"},
+        {"iss": "https://globex.okta.com"},
+        {"exp": int(NOW) - 61},
+        {"iat": int(NOW) - 301},
+        {"sub": "0oaOTHER"},
+        {"typ": "JWT"},
+    ],
 )
 def test_universal_logout_with_a_wrong_credential_is_unauthenticated(changes: Any) -> None:
     with pytest.raises(HookRefusedError) as refused:

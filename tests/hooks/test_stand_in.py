@@ -1,4 +1,6 @@
-"""What the stand-in IdPs send, as the gateway's parsers read it: two readings of the vendors' documents that must agree."""
+"""What the stand-in IdPs send, as the gateway's parsers read it: two readings of the vendors'
+documents that must agree.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """Keeps raw bodies and headers by path, and answers both handshakes with the gateway's own code."""
+    """Keeps raw bodies and headers by path, and answers both handshakes with the gateway's own
+    code.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -65,7 +69,9 @@ def account(cloud: DemoCloud, customer: str, email: str) -> Account:
     return found
 
 
-async def test_every_click_in_the_okta_like_console_is_understood(cloud: DemoCloud, inbox: Inbox) -> None:
+async def test_every_click_in_the_okta_like_console_is_understood(
+    cloud: DemoCloud, inbox: Inbox
+) -> None:
     customer, bob = cloud.customers["acme-okta"], account(cloud, "acme-okta", "bob@acme.test")
     assert customer.okta is not None
     directory, group = customer.server.directory, customer.server.directory.add_group("app-users")
@@ -95,11 +101,18 @@ async def test_every_click_in_the_okta_like_console_is_understood(cloud: DemoClo
 
 
 def read(inbox: Inbox) -> Delivery:
-    return graph.parse(inbox.received[-1][1], client_states=[Secret("s3cret")], directory_id=GLOBEX_TENANT_ID)
+    return graph.parse(
+        inbox.received[-1][1], client_states=[Secret("s3cret")], directory_id=GLOBEX_TENANT_ID
+    )
 
 
-async def test_every_click_in_the_entra_like_console_is_understood(cloud: DemoCloud, inbox: Inbox) -> None:
-    customer, carol = cloud.customers["globex-entra"], account(cloud, "globex-entra", "carol@globex.test")
+async def test_every_click_in_the_entra_like_console_is_understood(
+    cloud: DemoCloud, inbox: Inbox
+) -> None:
+    customer, carol = (
+        cloud.customers["globex-entra"],
+        account(cloud, "globex-entra", "carol@globex.test"),
+    )
     assert customer.graph is not None
     directory, group = customer.server.directory, customer.server.directory.add_group("app-users")
     subscriptions = customer.graph.subscriptions
@@ -124,7 +137,12 @@ async def test_every_click_in_the_entra_like_console_is_understood(cloud: DemoCl
         event = delivery.events[0]
         assert event.effect is effect and event.group is not None and event.subject is not None
         assert (event.group.id, event.subject.oid) == (group.id, carol.id)
-    for click in (directory.suspend(carol), directory.unsuspend(carol), directory.delete(carol), directory.delete(carol)):
+    for click in (
+        directory.suspend(carol),
+        directory.unsuspend(carol),
+        directory.delete(carol),
+        directory.delete(carol),
+    ):
         await click
         await subscriptions.outbox.idle()
         delivery = read(inbox)
@@ -132,7 +150,9 @@ async def test_every_click_in_the_entra_like_console_is_understood(cloud: DemoCl
         assert delivery.skipped == () and subject is not None and subject.oid == carol.id
     subscriptions.require_reauthorization(created)
     await subscriptions.outbox.idle()
-    lifecycle = graph.parse_lifecycle(inbox.received[-1][1], client_states=[Secret("s3cret")], directory_id=GLOBEX_TENANT_ID)
+    lifecycle = graph.parse_lifecycle(
+        inbox.received[-1][1], client_states=[Secret("s3cret")], directory_id=GLOBEX_TENANT_ID
+    )
     assert lifecycle.skipped == () and len(lifecycle.events) == 1
 
 
@@ -156,5 +176,7 @@ async def test_universal_logout_is_understood(cloud: DemoCloud, inbox: Inbox, su
     )
     named = delivery.events[0].subject
     assert delivery.events[0].effect is Effect.END_SESSIONS and named is not None
-    assert (named.idp_subject == bob.id) if subject == "iss_sub" else (named.email == "bob@acme.test")
+    assert (
+        (named.idp_subject == bob.id) if subject == "iss_sub" else (named.email == "bob@acme.test")
+    )
     assert json.loads(body)["sub_id"]["format"] == subject

@@ -50,9 +50,13 @@ class App:
         self.requests: list[tuple[dict[str, str], bytes]] = []
 
     async def receive(self, request: web.Request) -> web.Response:
-        self.requests.append(({k.lower(): v for k, v in request.headers.items()}, await request.read()))
+        self.requests.append(
+            ({k.lower(): v for k, v in request.headers.items()}, await request.read())
+        )
         status = self.answers.pop(0) if self.answers else 204
-        return web.Response(status=status, headers={"Location": "http://127.0.0.1:1/"} if status == 302 else None)
+        return web.Response(
+            status=status, headers={"Location": "http://127.0.0.1:1/"} if status == 302 else None
+        )
 
     def documents(self) -> list[dict[str, Any]]:
         return [json.loads(b) for _, b in self.requests]
@@ -62,11 +66,15 @@ def verify(secret: bytes, headers: dict[str, str], body: bytes) -> bool:
     """The verification of docs/user/webhooks.md, in its own words."""
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     wanted = "v1," + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
-    return any(hmac.compare_digest(wanted, given) for given in headers["webhook-signature"].split(" "))
+    return any(
+        hmac.compare_digest(wanted, given) for given in headers["webhook-signature"].split(" ")
+    )
 
 
 @pytest.mark.parametrize("turns", range(8))
-async def test_news_in_the_moment_of_ending_do_not_keep_it_from_ending(database: Database, http: aiohttp.ClientSession, turns: int) -> None:
+async def test_news_in_the_moment_of_ending_do_not_keep_it_from_ending(
+    database: Database, http: aiohttp.ClientSession, turns: int
+) -> None:
     async with hooks_world(database, http, applying=False) as found:
 
         async def begin_and_end() -> None:
@@ -91,7 +99,9 @@ async def app(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ap
     monkeypatch.setattr(webhooks, "PAUSES_S", (0.0, 0.0, 0.0))
     async with contextlib.AsyncExitStack() as stack:
         url = await stack.enter_async_context(serving(server))
-        world.targets.webhooks["acme"] = WebhookTarget("acme", f"{url}/hooks", (Secret(SECRET), Secret("the-secret-before")))
+        world.targets.webhooks["acme"] = WebhookTarget(
+            "acme", f"{url}/hooks", (Secret(SECRET), Secret("the-secret-before"))
+        )
         yield found
 
 
@@ -101,16 +111,45 @@ async def drained(world: World, app: App, count: int) -> None:
     await world.until(lambda: True)
 
 
-async def test_the_app_hears_who_left_and_who_is_back_with_every_name_it_may_know(world: World, app: App) -> None:
-    world.people.people.append(("acme", "acme-okta", {"idp_subject": "00ufh433fil4JtjEw4x7"}, Person("cognito-sub", "luca@acme.com", "00ufh433fil4JtjEw4x7", "oid-1")))
-    await world.okta(okta_delivery(okta_event("user.lifecycle.deactivate", published="2026-01-01T00:00:00Z"), event_id="a"))
+async def test_the_app_hears_who_left_and_who_is_back_with_every_name_it_may_know(
+    world: World, app: App
+) -> None:
+    world.people.people.append(
+        (
+            "acme",
+            "acme-okta",
+            {"idp_subject": "00ufh433fil4JtjEw4x7"},
+            Person("cognito-sub", "luca@acme.com", "00ufh433fil4JtjEw4x7", "oid-1"),
+        )
+    )
+    await world.okta(
+        okta_delivery(
+            okta_event("user.lifecycle.deactivate", published="2026-01-01T00:00:00Z"), event_id="a"
+        )
+    )
     await drained(world, app, 1)
-    await world.okta(okta_delivery(okta_event("user.lifecycle.activate", uuid="b", published="2026-01-01T00:00:09Z"), event_id="b"))
+    await world.okta(
+        okta_delivery(
+            okta_event("user.lifecycle.activate", uuid="b", published="2026-01-01T00:00:09Z"),
+            event_id="b",
+        )
+    )
     await drained(world, app, 2)
     left, back = app.documents()
     assert (left["type"], back["type"]) == ("user.deprovisioned", "user.restored")
-    assert left["data"]["subject"] == {"idp_subject": "00ufh433fil4JtjEw4x7", "oid": "", "email": "luca@acme.com"}
-    assert left["data"]["users"] == [{"user": "cognito-sub", "email": "luca@acme.com", "idp_subject": "00ufh433fil4JtjEw4x7", "oid": "oid-1"}]
+    assert left["data"]["subject"] == {
+        "idp_subject": "00ufh433fil4JtjEw4x7",
+        "oid": "",
+        "email": "luca@acme.com",
+    }
+    assert left["data"]["users"] == [
+        {
+            "user": "cognito-sub",
+            "email": "luca@acme.com",
+            "idp_subject": "00ufh433fil4JtjEw4x7",
+            "oid": "oid-1",
+        }
+    ]
     assert left["data"]["revocation"]
     for headers, body in app.requests:
         assert verify(base64.b64decode(SECRET.removeprefix("whsec_")), headers, body)
@@ -124,20 +163,35 @@ async def test_the_app_hears_who_left_and_who_is_back_with_every_name_it_may_kno
                 Webhook(wrong).verify(changed, headers)
 
 
-async def test_it_is_sent_again_under_the_same_id_and_body_until_taken(world: World, app: App) -> None:
+async def test_it_is_sent_again_under_the_same_id_and_body_until_taken(
+    world: World, app: App
+) -> None:
     app.answers = [500, 302, 204]
     await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
     await drained(world, app, 3)
     assert len({(h["webhook-id"], b) for h, b in app.requests}) == 1
 
 
-async def test_one_persons_messages_keep_their_order_while_others_pass(world: World, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_persons_messages_keep_their_order_while_others_pass(
+    world: World, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(webhooks, "PAUSES_S", (0.3, 0.0, 0.0))
     app.answers = [503]
-    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid="a", user="00uA"), event_id="a"))
+    await world.okta(
+        okta_delivery(okta_event("user.lifecycle.suspend", uuid="a", user="00uA"), event_id="a")
+    )
     await drained(world, app, 1)
-    await world.okta(okta_delivery(okta_event("user.lifecycle.unsuspend", uuid="b", user="00uA", published="2026-01-01T00:01:00Z"), event_id="b"))
-    await world.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid="c", user="00uC"), event_id="c"))
+    await world.okta(
+        okta_delivery(
+            okta_event(
+                "user.lifecycle.unsuspend", uuid="b", user="00uA", published="2026-01-01T00:01:00Z"
+            ),
+            event_id="b",
+        )
+    )
+    await world.okta(
+        okta_delivery(okta_event("user.lifecycle.suspend", uuid="c", user="00uC"), event_id="c")
+    )
     await drained(world, app, 4)
     of_a = [d["type"] for d in app.documents() if d["data"]["subject"]["idp_subject"] == "00uA"]
     assert of_a == ["user.deprovisioned", "user.deprovisioned", "user.restored"]
@@ -153,9 +207,16 @@ async def test_given_up_it_is_kept_and_can_be_sent_again(world: World, app: App)
 
     while not await failed():
         await world.until(lambda: True)
-    records = OutboxRecords(world.database, world.committer, clock=world.clock, wake=world.outbox.wake)
+    records = OutboxRecords(
+        world.database, world.committer, clock=world.clock, wake=world.outbox.wake
+    )
     [message] = (await records.page(tenant="acme", state="failed", position=None, limit=10)).items
-    assert (message.id, message.event, message.attempts, message.error) == (app.requests[0][0]["webhook-id"], "user.deprovisioned", 4, "answered 500")
+    assert (message.id, message.event, message.attempts, message.error) == (
+        app.requests[0][0]["webhook-id"],
+        "user.deprovisioned",
+        4,
+        "answered 500",
+    )
     assert (await records.page(tenant="globex", state=None, position=None, limit=10)).items == []
     replayed = await records.replay(message.id)
     assert not isinstance(replayed, Rejected)
@@ -167,7 +228,9 @@ async def test_given_up_it_is_kept_and_can_be_sent_again(world: World, app: App)
 async def test_what_the_app_took_and_lost_can_be_sent_again(world: World, app: App) -> None:
     await world.okta(okta_delivery(okta_event("user.lifecycle.suspend")))
     await drained(world, app, 1)
-    records = OutboxRecords(world.database, world.committer, clock=world.clock, wake=world.outbox.wake)
+    records = OutboxRecords(
+        world.database, world.committer, clock=world.clock, wake=world.outbox.wake
+    )
     [message] = (await records.page(tenant=None, state=None, position=None, limit=10)).items
     while isinstance(await records.replay(message.id), Rejected):
         await world.until(lambda: True)  # it is still being settled
@@ -179,7 +242,13 @@ async def test_what_the_app_took_and_lost_can_be_sent_again(world: World, app: A
 async def test_ending_at_the_very_moment_of_waking_ends(world: World) -> None:
     async with asyncio.timeout(20):
         for turns in range(12):
-            outbox = Outbox(world.database, world.committer, targets=world.targets, http=world.http, clock=world.clock)
+            outbox = Outbox(
+                world.database,
+                world.committer,
+                targets=world.targets,
+                http=world.http,
+                clock=world.clock,
+            )
             async with outbox.running():
                 await world.settled()
                 for _ in range(turns * 40):
@@ -189,19 +258,29 @@ async def test_ending_at_the_very_moment_of_waking_ends(world: World) -> None:
 
 async def test_pages_of_messages_follow_one_another(world: World, app: App) -> None:
     for n in range(5):
-        await world.okta(okta_delivery(okta_event("user.lifecycle.suspend", uuid=f"u{n}", user=f"00u{n}"), event_id=f"e{n}"))
+        await world.okta(
+            okta_delivery(
+                okta_event("user.lifecycle.suspend", uuid=f"u{n}", user=f"00u{n}"), event_id=f"e{n}"
+            )
+        )
     await drained(world, app, 5)
-    records = OutboxRecords(world.database, world.committer, clock=world.clock, wake=world.outbox.wake)
+    records = OutboxRecords(
+        world.database, world.committer, clock=world.clock, wake=world.outbox.wake
+    )
     first = await records.page(tenant="acme", state=None, position=None, limit=3)
     second = await records.page(tenant="acme", state=None, position=first.position, limit=3)
     assert len({m.id for m in (*first.items, *second.items)}) == 5
     assert second.position is None
 
 
-async def test_who_graph_names_by_id_is_told_with_the_address_that_the_directory_knows(world: World, app: App) -> None:
+async def test_who_graph_names_by_id_is_told_with_the_address_that_the_directory_knows(
+    world: World, app: App
+) -> None:
     world.targets.webhooks["globex"] = world.targets.webhooks["acme"]
     state = client_state(Secret(GLOBEX_SECRET), tenant="globex", provider="globex-entra")
-    document = json.loads(json.dumps(load("graph_group_member_removed.json")).replace('"STATE"', json.dumps(state)))
+    document = json.loads(
+        json.dumps(load("graph_group_member_removed.json")).replace('"STATE"', json.dumps(state))
+    )
     world.directory.emails["b6f0c1f0-0f6e-4d7a-8d50-2f0e1d6a7b11"] = "carol@globex.com"
     assert (await world.post("/hooks/entra/globex/globex-entra", json=document))[0] == 202
     await drained(world, app, 1)
@@ -210,43 +289,99 @@ async def test_who_graph_names_by_id_is_told_with_the_address_that_the_directory
 
 
 async def test_events_without_a_change_for_the_app_send_nothing(world: World, app: App) -> None:
-    await world.okta(okta_delivery(okta_event("user.session.end"), okta_event("user.lifecycle.activate", uuid="b")))
+    await world.okta(
+        okta_delivery(
+            okta_event("user.session.end"), okta_event("user.lifecycle.activate", uuid="b")
+        )
+    )
     await world.settled()
     assert await world.messages() == []
 
 
 async def test_what_of_one_tenant_cannot_be_told_keeps_nobody_elses_news(
-    database: Database, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    database: Database,
+    http: aiohttp.ClientSession,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What was done by hand, before others' blocks: something of which the record does not open, and a lift about a standing that does not."""
+    """What was done by hand, before others' blocks: something of which the record does not open,
+    and a lift about a standing that does not.
+    """
     async with hooks_world(database, http, applying=False) as world:
         record, who = SqlRevocations(database), Who(user="u-1")
-        world.targets.webhooks = {tenant: WebhookTarget(tenant, "http://127.0.0.1:1", (Secret(SECRET),)) for tenant in ("initech", "acme", "globex")}
+        world.targets.webhooks = {
+            tenant: WebhookTarget(tenant, "http://127.0.0.1:1", (Secret(SECRET),))
+            for tenant in ("initech", "acme", "globex")
+        }
         monkeypatch.setattr(by_hand_module, "AT_ONCE", 1)
         other = Who(user="u-2")
-        for number, (tenant, whom, kind) in enumerate([("initech", who, "block"), ("acme", who, LIFT), ("globex", who, "block"), ("acme", who, "block"), ("acme", other, "block")]):
+        for number, (tenant, whom, kind) in enumerate(
+            [
+                ("initech", who, "block"),
+                ("acme", who, LIFT),
+                ("globex", who, "block"),
+                ("acme", who, "block"),
+                ("acme", other, "block"),
+            ]
+        ):
             request = RevocationRequest(tenant, whom, RevocationKind.BLOCK, "", "cli", by_hand=True)
             async with record.change(tenant, ["a"]) as change:
-                done = Recorded(RevocationStatus(f"r{number}", request, 10.0 + number, 1.0, (), 1.0, 0), kind, 7, 10.0 + number)
+                done = Recorded(
+                    RevocationStatus(f"r{number}", request, 10.0 + number, 1.0, (), 1.0, 0),
+                    kind,
+                    7,
+                    10.0 + number,
+                )
                 await change.revocation(done, to_tell=True)
         async with database.write() as connection:
-            await connection.execute(update(revocations).where(revocations.c.tenant == "initech").values(request="k0.AAAA"))
-            values = {"source": "okta", "provider": "acme-okta", "refused": 1, "in_force": 1, "at": 5.0, "imposed": "k0.AAAA", "updated_at": 5.0}
-            await connection.execute(insert(hook_standing).values(lane="l", about="", id="s", tenant="acme", **values))
-        by_hand = ByHand(record, world.committer, world.inbox, world.outbox, targets=world.targets, people=None, stored=world.applier.wake, clock=world.clock)
+            await connection.execute(
+                update(revocations)
+                .where(revocations.c.tenant == "initech")
+                .values(request="k0.AAAA")
+            )
+            values = {
+                "source": "okta",
+                "provider": "acme-okta",
+                "refused": 1,
+                "in_force": 1,
+                "at": 5.0,
+                "imposed": "k0.AAAA",
+                "updated_at": 5.0,
+            }
+            await connection.execute(
+                insert(hook_standing).values(lane="l", about="", id="s", tenant="acme", **values)
+            )
+        by_hand = ByHand(
+            record,
+            world.committer,
+            world.inbox,
+            world.outbox,
+            targets=world.targets,
+            people=None,
+            stored=world.applier.wake,
+            clock=world.clock,
+        )
         assert await by_hand.round() == 2
-        assert [event for event, _, _ in await world.messages()] == ["user.deprovisioned"] * 2, "globex's, and acme's of somebody else"
+        assert [event for event, _, _ in await world.messages()] == ["user.deprovisioned"] * 2, (
+            "globex's, and acme's of somebody else"
+        )
         async with database.write() as connection:
             await connection.execute(delete(hook_standing))
         assert await by_hand.round() == 0
         assert [one.message for one in caplog.records] == ["by_hand_fault"] * 2, "not each second"
         world.clock.ahead += by_hand_module.AGAIN_S + 1
         assert await by_hand.round() == 2
-        assert [event for event, _, _ in await world.messages()] == [*["user.deprovisioned"] * 2, "user.restored", "user.deprovisioned"], (
-            "kept, and in the order in which it was done"
-        )
+        assert [event for event, _, _ in await world.messages()] == [
+            *["user.deprovisioned"] * 2,
+            "user.restored",
+            "user.deprovisioned",
+        ], "kept, and in the order in which it was done"
         async with database.write() as connection:
-            await connection.execute(update(webhooks_outbox).where(webhooks_outbox.c.tenant == "globex").values(payload="k0.AAAA"))
+            await connection.execute(
+                update(webhooks_outbox)
+                .where(webhooks_outbox.c.tenant == "globex")
+                .values(payload="k0.AAAA")
+            )
         assert {message.tenant for message in await world.outbox._claim(10, {})} == {"acme"}
 
 
@@ -259,5 +394,10 @@ def test_a_secret_may_be_any_text_or_the_standards_form() -> None:
 def test_signature_is_the_one_of_the_standard() -> None:
     # The example of the Standard Webhooks specification's reference libraries.
     secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    value = webhooks.signature((secret,), message_id="msg_p5jXN8AQM9LWM0D4loKWxJek", timestamp=1614265330, body='{"test": 2432232314}')
+    value = webhooks.signature(
+        (secret,),
+        message_id="msg_p5jXN8AQM9LWM0D4loKWxJek",
+        timestamp=1614265330,
+        body='{"test": 2432232314}',
+    )
     assert value == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="

@@ -1,4 +1,6 @@
-"""A hooks listener on a real socket over a real database, with a revoker, people and a directory that remember what they were asked."""
+"""A hooks listener on a real socket over a real database, with a revoker, people and a directory
+that remember what they were asked.
+"""
 
 from __future__ import annotations
 
@@ -38,23 +40,48 @@ if TYPE_CHECKING:
     from gateway.ports_hooks import Directory
     from gateway.sql.database import Database
 
-SECRET, PREVIOUS, GLOBEX_SECRET = "acme-hook-secret-0123456789", "acme-hook-secret-before", "globex-hook-secret-987654"
+SECRET, PREVIOUS, GLOBEX_SECRET = (
+    "acme-hook-secret-0123456789",
+    "acme-hook-secret-before",
+    "globex-hook-secret-987654",
+)
 
 
 def okta_target(issuer: str = "http://127.0.0.1:1", **changes: Any) -> HookTarget:
     target = HookTarget(
-        tenant="acme", provider="acme-okta", kind=ProviderKind.OKTA, issuer=issuer, secrets=(Secret(SECRET), Secret(PREVIOUS)), directory_id=None, client_id="0oa1", client_secret=None,
-        api_token=None, api_url=None, audience=None, groups_used=frozenset({"Sales", "00gID"}), allowed_groups=frozenset({"Sales"}),
-    )  # fmt: skip
+        tenant="acme",
+        provider="acme-okta",
+        kind=ProviderKind.OKTA,
+        issuer=issuer,
+        secrets=(Secret(SECRET), Secret(PREVIOUS)),
+        directory_id=None,
+        client_id="0oa1",
+        client_secret=None,
+        api_token=None,
+        api_url=None,
+        audience=None,
+        groups_used=frozenset({"Sales", "00gID"}),
+        allowed_groups=frozenset({"Sales"}),
+    )
     return replace(target, **changes)
 
 
 def entra_target(**changes: Any) -> HookTarget:
     target = HookTarget(
-        tenant="globex", provider="globex-entra", kind=ProviderKind.ENTRA, issuer=f"https://login.microsoftonline.com/{DIRECTORY}/v2.0", secrets=(Secret(GLOBEX_SECRET),),
-        directory_id=DIRECTORY, client_id="app-1", client_secret=Secret("graph-secret"), api_token=None, api_url=None, audience=None,
-        groups_used=frozenset({"6f2c8f6e-6f0e-4d2b-9a52-0f2b7f9a1c01", "Staff"}), allowed_groups=frozenset({"6f2c8f6e-6f0e-4d2b-9a52-0f2b7f9a1c01"}),
-    )  # fmt: skip
+        tenant="globex",
+        provider="globex-entra",
+        kind=ProviderKind.ENTRA,
+        issuer=f"https://login.microsoftonline.com/{DIRECTORY}/v2.0",
+        secrets=(Secret(GLOBEX_SECRET),),
+        directory_id=DIRECTORY,
+        client_id="app-1",
+        client_secret=Secret("graph-secret"),
+        api_token=None,
+        api_url=None,
+        audience=None,
+        groups_used=frozenset({"6f2c8f6e-6f0e-4d2b-9a52-0f2b7f9a1c01", "Staff"}),
+        allowed_groups=frozenset({"6f2c8f6e-6f0e-4d2b-9a52-0f2b7f9a1c01"}),
+    )
     return replace(target, **changes)
 
 
@@ -121,7 +148,19 @@ class RecordingRevoker:
 
     def said(self) -> list[tuple[str, str, str, str | None]]:
         """verb, kind, whom, group: short enough for a table."""
-        return [(v, r.kind.value, r.who.idp_subject or r.who.oid or r.who.user or r.who.email or f"group {r.who.group}", r.group_overlay) for v, r in self.calls]
+        return [
+            (
+                v,
+                r.kind.value,
+                r.who.idp_subject
+                or r.who.oid
+                or r.who.user
+                or r.who.email
+                or f"group {r.who.group}",
+                r.group_overlay,
+            )
+            for v, r in self.calls
+        ]
 
 
 class KnownPeople:
@@ -130,12 +169,25 @@ class KnownPeople:
         self.away: list[tuple[str, str, dict[str, str], Person]] = []
         """Who was signed in once."""
 
-    async def find(self, tenant: str, *, provider: str, idp_subject: str = "", oid: str = "", email: str = "") -> Sequence[Person]:
+    async def find(
+        self, tenant: str, *, provider: str, idp_subject: str = "", oid: str = "", email: str = ""
+    ) -> Sequence[Person]:
         wanted = {"idp_subject": idp_subject, "oid": oid, "email": email}
-        return [p for t, n, names, p in self.people if (t, n) == (tenant, provider) and all(names.get(k) == v for k, v in wanted.items() if v)]
+        return [
+            p
+            for t, n, names, p in self.people
+            if (t, n) == (tenant, provider)
+            and all(names.get(k) == v for k, v in wanted.items() if v)
+        ]
 
-    async def known(self, tenant: str, *, provider: str, names: Sequence[tuple[str, str]]) -> Sequence[Person]:
-        return [p for t, n, mine, p in self.away if (t, n) == (tenant, provider) and any(mine.get(k) == v for k, v in names)]
+    async def known(
+        self, tenant: str, *, provider: str, names: Sequence[tuple[str, str]]
+    ) -> Sequence[Person]:
+        return [
+            p
+            for t, n, mine, p in self.away
+            if (t, n) == (tenant, provider) and any(mine.get(k) == v for k, v in names)
+        ]
 
 
 @dataclass
@@ -146,7 +198,12 @@ class FakeDirectory:
     emails: dict[str, str] = field(default_factory=dict)
     members: set[tuple[str, str]] = field(default_factory=set)
     names: dict[str, str] = field(default_factory=dict)
-    subscriptions: set[str] = field(default_factory=lambda: {"7f105c7d-2dc5-4530-97cd-4e7ae6534c07", "7f105c7d-2dc5-4530-97cd-4e7ae6534c08"})
+    subscriptions: set[str] = field(
+        default_factory=lambda: {
+            "7f105c7d-2dc5-4530-97cd-4e7ae6534c07",
+            "7f105c7d-2dc5-4530-97cd-4e7ae6534c08",
+        }
+    )
     lifecycles: list[tuple[str, str]] = field(default_factory=list)
     down: bool = False
 
@@ -157,7 +214,11 @@ class FakeDirectory:
 
     async def account(self, target: HookTarget, oid: str) -> Account | None:
         self._up()
-        return Account(self.accounts.get(oid, False), self.emails.get(oid, "")) if oid in self.accounts or oid in self.emails else None
+        return (
+            Account(self.accounts.get(oid, False), self.emails.get(oid, ""))
+            if oid in self.accounts or oid in self.emails
+            else None
+        )
 
     async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool | None:
         self._up()
@@ -202,16 +263,37 @@ class World:
     url: str
     http: aiohttp.ClientSession
 
-    async def post(self, path: str, *, json: Any = None, data: Any = None, headers: dict[str, str] | None = None, attempts: int = 3) -> tuple[int, str]:
+    async def post(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        data: Any = None,
+        headers: dict[str, str] | None = None,
+        attempts: int = 3,
+    ) -> tuple[int, str]:
         """As senders do: a 503, which a machine busy with other tests may give, is tried again."""
         while True:
-            async with self.http.post(self.url + path, json=json, data=data, headers=headers) as response:
+            async with self.http.post(
+                self.url + path, json=json, data=data, headers=headers
+            ) as response:
                 attempts -= 1
                 if response.status != 503 or not attempts:
                     return response.status, await response.text()
 
-    async def okta(self, document: Any, *, secret: str = SECRET, path: str = "/hooks/okta/acme/acme-okta", attempts: int = 3) -> int:
-        return (await self.post(path, json=document, headers={"Authorization": secret}, attempts=attempts))[0]
+    async def okta(
+        self,
+        document: Any,
+        *,
+        secret: str = SECRET,
+        path: str = "/hooks/okta/acme/acme-okta",
+        attempts: int = 3,
+    ) -> int:
+        return (
+            await self.post(
+                path, json=document, headers={"Authorization": secret}, attempts=attempts
+            )
+        )[0]
 
     async def settled(self) -> None:
         """Until nothing is due."""
@@ -227,18 +309,35 @@ class World:
 
     async def states(self) -> list[tuple[str, str, str]]:
         async with self.database.read() as connection:
-            rows = await connection.execute(select(hook_inbox.c.type, hook_inbox.c.state, hook_inbox.c.error).order_by(hook_inbox.c.number))
+            rows = await connection.execute(
+                select(hook_inbox.c.type, hook_inbox.c.state, hook_inbox.c.error).order_by(
+                    hook_inbox.c.number
+                )
+            )
             return [(r.type, r.state, r.error) for r in rows]
 
     async def standings(self) -> dict[str, bool]:
         async with self.database.read() as connection:
-            rows = await connection.execute(select(hook_standing.c.lane, hook_standing.c.about, hook_standing.c.refused))
+            rows = await connection.execute(
+                select(hook_standing.c.lane, hook_standing.c.about, hook_standing.c.refused)
+            )
             return {f"{r.lane}/{r.about}": bool(r.refused) for r in rows}
 
     async def messages(self) -> list[tuple[str, str, str]]:
         async with self.database.read() as connection:
-            rows = await connection.execute(select(webhooks_outbox).order_by(webhooks_outbox.c.number))
-            return [(r.event, r.state, self.database.crypt.open(r.payload, table="webhooks_outbox", row=r.id, column="payload").reveal()) for r in rows]
+            rows = await connection.execute(
+                select(webhooks_outbox).order_by(webhooks_outbox.c.number)
+            )
+            return [
+                (
+                    r.event,
+                    r.state,
+                    self.database.crypt.open(
+                        r.payload, table="webhooks_outbox", row=r.id, column="payload"
+                    ).reveal(),
+                )
+                for r in rows
+            ]
 
 
 @contextlib.asynccontextmanager
@@ -256,17 +355,23 @@ async def serving(app: web.Application) -> AsyncIterator[str]:
 
 
 def issuer_app(spelled: str = "", status: int = 200) -> web.Application:
-    """Discovery and keys of an issuer that signs with the sample keys. ``spelled``: what follows its origin in its name."""
+    """Discovery and keys of an issuer that signs with the sample keys. ``spelled``: what follows
+    its origin in its name.
+    """
 
     async def discovery(request: web.Request) -> web.Response:
         origin = f"http://{request.host}"
-        return web.json_response({"issuer": origin + spelled, "jwks_uri": f"{origin}/keys"}, status=status)
+        return web.json_response(
+            {"issuer": origin + spelled, "jwks_uri": f"{origin}/keys"}, status=status
+        )
 
     async def keys(_request: web.Request) -> web.Response:
         return web.json_response(jwks())
 
     app = web.Application()
-    app.add_routes([web.get("/.well-known/openid-configuration", discovery), web.get("/keys", keys)])
+    app.add_routes(
+        [web.get("/.well-known/openid-configuration", discovery), web.get("/keys", keys)]
+    )
     return app
 
 
@@ -317,10 +422,34 @@ async def hooks_world(
         )
         keys = IssuerKeys(http, monotonic=time.monotonic)
         tally = Tally(database, committer, clock=clock)
-        services = HookServices(targets=targets, inbox=inbox, scim=scim, keys=keys, tally=tally, stored=applier.wake, url="https://hooks.example.com", clock=clock)
+        services = HookServices(
+            targets=targets,
+            inbox=inbox,
+            scim=scim,
+            keys=keys,
+            tally=tally,
+            stored=applier.wake,
+            url="https://hooks.example.com",
+            clock=clock,
+        )
         runner = await serve(application(services), bound)
         stack.push_async_callback(runner.cleanup)
-        found = World(database, committer, inbox, scim, outbox, applier, targets, revoker, people, directory, clock, tally, url, http)
+        found = World(
+            database,
+            committer,
+            inbox,
+            scim,
+            outbox,
+            applier,
+            targets,
+            revoker,
+            people,
+            directory,
+            clock,
+            tally,
+            url,
+            http,
+        )
         if applying:
             await stack.enter_async_context(applier.running())
             await stack.enter_async_context(outbox.running())

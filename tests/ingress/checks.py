@@ -18,14 +18,41 @@ COOKIE = "__Host-gw"
 Pairs = list[tuple[str, str]]
 
 
-def raw_request(pairs: Iterable[tuple[str, str]], *, method: str = "GET", raw_path: str = "/auth/x") -> RawRequest:
-    return RawRequest(method=method, raw_path=raw_path, headers=CIMultiDictProxy(CIMultiDict(list(pairs))), peer="127.0.0.1")
+def raw_request(
+    pairs: Iterable[tuple[str, str]], *, method: str = "GET", raw_path: str = "/auth/x"
+) -> RawRequest:
+    return RawRequest(
+        method=method,
+        raw_path=raw_path,
+        headers=CIMultiDictProxy(CIMultiDict(list(pairs))),
+        peer="127.0.0.1",
+    )
 
 
-def forwarded(*extra: tuple[str, str], method: str = "GET", scheme: str = "https", host: str = "app.acme.test", uri: str = "/p?q=1", without: str = "") -> Pairs:
-    described = [("X-Forwarded-Method", method), ("X-Forwarded-Proto", scheme), ("X-Forwarded-Host", host), ("X-Forwarded-Uri", uri)]
+def forwarded(
+    *extra: tuple[str, str],
+    method: str = "GET",
+    scheme: str = "https",
+    host: str = "app.acme.test",
+    uri: str = "/p?q=1",
+    without: str = "",
+) -> Pairs:
+    described = [
+        ("X-Forwarded-Method", method),
+        ("X-Forwarded-Proto", scheme),
+        ("X-Forwarded-Host", host),
+        ("X-Forwarded-Uri", uri),
+    ]
     return [pair for pair in described if pair[0] != without] + list(extra)
 
 
-def ask(dialect: str, pairs: Iterable[tuple[str, str]], *, method: str = "GET", raw_path: str = "/auth/x") -> AuthRequest | Malformed:
-    return DIALECTS[dialect].parse(raw_request(pairs, method=method, raw_path=raw_path), cookie_name=COOKIE)
+def ask(
+    dialect: str,
+    pairs: Iterable[tuple[str, str]],
+    *,
+    method: str = "GET",
+    raw_path: str = "/auth/x",
+) -> AuthRequest | Malformed:
+    return DIALECTS[dialect].parse(
+        raw_request(pairs, method=method, raw_path=raw_path), cookie_name=COOKIE
+    )

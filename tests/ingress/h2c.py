@@ -1,7 +1,8 @@
-"""An application that takes ``Upgrade: h2c`` wherever it is offered, and then speaks cleartext HTTP/2 on the connection.
+"""An application that takes ``Upgrade: h2c`` wherever it is offered, and then speaks cleartext
+HTTP/2 on the connection.
 
-As unmodified servers do (Hypercorn, with and without ``HTTP2-Settings``): whoever gets a tunnel to it sends requests that no proxy
-and no check ever sees.
+As unmodified servers do (Hypercorn, with and without ``HTTP2-Settings``): whoever gets a tunnel to
+it sends requests that no proxy and no check ever sees.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """One request. ``upgrades`` are the values of its Upgrade lines; ``tunnelled``: it came in HTTP/2."""
+    """One request. ``upgrades`` are the values of its Upgrade lines; ``tunnelled``: it came in
+    HTTP/2.
+    """
 
     path: str
     headers: tuple[tuple[str, str], ...]
@@ -64,16 +67,31 @@ class H2cApplication:
                 data += chunk
             head, _, rest = data.partition(b"\r\n\r\n")
             if data.startswith(PREFACE):
-                self._serve_http2(connection, H2Connection(H2Configuration(client_side=False, header_encoding="latin-1")), data)
+                self._serve_http2(
+                    connection,
+                    H2Connection(H2Configuration(client_side=False, header_encoding="latin-1")),
+                    data,
+                )
                 return
             lines = head.decode("latin-1").split("\r\n")
-            pairs = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines[1:]))
+            pairs = tuple(
+                (name, value.strip())
+                for name, _, value in (line.partition(":") for line in lines[1:])
+            )
             self.arrived.append(Arrived(lines[0].split(" ")[1], pairs, tunnelled=False))
-            offered = [token.strip().lower() for value in self.arrived[-1].upgrades for token in value.split(",")]
+            offered = [
+                token.strip().lower()
+                for value in self.arrived[-1].upgrades
+                for token in value.split(",")
+            ]
             if "h2c" not in offered:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+                )
                 return
-            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+            connection.sendall(
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+            )
             http2 = H2Connection(H2Configuration(client_side=False, header_encoding="latin-1"))
             http2.initiate_upgrade_connection()
             self._serve_http2(connection, http2, rest)
@@ -92,8 +110,13 @@ class H2cApplication:
 
 
 def smuggle(port: int, first: bytes, *, path: str, authority: str, timeout_s: float = 5.0) -> bytes:
-    """Send ``first``; if a tunnel opens, ask for ``path`` in it as somebody else. Returns the head of the first answer."""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as wire, contextlib.suppress(OSError, ProtocolError):
+    """Send ``first``; if a tunnel opens, ask for ``path`` in it as somebody else. Returns the head
+    of the first answer.
+    """
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as wire,
+        contextlib.suppress(OSError, ProtocolError),
+    ):
         wire.sendall(first)
         received = b""
         while b"\r\n\r\n" not in received and (chunk := wire.recv(65536)):
@@ -103,7 +126,13 @@ def smuggle(port: int, first: bytes, *, path: str, authority: str, timeout_s: fl
             return head
         http2 = H2Connection(H2Configuration(client_side=True))
         http2.initiate_upgrade_connection()
-        forged = [(":method", "GET"), (":scheme", "http"), (":authority", authority), (":path", path), ("x-auth-request-email", "evil@globex.test")]
+        forged = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", authority),
+            (":path", path),
+            ("x-auth-request-email", "evil@globex.test"),
+        ]
         http2.send_headers(3, forged, end_stream=True)
         wire.sendall(http2.data_to_send())
         while rest or (rest := wire.recv(65536)):

@@ -12,9 +12,16 @@ from h2.exceptions import ProtocolError
 from tests.ingress.wire import Received
 
 
-def send(port: int, headers: list[tuple[str, str]], *, body: bytes = b"", timeout_s: float = 20.0) -> Received:
+def send(
+    port: int, headers: list[tuple[str, str]], *, body: bytes = b"", timeout_s: float = 20.0
+) -> Received:
     """Status 0 where the stream was reset or the connection ended without an answer."""
-    configuration = H2Configuration(client_side=True, header_encoding="utf-8", validate_outbound_headers=False, normalize_outbound_headers=False)
+    configuration = H2Configuration(
+        client_side=True,
+        header_encoding="utf-8",
+        validate_outbound_headers=False,
+        normalize_outbound_headers=False,
+    )
     connection = H2Connection(configuration)
     status, got, data = 0, [], b""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as wire:
@@ -31,9 +38,13 @@ def send(port: int, headers: list[tuple[str, str]], *, body: bytes = b"", timeou
                         status = int(dict(got)[":status"])
                     elif isinstance(event, DataReceived):
                         data += event.data
-                        connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                        connection.acknowledge_received_data(
+                            event.flow_controlled_length, event.stream_id
+                        )
                     elif isinstance(event, StreamEnded | StreamReset | ConnectionTerminated):
-                        return Received(status, tuple(pair for pair in got if not pair[0].startswith(":")), data)
+                        return Received(
+                            status, tuple(pair for pair in got if not pair[0].startswith(":")), data
+                        )
                 wire.sendall(connection.data_to_send())
         except (OSError, ProtocolError):
             pass

@@ -1,4 +1,6 @@
-"""A server in the place of the gateway that does not behave: says nothing, resets, or answers something odd."""
+"""A server in the place of the gateway that does not behave: says nothing, resets, or answers
+something odd.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ IDENTITY = b"X-Auth-Request-Email: nobody@evil.test\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Misbehaviour:
-    """``answer`` is sent after the head of the request arrived; then the connection is closed, reset or kept open."""
+    """``answer`` is sent after the head of the request arrived; then the connection is closed,
+    reset or kept open.
+    """
 
     answer: bytes = b""
     reset: bool = False
@@ -28,7 +32,10 @@ class Misbehaviour:
 
 def status(code: int, *headers: bytes, body: bytes = b"") -> Misbehaviour:
     lines = b"".join(line + b"\r\n" for line in headers)
-    return Misbehaviour(b"HTTP/1.1 %d Odd\r\n%sContent-Length: %d\r\n\r\n%s" % (code, IDENTITY + lines, len(body), body))
+    return Misbehaviour(
+        b"HTTP/1.1 %d Odd\r\n%sContent-Length: %d\r\n\r\n%s"
+        % (code, IDENTITY + lines, len(body), body)
+    )
 
 
 class MisbehavingGateway:

@@ -43,23 +43,35 @@ class RawApplication:
             self._accepted.clear()
 
     def received(self, timeout_s: float = 10.0) -> list[bytes]:
-        """What came over each connection since ``forget``, head and all, once none is open any more. Raises ``TimeoutError``."""
-        with socket.create_connection(("127.0.0.1", self.port)) as last:  # connections are accepted in turn
+        """What came over each connection since ``forget``, head and all, once none is open any
+        more. Raises ``TimeoutError``.
+        """
+        with socket.create_connection(
+            ("127.0.0.1", self.port)
+        ) as last:  # connections are accepted in turn
             port = last.getsockname()[1]
         with self._changed:
-            if not self._changed.wait_for(lambda: self._open == 0 and port in self._accepted, timeout_s):
+            if not self._changed.wait_for(
+                lambda: self._open == 0 and port in self._accepted, timeout_s
+            ):
                 raise TimeoutError
             return list(self._received)
 
     def wait_for(self, ending: bytes, timeout_s: float = 10.0) -> None:
         """Until some request has come as far as ``ending``. Raises ``TimeoutError``."""
         with self._changed:
-            if not self._changed.wait_for(lambda: any(data.endswith(ending) for data in self._arriving.values()), timeout_s):
+            if not self._changed.wait_for(
+                lambda: any(data.endswith(ending) for data in self._arriving.values()), timeout_s
+            ):
                 raise TimeoutError
 
     def upgrades(self) -> list[bytes]:
         """The values of every Upgrade line that came in HTTP/1."""
-        return [value.strip() for data in self.received() for value in _UPGRADE.findall(data.partition(b"\r\n\r\n")[0])]
+        return [
+            value.strip()
+            for data in self.received()
+            for value in _UPGRADE.findall(data.partition(b"\r\n\r\n")[0])
+        ]
 
     def _accept(self) -> None:
         while True:
@@ -84,7 +96,14 @@ class RawApplication:
             if b"websocket" in b",".join(_UPGRADE.findall(head)):
                 key = _KEY.search(head)
                 accept = base64.b64encode(hashlib.sha1((key[1] if key else b"") + _GUID).digest())
-                connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+                connection.sendall(
+                    (
+                        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "
+                        b"websocket\r\nSec-WebSocket-Accept: "
+                    )
+                    + accept
+                    + b"\r\n\r\n"
+                )
                 data += b"".join(_chunks(connection))
             else:
                 if b"chunked" in head.lower() and not data.endswith(b"\r\n0\r\n\r\n"):
@@ -94,7 +113,9 @@ class RawApplication:
                         self._arrived(connection, data)
                         if b"\r\n0\r\n" in data and data.endswith(b"\r\n\r\n"):
                             break
-                connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+                )
                 connection.shutdown(socket.SHUT_WR)
                 data += b"".join(_chunks(connection))
         with self._changed:

@@ -1,4 +1,5 @@
-"""The stand: real proxies in front of a legacy app, a check listener and a public listener, all on loopback.
+"""The stand: real proxies in front of a legacy app, a check listener and a public listener, all on
+loopback.
 
 The servers run in one background thread, so that tests are plain blocking code over raw sockets.
 """
@@ -46,12 +47,26 @@ if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
 
     from gateway.core.model import Tenant
-    from gateway.ports import AttemptCounter, MachineAuthenticator, Miss, RelyingParty, SessionStore, TenantSource, TestedConnections
+    from gateway.ports import (
+        AttemptCounter,
+        MachineAuthenticator,
+        Miss,
+        RelyingParty,
+        SessionStore,
+        TenantSource,
+        TestedConnections,
+    )
     from gateway.ports_admin import AdminKeys, AuditLog, IdempotencyRecords
     from gateway.web.token_revocation import TokenRevocation
 
 KEY = "the-ingress-key-of-the-tests-0123456789"
-ACME, GLOBEX, LOOSE, SHARED, LOGIN = "acme.localhost", "globex.localhost", "loose.localhost", "app.localhost", "login.localhost"
+ACME, GLOBEX, LOOSE, SHARED, LOGIN = (
+    "acme.localhost",
+    "globex.localhost",
+    "loose.localhost",
+    "app.localhost",
+    "login.localhost",
+)
 BELOW = "sub.acme.localhost"
 """A host of acme whose application speaks HTTP/2 to whoever asks for it."""
 MACHINES = "machines.acme.localhost"
@@ -68,7 +83,13 @@ NOW = 1_800_000_000.0
 
 TENANTS: tuple[dict[str, Any], ...] = (
     {
-        "id": "acme", "name": "Acme", "hosts": [ACME, BELOW, "*.acme.localhost"], "email_domains": ["acme.test"], "allowed_groups": ["app-users"], "client_id": "acme1", "client_secret": "s",
+        "id": "acme",
+        "name": "Acme",
+        "hosts": [ACME, BELOW, "*.acme.localhost"],
+        "email_domains": ["acme.test"],
+        "allowed_groups": ["app-users"],
+        "client_id": "acme1",
+        "client_secret": "s",
         "providers": [{"name": "acme-okta", "kind": "okta", "issuer": "https://acme.okta.test"}],
         "session": {"idle_counts": {"exclude": ["/polled", "/_auth/userinfo"], "websocket": "30m"}},
         "headers": {"X-Department": {"source": "claim:custom:department", "encode": "utf8"}},
@@ -77,36 +98,82 @@ TENANTS: tuple[dict[str, Any], ...] = (
             {"path": "/**/*.css", "allow": "everyone"},
             {"path": "/gets", "methods": ["GET"], "allow": "everyone"},
             {"path": "/admin/**", "groups": ["admins"]},
-            {"path": "/**", "hosts": [MACHINES], "bearer": {"clients": ["m1"]}, "session": False, "identity": {"Remote-User": "deploy-bot"}},
+            {
+                "path": "/**",
+                "hosts": [MACHINES],
+                "bearer": {"clients": ["m1"]},
+                "session": False,
+                "identity": {"Remote-User": "deploy-bot"},
+            },
             {"path": "/**", "hosts": [PROGRAMS], "app_passwords": True},
         ],
     },
     {
-        "id": "loose", "name": "Loose", "hosts": [LOOSE], "email_domains": ["loose.test"], "allowed_groups": ["app-users"], "client_id": "loose1", "client_secret": "s",
+        "id": "loose",
+        "name": "Loose",
+        "hosts": [LOOSE],
+        "email_domains": ["loose.test"],
+        "allowed_groups": ["app-users"],
+        "client_id": "loose1",
+        "client_secret": "s",
         "providers": [{"name": "loose-okta", "kind": "okta", "issuer": "https://loose.okta.test"}],
         "paths": {"windows": True, "unicode": True, "suffixes": True},
-        "rules": [{"path": "/public/**", "allow": "everyone"}, {"path": "/admin/**", "groups": ["admins"]}],
+        "rules": [
+            {"path": "/public/**", "allow": "everyone"},
+            {"path": "/admin/**", "groups": ["admins"]},
+        ],
     },
     {
-        "id": "globex", "name": "Globex", "hosts": [GLOBEX], "email_domains": ["globex.test"], "allowed_groups": "any", "client_id": "globex1", "client_secret": "s",
-        "providers": [{"name": "globex-entra", "kind": "entra", "issuer": "https://login.test/globex"}],
+        "id": "globex",
+        "name": "Globex",
+        "hosts": [GLOBEX],
+        "email_domains": ["globex.test"],
+        "allowed_groups": "any",
+        "client_id": "globex1",
+        "client_secret": "s",
+        "providers": [
+            {"name": "globex-entra", "kind": "entra", "issuer": "https://login.test/globex"}
+        ],
     },
-)  # fmt: skip
+)
 
 
-def identity(email: str, *, provider: str = "acme-okta", groups: tuple[str, ...] = ("app-users",), **more: Any) -> Identity:
+def identity(
+    email: str,
+    *,
+    provider: str = "acme-okta",
+    groups: tuple[str, ...] = ("app-users",),
+    **more: Any,
+) -> Identity:
     values: dict[str, Any] = {
-        "sub": f"sub-{email}", "email": email, "email_domain": email.partition("@")[2], "username": f"{provider}_{email}", "preferred_username": email.partition("@")[0], "name": email.partition("@")[0].title(),
-        "groups": groups, "roles": (), "provider": provider, "idp_subject": f"idp-{email}", **more,
-    }  # fmt: skip
+        "sub": f"sub-{email}",
+        "email": email,
+        "email_domain": email.partition("@")[2],
+        "username": f"{provider}_{email}",
+        "preferred_username": email.partition("@")[0],
+        "name": email.partition("@")[0].title(),
+        "groups": groups,
+        "roles": (),
+        "provider": provider,
+        "idp_subject": f"idp-{email}",
+        **more,
+    }
     return Identity(**values)
 
 
 def session(cookie: str, who: Identity, *, tenant: str = "acme", host: str = ACME) -> Session:
     return Session(
-        digest=f"digest-{cookie}", tenant=tenant, host=host, family=f"family-{cookie}", identity=who, began=0,
-        auth_time=int(NOW), created_at=int(NOW), expires_at=int(NOW) + 3600, client_id=f"{tenant}1",
-    )  # fmt: skip
+        digest=f"digest-{cookie}",
+        tenant=tenant,
+        host=host,
+        family=f"family-{cookie}",
+        identity=who,
+        began=0,
+        auth_time=int(NOW),
+        created_at=int(NOW),
+        expires_at=int(NOW) + 3600,
+        client_id=f"{tenant}1",
+    )
 
 
 MOVED = "/moved"
@@ -144,15 +211,31 @@ class Stand:
 
     def __init__(self) -> None:
         self.config = Config(
-            development=True, public_scheme="http", login_host=LOGIN, shared_hosts=(SHARED,), tenant_headers={"X-Department": ""}, ingress=Ingress(keys=(Secret(KEY),), client_headers=(CASE, "X-Foo")),
-            cognito={"region": "eu-north-1", "user_pool_id": "eu-north-1_Test", "domain": "http://cognito.localhost"},
-        )  # fmt: skip
+            development=True,
+            public_scheme="http",
+            login_host=LOGIN,
+            shared_hosts=(SHARED,),
+            tenant_headers={"X-Department": ""},
+            ingress=Ingress(keys=(Secret(KEY),), client_headers=(CASE, "X-Foo")),
+            cognito={
+                "region": "eu-north-1",
+                "user_pool_id": "eu-north-1_Test",
+                "domain": "http://cognito.localhost",
+            },
+        )
         documents = [TenantDocument.model_validate(document) for document in TENANTS]
-        self.tenants = tuple(compile_tenant(d, self.config, client_id=d.client_id or "", client_secret=Secret("s")) for d in documents)
-        self.table = TenantTable(self.tenants, shared_hosts=self.config.shared_hosts, login_host=LOGIN)
+        self.tenants = tuple(
+            compile_tenant(d, self.config, client_id=d.client_id or "", client_secret=Secret("s"))
+            for d in documents
+        )
+        self.table = TenantTable(
+            self.tenants, shared_hosts=self.config.shared_hosts, login_host=LOGIN
+        )
         self.sessions: dict[str, Session] = {}
         self.used_for: list[tuple[str, float | None]] = []
-        """Digest of each session that was shown, and for how long that keeps it active (seconds)."""
+        """Digest of each session that was shown, and for how long that keeps it active
+        (seconds).
+        """
         self.seen: defaultdict[str, list[Seen]] = defaultdict(list)
         self.check_connections: set[int] = set()
         """Ports from which the check listener was asked: how many connections a proxy used."""
@@ -169,7 +252,13 @@ class Stand:
         self._thread.start()
         legacy = LegacyApp("legacy").app
         public = web.Application()
-        public.router.add_route("*", LOCATION, location_handler(self.probes, keys=lambda: (PROBE_KEY,), cookie_name=COOKIE, clock=lambda: NOW))
+        public.router.add_route(
+            "*",
+            LOCATION,
+            location_handler(
+                self.probes, keys=lambda: (PROBE_KEY,), cookie_name=COOKIE, clock=lambda: NOW
+            ),
+        )
         public.add_subapp("/_auth/unknown-host", browser_application(self._services()))
         public.router.add_route("*", "/{path:.*}", _page_of_the_gateway)
         self.app_port = self._call(self._serve(legacy, "app"))
@@ -188,15 +277,33 @@ class Stand:
     def site(self, port: int, *, check_port: int | None = None) -> Site:
         """What a proxy on ``port`` has to know about this stand."""
         return site_of(
-            self.config, self.tenants, listen=f"127.0.0.1:{port}", upstream=f"127.0.0.1:{self.app_port}", upstreams={BELOW: f"127.0.0.1:{self.h2c.port}"},
-            check=f"127.0.0.1:{check_port or self.check_port}", public=f"127.0.0.1:{self.public_port}",
-        )  # fmt: skip
+            self.config,
+            self.tenants,
+            listen=f"127.0.0.1:{port}",
+            upstream=f"127.0.0.1:{self.app_port}",
+            upstreams={BELOW: f"127.0.0.1:{self.h2c.port}"},
+            check=f"127.0.0.1:{check_port or self.check_port}",
+            public=f"127.0.0.1:{self.public_port}",
+        )
 
-    async def serve_admin(self, keys: AdminKeys, audit: AuditLog, idempotency: IdempotencyRecords) -> web.AppRunner:
+    async def serve_admin(
+        self, keys: AdminKeys, audit: AuditLog, idempotency: IdempotencyRecords
+    ) -> web.AppRunner:
         """The admin listener with the doctor's routes, on the caller's loop; returns its runner."""
-        routes = doctor_routes(self.probes, keys=lambda: (PROBE_KEY,), managed=self.config.managed_headers, cookie_name=COOKIE, clock=lambda: NOW)
+        routes = doctor_routes(
+            self.probes,
+            keys=lambda: (PROBE_KEY,),
+            managed=self.config.managed_headers,
+            cookie_name=COOKIE,
+            clock=lambda: NOW,
+        )
         app = web.Application()
-        app.add_subapp(PREFIX, admin_application(AdminServices(keys=keys, audit=audit, idempotency=idempotency, more=routes)))
+        app.add_subapp(
+            PREFIX,
+            admin_application(
+                AdminServices(keys=keys, audit=audit, idempotency=idempotency, more=routes)
+            ),
+        )
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -216,9 +323,14 @@ class Stand:
     async def _serve_checks(self) -> int:
         services = self._services()
         checks = ProbedChecks(
-            Checks(services), self.probes, trust=services.trust,
-            keys=lambda: (PROBE_KEY,), managed=self.config.managed_headers, cookie_name=COOKIE, clock=lambda: NOW,
-        )  # fmt: skip
+            Checks(services),
+            self.probes,
+            trust=services.trust,
+            keys=lambda: (PROBE_KEY,),
+            managed=self.config.managed_headers,
+            cookie_name=COOKIE,
+            clock=lambda: NOW,
+        )
 
         async def handle(request: BaseRequest) -> web.StreamResponse:
             if request.transport is not None:
@@ -227,7 +339,9 @@ class Stand:
 
         bound = net.bind()
         self._listeners.callback(bound.socket.close)
-        await self._listeners.enter_async_context(listening(web.ServerRunner(web.Server(handle)), bound.socket, **LISTENER))
+        await self._listeners.enter_async_context(
+            listening(web.ServerRunner(web.Server(handle)), bound.socket, **LISTENER)
+        )
         return bound.port
 
     def _services(self) -> Services:
@@ -260,14 +374,22 @@ class Stand:
 
     async def authenticate(self, tenant: Tenant, token: str) -> MachineToken | None:
         """The tokens of the stand: one, of a machine."""
-        return MachineToken("m1", frozenset(), "", "", 0, expires_at=int(NOW) + 3600) if token == "machine" else None
+        return (
+            MachineToken("m1", frozenset(), "", "", 0, expires_at=int(NOW) + 3600)
+            if token == "machine"
+            else None
+        )
 
     def cached_app_password(self, text: str) -> Miss:
         return MISS
 
     async def app_password(self, text: str, *, host: str) -> AppPassword | None:
         bob = session("app-password", identity("bob@acme.test"), host="")
-        return AppPassword(bob, frozenset({PROGRAMS}), ("/",), int(NOW)) if text == APP_PASSWORD else None
+        return (
+            AppPassword(bob, frozenset({PROGRAMS}), ("/",), int(NOW))
+            if text == APP_PASSWORD
+            else None
+        )
 
     async def become_current(self, tenant: str) -> bool:
         return True
@@ -285,8 +407,12 @@ class Stand:
 
     async def _serve(self, app: web.Application, name: str) -> int:
         @web.middleware
-        async def record(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-            self.seen[request.headers.get(CASE, "")].append(Seen(name, request.method, request.raw_path, tuple(request.headers.items())))
+        async def record(
+            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
+            self.seen[request.headers.get(CASE, "")].append(
+                Seen(name, request.method, request.raw_path, tuple(request.headers.items()))
+            )
             if request.path == MOVED:
                 return web.Response(status=302, headers={"Location": request.query["to"]})
             return await handler(request)
@@ -295,9 +421,21 @@ class Stand:
         bound = net.bind()
         if name == "public":
             self._listeners.callback(bound.socket.close)
-            await self._listeners.enter_async_context(listening(web.AppRunner(app, access_log=None, shutdown_timeout=0.1), bound.socket, **LISTENER))
+            await self._listeners.enter_async_context(
+                listening(
+                    web.AppRunner(app, access_log=None, shutdown_timeout=0.1),
+                    bound.socket,
+                    **LISTENER,
+                )
+            )
             return bound.port
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, max_field_size=128 * 1024, max_line_size=128 * 1024)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=0.1,
+            max_field_size=128 * 1024,
+            max_line_size=128 * 1024,
+        )
         await runner.setup()
         await web.SockSite(runner, bound.socket).start()
         self._runners.append(runner)
@@ -308,4 +446,20 @@ async def _page_of_the_gateway(request: web.Request) -> web.StreamResponse:
     return web.json_response({"gateway": request.raw_path})
 
 
-__all__ = ["ACME", "APP_PASSWORD", "BELOW", "CASE", "COOKIE", "GLOBEX", "KEY", "LOGIN", "MACHINES", "MOVED", "PROGRAMS", "SHARED", "Seen", "Stand", "identity"]
+__all__ = [
+    "ACME",
+    "APP_PASSWORD",
+    "BELOW",
+    "CASE",
+    "COOKIE",
+    "GLOBEX",
+    "KEY",
+    "LOGIN",
+    "MACHINES",
+    "MOVED",
+    "PROGRAMS",
+    "SHARED",
+    "Seen",
+    "Stand",
+    "identity",
+]

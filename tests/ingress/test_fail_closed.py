@@ -1,6 +1,8 @@
-"""The gateway is away, slow, cut off or not itself: no proxy lets anything through, and each answers within a bound.
+"""The gateway is away, slow, cut off or not itself: no proxy lets anything through, and each
+answers within a bound.
 
-What a person then sees is the table in docs/operator/ingress.md, which one test here holds to what was observed.
+What a person then sees is the table in docs/operator/ingress.md, which one test here holds to what
+was observed.
 """
 
 from __future__ import annotations
@@ -27,12 +29,18 @@ if TYPE_CHECKING:
 
 BOUND_S = {"nginx": 8.0, "traefik": 5.0, "caddy": 12.0, "envoy": 10.0, "haproxy": 14.0}
 """How long a person may wait for the refusal. HAProxy's client asks four times."""
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "operator" / "ingress.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "operator" / "ingress.md").read_text(
+    encoding="utf-8"
+)
 
 
 def documented(behaviour: str, kind: str) -> int:
     """What a person sees, according to the table in the documentation."""
-    rows = {cells[1]: cells[2:7] for line in DOCUMENT.splitlines() if len(cells := [cell.strip() for cell in line.split("|")]) == 8}
+    rows = {
+        cells[1]: cells[2:7]
+        for line in DOCUMENT.splitlines()
+        if len(cells := [cell.strip() for cell in line.split("|")]) == 8
+    }
     return int(rows[behaviour][rows["the gateway"].index(kind)])
 
 
@@ -41,7 +49,9 @@ BEHAVIOURS: dict[str, Misbehaviour] = {
     "closes without an answer": Misbehaviour(),
     "answers garbage": Misbehaviour(b"\x00\xffnot http at all\r\n\r\n"),
     "answers half a head": Misbehaviour(b"HTTP/1.1 200 OK\r\nX-Auth-Request-Em"),
-    "answers a head without end": Misbehaviour(b"HTTP/1.1 200 OK\r\nX-Auth-Request-Email: " + b"x" * 300_000 + b"\r\n\r\n"),
+    "answers a head without end": Misbehaviour(
+        b"HTTP/1.1 200 OK\r\nX-Auth-Request-Email: " + b"x" * 300_000 + b"\r\n\r\n"
+    ),
     "answers 200 with a NUL in the head": status(200, b"X-Auth-Request-User: a\x00b"),
     "500": status(500),
     "502": status(502),
@@ -67,7 +77,9 @@ def gateway() -> Iterator[MisbehavingGateway]:
 
 
 @pytest.fixture(scope="module")
-def misled(stand: Stand, gateway: MisbehavingGateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RunningIngress]]:
+def misled(
+    stand: Stand, gateway: MisbehavingGateway, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], RunningIngress]]:
     """Proxies whose gateway misbehaves."""
     running: dict[str, RunningIngress] = {}
 
@@ -76,7 +88,11 @@ def misled(stand: Stand, gateway: MisbehavingGateway, tmp_path_factory: pytest.T
             if LAUNCHERS[kind].binary() is None:
                 pytest.skip(f"{kind} is not installed")
             gateway.behaviour = status(403)
-            running[kind] = launch(kind, stand.site(free_port(), check_port=gateway.port), directory=tmp_path_factory.mktemp(f"misled-{kind}"))
+            running[kind] = launch(
+                kind,
+                stand.site(free_port(), check_port=gateway.port),
+                directory=tmp_path_factory.mktemp(f"misled-{kind}"),
+            )
         return running[kind]
 
     yield get
@@ -85,12 +101,16 @@ def misled(stand: Stand, gateway: MisbehavingGateway, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(params=HARDENED)
-def proxy(request: pytest.FixtureRequest, misled: Callable[[str], RunningIngress], stand: Stand) -> Proxy:
+def proxy(
+    request: pytest.FixtureRequest, misled: Callable[[str], RunningIngress], stand: Stand
+) -> Proxy:
     return Proxy(misled(request.param), stand)
 
 
 @pytest.mark.parametrize("name", BEHAVIOURS)
-def test_avl_04_nothing_passes_a_gateway_that_is_not_itself(proxy: Proxy, gateway: MisbehavingGateway, name: str) -> None:
+def test_avl_04_nothing_passes_a_gateway_that_is_not_itself(
+    proxy: Proxy, gateway: MisbehavingGateway, name: str
+) -> None:
     gateway.behaviour = BEHAVIOURS[name]
     asked = gateway.asked
     answer = proxy.ask(proxy.alice)
@@ -104,7 +124,9 @@ def test_avl_04_nothing_passes_a_gateway_that_is_not_itself(proxy: Proxy, gatewa
 
 def test_avl_02_a_gateway_that_hangs_is_given_up(proxy: Proxy, gateway: MisbehavingGateway) -> None:
     gateway.behaviour = Misbehaviour(hang=True)
-    if proxy.kind == "traefik":  # its 30 s cannot be configured: long enough to see that nothing passes meanwhile
+    if (
+        proxy.kind == "traefik"
+    ):  # its 30 s cannot be configured: long enough to see that nothing passes meanwhile
         with pytest.raises(TimeoutError):
             proxy.ask(proxy.alice, timeout_s=1.5)
         assert proxy.app == []
@@ -116,7 +138,9 @@ def test_avl_02_a_gateway_that_hangs_is_given_up(proxy: Proxy, gateway: Misbehav
     assert time.monotonic() - started < BOUND_S[proxy.kind]
 
 
-def test_avl_01_a_gateway_that_is_away_closes_the_door(proxy: Proxy, gateway: MisbehavingGateway) -> None:
+def test_avl_01_a_gateway_that_is_away_closes_the_door(
+    proxy: Proxy, gateway: MisbehavingGateway
+) -> None:
     with gateway.away():
         started = time.monotonic()
         answer = proxy.ask(proxy.alice)
@@ -125,47 +149,77 @@ def test_avl_01_a_gateway_that_is_away_closes_the_door(proxy: Proxy, gateway: Mi
     assert time.monotonic() - started < BOUND_S[proxy.kind]
 
 
-def test_a_person_sees_a_page_while_the_gateway_is_away_and_a_program_reads_json(proxy: Proxy, gateway: MisbehavingGateway) -> None:
+def test_a_person_sees_a_page_while_the_gateway_is_away_and_a_program_reads_json(
+    proxy: Proxy, gateway: MisbehavingGateway
+) -> None:
     person = ("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Accept: text/html")
     if proxy.kind == "traefik":
         pytest.skip("Traefik has no page of its own")
     with gateway.away():
         for method in ("GET", "POST"):
-            shown, read = proxy.ask(*person, proxy.alice, method=method), proxy.ask(proxy.alice, "Accept: application/json", method=method)
+            shown, read = (
+                proxy.ask(*person, proxy.alice, method=method),
+                proxy.ask(proxy.alice, "Accept: application/json", method=method),
+            )
             assert (shown.status, read.status) == (documented("is away", proxy.kind),) * 2
             assert (shown.header("Content-Type") or "").startswith("text/html")
             assert b"Please try again in a moment" in shown.body
-            assert (read.header("Content-Type"), json.loads(read.body)["code"]) == ("application/problem+json", "store_unavailable")
+            assert (read.header("Content-Type"), json.loads(read.body)["code"]) == (
+                "application/problem+json",
+                "store_unavailable",
+            )
             assert (shown.header("Retry-After"), read.header("Retry-After")) == ("2", "2")
     assert proxy.app == []
 
 
-def test_a_yes_to_the_second_question_of_nginx_is_no_way_in(proxy: Proxy, gateway: MisbehavingGateway) -> None:
+def test_a_yes_to_the_second_question_of_nginx_is_no_way_in(
+    proxy: Proxy, gateway: MisbehavingGateway
+) -> None:
     """Whoever answers 200 there shows something; the application is reached by nobody."""
     if proxy.kind != "nginx":
         pytest.skip("the others ask once")
     for code in (401, 403, 503):
         gateway.behaviour = status(code, b"X-Auth-Page: yes", b"Connection: close")
         asked = gateway.asked
-        answer = proxy.ask("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", proxy.alice, method="POST", body=b"a=1")
+        answer = proxy.ask(
+            "Sec-Fetch-Mode: navigate",
+            "Sec-Fetch-Dest: document",
+            proxy.alice,
+            method="POST",
+            body=b"a=1",
+        )
         assert gateway.asked == asked + 2
         assert (answer.status, proxy.app) == (code, [])
-    for code, second in ((401, Misbehaviour(reset=True)), (403, Misbehaviour()), (503, status(502))):
+    for code, second in (
+        (401, Misbehaviour(reset=True)),
+        (403, Misbehaviour()),
+        (503, status(502)),
+    ):
         gateway.behaviour = replace(status(code, b"X-Auth-Page: yes"), then=second)
-        answer = proxy.ask("Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", proxy.alice, method="POST", body=b"a=1")
+        answer = proxy.ask(
+            "Sec-Fetch-Mode: navigate",
+            "Sec-Fetch-Dest: document",
+            proxy.alice,
+            method="POST",
+            body=b"a=1",
+        )
         assert (answer.status, answer.header("Retry-After"), proxy.app) == (503, "2", [])
         assert b"Please try again in a moment" in answer.body
     gateway.behaviour = status(200, b"X-Auth-Page: yes\r\nX-Auth-Request-Email: alice@acme.test")
     assert proxy.ask(proxy.alice).status == 200, "the first question is the check's"
 
 
-def test_the_gateways_own_pages_do_not_need_the_check(proxy: Proxy, gateway: MisbehavingGateway) -> None:
+def test_the_gateways_own_pages_do_not_need_the_check(
+    proxy: Proxy, gateway: MisbehavingGateway
+) -> None:
     gateway.behaviour = status(500)
     assert proxy.ask(target="/_auth/signed-out").status == 200
     assert len(proxy.pages) == 1
 
 
-def test_a_gateway_that_comes_back_is_asked_again(proxy: Proxy, gateway: MisbehavingGateway) -> None:
+def test_a_gateway_that_comes_back_is_asked_again(
+    proxy: Proxy, gateway: MisbehavingGateway
+) -> None:
     with gateway.away():
         assert proxy.ask(proxy.alice).status >= 500
     gateway.behaviour = status(200)
@@ -176,7 +230,9 @@ def test_a_gateway_that_comes_back_is_asked_again(proxy: Proxy, gateway: Misbeha
     assert proxy.ask(proxy.alice).status == 403
 
 
-def test_ses_15_a_store_that_is_down_is_503_with_retry_after(stand: Stand, proxies: Callable[[str], RunningIngress], request: pytest.FixtureRequest) -> None:
+def test_ses_15_a_store_that_is_down_is_503_with_retry_after(
+    stand: Stand, proxies: Callable[[str], RunningIngress], request: pytest.FixtureRequest
+) -> None:
     stand.store_is_down = True
     request.addfinalizer(lambda: setattr(stand, "store_is_down", False))
     for kind in HARDENED:
@@ -193,4 +249,6 @@ def test_avl_09_no_shipped_file_lets_requests_through_when_the_gateway_is_away()
     for path in (Path(__file__).parents[2] / "deploy").rglob("*"):
         if path.is_file():
             text = path.read_text()
-            assert not re.search(r"failure_mode_allow:\s*true|failOpen:\s*true|fail_open:\s*true", text), path
+            assert not re.search(
+                r"failure_mode_allow:\s*true|failOpen:\s*true|fail_open:\s*true", text
+            ), path

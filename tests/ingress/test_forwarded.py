@@ -29,20 +29,38 @@ def parsed(pairs: Pairs, dialect: str = "nginx") -> AuthRequest:
 def test_the_request_is_the_forwarded_one(dialect: str) -> None:
     request = parsed(
         forwarded(
-            ("Cookie", "a=1; __Host-gw=s1"), ("Cookie", "__Host-gw=s2; b=2"), ("X-Forwarded-For", "203.0.113.9, 192.0.2.7"), ("X-Request-Id", "abc-1"),
-            method="POST", host="App.Acme.Test.:8443", uri="/%41dmin?next=/x",
+            ("Cookie", "a=1; __Host-gw=s1"),
+            ("Cookie", "__Host-gw=s2; b=2"),
+            ("X-Forwarded-For", "203.0.113.9, 192.0.2.7"),
+            ("X-Request-Id", "abc-1"),
+            method="POST",
+            host="App.Acme.Test.:8443",
+            uri="/%41dmin?next=/x",
         ),
         dialect,
-    )  # fmt: skip
-    assert (request.scheme, request.host, request.method, request.path, request.ambiguous) == ("https", "app.acme.test", "POST", "/Admin", False)
+    )
+    assert (request.scheme, request.host, request.method, request.path, request.ambiguous) == (
+        "https",
+        "app.acme.test",
+        "POST",
+        "/Admin",
+        False,
+    )
     assert request.target == "/%41dmin?next=/x"
     assert request.cookies == ("s1", "s2")
     assert request.other_cookies == "a=1; b=2"
     assert (request.client, request.request_id) == ("192.0.2.7", "abc-1")
-    assert (request.kind, request.html, request.bearer, request.preflight) == (RequestKind.OTHER, False, None, False)
+    assert (request.kind, request.html, request.bearer, request.preflight) == (
+        RequestKind.OTHER,
+        False,
+        None,
+        False,
+    )
 
 
-@pytest.mark.parametrize("missing", ["X-Forwarded-Method", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Uri"])
+@pytest.mark.parametrize(
+    "missing", ["X-Forwarded-Method", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Uri"]
+)
 @dialects
 def test_fwd_04_a_missing_fact_is_malformed(dialect: str, missing: str) -> None:
     found = ask(dialect, forwarded(without=missing))
@@ -68,7 +86,11 @@ MALFORMED: dict[str, Pairs] = {
     "FWD-07 two URIs": forwarded(("X-Forwarded-Uri", "/public")),
     "FWD-07 two methods": forwarded(("X-Forwarded-Method", "GET")),
     "FWD-07 two schemes": forwarded(("X-Forwarded-Proto", "https")),
-    "FWD-09": forwarded(("X_Forwarded_Host", "app.acme.test"), ("X.Forwarded.Host", "app.acme.test"), without="X-Forwarded-Host"),
+    "FWD-09": forwarded(
+        ("X_Forwarded_Host", "app.acme.test"),
+        ("X.Forwarded.Host", "app.acme.test"),
+        without="X-Forwarded-Host",
+    ),
     "RD-04": forwarded(uri="https://evil.example/path?q=v"),
     "PATH-08": forwarded(uri="/public\\..\\admin"),
     "PATH-10": forwarded(uri="/%f"),
@@ -100,25 +122,42 @@ def test_details_for_the_log_are_short_and_escaped() -> None:
     assert len(found.detail) < 320
 
 
-@pytest.mark.parametrize(("said", "read"), [("http", "http"), ("https", "https"), ("ws", "http"), ("wss", "https")])
+@pytest.mark.parametrize(
+    ("said", "read"), [("http", "http"), ("https", "https"), ("ws", "http"), ("wss", "https")]
+)
 def test_fwd_06_a_websocket_scheme_is_its_http_scheme(said: str, read: str) -> None:
     assert parsed(forwarded(scheme=said)).scheme == read
 
 
 def test_destination_and_depth_are_those_of_the_client() -> None:
-    asked = parsed(forwarded(("Destination", "https://app.acme.test/admin/x"), ("Depth", " Infinity")))
+    asked = parsed(
+        forwarded(("Destination", "https://app.acme.test/admin/x"), ("Depth", " Infinity"))
+    )
     assert (asked.destination, asked.depth) == (Destination("/admin/x"), "infinity")
-    assert parsed(forwarded(("Destination", "/a"), ("Destination", "/a"))).destination == Destination(None)
+    assert parsed(
+        forwarded(("Destination", "/a"), ("Destination", "/a"))
+    ).destination == Destination(None)
 
 
 @pytest.mark.parametrize("method", ["COPY", "MOVE"])
 def test_where_a_destination_must_be_named_none_is_one_that_nobody_knows(method: str) -> None:
-    """As from an ingress whose configuration was rendered before the check read it: the application would receive it all the same."""
+    """As from an ingress whose configuration was rendered before the check read it: the application
+    would receive it all the same.
+    """
     assert parsed(forwarded(method=method)).destination == Destination(None)
     assert parsed(forwarded(("Destination", "/a"), method=method)).destination == Destination("/a")
 
 
-@pytest.mark.parametrize(("lines", "read"), [((), ""), (("0",), "0"), (("Infinity",), "infinity"), (("0", "infinity"), ""), (("0, infinity",), "0, infinity")])
+@pytest.mark.parametrize(
+    ("lines", "read"),
+    [
+        ((), ""),
+        (("0",), "0"),
+        (("Infinity",), "infinity"),
+        (("0", "infinity"), ""),
+        (("0, infinity",), "0, infinity"),
+    ],
+)
 def test_a_depth_is_one_line(lines: tuple[str, ...], read: str) -> None:
     assert parsed(forwarded(*(("Depth", line) for line in lines))).depth == read
 
@@ -140,11 +179,26 @@ def test_fwd_08_other_proxies_words_are_not_read() -> None:
 
 
 def test_a_websocket_handshake_is_told_by_its_version() -> None:
-    """Of the client's own lines ``Upgrade`` and ``Connection`` are hop-by-hop, and ``Sec-WebSocket-Key`` is not there in HTTP/2."""
+    """Of the client's own lines ``Upgrade`` and ``Connection`` are hop-by-hop, and
+    ``Sec-WebSocket-Key`` is not there in HTTP/2.
+    """
     version = ("Sec-WebSocket-Version", "13")
-    assert [parsed(forwarded(*lines, method=method)).websocket for lines, method in (((), "GET"), ((version,), "GET"), ((version,), "CONNECT"), ((version,), "POST"), ((version, version), "GET"))] == [
-        False, True, True, False, False,
-    ]  # fmt: skip
+    assert [
+        parsed(forwarded(*lines, method=method)).websocket
+        for lines, method in (
+            ((), "GET"),
+            ((version,), "GET"),
+            ((version,), "CONNECT"),
+            ((version,), "POST"),
+            ((version, version), "GET"),
+        )
+    ] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_the_target_is_printable_ascii() -> None:
@@ -164,74 +218,215 @@ KINDS: dict[str, tuple[str, Pairs, RequestKind]] = {
     "form post": ("POST", [NAVIGATE, ("Sec-Fetch-Dest", "document"), HTML], RequestKind.FORM),
     "iframe": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "iframe"), HTML], RequestKind.FRAME),
     "object": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "object")], RequestKind.FRAME),
-    "prefetch": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Purpose", "prefetch;prerender")], RequestKind.OTHER),
-    "fetch": ("GET", [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty"), HTML], RequestKind.OTHER),
-    "image": ("GET", [("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image"), HTML], RequestKind.OTHER),
-    "websocket": ("GET", [("Sec-Fetch-Mode", "websocket"), ("Sec-Fetch-Dest", "empty")], RequestKind.OTHER),
+    "prefetch": (
+        "GET",
+        [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Purpose", "prefetch;prerender")],
+        RequestKind.OTHER,
+    ),
+    "fetch": (
+        "GET",
+        [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty"), HTML],
+        RequestKind.OTHER,
+    ),
+    "image": (
+        "GET",
+        [("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "image"), HTML],
+        RequestKind.OTHER,
+    ),
+    "websocket": (
+        "GET",
+        [("Sec-Fetch-Mode", "websocket"), ("Sec-Fetch-Dest", "empty")],
+        RequestKind.OTHER,
+    ),
     "destination alone": ("GET", [("Sec-Fetch-Dest", "document"), HTML], RequestKind.OTHER),
     "two modes": ("GET", [NAVIGATE, NAVIGATE], RequestKind.OTHER),
-    "two destinations": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Dest", "iframe")], RequestKind.OTHER),
+    "two destinations": (
+        "GET",
+        [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Dest", "iframe")],
+        RequestKind.OTHER,
+    ),
     "old browser": ("GET", [HTML], RequestKind.NAVIGATION),
     "old XHR": ("GET", [HTML, ("X-Requested-With", "XMLHttpRequest")], RequestKind.OTHER),
     "old form post": ("POST", [HTML], RequestKind.FORM),
     "old XHR post": ("POST", [HTML, ("X-Requested-With", "XMLHttpRequest")], RequestKind.OTHER),
     "post in a frame": ("POST", [NAVIGATE, ("Sec-Fetch-Dest", "iframe"), HTML], RequestKind.FRAME),
-    "fetch post": ("POST", [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty"), HTML], RequestKind.OTHER),
+    "fetch post": (
+        "POST",
+        [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty"), HTML],
+        RequestKind.OTHER,
+    ),
     "put": ("PUT", [NAVIGATE, HTML], RequestKind.OTHER),
     "curl": ("GET", [("Accept", "*/*")], RequestKind.OTHER),
     "nothing": ("GET", [], RequestKind.OTHER),
 }
 
 
-CHROME_HTML = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7")
+CHROME_HTML = (
+    "Accept",
+    (
+        "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,"
+        "image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7"
+    ),
+)
 SENDERS: dict[str, tuple[str, Pairs, RequestKind]] = {
-    "Chromium, address bar": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-User", "?1"), CHROME_HTML], RequestKind.NAVIGATION),
-    "Chromium, view-source": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Site", "none"), CHROME_HTML], RequestKind.NAVIGATION),
-    "Chromium, worker passes a navigation through": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "empty"), ("Sec-Fetch-Site", "same-origin"), CHROME_HTML], RequestKind.NAVIGATION),
-    "Chromium, worker passes a form through": ("POST", [NAVIGATE, ("Sec-Fetch-Dest", "empty"), CHROME_HTML], RequestKind.FORM),
-    "Chromium, worker asks for the address": ("GET", [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty"), ("Accept", "*/*")], RequestKind.OTHER),
-    "Chromium, worker preloads a navigation": (
+    "Chromium, address bar": (
         "GET",
-        [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Service-Worker-Navigation-Preload", "true"), CHROME_HTML],
+        [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-User", "?1"), CHROME_HTML],
         RequestKind.NAVIGATION,
     ),
-    "Chromium, worker script": ("GET", [("Sec-Fetch-Mode", "same-origin"), ("Sec-Fetch-Dest", "serviceworker"), ("Accept", "*/*")], RequestKind.OTHER),
-    "Chromium, <a download>": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "empty"), ("Sec-Fetch-User", "?1"), CHROME_HTML], RequestKind.NAVIGATION),
-    "Chromium, prefetch": ("GET", [("Sec-Fetch-Mode", "no-cors"), ("Sec-Fetch-Dest", "empty"), ("Sec-Purpose", "prefetch"), CHROME_HTML], RequestKind.OTHER),
-    "Chromium, prerender": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Purpose", "prefetch;prerender"), CHROME_HTML], RequestKind.OTHER),
-    "Safari before 16.4": ("GET", [("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")], RequestKind.NAVIGATION),
+    "Chromium, view-source": (
+        "GET",
+        [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("Sec-Fetch-Site", "none"), CHROME_HTML],
+        RequestKind.NAVIGATION,
+    ),
+    "Chromium, worker passes a navigation through": (
+        "GET",
+        [NAVIGATE, ("Sec-Fetch-Dest", "empty"), ("Sec-Fetch-Site", "same-origin"), CHROME_HTML],
+        RequestKind.NAVIGATION,
+    ),
+    "Chromium, worker passes a form through": (
+        "POST",
+        [NAVIGATE, ("Sec-Fetch-Dest", "empty"), CHROME_HTML],
+        RequestKind.FORM,
+    ),
+    "Chromium, worker asks for the address": (
+        "GET",
+        [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Dest", "empty"), ("Accept", "*/*")],
+        RequestKind.OTHER,
+    ),
+    "Chromium, worker preloads a navigation": (
+        "GET",
+        [
+            NAVIGATE,
+            ("Sec-Fetch-Dest", "document"),
+            ("Service-Worker-Navigation-Preload", "true"),
+            CHROME_HTML,
+        ],
+        RequestKind.NAVIGATION,
+    ),
+    "Chromium, worker script": (
+        "GET",
+        [("Sec-Fetch-Mode", "same-origin"), ("Sec-Fetch-Dest", "serviceworker"), ("Accept", "*/*")],
+        RequestKind.OTHER,
+    ),
+    "Chromium, <a download>": (
+        "GET",
+        [NAVIGATE, ("Sec-Fetch-Dest", "empty"), ("Sec-Fetch-User", "?1"), CHROME_HTML],
+        RequestKind.NAVIGATION,
+    ),
+    "Chromium, prefetch": (
+        "GET",
+        [
+            ("Sec-Fetch-Mode", "no-cors"),
+            ("Sec-Fetch-Dest", "empty"),
+            ("Sec-Purpose", "prefetch"),
+            CHROME_HTML,
+        ],
+        RequestKind.OTHER,
+    ),
+    "Chromium, prerender": (
+        "GET",
+        [
+            NAVIGATE,
+            ("Sec-Fetch-Dest", "document"),
+            ("Sec-Purpose", "prefetch;prerender"),
+            CHROME_HTML,
+        ],
+        RequestKind.OTHER,
+    ),
+    "Safari before 16.4": (
+        "GET",
+        [("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")],
+        RequestKind.NAVIGATION,
+    ),
     "Safari before 16.4, fetch": ("GET", [("Accept", "*/*")], RequestKind.OTHER),
-    "Android WebView without fetch metadata": ("GET", [("X-Requested-With", "com.example.app"), CHROME_HTML], RequestKind.NAVIGATION),
-    "Android WebView": ("GET", [NAVIGATE, ("Sec-Fetch-Dest", "document"), ("X-Requested-With", "com.example.app"), CHROME_HTML], RequestKind.NAVIGATION),
-    "jQuery": ("GET", [("X-Requested-With", "XMLHttpRequest"), ("Accept", "text/html, */*; q=0.01")], RequestKind.OTHER),
-    "Office, existence discovery": ("HEAD", [("User-Agent", "Microsoft Office Existence Discovery")], RequestKind.OTHER),
-    "Office, protocol discovery": ("OPTIONS", [("User-Agent", "Microsoft Office Protocol Discovery")], RequestKind.OTHER),
-    "Office, link": ("GET", [("User-Agent", "Mozilla/4.0 (compatible; ms-office; MSOffice 16)"), ("Accept", "*/*")], RequestKind.OTHER),
+    "Android WebView without fetch metadata": (
+        "GET",
+        [("X-Requested-With", "com.example.app"), CHROME_HTML],
+        RequestKind.NAVIGATION,
+    ),
+    "Android WebView": (
+        "GET",
+        [
+            NAVIGATE,
+            ("Sec-Fetch-Dest", "document"),
+            ("X-Requested-With", "com.example.app"),
+            CHROME_HTML,
+        ],
+        RequestKind.NAVIGATION,
+    ),
+    "jQuery": (
+        "GET",
+        [("X-Requested-With", "XMLHttpRequest"), ("Accept", "text/html, */*; q=0.01")],
+        RequestKind.OTHER,
+    ),
+    "Office, existence discovery": (
+        "HEAD",
+        [("User-Agent", "Microsoft Office Existence Discovery")],
+        RequestKind.OTHER,
+    ),
+    "Office, protocol discovery": (
+        "OPTIONS",
+        [("User-Agent", "Microsoft Office Protocol Discovery")],
+        RequestKind.OTHER,
+    ),
+    "Office, link": (
+        "GET",
+        [("User-Agent", "Mozilla/4.0 (compatible; ms-office; MSOffice 16)"), ("Accept", "*/*")],
+        RequestKind.OTHER,
+    ),
 }
-"""Who really asks, as its headers came or as its maker documents them, and whether a redirect to the login would be seen by a person."""
+"""Who really asks, as its headers came or as its maker documents them, and whether a redirect to
+the login would be seen by a person.
+"""
 
 
 @pytest.mark.parametrize(("method", "pairs", "kind"), SENDERS.values(), ids=SENDERS)
 @pytest.mark.parametrize("dialect", ["nginx", "traefik"])
-def test_every_real_sender_gets_the_answer_that_fits_it(method: str, pairs: Pairs, kind: RequestKind, dialect: str) -> None:
+def test_every_real_sender_gets_the_answer_that_fits_it(
+    method: str, pairs: Pairs, kind: RequestKind, dialect: str
+) -> None:
     assert parsed(forwarded(*pairs, method=method), dialect).kind is kind
 
 
 def test_the_documentation_names_every_real_sender_and_what_it_is_taken_for() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "developer" / "check.md").read_text(encoding="utf-8").partition("## Who really asks")[2]
-    rows = [[cell.strip().replace("`", "") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")][1:]
-    named = {RequestKind.NAVIGATION: "a navigation", RequestKind.FORM: "a form", RequestKind.OTHER: "a program"}
-    assert {row[0]: row[1] for row in rows} == {sender: named[kind] for sender, (_, _, kind) in SENDERS.items()}
+    page = (
+        (Path(__file__).parents[2] / "docs" / "developer" / "check.md")
+        .read_text(encoding="utf-8")
+        .partition("## Who really asks")[2]
+    )
+    rows = [
+        [cell.strip().replace("`", "") for cell in line.split("|")[1:-1]]
+        for line in page.splitlines()
+        if line.startswith("| ")
+    ][1:]
+    named = {
+        RequestKind.NAVIGATION: "a navigation",
+        RequestKind.FORM: "a form",
+        RequestKind.OTHER: "a program",
+    }
+    assert {row[0]: row[1] for row in rows} == {
+        sender: named[kind] for sender, (_, _, kind) in SENDERS.items()
+    }
 
 
 @pytest.mark.parametrize(("method", "pairs", "kind"), KINDS.values(), ids=KINDS)
-def test_only_what_a_person_would_see_is_a_navigation(method: str, pairs: Pairs, kind: RequestKind) -> None:
+def test_only_what_a_person_would_see_is_a_navigation(
+    method: str, pairs: Pairs, kind: RequestKind
+) -> None:
     assert parsed(forwarded(*pairs, method=method)).kind is kind
 
 
 @pytest.mark.parametrize(
     ("accept", "html"),
-    [(["text/html"], True), (["a/b", "*/*, TEXT/HTML ;q=0.1"], True), (["text/html;q=0"], False), (["text/*"], False), (["application/json"], False), ([], False)],
+    [
+        (["text/html"], True),
+        (["a/b", "*/*, TEXT/HTML ;q=0.1"], True),
+        (["text/html;q=0"], False),
+        (["text/*"], False),
+        (["application/json"], False),
+        ([], False),
+    ],
 )
 def test_html_is_wanted_only_by_name(accept: list[str], html: bool) -> None:
     assert names_html(accept) is html
@@ -264,7 +459,11 @@ def test_tok_14_one_credential_or_a_malformed_one(lines: list[str], token: str |
         ("OPTIONS", [("Origin", "https://x.test"), ("Access-Control-Request-Method", "PUT")], True),
         ("OPTIONS", [("Origin", "https://x.test")], False),
         ("OPTIONS", [("Access-Control-Request-Method", "PUT")], False),
-        ("OPTIONS", [("Origin", "a"), ("Origin", "b"), ("Access-Control-Request-Method", "PUT")], False),
+        (
+            "OPTIONS",
+            [("Origin", "a"), ("Origin", "b"), ("Access-Control-Request-Method", "PUT")],
+            False,
+        ),
         ("GET", [("Origin", "https://x.test"), ("Access-Control-Request-Method", "PUT")], False),
     ],
 )
@@ -278,13 +477,30 @@ def test_odd_values_for_the_log_are_dropped() -> None:
     assert parsed(forwarded(("X-Request-Id", "a"), ("X-Request-Id", "b"))).request_id == ""
 
 
-bytes_as_aiohttp_reads_them = st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
+bytes_as_aiohttp_reads_them = st.binary(max_size=60).map(
+    lambda raw: raw.decode("utf-8", "surrogateescape")
+)
 names = st.sampled_from(
     [
-        "X-Forwarded-Method", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Uri", "X-Forwarded-For", "X-Request-Id", "Host", "Cookie", "Authorization",
-        "Accept", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Purpose", "X-Requested-With", "Origin", "Access-Control-Request-Method", "X_Forwarded_Uri",
+        "X-Forwarded-Method",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "X-Forwarded-Uri",
+        "X-Forwarded-For",
+        "X-Request-Id",
+        "Host",
+        "Cookie",
+        "Authorization",
+        "Accept",
+        "Sec-Fetch-Mode",
+        "Sec-Fetch-Dest",
+        "Sec-Purpose",
+        "X-Requested-With",
+        "Origin",
+        "Access-Control-Request-Method",
+        "X_Forwarded_Uri",
     ]
-)  # fmt: skip
+)
 
 
 @given(
@@ -294,13 +510,27 @@ names = st.sampled_from(
     bytes_as_aiohttp_reads_them,
     bytes_as_aiohttp_reads_them,
 )
-def test_no_bytes_make_a_parser_raise_or_hand_on_what_a_header_cannot_carry(dialect: str, pairs: Pairs, well_described: bool, method: str, path: str) -> None:
+def test_no_bytes_make_a_parser_raise_or_hand_on_what_a_header_cannot_carry(
+    dialect: str, pairs: Pairs, well_described: bool, method: str, path: str
+) -> None:
     described = [*forwarded(), ("Host", "app.acme.test")] if well_described else []
-    found = ask(dialect, [*described, *pairs], method="GET" if well_described else method, raw_path=f"/auth/envoy/{path}")
+    found = ask(
+        dialect,
+        [*described, *pairs],
+        method="GET" if well_described else method,
+        raw_path=f"/auth/envoy/{path}",
+    )
     if isinstance(found, Malformed):
         assert found.detail.isascii()
         return
-    for text in (found.host, found.method, found.target, found.client, found.request_id, found.bearer or ""):
+    for text in (
+        found.host,
+        found.method,
+        found.target,
+        found.client,
+        found.request_id,
+        found.bearer or "",
+    ):
         assert text.isascii()
         assert text == "" or text.isprintable()
     assert found.target.startswith("/")

@@ -1,6 +1,7 @@
 """No bytes of a client turn a denial into an allow, or change who the application is told it is.
 
-The ingress says method, scheme, host and URI; everything else in a check is the client's. So is the URI, and so is every Cookie.
+The ingress says method, scheme, host and URI; everything else in a check is the client's. So is the
+URI, and so is every Cookie.
 """
 
 from __future__ import annotations
@@ -25,10 +26,18 @@ if TYPE_CHECKING:
     from gateway.core.model import AuthRequest
 
 CONFIG = Config(
-    development=True, public_scheme="http", ingress=Ingress(keys=(Secret("k" * 32),)),
-    cognito={"region": "eu-north-1", "user_pool_id": "eu-north-1_Test", "domain": "http://cognito.localhost"},
-)  # fmt: skip
-TENANT = compile_tenant(TenantDocument.model_validate(TENANTS[0]), CONFIG, client_id="acme1", client_secret=Secret("s"))
+    development=True,
+    public_scheme="http",
+    ingress=Ingress(keys=(Secret("k" * 32),)),
+    cognito={
+        "region": "eu-north-1",
+        "user_pool_id": "eu-north-1_Test",
+        "domain": "http://cognito.localhost",
+    },
+)
+TENANT = compile_tenant(
+    TenantDocument.model_validate(TENANTS[0]), CONFIG, client_id="acme1", client_secret=Secret("s")
+)
 ALICE = session("alice", identity("alice@acme.test", groups=("app-users",), name="Álice, \r\n"))
 EXPECTED = identity_headers(TENANT, ALICE.identity, assertion="a.b.c")
 
@@ -64,27 +73,83 @@ pieces = st.sampled_from(
         ACME,
     ]
 )
-uris = st.lists(st.one_of(pieces, as_aiohttp_reads_it), max_size=8).map(lambda parts: "/" + "".join(parts))
-values = st.one_of(
-    as_aiohttp_reads_it, st.sampled_from([COOKIE, f"{COOKIE}=alice", f"{COOKIE}=bob", "Bearer x", "text/html", "navigate", "GET", "http", "https", ACME, "/public/x"])
+uris = st.lists(st.one_of(pieces, as_aiohttp_reads_it), max_size=8).map(
+    lambda parts: "/" + "".join(parts)
 )
-# What no proxy of ours passes twice: the four facts. Their aliases, and everything else, the client may send as often as it likes.
+values = st.one_of(
+    as_aiohttp_reads_it,
+    st.sampled_from(
+        [
+            COOKIE,
+            f"{COOKIE}=alice",
+            f"{COOKIE}=bob",
+            "Bearer x",
+            "text/html",
+            "navigate",
+            "GET",
+            "http",
+            "https",
+            ACME,
+            "/public/x",
+        ]
+    ),
+)
+# What no proxy of ours passes twice: the four facts. Their aliases, and everything else, the client
+# may send as often as it likes.
 names = st.sampled_from(
     [
-        "X_Forwarded_Uri", "X.Forwarded.Host", "X-Forwarded_Method", "X-Original-URL", "X-Rewrite-URL", "Forwarded", "X-Forwarded-For", "X-Forwarded-Prefix", "X-Real-IP", "X-Request-Id",
-        "Authorization", "Accept", "Accept-Language", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Sec-Purpose", "X-Requested-With", "Origin", "Access-Control-Request-Method", "User-Agent",
-        "X-Auth-Request-Email", "X-Auth-Request-User", "Remote-User", "X-HTTP-Method-Override", "X-Gateway-Key", "Upgrade", "Connection",
+        "X_Forwarded_Uri",
+        "X.Forwarded.Host",
+        "X-Forwarded_Method",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Prefix",
+        "X-Real-IP",
+        "X-Request-Id",
+        "Authorization",
+        "Accept",
+        "Accept-Language",
+        "Sec-Fetch-Mode",
+        "Sec-Fetch-Dest",
+        "Sec-Purpose",
+        "X-Requested-With",
+        "Origin",
+        "Access-Control-Request-Method",
+        "User-Agent",
+        "X-Auth-Request-Email",
+        "X-Auth-Request-User",
+        "Remote-User",
+        "X-HTTP-Method-Override",
+        "X-Gateway-Key",
+        "Upgrade",
+        "Connection",
     ]
-)  # fmt: skip
+)
 headers = st.lists(st.tuples(names, values), max_size=8)
-cookies = st.lists(st.one_of(as_aiohttp_reads_it, st.lists(values, max_size=4).map("; ".join)), max_size=3)
+cookies = st.lists(
+    st.one_of(as_aiohttp_reads_it, st.lists(values, max_size=4).map("; ".join)), max_size=3
+)
 methods = st.sampled_from(["GET", "HEAD", "POST", "OPTIONS", "PROPFIND", "DELETE"])
 
 
-def asked(dialect: str, method: str, uri: str, lines: list[tuple[str, str]]) -> AuthRequest | Malformed:
+def asked(
+    dialect: str, method: str, uri: str, lines: list[tuple[str, str]]
+) -> AuthRequest | Malformed:
     if dialect == "envoy":
-        return ask("envoy", [("Host", ACME), ("X-Forwarded-Proto", "http"), *lines], method=method, raw_path=f"/auth/envoy{uri}")
-    described = [("X-Forwarded-Method", method), ("X-Forwarded-Proto", "http"), ("X-Forwarded-Host", ACME), ("X-Forwarded-Uri", uri)]
+        return ask(
+            "envoy",
+            [("Host", ACME), ("X-Forwarded-Proto", "http"), *lines],
+            method=method,
+            raw_path=f"/auth/envoy{uri}",
+        )
+    described = [
+        ("X-Forwarded-Method", method),
+        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Host", ACME),
+        ("X-Forwarded-Uri", uri),
+    ]
     return ask(dialect, [*described, *lines])
 
 
@@ -96,7 +161,9 @@ def decided(request: AuthRequest) -> Decision:
 
 @settings(max_examples=400)
 @given(st.sampled_from(sorted(DIALECTS)), methods, uris, headers, cookies)
-def test_without_a_session_only_public_paths_are_allowed_however_they_are_read(dialect: str, method: str, uri: str, noise: list[tuple[str, str]], jars: list[str]) -> None:
+def test_without_a_session_only_public_paths_are_allowed_however_they_are_read(
+    dialect: str, method: str, uri: str, noise: list[tuple[str, str]], jars: list[str]
+) -> None:
     lines = [*noise, *(("Cookie", jar) for jar in jars if "alice" not in jar)]
     request = asked(dialect, method, uri, lines)
     if isinstance(request, Malformed):
@@ -105,13 +172,21 @@ def test_without_a_session_only_public_paths_are_allowed_however_they_are_read(d
     if isinstance(decision, Allow):
         assert decision.session is None
         assert all(is_public(reading) for reading in readings(uri)), uri
-        answer = DIALECTS[dialect].render(Verdict(decision=decision, headers=identity_headers(TENANT, None) or ()), request)
-        assert not any(value for name, value in answer.headers if name.lower() not in {"cookie", "x-envoy-auth-headers-to-remove"})
+        answer = DIALECTS[dialect].render(
+            Verdict(decision=decision, headers=identity_headers(TENANT, None) or ()), request
+        )
+        assert not any(
+            value
+            for name, value in answer.headers
+            if name.lower() not in {"cookie", "x-envoy-auth-headers-to-remove"}
+        )
 
 
 @settings(max_examples=400)
 @given(st.sampled_from(sorted(DIALECTS)), methods, uris, headers, cookies, st.integers(0, 3))
-def test_with_a_session_the_identity_is_the_sessions_whatever_else_is_sent(dialect: str, method: str, uri: str, noise: list[tuple[str, str]], jars: list[str], place: int) -> None:
+def test_with_a_session_the_identity_is_the_sessions_whatever_else_is_sent(
+    dialect: str, method: str, uri: str, noise: list[tuple[str, str]], jars: list[str], place: int
+) -> None:
     jars = [*jars[:place], f"{COOKIE}=alice", *jars[place:]]
     request = asked(dialect, method, uri, [*noise, *(("Cookie", jar) for jar in jars)])
     if isinstance(request, Malformed):
@@ -125,7 +200,9 @@ def test_with_a_session_the_identity_is_the_sessions_whatever_else_is_sent(diale
     extra = [name for name, _ in answer.headers[len(EXPECTED) :]]
     assert answer.headers[: len(EXPECTED)] == EXPECTED
     assert set(extra) <= {"Cookie", "X-Envoy-Auth-Headers-To-Remove"}
-    assert "alice" not in "".join(value for name, value in answer.headers if name == "Cookie" and f"{COOKIE}=" in value)
+    assert "alice" not in "".join(
+        value for name, value in answer.headers if name == "Cookie" and f"{COOKIE}=" in value
+    )
     for name, value in answer.headers:
         (name + value).encode("utf-8")
         assert not set("\r\n\x00") & set(value)
@@ -133,9 +210,13 @@ def test_with_a_session_the_identity_is_the_sessions_whatever_else_is_sent(diale
 
 @settings(max_examples=200)
 @given(st.sampled_from(sorted(DIALECTS)), uris, headers, cookies)
-def test_a_denial_stays_a_denial_with_more_headers(dialect: str, uri: str, noise: list[tuple[str, str]], jars: list[str]) -> None:
+def test_a_denial_stays_a_denial_with_more_headers(
+    dialect: str, uri: str, noise: list[tuple[str, str]], jars: list[str]
+) -> None:
     bare = asked(dialect, "GET", uri, [])
-    loud = asked(dialect, "GET", uri, [*noise, *(("Cookie", jar) for jar in jars if "alice" not in jar)])
+    loud = asked(
+        dialect, "GET", uri, [*noise, *(("Cookie", jar) for jar in jars if "alice" not in jar)]
+    )
     if isinstance(bare, Malformed):
         assert isinstance(loud, Malformed)
     elif not isinstance(decided(bare), Allow):

@@ -1,4 +1,6 @@
-"""git over HTTP with an app password: a real client, ``git http-backend``, and the whole product behind nginx and Traefik."""
+"""git over HTTP with an app password: a real client, ``git http-backend``, and the whole product
+behind nginx and Traefik.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,16 @@ class GitWorld(World):
         path = self.directory / "config" / "tenants" / "acme.yaml"
         document = yaml.safe_load(path.read_text("utf-8"))
         rule = {"path": "/repos/**", "hosts": [HOST], "app_passwords": True}
-        path.write_text(yaml.safe_dump({**document, "hosts": [*document["hosts"], HOST], "rules": [rule, *document["rules"]]}), "utf-8")
+        path.write_text(
+            yaml.safe_dump(
+                {
+                    **document,
+                    "hosts": [*document["hosts"], HOST],
+                    "rules": [rule, *document["rules"]],
+                }
+            ),
+            "utf-8",
+        )
 
 
 class GitServer(ThreadingHTTPServer):
@@ -79,11 +90,22 @@ class Backend(BaseHTTPRequestHandler):
         self.server.authorization.append(self.headers.get("Authorization"))
         self.server.people.add(person)
         environment = {
-            "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(self.server.root), "GIT_HTTP_EXPORT_ALL": "1", "REMOTE_USER": person, "REMOTE_ADDR": "127.0.0.1",
-            "REQUEST_METHOD": self.command, "PATH_INFO": path, "QUERY_STRING": query, "CONTENT_TYPE": self.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body)),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""), "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-        }  # fmt: skip
-        answer = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True, check=False).stdout
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": str(self.server.root),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "REMOTE_USER": person,
+            "REMOTE_ADDR": "127.0.0.1",
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+        }
+        answer = subprocess.run(
+            ["git", "http-backend"], input=body, env=environment, capture_output=True, check=False
+        ).stdout
         head, _, content = answer.partition(b"\r\n\r\n")
         lines = [line.partition(": ") for line in head.decode("latin-1").split("\r\n") if line]
         status = next((value for name, _, value in lines if name.lower() == "status"), "200 OK")
@@ -106,12 +128,40 @@ class Served:
 
     def git(self, *arguments: str, credential: str = "") -> subprocess.CompletedProcess[str]:
         """A client that asks nobody and knows nothing; ``credential`` as in a URL."""
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TRACE_CURL": ""}
-        identity = ("-c", "user.name=Bob", "-c", "user.email=bob@acme.test", "-c", "credential.helper=", "-c", "init.defaultBranch=main", "-c", "http.postBuffer=70000")
-        address = self.running.world.url(HOST).replace("://", f"://{credential}@" if credential else "://") + "/repos/one.git"
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_TRACE_CURL": "",
+        }
+        identity = (
+            "-c",
+            "user.name=Bob",
+            "-c",
+            "user.email=bob@acme.test",
+            "-c",
+            "credential.helper=",
+            "-c",
+            "init.defaultBranch=main",
+            "-c",
+            "http.postBuffer=70000",
+        )
+        address = (
+            self.running.world.url(HOST).replace(
+                "://", f"://{credential}@" if credential else "://"
+            )
+            + "/repos/one.git"
+        )
         return subprocess.run(
-            ["git", *identity, *(address if word == "ORIGIN" else word for word in arguments)], env=environment, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
-        )  # fmt: skip
+            ["git", *identity, *(address if word == "ORIGIN" else word for word in arguments)],
+            env=environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
 
 @pytest.fixture
@@ -121,23 +171,35 @@ def served(tmp_path: Path) -> Iterator[Served]:
     port, root = free_port(), tmp_path / "root"
     bare = root / "repos" / "one.git"
     bare.parent.mkdir(parents=True)
-    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(bare)], check=True)
+    subprocess.run(
+        ["git", "init", "--quiet", "--bare", "--initial-branch=main", str(bare)], check=True
+    )
     with ExitStack() as stack:
         server = GitServer(root, port)
         stack.callback(server.server_close)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         stack.callback(server.shutdown)
-        running = stack.enter_context(RunningWorld(GitWorld(tmp_path / "world", ingress="nginx", port=port)))
+        running = stack.enter_context(
+            RunningWorld(GitWorld(tmp_path / "world", ingress="nginx", port=port))
+        )
         yield Served(running, server, tmp_path)
 
 
-async def test_git_clones_and_pushes_with_an_app_password_until_its_person_is_removed(served: Served) -> None:
+async def test_git_clones_and_pushes_with_an_app_password_until_its_person_is_removed(
+    served: Served,
+) -> None:
     world = served.running
     async with Person() as bob:
         await bob.log_in(f"{world.world.url(HOST)}/_auth/login?rd=/", "bob@acme.test")
         page = await bob.open(f"{world.world.url(HOST)}/_auth/sessions")
-        form = next(number for number, form in enumerate(page.forms) if form.fields.get("app_password") == "new")
-        made = await bob.submit(page, {"name": "git", "host": HOST, "path": "/repos", "days": "30"}, form=form)
+        form = next(
+            number
+            for number, form in enumerate(page.forms)
+            if form.fields.get("app_password") == "new"
+        )
+        made = await bob.submit(
+            page, {"name": "git", "host": HOST, "path": "/repos", "days": "30"}, form=form
+        )
     found = re.search(r'value="(gwap_[A-Za-z0-9_-]{69})"', made.text)
     assert found is not None, made.text
     credential = f"bob:{found[1]}"
@@ -150,7 +212,11 @@ async def test_git_clones_and_pushes_with_an_app_password_until_its_person_is_re
     assert set(served.server.authorization) == {None}, "the application never sees it"
     assert found[1][31:] not in world.log()
 
-    world.run(world.world.command("blocks", "add", "--tenant", "acme", "--email", "bob@acme.test", "--reason", "left"))
+    world.run(
+        world.world.command(
+            "blocks", "add", "--tenant", "acme", "--email", "bob@acme.test", "--reason", "left"
+        )
+    )
     seen = len(served.server.authorization)
     out = served.git("-C", "traefik", "fetch")
     assert out.returncode != 0
@@ -169,7 +235,11 @@ def clone_and_push(served: Served, ingress: str, credential: str) -> None:
     assert cloned.returncode == 0, cloned.stderr
     content = os.urandom(100_000)
     (served.folder / ingress / f"of-{ingress}").write_bytes(content)
-    for step in (("add", "."), ("commit", "--quiet", "-m", ingress), ("push", "--quiet", "origin", "HEAD:main")):
+    for step in (
+        ("add", "."),
+        ("commit", "--quiet", "-m", ingress),
+        ("push", "--quiet", "origin", "HEAD:main"),
+    ):
         done = served.git("-C", ingress, *step)
         assert done.returncode == 0, done.stderr
     again = served.git("clone", "--quiet", "ORIGIN", f"{ingress}-again", credential=credential)

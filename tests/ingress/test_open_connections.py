@@ -1,4 +1,6 @@
-"""What ``--stream-limit`` does to WebSockets that are open, in each real proxy: docs/operator/ingress.md, "Open connections"."""
+"""What ``--stream-limit`` does to WebSockets that are open, in each real proxy:
+docs/operator/ingress.md, "Open connections".
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,13 @@ if TYPE_CHECKING:
 LIMIT_S = 2
 FRAME = b"\x81\x82\0\0\0\0hi"
 """``hi``, masked with nothing (RFC 6455 §5.2)."""
-ENDS = {"nginx": {"silent"}, "traefik": set(), "caddy": {"busy", "silent"}, "envoy": {"busy", "silent"}, "haproxy": {"silent"}}
+ENDS = {
+    "nginx": {"silent"},
+    "traefik": set(),
+    "caddy": {"busy", "silent"},
+    "envoy": {"busy", "silent"},
+    "haproxy": {"silent"},
+}
 
 
 @dataclass
@@ -53,8 +61,17 @@ class Socket:
 
     def __post_init__(self) -> None:
         self.wire = socket.create_connection(("127.0.0.1", self.port), timeout=20)
-        handshake = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: Z2F0ZXdheS1kb2N0b3IhIQ==")
-        self.wire.sendall(request(*handshake, f"Cookie: {COOKIE}={self.who}", target="/ws", host=ACME, close=False))
+        handshake = (
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: Z2F0ZXdheS1kb2N0b3IhIQ==",
+        )
+        self.wire.sendall(
+            request(
+                *handshake, f"Cookie: {COOKIE}={self.who}", target="/ws", host=ACME, close=False
+            )
+        )
         assert self.wire.recv(65536).startswith(b"HTTP/1.1 101")
         self.opened = time.monotonic()
         self.wire.setblocking(False)
@@ -76,13 +93,23 @@ class Socket:
 
 
 @pytest.fixture(scope="module")
-def sockets(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Socket]]]:
-    """Of each proxy one in which there is talk and one in which there is none, twice the limit later, and when those have ended that will."""
+def sockets(
+    stand: Stand, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, dict[str, Socket]]]:
+    """Of each proxy one in which there is talk and one in which there is none, twice the limit
+    later, and when those have ended that will.
+    """
     opened: dict[str, dict[str, Socket]] = {}
     with ExitStack() as stack:
         ports = {kind: free_port() for kind in KINDS if LAUNCHERS[kind].binary() is not None}
         for kind, port in ports.items():
-            stack.callback(launch(kind, replace(stand.site(port), stream_limit_s=LIMIT_S), directory=tmp_path_factory.mktemp(kind)).stop)
+            stack.callback(
+                launch(
+                    kind,
+                    replace(stand.site(port), stream_limit_s=LIMIT_S),
+                    directory=tmp_path_factory.mktemp(kind),
+                ).stop
+            )
         for kind, port in ports.items():
             opened[kind] = {"busy": Socket(port, busy=True), "silent": Socket(port, busy=False)}
             for one in opened[kind].values():
@@ -92,7 +119,9 @@ def sockets(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             for both in opened.values():
                 for one in both.values():
                     one.look()
-            ended = all(opened[kind][name].lasted_s is not None for kind in opened for name in ENDS[kind])
+            ended = all(
+                opened[kind][name].lasted_s is not None for kind in opened for name in ENDS[kind]
+            )
             if ended and age > 2 * LIMIT_S:
                 break
             time.sleep(0.02)
@@ -100,7 +129,9 @@ def sockets(stand: Stand, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_open_socket_ends_at_its_limit_as_far_as_the_proxy_can(sockets: dict[str, dict[str, Socket]], kind: str) -> None:
+def test_an_open_socket_ends_at_its_limit_as_far_as_the_proxy_can(
+    sockets: dict[str, dict[str, Socket]], kind: str
+) -> None:
     if kind not in sockets:
         pytest.skip(f"{kind} is not installed")
     both = sockets[kind]
@@ -109,24 +140,32 @@ def test_an_open_socket_ends_at_its_limit_as_far_as_the_proxy_can(sockets: dict[
     assert both["busy"].heard > 20, "it was busy"
 
 
-def test_at_haproxy_an_application_may_be_silent_for_longer_than_a_client(stand: Stand, tmp_path: Path) -> None:
+def test_at_haproxy_an_application_may_be_silent_for_longer_than_a_client(
+    stand: Stand, tmp_path: Path
+) -> None:
     """As at the other four. The minute of the defaults is a second here."""
     if LAUNCHERS["haproxy"].binary() is None:
         pytest.skip("haproxy is not installed")
     port = free_port()
     files = dict(render("haproxy", stand.site(port)))
     text = files["haproxy.cfg"]
-    files["haproxy.cfg"] = text.replace("timeout client 60s", "timeout client 1s").replace("timeout server 60s", "timeout server 1s")
+    files["haproxy.cfg"] = text.replace("timeout client 60s", "timeout client 1s").replace(
+        "timeout server 60s", "timeout server 1s"
+    )
     assert files["haproxy.cfg"] != text
     running = start(LAUNCHERS["haproxy"], files, directory=tmp_path, port=port, host=ACME)
     try:
-        answer = send(port, request(f"Cookie: {COOKIE}=alice", target="/stream?count=2&every_ms=1300", host=ACME))
+        answer = send(
+            port,
+            request(f"Cookie: {COOKIE}=alice", target="/stream?count=2&every_ms=1300", host=ACME),
+        )
     finally:
         running.stop()
     assert (answer.status, answer.body.count(b"data: ")) == (200, 2)
 
 
-# --- cut at once -------------------------------------------------------------------------------------
+# --- cut at once
+# -------------------------------------------------------------------------------------
 
 CUT = Path(__file__).parents[2] / "docs" / "apps" / "cut_connections" / "cut.py"
 SECRET = "a secret of the application, 0123456789abcdef"
@@ -138,14 +177,21 @@ def post(port: int, document: Mapping[str, object], *, secret: str = SECRET) -> 
     signed = signature((Secret(secret),), message_id="msg_1", timestamp=now, body=body)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
-        connection.request("POST", "/", body, {"webhook-id": "msg_1", "webhook-timestamp": str(now), "webhook-signature": signed})
+        connection.request(
+            "POST",
+            "/",
+            body,
+            {"webhook-id": "msg_1", "webhook-timestamp": str(now), "webhook-signature": signed},
+        )
         return connection.getresponse().status
     finally:
         connection.close()
 
 
 class Hub:
-    """JupyterHub's API as far as it is asked: 204 whether a server ran or not, 404 for a name that it does not know (6.1.1)."""
+    """JupyterHub's API as far as it is asked: 204 whether a server ran or not, 404 for a name that
+    it does not know (6.1.1).
+    """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str]] = []
@@ -172,26 +218,47 @@ class Hub:
         self._server.server_close()
 
 
-def test_the_receiver_of_the_documentation_cuts_what_a_removed_person_has_open(stand: Stand, tmp_path: Path) -> None:
+def test_the_receiver_of_the_documentation_cuts_what_a_removed_person_has_open(
+    stand: Stand, tmp_path: Path
+) -> None:
     binary = LAUNCHERS["haproxy"].binary()
     if binary is None:
         pytest.skip("haproxy is not installed")
-    with tempfile.TemporaryDirectory(prefix="gw") as short, ExitStack() as stack:  # a Unix socket's path has 107 characters at most
+    with (
+        tempfile.TemporaryDirectory(prefix="gw") as short,
+        ExitStack() as stack,
+    ):  # a Unix socket's path has 107 characters at most
         runtime, port, listen = f"{short}/stats.sock", free_port(), free_port()
         site = replace(stand.site(port), stats_socket=runtime)
         (name,) = (app.name for app in site.apps if ACME in app.hosts)
         running = launch("haproxy", site, directory=tmp_path)
         stack.callback(running.stop)
-        environment = {"WEBHOOK_SECRET": SECRET, "HAPROXY_SOCKETS": runtime, "HAPROXY_SERVERS": f"{name}/{name}", "LISTEN": f"127.0.0.1:{listen}", "AGAIN_S": "0.1"}
+        environment = {
+            "WEBHOOK_SECRET": SECRET,
+            "HAPROXY_SOCKETS": runtime,
+            "HAPROXY_SERVERS": f"{name}/{name}",
+            "LISTEN": f"127.0.0.1:{listen}",
+            "AGAIN_S": "0.1",
+        }
         hub = Hub()
         stack.callback(hub.stop)
-        environment |= {"JUPYTERHUB_API": f"http://127.0.0.1:{hub.port}/hub/api", "JUPYTERHUB_TOKEN": "of a service"}
-        receiver = stack.enter_context(subprocess.Popen([sys.executable, "-I", str(CUT)], env=environment, stderr=subprocess.PIPE))
+        environment |= {
+            "JUPYTERHUB_API": f"http://127.0.0.1:{hub.port}/hub/api",
+            "JUPYTERHUB_TOKEN": "of a service",
+        }
+        receiver = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-I", str(CUT)], env=environment, stderr=subprocess.PIPE
+            )
+        )
         stack.callback(receiver.kill)
         stand.sign_in("leaver", identity("leaver@acme.test"))
         opened = Socket(port, busy=True, who="leaver")
         stack.callback(opened.wire.close)
-        people = {"users": [{"email": "Leaver@acme.test"}, {"email": ""}], "identifiers": {"email": ["leaver@acme.test", "nobody@acme.test"]}}
+        people = {
+            "users": [{"email": "Leaver@acme.test"}, {"email": ""}],
+            "identifiers": {"email": ["leaver@acme.test", "nobody@acme.test"]},
+        }
         left = {"type": "user.deprovisioned", "data": {"tenant": "acme", **people}}
         ends = time.monotonic() + 20
         while True:
@@ -204,10 +271,15 @@ def test_the_receiver_of_the_documentation_cuts_what_a_removed_person_has_open(s
         before = opened.heard
         while opened.heard == before:
             opened.look()
-            assert opened.lasted_s is None and time.monotonic() < ends, "what is no end cuts nothing"
+            assert opened.lasted_s is None and time.monotonic() < ends, (
+                "what is no end cuts nothing"
+            )
         del stand.sessions["leaver"]  # revoked; the message comes after that
         assert post(listen, left) == 204
-        assert sorted(hub.asked) == [("DELETE", f"/hub/api/users/{name}%40acme.test/server", "token of a service") for name in ("leaver", "nobody")]
+        assert sorted(hub.asked) == [
+            ("DELETE", f"/hub/api/users/{name}%40acme.test/server", "token of a service")
+            for name in ("leaver", "nobody")
+        ]
         assert post(listen, {**left, "type": "user.group_removed"}) == 204
         assert len(hub.asked) == 2, "who lost one group keeps the server"
         hub.status = 403
@@ -216,6 +288,8 @@ def test_the_receiver_of_the_documentation_cuts_what_a_removed_person_has_open(s
         while opened.lasted_s is None:
             opened.look()
             assert time.monotonic() < ends
-        assert send(port, request(f"Cookie: {COOKIE}=leaver", target="/ws", host=ACME)).status == 401, "whoever connects again is asked about"
+        assert (
+            send(port, request(f"Cookie: {COOKIE}=leaver", target="/ws", host=ACME)).status == 401
+        ), "whoever connects again is asked about"
         running.stop()
         assert post(listen, left) == 503, "what could not be done comes again"

@@ -1,4 +1,5 @@
-"""No request costs a proxy more than it is long: every pattern of a rendered configuration is linear on anything a client chooses.
+"""No request costs a proxy more than it is long: every pattern of a rendered configuration is
+linear on anything a client chooses.
 
 What is measured is the proxy's own processor time, so that a busy machine does not matter.
 """
@@ -46,12 +47,19 @@ LINES: dict[str, str] = {
     "a prefix often": f"{'X-' * 8000}: x",
     "a long path in a header": "X-Original-Url: /" + "../" * (LONG // 3),
 }
-TARGETS = {"dots": "/public/" + "../" * (LONG // 3), "slashes": "/" * LONG, "escapes": "/public/" + "%2e%2e%2f" * (LONG // 9), "pages": "/_auth" + "/" * LONG}
+TARGETS = {
+    "dots": "/public/" + "../" * (LONG // 3),
+    "slashes": "/" * LONG,
+    "escapes": "/public/" + "%2e%2e%2f" * (LONG // 9),
+    "pages": "/_auth" + "/" * LONG,
+}
 HOSTS = {"labels": "a." * 2000 + "acme.localhost", "a port": "acme.localhost:" + "1" * LONG}
 
 
 @pytest.fixture(params=list(KINDS))
-def proxy(request: pytest.FixtureRequest, proxies: Callable[[str], RunningIngress], stand: Stand) -> Proxy:
+def proxy(
+    request: pytest.FixtureRequest, proxies: Callable[[str], RunningIngress], stand: Stand
+) -> Proxy:
     return Proxy(proxies(request.param), stand)
 
 
@@ -66,10 +74,17 @@ def processor_time_s(pid: int) -> float:
     return total / TICKS_PER_S
 
 
-def spend(proxy: Proxy, lines: tuple[str, ...] = (), *, target: str = "/public/x", host: str = ACME) -> float:
+def spend(
+    proxy: Proxy, lines: tuple[str, ...] = (), *, target: str = "/public/x", host: str = ACME
+) -> float:
     before = processor_time_s(proxy.pid)
     for _ in range(REQUESTS):
-        proxy.ask(*lines, close=not any(line.startswith("Connection") for line in lines), target=target, host=host)
+        proxy.ask(
+            *lines,
+            close=not any(line.startswith("Connection") for line in lines),
+            target=target,
+            host=host,
+        )
     return processor_time_s(proxy.pid) - before
 
 

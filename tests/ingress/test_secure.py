@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(params=HARDENED, scope="module")
-def secure(request: pytest.FixtureRequest, stand: Stand, certificate: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningIngress, int]]:
+def secure(
+    request: pytest.FixtureRequest,
+    stand: Stand,
+    certificate: tuple[Path, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[RunningIngress, int]]:
     """A proxy in which TLS ends, and its port of plain http."""
     kind = request.param
     if LAUNCHERS[kind].binary() is None:
@@ -37,7 +42,13 @@ def secure(request: pytest.FixtureRequest, stand: Stand, certificate: tuple[Path
     if kind == "haproxy":  # one file for both
         chain = directory / "both.pem"
         chain.write_bytes(b"".join(path.read_bytes() for path in certificate))
-    site = replace(stand.site(port), scheme="https", certificate=(str(chain), str(key)), public_port=port, redirect=f"127.0.0.1:{plain}")
+    site = replace(
+        stand.site(port),
+        scheme="https",
+        certificate=(str(chain), str(key)),
+        public_port=port,
+        redirect=f"127.0.0.1:{plain}",
+    )
     running = start(LAUNCHERS[kind], render(kind, site), directory=directory, port=plain, host=ACME)
     yield running, port
     running.stop()
@@ -47,27 +58,54 @@ def location(port: int, to: str, host: str = ACME) -> str | None:
     """Of an application's redirect to ``to``, as the browser receives it over TLS."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with closing(http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=20)) as connection:
-        connection.request("GET", f"{MOVED}?to={quote(to, safe='')}", headers={"Host": f"{host}:{port}", "Cookie": f"{COOKIE}=alice"})
+    with closing(
+        http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=20)
+    ) as connection:
+        connection.request(
+            "GET",
+            f"{MOVED}?to={quote(to, safe='')}",
+            headers={"Host": f"{host}:{port}", "Cookie": f"{COOKIE}=alice"},
+        )
         answer = connection.getresponse()
         assert answer.status == 302
         return answer.getheader("Location")
 
 
-def test_an_application_that_takes_itself_for_http_is_put_right_about_its_own_address_and_no_other(secure: tuple[RunningIngress, int]) -> None:
+def test_an_application_that_takes_itself_for_http_is_put_right_about_its_own_address_and_no_other(
+    secure: tuple[RunningIngress, int],
+) -> None:
     running, port = secure
-    own = {f"http://{ACME}/a?b=http://x/#c", f"http://{ACME}:80/a?b=http://x/#c", f"http://{ACME}:{port}/a?b=http://x/#c"}
-    # Traefik has nothing that changes an answer's header: there the port of plain http sends the browser on.
-    assert {location(port, to) for to in own} == (own if running.name == "traefik" else {f"https://{ACME}:{port}/a?b=http://x/#c"})
+    own = {
+        f"http://{ACME}/a?b=http://x/#c",
+        f"http://{ACME}:80/a?b=http://x/#c",
+        f"http://{ACME}:{port}/a?b=http://x/#c",
+    }
+    # Traefik has nothing that changes an answer's header: there the port of plain http sends the
+    # browser on.
+    assert {location(port, to) for to in own} == (
+        own if running.name == "traefik" else {f"https://{ACME}:{port}/a?b=http://x/#c"}
+    )
     others = (
-        f"https://{ACME}/a", f"http://{GLOBEX}/", f"http://{ACME}:8080/", f"http://{ACME}.evil.test/", f"http://{ACME}@evil.test/", f"http://{ACME}:80@evil.test/", f"http://{ACME}:{port}1/",
-        f"http://evil.test/http://{ACME}/", f"http://{ACME.replace('.', 'x')}/", f"/a?to=http://{ACME}/", f"//{ACME}/a", "a",
-    )  # fmt: skip
+        f"https://{ACME}/a",
+        f"http://{GLOBEX}/",
+        f"http://{ACME}:8080/",
+        f"http://{ACME}.evil.test/",
+        f"http://{ACME}@evil.test/",
+        f"http://{ACME}:80@evil.test/",
+        f"http://{ACME}:{port}1/",
+        f"http://evil.test/http://{ACME}/",
+        f"http://{ACME.replace('.', 'x')}/",
+        f"/a?to=http://{ACME}/",
+        f"//{ACME}/a",
+        "a",
+    )
     assert [location(port, to) for to in others] == list(others)
 
 
 def test_a_location_of_any_length_is_read_once(secure: tuple[RunningIngress, int]) -> None:
-    """Applications make it of what strangers send; a proxy that reads it again from each of its letters stops for everybody."""
+    """Applications make it of what strangers send; a proxy that reads it again from each of its
+    letters stops for everybody.
+    """
     running, port = secure
     long = f"http://{'a' * 14_000}"
     times = []
@@ -78,13 +116,26 @@ def test_a_location_of_any_length_is_read_once(secure: tuple[RunningIngress, int
     assert min(times) < 0.5, running.name
 
 
-def test_plain_http_is_sent_on_to_https_at_hosts_that_are_protected_and_nowhere_else(secure: tuple[RunningIngress, int], stand: Stand) -> None:
+def test_plain_http_is_sent_on_to_https_at_hosts_that_are_protected_and_nowhere_else(
+    secure: tuple[RunningIngress, int], stand: Stand
+) -> None:
     running, port = secure
-    path = "/evil.test/a%2Fb?c=d&e" if running.name == "traefik" else "//evil.test/a%2Fb?c=d&e"  # it merges slashes
+    path = (
+        "/evil.test/a%2Fb?c=d&e" if running.name == "traefik" else "//evil.test/a%2Fb?c=d&e"
+    )  # it merges slashes
     for host in (ACME, f"any.{ACME}", LOGIN):
-        asked = request(f"Cookie: {COOKIE}=alice", target="//evil.test/a%2Fb?c=d&e", method="POST", host=f"{host}:{running.port}", body=b"secret")
+        asked = request(
+            f"Cookie: {COOKIE}=alice",
+            target="//evil.test/a%2Fb?c=d&e",
+            method="POST",
+            host=f"{host}:{running.port}",
+            body=b"secret",
+        )
         answer = send(running.port, asked, method="POST")
-        assert (answer.status, answer.header("Location")) == (308, f"https://{host}:{port}{path}"), running.name
+        assert (answer.status, answer.header("Location")) == (
+            308,
+            f"https://{host}:{port}{path}",
+        ), running.name
     before = sum(map(len, stand.seen.values()))
     unknown = send(running.port, request("Accept: text/html", host="nobody.test"))
     assert unknown.status == 421
@@ -93,10 +144,18 @@ def test_plain_http_is_sent_on_to_https_at_hosts_that_are_protected_and_nowhere_
         assert sum(map(len, stand.seen.values())) == before
 
 
-def test_a_port_of_plain_http_is_rendered_only_where_it_can_send_on(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    for scheme, redirect in (("http", "127.0.0.1:2"), ("https", "127.0.0.1:1"), ("https", "80; return 200")):
+def test_a_port_of_plain_http_is_rendered_only_where_it_can_send_on(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for scheme, redirect in (
+        ("http", "127.0.0.1:2"),
+        ("https", "127.0.0.1:1"),
+        ("https", "80; return 200"),
+    ):
         with pytest.raises(SiteError, match="redirect"):
             replace(stand.site(1), scheme=scheme, redirect=redirect)
     monkeypatch.setenv("GATEWAY_INGRESS_KEY", "k" * 32)
-    result = CliRunner().invoke(cli, ["ingress", "render", "kubernetes", "--redirect", "0.0.0.0:80"], standalone_mode=False)
+    result = CliRunner().invoke(
+        cli, ["ingress", "render", "kubernetes", "--redirect", "0.0.0.0:80"], standalone_mode=False
+    )
     assert isinstance(result.exception, SiteError)

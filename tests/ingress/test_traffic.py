@@ -1,4 +1,6 @@
-"""What applications need to go on working: WebSockets, HTTP/2, HEAD, bodies, streams, kept-alive connections."""
+"""What applications need to go on working: WebSockets, HTTP/2, HEAD, bodies, streams, kept-alive
+connections.
+"""
 
 from __future__ import annotations
 
@@ -23,33 +25,65 @@ if TYPE_CHECKING:
 
 
 async def test_hdr_13_a_websocket_opens_with_a_session_and_echoes(proxy: Proxy) -> None:
-    async with ClientSession() as client, client.ws_connect(f"http://127.0.0.1:{proxy.port}/ws", headers={"Host": ACME, "Cookie": f"{COOKIE}=alice"}) as ws:
+    async with (
+        ClientSession() as client,
+        client.ws_connect(
+            f"http://127.0.0.1:{proxy.port}/ws", headers={"Host": ACME, "Cookie": f"{COOKIE}=alice"}
+        ) as ws,
+    ):
         await ws.send_str("hello")
         message = await ws.receive(timeout=10)
         assert (message.type, message.data) == (WSMsgType.TEXT, "hello")
 
 
-@pytest.mark.parametrize("lines", [{}, {"Sec-Fetch-Mode": "websocket", "Accept": "text/html"}, {"Cookie": f"{COOKIE}=stale"}], ids=["nothing", "browser", "stale"])
-async def test_hdr_13_a_websocket_without_a_session_is_401_not_a_redirect(proxy: Proxy, lines: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "lines",
+    [{}, {"Sec-Fetch-Mode": "websocket", "Accept": "text/html"}, {"Cookie": f"{COOKIE}=stale"}],
+    ids=["nothing", "browser", "stale"],
+)
+async def test_hdr_13_a_websocket_without_a_session_is_401_not_a_redirect(
+    proxy: Proxy, lines: dict[str, str]
+) -> None:
     if lines.get("Accept") == "text/html":
         lines = {**lines, "Sec-Fetch-Dest": "empty"}
     async with ClientSession() as client:
         with pytest.raises(WSServerHandshakeError) as refusal:
-            await client.ws_connect(f"http://127.0.0.1:{proxy.port}/ws", headers={"Host": ACME, **lines})
+            await client.ws_connect(
+                f"http://127.0.0.1:{proxy.port}/ws", headers={"Host": ACME, **lines}
+            )
     assert refusal.value.status == 401
 
 
-def pseudo(*more: tuple[str, str], method: str = "GET", authority: str = ACME, path: str = "/echo") -> list[tuple[str, str]]:
-    return [(":method", method), (":scheme", "http"), (":authority", authority), (":path", path), *more]
+def pseudo(
+    *more: tuple[str, str], method: str = "GET", authority: str = ACME, path: str = "/echo"
+) -> list[tuple[str, str]]:
+    return [
+        (":method", method),
+        (":scheme", "http"),
+        (":authority", authority),
+        (":path", path),
+        *more,
+    ]
 
 
 def test_http2_reaches_the_application_with_the_identity(proxy: Proxy) -> None:
-    answer = http2.send(proxy.port, pseudo(("cookie", "a=1"), ("cookie", f"{COOKIE}=alice"), ("cookie", "b=2"), (CASE.lower(), "h2-" + proxy.kind)))
+    answer = http2.send(
+        proxy.port,
+        pseudo(
+            ("cookie", "a=1"),
+            ("cookie", f"{COOKIE}=alice"),
+            ("cookie", "b=2"),
+            (CASE.lower(), "h2-" + proxy.kind),
+        ),
+    )
     assert answer.status == 200
     (seen,) = proxy.stand.at("app", "h2-" + proxy.kind)
     hold(proxy, seen)
     assert seen.values("X-Auth-Request-Email") == ["alice@acme.test"]
-    assert {pair.strip() for pair in "; ".join(seen.values("Cookie")).split(";")} - {""} == {"a=1", "b=2"}
+    assert {pair.strip() for pair in "; ".join(seen.values("Cookie")).split(";")} - {""} == {
+        "a=1",
+        "b=2",
+    }
 
 
 def test_http2_without_a_session_is_401_and_a_navigation_goes_to_the_login(proxy: Proxy) -> None:
@@ -60,12 +94,16 @@ def test_http2_without_a_session_is_401_and_a_navigation_goes_to_the_login(proxy
 
 HTTP2_ATTACKS: dict[str, list[tuple[str, str]]] = {
     "another tenant by host": pseudo(("host", GLOBEX), ("cookie", f"{COOKIE}=alice")),
-    "another tenant by authority": pseudo(("host", ACME), ("cookie", f"{COOKIE}=alice"), authority=GLOBEX),
+    "another tenant by authority": pseudo(
+        ("host", ACME), ("cookie", f"{COOKIE}=alice"), authority=GLOBEX
+    ),
     "upper case": pseudo(("X-Auth-Request-Roles", "evil"), ("cookie", f"{COOKIE}=alice")),
     "underscore": pseudo(("x_auth_request_roles", "evil"), ("cookie", f"{COOKIE}=alice")),
     "tilde": pseudo(("x~auth~request~roles", "evil"), ("cookie", f"{COOKIE}=alice")),
     "connection": pseudo(("connection", "x-auth-request-email"), ("cookie", f"{COOKIE}=alice")),
-    "line break": pseudo(("x-foo", "a\r\nx-auth-request-roles: evil"), ("cookie", f"{COOKIE}=alice")),
+    "line break": pseudo(
+        ("x-foo", "a\r\nx-auth-request-roles: evil"), ("cookie", f"{COOKIE}=alice")
+    ),
     "forged path": pseudo(("x-forwarded-uri", "/public/evil"), path="/admin"),
     "path with dots": pseudo(path="/public/../admin"),
     "path with a fragment": pseudo(path="/admin#/public/"),
@@ -76,7 +114,9 @@ HTTP2_ATTACKS: dict[str, list[tuple[str, str]]] = {
 
 
 @pytest.mark.parametrize("headers", HTTP2_ATTACKS.values(), ids=HTTP2_ATTACKS)
-def test_http2_attacks_are_refused_or_keep_the_invariants(proxy: Proxy, headers: list[tuple[str, str]], request: pytest.FixtureRequest) -> None:
+def test_http2_attacks_are_refused_or_keep_the_invariants(
+    proxy: Proxy, headers: list[tuple[str, str]], request: pytest.FixtureRequest
+) -> None:
     case = request.node.name
     answer = http2.send(proxy.port, [*headers, (CASE.lower(), case)])
     for seen in proxy.stand.at("app", case):
@@ -95,7 +135,9 @@ def test_head_is_asked_for_and_answered_without_a_body(proxy: Proxy) -> None:
 
 def test_head_without_a_session_leaves_the_connection_usable(proxy: Proxy) -> None:
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as connection:
-        connection.sendall(request(method="HEAD", close=False) + request(target="/public/x", close=True))
+        connection.sendall(
+            request(method="HEAD", close=False) + request(target="/public/x", close=True)
+        )
         received = b""
         while chunk := connection.recv(65536):
             received += chunk
@@ -113,15 +155,36 @@ def test_lim_05_a_body_reaches_the_application_whole(proxy: Proxy, size: int) ->
 
 
 def test_lim_05_a_chunked_body_reaches_the_application_whole(proxy: Proxy) -> None:
-    chunks = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in [b"a" * 1000, b"b" * 70_000]) + b"0\r\n\r\n"
-    answer = proxy.raw(request(proxy.alice, f"{CASE}: @case@", "Transfer-Encoding: chunked", method="POST", target="/echo") + chunks, "POST")
+    chunks = (
+        b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in [b"a" * 1000, b"b" * 70_000])
+        + b"0\r\n\r\n"
+    )
+    answer = proxy.raw(
+        request(
+            proxy.alice,
+            f"{CASE}: @case@",
+            "Transfer-Encoding: chunked",
+            method="POST",
+            target="/echo",
+        )
+        + chunks,
+        "POST",
+    )
     assert answer.status == 200
     assert json.loads(answer.body)["body_bytes"] == 71_000
 
 
 def test_lim_05_expect_100_continue(proxy: Proxy) -> None:
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as connection:
-        connection.sendall(request(proxy.alice, "Expect: 100-continue", "Content-Length: 5", method="POST", target="/echo"))
+        connection.sendall(
+            request(
+                proxy.alice,
+                "Expect: 100-continue",
+                "Content-Length: 5",
+                method="POST",
+                target="/echo",
+            )
+        )
         received = connection.recv(65536)
         assert received.startswith(b"HTTP/1.1 100")
         connection.sendall(b"hello")
@@ -140,7 +203,9 @@ def test_lim_05_a_body_without_a_session_is_refused_at_once(proxy: Proxy) -> Non
 
 
 def test_cb_18_a_script_gets_a_problem_document(proxy: Proxy) -> None:
-    answer = proxy.ask("Accept: application/json", "X-Requested-With: XMLHttpRequest", target="/api")
+    answer = proxy.ask(
+        "Accept: application/json", "X-Requested-With: XMLHttpRequest", target="/api"
+    )
     assert answer.status == 401
     assert answer.header("Content-Type") == "application/problem+json"
     assert answer.header("Location") is None
@@ -159,26 +224,47 @@ def test_a_frame_gets_a_page_with_a_link(proxy: Proxy) -> None:
 def test_a_machine_arrives_as_its_client_whatever_it_says_itself(proxy: Proxy) -> None:
     """(Invariant 9) What the gateway leaves empty overwrites what was sent, too."""
     claimed = [f"{name}: evil" for name in DEFAULT_HEADERS]
-    assert proxy.ask("Authorization: Bearer machine", proxy.alice, *claimed, host=MACHINES).status == 200
+    assert (
+        proxy.ask("Authorization: Bearer machine", proxy.alice, *claimed, host=MACHINES).status
+        == 200
+    )
     seen = proxy.only()
     told = {name: value for name in DEFAULT_HEADERS for value in seen.values(name) if value}
     claims = jwt.decode(told.pop("X-Auth-Request-Jwt"), options={"verify_signature": False})
-    assert told == {"X-Auth-Request-User": "m1", "X-Auth-Request-Tenant": "acme", "Remote-User": "deploy-bot"}
+    assert told == {
+        "X-Auth-Request-User": "m1",
+        "X-Auth-Request-Tenant": "acme",
+        "Remote-User": "deploy-bot",
+    }
     assert {"sub", "client_id", "tenant"} < claims.keys() and "email" not in claims
     assert seen.values("Authorization") == ["Bearer machine"]
     assert proxy.ask("Authorization: Bearer other", proxy.alice, host=MACHINES).status == 401
     assert proxy.app == []
 
 
-def test_an_app_password_arrives_as_its_person_and_never_reaches_an_application(proxy: Proxy) -> None:
+def test_an_app_password_arrives_as_its_person_and_never_reaches_an_application(
+    proxy: Proxy,
+) -> None:
     """Wherever it is sent, and however it is written; what is the application's own arrives."""
 
     def basic(text: str) -> str:
         return "Authorization: Basic " + base64.b64encode(text.encode()).decode()
 
-    assert proxy.ask(basic(f"anybody:{APP_PASSWORD}"), "X-Auth-Request-Email: evil@acme.test", "Remote-User: evil", host=PROGRAMS).status == 200
+    assert (
+        proxy.ask(
+            basic(f"anybody:{APP_PASSWORD}"),
+            "X-Auth-Request-Email: evil@acme.test",
+            "Remote-User: evil",
+            host=PROGRAMS,
+        ).status
+        == 200
+    )
     seen = proxy.only()
-    assert (seen.values("Authorization"), seen.values("X-Auth-Request-Email"), seen.values("Remote-User")) == ([], ["bob@acme.test"], ["bob@acme.test"])
+    assert (
+        seen.values("Authorization"),
+        seen.values("X-Auth-Request-Email"),
+        seen.values("Remote-User"),
+    ) == ([], ["bob@acme.test"], ["bob@acme.test"])
     for line, host, target in (
         (basic(f"x:{APP_PASSWORD}"), ACME, "/echo"),
         (basic(f"x:{APP_PASSWORD}"), ACME, "/public/x"),
@@ -188,12 +274,24 @@ def test_an_app_password_arrives_as_its_person_and_never_reaches_an_application(
     ):
         assert proxy.ask(line, proxy.alice, host=host, target=target).status == 200
         assert proxy.only().values("Authorization") == [], (line, target)
-    for line in (basic("alice:secret"), "Authorization: token abc", 'Authorization: Digest username="x", realm="y"', "Authorization: Basic " + "QUJD" * 4000):
+    for line in (
+        basic("alice:secret"),
+        "Authorization: token abc",
+        'Authorization: Digest username="x", realm="y"',
+        "Authorization: Basic " + "QUJD" * 4000,
+    ):
         assert proxy.ask(line, proxy.alice, host=ACME).status == 200
         assert proxy.only().values("Authorization") == [line.partition(": ")[2]], line[:60]
-    for asks, line in (([], f'Basic realm="{PROGRAMS}", charset="UTF-8", Bearer'), (["Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors"], "Bearer")):
+    for asks, line in (
+        ([], f'Basic realm="{PROGRAMS}", charset="UTF-8", Bearer'),
+        (["Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors"], "Bearer"),
+    ):
         answer = proxy.ask(*asks, host=PROGRAMS)
-        assert (answer.status, answer.header("WWW-Authenticate"), answer.header("X-Auth-Challenge")) == (401, line, None)
+        assert (
+            answer.status,
+            answer.header("WWW-Authenticate"),
+            answer.header("X-Auth-Challenge"),
+        ) == (401, line, None)
     wrong = proxy.ask(basic(f"x:{APP_PASSWORD[:-1]}b"), proxy.alice, host=PROGRAMS)
     assert (wrong.status, json.loads(wrong.body)["code"]) == (401, "app_password_invalid")
     assert proxy.app == []
@@ -243,23 +341,40 @@ def test_lim_08_idle_connections_to_the_check_starve_nobody(proxy: Proxy) -> Non
 
 
 def test_cookies_of_the_application_arrive_and_ours_do_not(proxy: Proxy) -> None:
-    for line in (f"a=1; {COOKIE}=alice; b=2", f"{COOKIE}=alice; a=1; b=2", f"a=1; b=2; {COOKIE}=alice", f"a=1;{COOKIE}-binding=x;b=2;{COOKIE}=alice"):
+    for line in (
+        f"a=1; {COOKIE}=alice; b=2",
+        f"{COOKIE}=alice; a=1; b=2",
+        f"a=1; b=2; {COOKIE}=alice",
+        f"a=1;{COOKIE}-binding=x;b=2;{COOKIE}=alice",
+    ):
         assert proxy.ask(f"Cookie: {line}").status == 200
-        assert {pair.strip() for value in proxy.only().values("Cookie") for pair in value.split(";")} - {""} == {"a=1", "b=2"}, line
+        assert {
+            pair.strip() for value in proxy.only().values("Cookie") for pair in value.split(";")
+        } - {""} == {"a=1", "b=2"}, line
     assert proxy.ask(proxy.alice).status == 200
     assert not any(value.strip() for value in proxy.only().values("Cookie"))
 
 
 def test_cookies_that_only_look_like_ours_arrive(proxy: Proxy) -> None:
     proxy.ask(f"Cookie: x{COOKIE}=1; {COOKIE}2=2; {COOKIE}=alice")
-    assert {pair.strip() for value in proxy.only().values("Cookie") for pair in value.split(";")} - {""} == {f"x{COOKIE}=1", f"{COOKIE}2=2"}
+    assert {
+        pair.strip() for value in proxy.only().values("Cookie") for pair in value.split(";")
+    } - {""} == {f"x{COOKIE}=1", f"{COOKIE}2=2"}
 
 
 def test_the_gateways_pages_hear_who_really_asks(proxy: Proxy) -> None:
-    proxy.ask("X-Forwarded-For: 203.0.113.9", "X-Gateway-Key: evil", proxy.alice, target="/_auth/login?rd=x")
+    proxy.ask(
+        "X-Forwarded-For: 203.0.113.9",
+        "X-Gateway-Key: evil",
+        proxy.alice,
+        target="/_auth/login?rd=x",
+    )
     (page,) = proxy.pages
     assert page.path == "/_auth/login?rd=x"
-    assert page.values("X-Forwarded-For")[-1].rpartition(",")[2].strip() in {"127.0.0.1", "192.0.2.2"}
+    assert page.values("X-Forwarded-For")[-1].rpartition(",")[2].strip() in {
+        "127.0.0.1",
+        "192.0.2.2",
+    }
     assert page.values("Host")[0].partition(":")[0] == ACME
     assert page.values("Cookie") == [f"{COOKIE}=alice"]
     assert page.values("X-Gateway-Key") == []
@@ -272,11 +387,24 @@ def test_the_login_host_reaches_the_gateway_only(proxy: Proxy) -> None:
         assert proxy.app == []
 
 
-def test_a_host_of_its_own_upstream_below_a_wildcard_of_another_reaches_its_own(proxy: Proxy) -> None:
+def test_a_host_of_its_own_upstream_below_a_wildcard_of_another_reaches_its_own(
+    proxy: Proxy,
+) -> None:
     path = f"/public/{proxy.kind}-routes"
-    for lines in ((), ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: Z2F0ZXdheS1kb2N0b3IhIQ==")):
+    for lines in (
+        (),
+        (
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: Z2F0ZXdheS1kb2N0b3IhIQ==",
+        ),
+    ):
         proxy.ask(*lines, target=path, host=BELOW, close=not lines)
         assert proxy.app == []
         proxy.ask(target=path, host="other.acme.localhost")
         assert len(proxy.app) == 1
-    assert [arrived.path for arrived in proxy.stand.h2c.arrived if arrived.path == path] == [path, path]
+    assert [arrived.path for arrived in proxy.stand.h2c.arrived if arrived.path == path] == [
+        path,
+        path,
+    ]

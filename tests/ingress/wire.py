@@ -1,4 +1,6 @@
-"""A client that sends exactly the bytes it is told to: attacks are not what HTTP libraries let one write."""
+"""A client that sends exactly the bytes it is told to: attacks are not what HTTP libraries let one
+write.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,13 @@ class Received:
 
 
 def send(port: int, raw: bytes, *, method: str = "GET", timeout_s: float = 20.0) -> Received:
-    """One request on a new connection; a 101 is returned as it is and the connection closed. Raises ``TimeoutError``."""
+    """One request on a new connection; a 101 is returned as it is and the connection closed. Raises
+    ``TimeoutError``.
+    """
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
-        with contextlib.suppress(OSError):  # refused while we were still talking; the answer may be there all the same
+        with contextlib.suppress(
+            OSError
+        ):  # refused while we were still talking; the answer may be there all the same
             connection.sendall(raw)
         response = http.client.HTTPResponse(connection, method=method)
         try:
@@ -39,7 +45,13 @@ def send(port: int, raw: bytes, *, method: str = "GET", timeout_s: float = 20.0)
 
 
 def request(
-    *lines: str | bytes, target: str | bytes = "/", method: str = "GET", host: str | None = "acme.localhost", version: str = "1.1", body: bytes = b"", close: bool = True
+    *lines: str | bytes,
+    target: str | bytes = "/",
+    method: str = "GET",
+    host: str | None = "acme.localhost",
+    version: str = "1.1",
+    body: bytes = b"",
+    close: bool = True,
 ) -> bytes:
     """Bytes of a request; each of ``lines`` is a whole header line. ``host`` None sends no Host."""
 

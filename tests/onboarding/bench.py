@@ -1,4 +1,6 @@
-"""A whole onboarding bench: the stand-in cloud, SQL, the registry and the service over them, in one process."""
+"""A whole onboarding bench: the stand-in cloud, SQL, the registry and the service over them, in one
+process.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +40,20 @@ READ_S = 0.5
 TIMING = Timing(visible_s=VISIBLE_S, beat_s=0.2, recover_every_s=0.1)
 
 
-def config_for(state_dir: Path, *, endpoint_url: str, domain: str, issuer: str, pool_id: str, **more: object) -> Config:
+def config_for(
+    state_dir: Path, *, endpoint_url: str, domain: str, issuer: str, pool_id: str, **more: object
+) -> Config:
     document: dict[str, object] = {
         "development": True,
         "public_scheme": "http",
         "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
-        "cognito": {"region": "eu-north-1", "user_pool_id": pool_id, "domain": domain, "issuer": issuer, "endpoint_url": endpoint_url},
+        "cognito": {
+            "region": "eu-north-1",
+            "user_pool_id": pool_id,
+            "domain": domain,
+            "issuer": issuer,
+            "endpoint_url": endpoint_url,
+        },
         "state_dir": str(state_dir),
         **more,
     }
@@ -81,9 +91,18 @@ class Bench:
 
     async def __aenter__(self) -> Self:
         try:
-            self.cloud = await self.stack.enter_async_context(DemoCloud(people=False, new_key=spare_keys()))
+            self.cloud = await self.stack.enter_async_context(
+                DemoCloud(people=False, new_key=spare_keys())
+            )
             cognito = self.cloud.cognito
-            self.config = config_for(self.state_dir, endpoint_url=cognito.endpoint_url, domain=cognito.url, issuer=cognito.issuer, pool_id=cognito.pool.pool_id, **self.options)
+            self.config = config_for(
+                self.state_dir,
+                endpoint_url=cognito.endpoint_url,
+                domain=cognito.url,
+                issuer=cognito.issuer,
+                pool_id=cognito.pool.pool_id,
+                **self.options,
+            )
             ring = keys.load(self.config.key_file, create=True)
             self.database = open_database(self.config, lambda: ring.database)
             self.stack.push_async_callback(self.database.close)
@@ -94,35 +113,75 @@ class Bench:
             raise
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self.stack.aclose()
 
     async def replica(self) -> Onboarding:
         """Another admin process over the same SQL and the same pool."""
-        api = await self.stack.enter_async_context(open_cognito(self.config, read_s=READ_S, per_second=self.per_second))
+        api = await self.stack.enter_async_context(
+            open_cognito(self.config, read_s=READ_S, per_second=self.per_second)
+        )
         self.tenants = TenantDatabase(self.database, self.config)
-        journal = SqlJournal(self.database, holder=secrets.token_hex(8), clock=time.time, hold_s=self.hold_s)
-        registrar = RegistryOfProvisioning(self.tenants, files=lambda: self.files, in_force=self.in_force)
+        journal = SqlJournal(
+            self.database, holder=secrets.token_hex(8), clock=time.time, hold_s=self.hold_s
+        )
+        registrar = RegistryOfProvisioning(
+            self.tenants, files=lambda: self.files, in_force=self.in_force
+        )
         provisioning = Provisioning(
-            Pool(api, self.config.cognito.quotas), self.wrap_journal(journal), self.wrap_registrar(registrar), new_run=lambda: secrets.token_hex(6), clock=time.time, timing=TIMING
+            Pool(api, self.config.cognito.quotas),
+            self.wrap_journal(journal),
+            self.wrap_registrar(registrar),
+            new_run=lambda: secrets.token_hex(6),
+            clock=time.time,
+            timing=TIMING,
         )
         records = RegistryRecords(self.tenants, files=lambda: self.files, in_force=self.in_force)
-        return Onboarding(self.config, records, provisioning, DiscoveryFetcher(development=True), registrar.taken)
+        return Onboarding(
+            self.config, records, provisioning, DiscoveryFetcher(development=True), registrar.taken
+        )
 
-    async def body(self, tenant: str = "initech", *, kind: str = "okta", idp: str | None = None, **more: Any) -> ProvisionBody:
+    async def body(
+        self, tenant: str = "initech", *, kind: str = "okta", idp: str | None = None, **more: Any
+    ) -> ProvisionBody:
         """What the customer ``tenant`` sends, with an IdP of that kind really running."""
         name = idp or f"{tenant}-idp"
         customer = self.cloud.customers.get(name) or await self.cloud.add_idp(name, kind=kind)  # type: ignore[arg-type]  # okta or entra
-        provider = {"client_id": customer.app.client_id, "client_secret": customer.app.client_secret, "oidc_issuer": customer.issuer}
-        return ProvisionBody.model_validate({"provider": provider, "group": "app-users", "allowed_domain": f"{tenant}.test", "hosts": [f"{tenant}.localhost"], **more})
+        provider = {
+            "client_id": customer.app.client_id,
+            "client_secret": customer.app.client_secret,
+            "oidc_issuer": customer.issuer,
+        }
+        return ProvisionBody.model_validate(
+            {
+                "provider": provider,
+                "group": "app-users",
+                "allowed_domain": f"{tenant}.test",
+                "hosts": [f"{tenant}.localhost"],
+                **more,
+            }
+        )
 
-    async def apply(self, tenant: str = "initech", body: ProvisionBody | None = None, *, update: bool = False, service: Onboarding | None = None) -> Outcome:
+    async def apply(
+        self,
+        tenant: str = "initech",
+        body: ProvisionBody | None = None,
+        *,
+        update: bool = False,
+        service: Onboarding | None = None,
+    ) -> Outcome:
         onboarding = service or self.service
         proposal = await onboarding.propose(tenant, body or await self.body(tenant), update=update)
         assert proposal.problems == (), [str(problem) for problem in proposal.problems]
         return await onboarding.apply(proposal, actor="test")
 
-    # --- what is there ------------------------------------------------------------------------------
+    # --- what is there
+    # ------------------------------------------------------------------------------
 
     @property
     def providers(self) -> set[str]:
@@ -135,6 +194,13 @@ class Bench:
     async def left_behind(self) -> dict[str, object]:
         """Everything that a failed run must not leave."""
         tenants = await self.tenants.all()
-        credentials = {t for t in ("initech", "hooli", *tenants) if await self.tenants.credentials(t)}
-        found: dict[str, object] = {"providers": self.providers, "clients": self.clients, "tenants": set(tenants), "credentials": credentials}
+        credentials = {
+            t for t in ("initech", "hooli", *tenants) if await self.tenants.credentials(t)
+        }
+        found: dict[str, object] = {
+            "providers": self.providers,
+            "clients": self.clients,
+            "tenants": set(tenants),
+            "credentials": credentials,
+        }
         return {name: what for name, what in found.items() if what}

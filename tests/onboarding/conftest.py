@@ -1,4 +1,6 @@
-"""Real botocore clients, hundreds of them: each replica of an admin role that a test starts has one."""
+"""Real botocore clients, hundreds of them: each replica of an admin role that a test starts has
+one.
+"""
 
 from __future__ import annotations
 

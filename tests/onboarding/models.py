@@ -1,4 +1,6 @@
-"""botocore parses two megabytes of JSON for each client, a tenth of a second of CPU time, and changes nothing of them: here it does so once."""
+"""botocore parses two megabytes of JSON for each client, a tenth of a second of CPU time, and
+changes nothing of them: here it does so once.
+"""
 
 from __future__ import annotations
 

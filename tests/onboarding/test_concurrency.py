@@ -1,4 +1,6 @@
-"""Many at once: distinct tenants all succeed, the same tenant has one winner, and nothing is left over."""
+"""Many at once: distinct tenants all succeed, the same tenant has one winner, and nothing is left
+over.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ async def test_twenty_tenants_at_once_under_cognitos_own_rates(tmp_path: Path) -
         bench.cloud.cognito.control.rates_enforced = True
         bodies = {f"t{n}": await bench.body(f"t{n}", idp="one-idp") for n in range(MANY)}
         replicas = [bench.service, await bench.replica()]
-        outcomes = await asyncio.gather(*(bench.apply(t, b, service=replicas[n % 2]) for n, (t, b) in enumerate(bodies.items())))
+        outcomes = await asyncio.gather(
+            *(bench.apply(t, b, service=replicas[n % 2]) for n, (t, b) in enumerate(bodies.items()))
+        )
         assert Counter(map(type, outcomes)) == {Done: MANY}
         assert (len(bench.providers), len(bench.clients)) == (MANY, MANY)
         credentials = [await bench.tenants.credentials(t) for t in bodies]
@@ -52,7 +56,10 @@ async def test_twenty_times_the_same_tenant_has_one_winner_and_no_orphan(tmp_pat
 
 async def test_two_tenants_that_want_one_host_have_one_winner(tmp_path: Path) -> None:
     async with Bench(tmp_path, hold_s=30.0) as bench:
-        bodies = {t: await bench.body(t, idp="one-idp", hosts=["contested.localhost"]) for t in ("initech", "hooli")}
+        bodies = {
+            t: await bench.body(t, idp="one-idp", hosts=["contested.localhost"])
+            for t in ("initech", "hooli")
+        }
         proposals = [await bench.service.propose(t, b, update=False) for t, b in bodies.items()]
         assert [p.problems for p in proposals] == [(), ()]
         outcomes = await asyncio.gather(*(bench.service.apply(p, actor="test") for p in proposals))

@@ -1,6 +1,8 @@
-"""The crash matrix: for each step and each fault, after recovery the pool and the registry hold all of a run or nothing.
+"""The crash matrix: for each step and each fault, after recovery the pool and the registry hold all
+of a run or nothing.
 
-Cells that end a process end a real one (SIGKILL). Never a second client, never a stranger's provider deleted.
+Cells that end a process end a real one (SIGKILL). Never a second client, never a stranger's
+provider deleted.
 """
 
 from __future__ import annotations
@@ -35,7 +37,11 @@ if TYPE_CHECKING:
 
 HOLD_S = 0.4
 STEPS = ("add_attributes", "create_provider", "create_client", "put_tenant", "put_credentials")
-COGNITO_STEPS = {"add_attributes": "AddCustomAttributes", "create_provider": "CreateIdentityProvider", "create_client": "CreateUserPoolClient"}
+COGNITO_STEPS = {
+    "add_attributes": "AddCustomAttributes",
+    "create_provider": "CreateIdentityProvider",
+    "create_client": "CreateUserPoolClient",
+}
 UPDATES = {"update_provider": "UpdateIdentityProvider", "update_client": "UpdateUserPoolClient"}
 
 
@@ -46,7 +52,11 @@ async def until_settled(bench: Bench) -> None:
     from gateway.sql.tables import provision_runs
 
     service = await bench.replica()
-    unfinished = select(func.count()).select_from(provision_runs).where(provision_runs.c.state.in_(["running", "undoing", "settling"]))
+    unfinished = (
+        select(func.count())
+        .select_from(provision_runs)
+        .where(provision_runs.c.state.in_(["running", "undoing", "settling"]))
+    )
     async with asyncio.timeout(60):
         while True:
             await service.provisioning.recover()
@@ -83,7 +93,10 @@ class Pools:
         (client_id,) = set(pool.clients) - set(self.clients)
         credentials = await self.bench.tenants.credentials(tenant)
         assert credentials is not None
-        assert (credentials.client_id, credentials.client_secret.reveal()) == (client_id, pool.clients[client_id].secret)
+        assert (credentials.client_id, credentials.client_secret.reveal()) == (
+            client_id,
+            pool.clients[client_id].secret,
+        )
         stored = await self.bench.tenants.get(tenant)
         assert stored is not None
 
@@ -91,15 +104,21 @@ class Pools:
         credentials = await self.bench.tenants.credentials(tenant)
         assert credentials is not None
         pool = self.bench.cloud.cognito.pool
-        assert {credentials.client_id, *(c.client_id for c in credentials.retired)} == set(pool.clients)
+        assert {credentials.client_id, *(c.client_id for c in credentials.retired)} == set(
+            pool.clients
+        )
         assert pool.clients[credentials.client_id].secret == credentials.client_secret.reveal()
         assert len(set(pool.clients) - set(self.clients)) == (1 if rotated else 0)
         if not rotated:
             await self.holds_nothing_new(tenant)
-            assert {credentials.client_id} == set(self.clients) - {c.client_id for c in credentials.retired}
+            assert {credentials.client_id} == set(self.clients) - {
+                c.client_id for c in credentials.retired
+            }
 
     async def all_or_nothing(self, tenant: str, outcome: Outcome | None) -> None:
-        if isinstance(outcome, Done) or (outcome is None and await self.bench.tenants.credentials(tenant) is not None):
+        if isinstance(outcome, Done) or (
+            outcome is None and await self.bench.tenants.credentials(tenant) is not None
+        ):
             await self.holds_all_of(tenant)
         else:
             await self.holds_nothing_new(tenant)
@@ -119,14 +138,30 @@ def _refuse(_: web.Request) -> Any:
 
 
 FAULTS: dict[str, Callable[[Bench, str], None]] = {
-    "error before": lambda b, op: b.cloud.cognito.control.faults.plan(op, faults.fail(ApiError("InvalidParameterException", "planned"))),
-    "error after": lambda b, op: b.cloud.cognito.control.faults.plan(op, faults.internal_error, after=True, times=1),
-    "errors after, to the end": lambda b, op: b.cloud.cognito.control.faults.plan(op, faults.internal_error, after=True, times=9),
-    "errors before, to the end": lambda b, op: b.cloud.cognito.control.faults.plan(op, faults.internal_error, times=9),
-    "timeout before": lambda b, op: b.cloud.cognito.control.faults.plan(op, faults.hang(asyncio.Event()), times=9),
-    "timeout after": lambda b, op: b.cloud.cognito.control.faults.plan(op, faults.hang(asyncio.Event()), after=True, times=1),
-    "connection cut before": lambda b, op: b.cloud.cognito.control.faults.plan(op, faults.drop_connection),
-    "connection cut after": lambda b, op: b.cloud.cognito.control.faults.plan(op, faults.drop_connection, after=True),
+    "error before": lambda b, op: b.cloud.cognito.control.faults.plan(
+        op, faults.fail(ApiError("InvalidParameterException", "planned"))
+    ),
+    "error after": lambda b, op: b.cloud.cognito.control.faults.plan(
+        op, faults.internal_error, after=True, times=1
+    ),
+    "errors after, to the end": lambda b, op: b.cloud.cognito.control.faults.plan(
+        op, faults.internal_error, after=True, times=9
+    ),
+    "errors before, to the end": lambda b, op: b.cloud.cognito.control.faults.plan(
+        op, faults.internal_error, times=9
+    ),
+    "timeout before": lambda b, op: b.cloud.cognito.control.faults.plan(
+        op, faults.hang(asyncio.Event()), times=9
+    ),
+    "timeout after": lambda b, op: b.cloud.cognito.control.faults.plan(
+        op, faults.hang(asyncio.Event()), after=True, times=1
+    ),
+    "connection cut before": lambda b, op: b.cloud.cognito.control.faults.plan(
+        op, faults.drop_connection
+    ),
+    "connection cut after": lambda b, op: b.cloud.cognito.control.faults.plan(
+        op, faults.drop_connection, after=True
+    ),
     "throttled": lambda b, op: b.cloud.cognito.control.faults.plan(op, faults.throttle, times=2),
 }
 """By the stand-in cloud, at one call. Before or after the call's effect."""
@@ -145,7 +180,9 @@ async def test_faults_of_a_first_provisioning(tmp_path: Path, step: str) -> None
             await until_settled(bench)
             await pools.all_or_nothing(tenant, outcome)
             if name in {"throttled", "connection cut after", "error after", "timeout after"}:
-                assert isinstance(outcome, Done), f"{name}: what had an effect, or none for certain, is no reason to give up"
+                assert isinstance(outcome, Done), (
+                    f"{name}: what had an effect, or none for certain, is no reason to give up"
+                )
 
 
 @pytest.mark.parametrize("step", list(UPDATES))
@@ -154,8 +191,12 @@ async def test_faults_of_a_change(tmp_path: Path, step: str) -> None:
         assert isinstance(await bench.apply("acme", await bench.body("acme")), Done)
         for name, plan in FAULTS.items():
             before = await bench.tenants.get("acme")
-            changed = (await bench.body("acme", hosts=["acme.localhost", f"{len(name)}.localhost"])).model_copy(update={"name": name})
-            provider = changed.all_providers[0].model_copy(update={"attributes": {"nickname": f"claim{len(name)}"}})
+            changed = (
+                await bench.body("acme", hosts=["acme.localhost", f"{len(name)}.localhost"])
+            ).model_copy(update={"name": name})
+            provider = changed.all_providers[0].model_copy(
+                update={"attributes": {"nickname": f"claim{len(name)}"}}
+            )
             changed, pools = changed.model_copy(update={"provider": provider}), Pools(bench)
             plan(bench, UPDATES[step])
             outcome = await bench.apply("acme", changed, update=True)
@@ -193,12 +234,16 @@ class FaultyRegistrar:
     async def before(self, tenant: str) -> Json | None:
         return await self.inner.before(tenant)
 
-    async def put(self, tenant: str, document: Mapping[str, object], *, before: Json | None) -> None:
+    async def put(
+        self, tenant: str, document: Mapping[str, object], *, before: Json | None
+    ) -> None:
         await self._fault("put", after=False)
         await self.inner.put(tenant, document, before=before)
         await self._fault("put", after=True)
 
-    async def restore(self, tenant: str, before: Json | None, *, written: Mapping[str, object] | None) -> None:
+    async def restore(
+        self, tenant: str, before: Json | None, *, written: Mapping[str, object] | None
+    ) -> None:
         await self._fault("restore", after=False)
         await self.inner.restore(tenant, before, written=written)
 
@@ -223,7 +268,10 @@ class FaultyRegistrar:
         await self.inner.in_force(tenant)
 
 
-@pytest.mark.parametrize(("method", "after"), [("put", False), ("put", True), ("put_credentials", False), ("put_credentials", True)])
+@pytest.mark.parametrize(
+    ("method", "after"),
+    [("put", False), ("put", True), ("put_credentials", False), ("put_credentials", True)],
+)
 async def test_faults_of_the_registry(tmp_path: Path, method: str, *, after: bool) -> None:
     made: list[FaultyRegistrar] = []
 
@@ -270,7 +318,12 @@ async def test_a_change_that_is_stored_and_not_yet_obeyed_says_so(tmp_path: Path
 @asynccontextmanager
 async def crash_server() -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.onboarding.crash_server", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        sys.executable,
+        "-m",
+        "tests.onboarding.crash_server",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
     )
     try:
         yield process
@@ -280,16 +333,43 @@ async def crash_server() -> AsyncIterator[asyncio.subprocess.Process]:
         await process.wait()
 
 
-async def run_cell(process: asyncio.subprocess.Process, bench: Bench, tenant: str, point: str, *, kind: str = "create") -> dict[str, Any]:
+async def run_cell(
+    process: asyncio.subprocess.Process,
+    bench: Bench,
+    tenant: str,
+    point: str,
+    *,
+    kind: str = "create",
+) -> dict[str, Any]:
     cognito = bench.cloud.cognito
-    customer = bench.cloud.customers.get("one-idp") or await bench.cloud.add_idp("one-idp", kind="okta")
-    provider = {"client_id": customer.app.client_id, "client_secret": customer.app.client_secret, "oidc_issuer": customer.issuer}
+    customer = bench.cloud.customers.get("one-idp") or await bench.cloud.add_idp(
+        "one-idp", kind="okta"
+    )
+    provider = {
+        "client_id": customer.app.client_id,
+        "client_secret": customer.app.client_secret,
+        "oidc_issuer": customer.issuer,
+    }
     hosts = [f"{tenant}.localhost"] + (["more.localhost"] if kind == "change" else [])
     cell = {
-        "state_dir": str(bench.state_dir), "hold_s": HOLD_S, "tenant": tenant, "point": point, "kind": kind,
-        "config": {"endpoint_url": cognito.endpoint_url, "domain": cognito.url, "issuer": cognito.issuer, "pool_id": cognito.pool.pool_id},
-        "body": {"provider": provider, "group": "app-users", "allowed_domain": f"{tenant}.test", "hosts": hosts},
-    }  # fmt: skip
+        "state_dir": str(bench.state_dir),
+        "hold_s": HOLD_S,
+        "tenant": tenant,
+        "point": point,
+        "kind": kind,
+        "config": {
+            "endpoint_url": cognito.endpoint_url,
+            "domain": cognito.url,
+            "issuer": cognito.issuer,
+            "pool_id": cognito.pool.pool_id,
+        },
+        "body": {
+            "provider": provider,
+            "group": "app-users",
+            "allowed_domain": f"{tenant}.test",
+            "hosts": hosts,
+        },
+    }
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(json.dumps(cell).encode() + b"\n")
@@ -298,7 +378,12 @@ async def run_cell(process: asyncio.subprocess.Process, bench: Bench, tenant: st
     return answer
 
 
-KILLS = [f"{write}:{number}:{side}" for number in range(1, len(STEPS) + 1) for write in ("intend", "settle") for side in ("before", "after")] + [
+KILLS = [
+    f"{write}:{number}:{side}"
+    for number in range(1, len(STEPS) + 1)
+    for write in ("intend", "settle")
+    for side in ("before", "after")
+] + [
     "move:done:before",
     "move:done:after",
 ]
@@ -321,7 +406,12 @@ async def test_killed_between_any_two_writes_of_a_change(tmp_path: Path) -> None
     async with Bench(tmp_path, hold_s=HOLD_S) as bench, crash_server() as process:
         assert isinstance(await bench.apply("acme", await bench.body("acme", idp="one-idp")), Done)
         before = await bench.tenants.get("acme")
-        for point in [f"{write}:{number}:{side}" for number in (1, 2) for write in ("intend", "settle") for side in ("before", "after")] + ["move:done:before"]:
+        for point in [
+            f"{write}:{number}:{side}"
+            for number in (1, 2)
+            for write in ("intend", "settle")
+            for side in ("before", "after")
+        ] + ["move:done:before"]:
             pools = Pools(bench)
             assert (await run_cell(process, bench, "acme", point, kind="change"))["killed"], point
             await until_settled(bench)
@@ -344,7 +434,12 @@ async def test_faults_of_a_rotation(tmp_path: Path, fault: str) -> None:
         await pools.both_clients_or_the_old_one("acme", rotated=isinstance(outcome, Done))
 
 
-ROTATION_KILLS = [f"{write}:{number}:{side}" for number in (1, 2) for write in ("intend", "settle") for side in ("before", "after")] + ["move:done:before", "move:done:after"]
+ROTATION_KILLS = [
+    f"{write}:{number}:{side}"
+    for number in (1, 2)
+    for write in ("intend", "settle")
+    for side in ("before", "after")
+] + ["move:done:before", "move:done:after"]
 
 
 async def test_killed_between_any_two_writes_of_a_rotation_and_of_its_end(tmp_path: Path) -> None:
@@ -355,18 +450,24 @@ async def test_killed_between_any_two_writes_of_a_rotation_and_of_its_end(tmp_pa
             assert (await run_cell(process, bench, "acme", point, kind="rotate"))["killed"], point
             await until_settled(bench)
             await pools.both_clients_or_the_old_one("acme", rotated=point == "move:done:after")
-        for number, point in enumerate(["intend:1:after", "settle:1:before", "settle:2:before", "move:done:before"]):
+        for number, point in enumerate(
+            ["intend:1:after", "settle:1:before", "settle:2:before", "move:done:before"]
+        ):
             assert (await run_cell(process, bench, "acme", point, kind="retire"))["killed"], point
             await until_settled(bench)
             credentials = await bench.tenants.credentials("acme")
             assert credentials is not None
-            assert (bench.clients, credentials.retired) == ({credentials.client_id}, ()), f"{number}: what is half deleted is finished"
+            assert (bench.clients, credentials.retired) == ({credentials.client_id}, ()), (
+                f"{number}: what is half deleted is finished"
+            )
             assert isinstance(await bench.service.rotate("acme", actor="test"), Done)
 
 
 async def test_killed_while_undoing(tmp_path: Path) -> None:
     async with Bench(tmp_path, hold_s=HOLD_S) as bench, crash_server() as process:
-        for number, point in enumerate(["move:undoing:after", "settle:2:before", "move:rolled_back:before"]):
+        for number, point in enumerate(
+            ["move:undoing:after", "settle:2:before", "move:rolled_back:before"]
+        ):
             pools = Pools(bench)
             bench.cloud.cognito.control.state.quotas.clients = 0
             assert (await run_cell(process, bench, f"t{number}", point))["killed"], point
@@ -375,13 +476,19 @@ async def test_killed_while_undoing(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_seen_yet_is_found_later_and_taken_back(tmp_path: Path) -> None:
-    """Cognito answers reads of a new thing late: a client made by a call that went unanswered appears after undoing looked."""
+    """Cognito answers reads of a new thing late: a client made by a call that went unanswered
+    appears after undoing looked.
+    """
     async with Bench(tmp_path, hold_s=HOLD_S) as bench:
         pools = Pools(bench)
         proposal = await bench.service.propose("initech", await bench.body(), update=False)
         bench.cloud.cognito.pool.behaviour.unseen_s = VISIBLE_S / 2
-        bench.cloud.cognito.control.faults.plan("CreateUserPoolClient", faults.drop_connection, after=True)
-        bench.cloud.cognito.control.faults.plan("ListUserPoolClients", faults.internal_error, times=3)
+        bench.cloud.cognito.control.faults.plan(
+            "CreateUserPoolClient", faults.drop_connection, after=True
+        )
+        bench.cloud.cognito.control.faults.plan(
+            "ListUserPoolClients", faults.internal_error, times=3
+        )
         outcome = await bench.service.apply(proposal, actor="test")
         assert isinstance(outcome, Failed)
         bench.cloud.cognito.control.faults.clear()
@@ -390,16 +497,22 @@ async def test_what_cannot_be_seen_yet_is_found_later_and_taken_back(tmp_path: P
 
 
 async def test_a_strangers_provider_of_the_same_name_is_never_deleted(tmp_path: Path) -> None:
-    """Somebody makes it in the console between our look and our call, and our call goes unanswered."""
+    """Somebody makes it in the console between our look and our call, and our call goes
+    unanswered.
+    """
     async with Bench(tmp_path, hold_s=HOLD_S) as bench:
         body = await bench.body()
         proposal = await bench.service.propose("initech", body, update=False)
         theirs = await bench.cloud.add_idp("theirs", kind="okta")
         stranger = bench.cloud.connect(theirs)
         pool = bench.cloud.cognito.pool
-        pool.providers["initech-okta"] = type(stranger)("initech-okta", {**stranger.settings, "ProviderName": "initech-okta"})
+        pool.providers["initech-okta"] = type(stranger)(
+            "initech-okta", {**stranger.settings, "ProviderName": "initech-okta"}
+        )
         del pool.providers["theirs"]
-        bench.cloud.cognito.control.faults.plan("CreateIdentityProvider", faults.drop_connection, times=9)
+        bench.cloud.cognito.control.faults.plan(
+            "CreateIdentityProvider", faults.drop_connection, times=9
+        )
         outcome = await bench.service.apply(proposal, actor="test")
         assert isinstance(outcome, Failed)
         bench.cloud.cognito.control.faults.clear()
@@ -407,8 +520,12 @@ async def test_a_strangers_provider_of_the_same_name_is_never_deleted(tmp_path: 
         assert bench.providers == {"initech-okta"}
 
 
-@pytest.mark.parametrize("where", ["settle", "move"], ids=["between-a-call-and-the-journal", "before-the-run-is-done"])
-async def test_a_process_taken_for_dead_that_wakes_up_takes_back_what_it_did_last(tmp_path: Path, where: str) -> None:
+@pytest.mark.parametrize(
+    "where", ["settle", "move"], ids=["between-a-call-and-the-journal", "before-the-run-is-done"]
+)
+async def test_a_process_taken_for_dead_that_wakes_up_takes_back_what_it_did_last(
+    tmp_path: Path, where: str
+) -> None:
     from gateway.ports_provisioning import Journal
 
     woken, asleep = asyncio.Event(), asyncio.Event()
@@ -427,7 +544,11 @@ async def test_a_process_taken_for_dead_that_wakes_up_takes_back_what_it_did_las
 
     async with Bench(tmp_path, hold_s=HOLD_S, wrap_journal=sleepy) as bench:
         pools = Pools(bench)
-        object.__setattr__(bench.service.provisioning, "timing", type(TIMING)(visible_s=VISIBLE_S, beat_s=3600, recover_every_s=1))
+        object.__setattr__(
+            bench.service.provisioning,
+            "timing",
+            type(TIMING)(visible_s=VISIBLE_S, beat_s=3600, recover_every_s=1),
+        )
         task = asyncio.create_task(bench.apply())
         await asleep.wait()
         await until_settled(bench)
@@ -438,13 +559,18 @@ async def test_a_process_taken_for_dead_that_wakes_up_takes_back_what_it_did_las
         await pools.holds_nothing_new("initech")
         with pytest.raises(Problem, match="was taken over by another process") as told:
             done(outcome)
-        assert (told.value.status, told.value.extra["left"]) == (503, "another process goes on with it")
+        assert (told.value.status, told.value.extra["left"]) == (
+            503,
+            "another process goes on with it",
+        )
 
 
 async def test_destroying_that_is_interrupted_is_finished(tmp_path: Path) -> None:
     async with Bench(tmp_path, hold_s=HOLD_S) as bench:
         await bench.apply()
-        bench.cloud.cognito.control.faults.plan("DeleteUserPoolClient", faults.internal_error, times=3)
+        bench.cloud.cognito.control.faults.plan(
+            "DeleteUserPoolClient", faults.internal_error, times=3
+        )
         assert isinstance(await bench.service.destroy("initech", actor="test"), Failed)
         await until_settled(bench)
         assert await bench.left_behind() == {}

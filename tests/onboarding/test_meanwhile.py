@@ -1,4 +1,6 @@
-"""What is built from a tenant is written only while that tenant stands: the customer's server and the pool set the pace, and operators do not wait for them."""
+"""What is built from a tenant is written only while that tenant stands: the customer's server and
+the pool set the pace, and operators do not wait for them.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,13 @@ async def narrowed(bench: Bench, **changes: Any) -> None:
     """What an operator does over the admin API: another version of the document."""
     stored = await bench.tenants.get("initech")
     assert stored is not None
-    answer = await bench.tenants.put(stored.document.model_copy(update={"active": False, "allowed_groups": frozenset(), **changes}), version=stored.version, by=By("operator"))
+    answer = await bench.tenants.put(
+        stored.document.model_copy(
+            update={"active": False, "allowed_groups": frozenset(), **changes}
+        ),
+        version=stored.version,
+        by=By("operator"),
+    )
     assert not isinstance(answer, Refused)
 
 
@@ -57,9 +65,15 @@ async def stands(bench: Bench) -> tuple[bool, frozenset[str] | None]:
 
 
 @pytest.mark.parametrize("bound", [False, True], ids=["operator", "bound key"])
-async def test_provisioning_does_not_undo_what_an_operator_did_during_discovery(bench: Bench, bound: bool) -> None:
+async def test_provisioning_does_not_undo_what_an_operator_did_during_discovery(
+    bench: Bench, bound: bool
+) -> None:
     await bench.apply()
-    body = await bench.body() if not bound else (await bench.body()).model_copy(update={"hosts": None, "allowed_domain": None})
+    body = (
+        await bench.body()
+        if not bound
+        else (await bench.body()).model_copy(update={"hosts": None, "allowed_domain": None})
+    )
     server = SlowServer(bench.service.discovery)
     service = replace(bench.service, discovery=server)  # type: ignore[arg-type]  # a fetcher, in its own time
     proposing = asyncio.create_task(service.propose("initech", body, update=True, bound=bound))
@@ -80,27 +94,45 @@ async def another_run(bench: Bench) -> None:
 
 
 async def other_clients(bench: Bench) -> None:
-    await bench.tenants.put_credentials("initech", replace_secret(await bench.tenants.credentials("initech")), by=By("operator"))
+    await bench.tenants.put_credentials(
+        "initech", replace_secret(await bench.tenants.credentials("initech")), by=By("operator")
+    )
 
 
 def replace_secret(held: Any) -> Any:
     return replace(held, client_secret=Secret("another"))
 
 
-MEANWHILE: dict[str, Callable[[Bench], Awaitable[None]]] = {"the document": narrow, "a run": another_run, "the app clients": other_clients}
+MEANWHILE: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "the document": narrow,
+    "a run": another_run,
+    "the app clients": other_clients,
+}
 
 
 @pytest.mark.parametrize("change", MEANWHILE.values(), ids=MEANWHILE)
-async def test_a_proposal_whose_basis_has_changed_is_not_applied(bench: Bench, change: Callable[[Bench], Awaitable[None]]) -> None:
+async def test_a_proposal_whose_basis_has_changed_is_not_applied(
+    bench: Bench, change: Callable[[Bench], Awaitable[None]]
+) -> None:
     await bench.apply()
-    proposal = await bench.service.propose("initech", (await bench.body()).model_copy(update={"group": "others"}), update=True)
+    proposal = await bench.service.propose(
+        "initech", (await bench.body()).model_copy(update={"group": "others"}), update=True
+    )
     assert proposal.problems == ()
     await change(bench)
-    before = (await bench.left_behind(), await stands(bench), await bench.tenants.credentials("initech"))
+    before = (
+        await bench.left_behind(),
+        await stands(bench),
+        await bench.tenants.credentials("initech"),
+    )
     outcome = await bench.service.apply(proposal, actor="test")
     assert isinstance(outcome, Failed)
     assert (outcome.code, outcome.state) == ("conflict", RunState.ROLLED_BACK)
-    assert (await bench.left_behind(), await stands(bench), await bench.tenants.credentials("initech")) == before
+    assert (
+        await bench.left_behind(),
+        await stands(bench),
+        await bench.tenants.credentials("initech"),
+    ) == before
 
 
 def while_the_pool_is_read(bench: Bench, change: Callable[[Bench], Awaitable[None]]) -> Onboarding:
@@ -131,7 +163,10 @@ async def test_a_rotation_is_made_from_the_tenant_as_it_stands(bench: Bench) -> 
 async def test_mending_is_made_from_the_tenant_as_it_stands(bench: Bench) -> None:
     await bench.apply()
     (client,) = bench.cloud.cognito.pool.clients.values()
-    bench.cloud.cognito.pool.clients[client.client_id] = replace(client, settings={**client.settings, "CallbackURLs": ["http://elsewhere.localhost/_auth/callback"]})
+    bench.cloud.cognito.pool.clients[client.client_id] = replace(
+        client,
+        settings={**client.settings, "CallbackURLs": ["http://elsewhere.localhost/_auth/callback"]},
+    )
     drift = await while_the_pool_is_read(bench, narrow).verify("initech", fix=True, actor="test")
     assert drift is not None
     assert isinstance(drift.fixed, Failed)

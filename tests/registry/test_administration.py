@@ -1,4 +1,6 @@
-"""Tenants through the admin API's eyes: SQL and files in one list, changes in force when answered."""
+"""Tenants through the admin API's eyes: SQL and files in one list, changes in force when
+answered.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def waits() -> Waits:
 @pytest.fixture
 def records(database: Database, tmp_path: Path, waits: Waits) -> RegistryRecords:
     files = {name: record_of(document(name), None) for name in ("filed", "other")}
-    return RegistryRecords(TenantDatabase(database, config_with(tmp_path)), files=lambda: files, in_force=waits)
+    return RegistryRecords(
+        TenantDatabase(database, config_with(tmp_path)), files=lambda: files, in_force=waits
+    )
 
 
 async def test_files_and_sql_are_one_list_in_pages(records: RegistryRecords) -> None:
@@ -54,8 +58,16 @@ async def test_files_and_sql_are_one_list_in_pages(records: RegistryRecords) -> 
         position = page.position
         if position is None:
             break
-    assert seen == [("acme", "sql"), ("filed", "file"), ("globex", "sql"), ("other", "file"), ("zeta", "sql")]
-    assert [r.id for r in (await records.page(only="globex", position=None, limit=2)).items] == ["globex"]
+    assert seen == [
+        ("acme", "sql"),
+        ("filed", "file"),
+        ("globex", "sql"),
+        ("other", "file"),
+        ("zeta", "sql"),
+    ]
+    assert [r.id for r in (await records.page(only="globex", position=None, limit=2)).items] == [
+        "globex"
+    ]
 
 
 async def test_no_secret_is_in_a_record(records: RegistryRecords) -> None:
@@ -64,7 +76,9 @@ async def test_no_secret_is_in_a_record(records: RegistryRecords) -> None:
     assert "secret of" not in repr(await records.get("filed"))
 
 
-async def test_a_change_names_its_version_and_keeps_secrets_sent_as_stars(records: RegistryRecords, waits: Waits) -> None:
+async def test_a_change_names_its_version_and_keeps_secrets_sent_as_stars(
+    records: RegistryRecords, waits: Waits
+) -> None:
     first = await records.put(document("acme"), etag=None)
     assert isinstance(first, TenantRecord)
     shown = TenantDocument.model_validate({**first.document, "name": "Acme Ltd"})
@@ -72,7 +86,9 @@ async def test_a_change_names_its_version_and_keeps_secrets_sent_as_stars(record
     assert isinstance(second, TenantRecord)
     assert second.document["name"] == "Acme Ltd"
     assert waits.times == 2
-    assert await records.put(shown, etag=first.etag) == Rejected("precondition_failed", "tenant acme is at version 2 now")
+    assert await records.put(shown, etag=first.etag) == Rejected(
+        "precondition_failed", "tenant acme is at version 2 now"
+    )
     assert isinstance(await records.put(shown, etag="nonsense"), Rejected)
     assert waits.times == 2
 

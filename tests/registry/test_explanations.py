@@ -32,8 +32,19 @@ CASES: dict[str, tuple[list[Standing], Barred]] = {
     "a block of everybody": ([against()], Barred(block=SINCE)),
     "a block of a group": ([against(members="admins")], Barred(block=SINCE)),
     "a block of another group": ([against(members="guests")], Barred()),
-    "a group taken away": ([against("admins", email="alice@acme.com")], Barred(groups=(("admins", SINCE),))),
-    "a person by id": ([against(oid="1")], Barred(unknown="1 more of this tenant name people by their ids, not by an e-mail address: see gateway blocks list")),
+    "a group taken away": (
+        [against("admins", email="alice@acme.com")],
+        Barred(groups=(("admins", SINCE),)),
+    ),
+    "a person by id": (
+        [against(oid="1")],
+        Barred(
+            unknown=(
+                "1 more of this tenant name people by their ids, not by an e-mail address: see "
+                "gateway blocks list"
+            )
+        ),
+    ),
 }
 
 
@@ -47,13 +58,17 @@ def test_a_block_by_the_ids_of_her_last_login_is_hers_and_says_how_it_is_lifted(
     known = (Who(oid="1", provider="acme-entra"), Who(user="sub", provider="acme-entra"))
     for mine in (against(oid="1", provider="acme-entra"), against(oid="1"), against(user="sub")):
         assert barred([mine], ALICE, known=known) == Barred(block=SINCE)
-    assert barred([against("admins", oid="1")], ALICE, known=known) == Barred(groups=(("admins", SINCE),))
+    assert barred([against("admins", oid="1")], ALICE, known=known) == Barred(
+        groups=(("admins", SINCE),)
+    )
     for other in (against(oid="2"), against(oid="1", provider="acme-okta"), against(session="s")):
         assert barred([other], ALICE, known=known).block == ""
 
 
 async def ask(standing: Any, **more: Any) -> dict[str, Any]:
-    explanations = Explanations(lambda: TenantTable([tenant()]), standing=standing, clock=lambda: NOW)
+    explanations = Explanations(
+        lambda: TenantTable([tenant()]), standing=standing, clock=lambda: NOW
+    )
     asked: dict[str, Any] = {
         "host": "app.acme.com",
         "path": "/",
@@ -76,7 +91,11 @@ async def test_without_sql_it_explains_and_says_what_it_did_not_look_at() -> Non
 
     found = await ask(away)
     assert found["decision"] == "allow"
-    assert {"step": "blocks", "passed": True, "detail": "not looked at: SQL does not answer"} in found["steps"]
+    assert {
+        "step": "blocks",
+        "passed": True,
+        "detail": "not looked at: SQL does not answer",
+    } in found["steps"]
 
 
 async def test_nothing_is_looked_up_of_a_tenant_that_the_asker_may_not_know() -> None:

@@ -8,7 +8,15 @@ import pytest
 from gateway.core.model import AppClient, Secret
 from gateway.registry.document import TenantDocument
 from gateway.registry.narrowing import HARMLESS, narrowed, narrows
-from gateway.registry.record import Builder, Credentials, Record, decode, document_of, encode, record_of
+from gateway.registry.record import (
+    Builder,
+    Credentials,
+    Record,
+    decode,
+    document_of,
+    encode,
+    record_of,
+)
 from tests.registry.samples import sample
 from tests.sql.fixtures import config_with
 
@@ -41,9 +49,13 @@ NARROWER: dict[str, dict[str, Any]] = {
     "no group": {"allowed_groups": []},
     "a role less": {"allowed_roles": []},
     "a provider less": {"providers": PROVIDERS[:1]},
-    "another issuer": {"providers": [{**PROVIDERS[0], "issuer": "https://three.example.com"}, PROVIDERS[1]]},
+    "another issuer": {
+        "providers": [{**PROVIDERS[0], "issuer": "https://three.example.com"}, PROVIDERS[1]]
+    },
     "a provider's domain less": {"providers": [{**PROVIDERS[0], "domains": []}, PROVIDERS[1]]},
-    "a provider bound to domains": {"providers": [PROVIDERS[0], {**PROVIDERS[1], "domains": ["acme.test"]}]},
+    "a provider bound to domains": {
+        "providers": [PROVIDERS[0], {**PROVIDERS[1], "domains": ["acme.test"]}]
+    },
     "less trust": {"providers": [{**PROVIDERS[0], "email_trust": "verified_claim"}, PROVIDERS[1]]},
     "other rules": {"rules": []},
     "a rule more": {"rules": [*FULL["rules"], {"path": "/admin/**", "allow": "nobody"}]},
@@ -60,8 +72,12 @@ WIDER: dict[str, dict[str, Any]] = {
     "any role": {"allowed_roles": "any"},
     "a provider more": {"providers": [*PROVIDERS, {"name": "three", "kind": "cognito"}]},
     "providers in another order": {"providers": PROVIDERS[::-1]},
-    "a provider's domain more": {"providers": [{**PROVIDERS[0], "domains": ["acme.test", "acme.example"]}, PROVIDERS[1]]},
-    "a provider for all domains": {"providers": [PROVIDERS[1], {k: v for k, v in PROVIDERS[0].items() if k != "domains"}]},
+    "a provider's domain more": {
+        "providers": [{**PROVIDERS[0], "domains": ["acme.test", "acme.example"]}, PROVIDERS[1]]
+    },
+    "a provider for all domains": {
+        "providers": [PROVIDERS[1], {k: v for k, v in PROVIDERS[0].items() if k != "domains"}]
+    },
     "another label": {"providers": [{**PROVIDERS[0], "label": "Sign in"}, PROVIDERS[1]]},
     "another name": {"name": "Other"},
     "another secret": {"client_secret": "other"},
@@ -87,7 +103,21 @@ def test_any_group_to_a_list_narrows_and_back_does_not() -> None:
 
 
 def test_every_field_of_the_document_is_judged_or_known_to_be_harmless() -> None:
-    judged = {"id", "active", "hosts", "email_domains", "allowed_groups", "allowed_roles", "client", "client_id", "providers", "rules", "paths", "session", "app_passwords"}
+    judged = {
+        "id",
+        "active",
+        "hosts",
+        "email_domains",
+        "allowed_groups",
+        "allowed_roles",
+        "client",
+        "client_id",
+        "providers",
+        "rules",
+        "paths",
+        "session",
+        "app_passwords",
+    }
     assert judged | HARMLESS == set(TenantDocument.model_fields)
 
 
@@ -107,7 +137,11 @@ def test_a_provisioned_client_that_changes_narrows_and_the_first_one_does_not() 
     document = sample("acme", client="provisioned")
     del document["client_id"], document["client_secret"]
     parsed = TenantDocument.model_validate(document)
-    waiting, one, two = record_of(parsed, None), record_of(parsed, Credentials("one", Secret("s"))), record_of(parsed, Credentials("two", Secret("s")))
+    waiting, one, two = (
+        record_of(parsed, None),
+        record_of(parsed, Credentials("one", Secret("s"))),
+        record_of(parsed, Credentials("two", Secret("s"))),
+    )
     assert not narrows(waiting, one)
     assert narrows(one, two)
     assert narrows(one, waiting)
@@ -118,7 +152,9 @@ def test_a_second_client_narrows_nobody_and_the_end_of_the_first_does() -> None:
     del document["client_id"], document["client_secret"]
     parsed = TenantDocument.model_validate(document)
     one = record_of(parsed, Credentials("one", Secret("s")))
-    both = record_of(parsed, Credentials("two", Secret("t"), (AppClient("one", Secret("s"), retires_at=1.0),)))
+    both = record_of(
+        parsed, Credentials("two", Secret("t"), (AppClient("one", Secret("s"), retires_at=1.0),))
+    )
     two = record_of(parsed, Credentials("two", Secret("t")))
     assert not narrows(one, both)
     assert narrows(both, two)
@@ -128,9 +164,15 @@ def test_a_record_carries_every_client_there_and_back() -> None:
     document = sample("acme", client="provisioned")
     del document["client_id"], document["client_secret"]
     old = AppClient("one", Secret("s"), retires_at=1.5)
-    record = record_of(TenantDocument.model_validate(document), Credentials("two", Secret("t"), (old,)))
+    record = record_of(
+        TenantDocument.model_validate(document), Credentials("two", Secret("t"), (old,))
+    )
     assert decode(encode(record)) == record
     assert document_of(record)[1] == (AppClient("two", Secret("t")), old)
     tenant = Builder(config_with(Path("unused")))(record)
-    assert (tenant.client_ids, tenant.client("one"), tenant.client("two")) == (("two", "one"), old, AppClient("two", Secret("t")))
+    assert (tenant.client_ids, tenant.client("one"), tenant.client("two")) == (
+        ("two", "one"),
+        old,
+        AppClient("two", Secret("t")),
+    )
     assert tenant.client("three") is None

@@ -1,4 +1,6 @@
-"""A real PostgreSQL goes away under load and comes back, beside a whole product: nobody at a check notices, and an auth role starts meanwhile."""
+"""A real PostgreSQL goes away under load and comes back, beside a whole product: nobody at a check
+notices, and an auth role starts meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -54,11 +56,27 @@ def running(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
     directory = tmp_path_factory.mktemp("outage")
     ring = directory / "keys.json"
     keys.load(ring, create=True)
-    world = World(directory / "world", replicas=2, environment={"GATEWAY_DATABASE__URL": postgres.new_database(), "GATEWAY_KEYS__FILE": str(ring)})
+    world = World(
+        directory / "world",
+        replicas=2,
+        environment={
+            "GATEWAY_DATABASE__URL": postgres.new_database(),
+            "GATEWAY_KEYS__FILE": str(ring),
+        },
+    )
     with RunningWorld(world) as started:
-        write(directory / "stored", sample("stored", hosts=[STORED], rules=[{"path": "/open/**", "allow": "everyone"}]))
-        started.run(world.command("tenants", "apply", str(directory / "stored"), "-c", "config/gateway.yaml"))
-        until(lambda: all(started.check(STORED, "/open/x", replica=n).status == 200 for n in (0, 1)))
+        write(
+            directory / "stored",
+            sample("stored", hosts=[STORED], rules=[{"path": "/open/**", "allow": "everyone"}]),
+        )
+        started.run(
+            world.command(
+                "tenants", "apply", str(directory / "stored"), "-c", "config/gateway.yaml"
+            )
+        )
+        until(
+            lambda: all(started.check(STORED, "/open/x", replica=n).status == 200 for n in (0, 1))
+        )
         yield started
 
 
@@ -80,7 +98,11 @@ class Checks:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.answers.append(self.running.check(self.host, self.path, replica=self.replica, cookie=self.cookie).status)
+                self.answers.append(
+                    self.running.check(
+                        self.host, self.path, replica=self.replica, cookie=self.cookie
+                    ).status
+                )
             except (OSError, http.client.HTTPException) as error:
                 self.answers.append(repr(error))
 
@@ -94,7 +116,9 @@ class Checks:
 
 
 def readiness(running: RunningWorld, replica: int) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", running.world.gateways[replica].ports["admin"], timeout=10)
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", running.world.gateways[replica].ports["admin"], timeout=10
+    )
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
@@ -109,15 +133,27 @@ def database_answers(running: RunningWorld) -> bool:
     return bool(told["dependencies"]["database"]["ok"])
 
 
-async def test_stopping_postgresql_under_load_fails_no_check(running: RunningWorld, postgres: Postgres) -> None:
+async def test_stopping_postgresql_under_load_fails_no_check(
+    running: RunningWorld, postgres: Postgres
+) -> None:
     async with Person() as alice:
-        await alice.log_in(f"{running.world.url(ACME)}/_auth/login?{urlencode({'rd': '/'})}", "alice@acme.test")
+        await alice.log_in(
+            f"{running.world.url(ACME)}/_auth/login?{urlencode({'rd': '/'})}", "alice@acme.test"
+        )
         cookie = alice.cookies(ACME)["__Host-gw"]
-    streams = [Checks(running, replica, host, path, held) for replica in (0, 1) for host, path, held in ((ACME, "/", cookie), (STORED, "/open/x", None))]
+    streams = [
+        Checks(running, replica, host, path, held)
+        for replica in (0, 1)
+        for host, path, held in ((ACME, "/", cookie), (STORED, "/open/x", None))
+    ]
 
     def some_more() -> None:
         wanted = [len(stream.answers) + CHECKS for stream in streams]
-        until(lambda: all(len(stream.answers) >= count for stream, count in zip(streams, wanted, strict=True)))
+        until(
+            lambda: all(
+                len(stream.answers) >= count for stream, count in zip(streams, wanted, strict=True)
+            )
+        )
 
     with streams[0], streams[1], streams[2], streams[3]:
         some_more()
@@ -127,14 +163,20 @@ async def test_stopping_postgresql_under_load_fails_no_check(running: RunningWor
         edited = running.world.directory / "config" / "tenants" / "acme.yaml"
         document = yaml.safe_load(edited.read_text("utf-8"))
         write(edited.parent, {**document, "hosts": [*document["hosts"], "during.localhost"]})
-        until(lambda: all(running.check("during.localhost", "/", replica=n).status == 401 for n in (0, 1)))
+        until(
+            lambda: all(
+                running.check("during.localhost", "/", replica=n).status == 401 for n in (0, 1)
+            )
+        )
         postgres.start()
         until(lambda: database_answers(running))
         some_more()
     assert {answer for stream in streams for answer in stream.answers} == {200}
 
 
-async def test_an_auth_role_that_starts_while_postgresql_is_away_serves_files_and_rows(running: RunningWorld, postgres: Postgres) -> None:
+async def test_an_auth_role_that_starts_while_postgresql_is_away_serves_files_and_rows(
+    running: RunningWorld, postgres: Postgres
+) -> None:
     postgres.stop()
     try:
         until(lambda: not database_answers(running))
@@ -142,20 +184,43 @@ async def test_an_auth_role_that_starts_while_postgresql_is_away_serves_files_an
         assert running.check(STORED, "/open/x", replica=2).status == 200
         assert running.check(STORED, "/", replica=2).status == 401
         async with Person() as bob:
-            await bob.log_in(f"{running.world.url(ACME)}/_auth/login?{urlencode({'rd': '/'})}", "bob@acme.test")
-            assert running.check(ACME, "/", replica=2, cookie=bob.cookies(ACME)["__Host-gw"]).status == 200
+            await bob.log_in(
+                f"{running.world.url(ACME)}/_auth/login?{urlencode({'rd': '/'})}", "bob@acme.test"
+            )
+            assert (
+                running.check(ACME, "/", replica=2, cookie=bob.cookies(ACME)["__Host-gw"]).status
+                == 200
+            )
     finally:
         postgres.start()
     until(lambda: database_answers(running))
 
 
-async def test_what_is_applied_after_an_outage_is_obeyed_by_all(running: RunningWorld, tmp_path: Path) -> None:
-    write(tmp_path / "more", sample("later", hosts=["later.localhost"], rules=[{"path": "/open/**", "allow": "everyone"}]))
-    running.run(running.world.command("tenants", "apply", str(tmp_path / "more"), "-c", "config/gateway.yaml"))
-    until(lambda: all(running.check("later.localhost", "/open/x", replica=n).status == 200 for n in range(len(running.world.gateways))))
+async def test_what_is_applied_after_an_outage_is_obeyed_by_all(
+    running: RunningWorld, tmp_path: Path
+) -> None:
+    write(
+        tmp_path / "more",
+        sample(
+            "later", hosts=["later.localhost"], rules=[{"path": "/open/**", "allow": "everyone"}]
+        ),
+    )
+    running.run(
+        running.world.command(
+            "tenants", "apply", str(tmp_path / "more"), "-c", "config/gateway.yaml"
+        )
+    )
+    until(
+        lambda: all(
+            running.check("later.localhost", "/open/x", replica=n).status == 200
+            for n in range(len(running.world.gateways))
+        )
+    )
 
 
-def test_an_admin_role_alone_is_not_ready_without_sql(running: RunningWorld, postgres: Postgres) -> None:
+def test_an_admin_role_alone_is_not_ready_without_sql(
+    running: RunningWorld, postgres: Postgres
+) -> None:
     """It answers 503 to every hook then, and a load balancer may know of another."""
     number = len(running.world.gateways)
     running.run(running.world._start_gateway(number, role="admin"))

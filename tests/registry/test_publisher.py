@@ -63,9 +63,13 @@ async def until(condition: Callable[[], bool], *, seconds: float = 5) -> None:
 class Rig:
     """One admin process and as many replicas as a test wants, on one Valkey and one SQL."""
 
-    def __init__(self, database: Database, link: Link, folder: Path, *, with_files: bool = True) -> None:
+    def __init__(
+        self, database: Database, link: Link, folder: Path, *, with_files: bool = True
+    ) -> None:
         files = {"files": str(folder)} if with_files else {}
-        self.config = config_with(folder.parent / "state", tenants=files, login_host="login.example.com")
+        self.config = config_with(
+            folder.parent / "state", tenants=files, login_host="login.example.com"
+        )
         self.database = database
         self.tenants = TenantDatabase(database, self.config)
         self.link = link
@@ -84,7 +88,9 @@ class Rig:
         self._tasks: list[asyncio.Task[None]] = []
 
     def new_publisher(self) -> Publisher:
-        async def narrow(tenants: Collection[str], generation: int, confirmed: Callable[[Collection[str]], None]) -> None:
+        async def narrow(
+            tenants: Collection[str], generation: int, confirmed: Callable[[Collection[str]], None]
+        ) -> None:
             self.narrowed.append((sorted(tenants), generation))
             confirmed([tenant for tenant in tenants if tenant in self.reachable])
             if not self.reachable.issuperset(tenants):
@@ -101,13 +107,30 @@ class Rig:
         self._tasks.append(asyncio.create_task(self.publisher.run()))
         return self
 
-    async def replica(self, *, with_files: bool = False, listens: bool = True, poll_s: float = POLL_S, deaf_poll_s: float = DEAF_POLL_S) -> SnapshotTenants:
-        config = self.config if with_files else config_with(self.folder.parent / "state", login_host="login.example.com")
+    async def replica(
+        self,
+        *,
+        with_files: bool = False,
+        listens: bool = True,
+        poll_s: float = POLL_S,
+        deaf_poll_s: float = DEAF_POLL_S,
+    ) -> SnapshotTenants:
+        config = (
+            self.config
+            if with_files
+            else config_with(self.folder.parent / "state", login_host="login.example.com")
+        )
         made = SnapshotTenants(self.link, ring, config, poll_s=poll_s, deaf_poll_s=deaf_poll_s)
         await made.start()
         self._tasks.append(asyncio.create_task(made.watch()))
         if listens:
-            self._tasks.append(asyncio.create_task(listen(self.link, snapshot.CHANNEL, hearing=made.hears, heard=lambda _: made.wake())))
+            self._tasks.append(
+                asyncio.create_task(
+                    listen(
+                        self.link, snapshot.CHANNEL, hearing=made.hears, heard=lambda _: made.wake()
+                    )
+                )
+            )
         return made
 
     async def put(self, document: TenantDocument, *, version: int | None = None) -> None:
@@ -178,7 +201,9 @@ async def test_who_hears_no_push_polls(rig: Rig) -> None:
     await until(lambda: serves(replica, "globex.example.com"))
 
 
-async def test_what_was_published_while_no_push_was_heard_is_looked_for_when_one_is_again(rig: Rig) -> None:
+async def test_what_was_published_while_no_push_was_heard_is_looked_for_when_one_is_again(
+    rig: Rig,
+) -> None:
     await rig.started()
     replica = await rig.replica(listens=False, poll_s=3600, deaf_poll_s=3600)
     before = await snapshot.stored_generation(rig.link)
@@ -280,7 +305,9 @@ async def test_an_emptied_redis_gets_its_snapshot_back(rig: Rig) -> None:
     assert serves(replica, "acme.example.com")
 
 
-async def test_no_mistake_of_ours_ends_the_publishing_or_the_serving(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_mistake_of_ours_ends_the_publishing_or_the_serving(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Either would go unnoticed for ever: what is changed would never be served."""
     await rig.started()
     replica = await rig.replica(poll_s=0.05, deaf_poll_s=0.05)
@@ -294,18 +321,29 @@ async def test_no_mistake_of_ours_ends_the_publishing_or_the_serving(rig: Rig, m
         broken.setattr(rig.publisher, "_look", fail)
         broken.setattr(snapshot, "read_manifest", fail)
         broken.setattr("gateway.registry.subscriber.stored_generation", fail)
-        await until(lambda: len(failed) > 2 and bool(replica.problems) and bool(rig.publisher.problems))
+        await until(
+            lambda: len(failed) > 2 and bool(replica.problems) and bool(rig.publisher.problems)
+        )
         assert replica.problems == ("the tenant snapshot could not be read: LookupError",)
         assert rig.publisher.problems == ("tenants cannot be read or published: LookupError",)
         assert serves(replica, "acme.example.com")
     await rig.put(doc("globex"))
     await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
-    await until(lambda: serves(replica, "globex.example.com") and not replica.problems and not rig.publisher.problems)
+    await until(
+        lambda: (
+            serves(replica, "globex.example.com")
+            and not replica.problems
+            and not rig.publisher.problems
+        )
+    )
 
 
 async def test_redis_with_older_data_is_told_and_mended(rig: Rig) -> None:
     await rig.started()
-    old = {key: await rig.link.command("DUMP", key) for key in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)}
+    old = {
+        key: await rig.link.command("DUMP", key)
+        for key in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)
+    }
     replica = await rig.replica()
     await rig.put(doc("globex"))
     await until(lambda: serves(replica, "globex.example.com"))
@@ -341,7 +379,9 @@ async def test_a_forged_manifest_changes_nothing(rig: Rig, value: bytes | None) 
     assert serves(replica, "acme.example.com")
     for fresh in (await rig.replica(), await rig.replica(with_files=True)):
         with pytest.raises(UnavailableError, match="is not used"):
-            _ = fresh.table  # the folder is no way out: somebody has decided since, and about more tenants
+            _ = (
+                fresh.table
+            )  # the folder is no way out: somebody has decided since, and about more tenants
         finding = tenants_finding(fresh)
         assert not finding.ok
         assert finding.needed, "not ready"
@@ -364,7 +404,12 @@ async def test_a_record_moved_under_another_name_does_not_open(rig: Rig) -> None
 
 async def test_a_dump_of_redis_names_nobody(rig: Rig) -> None:
     await rig.started()
-    everything = b"".join([await rig.link.command("DUMP", key) for key in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)])
+    everything = b"".join(
+        [
+            await rig.link.command("DUMP", key)
+            for key in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)
+        ]
+    )
     assert b"acme" not in everything
     assert b"secret" not in everything
 
@@ -407,9 +452,16 @@ async def test_a_tenant_in_files_and_sql_is_an_error(rig: Rig) -> None:
     await rig.started()
     replica = await rig.replica()
     generation = replica.generation
-    await rig.put(doc("acme", hosts=["other.example.com"], email_domains=["other.test"], client_id="other"))
+    await rig.put(
+        doc("acme", hosts=["other.example.com"], email_domains=["other.test"], client_id="other")
+    )
     await until(lambda: bool(rig.publisher.problems))
-    assert rig.publisher.problems == ("tenant acme is in tenants.files and in SQL: remove it from one (gateway tenants delete acme)",)
+    assert rig.publisher.problems == (
+        (
+            "tenant acme is in tenants.files and in SQL: remove it from one (gateway tenants "
+            "delete acme)"
+        ),
+    )
     assert replica.generation == generation
     with pytest.raises(ConfigError, match=r"tenant acme is in tenants\.files and in SQL"):
         await rig.new_publisher().start()
@@ -422,7 +474,9 @@ async def test_a_name_claimed_by_a_file_and_in_sql_is_an_error(rig: Rig) -> None
     replica = await rig.replica()
     await rig.put(doc("globex", hosts=["acme.example.com"]))
     await until(lambda: bool(rig.publisher.problems))
-    assert rig.publisher.problems == ("host acme.example.com: claimed by acme (file) and by globex",)
+    assert rig.publisher.problems == (
+        "host acme.example.com: claimed by acme (file) and by globex",
+    )
     acme = replica.table.by_host("acme.example.com")
     assert isinstance(acme, Tenant)
     assert acme.id == "acme"
@@ -461,8 +515,14 @@ async def test_two_admin_processes_agree(rig: Rig) -> None:
     await end([task])
 
 
-@pytest.mark.parametrize("error", [ConfigError("a key that is not in the key ring"), UnavailableError("SQL does not answer")], ids=["key", "away"])
-async def test_an_admin_process_that_cannot_read_sql_undoes_nothing_that_another_has_published(rig: Rig, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [ConfigError("a key that is not in the key ring"), UnavailableError("SQL does not answer")],
+    ids=["key", "away"],
+)
+async def test_an_admin_process_that_cannot_read_sql_undoes_nothing_that_another_has_published(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     monkeypatch.setattr(publisher_module, "CHECK_S", 0.02)
     monkeypatch.setattr(publisher_module, "POLL_S", 0.02)
     await rig.put(doc("globex"))
@@ -494,12 +554,16 @@ async def test_an_admin_process_that_cannot_read_sql_undoes_nothing_that_another
         await until(lambda: other.generation == generation and not other.problems)
         assert other._manifest is not None
         late = replace(other._manifest, generation=generation + 1)
-        assert not await snapshot.write_manifest(rig.link, other._sealer, late, over=generation - 1), "nor what was published since it looked"
+        assert not await snapshot.write_manifest(
+            rig.link, other._sealer, late, over=generation - 1
+        ), "nor what was published since it looked"
     finally:
         await end([task])
 
 
-async def test_a_tenant_that_does_not_open_stays_as_it_was_and_keeps_no_other_from_being_published(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_tenant_that_does_not_open_stays_as_it_was_and_keeps_no_other_from_being_published(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(publisher_module, "CLOSED_S", 0.05)
     await rig.put(doc("globex"))
     await rig.started()
@@ -509,9 +573,13 @@ async def test_a_tenant_that_does_not_open_stays_as_it_was_and_keeps_no_other_fr
 
     async def seal(value: str | None) -> str:
         async with rig.database.write() as connection:
-            held: str = (await connection.execute(select(tenants.c.secrets).where(tenants.c.id == "globex"))).scalar_one()
+            held: str = (
+                await connection.execute(select(tenants.c.secrets).where(tenants.c.id == "globex"))
+            ).scalar_one()
             if value is not None:
-                await connection.execute(update(tenants).where(tenants.c.id == "globex").values(secrets=value))
+                await connection.execute(
+                    update(tenants).where(tenants.c.id == "globex").values(secrets=value)
+                )
         return held
 
     read = rig.tenants.changed
@@ -535,7 +603,10 @@ async def test_a_tenant_that_does_not_open_stays_as_it_was_and_keeps_no_other_fr
         with pytest.raises(UnavailableError, match="globex stays as it was"):
             await rig.publisher.published(narrowing, timeout_s=0.2, tenant=tenant)
     assert serves(replica, "globex.example.com")
-    assert REGISTRY.get_sample_value("gateway_tenant_problems", {"source": "publisher"}) == (before or 0) + 1
+    assert (
+        REGISTRY.get_sample_value("gateway_tenant_problems", {"source": "publisher"})
+        == (before or 0) + 1
+    )
     await until(lambda: rig.publisher._recorded_sent[1] == {"globex"})
 
     assert sealed is not None
@@ -545,7 +616,9 @@ async def test_a_tenant_that_does_not_open_stays_as_it_was_and_keeps_no_other_fr
     assert rig.publisher.problems == ()
 
 
-async def test_while_sql_is_away_everything_goes_on_and_a_new_replica_starts(link: Link, tmp_path: Path) -> None:
+async def test_while_sql_is_away_everything_goes_on_and_a_new_replica_starts(
+    link: Link, tmp_path: Path
+) -> None:
     server = Postgres()
     try:
         server.start()
@@ -578,7 +651,14 @@ async def test_a_narrowing_counts_as_done_when_every_replica_obeys(rig: Rig) -> 
     await rig.started()
     await rig.replica()
     assert rig.narrowed == []
-    await rig.put(doc("globex", hosts=["globex.example.com", "old.example.com", "new.example.com"], name="Wider"), version=1)
+    await rig.put(
+        doc(
+            "globex",
+            hosts=["globex.example.com", "old.example.com", "new.example.com"],
+            name="Wider",
+        ),
+        version=1,
+    )
     await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
     assert rig.narrowed == []
     rig.gate.clear()
@@ -599,7 +679,11 @@ async def test_one_tenant_that_cannot_be_confirmed_delays_no_other(rig: Rig) -> 
     rig.gate.clear()
     rig.reachable = {"initech", "umbrella"}
     revisions = {}
-    for name in ("globex", "initech", "umbrella"):  # together with the one that is stuck, and while it is waited for
+    for name in (
+        "globex",
+        "initech",
+        "umbrella",
+    ):  # together with the one that is stuck, and while it is waited for
         await rig.put(doc(name), version=1)
         revisions[name], _ = await rig.tenants.revision()
         if name != "globex":
@@ -611,14 +695,18 @@ async def test_one_tenant_that_cannot_be_confirmed_delays_no_other(rig: Rig) -> 
     assert await rig.tenants.delete("umbrella", version=None, by=None) is None
     await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5, tenant="umbrella")
     assert rig.ended == ["umbrella"]
-    assert await in_force_within(rig.tenants, ["initech", "umbrella"], 5), "a command waits for what it changed"
+    assert await in_force_within(rig.tenants, ["initech", "umbrella"], 5), (
+        "a command waits for what it changed"
+    )
     assert not await in_force_within(rig.tenants, ["initech", "globex"], 0.3)
     rig.gate.set()
     assert await in_force_within(rig.tenants, ["globex"], 5)
     await rig.publisher.published(revisions["umbrella"], timeout_s=5)
 
 
-async def test_a_command_hears_of_a_deletion_when_the_sessions_have_ended(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_command_hears_of_a_deletion_when_the_sessions_have_ended(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await rig.put(doc("globex"))
     await rig.started()
     await rig.publisher.published((await rig.tenants.revision())[0], timeout_s=5)
@@ -650,7 +738,9 @@ async def test_a_command_hears_of_a_deletion_when_the_sessions_have_ended(rig: R
 
 
 async def test_what_another_admin_process_narrowed_is_waited_for_all_the_same(rig: Rig) -> None:
-    """Else a change through one process counted as done while the other still waits for its replicas."""
+    """Else a change through one process counted as done while the other still waits for its
+    replicas.
+    """
     await rig.put(doc("globex", hosts=["globex.example.com", "old.example.com"]))
     await rig.started()
     other = rig.new_publisher()
@@ -726,7 +816,10 @@ async def test_a_file_is_served_though_sql_is_away(link: Link, tmp_path: Path) -
     server = Postgres()
     try:
         server.start()
-        database = open_database(config_with(tmp_path / "state", database={"url": server.new_database()}), lambda: RING.database)
+        database = open_database(
+            config_with(tmp_path / "state", database={"url": server.new_database()}),
+            lambda: RING.database,
+        )
         await database.prepare()
         write(tmp_path / "tenants", sample("acme"))
         rig = Rig(database, link, tmp_path / "tenants")
@@ -761,7 +854,9 @@ async def test_a_tenant_that_is_gone_takes_its_sessions_with_it(rig: Rig) -> Non
 
 
 async def test_between_two_looks_a_tenant_is_deleted_and_made_again(rig: Rig) -> None:
-    """The very same document, and another tenant: it is served when everything of the one before has ended."""
+    """The very same document, and another tenant: it is served when everything of the one before
+    has ended.
+    """
     await rig.put(doc("globex"))
     await rig.publisher.start()
     replica = await rig.replica()
@@ -782,9 +877,17 @@ async def test_between_two_looks_a_tenant_is_deleted_and_made_again(rig: Rig) ->
     assert rig.ended == ["globex"]
 
 
-@pytest.mark.parametrize("error", [UnavailableError("its primary is away"), LookupError("a mistake of ours")], ids=["away", "mistake"])
-async def test_a_tenant_whose_sessions_cannot_be_ended_holds_up_no_other_change(rig: Rig, error: Exception) -> None:
-    """Its own deletion counts as done when they have ended; and meanwhile nobody is served under its id."""
+@pytest.mark.parametrize(
+    "error",
+    [UnavailableError("its primary is away"), LookupError("a mistake of ours")],
+    ids=["away", "mistake"],
+)
+async def test_a_tenant_whose_sessions_cannot_be_ended_holds_up_no_other_change(
+    rig: Rig, error: Exception
+) -> None:
+    """Its own deletion counts as done when they have ended; and meanwhile nobody is served under
+    its id.
+    """
     await rig.put(doc("globex"))
     await rig.put(doc("hooli"))
     may_end = asyncio.Event()
@@ -815,7 +918,9 @@ async def test_a_tenant_whose_sessions_cannot_be_ended_holds_up_no_other_change(
     await until(lambda: serves(replica, "globex.example.com"))
 
 
-async def test_whoever_changes_a_tenant_again_and_again_keeps_no_other_narrowing_from_being_confirmed(rig: Rig) -> None:
+async def test_whoever_changes_a_tenant_again_and_again_keeps_no_other_narrowing_from_being_confirmed(  # noqa: E501 - a test's name is a sentence
+    rig: Rig,
+) -> None:
     """Each confirmation here takes longer than it takes until the next snapshot."""
     await rig.put(doc("globex"))
     await rig.started()
@@ -845,20 +950,32 @@ async def test_what_a_predecessor_left_to_be_ended_is_ended_by_the_next(rig: Rig
 
 async def test_a_deleted_tenants_own_admin_keys_end_with_it(rig: Rig) -> None:
     admin_keys = SqlAdminKeys(rig.database, clock=time.time)
-    made = [await admin_keys.create(name=name, scopes=[Scope.HOOKS], tenant=name, lifetime_s=None) for name in ("globex", "acme")]
+    made = [
+        await admin_keys.create(name=name, scopes=[Scope.HOOKS], tenant=name, lifetime_s=None)
+        for name in ("globex", "acme")
+    ]
     await rig.put(doc("globex"))
     await rig.tenants.delete("globex", version=None, by=ALICE)
-    answers = [await admin_keys.authenticate(new.presented.reveal()) for new in made if new is not None]
+    answers = [
+        await admin_keys.authenticate(new.presented.reveal()) for new in made if new is not None
+    ]
     assert [isinstance(answer, AdminKey) for answer in answers] == [False, True]
 
 
-async def test_a_snapshot_that_was_put_back_is_served_by_a_process_that_starts_then_until_the_admin_role_looks(rig: Rig) -> None:
-    """What write access to Redis can do: the threat model says so. Processes that run take nothing older."""
+async def test_a_snapshot_that_was_put_back_is_served_by_a_process_that_starts_then_until_the_admin_role_looks(  # noqa: E501 - a test's name is a sentence
+    rig: Rig,
+) -> None:
+    """What write access to Redis can do: the threat model says so. Processes that run take nothing
+    older.
+    """
     await rig.put(doc("globex"))
     await rig.started()
     running = await rig.replica()
     await until(lambda: serves(running, "globex.example.com"))
-    kept = {name: await rig.link.command("DUMP", name) for name in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)}
+    kept = {
+        name: await rig.link.command("DUMP", name)
+        for name in (snapshot.GENERATION, snapshot.MANIFEST, snapshot.RECORDS)
+    }
     assert await rig.tenants.delete("globex", version=None, by=ALICE) is None
     await until(lambda: not serves(running, "globex.example.com") and rig.ended == ["globex"])
     await end([rig._tasks.pop(0)])
@@ -871,4 +988,6 @@ async def test_a_snapshot_that_was_put_back_is_served_by_a_process_that_starts_t
     rig.publisher = rig.new_publisher()
     await rig.started()
     await until(lambda: not serves(starting, "globex.example.com"))
-    assert "globex" in rig.ended[1:], "and ended once more: under the old snapshot somebody may have come in"
+    assert "globex" in rig.ended[1:], (
+        "and ended once more: under the old snapshot somebody may have come in"
+    )

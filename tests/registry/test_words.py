@@ -1,4 +1,6 @@
-"""Texts of a tenant document: what people see is what there is; what other systems gave out is taken exactly or not at all."""
+"""Texts of a tenant document: what people see is what there is; what other systems gave out is
+taken exactly or not at all.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,35 @@ from gateway.registry.document import TenantDocument
 from tests.registry.samples import sample
 
 UNSEEN = {
-    "NUL": "a\x00b", "line feed": "a\nb", "C1 control": "a\x85b", "right-to-left override": "a\u202eb", "isolate": "a\u2066b", "zero width": "a\u200bb", "soft hyphen": "a\u00adb",
-    "line separator": "a\u2028b", "paragraph separator": "a\u2029b", "byte order mark": "\ufeffa", "tag": "a\U000e0041b", "lone surrogate": "a\ud800b",
-}  # fmt: skip
-BLANKS = {"before": " a", "after": "a ", "tab": "a\t", "no-break space": "\u00a0a", "ideographic": "a\u3000"}
+    "NUL": "a\x00b",
+    "line feed": "a\nb",
+    "C1 control": "a\x85b",
+    "right-to-left override": "a\u202eb",
+    "isolate": "a\u2066b",
+    "zero width": "a\u200bb",
+    "soft hyphen": "a\u00adb",
+    "line separator": "a\u2028b",
+    "paragraph separator": "a\u2029b",
+    "byte order mark": "\ufeffa",
+    "tag": "a\U000e0041b",
+    "lone surrogate": "a\ud800b",
+}
+BLANKS = {
+    "before": " a",
+    "after": "a ",
+    "tab": "a\t",
+    "no-break space": "\u00a0a",
+    "ideographic": "a\u3000",
+}
 GENERATED = "0123456789abcdef0123456789abcdef"
 
 
 def with_hooks(**hooks: Any) -> dict[str, Any]:
-    return {"providers": [{"name": "one", "kind": "okta", "issuer": "https://one.example.com", "hooks": hooks}]}
+    return {
+        "providers": [
+            {"name": "one", "kind": "okta", "issuer": "https://one.example.com", "hooks": hooks}
+        ]
+    }
 
 
 FOR_PEOPLE: dict[str, Any] = {
@@ -29,13 +51,19 @@ FOR_PEOPLE: dict[str, Any] = {
     "support": lambda text: {"branding": {"support": text}},
     "a group": lambda text: {"allowed_groups": [text]},
     "a role of a rule": lambda text: {"rules": [{"path": "/", "roles": [text]}]},
-    "a header's default": lambda text: {"headers": {"X-Department": {"source": "claim:d", "default": text}}},
+    "a header's default": lambda text: {
+        "headers": {"X-Department": {"source": "claim:d", "default": text}}
+    },
 }
 GIVEN_OUT: dict[str, Any] = {
     "client_id": lambda text: {"client_id": text},
     "client_secret": lambda text: {"client_secret": text},
-    "issuer": lambda text: {"providers": [{"name": "one", "kind": "okta", "issuer": f"https://one.example.com/{text}"}]},
-    "issuer, before": lambda text: {"providers": [{"name": "one", "kind": "okta", "issuer": f"{text}https://one.example.com"}]},
+    "issuer": lambda text: {
+        "providers": [{"name": "one", "kind": "okta", "issuer": f"https://one.example.com/{text}"}]
+    },
+    "issuer, before": lambda text: {
+        "providers": [{"name": "one", "kind": "okta", "issuer": f"{text}https://one.example.com"}]
+    },
     "api_url": lambda text: with_hooks(api_url=f"https://one.example.com/{text}"),
     "directory_id": lambda text: with_hooks(directory_id=text),
     "hooks.client_id": lambda text: with_hooks(client_id=text),
@@ -43,8 +71,16 @@ GIVEN_OUT: dict[str, Any] = {
     "audience": lambda text: with_hooks(audience=text),
     "api_token": lambda text: with_hooks(api_token=text),
     "hooks.secrets": lambda text: with_hooks(secrets=[text + GENERATED, GENERATED + text]),
-    "webhook.url": lambda text: {"webhook": {"url": f"https://one.example.com/{text}", "secret": GENERATED}},
-    "webhook.secret": lambda text: {"webhook": {"url": "https://one.example.com/", "secret": text + GENERATED, "previous_secret": GENERATED + text}},
+    "webhook.url": lambda text: {
+        "webhook": {"url": f"https://one.example.com/{text}", "secret": GENERATED}
+    },
+    "webhook.secret": lambda text: {
+        "webhook": {
+            "url": "https://one.example.com/",
+            "secret": text + GENERATED,
+            "previous_secret": GENERATED + text,
+        }
+    },
     "scopes": lambda text: {"scopes": ["openid", text]},
     "bearer.clients": lambda text: {"rules": [{"path": "/", "bearer": {"clients": [text]}}]},
     "logo": lambda text: {"branding": {"logo": f"https://one.example.com/{text}"}},
@@ -73,9 +109,24 @@ def test_nor_in_what_a_customer_hands_over(name: str, text: str) -> None:
         ProvisionBody.model_validate({"provider": {**provider, name: text}})
 
 
-@pytest.mark.parametrize("secret", ["hunter3", "hunter2", "a" * 64, "abcabcabcabcabcabcabcabcabcabcabcabc", "whsec_0123456789abcdef0123456789", GENERATED[:-1]])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "hunter3",
+        "hunter2",
+        "a" * 64,
+        "abcabcabcabcabcabcabcabcabcabcabcabc",
+        "whsec_0123456789abcdef0123456789",
+        GENERATED[:-1],
+    ],
+)
 def test_a_secret_that_signs_is_a_generated_one(secret: str) -> None:
-    for change in (with_hooks(secrets=[secret]), {"webhook": {"url": "https://one.example.com/", "secret": secret}}):
-        with pytest.raises(ValidationError, match="a generated secret of at least 32 characters") as caught:
+    for change in (
+        with_hooks(secrets=[secret]),
+        {"webhook": {"url": "https://one.example.com/", "secret": secret}},
+    ):
+        with pytest.raises(
+            ValidationError, match="a generated secret of at least 32 characters"
+        ) as caught:
             TenantDocument.model_validate(sample(**change))
         assert secret not in str(caught.value)

@@ -1,4 +1,6 @@
-"""A real Valkey for the whole run (one per test worker), emptied before each test, and a store on it with a clock that the test turns."""
+"""A real Valkey for the whole run (one per test worker), emptied before each test, and a store on
+it with a clock that the test turns.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import keys
-from gateway.core.model import EmailTrust, Identity, PendingLogin, Provider, ProviderKind, Secret, Session, SessionLimits, Tenant
+from gateway.core.model import (
+    EmailTrust,
+    Identity,
+    PendingLogin,
+    Provider,
+    ProviderKind,
+    Secret,
+    Session,
+    SessionLimits,
+    Tenant,
+)
 from gateway.ports import NewSession, Stored, Taken
 from gateway.sessions.connect import Link, Target, link_to
 from gateway.sessions.embedded import EmbeddedValkey
@@ -37,8 +49,11 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]
 
 @pytest.fixture
 async def link(valkey: EmbeddedValkey) -> AsyncIterator[Link]:
-    # Patient: a busy machine is no failure of these tests. What time-outs do is tested where they are the matter.
-    made = link_to(Target("unix", path=valkey.socket_path), ca_file=None, replicas=0, command_timeout_s=30)
+    # Patient: a busy machine is no failure of these tests. What time-outs do is tested where they
+    # are the matter.
+    made = link_to(
+        Target("unix", path=valkey.socket_path), ca_file=None, replicas=0, command_timeout_s=30
+    )
     await made.command("FLUSHALL")
     await believe(made)
     yield made
@@ -48,7 +63,9 @@ async def link(valkey: EmbeddedValkey) -> AsyncIterator[Link]:
 
 @contextlib.asynccontextmanager
 async def full(link: Link) -> AsyncIterator[None]:
-    """A store without memory to spare refuses what needs some. It is restored all the same: until then it answers nobody."""
+    """A store without memory to spare refuses what needs some. It is restored all the same: until
+    then it answers nobody.
+    """
     await link.command("CONFIG", "SET", "maxmemory", "1")
     try:
         yield
@@ -57,7 +74,9 @@ async def full(link: Link) -> AsyncIterator[None]:
 
 
 async def nothing_goes_on() -> None:
-    """Stores that a test made beside the fixture's note uses in the background, which would open a closed link again."""
+    """Stores that a test made beside the fixture's note uses in the background, which would open a
+    closed link again.
+    """
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()
@@ -73,7 +92,14 @@ async def believe(link: Link) -> None:
     async def nothing(tenant: str) -> None:
         raise AssertionError(tenant)
 
-    keeper = Markers(link, tenants=nobody, restore=nothing, generation=lambda: 0, staleness_s=0, monotonic=time.monotonic)
+    keeper = Markers(
+        link,
+        tenants=nobody,
+        restore=nothing,
+        generation=lambda: 0,
+        staleness_s=0,
+        monotonic=time.monotonic,
+    )
     await keeper.look()
     await keeper.look()
 
@@ -106,29 +132,70 @@ def ring() -> keys.KeyRing:
 
 @pytest.fixture
 async def sessions(link: Link, clock: Clock, ring: keys.KeyRing) -> AsyncIterator[RedisSessions]:
-    store = RedisSessions(link, lambda: ring, clock=lambda: clock.wall, monotonic=lambda: clock.steady)
+    store = RedisSessions(
+        link, lambda: ring, clock=lambda: clock.wall, monotonic=lambda: clock.steady
+    )
     yield store
     with contextlib.suppress(RuntimeError):
         await store.touches.close()
 
 
-def tenant(name: str = "acme", *, idle_s: int = 1800, absolute_s: int = 43200, max_per_user: int = 20) -> Tenant:
-    provider = Provider(f"{name}-okta", ProviderKind.OKTA, "Okta", "https://idp.example", frozenset({"acme.test"}), EmailTrust.TENANT_IDP)
+def tenant(
+    name: str = "acme", *, idle_s: int = 1800, absolute_s: int = 43200, max_per_user: int = 20
+) -> Tenant:
+    provider = Provider(
+        f"{name}-okta",
+        ProviderKind.OKTA,
+        "Okta",
+        "https://idp.example",
+        frozenset({"acme.test"}),
+        EmailTrust.TENANT_IDP,
+    )
     return Tenant(
-        id=name, name=name, active=True, hosts=frozenset({HOST}), wildcards=frozenset(), email_domains=frozenset({"acme.test"}),
-        allowed_groups=None, allowed_roles=None, client_id="client", client_secret=Secret("s"), scopes=("openid",), providers=(provider,),
-        rules=(), rules_next=(), headers=(), session=SessionLimits(idle_s, absolute_s, max_per_user),
-    )  # fmt: skip
+        id=name,
+        name=name,
+        active=True,
+        hosts=frozenset({HOST}),
+        wildcards=frozenset(),
+        email_domains=frozenset({"acme.test"}),
+        allowed_groups=None,
+        allowed_roles=None,
+        client_id="client",
+        client_secret=Secret("s"),
+        scopes=("openid",),
+        providers=(provider,),
+        rules=(),
+        rules_next=(),
+        headers=(),
+        session=SessionLimits(idle_s, absolute_s, max_per_user),
+    )
 
 
-def identity(name: str = "alice", *, groups: tuple[str, ...] = ("app-users", "admins"), provider: str = "acme-okta") -> Identity:
+def identity(
+    name: str = "alice",
+    *,
+    groups: tuple[str, ...] = ("app-users", "admins"),
+    provider: str = "acme-okta",
+) -> Identity:
     return Identity(
-        sub=f"sub-{name}", email=f"{name}@acme.test", email_domain="acme.test", username=f"{provider}_{name}", preferred_username=name, name=name.title(),
-        groups=groups, roles=(), provider=provider, idp_subject=f"00u-{name}", oid=f"oid-{name}", claims=(("custom:department", "R&D"),),
-    )  # fmt: skip
+        sub=f"sub-{name}",
+        email=f"{name}@acme.test",
+        email_domain="acme.test",
+        username=f"{provider}_{name}",
+        preferred_username=name,
+        name=name.title(),
+        groups=groups,
+        roles=(),
+        provider=provider,
+        idp_subject=f"00u-{name}",
+        oid=f"oid-{name}",
+        claims=(("custom:department", "R&D"),),
+    )
 
 
-async def shown(sessions: RedisSessions, cookie: str, *, host: str = HOST, active_s: float | None = 0.0) -> Session | None:
+async def shown(
+    sessions: RedisSessions, cookie: str, *, host: str = HOST, active_s: float | None = 0.0
+) -> Session | None:
     """A request with this cookie."""
     session = await sessions.find(cookie, host=host)
     if session is not None:
@@ -143,9 +210,16 @@ def anybody(_: str) -> bool:
 
 def pending(name: str = "acme", *, host: str = HOST, now: float | None = None) -> PendingLogin:
     return PendingLogin(
-        tenant=name, provider=f"{name}-okta", host=host, return_to=f"https://{host}/", nonce="nonce", code_verifier="verifier",
-        redirect_uri=f"https://{host}/_auth/callback", client_id="client", created_at=int(time.time() if now is None else now),
-    )  # fmt: skip
+        tenant=name,
+        provider=f"{name}-okta",
+        host=host,
+        return_to=f"https://{host}/",
+        nonce="nonce",
+        code_verifier="verifier",
+        redirect_uri=f"https://{host}/_auth/callback",
+        client_id="client",
+        created_at=int(time.time() if now is None else now),
+    )
 
 
 @dataclass(frozen=True)
@@ -164,9 +238,18 @@ class Login:
 
     def new(self, began: int, **changes: object) -> NewSession:
         values: dict[str, object] = {
-            "tenant": self.tenant, "host": HOST, "identity": identity(), "began": began, "server": SERVERS.get(began, ""), "auth_time": int(time.time()), "idp_iat": int(time.time()),
-            "idp_iat_mapped": True, "client_id": "client", "refresh_token": Secret("refresh"), "user_agent": "Browser/1",
-        }  # fmt: skip
+            "tenant": self.tenant,
+            "host": HOST,
+            "identity": identity(),
+            "began": began,
+            "server": SERVERS.get(began, ""),
+            "auth_time": int(time.time()),
+            "idp_iat": int(time.time()),
+            "idp_iat_mapped": True,
+            "client_id": "client",
+            "refresh_token": Secret("refresh"),
+            "user_agent": "Browser/1",
+        }
         return NewSession(**(values | changes))  # type: ignore[arg-type]  # the table above has every field
 
     async def finish(self, **changes: object) -> Stored:

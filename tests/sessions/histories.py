@@ -1,8 +1,9 @@
 """A world in which every task can be held between a command, its reply and the use of that reply.
 
-The shipped cache, leases, login, revocation, acknowledgement and markers run on a real Valkey; only the clock, the push channel
-and the moments at which things happen belong to the test. Each command of an actor waits twice: before it is sent and before
-its reply is used. ``History`` keeps account of what was promised, and notes every broken promise.
+The shipped cache, leases, login, revocation, acknowledgement and markers run on a real Valkey; only
+the clock, the push channel and the moments at which things happen belong to the test. Each command
+of an actor waits twice: before it is sent and before its reply is used. ``History`` keeps account
+of what was promised, and notes every broken promise.
 """
 
 from __future__ import annotations
@@ -22,7 +23,17 @@ from gateway.core.decision import Allow, Reason
 from gateway.core.model import Rule
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
-from gateway.ports import NewAppPassword, Refused, RevocationKind, RevocationRequest, RevocationStatus, Stored, StoredAppPassword, Taken, Who
+from gateway.ports import (
+    NewAppPassword,
+    Refused,
+    RevocationKind,
+    RevocationRequest,
+    RevocationStatus,
+    Stored,
+    StoredAppPassword,
+    Taken,
+    Who,
+)
 from gateway.ports_revocation import LIFT, Closed, Exemption, Lifted, Recorded, Standing
 from gateway.sessions.acknowledge import Acknowledgements
 from gateway.sessions.cache import SessionCache
@@ -56,7 +67,11 @@ BUCKET = bucket_of("acme")
 CONFIG = Config.model_validate(
     {
         "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
-        "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_TestTest1", "domain": "https://pool.auth.eu-north-1.amazoncognito.com"},
+        "cognito": {
+            "region": "eu-north-1",
+            "user_pool_id": "eu-north-1_TestTest1",
+            "domain": "https://pool.auth.eu-north-1.amazoncognito.com",
+        },
     }
 )
 PAGES = Pages()
@@ -76,11 +91,22 @@ class Held:
 
 def _request(known: Known, number: str) -> Any:
     """As nginx asks: a program's request, so that an answer needs no page."""
-    facts = {"Method": "GET", "Proto": "https", "Host": known.stored.session.host, "Uri": "/dav" if known.password else "/"}
+    facts = {
+        "Method": "GET",
+        "Proto": "https",
+        "Host": known.stored.session.host,
+        "Uri": "/dav" if known.password else "/",
+    }
     headers = CIMultiDict({f"X-Forwarded-{name}": value for name, value in facts.items()})
-    held = f"Basic {base64.b64encode(f'x:{known.password}'.encode()).decode()}" if known.password else f"{CONFIG.cookie.name}={known.stored.cookie.reveal()}"
+    held = (
+        f"Basic {base64.b64encode(f'x:{known.password}'.encode()).decode()}"
+        if known.password
+        else f"{CONFIG.cookie.name}={known.stored.cookie.reveal()}"
+    )
     headers.update({"Authorization" if known.password else "Cookie": held, "X-Request-Id": number})
-    return SimpleNamespace(raw_path="/auth/nginx", method="GET", headers=headers, remote="127.0.0.1")
+    return SimpleNamespace(
+        raw_path="/auth/nginx", method="GET", headers=headers, remote="127.0.0.1"
+    )
 
 
 class Schedule:
@@ -131,7 +157,9 @@ class Schedule:
 class HeldLink(Link):
     """A link whose every command waits before it is sent and before its reply is used."""
 
-    def __init__(self, schedule: Schedule, real: Link, actor: str, executed: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, schedule: Schedule, real: Link, actor: str, executed: Callable[[], Awaitable[None]]
+    ) -> None:
         super().__init__(real.client)
         self._schedule, self._real, self._actor, self._executed = schedule, real, actor, executed
 
@@ -160,11 +188,17 @@ class HeldLink(Link):
                 self._schedule.executing -= 1
         return await self._through(str(words[0]), lambda: self._real.command(*words))
 
-    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+    async def run(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]
+    ) -> Any:
         return await self._through(script.name, lambda: self._real.run(script, keys, arguments))
 
-    async def run_durably(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
-        return await self._through(script.name, lambda: self._real.run_durably(script, keys, arguments))
+    async def run_durably(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]
+    ) -> Any:
+        return await self._through(
+            script.name, lambda: self._real.run_durably(script, keys, arguments)
+        )
 
 
 class MemoryRecord:
@@ -187,12 +221,35 @@ class MemoryRecord:
     async def block(self, request: RevocationRequest, *, watermark: int, at: float) -> bool:
         new = all((s.who, s.group) != (request.who, None) for s in self.stands)
         if new:
-            self.stands.append(Standing(f"b{len(self.stands)}", request.tenant, request.who, request.source, "", at, watermark))
+            self.stands.append(
+                Standing(
+                    f"b{len(self.stands)}",
+                    request.tenant,
+                    request.who,
+                    request.source,
+                    "",
+                    at,
+                    watermark,
+                )
+            )
         return new
 
     async def overlay(self, request: RevocationRequest, *, watermark: int, at: float) -> None:
-        self.stands = [s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)]
-        self.stands.append(Standing(f"o{watermark}", request.tenant, request.who, request.source, "", at, watermark, request.group_overlay))
+        self.stands = [
+            s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)
+        ]
+        self.stands.append(
+            Standing(
+                f"o{watermark}",
+                request.tenant,
+                request.who,
+                request.source,
+                "",
+                at,
+                watermark,
+                request.group_overlay,
+            )
+        )
 
     async def said_already(self, request: RevocationRequest, *, at: float) -> int | None:
         return None
@@ -207,16 +264,29 @@ class MemoryRecord:
         return ()
 
     async def lift(self, request: RevocationRequest, *, at: float) -> Lifted:
-        self.stands = [s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)]
+        self.stands = [
+            s for s in self.stands if (s.who, s.group) != (request.who, request.group_overlay)
+        ]
         return Lifted(1, 0, others_stand=False)
 
     async def is_open(self, revocation: str) -> bool:
-        return revocation in self.recorded and self.recorded[revocation].status.acknowledged_ms is None
+        return (
+            revocation in self.recorded and self.recorded[revocation].status.acknowledged_ms is None
+        )
 
-    async def revocation(self, recorded: Recorded, *, users: Sequence[str] = (), to_tell: bool = False, people: Sequence[Person] = ()) -> None:
+    async def revocation(
+        self,
+        recorded: Recorded,
+        *,
+        users: Sequence[str] = (),
+        to_tell: bool = False,
+        people: Sequence[Person] = (),
+    ) -> None:
         self.recorded[recorded.status.id] = recorded
 
-    async def acknowledged(self, revocation: str, *, at: float, replicas: Sequence[tuple[str, float | None]]) -> None:
+    async def acknowledged(
+        self, revocation: str, *, at: float, replicas: Sequence[tuple[str, float | None]]
+    ) -> None:
         known = self.recorded[revocation]
         self.recorded[revocation] = replace(known, status=replace(known.status, acknowledged_ms=at))
 
@@ -226,17 +296,37 @@ class MemoryRecord:
     async def users_of(self, revocation: str) -> Sequence[str]:
         return ()
 
-    async def since(self, durable_at: float, *, after: str, limit: int, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
+    async def since(
+        self,
+        durable_at: float,
+        *,
+        after: str,
+        limit: int,
+        closed: Callable[[Closed], None] | None = None,
+    ) -> Sequence[Recorded]:
         return []
 
-    async def of_tenant(self, tenant: str, *, durable_after: float, limit: int | None = None, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
+    async def of_tenant(
+        self,
+        tenant: str,
+        *,
+        durable_after: float,
+        limit: int | None = None,
+        closed: Callable[[Closed], None] | None = None,
+    ) -> Sequence[Recorded]:
         return list(self.recorded.values())
 
-    async def these(self, ids: Sequence[str], *, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
+    async def these(
+        self, ids: Sequence[str], *, closed: Callable[[Closed], None] | None = None
+    ) -> Sequence[Recorded]:
         return [self.recorded[one] for one in ids if one in self.recorded]
 
-    async def unacknowledged(self, *, closed: Callable[[Closed], None] | None = None) -> Sequence[Recorded]:
-        return [r for r in self.recorded.values() if r.status.acknowledged_ms is None and r.kind != LIFT]
+    async def unacknowledged(
+        self, *, closed: Callable[[Closed], None] | None = None
+    ) -> Sequence[Recorded]:
+        return [
+            r for r in self.recorded.values() if r.status.acknowledged_ms is None and r.kind != LIFT
+        ]
 
     async def tenants(self) -> Sequence[str]:
         return ["acme"] if self.recorded else []
@@ -245,7 +335,9 @@ class MemoryRecord:
         return list(self.stands)
 
     async def standing_of(self, tenant: str, aliases: Sequence[str]) -> Sequence[Standing]:
-        return [s for s in await self.standing(tenant) if places(self.people, s.who).marks[0] in aliases]
+        return [
+            s for s in await self.standing(tenant) if places(self.people, s.who).marks[0] in aliases
+        ]
 
     async def clear(self, standing: Standing, *, at: float) -> None: ...
 
@@ -260,7 +352,9 @@ class MemoryRecord:
 
 @dataclass(eq=False)
 class Known:
-    """A session, or an app password that was made with one, as the world knows it. Moments are numbers of the history."""
+    """A session, or an app password that was made with one, as the world knows it. Moments are
+    numbers of the history.
+    """
 
     stored: Stored
     user: str
@@ -283,7 +377,9 @@ class Begun:
 
 @dataclass(eq=False)
 class Promise:
-    """A revocation (``lifted``: a block), a group taken away from a user (``lifted``: given back), or a narrowing."""
+    """A revocation (``lifted``: a block), a group taken away from a user (``lifted``: given back),
+    or a narrowing.
+    """
 
     user: str
     kind: str
@@ -291,22 +387,36 @@ class Promise:
     kept_since: int | None = None
     lifted_at: int | None = None
     cleared_at: int | None = None
-    """Cognito's stored groups were cleared: what a login that begins later reports was given anew."""
+    """Cognito's stored groups were cleared: what a login that begins later reports was given
+    anew.
+    """
     generation: int = 0
 
     def holds_back(self, groups: tuple[str, ...], *, began_at: int) -> bool:
         """Whether a session with these groups breaks it (invariant 7)."""
-        return self.kind == GROUP and GROUP_TAKEN in groups and self.lifted_at is None and (self.cleared_at is None or began_at < self.cleared_at)
+        return (
+            self.kind == GROUP
+            and GROUP_TAKEN in groups
+            and self.lifted_at is None
+            and (self.cleared_at is None or began_at < self.cleared_at)
+        )
 
 
 class Served:
-    """The tenants of one process. What a generation is called is what its tenant is called, so that an answer tells which one it was decided by."""
+    """The tenants of one process. What a generation is called is what its tenant is called, so that
+    an answer tells which one it was decided by.
+    """
 
     def __init__(self) -> None:
         self.serve(0)
 
     def serve(self, generation: int) -> None:
-        self.table = TenantTable((replace(TENANT, name=str(generation)),), shared_hosts=(), login_host=None, generation=generation)
+        self.table = TenantTable(
+            (replace(TENANT, name=str(generation)),),
+            shared_hosts=(),
+            login_host=None,
+            generation=generation,
+        )
 
     async def replaced(self, table: TenantTable, *, within_s: float) -> bool:
         """Nothing is waited for: when the snapshot comes is the test's to say."""
@@ -321,8 +431,21 @@ class Worker:
         link = HeldLink(history.schedule, history.real, name, history.collect)
         self.number = number
         self.cache = SessionCache()
-        self.replica = history.replica_type(link, self.cache, name=f"{name}.{life}", staleness_s=STALENESS_S, monotonic=lambda: history.schedule.now, sleep=history.schedule.sleep)
-        self.sessions = history.sessions_type(link, lambda: history.ring, cache=self.cache, replica=self.replica, monotonic=lambda: history.schedule.now)
+        self.replica = history.replica_type(
+            link,
+            self.cache,
+            name=f"{name}.{life}",
+            staleness_s=STALENESS_S,
+            monotonic=lambda: history.schedule.now,
+            sleep=history.schedule.sleep,
+        )
+        self.sessions = history.sessions_type(
+            link,
+            lambda: history.ring,
+            cache=self.cache,
+            replica=self.replica,
+            monotonic=lambda: history.schedule.now,
+        )
         self.sessions.touches.used = lambda record, **_: None  # type: ignore[method-assign]  # idle times are not this world's
         self.sessions.uses.used = lambda session: None  # type: ignore[method-assign]  # nor is when something was used last
         self.tenants = Served()
@@ -362,15 +485,33 @@ class History:
         self.tasks: set[asyncio.Task[Any]] = set()
         admin = HeldLink(self.schedule, real, "admin", self.collect)
         self.record = MemoryRecord(People("acme", ring.sealing))
-        self.acknowledgements = acknowledgements_type(admin, staleness_s=STALENESS_S, monotonic=lambda: self.schedule.now, sleep=self.schedule.sleep)
-        self.revoker = StoreRevoker(Marks(admin, lambda: ring), self.record, self.acknowledgements, clock=time.time, monotonic=lambda: self.schedule.now)
+        self.acknowledgements = acknowledgements_type(
+            admin,
+            staleness_s=STALENESS_S,
+            monotonic=lambda: self.schedule.now,
+            sleep=self.schedule.sleep,
+        )
+        self.revoker = StoreRevoker(
+            Marks(admin, lambda: ring),
+            self.record,
+            self.acknowledgements,
+            clock=time.time,
+            monotonic=lambda: self.schedule.now,
+        )
         self.keeper = Markers(
-            HeldLink(self.schedule, real, "keeper", self.collect), tenants=self.record.tenants,
+            HeldLink(self.schedule, real, "keeper", self.collect),
+            tenants=self.record.tenants,
             restore=StoreRevoker(
-                Marks(HeldLink(self.schedule, real, "keeper", self.collect), lambda: ring), self.record, self.acknowledgements, clock=time.time, monotonic=lambda: 0.0
+                Marks(HeldLink(self.schedule, real, "keeper", self.collect), lambda: ring),
+                self.record,
+                self.acknowledgements,
+                clock=time.time,
+                monotonic=lambda: 0.0,
             ).restore,
-            generation=lambda: self.generation, staleness_s=STALENESS_S, monotonic=lambda: self.schedule.now,
-        )  # fmt: skip
+            generation=lambda: self.generation,
+            staleness_s=STALENESS_S,
+            monotonic=lambda: self.schedule.now,
+        )
         self.direct = RedisSessions(real, lambda: ring)
         self.workers: list[Worker] = []
 
@@ -379,12 +520,19 @@ class History:
         answered = self.answered
 
         class Noting(self.checks_type):  # type: ignore[name-defined,misc]  # the shipped class, or a mutant of it
-            def _record(self, dialect: Any, decision: Decision, decided: _Decided, request: Any, *rest: Any) -> None:
+            def _record(
+                self, dialect: Any, decision: Decision, decided: _Decided, request: Any, *rest: Any
+            ) -> None:
                 answered[request.request_id] = decision, decided.tenant
 
         services = SimpleNamespace(
-            config=CONFIG, trust=SimpleNamespace(believes=lambda request: True), tenants=worker.tenants, sessions=worker.sessions, pages=PAGES, clock=time.time,
-        )  # fmt: skip
+            config=CONFIG,
+            trust=SimpleNamespace(believes=lambda request: True),
+            tenants=worker.tenants,
+            sessions=worker.sessions,
+            pages=PAGES,
+            clock=time.time,
+        )
         made: Checks = Noting(services)
         return made
 
@@ -395,7 +543,12 @@ class History:
         await self.schedule.settle()
 
     async def end(self) -> None:
-        running = [*self.tasks, *(task for w in self.workers for task in w.tasks), *self.acknowledgements._pollers.values(), *self.revoker._tasks]
+        running = [
+            *self.tasks,
+            *(task for w in self.workers for task in w.tasks),
+            *self.acknowledgements._pollers.values(),
+            *self.revoker._tasks,
+        ]
         for w in self.workers:
             running += w.replica._joining.values()
         for task in running:
@@ -413,8 +566,12 @@ class History:
         return task
 
     async def collect(self) -> None:
-        """What was published by the command just executed, for the replicas to hear when the test says so."""
-        number, events = await asyncio.gather(self.real.command("GET", f"{AT}n"), self.real.command("LRANGE", f"{AT}e", 0, -1))
+        """What was published by the command just executed, for the replicas to hear when the test
+        says so.
+        """
+        number, events = await asyncio.gather(
+            self.real.command("GET", f"{AT}n"), self.real.command("LRANGE", f"{AT}e", 0, -1)
+        )
         last = int(number or 0)
         if last < self._heard:
             self._heard = 0
@@ -440,10 +597,14 @@ class History:
         return known
 
     async def make_password(self, known: Known) -> Known | None:
-        """With a session, without a pause; None where that has ended, or the store is not believed."""
+        """With a session, without a pause; None where that has ended, or the store is not
+        believed.
+        """
         new = NewAppPassword("program", frozenset(), ("/",), 3600)
         try:
-            made = await self.direct.make_app_password(known.stored.session, cookie=known.stored.cookie.reveal(), tenant=TENANT, new=new)
+            made = await self.direct.make_app_password(
+                known.stored.session, cookie=known.stored.cookie.reveal(), tenant=TENANT, new=new
+            )
         except UnavailableError:
             return None
         if not isinstance(made, StoredAppPassword):
@@ -458,9 +619,17 @@ class History:
         # Fresh by the identity provider's own word, so that only watermarks and blocks decide.
         now = int(time.time())
         return NewSession(
-            tenant=TENANT, host=HOST, identity=identity(user), began=began, auth_time=now, idp_iat=now, idp_iat_mapped=True,
-            client_id="client", refresh_token=None, server=server,
-        )  # fmt: skip
+            tenant=TENANT,
+            host=HOST,
+            identity=identity(user),
+            began=began,
+            auth_time=now,
+            idp_iat=now,
+            idp_iat_mapped=True,
+            client_id="client",
+            refresh_token=None,
+            server=server,
+        )
 
     async def begin_login(self, user: str) -> None:
         moment = self.moment()
@@ -483,11 +652,15 @@ class History:
             return
         for promise in self._kept(login.user, before=started_at):
             if login.began_at < promise.started_at:
-                self.broken.append(f"a login of {login.user} that began before a revocation made a session")
+                self.broken.append(
+                    f"a login of {login.user} that began before a revocation made a session"
+                )
             elif promise.kind == RevocationKind.BLOCK and promise.lifted_at is None:
                 self.broken.append(f"a login of {login.user}, who is blocked, made a session")
             elif promise.holds_back(stored.session.identity.groups, began_at=login.began_at):
-                self.broken.append(f"a login of {login.user} brought back a group that was taken away")
+                self.broken.append(
+                    f"a login of {login.user} brought back a group that was taken away"
+                )
         self.known.append(Known(stored, login.user, login.began_at))
 
     async def check(self, known: Known, number: int) -> None:
@@ -512,19 +685,33 @@ class History:
             return "no"
         for promise in self._kept(known.user, before=arrived_at):
             if known.began_at < promise.started_at:
-                self.broken.append(f"a check of {known.user} that arrived after the acknowledgement was allowed")
+                self.broken.append(
+                    f"a check of {known.user} that arrived after the acknowledgement was allowed"
+                )
             # With a password a person arrives as their last login said.
-            said_at = max(other.began_at for other in self.known if other.user == known.user) if known.password else known.began_at
+            said_at = (
+                max(other.began_at for other in self.known if other.user == known.user)
+                if known.password
+                else known.began_at
+            )
             if promise.holds_back(decision.session.identity.groups, began_at=said_at):
                 self.broken.append(f"a check told of a group that was taken away from {known.user}")
-        # Also of what was acknowledged after the check arrived: it was never the last word of a process that had heard better.
+        # Also of what was acknowledged after the check arrived: it was never the last word of a
+        # process that had heard better.
         for promise in self._kept("", before=self.moment()):
             if int(decided_by.name) < promise.generation:
-                self.broken.append(f"a check was decided by tenants {decided_by.name}, narrowed since by {promise.generation}")
+                self.broken.append(
+                    f"a check was decided by tenants {decided_by.name}, narrowed since by "
+                    f"{promise.generation}"
+                )
         return "allow"
 
     def _kept(self, user: str, *, before: int) -> list[Promise]:
-        return [p for p in self.promises if p.user == user and p.kept_since is not None and p.kept_since < before]
+        return [
+            p
+            for p in self.promises
+            if p.user == user and p.kept_since is not None and p.kept_since < before
+        ]
 
     async def revoke(self, user: str, kind: str = RevocationKind.END_SESSIONS) -> None:
         promise = Promise(user, kind, self.moment())
@@ -533,7 +720,13 @@ class History:
         await self.schedule.settle()
 
     async def _revoke(self, promise: Promise) -> None:
-        request = self._taking(promise.user) if promise.kind == GROUP else RevocationRequest("acme", Who(user=f"sub-{promise.user}"), RevocationKind(promise.kind), "", "admin")
+        request = (
+            self._taking(promise.user)
+            if promise.kind == GROUP
+            else RevocationRequest(
+                "acme", Who(user=f"sub-{promise.user}"), RevocationKind(promise.kind), "", "admin"
+            )
+        )
         try:
             status = await self.revoker.revoke(request)
         except UnavailableError:
@@ -558,9 +751,18 @@ class History:
 
     async def clear_group(self, user: str) -> None:
         """The admin role has taken the group out of what Cognito stores, and confirms it."""
-        standing = [s for s in self.record.stands if s.group is not None and s.who == Who(user=f"sub-{user}")]
+        standing = [
+            s
+            for s in self.record.stands
+            if s.group is not None and s.who == Who(user=f"sub-{user}")
+        ]
         for promise in self.promises:
-            if standing and promise.user == user and promise.kind == GROUP and promise.cleared_at is None:
+            if (
+                standing
+                and promise.user == user
+                and promise.kind == GROUP
+                and promise.cleared_at is None
+            ):
                 promise.cleared_at = self.moment()
         for one in standing:
             self.start(self._clear(one))
@@ -568,10 +770,21 @@ class History:
 
     async def _clear(self, standing: Standing) -> None:
         with contextlib.suppress(UnavailableError):
-            await self.revoker._marks.cleared("acme", self.revoker.places(self._taking(str(standing.who.user)[4:])), watermark=standing.watermark)
+            await self.revoker._marks.cleared(
+                "acme",
+                self.revoker.places(self._taking(str(standing.who.user)[4:])),
+                watermark=standing.watermark,
+            )
 
     def _taking(self, user: str) -> RevocationRequest:
-        return RevocationRequest("acme", Who(user=f"sub-{user}"), RevocationKind.END_SESSIONS, "", "admin", group_overlay=GROUP_TAKEN)
+        return RevocationRequest(
+            "acme",
+            Who(user=f"sub-{user}"),
+            RevocationKind.END_SESSIONS,
+            "",
+            "admin",
+            group_overlay=GROUP_TAKEN,
+        )
 
     async def lift(self, user: str) -> None:
         for promise in self.promises:
@@ -582,7 +795,11 @@ class History:
 
     async def _lift(self, user: str) -> None:
         with contextlib.suppress(UnavailableError):
-            await self.revoker.lift(RevocationRequest("acme", Who(user=f"sub-{user}"), RevocationKind.BLOCK, "", "admin"))
+            await self.revoker.lift(
+                RevocationRequest(
+                    "acme", Who(user=f"sub-{user}"), RevocationKind.BLOCK, "", "admin"
+                )
+            )
 
     async def narrow(self) -> None:
         self.generation += 1
@@ -593,7 +810,9 @@ class History:
 
     async def _narrow(self, promise: Promise) -> None:
         with contextlib.suppress(UnavailableError):
-            await self.acknowledgements.narrow(["acme"], promise.generation, lambda _replica, _at: None)
+            await self.acknowledgements.narrow(
+                ["acme"], promise.generation, lambda _replica, _at: None
+            )
             promise.kept_since = self.moment()
 
     async def apply_snapshot(self, number: int) -> None:
@@ -643,7 +862,9 @@ class History:
         self._copy = [(name, await self.real.command("DUMP", name)) for name in names]
 
     async def fail_over(self) -> None:
-        """Another server takes over, with the data of the last copy (its times to live start anew), or without any."""
+        """Another server takes over, with the data of the last copy (its times to live start anew),
+        or without any.
+        """
         await self.real.command("FLUSHALL")
         for name, value in self._copy or []:
             await self.real.command("RESTORE", name, 0, value)
@@ -660,14 +881,18 @@ class History:
     # --- whole sentences -------------------------------------------------------------------------
 
     def held(self, actor: str, what: str, stage: str) -> Held:
-        (found,) = [h for h in self.schedule.held if (h.actor, h.what, h.stage) == (actor, what, stage)]
+        (found,) = [
+            h for h in self.schedule.held if (h.actor, h.what, h.stage) == (actor, what, stage)
+        ]
         return found
 
     async def pass_on(self, actor: str, what: str, stage: str) -> None:
         await self.schedule.release(self.held(actor, what, stage))
 
     async def flow(self, *actors: str, steps: int = 200) -> None:
-        """These actors (all, if none is named) go on, in order, until they wait for others or for the time."""
+        """These actors (all, if none is named) go on, in order, until they wait for others or for
+        the time.
+        """
         for _ in range(steps):
             held = next((h for h in self.schedule.held if not actors or h.actor in actors), None)
             if held is None:
@@ -680,7 +905,13 @@ class History:
         sessions = self.workers[number].sessions
         binding = seal.new_binding(bytes)
         token = await self.direct.issue_ticket(
-            parent.stored.session, cookie=parent.stored.cookie.reveal(), host=CHILD, return_to=f"https://{CHILD}/", binding_id=seal.binding_id(binding)
+            parent.stored.session,
+            cookie=parent.stored.cookie.reveal(),
+            host=CHILD,
+            return_to=f"https://{CHILD}/",
+            binding_id=seal.binding_id(binding),
         )
         assert token is not None
-        return sessions.redeem_ticket(token.reveal(), host=CHILD, bindings=(binding,), served=anybody)
+        return sessions.redeem_ticket(
+            token.reveal(), host=CHILD, bindings=(binding,), served=anybody
+        )

@@ -1,4 +1,6 @@
-"""Valkey servers of every arrangement on free loopback ports, dying with the test process, and relays that misbehave on purpose."""
+"""Valkey servers of every arrangement on free loopback ports, dying with the test process, and
+relays that misbehave on purpose.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,14 @@ class Server:
     def ask(self, *words: str) -> bytes:
         """One command over a connection of its own; the raw reply, up to 64 KiB."""
         with socket.create_connection((self.host, self.port), timeout=5) as client:
-            client.sendall(b"".join([b"*%d\r\n" % len(words), *(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in words)]))
+            client.sendall(
+                b"".join(
+                    [
+                        b"*%d\r\n" % len(words),
+                        *(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in words),
+                    ]
+                )
+            )
             return client.recv(65536)
 
     def option(self, name: str) -> str:
@@ -56,10 +65,19 @@ class Server:
         self.process.wait()
 
 
-def start(directory: Path, *options: str, sentinel: str | None = None, port: int | None = None, host: str = "127.0.0.1", within: Sequence[str] = ()) -> Server:
-    """A server on a free port, or on the one that it had; with ``sentinel`` (its configuration) a sentinel.
+def start(
+    directory: Path,
+    *options: str,
+    sentinel: str | None = None,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    within: Sequence[str] = (),
+) -> Server:
+    """A server on a free port, or on the one that it had; with ``sentinel`` (its configuration) a
+    sentinel.
 
-    ``within``: what a command begins with that runs in another network namespace, where ``host`` is.
+    ``within``: what a command begins with that runs in another network namespace, where ``host``
+    is.
     """
     directory.mkdir(parents=True, exist_ok=True)
     server = _launch(directory, port or free_port(), options, sentinel, host, within)
@@ -72,12 +90,48 @@ def start(directory: Path, *options: str, sentinel: str | None = None, port: int
     return server
 
 
-def _launch(directory: Path, port: int, options: tuple[str, ...], sentinel: str | None, host: str, within: Sequence[str]) -> Server:
-    arguments = ["--port", str(port), "--bind", host, "--protected-mode", "no", "--save", "", "--appendonly", "no", "--dir", str(directory), "--logfile", "log", *options]
+def _launch(
+    directory: Path,
+    port: int,
+    options: tuple[str, ...],
+    sentinel: str | None,
+    host: str,
+    within: Sequence[str],
+) -> Server:
+    arguments = [
+        "--port",
+        str(port),
+        "--bind",
+        host,
+        "--protected-mode",
+        "no",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--dir",
+        str(directory),
+        "--logfile",
+        "log",
+        *options,
+    ]
     if sentinel is not None:
-        (directory / "sentinel.conf").write_text(f"port {port}\nbind {host}\nprotected-mode no\ndir {directory}\nlogfile {directory}/log\n{sentinel}")
+        (directory / "sentinel.conf").write_text(
+            f"port {port}\nbind {host}\nprotected-mode no\ndir {directory}\nlogfile "
+            f"{directory}/log\n{sentinel}"
+        )
         arguments = [str(directory / "sentinel.conf"), "--sentinel"]
-    command = [*within, sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(get_binary_path()), *arguments]
+    command = [
+        *within,
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        _LAUNCHER,
+        str(os.getpid()),
+        str(get_binary_path()),
+        *arguments,
+    ]
     return Server(port, subprocess.Popen(command, stdout=subprocess.DEVNULL), host)
 
 
@@ -117,12 +171,24 @@ class Cluster:
         return [node for node in self.nodes if node.process.poll() is None]
 
     def owner(self, key: str, *, but: Server | None = None) -> Server | None:
-        """The primary that serves the key now, if there is one. It may have been a replica. ``but`` is not asked."""
-        return next((node for node in self.alive() if node is not but and not node.ask("EXISTS", key).startswith(b"-")), None)
+        """The primary that serves the key now, if there is one. It may have been a replica. ``but``
+        is not asked.
+        """
+        return next(
+            (
+                node
+                for node in self.alive()
+                if node is not but and not node.ask("EXISTS", key).startswith(b"-")
+            ),
+            None,
+        )
 
     def add_replica(self, shard: int, *, of: Server) -> Server:
         """A new, empty node that copies ``of``."""
-        replica = _cluster_node(self.directory / f"r{shard}-{len(self.replicas[shard])}-{free_port()}", self.node_timeout_ms)
+        replica = _cluster_node(
+            self.directory / f"r{shard}-{len(self.replicas[shard])}-{free_port()}",
+            self.node_timeout_ms,
+        )
         self.replicas[shard].append(replica)
         replica.ask("CLUSTER", "MEET", "127.0.0.1", str(of.port), of.option("cluster-port"))
         name = node_id(of)
@@ -137,7 +203,11 @@ class Cluster:
             node.until(lambda reply: b"cluster_state:ok" in reply, "CLUSTER", "INFO")
             if len(self.alive()) == len(self.nodes):
                 node.until(lambda reply: living in reply, "CLUSTER", "INFO")
-            node.until(lambda reply: b"role:master" in reply or b"master_link_status:up" in reply, "INFO", "replication")
+            node.until(
+                lambda reply: b"role:master" in reply or b"master_link_status:up" in reply,
+                "INFO",
+                "replication",
+            )
 
 
 def node_id(node: Server) -> str:
@@ -145,14 +215,41 @@ def node_id(node: Server) -> str:
 
 
 def _cluster_node(directory: Path, node_timeout_ms: int) -> Server:
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout_ms), "--cluster-port", str(free_port()), "--repl-diskless-sync-delay", "0")
-    return start(directory, *options, "--cluster-require-full-coverage", "no", "--cluster-allow-replica-migration", "no")
+    options = (
+        "--cluster-enabled",
+        "yes",
+        "--cluster-node-timeout",
+        str(node_timeout_ms),
+        "--cluster-port",
+        str(free_port()),
+        "--repl-diskless-sync-delay",
+        "0",
+    )
+    return start(
+        directory,
+        *options,
+        "--cluster-require-full-coverage",
+        "no",
+        "--cluster-allow-replica-migration",
+        "no",
+    )
 
 
 @contextlib.contextmanager
-def cluster(directory: Path, *, primaries: int = 3, replicas: tuple[int, ...] = (), node_timeout_ms: int = 2000) -> Iterator[Cluster]:
+def cluster(
+    directory: Path,
+    *,
+    primaries: int = 3,
+    replicas: tuple[int, ...] = (),
+    node_timeout_ms: int = 2000,
+) -> Iterator[Cluster]:
     """``replicas``: how many each primary has."""
-    made = Cluster([_cluster_node(directory / str(n), node_timeout_ms) for n in range(primaries)], [[] for _ in range(primaries)], directory, node_timeout_ms)
+    made = Cluster(
+        [_cluster_node(directory / str(n), node_timeout_ms) for n in range(primaries)],
+        [[] for _ in range(primaries)],
+        directory,
+        node_timeout_ms,
+    )
     servers = made.primaries
     try:
         bounds = [n * 16384 // primaries for n in range(primaries + 1)]
@@ -160,9 +257,21 @@ def cluster(directory: Path, *, primaries: int = 3, replicas: tuple[int, ...] = 
             server.ask("CLUSTER", "ADDSLOTSRANGE", str(bounds[n]), str(bounds[n + 1] - 1))
             server.ask("CLUSTER", "SET-CONFIG-EPOCH", str(n + 1))
             if n:
-                server.ask("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port), servers[0].option("cluster-port"))
+                server.ask(
+                    "CLUSTER",
+                    "MEET",
+                    "127.0.0.1",
+                    str(servers[0].port),
+                    servers[0].option("cluster-port"),
+                )
         for server in servers:
-            server.until(lambda reply: b"cluster_state:ok" in reply and b"cluster_known_nodes:%d" % primaries in reply, "CLUSTER", "INFO")
+            server.until(
+                lambda reply: (
+                    b"cluster_state:ok" in reply and b"cluster_known_nodes:%d" % primaries in reply
+                ),
+                "CLUSTER",
+                "INFO",
+            )
         for shard, count in enumerate(replicas):
             for _ in range(count):
                 made.add_replica(shard, of=servers[shard])
@@ -174,11 +283,21 @@ def cluster(directory: Path, *, primaries: int = 3, replicas: tuple[int, ...] = 
 
 
 @contextlib.contextmanager
-def sentinel(directory: Path, *, options: tuple[str, ...] = ()) -> Iterator[tuple[Server, Server, Server]]:
+def sentinel(
+    directory: Path, *, options: tuple[str, ...] = ()
+) -> Iterator[tuple[Server, Server, Server]]:
     """Primary, replica and one sentinel that watches them as ``gw``."""
-    with running(directory / "primary", *options) as primary, running(directory / "replica", "--replicaof", f"127.0.0.1 {primary.port}", *options) as replica:
+    with (
+        running(directory / "primary", *options) as primary,
+        running(
+            directory / "replica", "--replicaof", f"127.0.0.1 {primary.port}", *options
+        ) as replica,
+    ):
         replica.until(lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
-        watch = f"sentinel monitor gw 127.0.0.1 {primary.port} 1\nsentinel down-after-milliseconds gw 500\nsentinel failover-timeout gw 3000\n"
+        watch = (
+            f"sentinel monitor gw 127.0.0.1 {primary.port} 1\nsentinel down-after-milliseconds "
+            "gw 500\nsentinel failover-timeout gw 3000\n"
+        )
         with running(directory / "sentinel", sentinel=watch) as watcher:
             watcher.until(lambda reply: b"slaves=1" in reply, "INFO", "sentinel")
             yield primary, replica, watcher
@@ -209,7 +328,9 @@ async def relay(target_port: int, *, tls: ssl.SSLContext | None = None) -> Async
     state = Relay(target=("127.0.0.1", target_port))
     tasks: set[asyncio.Task[None]] = set()
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, late: bool) -> None:
+    async def pump(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, late: bool
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 if not late and state.watch is not None:
@@ -236,7 +357,11 @@ async def relay(target_port: int, *, tls: ssl.SSLContext | None = None) -> Async
             return
         state.writers |= {writer, upstream_writer}
         try:
-            await asyncio.gather(pump(reader, upstream_writer, late=False), pump(upstream_reader, writer, late=True), return_exceptions=True)
+            await asyncio.gather(
+                pump(reader, upstream_writer, late=False),
+                pump(upstream_reader, writer, late=True),
+                return_exceptions=True,
+            )
         finally:
             state.writers -= {writer, upstream_writer}
             for one in (writer, upstream_writer):

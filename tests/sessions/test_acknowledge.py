@@ -31,7 +31,9 @@ class Answers(Link):
         self.asked: list[tuple[str, asyncio.Future[Any]]] = []
         self.came = asyncio.Event()
 
-    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+    async def run(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]
+    ) -> Any:
         answer = asyncio.get_running_loop().create_future()
         self.asked.append((script.name, answer))
         self.came.set()
@@ -126,7 +128,13 @@ async def test_a_command_that_is_ended_ends_though_its_connection_closes_badly()
 
 async def test_a_replica_that_is_stopped_in_the_middle_of_a_renewal_stops() -> None:
     client = ClosesBadly()
-    replica = Replica(Link(cast("Any", client)), cast("Memory", None), name="one", staleness_s=60, monotonic=time.monotonic)
+    replica = Replica(
+        Link(cast("Any", client)),
+        cast("Memory", None),
+        name="one",
+        staleness_s=60,
+        monotonic=time.monotonic,
+    )
     running = asyncio.create_task(replica.run())
     joining = asyncio.create_task(replica.lease(0))
     await client.asked.wait()
@@ -143,7 +151,9 @@ async def test_a_replica_that_is_stopped_in_the_middle_of_a_renewal_stops() -> N
     await asyncio.gather(*replica._joining.values(), return_exceptions=True)
 
 
-async def test_a_narrowing_is_told_of_each_tenant_and_one_whose_primary_is_away_keeps_no_other_waiting() -> None:
+async def test_a_narrowing_is_told_of_each_tenant_and_one_whose_primary_is_away_keeps_no_other_waiting() -> (  # noqa: E501 - a test's name is a sentence
+    None
+):
     link = Answers()
     made, told = acknowledgements(link), asyncio.Event()
     heard: list[str] = []
@@ -152,7 +162,9 @@ async def test_a_narrowing_is_told_of_each_tenant_and_one_whose_primary_is_away_
         heard.extend(tenants)
         told.set()
 
-    narrowing = asyncio.create_task(made.narrow(["acme", "globex"], 7, lambda _name, _at: None, confirmed))
+    narrowing = asyncio.create_task(
+        made.narrow(["acme", "globex"], 7, lambda _name, _at: None, confirmed)
+    )
     away, there = await link.next("narrow"), await link.next("narrow")
     there.set_result(SERVER.encode())
     (await link.next("fence")).set_result([MARKER, 1, {}])

@@ -1,4 +1,6 @@
-"""App passwords on a real Valkey: what makes one, as whom it arrives, and everything that ends it."""
+"""App passwords on a real Valkey: what makes one, as whom it arrives, and everything that ends
+it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ import pytest
 from gateway import keys as ring_keys
 from gateway.core.model import AppPassword, AppPasswordLimits, Identity, Rule, Secret
 from gateway.errors import UnavailableError
-from gateway.ports import MISS, AppPasswordRefusal, NewAppPassword, SessionView, Stored, StoredAppPassword, Who
+from gateway.ports import (
+    MISS,
+    AppPasswordRefusal,
+    NewAppPassword,
+    SessionView,
+    Stored,
+    StoredAppPassword,
+    Who,
+)
 from gateway.sessions.app_passwords import parse
 from gateway.sessions.marks import Marks
 from gateway.sessions.names import bucket_of, prefix
@@ -46,8 +56,15 @@ def login(sessions: RedisSessions) -> Login:
     return Login(sessions, tenant())
 
 
-async def make(sessions: RedisSessions, stored: Stored, wanted: NewAppPassword = WANTED, at: Tenant | None = None) -> StoredAppPassword | AppPasswordRefusal:
-    return await sessions.make_app_password(stored.session, cookie=stored.cookie.reveal(), tenant=at or tenant(), new=wanted)
+async def make(
+    sessions: RedisSessions,
+    stored: Stored,
+    wanted: NewAppPassword = WANTED,
+    at: Tenant | None = None,
+) -> StoredAppPassword | AppPasswordRefusal:
+    return await sessions.make_app_password(
+        stored.session, cookie=stored.cookie.reveal(), tenant=at or tenant(), new=wanted
+    )
 
 
 async def made(sessions: RedisSessions, stored: Stored, wanted: NewAppPassword = WANTED) -> str:
@@ -65,34 +82,58 @@ async def who(sessions: RedisSessions, text: str) -> Identity | None:
     return None if found is None else found.session.identity
 
 
-async def test_it_arrives_as_its_person_with_its_scope_and_is_no_session(sessions: RedisSessions, login: Login) -> None:
+async def test_it_arrives_as_its_person_with_its_scope_and_is_no_session(
+    sessions: RedisSessions, login: Login
+) -> None:
     stored = await login.finish()
     password = await make(sessions, stored)
     assert isinstance(password, StoredAppPassword)
     text = password.text.reveal()
     found = await use(sessions, text)
     assert found is not None
-    assert (found.session.identity, found.session.tenant, found.hosts, found.paths) == (stored.session.identity, "acme", frozenset({HOST}), ("/dav",))
-    assert (found.session.began, found.session.amr, found.session.host) == (stored.session.began, ("app_password",), "")
+    assert (found.session.identity, found.session.tenant, found.hosts, found.paths) == (
+        stored.session.identity,
+        "acme",
+        frozenset({HOST}),
+        ("/dav",),
+    )
+    assert (found.session.began, found.session.amr, found.session.host) == (
+        stored.session.began,
+        ("app_password",),
+        "",
+    )
     assert abs(found.signed_in_at - time.time()) < 60
     assert text not in repr(password), "a secret shows itself to nobody"
     parsed = parse(text, sessions._keys)
     assert parsed is not None
-    assert (parsed.family, text.startswith(f"gwap_{parsed.family}_")) == (found.session.family, True)
+    assert (parsed.family, text.startswith(f"gwap_{parsed.family}_")) == (
+        found.session.family,
+        True,
+    )
     # Neither is the other, though both are found by a digest.
     assert await sessions.find(parsed.token.text, host=HOST) is None
     assert await sessions.find(parsed.token.text, host="") is None
     assert await use(sessions, f"gwap_{parsed.family}_{stored.cookie.reveal()[3:]}") is None
 
 
-async def test_a_text_that_no_key_made_costs_no_command(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_text_that_no_key_made_costs_no_command(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     text = await made(sessions, await login.finish())
     other = await made(sessions, await login.finish(identity=identity("bob")))
     await sessions.uses.settle()
     calls = await commands(link)
     spoiled = [
-        "", "gwap_", text[:-1], text + "x", text[:-2] + ("AA" if text[-2:] != "AA" else "QQ"), text.replace("gwap_", "gwaq_"), text[:30] + "_" + other[31:], "gwap_" + "4" + text[6:], text.upper(),
-    ]  # fmt: skip
+        "",
+        "gwap_",
+        text[:-1],
+        text + "x",
+        text[:-2] + ("AA" if text[-2:] != "AA" else "QQ"),
+        text.replace("gwap_", "gwaq_"),
+        text[:30] + "_" + other[31:],
+        "gwap_" + "4" + text[6:],
+        text.upper(),
+    ]
     for wrong in spoiled:
         assert await use(sessions, wrong) is None
     assert await commands(link) == calls
@@ -105,7 +146,9 @@ async def commands(link: Link) -> int:
     return int(stats["cmdstat_evalsha"]["calls"])
 
 
-async def test_its_groups_are_those_of_the_last_login_whatever_that_adds_or_takes(sessions: RedisSessions, login: Login) -> None:
+async def test_its_groups_are_those_of_the_last_login_whatever_that_adds_or_takes(
+    sessions: RedisSessions, login: Login
+) -> None:
     text = await made(sessions, await login.finish())
     for groups in (("app-users",), ("app-users", "finance"), ()):
         await login.finish(identity=identity(groups=groups))
@@ -114,43 +157,70 @@ async def test_its_groups_are_those_of_the_last_login_whatever_that_adds_or_take
         assert found.groups == groups
     older = await login.begin()
     await login.finish(identity=identity(groups=("app-users",)))
-    assert isinstance(await sessions.finish(login.new(older, identity=identity(groups=("finance",)))), Stored)
+    assert isinstance(
+        await sessions.finish(login.new(older, identity=identity(groups=("finance",)))), Stored
+    )
     found = await who(sessions, text)
     assert found is not None
     assert found.groups == ("app-users",), "a login that began earlier says nothing"
 
 
 @pytest.mark.parametrize("who", ALIASES.values(), ids=ALIASES)
-async def test_a_revocation_by_any_alias_ends_it_for_good(sessions: RedisSessions, login: Login, marks: Marks, who: Who) -> None:
+async def test_a_revocation_by_any_alias_ends_it_for_good(
+    sessions: RedisSessions, login: Login, marks: Marks, who: Who
+) -> None:
     text = await made(sessions, await login.finish())
     swept = await marks.revoke("acme", at(marks, who))
     assert swept.sessions == 2
     assert await use(sessions, text) is None
     await login.finish(auth_time=int(time.time()) + 1)
     assert await use(sessions, text) is None, "a later login brings nothing back"
-    assert await sessions.list_app_passwords((await login.finish(auth_time=int(time.time()) + 1)).session) == []
+    assert (
+        await sessions.list_app_passwords(
+            (await login.finish(auth_time=int(time.time()) + 1)).session
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("who", OTHERS.values(), ids=OTHERS)
-async def test_a_revocation_of_somebody_else_leaves_it(sessions: RedisSessions, login: Login, marks: Marks, who: Who) -> None:
+async def test_a_revocation_of_somebody_else_leaves_it(
+    sessions: RedisSessions, login: Login, marks: Marks, who: Who
+) -> None:
     text = await made(sessions, await login.finish())
     await marks.revoke("acme", at(marks, who), block_source="okta")
     assert await use(sessions, text) is not None
 
 
-async def test_what_a_later_login_brought_ends_it_too(sessions: RedisSessions, login: Login, marks: Marks) -> None:
+async def test_what_a_later_login_brought_ends_it_too(
+    sessions: RedisSessions, login: Login, marks: Marks
+) -> None:
     """Names and groups that the person had not when it was made."""
     text = await made(sessions, await login.finish())
-    later = replace(identity(groups=("app-users", "finance")), email="alice@new.test", oid="oid-new", idp_subject="00u-new")
-    for name in (Who(group="finance"), Who(email="alice@new.test"), Who(oid="oid-new"), Who(idp_subject="00u-new")):
+    later = replace(
+        identity(groups=("app-users", "finance")),
+        email="alice@new.test",
+        oid="oid-new",
+        idp_subject="00u-new",
+    )
+    for name in (
+        Who(group="finance"),
+        Who(email="alice@new.test"),
+        Who(oid="oid-new"),
+        Who(idp_subject="00u-new"),
+    ):
         await login.finish(identity=later, auth_time=int(time.time()) + 1)
         assert await use(sessions, text) is not None
         assert (await marks.revoke("acme", at(marks, name))).sessions >= 1
         assert await use(sessions, text) is None, name
-        text = await made(sessions, await login.finish(identity=later, auth_time=int(time.time()) + 1))
+        text = await made(
+            sessions, await login.finish(identity=later, auth_time=int(time.time()) + 1)
+        )
 
 
-async def test_one_that_is_made_after_another_device_signed_in_has_that_logins_names(sessions: RedisSessions, login: Login, marks: Marks) -> None:
+async def test_one_that_is_made_after_another_device_signed_in_has_that_logins_names(
+    sessions: RedisSessions, login: Login, marks: Marks
+) -> None:
     first = await login.finish()
     await login.finish(identity=identity(groups=("app-users", "admins", "finance")))
     text = await made(sessions, first)
@@ -158,7 +228,9 @@ async def test_one_that_is_made_after_another_device_signed_in_has_that_logins_n
     assert await use(sessions, text) is None
 
 
-async def test_its_id_alone_ends_it_and_nothing_else(sessions: RedisSessions, login: Login, marks: Marks) -> None:
+async def test_its_id_alone_ends_it_and_nothing_else(
+    sessions: RedisSessions, login: Login, marks: Marks
+) -> None:
     stored = await login.finish()
     first, second = await made(sessions, stored), await made(sessions, stored)
     views = await sessions.list_app_passwords(stored.session)
@@ -173,8 +245,12 @@ async def test_its_id_alone_ends_it_and_nothing_else(sessions: RedisSessions, lo
     assert await sessions.end_own(bob.session, family=third[5:30]) == 0, "nobody else's"
 
 
-async def test_an_older_copy_of_the_store_brings_back_what_its_person_revoked_and_the_record_ends_it(sessions: RedisSessions, login: Login, marks: Marks, link: Link) -> None:
-    """What a person ends is in no other store; what an operator ends is on record, and is carried out again on whatever comes back."""
+async def test_an_older_copy_of_the_store_brings_back_what_its_person_revoked_and_the_record_ends_it(  # noqa: E501 - a test's name is a sentence
+    sessions: RedisSessions, login: Login, marks: Marks, link: Link
+) -> None:
+    """What a person ends is in no other store; what an operator ends is on record, and is carried
+    out again on whatever comes back.
+    """
     stored = await login.finish()
     text = await made(sessions, stored)
     password = parse(text, sessions._keys)
@@ -193,7 +269,9 @@ async def test_an_older_copy_of_the_store_brings_back_what_its_person_revoked_an
     assert await use(sessions, text) is None
 
 
-async def test_signing_out_leaves_it_and_signing_out_everywhere_does_not(sessions: RedisSessions, login: Login) -> None:
+async def test_signing_out_leaves_it_and_signing_out_everywhere_does_not(
+    sessions: RedisSessions, login: Login
+) -> None:
     stored = await login.finish()
     text = await made(sessions, stored)
     await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
@@ -204,7 +282,9 @@ async def test_signing_out_leaves_it_and_signing_out_everywhere_does_not(session
     assert await use(sessions, text) is None
 
 
-async def test_a_later_login_that_contradicts_ends_it_and_one_that_is_refused_too(sessions: RedisSessions, login: Login) -> None:
+async def test_a_later_login_that_contradicts_ends_it_and_one_that_is_refused_too(
+    sessions: RedisSessions, login: Login
+) -> None:
     stored = await login.finish()
     text = await made(sessions, stored)
     seen: list[SessionView] = []
@@ -213,8 +293,18 @@ async def test_a_later_login_that_contradicts_ends_it_and_one_that_is_refused_to
         seen.append(view)
         return view.app_password is not None
 
-    assert await sessions.end_earlier("acme", user="sub-alice", began=stored.session.began, outdated=outdated) == 0, "no later login"
-    assert await sessions.end_earlier("acme", user="sub-alice", began=await login.begin(), outdated=outdated) == 1
+    assert (
+        await sessions.end_earlier(
+            "acme", user="sub-alice", began=stored.session.began, outdated=outdated
+        )
+        == 0
+    ), "no later login"
+    assert (
+        await sessions.end_earlier(
+            "acme", user="sub-alice", began=await login.begin(), outdated=outdated
+        )
+        == 1
+    )
     assert await use(sessions, text) is None
     assert {view.groups for view in seen} == {("app-users", "admins")}
     text = await made(sessions, stored)
@@ -223,16 +313,23 @@ async def test_a_later_login_that_contradicts_ends_it_and_one_that_is_refused_to
     assert await make(sessions, stored) is AppPasswordRefusal.LOGIN_AGAIN
 
 
-async def test_whom_cognito_knows_no_more_loses_it(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_whom_cognito_knows_no_more_loses_it(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     stored = await login.finish()
     text = await made(sessions, stored)
     family = f"{SLOT}f:{stored.session.family}"
     refresh = await link.command("HGET", family, "r")
-    assert await link.run(RECHECKED, [family], [refresh, "", "refused", SLOT, stored.session.family]) == 2
+    assert (
+        await link.run(RECHECKED, [family], [refresh, "", "refused", SLOT, stored.session.family])
+        == 2
+    )
     assert await use(sessions, text) is None
 
 
-async def test_what_stands_against_the_person_keeps_one_from_being_made(sessions: RedisSessions, login: Login, marks: Marks) -> None:
+async def test_what_stands_against_the_person_keeps_one_from_being_made(
+    sessions: RedisSessions, login: Login, marks: Marks
+) -> None:
     """While a revocation of a large tenant is on its way to this session."""
     stored = await login.finish()
     for name in (Who(group="admins"), Who()):
@@ -243,7 +340,9 @@ async def test_what_stands_against_the_person_keeps_one_from_being_made(sessions
         assert isinstance(await make(sessions, stored), StoredAppPassword)
     await login.finish(identity=identity(groups=("app-users",)), auth_time=int(time.time()) + 1)
     await marks.revoke("acme", replace(at(marks, Who(group="admins")), indexes=()))
-    assert await make(sessions, stored) is AppPasswordRefusal.GONE, "what the session says counts, whatever the last login says"
+    assert await make(sessions, stored) is AppPasswordRefusal.GONE, (
+        "what the session says counts, whatever the last login says"
+    )
     stored = await login.finish(auth_time=int(time.time()) + 1)
     blocked = replace(at(marks, Who(email="alice@acme.test")), indexes=())
     text = await made(sessions, stored)
@@ -251,7 +350,9 @@ async def test_what_stands_against_the_person_keeps_one_from_being_made(sessions
     assert await use(sessions, text) is None, "a mark counts though nothing was deleted yet"
 
 
-async def test_a_person_has_so_many_and_sessions_do_not_count(sessions: RedisSessions, login: Login) -> None:
+async def test_a_person_has_so_many_and_sessions_do_not_count(
+    sessions: RedisSessions, login: Login
+) -> None:
     at_most = tenant(max_per_user=2)
     login = Login(sessions, replace(at_most, session=replace(at_most.session, max_per_user=2)))
     stored = [await login.finish() for _ in range(2)][-1]
@@ -259,20 +360,42 @@ async def test_a_person_has_so_many_and_sessions_do_not_count(sessions: RedisSes
     assert await make(sessions, stored, at=at_most) is AppPasswordRefusal.TOO_MANY
     for _ in range(3):
         stored = await login.finish()
-    assert [await use(sessions, text) is not None for text in texts] == [True, True], "logins do not push them out"
-    assert len(await sessions.list_user(stored.session, cookie=stored.cookie.reveal())) == 2, "nor are they listed as sessions"
-    assert len((await sessions.directory.page(tenant="acme", user=None, email=None, position=None, limit=10)).items) == 2
-    page = await sessions.directory.app_passwords(tenant="acme", user="sub-alice", email=None, position=None, limit=10)
-    assert [(view.email, view.app_password and view.app_password.name, view.hosts, view.user_agent) for view in page.items] == [("alice@acme.test", "laptop", (), "")] * 2
+    assert [await use(sessions, text) is not None for text in texts] == [True, True], (
+        "logins do not push them out"
+    )
+    assert len(await sessions.list_user(stored.session, cookie=stored.cookie.reveal())) == 2, (
+        "nor are they listed as sessions"
+    )
+    assert (
+        len(
+            (
+                await sessions.directory.page(
+                    tenant="acme", user=None, email=None, position=None, limit=10
+                )
+            ).items
+        )
+        == 2
+    )
+    page = await sessions.directory.app_passwords(
+        tenant="acme", user="sub-alice", email=None, position=None, limit=10
+    )
+    assert [
+        (view.email, view.app_password and view.app_password.name, view.hosts, view.user_agent)
+        for view in page.items
+    ] == [("alice@acme.test", "laptop", (), "")] * 2
     await sessions.end_own(stored.session, family=texts[0][5:30])
     assert isinstance(await make(sessions, stored, at=at_most), StoredAppPassword)
 
 
-async def test_an_answer_that_was_lost_is_given_again(sessions: RedisSessions, login: Login, link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_was_lost_is_given_again(
+    sessions: RedisSessions, login: Login, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where the first one took the last place."""
     stored, durably = await login.finish(), sessions.link.run_durably
 
-    async def twice(script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+    async def twice(
+        script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | int]
+    ) -> Any:
         assert (await durably(script, keys, arguments))[0] == b"stored"
         return await durably(script, keys, arguments)
 
@@ -282,13 +405,20 @@ async def test_an_answer_that_was_lost_is_given_again(sessions: RedisSessions, l
     assert await use(sessions, password.text.reveal()) is not None
 
 
-async def test_it_lasts_as_long_as_the_tenant_permits(sessions: RedisSessions, login: Login, link: Link, clock: Clock) -> None:
+async def test_it_lasts_as_long_as_the_tenant_permits(
+    sessions: RedisSessions, login: Login, link: Link, clock: Clock
+) -> None:
     stored = await login.finish()
     for lifetime_s, allowed in ((3600, 3600), (90 * 86400, 86400)):
-        password = await make(sessions, stored, replace(WANTED, lifetime_s=lifetime_s), at=tenant(lifetime_s=86400))
+        password = await make(
+            sessions, stored, replace(WANTED, lifetime_s=lifetime_s), at=tenant(lifetime_s=86400)
+        )
         assert isinstance(password, StoredAppPassword)
         assert abs(password.view.expires_at - clock.wall - allowed) < 5
-        for key in (f"{SLOT}f:{password.view.session}", f"{SLOT}s:{digest(sessions, password.text)}"):
+        for key in (
+            f"{SLOT}f:{password.view.session}",
+            f"{SLOT}s:{digest(sessions, password.text)}",
+        ):
             assert abs(await link.command("TTL", key) - allowed) < 60
     text = await made(sessions, stored)
     clock.advance(3601)
@@ -301,7 +431,9 @@ def digest(sessions: RedisSessions, text: Secret) -> str:
     return parsed.token.digest
 
 
-async def test_its_last_use_is_kept_and_not_written_by_every_request(sessions: RedisSessions, login: Login, clock: Clock) -> None:
+async def test_its_last_use_is_kept_and_not_written_by_every_request(
+    sessions: RedisSessions, login: Login, clock: Clock
+) -> None:
     stored = await login.finish()
     text = await made(sessions, stored)
 
@@ -329,11 +461,18 @@ async def test_its_last_use_is_kept_and_not_written_by_every_request(sessions: R
     assert await sessions.directory.find(text[5:30]) is None, "what is gone is not written to"
 
 
-async def test_nobody_arrives_by_a_record_of_another(sessions: RedisSessions, login: Login, link: Link) -> None:
-    alice, bob = await made(sessions, await login.finish()), await made(sessions, await login.finish(identity=identity("bob")))
+async def test_nobody_arrives_by_a_record_of_another(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
+    alice, bob = (
+        await made(sessions, await login.finish()),
+        await made(sessions, await login.finish(identity=identity("bob"))),
+    )
     assert (await who(sessions, alice), await who(sessions, bob)) == (identity(), identity("bob"))
     family = f"{SLOT}f:{alice[5:30]}"
-    of_alice, of_bob = [await link.command("HGET", f"{SLOT}f:{text[5:30]}", "u") for text in (alice, bob)]
+    of_alice, of_bob = [
+        await link.command("HGET", f"{SLOT}f:{text[5:30]}", "u") for text in (alice, bob)
+    ]
     await link.command("HSET", family, "u", of_bob)
     assert await use(sessions, alice) is None, "alice's password, bob's login"
     await link.command("HSET", family, "u", of_alice)
@@ -346,15 +485,21 @@ async def test_nobody_arrives_by_a_record_of_another(sessions: RedisSessions, lo
     assert await use(sessions, bob) is None
 
 
-async def test_a_login_before_any_rule_took_them_is_not_enough_to_make_one(sessions: RedisSessions) -> None:
+async def test_a_login_before_any_rule_took_them_is_not_enough_to_make_one(
+    sessions: RedisSessions,
+) -> None:
     stored = await Login(sessions, tenant_of()).finish()
     assert await make(sessions, stored) is AppPasswordRefusal.LOGIN_AGAIN
     text = await made(sessions, await Login(sessions, tenant()).finish())
     await Login(sessions, tenant_of()).finish()
-    assert await use(sessions, text) is None, "what a login before the last one said is not what the person is now"
+    assert await use(sessions, text) is None, (
+        "what a login before the last one said is not what the person is now"
+    )
 
 
-async def test_a_rotation_of_the_key_ring_ends_none_and_forgets_no_revocation(link: Link, ring: ring_keys.KeyRing, login: Login, sessions: RedisSessions) -> None:
+async def test_a_rotation_of_the_key_ring_ends_none_and_forgets_no_revocation(
+    link: Link, ring: ring_keys.KeyRing, login: Login, sessions: RedisSessions
+) -> None:
     first = await login.finish()
     text = await made(sessions, first)
     both = replace(ring, sealing=(*ring_keys.generate().sealing, *ring.sealing))
@@ -374,7 +519,9 @@ async def test_a_rotation_of_the_key_ring_ends_none_and_forgets_no_revocation(li
         await store.uses.close()
 
 
-async def test_a_store_that_was_not_restored_says_nothing(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_store_that_was_not_restored_says_nothing(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     stored = await login.finish()
     text = await made(sessions, stored)
     await link.command("DEL", f"{SLOT}m")
@@ -383,10 +530,13 @@ async def test_a_store_that_was_not_restored_says_nothing(sessions: RedisSession
         await make(sessions, stored)
 
 
-# --- under a lease -------------------------------------------------------------------------------------
+# --- under a lease
+# -------------------------------------------------------------------------------------
 
 
-async def test_memory_answers_until_whatever_ends_it_and_until_a_login_says_otherwise(worker: Worker, link: Link) -> None:
+async def test_memory_answers_until_whatever_ends_it_and_until_a_login_says_otherwise(
+    worker: Worker, link: Link
+) -> None:
     login = Login(worker.sessions, tenant())
     async with running(worker):
         stored = await login.finish()
@@ -407,7 +557,9 @@ async def test_memory_answers_until_whatever_ends_it_and_until_a_login_says_othe
         calls = await commands(link)
         assert await use(worker.sessions, text) is None
         assert await use(worker.sessions, text) is None
-        assert await commands(link) - calls <= 2, "one that is unknown is remembered for a moment; a renewal may come between"
+        assert await commands(link) - calls <= 2, (
+            "one that is unknown is remembered for a moment; a renewal may come between"
+        )
         # A lapse takes memory away, as of sessions.
         text = await made(worker.sessions, await login.finish(auth_time=int(time.time()) + 1))
         assert await use(worker.sessions, text) is not None
@@ -416,9 +568,14 @@ async def test_memory_answers_until_whatever_ends_it_and_until_a_login_says_othe
         await worker.sessions.uses.settle()
 
 
-async def test_memory_forgets_it_by_every_name_of_the_last_login(worker: Worker, link: Link) -> None:
+async def test_memory_forgets_it_by_every_name_of_the_last_login(
+    worker: Worker, link: Link
+) -> None:
     """Whether that login came before the password was made, on another device, or after."""
-    login, richer = Login(worker.sessions, tenant()), identity(groups=("app-users", "admins", "finance"))
+    login, richer = (
+        Login(worker.sessions, tenant()),
+        identity(groups=("app-users", "admins", "finance")),
+    )
     marks = Marks(link, lambda: worker.ring)
     async with running(worker):
         for later in (False, True):
@@ -438,7 +595,9 @@ async def test_memory_forgets_it_by_every_name_of_the_last_login(worker: Worker,
         await worker.sessions.uses.settle()
 
 
-async def test_a_worker_asks_inside_its_lease_and_believes_no_other_primary(worker: Worker, link: Link, markers: Markers) -> None:
+async def test_a_worker_asks_inside_its_lease_and_believes_no_other_primary(
+    worker: Worker, link: Link, markers: Markers
+) -> None:
     text = await made(worker.sessions, await Login(worker.sessions, tenant()).finish())
     assert await use(worker.sessions, text) is not None
     lease = await worker.replica.lease(bucket_of("acme"))

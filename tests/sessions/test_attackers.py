@@ -1,4 +1,6 @@
-"""Somebody reads all of Redis; somebody writes to it. What each can do, and what not (invariant 1)."""
+"""Somebody reads all of Redis; somebody writes to it. What each can do, and what not (invariant
+1).
+"""
 
 from __future__ import annotations
 
@@ -49,40 +51,78 @@ def session_key(stored: Stored) -> str:
 # --- read access ----------------------------------------------------------------------------------
 
 
-async def test_invariant_1_a_dump_of_redis_is_not_a_credential_and_names_nobody(sessions: RedisSessions, login: Login, link: Link, ring: keys.KeyRing) -> None:
+async def test_invariant_1_a_dump_of_redis_is_not_a_credential_and_names_nobody(
+    sessions: RedisSessions, login: Login, link: Link, ring: keys.KeyRing
+) -> None:
     parent = await login.finish(refresh_token=Secret("refresh-token-of-alice"))
     child = await child_of(sessions, parent)
     begun = await sessions.begin(pending(), binding=None)
     made, _ = await ticket(sessions, parent)
     marks = Marks(link, lambda: ring)
     bob = Who(email="bob@acme.test", provider="acme-okta")
-    await marks.revoke("acme", places(marks.people("acme"), bob, group="admins"), block_source="okta")
+    await marks.revoke(
+        "acme", places(marks.people("acme"), bob, group="admins"), block_source="okta"
+    )
 
     everything = repr(await dump(link)).casefold()
     alice = identity()
     personal = [
-        alice.sub, alice.email, alice.username, alice.name, alice.idp_subject, alice.oid, "alice", "bob", *alice.groups, "R&D",
-        "Browser/1", "refresh-token", "nonce", "verifier",
-    ]  # fmt: skip
+        alice.sub,
+        alice.email,
+        alice.username,
+        alice.name,
+        alice.idp_subject,
+        alice.oid,
+        "alice",
+        "bob",
+        *alice.groups,
+        "R&D",
+        "Browser/1",
+        "refresh-token",
+        "nonce",
+        "verifier",
+    ]
     assert [word for word in personal if word.casefold() in everything] == []
     credentials = [parent.cookie, child.cookie, begun.state, begun.binding]
     tokens = [made, *(c.reveal() for c in credentials)]
-    assert [token for token in tokens if token[3:].casefold() in everything or token.casefold() in everything] == []
+    assert [
+        token
+        for token in tokens
+        if token[3:].casefold() in everything or token.casefold() in everything
+    ] == []
     for token in tokens:
         raw = base64.urlsafe_b64decode(token[-43:] + "=")
         assert repr(raw)[2:-1].casefold() not in everything
-    # What is there does not work as a cookie, state or ticket either: not the digest, in no spelling.
+    # What is there does not work as a cookie, state or ticket either: not the digest, in no
+    # spelling.
     for stored in (parent, child):
-        encoded = base64.urlsafe_b64encode(bytes.fromhex(stored.session.digest)).decode().rstrip("=")
-        for attempt in (stored.session.digest, encoded, f"{bucket_of('acme'):03x}{encoded}", stored.session.family):
+        encoded = (
+            base64.urlsafe_b64encode(bytes.fromhex(stored.session.digest)).decode().rstrip("=")
+        )
+        for attempt in (
+            stored.session.digest,
+            encoded,
+            f"{bucket_of('acme'):03x}{encoded}",
+            stored.session.family,
+        ):
             assert await sessions.find(attempt, host=stored.session.host) is None
 
 
-async def test_a_dump_and_the_key_ring_still_open_no_session(sessions: RedisSessions, login: Login, link: Link, ring: keys.KeyRing) -> None:
+async def test_a_dump_and_the_key_ring_still_open_no_session(
+    sessions: RedisSessions, login: Login, link: Link, ring: keys.KeyRing
+) -> None:
     stored = await login.finish()
     value = await link.command("GET", session_key(stored))
     # The key comes from the cookie's random part; the digest is all that the thief has of it.
-    assert seal.unseal("session", seal.Token(bucket_of("acme"), bytes.fromhex(stored.session.digest)), value, keys=ring.sealing) is None
+    assert (
+        seal.unseal(
+            "session",
+            seal.Token(bucket_of("acme"), bytes.fromhex(stored.session.digest)),
+            value,
+            keys=ring.sealing,
+        )
+        is None
+    )
 
 
 async def test_a_cookie_without_the_key_ring_opens_nothing(login: Login, link: Link) -> None:
@@ -94,7 +134,9 @@ async def test_a_cookie_without_the_key_ring_opens_nothing(login: Login, link: L
 # --- write access ---------------------------------------------------------------------------------
 
 
-async def test_invariant_1_a_write_to_redis_forges_no_session(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_invariant_1_a_write_to_redis_forges_no_session(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     mallory = await login.finish(identity=identity("mallory", groups=()))
     alice = await login.finish()
     cookie = mallory.cookie.reveal()
@@ -105,10 +147,27 @@ async def test_invariant_1_a_write_to_redis_forges_no_session(sessions: RedisSes
     forged_ring = keys.generate().sealing[0]
     plants = {
         "another person's value under one's own digest": others,
-        "one's own header on another person's ciphertext": own[: own.index(HOST.encode()) + len(HOST)] + others[others.index(HOST.encode()) + len(HOST) :],
-        "sealed under a key of one's own": seal.seal("session", token, b"[1]", tenant="acme", host=HOST, key=forged_ring, entropy=secrets.token_bytes),
+        "one's own header on another person's ciphertext": own[
+            : own.index(HOST.encode()) + len(HOST)
+        ]
+        + others[others.index(HOST.encode()) + len(HOST) :],
+        "sealed under a key of one's own": seal.seal(
+            "session",
+            token,
+            b"[1]",
+            tenant="acme",
+            host=HOST,
+            key=forged_ring,
+            entropy=secrets.token_bytes,
+        ),
         "sealed under a key of one's own with a known name": seal.seal(
-            "session", token, b"[1]", tenant="acme", host=HOST, key=replace(forged_ring, kid=own[2:10].decode()), entropy=secrets.token_bytes
+            "session",
+            token,
+            b"[1]",
+            tenant="acme",
+            host=HOST,
+            key=replace(forged_ring, kid=own[2:10].decode()),
+            entropy=secrets.token_bytes,
         ),
         "another tenant in the header": own.replace(b"\x04acme", b"\x04evil"),
         "another host in the header": own.replace(HOST.encode(), b"evil.example.com"),
@@ -124,51 +183,86 @@ async def test_invariant_1_a_write_to_redis_forges_no_session(sessions: RedisSes
     assert await sessions.find(new.text, host=HOST) is None
 
 
-async def test_a_session_moved_to_another_host_or_bucket_opens_nowhere(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_session_moved_to_another_host_or_bucket_opens_nowhere(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     stored = await login.finish()
     token = seal.parse_token(stored.cookie.reveal())
     assert token is not None
     assert await sessions.find(stored.cookie.reveal(), host=CHILD) is None
     moved = seal.Token((token.bucket + 1) % 1024, token.random)
-    await link.command("SET", f"{prefix(moved.bucket)}s:{moved.digest}", await link.command("GET", session_key(stored)))
+    await link.command(
+        "SET",
+        f"{prefix(moved.bucket)}s:{moved.digest}",
+        await link.command("GET", session_key(stored)),
+    )
     assert await sessions.find(moved.text, host=HOST) is None
 
 
-async def test_pending_logins_and_tickets_cannot_be_rebound_to_another_browser(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_pending_logins_and_tickets_cannot_be_rebound_to_another_browser(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     begun = await sessions.begin(pending(), binding=None)
     made, _ = await ticket(sessions, await login.finish())
     thief = seal.new_binding(secrets.token_bytes)
     for token_text, kind in ((begun.state.reveal(), "p"), (made, "t")):
         token = seal.parse_token(token_text)
         assert token is not None
-        await link.command("HSET", f"{AT}{kind}:{token.digest}", "k", hashlib.sha256(thief.encode()).hexdigest())
+        await link.command(
+            "HSET", f"{AT}{kind}:{token.digest}", "k", hashlib.sha256(thief.encode()).hexdigest()
+        )
     assert await sessions.take(begun.state.reveal(), bindings=(thief,)) is None
     assert await sessions.redeem_ticket(made, host=CHILD, bindings=(thief,), served=anybody) is None
 
 
-async def test_a_ticket_for_one_host_cannot_be_rewritten_for_another(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_ticket_for_one_host_cannot_be_rewritten_for_another(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     made, binding = await ticket(sessions, await login.finish())
     token = seal.parse_token(made)
     assert token is not None
     await link.command("HSET", f"{AT}t:{token.digest}", "h", "evil.example.com")
-    assert await sessions.redeem_ticket(made, host="evil.example.com", bindings=(binding,), served=anybody) is None
+    assert (
+        await sessions.redeem_ticket(
+            made, host="evil.example.com", bindings=(binding,), served=anybody
+        )
+        is None
+    )
 
 
-async def test_a_display_record_cannot_be_planted(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_display_record_cannot_be_planted(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     alice, bob = await login.finish(), await login.finish(identity=identity("bob"))
     display = await link.command("HGET", f"{AT}f:{bob.session.family}", "d")
     await link.command("HSET", f"{AT}f:{alice.session.family}", "d", display)
     assert await sessions.list_user(alice.session, cookie=alice.cookie.reveal()) == []
 
 
-async def test_a_refresh_token_of_another_family_does_not_open(sessions: RedisSessions, login: Login, link: Link) -> None:
-    alice, bob = await login.finish(), await login.finish(identity=identity("bob"), refresh_token=Secret("bob's"))
-    await link.command("HSET", f"{AT}f:{alice.session.family}", "r", await link.command("HGET", f"{AT}f:{bob.session.family}", "r"))
-    assert (await sessions.end_family(alice.session, cookie=alice.cookie.reveal())).refresh_token is None
+async def test_a_refresh_token_of_another_family_does_not_open(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
+    alice, bob = (
+        await login.finish(),
+        await login.finish(identity=identity("bob"), refresh_token=Secret("bob's")),
+    )
+    await link.command(
+        "HSET",
+        f"{AT}f:{alice.session.family}",
+        "r",
+        await link.command("HGET", f"{AT}f:{bob.session.family}", "r"),
+    )
+    assert (
+        await sessions.end_family(alice.session, cookie=alice.cookie.reveal())
+    ).refresh_token is None
 
 
-async def test_what_write_access_can_do_is_end_sessions_and_bring_back_ended_ones_for_their_own_cookie(sessions: RedisSessions, login: Login, link: Link) -> None:
-    """What remains, and docs/threat-model.md says so: whoever writes to Redis can undo a revocation for somebody who kept the old cookie, until its absolute limit."""
+async def test_what_write_access_can_do_is_end_sessions_and_bring_back_ended_ones_for_their_own_cookie(  # noqa: E501 - a test's name is a sentence
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
+    """What remains, and docs/threat-model.md says so: whoever writes to Redis can undo a revocation
+    for somebody who kept the old cookie, until its absolute limit.
+    """
     stored = await login.finish()
     value = await link.command("GET", session_key(stored))
     await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
@@ -179,9 +273,13 @@ async def test_what_write_access_can_do_is_end_sessions_and_bring_back_ended_one
     assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
 
 
-async def test_an_ended_family_cannot_be_brought_back_by_a_ticket(sessions: RedisSessions, login: Login, link: Link, ring: keys.KeyRing) -> None:
+async def test_an_ended_family_cannot_be_brought_back_by_a_ticket(
+    sessions: RedisSessions, login: Login, link: Link, ring: keys.KeyRing
+) -> None:
     stored = await login.finish()
     made, binding = await ticket(sessions, stored)
     marks = Marks(link, lambda: ring)
     await marks.revoke("acme", places(marks.people("acme"), Who(session=stored.session.family)))
-    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) == Refused(Reason.SESSION_REVOKED)
+    assert await sessions.redeem_ticket(
+        made, host=CHILD, bindings=(binding,), served=anybody
+    ) == Refused(Reason.SESSION_REVOKED)

@@ -20,7 +20,9 @@ NOWHERE = SessionCache()
 
 def entry(number: int, *, bucket: int = 1, size: int = 100) -> Entry:
     session = Session(f"{number:064x}", "acme", "h", "f", identity(), 1, 1, 1, 2**40, "c")
-    return Entry(session, Record(session, "", bytes(32), 60), Lease(bucket, 1.0, NOWHERE), 1e9, size)
+    return Entry(
+        session, Record(session, "", bytes(32), 60), Lease(bucket, 1.0, NOWHERE), 1e9, size
+    )
 
 
 def test_what_is_put_is_found_until_it_is_dropped() -> None:
@@ -37,7 +39,11 @@ def test_what_an_event_ended_is_told_from_what_had_to_make_room() -> None:
     cache.put("dropped", two := entry(2))
     cache.end([one.session.digest, "unknown"])
     cache.drop([two.session.digest])
-    assert (cache.found, cache.why_not("ended"), cache.why_not("dropped")) == ({}, Reason.SESSION_REVOKED, None)
+    assert (cache.found, cache.why_not("ended"), cache.why_not("dropped")) == (
+        {},
+        Reason.SESSION_REVOKED,
+        None,
+    )
 
 
 def test_the_same_session_is_held_once() -> None:
@@ -73,7 +79,18 @@ def test_an_entry_larger_than_its_share_is_not_kept() -> None:
     assert cache.found == {}
 
 
-@given(st.lists(st.tuples(st.sampled_from("pdel"), st.integers(0, 12), st.integers(0, 2), st.integers(1, 60), st.booleans()), max_size=80))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("pdel"),
+            st.integers(0, 12),
+            st.integers(0, 2),
+            st.integers(1, 60),
+            st.booleans(),
+        ),
+        max_size=80,
+    )
+)
 def test_it_is_bounded_and_its_indexes_agree(steps: list[tuple[str, int, int, int, bool]]) -> None:
     cache = SessionCache(max_entries=6, max_bytes=1000)
     for step, number, bucket, size, lately in steps:
@@ -89,11 +106,20 @@ def test_it_is_bounded_and_its_indexes_agree(steps: list[tuple[str, int, int, in
                     one.lately = lately
         assert len(cache.found) <= 6
         assert cache.bytes == sum(e.bytes for e in cache.found.values()) <= 1000
-        assert sorted(cache._cookies.items()) == sorted((e.session.digest, c) for c, e in cache.found.items())
+        assert sorted(cache._cookies.items()) == sorted(
+            (e.session.digest, c) for c, e in cache.found.items()
+        )
         assert {d for held in cache._buckets.values() for d in held} == set(cache._cookies)
 
 
 def test_an_entry_weighs_more_the_more_it_says() -> None:
     small = entry(1).record
-    large = Record(replace(small.session, identity=identity(groups=tuple(f"group-{n}" * 20 for n in range(100)))), "", bytes(32), 60)
+    large = Record(
+        replace(
+            small.session, identity=identity(groups=tuple(f"group-{n}" * 20 for n in range(100)))
+        ),
+        "",
+        bytes(32),
+        60,
+    )
     assert weigh("c", large) > weigh("c", small) + 100 * 60

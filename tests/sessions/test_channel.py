@@ -31,7 +31,9 @@ class Listener:
     def __init__(self, link: Link) -> None:
         self.states: list[bool] = []
         self.heard: list[str] = []
-        self.task = asyncio.create_task(listen(link, CHANNEL, hearing=self.states.append, heard=self.heard.append))
+        self.task = asyncio.create_task(
+            listen(link, CHANNEL, hearing=self.states.append, heard=self.heard.append)
+        )
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
@@ -56,7 +58,11 @@ def deployment(kind: str, directory: Path) -> Iterator[tuple[str, servers.Server
     else:
         with servers.cluster(directory) as nodes:
             owner = next(node for node in nodes if b"OK" in node.ask("SET", CHANNEL, "here"))
-            yield f"redis+cluster://127.0.0.1:{nodes[0].port}", owner, next(node for node in nodes if node is not owner)
+            yield (
+                f"redis+cluster://127.0.0.1:{nodes[0].port}",
+                owner,
+                next(node for node in nodes if node is not owner),
+            )
 
 
 @pytest.mark.parametrize("kind", ["single", "sentinel", "cluster"])
@@ -75,8 +81,12 @@ async def test_a_channel_is_followed_and_again_after_it_was_cut(kind: str, tmp_p
         await link.close()
 
 
-async def test_a_server_that_hangs_is_left_and_followed_again_when_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It closes no connection, and neither does a network that lost one: it would be heard for ever."""
+async def test_a_server_that_hangs_is_left_and_followed_again_when_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It closes no connection, and neither does a network that lost one: it would be heard for
+    ever.
+    """
     monkeypatch.setattr(channel_module, "ASK_S", 0.05)
     asked: list[bytes] = []
     with servers.running(tmp_path) as server:

@@ -1,4 +1,6 @@
-"""A Cluster with replicas: tenants on all its primaries, slots that move, and a primary that is killed."""
+"""A Cluster with replicas: tenants on all its primaries, slots that move, and a primary that is
+killed.
+"""
 
 from __future__ import annotations
 
@@ -47,24 +49,44 @@ NAMES = [f"tenant-{number}" for number in range(12)]
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Cluster]:
     # The second primary is killed: whoever takes over needs one that confirms.
-    with servers.cluster(tmp_path_factory.mktemp("cluster"), replicas=(1, 2, 1), node_timeout_ms=500) as nodes:
+    with servers.cluster(
+        tmp_path_factory.mktemp("cluster"), replicas=(1, 2, 1), node_timeout_ms=500
+    ) as nodes:
         yield nodes
 
 
 class Gateway:
-    """An admin role and one worker of the auth role, each with a link of its own, as ``app`` puts them together."""
+    """An admin role and one worker of the auth role, each with a link of its own, as ``app`` puts
+    them together.
+    """
 
     def __init__(self, cluster: servers.Cluster, ring: keys.KeyRing) -> None:
         self.cluster, self.ring = cluster, ring
         self.link, self.admin_link = (self.connect() for _ in range(2))
         cache = SessionCache()
-        self.replica = Replica(self.link, cache, name="one", staleness_s=STALENESS_S, monotonic=steady())
-        self.sessions = CachedSessions(self.link, lambda: ring, cache=cache, replica=self.replica, monotonic=steady(), clock=time.time)
-        self.acknowledgements = Acknowledgements(self.admin_link, staleness_s=STALENESS_S, monotonic=steady())
+        self.replica = Replica(
+            self.link, cache, name="one", staleness_s=STALENESS_S, monotonic=steady()
+        )
+        self.sessions = CachedSessions(
+            self.link,
+            lambda: ring,
+            cache=cache,
+            replica=self.replica,
+            monotonic=steady(),
+            clock=time.time,
+        )
+        self.acknowledgements = Acknowledgements(
+            self.admin_link, staleness_s=STALENESS_S, monotonic=steady()
+        )
         self.marks = Marks(self.admin_link, lambda: ring)
         self.markers = Markers(
-            self.admin_link, tenants=self._recorded, restore=self._restore, generation=lambda: 0, staleness_s=STALENESS_S, monotonic=steady(),
-        )  # fmt: skip
+            self.admin_link,
+            tenants=self._recorded,
+            restore=self._restore,
+            generation=lambda: 0,
+            staleness_s=STALENESS_S,
+            monotonic=steady(),
+        )
 
     def connect(self) -> Link:
         return connect(RedisSettings(url=Secret(self.cluster.url), min_replicas=1))
@@ -76,14 +98,18 @@ class Gateway:
         raise AssertionError(name)
 
     async def log_in(self, name: str, user: str = "alice") -> Stored:
-        return await Login(self.sessions, tenant(name)).finish(identity=identity(user, provider=f"{name}-okta"))
+        return await Login(self.sessions, tenant(name)).finish(
+            identity=identity(user, provider=f"{name}-okta")
+        )
 
     async def check(self, stored: Stored) -> bool:
         return await self.sessions.find(stored.cookie.reveal(), host=HOST) == stored.session
 
     async def revoke(self, name: str, user: str) -> None:
         """Until it is acknowledged, as the caller repeats it."""
-        swept = await self.marks.revoke(name, places(self.marks.people(name), Who(user=f"sub-{user}")))
+        swept = await self.marks.revoke(
+            name, places(self.marks.people(name), Who(user=f"sub-{user}"))
+        )
         await self.acknowledgements.confirm(name, lambda _name, _at: None, server=swept.server)
 
 
@@ -91,7 +117,10 @@ class Gateway:
 async def gateway(cluster: servers.Cluster, ring: keys.KeyRing) -> AsyncIterator[Gateway]:
     made = Gateway(cluster, ring)
     await made.markers.look()
-    tasks = [asyncio.create_task(work) for work in (made.markers.run(), made.replica.run(), made.replica.listen())]
+    tasks = [
+        asyncio.create_task(work)
+        for work in (made.markers.run(), made.replica.run(), made.replica.listen())
+    ]
     try:
         await until(lambda: made.replica.hearing)
         yield made
@@ -120,7 +149,9 @@ async def answered(attempt: Callable[[], Awaitable[Answer]], *, within_s: float 
             await asyncio.sleep(0.01)
 
 
-async def test_tenants_live_on_all_primaries_and_the_push_is_heard_whichever_sent_it(gateway: Gateway) -> None:
+async def test_tenants_live_on_all_primaries_and_the_push_is_heard_whichever_sent_it(
+    gateway: Gateway,
+) -> None:
     owners = set()
     for name in NAMES:
         stored = await gateway.log_in(name)
@@ -140,7 +171,9 @@ async def test_a_logout_waits_for_the_replicas_of_its_primary(gateway: Gateway) 
         await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
 
 
-async def test_the_leases_of_every_bucket_are_renewed_with_few_connections(gateway: Gateway, cluster: servers.Cluster) -> None:
+async def test_the_leases_of_every_bucket_are_renewed_with_few_connections(
+    gateway: Gateway, cluster: servers.Cluster
+) -> None:
     buckets = range(BUCKETS)
     await asyncio.gather(*(gateway.replica.lease(bucket) for bucket in buckets))
     joined = max(lease.ends for lease in gateway.replica.leases.values())
@@ -153,12 +186,19 @@ async def test_the_leases_of_every_bucket_are_renewed_with_few_connections(gatew
 async def test_more_requests_than_connections_wait_their_turn(gateway: Gateway) -> None:
     stored = await gateway.log_in("tenant-0")
     assert await gateway.check(stored)
-    found = await asyncio.gather(*(gateway.sessions.find(f"{bucket_of('tenant-0'):03x}{number:043}", host=HOST) for number in range(400)))
+    found = await asyncio.gather(
+        *(
+            gateway.sessions.find(f"{bucket_of('tenant-0'):03x}{number:043}", host=HOST)
+            for number in range(400)
+        )
+    )
     assert found == [None] * 400
 
 
 class Move:
-    """One slot on its way from its primary to another, key by key, as ``valkey-cli --cluster reshard`` does it."""
+    """One slot on its way from its primary to another, key by key, as ``valkey-cli --cluster
+    reshard`` does it.
+    """
 
     def __init__(self, cluster: servers.Cluster, key: str) -> None:
         self.nodes, self.slot = list(cluster), str(key_slot(key.encode()))
@@ -167,38 +207,85 @@ class Move:
         self.source, self.target = source, next(node for node in self.nodes if node is not source)
 
     async def begin(self) -> None:
-        await asyncio.to_thread(self.target.ask, "CLUSTER", "SETSLOT", self.slot, "IMPORTING", servers.node_id(self.source))
-        await asyncio.to_thread(self.source.ask, "CLUSTER", "SETSLOT", self.slot, "MIGRATING", servers.node_id(self.target))
+        await asyncio.to_thread(
+            self.target.ask,
+            "CLUSTER",
+            "SETSLOT",
+            self.slot,
+            "IMPORTING",
+            servers.node_id(self.source),
+        )
+        await asyncio.to_thread(
+            self.source.ask,
+            "CLUSTER",
+            "SETSLOT",
+            self.slot,
+            "MIGRATING",
+            servers.node_id(self.target),
+        )
 
     async def keys(self, *names: str) -> None:
-        said = await asyncio.to_thread(self.source.ask, "MIGRATE", "127.0.0.1", str(self.target.port), "", "0", "5000", "KEYS", *names)
+        said = await asyncio.to_thread(
+            self.source.ask,
+            "MIGRATE",
+            "127.0.0.1",
+            str(self.target.port),
+            "",
+            "0",
+            "5000",
+            "KEYS",
+            *names,
+        )
         assert said.startswith((b"+OK", b"+NOKEY")), said
 
     async def left(self) -> list[str]:
-        return [name.decode() for name in (await asyncio.to_thread(self.source.ask, "CLUSTER", "GETKEYSINSLOT", self.slot, "1000")).split(b"\r\n")[2::2] if name]
+        return [
+            name.decode()
+            for name in (
+                await asyncio.to_thread(
+                    self.source.ask, "CLUSTER", "GETKEYSINSLOT", self.slot, "1000"
+                )
+            ).split(b"\r\n")[2::2]
+            if name
+        ]
 
     async def finish(self) -> None:
         await self.keys(*await self.left())
         for node in (self.target, self.source, *self.nodes):
-            await asyncio.to_thread(node.ask, "CLUSTER", "SETSLOT", self.slot, "NODE", servers.node_id(self.target))
+            await asyncio.to_thread(
+                node.ask, "CLUSTER", "SETSLOT", self.slot, "NODE", servers.node_id(self.target)
+            )
 
 
-async def test_while_a_slot_is_moved_its_tenant_is_answered(gateway: Gateway, cluster: servers.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From memory; what must be read waits for the rest of the slot. Nobody is revoked where the one half is: the other has their sessions."""
-    monkeypatch.setattr("gateway.sessions.markers.TURNS", 100_000)  # what moved is looked at at once, not when its turn comes
+async def test_while_a_slot_is_moved_its_tenant_is_answered(
+    gateway: Gateway, cluster: servers.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From memory; what must be read waits for the rest of the slot. Nobody is revoked where the
+    one half is: the other has their sessions.
+    """
+    monkeypatch.setattr(
+        "gateway.sessions.markers.TURNS", 100_000
+    )  # what moved is looked at at once, not when its turn comes
     await until(lambda: not gateway.markers._unseasoned)
     remembered = await gateway.log_in("tenant-0")
     await gateway.log_in("tenant-0", "bob")
-    await gateway.revoke("tenant-0", "bob")  # so that a node that is asked for the next one finds every key it needs
+    await gateway.revoke(
+        "tenant-0", "bob"
+    )  # so that a node that is asked for the next one finds every key it needs
     other = await gateway.log_in("tenant-0", "bob")
     at = prefix(bucket_of("tenant-0"))
     assert await gateway.check(remembered)
     move = Move(cluster, f"{at}m")
     await move.begin()
-    await move.keys(*[name for name in await move.left() if name != f"{at}s:{other.session.digest}"])
+    await move.keys(
+        *[name for name in await move.left() if name != f"{at}s:{other.session.digest}"]
+    )
     assert gateway.sessions.cached(remembered.cookie.reveal(), host=HOST) == remembered.session
     who = places(gateway.marks.people("tenant-0"), Who(user="sub-bob"))
-    waiting = [asyncio.create_task(answered(lambda: gateway.check(other))), asyncio.create_task(answered(lambda: gateway.marks.revoke("tenant-0", who)))]
+    waiting = [
+        asyncio.create_task(answered(lambda: gateway.check(other))),
+        asyncio.create_task(answered(lambda: gateway.marks.revoke("tenant-0", who))),
+    ]
     ended, _ = await asyncio.wait(waiting, timeout=0.2)
     assert not ended
     await move.finish()
@@ -210,7 +297,9 @@ async def test_while_a_slot_is_moved_its_tenant_is_answered(gateway: Gateway, cl
     assert await answered(lambda: gateway.check(later))
 
 
-async def test_a_single_key_is_asked_for_where_it_is_on_its_way_to(gateway: Gateway, cluster: servers.Cluster) -> None:
+async def test_a_single_key_is_asked_for_where_it_is_on_its_way_to(
+    gateway: Gateway, cluster: servers.Cluster
+) -> None:
     move = Move(cluster, "gw:code:x")
     await move.begin()
     await gateway.sessions.spend_code("x")
@@ -226,12 +315,24 @@ async def test_a_single_key_is_asked_for_where_it_is_on_its_way_to(gateway: Gate
     assert await gateway.sessions.code_spent("x")
 
 
-async def test_another_primary_takes_over_from_one_that_stands_still(gateway: Gateway, cluster: servers.Cluster) -> None:
-    """Checks, renewals, logins, logout and revocation, none of which may ask for ever at the address of the dead."""
+async def test_another_primary_takes_over_from_one_that_stands_still(
+    gateway: Gateway, cluster: servers.Cluster
+) -> None:
+    """Checks, renewals, logins, logout and revocation, none of which may ask for ever at the
+    address of the dead.
+    """
     victim = cluster[1]
-    names = [name for name in NAMES if (await gateway.link.primary_of(prefix(bucket_of(name)))).port == victim.port]
+    names = [
+        name
+        for name in NAMES
+        if (await gateway.link.primary_of(prefix(bucket_of(name)))).port == victim.port
+    ]
     others = [name for name in NAMES if name not in names]
-    here, there, mine = [await gateway.log_in(name) for name in names], [await gateway.log_in(name) for name in others], await gateway.log_in(names[0], "bob")
+    here, there, mine = (
+        [await gateway.log_in(name) for name in names],
+        [await gateway.log_in(name) for name in others],
+        await gateway.log_in(names[0], "bob"),
+    )
     for stored in (*here, *there, mine):
         assert await gateway.check(stored)
     os.kill(victim.process.pid, signal.SIGSTOP)
@@ -286,9 +387,18 @@ class Halves(Link):
         return self
 
     async def by_primary(self, keys: Mapping[int, str]) -> dict[str, list[int]]:
-        return {name: there for name, there in {"gone": [b for b in keys if b % 2], "here": [b for b in keys if not b % 2]}.items() if there}
+        return {
+            name: there
+            for name, there in {
+                "gone": [b for b in keys if b % 2],
+                "here": [b for b in keys if not b % 2],
+            }.items()
+            if there
+        }
 
-    async def run_together_durably(self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | int]]]) -> list[Any]:
+    async def run_together_durably(
+        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | int]]]
+    ) -> list[Any]:
         primary = "gone" if calls[0][0][0] == f"{prefix(1)}l" else "here"
         self.rounds[primary] += 1
         if primary == "gone":
@@ -299,10 +409,17 @@ class Halves(Link):
 async def test_a_primary_that_does_not_answer_delays_the_leases_of_no_other() -> None:
     link, cache = Halves(), SessionCache()
     replica = Replica(link, cache, name="one", staleness_s=0.05, monotonic=time.monotonic)
-    replica.leases |= {bucket: Lease(bucket, 60.0, cache, used_at=time.monotonic()) for bucket in range(4)}
+    replica.leases |= {
+        bucket: Lease(bucket, 60.0, cache, used_at=time.monotonic()) for bucket in range(4)
+    }
     running = asyncio.create_task(replica.run())
     await until(lambda: link.rounds["here"] >= 3)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert link.rounds["gone"] == 1
-    assert [replica.leases[bucket].held(time.monotonic()) for bucket in range(4)] == [True, False, True, False]
+    assert [replica.leases[bucket].held(time.monotonic()) for bucket in range(4)] == [
+        True,
+        False,
+        True,
+        False,
+    ]

@@ -20,7 +20,15 @@ from gateway.core.model import Secret
 from gateway.errors import ConfigError, UnavailableError
 from gateway.ports import Stored
 from gateway.sessions.cluster import NO_ANSWER, on_one_connection
-from gateway.sessions.connect import DEADLINE_S, Link, Target, connect, link_to, parse_url, unavailable
+from gateway.sessions.connect import (
+    DEADLINE_S,
+    Link,
+    Target,
+    connect,
+    link_to,
+    parse_url,
+    unavailable,
+)
 from gateway.sessions.redis import RedisSessions
 
 from . import servers
@@ -40,12 +48,23 @@ URLS = {
     "redis://:p@h": Target("single", (("h", 6379),), password="p"),
     "rediss://[::1]:7": Target("single", (("::1", 7),), tls=True),
     "unix:///run/v.sock": Target("unix", path="/run/v.sock"),
-    "unix://u:p@/run/v.sock?db=2": Target("unix", path="/run/v.sock", username="u", password="p", database=2),
+    "unix://u:p@/run/v.sock?db=2": Target(
+        "unix", path="/run/v.sock", username="u", password="p", database=2
+    ),
     "redis+sentinel://a:1,b/main": Target("sentinel", (("a", 1), ("b", 26379)), service="main"),
     "rediss+sentinel://u:p@a/main/2?sentinel_password=s": Target(
-        "sentinel", (("a", 26379),), service="main", database=2, username="u", password="p", tls=True, sentinel_password="s"
+        "sentinel",
+        (("a", 26379),),
+        service="main",
+        database=2,
+        username="u",
+        password="p",
+        tls=True,
+        sentinel_password="s",
     ),
-    "redis+cluster://u:p@a,b:2": Target("cluster", (("a", 6379), ("b", 2)), username="u", password="p"),
+    "redis+cluster://u:p@a,b:2": Target(
+        "cluster", (("a", 6379), ("b", 2)), username="u", password="p"
+    ),
 }
 
 
@@ -57,10 +76,23 @@ def test_urls(url: str, target: Target) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "http://h", "redis://", "redis://h:x", "redis://h/x", "redis://h/1/2", "redis://h,i", "redis://h?ssl_cert_reqs=none", "unix://", "unix://h/p", "unix:///p?x=1",
-        "redis+sentinel://h", "redis+sentinel://h/a/b/c", "redis+cluster://h/1", "redis+other://h", "redis://h:99999",
+        "http://h",
+        "redis://",
+        "redis://h:x",
+        "redis://h/x",
+        "redis://h/1/2",
+        "redis://h,i",
+        "redis://h?ssl_cert_reqs=none",
+        "unix://",
+        "unix://h/p",
+        "unix:///p?x=1",
+        "redis+sentinel://h",
+        "redis+sentinel://h/a/b/c",
+        "redis+cluster://h/1",
+        "redis+other://h",
+        "redis://h:99999",
     ],
-)  # fmt: skip
+)
 def test_other_urls_are_refused_without_being_quoted(url: str) -> None:
     with pytest.raises(ConfigError) as refused:
         parse_url(url.replace("//", "//user:hunter2@", 1))
@@ -82,7 +114,9 @@ async def test_an_acl_user_with_a_password(tmp_path: Path, ring: keys.KeyRing) -
     rights = ("--user", "gw", "on", ">secret", *documented_rights(), "--user", "default", "off")
     with servers.running(tmp_path, *rights) as server:
         for login, works in (("gw:secret@", True), ("gw:wrong@", False), ("", False)):
-            link = link_to(parse_url(f"redis://{login}127.0.0.1:{server.port}"), ca_file=None, replicas=0)
+            link = link_to(
+                parse_url(f"redis://{login}127.0.0.1:{server.port}"), ca_file=None, replicas=0
+            )
             if works:
                 await walk(link, ring)
             else:
@@ -91,7 +125,9 @@ async def test_an_acl_user_with_a_password(tmp_path: Path, ring: keys.KeyRing) -
             await link.close()
 
 
-async def test_tls_is_verified(tmp_path: Path, ring: keys.KeyRing, certificate: tuple[Path, Path]) -> None:
+async def test_tls_is_verified(
+    tmp_path: Path, ring: keys.KeyRing, certificate: tuple[Path, Path]
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
     with servers.running(tmp_path) as server:
@@ -106,9 +142,13 @@ async def test_tls_is_verified(tmp_path: Path, ring: keys.KeyRing, certificate: 
             await untrusted.close()
 
 
-async def test_sentinel_finds_the_primary_and_a_logout_waits_for_its_replica(tmp_path: Path, ring: keys.KeyRing) -> None:
+async def test_sentinel_finds_the_primary_and_a_logout_waits_for_its_replica(
+    tmp_path: Path, ring: keys.KeyRing
+) -> None:
     with servers.sentinel(tmp_path) as (_primary, replica, watcher):
-        settings = RedisSettings(url=Secret(f"redis+sentinel://127.0.0.1:{watcher.port}/gw"), min_replicas=1)
+        settings = RedisSettings(
+            url=Secret(f"redis+sentinel://127.0.0.1:{watcher.port}/gw"), min_replicas=1
+        )
         link, again = connect(settings), connect(settings)
         await walk(link, ring)
         sessions = RedisSessions(link, lambda: ring)
@@ -118,15 +158,19 @@ async def test_sentinel_finds_the_primary_and_a_logout_waits_for_its_replica(tmp
             with pytest.raises(UnavailableError, match="0 of 1 replicas confirmed"):
                 await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
             with pytest.raises(UnavailableError, match="0 of 1 replicas confirmed"):
-                # The session is gone here and not yet there: also a connection that has written nothing before promises nothing.
-                await RedisSessions(again, lambda: ring).end_family(stored.session, cookie=stored.cookie.reveal())
+                # The session is gone here and not yet there: also a connection that has written
+                # nothing before promises nothing.
+                await RedisSessions(again, lambda: ring).end_family(
+                    stored.session, cookie=stored.cookie.reveal()
+                )
         finally:
             os.kill(replica.process.pid, signal.SIGCONT)
         await again.close()
         await link.close()
 
 
-# --- the store in trouble: 503, never a logout and never an allow (invariant 8) --------------------
+# --- the store in trouble: 503, never a logout and never an allow (invariant 8)
+# --------------------
 
 
 @pytest.fixture
@@ -173,7 +217,8 @@ def renamed_scripts(server: servers.Server, front: servers.Relay) -> None:
     front.drop()
 
 
-# What is broken; whether checks go on; whether sessions can still be ended. Nobody can come in with any of them.
+# What is broken; whether checks go on; whether sessions can still be ended. Nobody can come in with
+# any of them.
 TROUBLES: dict[str, tuple[Callable[[servers.Server, servers.Relay], None], bool, bool]] = {
     "down": (down, False, False),
     "silent": (silent, False, False),
@@ -185,7 +230,9 @@ TROUBLES: dict[str, tuple[Callable[[servers.Server, servers.Relay], None], bool,
 }
 
 
-@pytest.mark.parametrize(("begins", "checks_go_on", "endings_go_on"), TROUBLES.values(), ids=TROUBLES)
+@pytest.mark.parametrize(
+    ("begins", "checks_go_on", "endings_go_on"), TROUBLES.values(), ids=TROUBLES
+)
 async def test_a_store_in_trouble_logs_nobody_out_and_lets_nobody_in(
     trouble: tuple[servers.Server, servers.Relay, Link],
     ring: keys.KeyRing,
@@ -197,7 +244,11 @@ async def test_a_store_in_trouble_logs_nobody_out_and_lets_nobody_in(
     server, front, link = trouble
     sessions = RedisSessions(link, lambda: ring)
     login = Login(sessions, tenant())
-    stored, other, began = await login.finish(), await login.finish(identity=identity("bob")), await login.begin()
+    stored, other, began = (
+        await login.finish(),
+        await login.finish(identity=identity("bob")),
+        await login.begin(),
+    )
     begins(server, front)
 
     async def expect(attempt: Awaitable[object], *, goes_on: bool) -> object:
@@ -214,13 +265,17 @@ async def test_a_store_in_trouble_logs_nobody_out_and_lets_nobody_in(
         expect(sessions.begin(pending(), binding=None), goes_on=False),
         expect(sessions.finish(login.new(began)), goes_on=False),
         expect(sessions.end_own(stored.session, family=None), goes_on=endings_go_on),
-        expect(sessions.end_family(other.session, cookie=other.cookie.reveal()), goes_on=endings_go_on),
+        expect(
+            sessions.end_family(other.session, cookie=other.cookie.reveal()), goes_on=endings_go_on
+        ),
     )
     assert time.monotonic() - before < 3 * DEADLINE_S
     await sessions.touches.close()
 
 
-async def test_a_connection_that_flaps_heals_by_itself(trouble: tuple[servers.Server, servers.Relay, Link], ring: keys.KeyRing) -> None:
+async def test_a_connection_that_flaps_heals_by_itself(
+    trouble: tuple[servers.Server, servers.Relay, Link], ring: keys.KeyRing
+) -> None:
     _server, front, link = trouble
     sessions = RedisSessions(link, lambda: ring)
     stored = await Login(sessions, tenant()).finish()
@@ -236,15 +291,21 @@ async def test_a_connection_that_flaps_heals_by_itself(trouble: tuple[servers.Se
     await sessions.touches.close()
 
 
-async def test_more_requests_than_connections_wait_their_turn(link: Link, ring: keys.KeyRing) -> None:
+async def test_more_requests_than_connections_wait_their_turn(
+    link: Link, ring: keys.KeyRing
+) -> None:
     sessions = RedisSessions(link, lambda: ring)
     stored = await Login(sessions, tenant()).finish(identity=identity("busy"))
-    found = await asyncio.gather(*(shown(sessions, stored.cookie.reveal(), host=HOST) for _ in range(300)))
+    found = await asyncio.gather(
+        *(shown(sessions, stored.cookie.reveal(), host=HOST) for _ in range(300))
+    )
     assert all(one == stored.session for one in found)
     await sessions.touches.settle()
 
 
-async def test_a_server_that_forgot_the_scripts_is_taught_again(link: Link, ring: keys.KeyRing) -> None:
+async def test_a_server_that_forgot_the_scripts_is_taught_again(
+    link: Link, ring: keys.KeyRing
+) -> None:
     login = Login(RedisSessions(link, lambda: ring), tenant())
     assert isinstance(await login.finish(), Stored)
     await link.command("SCRIPT", "FLUSH")
@@ -252,8 +313,12 @@ async def test_a_server_that_forgot_the_scripts_is_taught_again(link: Link, ring
 
 
 @pytest.mark.parametrize("mistake", ["AttributeError", "RuntimeError"])
-async def test_a_mistake_in_our_own_code_is_not_taken_for_a_store_that_is_away(mistake: str) -> None:
-    """Who waits would be told to come again for ever, and nobody be told of the mistake. The same error in a library is what a dead connection looks like there."""
+async def test_a_mistake_in_our_own_code_is_not_taken_for_a_store_that_is_away(
+    mistake: str,
+) -> None:
+    """Who waits would be told to come again for ever, and nobody be told of the mistake. The same
+    error in a library is what a dead connection looks like there.
+    """
 
     def raised_in(module: str) -> None:
         with unavailable("get"):
@@ -266,9 +331,12 @@ async def test_a_mistake_in_our_own_code_is_not_taken_for_a_store_that_is_away(m
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def test_a_connection_that_was_reset_while_nobody_used_it_is_made_anew(tmp_path: Path, run: Callable[[Any], None]) -> None:
-    """By a middlebox, or a server that died. Each loop has an error of its own for whoever writes to it, and none of them is a fault of ours: that would be
-    a 500 for a check, and the end of whatever goes on in the background.
+def test_a_connection_that_was_reset_while_nobody_used_it_is_made_anew(
+    tmp_path: Path, run: Callable[[Any], None]
+) -> None:
+    """By a middlebox, or a server that died. Each loop has an error of its own for whoever writes
+    to it, and none of them is a fault of ours: that would be a 500 for a check, and the end of
+    whatever goes on in the background.
     """
 
     async def use(port: int) -> None:
@@ -276,7 +344,9 @@ def test_a_connection_that_was_reset_while_nobody_used_it_is_made_anew(tmp_path:
 
             async def reset(pooled: Any) -> None:
                 for writer in list(front.writers):
-                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    writer.get_extra_info("socket").setsockopt(
+                        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                    )
                     writer.transport.abort()
                 async with asyncio.timeout(10):
                     while pooled._reader.exception() is None:  # noqa: ASYNC110 - of a library, without an event to wait for
@@ -292,7 +362,9 @@ def test_a_connection_that_was_reset_while_nobody_used_it_is_made_anew(tmp_path:
             await reset(node._free[0])
             with pytest.raises(NO_ANSWER):
                 await on_one_connection(node, (("GET", "gw:x"),))
-            assert await on_one_connection(node, (("GET", "gw:x"),)) == [None], "so it is asked again"
+            assert await on_one_connection(node, (("GET", "gw:x"),)) == [None], (
+                "so it is asked again"
+            )
             await node.disconnect()
 
     with servers.running(tmp_path) as server:

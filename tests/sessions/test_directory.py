@@ -23,11 +23,15 @@ def directory(link: Link, ring: keys.KeyRing) -> StoreDirectory:
     return StoreDirectory(link, lambda: ring)
 
 
-async def everything(directory: StoreDirectory, *, user: str | None = None, email: str | None = None, limit: int = 7) -> list[str]:
+async def everything(
+    directory: StoreDirectory, *, user: str | None = None, email: str | None = None, limit: int = 7
+) -> list[str]:
     found: list[str] = []
     position: str | None = None
     while True:
-        page = await directory.page(tenant="acme", user=user, email=email, position=position, limit=limit)
+        page = await directory.page(
+            tenant="acme", user=user, email=email, position=position, limit=limit
+        )
         assert len(page.items) <= limit
         found += [view.session for view in page.items]
         if page.position is None:
@@ -35,7 +39,9 @@ async def everything(directory: StoreDirectory, *, user: str | None = None, emai
         position = page.position
 
 
-async def test_pages_show_every_live_family_once(login: Login, directory: StoreDirectory, link: Link) -> None:
+async def test_pages_show_every_live_family_once(
+    login: Login, directory: StoreDirectory, link: Link
+) -> None:
     stored = [await login.finish(identity=identity(f"p{n % 5}")) for n in range(25)]
     await login.sessions.end_family(stored[0].session, cookie=stored[0].cookie.reveal())
     await link.command("DEL", f"{prefix(bucket_of('acme'))}s:{stored[1].session.digest}")
@@ -51,8 +57,16 @@ async def test_a_row_says_who_and_where(login: Login, directory: StoreDirectory)
     stored = await login.finish()
     view = await directory.find(stored.session.family)
     assert view is not None
-    assert (view.tenant, view.user, view.email, view.provider, view.hosts) == ("acme", "sub-alice", "alice@acme.test", "acme-okta", (HOST,))
-    assert (await directory.page(tenant="acme", user=None, email=None, position=None, limit=5)).items == [view]
+    assert (view.tenant, view.user, view.email, view.provider, view.hosts) == (
+        "acme",
+        "sub-alice",
+        "alice@acme.test",
+        "acme-okta",
+        (HOST,),
+    )
+    assert (
+        await directory.page(tenant="acme", user=None, email=None, position=None, limit=5)
+    ).items == [view]
 
 
 @pytest.mark.parametrize("session", ["", "nonsense", "fff" + "A" * 22, "000" + "A" * 22])
@@ -66,20 +80,32 @@ async def test_an_ended_family_is_not_found(login: Login, directory: StoreDirect
     assert await directory.find(stored.session.family) is None
 
 
-async def test_while_two_keys_are_in_the_ring_both_ones_sessions_are_listed(link: Link, ring: keys.KeyRing) -> None:
+async def test_while_two_keys_are_in_the_ring_both_ones_sessions_are_listed(
+    link: Link, ring: keys.KeyRing
+) -> None:
     other = keys.generate()
     old = RedisSessions(link, lambda: ring)
     new = RedisSessions(link, lambda: replace(ring, sealing=(*other.sealing, *ring.sealing)))
     before, after = await Login(old, tenant()).finish(), await Login(new, tenant()).finish()
-    assert {v.session for v in await new.list_user(after.session, cookie="")} == {before.session.family, after.session.family}
+    assert {v.session for v in await new.list_user(after.session, cookie="")} == {
+        before.session.family,
+        after.session.family,
+    }
     assert await new.find(before.cookie.reveal(), host=HOST) == before.session
     assert await old.find(after.cookie.reveal(), host=HOST) is None
     assert await new.end_own(after.session, family=before.session.family) == 1
 
 
-async def test_while_keys_rotate_families_under_both_count_towards_the_limit(link: Link, ring: keys.KeyRing) -> None:
+async def test_while_keys_rotate_families_under_both_count_towards_the_limit(
+    link: Link, ring: keys.KeyRing
+) -> None:
     other = keys.generate()
     old = RedisSessions(link, lambda: ring)
     new = RedisSessions(link, lambda: replace(ring, sealing=(*other.sealing, *ring.sealing)))
     stored = [await Login(store, tenant(max_per_user=2)).finish() for store in (old, old, new, new)]
-    assert [await new.find(one.cookie.reveal(), host=HOST) is not None for one in stored] == [False, False, True, True]
+    assert [await new.find(one.cookie.reveal(), host=HOST) is not None for one in stored] == [
+        False,
+        False,
+        True,
+        True,
+    ]

@@ -46,13 +46,18 @@ async def eventually(condition: Callable[[], bool], seconds: float = 10) -> None
 
 def running(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+            != "Z"
+        )
     except FileNotFoundError:
         return False
 
 
 def owner(directory: Path) -> tuple[subprocess.Popen[str], int]:
-    process = subprocess.Popen([sys.executable, "-c", OWNER, str(directory)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(directory)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     return process, int(process.stdout.readline())
 
@@ -153,16 +158,27 @@ def test_a_server_that_dies_again_and_again_is_started_less_and_less_often_and_t
     waits = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert waits[:5] == [1.25, 2.25, 4.25, 8.25, 16.25], "the first one is at once"
     assert set(waits[5:]) == {30.25}
-    told = [vars(record)["gateway_fields"] for record in caplog.records if record.message == "embedded_store_ended"]
+    told = [
+        vars(record)["gateway_fields"]
+        for record in caplog.records
+        if record.message == "embedded_store_ended"
+    ]
     assert told[0]["exit_code"] == -signal.SIGKILL
     monkeypatch.setattr(embedded, "_FULL_BYTES", 1 << 62)
-    assert store._cause().startswith("the disk of state_dir is full"), "a server whose disk is full cannot say so"
+    assert store._cause().startswith("the disk of state_dir is full"), (
+        "a server whose disk is full cannot say so"
+    )
     assert "appendonly.aof.manifest" in told[-1]["cause"] or "manifest" in told[-1]["cause"].lower()
     store.stop()
 
 
 def test_many_starts_at_once_make_one_server(tmp_path: Path) -> None:
-    started = [subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
     pids = [int(p.stdout.readline()) for p in started if p.stdout is not None]
     assert sorted(pid == 0 for pid in pids) == [False, True, True, True]
     for process in started:
@@ -186,10 +202,17 @@ async def test_a_deep_state_directory_works(tmp_path: Path) -> None:
 def test_no_port_is_open_and_nobody_else_may_look(tmp_path: Path) -> None:
     store = EmbeddedValkey.start(tmp_path / "state")
     process = Path(f"/proc/{store.pid}")
-    inodes = {target[8:-1] for fd in (process / "fd").iterdir() if (target := str(fd.readlink())).startswith("socket:")}
+    inodes = {
+        target[8:-1]
+        for fd in (process / "fd").iterdir()
+        if (target := str(fd.readlink())).startswith("socket:")
+    }
     assert inodes
     for table in ("tcp", "tcp6", "udp", "udp6"):
-        assert not inodes & {line.split()[9] for line in (process / "net" / table).read_text(encoding="ascii").splitlines()}
+        assert not inodes & {
+            line.split()[9]
+            for line in (process / "net" / table).read_text(encoding="ascii").splitlines()
+        }
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
     assert store.directory.stat().st_mode & 0o777 == 0o700
     assert (store.directory / "valkey.sock").stat().st_mode & 0o777 == 0o600

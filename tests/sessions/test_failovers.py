@@ -1,4 +1,6 @@
-"""Fail-overs and floods of real servers, small: no promise broken, nobody logged out, 503 meanwhile or not at all. The full size is scripts/soak."""
+"""Fail-overs and floods of real servers, small: no promise broken, nobody logged out, 503 meanwhile
+or not at all. The full size is scripts/soak.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from tests.soak.revocation import SCENARIOS, SMALL
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 """The load's connections to servers that were killed are collected while they close."""
 
 
@@ -37,19 +41,37 @@ async def test_a_primary_that_is_cut_off_from_all_but_the_gateway_promises_nothi
         await holds("isolated")
         return
     command = [sys.executable, "-m", "tests.soak.isolated", "isolated-primary", "--small"]
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, preexec_fn=die_with_parent)
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=die_with_parent,
+    )
     told, _ = await process.communicate()
     assert process.returncode == 0, told.decode()
 
 
-async def test_a_store_that_comes_back_without_the_end_of_its_file_forgets_nothing_that_was_acknowledged() -> None:
+async def test_a_store_that_comes_back_without_the_end_of_its_file_forgets_nothing_that_was_acknowledged() -> (  # noqa: E501 - a test's name is a sentence
+    None
+):
     rounds = await aof_cut(2, SMALL_CUT, seed=int.from_bytes(os.urandom(4)))
     assert sum(r.blocked for r in rounds) > 0
 
 
-def test_an_outage_lasts_until_the_last_check_that_was_refused_and_a_second_one_is_counted() -> None:
+def test_an_outage_lasts_until_the_last_check_that_was_refused_and_a_second_one_is_counted() -> (
+    None
+):
     outage = Outage()
-    for at, unavailable in ((0.1, False), (0.5, True), (1.0, True), (1.5, False), (2.0, True), (2.1, True), (2.5, False)):
+    for at, unavailable in (
+        (0.1, False),
+        (0.5, True),
+        (1.0, True),
+        (1.5, False),
+        (2.0, True),
+        (2.1, True),
+        (2.5, False),
+    ):
         outage.note(at, unavailable=unavailable)
     assert (outage.first, outage.last, outage.again) == (0.5, 2.1, 1)
 
@@ -60,7 +82,9 @@ async def holds(name: str) -> None:
     assert result.account.unavailable > 0, "it was not noticed"
 
 
-def test_a_flood_of_strangers_cookies_is_not_noticed_by_whoever_is_signed_in(tmp_path: Path) -> None:
+def test_a_flood_of_strangers_cookies_is_not_noticed_by_whoever_is_signed_in(
+    tmp_path: Path,
+) -> None:
     report = flood_cookies(tmp_path, "sentinel", seconds=2, connections=100, quiet_s=1)
     assert report.failed == 0, str(report)
     assert report.held, str(report)

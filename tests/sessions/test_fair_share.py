@@ -22,7 +22,9 @@ def test_a_flood_pushes_out_its_own_entries_and_nobody_elses() -> None:
     fair, _ = share(max_bytes=1000)
     for n in range(10):
         assert fair.add(f"honest-{n}", client=f"home-{n}", size=10) == []
-    given_up = [key for n in range(5000) for key in fair.add(f"flood-{n}", client="attacker", size=10)]
+    given_up = [
+        key for n in range(5000) for key in fair.add(f"flood-{n}", client="attacker", size=10)
+    ]
     assert given_up == [f"flood-{n}" for n in range(5000 - 90)]
     assert fair.add("late", client="home-99", size=10) == ["flood-4910"]
 
@@ -66,8 +68,20 @@ def test_one_entry_larger_than_everything_is_taken_all_the_same() -> None:
     assert fair.add("b", client="one", size=500) == ["a"]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["add", "remove", "wait"]), st.integers(0, 30), st.integers(0, 4), st.integers(1, 60)), max_size=200))
-def test_accounts_are_right_and_bounded_whatever_happens(steps: list[tuple[str, int, int, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["add", "remove", "wait"]),
+            st.integers(0, 30),
+            st.integers(0, 4),
+            st.integers(1, 60),
+        ),
+        max_size=200,
+    )
+)
+def test_accounts_are_right_and_bounded_whatever_happens(
+    steps: list[tuple[str, int, int, int]],
+) -> None:
     fair, clock = share(max_bytes=200, life_s=50)
     expected: dict[str, tuple[str, int, float]] = {}
     for what, key, client, number in steps:
@@ -88,4 +102,6 @@ def test_accounts_are_right_and_bounded_whatever_happens(steps: list[tuple[str, 
         held = {client for client, _, _ in fair._entries.values()}
         assert fair.held_bytes == sum(size for _, size, _ in fair._entries.values())
         assert set(fair._clients) == set(fair._held) == held
-    assert {name: entry[:2] for name, entry in expected.items()}.items() <= {name: entry[:2] for name, entry in fair._entries.items()}.items()
+    assert {name: entry[:2] for name, entry in expected.items()}.items() <= {
+        name: entry[:2] for name, entry in fair._entries.items()
+    }.items()

@@ -25,13 +25,19 @@ if TYPE_CHECKING:
 
 
 def made(number: int, *, kind: str = "end_sessions", at: float | None = None) -> Recorded:
-    request = RevocationRequest("acme", Who(user=f"u{number}"), RevocationKind.END_SESSIONS, "", "admin")
+    request = RevocationRequest(
+        "acme", Who(user=f"u{number}"), RevocationKind.END_SESSIONS, "", "admin"
+    )
     now = time.time() if at is None else at
-    return Recorded(RevocationStatus(f"{number:032x}", request, now, 1.0, (), None, 0), kind, number, now)
+    return Recorded(
+        RevocationStatus(f"{number:032x}", request, now, 1.0, (), None, 0), kind, number, now
+    )
 
 
 class Record:
-    """The queries that a feed makes, the one of each look counted; ``down`` while SQL does not answer, ``closed`` are ids of what does not open."""
+    """The queries that a feed makes, the one of each look counted; ``down`` while SQL does not
+    answer, ``closed`` are ids of what does not open.
+    """
 
     def __init__(self) -> None:
         self.rows: list[Recorded] = []
@@ -39,20 +45,34 @@ class Record:
         self.down = False
         self.closed: set[str] = set()
 
-    async def since(self, durable_at: float, *, after: str, limit: int, closed: Callable[[Closed], None]) -> Sequence[Recorded]:
+    async def since(
+        self, durable_at: float, *, after: str, limit: int, closed: Callable[[Closed], None]
+    ) -> Sequence[Recorded]:
         self.reads += 1
         if self.down:
             raise UnavailableError("down")
-        return self._opened([r for r in self.rows if (r.durable_at, r.status.id) > (durable_at, after)], closed)[:limit]
+        return self._opened(
+            [r for r in self.rows if (r.durable_at, r.status.id) > (durable_at, after)], closed
+        )[:limit]
 
-    async def these(self, ids: Sequence[str], *, closed: Callable[[Closed], None]) -> Sequence[Recorded]:
+    async def these(
+        self, ids: Sequence[str], *, closed: Callable[[Closed], None]
+    ) -> Sequence[Recorded]:
         return self._opened([r for r in self.rows if r.status.id in ids], closed)
 
-    def _opened(self, rows: Sequence[Recorded], closed: Callable[[Closed], None]) -> Sequence[Recorded]:
+    def _opened(
+        self, rows: Sequence[Recorded], closed: Callable[[Closed], None]
+    ) -> Sequence[Recorded]:
         for one in rows:
             if one.status.id in self.closed:
-                closed(Closed(one.status.id, "acme", one.durable_at, ConfigError("its key is away")))
-        return [one for one in sorted(rows, key=lambda r: (r.durable_at, r.status.id)) if one.status.id not in self.closed]
+                closed(
+                    Closed(one.status.id, "acme", one.durable_at, ConfigError("its key is away"))
+                )
+        return [
+            one
+            for one in sorted(rows, key=lambda r: (r.durable_at, r.status.id))
+            if one.status.id not in self.closed
+        ]
 
 
 @pytest.fixture
@@ -72,15 +92,21 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-async def begun(stream: AsyncGenerator[RevocationStatus, None], feed: RevocationFeed) -> asyncio.Task[RevocationStatus]:
+async def begun(
+    stream: AsyncGenerator[RevocationStatus, None], feed: RevocationFeed
+) -> asyncio.Task[RevocationStatus]:
     """Its next one, once the stream follows."""
     before = len(feed._followers)
     upcoming = asyncio.ensure_future(anext(stream))
-    await until(lambda: len(feed._followers) > before and feed._ready is not None and feed._ready.done())
+    await until(
+        lambda: len(feed._followers) > before and feed._ready is not None and feed._ready.done()
+    )
     return upcoming
 
 
-async def test_everybody_who_follows_hears_once_of_what_any_process_made_durable(feed: RevocationFeed, record: Record) -> None:
+async def test_everybody_who_follows_hears_once_of_what_any_process_made_durable(
+    feed: RevocationFeed, record: Record
+) -> None:
     record.rows.append(made(1))
     streams = [feed.follow() for _ in range(5)]
     upcoming = [await begun(stream, feed) for stream in streams]
@@ -99,7 +125,9 @@ async def test_everybody_who_follows_hears_once_of_what_any_process_made_durable
     assert feed._reader is None
 
 
-async def test_a_follower_who_comes_back_hears_what_it_missed_and_nothing_twice(feed: RevocationFeed, record: Record) -> None:
+async def test_a_follower_who_comes_back_hears_what_it_missed_and_nothing_twice(
+    feed: RevocationFeed, record: Record
+) -> None:
     began = time.time() - 5000
     record.rows = [made(number, at=began + number) for number in range(1, 1203)]
     async with aclosing(feed.follow(after=made(2).status.id)) as stream, asyncio.timeout(20):
@@ -118,7 +146,9 @@ async def test_a_follower_who_comes_back_hears_what_it_missed_and_nothing_twice(
     assert found == [*(r.status.id for r in record.rows[2:])]
 
 
-async def test_the_record_is_read_as_often_for_many_followers_and_revocations_as_for_one(feed: RevocationFeed, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_record_is_read_as_often_for_many_followers_and_revocations_as_for_one(
+    feed: RevocationFeed, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feed_module, "POLL_S", 60.0)
 
     async def reads(followers: int) -> int:
@@ -140,7 +170,9 @@ async def test_the_record_is_read_as_often_for_many_followers_and_revocations_as
     assert (await reads(1), await reads(150)) == (0, 0)
 
 
-async def test_leaving_word_does_the_same_work_however_many_follow(feed: RevocationFeed, record: Record) -> None:
+async def test_leaving_word_does_the_same_work_however_many_follow(
+    feed: RevocationFeed, record: Record
+) -> None:
     """Counted, not timed: nothing is done for a follower before the reader has its turn."""
     streams = [feed.follow() for _ in range(150)]
     upcoming = [await begun(stream, feed) for stream in streams]
@@ -156,7 +188,9 @@ async def test_leaving_word_does_the_same_work_however_many_follow(feed: Revocat
     assert feed._followers == set()
 
 
-async def test_a_follower_who_does_not_keep_up_is_cut_off_and_others_go_on(feed: RevocationFeed, record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_follower_who_does_not_keep_up_is_cut_off_and_others_go_on(
+    feed: RevocationFeed, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(feed_module, "MAX_BEHIND", 10)
     slow, quick = feed.follow(), feed.follow()
     first = [await begun(slow, feed), await begun(quick, feed)]
@@ -172,7 +206,9 @@ async def test_a_follower_who_does_not_keep_up_is_cut_off_and_others_go_on(feed:
     await quick.aclose()
 
 
-async def test_while_the_record_is_down_those_who_follow_hear_of_it_and_may_begin_again(feed: RevocationFeed, record: Record) -> None:
+async def test_while_the_record_is_down_those_who_follow_hear_of_it_and_may_begin_again(
+    feed: RevocationFeed, record: Record
+) -> None:
     stream = feed.follow()
     upcoming = await begun(stream, feed)
     record.down = True
@@ -191,7 +227,10 @@ async def test_while_the_record_is_down_those_who_follow_hear_of_it_and_may_begi
 
 
 async def test_one_that_does_not_open_keeps_no_other_from_being_shown_and_is_shown_when_it_opens(
-    feed: RevocationFeed, record: Record, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    feed: RevocationFeed,
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(unopened, "AGAIN_S", 0.0)
     long_ago = time.time() - 100
@@ -200,13 +239,17 @@ async def test_one_that_does_not_open_keeps_no_other_from_being_shown_and_is_sho
     async with aclosing(feed.follow(after=left_at.status.id)) as stream:
         upcoming = await begun(stream, feed)
         record.rows.append(well)
-        assert (await upcoming).id == well.status.id, "whoever left off at one that does not open goes on, too"
+        assert (await upcoming).id == well.status.id, (
+            "whoever left off at one that does not open goes on, too"
+        )
         upcoming = asyncio.ensure_future(anext(stream))
         read = record.reads
         await until(lambda: record.reads > read + 3)
         assert not upcoming.done()
         record.closed.discard(closed.status.id)
-        assert (await upcoming).id == closed.status.id, "long after the window in which the record is read"
+        assert (await upcoming).id == closed.status.id, (
+            "long after the window in which the record is read"
+        )
     assert {one.message for one in caplog.records} == {"revocation_feed_does_not_open"}
     assert len(caplog.records) <= 2, "once for each, however often they are met"
 
@@ -216,15 +259,24 @@ async def test_the_readers_query_is_answered_by_an_index(database: Database) -> 
         pytest.skip("PostgreSQL scans a table that holds nothing")
     said: list[tuple[str, Any]] = []
 
-    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+    def note(
+        _connection: object, _cursor: object, statement: str, parameters: Any, *_: object
+    ) -> None:
         said.append((statement, parameters))
 
     engine = database._engine.sync_engine
     event.listen(engine, "before_cursor_execute", note)
     assert await SqlRevocations(database).since(time.time(), after="", limit=500) == []
     event.remove(engine, "before_cursor_execute", note)
-    ((statement, parameters),) = ((said_, given) for said_, given in said if "FROM revocations" in said_)
+    ((statement, parameters),) = (
+        (said_, given) for said_, given in said if "FROM revocations" in said_
+    )
     async with database.read() as connection:
-        plan = [str(row) for row in (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)).all()]
+        plan = [
+            str(row)
+            for row in (
+                await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            ).all()
+        ]
     assert any("ix_revocations_durable_at_id" in row for row in plan), plan
     assert not any("TEMP B-TREE" in row for row in plan), plan

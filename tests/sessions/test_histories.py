@@ -1,4 +1,6 @@
-"""Invariants 5 to 8 in every history: random ones, and the shortest that each mutant of the protocol fails."""
+"""Invariants 5 to 8 in every history: random ones, and the shortest that each mutant of the
+protocol fails.
+"""
 
 from __future__ import annotations
 
@@ -39,14 +41,20 @@ EXAMPLES = int(os.environ.get("GATEWAY_TEST_HISTORIES", "25"))
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
-    with servers.running(tmp_path_factory.mktemp("histories"), "--enable-debug-command", "local") as running, pytest.MonkeyPatch.context() as patch:
+    with (
+        servers.running(
+            tmp_path_factory.mktemp("histories"), "--enable-debug-command", "local"
+        ) as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         # Time-outs are another test's; here a busy machine must not play a part.
         for name in ("COMMAND_TIMEOUT_S", "CONNECT_TIMEOUT_S", "DEADLINE_S"):
             patch.setattr(connect, name, 60.0)
         yield running
 
 
-# --- random histories -------------------------------------------------------------------------------
+# --- random histories
+# -------------------------------------------------------------------------------
 
 
 class Histories(RuleBasedStateMachine):
@@ -88,7 +96,13 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: sum(bool(known.password) for known in self.world.known) < 3)
     def make_password(self, data: st.DataObject) -> None:
-        self.do(self.world.make_password(data.draw(st.sampled_from([known for known in self.world.known if not known.password]))))
+        self.do(
+            self.world.make_password(
+                data.draw(
+                    st.sampled_from([known for known in self.world.known if not known.password])
+                )
+            )
+        )
 
     @rule(user=st.sampled_from(USERS), kind=st.sampled_from(RevocationKind))
     @precondition(lambda self: len(self.world.promises) < 5)
@@ -188,11 +202,19 @@ def test_no_history_breaks_a_promise(server: servers.Server) -> None:
         port = server.port
 
     case = Here.TestCase
-    case.settings = settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    case.settings = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=50,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+        database=None,
+    )
     case("runTest").runTest()
 
 
-# --- mutants ----------------------------------------------------------------------------------------
+# --- mutants
+# ----------------------------------------------------------------------------------------
 
 
 class UnguardedFill(CachedSessions):
@@ -214,7 +236,9 @@ class BacklogLater(Replica):
 class _Forgetful(Lease):
     __slots__ = ()
 
-    def renewed(self, renewal: Renewal, answer: Renewed | None, *, sent_at: float, now: float) -> bool:
+    def renewed(
+        self, renewal: Renewal, answer: Renewed | None, *, sent_at: float, now: float
+    ) -> bool:
         if answer is not None and self.applied is not None:
             answer = Renewed(answer.marker, renewal.applied or 0, answer.generation, ())
         return super().renewed(renewal, answer, sent_at=sent_at, now=now)
@@ -232,7 +256,9 @@ class LateCount(Replica):
 class _Late(Lease):
     __slots__ = ()
 
-    def renewed(self, renewal: Renewal, answer: Renewed | None, *, sent_at: float, now: float) -> bool:
+    def renewed(
+        self, renewal: Renewal, answer: Renewed | None, *, sent_at: float, now: float
+    ) -> bool:
         return super().renewed(renewal, answer, sent_at=now, now=now)
 
 
@@ -257,9 +283,13 @@ class Impatient(Acknowledgements):
 class AnyServer(Acknowledgements):
     """Whichever server is there acknowledges, not the one that ended the sessions."""
 
-    async def confirm(self, tenant: str, report: Callable[[str, float | None], None], *, server: str) -> None:
+    async def confirm(
+        self, tenant: str, report: Callable[[str, float | None], None], *, server: str
+    ) -> None:
         marker, _ = await self.holders(bucket_of(tenant))
-        await super().confirm(tenant, report, server=(marker or b"  ")[2:].split(b" ")[0].decode("ascii"))
+        await super().confirm(
+            tenant, report, server=(marker or b"  ")[2:].split(b" ")[0].decode("ascii")
+        )
 
 
 class ReadsAnywhere(CachedSessions):
@@ -277,7 +307,9 @@ class DecidedByOldTenants(Checks):
 
 
 async def older_tenants(w: History) -> None:
-    """The tenants are replaced, and the narrowing acknowledged, while a check waits for its session."""
+    """The tenants are replaced, and the narrowing acknowledged, while a check waits for its
+    session.
+    """
     alice = await w.login("alice")
     await w.check(alice, 0)
     await w.pass_on("r0", "renew", "send")
@@ -358,7 +390,9 @@ async def outdated_reply(w: History, alice: Known, read: str) -> None:
 
 
 async def backlog_later(w: History) -> None:
-    """No push arrives; the holder renews, and stays silent about the event, for longer than a staleness."""
+    """No push arrives; the holder renews, and stays silent about the event, for longer than a
+    staleness.
+    """
     alice = await w.login("alice")
     await w.check(alice, 0)
     await w.flow("r0")
@@ -409,7 +443,9 @@ async def listed_first(w: History) -> None:
     """A replica joins, and reads, between the list and the deletion."""
     alice = await w.login("alice")
     if isinstance(w.acknowledgements, ListedFirst):
-        _, w.acknowledgements.early = await Acknowledgements(w.real, staleness_s=1, monotonic=lambda: 0).holders(0)
+        _, w.acknowledgements.early = await Acknowledgements(
+            w.real, staleness_s=1, monotonic=lambda: 0
+        ).holders(0)
     await w.check(alice, 0)
     await w.flow("r0")
     await w.revoke("alice")
@@ -428,7 +464,9 @@ async def impatient(w: History) -> None:
 
 
 async def read_outside(w: History) -> None:
-    """A read is sent inside a lease and used long after: it only speaks for whoever waited for it, and is not remembered."""
+    """A read is sent inside a lease and used long after: it only speaks for whoever waited for it,
+    and is not remembered.
+    """
     alice = await w.login("alice")
     await w.check(alice, 0)
     await w.pass_on("r0", "renew", "send")
@@ -477,7 +515,9 @@ async def taken_group(w: History) -> None:
 
 
 async def cleared_too_early(w: History) -> None:
-    """A login began before Cognito's stored groups were cleared: what it reports may be the old ones."""
+    """A login began before Cognito's stored groups were cleared: what it reports may be the old
+    ones.
+    """
     await w.take_group("alice")
     await w.flow()
     await w.begin_login("alice")
@@ -532,7 +572,9 @@ async def marker(w: History) -> None:
 
 
 async def deposed_before_the_record(w: History) -> None:
-    """Another server takes over, and is restored, between the end of the sessions and its entry in the record."""
+    """Another server takes over, and is restored, between the end of the sessions and its entry in
+    the record.
+    """
     alice = await w.login("alice")
     await w.copy()
     await w.revoke("alice")
@@ -553,16 +595,30 @@ def _script(name: str, *changes: tuple[str, str]) -> Callable[[pytest.MonkeyPatc
     def mutate(patch: pytest.MonkeyPatch) -> None:
         import hashlib
 
-        from gateway.sessions import acknowledge, app_passwords, cached, markers, marks, redis, replica
+        from gateway.sessions import (
+            acknowledge,
+            app_passwords,
+            cached,
+            markers,
+            marks,
+            redis,
+            replica,
+        )
 
         for module in (acknowledge, app_passwords, cached, markers, marks, redis, replica):
             for attribute, script in list(vars(module).items()):
-                if isinstance(script, Script) and (script.name == name or (name == "*" and changes[0][0] in script.text)):
+                if isinstance(script, Script) and (
+                    script.name == name or (name == "*" and changes[0][0] in script.text)
+                ):
                     text = script.text
                     for before, after in changes:
                         assert before in text, before
                         text = text.replace(before, after)
-                    patch.setattr(module, attribute, Script(name, text, hashlib.sha1(text.encode()).hexdigest()))
+                    patch.setattr(
+                        module,
+                        attribute,
+                        Script(name, text, hashlib.sha1(text.encode()).hexdigest()),
+                    )
 
     return mutate
 
@@ -571,7 +627,9 @@ def _lifted_by_any_clearing(patch: pytest.MonkeyPatch) -> None:
     from gateway.sessions import redis
 
     shipped: Any = vars(redis)["overlaid"]
-    patch.setattr(redis, "overlaid", lambda reported, taken, *, began: shipped(reported, taken, began=2**62))
+    patch.setattr(
+        redis, "overlaid", lambda reported, taken, *, began: shipped(reported, taken, began=2**62)
+    )
 
 
 def _nothing_stands(patch: pytest.MonkeyPatch) -> None:
@@ -595,37 +653,108 @@ def _nothing(_: pytest.MonkeyPatch) -> None:
 
 SCENES: dict[str, tuple[Any, dict[str, Any], Callable[[pytest.MonkeyPatch], None]]] = {
     "unguarded cache fill": (unguarded_fill, {"sessions_type": UnguardedFill}, _nothing),
-    "unguarded cache fill with an app password": (unguarded_password, {"sessions_type": UnguardedFill}, _nothing),
+    "unguarded cache fill with an app password": (
+        unguarded_password,
+        {"sessions_type": UnguardedFill},
+        _nothing,
+    ),
     "app password not in the index": (
-        password_in_memory, {}, _script("make_app_password", ("for i = 5, #KEYS do enter(KEYS[i], ARGV[3], expires) end", ""), ("do enter(prefix .. 'i:' .. name, ARGV[3], expires) end", "do end")),
+        password_in_memory,
+        {},
+        _script(
+            "make_app_password",
+            ("for i = 5, #KEYS do enter(KEYS[i], ARGV[3], expires) end", ""),
+            ("do enter(prefix .. 'i:' .. name, ARGV[3], expires) end", "do end"),
+        ),
     ),
     "app password that ends without a word": (
-        password_in_memory, {},
-        _script("revoke", ("  end_family(prefix, family, ended)\n  rows", "  end_family(prefix, family, redis.call('HEXISTS', prefix .. 'f:' .. family, 'p') == 1 and {} or ended)\n  rows")),
+        password_in_memory,
+        {},
+        _script(
+            "revoke",
+            (
+                "  end_family(prefix, family, ended)\n  rows",
+                (
+                    "  end_family(prefix, family, redis.call('HEXISTS', prefix .. 'f:' .. "
+                    "family, 'p') == 1 and {} or ended)\n  rows"
+                ),
+            ),
+        ),
     ),
     "lease renewed before the backlog": (backlog_later, {"replica_type": BacklogLater}, _nothing),
     "lease counted from the reply": (counted_late, {"replica_type": LateCount}, _nothing),
-    "lease with a TTL": (time_to_live, {}, _script("renew", ("    local last =", "    redis.call('PEXPIRE', KEYS[i], 60000)\n    local last ="))),
-    "leases listed before deleting": (listed_first, {"acknowledgements_type": ListedFirst}, _nothing),
+    "lease with a TTL": (
+        time_to_live,
+        {},
+        _script(
+            "renew",
+            ("    local last =", "    redis.call('PEXPIRE', KEYS[i], 60000)\n    local last ="),
+        ),
+    ),
+    "leases listed before deleting": (
+        listed_first,
+        {"acknowledgements_type": ListedFirst},
+        _nothing,
+    ),
     "acknowledgement not awaited": (impatient, {"acknowledgements_type": Impatient}, _nothing),
     "read used after its lease": (read_outside, {"sessions_type": ReadsAnywhere}, _nothing),
     "tenants from before the read": (older_tenants, {"checks_type": DecidedByOldTenants}, _nothing),
-    "watermark not compared": (watermark, {}, _script("finish", ("if latest >= began then return", "if latest >= began + 1e12 then return"))),
-    "watermark comparison loosened": (
-        watermark_at_the_same_tick, {}, _script("finish", ("if latest >= began then return", "if latest > began then return")),
+    "watermark not compared": (
+        watermark,
+        {},
+        _script(
+            "finish", ("if latest >= began then return", "if latest >= began + 1e12 then return")
+        ),
     ),
-    "overlay not looked up": (taken_group, {}, _script("finish", ("if overlay ~= ARGV[16] then return {'overlay', overlay} end", ""))),
-    "overlay not written with the watermark": (taken_group, {}, _script("revoke", ("if known < since then redis", "if false then redis"))),
-    "clearing not compared with the login's beginning": (cleared_too_early, {}, _lifted_by_any_clearing),
+    "watermark comparison loosened": (
+        watermark_at_the_same_tick,
+        {},
+        _script("finish", ("if latest >= began then return", "if latest > began then return")),
+    ),
+    "overlay not looked up": (
+        taken_group,
+        {},
+        _script("finish", ("if overlay ~= ARGV[16] then return {'overlay', overlay} end", "")),
+    ),
+    "overlay not written with the watermark": (
+        taken_group,
+        {},
+        _script("revoke", ("if known < since then redis", "if false then redis")),
+    ),
+    "clearing not compared with the login's beginning": (
+        cleared_too_early,
+        {},
+        _lifted_by_any_clearing,
+    ),
     "overlay not restored": (taken_group_after_a_fail_over, {}, _nothing_stands),
     "ticket that skips the family": (
-        ticket, {},
-        _script("finish", ("redis.call('EXISTS', prefix .. 's:' .. parent) == 0 or redis.call('HGET', family_key, 't') ~= ARGV[19]", "false"), ("if latest >= began then return", "if parent == '' and latest >= began then return"), ("if auth_time + 5 <", "if parent == '' and auth_time + 5 <")),
+        ticket,
+        {},
+        _script(
+            "finish",
+            (
+                (
+                    "redis.call('EXISTS', prefix .. 's:' .. parent) == 0 or redis.call('HGET', "
+                    "family_key, 't') ~= ARGV[19]"
+                ),
+                "false",
+            ),
+            ("if latest >= began then return", "if parent == '' and latest >= began then return"),
+            ("if auth_time + 5 <", "if parent == '' and auth_time + 5 <"),
+        ),
     ),
-    "acknowledged by another server": (deposed_before_the_record, {"acknowledgements_type": AnyServer}, _nothing),
+    "acknowledged by another server": (
+        deposed_before_the_record,
+        {"acknowledgements_type": AnyServer},
+        _nothing,
+    ),
     "acknowledged and not on record": (marker, {}, _nothing_recorded),
-    "marker not compared": (marker, {}, _script("*", (" and string.sub(marker, 3, 42) == server", "")) ),
-}  # fmt: skip
+    "marker not compared": (
+        marker,
+        {},
+        _script("*", (" and string.sub(marker, 3, 42) == server", "")),
+    ),
+}
 
 
 async def play(scene: Any, server: servers.Server, **types: Any) -> list[str]:
@@ -642,7 +771,9 @@ async def play(scene: Any, server: servers.Server, **types: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("name", SCENES)
-async def test_the_protocol_stands_where_its_mutant_falls(server: servers.Server, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_protocol_stands_where_its_mutant_falls(
+    server: servers.Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene, types, mutate = SCENES[name]
     assert await play(scene, server) == []
     mutate(monkeypatch)

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.sessions.lease import Lease, Renewed
-from gateway.sessions.push import Ended, Event, Everything, Fence, Narrowed, Push, parse_event, parse_push
+from gateway.sessions.push import (
+    Ended,
+    Event,
+    Everything,
+    Fence,
+    Narrowed,
+    Push,
+    parse_event,
+    parse_push,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,12 +65,18 @@ def test_a_renewal_that_comes_back_too_late_grants_nothing(memory: Memory) -> No
     assert not lease.held(110.0)
 
 
-def test_a_renewal_applies_what_no_push_brought_before_it_extends(lease: Lease, memory: Memory) -> None:
-    assert lease.renewed(lease.renewal(105.0), answer(7, Ended((A,)), Fence()), sent_at=105.0, now=105.1)
+def test_a_renewal_applies_what_no_push_brought_before_it_extends(
+    lease: Lease, memory: Memory
+) -> None:
+    assert lease.renewed(
+        lease.renewal(105.0), answer(7, Ended((A,)), Fence()), sent_at=105.0, now=105.1
+    )
     assert (memory.dropped, lease.applied, lease.held(114.9)) == ([A], 7, True)
 
 
-def test_a_renewal_does_not_apply_twice_what_a_push_brought_meanwhile(lease: Lease, memory: Memory) -> None:
+def test_a_renewal_does_not_apply_twice_what_a_push_brought_meanwhile(
+    lease: Lease, memory: Memory
+) -> None:
     renewal = lease.renewal(105.0)
     assert lease.heard(6, Ended((A,)))
     assert lease.renewed(renewal, answer(6, Ended((A,))), sent_at=105.0, now=105.1)
@@ -76,7 +91,9 @@ def test_pushes_may_be_ahead_of_a_renewal(lease: Lease) -> None:
     assert lease.applied == 7
 
 
-def test_a_push_out_of_order_is_not_applied_and_asks_for_a_renewal(lease: Lease, memory: Memory) -> None:
+def test_a_push_out_of_order_is_not_applied_and_asks_for_a_renewal(
+    lease: Lease, memory: Memory
+) -> None:
     assert not lease.heard(7, Ended((A,)))
     assert (lease.applied, memory.dropped) == (5, [])
     assert lease.renewal(105.0).applied == 5
@@ -98,7 +115,9 @@ def test_a_push_that_is_old_is_nothing_new(lease: Lease, memory: Memory) -> None
     ],
     ids=["log too short", "a number is missing", "numbers went back", "another server"],
 )
-def test_what_does_not_follow_ends_the_incarnation(lease: Lease, memory: Memory, bad: Renewed) -> None:
+def test_what_does_not_follow_ends_the_incarnation(
+    lease: Lease, memory: Memory, bad: Renewed
+) -> None:
     incarnation, epoch = lease.incarnation, lease.epoch
     assert not lease.renewed(lease.renewal(105.0), bad, sent_at=105.0, now=105.1)
     assert not lease.held(105.1)
@@ -107,7 +126,9 @@ def test_what_does_not_follow_ends_the_incarnation(lease: Lease, memory: Memory,
     assert lease.epoch > epoch
 
 
-def test_a_server_that_was_not_restored_grants_nothing_and_a_lease_of_before_runs_out_in_its_time(lease: Lease, memory: Memory) -> None:
+def test_a_server_that_was_not_restored_grants_nothing_and_a_lease_of_before_runs_out_in_its_time(
+    lease: Lease, memory: Memory
+) -> None:
     ends = lease.ends
     assert not lease.renewed(lease.renewal(ends - 0.2), None, sent_at=ends - 0.2, now=ends - 0.1)
     assert (lease.ends, memory.emptied) == (ends, [])
@@ -116,7 +137,9 @@ def test_a_server_that_was_not_restored_grants_nothing_and_a_lease_of_before_run
     assert memory.emptied == [7]
 
 
-def test_a_lapse_is_noticed_by_the_next_renewal_which_joins_anew(lease: Lease, memory: Memory) -> None:
+def test_a_lapse_is_noticed_by_the_next_renewal_which_joins_anew(
+    lease: Lease, memory: Memory
+) -> None:
     renewal = lease.renewal(110.0)
     assert renewal.applied is None
     assert memory.emptied == [7]
@@ -129,7 +152,9 @@ def test_an_answer_to_another_incarnation_counts_for_nothing(lease: Lease) -> No
     assert not lease.held(105.1)
 
 
-def test_an_answer_that_finds_the_lease_run_out_does_not_revive_it(lease: Lease, memory: Memory) -> None:
+def test_an_answer_that_finds_the_lease_run_out_does_not_revive_it(
+    lease: Lease, memory: Memory
+) -> None:
     renewal = lease.renewal(105.0)
     assert not lease.renewed(renewal, answer(5), sent_at=105.0, now=112.0)
     assert memory.emptied == [7]
@@ -151,7 +176,9 @@ def test_events_while_joining_are_brought_by_the_next_renewal(memory: Memory) ->
     assert lease.renewal(101.0).applied == 5
 
 
-@pytest.mark.parametrize("event", [Ended((A,)), Everything(), Fence(), Narrowed(3)], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "event", [Ended((A,)), Everything(), Fence(), Narrowed(3)], ids=lambda e: type(e).__name__
+)
 def test_every_event_begins_an_epoch(lease: Lease, event: Event) -> None:
     epoch = lease.epoch
     lease.heard(6, event)

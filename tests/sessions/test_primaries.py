@@ -1,4 +1,6 @@
-"""How each primary does, told while real servers stop, lose their replicas, forget and come back; and whether a process is ready then."""
+"""How each primary does, told while real servers stop, lose their replicas, forget and come back;
+and whether a process is ready then.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +48,17 @@ def gauge(state: State) -> float:
 
 def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     """State and state before of every record about one."""
-    told = [vars(record)["gateway_fields"] for record in caplog.records if record.message == "store_state"]
+    told = [
+        vars(record)["gateway_fields"]
+        for record in caplog.records
+        if record.message == "store_state"
+    ]
     return [(fields["state"], fields["was"]) for fields in told]
 
 
-async def becomes(primaries: Primaries, wanted: Callable[[tuple[Primary, ...]], bool]) -> tuple[Primary, ...]:
+async def becomes(
+    primaries: Primaries, wanted: Callable[[tuple[Primary, ...]], bool]
+) -> tuple[Primary, ...]:
     async with asyncio.timeout(30):
         while not wanted(await primaries.look()):  # noqa: ASYNC110 - a server has no event
             await asyncio.sleep(0.02)
@@ -59,8 +67,12 @@ async def becomes(primaries: Primaries, wanted: Callable[[tuple[Primary, ...]], 
 
 @contextlib.asynccontextmanager
 async def replicated(server: servers.Server, *, replicas: int) -> AsyncIterator[Link]:
-    """A link that waits for replicas of the one server that it knows, which a service may replace."""
-    link = connect(RedisSettings(url=Secret(f"redis://127.0.0.1:{server.port}"), min_replicas=replicas))
+    """A link that waits for replicas of the one server that it knows, which a service may
+    replace.
+    """
+    link = connect(
+        RedisSettings(url=Secret(f"redis://127.0.0.1:{server.port}"), min_replicas=replicas)
+    )
     await believe(link)
     try:
         yield link
@@ -70,14 +82,22 @@ async def replicated(server: servers.Server, *, replicas: int) -> AsyncIterator[
 
 def test_every_state_is_documented_and_every_bad_one_is_alerted_of() -> None:
     page = (ROOT / "docs/operator/metrics.md").read_text("utf-8")
-    documented = re.findall(r"^\| `(\w+)` \|", page[page.index("| `state` | means | do |") :], re.MULTILINE)
+    documented = re.findall(
+        r"^\| `(\w+)` \|", page[page.index("| `state` | means | do |") :], re.MULTILINE
+    )
     assert documented == ["state", *(state.value for state in State)]
     rules = (ROOT / "deploy/prometheus/alerts.yml").read_text("utf-8")
-    named = [state for matcher in re.findall(r'gateway_store_primaries\{state=~?"([\w|]+)"\}', rules) for state in matcher.split("|")]
+    named = [
+        state
+        for matcher in re.findall(r'gateway_store_primaries\{state=~?"([\w|]+)"\}', rules)
+        for state in matcher.split("|")
+    ]
     assert sorted(named) == sorted(state.value for state in State if state is not State.ANSWERING)
 
 
-async def test_it_answers_where_a_check_would_be_answered(link: Link, caplog: pytest.LogCaptureFixture) -> None:
+async def test_it_answers_where_a_check_would_be_answered(
+    link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "gateway.sessions")
     primaries = watching(link)
     assert primaries.known() == ()
@@ -94,7 +114,9 @@ async def test_it_answers_where_a_check_would_be_answered(link: Link, caplog: py
 
     await believe(link)
     (found,) = await becomes(primaries, lambda all_of: all_of[0].state is State.ANSWERING)
-    assert events(caplog) == [("not_restored", "answering"), ("answering", "not_restored")], "once for each change"
+    assert events(caplog) == [("not_restored", "answering"), ("answering", "not_restored")], (
+        "once for each change"
+    )
 
 
 async def test_one_bucket_of_all_is_found_and_stays_found_until_it_answers(link: Link) -> None:
@@ -104,13 +126,19 @@ async def test_one_bucket_of_all_is_found_and_stays_found_until_it_answers(link:
     assert (found.state, found.answers) == (State.NOT_RESTORED, True), "the others answer"
     assert (await primaries.look())[0].state is State.NOT_RESTORED
     used = watching(link, in_use=(BUCKETS - 1,))
-    assert (await used.look())[0].state is State.NOT_RESTORED, "what people use is asked about first"
+    assert (await used.look())[0].state is State.NOT_RESTORED, (
+        "what people use is asked about first"
+    )
     await believe(link)
     assert (await primaries.look())[0].state is State.ANSWERING
 
 
-async def test_it_does_not_answer_by_tenants_that_something_was_taken_from_since(link: Link) -> None:
-    await link.command("MSET", *(word for bucket in range(BUCKETS) for word in (f"gw:{{{bucket:03x}}}:g", "7")))
+async def test_it_does_not_answer_by_tenants_that_something_was_taken_from_since(
+    link: Link,
+) -> None:
+    await link.command(
+        "MSET", *(word for bucket in range(BUCKETS) for word in (f"gw:{{{bucket:03x}}}:g", "7"))
+    )
     behind = watching(link, generation=6)
     (found,) = await behind.look()
     assert found.state is State.ANSWERING, "for a moment that is so with every change"
@@ -121,7 +149,9 @@ async def test_it_does_not_answer_by_tenants_that_something_was_taken_from_since
     assert found.state is State.ANSWERING
 
 
-async def test_a_mistake_about_a_primary_does_not_end_the_asking(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_mistake_about_a_primary_does_not_end_the_asking(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
     primaries = watching(link)
 
     def mistaken(_: object) -> list[int]:
@@ -144,10 +174,17 @@ async def test_what_was_seen_long_ago_is_not_told_any_more(link: Link) -> None:
     assert not store_finding(primaries.known(), needed=True).ok
 
 
-@pytest.mark.parametrize("refuses", [False, True], ids=["nothing_confirms", "min_replicas_to_write"])
-async def test_a_primary_without_a_replica_that_confirms_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, *, refuses: bool) -> None:
+@pytest.mark.parametrize(
+    "refuses", [False, True], ids=["nothing_confirms", "min_replicas_to_write"]
+)
+async def test_a_primary_without_a_replica_that_confirms_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, refuses: bool
+) -> None:
     options = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1") if refuses else ()
-    with servers.running(tmp_path / "p", "--repl-diskless-sync-delay", "0") as server, servers.running(tmp_path / "r", "--replicaof", f"127.0.0.1 {server.port}") as replica:
+    with (
+        servers.running(tmp_path / "p", "--repl-diskless-sync-delay", "0") as server,
+        servers.running(tmp_path / "r", "--replicaof", f"127.0.0.1 {server.port}") as replica,
+    ):
         replica.until(lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
         async with replicated(server, replicas=1) as link:
             primaries = watching(link)
@@ -156,15 +193,25 @@ async def test_a_primary_without_a_replica_that_confirms_is_told_once(tmp_path: 
             for words in zip(options[::2], options[1::2], strict=True):
                 server.ask("CONFIG", "SET", words[0].removeprefix("--"), words[1])
             rounds = asyncio.Semaphore(0)
-            leases = Replica(link, SessionCache(), name="worker", staleness_s=0.5, monotonic=time.monotonic)
+            leases = Replica(
+                link, SessionCache(), name="worker", staleness_s=0.5, monotonic=time.monotonic
+            )
             leases.each_round = rounds.release
             await leases.lease(0)
             os.kill(replica.process.pid, signal.SIGSTOP)
             try:
                 async with beside(leases.run()):
-                    for _ in range(20):  # rounds of renewals, of which each that began waits 0.8 s for the replica
+                    for _ in range(
+                        20
+                    ):  # rounds of renewals, of which each that began waits 0.8 s for the replica
                         await rounds.acquire()
-                (found,) = await becomes(primaries, lambda all_of: all_of[0].state is State.NO_REPLICA and (not refuses or "ResponseError" in all_of[0].detail))
+                (found,) = await becomes(
+                    primaries,
+                    lambda all_of: (
+                        all_of[0].state is State.NO_REPLICA
+                        and (not refuses or "ResponseError" in all_of[0].detail)
+                    ),
+                )
                 assert not found.answers
                 assert gauge(State.NO_REPLICA) == 1
                 finding = store_finding(primaries.known(), needed=True)
@@ -176,16 +223,29 @@ async def test_a_primary_without_a_replica_that_confirms_is_told_once(tmp_path: 
                 os.kill(replica.process.pid, signal.SIGCONT)
             await becomes(primaries, lambda all_of: all_of[0].answers)
             assert gauge(State.NO_REPLICA) == 0
-            assert events(caplog) == [("no_spare", "answering"), ("no_replica", "no_spare"), ("no_spare", "no_replica")]
+            assert events(caplog) == [
+                ("no_spare", "answering"),
+                ("no_replica", "no_spare"),
+                ("no_spare", "no_replica"),
+            ]
             await leases.renew([0])
             assert [record.message for record in caplog.records].count("lease_not_renewed") == 1
 
 
-async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_away(tmp_path: Path) -> None:
+async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_away(
+    tmp_path: Path,
+) -> None:
     with servers.cluster(tmp_path) as nodes:
         for node in nodes:
             node.ask("CONFIG", "SET", "cluster-require-full-coverage", "no")
-        link = connect(RedisSettings(url=Secret("redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)), min_replicas=0))
+        link = connect(
+            RedisSettings(
+                url=Secret(
+                    "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+                ),
+                min_replicas=0,
+            )
+        )
         try:
             await believe(link)
             primaries = watching(link)
@@ -205,6 +265,8 @@ async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_awa
             await becomes(primaries, lambda all_of: not any(primary.answers for primary in all_of))
             finding = store_finding(primaries.known(), needed=True)
             assert (finding.ok, finding.needed) == (False, True), "not ready"
-            assert not store_finding(primaries.known(), needed=False).needed, "of an admin role alone it is told: hooks are kept in SQL"
+            assert not store_finding(primaries.known(), needed=False).needed, (
+                "of an admin role alone it is told: hooks are kept in SQL"
+            )
         finally:
             await link.close()

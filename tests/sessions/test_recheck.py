@@ -37,7 +37,9 @@ class Cognito:
         self.open.set()
         self.was_asked = asyncio.Event()
 
-    async def refresh(self, tenant: Tenant, refresh_token: Secret, *, client_id: str) -> Secret | None:
+    async def refresh(
+        self, tenant: Tenant, refresh_token: Secret, *, client_id: str
+    ) -> Secret | None:
         self.asked.append(refresh_token.reveal())
         self.clients.append(client_id)
         self.was_asked.set()
@@ -57,7 +59,9 @@ async def no_sleep(_seconds: float) -> None:
 
 
 @pytest.fixture
-async def rechecks(sessions: RedisSessions, link: Link, cognito: Cognito) -> AsyncIterator[Rechecks]:
+async def rechecks(
+    sessions: RedisSessions, link: Link, cognito: Cognito
+) -> AsyncIterator[Rechecks]:
     made = Rechecks(link, interval_s=600, tenant=tenant, refresh=cognito.refresh, sleep=no_sleep)
     sessions.touches.tell.append(made.used)
     sessions.touches.at_most_s = made.interval_s
@@ -72,16 +76,28 @@ async def use(sessions: RedisSessions, rechecks: Rechecks, stored: Stored, clock
     found = await shown(sessions, stored.cookie.reveal(), host=stored.session.host)
     await sessions.touches.settle()
     await rechecks.settle()
-    return found is not None and await sessions.find(stored.cookie.reveal(), host=stored.session.host) is not None
+    return (
+        found is not None
+        and await sessions.find(stored.cookie.reveal(), host=stored.session.host) is not None
+    )
 
 
 async def age(link: Link, stored: Stored, seconds: int) -> None:
     """As if Cognito had last been asked so long ago."""
     now = int((await link.command("TIME"))[0])
-    await link.command("HSET", f"{prefix(bucket_of('acme'))}f:{stored.session.family}", "k", now - seconds)
+    await link.command(
+        "HSET", f"{prefix(bucket_of('acme'))}f:{stored.session.family}", "k", now - seconds
+    )
 
 
-async def test_cognito_is_asked_when_it_is_due_and_not_before(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+async def test_cognito_is_asked_when_it_is_due_and_not_before(
+    sessions: RedisSessions,
+    rechecks: Rechecks,
+    login: Login,
+    link: Link,
+    cognito: Cognito,
+    clock: Clock,
+) -> None:
     stored = await login.finish()
     assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == []
@@ -92,8 +108,17 @@ async def test_cognito_is_asked_when_it_is_due_and_not_before(sessions: RedisSes
     assert cognito.asked == ["refresh"]
 
 
-async def test_use_that_is_no_activity_is_use_all_the_same(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
-    """A page that polls an excluded path is let in until its session idles out, and no longer than Cognito knows the person."""
+async def test_use_that_is_no_activity_is_use_all_the_same(
+    sessions: RedisSessions,
+    rechecks: Rechecks,
+    login: Login,
+    link: Link,
+    cognito: Cognito,
+    clock: Clock,
+) -> None:
+    """A page that polls an excluded path is let in until its session idles out, and no longer than
+    Cognito knows the person.
+    """
     stored = await login.finish()
     await age(link, stored, 601)
     await shown(sessions, stored.cookie.reveal(), active_s=None)
@@ -107,7 +132,14 @@ async def test_use_that_is_no_activity_is_use_all_the_same(sessions: RedisSessio
     assert cognito.asked == ["refresh", "refresh"], "also while an open socket keeps it active"
 
 
-async def test_a_check_never_waits_for_cognito(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+async def test_a_check_never_waits_for_cognito(
+    sessions: RedisSessions,
+    rechecks: Rechecks,
+    login: Login,
+    link: Link,
+    cognito: Cognito,
+    clock: Clock,
+) -> None:
     stored = await login.finish()
     await age(link, stored, 601)
     cognito.open.clear()
@@ -121,7 +153,14 @@ async def test_a_check_never_waits_for_cognito(sessions: RedisSessions, rechecks
     await rechecks.settle()
 
 
-async def test_only_invalid_grant_ends_the_family(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+async def test_only_invalid_grant_ends_the_family(
+    sessions: RedisSessions,
+    rechecks: Rechecks,
+    login: Login,
+    link: Link,
+    cognito: Cognito,
+    clock: Clock,
+) -> None:
     parent = await login.finish()
     child = await child_of(sessions, parent)
     cognito.answer = PeerError("invalid_grant", "disabled")
@@ -139,7 +178,16 @@ OTHER_ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", OTHER_ANSWERS.values(), ids=OTHER_ANSWERS)
-async def test_no_other_answer_ends_a_session(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock, *, answer: Exception) -> None:
+async def test_no_other_answer_ends_a_session(
+    sessions: RedisSessions,
+    rechecks: Rechecks,
+    login: Login,
+    link: Link,
+    cognito: Cognito,
+    clock: Clock,
+    *,
+    answer: Exception,
+) -> None:
     stored = await login.finish()
     cognito.answer = answer
     await age(link, stored, 601)
@@ -148,28 +196,50 @@ async def test_no_other_answer_ends_a_session(sessions: RedisSessions, rechecks:
     assert cognito.asked == ["refresh"], "the claim keeps everybody from asking again at once"
 
 
-async def test_a_rotated_token_takes_the_place_of_the_old_one(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+async def test_a_rotated_token_takes_the_place_of_the_old_one(
+    sessions: RedisSessions,
+    rechecks: Rechecks,
+    login: Login,
+    link: Link,
+    cognito: Cognito,
+    clock: Clock,
+) -> None:
     stored = await login.finish()
     for successor in ("second", "third"):
         cognito.answer = Secret(successor)
         await age(link, stored, 601)
         assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == ["refresh", "second"]
-    before, value = await written(link), await sessions._reread(stored.session, stored.cookie.reveal())
+    before, value = (
+        await written(link),
+        await sessions._reread(stored.session, stored.cookie.reveal()),
+    )
     assert value is not None
     async with full(link):
-        assert await rechecks._note(value, b"the one that was asked about", successor=b"third", refused=False) == -1
-    assert await written(link) > before, "stored already, by an attempt whose answer was lost: WAIT speaks of a connection's own writes"
+        assert (
+            await rechecks._note(
+                value, b"the one that was asked about", successor=b"third", refused=False
+            )
+            == -1
+        )
+    assert await written(link) > before, (
+        "stored already, by an attempt whose answer was lost: WAIT speaks of a "
+        "connection's own writes"
+    )
     ended = await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     assert ended.refresh_token is not None
     assert ended.refresh_token.reveal() == "third"
 
 
-async def test_of_many_replicas_one_asks(link: Link, ring: keys.KeyRing, login: Login, cognito: Cognito) -> None:
+async def test_of_many_replicas_one_asks(
+    link: Link, ring: keys.KeyRing, login: Login, cognito: Cognito
+) -> None:
     stored = await login.finish()
     await age(link, stored, 601)
     cognito.open.clear()
-    replicas = [Rechecks(link, interval_s=600, tenant=tenant, refresh=cognito.refresh) for _ in range(5)]
+    replicas = [
+        Rechecks(link, interval_s=600, tenant=tenant, refresh=cognito.refresh) for _ in range(5)
+    ]
     stores = [RedisSessions(link, lambda: ring) for _ in replicas]
     for store, replica in zip(stores, replicas, strict=True):
         store.touches.tell.append(replica.used)
@@ -182,7 +252,12 @@ async def test_of_many_replicas_one_asks(link: Link, ring: keys.KeyRing, login: 
 
 
 async def test_a_refusal_of_a_token_that_was_replaced_meanwhile_ends_nothing(
-    sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock
+    sessions: RedisSessions,
+    rechecks: Rechecks,
+    login: Login,
+    link: Link,
+    cognito: Cognito,
+    clock: Clock,
 ) -> None:
     stored = await login.finish()
     await age(link, stored, 601)
@@ -192,7 +267,12 @@ async def test_a_refusal_of_a_token_that_was_replaced_meanwhile_ends_nothing(
     await sessions.touches.settle()
     async with asyncio.timeout(5):
         await cognito.was_asked.wait()
-    await link.command("HSET", f"{prefix(bucket_of('acme'))}f:{stored.session.family}", "r", b"a successor that another replica stored")
+    await link.command(
+        "HSET",
+        f"{prefix(bucket_of('acme'))}f:{stored.session.family}",
+        "r",
+        b"a successor that another replica stored",
+    )
     cognito.answer = PeerError("invalid_grant", "reused")
     cognito.open.set()
     await rechecks.settle()
@@ -200,7 +280,12 @@ async def test_a_refusal_of_a_token_that_was_replaced_meanwhile_ends_nothing(
 
 
 async def test_an_ended_family_is_not_brought_back_by_cognitos_answer(
-    sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock
+    sessions: RedisSessions,
+    rechecks: Rechecks,
+    login: Login,
+    link: Link,
+    cognito: Cognito,
+    clock: Clock,
 ) -> None:
     stored = await login.finish()
     await age(link, stored, 601)
@@ -214,19 +299,34 @@ async def test_an_ended_family_is_not_brought_back_by_cognitos_answer(
     await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     cognito.open.set()
     await rechecks.settle()
-    assert await link.command("EXISTS", f"{prefix(bucket_of('acme'))}f:{stored.session.family}") == 0
+    assert (
+        await link.command("EXISTS", f"{prefix(bucket_of('acme'))}f:{stored.session.family}") == 0
+    )
 
 
-async def test_another_client_never_uses_the_token(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+async def test_another_client_never_uses_the_token(
+    sessions: RedisSessions,
+    rechecks: Rechecks,
+    login: Login,
+    link: Link,
+    cognito: Cognito,
+    clock: Clock,
+) -> None:
     stored = await login.finish(client_id="the-client-of-then")
     await age(link, stored, 601)
     assert await use(sessions, rechecks, stored, clock)
     assert cognito.asked == []
 
 
-async def test_a_session_of_a_replaced_client_is_asked_about_with_that_client(sessions: RedisSessions, link: Link, login: Login, cognito: Cognito, clock: Clock) -> None:
-    rotated = replace(tenant(), retired=(AppClient("the-client-of-then", Secret("its secret"), retires_at=1e12),))
-    rechecks = Rechecks(link, interval_s=600, tenant=lambda _: rotated, refresh=cognito.refresh, sleep=no_sleep)
+async def test_a_session_of_a_replaced_client_is_asked_about_with_that_client(
+    sessions: RedisSessions, link: Link, login: Login, cognito: Cognito, clock: Clock
+) -> None:
+    rotated = replace(
+        tenant(), retired=(AppClient("the-client-of-then", Secret("its secret"), retires_at=1e12),)
+    )
+    rechecks = Rechecks(
+        link, interval_s=600, tenant=lambda _: rotated, refresh=cognito.refresh, sleep=no_sleep
+    )
     sessions.touches.tell.append(rechecks.used)
     sessions.touches.at_most_s = rechecks.interval_s
     stored = await login.finish(client_id="the-client-of-then")
@@ -236,7 +336,14 @@ async def test_a_session_of_a_replaced_client_is_asked_about_with_that_client(se
     await rechecks.close()
 
 
-async def test_a_login_without_a_refresh_token_is_left_alone(sessions: RedisSessions, rechecks: Rechecks, login: Login, link: Link, cognito: Cognito, clock: Clock) -> None:
+async def test_a_login_without_a_refresh_token_is_left_alone(
+    sessions: RedisSessions,
+    rechecks: Rechecks,
+    login: Login,
+    link: Link,
+    cognito: Cognito,
+    clock: Clock,
+) -> None:
     stored = await login.finish(refresh_token=None)
     await age(link, stored, 601)
     assert await use(sessions, rechecks, stored, clock)

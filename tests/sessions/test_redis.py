@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 
 async def ttl_ms(link: Link, stored: Stored) -> int:
-    ttl = await link.command("PTTL", f"{prefix(bucket_of(stored.session.tenant))}s:{stored.session.digest}")
+    ttl = await link.command(
+        "PTTL", f"{prefix(bucket_of(stored.session.tenant))}s:{stored.session.digest}"
+    )
     assert isinstance(ttl, int)
     return ttl
 
 
-async def test_a_stored_session_is_found_by_its_cookie_at_its_host(sessions: RedisSessions, login: Login) -> None:
+async def test_a_stored_session_is_found_by_its_cookie_at_its_host(
+    sessions: RedisSessions, login: Login
+) -> None:
     stored = await login.finish()
     assert await sessions.find(stored.cookie.reveal(), host=HOST) == stored.session
     assert stored.session.identity == identity()
@@ -45,9 +49,23 @@ async def test_a_session_of_another_host_is_none(sessions: RedisSessions, login:
 
 
 @pytest.mark.parametrize(
-    "cookie", ["", "x", "../../x", "*", "000" + "A" * 42, "000" + "A" * 44, "400" + "A" * 43, "000" + "A" * 42 + "B", "000" + "A" * 42 + "\n", "٠00" + "A" * 43]
+    "cookie",
+    [
+        "",
+        "x",
+        "../../x",
+        "*",
+        "000" + "A" * 42,
+        "000" + "A" * 44,
+        "400" + "A" * 43,
+        "000" + "A" * 42 + "B",
+        "000" + "A" * 42 + "\n",
+        "٠00" + "A" * 43,
+    ],
 )
-async def test_a_malformed_cookie_never_reaches_the_store(sessions: RedisSessions, cookie: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_malformed_cookie_never_reaches_the_store(
+    sessions: RedisSessions, cookie: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sessions, "fetch", None)
     assert await sessions.find(cookie, host=HOST) is None
 
@@ -60,12 +78,18 @@ async def test_a_check_is_one_command(sessions: RedisSessions, login: Login, lin
     await shown(sessions, stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
     after = await link.command("INFO", "commandstats")
-    grown = {name for name in after if name not in before or after[name]["calls"] != before[name]["calls"]}
+    grown = {
+        name
+        for name in after
+        if name not in before or after[name]["calls"] != before[name]["calls"]
+    }
     assert grown == {"cmdstat_get", "cmdstat_info"}
     assert after["cmdstat_get"]["calls"] - before["cmdstat_get"]["calls"] == 1
 
 
-async def test_idle_time_is_extended_after_an_eighth_of_it_and_not_before(sessions: RedisSessions, login: Login, link: Link, clock: Clock) -> None:
+async def test_idle_time_is_extended_after_an_eighth_of_it_and_not_before(
+    sessions: RedisSessions, login: Login, link: Link, clock: Clock
+) -> None:
     stored = await login.finish()
     cookie = stored.cookie.reveal()
     key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
@@ -81,14 +105,20 @@ async def test_idle_time_is_extended_after_an_eighth_of_it_and_not_before(sessio
     assert await ttl_ms(link, stored) > 1700_000
 
 
-async def test_an_open_socket_keeps_a_session_active_and_no_process_shortens_that(sessions: RedisSessions, login: Login, link: Link, clock: Clock, ring: keys.KeyRing) -> None:
+async def test_an_open_socket_keeps_a_session_active_and_no_process_shortens_that(
+    sessions: RedisSessions, login: Login, link: Link, clock: Clock, ring: keys.KeyRing
+) -> None:
     stored = await login.finish()
     cookie = stored.cookie.reveal()
     await shown(sessions, cookie)
     await shown(sessions, cookie, active_s=3600)
     await sessions.touches.settle()
-    assert 5_300_000 < await ttl_ms(link, stored) <= 5_400_000, "at once, though there was a touch just now: an hour, and idle time behind it"
-    other = RedisSessions(link, lambda: ring, clock=lambda: clock.wall, monotonic=lambda: clock.steady)
+    assert 5_300_000 < await ttl_ms(link, stored) <= 5_400_000, (
+        "at once, though there was a touch just now: an hour, and idle time behind it"
+    )
+    other = RedisSessions(
+        link, lambda: ring, clock=lambda: clock.wall, monotonic=lambda: clock.steady
+    )
     await shown(other, cookie)
     await other.touches.settle()
     assert await ttl_ms(link, stored) > 5_300_000
@@ -97,17 +127,23 @@ async def test_an_open_socket_keeps_a_session_active_and_no_process_shortens_tha
     await shown(sessions, cookie)
     await shown(sessions, cookie, active_s=2500)
     await sessions.touches.settle()
-    assert (await link.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"] == writes["cmdstat_evalsha"]["calls"], "what is covered is not written again"
+    assert (await link.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"] == writes[
+        "cmdstat_evalsha"
+    ]["calls"], "what is covered is not written again"
     await shown(sessions, cookie, active_s=3600)
     await sessions.touches.settle()
     assert await ttl_ms(link, stored) > 5_300_000
     clock.advance(5000)
     await shown(sessions, cookie)
     await sessions.touches.settle()
-    assert (await link.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"] == writes["cmdstat_evalsha"]["calls"] + 2, "when it is over, idle time goes on as ever"
+    assert (await link.command("INFO", "commandstats"))["cmdstat_evalsha"]["calls"] == writes[
+        "cmdstat_evalsha"
+    ]["calls"] + 2, "when it is over, idle time goes on as ever"
 
 
-async def test_what_does_not_count_leaves_the_idle_time_as_it_is(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_what_does_not_count_leaves_the_idle_time_as_it_is(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     stored = await login.finish()
     await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}", 900_000)
     assert await shown(sessions, stored.cookie.reveal(), active_s=None) == stored.session
@@ -150,24 +186,34 @@ async def test_a_touch_never_resurrects(sessions: RedisSessions, login: Login, l
     assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
 
 
-async def test_a_touch_never_goes_beyond_the_absolute_limit(sessions: RedisSessions, link: Link) -> None:
+async def test_a_touch_never_goes_beyond_the_absolute_limit(
+    sessions: RedisSessions, link: Link
+) -> None:
     stored = await Login(sessions, tenant(idle_s=1800, absolute_s=600)).finish()
     await shown(sessions, stored.cookie.reveal(), host=HOST)
     await sessions.touches.settle()
     assert 0 < await ttl_ms(link, stored) <= 600_000
 
 
-async def test_beyond_the_absolute_limit_there_is_no_session_even_if_redis_keeps_it(sessions: RedisSessions, login: Login, link: Link, clock: Clock) -> None:
+async def test_beyond_the_absolute_limit_there_is_no_session_even_if_redis_keeps_it(
+    sessions: RedisSessions, login: Login, link: Link, clock: Clock
+) -> None:
     stored = await login.finish()
     await link.command("PERSIST", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}")
     clock.advance(43200)
     assert await sessions.find(stored.cookie.reveal(), host=HOST) is None
 
 
-async def test_everything_that_a_login_writes_expires(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_everything_that_a_login_writes_expires(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     await login.finish()
     keys = await link.command("KEYS", "*")
-    lasting = {key.decode() for key in keys if await link.command("TTL", key) < 0 and not key.endswith(b":m")}
+    lasting = {
+        key.decode()
+        for key in keys
+        if await link.command("TTL", key) < 0 and not key.endswith(b":m")
+    }
     assert lasting == {f"{prefix(bucket_of('acme'))}c:acme"}
 
 
@@ -183,7 +229,9 @@ async def test_a_pending_login_is_taken_once(sessions: RedisSessions) -> None:
     assert await sessions.take(state, bindings=(binding,)) == AlreadyTaken(first.pending)
 
 
-async def test_tabs_that_began_without_a_binding_finish_with_the_bindings_of_all(sessions: RedisSessions) -> None:
+async def test_tabs_that_began_without_a_binding_finish_with_the_bindings_of_all(
+    sessions: RedisSessions,
+) -> None:
     begun = [await sessions.begin(pending(), binding=None) for _ in range(6)]
     bindings = tuple(each.binding.reveal() for each in begun)
     assert len(set(bindings)) == 6
@@ -191,25 +239,49 @@ async def test_tabs_that_began_without_a_binding_finish_with_the_bindings_of_all
         assert isinstance(await sessions.take(each.state.reveal(), bindings=bindings), Taken)
 
 
-async def test_a_pending_login_that_another_browser_shows_is_deleted(sessions: RedisSessions, link: Link) -> None:
-    """Else its code and state, in a victim's history, would be a session as the victim for whoever began."""
-    for bindings in ((), ("",), ("x",), tuple(seal.new_binding(secrets.token_bytes) for _ in range(24))):
+async def test_a_pending_login_that_another_browser_shows_is_deleted(
+    sessions: RedisSessions, link: Link
+) -> None:
+    """Else its code and state, in a victim's history, would be a session as the victim for whoever
+    began.
+    """
+    for bindings in (
+        (),
+        ("",),
+        ("x",),
+        tuple(seal.new_binding(secrets.token_bytes) for _ in range(24)),
+    ):
         begun = await sessions.begin(pending(), binding=None)
-        assert await sessions.take(begun.state.reveal(), bindings=bindings) is OTHER_BROWSER, bindings
-        assert await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)) is None, bindings
+        assert await sessions.take(begun.state.reveal(), bindings=bindings) is OTHER_BROWSER, (
+            bindings
+        )
+        assert (
+            await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)) is None
+        ), bindings
     assert await link.command("KEYS", "gw:*:p:*") == []
 
 
-async def test_another_browser_changes_nothing_about_a_login_that_was_taken(sessions: RedisSessions) -> None:
+async def test_another_browser_changes_nothing_about_a_login_that_was_taken(
+    sessions: RedisSessions,
+) -> None:
     begun = await sessions.begin(pending(), binding=None)
-    assert isinstance(await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), Taken)
+    assert isinstance(
+        await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), Taken
+    )
     assert await sessions.take(begun.state.reveal(), bindings=()) is OTHER_BROWSER
-    assert isinstance(await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), AlreadyTaken)
+    assert isinstance(
+        await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)), AlreadyTaken
+    )
 
 
-async def test_a_spent_code_is_known_for_as_long_as_a_login_is_open(sessions: RedisSessions, link: Link) -> None:
+async def test_a_spent_code_is_known_for_as_long_as_a_login_is_open(
+    sessions: RedisSessions, link: Link
+) -> None:
     await sessions.spend_code("code-1\ud800")
-    assert (await sessions.code_spent("code-1\ud800"), await sessions.code_spent("code-2")) == (True, False)
+    assert (await sessions.code_spent("code-1\ud800"), await sessions.code_spent("code-2")) == (
+        True,
+        False,
+    )
     (key,) = await link.command("KEYS", "gw:code:*")
     assert b"code-1" not in key
     assert 590 < await link.command("TTL", key) <= 600
@@ -221,7 +293,9 @@ async def test_parallel_tabs_do_not_disturb_each_other(sessions: RedisSessions) 
     assert second.binding == first.binding
     assert second.state != first.state
     for begun in (second, first):
-        assert isinstance(await sessions.take(begun.state.reveal(), bindings=(first.binding.reveal(),)), Taken)
+        assert isinstance(
+            await sessions.take(begun.state.reveal(), bindings=(first.binding.reveal(),)), Taken
+        )
 
 
 async def test_a_malformed_binding_is_replaced(sessions: RedisSessions) -> None:
@@ -229,7 +303,9 @@ async def test_a_malformed_binding_is_replaced(sessions: RedisSessions) -> None:
     assert seal.is_binding(begun.binding.reveal())
 
 
-async def test_a_pending_login_expires_after_ten_minutes(sessions: RedisSessions, clock: Clock, link: Link) -> None:
+async def test_a_pending_login_expires_after_ten_minutes(
+    sessions: RedisSessions, clock: Clock, link: Link
+) -> None:
     begun = await sessions.begin(pending(), binding=None)
     token = seal.parse_token(begun.state.reveal())
     assert token is not None
@@ -238,8 +314,12 @@ async def test_a_pending_login_expires_after_ten_minutes(sessions: RedisSessions
     assert await sessions.take(begun.state.reveal(), bindings=(begun.binding.reveal(),)) is None
 
 
-async def test_a_flood_of_logins_pushes_out_its_own_and_the_store_keeps_no_more_than_the_bound(sessions: RedisSessions, link: Link) -> None:
-    """The bound in Redis' own bytes; a person elsewhere who began before, and one who begins during the flood, arrive."""
+async def test_a_flood_of_logins_pushes_out_its_own_and_the_store_keeps_no_more_than_the_bound(
+    sessions: RedisSessions, link: Link
+) -> None:
+    """The bound in Redis' own bytes; a person elsewhere who began before, and one who begins during
+    the flood, arrive.
+    """
     sessions._pending.max_bytes = 100_000
     early = await sessions.begin(pending(), binding=None, client="203.0.113.7")
     long = replace(pending(), return_to=f"https://{HOST}/?{'q' * 4000}")
@@ -249,12 +329,18 @@ async def test_a_flood_of_logins_pushes_out_its_own_and_the_store_keeps_no_more_
     used = sum([await link.command("MEMORY", "USAGE", key) for key in kept])
     assert 60_000 < used <= 100_000
     for honest in (early, late, begun[-1]):
-        assert isinstance(await sessions.take(honest.state.reveal(), bindings=(honest.binding.reveal(),)), Taken)
-    assert await sessions.take(begun[0].state.reveal(), bindings=(begun[0].binding.reveal(),)) is None
+        assert isinstance(
+            await sessions.take(honest.state.reveal(), bindings=(honest.binding.reveal(),)), Taken
+        )
+    assert (
+        await sessions.take(begun[0].state.reveal(), bindings=(begun[0].binding.reveal(),)) is None
+    )
     assert sessions._pending.held_bytes >= used, "nothing is kept that is not accounted for"
 
 
-async def test_codes_of_strangers_are_bounded_in_the_same_way(sessions: RedisSessions, link: Link) -> None:
+async def test_codes_of_strangers_are_bounded_in_the_same_way(
+    sessions: RedisSessions, link: Link
+) -> None:
     sessions._codes.max_bytes = 3_200
     await sessions.spend_code("victims", client="203.0.113.7")
     for n in range(100):
@@ -300,13 +386,17 @@ async def test_families_that_idled_out_do_not_count(sessions: RedisSessions, lin
     assert await sessions.find(first.cookie.reveal(), host=HOST) is not None
 
 
-async def test_what_ends_is_pushed_in_the_same_step(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_what_ends_is_pushed_in_the_same_step(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     stored = await login.finish()
     pubsub = link.client.pubsub()
     await pubsub.subscribe("gw:push")
     await sessions.end_family(stored.session, cookie=stored.cookie.reveal())
     async with asyncio.timeout(5):
-        while (message := await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)) is None:
+        while (
+            message := await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
+        ) is None:
             pass
     await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
     assert message["data"].decode() == f"{bucket_of('acme'):03x} 1 {stored.session.digest}"
@@ -319,7 +409,13 @@ async def ticket(sessions: RedisSessions, stored: Stored, *, host: str = CHILD) 
     binding = seal.new_binding(bytes)
     binding_id = sessions.binding_id(binding)
     assert binding_id is not None
-    made = await sessions.issue_ticket(stored.session, cookie=stored.cookie.reveal(), host=host, return_to=f"https://{host}/deep?x=1", binding_id=binding_id)
+    made = await sessions.issue_ticket(
+        stored.session,
+        cookie=stored.cookie.reveal(),
+        host=host,
+        return_to=f"https://{host}/deep?x=1",
+        binding_id=binding_id,
+    )
     assert made is not None
     return made.reveal(), binding
 
@@ -331,75 +427,135 @@ async def child_of(sessions: RedisSessions, stored: Stored) -> Stored:
     return redeemed[0]
 
 
-async def test_a_ticket_makes_a_child_session_of_the_same_family(sessions: RedisSessions, login: Login) -> None:
+async def test_a_ticket_makes_a_child_session_of_the_same_family(
+    sessions: RedisSessions, login: Login
+) -> None:
     parent = await login.finish()
     made, binding = await ticket(sessions, parent)
     redeemed = await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody)
     assert isinstance(redeemed, tuple)
     child, return_to = redeemed
     assert return_to == f"https://{CHILD}/deep?x=1"
-    assert (child.session.family, child.session.expires_at, child.session.began) == (parent.session.family, parent.session.expires_at, parent.session.began)
+    assert (child.session.family, child.session.expires_at, child.session.began) == (
+        parent.session.family,
+        parent.session.expires_at,
+        parent.session.began,
+    )
     assert await sessions.find(child.cookie.reveal(), host=CHILD) == child.session
     assert await sessions.find(child.cookie.reveal(), host=HOST) is None
-    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) is None
+    assert (
+        await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) is None
+    )
 
 
-async def test_a_ticket_shown_by_another_browser_or_at_another_host_is_deleted(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_ticket_shown_by_another_browser_or_at_another_host_is_deleted(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     stored = await login.finish()
-    for host, stranger in (("evil.example.com", None), (CHILD, seal.new_binding(lambda n: b"x" * n)), (CHILD, ""), (CHILD, "x")):
+    for host, stranger in (
+        ("evil.example.com", None),
+        (CHILD, seal.new_binding(lambda n: b"x" * n)),
+        (CHILD, ""),
+        (CHILD, "x"),
+    ):
         made, binding = await ticket(sessions, stored)
         shown_by = binding if stranger is None else stranger
-        assert await sessions.redeem_ticket(made, host=host, bindings=(shown_by,), served=anybody) is OTHER_BROWSER, (host, stranger)
-        assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) is None, (host, stranger)
+        assert (
+            await sessions.redeem_ticket(made, host=host, bindings=(shown_by,), served=anybody)
+            is OTHER_BROWSER
+        ), (host, stranger)
+        assert (
+            await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody)
+            is None
+        ), (host, stranger)
     made, _ = await ticket(sessions, stored)
-    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(), served=anybody) is OTHER_BROWSER
+    assert (
+        await sessions.redeem_ticket(made, host=CHILD, bindings=(), served=anybody) is OTHER_BROWSER
+    )
     assert await link.command("KEYS", "gw:*:t:*") == []
 
 
-async def test_a_ticket_of_a_tenant_that_is_not_served_here_any_more_makes_no_session(sessions: RedisSessions, login: Login) -> None:
-    """Asked after the ticket is read: a tenant may lose its host, or be suspended, while the store is asked."""
+async def test_a_ticket_of_a_tenant_that_is_not_served_here_any_more_makes_no_session(
+    sessions: RedisSessions, login: Login
+) -> None:
+    """Asked after the ticket is read: a tenant may lose its host, or be suspended, while the store
+    is asked.
+    """
     made, binding = await ticket(sessions, await login.finish())
-    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=lambda name: name != "acme") is None
-    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) is None
+    assert (
+        await sessions.redeem_ticket(
+            made, host=CHILD, bindings=(binding,), served=lambda name: name != "acme"
+        )
+        is None
+    )
+    assert (
+        await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) is None
+    )
 
 
-async def test_a_sign_in_goes_on_handing_over_to_however_many_hosts(sessions: RedisSessions, login: Login, link: Link) -> None:
-    """The sessions that were used the longest ago make room; the parent never does, nor what was in use since."""
+async def test_a_sign_in_goes_on_handing_over_to_however_many_hosts(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
+    """The sessions that were used the longest ago make room; the parent never does, nor what was in
+    use since.
+    """
     parent = await login.finish()
     children = [await child_of(sessions, parent) for _ in range(256)]
     assert await sessions.find(children[0].cookie.reveal(), host=CHILD) is not None
-    await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{children[0].session.digest}", 1_900_000)
+    await link.command(
+        "PEXPIRE", f"{prefix(bucket_of('acme'))}s:{children[0].session.digest}", 1_900_000
+    )
     for idle in (children[7], children[8]):
-        await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{idle.session.digest}", 900_000)
+        await link.command(
+            "PEXPIRE", f"{prefix(bucket_of('acme'))}s:{idle.session.digest}", 900_000
+        )
     pubsub = link.client.pubsub()
     await pubsub.subscribe("gw:push")
     more = [await child_of(sessions, parent) for _ in range(2)]
     async with asyncio.timeout(5):
-        while (message := await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)) is None:
+        while (
+            message := await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
+        ) is None:
             pass
     await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-    alive = [await sessions.find(child.cookie.reveal(), host=CHILD) is not None for child in [*children, *more]]
+    alive = [
+        await sessions.find(child.cookie.reveal(), host=CHILD) is not None
+        for child in [*children, *more]
+    ]
     assert [n for n, living in enumerate(alive) if not living] == [7, 8]
     assert await sessions.find(parent.cookie.reveal(), host=HOST) is not None
-    assert message["data"].decode().endswith(children[7].session.digest), "caches are told in the same step"
-    assert await link.command("HLEN", f"{prefix(bucket_of('acme'))}f:{parent.session.family}") < 256 + 10
+    assert message["data"].decode().endswith(children[7].session.digest), (
+        "caches are told in the same step"
+    )
+    assert (
+        await link.command("HLEN", f"{prefix(bucket_of('acme'))}f:{parent.session.family}")
+        < 256 + 10
+    )
 
 
-async def test_a_ticket_of_an_ended_family_is_worth_nothing(sessions: RedisSessions, login: Login) -> None:
+async def test_a_ticket_of_an_ended_family_is_worth_nothing(
+    sessions: RedisSessions, login: Login
+) -> None:
     parent = await login.finish()
     made, binding = await ticket(sessions, parent)
     await sessions.end_family(parent.session, cookie=parent.cookie.reveal())
-    assert await sessions.redeem_ticket(made, host=CHILD, bindings=(binding,), served=anybody) == Refused(Reason.SESSION_REVOKED)
+    assert await sessions.redeem_ticket(
+        made, host=CHILD, bindings=(binding,), served=anybody
+    ) == Refused(Reason.SESSION_REVOKED)
 
 
-async def test_a_ticket_lives_for_thirty_seconds(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_ticket_lives_for_thirty_seconds(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     made, _ = await ticket(sessions, await login.finish())
     token = seal.parse_token(made)
     assert token is not None
     assert 25 < await link.command("TTL", f"{prefix(token.bucket)}t:{token.digest}") <= 30
 
 
-async def test_touching_a_child_touches_its_parent(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_touching_a_child_touches_its_parent(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     parent = await login.finish()
     child = await child_of(sessions, parent)
     await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{parent.session.digest}", 5000)
@@ -411,7 +567,9 @@ async def test_touching_a_child_touches_its_parent(sessions: RedisSessions, logi
 # --- logout and lists -----------------------------------------------------------------------------
 
 
-async def test_a_refresh_token_takes_less_room_than_its_text(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_refresh_token_takes_less_room_than_its_text(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     token = secrets.token_urlsafe(825)
     stored = await login.finish(refresh_token=Secret(token))
     kept = await link.command("HGET", f"{prefix(bucket_of('acme'))}f:{stored.session.family}", "r")
@@ -421,7 +579,9 @@ async def test_a_refresh_token_takes_less_room_than_its_text(sessions: RedisSess
     assert ended.refresh_token.reveal() == token
 
 
-async def test_logout_ends_the_whole_family_from_any_member_and_hands_back_the_refresh_token(sessions: RedisSessions, login: Login) -> None:
+async def test_logout_ends_the_whole_family_from_any_member_and_hands_back_the_refresh_token(
+    sessions: RedisSessions, login: Login
+) -> None:
     parent = await login.finish()
     child = await child_of(sessions, parent)
     ended = await sessions.end_family(child.session, cookie=child.cookie.reveal())
@@ -436,56 +596,102 @@ async def written(link: Link) -> int:
     return int((await link.command("INFO", "persistence"))["rdb_changes_since_last_save"])
 
 
-async def test_a_replaced_session_ends_and_its_family_with_the_last_of_its_sessions(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_replaced_session_ends_and_its_family_with_the_last_of_its_sessions(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     parent = await login.finish()
     child, again = await child_of(sessions, parent), await login.finish()
     first = await sessions.end_replaced(parent.session, cookie=parent.cookie.reveal())
     assert first.refresh_token is None, "a tab at another host goes on"
-    assert [await sessions.find(s.cookie.reveal(), host=h) is not None for s, h in ((parent, HOST), (child, CHILD), (again, HOST))] == [False, True, True]
+    assert [
+        await sessions.find(s.cookie.reveal(), host=h) is not None
+        for s, h in ((parent, HOST), (child, CHILD), (again, HOST))
+    ] == [False, True, True]
     before = await written(link)
     await sessions.end_replaced(parent.session, cookie=parent.cookie.reveal())
-    assert await written(link) > before, "as whoever never heard that it was done: WAIT speaks of a connection's own writes"
+    assert await written(link) > before, (
+        "as whoever never heard that it was done: WAIT speaks of a connection's own writes"
+    )
     last = await sessions.end_replaced(child.session, cookie=child.cookie.reveal())
     assert last.refresh_token == Secret("refresh")
-    assert (await sessions.end_replaced(child.session, cookie=child.cookie.reveal())).refresh_token is None
-    assert [view.session for view in await sessions.list_user(again.session, cookie=again.cookie.reveal())] == [again.session.family]
+    assert (
+        await sessions.end_replaced(child.session, cookie=child.cookie.reveal())
+    ).refresh_token is None
+    assert [
+        view.session
+        for view in await sessions.list_user(again.session, cookie=again.cookie.reveal())
+    ] == [again.session.family]
 
 
-async def test_a_later_login_ends_what_is_outdated_of_the_same_person_and_began_before_it(sessions: RedisSessions, login: Login) -> None:
+async def test_a_later_login_ends_what_is_outdated_of_the_same_person_and_began_before_it(
+    sessions: RedisSessions, login: Login
+) -> None:
     first, other = await login.finish(), await login.finish(user_agent="Phone/2")
     bob = await login.finish(identity=identity("bob"))
     began = await login.begin()
     later = await login.finish()
 
     async def alive() -> list[bool]:
-        return [await sessions.find(s.cookie.reveal(), host=HOST) is not None for s in (first, other, bob, later)]
+        return [
+            await sessions.find(s.cookie.reveal(), host=HOST) is not None
+            for s in (first, other, bob, later)
+        ]
 
-    assert await sessions.end_earlier("acme", user="sub-alice", began=began, outdated=lambda view: view.user_agent == "Phone/2") == 1
+    assert (
+        await sessions.end_earlier(
+            "acme",
+            user="sub-alice",
+            began=began,
+            outdated=lambda view: view.user_agent == "Phone/2",
+        )
+        == 1
+    )
     assert await alive() == [True, False, True, True]
-    assert await sessions.end_earlier("acme", user="sub-alice", began=began, outdated=lambda _: True) == 1
+    assert (
+        await sessions.end_earlier("acme", user="sub-alice", began=began, outdated=lambda _: True)
+        == 1
+    )
     assert await alive() == [False, False, True, True]
 
 
-async def test_logout_leaves_nothing_of_the_family_but_group_names_that_expire(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_logout_leaves_nothing_of_the_family_but_group_names_that_expire(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     before = await login.finish()
     await sessions.end_family(before.session, cookie=before.cookie.reveal())
     kinds = {key.decode().split(":")[2] for key in await link.command("KEYS", "*")}
-    assert kinds == {"c", "p", "m", "n", "e", "k"}  # the event log names digests, which are no credentials; the link record is for bearer tokens
+    assert kinds == {
+        "c",
+        "p",
+        "m",
+        "n",
+        "e",
+        "k",
+    }  # the event log names digests, which are no credentials; the link record is for bearer tokens
 
 
-async def test_people_list_and_end_their_own_sessions_only(sessions: RedisSessions, login: Login) -> None:
+async def test_people_list_and_end_their_own_sessions_only(
+    sessions: RedisSessions, login: Login
+) -> None:
     first, second = await login.finish(), await login.finish(user_agent="Phone/2")
     bob = await login.finish(identity=identity("bob"))
     views = await sessions.list_user(second.session, cookie=second.cookie.reveal())
-    assert {(v.session, v.current, v.user_agent) for v in views} == {(first.session.family, False, "Browser/1"), (second.session.family, True, "Phone/2")}
+    assert {(v.session, v.current, v.user_agent) for v in views} == {
+        (first.session.family, False, "Browser/1"),
+        (second.session.family, True, "Phone/2"),
+    }
     assert await sessions.end_own(second.session, family=bob.session.family) == 0
     assert await sessions.end_own(second.session, family=first.session.family) == 1
-    assert [await sessions.find(s.cookie.reveal(), host=HOST) is not None for s in (first, second, bob)] == [False, True, True]
+    assert [
+        await sessions.find(s.cookie.reveal(), host=HOST) is not None for s in (first, second, bob)
+    ] == [False, True, True]
     assert await sessions.end_own(second.session, family=None) == 1
     assert await sessions.find(bob.cookie.reveal(), host=HOST) is not None
 
 
-async def test_signing_out_everywhere_outdates_logins_in_flight(sessions: RedisSessions, login: Login) -> None:
+async def test_signing_out_everywhere_outdates_logins_in_flight(
+    sessions: RedisSessions, login: Login
+) -> None:
     first, _ = await login.finish(), await login.finish()
     in_flight = await login.begin()
     assert await sessions.end_own(first.session, family=None) == 2
@@ -495,8 +701,13 @@ async def test_signing_out_everywhere_outdates_logins_in_flight(sessions: RedisS
 async def test_tenants_that_share_a_bucket_do_not_share_people(sessions: RedisSessions) -> None:
     names = [f"t{n}" for n in range(5000)]
     other = next(n for n in names if bucket_of(n) == bucket_of("acme"))
-    ours, theirs = await Login(sessions, tenant()).finish(), await Login(sessions, tenant(other)).finish()
-    assert [v.session for v in await sessions.list_user(ours.session, cookie=ours.cookie.reveal())] == [ours.session.family]
+    ours, theirs = (
+        await Login(sessions, tenant()).finish(),
+        await Login(sessions, tenant(other)).finish(),
+    )
+    assert [
+        v.session for v in await sessions.list_user(ours.session, cookie=ours.cookie.reveal())
+    ] == [ours.session.family]
     forged = replace(ours.session, family=theirs.session.family)
     assert await sessions.end_own(ours.session, family=theirs.session.family) == 0
     await sessions.end_family(forged, cookie=ours.cookie.reveal())
@@ -506,7 +717,9 @@ async def test_tenants_that_share_a_bucket_do_not_share_people(sessions: RedisSe
 # --- another primary ------------------------------------------------------------------------------
 
 
-async def test_a_login_needs_a_store_that_was_restored(sessions: RedisSessions, login: Login, link: Link) -> None:
+async def test_a_login_needs_a_store_that_was_restored(
+    sessions: RedisSessions, login: Login, link: Link
+) -> None:
     began = await login.begin()
     await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
     with pytest.raises(UnavailableError):
@@ -515,7 +728,9 @@ async def test_a_login_needs_a_store_that_was_restored(sessions: RedisSessions, 
         await sessions.finish(login.new(began))
 
 
-async def test_a_pending_login_dies_with_the_server_that_it_began_on(sessions: RedisSessions, link: Link) -> None:
+async def test_a_pending_login_dies_with_the_server_that_it_began_on(
+    sessions: RedisSessions, link: Link
+) -> None:
     begun = await sessions.begin(pending(), binding=None)
     state, binding = begun.state.reveal(), begun.binding.reveal()
     (key,) = await link.command("KEYS", "gw:*:p:*")
@@ -523,13 +738,23 @@ async def test_a_pending_login_dies_with_the_server_that_it_began_on(sessions: R
     assert await sessions.take(state, bindings=(binding,)) is None
 
 
-async def test_a_login_taken_at_one_server_cannot_finish_at_another(sessions: RedisSessions, login: Login) -> None:
-    assert await sessions.finish(login.new(await login.begin(), server="0" * 40)) == Refused(Reason.LOGIN_STATE)
-    assert await sessions.finish(login.new(await login.begin(), server="")) == Refused(Reason.LOGIN_STATE)
+async def test_a_login_taken_at_one_server_cannot_finish_at_another(
+    sessions: RedisSessions, login: Login
+) -> None:
+    assert await sessions.finish(login.new(await login.begin(), server="0" * 40)) == Refused(
+        Reason.LOGIN_STATE
+    )
+    assert await sessions.finish(login.new(await login.begin(), server="")) == Refused(
+        Reason.LOGIN_STATE
+    )
 
 
-async def test_sessions_of_one_address_and_two_people_are_two_peoples(sessions: RedisSessions) -> None:
-    """(EML-08) Whoever takes somebody's address neither has nor ends their sessions: they are counted and found by ``sub``."""
+async def test_sessions_of_one_address_and_two_people_are_two_peoples(
+    sessions: RedisSessions,
+) -> None:
+    """(EML-08) Whoever takes somebody's address neither has nor ends their sessions: they are
+    counted and found by ``sub``.
+    """
     login = Login(sessions, tenant(max_per_user=1))
     victim = await login.finish(identity=identity("alice"))
     other = await login.finish(identity=replace(identity("mallory"), email="alice@acme.test"))

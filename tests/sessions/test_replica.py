@@ -1,4 +1,6 @@
-"""Memory, leases, push and acknowledgement against a real Valkey: docs/sessions.md, "Lease" and "Acknowledgement"."""
+"""Memory, leases, push and acknowledgement against a real Valkey: docs/sessions.md, "Lease" and
+"Acknowledgement".
+"""
 
 from __future__ import annotations
 
@@ -50,8 +52,21 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.cache = SessionCache()
-        self.replica = Replica(self.link, self.cache, name=self.name, staleness_s=STALENESS_S, monotonic=lambda: self.clock.steady)
-        self.sessions = CachedSessions(self.link, lambda: self.ring, cache=self.cache, replica=self.replica, monotonic=lambda: self.clock.steady, clock=time.time)
+        self.replica = Replica(
+            self.link,
+            self.cache,
+            name=self.name,
+            staleness_s=STALENESS_S,
+            monotonic=lambda: self.clock.steady,
+        )
+        self.sessions = CachedSessions(
+            self.link,
+            lambda: self.ring,
+            cache=self.cache,
+            replica=self.replica,
+            monotonic=lambda: self.clock.steady,
+            clock=time.time,
+        )
 
     def cached(self, stored: Stored) -> object:
         return self.sessions.cached(stored.cookie.reveal(), host=HOST)
@@ -68,7 +83,14 @@ async def markers(link: Link, clock: Clock) -> Markers:
     async def recorded() -> list[str]:
         return ["acme"]
 
-    return Markers(link, tenants=recorded, restore=restore, generation=lambda: 0, staleness_s=STALENESS_S, monotonic=lambda: clock.steady)
+    return Markers(
+        link,
+        tenants=recorded,
+        restore=restore,
+        generation=lambda: 0,
+        staleness_s=STALENESS_S,
+        monotonic=lambda: clock.steady,
+    )
 
 
 async def season(keeper: Markers, clock: Clock) -> None:
@@ -79,7 +101,9 @@ async def season(keeper: Markers, clock: Clock) -> None:
 
 
 @pytest.fixture
-async def worker(valkey: EmbeddedValkey, markers: Markers, ring: keys.KeyRing) -> AsyncIterator[Worker]:
+async def worker(
+    valkey: EmbeddedValkey, markers: Markers, ring: keys.KeyRing
+) -> AsyncIterator[Worker]:
     link = link_to(Target("unix", path=valkey.socket_path), ca_file=None, replicas=0)
     made = Worker(link, ring, "one")
     yield made
@@ -101,7 +125,9 @@ async def until(condition: Callable[[], object]) -> None:
 @contextlib.asynccontextmanager
 async def running(*workers: Worker) -> AsyncIterator[None]:
     """Renewing and listening, and hearing the channel already."""
-    tasks = [asyncio.create_task(work) for w in workers for work in (w.replica.run(), w.replica.listen())]
+    tasks = [
+        asyncio.create_task(work) for w in workers for work in (w.replica.run(), w.replica.listen())
+    ]
     try:
         await until(lambda: all(w.replica.hearing for w in workers))
         yield
@@ -111,10 +137,13 @@ async def running(*workers: Worker) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-# --- memory -----------------------------------------------------------------------------------------
+# --- memory
+# -----------------------------------------------------------------------------------------
 
 
-async def test_the_second_check_is_answered_from_memory_without_a_command(worker: Worker, stored: Stored, link: Link) -> None:
+async def test_the_second_check_is_answered_from_memory_without_a_command(
+    worker: Worker, stored: Stored, link: Link
+) -> None:
     assert worker.cached(stored) is MISS
     assert await worker.get(stored) == stored.session
     await worker.sessions.touches.settle()
@@ -124,8 +153,15 @@ async def test_the_second_check_is_answered_from_memory_without_a_command(worker
     assert (await link.command("INFO", "stats"))["total_commands_processed"] == before + 1
 
 
-async def test_what_cannot_be_a_session_here_is_not_asked_for_and_what_was_none_not_twice_a_second(worker: Worker, stored: Stored, link: Link) -> None:
-    other_tenant = replace(tenant("globex"), hosts=frozenset({CHILD}), email_domains=frozenset({"globex.test"}), client_id="other")
+async def test_what_cannot_be_a_session_here_is_not_asked_for_and_what_was_none_not_twice_a_second(
+    worker: Worker, stored: Stored, link: Link
+) -> None:
+    other_tenant = replace(
+        tenant("globex"),
+        hosts=frozenset({CHILD}),
+        email_domains=frozenset({"globex.test"}),
+        client_id="other",
+    )
     table = TenantTable([tenant("acme"), other_tenant], shared_hosts=["apps.example.com"])
     worker.sessions._may_hold = HostBuckets(lambda: table)
     assert await worker.get(stored) == stored.session
@@ -137,10 +173,24 @@ async def test_what_cannot_be_a_session_here_is_not_asked_for_and_what_was_none_
         assert await worker.sessions.find(cookie, host=host) is None
         return (await link.command("INFO", "stats"))["total_commands_processed"] > before + 1  # type: ignore[no-any-return]  # redis-py's
 
-    free = next(bucket for bucket in range(1024) if bucket not in {bucket_of("acme"), bucket_of("globex")})
-    here, there, nobodys = (f"{bucket:03x}{'A' * 43}" for bucket in (bucket_of("acme"), bucket_of("globex"), free))
-    assert [await asked(there), await asked(nobodys), await asked(here, CHILD), await asked(nobodys, "apps.example.com"), await asked(here, "unknown.example.com")] == [False] * 5
-    assert [await asked(here), await asked(here), await asked(here, "apps.example.com")] == [True, False, False]
+    free = next(
+        bucket for bucket in range(1024) if bucket not in {bucket_of("acme"), bucket_of("globex")}
+    )
+    here, there, nobodys = (
+        f"{bucket:03x}{'A' * 43}" for bucket in (bucket_of("acme"), bucket_of("globex"), free)
+    )
+    assert [
+        await asked(there),
+        await asked(nobodys),
+        await asked(here, CHILD),
+        await asked(nobodys, "apps.example.com"),
+        await asked(here, "unknown.example.com"),
+    ] == [False] * 5
+    assert [await asked(here), await asked(here), await asked(here, "apps.example.com")] == [
+        True,
+        False,
+        False,
+    ]
     assert worker.sessions.why_not(there, tenant="acme") is Reason.WRONG_TENANT
     worker.clock.advance(LIFE_S)
     assert await asked(here)
@@ -154,10 +204,16 @@ def test_of_unknown_cookies_only_the_latest_are_remembered() -> None:
     unknown = Unknown()
     for number in range(MAX_UNKNOWN + 1):
         unknown.add(str(number), 0.0)
-    assert [unknown.has("0", 0.5), unknown.has("1", 0.5), unknown.has(str(MAX_UNKNOWN), 0.5)] == [False, True, True]
+    assert [unknown.has("0", 0.5), unknown.has("1", 0.5), unknown.has(str(MAX_UNKNOWN), 0.5)] == [
+        False,
+        True,
+        True,
+    ]
 
 
-async def test_memory_answers_for_the_host_of_the_session_only(worker: Worker, stored: Stored) -> None:
+async def test_memory_answers_for_the_host_of_the_session_only(
+    worker: Worker, stored: Stored
+) -> None:
     await worker.get(stored)
     assert worker.sessions.cached(stored.cookie.reveal(), host="other.example.com") is None
 
@@ -168,14 +224,18 @@ async def test_outside_the_lease_memory_is_silent(worker: Worker, stored: Stored
     assert worker.cached(stored) is MISS
 
 
-async def test_a_session_idles_out_of_memory_when_it_does_in_the_store(worker: Worker, stored: Stored, link: Link) -> None:
+async def test_a_session_idles_out_of_memory_when_it_does_in_the_store(
+    worker: Worker, stored: Stored, link: Link
+) -> None:
     await link.command("PEXPIRE", f"{prefix(bucket_of('acme'))}s:{stored.session.digest}", 500)
     await worker.get(stored)
     worker.clock.advance(0.6)
     assert worker.cached(stored) is MISS
 
 
-async def test_a_session_used_from_memory_keeps_its_idle_time(worker: Worker, stored: Stored, link: Link) -> None:
+async def test_a_session_used_from_memory_keeps_its_idle_time(
+    worker: Worker, stored: Stored, link: Link
+) -> None:
     key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
     await worker.get(stored)
     await worker.sessions.touches.settle()
@@ -188,7 +248,9 @@ async def test_a_session_used_from_memory_keeps_its_idle_time(worker: Worker, st
     assert await link.command("PTTL", key) > 1_700_000
 
 
-async def test_a_touch_that_failed_is_made_up_for_at_the_next_answer_from_memory(worker: Worker, stored: Stored, link: Link) -> None:
+async def test_a_touch_that_failed_is_made_up_for_at_the_next_answer_from_memory(
+    worker: Worker, stored: Stored, link: Link
+) -> None:
     key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
     touch, fails = worker.sessions.touches._touch, [True]
 
@@ -232,10 +294,13 @@ async def test_logging_out_empties_this_memory_at_once(worker: Worker, stored: S
     assert await worker.get(stored) is None
 
 
-# --- markers ----------------------------------------------------------------------------------------
+# --- markers
+# ----------------------------------------------------------------------------------------
 
 
-async def test_without_a_marker_nothing_is_answered(worker: Worker, stored: Stored, link: Link, markers: Markers) -> None:
+async def test_without_a_marker_nothing_is_answered(
+    worker: Worker, stored: Stored, link: Link, markers: Markers
+) -> None:
     await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
     with pytest.raises(UnavailableError, match="not yet restored"):
         await worker.get(stored)
@@ -243,13 +308,17 @@ async def test_without_a_marker_nothing_is_answered(worker: Worker, stored: Stor
     assert await worker.get(stored) == stored.session
 
 
-async def test_a_marker_of_another_server_does_not_fit(worker: Worker, stored: Stored, link: Link) -> None:
+async def test_a_marker_of_another_server_does_not_fit(
+    worker: Worker, stored: Stored, link: Link
+) -> None:
     await link.command("SET", f"{prefix(bucket_of('acme'))}m", "s " + "0" * 40 + " nonce")
     with pytest.raises(UnavailableError, match="not yet restored"):
         await worker.get(stored)
 
 
-async def test_a_restored_server_ends_every_incarnation(worker: Worker, stored: Stored, link: Link, markers: Markers) -> None:
+async def test_a_restored_server_ends_every_incarnation(
+    worker: Worker, stored: Stored, link: Link, markers: Markers
+) -> None:
     await worker.get(stored)
     await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
     await markers.look()
@@ -257,7 +326,9 @@ async def test_a_restored_server_ends_every_incarnation(worker: Worker, stored: 
     assert worker.cached(stored) is MISS
 
 
-async def test_a_direct_read_at_another_server_than_the_lease_does_not_count(worker: Worker, stored: Stored, link: Link, markers: Markers) -> None:
+async def test_a_direct_read_at_another_server_than_the_lease_does_not_count(
+    worker: Worker, stored: Stored, link: Link, markers: Markers
+) -> None:
     lease = await worker.replica.lease(bucket_of("acme"))
     await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
     await markers.look()
@@ -266,7 +337,9 @@ async def test_a_direct_read_at_another_server_than_the_lease_does_not_count(wor
     assert lease.incarnation > incarnation
 
 
-async def test_flushing_the_store_logs_nobody_out_until_it_was_restored(worker: Worker, stored: Stored, link: Link, markers: Markers) -> None:
+async def test_flushing_the_store_logs_nobody_out_until_it_was_restored(
+    worker: Worker, stored: Stored, link: Link, markers: Markers
+) -> None:
     await worker.get(stored)
     await link.command("FLUSHALL")
     worker.clock.advance(STALENESS_S)
@@ -276,8 +349,12 @@ async def test_flushing_the_store_logs_nobody_out_until_it_was_restored(worker: 
     assert await worker.get(stored) is None
 
 
-async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(link: Link, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    """A mistake of ours, met at the worst time: it is logged once, tried again, and nobody but those of its bucket waits for it."""
+async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(
+    link: Link, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mistake of ours, met at the worst time: it is logged once, tried again, and nobody but
+    those of its bucket waits for it.
+    """
     broken, lost, looked = True, False, asyncio.Semaphore(0)
 
     async def restore(tenant: str) -> None:
@@ -293,12 +370,24 @@ async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(l
         looked.release()
         await asyncio.sleep(0)
 
-    keeper = Markers(link, tenants=recorded, restore=restore, generation=lambda: 0, staleness_s=0, monotonic=lambda: clock.steady, sleep=sleep)
+    keeper = Markers(
+        link,
+        tenants=recorded,
+        restore=restore,
+        generation=lambda: 0,
+        staleness_s=0,
+        monotonic=lambda: clock.steady,
+        sleep=sleep,
+    )
     await link.command("FLUSHALL")
     for _ in range(3):
         with pytest.raises(UnavailableError, match="KeyError"):
             await keeper.look()
-    missing = [bucket for bucket in range(1024) if await link.command("EXISTS", f"gw:{{{bucket:03x}}}:m") == 0]
+    missing = [
+        bucket
+        for bucket in range(1024)
+        if await link.command("EXISTS", f"gw:{{{bucket:03x}}}:m") == 0
+    ]
     assert missing == [bucket_of("broken")]
     assert [record.message for record in caplog.records].count("restore_failed") == 1
 
@@ -311,7 +400,12 @@ async def test_a_tenant_whose_record_cannot_be_restored_keeps_no_other_one_out(l
             await looked.acquire()
 
 
-async def test_no_mistake_of_ours_ends_the_renewals(worker: Worker, stored: Stored, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_mistake_of_ours_ends_the_renewals(
+    worker: Worker,
+    stored: Stored,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """Whoever waits for a lease is told, and what keeps all of them alive goes on."""
     failed: list[str] = []
 
@@ -333,11 +427,14 @@ async def test_no_mistake_of_ours_ends_the_renewals(worker: Worker, stored: Stor
         beat = worker.replica._beat
         await until(lambda: worker.replica._beat > beat + 1)
     told = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert told.count("lease_not_renewed") == 2, "once for those who wait for a lease, once for the rounds"
+    assert told.count("lease_not_renewed") == 2, (
+        "once for those who wait for a lease, once for the rounds"
+    )
     assert told.count("task_failed") == 4
 
 
-# --- acknowledgement --------------------------------------------------------------------------------
+# --- acknowledgement
+# --------------------------------------------------------------------------------
 
 
 @dataclass
@@ -356,7 +453,9 @@ def acknowledgements(link: Link) -> Acknowledgements:
     return Acknowledgements(link, staleness_s=STALENESS_S, monotonic=steady())
 
 
-async def test_a_revocation_is_acknowledged_when_every_lease_holder_confirmed(worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing) -> None:
+async def test_a_revocation_is_acknowledged_when_every_lease_holder_confirmed(
+    worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing
+) -> None:
     other = Worker(worker.link, ring, "two")
     async with running(worker, other):
         for each in (worker, other):
@@ -383,11 +482,17 @@ class RedisLogout:
 
     async def end(self, stored: Stored) -> None:
         await CachedSessions(
-            self.link, lambda: self.ring, cache=SessionCache(), replica=Replica(self.link, SessionCache(), name="x", staleness_s=1, monotonic=steady()), monotonic=steady()
+            self.link,
+            lambda: self.ring,
+            cache=SessionCache(),
+            replica=Replica(self.link, SessionCache(), name="x", staleness_s=1, monotonic=steady()),
+            monotonic=steady(),
         ).end_family(stored.session, cookie=stored.cookie.reveal())
 
 
-async def test_without_the_push_channel_a_renewal_brings_the_event(worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing) -> None:
+async def test_without_the_push_channel_a_renewal_brings_the_event(
+    worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing
+) -> None:
     renewing = asyncio.create_task(worker.replica.run())
     await worker.get(stored)
     await RedisLogout(link, ring).end(stored)
@@ -398,13 +503,19 @@ async def test_without_the_push_channel_a_renewal_brings_the_event(worker: Worke
     renewing.cancel()
 
 
-async def test_what_a_renewal_brought_is_confirmed_at_once(worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing) -> None:
+async def test_what_a_renewal_brought_is_confirmed_at_once(
+    worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing
+) -> None:
     renewing = asyncio.create_task(worker.replica.run())
     await worker.get(stored)
     await RedisLogout(link, ring).end(stored)
-    waiting = asyncio.create_task(acknowledgements(link).confirm("acme", Reports(), server=await server_of(link)))
+    waiting = asyncio.create_task(
+        acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
+    )
     async with asyncio.timeout(5):
-        while b"-" not in (await link.command("LINDEX", f"{prefix(bucket_of('acme'))}e", -1) or b""):  # noqa: ASYNC110 - the store tells nobody
+        while b"-" not in (  # noqa: ASYNC110 - the store tells nobody
+            await link.command("LINDEX", f"{prefix(bucket_of('acme'))}e", -1) or b""
+        ):
             await asyncio.sleep(0.001)
     await worker.replica.renew([bucket_of("acme")])
     beat = worker.replica._beat
@@ -413,7 +524,9 @@ async def test_what_a_renewal_brought_is_confirmed_at_once(worker: Worker, store
     renewing.cancel()
 
 
-async def test_a_silent_replica_is_waited_for_a_full_staleness_and_then_forgotten(worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing) -> None:
+async def test_a_silent_replica_is_waited_for_a_full_staleness_and_then_forgotten(
+    worker: Worker, stored: Stored, link: Link, ring: keys.KeyRing
+) -> None:
     await worker.get(stored)
     await RedisLogout(link, ring).end(stored)
     reports, began = Reports(), steady()()
@@ -428,7 +541,9 @@ async def test_leases_have_no_time_to_live(worker: Worker, stored: Stored, link:
     assert await link.command("PTTL", LEASES) == -1
 
 
-async def test_on_a_primary_that_is_not_known_for_long_a_full_staleness_passes(link: Link, clock: Clock, markers: Markers) -> None:
+async def test_on_a_primary_that_is_not_known_for_long_a_full_staleness_passes(
+    link: Link, clock: Clock, markers: Markers
+) -> None:
     await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
     await markers.look()
     began = steady()()
@@ -446,11 +561,17 @@ async def test_nothing_is_acknowledged_on_a_store_that_was_not_restored(link: Li
         await acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
 
 
-async def test_nothing_is_acknowledged_when_another_primary_takes_over_meanwhile(worker: Worker, stored: Stored, link: Link, markers: Markers) -> None:
+async def test_nothing_is_acknowledged_when_another_primary_takes_over_meanwhile(
+    worker: Worker, stored: Stored, link: Link, markers: Markers
+) -> None:
     await worker.get(stored)
-    waiting = asyncio.create_task(acknowledgements(link).confirm("acme", Reports(), server=await server_of(link)))
+    waiting = asyncio.create_task(
+        acknowledgements(link).confirm("acme", Reports(), server=await server_of(link))
+    )
     async with asyncio.timeout(5):
-        while b"-" not in (await link.command("LINDEX", f"{prefix(bucket_of('acme'))}e", -1) or b""):  # noqa: ASYNC110 - the store tells nobody
+        while b"-" not in (  # noqa: ASYNC110 - the store tells nobody
+            await link.command("LINDEX", f"{prefix(bucket_of('acme'))}e", -1) or b""
+        ):
             await asyncio.sleep(0.001)
     await link.command("DEL", f"{prefix(bucket_of('acme'))}m")
     await markers.look()
@@ -458,7 +579,9 @@ async def test_nothing_is_acknowledged_when_another_primary_takes_over_meanwhile
         await waiting
 
 
-async def test_those_who_wait_together_each_wait_no_longer_than_a_staleness(worker: Worker, stored: Stored, link: Link) -> None:
+async def test_those_who_wait_together_each_wait_no_longer_than_a_staleness(
+    worker: Worker, stored: Stored, link: Link
+) -> None:
     await worker.get(stored)
     acks = acknowledgements(link)
     first = asyncio.create_task(acks.confirm("acme", Reports(), server=await server_of(link)))
@@ -469,7 +592,9 @@ async def test_those_who_wait_together_each_wait_no_longer_than_a_staleness(work
     await first
 
 
-async def test_a_narrowing_is_acknowledged_when_no_replica_answers_by_the_older_snapshot(worker: Worker, stored: Stored, link: Link) -> None:
+async def test_a_narrowing_is_acknowledged_when_no_replica_answers_by_the_older_snapshot(
+    worker: Worker, stored: Stored, link: Link
+) -> None:
     worker.replica.applied(1)
     async with running(worker):
         await worker.get(stored)
@@ -489,7 +614,9 @@ async def test_a_narrowing_is_acknowledged_when_no_replica_answers_by_the_older_
         assert not worker.sessions.suspended("acme")
 
 
-async def test_whoever_starts_after_a_narrowing_must_have_the_snapshot_too(worker: Worker, stored: Stored, link: Link) -> None:
+async def test_whoever_starts_after_a_narrowing_must_have_the_snapshot_too(
+    worker: Worker, stored: Stored, link: Link
+) -> None:
     await acknowledgements(link).narrow(["acme"], 2, Reports())
     with pytest.raises(UnavailableError, match="snapshot"):
         await worker.get(stored)
@@ -497,14 +624,18 @@ async def test_whoever_starts_after_a_narrowing_must_have_the_snapshot_too(worke
     assert await worker.get(stored) == stored.session
 
 
-async def test_a_worker_that_leaves_is_not_waited_for(worker: Worker, stored: Stored, link: Link) -> None:
+async def test_a_worker_that_leaves_is_not_waited_for(
+    worker: Worker, stored: Stored, link: Link
+) -> None:
     await worker.get(stored)
     await worker.replica.leave()
     assert worker.cached(stored) is MISS
     assert await link.command("HGETALL", LEASES) == {}
 
 
-async def test_a_bucket_that_nobody_asks_for_is_given_up_memory_first(worker: Worker, stored: Stored) -> None:
+async def test_a_bucket_that_nobody_asks_for_is_given_up_memory_first(
+    worker: Worker, stored: Stored
+) -> None:
     await worker.get(stored)
     worker.clock.advance(200)
     assert worker.replica.sweep() == [bucket_of("acme")]

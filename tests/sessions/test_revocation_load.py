@@ -1,4 +1,6 @@
-"""Revocation under load with real processes, small: two replicas, the push channel cut, a frozen one. The full size is scripts/soak."""
+"""Revocation under load with real processes, small: two replicas, the push channel cut, a frozen
+one. The full size is scripts/soak.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ import pytest
 
 from tests.soak.revocation import SMALL, frozen, under_load
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 """The load's connections to replicas that were stopped are collected while they close."""
 
 

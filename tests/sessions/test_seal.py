@@ -1,4 +1,6 @@
-"""Tokens, sealing and aliases: one spelling, and nothing opens that was not sealed for exactly this."""
+"""Tokens, sealing and aliases: one spelling, and nothing opens that was not sealed for exactly
+this.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,13 @@ def test_a_token_has_one_spelling(bucket: int, random: bytes) -> None:
     token = seal.Token(bucket, random)
     assert seal.parse_token(token.text) == token
     assert len(token.text) == 46
-    for changed in (token.text + "=", token.text.upper() if token.text != token.text.upper() else "", " " + token.text, token.text + "\n", token.text[:-1]):
+    for changed in (
+        token.text + "=",
+        token.text.upper() if token.text != token.text.upper() else "",
+        " " + token.text,
+        token.text + "\n",
+        token.text[:-1],
+    ):
         parsed = seal.parse_token(changed)
         assert parsed is None or parsed.random != token.random
 
@@ -54,36 +62,70 @@ def test_what_nearly_is_a_token_is_one_or_none(text: str) -> None:
 
 def test_the_derivation_is_the_librarys_hkdf() -> None:
     secret, salt, info = secrets.token_bytes(32), secrets.token_bytes(32), b"info"
-    assert seal.derive(secret, salt=salt, info=info) == HKDF(SHA256(), 32, salt, info).derive(secret)
+    assert seal.derive(secret, salt=salt, info=info) == HKDF(SHA256(), 32, salt, info).derive(
+        secret
+    )
     assert seal.derive(secret, salt=b"", info=info) == HKDF(SHA256(), 32, None, info).derive(secret)
 
 
 @given(st.binary(max_size=300), NAMES, NAMES)
-def test_sealed_values_open_and_say_where_they_belong(plaintext: bytes, tenant: str, host: str) -> None:
+def test_sealed_values_open_and_say_where_they_belong(
+    plaintext: bytes, tenant: str, host: str
+) -> None:
     token = seal.new_token(5, secrets.token_bytes)
-    value = seal.seal("session", token, plaintext, tenant=tenant, host=host, key=RING[0], entropy=secrets.token_bytes)
-    assert seal.unseal("session", token, value, keys=(*OTHER, *RING)) == seal.Opened(RING[0].kid, tenant, host, plaintext)
+    value = seal.seal(
+        "session",
+        token,
+        plaintext,
+        tenant=tenant,
+        host=host,
+        key=RING[0],
+        entropy=secrets.token_bytes,
+    )
+    assert seal.unseal("session", token, value, keys=(*OTHER, *RING)) == seal.Opened(
+        RING[0].kid, tenant, host, plaintext
+    )
 
 
 def sealed() -> tuple[seal.Token, bytes]:
     token = seal.new_token(5, secrets.token_bytes)
-    return token, seal.seal("session", token, b"plaintext", tenant="acme", host="acme.example.com", key=RING[0], entropy=secrets.token_bytes)
+    return token, seal.seal(
+        "session",
+        token,
+        b"plaintext",
+        tenant="acme",
+        host="acme.example.com",
+        key=RING[0],
+        entropy=secrets.token_bytes,
+    )
 
 
 CHANGES: dict[str, Callable[[seal.Token, bytes], seal.Opened | None]] = {
     "another_purpose": lambda token, value: seal.unseal("ticket", token, value, keys=RING),
-    "another_token": lambda _, value: seal.unseal("session", seal.new_token(5, secrets.token_bytes), value, keys=RING),
+    "another_token": lambda _, value: seal.unseal(
+        "session", seal.new_token(5, secrets.token_bytes), value, keys=RING
+    ),
     "another_ring": lambda token, value: seal.unseal("session", token, value, keys=OTHER),
-    "another_key_of_the_same_name": lambda token, value: seal.unseal("session", token, value, keys=(replace(OTHER[0], kid=RING[0].kid),)),
-    "another_tenant": lambda token, value: seal.unseal("session", token, value.replace(b"\x04acme\x10", b"\x04evil\x10"), keys=RING),
-    "another_host": lambda token, value: seal.unseal("session", token, value.replace(b"acme.example.com", b"evil.example.com"), keys=RING),
-    "another_version": lambda token, value: seal.unseal("session", token, b"\x02" + value[1:], keys=RING),
+    "another_key_of_the_same_name": lambda token, value: seal.unseal(
+        "session", token, value, keys=(replace(OTHER[0], kid=RING[0].kid),)
+    ),
+    "another_tenant": lambda token, value: seal.unseal(
+        "session", token, value.replace(b"\x04acme\x10", b"\x04evil\x10"), keys=RING
+    ),
+    "another_host": lambda token, value: seal.unseal(
+        "session", token, value.replace(b"acme.example.com", b"evil.example.com"), keys=RING
+    ),
+    "another_version": lambda token, value: seal.unseal(
+        "session", token, b"\x02" + value[1:], keys=RING
+    ),
     "nothing": lambda token, _: seal.unseal("session", token, b"", keys=RING),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_was_changed_does_not_open(change: Callable[[seal.Token, bytes], seal.Opened | None]) -> None:
+def test_what_was_changed_does_not_open(
+    change: Callable[[seal.Token, bytes], seal.Opened | None],
+) -> None:
     token, value = sealed()
     assert change(token, value) is None
 
@@ -93,7 +135,15 @@ def test_no_bit_may_change_and_no_byte_be_missing(data: st.DataObject) -> None:
     token, value = sealed()
     position = data.draw(st.integers(0, len(value) - 1))
     bit = 1 << data.draw(st.integers(0, 7))
-    assert seal.unseal("session", token, value[:position] + bytes([value[position] ^ bit]) + value[position + 1 :], keys=RING) is None
+    assert (
+        seal.unseal(
+            "session",
+            token,
+            value[:position] + bytes([value[position] ^ bit]) + value[position + 1 :],
+            keys=RING,
+        )
+        is None
+    )
     assert seal.unseal("session", token, value[:position], keys=RING) is None
 
 
@@ -107,7 +157,11 @@ def test_arbitrary_bytes_open_nothing_and_raise_nothing(value: bytes) -> None:
 def test_display_records_open_for_their_family_only() -> None:
     value = seal.seal_under(RING[0], "display", "acme f1", b"who", entropy=secrets.token_bytes)
     assert seal.unseal_under((*OTHER, *RING), "display", "acme f1", value) == b"who"
-    for purpose, name, ring in (("display", "acme f2", RING), ("refresh", "acme f1", RING), ("display", "acme f1", OTHER)):
+    for purpose, name, ring in (
+        ("display", "acme f2", RING),
+        ("refresh", "acme f1", RING),
+        ("display", "acme f1", OTHER),
+    ):
         assert seal.unseal_under(ring, purpose, name, value) is None
 
 
@@ -122,24 +176,47 @@ def test_aliases_never_run_together(first: list[str], second: list[str]) -> None
 
 IDENTITIES = st.builds(
     Identity,
-    sub=TEXT, email=TEXT, email_domain=TEXT, username=TEXT, preferred_username=TEXT, name=TEXT, groups=st.lists(TEXT, max_size=4).map(tuple),
-    roles=st.lists(TEXT, max_size=3).map(tuple), provider=TEXT, idp_subject=TEXT, oid=TEXT, claims=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple),
-)  # fmt: skip
+    sub=TEXT,
+    email=TEXT,
+    email_domain=TEXT,
+    username=TEXT,
+    preferred_username=TEXT,
+    name=TEXT,
+    groups=st.lists(TEXT, max_size=4).map(tuple),
+    roles=st.lists(TEXT, max_size=3).map(tuple),
+    provider=TEXT,
+    idp_subject=TEXT,
+    oid=TEXT,
+    claims=st.lists(st.tuples(TEXT, TEXT), max_size=2).map(tuple),
+)
 NUMBERS = st.integers(0, 2**53)
 RECORDS = st.builds(
     codec.Record,
     session=st.builds(
-        Session, digest=st.just("d"), tenant=st.just("t"), host=st.just("h"), family=TEXT, identity=IDENTITIES,
-        began=NUMBERS, auth_time=NUMBERS, created_at=NUMBERS, expires_at=NUMBERS, client_id=TEXT,
+        Session,
+        digest=st.just("d"),
+        tenant=st.just("t"),
+        host=st.just("h"),
+        family=TEXT,
+        identity=IDENTITIES,
+        began=NUMBERS,
+        auth_time=NUMBERS,
+        created_at=NUMBERS,
+        expires_at=NUMBERS,
+        client_id=TEXT,
     ),
-    parent=TEXT, family_key=st.binary(min_size=32, max_size=32), idle_s=NUMBERS,
-)  # fmt: skip
+    parent=TEXT,
+    family_key=st.binary(min_size=32, max_size=32),
+    idle_s=NUMBERS,
+)
 
 
 @given(RECORDS)
 def test_records_come_back_as_they_were(record: codec.Record) -> None:
     assert codec.load_record(codec.dump_record(record), digest="d", tenant="t", host="h") == record
-    assert codec.load_ticket(codec.dump_ticket(codec.Ticket(record, "https://h/")), tenant="t") == codec.Ticket(record, "https://h/")
+    assert codec.load_ticket(
+        codec.dump_ticket(codec.Ticket(record, "https://h/")), tenant="t"
+    ) == codec.Ticket(record, "https://h/")
 
 
 @given(st.builds(PendingLogin, *[TEXT] * 8, NUMBERS, st.booleans(), TEXT))
@@ -150,7 +227,10 @@ def test_pending_logins_come_back_as_they_were(pending: PendingLogin) -> None:
 @given(
     st.one_of(
         st.binary(max_size=60),
-        st.recursive(st.none() | st.booleans() | st.integers() | TEXT, lambda inner: st.lists(inner, max_size=12)).map(lambda v: repr(v).encode("utf-8", "replace")),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | TEXT,
+            lambda inner: st.lists(inner, max_size=12),
+        ).map(lambda v: repr(v).encode("utf-8", "replace")),
     )
 )
 def test_an_unknown_version_or_shape_is_nothing(raw: bytes) -> None:
@@ -158,7 +238,12 @@ def test_an_unknown_version_or_shape_is_nothing(raw: bytes) -> None:
     assert codec.load_pending(raw) is None
     assert codec.load_display(raw) is None
     assert codec.load_ticket(raw, tenant="t") is None
-    assert codec.load_display(codec.dump_display(codec.Display("u", "e", "n", "p", 1, "a")).replace(b"[1,", b"[2,", 1)) is None
+    assert (
+        codec.load_display(
+            codec.dump_display(codec.Display("u", "e", "n", "p", 1, "a")).replace(b"[1,", b"[2,", 1)
+        )
+        is None
+    )
 
 
 def test_tenants_spread_over_the_buckets() -> None:
@@ -172,7 +257,9 @@ def test_tenants_spread_over_the_buckets() -> None:
 
 def test_nothing_secret_is_shown_by_accident() -> None:
     token = seal.new_token(5, secrets.token_bytes)
-    record = codec.Record(Session("d", "t", "h", "f", identity(), 1, 1, 1, 1, "c"), "", b"familykey" * 3, 1)
+    record = codec.Record(
+        Session("d", "t", "h", "f", identity(), 1, 1, 1, 1, "c"), "", b"familykey" * 3, 1
+    )
     shown = repr((token, seal.Opened("k", "t", "h", b"plaintext"), record, RING))
     assert token.text[3:] not in shown
     for secret in (token.random, b"plaintext", b"familykey", RING[0].material):

@@ -1,4 +1,6 @@
-"""Real applications behind the whole product, the large ones too: ``python -m tests.soak.apps [NAME...] [--ingress nginx]``, and a matrix of what holds."""
+"""Real applications behind the whole product, the large ones too: ``python -m tests.soak.apps
+[NAME...] [--ingress nginx]``, and a matrix of what holds.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,12 @@ if TYPE_CHECKING:
 def main() -> int:
     known = {application.name: application for application in (*APPLICATIONS, *LARGE)}
     parser = argparse.ArgumentParser(prog="scripts/soak apps", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*known, *clients.PROGRAMS)))
-    parser.add_argument("--ingress", default="nginx", choices=["nginx", "traefik", "caddy", "envoy", "haproxy"])
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=", ".join((*known, *clients.PROGRAMS))
+    )
+    parser.add_argument(
+        "--ingress", default="nginx", choices=["nginx", "traefik", "caddy", "envoy", "haproxy"]
+    )
     arguments = parser.parse_args()
     failed = 0
     with sync_playwright() as playwright:
@@ -34,7 +40,13 @@ def main() -> int:
         names = arguments.names or [*known, *clients.PROGRAMS]
         if programs := [name for name in names if name in clients.PROGRAMS]:
             with tempfile.TemporaryDirectory() as folder:
-                failed += _print("programs", arguments.ingress, clients.walk(programs, ingress=arguments.ingress, browser=browser, folder=Path(folder)))
+                failed += _print(
+                    "programs",
+                    arguments.ingress,
+                    clients.walk(
+                        programs, ingress=arguments.ingress, browser=browser, folder=Path(folder)
+                    ),
+                )
         for name in (name for name in names if name not in clients.PROGRAMS):
             application = known[name]
             try:

@@ -1,4 +1,6 @@
-"""Programs that know HTTP Basic only, with an app password that a person made on the gateway's page; and the person is removed at the identity provider."""
+"""Programs that know HTTP Basic only, with an app password that a person made on the gateway's
+page; and the person is removed at the identity provider.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ END:VCALENDAR\r
 RESOLVER = """import socket
 resolve = socket.getaddrinfo
 socket.getaddrinfo = lambda host, *more, **named: resolve("127.0.0.1" if str(host).endswith(".localhost") else host, *more, **named)
-"""
+"""  # noqa: E501 - one text, as it is
 """For a program in Python, as ``sitecustomize``."""
 VDIRSYNCER = """[general]
 status_path = "{folder}/status/"
@@ -62,7 +64,9 @@ auth = "basic"
 
 
 class Programs:
-    """What each does once; it raises ``subprocess.CalledProcessError`` when the program is refused."""
+    """What each does once; it raises ``subprocess.CalledProcessError`` when the program is
+    refused.
+    """
 
     def __init__(self, running: Running, folder: Path, password: str) -> None:
         self._origins = {name: place.origin for name, place in running.places.items()}
@@ -74,17 +78,43 @@ class Programs:
         (folder / "sitecustomize.py").write_text(RESOLVER)
 
     def _run(self, *arguments: str, more: Mapping[str, str] | None = None) -> str:
-        """The password is in the environment alone. Not every resolver knows ``*.localhost``: the ingress is named as the proxy."""
+        """The password is in the environment alone. Not every resolver knows ``*.localhost``: the
+        ingress is named as the proxy.
+        """
         environment = {
-            "PATH": os.environ["PATH"], "HOME": str(self._folder), "LANG": "C.UTF-8", "APP_PASSWORD": self._password, "http_proxy": self._proxy, "PYTHONPATH": str(self._folder),
-            "GIT_ASKPASS": str(self._folder / "ask"), "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", **(more or {}),
-        }  # fmt: skip
-        return subprocess.run(arguments, cwd=self._folder, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._folder),
+            "LANG": "C.UTF-8",
+            "APP_PASSWORD": self._password,
+            "http_proxy": self._proxy,
+            "PYTHONPATH": str(self._folder),
+            "GIT_ASKPASS": str(self._folder / "ask"),
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            **(more or {}),
+        }
+        return subprocess.run(
+            arguments,
+            cwd=self._folder,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout
 
     def git(self) -> None:
         """Clone, commit, push; and a second clone has the commit."""
-        for number, name in enumerate((f"first-{time.monotonic_ns()}", f"second-{time.monotonic_ns()}")):
-            self._run("git", "clone", "--quiet", self._origins["apache"].replace("://", "://zoe@") + "/git/repository", name)
+        for number, name in enumerate(
+            (f"first-{time.monotonic_ns()}", f"second-{time.monotonic_ns()}")
+        ):
+            self._run(
+                "git",
+                "clone",
+                "--quiet",
+                self._origins["apache"].replace("://", "://zoe@") + "/git/repository",
+                name,
+            )
             git = ("git", "-C", name, "-c", "user.name=Zoe", "-c", f"user.email={ZOE}")
             if number == 0:
                 self._run(*git, "commit", "--quiet", "--allow-empty", "-m", "one more")
@@ -103,7 +133,13 @@ class Programs:
             "RCLONE_CONFIG_DAV_VENDOR": "other",
             "RCLONE_CONFIG_DAV_USER": "zoe",
         }
-        more = {**webdav, "RCLONE_CONFIG_DAV_PASS": obscured, "RCLONE_RETRIES": "1", "RCLONE_LOW_LEVEL_RETRIES": "1", "HTTP_PROXY": self._proxy}
+        more = {
+            **webdav,
+            "RCLONE_CONFIG_DAV_PASS": obscured,
+            "RCLONE_RETRIES": "1",
+            "RCLONE_LOW_LEVEL_RETRIES": "1",
+            "HTTP_PROXY": self._proxy,
+        }
         self._run("rclone", "copyto", name, f"dav:{name}", more=more)
         assert name in self._run("rclone", "lsf", "dav:", more=more)
         self._run("rclone", "copyto", f"dav:{name}", "back", more=more)
@@ -117,17 +153,29 @@ class Programs:
             if number == 0:
                 (folder / "local" / "calendar" / "one.ics").write_text(EVENT, newline="")
             config = folder / "config"
-            config.write_text(VDIRSYNCER.format(folder=folder, origin=self._origins["radicale"], person=quote(ZOE)))
+            config.write_text(
+                VDIRSYNCER.format(
+                    folder=folder, origin=self._origins["radicale"], person=quote(ZOE)
+                )
+            )
             self._run("sh", "-c", 'yes | vdirsyncer -c "$0" discover calendar', str(config))
             self._run("vdirsyncer", "-c", str(config), "sync")
-            assert [it.read_text() for it in (folder / "local" / "calendar").iterdir()], "the event did not arrive"
+            assert [it.read_text() for it in (folder / "local" / "calendar").iterdir()], (
+                "the event did not arrive"
+            )
 
 
-PROGRAMS: Mapping[str, Callable[[Programs], None]] = {"git": Programs.git, "rclone": Programs.rclone, "vdirsyncer": Programs.vdirsyncer}
+PROGRAMS: Mapping[str, Callable[[Programs], None]] = {
+    "git": Programs.git,
+    "rclone": Programs.rclone,
+    "vdirsyncer": Programs.vdirsyncer,
+}
 
 
 def walk(names: list[str], *, ingress: str, browser: Browser, folder: Path) -> dict[str, str]:
-    """Program → ``HELD`` or what it said; and the same after the person has been removed from the application's group in Okta."""
+    """Program → ``HELD`` or what it said; and the same after the person has been removed from the
+    application's group in Okta.
+    """
     radicale = Radicale()
     radicale.install()
     results = {}
@@ -146,7 +194,9 @@ def walk(names: list[str], *, ingress: str, browser: Browser, folder: Path) -> d
             began = time.monotonic()
             while (said := _said(programs, name)) == HELD and time.monotonic() < began + REMOVAL_S:
                 pass
-            results[f"{name}, person removed"] = HELD if REFUSED.search(said) else "still let in" if said == HELD else said
+            results[f"{name}, person removed"] = (
+                HELD if REFUSED.search(said) else "still let in" if said == HELD else said
+            )
     return results
 
 

@@ -1,8 +1,11 @@
-"""The store is killed, and comes back from its append-only file without the end of it: what is lost, and what is restored.
+"""The store is killed, and comes back from its append-only file without the end of it: what is
+lost, and what is restored.
 
-``python -m tests.soak.cut aof-cut [--rounds 10]`` prints a line for each round and what came of all; exit code 1 where a check that was sent after an
-acknowledgement was allowed, somebody was logged out whose sign-in was in what was left of the file, or somebody who is blocked could sign in.
-The file is cut at any byte that was written in the round: in the middle of a command, of a transaction, of a revocation.
+``python -m tests.soak.cut aof-cut [--rounds 10]`` prints a line for each round and what came of
+all; exit code 1 where a check that was sent after an acknowledgement was allowed, somebody was
+logged out whose sign-in was in what was left of the file, or somebody who is blocked could sign in.
+The file is cut at any byte that was written in the round: in the middle of a command, of a
+transaction, of a revocation.
 """
 
 from __future__ import annotations
@@ -29,12 +32,16 @@ if TYPE_CHECKING:
     from tests.soak.fleet import Person
 
 OPTIONS = ("--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0")
-"""As production has them; the file is not rewritten meanwhile, so that where a byte is stays where it is."""
+"""As production has them; the file is not rewritten meanwhile, so that where a byte is stays where
+it is.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of one round. Revocations follow the last sign-ins: a block is the last thing that is acknowledged before the store is killed."""
+    """Of one round. Revocations follow the last sign-ins: a block is the last thing that is
+    acknowledged before the store is killed.
+    """
 
     people: int
     sign_ins: int
@@ -42,7 +49,10 @@ class Size:
     under_way: int
 
 
-FULL, SMALL = Size(people=300, sign_ins=10, revocations=6, under_way=3), Size(people=60, sign_ins=4, revocations=3, under_way=2)
+FULL, SMALL = (
+    Size(people=300, sign_ins=10, revocations=6, under_way=3),
+    Size(people=60, sign_ins=4, revocations=3, under_way=2),
+)
 
 
 @dataclass(slots=True)
@@ -62,7 +72,10 @@ class Store:
 
     @property
     def file(self) -> Path:
-        return max((self.folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime)
+        return max(
+            (self.folder / "appendonlydir").glob("*.incr.aof"),
+            key=lambda path: path.stat().st_mtime,
+        )
 
     def cut(self, since: int, chance: random.Random) -> tuple[int, int]:
         """Kill, cut, start: bytes that are left, bytes that are gone."""
@@ -96,8 +109,11 @@ class Round:
     def __str__(self) -> str:
         took = ", ".join(f"{seconds:.2f}" for seconds in self.acknowledged)
         return (
-            f"{self.gone_bytes:6} bytes gone; checks back {self.back:.2f} s, acknowledged {took} s; {self.lost} of {self.sign_ins} sign-ins lost, {self.wrong_logouts} wrongly; "
-            f"of all who were ended allowed {self.allowed}, of {self.blocked} blocked let in {self.entered}"
+            f"{self.gone_bytes:6} bytes gone; checks back {self.back:.2f} s, acknowledged "
+            f"{took} s; {self.lost} of {self.sign_ins} sign-ins lost, {self.wrong_logouts} "
+            "wrongly; "
+            f"of all who were ended allowed {self.allowed}, of {self.blocked} blocked let "
+            f"in {self.entered}"
         )
 
 
@@ -116,14 +132,29 @@ async def one_round(fleet: Fleet, store: Store, size: Size, chance: random.Rando
     back = time.monotonic() - struck
     revoked = [(await task)[0] for task in revoking]
     ended = [person for person in fleet.people if person.acknowledged_at is not None]
-    allowed = sum([await is_allowed(fleet, port, person) for person in ended for port in fleet.check_ports])
-    there = {person.name: await is_allowed(fleet, fleet.check_ports[0], person) for person, _ in signed_in}
+    allowed = sum(
+        [await is_allowed(fleet, port, person) for person in ended for port in fleet.check_ports]
+    )
+    there = {
+        person.name: await is_allowed(fleet, fleet.check_ports[0], person)
+        for person, _ in signed_in
+    }
     lost = sum(not there[person.name] for person, at in signed_in if at > left)
     wrong = sum(not there[person.name] for person, at in signed_in if at <= left)
     fleet.people += [person for person, _ in signed_in if there[person.name]]
     blocked = [person for person in ended if person.kind == "block"]
     acknowledged = tuple((person.acknowledged_at or 0.0) - struck for person in revoked)
-    return Round(gone, back, acknowledged, len(signed_in), lost, wrong, allowed, len(blocked), await let_in(fleet, blocked))
+    return Round(
+        gone,
+        back,
+        acknowledged,
+        len(signed_in),
+        lost,
+        wrong,
+        allowed,
+        len(blocked),
+        await let_in(fleet, blocked),
+    )
 
 
 async def is_allowed(fleet: Fleet, port: int | str, person: Person) -> bool:
@@ -145,7 +176,9 @@ async def let_in(fleet: Fleet, people: list[Person]) -> int:
     entered = 0
     async with fleet.store() as login:
         for person in people:
-            answer = await login.sessions.finish(login.new(await login.begin(), identity=identity(person.name)))
+            answer = await login.sessions.finish(
+                login.new(await login.begin(), identity=identity(person.name))
+            )
             entered += answer != Refused(Reason.USER_BLOCKED)
     return entered
 
@@ -157,7 +190,12 @@ async def aof_cut(rounds: int, size: Size, *, seed: int) -> list[Round]:
         store = Store(Path(name) / "valkey")
         await asyncio.to_thread(store.start)
         try:
-            async with Fleet(Path(name) / "fleet", f"redis://127.0.0.1:{store.server.port}", replicas=2, workers=1) as fleet:
+            async with Fleet(
+                Path(name) / "fleet",
+                f"redis://127.0.0.1:{store.server.port}",
+                replicas=2,
+                workers=1,
+            ) as fleet:
                 await fleet.log_in(size.people, sessions_each=1)
                 await asyncio.sleep(fleet.staleness_s + 1)
                 fleet.load(4, pause_s=0.02)
@@ -179,11 +217,21 @@ def report(rounds: list[Round], fleet: Fleet) -> None:
     acknowledged = [seconds for r in rounds for seconds in r.acknowledged]
     wrong = account.wrong_logouts + sum(r.wrong_logouts for r in rounds)
     sys.stdout.write(
-        f"aof-cut, {len(rounds)} rounds: checks back p50 {statistics.median(back):.2f} s, max {max(back):.2f} s; acknowledged max {max(acknowledged):.2f} s; "
-        f"sign-ins lost with the file's end {sum(r.lost for r in rounds)} of {sum(r.sign_ins for r in rounds)}; {account.unavailable} of {len(account.seconds)} checks answered 503, "
-        f"{account.without_retry_after.total()} without Retry-After; allowed after an acknowledgement {account.broken}, wrong logouts {wrong}, blocked and let in {sum(r.entered for r in rounds)}\n  logged: {fleet.logged()}\n"
+        f"aof-cut, {len(rounds)} rounds: checks back p50 {statistics.median(back):.2f} s, "
+        f"max {max(back):.2f} s; acknowledged max {max(acknowledged):.2f} s; "
+        f"sign-ins lost with the file's end {sum(r.lost for r in rounds)} of "
+        f"{sum(r.sign_ins for r in rounds)}; {account.unavailable} of "
+        f"{len(account.seconds)} checks answered 503, "
+        f"{account.without_retry_after.total()} without Retry-After; allowed after an "
+        f"acknowledgement {account.broken}, wrong logouts {wrong}, blocked and let in "
+        f"{sum(r.entered for r in rounds)}\n  logged: {fleet.logged()}\n"
     )
-    assert (account.broken, wrong, sum(r.allowed + r.entered for r in rounds), account.without_retry_after.total()) == (0, 0, 0, 0)
+    assert (
+        account.broken,
+        wrong,
+        sum(r.allowed + r.entered for r in rounds),
+        account.without_retry_after.total(),
+    ) == (0, 0, 0, 0)
 
 
 def main() -> int:

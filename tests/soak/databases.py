@@ -1,8 +1,11 @@
-"""Two admin processes on one PostgreSQL and an auth process, under a stream of events, while something happens to SQL or to a clock.
+"""Two admin processes on one PostgreSQL and an auth process, under a stream of events, while
+something happens to SQL or to a clock.
 
-``python -m tests.soak.databases sql-locked|sql-hung|sql-killed|sql-full|clocks [--seconds 10]`` prints a table: what senders, an operator and people who are
-signed in saw, what was lost, how soon all is normal again, what was logged. Exit code 1 where an acknowledged event was not applied, a check that was sent
-after an acknowledgement was allowed, somebody was logged out by nobody, or a bound of the scenario was passed. ``sql-full`` needs root.
+``python -m tests.soak.databases sql-locked|sql-hung|sql-killed|sql-full|clocks [--seconds 10]``
+prints a table: what senders, an operator and people who are signed in saw, what was lost, how soon
+all is normal again, what was logged. Exit code 1 where an acknowledged event was not applied, a
+check that was sent after an acknowledgement was allowed, somebody was logged out by nobody, or a
+bound of the scenario was passed. ``sql-full`` needs root.
 """
 
 from __future__ import annotations
@@ -43,7 +46,9 @@ SHIFT_S = 300
 EVERY_S = 0.05
 SENDER_GIVES_UP_S = 3.0
 APPLIED_WITHIN_S = 45.0
-"""Since one was applied: a lease, and what it takes. A busy machine has more of them to catch up with."""
+"""Since one was applied: a lease, and what it takes. A busy machine has more of them to catch up
+with.
+"""
 ADMIN_ANSWERS_S = 5.0
 SIGNED_IN = 40
 """People with a session; an operator ends some of them."""
@@ -74,7 +79,9 @@ class Seen:
     """Refusals that do not tell a sender to come again."""
 
     def __str__(self) -> str:
-        return f"{_counted(self.answers)}; {quantiles(self.seconds) if self.seconds else 'no answer'}"
+        return (
+            f"{_counted(self.answers)}; {quantiles(self.seconds) if self.seconds else 'no answer'}"
+        )
 
 
 def _counted(answers: Counter[str]) -> str:
@@ -109,10 +116,29 @@ class World:
 
     def _serve(self, role: str, ports: dict[str, int], shift_s: float) -> subprocess.Popen[bytes]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
-        environment |= {f"GATEWAY_LISTEN__{name}": f"127.0.0.1:{port}" for name, port in ports.items()}
-        command = [sys.executable, "-c", _SHIFTED, str(shift_s), "serve", "-c", str(self.folder / "gateway.yaml"), "--role", role]
+        environment |= {
+            f"GATEWAY_LISTEN__{name}": f"127.0.0.1:{port}" for name, port in ports.items()
+        }
+        command = [
+            sys.executable,
+            "-c",
+            _SHIFTED,
+            str(shift_s),
+            "serve",
+            "-c",
+            str(self.folder / "gateway.yaml"),
+            "--role",
+            role,
+        ]
         with (self.folder / f"{role}-{len(self.admins)}.log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, preexec_fn=die_with_parent)  # noqa: PLW1509 - it calls the kernel and nothing else
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - it calls the kernel and nothing else
+            )
         self.others += [process]
         return process
 
@@ -122,7 +148,9 @@ class World:
         self._serve("auth", ports, 0.0)
         self.check_port = ports["CHECK"]
         await self.ready(ports["ADMIN"])
-        self.cookies = [await log_in(self.folder, redis_url, 0, name=str(number)) for number in range(SIGNED_IN)]
+        self.cookies = [
+            await log_in(self.folder, redis_url, 0, name=str(number)) for number in range(SIGNED_IN)
+        ]
 
     async def check_for_ever(self) -> None:
         """Of one of those who stay, and of the last who was ended, in turn."""
@@ -152,12 +180,21 @@ class World:
         for number in range(STAYS, SIGNED_IN):
             status = ""
             while status != "200":
-                body = {"tenant": "acme", "user": f"sub-{number}", "kind": "end_sessions", "reason": "soak"}
+                body = {
+                    "tenant": "acme",
+                    "user": f"sub-{number}",
+                    "kind": "end_sessions",
+                    "reason": "soak",
+                }
                 try:
                     url = f"http://127.0.0.1:{self.admins[which][1]}/admin/v1/revocations"
-                    async with self.http.post(url, json=body, headers=headers, timeout=aiohttp.ClientTimeout(total=60)) as response:
+                    async with self.http.post(
+                        url, json=body, headers=headers, timeout=aiohttp.ClientTimeout(total=60)
+                    ) as response:
                         status = "200" if response.ok else str(response.status)
-                        self.phase.without_retry_after += response.status == 503 and "Retry-After" not in response.headers
+                        self.phase.without_retry_after += (
+                            response.status == 503 and "Retry-After" not in response.headers
+                        )
                 except aiohttp.ClientError as error:
                     status = type(error).__name__
                 self.phase.revocations[status] += 1
@@ -167,7 +204,9 @@ class World:
     async def account(self) -> tuple[int, int]:
         """Of those who were ended, how many are allowed; of all others, how many are not."""
         connection = Connection(self.check_port)
-        allowed = {cookie for cookie in self.cookies if await self._check(connection, cookie) == "200"}
+        allowed = {
+            cookie for cookie in self.cookies if await self._check(connection, cookie) == "200"
+        }
         await connection.close()
         return len(allowed & set(self.ended)), len(set(self.cookies[:STAYS]) - allowed)
 
@@ -184,7 +223,9 @@ class World:
         async with asyncio.TaskGroup() as group:
             while True:
                 number = next(self._numbers)
-                group.create_task(self._send(number, self.senders[number % len(self.senders)], self.phase))
+                group.create_task(
+                    self._send(number, self.senders[number % len(self.senders)], self.phase)
+                )
                 await asyncio.sleep(EVERY_S)
 
     async def _send(self, number: int, which: int, phase: Seen) -> None:
@@ -196,7 +237,9 @@ class World:
         try:
             timeout = aiohttp.ClientTimeout(total=SENDER_GIVES_UP_S)
             url = f"http://127.0.0.1:{self.admins[which][2]}/hooks/okta/acme/acme-okta"
-            async with self.http.post(url, json=body, headers={"Authorization": HOOK_SECRET}, timeout=timeout) as response:
+            async with self.http.post(
+                url, json=body, headers={"Authorization": HOOK_SECRET}, timeout=timeout
+            ) as response:
                 status = str(response.status)
                 if response.status == 200:
                     self.acknowledged.add(f"u-{number}")
@@ -212,7 +255,9 @@ class World:
             began = time.monotonic()
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with self.http.get(
-                    f"http://127.0.0.1:{self.admins[which][1]}/admin/v1/tenants", headers={"Authorization": f"Bearer {self.key}"}, timeout=aiohttp.ClientTimeout(total=60)
+                    f"http://127.0.0.1:{self.admins[which][1]}/admin/v1/tenants",
+                    headers={"Authorization": f"Bearer {self.key}"},
+                    timeout=aiohttp.ClientTimeout(total=60),
                 ) as response:
                     await response.read()
             self.phase.admin_seconds.append(time.monotonic() - began)
@@ -225,7 +270,9 @@ class World:
     async def unapplied(self) -> set[str]:
         connection = await asyncpg.connect(self.url.replace("+asyncpg", ""), timeout=5)
         try:
-            rows = await connection.fetch("SELECT event FROM hook_inbox WHERE state LIKE 'applied%'")
+            rows = await connection.fetch(
+                "SELECT event FROM hook_inbox WHERE state LIKE 'applied%'"
+            )
         finally:
             await connection.close()
         return self.acknowledged - {row["event"] for row in rows}
@@ -233,7 +280,9 @@ class World:
 
 @contextlib.asynccontextmanager
 async def locked(world: World) -> AsyncIterator[None]:
-    """One admin process is frozen in the middle of its work, and somebody's idle transaction is on rows of the others."""
+    """One admin process is frozen in the middle of its work, and somebody's idle transaction is on
+    rows of the others.
+    """
     holder = await asyncpg.connect(world.url.replace("+asyncpg", ""))
     transaction = holder.transaction()
     await transaction.start()
@@ -241,7 +290,10 @@ async def locked(world: World) -> AsyncIterator[None]:
     os.kill(world.admins[0][0].pid, signal.SIGSTOP)
     try:
         await holder.fetch("SELECT 1 FROM hook_lanes FOR UPDATE SKIP LOCKED")
-        await holder.fetch("SELECT 1 FROM hook_inbox WHERE state = 'new' ORDER BY number DESC LIMIT 3 FOR UPDATE SKIP LOCKED")
+        await holder.fetch(
+            "SELECT 1 FROM hook_inbox WHERE state = 'new' ORDER BY number DESC LIMIT 3 FOR "
+            "UPDATE SKIP LOCKED"
+        )
         await holder.fetch("SELECT 1 FROM hook_leaders FOR UPDATE SKIP LOCKED")
         yield
     finally:
@@ -276,7 +328,9 @@ async def killed(world: World) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def full(world: World) -> AsyncIterator[None]:
-    """PostgreSQL's disk is full to the last byte, its write-ahead log included; a supervisor starts it again when it ends."""
+    """PostgreSQL's disk is full to the last byte, its write-ahead log included; a supervisor starts
+    it again when it ends.
+    """
     disk = world.postgres.disk
     assert disk is not None
     supervising = asyncio.create_task(_start_again_and_again(world.postgres))
@@ -305,7 +359,13 @@ async def clocks(world: World) -> AsyncIterator[None]:
     world.admins[0][0].kill()
 
 
-SCENARIOS = {"sql-locked": locked, "sql-hung": hung, "sql-killed": killed, "sql-full": full, "clocks": clocks}
+SCENARIOS = {
+    "sql-locked": locked,
+    "sql-hung": hung,
+    "sql-killed": killed,
+    "sql-full": full,
+    "clocks": clocks,
+}
 
 
 def _prepare(folder: Path) -> None:
@@ -318,7 +378,10 @@ def _prepare(folder: Path) -> None:
 async def run(name: str, folder: Path, *, seconds: float) -> bool:
     """Whether everything was kept; prints the table."""
     _prepare(folder)
-    valkey, postgres = EmbeddedValkey.start(folder / "valkey"), Postgres(room_bytes=ROOM_BYTES if name == "sql-full" else None)
+    valkey, postgres = (
+        EmbeddedValkey.start(folder / "valkey"),
+        Postgres(room_bytes=ROOM_BYTES if name == "sql-full" else None),
+    )
     processes: list[subprocess.Popen[bytes]] = []
     try:
         await asyncio.to_thread(postgres.start)
@@ -326,12 +389,35 @@ async def run(name: str, folder: Path, *, seconds: float) -> bool:
             world = World(folder, postgres, http)
             processes = world.others
             redis_url = f"unix://{valkey.socket_path}"
-            config = CONFIG.format(folder=folder, redis=redis_url, min_replicas=0, staleness_ms=2000)
-            (folder / "gateway.yaml").write_text(config + f'database: {{url: "{world.url}"}}\nhooks: {{mass_removal: {{unknown: 1000000, people: 1000000}}}}\n')
+            config = CONFIG.format(
+                folder=folder, redis=redis_url, min_replicas=0, staleness_ms=2000
+            )
+            (folder / "gateway.yaml").write_text(
+                config
+                + (
+                    f'database: {{url: "{world.url}"}}\nhooks: {{mass_removal: {{unknown: '
+                    f"1000000, people: 1000000}}}}\n"
+                )
+            )
             made = await asyncio.to_thread(
-                subprocess.run, [sys.executable, "-m", "gateway", "admin-keys", "create", "soak", "--scope", "operator", "--json", "-c", str(folder / "gateway.yaml")],
-                cwd=ROOT, stdout=subprocess.PIPE, check=True,
-            )  # fmt: skip
+                subprocess.run,
+                [
+                    sys.executable,
+                    "-m",
+                    "gateway",
+                    "admin-keys",
+                    "create",
+                    "soak",
+                    "--scope",
+                    "operator",
+                    "--json",
+                    "-c",
+                    str(folder / "gateway.yaml"),
+                ],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                check=True,
+            )
             world.key = json.loads(made.stdout)["key"]
             world.start(shift_s=SHIFT_S if name == "clocks" else 0.0)
             world.start()
@@ -349,7 +435,15 @@ async def run(name: str, folder: Path, *, seconds: float) -> bool:
 
 async def _measure(name: str, world: World, seconds: float) -> bool:
     world.senders = [0, 1]
-    tasks = [asyncio.create_task(work) for work in (world.send_for_ever(), world.operate_for_ever(1), world.revoke_for_ever(1), world.check_for_ever())]
+    tasks = [
+        asyncio.create_task(work)
+        for work in (
+            world.send_for_ever(),
+            world.operate_for_ever(1),
+            world.revoke_for_ever(1),
+            world.check_for_ever(),
+        )
+    ]
     try:
         await asyncio.sleep(3)
         quiet = world.next_phase()
@@ -374,25 +468,53 @@ async def _measure(name: str, world: World, seconds: float) -> bool:
     allowed += world.broken
     phases = (quiet, during, after)
     mute = sum(seen.without_retry_after for seen in phases)
-    faults = sum(number for seen in phases for answer, number in (seen.answers + seen.revocations).items() if answer.startswith("5") and answer != "503")
-    failed = sum(number for seen in phases for answer, number in seen.checks.items() if answer != "200")
+    faults = sum(
+        number
+        for seen in phases
+        for answer, number in (seen.answers + seen.revocations).items()
+        if answer.startswith("5") and answer != "503"
+    )
+    failed = sum(
+        number for seen in phases for answer, number in seen.checks.items() if answer != "200"
+    )
     admin_s = max(during.admin_seconds + after.admin_seconds, default=0.0)
     rows: list[tuple[str, Any]] = [
-        ("senders before", quiet), ("senders during", during), ("senders after", after),
-        ("revocations before", _counted(quiet.revocations)), ("revocations during", _counted(during.revocations)), ("revocations after", _counted(after.revocations)),
-        ("checks of people signed in", f"{sum(seen.checks.total() for seen in phases)}, {failed} failed"),
-        ("503 without Retry-After, other 5xx", f"{mute}, {faults}"), ("admin API, slowest answer", f"{admin_s:.1f} s"),
-        ("normal again (20 in a row, each < 1 s)", f"{normal_s:.1f} s"), ("everything acknowledged applied", f"{applied_s:.1f} s"),
+        ("senders before", quiet),
+        ("senders during", during),
+        ("senders after", after),
+        ("revocations before", _counted(quiet.revocations)),
+        ("revocations during", _counted(during.revocations)),
+        ("revocations after", _counted(after.revocations)),
+        (
+            "checks of people signed in",
+            f"{sum(seen.checks.total() for seen in phases)}, {failed} failed",
+        ),
+        ("503 without Retry-After, other 5xx", f"{mute}, {faults}"),
+        ("admin API, slowest answer", f"{admin_s:.1f} s"),
+        ("normal again (20 in a row, each < 1 s)", f"{normal_s:.1f} s"),
+        ("everything acknowledged applied", f"{applied_s:.1f} s"),
         ("acknowledged, and lost", f"{len(lost)} of {len(world.acknowledged)}"),
-        ("allowed after an acknowledgement, wrong logouts", f"{allowed} of {len(world.ended)} who were ended, {logged_out}"),
+        (
+            "allowed after an acknowledgement, wrong logouts",
+            f"{allowed} of {len(world.ended)} who were ended, {logged_out}",
+        ),
         ("logged", events_in(world.folder.glob("*.log"))),
-    ]  # fmt: skip
+    ]
     print(f"{name}: {(SCENARIOS[name].__doc__ or '').strip()}")
     for what, value in rows:
         print(f"  {what:48} {value}")
-    unanswered = sum(number for status, number in during.answers.items() if status != "200") if name in {"sql-locked", "clocks"} else 0
+    unanswered = (
+        sum(number for status, number in during.answers.items() if status != "200")
+        if name in {"sql-locked", "clocks"}
+        else 0
+    )
     kept = not (lost or allowed or logged_out or mute or faults)
-    return kept and not failed and admin_s < ADMIN_ANSWERS_S + 1 and unanswered <= sum(during.answers.values()) / 10
+    return (
+        kept
+        and not failed
+        and admin_s < ADMIN_ANSWERS_S + 1
+        and unanswered <= sum(during.answers.values()) / 10
+    )
 
 
 async def _until_normal(world: World) -> float:
@@ -416,7 +538,11 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.scenario == "sql-full" and not may_mount():
         parser.error("sql-full mounts a small file system: it needs root")
-    with contextlib.nullcontext(asked.keep) if asked.keep else tempfile.TemporaryDirectory(prefix="gateway-soak-") as folder:
+    with (
+        contextlib.nullcontext(asked.keep)
+        if asked.keep
+        else tempfile.TemporaryDirectory(prefix="gateway-soak-") as folder
+    ):
         return 0 if asyncio.run(run(asked.scenario, Path(folder), seconds=asked.seconds)) else 1
 
 

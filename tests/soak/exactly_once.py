@@ -1,7 +1,9 @@
-"""Exactly once: a hooks process killed with SIGKILL at random points under deliveries with duplicates and reorderings.
+"""Exactly once: a hooks process killed with SIGKILL at random points under deliveries with
+duplicates and reorderings.
 
-The sender repeats what was not acknowledged, as Okta's retry and the backfill together do. Afterwards every event's effect is there,
-the standing is the one that the reducer gives for the set of events, and a webhook was repeated only under its own id and body.
+The sender repeats what was not acknowledged, as Okta's retry and the backfill together do.
+Afterwards every event's effect is there, the standing is the one that the reducer gives for the set
+of events, and a webhook was repeated only under its own id and body.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ KINDS = ("user.lifecycle.suspend", "user.lifecycle.unsuspend", "user.session.cle
 
 @dataclass
 class Outcome:
-    """What was seen. Milliseconds; ``to_applied`` is from the sender's first attempt to the revoker's call, restarts included."""
+    """What was seen. Milliseconds; ``to_applied`` is from the sender's first attempt to the
+    revoker's call, restarts included.
+    """
 
     deliveries: int = 0
     attempts: int = 0
@@ -55,13 +59,19 @@ class Outcome:
             return f"{statistics.quantiles(values, n=100)[n - 1]:.1f}" if len(values) > 1 else "–"
 
         return (
-            f"{self.deliveries} deliveries ({self.attempts} attempts) in {self.seconds:.1f} s, {self.kills} kills; acknowledged p50 {percentile(self.ack_ms, 50)} ms, "
-            f"p99 {percentile(self.ack_ms, 99)} ms, max {max(self.ack_ms):.1f} ms; applied p50 {percentile(self.to_applied_ms, 50)} ms, p99 {percentile(self.to_applied_ms, 99)} ms; "
+            f"{self.deliveries} deliveries ({self.attempts} attempts) in "
+            f"{self.seconds:.1f} s, {self.kills} kills; acknowledged p50 "
+            f"{percentile(self.ack_ms, 50)} ms, "
+            f"p99 {percentile(self.ack_ms, 99)} ms, max {max(self.ack_ms):.1f} ms; applied "
+            f"p50 {percentile(self.to_applied_ms, 50)} ms, p99 "
+            f"{percentile(self.to_applied_ms, 99)} ms; "
             f"{self.messages} messages in {self.webhooks} webhook requests"
         )
 
 
-async def run(state: Path, *, deliveries: int, kills: int, seed: int, parallel: int = 16) -> Outcome:
+async def run(
+    state: Path, *, deliveries: int, kills: int, seed: int, parallel: int = 16
+) -> Outcome:
     """Raises ``AssertionError`` for whatever is not as promised."""
     chance = random.Random(seed)
     await asyncio.to_thread(_prepare, state)
@@ -88,7 +98,10 @@ async def run(state: Path, *, deliveries: int, kills: int, seed: int, parallel: 
             left.put_nowait(event)
         first_sent: dict[str, float] = {}
         async with aiohttp.ClientSession() as http:
-            senders = [asyncio.create_task(_send(http, process, left, first_sent, outcome)) for _ in range(parallel)]
+            senders = [
+                asyncio.create_task(_send(http, process, left, first_sent, outcome))
+                for _ in range(parallel)
+            ]
             for n in range(kills):
                 goal = len(order) * (n + 1) // (kills + 1)
                 while len(order) - left.qsize() < goal:  # noqa: ASYNC110 - the moment of the kill is a matter of chance
@@ -116,8 +129,15 @@ def _events(count: int, chance: random.Random) -> list[dict[str, Any]]:
     found = []
     for n in range(count):
         second, milli = divmod(n, 1000)
-        published = f"2026-01-01T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{milli:03}Z"
-        event = okta_event(chance.choice(KINDS), uuid=f"u-{n}", user=f"00u{chance.randrange(PEOPLE)}", published=published)
+        published = (
+            f"2026-01-01T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{milli:03}Z"
+        )
+        event = okta_event(
+            chance.choice(KINDS),
+            uuid=f"u-{n}",
+            user=f"00u{chance.randrange(PEOPLE)}",
+            published=published,
+        )
         event["target"][0]["alternateId"] = "unknown"
         found.append(event)
     return found
@@ -140,7 +160,15 @@ class Process:
     async def start(self) -> None:
         with (self._state / "log").open("ab") as log:
             self._running = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.soak.hook_process", str(self._state), str(self._port), self._webhook, stdout=log, stderr=log, preexec_fn=die_with_parent
+                sys.executable,
+                "-m",
+                "tests.soak.hook_process",
+                str(self._state),
+                str(self._port),
+                self._webhook,
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,
             )
         async with asyncio.timeout(60), aiohttp.ClientSession() as http:
             while True:
@@ -156,7 +184,13 @@ class Process:
             await self._running.wait()
 
 
-async def _send(http: aiohttp.ClientSession, process: Process, left: asyncio.Queue[dict[str, Any]], first_sent: dict[str, float], outcome: Outcome) -> None:
+async def _send(
+    http: aiohttp.ClientSession,
+    process: Process,
+    left: asyncio.Queue[dict[str, Any]],
+    first_sent: dict[str, float],
+    outcome: Outcome,
+) -> None:
     while not left.empty():
         event = left.get_nowait()
         body = raw(okta_delivery(event, event_id=f"e-{random.getrandbits(64)}"))
@@ -167,7 +201,12 @@ async def _send(http: aiohttp.ClientSession, process: Process, left: asyncio.Que
             try:
                 timeout = aiohttp.ClientTimeout(total=3)
                 headers = {"Authorization": SECRET, "Content-Type": "application/json"}
-                async with http.post(f"{process.url}/hooks/okta/acme/acme-okta", data=body, headers=headers, timeout=timeout) as response:
+                async with http.post(
+                    f"{process.url}/hooks/okta/acme/acme-okta",
+                    data=body,
+                    headers=headers,
+                    timeout=timeout,
+                ) as response:
                     if response.status == 200:
                         outcome.ack_ms.append((time.perf_counter() - began) * 1000)
                         break
@@ -178,21 +217,39 @@ async def _send(http: aiohttp.ClientSession, process: Process, left: asyncio.Que
 
 
 async def _drained(state: Path) -> None:
-    """Until nothing waits: events applied (a dead holder's lanes after their lease), messages sent."""
+    """Until nothing waits: events applied (a dead holder's lanes after their lease), messages
+    sent.
+    """
     async with asyncio.timeout(180):
-        while _query(state, "SELECT (SELECT count(*) FROM hook_inbox WHERE state = 'new') + (SELECT count(*) FROM webhooks_outbox WHERE state = 'new')") != [(0,)]:  # noqa: ASYNC110 - another process finishes
+        while _query(  # noqa: ASYNC110 - another process finishes
+            state,
+            (
+                "SELECT (SELECT count(*) FROM hook_inbox WHERE state = 'new') + (SELECT "
+                "count(*) FROM webhooks_outbox WHERE state = 'new')"
+            ),
+        ) != [(0,)]:
             await asyncio.sleep(0.1)
 
 
 def _query(state: Path, sql: str) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(f"file:{state / EMBEDDED_FILE}?mode=ro", uri=True, timeout=30)) as connection:
+    with contextlib.closing(
+        sqlite3.connect(f"file:{state / EMBEDDED_FILE}?mode=ro", uri=True, timeout=30)
+    ) as connection:
         return connection.execute(sql).fetchall()
 
 
-def _judge(state: Path, events: list[dict[str, Any]], received: list[tuple[str, bytes]], first_sent: dict[str, float], outcome: Outcome) -> None:
+def _judge(
+    state: Path,
+    events: list[dict[str, Any]],
+    received: list[tuple[str, bytes]],
+    first_sent: dict[str, float],
+    outcome: Outcome,
+) -> None:
     states = dict(_query(state, "SELECT event, state FROM hook_inbox"))
     assert states.keys() == {e["uuid"] for e in events}, "an event is lost"
-    assert set(states.values()) <= {"applied", "applied_to_nobody", "ignored"}, "an event was not applied"
+    assert set(states.values()) <= {"applied", "applied_to_nobody", "ignored"}, (
+        "an event was not applied"
+    )
     said = [json.loads(line) for line in (state / "said").read_text().splitlines()]
     expected: dict[str, Standing | None] = {}
     refusals: dict[str, int] = {}
@@ -209,7 +266,9 @@ def _judge(state: Path, events: list[dict[str, Any]], received: list[tuple[str, 
         if kind == "block":
             blocked[person] = verb == "revoke"
     for person, standing in expected.items():
-        assert blocked.get(person, False) == (standing is not None and standing.refused), f"{person} stands wrong"
+        assert blocked.get(person, False) == (standing is not None and standing.refused), (
+            f"{person} stands wrong"
+        )
         assert calls.get(person, 0) >= refusals[person], f"a refusal of {person} had no effect"
     bodies: dict[str, bytes] = {}
     told: dict[str, list[str]] = {}
@@ -220,9 +279,15 @@ def _judge(state: Path, events: list[dict[str, Any]], received: list[tuple[str, 
         document = json.loads(body)
         told.setdefault(document["data"]["subject"]["idp_subject"], []).append(document["type"])
     for person, types in told.items():
-        assert all(a != b for a, b in itertools.pairwise(types)), f"{person}: a message was made twice: {types}"
-        assert (types[-1] == "user.deprovisioned") == blocked.get(person, False), f"{person}: the app believes something else"
-    assert {r[0] for r in _query(state, "SELECT id FROM webhooks_outbox")} == set(bodies), "a message was never sent"
+        assert all(a != b for a, b in itertools.pairwise(types)), (
+            f"{person}: a message was made twice: {types}"
+        )
+        assert (types[-1] == "user.deprovisioned") == blocked.get(person, False), (
+            f"{person}: the app believes something else"
+        )
+    assert {r[0] for r in _query(state, "SELECT id FROM webhooks_outbox")} == set(bodies), (
+        "a message was never sent"
+    )
     first_applied: dict[str, float] = {}
     for at, _, _, person, _ in said:
         first_applied.setdefault(person, at)
@@ -246,4 +311,13 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(asyncio.run(run(Path(folder) / "state", deliveries=arguments.deliveries, kills=arguments.kills, seed=arguments.seed)).line())
+        print(
+            asyncio.run(
+                run(
+                    Path(folder) / "state",
+                    deliveries=arguments.deliveries,
+                    kills=arguments.kills,
+                    seed=arguments.seed,
+                )
+            ).line()
+        )

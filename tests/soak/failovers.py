@@ -1,8 +1,10 @@
-"""One fail-over after the other, in one fleet: how long checks are 503, and how long a revocation that was under way waits.
+"""One fail-over after the other, in one fleet: how long checks are 503, and how long a revocation
+that was under way waits.
 
-``python -m tests.soak.failovers sentinel-failover|cluster-failover [--rounds 50]`` prints a line for each and their quantiles; exit code 1 where a check that was
-sent after an acknowledgement was allowed, somebody was logged out by nobody, or a 503 did not say when to ask again. With sentinels each round takes half
-a minute: they do not fail over again for twice ``failover-timeout``.
+``python -m tests.soak.failovers sentinel-failover|cluster-failover [--rounds 50]`` prints a line
+for each and their quantiles; exit code 1 where a check that was sent after an acknowledgement was
+allowed, somebody was logged out by nobody, or a 503 did not say when to ask again. With sentinels
+each round takes half a minute: they do not fail over again for twice ``failover-timeout``.
 """
 
 from __future__ import annotations
@@ -34,13 +36,17 @@ SERVER = ("--repl-diskless-sync-delay", "0", "--min-replicas-to-write", "1", "--
 FAILOVER_MS = 10_000
 PROBE_S = 0.02
 QUIET_S = 3.0
-"""Checks must have been answered for so long by every replica before a fail-over counts as over: a second outage is part of it."""
+"""Checks must have been answered for so long by every replica before a fail-over counts as over: a
+second outage is part of it.
+"""
 PATIENCE_S = 90.0
 
 
 @dataclass(slots=True)
 class Outage:
-    """What one replica answered about somebody who is signed in, since the primary was struck (seconds)."""
+    """What one replica answered about somebody who is signed in, since the primary was struck
+    (seconds).
+    """
 
     first: float | None = None
     last: float = 0.0
@@ -65,18 +71,26 @@ class Round:
 
     at: str
     switched: float
-    """Until another server was the primary and had a replica that follows it: what no gateway can shorten."""
+    """Until another server was the primary and had a replica that follows it: what no gateway can
+    shorten.
+    """
     back: float
     acknowledged: tuple[float, ...]
     again: int
 
     def __str__(self) -> str:
-        return f"switched {self.switched:5.2f} s, checks back {self.back:5.2f} s, acknowledged {', '.join(f'{seconds:.2f}' for seconds in self.acknowledged)} s{f', {self.again} further outages' if self.again else ''}"
+        return (
+            f"switched {self.switched:5.2f} s, checks back {self.back:5.2f} s, acknowledged "
+            f"{', '.join(f'{seconds:.2f}' for seconds in self.acknowledged)} "
+            f"s{f', {self.again} further outages' if self.again else ''}"
+        )
 
 
 @dataclass(slots=True)
 class Sentinels:
-    """Three servers and three sentinels, as ``gateway config check`` demands them but for what a scenario changes."""
+    """Three servers and three sentinels, as ``gateway config check`` demands them but for what a
+    scenario changes.
+    """
 
     folder: Path
     down_after_ms: int
@@ -93,7 +107,8 @@ class Sentinels:
         for _ in range(2):
             self.add(self.servers[0].port)
         watch = (
-            f"sentinel monitor gw 127.0.0.1 {self.servers[0].port} 2\nsentinel down-after-milliseconds gw {self.down_after_ms}\n"
+            f"sentinel monitor gw 127.0.0.1 {self.servers[0].port} 2\nsentinel "
+            f"down-after-milliseconds gw {self.down_after_ms}\n"
             f"sentinel failover-timeout gw {FAILOVER_MS}\nsentinel parallel-syncs gw 1\n"
         )
         self.watchers += [start(self.folder / f"s{n}", sentinel=watch) for n in range(3)]
@@ -122,13 +137,20 @@ class Sentinels:
         raise TimeoutError
 
     def settle(self) -> None:
-        """Replace the server that was killed, and wait until every sentinel would fail over again."""
+        """Replace the server that was killed, and wait until every sentinel would fail over
+        again.
+        """
         primary = self.primary()
         self.add(primary.port)
         for watcher in self.watchers:
             # Those who are gone would stay on the list.
             watcher.ask("SENTINEL", "RESET", "gw")
-            watcher.until(lambda reply: b"status=ok" in reply and b"slaves=2,sentinels=3" in reply, "INFO", "sentinel", seconds=PATIENCE_S)
+            watcher.until(
+                lambda reply: b"status=ok" in reply and b"slaves=2,sentinels=3" in reply,
+                "INFO",
+                "sentinel",
+                seconds=PATIENCE_S,
+            )
 
     def kill(self) -> float:
         """Returns when another is the primary, and is followed: how long that took, in seconds."""
@@ -144,7 +166,9 @@ class Sentinels:
             server.stop()
 
 
-async def watch(fleet: Fleet, port: int | str, person: Person, struck: float, outage: Outage) -> None:
+async def watch(
+    fleet: Fleet, port: int | str, person: Person, struck: float, outage: Outage
+) -> None:
     """Until cancelled: one check after the other of somebody who stays signed in."""
     connection = Connection(port)
     try:
@@ -164,14 +188,24 @@ async def watch(fleet: Fleet, port: int | str, person: Person, struck: float, ou
 
 
 async def fail_over(fleet: Fleet, strike: Callable[[], float], *, under_way: int) -> Round:
-    """Strike while revocations are under way; returns when every replica has answered for a while."""
+    """Strike while revocations are under way; returns when every replica has answered for a
+    while.
+    """
     witness = fleet.fresh_person()
-    others = [person for person in fleet.people if person.revoking_since is None and person is not witness]
+    others = [
+        person for person in fleet.people if person.revoking_since is None and person is not witness
+    ]
     struck, at = time.monotonic(), datetime.now(UTC).isoformat(timespec="milliseconds")
     outages = [Outage() for _ in fleet.check_ports]
-    watching = [asyncio.create_task(watch(fleet, port, witness, struck, outage)) for port, outage in zip(fleet.check_ports, outages, strict=True)]
+    watching = [
+        asyncio.create_task(watch(fleet, port, witness, struck, outage))
+        for port, outage in zip(fleet.check_ports, outages, strict=True)
+    ]
     try:
-        revoking = [asyncio.create_task(fleet.revoke(person, seconds=PATIENCE_S)) for person in others[:under_way]]
+        revoking = [
+            asyncio.create_task(fleet.revoke(person, seconds=PATIENCE_S))
+            for person in others[:under_way]
+        ]
         switched = await asyncio.to_thread(strike)
         revoked = [(await task)[0] for task in revoking]
         async with asyncio.timeout(PATIENCE_S):
@@ -183,12 +217,20 @@ async def fail_over(fleet: Fleet, strike: Callable[[], float], *, under_way: int
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
     acknowledged = tuple((person.acknowledged_at or 0.0) - struck for person in revoked)
-    return Round(at, switched, max(outage.last for outage in outages), acknowledged, sum(outage.again for outage in outages))
+    return Round(
+        at,
+        switched,
+        max(outage.last for outage in outages),
+        acknowledged,
+        sum(outage.again for outage in outages),
+    )
 
 
 @dataclass(slots=True)
 class Shards:
-    """A Cluster of three primaries with replicas; the one that holds the tenant is killed each time."""
+    """A Cluster of three primaries with replicas; the one that holds the tenant is killed each
+    time.
+    """
 
     folder: Path
     node_timeout_ms: int
@@ -206,14 +248,19 @@ class Shards:
 
     def start(self) -> None:
         replicas = tuple(2 if shard == self._shard else 1 for shard in range(3))
-        self.nodes = self._stack.enter_context(cluster(self.folder / "c", replicas=replicas, node_timeout_ms=self.node_timeout_ms))
+        self.nodes = self._stack.enter_context(
+            cluster(self.folder / "c", replicas=replicas, node_timeout_ms=self.node_timeout_ms)
+        )
 
     def _primary(self, *, replicas: int) -> Server:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
                 owner = self.nodes.owner(self._key)
-                if owner is not None and owner.ask("INFO", "replication").count(b"state=online") >= replicas:
+                if (
+                    owner is not None
+                    and owner.ask("INFO", "replication").count(b"state=online") >= replicas
+                ):
                     return owner
             time.sleep(0.02)
         raise TimeoutError
@@ -229,7 +276,11 @@ class Shards:
         """Another replica for the shard; the node that was killed is forgotten."""
         primary = self._primary(replicas=1)
         self.nodes.add_replica(self._shard, of=primary)
-        gone = [line.split()[0].decode() for line in primary.ask("CLUSTER", "NODES").split(b"\n") if b"fail" in line and b"fail?" not in line]
+        gone = [
+            line.split()[0].decode()
+            for line in primary.ask("CLUSTER", "NODES").split(b"\n")
+            if b"fail" in line and b"fail?" not in line
+        ]
         for node in self.nodes.alive():
             for name in gone:
                 node.ask("CLUSTER", "FORGET", name)
@@ -267,36 +318,64 @@ STORES: dict[str, Callable[[Path, argparse.Namespace], Store]] = {
 
 async def fail_overs(arguments: argparse.Namespace) -> int:
     """The primary is killed, and another server takes its place; again and again."""
-    with contextlib.nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as name:
+    with (
+        contextlib.nullcontext(arguments.keep)
+        if arguments.keep
+        else tempfile.TemporaryDirectory() as name
+    ):
         store = STORES[arguments.scenario](Path(name), arguments)
         async with running(store):  # noqa: SIM117 - the fleet is told its address
-            async with Fleet(Path(name) / "fleet", store.url, replicas=arguments.replicas, workers=1, min_replicas=1) as fleet:
-                await fleet.log_in(arguments.rounds * (arguments.under_way + 1) + 10, sessions_each=1)
+            async with Fleet(
+                Path(name) / "fleet",
+                store.url,
+                replicas=arguments.replicas,
+                workers=1,
+                min_replicas=1,
+            ) as fleet:
+                await fleet.log_in(
+                    arguments.rounds * (arguments.under_way + 1) + 10, sessions_each=1
+                )
                 await asyncio.sleep(fleet.staleness_s + 1)
                 fleet.load(4, pause_s=PROBE_S)  # of those, too, about whom a promise was made
                 rounds = []
                 for number in range(arguments.rounds):
                     result = await fail_over(fleet, store.kill, under_way=arguments.under_way)
-                    sys.stdout.write(f"{number + 1:3}: {result}{f', struck at {result.at}' if arguments.keep else ''}\n")
+                    sys.stdout.write(
+                        f"{number + 1:3}: {result}"
+                        f"{f', struck at {result.at}' if arguments.keep else ''}\n"
+                    )
                     sys.stdout.flush()
                     rounds.append(result)
                     if number + 1 < arguments.rounds:
                         settling = time.monotonic()
                         await asyncio.to_thread(store.settle)
-                        rest_s = 2 * FAILOVER_MS / 1000 if isinstance(store, Sentinels) else fleet.staleness_s + 1
+                        rest_s = (
+                            2 * FAILOVER_MS / 1000
+                            if isinstance(store, Sentinels)
+                            else fleet.staleness_s + 1
+                        )
                         await asyncio.sleep(max(0.0, rest_s - (time.monotonic() - settling)))
                 return report(rounds, fleet)
 
 
 def report(rounds: list[Round], fleet: Fleet) -> int:
-    back, acknowledged = [r.back for r in rounds], [seconds for r in rounds for seconds in r.acknowledged]
+    back, acknowledged = (
+        [r.back for r in rounds],
+        [seconds for r in rounds for seconds in r.acknowledged],
+    )
     switched, account = [r.switched for r in rounds], fleet.account
     sys.stdout.write(
-        f"{len(rounds)} fail-overs: another primary p50 {statistics.median(switched):.2f} s, max {max(switched):.2f} s; checks back p50 {statistics.median(back):.2f} s, max {max(back):.2f} s; acknowledged p50 {statistics.median(acknowledged):.2f} s, "
-        f"max {max(acknowledged):.2f} s; further outages {sum(r.again for r in rounds)}; allowed after an acknowledgement {account.broken}, wrong logouts {account.wrong_logouts}, "
+        f"{len(rounds)} fail-overs: another primary p50 {statistics.median(switched):.2f} "
+        f"s, max {max(switched):.2f} s; checks back p50 {statistics.median(back):.2f} s, "
+        f"max {max(back):.2f} s; acknowledged p50 {statistics.median(acknowledged):.2f} s, "
+        f"max {max(acknowledged):.2f} s; further outages {sum(r.again for r in rounds)}; "
+        f"allowed after an acknowledgement {account.broken}, wrong logouts "
+        f"{account.wrong_logouts}, "
         f"without Retry-After {account.without_retry_after.total()}\n  logged: {fleet.logged()}\n"
     )
-    return int(account.broken > 0 or account.wrong_logouts > 0 or account.without_retry_after.total() > 0)
+    return int(
+        account.broken > 0 or account.wrong_logouts > 0 or account.without_retry_after.total() > 0
+    )
 
 
 def main() -> int:
@@ -305,9 +384,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--replicas", type=int, default=2, help="of the gateway")
     parser.add_argument("--under-way", type=int, default=3, help="revocations when it strikes")
-    parser.add_argument("--down-after", type=int, default=2000, help="down-after-milliseconds of the sentinels")
+    parser.add_argument(
+        "--down-after", type=int, default=2000, help="down-after-milliseconds of the sentinels"
+    )
     parser.add_argument("--node-timeout", type=int, default=2000, help="cluster-node-timeout")
-    parser.add_argument("--keep", help="a new folder for logs and data, kept; each round then tells when it struck")
+    parser.add_argument(
+        "--keep", help="a new folder for logs and data, kept; each round then tells when it struck"
+    )
     arguments = parser.parse_args()
     return asyncio.run(fail_overs(arguments))
 

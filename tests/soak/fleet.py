@@ -1,4 +1,6 @@
-"""A fleet of real gateway processes under load, and an account of every check: when it was sent, and what had been promised by then."""
+"""A fleet of real gateway processes under load, and an account of every check: when it was sent,
+and what had been promised by then.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,7 @@ allowed_groups: any
 client_id: client
 client_secret: secret
 providers: [{{name: acme-okta, kind: okta, label: Okta, issuer: https://idp.example, domains: [acme.test], hooks: {{secrets: [{hook_secret}]}}}}]
-"""
+"""  # noqa: E501 - one text, as it is
 
 
 OUTAGE_PAUSE_S = 0.02
@@ -91,12 +93,16 @@ class Account:
     failed: int = 0
     """No answer at all: a connection broke, or the deadline passed."""
     without_retry_after: Counter[str] = field(default_factory=Counter)
-    """Of ``unavailable``, by status and reason: whoever is told nothing else must be told when to ask again."""
+    """Of ``unavailable``, by status and reason: whoever is told nothing else must be told when to
+    ask again.
+    """
     seconds: list[float] = field(default_factory=list, repr=False)
 
 
 def reason_in(head: bytes, body: bytes) -> str:
-    """What nginx is told in the head, else ``code`` of a problem document, else how the body begins."""
+    """What nginx is told in the head, else ``code`` of a problem document, else how the body
+    begins.
+    """
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"x-auth-reason:"):
             return line.partition(b":")[2].strip().decode("ascii", "replace")
@@ -115,9 +121,14 @@ class Connection:
 
     async def send(self, cookie: str) -> None:
         if self._streams is None:
-            self._streams = await (asyncio.open_connection("127.0.0.1", self._where) if isinstance(self._where, int) else asyncio.open_unix_connection(self._where))
+            self._streams = await (
+                asyncio.open_connection("127.0.0.1", self._where)
+                if isinstance(self._where, int)
+                else asyncio.open_unix_connection(self._where)
+            )
         request = (
-            f"GET /auth/nginx HTTP/1.1\r\nHost: gateway\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: {HOST}\r\n"
+            "GET /auth/nginx HTTP/1.1\r\nHost: gateway\r\nX-Forwarded-Method: "
+            f"GET\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: {HOST}\r\n"
             f"X-Forwarded-Uri: /\r\nCookie: __Host-gw={cookie}\r\n\r\n"
         )
         self._streams[1].write(request.encode("ascii"))
@@ -142,9 +153,26 @@ class Connection:
 class Fleet:
     """Processes, people and load. ``async with Fleet(...)``."""
 
-    def __init__(self, folder: Path, redis_url: str, *, replicas: int, workers: int, staleness_s: float = 2.0, min_replicas: int = 0, within: Sequence[Sequence[str]] = ()) -> None:
-        """``within``: for each replica what a command begins with that runs in another network namespace; it listens at Unix sockets then."""
-        self.folder, self.redis_url, self.replicas, self.workers = folder, redis_url, replicas, workers
+    def __init__(
+        self,
+        folder: Path,
+        redis_url: str,
+        *,
+        replicas: int,
+        workers: int,
+        staleness_s: float = 2.0,
+        min_replicas: int = 0,
+        within: Sequence[Sequence[str]] = (),
+    ) -> None:
+        """``within``: for each replica what a command begins with that runs in another network
+        namespace; it listens at Unix sockets then.
+        """
+        self.folder, self.redis_url, self.replicas, self.workers = (
+            folder,
+            redis_url,
+            replicas,
+            workers,
+        )
         self.staleness_s, self.min_replicas = staleness_s, min_replicas
         self._within = within or [()] * replicas
         self.account = Account()
@@ -165,16 +193,28 @@ class Fleet:
         (self.folder / "state").mkdir(parents=True)
         (self.folder / "state").chmod(0o700)
         (self.folder / "tenants").mkdir()
-        (self.folder / "tenants" / "acme.yaml").write_text(TENANT.format(host=HOST, hook_secret=HOOK_SECRET))
+        (self.folder / "tenants" / "acme.yaml").write_text(
+            TENANT.format(host=HOST, hook_secret=HOOK_SECRET)
+        )
         self.config = self.folder / "gateway.yaml"
-        self.config.write_text(CONFIG.format(folder=self.folder, redis=self.redis_url, min_replicas=max(self.min_replicas, 0), staleness_ms=round(self.staleness_s * 1000)))
+        self.config.write_text(
+            CONFIG.format(
+                folder=self.folder,
+                redis=self.redis_url,
+                min_replicas=max(self.min_replicas, 0),
+                staleness_ms=round(self.staleness_s * 1000),
+            )
+        )
         self.ring = keys.load(self.folder / "state" / "keys.json", create=True)
         self._http = aiohttp.ClientSession()
         self.admin_key = await self._make_admin_key()
         try:
             self._serve("admin", {"admin": self.admin_port, "hooks": self.hooks_port})
             for number, within in enumerate(self._within):
-                ports = {name: str(self.folder / f"{name}-{number}.sock") if within else free_port() for name in ("check", "public", "admin")}
+                ports = {
+                    name: str(self.folder / f"{name}-{number}.sock") if within else free_port()
+                    for name in ("check", "public", "admin")
+                }
                 self._serve("auth", ports, within)
                 self.check_ports.append(ports["check"])
                 self.public_ports.append(ports["public"])
@@ -188,18 +228,36 @@ class Fleet:
     async def _make_admin_key(self) -> str:
         """As ``gateway admin-keys create`` does, without a process for it."""
         async with configured_database(str(self.config)) as (_, database):
-            made = await SqlAdminKeys(database, clock=time.time).create(name="soak", scopes=(Scope.OPERATOR,), tenant=None, lifetime_s=None)
+            made = await SqlAdminKeys(database, clock=time.time).create(
+                name="soak", scopes=(Scope.OPERATOR,), tenant=None, lifetime_s=None
+            )
         assert made is not None
         return made.presented.reveal()
 
     def _serve(self, role: str, ports: Mapping[str, int | str], within: Sequence[str] = ()) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
-        environment |= {f"GATEWAY_LISTEN__{name.upper()}": f"127.0.0.1:{port}" if isinstance(port, int) else f"unix:{port}" for name, port in ports.items()}
+        environment |= {
+            f"GATEWAY_LISTEN__{name.upper()}": f"127.0.0.1:{port}"
+            if isinstance(port, int)
+            else f"unix:{port}"
+            for name, port in ports.items()
+        }
         workers = ["--workers", str(self.workers)] if role == "auth" else []
         with (self.folder / f"{role}-{len(self.processes)}.log").open("wb") as log:
             self.processes.append(
                 subprocess.Popen(
-                    [*within, sys.executable, "-m", "gateway", "serve", "-c", str(self.config), "--role", role, *workers],
+                    [
+                        *within,
+                        sys.executable,
+                        "-m",
+                        "gateway",
+                        "serve",
+                        "-c",
+                        str(self.config),
+                        "--role",
+                        role,
+                        *workers,
+                    ],
                     cwd=ROOT,
                     env=environment,
                     stdout=log,
@@ -212,16 +270,27 @@ class Fleet:
         async with asyncio.timeout(60):
             while True:
                 # First: where one of ours could not begin, whoever answers there is somebody else.
-                assert all(p.poll() is None for p in self.processes), [log.read_text()[-2000:] for log in self.folder.glob("*.log")]
+                assert all(p.poll() is None for p in self.processes), [
+                    log.read_text()[-2000:] for log in self.folder.glob("*.log")
+                ]
                 with contextlib.suppress(OSError):
-                    _, writer = await (asyncio.open_connection("127.0.0.1", port) if isinstance(port, int) else asyncio.open_unix_connection(port))
+                    _, writer = await (
+                        asyncio.open_connection("127.0.0.1", port)
+                        if isinstance(port, int)
+                        else asyncio.open_unix_connection(port)
+                    )
                     writer.close()
                     with contextlib.suppress(OSError):
                         await writer.wait_closed()
                     return
                 await asyncio.sleep(0.05)
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self.rest()
         await self._http.close()
         for process in self.processes:
@@ -239,7 +308,12 @@ class Fleet:
     def worker_pids(self, process: subprocess.Popen[bytes]) -> list[int]:
         """Forked workers of one ``gateway serve``; the process itself where it forked none."""
         try:
-            children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+            children = [
+                int(pid)
+                for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children")
+                .read_text()
+                .split()
+            ]
         except OSError:
             return []
         return children or [process.pid]
@@ -267,7 +341,9 @@ class Fleet:
 
         async with asyncio.timeout(600), self.store() as login:
             await self.store_answers()
-            await login.sessions.link.command("EXISTS", "gw:probe")  # one before many: they would otherwise all discover the Cluster at once
+            await login.sessions.link.command(
+                "EXISTS", "gw:probe"
+            )  # one before many: they would otherwise all discover the Cluster at once
             fresh = [Person(f"user{next(self._numbers)}") for _ in range(people)]
             await asyncio.gather(*(one(login, person) for person in fresh))
         return fresh
@@ -306,7 +382,10 @@ class Fleet:
 
     def load(self, connections: int, *, pause_s: float = 0.0) -> None:
         """Closed loops, spread over the replicas, that prefer whom a promise was made about."""
-        self._load = [asyncio.create_task(self._loop(self.check_ports[n % len(self.check_ports)], pause_s)) for n in range(connections)]
+        self._load = [
+            asyncio.create_task(self._loop(self.check_ports[n % len(self.check_ports)], pause_s))
+            for n in range(connections)
+        ]
 
     async def rest(self) -> None:
         for task in self._load:
@@ -316,7 +395,9 @@ class Fleet:
 
     def somebody(self) -> Person:
         """Two in five checks are of those about whom a promise was made lately."""
-        return self._random.choice(self._touched[-40:] if self._touched and self._random.random() < 0.4 else self.people)
+        return self._random.choice(
+            self._touched[-40:] if self._touched and self._random.random() < 0.4 else self.people
+        )
 
     async def _loop(self, port: int | str, pause_s: float) -> None:
         connection = Connection(port)
@@ -341,8 +422,11 @@ class Fleet:
                 continue
             self.note(person, sent, status, answer)
             if pause_s:
-                # Of an outage enough is told at this rate; faster would only take the processor from whoever fails over.
-                await asyncio.sleep(pause_s if status in {200, 401, 403} else max(pause_s, OUTAGE_PAUSE_S))
+                # Of an outage enough is told at this rate; faster would only take the processor
+                # from whoever fails over.
+                await asyncio.sleep(
+                    pause_s if status in {200, 401, 403} else max(pause_s, OUTAGE_PAUSE_S)
+                )
 
     def note(self, person: Person, sent: float, status: int, answer: bytes = b"") -> None:
         account = self.account
@@ -366,8 +450,12 @@ class Fleet:
     def fresh_person(self) -> Person:
         return self._random.choice([p for p in self.people if p.revoking_since is None])
 
-    async def revoke(self, person: Person | None = None, *, kind: str = "end_sessions", seconds: float = 60) -> tuple[Person, float, dict[str, Any]]:
-        """Through the admin API until it is acknowledged; who, how long the last request took, what it said."""
+    async def revoke(
+        self, person: Person | None = None, *, kind: str = "end_sessions", seconds: float = 60
+    ) -> tuple[Person, float, dict[str, Any]]:
+        """Through the admin API until it is acknowledged; who, how long the last request took, what
+        it said.
+        """
         person = person or self.fresh_person()
         person.revoking_since, person.kind = time.monotonic(), kind
         self._touched = [*self._touched, person]
@@ -377,9 +465,11 @@ class Fleet:
                 began = time.monotonic()
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                     async with self._http.post(
-                        f"http://127.0.0.1:{self.admin_port}/admin/v1/revocations", json=body, headers={"Authorization": f"Bearer {self.admin_key}"},
+                        f"http://127.0.0.1:{self.admin_port}/admin/v1/revocations",
+                        json=body,
+                        headers={"Authorization": f"Bearer {self.admin_key}"},
                         timeout=aiohttp.ClientTimeout(total=20),
-                    ) as response:  # fmt: skip
+                    ) as response:
                         said = await response.json()
                         if response.status < 300:
                             person.acknowledged_at = time.monotonic()
@@ -394,11 +484,19 @@ def _settings(url: str, min_replicas: int) -> Redis:
 
 def events_in(logs: Iterable[Path], *, most: int = 8) -> str:
     """The most frequent events of JSON logs."""
-    found = Counter(name for log in logs for name in re.findall(r'"event": ?"(\w+)"', log.read_text(errors="replace")))
+    found = Counter(
+        name
+        for log in logs
+        for name in re.findall(r'"event": ?"(\w+)"', log.read_text(errors="replace"))
+    )
     return ", ".join(f"{number} × {name}" for name, number in found.most_common(most))
 
 
 def quantiles(values: list[float]) -> str:
     """p50, p99 and maximum, in milliseconds."""
     ordered = sorted(values)
-    return f"p50 {statistics.median(ordered) * 1000:.1f} ms, p99 {ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000:.1f} ms, max {ordered[-1] * 1000:.1f} ms"
+    return (
+        f"p50 {statistics.median(ordered) * 1000:.1f} ms, p99 "
+        f"{ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000:.1f} ms, max "
+        f"{ordered[-1] * 1000:.1f} ms"
+    )

@@ -1,7 +1,9 @@
-"""Strangers' cookies: random ones of a tenant, over many connections, and somebody who is signed in there meanwhile.
+"""Strangers' cookies: random ones of a tenant, over many connections, and somebody who is signed in
+there meanwhile.
 
-``python -m tests.soak.flood_cookies flood-cookies [--store single sentinel cluster] [--seconds 8] [--connections 200]`` prints a table; exit code 1 where a
-check of theirs failed, or the slowest of a hundred took more than five times as long as before, or a login was not begun.
+``python -m tests.soak.flood_cookies flood-cookies [--store single sentinel cluster] [--seconds 8]
+[--connections 200]`` prints a table; exit code 1 where a check of theirs failed, or the slowest of
+a hundred took more than five times as long as before, or a login was not begun.
 """
 
 from __future__ import annotations
@@ -60,11 +62,14 @@ def strangers(port: int, connections: int) -> None:
                 while True:
                     cookie = bucket + base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
                     writer.write(
-                        f"GET /auth/nginx HTTP/1.1\r\nHost: a\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: {HOST}\r\n"
+                        "GET /auth/nginx HTTP/1.1\r\nHost: a\r\nX-Forwarded-Method: "
+                        f"GET\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: {HOST}\r\n"
                         f"X-Forwarded-Uri: /\r\nCookie: __Host-gw={cookie}\r\n\r\n".encode()
                     )
                     head = (await reader.readuntil(b"\r\n\r\n")).lower()
-                    await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0] or 0))
+                    await reader.readexactly(
+                        int(head.partition(b"content-length:")[2].split(b"\r\n", 1)[0] or 0)
+                    )
 
     async def all_of_them() -> None:
         await asyncio.gather(*(one() for _ in range(connections)))
@@ -80,15 +85,21 @@ async def log_in(folder: Path, url: str, replicas: int, *, name: str = "alice") 
     try:
         async with asyncio.timeout(20):
             while True:
-                with contextlib.suppress(UnavailableError):  # the store is believed a moment after its start
-                    return (await Login(sessions, tenant()).finish(identity=identity(name))).cookie.reveal()
+                with contextlib.suppress(
+                    UnavailableError
+                ):  # the store is believed a moment after its start
+                    return (
+                        await Login(sessions, tenant()).finish(identity=identity(name))
+                    ).cookie.reveal()
                 await asyncio.sleep(0.05)
     finally:
         await sessions.touches.close()
         await link.close()
 
 
-def flood_cookies(folder: Path, kind: str, *, seconds: float, connections: int, quiet_s: float = 5.0) -> Report:
+def flood_cookies(
+    folder: Path, kind: str, *, seconds: float, connections: int, quiet_s: float = 5.0
+) -> Report:
     with store(kind, folder / "store") as (url, replicas):
         environment = {"GATEWAY_REDIS__URL": url, "GATEWAY_REDIS__MIN_REPLICAS": str(replicas)}
         (folder / "gateway" / "state").mkdir(parents=True, mode=0o700)
@@ -105,10 +116,20 @@ def flood_cookies(folder: Path, kind: str, *, seconds: float, connections: int, 
                 before = gateway.log.count('"event": "check"')
                 flooded = person.checks(for_s=seconds)
                 asked = gateway.log.count('"event": "check"') - before
-                begun = [begin(gateway.ports["public"], "151.101.1.7", return_to="/")[0] for _ in range(10)]
+                begun = [
+                    begin(gateway.ports["public"], "151.101.1.7", return_to="/")[0]
+                    for _ in range(10)
+                ]
             refused = gateway.log.count('"reason": "store_unavailable"')
-    lines = [f"{connections} connections: {asked / seconds:.0f} checks a second, {refused} answered 503; logins begun meanwhile: {begun.count(302)} of {len(begun)}"]
-    return Report(f"flood-cookies, {kind}", quiet, flooded, person.failed, lines, set(begun) == {302})
+    lines = [
+        (
+            f"{connections} connections: {asked / seconds:.0f} checks a second, {refused} "
+            f"answered 503; logins begun meanwhile: {begun.count(302)} of {len(begun)}"
+        )
+    ]
+    return Report(
+        f"flood-cookies, {kind}", quiet, flooded, person.failed, lines, set(begun) == {302}
+    )
 
 
 def main() -> int:
@@ -121,7 +142,9 @@ def main() -> int:
     failed = False
     for kind in arguments.store:
         with tempfile.TemporaryDirectory() as folder:
-            report = flood_cookies(Path(folder), kind, seconds=arguments.seconds, connections=arguments.connections)
+            report = flood_cookies(
+                Path(folder), kind, seconds=arguments.seconds, connections=arguments.connections
+            )
         print(report)
         failed |= not report.ok
     return int(failed)

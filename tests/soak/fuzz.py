@@ -1,7 +1,8 @@
-"""Coverage-guided fuzzing of everything that reads a client's or an identity provider's bytes. ``scripts/soak fuzz [SECONDS]``.
+"""Coverage-guided fuzzing of everything that reads a client's or an identity provider's bytes.
+``scripts/soak fuzz [SECONDS]``.
 
-Each target runs in a process of its own, since the fuzzer ends the process it runs in. A finding is an input that breaks what the
-property tests promise; it is printed and the exit code is 1.
+Each target runs in a process of its own, since the fuzzer ends the process it runs in. A finding is
+an input that breaks what the property tests promise; it is printed and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -33,9 +34,18 @@ ORIGIN = "https://app.acme.test"
 SEEDS = {
     "paths": ["/public/../admin", "/%2e%2e/%252f", "/a;b#c%23", "/größe/%C3%B6"],
     "cookies": ["a=1; __Host-gw=x; b=2", "__Host-gw-login=y;__Host-gw=z"],
-    "checks": ["X-Forwarded-Uri\x01/a?b\x00Cookie\x01__Host-gw=x\x00Accept\x01text/html", "Authorization\x01Bearer a.b.c\x00X-Forwarded-Host\x01evil.test"],
+    "checks": [
+        "X-Forwarded-Uri\x01/a?b\x00Cookie\x01__Host-gw=x\x00Accept\x01text/html",
+        "Authorization\x01Bearer a.b.c\x00X-Forwarded-Host\x01evil.test",
+    ],
     "groups": ["[a, b]", '["a","b"]', "a%2Cb,c", "a b"],
-    "returns": ["/x?y#z", "https://app.acme.test/a", "//evil.test", "/\\evil.test", "/%2f%2fevil.test"],
+    "returns": [
+        "/x?y#z",
+        "https://app.acme.test/a",
+        "//evil.test",
+        "/\\evil.test",
+        "/%2f%2fevil.test",
+    ],
     "names": ["app.acme.test:8443", "a@b.test", "ACME.test.", "xn--mnchen-3ya.test"],
 }
 
@@ -60,11 +70,27 @@ def cookies(data: bytes) -> None:
 
 
 def checks(data: bytes) -> None:
-    pairs = [(name or "X", value) for name, _, value in (part.partition("\x01") for part in as_text(data).split("\x00"))]
-    described = [("X-Forwarded-Method", "GET"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Host", "app.acme.test"), ("X-Forwarded-Uri", "/")]
+    pairs = [
+        (name or "X", value)
+        for name, _, value in (part.partition("\x01") for part in as_text(data).split("\x00"))
+    ]
+    described = [
+        ("X-Forwarded-Method", "GET"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "app.acme.test"),
+        ("X-Forwarded-Uri", "/"),
+    ]
     given = {name.lower() for name, _ in pairs}
     for dialect in DIALECTS:
-        found = ask(dialect, [*(pair for pair in described if pair[0].lower() not in given), ("Host", "app.acme.test"), *pairs], raw_path="/auth/envoy" + pairs[0][1])
+        found = ask(
+            dialect,
+            [
+                *(pair for pair in described if pair[0].lower() not in given),
+                ("Host", "app.acme.test"),
+                *pairs,
+            ],
+            raw_path="/auth/envoy" + pairs[0][1],
+        )
         if isinstance(found, Malformed):
             assert found.detail.isascii()
         else:
@@ -80,7 +106,11 @@ def groups(data: bytes) -> None:
 
 
 def returns(data: bytes) -> None:
-    found = safe_return(as_text(data), origin=ORIGIN, allowed=lambda host: ORIGIN if host == "app.acme.test" else None)
+    found = safe_return(
+        as_text(data),
+        origin=ORIGIN,
+        allowed=lambda host: ORIGIN if host == "app.acme.test" else None,
+    )
     if found is not None:
         assert urlsplit(found).netloc == "app.acme.test"
         assert found.isascii()
@@ -97,7 +127,14 @@ def names(data: bytes) -> None:
         assert text.count("@") == 1
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"paths": paths, "cookies": cookies, "checks": checks, "groups": groups, "returns": returns, "names": names}
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "paths": paths,
+    "cookies": cookies,
+    "checks": checks,
+    "groups": groups,
+    "returns": returns,
+    "names": names,
+}
 
 
 def fuzz(target: str, seconds: int, folder: Path) -> None:
@@ -106,7 +143,17 @@ def fuzz(target: str, seconds: int, folder: Path) -> None:
     corpus.mkdir()
     for number, seed in enumerate(SEEDS[target]):
         (corpus / str(number)).write_bytes(seed.encode())
-    atheris.Setup([sys.argv[0], f"-max_total_time={seconds}", "-max_len=512", "-timeout=5", f"-artifact_prefix={folder}/found-", str(corpus)], TARGETS[target])
+    atheris.Setup(
+        [
+            sys.argv[0],
+            f"-max_total_time={seconds}",
+            "-max_len=512",
+            "-timeout=5",
+            f"-artifact_prefix={folder}/found-",
+            str(corpus),
+        ],
+        TARGETS[target],
+    )
     atheris.Fuzz()
 
 
@@ -117,18 +164,33 @@ def main() -> int:
     failed = False
     with tempfile.TemporaryDirectory() as folder:
         for target in TARGETS:
-            result = subprocess.run([sys.executable, "-m", "tests.soak.fuzz", target, str(seconds), folder], capture_output=True, text=True, check=False)
+            result = subprocess.run(
+                [sys.executable, "-m", "tests.soak.fuzz", target, str(seconds), folder],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             runs = re.findall(r"Done (\d+) runs in (\d+) second", result.stderr)
             coverage = re.findall(r"cov: (\d+)", result.stderr)
             found = sorted(Path(folder).glob("found-*"))
-            print(f"{target:8} {runs[0][0] if runs else '?':>10} executions in {seconds} s, coverage {coverage[-1] if coverage else '?'}, findings {len(found)}", flush=True)
+            print(
+                (
+                    f"{target:8} {runs[0][0] if runs else '?':>10} executions in {seconds} s, "
+                    f"coverage {coverage[-1] if coverage else '?'}, findings {len(found)}"
+                ),
+                flush=True,
+            )
             for path in found:
                 print(f"  {path.name}: {path.read_bytes()!r}")
                 path.unlink()
             if result.returncode != 0:
                 failed = True
                 with contextlib.suppress(ValueError):
-                    print(result.stderr[result.stderr.index("=== Uncaught") :][:2000] if "=== Uncaught" in result.stderr else result.stderr[-2000:])
+                    print(
+                        result.stderr[result.stderr.index("=== Uncaught") :][:2000]
+                        if "=== Uncaught" in result.stderr
+                        else result.stderr[-2000:]
+                    )
     return 1 if failed else 0
 
 

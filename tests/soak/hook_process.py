@@ -1,6 +1,8 @@
-"""A hooks process of its own, to be killed: the shipped listener, inbox, applier and outbox, and a revoker that writes down what it is told.
+"""A hooks process of its own, to be killed: the shipped listener, inbox, applier and outbox, and a
+revoker that writes down what it is told.
 
-``python -m tests.soak.hook_process STATE_DIR PORT WEBHOOK_URL``; each line of ``STATE_DIR/said`` is one call of the revoker.
+``python -m tests.soak.hook_process STATE_DIR PORT WEBHOOK_URL``; each line of ``STATE_DIR/said`` is
+one call of the revoker.
 """
 
 from __future__ import annotations
@@ -37,9 +39,20 @@ from tests.sql.fixtures import config_with
 
 SECRET, WEBHOOK_SECRET = "soak-hook-secret-0123456789", "soak-webhook-secret"
 TARGET = HookTarget(
-    tenant="acme", provider="acme-okta", kind=ProviderKind.OKTA, issuer="http://127.0.0.1:1", secrets=(Secret(SECRET),), directory_id=None, client_id=None, client_secret=None,
-    api_token=None, api_url=None, audience=None, groups_used=None, allowed_groups=None,
-)  # fmt: skip
+    tenant="acme",
+    provider="acme-okta",
+    kind=ProviderKind.OKTA,
+    issuer="http://127.0.0.1:1",
+    secrets=(Secret(SECRET),),
+    directory_id=None,
+    client_id=None,
+    client_secret=None,
+    api_token=None,
+    api_url=None,
+    audience=None,
+    groups_used=None,
+    allowed_groups=None,
+)
 
 
 class OneTenant:
@@ -75,7 +88,9 @@ class WritingRevoker:
         return self._write("lift", request)
 
     def _write(self, verb: str, request: RevocationRequest) -> RevocationStatus:
-        line = json.dumps([time.time(), verb, request.kind.value, request.who.idp_subject, request.reason])
+        line = json.dumps(
+            [time.time(), verb, request.kind.value, request.who.idp_subject, request.reason]
+        )
         os.write(self._file, line.encode() + b"\n")
         return RevocationStatus("r", request, 0.0, 0.0, (), 0.0, 0)
 
@@ -100,19 +115,41 @@ async def main(state: Path, port: int, webhook: str, database_url: str) -> None:
         outbox = Outbox(database, committer, targets=targets, http=http, clock=time.time)
         revoker = WritingRevoker(state / "said")
         applier = Applier(
-            inbox, committer, names=GroupNames(database), targets=targets, revoker=revoker, people=None, directory=None, outbox=outbox, clock=time.time, apply_s=2.0,
+            inbox,
+            committer,
+            names=GroupNames(database),
+            targets=targets,
+            revoker=revoker,
+            people=None,
+            directory=None,
+            outbox=outbox,
+            clock=time.time,
+            apply_s=2.0,
             brake=Brake(database, BrakeLimits(unknown=1_000_000), clock=time.time),
-        )  # fmt: skip
+        )
         await stack.enter_async_context(outbox.running())
         await stack.enter_async_context(applier.running())
         services = HookServices(
-            targets=targets, inbox=inbox, scim=ScimStore(database, committer, inbox, clock=time.time), stored=applier.wake, tally=Tally(database, committer, clock=time.time),
-            keys=IssuerKeys(http, monotonic=time.monotonic), url=None, clock=time.time,
-        )  # fmt: skip
+            targets=targets,
+            inbox=inbox,
+            scim=ScimStore(database, committer, inbox, clock=time.time),
+            stored=applier.wake,
+            tally=Tally(database, committer, clock=time.time),
+            keys=IssuerKeys(http, monotonic=time.monotonic),
+            url=None,
+            clock=time.time,
+        )
         runner = await serve(application(services), bind(port))
         stack.push_async_callback(runner.cleanup)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] if len(sys.argv) > 4 else "embedded"))
+    asyncio.run(
+        main(
+            Path(sys.argv[1]),
+            int(sys.argv[2]),
+            sys.argv[3],
+            sys.argv[4] if len(sys.argv) > 4 else "embedded",
+        )
+    )

@@ -1,7 +1,9 @@
-"""From the hook to the first refused check, on real processes, while other people's events stream in with duplicates and reorderings.
+"""From the hook to the first refused check, on real processes, while other people's events stream
+in with duplicates and reorderings.
 
-``python -m tests.soak.hook_to_deny [--people 200] [--deliveries 5000] [--replicas 2]``. One person at a time is deactivated; every replica is
-asked about their session all the while. Times are from just before the POST of the hook to the answer of the first check that denied.
+``python -m tests.soak.hook_to_deny [--people 200] [--deliveries 5000] [--replicas 2]``. One person
+at a time is deactivated; every replica is asked about their session all the while. Times are from
+just before the POST of the hook to the answer of the first check that denied.
 """
 
 from __future__ import annotations
@@ -39,23 +41,47 @@ class Outcome:
 
     def line(self) -> str:
         return (
-            f"{len(self.first)} people removed beside {self.background} deliveries in {self.seconds:.1f} s; acknowledged {quantiles(self.ack)}; "
-            f"hook to first deny {quantiles(self.first)}; hook to the last replica {quantiles(self.last)}"
+            f"{len(self.first)} people removed beside {self.background} deliveries in "
+            f"{self.seconds:.1f} s; acknowledged {quantiles(self.ack)}; "
+            f"hook to first deny {quantiles(self.first)}; hook to the last replica "
+            f"{quantiles(self.last)}"
         )
 
 
-async def run(folder: Path, *, people: int, deliveries: int, replicas: int, workers: int = 1, parallel: int = 8, seed: int = 1) -> Outcome:
-    """Raises ``AssertionError`` where somebody is let in again after a denial, or not denied at all."""
+async def run(
+    folder: Path,
+    *,
+    people: int,
+    deliveries: int,
+    replicas: int,
+    workers: int = 1,
+    parallel: int = 8,
+    seed: int = 1,
+) -> Outcome:
+    """Raises ``AssertionError`` where somebody is let in again after a denial, or not denied at
+    all.
+    """
     chance, outcome = random.Random(seed), Outcome()
     with servers.running(folder / "valkey") as server:
-        async with Fleet(folder / "fleet", f"redis://127.0.0.1:{server.port}", replicas=replicas, workers=workers) as fleet, aiohttp.ClientSession() as http:
+        async with (
+            Fleet(
+                folder / "fleet",
+                f"redis://127.0.0.1:{server.port}",
+                replicas=replicas,
+                workers=workers,
+            ) as fleet,
+            aiohttp.ClientSession() as http,
+        ):
             await fleet.log_in(people, sessions_each=1)
             await fleet.store_answers()
             started = time.monotonic()
             left = asyncio.Queue[int]()
             for n in _order(deliveries, chance):
                 left.put_nowait(n)
-            senders = [asyncio.create_task(_stream(fleet, http, left, chance, outcome)) for _ in range(parallel)]
+            senders = [
+                asyncio.create_task(_stream(fleet, http, left, chance, outcome))
+                for _ in range(parallel)
+            ]
             try:
                 for number, person in enumerate(fleet.people):
                     await _remove(fleet, http, person, number, outcome)
@@ -76,25 +102,46 @@ def _order(deliveries: int, chance: random.Random) -> list[int]:
     return order
 
 
-async def _stream(fleet: Fleet, http: aiohttp.ClientSession, left: asyncio.Queue[int], chance: random.Random, outcome: Outcome) -> None:
+async def _stream(
+    fleet: Fleet,
+    http: aiohttp.ClientSession,
+    left: asyncio.Queue[int],
+    chance: random.Random,
+    outcome: Outcome,
+) -> None:
     while not left.empty():
         n = left.get_nowait()
         second, milli = divmod(n, 1000)
-        published = f"2026-01-01T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{milli:03}Z"
-        event = okta_event(KINDS[n % len(KINDS)], uuid=f"s-{n}", user=f"00u-stranger-{n * 7 % STRANGERS}", published=published)
+        published = (
+            f"2026-01-01T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.{milli:03}Z"
+        )
+        event = okta_event(
+            KINDS[n % len(KINDS)],
+            uuid=f"s-{n}",
+            user=f"00u-stranger-{n * 7 % STRANGERS}",
+            published=published,
+        )
         event["target"][0]["alternateId"] = "unknown"
         if await _post(fleet, http, event, f"s-{n}-{chance.getrandbits(32)}", outcome):
             outcome.background += 1
 
 
-async def _post(fleet: Fleet, http: aiohttp.ClientSession, event: dict[str, object], envelope: str, outcome: Outcome) -> bool:
+async def _post(
+    fleet: Fleet,
+    http: aiohttp.ClientSession,
+    event: dict[str, object],
+    envelope: str,
+    outcome: Outcome,
+) -> bool:
     while True:
         began = time.monotonic()
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async with http.post(
-                f"http://127.0.0.1:{fleet.hooks_port}/hooks/okta/acme/acme-okta", json=okta_delivery(event, event_id=envelope), headers={"Authorization": HOOK_SECRET},
+                f"http://127.0.0.1:{fleet.hooks_port}/hooks/okta/acme/acme-okta",
+                json=okta_delivery(event, event_id=envelope),
+                headers={"Authorization": HOOK_SECRET},
                 timeout=aiohttp.ClientTimeout(total=3),
-            ) as response:  # fmt: skip
+            ) as response:
                 if response.status == 200:
                     outcome.ack.append(time.monotonic() - began)
                     return True
@@ -102,13 +149,23 @@ async def _post(fleet: Fleet, http: aiohttp.ClientSession, event: dict[str, obje
         await asyncio.sleep(0.05)
 
 
-async def _remove(fleet: Fleet, http: aiohttp.ClientSession, person: Person, number: int, outcome: Outcome) -> None:
+async def _remove(
+    fleet: Fleet, http: aiohttp.ClientSession, person: Person, number: int, outcome: Outcome
+) -> None:
     asked = asyncio.Event()
-    watching = [asyncio.create_task(_until_denied(port, person.cookies[0], asked)) for port in fleet.check_ports]
+    watching = [
+        asyncio.create_task(_until_denied(port, person.cookies[0], asked))
+        for port in fleet.check_ports
+    ]
     try:
         await asked.wait()
         began = time.monotonic()
-        event = okta_event("user.lifecycle.deactivate", uuid=f"r-{number}", user=f"00u-{person.name}", published="2026-06-01T00:00:00.000Z")
+        event = okta_event(
+            "user.lifecycle.deactivate",
+            uuid=f"r-{number}",
+            user=f"00u-{person.name}",
+            published="2026-06-01T00:00:00.000Z",
+        )
         event["target"][0]["alternateId"] = f"{person.name}@acme.test"
         await _post(fleet, http, event, f"r-{number}", outcome)
         async with asyncio.timeout(120):

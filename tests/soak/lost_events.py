@@ -1,7 +1,9 @@
-"""Events are lost, and the next reading finds every one: the Okta-like log and the Graph-like delta, while a share of all events is never sent.
+"""Events are lost, and the next reading finds every one: the Okta-like log and the Graph-like
+delta, while a share of all events is never sent.
 
-``python -m tests.soak.lost_events [--people 60] [--rounds 10] [--loss 0.3] [--seed 1]``. Each round people leave and rejoin groups, are
-suspended and reactivated; then one interval passes. After it, what stands must be what the directories say, for everybody.
+``python -m tests.soak.lost_events [--people 60] [--rounds 10] [--loss 0.3] [--seed 1]``. Each round
+people leave and rejoin groups, are suspended and reactivated; then one interval passes. After it,
+what stands must be what the directories say, for everybody.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ SETTLE_S = 10.0
 
 @dataclass
 class Outcome:
-    """``wrong_before``: people who stood wrong just before the readings, because of what was lost."""
+    """``wrong_before``: people who stood wrong just before the readings, because of what was
+    lost.
+    """
 
     people: int = 0
     changes: int = 0
@@ -36,7 +40,10 @@ class Outcome:
     rounds: int = 0
 
     def line(self) -> str:
-        return f"{self.people} people, {self.rounds} rounds, {self.changes} changes, {self.lost} events lost: {self.wrong_before} stood wrong before the readings, 0 after"
+        return (
+            f"{self.people} people, {self.rounds} rounds, {self.changes} changes, {self.lost} "
+            f"events lost: {self.wrong_before} stood wrong before the readings, 0 after"
+        )
 
 
 async def run(database: Database, *, people: int, rounds: int, loss: float, seed: int) -> Outcome:
@@ -59,19 +66,26 @@ async def run(database: Database, *, people: int, rounds: int, loss: float, seed
             for outbox in outboxes:
                 await outbox.idle()
             await _settled(living)
-            outcome.wrong_before += len({who for _, who in living.refused() ^ _truth(living, everybody)})
+            outcome.wrong_before += len(
+                {who for _, who in living.refused() ^ _truth(living, everybody)}
+            )
             living.clock.advance(INTERVAL_S + 1)
             await living.reconciliation.round()
             await _settled(living)
             stands, truth = living.refused(), _truth(living, everybody)
-            assert stands == truth, f"round {number}: refused for nothing {sorted(stands - truth)}, not refused {sorted(truth - stands)}"
+            assert stands == truth, (
+                f"round {number}: refused for nothing {sorted(stands - truth)}, not "
+                f"refused {sorted(truth - stands)}"
+            )
         outcome.lost = sum(len(outbox.lost) for outbox in outboxes)
     return outcome
 
 
 def _hire(living: Living, provider: str, number: int) -> Person:
     domain = "acme.test" if provider == "acme-okta" else "globex.test"
-    found: Person = living.directory(provider).add_person(f"person{number}@{domain}", name=f"Person {number}", groups=(GROUP,))
+    found: Person = living.directory(provider).add_person(
+        f"person{number}@{domain}", name=f"Person {number}", groups=(GROUP,)
+    )
     return found
 
 

@@ -1,7 +1,8 @@
 """Revocation under load, with the push channel cut, with a worker frozen, and through fail-overs.
 
-``python -m tests.soak.revocation [load|saturated|frozen|sentinel|isolated|cluster|all] [--small]`` prints what it measured; exit code 1
-where a check that was sent after an acknowledgement was allowed, or somebody was logged out by nobody.
+``python -m tests.soak.revocation [load|saturated|frozen|sentinel|isolated|cluster|all] [--small]``
+prints what it measured; exit code 1 where a check that was sent after an acknowledgement was
+allowed, or somebody was logged out by nobody.
 """
 
 from __future__ import annotations
@@ -43,8 +44,26 @@ class Size:
     pause_s: float = 0.0
 
 
-FULL = Size(replicas=3, workers=2, people=500, sessions_each=20, revocations=200, disturbed=20, connections=24, pause_s=0.05)
-SMALL = Size(replicas=2, workers=1, people=60, sessions_each=2, revocations=15, disturbed=3, connections=4, pause_s=0.002)
+FULL = Size(
+    replicas=3,
+    workers=2,
+    people=500,
+    sessions_each=20,
+    revocations=200,
+    disturbed=20,
+    connections=24,
+    pause_s=0.05,
+)
+SMALL = Size(
+    replicas=2,
+    workers=1,
+    people=60,
+    sessions_each=2,
+    revocations=15,
+    disturbed=3,
+    connections=4,
+    pause_s=0.002,
+)
 MARGIN_S = 0.25
 """Beyond a staleness, for everything that is not waiting."""
 
@@ -62,7 +81,11 @@ class Result:
     @property
     def kept(self) -> bool:
         """What holds on any machine, however busy."""
-        return self.account.broken == 0 and self.account.wrong_logouts == 0 and not self.account.without_retry_after
+        return (
+            self.account.broken == 0
+            and self.account.wrong_logouts == 0
+            and not self.account.without_retry_after
+        )
 
     @property
     def ok(self) -> bool:
@@ -71,12 +94,19 @@ class Result:
     def __str__(self) -> str:
         a = self.account
         total = a.allowed + a.denied + a.unavailable
-        head = f"{self.name}: {total} checks ({a.allowed} allowed, {a.denied} denied, {a.unavailable} answered otherwise, {a.failed} without an answer)"
+        head = (
+            f"{self.name}: {total} checks ({a.allowed} allowed, {a.denied} denied, "
+            f"{a.unavailable} answered otherwise, {a.failed} without an answer)"
+        )
         return "\n  ".join(
             [
                 head,
                 *self.lines,
-                f"sent after an acknowledgement and allowed: {a.broken}; wrong logouts: {a.wrong_logouts}; acknowledged too late: {self.late}; answers without Retry-After, by status and reason: {dict(a.without_retry_after)}",
+                (
+                    f"sent after an acknowledgement and allowed: {a.broken}; wrong logouts: "
+                    f"{a.wrong_logouts}; acknowledged too late: {self.late}; answers without "
+                    f"Retry-After, by status and reason: {dict(a.without_retry_after)}"
+                ),
             ]
         )
 
@@ -86,7 +116,12 @@ async def single(size: Size) -> AsyncIterator[tuple[Fleet, servers.Server]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with servers.running(folder / "valkey") as server:
-            async with Fleet(folder / "fleet", f"redis://127.0.0.1:{server.port}", replicas=size.replicas, workers=size.workers) as fleet:
+            async with Fleet(
+                folder / "fleet",
+                f"redis://127.0.0.1:{server.port}",
+                replicas=size.replicas,
+                workers=size.workers,
+            ) as fleet:
                 await fleet.log_in(size.people, sessions_each=size.sessions_each)
                 yield fleet, server
 
@@ -100,7 +135,10 @@ async def under_load(size: Size) -> Result:
         await asyncio.sleep(1)
         usual = [(await fleet.revoke())[1:] for _ in range(size.revocations)]
         timeline = [
-            max((at for at in said["replicas"].values() if at is not None), default=0.0) / 1000 if isinstance(said.get("replicas"), dict) else _last(said) for _, said in usual
+            max((at for at in said["replicas"].values() if at is not None), default=0.0) / 1000
+            if isinstance(said.get("replicas"), dict)
+            else _last(said)
+            for _, said in usual
         ]
         cutting = asyncio.create_task(_cut_push(server))
         await asyncio.sleep(0.5)
@@ -108,24 +146,51 @@ async def under_load(size: Size) -> Result:
         cutting.cancel()
         await asyncio.sleep(0.5)
         await fleet.rest()
-        late = sum(took > fleet.staleness_s + MARGIN_S for took in [*(took for took, _ in usual), *cut])
+        late = sum(
+            took > fleet.staleness_s + MARGIN_S for took in [*(took for took, _ in usual), *cut]
+        )
         lines = (
-            f"{len(fleet.people) * size.sessions_each} sessions, {size.replicas} replicas x {size.workers} workers; check: {quantiles(fleet.account.seconds)}",
-            f"{len(usual)} revocations, asked to answered: {quantiles([took for took, _ in usual])}; received to last replica confirmed: {quantiles(timeline)}",
+            (
+                f"{len(fleet.people) * size.sessions_each} sessions, {size.replicas} replicas "
+                f"x {size.workers} workers; check: {quantiles(fleet.account.seconds)}"
+            ),
+            (
+                f"{len(usual)} revocations, asked to answered: "
+                f"{quantiles([took for took, _ in usual])}; received to last replica "
+                f"confirmed: {quantiles(timeline)}"
+            ),
             f"{len(cut)} with the push channel cut: {quantiles(cut)}",
         )
         return Result("under load", lines, fleet.account, late)
 
 
 async def saturated(size: Size) -> Result:
-    """As many checks as the machine can take, all the time: what a revocation costs when nothing has room."""
-    result = await under_load(replace(size, connections=4 * size.connections, pause_s=0.0, revocations=size.revocations // 4))
-    return replace(result, name="saturated", lines=(*result.lines, f"{result.late} of them took longer than a staleness and {MARGIN_S * 1000:.0f} ms"), late=0)
+    """As many checks as the machine can take, all the time: what a revocation costs when nothing
+    has room.
+    """
+    result = await under_load(
+        replace(
+            size, connections=4 * size.connections, pause_s=0.0, revocations=size.revocations // 4
+        )
+    )
+    return replace(
+        result,
+        name="saturated",
+        lines=(
+            *result.lines,
+            f"{result.late} of them took longer than a staleness and {MARGIN_S * 1000:.0f} ms",
+        ),
+        late=0,
+    )
 
 
 def _last(said: dict[str, object]) -> float:
     replicas = said.get("replicas")
-    times = [r.get("confirmed_ms") for r in replicas if isinstance(r, dict)] if isinstance(replicas, list) else []
+    times = (
+        [r.get("confirmed_ms") for r in replicas if isinstance(r, dict)]
+        if isinstance(replicas, list)
+        else []
+    )
     return max((float(t) for t in times if isinstance(t, (int, float))), default=0.0) / 1000
 
 
@@ -136,17 +201,26 @@ async def _cut_push(server: servers.Server) -> None:
 
 
 HELD_S = 0.3
-"""How long the reply to a frozen worker's read is on its way: it arrives while the worker stands still."""
+"""How long the reply to a frozen worker's read is on its way: it arrives while the worker stands
+still.
+"""
 
 
 async def frozen(size: Size) -> Result:
-    """A worker is stopped while it waits for the store's reply about one request, with more behind it; the person is revoked; more follow; it thaws."""
+    """A worker is stopped while it waits for the store's reply about one request, with more behind
+    it; the person is revoked; more follow; it thaws.
+    """
     # The world's size plays no part in this.
     size = replace(size, people=min(size.people, 60), sessions_each=2)
     with tempfile.TemporaryDirectory() as name, servers.running(Path(name) / "valkey") as server:
         async with (
             servers.relay(server.port) as front,
-            Fleet(Path(name) / "fleet", f"redis://127.0.0.1:{front.port}", replicas=size.replicas, workers=size.workers) as fleet,
+            Fleet(
+                Path(name) / "fleet",
+                f"redis://127.0.0.1:{front.port}",
+                replicas=size.replicas,
+                workers=size.workers,
+            ) as fleet,
         ):
             await fleet.log_in(size.people, sessions_each=size.sessions_each)
             await asyncio.sleep(fleet.staleness_s + 1)
@@ -159,7 +233,10 @@ async def frozen(size: Size) -> Result:
             late = sum(seconds > fleet.staleness_s + MARGIN_S for seconds in took)
             lines = (
                 f"{len(took)} revocations beside a frozen replica: {quantiles(took)}",
-                f"in each round one request in flight (the store's reply on its way to the stopped worker), and {behind // len(took)} behind it",
+                (
+                    "in each round one request in flight (the store's reply on its way to the "
+                    f"stopped worker), and {behind // len(took)} behind it"
+                ),
             )
             return Result("frozen", lines, fleet.account, late)
 
@@ -212,7 +289,9 @@ async def _freeze_once(fleet: Fleet, front: servers.Relay) -> tuple[float, int]:
     return seconds, waited
 
 
-async def through_failover(size: Size, name: str, url: str, fleet: Fleet, strike: Callable[[], Coroutine[None, None, None]]) -> Result:
+async def through_failover(
+    size: Size, name: str, url: str, fleet: Fleet, strike: Callable[[], Coroutine[None, None, None]]
+) -> Result:
     """Load and revocations before, during and after a fail-over."""
     await asyncio.sleep(fleet.staleness_s + 1)
     fleet.load(size.connections, pause_s=size.pause_s)
@@ -227,7 +306,10 @@ async def through_failover(size: Size, name: str, url: str, fleet: Fleet, strike
     await asyncio.sleep(0.5)
     await fleet.rest()
     lines = (
-        f"acknowledged before: {quantiles(before)}; asked for when it struck: {quantiles(during)}; after: {quantiles(after)}",
+        (
+            f"acknowledged before: {quantiles(before)}; asked for when it struck: "
+            f"{quantiles(during)}; after: {quantiles(after)}"
+        ),
         f"checks answered again by every replica {recovered:.1f} s after the fail-over began",
     )
     return Result(name, lines, fleet.account)
@@ -238,7 +320,10 @@ async def _recovered(fleet: Fleet, struck: float) -> float:
     return time.monotonic() - struck
 
 
-SENTINEL = "sentinel monitor gw 127.0.0.1 {port} 2\nsentinel down-after-milliseconds gw 2000\nsentinel failover-timeout gw 10000\nsentinel parallel-syncs gw 1\n"
+SENTINEL = (
+    "sentinel monitor gw 127.0.0.1 {port} 2\nsentinel down-after-milliseconds gw "
+    "2000\nsentinel failover-timeout gw 10000\nsentinel parallel-syncs gw 1\n"
+)
 REPLICATED = ("--repl-diskless-sync-delay", "0", "--min-replicas-to-write", "1")
 """As ``gateway config check`` demands it: sooner, and sentinels fail over again and again."""
 
@@ -248,15 +333,29 @@ async def sentinel_kill(size: Size) -> Result:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         primary = stack.enter_context(servers.running(folder / "p", *REPLICATED))
-        replicas = [stack.enter_context(servers.running(folder / f"r{n}", *REPLICATED, "--replicaof", f"127.0.0.1 {primary.port}")) for n in (1, 2)]
+        replicas = [
+            stack.enter_context(
+                servers.running(
+                    folder / f"r{n}", *REPLICATED, "--replicaof", f"127.0.0.1 {primary.port}"
+                )
+            )
+            for n in (1, 2)
+        ]
         for replica in replicas:
             replica.until(lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
-        watchers = [stack.enter_context(servers.running(folder / f"s{n}", sentinel=SENTINEL.format(port=primary.port))) for n in (1, 2, 3)]
+        watchers = [
+            stack.enter_context(
+                servers.running(folder / f"s{n}", sentinel=SENTINEL.format(port=primary.port))
+            )
+            for n in (1, 2, 3)
+        ]
         for watcher in watchers:
             watcher.until(lambda reply: b"slaves=2,sentinels=3" in reply, "INFO", "sentinel")
         hosts = ",".join(f"127.0.0.1:{w.port}" for w in watchers)
         url = f"redis+sentinel://{hosts}/gw"
-        async with Fleet(folder / "fleet", url, replicas=size.replicas, workers=size.workers, min_replicas=1) as fleet:
+        async with Fleet(
+            folder / "fleet", url, replicas=size.replicas, workers=size.workers, min_replicas=1
+        ) as fleet:
             await fleet.log_in(size.people, sessions_each=size.sessions_each)
 
             async def strike() -> None:
@@ -266,26 +365,55 @@ async def sentinel_kill(size: Size) -> Result:
 
 
 async def sentinel_isolated(size: Size) -> Result:
-    """The primary answers the gateway, but reaches neither its replicas nor a sentinel: both know it by the port of a relay, which is cut.
+    """The primary answers the gateway, but reaches neither its replicas nor a sentinel: both know
+    it by the port of a relay, which is cut.
 
-    Less than ``scripts/soak fleet isolated-primary``, which needs network namespaces: here the gateways cannot connect anew.
+    Less than ``scripts/soak fleet isolated-primary``, which needs network namespaces: here the
+    gateways cannot connect anew.
     """
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         primary = stack.enter_context(servers.running(folder / "p", *REPLICATED[:2]))
         async with servers.relay(primary.port) as front:
-            copies = [await asyncio.to_thread(servers.start, folder / f"r{n}", *REPLICATED[:2], "--replicaof", f"127.0.0.1 {front.port}") for n in (1, 2)]
+            copies = [
+                await asyncio.to_thread(
+                    servers.start,
+                    folder / f"r{n}",
+                    *REPLICATED[:2],
+                    "--replicaof",
+                    f"127.0.0.1 {front.port}",
+                )
+                for n in (1, 2)
+            ]
             for copy in copies:
                 stack.callback(copy.stop)
-                await asyncio.to_thread(copy.until, lambda reply: b"master_link_status:up" in reply, "INFO", "replication")
-            start = [asyncio.to_thread(servers.start, folder / f"s{n}", sentinel=SENTINEL.format(port=front.port)) for n in (1, 2, 3)]
+                await asyncio.to_thread(
+                    copy.until,
+                    lambda reply: b"master_link_status:up" in reply,
+                    "INFO",
+                    "replication",
+                )
+            start = [
+                asyncio.to_thread(
+                    servers.start, folder / f"s{n}", sentinel=SENTINEL.format(port=front.port)
+                )
+                for n in (1, 2, 3)
+            ]
             watchers = await asyncio.gather(*start)
             for watcher in watchers:
                 stack.callback(watcher.stop)
-                await asyncio.to_thread(watcher.until, lambda reply: b"slaves=2,sentinels=3" in reply, "INFO", "sentinel")
+                await asyncio.to_thread(
+                    watcher.until,
+                    lambda reply: b"slaves=2,sentinels=3" in reply,
+                    "INFO",
+                    "sentinel",
+                )
             url = f"redis+sentinel://{','.join(f'127.0.0.1:{w.port}' for w in watchers)}/gw"
-            # The gateways' own connections are made before, and are kept: theirs are the pairs that are not cut.
-            async with Fleet(folder / "fleet", url, replicas=size.replicas, workers=size.workers, min_replicas=1) as fleet:
+            # The gateways' own connections are made before, and are kept: theirs are the pairs that
+            # are not cut.
+            async with Fleet(
+                folder / "fleet", url, replicas=size.replicas, workers=size.workers, min_replicas=1
+            ) as fleet:
                 await fleet.log_in(size.people, sessions_each=size.sessions_each)
                 machinery = {*(c.process.pid for c in copies), *(w.process.pid for w in watchers)}
 
@@ -293,14 +421,28 @@ async def sentinel_isolated(size: Size) -> Result:
                     front.cut = True
                     await asyncio.to_thread(_cut_machinery, front, machinery)
                     old = f"\r\n{front.port}\r\n".encode()
-                    await asyncio.to_thread(watchers[0].until, lambda reply: old not in reply, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "gw", seconds=60)
+                    await asyncio.to_thread(
+                        watchers[0].until,
+                        lambda reply: old not in reply,
+                        "SENTINEL",
+                        "GET-MASTER-ADDR-BY-NAME",
+                        "gw",
+                        seconds=60,
+                    )
 
-                return await through_failover(size, "sentinel, primary isolated", url, fleet, strike)
+                return await through_failover(
+                    size, "sentinel, primary isolated", url, fleet, strike
+                )
 
 
 def _cut_machinery(front: servers.Relay, pids: set[int]) -> None:
     """Abort the relay's connections that come from these processes; the others go on."""
-    inodes = {str(link.readlink()) for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir() if _is_socket(link)}
+    inodes = {
+        str(link.readlink())
+        for pid in pids
+        for link in Path(f"/proc/{pid}/fd").iterdir()
+        if _is_socket(link)
+    }
     ports = set()
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
@@ -309,7 +451,11 @@ def _cut_machinery(front: servers.Relay, pids: set[int]) -> None:
     for writer in list(front.writers):
         peer = writer.get_extra_info("peername")
         if peer is not None and peer[1] in ports:
-            loop = writer.transport.get_loop() if hasattr(writer.transport, "get_loop") else writer._loop  # type: ignore[attr-defined]  # asyncio keeps it there
+            loop = (
+                writer.transport.get_loop()
+                if hasattr(writer.transport, "get_loop")
+                else writer._loop  # type: ignore[attr-defined]  # asyncio keeps it there
+            )
             loop.call_soon_threadsafe(writer.transport.abort)
 
 
@@ -321,11 +467,22 @@ def _is_socket(link: Path) -> bool:
 
 
 async def cluster_kill(size: Size) -> Result:
-    """A Cluster of three primaries with replicas, two where one must be left; the primary that holds the tenant is killed."""
+    """A Cluster of three primaries with replicas, two where one must be left; the primary that
+    holds the tenant is killed.
+    """
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        nodes = await asyncio.to_thread(stack.enter_context, servers.cluster(folder / "c", replicas=_replicas_for("acme"), node_timeout_ms=1000))
-        async with Fleet(folder / "fleet", nodes.url, replicas=size.replicas, workers=size.workers, min_replicas=1) as fleet:
+        nodes = await asyncio.to_thread(
+            stack.enter_context,
+            servers.cluster(folder / "c", replicas=_replicas_for("acme"), node_timeout_ms=1000),
+        )
+        async with Fleet(
+            folder / "fleet",
+            nodes.url,
+            replicas=size.replicas,
+            workers=size.workers,
+            min_replicas=1,
+        ) as fleet:
             await fleet.log_in(size.people, sessions_each=size.sessions_each)
             owner = nodes.owner(f"{prefix(bucket_of('acme'))}m")
             assert owner is not None
@@ -337,7 +494,9 @@ async def cluster_kill(size: Size) -> Result:
 
 
 def _replicas_for(tenant: str) -> tuple[int, ...]:
-    """Two for the primary that holds the tenant: when it is gone, the one that took over needs one that confirms."""
+    """Two for the primary that holds the tenant: when it is gone, the one that took over needs one
+    that confirms.
+    """
     shard = key_slot(prefix(bucket_of(tenant)).encode()) * 3 // 16384
     return tuple(2 if n == shard else 1 for n in range(3))
 
@@ -362,7 +521,10 @@ def main() -> int:
         if arguments.scenario in {name, "all"}:
             began = time.monotonic()
             result = asyncio.run(scenario(SMALL if arguments.small else FULL))
-            sys.stdout.write(f"{result}\n  {'ok' if result.ok else 'NOT OK'}; took {time.monotonic() - began:.0f} s\n")
+            sys.stdout.write(
+                f"{result}\n  {'ok' if result.ok else 'NOT OK'}; took "
+                f"{time.monotonic() - began:.0f} s\n"
+            )
             sys.stdout.flush()
             failed |= not result.ok
     return int(failed)

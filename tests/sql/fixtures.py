@@ -1,4 +1,6 @@
-"""Fixtures for whoever stores something in SQL: import them in a ``conftest.py``, and each test runs on both databases."""
+"""Fixtures for whoever stores something in SQL: import them in a ``conftest.py``, and each test
+runs on both databases.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def database_keys() -> Callable[[], Sequence[Key]]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of each kind with the schema and without a row, gone after the test; the embedded one is below ``state``."""
+    """A database of each kind with the schema and without a row, gone after the test; the embedded
+    one is below ``state``.
+    """
     if request.param == "sqlite":
         embedded_database(tmp_path / "state")
         yield "embedded"
@@ -42,7 +46,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 async def database(database_url: str, tmp_path: Path) -> AsyncIterator[Database]:
     """Prepared and empty."""
-    opened = open_database(config_with(tmp_path / "state", database={"url": database_url}), database_keys())
+    opened = open_database(
+        config_with(tmp_path / "state", database={"url": database_url}), database_keys()
+    )
     await opened.prepare()
     yield opened
     await opened.close()

@@ -1,4 +1,6 @@
-"""What stands between the gateway and PostgreSQL: a network that stops, and a pooler that gives each transaction another session."""
+"""What stands between the gateway and PostgreSQL: a network that stops, and a pooler that gives
+each transaction another session.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class _Session:
 
 
 class Relay:
-    """A port that leads to PostgreSQL; ``silent`` passes nothing on and closes nothing, as a server that hangs."""
+    """A port that leads to PostgreSQL; ``silent`` passes nothing on and closes nothing, as a server
+    that hangs.
+    """
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -40,7 +44,12 @@ class Relay:
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -88,7 +97,9 @@ class Relay:
 
 
 class TransactionPooler(Relay):
-    """As PgBouncer with ``pool_mode = transaction``: a client has a session until its transaction ends, and the next one has whichever was idle last."""
+    """As PgBouncer with ``pool_mode = transaction``: a client has a session until its transaction
+    ends, and the next one has whichever was idle last.
+    """
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
@@ -107,7 +118,9 @@ class TransactionPooler(Relay):
         writer.write(self._greeting)
         self._start(self._serve(reader, writer, startup))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, startup: bytes) -> None:
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, startup: bytes
+    ) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while (message := await _typed(reader))[:1] != b"X":
                 session = next((one for one in self._sessions if one.client is writer), None)

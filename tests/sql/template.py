@@ -1,4 +1,6 @@
-"""The schema made once per test process: each database of a test begins as a copy, as ``prepare`` would have left it."""
+"""The schema made once per test process: each database of a test begins as a copy, as ``prepare``
+would have left it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ def config_with(state_dir: Path, **more: object) -> Config:
     """The smallest configuration there is."""
     document: dict[str, object] = {
         "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
-        "cognito": {"region": "eu-north-1", "user_pool_id": "eu-north-1_AbCdEfGhI", "domain": "https://pool.example.com"},
+        "cognito": {
+            "region": "eu-north-1",
+            "user_pool_id": "eu-north-1_AbCdEfGhI",
+            "domain": "https://pool.example.com",
+        },
         "state_dir": str(state_dir),
         "keys": {"file": str(state_dir / "keys.json")},
         **more,

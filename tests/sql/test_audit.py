@@ -1,4 +1,6 @@
-"""The audit log as it is stored: a crash half-way shows, filters and pages agree, JSON comes back as it was."""
+"""The audit log as it is stored: a crash half-way shows, filters and pages agree, JSON comes back
+as it was.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,21 @@ if TYPE_CHECKING:
 BEFORE = {"hosts": ["a.example.com"], "nested": {"none": None, "text": "ä \u2028 '", "number": 1.5}}
 
 
-async def test_a_change_is_begun_and_completed_and_said(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_change_is_begun_and_completed_and_said(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     log = SqlAuditLog(database, clock=lambda: 1_800_000_000.5)
     with caplog.at_level(logging.INFO, logger="gateway.audit"):
-        entry = await log.begin(actor="key:1", action="put_tenant", tenant="acme", target="x" * 1000, request_id="r1")
+        entry = await log.begin(
+            actor="key:1", action="put_tenant", tenant="acme", target="x" * 1000, request_id="r1"
+        )
         (begun,) = (await log.page(AuditFilter(), position=None, limit=10)).items
-        assert (begun.outcome, begun.before, begun.at, len(begun.target)) == ("begun", None, 1_800_000_000.5, 400)
+        assert (begun.outcome, begun.before, begun.at, len(begun.target)) == (
+            "begun",
+            None,
+            1_800_000_000.5,
+            400,
+        )
         assert caplog.records == []
         await log.finish(entry, outcome="done", before=BEFORE, after=None)
     (ended,) = (await log.page(AuditFilter(), position=None, limit=10)).items
@@ -35,7 +46,13 @@ async def test_filters_and_pages(database: Database) -> None:
     log = SqlAuditLog(database, clock=lambda: now)
     for number in range(9):
         now = float(number)
-        await log.begin(actor=f"key:{number % 2}", action=("put_tenant", "revoke", "provision")[number % 3], tenant=("acme", None)[number % 2], target="", request_id="")
+        await log.begin(
+            actor=f"key:{number % 2}",
+            action=("put_tenant", "revoke", "provision")[number % 3],
+            tenant=("acme", None)[number % 2],
+            target="",
+            request_id="",
+        )
     async with database.write() as connection:
         await write_within(connection, AuditRecord(9.0, "cli", "tenant.update", "acme"))
 
@@ -58,5 +75,7 @@ async def test_filters_and_pages(database: Database) -> None:
 
 async def test_entries_written_at_once_have_ids_of_their_own(database: Database) -> None:
     log = SqlAuditLog(database, clock=lambda: 1.0)
-    ids = await asyncio.gather(*(log.begin(actor="a", action="b", tenant=None, target="", request_id="") for _ in range(8)))
+    ids = await asyncio.gather(
+        *(log.begin(actor="a", action="b", tenant=None, target="", request_id="") for _ in range(8))
+    )
     assert len(set(ids)) == 8

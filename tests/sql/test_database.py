@@ -14,7 +14,17 @@ from sqlalchemy.exc import IntegrityError
 from gateway.app_admin import probe_session
 from gateway.errors import ConfigError, UnavailableError
 from gateway.sql import database as database_module
-from gateway.sql.database import ANSWER_MARGIN_S, CONNECT_S, EMBEDDED_FILE, REFUSED_S, SERVING, BusyError, Database, Patience, open_database
+from gateway.sql.database import (
+    ANSWER_MARGIN_S,
+    CONNECT_S,
+    EMBEDDED_FILE,
+    REFUSED_S,
+    SERVING,
+    BusyError,
+    Database,
+    Patience,
+    open_database,
+)
 from gateway.sql.tables import SCHEMA_VERSION, admin_keys, metadata, schema_version
 from gateway.web.admin.edge import SETTLE_S
 from gateway.web.system import probe_all
@@ -27,7 +37,13 @@ if TYPE_CHECKING:
 
 
 def _row(number: int) -> dict[str, object]:
-    return {"id": str(number), "name": f"key {number}", "hash": str(number), "scopes": ["operator"], "created_at": 1.0}
+    return {
+        "id": str(number),
+        "name": f"key {number}",
+        "hash": str(number),
+        "scopes": ["operator"],
+        "created_at": 1.0,
+    }
 
 
 async def test_every_table_is_made_and_json_comes_back_as_written(database: Database) -> None:
@@ -42,13 +58,21 @@ async def test_every_table_is_made_and_json_comes_back_as_written(database: Data
 async def test_preparing_twice_changes_nothing(database: Database) -> None:
     await database.prepare()
     async with database.read() as connection:
-        assert (await connection.execute(select(schema_version.c.version))).scalars().all() == [SCHEMA_VERSION]
+        assert (await connection.execute(select(schema_version.c.version))).scalars().all() == [
+            SCHEMA_VERSION
+        ]
 
 
 async def test_another_schema_version_is_refused_with_what_to_do(database: Database) -> None:
     async with database.write() as connection:
         await connection.execute(update(schema_version).values(version=SCHEMA_VERSION + 1))
-    with pytest.raises(ConfigError, match=rf"holds schema version {SCHEMA_VERSION + 1}, this release needs {SCHEMA_VERSION}.*tenants export"):
+    with pytest.raises(
+        ConfigError,
+        match=(
+            rf"holds schema version {SCHEMA_VERSION + 1}, this release needs "
+            rf"{SCHEMA_VERSION}.*tenants export"
+        ),
+    ):
         await database.prepare()
 
 
@@ -61,7 +85,9 @@ async def test_a_failed_write_leaves_nothing(database: Database) -> None:
     with pytest.raises(IntegrityError):
         await write_twice()
     async with database.read() as connection:
-        assert (await connection.execute(select(func.count()).select_from(admin_keys))).scalar_one() == 0
+        assert (
+            await connection.execute(select(func.count()).select_from(admin_keys))
+        ).scalar_one() == 0
 
 
 async def test_parallel_read_then_write_loses_no_update(database: Database) -> None:
@@ -89,11 +115,16 @@ def _prepare_in_process(state_dir: Path, url: str, barrier: object) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_processes_that_start_at_once_make_the_schema_once(kind: str, postgres: Postgres, tmp_path: Path) -> None:
+def test_processes_that_start_at_once_make_the_schema_once(
+    kind: str, postgres: Postgres, tmp_path: Path
+) -> None:
     url = postgres.new_database() if kind == "postgresql" else "embedded"
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(3)
-    processes = [context.Process(target=_prepare_in_process, args=(tmp_path / "state", url, barrier)) for _ in range(3)]
+    processes = [
+        context.Process(target=_prepare_in_process, args=(tmp_path / "state", url, barrier))
+        for _ in range(3)
+    ]
     for process in processes:
         process.start()
     for process in processes:
@@ -105,20 +136,29 @@ async def test_the_embedded_database_is_private(tmp_path: Path) -> None:
     database = open_database(config_with(tmp_path / "state"), database_keys())
     await database.prepare()
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").glob(EMBEDDED_FILE + "*")} == {0o600}
+    assert {
+        stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").glob(EMBEDDED_FILE + "*")
+    } == {0o600}
     await database.close()
 
 
-@pytest.mark.parametrize("url", ["sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:"], ids=["no file", "memory"])
+@pytest.mark.parametrize(
+    "url", ["sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:"], ids=["no file", "memory"]
+)
 def test_a_database_that_would_be_lost_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"database\.url.*must name a file"):
         open_database(config_with(tmp_path, database={"url": url}), database_keys())
 
 
-async def test_a_server_that_does_not_answer_is_unavailable_and_its_password_unsaid(tmp_path: Path) -> None:
+async def test_a_server_that_does_not_answer_is_unavailable_and_its_password_unsaid(
+    tmp_path: Path,
+) -> None:
     server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    for url in (f"postgresql+asyncpg://gateway:hunter2@127.0.0.1:{port}/db", "postgresql+asyncpg://gateway:hunter2@127.0.0.1:1/db"):
+    for url in (
+        f"postgresql+asyncpg://gateway:hunter2@127.0.0.1:{port}/db",
+        "postgresql+asyncpg://gateway:hunter2@127.0.0.1:1/db",
+    ):
         database = open_database(config_with(tmp_path, database={"url": url}), database_keys())
         with pytest.raises(UnavailableError) as caught:
             await database.prepare()
@@ -132,7 +172,9 @@ async def test_a_database_that_comes_back_is_used_again(tmp_path: Path) -> None:
     server = Postgres()
     try:
         server.start()
-        database = open_database(config_with(tmp_path, database={"url": server.new_database()}), database_keys())
+        database = open_database(
+            config_with(tmp_path, database={"url": server.new_database()}), database_keys()
+        )
         await database.prepare()
         await database.ping()
         server.stop()
@@ -145,23 +187,39 @@ async def test_a_database_that_comes_back_is_used_again(tmp_path: Path) -> None:
         server.remove()
 
 
-async def test_an_unknown_postgresql_database_is_unavailable(postgres: Postgres, tmp_path: Path) -> None:
-    database = open_database(config_with(tmp_path, database={"url": f"postgresql+asyncpg://gateway@127.0.0.1:{postgres.port}/missing"}), database_keys())
+async def test_an_unknown_postgresql_database_is_unavailable(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    database = open_database(
+        config_with(
+            tmp_path,
+            database={"url": f"postgresql+asyncpg://gateway@127.0.0.1:{postgres.port}/missing"},
+        ),
+        database_keys(),
+    )
     with pytest.raises(UnavailableError, match="InvalidCatalogName"):
         await database.ping()
     await database.close()
 
 
-async def test_a_server_that_hangs_is_unavailable_before_a_caller_gives_up_and_used_again_when_it_speaks(
+async def test_a_server_that_hangs_is_unavailable_before_a_caller_gives_up_and_used_again_when_it_speaks(  # noqa: E501 - a test's name is a sentence
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transaction that was waiting for an answer, one that has a connection of before, one that has none."""
+    """A transaction that was waiting for an answer, one that has a connection of before, one that
+    has none.
+    """
     farewell_s = 2.0
-    assert max(SERVING.statement_s + ANSWER_MARGIN_S, CONNECT_S) + farewell_s + SETTLE_S < 5, "the admin API, which then tries to put its answer on record"
+    assert max(SERVING.statement_s + ANSWER_MARGIN_S, CONNECT_S) + farewell_s + SETTLE_S < 5, (
+        "the admin API, which then tries to put its answer on record"
+    )
     monkeypatch.setattr(database_module, "CONNECT_S", 0.3)
     url = postgres.new_database()
     async with Relay(postgres.port) as relay:
-        database = open_database(config_with(tmp_path, database={"url": relay.url(url)}), database_keys(), patience=Patience(0.3, 1.0))
+        database = open_database(
+            config_with(tmp_path, database={"url": relay.url(url)}),
+            database_keys(),
+            patience=Patience(0.3, 1.0),
+        )
         await database.prepare()
 
         async def asking() -> None:
@@ -181,14 +239,23 @@ async def test_a_server_that_hangs_is_unavailable_before_a_caller_gives_up_and_u
     postgres.drop(url)
 
 
-async def test_a_transaction_does_not_wait_for_ever_for_a_lock_a_statement_or_a_client_that_froze(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_transaction_does_not_wait_for_ever_for_a_lock_a_statement_or_a_client_that_froze(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = postgres.new_database()
     preparing = open_database(config_with(tmp_path, database={"url": url}), database_keys())
     await preparing.prepare()
     await preparing.close()
     for name, seconds in (("IDLE_IN_TRANSACTION_S", 0.6), ("LOCK_S", 0.1), ("NAMED_LOCK_S", 0.2)):
         monkeypatch.setattr(database_module, name, seconds)
-    frozen, other = (open_database(config_with(tmp_path, database={"url": url}), database_keys(), patience=Patience(0.4, 1.0)) for _ in range(2))
+    frozen, other = (
+        open_database(
+            config_with(tmp_path, database={"url": url}),
+            database_keys(),
+            patience=Patience(0.4, 1.0),
+        )
+        for _ in range(2)
+    )
     thawed = asyncio.Event()
 
     async def freeze() -> None:
@@ -219,7 +286,12 @@ async def test_a_transaction_does_not_wait_for_ever_for_a_lock_a_statement_or_a_
         async with other.read() as connection:
             await connection.execute(text("SELECT pg_sleep(30)"))
     async with other.read() as connection:
-        rows = await connection.execute(text("SELECT setting FROM pg_settings WHERE name IN ('tcp_user_timeout', 'idle_in_transaction_session_timeout') ORDER BY name"))
+        rows = await connection.execute(
+            text(
+                "SELECT setting FROM pg_settings WHERE name IN ('tcp_user_timeout', "
+                "'idle_in_transaction_session_timeout') ORDER BY name"
+            )
+        )
         settings = [str(setting) for setting in rows.scalars()]
     assert settings == ["600", "10000"], "milliseconds"
     await frozen.close()
@@ -227,11 +299,21 @@ async def test_a_transaction_does_not_wait_for_ever_for_a_lock_a_statement_or_a_
     postgres.drop(url)
 
 
-async def test_a_pooler_that_gives_each_transaction_another_session_is_refused_in_clear_words(postgres: Postgres, tmp_path: Path) -> None:
+async def test_a_pooler_that_gives_each_transaction_another_session_is_refused_in_clear_words(
+    postgres: Postgres, tmp_path: Path
+) -> None:
     url = postgres.new_database()
     async with TransactionPooler(postgres.port) as pooler:
-        database = open_database(config_with(tmp_path, database={"url": pooler.url(url)}), database_keys())
-        with pytest.raises(ConfigError, match=r"database\.url.*pool_mode = transaction.*Connect to PostgreSQL itself, or use pool_mode = session"):
+        database = open_database(
+            config_with(tmp_path, database={"url": pooler.url(url)}), database_keys()
+        )
+        with pytest.raises(
+            ConfigError,
+            match=(
+                r"database\.url.*pool_mode = transaction.*Connect to PostgreSQL itself, or use "
+                r"pool_mode = session"
+            ),
+        ):
             await database.prepare()
         (found,) = await probe_all({"database_session": lambda: probe_session(database)})
         assert found.wrong, "and so says gateway config check"
@@ -239,13 +321,19 @@ async def test_a_pooler_that_gives_each_transaction_another_session_is_refused_i
     postgres.drop(url)
 
 
-async def test_a_database_that_takes_no_writes_is_told_from_one_that_does_not_answer(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk and its like: reading goes on, so that only a write that was refused says so. An error of the server's own is no answer either."""
+async def test_a_database_that_takes_no_writes_is_told_from_one_that_does_not_answer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk and its like: reading goes on, so that only a write that was refused says so. An
+    error of the server's own is no answer either.
+    """
 
     async def write(code: str) -> None:
         async with database.write() as connection:
             if database.is_postgresql:
-                await connection.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
+                await connection.exec_driver_sql(
+                    f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$"
+                )
             else:
                 pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
                 await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")

@@ -1,4 +1,6 @@
-"""First answers by Idempotency-Key as they are stored: one request runs, the others hear of it, and everything ends."""
+"""First answers by Idempotency-Key as they are stored: one request runs, the others hear of it, and
+everything ends.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,27 @@ if TYPE_CHECKING:
 ANSWER = StoredAnswer(201, {"Location": "/x", "ETag": '"1"'}, b'{"key": "gwk_shown_once"}\x00\xff')
 
 
-async def test_of_equal_requests_at_once_one_runs_and_all_get_its_answer(database: Database) -> None:
+async def test_of_equal_requests_at_once_one_runs_and_all_get_its_answer(
+    database: Database,
+) -> None:
     stored = SqlIdempotency(database, clock=lambda: 1_800_000_000.0)
     answers = await asyncio.gather(*(stored.claim("key:1", "k", fingerprint="f") for _ in range(6)))
-    assert sorted(map(str, answers)) == sorted([str(IdempotencyState.FRESH), *[str(IdempotencyState.IN_FLIGHT)] * 5])
+    assert sorted(map(str, answers)) == sorted(
+        [str(IdempotencyState.FRESH), *[str(IdempotencyState.IN_FLIGHT)] * 5]
+    )
     await stored.store("key:1", "k", ANSWER)
     assert await stored.claim("key:1", "k", fingerprint="f") == ANSWER
     assert await stored.claim("key:1", "k", fingerprint="another") is IdempotencyState.OTHER_REQUEST
-    assert await stored.claim("key:2", "k", fingerprint="f") is IdempotencyState.FRESH, "keys of one caller say nothing to another"
+    assert await stored.claim("key:2", "k", fingerprint="f") is IdempotencyState.FRESH, (
+        "keys of one caller say nothing to another"
+    )
     async with database.read() as connection:
         assert "gwk_shown_once" not in str((await connection.execute(select(idempotency))).all())
 
 
-async def test_a_request_that_failed_may_be_sent_again_and_one_that_was_answered_not(database: Database) -> None:
+async def test_a_request_that_failed_may_be_sent_again_and_one_that_was_answered_not(
+    database: Database,
+) -> None:
     stored = SqlIdempotency(database, clock=lambda: 1_800_000_000.0)
     await stored.claim("key:1", "k", fingerprint="f")
     await stored.release("key:1", "k")

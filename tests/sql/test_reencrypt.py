@@ -64,7 +64,13 @@ def _row(database: Database, table: Table, number: int) -> dict[str, Any]:
     for key in table.foreign_keys:
         row[key.parent.name] = f"{number}-{key.column.name}"
     name = row_name([row[column.name] for column in table.primary_key.columns])
-    sealed = {column.name: database.crypt.seal(f"secret {number}", table=table.name, row=name, column=column.name) for column in table.columns if column.info.get("sealed")}
+    sealed = {
+        column.name: database.crypt.seal(
+            f"secret {number}", table=table.name, row=name, column=column.name
+        )
+        for column in table.columns
+        if column.info.get("sealed")
+    }
     return row | sealed
 
 
@@ -72,10 +78,14 @@ async def _fill(database: Database, *, rows: int) -> None:
     async with database.write() as connection:
         for table in metadata.sorted_tables:
             if table.name != "schema_version":
-                await connection.execute(insert(table), [_row(database, table, number) for number in range(1, rows + 1)])
+                await connection.execute(
+                    insert(table), [_row(database, table, number) for number in range(1, rows + 1)]
+                )
 
 
-async def test_every_sealed_cell_is_written_under_the_new_key_and_still_says_the_same(database: Database, ring: Ring) -> None:
+async def test_every_sealed_cell_is_written_under_the_new_key_and_still_says_the_same(
+    database: Database, ring: Ring
+) -> None:
     await _fill(database, rows=250)
     old = ring.keys[0].kid
     assert await kids_in_use(database) == {old}
@@ -86,15 +96,25 @@ async def test_every_sealed_cell_is_written_under_the_new_key_and_still_says_the
     ring.keys = ring.keys[:1]
     async with database.read() as connection:
         for table, column in sealed_columns():
-            for *key, sealed in await connection.execute(select(*table.primary_key.columns, column)):
-                assert database.crypt.open(sealed, table=table.name, row=row_name(key), column=column.name).reveal().startswith("secret ")
+            for *key, sealed in await connection.execute(
+                select(*table.primary_key.columns, column)
+            ):
+                assert (
+                    database.crypt.open(
+                        sealed, table=table.name, row=row_name(key), column=column.name
+                    )
+                    .reveal()
+                    .startswith("secret ")
+                )
     assert await reencrypt(database) == 0
 
 
 async def test_an_empty_cell_stays_empty(database: Database, ring: Ring) -> None:
     table, column = next((table, column) for table, column in sealed_columns() if column.nullable)
     async with database.write() as connection:
-        await connection.execute(insert(table).values({**_row(database, table, 1), column.name: None}))
+        await connection.execute(
+            insert(table).values({**_row(database, table, 1), column.name: None})
+        )
     ring.rotate()
     await reencrypt(database)
     async with database.read() as connection:

@@ -1,4 +1,6 @@
-"""A second product for tests of rules, explanations and bearer tokens; started when first needed."""
+"""A second product for tests of rules, explanations and bearer tokens; started when first
+needed.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,11 @@ RULES: list[dict[str, Any]] = [
     {"path": "/public/**", "allow": "everyone"},
     {"path": "/admin/**", "groups": ["admins"]},
     {"path": "/api/**", "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/read"]}},
-    {"path": "/machines/**", "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/read"]}, "session": False},
+    {
+        "path": "/machines/**",
+        "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/read"]},
+        "session": False,
+    },
     {"path": "/people/**", "bearer": {"clients": [OWN_CLIENT]}, "groups": "any"},
     {"path": "/grouped/**", "bearer": {"clients": [OWN_CLIENT]}},
     {"path": "/closing/**", "bearer": {"clients": [MACHINE_CLIENT]}},
@@ -33,7 +37,11 @@ RULES_NEXT: list[dict[str, Any]] = [
     {"path": "/opening/**", "allow": "everyone"},
     {"path": "/machines/**", "groups": ["app-users"]},
     {"path": "/becoming/**", "bearer": {"clients": [MACHINE_CLIENT], "scopes": ["acme/read"]}},
-    *(rule for rule in RULES if rule["path"] in {"/admin/**", "/people/**", "/grouped/**", "/dav/**", "/dav-or-token/**"}),
+    *(
+        rule
+        for rule in RULES
+        if rule["path"] in {"/admin/**", "/people/**", "/grouped/**", "/dav/**", "/dav-or-token/**"}
+    ),
 ]
 
 
@@ -44,4 +52,6 @@ class PolicyWorld(World):
         super()._write_config()
         path = self.directory / "config" / "tenants" / "acme.yaml"
         document = yaml.safe_load(path.read_text("utf-8"))
-        path.write_text(yaml.safe_dump({**document, "rules": RULES, "rules_next": RULES_NEXT}), "utf-8")
+        path.write_text(
+            yaml.safe_dump({**document, "rules": RULES, "rules_next": RULES_NEXT}), "utf-8"
+        )

@@ -1,4 +1,6 @@
-"""How long a process waits at its end; what the kernel and the clients see of it is in ``test_listener.py``."""
+"""How long a process waits at its end; what the kernel and the clients see of it is in
+``test_listener.py``.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ async def test_where_nobody_asks_nobody_waits() -> None:
     assert await looks(Idle()) == 1
 
 
-async def test_a_queue_that_cannot_be_closed_is_said_and_does_not_keep_the_process(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_queue_that_cannot_be_closed_is_said_and_does_not_keep_the_process(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     listener = Crowded()
     await looks(listener, owns=True)
     assert listener.came <= BACKLOG + 16

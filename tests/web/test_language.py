@@ -39,7 +39,14 @@ def test_anything_ends_in_a_language_we_have(header: str) -> None:
     assert negotiate(header) in LANGUAGES
 
 
-@given(st.lists(st.tuples(st.sampled_from(LANGUAGES), st.integers(1, 1000)), min_size=1, max_size=8, unique_by=(lambda t: t[0], lambda t: t[1])))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(LANGUAGES), st.integers(1, 1000)),
+        min_size=1,
+        max_size=8,
+        unique_by=(lambda t: t[0], lambda t: t[1]),
+    )
+)
 def test_the_highest_quality_wins(ranges: list[tuple[str, int]]) -> None:
     header = ",".join(f"{language};q={quality / 1000:.3f}" for language, quality in ranges)
     assert negotiate(header) == max(ranges, key=lambda t: t[1])[0]

@@ -1,4 +1,6 @@
-"""One listener: how many connections, for how long, and what becomes of them at the end. Real sockets."""
+"""One listener: how many connections, for how long, and what becomes of them at the end. Real
+sockets.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,10 @@ async def serving(*, limit: int = 100, name: str = "check") -> AsyncIterator[Ser
         if request.method == "POST":
             await request.read()
         if request.path == "/large":
-            return web.Response(body=bytes(8 << 20), headers={"Connection": "close"} if request.query_string else None)
+            return web.Response(
+                body=bytes(8 << 20),
+                headers={"Connection": "close"} if request.query_string else None,
+            )
         return web.Response(status=204)
 
     bound = socket.socket()
@@ -90,7 +95,9 @@ async def serving(*, limit: int = 100, name: str = "check") -> AsyncIterator[Ser
     bound.listen(128)
     bound.setblocking(False)
     try:
-        async with listening(web.ServerRunner(web.Server(handle), shutdown_timeout=1), bound, name=name, limit=limit) as listener:
+        async with listening(
+            web.ServerRunner(web.Server(handle), shutdown_timeout=1), bound, name=name, limit=limit
+        ) as listener:
             server = Server(listener, bound.getsockname()[1], go)
             yield server
             go.set()
@@ -100,7 +107,14 @@ async def serving(*, limit: int = 100, name: str = "check") -> AsyncIterator[Ser
 
 
 def metric(line: str) -> float:
-    return next((float(row.rpartition(" ")[2]) for row in generate_latest(REGISTRY).decode().splitlines() if row.rpartition(" ")[0] == line), 0.0)
+    return next(
+        (
+            float(row.rpartition(" ")[2])
+            for row in generate_latest(REGISTRY).decode().splitlines()
+            if row.rpartition(" ")[0] == line
+        ),
+        0.0,
+    )
 
 
 async def eventually(condition: Callable[[], object]) -> None:
@@ -117,25 +131,45 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_heads_and_bodies_that_never_end_are_cut_off_and_nobody_else_is() -> None:
-    closed = {reason: metric(f'gateway_connections_closed_total{{listener="check",reason="{reason}"}}') for reason in ("slow_head", "slow_body")}
+    closed = {
+        reason: metric(f'gateway_connections_closed_total{{listener="check",reason="{reason}"}}')
+        for reason in ("slow_head", "slow_body")
+    }
     async with serving() as server:
-        idle, silent, waiting = await server.connect(), await server.connect(), await server.connect()
+        idle, silent, waiting = (
+            await server.connect(),
+            await server.connect(),
+            await server.connect(),
+        )
         assert b" 204 " in await idle.ask()
         slow = await server.connect(b"GET / HTTP/1.1\r\nHost")
         second = await server.connect()
         await second.ask()
         second.writer.write(b"GET")
         body = await server.connect(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
-        behind = await server.connect(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
+        behind = await server.connect(
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: "
+            b"websocket\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"
+        )
         waiting.writer.write(REQUEST.replace(b"/", b"/wait", 1))
         assert b" 204 " in await behind.head() and await behind.ended()
         assert await slow.ended() and await second.ended() and await body.ended()
-        assert idle.open and silent.open, "between requests a proxy may keep a connection for as long as it likes"
-        assert b" 204 " in await silent.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nfull")
+        assert idle.open and silent.open, (
+            "between requests a proxy may keep a connection for as long as it likes"
+        )
+        assert b" 204 " in await silent.ask(
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nfull"
+        )
         server.go.set()
         assert b" 204 " in await waiting.head(), "an answer takes as long as it takes"
-    assert metric('gateway_connections_closed_total{listener="check",reason="slow_head"}') == closed["slow_head"] + 2
-    assert metric('gateway_connections_closed_total{listener="check",reason="slow_body"}') == closed["slow_body"] + 2
+    assert (
+        metric('gateway_connections_closed_total{listener="check",reason="slow_head"}')
+        == closed["slow_head"] + 2
+    )
+    assert (
+        metric('gateway_connections_closed_total{listener="check",reason="slow_body"}')
+        == closed["slow_body"] + 2
+    )
 
 
 @pytest.mark.usefixtures("impatient")
@@ -154,11 +188,17 @@ async def test_whoever_asks_and_does_not_take_the_answer_keeps_no_place() -> Non
             reader = await server.connect(REQUEST.replace(b"/", b"/large", 1))
             await reader.head()
             async with asyncio.timeout(10):
-                assert len(await reader.reader.readexactly(8 << 20)) == 8 << 20, "it was taken as it came"
-    assert metric('gateway_connections_closed_total{listener="check",reason="unread"}') == before + 3
+                assert len(await reader.reader.readexactly(8 << 20)) == 8 << 20, (
+                    "it was taken as it came"
+                )
+    assert (
+        metric('gateway_connections_closed_total{listener="check",reason="unread"}') == before + 3
+    )
 
 
-async def test_at_the_bound_the_connection_that_was_idle_for_longest_makes_room(caplog: pytest.LogCaptureFixture) -> None:
+async def test_at_the_bound_the_connection_that_was_idle_for_longest_makes_room(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     before = metric('gateway_connections{listener="check"}')
     async with serving(limit=4) as server:
         busy = await server.connect(REQUEST.replace(b"/", b"/wait", 1))
@@ -172,7 +212,9 @@ async def test_at_the_bound_the_connection_that_was_idle_for_longest_makes_room(
         assert busy.open and len(server.listener._open) <= 4
         server.go.set()
         assert b" 204 " in await busy.head()
-    assert [record.message for record in caplog.records].count("connections_at_limit") == 1, "said once, not for each"
+    assert [record.message for record in caplog.records].count("connections_at_limit") == 1, (
+        "said once, not for each"
+    )
     await eventually(lambda: metric('gateway_connections{listener="check"}') == before)
 
 
@@ -187,7 +229,9 @@ async def test_where_all_are_busy_a_new_connection_waits_and_none_is_cut_off() -
             assert b" 204 " in await client.head()
 
 
-async def test_a_process_without_descriptors_says_so_once_and_accepts_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_process_without_descriptors_says_so_once_and_accepts_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     before = metric('gateway_accept_errors_total{listener="check"}')
     async with serving() as server:
         bound: Any = server.listener._bound
@@ -210,11 +254,16 @@ async def test_a_process_without_descriptors_says_so_once_and_accepts_again(capl
         client = await server.connect(REQUEST)
         assert b" 204 " in await client.head()
     (told,) = [record for record in caplog.records if record.message == "accept_failed"]
-    assert told.gateway_fields["error"] == "Too many open files" and told.gateway_fields["listener"] == "check"  # type: ignore[attr-defined]  # set by our fields()
+    assert (
+        told.gateway_fields["error"] == "Too many open files"  # type: ignore[attr-defined]  # set by our fields()
+        and told.gateway_fields["listener"] == "check"  # type: ignore[attr-defined]  # set by our fields()
+    )
     assert metric('gateway_accept_errors_total{listener="check"}') == before + 5
 
 
-async def test_a_mistake_of_ours_says_when_to_come_again_and_its_trace_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_mistake_of_ours_says_when_to_come_again_and_its_trace_does_not_flood_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with serving() as server:
         for _ in range(20):
             client = await server.connect(REQUEST.replace(b"/", b"/fault", 1))
@@ -242,7 +291,9 @@ async def test_whoever_is_connected_when_it_ends_is_answered_and_nobody_is_reset
                 try:
                     await loop.sock_sendall(client, REQUEST)
                     head = await loop.sock_recv(client, 4096)
-                    outcomes.append("last" if b"Connection: close" in head else "answered" if head else "lost")
+                    outcomes.append(
+                        "last" if b"Connection: close" in head else "answered" if head else "lost"
+                    )
                 except ConnectionError:
                     outcomes.append("lost")
 
@@ -271,7 +322,9 @@ async def test_a_process_that_leaves_its_sockets_to_others_leaves_them_their_con
         assert b" 204 " in await client.head()
 
 
-async def test_a_unix_socket_refuses_who_comes_late_and_answers_who_is_in_its_queue(tmp_path: Path) -> None:
+async def test_a_unix_socket_refuses_who_comes_late_and_answers_who_is_in_its_queue(
+    tmp_path: Path,
+) -> None:
     async def handle(_: web.BaseRequest) -> web.StreamResponse:
         return web.Response(status=204)
 
@@ -281,7 +334,9 @@ async def test_a_unix_socket_refuses_who_comes_late_and_answers_who_is_in_its_qu
         bound.listen(8)
         bound.setblocking(False)
         async with listening(web.ServerRunner(web.Server(handle)), bound, name="check") as listener:
-            listener._loop.remove_reader(bound.fileno())  # as while the process is busy: the queue is all there is
+            listener._loop.remove_reader(
+                bound.fileno()
+            )  # as while the process is busy: the queue is all there is
             client = Client(*await asyncio.open_unix_connection(path))
             client.writer.write(REQUEST)
             await drain([listener], owns=lambda: True)

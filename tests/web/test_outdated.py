@@ -1,4 +1,6 @@
-"""A check by tenants that must not be decided by any more waits for the next ones, and is decided by those."""
+"""A check by tenants that must not be decided by any more waits for the next ones, and is decided
+by those.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,13 @@ class Outdated(Stand):
 
     def __init__(self) -> None:
         super().__init__()
-        without_rules = tuple(replace(tenant, rules=(), allowed_groups=frozenset({"admins"})) for tenant in self.tenants)
-        self.newer = TenantTable(without_rules, shared_hosts=self.config.shared_hosts, login_host=self.config.login_host)
+        without_rules = tuple(
+            replace(tenant, rules=(), allowed_groups=frozenset({"admins"}))
+            for tenant in self.tenants
+        )
+        self.newer = TenantTable(
+            without_rules, shared_hosts=self.config.shared_hosts, login_host=self.config.login_host
+        )
         self.comes = True
         self.waited_s: list[float] = []
 
@@ -51,10 +58,19 @@ class Outdated(Stand):
     def check(self, path: str, *, host: str = ACME, bearer: str = "") -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.check_port, timeout=30)
         try:
-            sent = {"X-Forwarded-Method": "GET", "X-Forwarded-Proto": "http", "X-Forwarded-Host": host, "X-Forwarded-Uri": path}
+            sent = {
+                "X-Forwarded-Method": "GET",
+                "X-Forwarded-Proto": "http",
+                "X-Forwarded-Host": host,
+                "X-Forwarded-Uri": path,
+            }
             if bearer:
                 sent["Authorization"] = f"Bearer {bearer}"
-            connection.request("GET", "/auth/nginx", headers={"X-Gateway-Key": KEY, "Cookie": f"{COOKIE}=one", **sent})
+            connection.request(
+                "GET",
+                "/auth/nginx",
+                headers={"X-Gateway-Key": KEY, "Cookie": f"{COOKIE}=one", **sent},
+            )
             return connection.getresponse().status
         finally:
             connection.close()
@@ -68,8 +84,14 @@ def stand() -> Iterator[Outdated]:
     made.stop()
 
 
-@pytest.mark.parametrize(("groups", "status"), [(("app-users",), 403), (("app-users", "admins"), 200)], ids=["loses", "stays"])
-def test_a_check_waits_for_the_snapshot_and_is_decided_by_it(stand: Outdated, groups: tuple[str, ...], status: int) -> None:
+@pytest.mark.parametrize(
+    ("groups", "status"),
+    [(("app-users",), 403), (("app-users", "admins"), 200)],
+    ids=["loses", "stays"],
+)
+def test_a_check_waits_for_the_snapshot_and_is_decided_by_it(
+    stand: Outdated, groups: tuple[str, ...], status: int
+) -> None:
     stand.sign_in("one", identity("alice@acme.test", groups=groups))
     assert stand.check("/") == status
     assert stand.check("/") == status
@@ -88,7 +110,9 @@ def test_where_the_snapshot_does_not_come_nobody_is_let_in(stand: Outdated) -> N
 
 
 class Unserved(Stand):
-    """A gateway that has no tenants: none were published yet, or what was published does not open."""
+    """A gateway that has no tenants: none were published yet, or what was published does not
+    open.
+    """
 
     def _services(self) -> Services:
         return replace(super()._services(), tenants=cast("TenantSource", Nothing()))
@@ -101,18 +125,32 @@ class Nothing:
 
 
 @pytest.mark.parametrize("host", [ACME, SHARED])
-def test_without_tenants_a_person_is_told_to_come_again(host: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The page is of nobody: looking for whose it is must not make a fault of ours of it, which says nothing of when to ask again."""
+def test_without_tenants_a_person_is_told_to_come_again(
+    host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The page is of nobody: looking for whose it is must not make a fault of ours of it, which
+    says nothing of when to ask again.
+    """
     stand = Unserved()
     stand.start()
     connection = http.client.HTTPConnection("127.0.0.1", stand.check_port, timeout=30)
     try:
         for endpoint in ("nginx-page", "traefik"):
-            sent = {"X-Forwarded-Method": "GET", "X-Forwarded-Proto": "http", "X-Forwarded-Host": host, "X-Forwarded-Uri": "/", "Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
+            sent = {
+                "X-Forwarded-Method": "GET",
+                "X-Forwarded-Proto": "http",
+                "X-Forwarded-Host": host,
+                "X-Forwarded-Uri": "/",
+                "Accept": "text/html",
+                "Sec-Fetch-Mode": "navigate",
+            }
             connection.request("GET", f"/auth/{endpoint}", headers={"X-Gateway-Key": KEY, **sent})
             response = connection.getresponse()
             body = response.read()
-            assert (response.status, response.headers["Content-Type"]) == (503, "text/html; charset=utf-8"), body
+            assert (response.status, response.headers["Content-Type"]) == (
+                503,
+                "text/html; charset=utf-8",
+            ), body
             assert response.headers["Retry-After"]
         for _ in range(20):
             connection.request("GET", "/auth/nginx", headers={"X-Gateway-Key": KEY, **sent})
@@ -126,7 +164,9 @@ def test_without_tenants_a_person_is_told_to_come_again(host: str, caplog: pytes
 
 
 class Narrowed(Outdated):
-    """A gateway whose tenants are replaced, and the narrowing acknowledged, while a check waits for a credential."""
+    """A gateway whose tenants are replaced, and the narrowing acknowledged, while a check waits for
+    a credential.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,13 +195,25 @@ class Narrowed(Outdated):
 
     def serve(self, before: dict[str, Any], after: dict[str, Any], *, during: str) -> None:
         """Acme's document, and what it becomes ``during`` an await."""
-        self.table, self.newer = (self.table_of({"rules": [], **changes}) for changes in (before, after))
+        self.table, self.newer = (
+            self.table_of({"rules": [], **changes}) for changes in (before, after)
+        )
         self.replaced_during = during
 
     def table_of(self, changes: dict[str, Any]) -> TenantTable:
-        documents = [TenantDocument.model_validate({**document, **(changes if document["id"] == "acme" else {})}) for document in TENANTS]
-        tenants = tuple(compile_tenant(d, self.config, client_id=d.client_id or "", client_secret=Secret("s")) for d in documents)
-        return TenantTable(tenants, shared_hosts=self.config.shared_hosts, login_host=self.config.login_host)
+        documents = [
+            TenantDocument.model_validate(
+                {**document, **(changes if document["id"] == "acme" else {})}
+            )
+            for document in TENANTS
+        ]
+        tenants = tuple(
+            compile_tenant(d, self.config, client_id=d.client_id or "", client_secret=Secret("s"))
+            for d in documents
+        )
+        return TenantTable(
+            tenants, shared_hosts=self.config.shared_hosts, login_host=self.config.login_host
+        )
 
 
 @pytest.fixture
@@ -174,14 +226,19 @@ def narrowed() -> Iterator[Narrowed]:
 
 MACHINE_RULE = {"path": "/api/**", "bearer": {"clients": ["machine"], "scopes": []}}
 NARROWINGS: dict[str, dict[str, Any]] = {
-    "suspended": {"active": False}, "group": {"allowed_groups": ["admins"]}, "domain": {"email_domains": ["other.test"]},
-    "host": {"hosts": ["elsewhere.localhost"]}, "rule": {"rules": [{"path": "/**", "allow": "nobody"}]},
-}  # fmt: skip
+    "suspended": {"active": False},
+    "group": {"allowed_groups": ["admins"]},
+    "domain": {"email_domains": ["other.test"]},
+    "host": {"hosts": ["elsewhere.localhost"]},
+    "rule": {"rules": [{"path": "/**", "allow": "nobody"}]},
+}
 
 
 @pytest.mark.parametrize("after", NARROWINGS.values(), ids=NARROWINGS)
 @pytest.mark.parametrize("host", [ACME, SHARED])
-def test_what_is_taken_away_while_the_session_is_read_is_not_allowed(narrowed: Narrowed, host: str, after: dict[str, Any]) -> None:
+def test_what_is_taken_away_while_the_session_is_read_is_not_allowed(
+    narrowed: Narrowed, host: str, after: dict[str, Any]
+) -> None:
     narrowed.sign_in("one", identity("alice@acme.test"), host=host)
     narrowed.serve({}, {}, during="session")
     assert narrowed.check("/", host=host) == 200
@@ -190,8 +247,14 @@ def test_what_is_taken_away_while_the_session_is_read_is_not_allowed(narrowed: N
 
 
 @pytest.mark.parametrize("during", ["token", "lease"])
-@pytest.mark.parametrize("after", [{"active": False}, {"rules": []}, {"hosts": ["elsewhere.localhost"]}], ids=["suspended", "rule", "host"])
-def test_what_is_taken_away_while_a_token_is_judged_is_not_allowed(narrowed: Narrowed, during: str, after: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "after",
+    [{"active": False}, {"rules": []}, {"hosts": ["elsewhere.localhost"]}],
+    ids=["suspended", "rule", "host"],
+)
+def test_what_is_taken_away_while_a_token_is_judged_is_not_allowed(
+    narrowed: Narrowed, during: str, after: dict[str, Any]
+) -> None:
     narrowed.serve({"rules": [MACHINE_RULE]}, {"rules": [MACHINE_RULE]}, during=during)
     assert narrowed.check("/api/x", bearer="t") == 200
     narrowed.serve({"rules": [MACHINE_RULE]}, after, during=during)
@@ -199,15 +262,29 @@ def test_what_is_taken_away_while_a_token_is_judged_is_not_allowed(narrowed: Nar
 
 
 @pytest.mark.parametrize("during", ["session", "token"])
-def test_what_is_taken_away_while_the_next_rules_are_asked_is_not_allowed(narrowed: Narrowed, during: str) -> None:
+def test_what_is_taken_away_while_the_next_rules_are_asked_is_not_allowed(
+    narrowed: Narrowed, during: str
+) -> None:
     """The path is public today: nothing else is waited for."""
-    today = {"rules": [{"path": "/**", "allow": "everyone"}], "rules_next": [{"path": "/x", "groups": ["admins"]}, MACHINE_RULE]}
-    asked = {"rules": [{"path": "/**", "bearer": {"clients": ["machine"], "scopes": []}}], "rules_next": [{"path": "/x"}]} if during == "session" else today
+    today = {
+        "rules": [{"path": "/**", "allow": "everyone"}],
+        "rules_next": [{"path": "/x", "groups": ["admins"]}, MACHINE_RULE],
+    }
+    asked = (
+        {
+            "rules": [{"path": "/**", "bearer": {"clients": ["machine"], "scopes": []}}],
+            "rules_next": [{"path": "/x"}],
+        }
+        if during == "session"
+        else today
+    )
     narrowed.serve(asked, {"active": False}, during=during)
     assert narrowed.check("/api/x" if during == "token" else "/x", bearer="t") != 200
 
 
-def test_a_token_is_judged_again_where_the_lease_had_to_be_waited_for(narrowed: Narrowed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_judged_again_where_the_lease_had_to_be_waited_for(
+    narrowed: Narrowed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was read before it may have been taken away meanwhile."""
     narrowed.serve({"rules": [MACHINE_RULE]}, {}, during="never")
     answers, judged = [False, True], []
@@ -225,7 +302,9 @@ def test_a_token_is_judged_again_where_the_lease_had_to_be_waited_for(narrowed: 
     assert judged == ["t", "t"]
 
 
-def test_tenants_that_never_stand_still_let_nobody_in(narrowed: Narrowed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tenants_that_never_stand_still_let_nobody_in(
+    narrowed: Narrowed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     narrowed.sign_in("one", identity("alice@acme.test"))
 
     async def find(cookie: str, *, host: str) -> Session | None:

@@ -21,7 +21,9 @@ class Counter:
     def __init__(self) -> None:
         self.counted: dict[str, int] = {}
 
-    async def allowed(self, client: str, *, at_most: int, window_s: int = 60, kind: str = "") -> bool:
+    async def allowed(
+        self, client: str, *, at_most: int, window_s: int = 60, kind: str = ""
+    ) -> bool:
         name = f"{kind} {client}"
         self.counted[name] = self.counted.get(name, 0) + 1
         return self.counted[name] <= at_most
@@ -32,11 +34,22 @@ async def begin(counter: Counter, client: str, *, known: bool = True) -> None:
         raise BegunError
 
     services = SimpleNamespace(attempts=counter, random_token=began)
-    browser = Browser(cast("Any", services), cast("Any", None), "acme.localhost", "id", "en", client, known)
-    await send_to_cognito(browser, cast("Any", SimpleNamespace(id="acme")), cast("Any", SimpleNamespace(name="okta")), Destination("http://acme.localhost/"))
+    browser = Browser(
+        cast("Any", services), cast("Any", None), "acme.localhost", "id", "en", client, known
+    )
+    await send_to_cognito(
+        browser,
+        cast("Any", SimpleNamespace(id="acme")),
+        cast("Any", SimpleNamespace(name="okta")),
+        Destination("http://acme.localhost/"),
+    )
 
 
-@pytest.mark.parametrize(("one", "same"), [("203.0.113.7", "203.0.113.7"), ("2001:db8::1", "2001:db8::2")], ids=["IPv4", "a /64"])
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [("203.0.113.7", "203.0.113.7"), ("2001:db8::1", "2001:db8::2")],
+    ids=["IPv4", "a /64"],
+)
 async def test_one_address_begins_so_many_logins_in_a_while(one: str, same: str) -> None:
     counter = Counter()
     for _ in range(LOGINS_AT_MOST):
@@ -57,7 +70,11 @@ async def test_nobody_is_refused_where_the_ingress_does_not_say_who_asks() -> No
     assert counter.counted == {}
 
 
-@pytest.mark.parametrize(("client", "known"), [("203.0.113.7", True), ("10.1.2.3", False)], ids=["a public address", "one of the company's network"])
+@pytest.mark.parametrize(
+    ("client", "known"),
+    [("203.0.113.7", True), ("10.1.2.3", False)],
+    ids=["a public address", "one of the company's network"],
+)
 async def test_the_store_is_told_whose_login_it_keeps(client: str, known: bool) -> None:
     told: list[str] = []
 
@@ -76,5 +93,10 @@ async def test_the_store_is_told_whose_login_it_keeps(client: str, known: bool) 
     request = cast("Any", SimpleNamespace(headers=CIMultiDict()))
     browser = Browser(cast("Any", services), request, "acme.localhost", "id", "en", client, known)
     with pytest.raises(BegunError):
-        await send_to_cognito(browser, cast("Any", SimpleNamespace(id="acme", client_id="c")), cast("Any", SimpleNamespace(name="okta")), Destination("http://acme.localhost/"))
+        await send_to_cognito(
+            browser,
+            cast("Any", SimpleNamespace(id="acme", client_id="c")),
+            cast("Any", SimpleNamespace(name="okta")),
+            Destination("http://acme.localhost/"),
+        )
     assert told == [client]

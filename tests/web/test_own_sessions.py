@@ -26,7 +26,9 @@ async def people() -> AsyncIterator[AsyncExitStack]:
         yield stack
 
 
-async def signed_in(world: RunningWorld, people: AsyncExitStack, email: str = "bob@acme.test") -> Person:
+async def signed_in(
+    world: RunningWorld, people: AsyncExitStack, email: str = "bob@acme.test"
+) -> Person:
     person = await people.enter_async_context(Person())
     await person.log_in(f"{world.world.url(HOST)}/_auth/login?rd=/", email)
     assert let_in(world, person)
@@ -46,7 +48,9 @@ def ids(page: Page) -> list[str]:
     return re.findall(r'name="session" value="([^"]+)"', page.text)
 
 
-async def test_one_session_is_ended_from_another_browser(world: RunningWorld, people: AsyncExitStack) -> None:
+async def test_one_session_is_ended_from_another_browser(
+    world: RunningWorld, people: AsyncExitStack
+) -> None:
     here = await signed_in(world, people)
     there = await signed_in(world, people)
     page = await listed(world, here)
@@ -55,7 +59,9 @@ async def test_one_session_is_ended_from_another_browser(world: RunningWorld, pe
     before = ids(page)
     mine = ids(await listed(world, there))
     assert set(before) == set(mine)
-    current = re.search(r'This browser.*?value="([^"]+)"', (await listed(world, there)).text, re.DOTALL)
+    current = re.search(
+        r'This browser.*?value="([^"]+)"', (await listed(world, there)).text, re.DOTALL
+    )
     assert current is not None
     form = next(i for i, form in enumerate(page.forms) if form.fields.get("session") == current[1])
     after = await here.submit(page, form=form)
@@ -77,7 +83,9 @@ async def test_all_sessions_end_with_this_one(world: RunningWorld, people: Async
     assert world.check(HOST, cookie=cookie).status == 401
 
 
-async def test_this_session_ends_as_by_signing_out(world: RunningWorld, people: AsyncExitStack) -> None:
+async def test_this_session_ends_as_by_signing_out(
+    world: RunningWorld, people: AsyncExitStack
+) -> None:
     here = await signed_in(world, people)
     page = await listed(world, here)
     current = re.search(r'This browser.*?value="([^"]+)"', page.text, re.DOTALL)
@@ -88,7 +96,9 @@ async def test_this_session_ends_as_by_signing_out(world: RunningWorld, people: 
     assert not let_in(world, here)
 
 
-async def test_nobody_sees_or_ends_a_session_of_somebody_else(world: RunningWorld, people: AsyncExitStack) -> None:
+async def test_nobody_sees_or_ends_a_session_of_somebody_else(
+    world: RunningWorld, people: AsyncExitStack
+) -> None:
     bob, alice = await signed_in(world, people), await signed_in(world, people, "alice@acme.test")
     bobs = [found for found in ids(await listed(world, bob)) if found != "all"]
     page = await listed(world, alice)
@@ -108,7 +118,9 @@ async def test_another_site_ends_nothing(world: RunningWorld, people: AsyncExitS
     assert let_in(world, bob)
 
 
-async def test_without_a_session_there_is_nothing_to_see(world: RunningWorld, people: AsyncExitStack) -> None:
+async def test_without_a_session_there_is_nothing_to_see(
+    world: RunningWorld, people: AsyncExitStack
+) -> None:
     stranger = await people.enter_async_context(Person())
     page = await listed(world, stranger)
     assert page.status == 401

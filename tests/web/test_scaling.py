@@ -1,4 +1,6 @@
-"""Everything that reads a stranger's text before anybody is signed in: work that grows with the text, and no faster."""
+"""Everything that reads a stranger's text before anybody is signed in: work that grows with the
+text, and no faster.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +26,39 @@ from tests.scaling import assert_linear
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SERVICES = cast("Any", SimpleNamespace(trust=Trust(Ingress(trusted_proxies=["10.0.0.0/8", "127.0.0.1/32"]))))
+SERVICES = cast(
+    "Any", SimpleNamespace(trust=Trust(Ingress(trusted_proxies=["10.0.0.0/8", "127.0.0.1/32"])))
+)
 
 
 def _client(text: str) -> object:
-    return client_of(cast("Any", SimpleNamespace(remote="127.0.0.1", headers=CIMultiDict({"X-Forwarded-For": text}))), SERVICES)
+    return client_of(
+        cast(
+            "Any",
+            SimpleNamespace(remote="127.0.0.1", headers=CIMultiDict({"X-Forwarded-For": text})),
+        ),
+        SERVICES,
+    )
 
 
 def _asked(name: str) -> Callable[[str], object]:
     """A check with one header full of it."""
-    facts = {"X-Forwarded-Method": "GET", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "acme.test", "X-Forwarded-Uri": "/"}
+    facts = {
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "acme.test",
+        "X-Forwarded-Uri": "/",
+    }
 
     def parse(text: str) -> object:
         headers = CIMultiDict({**facts, name: text if name != "X-Forwarded-Uri" else f"/{text}"})
-        return [dialect.parse(RawRequest("GET", f"/auth/{dialect.name}/{text}", headers, "127.0.0.1"), cookie_name="__Host-gw") for dialect in DIALECTS.values()]
+        return [
+            dialect.parse(
+                RawRequest("GET", f"/auth/{dialect.name}/{text}", headers, "127.0.0.1"),
+                cookie_name="__Host-gw",
+            )
+            for dialect in DIALECTS.values()
+        ]
 
     return parse
 
@@ -49,14 +70,29 @@ READERS: dict[str, Callable[[str], object]] = {
     "language": negotiate,
     "address": _client,
     "return": lambda text: safe_return(text, origin="https://acme.test", allowed=lambda _: None),
-    "return to a host": lambda text: safe_return(f"https://{text}", origin="https://acme.test", allowed=lambda _: None),
+    "return to a host": lambda text: safe_return(
+        f"https://{text}", origin="https://acme.test", allowed=lambda _: None
+    ),
     "host": wire_host,
     "e-mail": email_domain,
     "signed": lambda text: opened(lambda: (b"k" * 32,), text, "login"),
     "token": parse_token,
     "error": lambda text: diagnose(text, text),
-    **{name: _asked(name) for name in ("X-Forwarded-Uri", "X-Forwarded-Host", "X-Forwarded-For", "X-Request-Id", "Cookie", "Authorization", "Accept", "Sec-Purpose", "X-Forwarded-Method")},
-}  # fmt: skip
+    **{
+        name: _asked(name)
+        for name in (
+            "X-Forwarded-Uri",
+            "X-Forwarded-Host",
+            "X-Forwarded-For",
+            "X-Request-Id",
+            "Cookie",
+            "Authorization",
+            "Accept",
+            "Sec-Purpose",
+            "X-Forwarded-Method",
+        )
+    },
+}
 FLOODS = (
     "a",
     " ",

@@ -31,7 +31,9 @@ def test_it_opens_as_nothing_else_and_nowhere_else(value: str, context: tuple[st
     assert opened(lambda: (OLD,), f"{value}.{signature}", *context) is None
 
 
-@pytest.mark.parametrize("given", ["", ".", "acme", "acme.", "\udcff.\udcfe", "acme." + "é" * 64, "acme." + "0" * 64])
+@pytest.mark.parametrize(
+    "given", ["", ".", "acme", "acme.", "\udcff.\udcfe", "acme." + "é" * 64, "acme." + "0" * 64]
+)
 def test_what_was_not_signed_is_nothing(given: str) -> None:
     assert opened(lambda: (OLD,), given, "login", "app.localhost") is None
 
@@ -43,4 +45,7 @@ def test_a_keyed_hash_stands_for_one_value_in_one_context_under_every_key_of_the
     assert not stands_for(lambda: (NEW,), keyed, "acme alice", "person", "app.localhost")
     assert not stands_for(lambda: (OLD,), keyed, "acme bob", "person", "app.localhost")
     assert not stands_for(lambda: (OLD,), keyed, "acme alice", "person", "calendar.localhost")
-    assert not any(stands_for(lambda: (OLD,), other, "acme alice", "person", "app.localhost") for other in ("", "\udcff", keyed[:-1], keyed + "0"))
+    assert not any(
+        stands_for(lambda: (OLD,), other, "acme alice", "person", "app.localhost")
+        for other in ("", "\udcff", keyed[:-1], keyed + "0")
+    )

@@ -1,4 +1,6 @@
-"""The product on a Valkey of its own, over TLS, as the ACL user of the operators' manual; and what people see when that store is in trouble."""
+"""The product on a Valkey of its own, over TLS, as the ACL user of the operators' manual; and what
+people see when that store is in trouble.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ PATIENCE_S = 30.0
 
 
 def gone() -> str:
-    """A cookie of the tenant without a session, that nobody has shown yet: an unknown one is remembered for a second."""
+    """A cookie of the tenant without a session, that nobody has shown yet: an unknown one is
+    remembered for a second.
+    """
     return seal.new_token(bucket_of("acme"), secrets.token_bytes).text
 
 
@@ -47,7 +51,9 @@ def gone() -> str:
 
 @dataclass(slots=True)
 class StoreWorld(World):
-    """The gateway's Redis is a Valkey behind a relay that speaks TLS, and that can be slow, silent or cut."""
+    """The gateway's Redis is a Valkey behind a relay that speaks TLS, and that can be slow, silent
+    or cut.
+    """
 
     certificate: tuple[Path, Path] = field(default=(Path(), Path()))
     server: servers.Server = field(init=False)
@@ -64,16 +70,22 @@ class StoreWorld(World):
 
     async def __aenter__(self) -> Self:
         self.loop = asyncio.get_running_loop()
-        self.server = servers.start(self.directory / "valkey", "--user", "gateway", "on", ">secret", *documented_rights())
+        self.server = servers.start(
+            self.directory / "valkey", "--user", "gateway", "on", ">secret", *documented_rights()
+        )
         self._stack.callback(self.server.stop)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.certificate)
-        self.front = await self._stack.enter_async_context(servers.relay(self.server.port, tls=context))
+        self.front = await self._stack.enter_async_context(
+            servers.relay(self.server.port, tls=context)
+        )
         keys.load(self.directory / "state" / "keys.json", create=True)
         self.environment |= {
-            "GATEWAY_REDIS__URL": f"rediss://gateway:secret@127.0.0.1:{self.front.port}", "GATEWAY_REDIS__CA_FILE": str(self.certificate[0]),
-            "GATEWAY_KEYS__FILE": str(self.directory / "state" / "keys.json"), "GATEWAY_SESSION__RECHECK": "10m",
-        }  # fmt: skip
+            "GATEWAY_REDIS__URL": f"rediss://gateway:secret@127.0.0.1:{self.front.port}",
+            "GATEWAY_REDIS__CA_FILE": str(self.certificate[0]),
+            "GATEWAY_KEYS__FILE": str(self.directory / "state" / "keys.json"),
+            "GATEWAY_SESSION__RECHECK": "10m",
+        }
         await World.__aenter__(self)
         return self
 
@@ -88,8 +100,12 @@ async def too_slow(_: web.Request) -> None:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, certificate: tuple[Path, Path]) -> Iterator[RunningWorld]:
-    with RunningWorld(StoreWorld(tmp_path_factory.mktemp("store"), central=False, certificate=certificate)) as started:
+def running(
+    tmp_path_factory: pytest.TempPathFactory, certificate: tuple[Path, Path]
+) -> Iterator[RunningWorld]:
+    with RunningWorld(
+        StoreWorld(tmp_path_factory.mktemp("store"), central=False, certificate=certificate)
+    ) as started:
         yield started
 
 
@@ -118,7 +134,9 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def readiness(running: RunningWorld) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", running.world.gateways[0].ports["admin"], timeout=30)
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", running.world.gateways[0].ports["admin"], timeout=30
+    )
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
@@ -129,9 +147,16 @@ def readiness(running: RunningWorld) -> tuple[int, Any]:
 
 def admin(running: RunningWorld, method: str, path: str, body: Any = None) -> Any:
     key = running.run(running.world.make_admin_key())
-    connection = http.client.HTTPConnection("127.0.0.1", running.world.gateways[0].ports["admin"], timeout=30)
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", running.world.gateways[0].ports["admin"], timeout=30
+    )
     try:
-        connection.request(method, f"/admin/v1/{path}", None if body is None else json.dumps(body), {"Authorization": f"Bearer {key}", "Content-Type": "application/json"})
+        connection.request(
+            method,
+            f"/admin/v1/{path}",
+            None if body is None else json.dumps(body),
+            {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        )
         answer = connection.getresponse()
         text = answer.read()
         assert answer.status < 300, (method, path, answer.status, text)
@@ -140,12 +165,15 @@ def admin(running: RunningWorld, method: str, path: str, body: Any = None) -> An
         connection.close()
 
 
-# --- in trouble -------------------------------------------------------------------------------------
+# --- in trouble
+# -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What is done to the store, how it is undone, and what people see meanwhile (the table in docs/sessions.md)."""
+    """What is done to the store, how it is undone, and what people see meanwhile (the table in
+    docs/sessions.md).
+    """
 
     begins: Callable[[StoreWorld], object]
     ends: Callable[[StoreWorld], object]
@@ -182,14 +210,31 @@ def told(*words: str) -> Callable[[StoreWorld], None]:
 TROUBLES = {
     "down": Trouble(cut, mended, checks_go_on=False, logins_go_on=False, logouts_go_on=False),
     "slow": Trouble(delayed(0.1), mended, checks_go_on=True, logins_go_on=True, logouts_go_on=True),
-    "silent": Trouble(delayed(60), mended, checks_go_on=False, logins_go_on=False, logouts_go_on=False),
-    "full": Trouble(told("CONFIG", "SET", "maxmemory", "1"), told("CONFIG", "SET", "maxmemory", "0"), checks_go_on=True, logins_go_on=False, logouts_go_on=True),
-    "read_only": Trouble(told("REPLICAOF", "127.0.0.1", "1"), told("REPLICAOF", "NO", "ONE"), checks_go_on=False, logins_go_on=False, logouts_go_on=False),
-    "wrong_password": Trouble(
-        told("ACL", "SETUSER", "gateway", "resetpass", ">changed"), told("ACL", "SETUSER", "gateway", "resetpass", ">secret"),
-        checks_go_on=False, logins_go_on=False, logouts_go_on=False,
+    "silent": Trouble(
+        delayed(60), mended, checks_go_on=False, logins_go_on=False, logouts_go_on=False
     ),
-}  # fmt: skip
+    "full": Trouble(
+        told("CONFIG", "SET", "maxmemory", "1"),
+        told("CONFIG", "SET", "maxmemory", "0"),
+        checks_go_on=True,
+        logins_go_on=False,
+        logouts_go_on=True,
+    ),
+    "read_only": Trouble(
+        told("REPLICAOF", "127.0.0.1", "1"),
+        told("REPLICAOF", "NO", "ONE"),
+        checks_go_on=False,
+        logins_go_on=False,
+        logouts_go_on=False,
+    ),
+    "wrong_password": Trouble(
+        told("ACL", "SETUSER", "gateway", "resetpass", ">changed"),
+        told("ACL", "SETUSER", "gateway", "resetpass", ">secret"),
+        checks_go_on=False,
+        logins_go_on=False,
+        logouts_go_on=False,
+    ),
+}
 
 
 async def tried(step: Callable[[], Awaitable[Page]], *, goes_on: bool) -> Page:
@@ -204,32 +249,58 @@ async def tried(step: Callable[[], Awaitable[Page]], *, goes_on: bool) -> Page:
 
 
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
-async def test_what_people_see_when_the_store_is_in_trouble(running: RunningWorld, store: StoreWorld, person: Person, trouble: Trouble) -> None:
+async def test_what_people_see_when_the_store_is_in_trouble(
+    running: RunningWorld, store: StoreWorld, person: Person, trouble: Trouble
+) -> None:
     live = await sign_in(running, person, "alice@acme.test")
     async with Person() as leaving, Person() as left:
-        leaver, ended = await sign_in(running, leaving, "bob@acme.test"), await sign_in(running, left, "mallory@acme.test")
+        leaver, ended = (
+            await sign_in(running, leaving, "bob@acme.test"),
+            await sign_in(running, left, "mallory@acme.test"),
+        )
         asks = await leaving.open(f"{store.url(HOST)}/_auth/logout")
         await left.submit(await left.open(f"{store.url(HOST)}/_auth/logout"))
         trouble.begins(store)
         try:
-            # A lease may be held for a little longer: then memory answers. Where it goes on, a busy machine may be too late now and then.
-            until(lambda: running.check(HOST, cookie=live).status == (200 if trouble.checks_go_on else 503))
+            # A lease may be held for a little longer: then memory answers. Where it goes on, a busy
+            # machine may be too late now and then.
+            until(
+                lambda: (
+                    running.check(HOST, cookie=live).status
+                    == (200 if trouble.checks_go_on else 503)
+                )
+            )
             for nobody in (live, ended, gone()):
                 answer = running.check(HOST, cookie=nobody)
-                assert answer.status in {503, *([200 if nobody == live else 401] if trouble.checks_go_on else [])}
+                assert answer.status in {
+                    503,
+                    *([200 if nobody == live else 401] if trouble.checks_go_on else []),
+                }
                 assert answer.header("Set-Cookie") is None
             assert running.check(HOST).status == 401, "without a cookie no store is asked"
-            # "Would a check with a session be answered?"; who is too slow is told of, and waited for by nobody.
+            # "Would a check with a session be answered?"; who is too slow is told of, and waited
+            # for by nobody.
             until(lambda: readiness(running)[0] == (200 if trouble.checks_go_on else 503))
             began = time.monotonic()
             _, told = readiness(running)
             assert time.monotonic() - began < 1
             assert told["status"] == ("degraded" if trouble.checks_go_on else "not_ready")
-            assert told["dependencies"]["cognito"]["ok"] is told["dependencies"]["cognito"]["needed"] is False
-            assert told["dependencies"]["redis"]["parts"]["redis"]["state"] == ("answering" if trouble.checks_go_on else "unavailable")
+            assert (
+                told["dependencies"]["cognito"]["ok"]
+                is told["dependencies"]["cognito"]["needed"]
+                is False
+            )
+            assert told["dependencies"]["redis"]["parts"]["redis"]["state"] == (
+                "answering" if trouble.checks_go_on else "unavailable"
+            )
 
-            login = await tried(lambda: person.open(f"{store.url(HOST)}/_auth/login?rd=/x&switch=1", follow=False), goes_on=trouble.logins_go_on)
-            goodbye = await tried(lambda: leaving.submit(asks, follow=False), goes_on=trouble.logouts_go_on)
+            login = await tried(
+                lambda: person.open(f"{store.url(HOST)}/_auth/login?rd=/x&switch=1", follow=False),
+                goes_on=trouble.logins_go_on,
+            )
+            goodbye = await tried(
+                lambda: leaving.submit(asks, follow=False), goes_on=trouble.logouts_go_on
+            )
             assert (COOKIE in leaving.cookies(HOST)) is not trouble.logouts_go_on
             for refused in (login, goodbye):
                 assert refused.status != 503 or refused.headers.header("Retry-After")
@@ -241,7 +312,9 @@ async def test_what_people_see_when_the_store_is_in_trouble(running: RunningWorl
         until(lambda: readiness(running)[0] == 200)
 
 
-async def test_a_store_that_flaps_is_neither_a_logout_nor_a_way_in(running: RunningWorld, store: StoreWorld, person: Person) -> None:
+async def test_a_store_that_flaps_is_neither_a_logout_nor_a_way_in(
+    running: RunningWorld, store: StoreWorld, person: Person
+) -> None:
     cookie = await sign_in(running, person, "alice@acme.test")
     seen = set()
     for turn in range(30):
@@ -254,26 +327,45 @@ async def test_a_store_that_flaps_is_neither_a_logout_nor_a_way_in(running: Runn
     until(lambda: running.check(HOST, cookie=cookie).status == 200)
 
 
-# --- as the ACL user --------------------------------------------------------------------------------
+# --- as the ACL user
+# --------------------------------------------------------------------------------
 
 
-async def test_everything_works_as_the_documented_acl_user_over_tls(running: RunningWorld, store: StoreWorld, person: Person) -> None:
+async def test_everything_works_as_the_documented_acl_user_over_tls(
+    running: RunningWorld, store: StoreWorld, person: Person
+) -> None:
     store.server.ask("ACL", "LOG", "RESET")
-    before = {row["session"] for row in admin(running, "GET", "sessions?tenant=acme&limit=200")["items"]}
+    before = {
+        row["session"] for row in admin(running, "GET", "sessions?tenant=acme&limit=200")["items"]
+    }
     cookie = await sign_in(running, person, "alice@acme.test")
-    (family,) = {row["session"] for row in admin(running, "GET", "sessions?tenant=acme&limit=200")["items"]} - before
+    (family,) = {
+        row["session"] for row in admin(running, "GET", "sessions?tenant=acme&limit=200")["items"]
+    } - before
 
     # As if it were long ago that Cognito was asked: the first check notices.
     found = store.server.ask("HSET", f"gw:{{{family[:3]}}}:f:{family}", "k", "1")
     assert found.startswith(b":")
     asked = store.cloud.cognito.faults.calls["token"]
-    until(lambda: running.check(HOST, cookie=cookie).status == 200 and store.cloud.cognito.faults.calls["token"] > asked)
+    until(
+        lambda: (
+            running.check(HOST, cookie=cookie).status == 200
+            and store.cloud.cognito.faults.calls["token"] > asked
+        )
+    )
     page = await person.open(f"{store.url(HOST)}/_auth/sessions")
     assert "alice@acme.test" in page.text
 
-    admin(running, "POST", "revocations", {"tenant": "acme", "email": "alice@acme.test", "kind": "end_sessions", "reason": "test"})
+    admin(
+        running,
+        "POST",
+        "revocations",
+        {"tenant": "acme", "email": "alice@acme.test", "kind": "end_sessions", "reason": "test"},
+    )
     assert running.check(HOST, cookie=cookie).status == 401
-    admin(running, "POST", "blocks", {"tenant": "acme", "email": "alice@acme.test", "reason": "test"})
+    admin(
+        running, "POST", "blocks", {"tenant": "acme", "email": "alice@acme.test", "reason": "test"}
+    )
     (block,) = admin(running, "GET", "blocks?tenant=acme")["items"]
     admin(running, "DELETE", f"blocks/{block['id']}")
     async with Person() as bob:
@@ -283,22 +375,57 @@ async def test_everything_works_as_the_documented_acl_user_over_tls(running: Run
         assert running.check(HOST, cookie=held).status == 401
     assert store.server.ask("ACL", "LOG") == b"*0\r\n", "nothing was denied"
     store.cloud.cognito.faults.clear()
-    assert "CONFIG GET is refused" in await running.world.command("config", "check", "-c", "config/gateway.yaml"), "what this user may not see is said, and no fault"
+    assert "CONFIG GET is refused" in await running.world.command(
+        "config", "check", "-c", "config/gateway.yaml"
+    ), "what this user may not see is said, and no fault"
 
 
-def test_every_command_that_the_gateway_sends_is_allowed_and_dangerous_ones_are_not(store: StoreWorld) -> None:
-    scripts = "".join(path.read_text("ascii") for path in (ROOT / "gateway" / "sessions" / "scripts").glob("*.lua"))
+def test_every_command_that_the_gateway_sends_is_allowed_and_dangerous_ones_are_not(
+    store: StoreWorld,
+) -> None:
+    scripts = "".join(
+        path.read_text("ascii")
+        for path in (ROOT / "gateway" / "sessions" / "scripts").glob("*.lua")
+    )
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "gateway").rglob("*.py"))
-    words = {*re.findall(r"redis\.call\('([A-Z]+)'", scripts + sources), *re.findall(r"\.command\(\s*\"([A-Z]+)\"", sources), "EVAL", "EVALSHA", "WAIT", "SUBSCRIBE", "PING"}
-    words -= {"CONFIG", "SENTINEL"}  # asked by `config check` alone, of sentinels and of servers that let it
+    words = {
+        *re.findall(r"redis\.call\('([A-Z]+)'", scripts + sources),
+        *re.findall(r"\.command\(\s*\"([A-Z]+)\"", sources),
+        "EVAL",
+        "EVALSHA",
+        "WAIT",
+        "SUBSCRIBE",
+        "PING",
+    }
+    words -= {
+        "CONFIG",
+        "SENTINEL",
+    }  # asked by `config check` alone, of sentinels and of servers that let it
     assert {"HSET", "ZADD", "PUBLISH", "INFO", "TIME"} <= words
     for word in words | {"CLUSTER SLOTS", "CLUSTER SHARDS"}:
         answer = dry_run(store, word)
         assert answer.startswith(b"+OK") or b"number of arguments" in answer, (word, answer)
-    for word in ("FLUSHALL", "KEYS", "CONFIG GET", "ACL LIST", "SHUTDOWN", "REPLICAOF", "DEBUG", "MONITOR", "SAVE", "CLIENT KILL", "SWAPDB", "MIGRATE"):
+    for word in (
+        "FLUSHALL",
+        "KEYS",
+        "CONFIG GET",
+        "ACL LIST",
+        "SHUTDOWN",
+        "REPLICAOF",
+        "DEBUG",
+        "MONITOR",
+        "SAVE",
+        "CLIENT KILL",
+        "SWAPDB",
+        "MIGRATE",
+    ):
         assert b"no permissions" in dry_run(store, word), word
-    assert b"no permissions" in store.server.ask("ACL", "DRYRUN", "gateway", "GET", "somebody-elses")
-    assert b"no permissions" in store.server.ask("ACL", "DRYRUN", "gateway", "SUBSCRIBE", "somebody-elses")
+    assert b"no permissions" in store.server.ask(
+        "ACL", "DRYRUN", "gateway", "GET", "somebody-elses"
+    )
+    assert b"no permissions" in store.server.ask(
+        "ACL", "DRYRUN", "gateway", "SUBSCRIBE", "somebody-elses"
+    )
 
 
 def dry_run(store: StoreWorld, word: str) -> bytes:

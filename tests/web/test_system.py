@@ -22,15 +22,26 @@ TOLD = Finding("cognito", ok=False, detail="slow", needed=False)
 
 @pytest.mark.parametrize(
     ("found", "status", "code"),
-    [((FINE,), "ready", 200), ((FINE, TOLD), "degraded", 200), ((AWAY,), "not_ready", 503), ((AWAY, TOLD), "not_ready", 503)],
+    [
+        ((FINE,), "ready", 200),
+        ((FINE, TOLD), "degraded", 200),
+        ((AWAY,), "not_ready", 503),
+        ((AWAY, TOLD), "not_ready", 503),
+    ],
     ids=["fine", "one_is_told", "one_is_needed", "both"],
 )
-async def test_only_what_is_needed_takes_a_replica_away(found: tuple[Finding, ...], status: str, code: int) -> None:
-    async with TestClient(TestServer(application({f.name: lambda f=f: f for f in found}))) as client:  # type: ignore[misc]  # a default argument binds it
+async def test_only_what_is_needed_takes_a_replica_away(
+    found: tuple[Finding, ...], status: str, code: int
+) -> None:
+    async with TestClient(
+        TestServer(application({f.name: lambda f=f: f for f in found}))  # type: ignore[misc]  # a default argument binds it
+    ) as client:
         answer = await client.get("/readyz")
         told = await answer.json()
     assert (answer.status, told["status"]) == (code, status)
-    assert told["dependencies"] == {f.name: {"ok": f.ok, "needed": f.needed, "detail": f.detail} for f in found}
+    assert told["dependencies"] == {
+        f.name: {"ok": f.ok, "needed": f.needed, "detail": f.detail} for f in found
+    }
 
 
 async def hangs() -> Finding:
@@ -49,7 +60,10 @@ async def breaks() -> Finding:
 
 async def test_whoever_asks_is_answered_at_once_while_a_dependency_hangs() -> None:
     watched = Watched("cognito", hangs, needed=False, every_s=0)
-    async with beside(watched.run()), TestClient(TestServer(application({"cognito": watched.known}))) as client:
+    async with (
+        beside(watched.run()),
+        TestClient(TestServer(application({"cognito": watched.known}))) as client,
+    ):
         async with asyncio.timeout(PROBE_TIMEOUT_S / 2):
             answer = await client.get("/readyz")
         assert (await answer.json())["dependencies"]["cognito"]["detail"] == "not asked yet"
@@ -57,7 +71,9 @@ async def test_whoever_asks_is_answered_at_once_while_a_dependency_hangs() -> No
 
 
 @pytest.mark.parametrize("needed", [False, True])
-async def test_what_cannot_be_asked_weighs_what_it_weighs(monkeypatch: pytest.MonkeyPatch, *, needed: bool) -> None:
+async def test_what_cannot_be_asked_weighs_what_it_weighs(
+    monkeypatch: pytest.MonkeyPatch, *, needed: bool
+) -> None:
     monkeypatch.setattr("gateway.web.system.PROBE_TIMEOUT_S", 0.01)
     for probe in (hangs, fails, breaks):
         found = await bounded("cognito", probe, needed=needed)

@@ -21,12 +21,19 @@ def messages() -> set[str | tuple[str, ...]]:
     """What the code and the templates say, extracted anew."""
     found: set[str | tuple[str, ...]] = set()
     with (HERE / "texts.py").open("rb") as file:
-        found |= {message for _, message, _, _ in extract.extract("python", file, keywords={"N_": None})}
+        found |= {
+            message for _, message, _, _ in extract.extract("python", file, keywords={"N_": None})
+        }
     for template in sorted((HERE / "templates").glob("*.html")):
         with template.open("rb") as file:
             found |= {
                 message[:2] if isinstance(message, tuple) else message
-                for _, message, _, _ in extract.extract("jinja2", file, keywords={"_": None, "gettext": None, "ngettext": (1, 2)}, options={"trimmed": "true"})
+                for _, message, _, _ in extract.extract(
+                    "jinja2",
+                    file,
+                    keywords={"_": None, "gettext": None, "ngettext": (1, 2)},
+                    options={"trimmed": "true"},
+                )
             }
     return found
 
@@ -66,12 +73,15 @@ def test_placeholders_are_the_same_in_every_language(language: str) -> None:
         if not message.id:
             continue
         wanted = {p for text in texts(message.id) for p in PLACEHOLDER.findall(text)}
-        assert all(set(PLACEHOLDER.findall(text)) == wanted for text in texts(message.string)), message.id
+        assert all(set(PLACEHOLDER.findall(text)) == wanted for text in texts(message.string)), (
+            message.id
+        )
 
 
 @translated
 def test_a_translation_is_text_not_markup(language: str) -> None:
-    # Translated texts are trusted by the templates, so nothing in them may act as HTML or as a stray format.
+    # Translated texts are trusted by the templates, so nothing in them may act as HTML or as a
+    # stray format.
     for message in read(language):
         for text in texts(message.string) if message.id else ():
             assert not re.search(r"[<>&]", text), text
@@ -93,4 +103,6 @@ def test_english_texts_are_text_not_markup() -> None:
 
 
 def test_who_was_let_in_again_a_moment_ago_is_not_sent_away_for_good() -> None:
-    assert LOGIN_ERRORS["user_disabled"].again, "the pool's user is enabled a moment after the lift was told"
+    assert LOGIN_ERRORS["user_disabled"].again, (
+        "the pool's user is enabled a moment after the lift was told"
+    )

@@ -1,4 +1,6 @@
-"""Refresh tokens of ended sessions, behind the answer: bounded, repeated, and never the one of the session that took over."""
+"""Refresh tokens of ended sessions, behind the answer: bounded, repeated, and never the one of the
+session that took over.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,20 @@ from gateway.core.model import Secret
 from gateway.errors import PeerError, UnavailableError
 from gateway.web import token_revocation
 from gateway.web.token_revocation import AGAIN_S, GRACE_S, TokenRevocation
-from tests.sessions.conftest import HOST, Login, clock, database, database_url, link, login, postgres, ring, sessions, tenant, valkey
+from tests.sessions.conftest import (
+    HOST,
+    Login,
+    clock,
+    database,
+    database_url,
+    link,
+    login,
+    postgres,
+    ring,
+    sessions,
+    tenant,
+    valkey,
+)
 
 if TYPE_CHECKING:
     import pytest
@@ -19,7 +34,17 @@ if TYPE_CHECKING:
     from gateway.ports import RelyingParty, TenantSource
     from gateway.sessions.redis import RedisSessions
 
-__all__ = ["clock", "database", "database_url", "link", "login", "postgres", "ring", "sessions", "valkey"]
+__all__ = [
+    "clock",
+    "database",
+    "database_url",
+    "link",
+    "login",
+    "postgres",
+    "ring",
+    "sessions",
+    "valkey",
+]
 
 
 class Cognito:
@@ -42,17 +67,28 @@ class Cognito:
 
 
 def service(sessions: RedisSessions, cognito: Cognito) -> TokenRevocation:
-    tenants = SimpleNamespace(table=SimpleNamespace(by_id=lambda name: tenant(name) if name == "acme" else None))
-    return TokenRevocation(cast("Any", sessions), cast("RelyingParty", cognito), cast("TenantSource", tenants), sleep=cognito.sleep)
+    tenants = SimpleNamespace(
+        table=SimpleNamespace(by_id=lambda name: tenant(name) if name == "acme" else None)
+    )
+    return TokenRevocation(
+        cast("Any", sessions),
+        cast("RelyingParty", cognito),
+        cast("TenantSource", tenants),
+        sleep=cognito.sleep,
+    )
 
 
-async def test_a_replaced_session_ends_after_its_grace_and_only_its_own_token_is_revoked(sessions: RedisSessions, login: Login) -> None:
+async def test_a_replaced_session_ends_after_its_grace_and_only_its_own_token_is_revoked(
+    sessions: RedisSessions, login: Login
+) -> None:
     former = await login.finish(refresh_token=Secret("former"))
     present = await login.finish(refresh_token=Secret("present"))
     cognito = Cognito()
     revocation = service(sessions, cognito)
     revocation.end_replaced_soon(former.session, former.cookie.reveal())
-    assert await sessions.find(former.cookie.reveal(), host=HOST) is not None, "what is under way arrives"
+    assert await sessions.find(former.cookie.reveal(), host=HOST) is not None, (
+        "what is under way arrives"
+    )
     await asyncio.wait_for(revocation.settle(), 20)
     assert (cognito.revoked, cognito.slept) == (["former"], [GRACE_S])
     assert await sessions.find(former.cookie.reveal(), host=HOST) is None
@@ -61,7 +97,9 @@ async def test_a_replaced_session_ends_after_its_grace_and_only_its_own_token_is
 
 
 async def test_an_outage_of_cognito_is_outlasted_a_refusal_is_not(sessions: RedisSessions) -> None:
-    cognito = Cognito(UnavailableError("down"), UnavailableError("down"), PeerError("revoke_refused", "400"))
+    cognito = Cognito(
+        UnavailableError("down"), UnavailableError("down"), PeerError("revoke_refused", "400")
+    )
     revocation = service(sessions, cognito)
     revocation.revoke_soon("acme", Secret("one"), client_id="client")
     await asyncio.wait_for(revocation.settle(), 20)
@@ -74,7 +112,9 @@ async def test_an_outage_of_cognito_is_outlasted_a_refusal_is_not(sessions: Redi
     await revocation.close()
 
 
-async def test_what_waits_is_bounded_and_ends_with_the_process(sessions: RedisSessions, login: Login, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_waits_is_bounded_and_ends_with_the_process(
+    sessions: RedisSessions, login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(token_revocation, "MAX_WAITING", 3)
     cognito = Cognito()
     revocation = service(sessions, cognito)
@@ -89,5 +129,7 @@ async def test_what_waits_is_bounded_and_ends_with_the_process(sessions: RedisSe
     revocation.revoke_soon("acme", Secret("other"), client_id="client")
     assert revocation.waiting == 4
     await asyncio.wait_for(revocation.settle(), 20)
-    assert "other" in cognito.revoked, "whoever replaces sessions without end keeps no token of others from being revoked"
+    assert "other" in cognito.revoked, (
+        "whoever replaces sessions without end keeps no token of others from being revoked"
+    )
     await revocation.close()

@@ -14,13 +14,19 @@ if TYPE_CHECKING:
     from tests.world import RunningWorld
 
 
-def token_request(world: RunningWorld, client: str, secret: str, form: dict[str, str]) -> dict[str, Any]:
+def token_request(
+    world: RunningWorld, client: str, secret: str, form: dict[str, str]
+) -> dict[str, Any]:
     """The answer of Cognito's token endpoint."""
     at = urlsplit(world.world.cloud.cognito.url)
     connection = http.client.HTTPConnection("127.0.0.1", at.port or 80, timeout=10)
     try:
         basic = base64.b64encode(f"{client}:{secret}".encode()).decode()
-        headers = {"Host": at.netloc, "Authorization": f"Basic {basic}", "Content-Type": "application/x-www-form-urlencoded"}
+        headers = {
+            "Host": at.netloc,
+            "Authorization": f"Basic {basic}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
         connection.request("POST", "/oauth2/token", urlencode(form), headers)
         response = connection.getresponse()
         body: dict[str, Any] = json.loads(response.read())
@@ -33,4 +39,6 @@ def token_request(world: RunningWorld, client: str, secret: str, form: dict[str,
 def machine_token(world: RunningWorld, *scopes: str) -> str:
     """Of acme's machine client."""
     form = {"grant_type": "client_credentials", "scope": " ".join(scopes or ("acme/read",))}
-    return str(token_request(world, MACHINE_CLIENT, world.world.machine_secret, form)["access_token"])
+    return str(
+        token_request(world, MACHINE_CLIENT, world.world.machine_secret, form)["access_token"]
+    )

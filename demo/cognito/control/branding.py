@@ -20,10 +20,17 @@ def create_managed_login_branding(state: ControlState, request: dict[str, Any]) 
     if provided == bool(request.get("Settings") or request.get("Assets")):
         raise invalid("Give either UseCognitoProvidedValues or Settings and Assets.")
     if pool.style_of(client.client_id):
-        raise ApiError("ManagedLoginBrandingExistsException", f"Managed login branding already exists for client {client.client_id}.")
+        raise ApiError(
+            "ManagedLoginBrandingExistsException",
+            f"Managed login branding already exists for client {client.client_id}.",
+        )
     if len(pool.styles) >= state.quotas.styles:
-        raise limit_exceeded(f"Maximum number of managed login branding styles ({state.quotas.styles}) reached.")
-    style = Style(str(uuid.uuid4()), client.client_id, request.get("Settings"), created=pool.clock())
+        raise limit_exceeded(
+            f"Maximum number of managed login branding styles ({state.quotas.styles}) reached."
+        )
+    style = Style(
+        str(uuid.uuid4()), client.client_id, request.get("Settings"), created=pool.clock()
+    )
     pool.styles[style.style_id] = style
     return {"ManagedLoginBranding": _described(pool, style)}
 
@@ -33,7 +40,9 @@ def describe_managed_login_branding(state: ControlState, request: dict[str, Any]
     return {"ManagedLoginBranding": _described(pool, _style(pool, request))}
 
 
-def describe_managed_login_branding_by_client(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+def describe_managed_login_branding_by_client(
+    state: ControlState, request: dict[str, Any]
+) -> dict[str, Any]:
     pool = state.pool_of(request)
     style = pool.style_of(state.client_to_read(pool, request["ClientId"]).client_id)
     if style is None:
@@ -50,7 +59,9 @@ def delete_managed_login_branding(state: ControlState, request: dict[str, Any]) 
 def _style(pool: Pool, request: dict[str, Any]) -> Style:
     style = pool.styles.get(request["ManagedLoginBrandingId"])
     if style is None:
-        raise not_found(f"Managed login branding {request['ManagedLoginBrandingId']} does not exist.")
+        raise not_found(
+            f"Managed login branding {request['ManagedLoginBrandingId']} does not exist."
+        )
     return style
 
 

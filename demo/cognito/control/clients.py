@@ -1,4 +1,6 @@
-"""App clients. An update sets everything it does not name back to the default, as AWS documents it."""
+"""App clients. An update sets everything it does not name back to the default, as AWS documents
+it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def create_user_pool_client(state: ControlState, request: dict[str, Any]) -> dic
     """Names are not unique: the same request twice makes two clients."""
     pool = state.pool_of(request)
     if len(pool.clients) >= state.quotas.clients:
-        raise limit_exceeded(f"Maximum number of user pool clients ({state.quotas.clients}) reached.")
+        raise limit_exceeded(
+            f"Maximum number of user pool clients ({state.quotas.clients}) reached."
+        )
     now = pool.clock()
     secret = random_id(51) if request.get("GenerateSecret") else None
     client = AppClient(random_id(26), secret, _settings(request), created=now, modified=now)
@@ -50,11 +54,15 @@ def describe_user_pool_client(state: ControlState, request: dict[str, Any]) -> d
 
 
 def update_user_pool_client(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
-    """Only name, id, secret and creation date survive an update that does not name them. The answer omits the secret."""
+    """Only name, id, secret and creation date survive an update that does not name them. The answer
+    omits the secret.
+    """
     pool = state.pool_of(request)
     old = state.client_to_write(pool, request["ClientId"])
     settings = _settings({"ClientName": old.name, **request})
-    client = AppClient(old.client_id, old.secret, settings, created=old.created, modified=pool.clock())
+    client = AppClient(
+        old.client_id, old.secret, settings, created=old.created, modified=pool.clock()
+    )
     _check(state, pool, client)
     pool.clients[client.client_id] = client
     described = _described(pool, client)
@@ -67,7 +75,11 @@ def delete_user_pool_client(state: ControlState, request: dict[str, Any]) -> dic
     pool = state.pool_of(request)
     client = state.client_to_write(pool, request["ClientId"])
     del pool.clients[client.client_id]
-    pool.styles = {style_id: style for style_id, style in pool.styles.items() if style.client_id != client.client_id}
+    pool.styles = {
+        style_id: style
+        for style_id, style in pool.styles.items()
+        if style.client_id != client.client_id
+    }
     for token in pool.refresh_tokens.values():
         if token.grant.client_id == client.client_id:
             token.grant.revoked = True
@@ -76,16 +88,27 @@ def delete_user_pool_client(state: ControlState, request: dict[str, Any]) -> dic
 
 def list_user_pool_clients(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
     pool = state.pool_of(request)
-    seen = [client for client_id, client in sorted(pool.clients.items()) if pool.visible_client(client_id)]
+    seen = [
+        client
+        for client_id, client in sorted(pool.clients.items())
+        if pool.visible_client(client_id)
+    ]
     shown, following = page(seen, size=request.get("MaxResults"), token=request.get("NextToken"))
     return {
-        "UserPoolClients": [{"ClientId": client.client_id, "UserPoolId": pool.pool_id, "ClientName": client.name} for client in shown],
+        "UserPoolClients": [
+            {"ClientId": client.client_id, "UserPoolId": pool.pool_id, "ClientName": client.name}
+            for client in shown
+        ],
         **({"NextToken": following} if following else {}),
     }
 
 
 def _settings(request: dict[str, Any]) -> dict[str, Any]:
-    given = {name: value for name, value in request.items() if name not in _NOT_SETTINGS and value is not None}
+    given = {
+        name: value
+        for name, value in request.items()
+        if name not in _NOT_SETTINGS and value is not None
+    }
     return {**DEFAULTS, **given}
 
 
@@ -135,7 +158,9 @@ def _check_url(state: ControlState, url: str) -> None:
         raise invalid(f"{url} must be an absolute URL without a fragment.")
     if parts.scheme in ("http", "https") and not host:
         raise invalid(f"{url} is not a valid URL.")
-    loopback = host in ("localhost", "127.0.0.1", "::1") or (state.development and host.endswith(".localhost"))
+    loopback = host in ("localhost", "127.0.0.1", "::1") or (
+        state.development and host.endswith(".localhost")
+    )
     if parts.scheme == "http" and not loopback:
         raise invalid(f"{url} cannot use the HTTP scheme.")
 
@@ -147,12 +172,21 @@ def _check_flows(client: AppClient) -> None:
     if not flows or not client.scopes:
         raise ApiError(
             "InvalidOAuthFlowException",
-            "AllowedOAuthFlows and AllowedOAuthScopes are required if user pool client is allowed to use OAuth flows.",
+            (
+                "AllowedOAuthFlows and AllowedOAuthScopes are required if user pool client is "
+                "allowed to use OAuth flows."
+            ),
         )
     if "client_credentials" in flows and len(flows) > 1:
-        raise ApiError("InvalidOAuthFlowException", "client_credentials flow can not be selected along with code flow or implicit flow.")
+        raise ApiError(
+            "InvalidOAuthFlowException",
+            "client_credentials flow can not be selected along with code flow or implicit flow.",
+        )
     if "client_credentials" in flows and client.secret is None:
-        raise ApiError("InvalidOAuthFlowException", "client_credentials flow can not be selected if client does not have a client secret.")
+        raise ApiError(
+            "InvalidOAuthFlowException",
+            "client_credentials flow can not be selected if client does not have a client secret.",
+        )
     if flows & {"code", "implicit"} and not client.callback_urls:
         raise invalid("CallbackURLs are required for the code and implicit flows.")
 
@@ -163,26 +197,39 @@ def _check_attributes(pool: Pool, client: AppClient) -> None:
         raise invalid("Invalid read attributes specified while creating a client")
     writable = client.settings.get("WriteAttributes") or ()
     unwritable = {"sub", "email_verified", "phone_number_verified"}
-    required = {name for name, attribute in pool.schema.items() if attribute.required and name != "sub"}
-    if any(name not in pool.schema or name in unwritable for name in writable) or (writable and required - set(writable)):
+    required = {
+        name for name, attribute in pool.schema.items() if attribute.required and name != "sub"
+    }
+    if any(name not in pool.schema or name in unwritable for name in writable) or (
+        writable and required - set(writable)
+    ):
         raise invalid("Invalid write attributes specified while creating a client")
 
 
 def _check_validity(client: AppClient) -> None:
     lowest, highest = _ACCESS_RANGE_S
-    if not all(lowest <= seconds <= highest for seconds in (client.access_token_s, client.id_token_s)):
+    if not all(
+        lowest <= seconds <= highest for seconds in (client.access_token_s, client.id_token_s)
+    ):
         raise invalid("Invalid range for token validity.")
     lowest, highest = _REFRESH_RANGE_S
     if not lowest <= client.refresh_token_s <= highest:
         raise invalid("Invalid range for token validity.")
     if client.refresh_token_s < max(client.access_token_s, client.id_token_s):
-        raise invalid("RefreshTokenValidity must not be shorter than AccessTokenValidity and IdTokenValidity.")
+        raise invalid(
+            "RefreshTokenValidity must not be shorter than AccessTokenValidity and IdTokenValidity."
+        )
 
 
 def _check_auth_flows(client: AppClient) -> None:
     given = set(client.settings.get("ExplicitAuthFlows") or ())
-    if any(flow.startswith("ALLOW_") for flow in given) and any(not flow.startswith("ALLOW_") for flow in given):
+    if any(flow.startswith("ALLOW_") for flow in given) and any(
+        not flow.startswith("ALLOW_") for flow in given
+    ):
         raise invalid("ExplicitAuthFlows must not mix flows with and without the prefix ALLOW_.")
     effective = given if client.settings.get("ExplicitAuthFlows") is not None else _DEFAULT_FLOWS
     if client.rotation_grace_s is not None and "ALLOW_REFRESH_TOKEN_AUTH" in effective:
-        raise invalid("Refresh token rotation cannot be enabled for a client that has ALLOW_REFRESH_TOKEN_AUTH.")
+        raise invalid(
+            "Refresh token rotation cannot be enabled for a client that has "
+            "ALLOW_REFRESH_TOKEN_AUTH."
+        )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class ApiError(Exception):
-    """An AWS error: ``code`` is the exception's name in the service model, ``status`` 400 unless AWS is at fault."""
+    """An AWS error: ``code`` is the exception's name in the service model, ``status`` 400 unless
+    AWS is at fault.
+    """
 
     def __init__(self, code: str, message: str, *, status: int = 400) -> None:
         super().__init__(f"{code}: {message}")

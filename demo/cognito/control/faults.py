@@ -1,7 +1,7 @@
 """What a test can make the control plane do wrong, call by call, before or after the effect.
 
-``plan("CreateUserPoolClient", drop_connection, after=True)`` creates the client and then lets the caller wait in vain:
-the case in which a blind retry makes a duplicate.
+``plan("CreateUserPoolClient", drop_connection, after=True)`` creates the client and then lets the
+caller wait in vain: the case in which a blind retry makes a duplicate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ Fault = Callable[[web.Request], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as it was answered. ``outcome`` is ``ok``, an error code, or ``lost`` where no answer went out."""
+    """One call as it was answered. ``outcome`` is ``ok``, an error code, or ``lost`` where no
+    answer went out.
+    """
 
     operation: str
     request: dict[str, Any] = field(repr=False)
@@ -46,8 +48,12 @@ class CallFaults:
     def __init__(self) -> None:
         self._planned: list[_Planned] = []
 
-    def plan(self, operation: str, fault: Fault, *, after: bool = False, skip: int = 0, times: int = 1) -> None:
-        """Strike ``times`` calls of the operation (``*``: any) after letting ``skip`` of them pass."""
+    def plan(
+        self, operation: str, fault: Fault, *, after: bool = False, skip: int = 0, times: int = 1
+    ) -> None:
+        """Strike ``times`` calls of the operation (``*``: any) after letting ``skip`` of them
+        pass.
+        """
         self._planned.append(_Planned(operation, fault, after, skip, times))
 
     def clear(self) -> None:

@@ -52,7 +52,15 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 
 RATES: Mapping[str, int] = {
-    **dict.fromkeys(("AdminDisableUser", "AdminEnableUser", "AdminUpdateUserAttributes", "AdminUserGlobalSignOut"), 25),
+    **dict.fromkeys(
+        (
+            "AdminDisableUser",
+            "AdminEnableUser",
+            "AdminUpdateUserAttributes",
+            "AdminUserGlobalSignOut",
+        ),
+        25,
+    ),
     "AdminGetUser": 120,
     "ListUsers": 30,
     "RevokeToken": 120,
@@ -73,7 +81,9 @@ def _service_model() -> Any:
 
 
 class ControlPlane:
-    """The API of one pool. A caller's signature is required where AWS requires one, and not verified."""
+    """The API of one pool. A caller's signature is required where AWS requires one, and not
+    verified.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self.state = ControlState(pool)
@@ -102,7 +112,11 @@ class ControlPlane:
             return _response(200, answer)
         except ApiError as refusal:
             outcome = refusal.code
-            return _response(refusal.status, {"__type": refusal.code, "message": refusal.message}, error=refusal.code)
+            return _response(
+                refusal.status,
+                {"__type": refusal.code, "message": refusal.message},
+                error=refusal.code,
+            )
         finally:
             self.calls.append(Call(operation, body, outcome, self.state.pool.clock()))
 
@@ -115,10 +129,14 @@ class ControlPlane:
             raise ApiError("SerializationException", "The request is not a JSON object.")
         return body
 
-    async def _answer(self, operation: str, request: web.Request, body: dict[str, Any]) -> dict[str, Any]:
+    async def _answer(
+        self, operation: str, request: web.Request, body: dict[str, Any]
+    ) -> dict[str, Any]:
         run = OPERATIONS.get(operation)
         if run is None:
-            raise ApiError("UnknownOperationException", f"The demo does not know the operation {operation!r}.")
+            raise ApiError(
+                "UnknownOperationException", f"The demo does not know the operation {operation!r}."
+            )
         model = self._model.operation_model(operation)
         if model.auth_type != "none":
             self._authorize(operation, request)
@@ -136,7 +154,8 @@ class ControlPlane:
             pool = self.state.pool
             raise ApiError(
                 "AccessDeniedException",
-                f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/gateway is not authorized to perform: cognito-idp:{operation} on "
+                f"User: arn:aws:sts::{ACCOUNT_ID}:assumed-role/gateway is not authorized "
+                f"to perform: cognito-idp:{operation} on "
                 f"resource: arn:aws:cognito-idp:{pool.region}:{ACCOUNT_ID}:userpool/{pool.pool_id}",
             )
 
@@ -153,5 +172,10 @@ class ControlPlane:
 
 
 def _response(status: int, body: dict[str, Any], *, error: str | None = None) -> web.Response:
-    headers = {"x-amzn-RequestId": str(uuid.uuid4()), **({"x-amzn-ErrorType": error} if error else {})}
-    return web.Response(status=status, body=json.dumps(body).encode(), content_type=_CONTENT_TYPE, headers=headers)
+    headers = {
+        "x-amzn-RequestId": str(uuid.uuid4()),
+        **({"x-amzn-ErrorType": error} if error else {}),
+    }
+    return web.Response(
+        status=status, body=json.dumps(body).encode(), content_type=_CONTENT_TYPE, headers=headers
+    )

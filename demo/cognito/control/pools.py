@@ -57,11 +57,15 @@ def add_custom_attributes(state: ControlState, request: dict[str, Any]) -> dict[
     for given in request["CustomAttributes"]:
         attribute = _declared(given)
         if attribute.name in pool.schema or attribute.name in added:
-            raise invalid(f"{attribute.name}: Existing attribute already has name {attribute.name}.")
+            raise invalid(
+                f"{attribute.name}: Existing attribute already has name {attribute.name}."
+            )
         added[attribute.name] = attribute
     custom = sum(attribute.is_custom for attribute in pool.schema.values())
     if custom + len(added) > state.quotas.custom_attributes:
-        raise limit_exceeded(f"A user pool has at most {state.quotas.custom_attributes} custom attributes.")
+        raise limit_exceeded(
+            f"A user pool has at most {state.quotas.custom_attributes} custom attributes."
+        )
     pool.schema.update(added)
     return {}
 

@@ -26,9 +26,13 @@ def create_identity_provider(state: ControlState, request: dict[str, Any]) -> di
         raise invalid(f"The demo has OIDC providers only, not {request['ProviderType']}.")
     if name in pool.providers or name in _RESERVED:
         # Uniqueness is judged at once, however long the first one stays unseen.
-        raise ApiError("DuplicateProviderException", f"{name} already exists in user pool {pool.pool_id}")
+        raise ApiError(
+            "DuplicateProviderException", f"{name} already exists in user pool {pool.pool_id}"
+        )
     if len(pool.providers) >= state.quotas.providers:
-        raise limit_exceeded(f"Maximum number of identity providers ({state.quotas.providers}) reached.")
+        raise limit_exceeded(
+            f"Maximum number of identity providers ({state.quotas.providers}) reached."
+        )
     settings = {
         "ProviderName": name,
         "ProviderType": "OIDC",
@@ -44,7 +48,9 @@ def create_identity_provider(state: ControlState, request: dict[str, Any]) -> di
 
 def describe_identity_provider(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
     pool = state.pool_of(request)
-    return {"IdentityProvider": _described(pool, state.provider_to_read(pool, request["ProviderName"]))}
+    return {
+        "IdentityProvider": _described(pool, state.provider_to_read(pool, request["ProviderName"]))
+    }
 
 
 def update_identity_provider(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +63,9 @@ def update_identity_provider(state: ControlState, request: dict[str, Any]) -> di
     if request.get("AttributeMapping") is not None:
         settings["AttributeMapping"] = _mapping(pool, request["AttributeMapping"])
     if request.get("IdpIdentifiers") is not None:
-        settings["IdpIdentifiers"] = _identifiers(pool, request["IdpIdentifiers"], owner=provider.name)
+        settings["IdpIdentifiers"] = _identifiers(
+            pool, request["IdpIdentifiers"], owner=provider.name
+        )
     updated = replace(provider, settings=settings, modified=pool.clock())
     pool.providers[provider.name] = updated
     return {"IdentityProvider": _described(pool, updated)}
@@ -72,7 +80,9 @@ def delete_identity_provider(state: ControlState, request: dict[str, Any]) -> di
 
 def list_identity_providers(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
     pool = state.pool_of(request)
-    seen = [provider for name, provider in sorted(pool.providers.items()) if pool.visible_provider(name)]
+    seen = [
+        provider for name, provider in sorted(pool.providers.items()) if pool.visible_provider(name)
+    ]
     shown, following = page(seen, size=request.get("MaxResults"), token=request.get("NextToken"))
     return {
         "Providers": [
@@ -88,10 +98,16 @@ def list_identity_providers(state: ControlState, request: dict[str, Any]) -> dic
     }
 
 
-def get_identity_provider_by_identifier(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
+def get_identity_provider_by_identifier(
+    state: ControlState, request: dict[str, Any]
+) -> dict[str, Any]:
     pool = state.pool_of(request)
     found = pool.provider_by_identifier(request["IdpIdentifier"])
-    return {"IdentityProvider": _described(pool, state.provider_to_read(pool, found.name if found else request["IdpIdentifier"]))}
+    return {
+        "IdentityProvider": _described(
+            pool, state.provider_to_read(pool, found.name if found else request["IdpIdentifier"])
+        )
+    }
 
 
 def _described(pool: Pool, provider: IdentityProvider) -> dict[str, Any]:
@@ -121,7 +137,9 @@ def _details(state: ControlState, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _check_url(state: ControlState, name: str, url: str) -> None:
-    """https on 443 or 80; http and any port on loopback in development, where there are no certificates."""
+    """https on 443 or 80; http and any port on loopback in development, where there are no
+    certificates.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -150,7 +168,9 @@ def _mapping(pool: Pool, given: Mapping[str, str]) -> dict[str, str]:
     unknown = [name for name in given if name != "username" and name not in pool.schema]
     if unknown:
         raise invalid(f"AttributeMapping contains invalid mapping: [{', '.join(unknown)}]")
-    required = [name for name, attribute in pool.schema.items() if attribute.required and name != "sub"]
+    required = [
+        name for name, attribute in pool.schema.items() if attribute.required and name != "sub"
+    ]
     missing = [name for name in required if name not in given]
     if missing:
         raise invalid(f"AttributeMapping is missing required attributes: [{', '.join(missing)}]")
@@ -163,5 +183,8 @@ def _identifiers(pool: Pool, given: list[str], *, owner: str) -> list[str]:
     for identifier in given:
         holder = pool.provider_by_identifier(identifier)
         if holder is not None and holder.name != owner:
-            raise ApiError("DuplicateProviderException", f"Identifier {identifier} already exists in user pool {pool.pool_id}")
+            raise ApiError(
+                "DuplicateProviderException",
+                f"Identifier {identifier} already exists in user pool {pool.pool_id}",
+            )
     return list(given)

@@ -29,7 +29,9 @@ class Quotas:
 
 @dataclass(slots=True)
 class ControlState:
-    """A pool as the operations see it. ``development`` lets issuers and callbacks be http on loopback."""
+    """A pool as the operations see it. ``development`` lets issuers and callbacks be http on
+    loopback.
+    """
 
     pool: Pool
     pool_name: str = "demo"
@@ -72,7 +74,9 @@ def _existing_client(client_id: str, found: AppClient | None) -> AppClient:
     return found
 
 
-def page(items: Sequence[T], *, size: int | None, token: str | None) -> tuple[Sequence[T], str | None]:
+def page(
+    items: Sequence[T], *, size: int | None, token: str | None
+) -> tuple[Sequence[T], str | None]:
     """One page and the token of the next; a token nobody gave out is refused."""
     start = 0
     if token is not None:

@@ -1,4 +1,6 @@
-"""Profiles: look-up, search, sign-out, disabling, attributes; and revocation of one refresh token."""
+"""Profiles: look-up, search, sign-out, disabling, attributes; and revocation of one refresh
+token.
+"""
 
 from __future__ import annotations
 
@@ -46,14 +48,18 @@ def admin_get_user(state: ControlState, request: dict[str, Any]) -> dict[str, An
 
 def list_users(state: ControlState, request: dict[str, Any]) -> dict[str, Any]:
     pool = state.pool_of(request)
-    found = [user for _, user in sorted(pool.users.items()) if _fits(user, request.get("Filter") or "")]
+    found = [
+        user for _, user in sorted(pool.users.items()) if _fits(user, request.get("Filter") or "")
+    ]
     shown, following = page(found, size=request.get("Limit"), token=request.get("PaginationToken"))
     wanted = request.get("AttributesToGet")
     return {
         "Users": [
             {
                 "Username": user.username,
-                "Attributes": [pair for pair in _attributes(user) if wanted is None or pair["Name"] in wanted],
+                "Attributes": [
+                    pair for pair in _attributes(user) if wanted is None or pair["Name"] in wanted
+                ],
                 "UserCreateDate": user.created,
                 "UserLastModifiedDate": user.modified or user.created,
                 "Enabled": user.enabled,
@@ -102,7 +108,9 @@ def admin_update_user_attributes(state: ControlState, request: dict[str, Any]) -
         if not attribute.mutable:
             raise invalid(f"user.{name}: Attribute cannot be updated.\n")
         if len(value) > attribute.max_length:
-            raise invalid(f"user.{name}: Attribute value is longer than {attribute.max_length} characters.\n")
+            raise invalid(
+                f"user.{name}: Attribute value is longer than {attribute.max_length} characters.\n"
+            )
     for name, value in changes.items():
         if value:
             user.attributes[name] = value
@@ -121,7 +129,9 @@ def revoke_token(state: ControlState, request: dict[str, Any]) -> dict[str, Any]
     if client.secret and not hmac.compare_digest(client.secret, request.get("ClientSecret", "")):
         raise ApiError("UnauthorizedException", "Client secret does not match.")
     if not client.revocation_enabled:
-        raise ApiError("UnsupportedOperationException", "Token revocation is not enabled for this client.")
+        raise ApiError(
+            "UnsupportedOperationException", "Token revocation is not enabled for this client."
+        )
     if request["Token"].count(".") == 2:
         raise ApiError("UnsupportedTokenTypeException", "Only refresh tokens can be revoked.")
     token = pool.refresh_tokens.get(request["Token"])
@@ -132,17 +142,24 @@ def revoke_token(state: ControlState, request: dict[str, Any]) -> dict[str, Any]
 
 def _user(pool: Pool, username: str) -> User:
     """By username, or by ``sub``, which the API takes in its place."""
-    user = pool.users.get(pool.fold(username)) or next((u for u in pool.users.values() if u.sub == username), None)
+    user = pool.users.get(pool.fold(username)) or next(
+        (u for u in pool.users.values() if u.sub == username), None
+    )
     if user is None:
         raise ApiError("UserNotFoundException", "User does not exist.")
     return user
 
 
 def _attributes(user: User) -> list[dict[str, str]]:
-    """As the API shows them: ``identities`` is JSON in a string, with a real boolean and number in it."""
+    """As the API shows them: ``identities`` is JSON in a string, with a real boolean and number in
+    it.
+    """
     pairs = {"sub": user.sub, **user.attributes}
     if user.provider:
-        identities = [{**identity, "primary": True, "dateCreated": int(identity["dateCreated"])} for identity in user.identities()]
+        identities = [
+            {**identity, "primary": True, "dateCreated": int(identity["dateCreated"])}
+            for identity in user.identities()
+        ]
         pairs["identities"] = json.dumps(identities, separators=(",", ":"))
     return [{"Name": name, "Value": value} for name, value in pairs.items()]
 
@@ -162,6 +179,7 @@ def _fits(user: User, text: str) -> bool:
         "cognito:user_status": user.status,
         "status": "Enabled" if user.enabled else "Disabled",
     }
-    # "Searches for users and groups by attribute value aren't case sensitive" (API reference of ListUsers, Filter).
+    # "Searches for users and groups by attribute value aren't case sensitive" (API reference of
+    # ListUsers, Filter).
     value, wanted = special.get(name, user.attributes.get(name, "")).casefold(), wanted.casefold()
     return value == wanted if operator == "=" else value.startswith(wanted)

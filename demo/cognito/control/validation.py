@@ -1,7 +1,9 @@
-"""Requests checked against the service model as AWS's front end does it, before any operation sees them.
+"""Requests checked against the service model as AWS's front end does it, before any operation sees
+them.
 
-botocore's client checks types, required members and minimums only; here patterns, maximums and enumerations count too.
-Texts follow AWS: ``1 validation error detected: Value 'x' at 'clientName' failed to satisfy constraint: …``.
+botocore's client checks types, required members and minimums only; here patterns, maximums and
+enumerations count too. Texts follow AWS: ``1 validation error detected: Value 'x' at 'clientName'
+failed to satisfy constraint: …``.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ def violations(shape: Any, value: Any, *, path: str) -> Iterator[str]:
 
 def _check_type(shape: Any, value: Any, path: str) -> None:
     # Python counts booleans among the integers; JSON does not.
-    if not isinstance(value, _PYTHON_TYPES[shape.type_name]) or (isinstance(value, bool) and shape.type_name != "boolean"):
+    if not isinstance(value, _PYTHON_TYPES[shape.type_name]) or (
+        isinstance(value, bool) and shape.type_name != "boolean"
+    ):
         raise ApiError("SerializationException", f"{path or 'request'} has the wrong type")
 
 
@@ -81,26 +85,44 @@ def _string(shape: Any, value: str, path: str) -> Iterator[str]:
     yield from _length(shape, len(value), shown=shown, path=path)
     pattern = shape.metadata.get("pattern")
     if pattern and not _compiled(pattern).fullmatch(value):
-        yield f"{shown} at '{path}' failed to satisfy constraint: Member must satisfy regular expression pattern: {pattern}"
+        yield (
+            f"{shown} at '{path}' failed to satisfy constraint: Member must satisfy regular "
+            f"expression pattern: {pattern}"
+        )
     allowed = shape.metadata.get("enum")
     if allowed and value not in allowed:
-        yield f"{shown} at '{path}' failed to satisfy constraint: Member must satisfy enum value set: [{', '.join(allowed)}]"
+        yield (
+            f"{shown} at '{path}' failed to satisfy constraint: Member must satisfy enum value "
+            f"set: [{', '.join(allowed)}]"
+        )
 
 
 def _length(shape: Any, length: int, *, shown: str, path: str) -> Iterator[str]:
     metadata = shape.metadata
     if "min" in metadata and length < metadata["min"]:
-        yield f"{shown} at '{path}' failed to satisfy constraint: Member must have length greater than or equal to {metadata['min']}"
+        yield (
+            f"{shown} at '{path}' failed to satisfy constraint: Member must have length "
+            f"greater than or equal to {metadata['min']}"
+        )
     if "max" in metadata and length > metadata["max"]:
-        yield f"{shown} at '{path}' failed to satisfy constraint: Member must have length less than or equal to {metadata['max']}"
+        yield (
+            f"{shown} at '{path}' failed to satisfy constraint: Member must have length less "
+            f"than or equal to {metadata['max']}"
+        )
 
 
 def _range(shape: Any, value: int, path: str) -> Iterator[str]:
     metadata = shape.metadata
     if "min" in metadata and value < metadata["min"]:
-        yield f"Value '{value}' at '{path}' failed to satisfy constraint: Member must have value greater than or equal to {metadata['min']}"
+        yield (
+            f"Value '{value}' at '{path}' failed to satisfy constraint: Member must have value "
+            f"greater than or equal to {metadata['min']}"
+        )
     if "max" in metadata and value > metadata["max"]:
-        yield f"Value '{value}' at '{path}' failed to satisfy constraint: Member must have value less than or equal to {metadata['max']}"
+        yield (
+            f"Value '{value}' at '{path}' failed to satisfy constraint: Member must have value "
+            f"less than or equal to {metadata['max']}"
+        )
 
 
 def _shown(shape: Any, value: Any) -> str:
@@ -113,7 +135,9 @@ def _shown(shape: Any, value: Any) -> str:
 
 @cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\p\{(\w)\}", lambda found: _category_ranges()[found.group(1)], pattern), re.ASCII)
+    return re.compile(
+        re.sub(r"\\p\{(\w)\}", lambda found: _category_ranges()[found.group(1)], pattern), re.ASCII
+    )
 
 
 @cache

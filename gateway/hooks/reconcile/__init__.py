@@ -1,1 +1,3 @@
-"""What no event told: directories and logs of identity providers, read on a schedule and after every gap."""
+"""What no event told: directories and logs of identity providers, read on a schedule and after
+every gap.
+"""

@@ -1,4 +1,6 @@
-"""One call of a provider's API: bounded in time and size, no redirects, outages told apart from refusals."""
+"""One call of a provider's API: bounded in time and size, no redirects, outages told apart from
+refusals.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,15 @@ ATTEMPTS = 3
 
 
 MAX_AFTER_S = 3600.0
-"""Longest that a provider may ask to be left alone: longer, and what it forgets to tell is found too late."""
+"""Longest that a provider may ask to be left alone: longer, and what it forgets to tell is found
+too late.
+"""
 
 
 class ThrottledError(UnavailableError):
-    """429: the provider is to be left alone for ``after_s``. Graph lengthens it for those who ask again before."""
+    """429: the provider is to be left alone for ``after_s``. Graph lengthens it for those who ask
+    again before.
+    """
 
     def __init__(self, after_s: float) -> None:
         super().__init__(f"the provider's API answered 429, not to be asked for {after_s:.0f} s")
@@ -45,35 +51,74 @@ class Reply:
 
 
 class Fetch:
-    """``http`` is guarded (``gateway.outward``): an address that it does not permit is a ``PeerError``."""
+    """``http`` is guarded (``gateway.outward``): an address that it does not permit is a
+    ``PeerError``.
+    """
 
     def __init__(self, http: aiohttp.ClientSession) -> None:
         self._http = http
 
-    async def call(self, method: str, url: str, *, headers: Mapping[str, str], body: Any = None, form: Mapping[str, str] | None = None) -> Reply:
-        """Anything below 500 but 429 is a reply. Raises ``UnavailableError`` after some attempts, ``PeerError`` for nonsense."""
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: Any = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Anything below 500 but 429 is a reply. Raises ``UnavailableError`` after some attempts,
+        ``PeerError`` for nonsense.
+        """
         # Only what may be repeated: a POST that timed out may have been done.
         attempts = ATTEMPTS if method == "GET" else 1
         waiting = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, UnavailableError) and not isinstance(error, ThrottledError)), stop=stop_after_attempt(attempts), wait=wait_exponential_jitter(multiplier=0.2, max=2.0), reraise=True
-        )  # fmt: skip
+            retry=retry_if_exception(
+                lambda error: (
+                    isinstance(error, UnavailableError) and not isinstance(error, ThrottledError)
+                )
+            ),
+            stop=stop_after_attempt(attempts),
+            wait=wait_exponential_jitter(multiplier=0.2, max=2.0),
+            reraise=True,
+        )
         async for attempt in waiting:
             with attempt:
                 return await self._once(method, url, headers=headers, body=body, form=form)
         raise AssertionError
 
-    async def _once(self, method: str, url: str, *, headers: Mapping[str, str], body: Any, form: Mapping[str, str] | None) -> Reply:
+    async def _once(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: Any,
+        form: Mapping[str, str] | None,
+    ) -> Reply:
         try:
             async with (
                 asyncio.timeout(TIMEOUT_S),
-                self._http.request(method, url, headers=headers, json=body, data=form, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as response,
+                self._http.request(
+                    method,
+                    url,
+                    headers=headers,
+                    json=body,
+                    data=form,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+                ) as response,
             ):
                 raw = bytearray()
                 async for chunk in response.content.iter_any():
                     raw += chunk
                     if len(raw) > MAX_BYTES:
                         raise PeerError("malformed_answer", "the provider's API answered too much")
-                status, link, headers_of = response.status, response.links.get("next"), response.headers
+                status, link, headers_of = (
+                    response.status,
+                    response.links.get("next"),
+                    response.headers,
+                )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             msg = f"the provider's API cannot be reached ({type(error).__name__})"
             raise UnavailableError(msg) from error
@@ -85,12 +130,16 @@ class Fetch:
         try:
             document = json.loads(raw) if raw else None
         except (ValueError, RecursionError) as error:
-            raise PeerError("malformed_answer", f"the provider's API answered {status} without JSON") from error
+            raise PeerError(
+                "malformed_answer", f"the provider's API answered {status} without JSON"
+            ) from error
         return Reply(status, document, str(link["url"]) if link is not None else None)
 
 
 def _after_s(headers: Mapping[str, str]) -> float:
-    """``Retry-After`` in seconds (Graph), else ``X-Rate-Limit-Reset`` as a moment that ``Date`` is compared with (Okta), else a minute."""
+    """``Retry-After`` in seconds (Graph), else ``X-Rate-Limit-Reset`` as a moment that ``Date`` is
+    compared with (Okta), else a minute.
+    """
     after, reset = headers.get("Retry-After", ""), headers.get("X-Rate-Limit-Reset", "")
     seconds = 60.0
     if after.isascii() and after.isdigit() and len(after) < 10:

@@ -1,8 +1,10 @@
 """Microsoft Graph with the tenant's own app registration: what a directory says now.
 
 Rules:
-- The token is asked for by client credentials at the tenant's own issuer, kept until five minutes before it ends, and never logged.
-- 401 and 403 are the customer's to fix (a secret ran out, a permission is missing): ``PeerError`` with Graph's own words.
+- The token is asked for by client credentials at the tenant's own issuer, kept until five minutes
+  before it ends, and never logged.
+- 401 and 403 are the customer's to fix (a secret ran out, a permission is missing): ``PeerError``
+  with Graph's own words.
 """
 
 from __future__ import annotations
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
     from gateway.ports_hooks import HookTarget
 
 GRAPH = "https://graph.microsoft.com"
-NATIONAL = frozenset({"https://graph.microsoft.us", "https://dod-graph.microsoft.us", "https://microsoftgraph.chinacloudapi.cn"})
+NATIONAL = frozenset(
+    {
+        "https://graph.microsoft.us",
+        "https://dod-graph.microsoft.us",
+        "https://microsoftgraph.chinacloudapi.cn",
+    }
+)
 """Clouds whose tokens are for their own address."""
 EARLY_S = 300.0
 NAME_LIFE_S = 600.0
@@ -51,7 +59,9 @@ class GraphClient:
     @staticmethod
     def configured(target: HookTarget) -> bool:
         """Whether there is anything to ask with."""
-        return bool(target.directory_id and target.client_id and target.client_secret and target.issuer)
+        return bool(
+            target.directory_id and target.client_id and target.client_secret and target.issuer
+        )
 
     def url(self, target: HookTarget, path: str) -> str:
         return f"{target.api_url or GRAPH}/v1.0{path}"
@@ -61,7 +71,9 @@ class GraphClient:
         self._quiet_until[_credential(target)] = until
 
     async def call(self, target: HookTarget, method: str, url: str, *, body: Any = None) -> Reply:
-        """A full address of this directory's Graph. 401 is asked once more with a new token. Raises ``PeerError`` for 401 and 403."""
+        """A full address of this directory's Graph. 401 is asked once more with a new token. Raises
+        ``PeerError`` for 401 and 403.
+        """
         base = urlsplit(target.api_url or GRAPH)
         if urlsplit(url)[:2] != base[:2]:
             # A nextLink leads on within Graph; anywhere else it would carry the token away.
@@ -71,12 +83,17 @@ class GraphClient:
         if left > 0:
             raise ThrottledError(left)
         try:
-            reply = await self._fetch.call(method, url, headers=await self._headers(target), body=body)
+            reply = await self._fetch.call(
+                method, url, headers=await self._headers(target), body=body
+            )
             if reply.status == 401:
                 self._tokens.pop(credential, None)
-                reply = await self._fetch.call(method, url, headers=await self._headers(target), body=body)
+                reply = await self._fetch.call(
+                    method, url, headers=await self._headers(target), body=body
+                )
         except ThrottledError as error:
-            # For look-ups of single events too: whoever asks again before then is told to wait longer.
+            # For look-ups of single events too: whoever asks again before then is told to wait
+            # longer.
             self._quiet_until[credential] = self._clock() + error.after_s
             raise
         if reply.status in {401, 403}:
@@ -84,23 +101,45 @@ class GraphClient:
         return reply
 
     async def _headers(self, target: HookTarget) -> dict[str, str]:
-        return {"Authorization": f"Bearer {(await self._token(target)).reveal()}", "Accept": "application/json"}
+        return {
+            "Authorization": f"Bearer {(await self._token(target)).reveal()}",
+            "Accept": "application/json",
+        }
 
     async def _token(self, target: HookTarget) -> Secret:
         known = self._tokens.get(_credential(target))
         if known is not None and known.until > self._clock():
             return known.value
         if not self.configured(target) or target.client_secret is None or target.issuer is None:
-            raise PeerError("directory_not_configured", "hooks.directory_id, client_id and client_secret are needed to ask the directory")
+            raise PeerError(
+                "directory_not_configured",
+                "hooks.directory_id, client_id and client_secret are needed to ask the directory",
+            )
         scope = f"{target.api_url if target.api_url in NATIONAL else GRAPH}/.default"
-        form = {"grant_type": "client_credentials", "client_id": str(target.client_id), "client_secret": target.client_secret.reveal(), "scope": scope}
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": str(target.client_id),
+            "client_secret": target.client_secret.reveal(),
+            "scope": scope,
+        }
         asked_at = self._clock()
-        reply = await self._fetch.call("POST", f"{target.issuer.removesuffix('/').removesuffix('/v2.0')}/oauth2/v2.0/token", headers={"Accept": "application/json"}, form=form)
+        reply = await self._fetch.call(
+            "POST",
+            f"{target.issuer.removesuffix('/').removesuffix('/v2.0')}/oauth2/v2.0/token",
+            headers={"Accept": "application/json"},
+            form=form,
+        )
         value = reply.document.get("access_token") if isinstance(reply.document, dict) else None
         if reply.status != 200 or not isinstance(value, str) or not value:
-            raise PeerError("directory_forbidden", f"the token endpoint answered {reply.status}: {said(reply)}")
+            raise PeerError(
+                "directory_forbidden", f"the token endpoint answered {reply.status}: {said(reply)}"
+            )
         lifetime = reply.document.get("expires_in")
-        token = _Token(Secret(value), asked_at + max(0.0, (float(lifetime) if isinstance(lifetime, int | float) else 0.0) - EARLY_S))
+        token = _Token(
+            Secret(value),
+            asked_at
+            + max(0.0, (float(lifetime) if isinstance(lifetime, int | float) else 0.0) - EARLY_S),
+        )
         self._tokens[_credential(target)] = token
         return token.value
 
@@ -108,27 +147,52 @@ class GraphClient:
 
     async def account(self, target: HookTarget, oid: str) -> Account | None:
         """None: unknown, and not among the deleted either."""
-        reply = await self.call(target, "GET", self.url(target, f"/users/{quote(oid, safe='')}?$select=id,accountEnabled,mail,userPrincipalName"))
+        reply = await self.call(
+            target,
+            "GET",
+            self.url(
+                target,
+                f"/users/{quote(oid, safe='')}?$select=id,accountEnabled,mail,userPrincipalName",
+            ),
+        )
         if reply.status == 404:
             return Account(enabled=False) if await self._is_deleted(target, oid) else None
         document = _object(reply, 200)
         if not isinstance(document.get("accountEnabled"), bool):
             raise PeerError("malformed_answer", "Graph did not say accountEnabled")
-        return Account(document["accountEnabled"], address(document.get("mail")) or address(document.get("userPrincipalName")))
+        return Account(
+            document["accountEnabled"],
+            address(document.get("mail")) or address(document.get("userPrincipalName")),
+        )
 
     async def _is_deleted(self, target: HookTarget, oid: str) -> bool:
-        """Whether the person is in the directory's recycle bin. An app that may not look there does not know."""
+        """Whether the person is in the directory's recycle bin. An app that may not look there does
+        not know.
+        """
         with contextlib.suppress(PeerError):
-            return (await self.call(target, "GET", self.url(target, f"/directory/deletedItems/{quote(oid, safe='')}?$select=id"))).status == 200
+            return (
+                await self.call(
+                    target,
+                    "GET",
+                    self.url(target, f"/directory/deletedItems/{quote(oid, safe='')}?$select=id"),
+                )
+            ).status == 200
         return False
 
     async def is_member(self, target: HookTarget, oid: str, group_id: str) -> bool | None:
         """None: Graph does not know the person."""
-        reply = await self.call(target, "POST", self.url(target, f"/users/{quote(oid, safe='')}/checkMemberGroups"), body={"groupIds": [group_id]})
+        reply = await self.call(
+            target,
+            "POST",
+            self.url(target, f"/users/{quote(oid, safe='')}/checkMemberGroups"),
+            body={"groupIds": [group_id]},
+        )
         if reply.status == 404:
             return None
         found = _object(reply, 200).get("value")
-        return isinstance(found, list) and canonical_id(group_id) in {canonical_id(one) for one in found if isinstance(one, str)}
+        return isinstance(found, list) and canonical_id(group_id) in {
+            canonical_id(one) for one in found if isinstance(one, str)
+        }
 
     async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
         """Empty where the group is gone. ``again``: not from memory."""
@@ -136,7 +200,11 @@ class GraphClient:
         known = self._names.get(key)
         if not again and known is not None and known[1] > self._clock():
             return known[0]
-        reply = await self.call(target, "GET", self.url(target, f"/groups/{quote(group_id, safe='')}?$select=id,displayName"))
+        reply = await self.call(
+            target,
+            "GET",
+            self.url(target, f"/groups/{quote(group_id, safe='')}?$select=id,displayName"),
+        )
         name = "" if reply.status == 404 else str(_object(reply, 200).get("displayName") or "")
         if len(self._names) > 10_000:
             self._names.clear()
@@ -152,4 +220,9 @@ def _object(reply: Reply, status: int) -> dict[str, Any]:
 
 def _credential(target: HookTarget) -> tuple[str, ...]:
     """A token belongs to the secret it was got with."""
-    return (target.issuer or "", target.api_url or "", target.client_id or "", target.client_secret.reveal() if target.client_secret is not None else "")
+    return (
+        target.issuer or "",
+        target.api_url or "",
+        target.client_id or "",
+        target.client_secret.reveal() if target.client_secret is not None else "",
+    )

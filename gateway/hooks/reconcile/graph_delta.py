@@ -1,12 +1,15 @@
 """Delta queries of users and groups: what changed since the last reading, else everything.
 
 Rules:
-- A page's events and the cursor that continues after it are one transaction: a crash repeats a page and loses none. A full reading, too,
-  goes on after a restart, and in another process: where it is stands in a row of its own, whom it has seen with them (``reading``).
-- A token that is too old (410) means reading everything. Who was there before and is not in it is looked up: one short answer of Graph
-  must not take a group from everybody. The row stays until the look-up has refused, so that a later reading asks again.
+- A page's events and the cursor that continues after it are one transaction: a crash repeats a page
+  and loses none. A full reading, too, goes on after a restart, and in another process: where it is
+  stands in a row of its own, whom it has seen with them (``reading``).
+- A token that is too old (410) means reading everything. Who was there before and is not in it is
+  looked up: one short answer of Graph must not take a group from everybody. The row stays until the
+  look-up has refused, so that a later reading asks again.
 - A member or entry that cannot be read is skipped alone, logged and counted.
-- What is already so is not said again: giving back only to whom this source refused, refusing only whom it did not.
+- What is already so is not said again: giving back only to whom this source refused, refusing only
+  whom it did not.
 - Times are of the moment before asking. Being back is looked up once more by the applier.
 """
 
@@ -24,7 +27,19 @@ from sqlalchemy import delete, select
 
 from gateway.core.canonical import canonical_id
 from gateway.errors import PeerError
-from gateway.hooks.event import MAX_NAME, Delivery, Effect, EntryError, Group, HookEvent, Source, Subject, mapping, optional, text
+from gateway.hooks.event import (
+    MAX_NAME,
+    Delivery,
+    Effect,
+    EntryError,
+    Group,
+    HookEvent,
+    Source,
+    Subject,
+    mapping,
+    optional,
+    text,
+)
 from gateway.hooks.graph import MISSING, removed
 from gateway.hooks.inbox import about_key, insert_new, lane_key
 from gateway.hooks.plan import groups_that_count
@@ -47,7 +62,10 @@ if TYPE_CHECKING:
     from gateway.ports_hooks import HookTarget
     from gateway.sql.database import Database
 
-QUERIES = {"users": "/users/delta?$select=id,accountEnabled", "groups": "/groups/delta?$select=displayName,members"}
+QUERIES = {
+    "users": "/users/delta?$select=id,accountEnabled",
+    "groups": "/groups/delta?$select=displayName,members",
+}
 EVERYBODY = ""
 """``group_id`` of the rows that stand for the directory's users themselves."""
 MAX_PAGES = 10_000
@@ -57,7 +75,9 @@ log = logging.getLogger(ROOT)
 
 @dataclass(slots=True)
 class _Reading:
-    """Where a reading goes on. ``name``: of a full one; who was last seen by another one at its end has left. "": only what changed."""
+    """Where a reading goes on. ``name``: of a full one; who was last seen by another one at its end
+    has left. "": only what changed.
+    """
 
     url: str
     name: str = ""
@@ -88,8 +108,17 @@ class GraphDelta:
     """Reads one directory at a time into the inbox. ``stored`` wakes the applier."""
 
     def __init__(
-        self, database: Database, committer: Committer, graph: GraphClient, cursors: Cursors, inbox: Inbox, names: GroupNames, *, stored: Callable[[], None], clock: Callable[[], float]
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        committer: Committer,
+        graph: GraphClient,
+        cursors: Cursors,
+        inbox: Inbox,
+        names: GroupNames,
+        *,
+        stored: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
         self._database = database
         self._committer = committer
         self._graph = graph
@@ -105,14 +134,16 @@ class GraphDelta:
     async def read(self, target: HookTarget, *, until: float = math.inf) -> tuple[int, bool]:
         """Users, then groups; the number of events found, and whether it came to the end.
 
-        After the first, no page is asked for after ``until`` (seconds of the event loop); the next call goes on from there. Raises ``UnavailableError``, ``PeerError``.
+        After the first, no page is asked for after ``until`` (seconds of the event loop); the next
+        call goes on from there. Raises ``UnavailableError``, ``PeerError``.
         """
         found = 0
         for resource in QUERIES:
             try:
                 more, finished = await self._read(target, resource, until=until)
             except PeerError:
-                # What cannot be read is not asked for again and again: the next reading begins anew.
+                # What cannot be read is not asked for again and again: the next reading begins
+                # anew.
                 await self._cursors.forget(target, page_of(resource))
                 raise
             found += more
@@ -131,7 +162,9 @@ class GraphDelta:
             reply = await self._graph.call(target, "GET", reading.url)
             if reply.status == 410 or (reply.status == 400 and not reading.full):
                 if reading.full and reading.url == start:
-                    raise PeerError("malformed_answer", f"Graph refuses a full reading: {said(reply)}")
+                    raise PeerError(
+                        "malformed_answer", f"Graph refuses a full reading: {said(reply)}"
+                    )
                 reading = _Reading(start, _new_name())
                 await self._cursors.keep(target, page_of(resource), reading.text())
                 continue
@@ -148,19 +181,37 @@ class GraphDelta:
             if seen.skipped:
                 RECONCILE_SKIPPED.labels(Source.ENTRA.value).inc(len(seen.skipped))
                 log.warning(
-                    "reconcile_entries_skipped", extra=fields(tenant=target.tenant, provider=target.provider, resource=resource, entries=len(seen.skipped), error=seen.skipped[0])
+                    "reconcile_entries_skipped",
+                    extra=fields(
+                        tenant=target.tenant,
+                        provider=target.provider,
+                        resource=resource,
+                        entries=len(seen.skipped),
+                        error=seen.skipped[0],
+                    ),
                 )
             if reading.full and last:
                 seen.vanished = await self._unseen(target, resource, reading.name) - seen.there
             following = None if last else _Reading(str(onward), reading.name)
-            found += await self._write(target, resource, events, seen, reading=reading, following=following, end=str(end), asked_at=asked_at)
+            found += await self._write(
+                target,
+                resource,
+                events,
+                seen,
+                reading=reading,
+                following=following,
+                end=str(end),
+                asked_at=asked_at,
+            )
             if following is None:
                 return found, True
             reading = following
         raise PeerError("malformed_answer", "a delta without an end")
 
     async def _groups(self, target: HookTarget, page: list[Any]) -> dict[str, Group]:
-        """The page's groups by id, complete: what changed comes, and a name that did not change need not come with it."""
+        """The page's groups by id, complete: what changed comes, and a name that did not change
+        need not come with it.
+        """
         said: dict[str, Group] = {}
         for entry in page:
             try:
@@ -169,51 +220,109 @@ class GraphDelta:
                 continue
             said[group.id] = group
         known = await self._names.read(target, Source.ENTRA, said.values())
-        complete = {key: known[key].complete(group) if key in known else group for key, group in said.items()}
-        gone = {canonical_id(str(entry.get("id"))) for entry in page if isinstance(entry, dict) and removed(entry)}
+        complete = {
+            key: known[key].complete(group) if key in known else group
+            for key, group in said.items()
+        }
+        gone = {
+            canonical_id(str(entry.get("id")))
+            for entry in page
+            if isinstance(entry, dict) and removed(entry)
+        }
         for key, group in complete.items():
             if key not in gone and not said[key].name and not groups_that_count(target, group):
-                complete[key] = replace(group, name=await self._graph.group_name(target, key), former=tuple(dict.fromkeys(n for n in (group.name, *group.former) if n)))
+                complete[key] = replace(
+                    group,
+                    name=await self._graph.group_name(target, key),
+                    former=tuple(dict.fromkeys(n for n in (group.name, *group.former) if n)),
+                )
         return complete
 
     async def _reading(self, target: HookTarget, resource: str, start: str) -> _Reading:
-        """Where the last turn stopped, of whichever process it was; else what changed since the last reading; else everything."""
+        """Where the last turn stopped, of whichever process it was; else what changed since the
+        last reading; else everything.
+        """
         page = await self._cursors.get(target, page_of(resource))
         if page is not None:
             name, url = json.loads(page.text)
             if url.startswith(start.partition("?")[0]):
                 return _Reading(url, name)
         cursor = await self._cursors.get(target, resource)
-        return _Reading(cursor.text) if cursor is not None and cursor.text else _Reading(start, _new_name())
+        return (
+            _Reading(cursor.text)
+            if cursor is not None and cursor.text
+            else _Reading(start, _new_name())
+        )
 
     async def _unseen(self, target: HookTarget, resource: str, name: str) -> set[tuple[str, str]]:
         """Who is known, and was not seen by the full reading of this name."""
-        where = [directory_members.c.tenant == target.tenant, directory_members.c.provider == target.provider, directory_members.c.reading != name]
-        where.append(directory_members.c.group_id == EVERYBODY if resource == "users" else directory_members.c.group_id != EVERYBODY)
+        where = [
+            directory_members.c.tenant == target.tenant,
+            directory_members.c.provider == target.provider,
+            directory_members.c.reading != name,
+        ]
+        where.append(
+            directory_members.c.group_id == EVERYBODY
+            if resource == "users"
+            else directory_members.c.group_id != EVERYBODY
+        )
         async with self._database.read() as connection:
-            rows = await connection.execute(select(directory_members.c.group_id, directory_members.c.member).where(*where))
+            rows = await connection.execute(
+                select(directory_members.c.group_id, directory_members.c.member).where(*where)
+            )
             return {(row.group_id, row.member) for row in rows}
 
     async def _write(
-        self, target: HookTarget, resource: str, events: list[HookEvent], seen: _Seen, *, reading: _Reading, following: _Reading | None, end: str, asked_at: float
-    ) -> int:  # fmt: skip
-        missing = {_missing(group, member): (group, member) for group, member in sorted(seen.vanished)}
+        self,
+        target: HookTarget,
+        resource: str,
+        events: list[HookEvent],
+        seen: _Seen,
+        *,
+        reading: _Reading,
+        following: _Reading | None,
+        end: str,
+        asked_at: float,
+    ) -> int:
+        missing = {
+            _missing(group, member): (group, member) for group, member in sorted(seen.vanished)
+        }
 
         async def news_of(connection: AsyncConnection) -> tuple[list[HookEvent], list[HookEvent]]:
             refused = await self._refused(connection, target)
-            unknown = [event for event in missing if not ({(lane_key(target, event), about_key(event.group)), (_group_lane(target, event), about_key(event.group))} & refused)]
-            return _news(target, events, refused, await self._taken_from_everybody(connection, target)), unknown
+            unknown = [
+                event
+                for event in missing
+                if not (
+                    {
+                        (lane_key(target, event), about_key(event.group)),
+                        (_group_lane(target, event), about_key(event.group)),
+                    }
+                    & refused
+                )
+            ]
+            return _news(
+                target, events, refused, await self._taken_from_everybody(connection, target)
+            ), unknown
 
         async with self._database.read() as reading_first:
             changed, unknown = await news_of(reading_first)
-        # Sealed before others have to wait for it; what is refused or given back meanwhile is looked at again within the transaction.
-        prepared = self._inbox.prepare(target, Delivery(Source.ENTRA, (*changed, *unknown)), received_at=self._clock(), channel="delta")
+        # Sealed before others have to wait for it; what is refused or given back meanwhile is
+        # looked at again within the transaction.
+        prepared = self._inbox.prepare(
+            target,
+            Delivery(Source.ENTRA, (*changed, *unknown)),
+            received_at=self._clock(),
+            channel="delta",
+        )
 
         async def work(connection: AsyncConnection) -> int:
             changed, unknown = await news_of(connection)
             news = [*changed, *unknown]
             for group in seen.named:
-                news += await self._names.learn(connection, target, Source.ENTRA, group, at=asked_at)
+                news += await self._names.learn(
+                    connection, target, Source.ENTRA, group, at=asked_at
+                )
             if news:
                 await self._inbox.write_those(connection, target, prepared, news)
             # Of those who are refused already, nothing more is to be found out.
@@ -224,9 +333,17 @@ class GraphDelta:
                 await self._cursors.drop(connection, target, page_of(resource))
             else:
                 # A full reading leaves nothing that could be gone on with from before it.
-                await self._cursors.put(connection, target, resource, "" if reading.full else following.url, read_at=None)
+                await self._cursors.put(
+                    connection,
+                    target,
+                    resource,
+                    "" if reading.full else following.url,
+                    read_at=None,
+                )
                 if reading.full:
-                    await self._cursors.put(connection, target, page_of(resource), following.text(), read_at=None)
+                    await self._cursors.put(
+                        connection, target, page_of(resource), following.text(), read_at=None
+                    )
             return len(news)
 
         found = await self._committer.run(work)
@@ -234,17 +351,26 @@ class GraphDelta:
             self._stored()
         return found
 
-    async def _refused(self, connection: AsyncConnection, target: HookTarget) -> set[tuple[str, str]]:
+    async def _refused(
+        self, connection: AsyncConnection, target: HookTarget
+    ) -> set[tuple[str, str]]:
         """Lane and ``about`` of what this source refuses."""
         rows = await connection.execute(
             select(hook_standing.c.lane, hook_standing.c.about).where(
-                hook_standing.c.tenant == target.tenant, hook_standing.c.provider == target.provider, hook_standing.c.source == Source.ENTRA.value, hook_standing.c.refused == 1
+                hook_standing.c.tenant == target.tenant,
+                hook_standing.c.provider == target.provider,
+                hook_standing.c.source == Source.ENTRA.value,
+                hook_standing.c.refused == 1,
             )
         )
         return {(row.lane, row.about) for row in rows}
 
-    async def _taken_from_everybody(self, connection: AsyncConnection, target: HookTarget) -> frozenset[str]:
-        """Names and ids of deleted groups that are not believed again: who is added to another group of the name has it."""
+    async def _taken_from_everybody(
+        self, connection: AsyncConnection, target: HookTarget
+    ) -> frozenset[str]:
+        """Names and ids of deleted groups that are not believed again: who is added to another
+        group of the name has it.
+        """
         this = (
             overlays.c.tenant == target.tenant,
             overlays.c.source == Source.ENTRA.value,
@@ -252,39 +378,92 @@ class GraphDelta:
             overlays.c.lifted_at.is_(None),
             overlays.c.cleared_at.is_(None),
         )
-        return frozenset((await connection.execute(select(overlays.c.group_name).where(*this))).scalars())
+        return frozenset(
+            (await connection.execute(select(overlays.c.group_name).where(*this))).scalars()
+        )
 
-    async def _remember(self, connection: AsyncConnection, target: HookTarget, there: set[tuple[str, str]], gone: set[tuple[str, str]], *, name: str) -> None:
+    async def _remember(
+        self,
+        connection: AsyncConnection,
+        target: HookTarget,
+        there: set[tuple[str, str]],
+        gone: set[tuple[str, str]],
+        *,
+        name: str,
+    ) -> None:
         """``name``: of the full reading that saw them, "" for a change."""
-        rows = [{"tenant": target.tenant, "provider": target.provider, "group_id": group, "member": member, "reading": name} for group, member in sorted(there)]
+        rows = [
+            {
+                "tenant": target.tenant,
+                "provider": target.provider,
+                "group_id": group,
+                "member": member,
+                "reading": name,
+            }
+            for group, member in sorted(there)
+        ]
         for start in range(0, len(rows), 500):
-            statement = insert_new(self._database, directory_members).values(rows[start : start + 500])
+            statement = insert_new(self._database, directory_members).values(
+                rows[start : start + 500]
+            )
             keys = ["tenant", "provider", "group_id", "member"]
-            await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_={"reading": name}) if name else statement.on_conflict_do_nothing())
-        mine = (directory_members.c.tenant == target.tenant, directory_members.c.provider == target.provider)
+            await connection.execute(
+                statement.on_conflict_do_update(index_elements=keys, set_={"reading": name})
+                if name
+                else statement.on_conflict_do_nothing()
+            )
+        mine = (
+            directory_members.c.tenant == target.tenant,
+            directory_members.c.provider == target.provider,
+        )
         for group, member in sorted(gone):
-            await connection.execute(delete(directory_members).where(*mine, directory_members.c.group_id == group, directory_members.c.member == member))
+            await connection.execute(
+                delete(directory_members).where(
+                    *mine,
+                    directory_members.c.group_id == group,
+                    directory_members.c.member == member,
+                )
+            )
 
 
 def _new_name() -> str:
     return uuid.uuid4().hex
 
 
-def _news(target: HookTarget, events: Iterable[HookEvent], refused: set[tuple[str, str]], taken: frozenset[str]) -> list[HookEvent]:
-    """Without what this source's standing says already. ``taken``: groups that were taken from everybody."""
+def _news(
+    target: HookTarget,
+    events: Iterable[HookEvent],
+    refused: set[tuple[str, str]],
+    taken: frozenset[str],
+) -> list[HookEvent]:
+    """Without what this source's standing says already. ``taken``: groups that were taken from
+    everybody.
+    """
     gives_back = {Effect.LIFT, Effect.LOOK_UP_MEMBERSHIP}
 
     def is_news(event: HookEvent) -> bool:
-        if event.effect is Effect.LOOK_UP_ACCOUNT or ((lane_key(target, event), about_key(event.group)) in refused) is (event.effect in gives_back):
+        if event.effect is Effect.LOOK_UP_ACCOUNT or (
+            (lane_key(target, event), about_key(event.group)) in refused
+        ) is (event.effect in gives_back):
             return True
-        return event.effect is Effect.LOOK_UP_MEMBERSHIP and event.group is not None and not taken.isdisjoint(event.group.spellings)
+        return (
+            event.effect is Effect.LOOK_UP_MEMBERSHIP
+            and event.group is not None
+            and not taken.isdisjoint(event.group.spellings)
+        )
 
     news = [event for event in events if is_news(event)]
-    # A delta, too, may still say what was true before the notification that refused: the applier asks again, later.
-    return [replace(e, effect=Effect.LOOK_UP_ACCOUNT, event_time=None) if e.effect is Effect.LIFT else e for e in news]
+    # A delta, too, may still say what was true before the notification that refused: the applier
+    # asks again, later.
+    return [
+        replace(e, effect=Effect.LOOK_UP_ACCOUNT, event_time=None) if e.effect is Effect.LIFT else e
+        for e in news
+    ]
 
 
-def _page(target: HookTarget, page: list[Any], asked_at: float, *, groups: dict[str, Group], users: bool) -> tuple[list[HookEvent], _Seen]:
+def _page(
+    target: HookTarget, page: list[Any], asked_at: float, *, groups: dict[str, Group], users: bool
+) -> tuple[list[HookEvent], _Seen]:
     events: list[HookEvent] = []
     seen = _Seen(set(), set(), [])
     for entry in page:
@@ -308,24 +487,46 @@ def _user(entry: dict[str, Any], oid: str, seen: _Seen, asked_at: float) -> Hook
         effect = Effect.BLOCK
     else:
         seen.there.add((EVERYBODY, oid))
-        effect = Effect.LOOK_UP_ACCOUNT if not isinstance(enabled, bool) else Effect.LIFT if enabled else Effect.BLOCK
+        effect = (
+            Effect.LOOK_UP_ACCOUNT
+            if not isinstance(enabled, bool)
+            else Effect.LIFT
+            if enabled
+            else Effect.BLOCK
+        )
     return HookEvent(Source.ENTRA, "delta/user", effect, Subject(oid=oid), event_time=asked_at)
 
 
 def _said_group(entry: object) -> Group:
-    """As the entry names it. A name that cannot be read is none: the members are the group's all the same."""
+    """As the entry names it. A name that cannot be read is none: the members are the group's all
+    the same.
+    """
     document = mapping(entry, "group")
     identifier = text(document.get("id"), "id")
     try:
-        return Group(identifier, optional(document.get("displayName"), "displayName", limit=MAX_NAME))
+        return Group(
+            identifier, optional(document.get("displayName"), "displayName", limit=MAX_NAME)
+        )
     except EntryError:
         return Group(identifier)
 
 
-def _group(target: HookTarget, entry: dict[str, Any], group: Group, seen: _Seen, asked_at: float) -> list[HookEvent]:
+def _group(
+    target: HookTarget, entry: dict[str, Any], group: Group, seen: _Seen, asked_at: float
+) -> list[HookEvent]:
     if removed(entry):
-        # Its members stay known until the next full reading: how many they are is asked when this is applied (``brake``).
-        return [HookEvent(Source.ENTRA, "delta/group-deleted", Effect.GROUP_DELETED, None, replace(group, former=()), asked_at)]
+        # Its members stay known until the next full reading: how many they are is asked when this
+        # is applied (``brake``).
+        return [
+            HookEvent(
+                Source.ENTRA,
+                "delta/group-deleted",
+                Effect.GROUP_DELETED,
+                None,
+                replace(group, former=()),
+                asked_at,
+            )
+        ]
     if not groups_that_count(target, group):
         return []
     if group.name:
@@ -345,7 +546,16 @@ def _group(target: HookTarget, entry: dict[str, Any], group: Group, seen: _Seen,
         out = removed(member)
         (seen.gone if out else seen.there).add((group.id, oid))
         effect = Effect.GROUP_REMOVED if out else Effect.LOOK_UP_MEMBERSHIP
-        events.append(HookEvent(Source.ENTRA, "delta/member", effect, Subject(oid=oid), group, asked_at if out else None))
+        events.append(
+            HookEvent(
+                Source.ENTRA,
+                "delta/member",
+                effect,
+                Subject(oid=oid),
+                group,
+                asked_at if out else None,
+            )
+        )
     return events
 
 
@@ -358,4 +568,6 @@ def _missing(group: str, member: str) -> HookEvent:
     """To be looked up."""
     if group == EVERYBODY:
         return HookEvent(Source.ENTRA, MISSING, Effect.LOOK_UP_ACCOUNT, Subject(oid=member))
-    return HookEvent(Source.ENTRA, MISSING, Effect.LOOK_UP_MEMBERSHIP, Subject(oid=member), Group(group))
+    return HookEvent(
+        Source.ENTRA, MISSING, Effect.LOOK_UP_MEMBERSHIP, Subject(oid=member), Group(group)
+    )

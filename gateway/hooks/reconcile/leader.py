@@ -1,4 +1,6 @@
-"""One admin replica at a time does the periodic work. The lease is a row; the holder renews it while it works."""
+"""One admin replica at a time does the periodic work. The lease is a row; the holder renews it
+while it works.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,19 @@ LEASE_S = 30.0
 
 
 class Leader:
-    """``clock``: UTC epoch seconds of the database, by which replicas agree whatever their machines' clocks say."""
+    """``clock``: UTC epoch seconds of the database, by which replicas agree whatever their
+    machines' clocks say.
+    """
 
-    def __init__(self, database: Database, committer: Committer, *, name: str, holder: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        committer: Committer,
+        *,
+        name: str,
+        holder: str,
+        clock: Callable[[], float],
+    ) -> None:
         self._database = database
         self._committer = committer
         self._name = name
@@ -39,8 +51,10 @@ class Leader:
             values = {"holder": self._holder, "held_until": now + LEASE_S}
             statement = insert_new(self._database, hook_leaders).values(name=self._name, **values)
             taken = statement.on_conflict_do_update(
-                index_elements=["name"], set_=values, where=or_(hook_leaders.c.holder == self._holder, hook_leaders.c.held_until < now)
-            ).returning(hook_leaders.c.name)  # fmt: skip
+                index_elements=["name"],
+                set_=values,
+                where=or_(hook_leaders.c.holder == self._holder, hook_leaders.c.held_until < now),
+            ).returning(hook_leaders.c.name)
             return (await connection.execute(taken)).first() is not None
 
         return await self._committer.run(work)
@@ -49,6 +63,10 @@ class Leader:
         """So that another need not wait for the lease to run out."""
 
         async def work(connection: AsyncConnection) -> None:
-            await connection.execute(delete(hook_leaders).where(hook_leaders.c.name == self._name, hook_leaders.c.holder == self._holder))
+            await connection.execute(
+                delete(hook_leaders).where(
+                    hook_leaders.c.name == self._name, hook_leaders.c.holder == self._holder
+                )
+            )
 
         await self._committer.run(work)

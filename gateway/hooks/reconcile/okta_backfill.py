@@ -1,8 +1,10 @@
-"""Okta's System Log since the last reading: the events that no hook delivered, in the shape that hooks have.
+"""Okta's System Log since the last reading: the events that no hook delivered, in the shape that
+hooks have.
 
 Rules:
 - The same inbox and the same ``uuid``: what a hook had delivered is a duplicate.
-- The log itself is late at times, so each reading looks back a little further than the last one ended.
+- The log itself is late at times, so each reading looks back a little further than the last one
+  ended.
 - A bounded query ends by itself; its pages are followed within the organization's own address only.
 """
 
@@ -52,7 +54,17 @@ log = logging.getLogger(ROOT)
 class OktaBackfill:
     """Reads one organization at a time into the inbox. ``stored`` wakes the applier."""
 
-    def __init__(self, fetch: Fetch, committer: Committer, cursors: Cursors, inbox: Inbox, names: GroupNames, *, stored: Callable[[], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        fetch: Fetch,
+        committer: Committer,
+        cursors: Cursors,
+        inbox: Inbox,
+        names: GroupNames,
+        *,
+        stored: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
         self._fetch = fetch
         self._committer = committer
         self._cursors = cursors
@@ -61,7 +73,9 @@ class OktaBackfill:
         self._stored = stored
         self._clock = clock
         self._quiet_until: dict[tuple[str, str], float] = {}
-        """By organization and token: every call of a token shares its limit, whichever provider and endpoint it is for."""
+        """By organization and token: every call of a token shares its limit, whichever provider and
+        endpoint it is for.
+        """
 
     @staticmethod
     def configured(target: HookTarget) -> bool:
@@ -70,10 +84,13 @@ class OktaBackfill:
     async def read(self, target: HookTarget, *, until: float = math.inf) -> tuple[int, bool]:
         """The number of events that no hook had delivered, and whether it came to the end.
 
-        After the first, no page is asked for after ``until`` (seconds of the event loop); the next call goes on from there. Raises ``UnavailableError``, ``PeerError``.
+        After the first, no page is asked for after ``until`` (seconds of the event loop); the next
+        call goes on from there. Raises ``UnavailableError``, ``PeerError``.
         """
         if target.api_token is None:
-            raise PeerError("directory_not_configured", "hooks.api_token is needed to read the System Log")
+            raise PeerError(
+                "directory_not_configured", "hooks.api_token is needed to read the System Log"
+            )
         try:
             return await self._read(target, self._origin(target), until=until)
         except PeerError:
@@ -88,9 +105,19 @@ class OktaBackfill:
             await self._learn(target, origin)
             cursor = await self._cursors.get(target, RESOURCE)
             up_to = self._clock()
-            since = float(cursor.text) - OVERLAP_S if cursor is not None and cursor.text else up_to - FIRST_S
+            since = (
+                float(cursor.text) - OVERLAP_S
+                if cursor is not None and cursor.text
+                else up_to - FIRST_S
+            )
             wanted = " or ".join(f'eventType eq "{kind}"' for kind in sorted(okta.EFFECTS))
-            query = {"since": _time(since), "until": _time(up_to), "filter": wanted, "sortOrder": "ASCENDING", "limit": str(PAGE)}
+            query = {
+                "since": _time(since),
+                "until": _time(up_to),
+                "filter": wanted,
+                "sortOrder": "ASCENDING",
+                "limit": str(PAGE),
+            }
             url = f"{origin}/api/v1/logs?{urlencode(query)}"
         found, loop = 0, asyncio.get_running_loop()
         for number in range(MAX_PAGES):
@@ -100,7 +127,9 @@ class OktaBackfill:
                 raise PeerError("malformed_answer", "Okta named a page outside itself")
             reply = await self._get(target, url)
             if reply.status in {401, 403}:
-                raise PeerError("directory_forbidden", f"Okta answered {reply.status}: {said(reply)}")
+                raise PeerError(
+                    "directory_forbidden", f"Okta answered {reply.status}: {said(reply)}"
+                )
             if reply.status != 200 or not isinstance(reply.document, list):
                 raise PeerError("malformed_answer", f"Okta answered {reply.status}: {said(reply)}")
             following = reply.next_url if reply.document else None
@@ -127,39 +156,88 @@ class OktaBackfill:
             raise
 
     async def _learn(self, target: HookTarget, origin: str) -> None:
-        """Ids of the groups that the policy names, before one of them is renamed: its events then say only what it is called by now."""
+        """Ids of the groups that the policy names, before one of them is renamed: its events then
+        say only what it is called by now.
+        """
         wanted = await self._names.unknown(target, Source.OKTA, target.groups_used or ())
         for start in range(0, min(len(wanted), MAX_NAMES), NAMES_AT_ONCE):
-            search = " or ".join(f"profile.name eq {json.dumps(name, ensure_ascii=False)}" for name in wanted[start : start + NAMES_AT_ONCE])
+            search = " or ".join(
+                f"profile.name eq {json.dumps(name, ensure_ascii=False)}"
+                for name in wanted[start : start + NAMES_AT_ONCE]
+            )
             asked_at = self._clock()
-            reply = await self._get(target, f"{origin}/api/v1/groups?{urlencode({'search': search, 'limit': 200})}")
+            reply = await self._get(
+                target, f"{origin}/api/v1/groups?{urlencode({'search': search, 'limit': 200})}"
+            )
             if reply.status != 200 or not isinstance(reply.document, list):
-                # The token may read the log and not the groups: then names are learned from events alone.
-                log.warning("group_names_unavailable", extra=fields(tenant=target.tenant, provider=target.provider, error=f"Okta answered {reply.status}: {said(reply)}"))
+                # The token may read the log and not the groups: then names are learned from events
+                # alone.
+                log.warning(
+                    "group_names_unavailable",
+                    extra=fields(
+                        tenant=target.tenant,
+                        provider=target.provider,
+                        error=f"Okta answered {reply.status}: {said(reply)}",
+                    ),
+                )
                 return
-            found = [group for group in map(_group, reply.document[:200]) if group.id and group.name in wanted]
+            found = [
+                group
+                for group in map(_group, reply.document[:200])
+                if group.id and group.name in wanted
+            ]
 
-            async def work(connection: AsyncConnection, found: list[Group] = found, asked_at: float = asked_at) -> int:
-                news = [event for group in found for event in await self._names.learn(connection, target, Source.OKTA, group, at=asked_at)]
+            async def work(
+                connection: AsyncConnection, found: list[Group] = found, asked_at: float = asked_at
+            ) -> int:
+                news = [
+                    event
+                    for group in found
+                    for event in await self._names.learn(
+                        connection, target, Source.OKTA, group, at=asked_at
+                    )
+                ]
                 if news:
-                    await self._inbox.store(connection, target, Delivery(Source.OKTA, tuple(news)), received_at=self._clock(), channel="renamed")
+                    await self._inbox.store(
+                        connection,
+                        target,
+                        Delivery(Source.OKTA, tuple(news)),
+                        received_at=self._clock(),
+                        channel="renamed",
+                    )
                 return len(news)
 
             if await self._committer.run(work):
                 self._stored()
 
-    async def _write(self, target: HookTarget, entries: list[object], *, following: str | None, up_to: float) -> int:
-        """With where the reading goes on (``following``), or the end of it: a crash repeats a page and loses none."""
+    async def _write(
+        self, target: HookTarget, entries: list[object], *, following: str | None, up_to: float
+    ) -> int:
+        """With where the reading goes on (``following``), or the end of it: a crash repeats a page
+        and loses none.
+        """
         delivery = okta.log_entries(entries)
-        prepared = self._inbox.prepare(target, delivery, received_at=self._clock(), channel="backfill") if delivery.events else None
+        prepared = (
+            self._inbox.prepare(target, delivery, received_at=self._clock(), channel="backfill")
+            if delivery.events
+            else None
+        )
 
         async def work(connection: AsyncConnection) -> int:
-            stored = 0 if prepared is None else (await self._inbox.write(connection, prepared)).stored
+            stored = (
+                0 if prepared is None else (await self._inbox.write(connection, prepared)).stored
+            )
             if following is None:
                 await self._cursors.put(connection, target, RESOURCE, repr(up_to), read_at=up_to)
                 await self._cursors.drop(connection, target, page_of(RESOURCE))
             else:
-                await self._cursors.put(connection, target, page_of(RESOURCE), json.dumps([following, up_to]), read_at=None)
+                await self._cursors.put(
+                    connection,
+                    target,
+                    page_of(RESOURCE),
+                    json.dumps([following, up_to]),
+                    read_at=None,
+                )
             return stored
 
         stored = await self._committer.run(work, urgent=False)
@@ -182,17 +260,31 @@ def _credential(target: HookTarget, origin: str) -> tuple[str, str]:
 
 
 def _headers(token: Secret | None) -> dict[str, str]:
-    return {"Authorization": f"SSWS {token.reveal() if token is not None else ''}", "Accept": "application/json"}
+    return {
+        "Authorization": f"SSWS {token.reveal() if token is not None else ''}",
+        "Accept": "application/json",
+    }
 
 
 def _group(entry: object) -> Group:
     """Of Okta's Groups API; without id and name where it is none."""
     try:
         document = mapping(entry, "group")
-        return Group(text(document.get("id"), "id"), text(mapping(document.get("profile"), "profile").get("name"), "profile.name", limit=MAX_NAME))
+        return Group(
+            text(document.get("id"), "id"),
+            text(
+                mapping(document.get("profile"), "profile").get("name"),
+                "profile.name",
+                limit=MAX_NAME,
+            ),
+        )
     except EntryError:
         return Group()
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(seconds, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )

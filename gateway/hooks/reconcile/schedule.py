@@ -1,12 +1,15 @@
-"""When what is read: every directory and log once in an interval, at once after a gap, by one replica.
+"""When what is read: every directory and log once in an interval, at once after a gap, by one
+replica.
 
 Rules:
-- Each provider has a schedule of its own: when it was last read, a gap that was seen, how often it failed since.
-- One place for each tenant at a time, of few. A turn is bounded: what is not read to its end goes on where it stopped, after the others.
-- Whoever failed, or used a turn up, waits for a place of another, smaller number: those whose APIs answer never stand behind those
-  whose do not.
-- A provider that says how long to leave it alone (``Retry-After``) is left alone so long, also by a process that starts meanwhile; one that
-  fails, for longer each time.
+- Each provider has a schedule of its own: when it was last read, a gap that was seen, how often it
+  failed since.
+- One place for each tenant at a time, of few. A turn is bounded: what is not read to its end goes
+  on where it stopped, after the others.
+- Whoever failed, or used a turn up, waits for a place of another, smaller number: those whose APIs
+  answer never stand behind those whose do not.
+- A provider that says how long to leave it alone (``Retry-After``) is left alone so long, also by a
+  process that starts meanwhile; one that fails, for longer each time.
 
 How long ago each was last read to its end is a metric with an alert.
 """
@@ -61,7 +64,9 @@ class Places:
     troubled: int = 4
     """For those that failed, or did not come to their end in one turn."""
     turn_s: float = 60.0
-    """No further page is asked for after it. A first reading of a large directory takes many turns."""
+    """No further page is asked for after it. A first reading of a large directory takes many
+    turns.
+    """
     limit_s: float = 150.0
     """A turn ends at the latest: one page may take three attempts of fifteen seconds."""
 
@@ -93,9 +98,19 @@ class Reconciliation:
     """The loop of one admin replica; only the leader works."""
 
     def __init__(
-        self, *, leader: Leader, targets: HookTargets, subscriptions: Subscriptions, delta: GraphDelta, backfill: OktaBackfill, cursors: Cursors, applier: Applier,
-        interval_s: float, clock: Callable[[], float], places: Places = PLACES,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        leader: Leader,
+        targets: HookTargets,
+        subscriptions: Subscriptions,
+        delta: GraphDelta,
+        backfill: OktaBackfill,
+        cursors: Cursors,
+        applier: Applier,
+        interval_s: float,
+        clock: Callable[[], float],
+        places: Places = PLACES,
+    ) -> None:
         self._leader = leader
         self._targets = targets
         self._subscriptions = subscriptions
@@ -130,11 +145,13 @@ class Reconciliation:
                     else:
                         await self._stop()
                 except UnavailableError as error:
-                    # Nobody knows now whether this is still the leader; at worst two read, and each finds what the other stored.
+                    # Nobody knows now whether this is still the leader; at worst two read, and each
+                    # finds what the other stored.
                     log.warning("reconcile_unavailable", extra=fields(error=str(error)))
                 except Exception as error:  # noqa: BLE001 - logged
                     fault("reconcile_fault", error)
-                # Turns that end together are followed together: each look is a query over all cursors.
+                # Turns that end together are followed together: each look is a query over all
+                # cursors.
                 await asyncio.sleep(min(PAUSE_S, self._interval_s))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(min(TICK_S, self._interval_s, LEASE_S / 3)):
@@ -163,19 +180,26 @@ class Reconciliation:
         for key, target in current.items():
             schedule = self._schedules.setdefault(key, _Schedule(target, now))
             if schedule.target != target:
-                # Other credentials, another policy: what failed may work now, and what did not count may.
+                # Other credentials, another policy: what failed may work now, and what did not
+                # count may.
                 self._schedules[key] = schedule = _Schedule(target, schedule.since, knows_rest=True)
                 if progress.get(key, {}).pop(REST, None) is not None:
                     await self._cursors.forget(target, REST)
             elif not schedule.knows_rest:
                 self._rest(schedule, progress.get(key, {}).get(REST), now)
             if self._resources(target):
-                RECONCILE_LAG_SECONDS.labels(*provider_labels(target.tenant, target.provider)).set(self._lag(schedule, progress, now))
+                RECONCILE_LAG_SECONDS.labels(*provider_labels(target.tenant, target.provider)).set(
+                    self._lag(schedule, progress, now)
+                )
         busy = {schedule.target.tenant for schedule in self._active.values()}
         taken = Counter(schedule.troubled for schedule in self._active.values())
         for schedule in sorted(self._schedules.values(), key=lambda one: one.began_at):
             room = self._places.troubled if schedule.troubled else self._places.ready
-            if schedule.target.tenant in busy or taken[schedule.troubled] >= room or not self._is_due(schedule, progress, now):
+            if (
+                schedule.target.tenant in busy
+                or taken[schedule.troubled] >= room
+                or not self._is_due(schedule, progress, now)
+            ):
                 continue
             busy.add(schedule.target.tenant)
             taken[schedule.troubled] += 1
@@ -199,16 +223,25 @@ class Reconciliation:
         self._active.pop(task, None)
         self._wake.set()
 
-    def _is_due(self, schedule: _Schedule, progress: Mapping[tuple[str, str], Mapping[str, Progress]], now: float) -> bool:
+    def _is_due(
+        self,
+        schedule: _Schedule,
+        progress: Mapping[tuple[str, str], Mapping[str, Progress]],
+        now: float,
+    ) -> bool:
         if now < schedule.not_before:
             return False
         if not schedule.began_at or schedule.unfinished:
             return True
         known = progress.get(schedule.target.key, {})
         resources = self._resources(schedule.target)
-        read_at = min((known[r].read_at if r in known else 0.0 for r in resources), default=schedule.began_at)
+        read_at = min(
+            (known[r].read_at if r in known else 0.0 for r in resources), default=schedule.began_at
+        )
         wanted = any(r not in known or known[r].wanted for r in resources)
-        return now - read_at >= self._interval_s or (wanted and now - schedule.began_at >= min(TICK_S, self._interval_s))
+        return now - read_at >= self._interval_s or (
+            wanted and now - schedule.began_at >= min(TICK_S, self._interval_s)
+        )
 
     @staticmethod
     def _resources(target: HookTarget) -> tuple[str, ...]:
@@ -221,12 +254,17 @@ class Reconciliation:
 
     async def _turn(self, schedule: _Schedule) -> None:
         """One provider's place. Never raises."""
-        target, where = schedule.target, {"tenant": schedule.target.tenant, "provider": schedule.target.provider}
+        target, where = (
+            schedule.target,
+            {"tenant": schedule.target.tenant, "provider": schedule.target.provider},
+        )
         failed_for: float | None = None
         try:
             async with asyncio.timeout(self._places.limit_s):
                 await self._applier.apply_overdue(target)
-                schedule.unfinished = not await self._read(target) if self._resources(target) else False
+                schedule.unfinished = (
+                    not await self._read(target) if self._resources(target) else False
+                )
         except ThrottledError as error:
             failed_for = error.after_s
             with contextlib.suppress(UnavailableError):
@@ -234,7 +272,13 @@ class Reconciliation:
             log.warning("reconcile_failed", extra=fields(**where, error=str(error)))
         except (PeerError, UnavailableError, TimeoutError) as error:
             failed_for = 0.0
-            log.warning("reconcile_failed", extra=fields(**where, error=str(error) or f"a turn of {self._places.limit_s:.0f} s was used up"))
+            log.warning(
+                "reconcile_failed",
+                extra=fields(
+                    **where,
+                    error=str(error) or f"a turn of {self._places.limit_s:.0f} s was used up",
+                ),
+            )
         except Exception as error:  # noqa: BLE001 - logged
             failed_for = 0.0
             fault("reconcile_fault", error, **where)
@@ -242,7 +286,9 @@ class Reconciliation:
             schedule.failures, schedule.not_before = 0, 0.0
             return
         schedule.failures += 1
-        schedule.not_before = self._clock() + max(failed_for, doubling(TICK_S, schedule.failures, longest_s=self._interval_s))
+        schedule.not_before = self._clock() + max(
+            failed_for, doubling(TICK_S, schedule.failures, longest_s=self._interval_s)
+        )
 
     async def _read(self, target: HookTarget) -> bool:
         """Whether it came to the end. Raises ``PeerError``, ``UnavailableError``."""
@@ -252,17 +298,34 @@ class Reconciliation:
             try:
                 await self._subscriptions.maintain(target)
             except (PeerError, UnavailableError) as error:
-                log.warning("graph_subscription_failed", extra=fields(tenant=target.tenant, provider=target.provider, error=str(error)))
+                log.warning(
+                    "graph_subscription_failed",
+                    extra=fields(tenant=target.tenant, provider=target.provider, error=str(error)),
+                )
                 if isinstance(error, ThrottledError):
                     raise
-        found, finished = await (self._delta.read(target, until=until) if source is Source.ENTRA else self._backfill.read(target, until=until))
+        found, finished = await (
+            self._delta.read(target, until=until)
+            if source is Source.ENTRA
+            else self._backfill.read(target, until=until)
+        )
         if found:
             RECONCILE_FINDINGS.labels(source.value).inc(found)
-            log.info("reconcile_found", extra=fields(tenant=target.tenant, provider=target.provider, events=found))
+            log.info(
+                "reconcile_found",
+                extra=fields(tenant=target.tenant, provider=target.provider, events=found),
+            )
         return finished
 
-    def _lag(self, schedule: _Schedule, progress: Mapping[tuple[str, str], Mapping[str, Progress]], now: float) -> float:
-        """Since the provider was last read to its end; since this process looked first where it never was."""
+    def _lag(
+        self,
+        schedule: _Schedule,
+        progress: Mapping[tuple[str, str], Mapping[str, Progress]],
+        now: float,
+    ) -> float:
+        """Since the provider was last read to its end; since this process looked first where it
+        never was.
+        """
         known = progress.get(schedule.target.key, {})
         read = [known[r].read_at if r in known else 0.0 for r in self._resources(schedule.target)]
         return max(0.0, now - (min(read) or schedule.since))

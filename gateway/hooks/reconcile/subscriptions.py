@@ -1,8 +1,10 @@
-"""The life of our Graph subscriptions: made, renewed at half-life, made again when lost, expired, or meant for another secret.
+"""The life of our Graph subscriptions: made, renewed at half-life, made again when lost, expired,
+or meant for another secret.
 
 Rules:
-- One for users and one for groups of each directory; the row here is written after Graph's answer, and what Graph holds for our
-  address and no row knows is removed, so that a crash in between leaves nothing behind.
+- One for users and one for groups of each directory; the row here is written after Graph's answer,
+  and what Graph holds for our address and no row knows is removed, so that a crash in between
+  leaves nothing behind.
 - A subscription that was lost, or made again, is a gap: the directory is read at once.
 """
 
@@ -44,7 +46,16 @@ log = logging.getLogger(ROOT)
 class Subscriptions:
     """``url``: public address of the hooks listener."""
 
-    def __init__(self, database: Database, committer: Committer, graph: GraphClient, cursors: Cursors, *, url: str | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        committer: Committer,
+        graph: GraphClient,
+        cursors: Cursors,
+        *,
+        url: str | None,
+        clock: Callable[[], float],
+    ) -> None:
         self._database = database
         self._committer = committer
         self._graph = graph
@@ -54,7 +65,9 @@ class Subscriptions:
         self.wake: Callable[[], None] = lambda: None
 
     async def maintain(self, target: HookTarget) -> None:
-        """Bring both subscriptions to where they should be. Raises ``UnavailableError``, ``PeerError``."""
+        """Bring both subscriptions to where they should be. Raises ``UnavailableError``,
+        ``PeerError``.
+        """
         if self._url is None or not target.secrets:
             return
         rows = {row.resource: row for row in await self._rows(target)}
@@ -67,7 +80,10 @@ class Subscriptions:
                 await self._renew(target, resource, row.id)
 
     async def _rows(self, target: HookTarget) -> list[Any]:
-        where = (graph_subscriptions.c.tenant == target.tenant, graph_subscriptions.c.provider == target.provider)
+        where = (
+            graph_subscriptions.c.tenant == target.tenant,
+            graph_subscriptions.c.provider == target.provider,
+        )
         async with self._database.read() as connection:
             return list((await connection.execute(select(graph_subscriptions).where(*where))).all())
 
@@ -76,7 +92,13 @@ class Subscriptions:
 
     def _made_for(self, target: HookTarget) -> str:
         state = client_state(target.secrets[0], tenant=target.tenant, provider=target.provider)
-        return digest(self._address(target), state, target.client_id or "", target.directory_id or "", target.api_url or "")
+        return digest(
+            self._address(target),
+            state,
+            target.client_id or "",
+            target.directory_id or "",
+            target.api_url or "",
+        )
 
     async def _make(self, target: HookTarget, resource: str, *, old: str | None) -> None:
         known = {row.id for row in await self._rows(target)}
@@ -88,10 +110,14 @@ class Subscriptions:
             "notificationUrl": self._address(target),
             "lifecycleNotificationUrl": f"{self._address(target)}/lifecycle",
             "expirationDateTime": _time(expires),
-            "clientState": client_state(target.secrets[0], tenant=target.tenant, provider=target.provider),
+            "clientState": client_state(
+                target.secrets[0], tenant=target.tenant, provider=target.provider
+            ),
             "latestSupportedTlsVersion": "v1_2",
         }
-        reply = await self._graph.call(target, "POST", self._graph.url(target, "/subscriptions"), body=body)
+        reply = await self._graph.call(
+            target, "POST", self._graph.url(target, "/subscriptions"), body=body
+        )
         found = reply.document if isinstance(reply.document, dict) else {}
         if reply.status != 201 or not isinstance(found.get("id"), str) or len(found["id"]) > 128:
             raise PeerError("subscription_refused", f"Graph answered {reply.status}: {said(reply)}")
@@ -99,7 +125,11 @@ class Subscriptions:
 
         async def work(connection: AsyncConnection) -> None:
             now = self._clock()
-            where = (graph_subscriptions.c.tenant == target.tenant, graph_subscriptions.c.provider == target.provider, graph_subscriptions.c.resource == resource)
+            where = (
+                graph_subscriptions.c.tenant == target.tenant,
+                graph_subscriptions.c.provider == target.provider,
+                graph_subscriptions.c.resource == resource,
+            )
             await connection.execute(delete(graph_subscriptions).where(*where))
             await connection.execute(
                 insert(graph_subscriptions).values(
@@ -115,23 +145,44 @@ class Subscriptions:
             )
 
         await self._committer.run(work)
-        log.info("graph_subscription_made", extra=fields(tenant=target.tenant, provider=target.provider, resource=resource, again=old is not None))
+        log.info(
+            "graph_subscription_made",
+            extra=fields(
+                tenant=target.tenant,
+                provider=target.provider,
+                resource=resource,
+                again=old is not None,
+            ),
+        )
         await self._cursors.want(target, now=self._clock())
         if old is not None:
             with contextlib.suppress(PeerError):
-                await self._graph.call(target, "DELETE", self._graph.url(target, f"/subscriptions/{old}"))
+                await self._graph.call(
+                    target, "DELETE", self._graph.url(target, f"/subscriptions/{old}")
+                )
 
     async def _remove_strays(self, target: HookTarget, known: set[str]) -> None:
         reply = await self._graph.call(target, "GET", self._graph.url(target, "/subscriptions"))
         found = reply.document.get("value") if isinstance(reply.document, dict) else None
         for one in found if isinstance(found, list) else []:
-            if isinstance(one, dict) and one.get("notificationUrl") == self._address(target) and one.get("id") not in known:
-                await self._graph.call(target, "DELETE", self._graph.url(target, f"/subscriptions/{one.get('id')}"))
+            if (
+                isinstance(one, dict)
+                and one.get("notificationUrl") == self._address(target)
+                and one.get("id") not in known
+            ):
+                await self._graph.call(
+                    target, "DELETE", self._graph.url(target, f"/subscriptions/{one.get('id')}")
+                )
 
     async def _renew(self, target: HookTarget, resource: str, subscription: str) -> None:
         """A new expiry is also a new authorisation."""
         expires = self._clock() + LIFETIME_S
-        reply = await self._graph.call(target, "PATCH", self._graph.url(target, f"/subscriptions/{subscription}"), body={"expirationDateTime": _time(expires)})
+        reply = await self._graph.call(
+            target,
+            "PATCH",
+            self._graph.url(target, f"/subscriptions/{subscription}"),
+            body={"expirationDateTime": _time(expires)},
+        )
         if reply.status == 404:
             await self._make(target, resource, old=None)
             return
@@ -144,7 +195,10 @@ class Subscriptions:
             await connection.execute(statement.values(renewed_at=self._clock(), expires_at=expires))
 
         await self._committer.run(work)
-        log.info("graph_subscription_renewed", extra=fields(tenant=target.tenant, provider=target.provider, resource=resource))
+        log.info(
+            "graph_subscription_renewed",
+            extra=fields(tenant=target.tenant, provider=target.provider, resource=resource),
+        )
 
     # --- the rest of ``ports_hooks.Directory`` ---
 
@@ -155,13 +209,19 @@ class Subscriptions:
         return await self._graph.is_member(target, oid, group_id)
 
     async def group_name(self, target: HookTarget, group_id: str, *, again: bool = False) -> str:
-        return await self._graph.group_name(target, group_id, again=again) if self._graph.configured(target) else ""
+        return (
+            await self._graph.group_name(target, group_id, again=again)
+            if self._graph.configured(target)
+            else ""
+        )
 
     async def owns_subscription(self, target: HookTarget, subscription: str) -> bool:
         return any(row.id == subscription for row in await self._rows(target))
 
     async def lifecycle(self, target: HookTarget, subscription: str, kind: str) -> None:
-        """``reauthorizationRequired`` is answered at once; a removed one is made again and what was missed read, by whoever leads."""
+        """``reauthorizationRequired`` is answered at once; a removed one is made again and what was
+        missed read, by whoever leads.
+        """
         row = next((r for r in await self._rows(target) if r.id == subscription), None)
         if row is None:
             return
@@ -171,7 +231,11 @@ class Subscriptions:
         if kind == "subscriptionRemoved":
 
             async def forget(connection: AsyncConnection) -> None:
-                await connection.execute(update(graph_subscriptions).where(graph_subscriptions.c.id == subscription).values(expires_at=0.0))
+                await connection.execute(
+                    update(graph_subscriptions)
+                    .where(graph_subscriptions.c.id == subscription)
+                    .values(expires_at=0.0)
+                )
 
             await self._committer.run(forget)
         await self._cursors.want(target, now=self._clock())

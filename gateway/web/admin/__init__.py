@@ -1,6 +1,8 @@
-"""``/admin/v1``: a sub-application made of routes, each of them data. ``app`` mounts it on the admin listener.
+"""``/admin/v1``: a sub-application made of routes, each of them data. ``app`` mounts it on the
+admin listener.
 
-A new operation is a row in ``permissions``, a ``Route`` with its models in the module of its noun, and a test.
+A new operation is a row in ``permissions``, a ``Route`` with its models in the module of its noun,
+and a test.
 """
 
 from __future__ import annotations
@@ -52,10 +54,14 @@ if TYPE_CHECKING:
 PREFIX = "/admin/v1"
 REQUESTS_PER_S = 50.0
 BURST = 200
-"""Per key. An onboarding script makes a few requests a second; a list of 10,000 tenants is 50 pages."""
+"""Per key. An onboarding script makes a few requests a second; a list of 10,000 tenants is 50
+pages.
+"""
 FAILURES_PER_S = 0.5
 FAILURES_BURST = 20
-"""Per address, of keys that open nothing. Keys hold 256 random bits: this bounds the work and the log, not a guess."""
+"""Per address, of keys that open nothing. Keys hold 256 random bits: this bounds the work and the
+log, not a guess.
+"""
 
 
 async def _whoever(tenant: str) -> bool:  # noqa: ARG001 - where no registry says which there are
@@ -64,7 +70,9 @@ async def _whoever(tenant: str) -> bool:  # noqa: ARG001 - where no registry say
 
 @dataclass(frozen=True, slots=True)
 class AdminServices:
-    """What the routes stand on. A room that is None has no routes, in the served description neither."""
+    """What the routes stand on. A room that is None has no routes, in the served description
+    neither.
+    """
 
     keys: AdminKeys
     audit: AuditLog
@@ -81,7 +89,9 @@ class AdminServices:
     deliveries: DeliveryRecords | None = None
     messages: MessageRecords | None = None
     is_tenant: IsTenant = _whoever
-    """Whether there is a tenant of that id; asked before anything is ended or kept out in its name."""
+    """Whether there is a tenant of that id; asked before anything is ended or kept out in its
+    name.
+    """
     more: Sequence[Route] = ()
     """Routes of other rooms (the doctor's records, for one)."""
     exposed: bool = False
@@ -105,7 +115,9 @@ def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Ro
         routes += provisioning_routes(services.onboarding)
         routes += rotation_routes(services.onboarding)
     if services.revoker is not None:
-        routes += revocation_routes(services.revoker, services.is_tenant, still_allowed=still_allowed, closing=closing)
+        routes += revocation_routes(
+            services.revoker, services.is_tenant, still_allowed=still_allowed, closing=closing
+        )
         if services.sessions is not None:
             routes += session_routes(services.sessions, services.revoker, services.is_tenant)
         if services.blocks is not None:
@@ -113,7 +125,9 @@ def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Ro
     if services.explainer is not None:
         routes += explain_routes(services.explainer)
     if services.hook_desk is not None and services.tenants is not None:
-        routes += hook_routes(services.hook_desk, services.tenants, new_secret=services.new_hook_secret)
+        routes += hook_routes(
+            services.hook_desk, services.tenants, new_secret=services.new_hook_secret
+        )
     if services.deliveries is not None:
         routes += delivery_routes(services.deliveries)
     if services.messages is not None:
@@ -126,11 +140,14 @@ def admin_application(services: AdminServices) -> web.Application:
     closing = asyncio.Event()
     routes = admin_routes(services, closing=closing)
     edge = Edge(
-        keys=services.keys, audit=services.audit, idempotency=services.idempotency,
+        keys=services.keys,
+        audit=services.audit,
+        idempotency=services.idempotency,
         rate=RateLimit(rate=REQUESTS_PER_S, burst=BURST, clock=services.monotonic),
         failures=RateLimit(rate=FAILURES_PER_S, burst=FAILURES_BURST, clock=services.monotonic),
-        new_request_id=services.new_request_id, exposed=services.exposed,
-    )  # fmt: skip
+        new_request_id=services.new_request_id,
+        exposed=services.exposed,
+    )
     application = web.Application(middlewares=[problems_for_everything])
     for route in routes:
         application.router.add_route(route.method, route.pattern, dispatcher(route, edge))
@@ -140,7 +157,11 @@ def admin_application(services: AdminServices) -> web.Application:
         if not description:  # a tenth of a second of work, which few processes are ever asked for
             document = await asyncio.to_thread(openapi_document, routes, prefix=PREFIX)
             description.append(json.dumps(document).encode())
-        return web.Response(body=description[0], content_type="application/json", headers={"X-Content-Type-Options": "nosniff"})
+        return web.Response(
+            body=description[0],
+            content_type="application/json",
+            headers={"X-Content-Type-Options": "nosniff"},
+        )
 
     application.router.add_route("GET", "/openapi.json", openapi)
 

@@ -1,4 +1,6 @@
-"""``/hooks/deliveries`` and ``/hooks/webhooks``: what arrived and what went out, and how to have it done again."""
+"""``/hooks/deliveries`` and ``/hooks/webhooks``: what arrived and what went out, and how to have it
+done again.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ from gateway.ports_admin import Rejected
 from gateway.web.admin.problem import Code, Problem
 from gateway.web.admin.reading import read_cursor, write_cursor
 from gateway.web.admin.records import Tenant  # noqa: TC001 - pydantic reads annotations when the class is made
-from gateway.web.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
+from gateway.web.admin.route import (
+    PARAMETERS,
+    Answer,
+    AnswerModel,
+    ApiModel,
+    Call,
+    PageQuery,
+    Route,
+)
 
 if TYPE_CHECKING:
     from gateway.ports_admin import DeliveryRecords, DeliveryView, MessageRecords, MessageView
@@ -40,7 +50,9 @@ class DeliveryList(AnswerModel):
 
 
 class HeldBody(ApiModel):
-    """What becomes of removals of many people at once: all of the tenant's, or of one provider of it."""
+    """What becomes of removals of many people at once: all of the tenant's, or of one provider of
+    it.
+    """
 
     tenant: Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")]
     provider: Annotated[str, Field(min_length=1, max_length=32)] | None = None
@@ -59,7 +71,9 @@ class MessagesQuery(PageQuery):
 
 
 class MessageRow(AnswerModel):
-    """One outgoing webhook; ``id`` is its ``webhook-id``. ``failed``: given up. Times are UTC epoch seconds."""
+    """One outgoing webhook; ``id`` is its ``webhook-id``. ``failed``: given up. Times are UTC epoch
+    seconds.
+    """
 
     id: str
     tenant: str
@@ -80,8 +94,18 @@ class MessageList(AnswerModel):
 def delivery_routes(deliveries: DeliveryRecords) -> tuple[Route, ...]:
     async def list_deliveries(call: Call) -> Answer:
         query = call.query(DeliveriesQuery)
-        page = await deliveries.page(tenant=query.tenant, state=query.state, position=read_cursor("list_deliveries", query.cursor), limit=query.limit)
-        return Answer(DeliveryList(items=[_delivery(d) for d in page.items], next=write_cursor("list_deliveries", page.position)))
+        page = await deliveries.page(
+            tenant=query.tenant,
+            state=query.state,
+            position=read_cursor("list_deliveries", query.cursor),
+            limit=query.limit,
+        )
+        return Answer(
+            DeliveryList(
+                items=[_delivery(d) for d in page.items],
+                next=write_cursor("list_deliveries", page.position),
+            )
+        )
 
     async def get_delivery(call: Call) -> Answer:
         return Answer(_delivery(await _found(deliveries, call)))
@@ -102,18 +126,59 @@ def delivery_routes(deliveries: DeliveryRecords) -> tuple[Route, ...]:
         return Answer(HeldAnswer(events=count))
 
     return (
-        Route("decide_held", "POST", "/hooks/held", "Release or drop removals of many people that are held", decide_held, {200: HeldAnswer}, body=HeldBody),
-        Route("list_deliveries", "GET", "/hooks/deliveries", "What the hooks received, newest first", list_deliveries, {200: DeliveryList}, query=DeliveriesQuery),
-        Route("get_delivery", "GET", "/hooks/deliveries/{delivery}", "One delivery", get_delivery, {200: DeliveryRow}),
-        Route("replay_delivery", "POST", "/hooks/deliveries/{delivery}/replay", "Apply it again", replay_delivery, {200: DeliveryRow}, problems=(Code.CONFLICT,)),
+        Route(
+            "decide_held",
+            "POST",
+            "/hooks/held",
+            "Release or drop removals of many people that are held",
+            decide_held,
+            {200: HeldAnswer},
+            body=HeldBody,
+        ),
+        Route(
+            "list_deliveries",
+            "GET",
+            "/hooks/deliveries",
+            "What the hooks received, newest first",
+            list_deliveries,
+            {200: DeliveryList},
+            query=DeliveriesQuery,
+        ),
+        Route(
+            "get_delivery",
+            "GET",
+            "/hooks/deliveries/{delivery}",
+            "One delivery",
+            get_delivery,
+            {200: DeliveryRow},
+        ),
+        Route(
+            "replay_delivery",
+            "POST",
+            "/hooks/deliveries/{delivery}/replay",
+            "Apply it again",
+            replay_delivery,
+            {200: DeliveryRow},
+            problems=(Code.CONFLICT,),
+        ),
     )
 
 
 def message_routes(messages: MessageRecords) -> tuple[Route, ...]:
     async def list_messages(call: Call) -> Answer:
         query = call.query(MessagesQuery)
-        page = await messages.page(tenant=query.tenant, state=query.state, position=read_cursor("list_messages", query.cursor), limit=query.limit)
-        return Answer(MessageList(items=[_message(m) for m in page.items], next=write_cursor("list_messages", page.position)))
+        page = await messages.page(
+            tenant=query.tenant,
+            state=query.state,
+            position=read_cursor("list_messages", query.cursor),
+            limit=query.limit,
+        )
+        return Answer(
+            MessageList(
+                items=[_message(m) for m in page.items],
+                next=write_cursor("list_messages", page.position),
+            )
+        )
 
     async def find(call: Call) -> MessageView:
         found = await messages.find(call.path["message"])
@@ -134,8 +199,23 @@ def message_routes(messages: MessageRecords) -> tuple[Route, ...]:
         return Answer(_message(replayed))
 
     return (
-        Route("list_messages", "GET", "/hooks/webhooks", "What the tenants' applications were told, newest first", list_messages, {200: MessageList}, query=MessagesQuery),
-        Route("get_message", "GET", "/hooks/webhooks/{message}", "One outgoing webhook", get_message, {200: MessageRow}),
+        Route(
+            "list_messages",
+            "GET",
+            "/hooks/webhooks",
+            "What the tenants' applications were told, newest first",
+            list_messages,
+            {200: MessageList},
+            query=MessagesQuery,
+        ),
+        Route(
+            "get_message",
+            "GET",
+            "/hooks/webhooks/{message}",
+            "One outgoing webhook",
+            get_message,
+            {200: MessageRow},
+        ),
         Route(
             "replay_message",
             "POST",
@@ -158,9 +238,16 @@ async def _found(deliveries: DeliveryRecords, call: Call) -> DeliveryView:
 
 def _delivery(view: DeliveryView) -> DeliveryRow:
     return DeliveryRow(
-        id=view.id, tenant=view.tenant, provider=view.provider, source=view.source, received_at=view.received_at, state=view.state,
-        attempts=view.attempts, summary=view.summary, error=view.error,
-    )  # fmt: skip
+        id=view.id,
+        tenant=view.tenant,
+        provider=view.provider,
+        source=view.source,
+        received_at=view.received_at,
+        state=view.state,
+        attempts=view.attempts,
+        summary=view.summary,
+        error=view.error,
+    )
 
 
 def _message(view: MessageView) -> MessageRow:

@@ -39,7 +39,10 @@ class ProbesAnswer(AnswerModel):
 class ProbesQuery(ApiModel):
     """``nonces``: up to 100, with commas between them."""
 
-    nonces: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}(?:,[A-Za-z0-9_-]{1,128}){0,99}$", max_length=8000)]
+    nonces: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9_-]{1,128}(?:,[A-Za-z0-9_-]{1,128}){0,99}$", max_length=8000),
+    ]
 
 
 class ProbeAnswer(AnswerModel):
@@ -55,7 +58,14 @@ class ProbeRecordsAnswer(AnswerModel):
     probes: list[ProbeAnswer]
 
 
-def doctor_routes(records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]], managed: Sequence[str], cookie_name: str, clock: Callable[[], float]) -> tuple[Route, ...]:
+def doctor_routes(
+    records: ProbeRecords,
+    *,
+    keys: Callable[[], Sequence[bytes]],
+    managed: Sequence[str],
+    cookie_name: str,
+    clock: Callable[[], float],
+) -> tuple[Route, ...]:
     """``managed``: names of the managed headers."""
 
     async def create(call: Call) -> Answer:
@@ -64,18 +74,56 @@ def doctor_routes(records: ProbeRecords, *, keys: Callable[[], Sequence[bytes]],
         if host is None:
             raise Problem(Code.INVALID_BODY, "host: a host name such as app.example.com")
         expires_at = int(clock()) + LIFETIME_S
-        nonces = [issue(keys()[0], chance=secrets.token_bytes(CHANCE_BYTES), expires_at=expires_at) for _ in range(body.count)]
+        nonces = [
+            issue(keys()[0], chance=secrets.token_bytes(CHANCE_BYTES), expires_at=expires_at)
+            for _ in range(body.count)
+        ]
         call.note.target = host
-        return Answer(ProbesAnswer(nonces=nonces, expires_at=expires_at, managed=list(managed), cookie=cookie_name), status=201)
+        return Answer(
+            ProbesAnswer(
+                nonces=nonces, expires_at=expires_at, managed=list(managed), cookie=cookie_name
+            ),
+            status=201,
+        )
 
     async def read(call: Call) -> Answer:
         nonces = call.query(ProbesQuery).nonces.split(",")
         if not all(is_ours(keys(), nonce, now=clock()) for nonce in nonces):
             raise Problem(Code.NOT_FOUND)
-        found = [(await records.read(nonce, "check"), await records.read(nonce, "location")) for nonce in nonces]
-        return Answer(ProbeRecordsAnswer(probes=[ProbeAnswer(check=dict(check) if check else None, location=dict(location) if location else None) for check, location in found]))
+        found = [
+            (await records.read(nonce, "check"), await records.read(nonce, "location"))
+            for nonce in nonces
+        ]
+        return Answer(
+            ProbeRecordsAnswer(
+                probes=[
+                    ProbeAnswer(
+                        check=dict(check) if check else None,
+                        location=dict(location) if location else None,
+                    )
+                    for check, location in found
+                ]
+            )
+        )
 
     return (
-        Route("create_probes", "POST", "/doctor/probes", "Nonces for probing a live ingress.", create, {201: ProbesAnswer}, body=ProbesBody),
-        Route("get_probes", "GET", "/doctor/probes", "What arrived under nonces.", read, {200: ProbeRecordsAnswer}, query=ProbesQuery, problems=(Code.NOT_FOUND,)),
+        Route(
+            "create_probes",
+            "POST",
+            "/doctor/probes",
+            "Nonces for probing a live ingress.",
+            create,
+            {201: ProbesAnswer},
+            body=ProbesBody,
+        ),
+        Route(
+            "get_probes",
+            "GET",
+            "/doctor/probes",
+            "What arrived under nonces.",
+            read,
+            {200: ProbeRecordsAnswer},
+            query=ProbesQuery,
+            problems=(Code.NOT_FOUND,),
+        ),
     )

@@ -1,4 +1,6 @@
-"""``/tenants/{tenant}/hooks``: what a provider's administrator is handed to set up its hooks, and whether what it sends arrives."""
+"""``/tenants/{tenant}/hooks``: what a provider's administrator is handed to set up its hooks, and
+whether what it sends arrives.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
 
 class HookAnswer(AnswerModel):
-    """One provider's hooks. ``secrets``: how many are valid; ``missing``: keys of the configuration, and what each is for."""
+    """One provider's hooks. ``secrets``: how many are valid; ``missing``: keys of the
+    configuration, and what each is for.
+    """
 
     tenant: str
     provider: str
@@ -70,8 +74,9 @@ class LastEventAnswer(AnswerModel):
 
 
 class ArrivedAnswer(AnswerModel):
-    """What arrived since ``since`` (UTC epoch seconds). ``verdict``: ``nothing``, ``handshake`` and nothing else yet, ``refused`` last, ``no_known_user``
-    (the last event named nobody who is signed in), or ``works``.
+    """What arrived since ``since`` (UTC epoch seconds). ``verdict``: ``nothing``, ``handshake`` and
+    nothing else yet, ``refused`` last, ``no_known_user`` (the last event named nobody who is signed
+    in), or ``works``.
     """
 
     tenant: str
@@ -91,7 +96,9 @@ class SinceQuery(ApiModel):
     since: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
 
 
-def hook_routes(desk: HookDesk, records: TenantRecords, *, new_secret: Callable[[], str]) -> tuple[Route, ...]:
+def hook_routes(
+    desk: HookDesk, records: TenantRecords, *, new_secret: Callable[[], str]
+) -> tuple[Route, ...]:
     async def list_hooks(call: Call) -> Answer:
         found = desk.setups(call.path["tenant"])
         if not found:
@@ -120,36 +127,97 @@ def hook_routes(desk: HookDesk, records: TenantRecords, *, new_secret: Callable[
     async def add_hook_secret(call: Call) -> Answer:
         made = new_secret()
         after = await change(call, Secret(made))
-        return Answer(HookSecretAnswer(secret=made, secrets=after.secrets, hook=hook_answer(after)), status=201)
+        return Answer(
+            HookSecretAnswer(secret=made, secrets=after.secrets, hook=hook_answer(after)),
+            status=201,
+        )
 
     async def end_hook_rotation(call: Call) -> Answer:
         return Answer(hook_answer(await change(call, None)))
 
     async def test_hook(call: Call) -> Answer:
         one = found(call)
-        return Answer(arrived_answer(await desk.arrived(one.tenant, one.provider, since=call.query(SinceQuery).since)))
+        return Answer(
+            arrived_answer(
+                await desk.arrived(one.tenant, one.provider, since=call.query(SinceQuery).since)
+            )
+        )
 
     base, changing = "/tenants/{tenant}/hooks", (Code.READ_ONLY, Code.CONFLICT)
     one = f"{base}/{{provider}}"
     return (
-        Route("list_hooks", "GET", base, "What to set up at each provider of a tenant", list_hooks, {200: HookList}),
-        Route("get_hook", "GET", one, "What to set up at one provider: addresses, events to tick, what is missing", get_hook, {200: HookAnswer}),
         Route(
-            "add_hook_secret", "POST", f"{one}/secrets", "A new hook secret, shown once; the one that was stays valid beside it", add_hook_secret,
-            {201: HookSecretAnswer}, problems=changing, creates=True,
+            "list_hooks",
+            "GET",
+            base,
+            "What to set up at each provider of a tenant",
+            list_hooks,
+            {200: HookList},
         ),
-        Route("end_hook_rotation", "DELETE", f"{one}/secrets/previous", "Only the newest hook secret stays valid", end_hook_rotation, {200: HookAnswer}, problems=changing),
-        Route("test_hook", "GET", f"{one}/test", "What arrived from the provider, what was refused and why", test_hook, {200: ArrivedAnswer}, query=SinceQuery),
-    )  # fmt: skip
+        Route(
+            "get_hook",
+            "GET",
+            one,
+            "What to set up at one provider: addresses, events to tick, what is missing",
+            get_hook,
+            {200: HookAnswer},
+        ),
+        Route(
+            "add_hook_secret",
+            "POST",
+            f"{one}/secrets",
+            "A new hook secret, shown once; the one that was stays valid beside it",
+            add_hook_secret,
+            {201: HookSecretAnswer},
+            problems=changing,
+            creates=True,
+        ),
+        Route(
+            "end_hook_rotation",
+            "DELETE",
+            f"{one}/secrets/previous",
+            "Only the newest hook secret stays valid",
+            end_hook_rotation,
+            {200: HookAnswer},
+            problems=changing,
+        ),
+        Route(
+            "test_hook",
+            "GET",
+            f"{one}/test",
+            "What arrived from the provider, what was refused and why",
+            test_hook,
+            {200: ArrivedAnswer},
+            query=SinceQuery,
+        ),
+    )
 
 
 def hook_answer(setup: Setup) -> HookAnswer:
-    return HookAnswer.model_validate({**asdict(setup), "addresses": dict(setup.addresses), "missing": dict(setup.missing), "events": list(setup.events)})
+    return HookAnswer.model_validate(
+        {
+            **asdict(setup),
+            "addresses": dict(setup.addresses),
+            "missing": dict(setup.missing),
+            "events": list(setup.events),
+        }
+    )
 
 
 def arrived_answer(found: Arrived) -> ArrivedAnswer:
-    lists = {name: [asdict(a) for a in getattr(found, name)] for name in ("handshakes", "taken", "refused")}
+    lists = {
+        name: [asdict(a) for a in getattr(found, name)]
+        for name in ("handshakes", "taken", "refused")
+    }
     last = asdict(found.last_event) if found.last_event is not None else None
     return ArrivedAnswer.model_validate(
-        {"tenant": found.tenant, "provider": found.provider, "since": found.since, "verdict": found.verdict, **lists, "skipped": dict(found.skipped), "last_event": last}
+        {
+            "tenant": found.tenant,
+            "provider": found.provider,
+            "since": found.since,
+            "verdict": found.verdict,
+            **lists,
+            "skipped": dict(found.skipped),
+            "last_event": last,
+        }
     )

@@ -1,4 +1,6 @@
-"""Rate limits of the admin API: a bucket per key, and one per address for keys that open nothing."""
+"""Rate limits of the admin API: a bucket per key, and one per address for keys that open
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_BUCKETS = 10_000
-"""Bounds memory; the bucket least recently used is forgotten, which only ever gives a caller a full one."""
+"""Bounds memory; the bucket least recently used is forgotten, which only ever gives a caller a full
+one.
+"""
 
 
 @dataclass(slots=True)

@@ -40,22 +40,36 @@ def openapi_document(routes: Sequence[Route], *, prefix: str = "/admin/v1") -> J
     definitions, schemas = _schemas(routes)
     paths: dict[str, Json] = {}
     for route in routes:
-        paths.setdefault(prefix + route.path, {})[route.method.lower()] = _operation(route, definitions, schemas)
+        paths.setdefault(prefix + route.path, {})[route.method.lower()] = _operation(
+            route, definitions, schemas
+        )
     schemas["Problem"] = _problem_schema()
     _, shared = models_json_schema([(WebhookMessage, "serialization")], ref_template=_REF)
     schemas |= dict(shared.get("$defs", {}))
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Cognito gateway admin API", "version": __version__, "description": "See docs/operator/admin-api.md."},
+        "info": {
+            "title": "Cognito gateway admin API",
+            "version": __version__,
+            "description": "See docs/operator/admin-api.md.",
+        },
         "paths": paths,
         "webhooks": {event: _webhook(event, summary) for event, summary in EVENTS.items()},
-        "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
         "security": [{"key": []}],
     }
 
 
 def _webhook(event: str, summary: str) -> Json:
-    body = {"required": True, "content": {"application/json": {"schema": {"$ref": _REF.format(model=WebhookMessage.__name__)}}}}
+    body = {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": _REF.format(model=WebhookMessage.__name__)}}
+        },
+    }
     return {
         "post": {
             "operationId": event.replace(".", "_"),
@@ -74,61 +88,110 @@ def _schemas(routes: Sequence[Route]) -> tuple[dict[tuple[type[BaseModel], str],
         if route.body is not None:
             wanted.append((route.body, "validation"))
         wanted.append((route.query, "validation"))
-        wanted += [(model, "serialization") for model in route.answers.values() if model is not None]
+        wanted += [
+            (model, "serialization") for model in route.answers.values() if model is not None
+        ]
     unique = list(dict.fromkeys(wanted))
     references, shared = models_json_schema(unique, ref_template=_REF)
-    definitions: dict[tuple[type[BaseModel], str], Json] = {(model, mode): dict(references[model, mode]) for model, mode in unique}
+    definitions: dict[tuple[type[BaseModel], str], Json] = {
+        (model, mode): dict(references[model, mode]) for model, mode in unique
+    }
     return definitions, dict(shared.get("$defs", {}))
 
 
-def _operation(route: Route, definitions: dict[tuple[type[BaseModel], str], Json], schemas: Json) -> Json:
-    bound = {Binding.UNBOUND: " Not with a key that is bound to a tenant.", Binding.OWN: " A bound key sees its own tenant only."}.get(route.binding, "")
+def _operation(
+    route: Route, definitions: dict[tuple[type[BaseModel], str], Json], schemas: Json
+) -> Json:
+    bound = {
+        Binding.UNBOUND: " Not with a key that is bound to a tenant.",
+        Binding.OWN: " A bound key sees its own tenant only.",
+    }.get(route.binding, "")
     operation: Json = {
         "operationId": route.operation,
         "summary": route.summary,
         "description": f"Needs the scope `{route.scope}`.{bound}",
         "tags": [route.path.split("/")[1]],
-        "parameters": [*_path_parameters(route), *_query_parameters(route, definitions, schemas), *_header_parameters(route)],
+        "parameters": [
+            *_path_parameters(route),
+            *_query_parameters(route, definitions, schemas),
+            *_header_parameters(route),
+        ],
         "responses": {**_successes(route, definitions), **_problems(route)},
         "x-scope": str(route.scope),
     }
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": definitions[route.body, "validation"]}}}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": definitions[route.body, "validation"]}},
+        }
     return operation
 
 
 def _path_parameters(route: Route) -> Iterable[Json]:
-    return [{"name": n, "in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{PARAMETERS[n]}$"}} for n in route.parameters]
+    return [
+        {
+            "name": n,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": f"^{PARAMETERS[n]}$"},
+        }
+        for n in route.parameters
+    ]
 
 
-def _query_parameters(route: Route, definitions: dict[tuple[type[BaseModel], str], Json], schemas: Json) -> Iterable[Json]:
+def _query_parameters(
+    route: Route, definitions: dict[tuple[type[BaseModel], str], Json], schemas: Json
+) -> Iterable[Json]:
     schema: object = definitions[route.query, "validation"]
-    name = str(schema["$ref"]).rsplit("/", 1)[1] if isinstance(schema, dict) and "$ref" in schema else ""
+    name = (
+        str(schema["$ref"]).rsplit("/", 1)[1]
+        if isinstance(schema, dict) and "$ref" in schema
+        else ""
+    )
     schema = schemas.get(name, schema)
     if not isinstance(schema, dict):
         return []
     required = schema.get("required", ())
     return [
-        {"name": parameter, "in": "query", "required": parameter in required, "schema": {k: v for k, v in described.items() if k != "title"}}
+        {
+            "name": parameter,
+            "in": "query",
+            "required": parameter in required,
+            "schema": {k: v for k, v in described.items() if k != "title"},
+        }
         for parameter, described in schema.get("properties", {}).items()
     ]
 
 
 def _header_parameters(route: Route) -> Iterable[Json]:
     if route.creates:
-        yield {"name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[ -~]+$"}}
+        yield {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[ -~]+$"},
+        }
     if route.if_match:
-        yield {"name": "If-Match", "in": "header", "required": False, "schema": {"type": "string", "pattern": '^"[!#-~]{1,128}"$'}}
+        yield {
+            "name": "If-Match",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "pattern": '^"[!#-~]{1,128}"$'},
+        }
 
 
-def _successes(route: Route, definitions: dict[tuple[type[BaseModel], str], Json]) -> dict[str, Json]:
+def _successes(
+    route: Route, definitions: dict[tuple[type[BaseModel], str], Json]
+) -> dict[str, Json]:
     answers: dict[str, Json] = {}
     for status, model in sorted(route.answers.items()):
         answer: Json = {"description": route.summary}
         if route.stream is not None:
             answer["content"] = {route.stream: {"schema": {"type": "string"}}}
         elif model is not None:
-            answer["content"] = {"application/json": {"schema": definitions[model, "serialization"]}}
+            answer["content"] = {
+                "application/json": {"schema": definitions[model, "serialization"]}
+            }
         answers[str(status)] = answer
     return answers
 
@@ -136,7 +199,13 @@ def _successes(route: Route, definitions: dict[tuple[type[BaseModel], str], Json
 def _problems(route: Route) -> dict[str, Json]:
     codes = set(COMMON) | set(route.problems)
     if route.body is not None:
-        codes |= {Code.NOT_JSON, Code.INVALID_BODY, Code.UNSUPPORTED_MEDIA_TYPE, Code.TOO_LARGE, Code.SECRET_REFERENCE}
+        codes |= {
+            Code.NOT_JSON,
+            Code.INVALID_BODY,
+            Code.UNSUPPORTED_MEDIA_TYPE,
+            Code.TOO_LARGE,
+            Code.SECRET_REFERENCE,
+        }
     else:
         codes |= {Code.INVALID_BODY, Code.TOO_LARGE}
     if route.creates:
@@ -155,18 +224,37 @@ def _problems(route: Route) -> dict[str, Json]:
     for code in sorted(codes):
         by_status.setdefault(PROBLEMS[code][0], []).append(code)
     content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {str(status): {"description": "Codes: " + ", ".join(f"`{c}`" for c in found), "content": content} for status, found in sorted(by_status.items())}
+    return {
+        str(status): {
+            "description": "Codes: " + ", ".join(f"`{c}`" for c in found),
+            "content": content,
+        }
+        for status, found in sorted(by_status.items())
+    }
 
 
 def _problem_schema() -> Json:
     text = {"type": "string"}
-    mistake = {"type": "object", "required": ["where", "problem"], "properties": {"where": text, "problem": text}}
+    mistake = {
+        "type": "object",
+        "required": ["where", "problem"],
+        "properties": {"where": text, "problem": text},
+    }
     return {
         "type": "object",
         "required": ["type", "title", "status", "code", "request_id"],
         "properties": {
-            "type": text, "title": text, "status": {"type": "integer"}, "code": {"type": "string", "enum": sorted(map(str, Code))},
-            "detail": text, "errors": {"type": "array", "items": mistake}, "request_id": text,
-            "scope": text, "run": text, "state": text, "left": text, "cognito_error": text,
+            "type": text,
+            "title": text,
+            "status": {"type": "integer"},
+            "code": {"type": "string", "enum": sorted(map(str, Code))},
+            "detail": text,
+            "errors": {"type": "array", "items": mistake},
+            "request_id": text,
+            "scope": text,
+            "run": text,
+            "state": text,
+            "left": text,
+            "cognito_error": text,
         },
-    }  # fmt: skip
+    }

@@ -1,4 +1,5 @@
-"""Who may call what: one literal. A route that is not in it cannot be built; a test walks every row.
+"""Who may call what: one literal. A route that is not in it cannot be built; a test walks every
+row.
 
 ``Binding`` says how a key that is bound to one tenant is held to it:
 

@@ -1,4 +1,6 @@
-"""RFC 9457 problems with stable codes. The table is the whole vocabulary; docs/operator/admin-api.md lists it."""
+"""RFC 9457 problems with stable codes. The table is the whole vocabulary;
+docs/operator/admin-api.md lists it.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,10 @@ PROBLEMS: Mapping[Code, tuple[int, str]] = {
     Code.TAKEN: (409, "Another tenant has it"),
     Code.READ_ONLY: (409, "It comes from a file"),
     Code.BUSY: (409, "Another change of the same thing is running"),
-    Code.IDEMPOTENCY_KEY_IN_FLIGHT: (409, "The first request with this Idempotency-Key is still running"),
+    Code.IDEMPOTENCY_KEY_IN_FLIGHT: (
+        409,
+        "The first request with this Idempotency-Key is still running",
+    ),
     Code.IDEMPOTENCY_KEY_REUSED: (422, "This Idempotency-Key was used for another request"),
     Code.CONFLICT: (409, "It cannot be done in this state"),
     # provisioning
@@ -112,10 +117,18 @@ class Mistake:
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's own word; raised by handlers, answered by the edge
-    """An answer that is not what was asked for. ``detail`` is a sentence for people, without secrets."""
+    """An answer that is not what was asked for. ``detail`` is a sentence for people, without
+    secrets.
+    """
 
     def __init__(
-        self, code: Code, detail: str = "", *, mistakes: Sequence[Mistake] = (), extra: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        code: Code,
+        detail: str = "",
+        *,
+        mistakes: Sequence[Mistake] = (),
+        extra: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.code = code
         self.status, self.title = PROBLEMS[code]
@@ -128,7 +141,12 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's own word; raised by handler
 
 def problem_document(problem: Problem, *, request_id: str) -> dict[str, object]:
     """The members of RFC 9457 §3.1, then ours."""
-    document: dict[str, object] = {"type": "about:blank", "title": problem.title, "status": problem.status, "code": str(problem.code)}
+    document: dict[str, object] = {
+        "type": "about:blank",
+        "title": problem.title,
+        "status": problem.status,
+        "code": str(problem.code),
+    }
     if problem.detail:
         document["detail"] = problem.detail
     if problem.mistakes:
@@ -143,4 +161,6 @@ def problem_response(problem: Problem, *, request_id: str) -> web.Response:
     elif problem.status in {429, 503}:
         headers.setdefault("Retry-After", "2")
     body = json.dumps(problem_document(problem, request_id=request_id)).encode()
-    return web.Response(status=problem.status, body=body, content_type=CONTENT_TYPE, headers=headers)
+    return web.Response(
+        status=problem.status, body=body, content_type=CONTENT_TYPE, headers=headers
+    )

@@ -33,9 +33,17 @@ async def read_body(request: web.Request) -> bytes:
         async for chunk in request.content.iter_chunked(16384):
             chunks += chunk
             if len(chunks) > MAX_BODY_BYTES:
-                raise Problem(Code.TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes", headers={"Connection": "close"})
+                raise Problem(
+                    Code.TOO_LARGE,
+                    f"at most {MAX_BODY_BYTES} bytes",
+                    headers={"Connection": "close"},
+                )
     except UNREADABLE as error:
-        raise Problem(Code.INVALID_BODY, f"the body cannot be read ({type(error).__name__})", headers={"Connection": "close"}) from None
+        raise Problem(
+            Code.INVALID_BODY,
+            f"the body cannot be read ({type(error).__name__})",
+            headers={"Connection": "close"},
+        ) from None
     return bytes(chunks)
 
 
@@ -58,7 +66,9 @@ def _refuse_unstorable(node: object) -> None:
     if isinstance(node, str) and _UNSTORABLE.search(node):
         msg = "a text holds a NUL or half of a surrogate pair"
         raise ValueError(msg)
-    for part in node.items() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
+    for part in (
+        node.items() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ()
+    ):
         _refuse_unstorable(part)
 
 
@@ -68,9 +78,13 @@ def _no_constants(name: str) -> object:
 
 
 def parse_json(raw: bytes) -> object:
-    """Strict RFC 8259: UTF-8, no duplicate names, no NaN, no NUL, no half of a surrogate pair; bounded depth. Raises ``Problem``."""
+    """Strict RFC 8259: UTF-8, no duplicate names, no NaN, no NUL, no half of a surrogate pair;
+    bounded depth. Raises ``Problem``.
+    """
     try:
-        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
+        document = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants
+        )
         _refuse_unstorable(document)
         return document  # noqa: TRY300 - the errors of both lines are answered below
     except UnicodeDecodeError:
@@ -78,7 +92,9 @@ def parse_json(raw: bytes) -> object:
     except RecursionError:
         raise Problem(Code.NOT_JSON, "nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise Problem(Code.NOT_JSON, f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+        raise Problem(
+            Code.NOT_JSON, f"line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from None
     except ValueError as error:
         raise Problem(Code.NOT_JSON, str(error)) from None
 
@@ -103,16 +119,25 @@ def _parts(annotation: Any) -> Iterator[Any]:
 
 
 def refuse_secret_references(document: object, model: type[BaseModel]) -> None:
-    """``env:`` and ``file:`` are for files on the gateway's own machine: through the API they would read it for strangers."""
+    """``env:`` and ``file:`` are for files on the gateway's own machine: through the API they would
+    read it for strangers.
+    """
     for where, value in _secrets(document, "", secret_fields(model)):
         if value.startswith(("env:", "file:")):
-            raise Problem(Code.SECRET_REFERENCE, f"{where}: send the secret itself; env: and file: work in configuration files only")
+            raise Problem(
+                Code.SECRET_REFERENCE,
+                f"{where}: send the secret itself; env: and file: work in configuration files only",
+            )
 
 
-def _secrets(node: object, where: str, names: frozenset[str], *, secret: bool = False) -> Iterable[tuple[str, str]]:
+def _secrets(
+    node: object, where: str, names: frozenset[str], *, secret: bool = False
+) -> Iterable[tuple[str, str]]:
     if isinstance(node, dict):
         for name, value in node.items():
-            yield from _secrets(value, f"{where}.{name}" if where else str(name), names, secret=name in names)
+            yield from _secrets(
+                value, f"{where}.{name}" if where else str(name), names, secret=name in names
+            )
     elif isinstance(node, list):
         for index, value in enumerate(node):
             yield from _secrets(value, f"{where}.{index}", names, secret=secret)
@@ -120,14 +145,23 @@ def _secrets(node: object, where: str, names: frozenset[str], *, secret: bool = 
         yield where, node
 
 
-def validate(model: type[BaseModel], document: object, *, code: Code, strings: bool = False) -> BaseModel:
+def validate(
+    model: type[BaseModel], document: object, *, code: Code, strings: bool = False
+) -> BaseModel:
     """The model, or a ``Problem`` that names every mistake without quoting a value."""
     try:
         return model.model_validate_strings(document) if strings else model.model_validate(document)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        mistakes = [Mistake(".".join(str(p) for p in e["loc"]) or "(whole body)", _sentence(e["type"], e["msg"])) for e in found[:MAX_MISTAKES]]
-        raise Problem(code, "; ".join(f"{m.where}: {m.problem}" for m in mistakes[:3]), mistakes=mistakes) from None
+        mistakes = [
+            Mistake(
+                ".".join(str(p) for p in e["loc"]) or "(whole body)", _sentence(e["type"], e["msg"])
+            )
+            for e in found[:MAX_MISTAKES]
+        ]
+        raise Problem(
+            code, "; ".join(f"{m.where}: {m.problem}" for m in mistakes[:3]), mistakes=mistakes
+        ) from None
     except RecursionError:
         raise Problem(code, "nested too deeply") from None
 
@@ -162,11 +196,15 @@ POSITIONS: Mapping[str, re.Pattern[str]] = {
     "list_deliveries": re.compile(r"[0-9]{1,18}"),
     "list_messages": re.compile(r"[0-9]{1,18}"),
 }
-"""What a list's positions look like: whoever makes up a cursor makes up these, and they go into queries."""
+"""What a list's positions look like: whoever makes up a cursor makes up these, and they go into
+queries.
+"""
 
 
 def write_cursor(operation: str, position: str | None) -> str | None:
-    """Opaque to callers; tied to the list that gave it out. Not a credential: permission is checked on every page anew."""
+    """Opaque to callers; tied to the list that gave it out. Not a credential: permission is checked
+    on every page anew.
+    """
     if position is None:
         return None
     return base64.urlsafe_b64encode(json.dumps([operation, position]).encode()).decode().rstrip("=")
@@ -176,9 +214,17 @@ def read_cursor(operation: str, cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        found = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        found = json.loads(
+            base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        )
     except (binascii.Error, ValueError, RecursionError):
         raise Problem(Code.INVALID_CURSOR) from None
-    if not isinstance(found, list) or len(found) != 2 or found[0] != operation or not isinstance(found[1], str) or not POSITIONS[operation].fullmatch(found[1]):
+    if (
+        not isinstance(found, list)
+        or len(found) != 2
+        or found[0] != operation
+        or not isinstance(found[1], str)
+        or not POSITIONS[operation].fullmatch(found[1])
+    ):
         raise Problem(Code.INVALID_CURSOR)
     return found[1]

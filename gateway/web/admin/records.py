@@ -9,7 +9,15 @@ from pydantic import ConfigDict, Field, RootModel
 from gateway.ports_admin import AuditFilter, Question
 from gateway.web.admin.problem import Code, Problem
 from gateway.web.admin.reading import read_cursor, write_cursor
-from gateway.web.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
+from gateway.web.admin.route import (
+    PARAMETERS,
+    Answer,
+    AnswerModel,
+    ApiModel,
+    Call,
+    PageQuery,
+    Route,
+)
 
 if TYPE_CHECKING:
     from gateway.ports_admin import AuditEntry, AuditLog, Explainer
@@ -19,8 +27,9 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ExplainBody(ApiModel):
-    """A hypothetical request. Without ``email`` nobody is signed in. With ``client`` it carries an access token of that app client, with ``scopes``:
-    a person's where there is an ``email``, else a machine's. ``destination`` and ``depth`` are the headers of a WebDAV request.
+    """A hypothetical request. Without ``email`` nobody is signed in. With ``client`` it carries an
+    access token of that app client, with ``scopes``: a person's where there is an ``email``, else a
+    machine's. ``destination`` and ``depth`` are the headers of a WebDAV request.
     """
 
     host: Annotated[str, Field(min_length=1, max_length=253)]
@@ -53,7 +62,9 @@ class AuditQuery(PageQuery):
 
 
 class AuditRow(AnswerModel):
-    """``outcome`` is ``done``, ``refused:STATUS``, ``failed:STATUS``, or ``begun`` where a crash came between."""
+    """``outcome`` is ``done``, ``refused:STATUS``, ``failed:STATUS``, or ``begun`` where a crash
+    came between.
+    """
 
     id: int
     at: float
@@ -76,30 +87,82 @@ def explain_routes(explainer: Explainer) -> tuple[Route, ...]:
     async def explain(call: Call) -> Answer:
         body = call.body(ExplainBody)
         question = Question(
-            host=body.host, path=body.path, method=body.method, email=body.email, groups=body.groups, roles=body.roles, provider=body.provider,
-            signed_in=body.email is not None, tenant=call.key.tenant, client=body.client, scopes=body.scopes,
-            destination=body.destination, depth=body.depth,
-        )  # fmt: skip
+            host=body.host,
+            path=body.path,
+            method=body.method,
+            email=body.email,
+            groups=body.groups,
+            roles=body.roles,
+            provider=body.provider,
+            signed_in=body.email is not None,
+            tenant=call.key.tenant,
+            client=body.client,
+            scopes=body.scopes,
+            destination=body.destination,
+            depth=body.depth,
+        )
         found = await explainer.explain(question)
         if found is None:
             raise Problem(Code.NOT_FOUND, "not a host that this key may ask about")
         return Answer(Explanation(found))
 
-    return (Route("explain", "POST", "/explain", "What a request would come to, and why", explain, {200: Explanation}, body=ExplainBody, problems=(Code.NOT_FOUND,)),)
+    return (
+        Route(
+            "explain",
+            "POST",
+            "/explain",
+            "What a request would come to, and why",
+            explain,
+            {200: Explanation},
+            body=ExplainBody,
+            problems=(Code.NOT_FOUND,),
+        ),
+    )
 
 
 def audit_routes(audit: AuditLog) -> tuple[Route, ...]:
     async def list_audit(call: Call) -> Answer:
         query = call.query(AuditQuery)
-        wanted = AuditFilter(tenant=query.tenant, actor=query.actor, action=query.action, since=query.since, until=query.until)
-        page = await audit.page(wanted, position=read_cursor("list_audit", query.cursor), limit=query.limit)
-        return Answer(AuditList(items=[_entry(e) for e in page.items], next=write_cursor("list_audit", page.position)))
+        wanted = AuditFilter(
+            tenant=query.tenant,
+            actor=query.actor,
+            action=query.action,
+            since=query.since,
+            until=query.until,
+        )
+        page = await audit.page(
+            wanted, position=read_cursor("list_audit", query.cursor), limit=query.limit
+        )
+        return Answer(
+            AuditList(
+                items=[_entry(e) for e in page.items],
+                next=write_cursor("list_audit", page.position),
+            )
+        )
 
-    return (Route("list_audit", "GET", "/audit", "Who changed what, newest first", list_audit, {200: AuditList}, query=AuditQuery),)
+    return (
+        Route(
+            "list_audit",
+            "GET",
+            "/audit",
+            "Who changed what, newest first",
+            list_audit,
+            {200: AuditList},
+            query=AuditQuery,
+        ),
+    )
 
 
 def _entry(entry: AuditEntry) -> AuditRow:
     return AuditRow(
-        id=entry.id, at=entry.at, actor=entry.actor, action=entry.action, tenant=entry.tenant, target=entry.target,
-        outcome=entry.outcome, request_id=entry.request_id, before=entry.before, after=entry.after,
-    )  # fmt: skip
+        id=entry.id,
+        at=entry.at,
+        actor=entry.actor,
+        action=entry.action,
+        tenant=entry.tenant,
+        target=entry.target,
+        outcome=entry.outcome,
+        request_id=entry.request_id,
+        before=entry.before,
+        after=entry.after,
+    )

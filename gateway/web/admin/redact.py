@@ -1,4 +1,6 @@
-"""Secrets out of what is kept: the second line of defence, after models that serialise them as ``***``."""
+"""Secrets out of what is kept: the second line of defence, after models that serialise them as
+``***``.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,26 @@ from pydantic import BaseModel
 from gateway.core.model import Secret
 
 SHOWN = "***"
-_SECRET_NAME = re.compile(r"secret|password|passwd|private|credential|authorization|cookie|refresh_token|access_token|id_token|api_?key", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    (
+        r"secret|password|passwd|private|credential|authorization|cookie|refresh_token|"
+        r"access_token|id_token|api_?key"
+    ),
+    re.IGNORECASE,
+)
 
 
 def redacted(value: object) -> object:
-    """JSON-able copy without secrets: of ``Secret`` values, and of whatever a secret's name stands on."""
+    """JSON-able copy without secrets: of ``Secret`` values, and of whatever a secret's name stands
+    on.
+    """
     if isinstance(value, BaseModel):
         return redacted(value.model_dump(mode="json"))
     if isinstance(value, dict):
-        return {str(name): _emptied(item) if _SECRET_NAME.search(str(name)) else redacted(item) for name, item in value.items()}
+        return {
+            str(name): _emptied(item) if _SECRET_NAME.search(str(name)) else redacted(item)
+            for name, item in value.items()
+        }
     if isinstance(value, list | tuple | set | frozenset):
         return [redacted(item) for item in value]
     if isinstance(value, Secret):

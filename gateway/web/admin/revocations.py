@@ -1,4 +1,6 @@
-"""``/revocations``: end sessions or block, watch it arrive at every replica, follow all of them as a stream."""
+"""``/revocations``: end sessions or block, watch it arrive at every replica, follow all of them as
+a stream.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ WRITE_TIMEOUT_S = 30.0
 MAX_STREAMS = 200
 """Of one process: each is a connection, and a copy of every revocation."""
 MAX_STREAMS_OF_A_KEY = 10
-"""One application follows with a stream or two for each of its replicas; one key must not take everybody's places."""
+"""One application follows with a stream or two for each of its replicas; one key must not take
+everybody's places.
+"""
 Name = Annotated[str, Field(min_length=1, max_length=320)]
 
 
@@ -49,14 +53,26 @@ class WhoBody(ApiModel):
 
     @model_validator(mode="after")
     def _one(self) -> WhoBody:
-        named = [n for n in ("email", "user", "session", "idp_subject", "oid", "group") if getattr(self, n) is not None]
+        named = [
+            n
+            for n in ("email", "user", "session", "idp_subject", "oid", "group")
+            if getattr(self, n) is not None
+        ]
         if len(named) > 1:
             msg = f"only one of {', '.join(named)}"
             raise ValueError(msg)
         return self
 
     def who(self) -> Who:
-        return Who(session=self.session, user=self.user, idp_subject=self.idp_subject, oid=self.oid, email=self.email, group=self.group, provider=self.provider)
+        return Who(
+            session=self.session,
+            user=self.user,
+            idp_subject=self.idp_subject,
+            oid=self.oid,
+            email=self.email,
+            group=self.group,
+            provider=self.provider,
+        )
 
 
 class RevocationBody(WhoBody):
@@ -88,8 +104,18 @@ class RevocationAnswer(AnswerModel):
     replicas: list[ReplicaConfirmation]
     acknowledged_ms: float | None
     ended: int
-    lifted: int | None = Field(description="blocks or removed groups that a lift ended; null for anything else, 0 where none was in force")
-    users_to_enable: int = Field(description="Cognito users whom these blocks had disabled: enabled again unless another block is against them")
+    lifted: int | None = Field(
+        description=(
+            "blocks or removed groups that a lift ended; null for anything else, 0 where none "
+            "was in force"
+        )
+    )
+    users_to_enable: int = Field(
+        description=(
+            "Cognito users whom these blocks had disabled: enabled again unless another block "
+            "is against them"
+        )
+    )
 
 
 class StreamQuery(ApiModel):
@@ -108,9 +134,17 @@ class StreamPlaces:
     def taken(self, key: str) -> Iterator[None]:
         """A place while it is used. Raises ``Problem`` (429) where there is none."""
         if self._open[key] >= MAX_STREAMS_OF_A_KEY:
-            raise Problem(Code.RATE_LIMITED, f"this key has {MAX_STREAMS_OF_A_KEY} open streams, which is all that one may have", headers={"Retry-After": str(int(KEEP_ALIVE_S))})
+            raise Problem(
+                Code.RATE_LIMITED,
+                f"this key has {MAX_STREAMS_OF_A_KEY} open streams, which is all that one may have",
+                headers={"Retry-After": str(int(KEEP_ALIVE_S))},
+            )
         if self._open.total() >= MAX_STREAMS:
-            raise Problem(Code.RATE_LIMITED, f"{MAX_STREAMS} streams are open, which is all that there are", headers={"Retry-After": str(int(KEEP_ALIVE_S))})
+            raise Problem(
+                Code.RATE_LIMITED,
+                f"{MAX_STREAMS} streams are open, which is all that there are",
+                headers={"Retry-After": str(int(KEEP_ALIVE_S))},
+            )
         self._open[key] += 1
         REVOCATION_STREAMS.set(self._open.total())
         try:
@@ -125,29 +159,59 @@ class StreamPlaces:
 def describe(status: RevocationStatus) -> RevocationAnswer:
     request = status.request
     return RevocationAnswer(
-        id=status.id, tenant=request.tenant, who={n: v for n, v in asdict(request.who).items() if v is not None}, kind=str(request.kind), reason=request.reason,
-        source=request.source, received_at=status.received_at, durable_ms=status.durable_ms,
-        replicas=[ReplicaConfirmation(replica=name, confirmed_ms=ms) for name, ms in status.replicas], acknowledged_ms=status.acknowledged_ms, ended=status.ended,
-        lifted=status.lifted, users_to_enable=status.users_to_enable,
-    )  # fmt: skip
+        id=status.id,
+        tenant=request.tenant,
+        who={n: v for n, v in asdict(request.who).items() if v is not None},
+        kind=str(request.kind),
+        reason=request.reason,
+        source=request.source,
+        received_at=status.received_at,
+        durable_ms=status.durable_ms,
+        replicas=[
+            ReplicaConfirmation(replica=name, confirmed_ms=ms) for name, ms in status.replicas
+        ],
+        acknowledged_ms=status.acknowledged_ms,
+        ended=status.ended,
+        lifted=status.lifted,
+        users_to_enable=status.users_to_enable,
+    )
 
 
 async def expect_tenant(is_tenant: IsTenant, tenant: str) -> None:
-    """A mistyped tenant ends nothing, and "done, 0 sessions" would be believed. Raises ``Problem``."""
+    """A mistyped tenant ends nothing, and "done, 0 sessions" would be believed. Raises
+    ``Problem``.
+    """
     if not await is_tenant(tenant):
         raise Problem(Code.NOT_FOUND, f"tenant: there is no {tenant}")
 
 
-def revocation_routes(revoker: Revoker, is_tenant: IsTenant, *, still_allowed: Callable[[Call], Awaitable[bool]], closing: asyncio.Event) -> tuple[Route, ...]:
+def revocation_routes(
+    revoker: Revoker,
+    is_tenant: IsTenant,
+    *,
+    still_allowed: Callable[[Call], Awaitable[bool]],
+    closing: asyncio.Event,
+) -> tuple[Route, ...]:
     places = StreamPlaces()
 
     async def revoke(call: Call) -> Answer:
         body = call.body(RevocationBody)
         call.note.after = body
         await expect_tenant(is_tenant, body.tenant)
-        status = await revoker.revoke(RevocationRequest(body.tenant, body.who(), RevocationKind(body.kind), body.reason, call.source, by_hand=True))
+        status = await revoker.revoke(
+            RevocationRequest(
+                body.tenant,
+                body.who(),
+                RevocationKind(body.kind),
+                body.reason,
+                call.source,
+                by_hand=True,
+            )
+        )
         call.note.target = status.id
-        return Answer(describe(status), status=201, headers={"Location": f"/admin/v1/revocations/{status.id}"})
+        return Answer(
+            describe(status), status=201, headers={"Location": f"/admin/v1/revocations/{status.id}"}
+        )
 
     async def get_revocation(call: Call) -> Answer:
         status = await revoker.status(call.path["revocation"])
@@ -158,29 +222,67 @@ def revocation_routes(revoker: Revoker, is_tenant: IsTenant, *, still_allowed: C
 
     async def stream_revocations(call: Call) -> web.StreamResponse:
         after = call.query(StreamQuery).after or call.request.headers.get("Last-Event-ID")
-        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "X-Request-Id": call.request_id}
+        headers = {
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+            "X-Request-Id": call.request_id,
+        }
         response = web.StreamResponse(headers=headers)
         with places.taken(call.key.id), contextlib.suppress(ConnectionResetError):
             await response.prepare(call.request)
             await _write(response, b": revocations\n\n")
             source = revoker.stream(after=after)
-            events = _until_closed(source, response, still_allowed=lambda: still_allowed(call), closing=closing)
+            events = _until_closed(
+                source, response, still_allowed=lambda: still_allowed(call), closing=closing
+            )
             async with contextlib.aclosing(source), contextlib.aclosing(events):
                 async for status in events:
                     if call.key.tenant in (None, status.request.tenant):
                         data = json.dumps(describe(status).model_dump(mode="json"))
-                        await _write(response, f"id: {status.id}\nevent: revocation\ndata: {data}\n\n".encode())
+                        await _write(
+                            response,
+                            f"id: {status.id}\nevent: revocation\ndata: {data}\n\n".encode(),
+                        )
         return response
 
     return (
-        Route("revoke", "POST", "/revocations", "End sessions or block; answers when acknowledged", revoke, {201: RevocationAnswer}, body=RevocationBody, creates=True, problems=(Code.NOT_FOUND,)),
-        Route("stream_revocations", "GET", "/revocations/stream", "All revocations as server-sent events", stream_revocations, {200: None}, query=StreamQuery, stream="text/event-stream"),
-        Route("get_revocation", "GET", "/revocations/{revocation}", "The time line of one revocation", get_revocation, {200: RevocationAnswer}),
-    )  # fmt: skip
+        Route(
+            "revoke",
+            "POST",
+            "/revocations",
+            "End sessions or block; answers when acknowledged",
+            revoke,
+            {201: RevocationAnswer},
+            body=RevocationBody,
+            creates=True,
+            problems=(Code.NOT_FOUND,),
+        ),
+        Route(
+            "stream_revocations",
+            "GET",
+            "/revocations/stream",
+            "All revocations as server-sent events",
+            stream_revocations,
+            {200: None},
+            query=StreamQuery,
+            stream="text/event-stream",
+        ),
+        Route(
+            "get_revocation",
+            "GET",
+            "/revocations/{revocation}",
+            "The time line of one revocation",
+            get_revocation,
+            {200: RevocationAnswer},
+        ),
+    )
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:
-    """Raises ``ConnectionResetError`` for a client that takes nothing in: its place is somebody else's."""
+    """Raises ``ConnectionResetError`` for a client that takes nothing in: its place is somebody
+    else's.
+    """
     try:
         async with asyncio.timeout(WRITE_TIMEOUT_S):
             await response.write(data)
@@ -189,9 +291,15 @@ async def _write(response: web.StreamResponse, data: bytes) -> None:
 
 
 async def _until_closed(
-    source: AsyncIterator[RevocationStatus], response: web.StreamResponse, *, still_allowed: Callable[[], Awaitable[bool]], closing: asyncio.Event
+    source: AsyncIterator[RevocationStatus],
+    response: web.StreamResponse,
+    *,
+    still_allowed: Callable[[], Awaitable[bool]],
+    closing: asyncio.Event,
 ) -> AsyncGenerator[RevocationStatus, None]:
-    """Events as they come, a comment when none came for a while; ends with the key, the server or the client."""
+    """Events as they come, a comment when none came for a while; ends with the key, the server or
+    the client.
+    """
     closed = asyncio.ensure_future(closing.wait())
     upcoming: asyncio.Future[RevocationStatus] | None = None
     clock = asyncio.get_running_loop().time
@@ -202,7 +310,9 @@ async def _until_closed(
             waiting: set[asyncio.Future[Any]] = {upcoming, closed}
             await asyncio.wait(waiting, timeout=KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
             # A busy stream ends with its key as soon as a silent one.
-            if not closing.is_set() and (not upcoming.done() or clock() - allowed_at >= KEEP_ALIVE_S):
+            if not closing.is_set() and (
+                not upcoming.done() or clock() - allowed_at >= KEEP_ALIVE_S
+            ):
                 if not await still_allowed():
                     return
                 allowed_at = clock()

@@ -1,4 +1,6 @@
-"""``/tenants/{tenant}/provision/rotate`` and ``…/retire``: another app client, and the end of those that it replaced."""
+"""``/tenants/{tenant}/provision/rotate`` and ``…/retire``: another app client, and the end of those
+that it replaced.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class RotateQuery(ApiModel):
-    """``retire_now`` deletes the replaced client at once: logins in progress begin again, and refresh tokens made with it end."""
+    """``retire_now`` deletes the replaced client at once: logins in progress begin again, and
+    refresh tokens made with it end.
+    """
 
     retire_now: bool = False
 
@@ -28,7 +32,9 @@ class RetiredAnswer(AnswerModel):
 
 
 class ClientsAnswer(AnswerModel):
-    """The tenant's app clients after ``run``. Secrets are not shown: the gateway keeps them. ``in_force`` as for provisioning."""
+    """The tenant's app clients after ``run``. Secrets are not shown: the gateway keeps them.
+    ``in_force`` as for provisioning.
+    """
 
     tenant: str
     run: str
@@ -46,7 +52,11 @@ def rotation_routes(onboarding: Onboarding) -> tuple[Route, ...]:
         if call.query(RotateQuery).retire_now:
             retired = _done(await onboarding.retire(tenant, actor=call.actor))
             call.note.after = {"run": run.run, "retire": retired.run, **await _named(tenant)}
-        return Answer(await _clients(tenant, run), status=201, headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"})
+        return Answer(
+            await _clients(tenant, run),
+            status=201,
+            headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"},
+        )
 
     async def retire_clients(call: Call) -> Answer:
         tenant = call.path["tenant"]
@@ -62,16 +72,49 @@ def rotation_routes(onboarding: Onboarding) -> tuple[Route, ...]:
 
     async def _clients(tenant: str, run: Done) -> ClientsAnswer:
         held = await onboarding.provisioning.registrar.credentials(tenant)
-        retired = [RetiredAnswer(client_id=c.client_id, retires_at=c.retires_at or 0.0) for c in held.retired] if held is not None else []
-        return ClientsAnswer(tenant=tenant, run=run.run, client_id=held.client_id if held is not None else "", retired=retired, in_force=run.in_force)
+        retired = (
+            [
+                RetiredAnswer(client_id=c.client_id, retires_at=c.retires_at or 0.0)
+                for c in held.retired
+            ]
+            if held is not None
+            else []
+        )
+        return ClientsAnswer(
+            tenant=tenant,
+            run=run.run,
+            client_id=held.client_id if held is not None else "",
+            retired=retired,
+            in_force=run.in_force,
+        )
 
     base = "/tenants/{tenant}/provision"
     failing = (Code.COGNITO_REFUSED, Code.QUOTA_REACHED, Code.BUSY, Code.CONFLICT)
     return (
-        Route("rotate", "POST", f"{base}/rotate", "Another app client for new logins; the present one is accepted until its last session has ended", rotate_client,
-              {201: ClientsAnswer}, query=RotateQuery, problems=failing, creates=True),
-        Route("retire", "POST", f"{base}/retire", "Delete the replaced app clients now", retire_clients, {200: ClientsAnswer}, problems=failing),
-    )  # fmt: skip
+        Route(
+            "rotate",
+            "POST",
+            f"{base}/rotate",
+            (
+                "Another app client for new logins; the present one is accepted until its last "
+                "session has ended"
+            ),
+            rotate_client,
+            {201: ClientsAnswer},
+            query=RotateQuery,
+            problems=failing,
+            creates=True,
+        ),
+        Route(
+            "retire",
+            "POST",
+            f"{base}/retire",
+            "Delete the replaced app clients now",
+            retire_clients,
+            {200: ClientsAnswer},
+            problems=failing,
+        ),
+    )
 
 
 def _done(outcome: Outcome | Finding) -> Done:

@@ -1,4 +1,6 @@
-"""What a route of the admin API is: data from which dispatch, permission, validation and OpenAPI all follow."""
+"""What a route of the admin API is: data from which dispatch, permission, validation and OpenAPI
+all follow.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ PARAMETERS: Mapping[str, str] = {
 
 
 class ApiModel(BaseModel):
-    """A body or query of the API: frozen, unknown members refused, values never echoed in errors."""
+    """A body or query of the API: frozen, unknown members refused, values never echoed in
+    errors.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -102,7 +106,9 @@ class Call:
 
     @property
     def source(self) -> str:
-        """Of a revocation or block. A bound key's is its tenant's: it lifts no operator's block, and an operator lifts its."""
+        """Of a revocation or block. A bound key's is its tenant's: it lifts no operator's block,
+        and an operator lifts its.
+        """
         return "admin" if self.key.tenant is None else "tenant"
 
     def own(self, tenant: str) -> None:
@@ -112,13 +118,18 @@ class Call:
 
     @property
     def if_match(self) -> str | None:
-        """The one strong entity tag of If-Match without quotes; None when absent. RFC 9110 §13.1.1."""
+        """The one strong entity tag of If-Match without quotes; None when absent. RFC 9110
+        §13.1.1.
+        """
         value = self.request.headers.get("If-Match")
         if value is None:
             return None
         match = re.fullmatch(r'"([\x21\x23-\x7e]{1,128})"', value.strip())
         if match is None:
-            raise Problem(Code.INVALID_HEADER, 'If-Match: one strong entity tag such as "7", as the ETag of a GET gave it')
+            raise Problem(
+                Code.INVALID_HEADER,
+                'If-Match: one strong entity tag such as "7", as the ETag of a GET gave it',
+            )
         return match[1]
 
 
@@ -161,7 +172,9 @@ class Route:
         if self.binding is Binding.PATH and "{tenant}" not in self.path:
             msg = f"{self.operation}: bound by path without {{tenant}}"
             raise ValueError(msg)
-        if self.binding is Binding.BODY and (self.body is None or "tenant" not in self.body.model_fields):
+        if self.binding is Binding.BODY and (
+            self.body is None or "tenant" not in self.body.model_fields
+        ):
             msg = f"{self.operation}: bound by a body without tenant"
             raise ValueError(msg)
         if self.binding is Binding.QUERY and "tenant" not in self.query.model_fields:

@@ -13,13 +13,22 @@ from gateway.web.admin.reading import read_cursor, write_cursor
 from gateway.web.admin.route import Answer, AnswerModel, ApiModel, Call, PageQuery, Route
 
 if TYPE_CHECKING:
-    from gateway.ports_admin import AdminKey, LoginTests, TenantRecord, TenantRecords, TenantRehearsal, TenantRehearsals
+    from gateway.ports_admin import (
+        AdminKey,
+        LoginTests,
+        TenantRecord,
+        TenantRecords,
+        TenantRehearsal,
+        TenantRehearsals,
+    )
 
 MAX_EFFECTS = 200
 
 
 class TenantAnswer(AnswerModel):
-    """``tenant`` has the shape of a tenant file; secrets are ``***``, and sent back so they stay as they are."""
+    """``tenant`` has the shape of a tenant file; secrets are ``***``, and sent back so they stay as
+    they are.
+    """
 
     tenant: dict[str, Any]
     etag: str
@@ -27,7 +36,9 @@ class TenantAnswer(AnswerModel):
 
 
 class PutQuery(ApiModel):
-    """``dry_run`` answers what would change and who of those signed in would lose or gain, and changes nothing."""
+    """``dry_run`` answers what would change and who of those signed in would lose or gain, and
+    changes nothing.
+    """
 
     dry_run: bool = False
 
@@ -41,7 +52,9 @@ class ChangeRow(AnswerModel):
 
 
 class EffectRow(AnswerModel):
-    """``where``: method and path as the rule writes it; empty for the whole tenant. ``reason``: of the refusal, before or after."""
+    """``where``: method and path as the rule writes it; empty for the whole tenant. ``reason``: of
+    the refusal, before or after.
+    """
 
     email: str
     gains: bool
@@ -50,7 +63,8 @@ class EffectRow(AnswerModel):
 
 
 class ImpactAnswer(AnswerModel):
-    """Of the ``sessions`` looked at, how many people would lose or gain something. ``effects``: the first 200, for keys with ``sessions:read``; null for others.
+    """Of the ``sessions`` looked at, how many people would lose or gain something. ``effects``: the
+    first 200, for keys with ``sessions:read``; null for others.
 
     ``unknown``: why people could not be asked about, or null.
     """
@@ -63,7 +77,9 @@ class ImpactAnswer(AnswerModel):
 
 
 class TenantStored(TenantAnswer):
-    """``warnings``: what is allowed and lets nobody in. On a dry run ``tenant`` is as it would be, ``etag`` as it is, and ``changes`` and ``people`` are told."""
+    """``warnings``: what is allowed and lets nobody in. On a dry run ``tenant`` is as it would be,
+    ``etag`` as it is, and ``changes`` and ``people`` are told.
+    """
 
     warnings: list[str]
     dry_run: bool = False
@@ -89,11 +105,22 @@ def reject(rejected: Rejected) -> Problem:
     return Problem(Code(rejected.code), rejected.message)
 
 
-def tenant_routes(records: TenantRecords, tests: LoginTests | None, rehearsals: TenantRehearsals | None = None) -> tuple[Route, ...]:
+def tenant_routes(
+    records: TenantRecords, tests: LoginTests | None, rehearsals: TenantRehearsals | None = None
+) -> tuple[Route, ...]:
     async def list_tenants(call: Call) -> Answer:
         query = call.query(PageQuery)
-        page = await records.page(only=call.key.tenant, position=read_cursor("list_tenants", query.cursor), limit=query.limit)
-        return Answer(TenantList(items=[_answer(r) for r in page.items], next=write_cursor("list_tenants", page.position)))
+        page = await records.page(
+            only=call.key.tenant,
+            position=read_cursor("list_tenants", query.cursor),
+            limit=query.limit,
+        )
+        return Answer(
+            TenantList(
+                items=[_answer(r) for r in page.items],
+                next=write_cursor("list_tenants", page.position),
+            )
+        )
 
     async def get_tenant(call: Call) -> Answer:
         record = await _found(records, call.path["tenant"])
@@ -113,13 +140,20 @@ def tenant_routes(records: TenantRecords, tests: LoginTests | None, rehearsals: 
             rehearsal = await rehearsals.rehearse(document, etag=etag)
             if isinstance(rehearsal, Rejected):
                 raise reject(rehearsal)
-            return Answer(_rehearsed(rehearsal, document, existing, emails=call.key.may(Scope.SESSIONS_READ)))
+            return Answer(
+                _rehearsed(rehearsal, document, existing, emails=call.key.may(Scope.SESSIONS_READ))
+            )
         call.note.before = existing.document if existing else None
         stored = await records.put(document, etag=etag)
         if isinstance(stored, Rejected):
             raise reject(stored)
         call.note.after = stored.document
-        answer = TenantStored(tenant=stored.document, etag=stored.etag, origin=stored.origin, warnings=list(policy_warnings(document)))
+        answer = TenantStored(
+            tenant=stored.document,
+            etag=stored.etag,
+            origin=stored.origin,
+            warnings=list(policy_warnings(document)),
+        )
         return Answer(answer, status=200 if existing else 201, etag=stored.etag)
 
     async def delete_tenant(call: Call) -> Answer:
@@ -130,16 +164,51 @@ def tenant_routes(records: TenantRecords, tests: LoginTests | None, rehearsals: 
             raise reject(rejected)
         return Answer(status=204)
 
-    changing = (Code.TAKEN, Code.READ_ONLY, Code.PRECONDITION_FAILED, Code.PRECONDITION_REQUIRED, Code.EXISTS, Code.TENANT_BOUND)
+    changing = (
+        Code.TAKEN,
+        Code.READ_ONLY,
+        Code.PRECONDITION_FAILED,
+        Code.PRECONDITION_REQUIRED,
+        Code.EXISTS,
+        Code.TENANT_BOUND,
+    )
     routes = (
-        Route("list_tenants", "GET", "/tenants", "All tenants, by id", list_tenants, {200: TenantList}, query=PageQuery),
-        Route("get_tenant", "GET", "/tenants/{tenant}", "One tenant", get_tenant, {200: TenantAnswer}),
         Route(
-            "put_tenant", "PUT", "/tenants/{tenant}", "Create a tenant, or replace the version that If-Match names", put_tenant,
-            {200: TenantStored, 201: TenantStored}, query=PutQuery, body=TenantDocument, problems=changing, if_match=True, creates=True,
+            "list_tenants",
+            "GET",
+            "/tenants",
+            "All tenants, by id",
+            list_tenants,
+            {200: TenantList},
+            query=PageQuery,
         ),
-        Route("delete_tenant", "DELETE", "/tenants/{tenant}", "Delete a tenant and end its sessions", delete_tenant, {204: None}, problems=(Code.READ_ONLY, Code.CONFLICT), if_match=True),
-    )  # fmt: skip
+        Route(
+            "get_tenant", "GET", "/tenants/{tenant}", "One tenant", get_tenant, {200: TenantAnswer}
+        ),
+        Route(
+            "put_tenant",
+            "PUT",
+            "/tenants/{tenant}",
+            "Create a tenant, or replace the version that If-Match names",
+            put_tenant,
+            {200: TenantStored, 201: TenantStored},
+            query=PutQuery,
+            body=TenantDocument,
+            problems=changing,
+            if_match=True,
+            creates=True,
+        ),
+        Route(
+            "delete_tenant",
+            "DELETE",
+            "/tenants/{tenant}",
+            "Delete a tenant and end its sessions",
+            delete_tenant,
+            {204: None},
+            problems=(Code.READ_ONLY, Code.CONFLICT),
+            if_match=True,
+        ),
+    )
     if tests is None:
         return routes
 
@@ -174,16 +243,33 @@ def _answer(record: TenantRecord) -> TenantAnswer:
     return TenantAnswer(tenant=record.document, etag=record.etag, origin=record.origin)
 
 
-def _rehearsed(rehearsal: TenantRehearsal, document: TenantDocument, existing: TenantRecord | None, *, emails: bool) -> TenantStored:
-    effects = [EffectRow(email=e.email, gains=e.gains, where=e.where, reason=e.reason) for e in rehearsal.effects]
+def _rehearsed(
+    rehearsal: TenantRehearsal,
+    document: TenantDocument,
+    existing: TenantRecord | None,
+    *,
+    emails: bool,
+) -> TenantStored:
+    effects = [
+        EffectRow(email=e.email, gains=e.gains, where=e.where, reason=e.reason)
+        for e in rehearsal.effects
+    ]
     people = ImpactAnswer(
-        sessions=rehearsal.sessions, losing=len({e.email for e in effects if not e.gains}), gaining=len({e.email for e in effects if e.gains}),
-        effects=effects[:MAX_EFFECTS] if emails else None, unknown=rehearsal.unknown or None,
-    )  # fmt: skip
+        sessions=rehearsal.sessions,
+        losing=len({e.email for e in effects if not e.gains}),
+        gaining=len({e.email for e in effects if e.gains}),
+        effects=effects[:MAX_EFFECTS] if emails else None,
+        unknown=rehearsal.unknown or None,
+    )
     return TenantStored(
-        tenant=rehearsal.document, etag=existing.etag if existing else "", origin="sql", warnings=list(policy_warnings(document)), dry_run=True,
-        changes=[ChangeRow(key=c.key, before=c.before, after=c.after) for c in rehearsal.changes], people=people,
-    )  # fmt: skip
+        tenant=rehearsal.document,
+        etag=existing.etag if existing else "",
+        origin="sql",
+        warnings=list(policy_warnings(document)),
+        dry_run=True,
+        changes=[ChangeRow(key=c.key, before=c.before, after=c.after) for c in rehearsal.changes],
+        people=people,
+    )
 
 
 def _precondition(call: Call, existing: TenantRecord | None) -> str | None:
@@ -196,7 +282,9 @@ def _precondition(call: Call, existing: TenantRecord | None) -> str | None:
     if call.request.headers.get("If-None-Match", "").strip() == "*":
         raise Problem(Code.PRECONDITION_FAILED, "the tenant exists")
     if wanted is None:
-        raise Problem(Code.PRECONDITION_REQUIRED, "the tenant exists: GET it, and send its ETag as If-Match")
+        raise Problem(
+            Code.PRECONDITION_REQUIRED, "the tenant exists: GET it, and send its ETag as If-Match"
+        )
     if wanted != existing.etag:
         raise Problem(Code.PRECONDITION_FAILED, "the tenant has changed since: GET it again")
     return wanted
@@ -209,4 +297,8 @@ def _check_bound(key: AdminKey, document: TenantDocument, existing: TenantRecord
         raise Problem(Code.TENANT_BOUND, "only an operator creates tenants")
     changes = operators_changes(existing.document, document)
     if changes:
-        raise Problem(Code.TENANT_BOUND, f"only an operator changes {', '.join(changes)}", mistakes=[Mistake(path, "only an operator changes this") for path in changes])
+        raise Problem(
+            Code.TENANT_BOUND,
+            f"only an operator changes {', '.join(changes)}",
+            mistakes=[Mistake(path, "only an operator changes this") for path in changes],
+        )

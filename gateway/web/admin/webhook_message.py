@@ -1,4 +1,6 @@
-"""What a tenant's application is sent, as OpenAPI describes it: the contract that ``hooks.webhooks`` and the registry write to."""
+"""What a tenant's application is sent, as OpenAPI describes it: the contract that
+``hooks.webhooks`` and the registry write to.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ EVENTS = {
     "user.deprovisioned": "A person may not come in any more",
     "user.restored": "A person may come in again",
     "user.group_removed": "A person lost a group; access as a whole did not change",
-    "user.group_added": "A person has a group again, or has it although it was taken from everybody",
+    "user.group_added": (
+        "A person has a group again, or has it although it was taken from everybody"
+    ),
     "group.removed": "A whole group was deleted, renamed or blocked",
     "group.restored": "A whole group has its name back, or its block was lifted",
     "tenant.blocked": "An operator blocked everybody",
@@ -30,7 +34,9 @@ class WebhookSubject(AnswerModel):
 
 
 class WebhookUser(AnswerModel):
-    """An account: ``user`` is what applications receive as ``X-Auth-Request-User`` where that is ``sub``."""
+    """An account: ``user`` is what applications receive as ``X-Auth-Request-User`` where that is
+    ``sub``.
+    """
 
     user: str
     email: str

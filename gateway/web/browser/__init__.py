@@ -1,4 +1,6 @@
-"""``/_auth/…``: what browsers see, on every protected host and on ``login_host``. One file per concern, one table of routes."""
+"""``/_auth/…``: what browsers see, on every protected host and on ``login_host``. One file per
+concern, one table of routes.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +30,21 @@ ROUTES = (
     ("GET", "/_auth/jwks.json", info.jwks),
     ("GET", "/_auth/watch.js", info.watch),
 )
-"""Method, path, handler. GET routes answer HEAD too only where nothing is consumed; see ``allow_head``."""
+"""Method, path, handler. GET routes answer HEAD too only where nothing is consumed; see
+``allow_head``.
+"""
 HEAD_CONSUMES = frozenset({"/_auth/login", "/_auth/callback", "/_auth/complete", "/_auth/test"})
 """A link preview sends HEAD: it must neither start a login nor use up a code or a ticket."""
 
 
 def routes() -> list[web.RouteDef]:
     """For the public listener's application."""
-    return [web.get(path, handler, allow_head=path not in HEAD_CONSUMES) if method == "GET" else web.route(method, path, handler) for method, path, handler in ROUTES]
+    return [
+        web.get(path, handler, allow_head=path not in HEAD_CONSUMES)
+        if method == "GET"
+        else web.route(method, path, handler)
+        for method, path, handler in ROUTES
+    ]
 
 
 def application(services: Services) -> web.Application:

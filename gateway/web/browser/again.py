@@ -26,21 +26,38 @@ SENDER_LIFE_S = 180 * 86400
 
 
 def remember_sender(response: web.Response, browser: Browser, host: str) -> None:
-    """At the login host: which host sent this browser. Signed, so that nobody finds out by trying which hosts there are."""
-    set_cookie(response, SENDER_COOKIE, sign(browser.services.signing_keys, host, "sender", browser.host), max_age_s=SENDER_LIFE_S)
+    """At the login host: which host sent this browser. Signed, so that nobody finds out by trying
+    which hosts there are.
+    """
+    set_cookie(
+        response,
+        SENDER_COOKIE,
+        sign(browser.services.signing_keys, host, "sender", browser.host),
+        max_age_s=SENDER_LIFE_S,
+    )
 
 
-async def begin_again(browser: Browser, *, tenant: Tenant | None = None, return_to: str = "") -> web.Response | None:
-    """On to ``return_to`` (or the start page) for whoever is signed in here, else to a new login; None after it was tried a moment ago."""
+async def begin_again(
+    browser: Browser, *, tenant: Tenant | None = None, return_to: str = ""
+) -> web.Response | None:
+    """On to ``return_to`` (or the start page) for whoever is signed in here, else to a new login;
+    None after it was tried a moment ago.
+    """
     present = await browser.session()
     link = await login_link(browser, tenant=tenant, return_to=return_to)
     if link is None:
         return None
-    if present is not None and browser.serves(present[0].tenant) and browser.found is not HostKind.LOGIN:
+    if (
+        present is not None
+        and browser.serves(present[0].tenant)
+        and browser.found is not HostKind.LOGIN
+    ):
         response = redirect(return_to or f"{browser.origin}/")
         return response if count_return(browser, response, response.headers["Location"]) else None
     response = redirect(link)
-    return response if count_return(browser, response, f"again at {browser.host}", at_most=1) else None
+    return (
+        response if count_return(browser, response, f"again at {browser.host}", at_most=1) else None
+    )
 
 
 async def give_up(browser: Browser, tenant: Tenant | None) -> BrowserError:
@@ -48,7 +65,10 @@ async def give_up(browser: Browser, tenant: Tenant | None) -> BrowserError:
     return BrowserError(
         Reason.LOGIN_LOOP,
         400,
-        detail="the session cookie does not reach the check, or the check sees another host than the browser: look at the Cookie and X-Forwarded-Host lines of the ingress",
+        detail=(
+            "the session cookie does not reach the check, or the check sees another host than "
+            "the browser: look at the Cookie and X-Forwarded-Host lines of the ingress"
+        ),
         tenant=tenant,
         retry=await login_link(browser, tenant=tenant),
     )

@@ -1,4 +1,6 @@
-"""``/_auth/denied``: decides again for this browser's session and says why. No text of the URL is shown."""
+"""``/_auth/denied``: decides again for this browser's session and says why. No text of the URL is
+shown.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
 async def explain(request: web.Request) -> web.StreamResponse:
     browser = parse(request)
     wanted = browser.parameter("rd")
-    parts = urlsplit(wanted) if wanted.startswith(f"{browser.origin}/") else urlsplit(f"{browser.origin}/")
+    parts = (
+        urlsplit(wanted)
+        if wanted.startswith(f"{browser.origin}/")
+        else urlsplit(f"{browser.origin}/")
+    )
     path = canonical(parts.path)
     present = await browser.session()
     if present is None:
@@ -34,7 +40,15 @@ async def explain(request: web.Request) -> web.StreamResponse:
     request["tenant"], request["user"] = tenant.id, session.identity.sub
     asked = _as_asked(browser, path.path, ambiguous=path.ambiguous, target=parts.path)
     matched = match(tenant, asked)
-    decision = decide(tenant, asked, matched, session=session, machine=None, now=browser.services.clock(), trace=Trace())
+    decision = decide(
+        tenant,
+        asked,
+        matched,
+        session=session,
+        machine=None,
+        now=browser.services.clock(),
+        trace=Trace(),
+    )
     request["reason"] = decision.reason
     if isinstance(decision, Login):
         return redirect("/_auth/login?" + urlencode({"rd": wanted}))
@@ -42,14 +56,36 @@ async def explain(request: web.Request) -> web.StreamResponse:
     return_to = f"{browser.origin}{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     groups, roles = would_do(tenant, matched, session.identity, reason)
     return page(
-        request, "denied", tenant, status=403 if isinstance(decision, Deny) else 200,
-        reason=reason, email=session.identity.email, groups=groups, roles=roles, rule=matched.rule.path if matched.rule is not None else "",
-        no_groups=reason is Reason.GROUP_MISSING and not session.identity.groups, return_to=return_to, provider_sign_out=provider_sign_out(tenant.provider(session.identity.provider)), change=change_link(browser, f"/_auth/login?{urlencode({'rd': return_to})}"),
-    )  # fmt: skip
+        request,
+        "denied",
+        tenant,
+        status=403 if isinstance(decision, Deny) else 200,
+        reason=reason,
+        email=session.identity.email,
+        groups=groups,
+        roles=roles,
+        rule=matched.rule.path if matched.rule is not None else "",
+        no_groups=reason is Reason.GROUP_MISSING and not session.identity.groups,
+        return_to=return_to,
+        provider_sign_out=provider_sign_out(tenant.provider(session.identity.provider)),
+        change=change_link(browser, f"/_auth/login?{urlencode({'rd': return_to})}"),
+    )
 
 
 def _as_asked(browser: Browser, path: str, *, ambiguous: bool, target: str) -> AuthRequest:
     return AuthRequest(
-        scheme=browser.services.config.public_scheme, host=browser.host, method="GET", path=path, ambiguous=ambiguous, target=target, kind=RequestKind.NAVIGATION, html=True,
-        cookies=(), other_cookies="", bearer=None, preflight=False, client=browser.client, request_id=browser.request_id,
-    )  # fmt: skip
+        scheme=browser.services.config.public_scheme,
+        host=browser.host,
+        method="GET",
+        path=path,
+        ambiguous=ambiguous,
+        target=target,
+        kind=RequestKind.NAVIGATION,
+        html=True,
+        cookies=(),
+        other_cookies="",
+        bearer=None,
+        preflight=False,
+        client=browser.client,
+        request_id=browser.request_id,
+    )

@@ -1,4 +1,6 @@
-"""The edge of the public listener: every fault becomes a page with a reason and a request id, and one log record."""
+"""The edge of the public listener: every fault becomes a page with a reason and a request id, and
+one log record.
+"""
 
 from __future__ import annotations
 
@@ -43,24 +45,39 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = _nobodys(request) or page(request, "not_found", None, status=error.status, start=_start(request))
+        response = _nobodys(request) or page(
+            request, "not_found", None, status=error.status, start=_start(request)
+        )
         if error.status == 405:
             response.headers["Allow"] = error.headers.get("Allow", "GET")
     except Exception:  # noqa: BLE001 - the edge: whatever it was, the person gets a page and the log gets the trace
-        _LOG.exception("unexpected_error", extra=fields(request_id=request_id_of(request), path=request.path))
+        _LOG.exception(
+            "unexpected_error", extra=fields(request_id=request_id_of(request), path=request.path)
+        )
         response = page(request, "unavailable", None, status=500, seconds=RETRY_AFTER_S)
     _LOG.info(
         "browser",
         extra=fields(
-            request_id=request_id_of(request), tenant=request.get("tenant"), host=request.headers.get("Host", "")[:256], method=request.method, path=request.path[:256],
-            reason=reason.value if isinstance(reason, Reason) else None, user=request.get("user"), provider=request.get("provider"),
-            duration_ms=round((perf_counter() - started) * 1000, 3), status=response.status, detail=detail or None, code=error_code or None,
+            request_id=request_id_of(request),
+            tenant=request.get("tenant"),
+            host=request.headers.get("Host", "")[:256],
+            method=request.method,
+            path=request.path[:256],
+            reason=reason.value if isinstance(reason, Reason) else None,
+            user=request.get("user"),
+            provider=request.get("provider"),
+            duration_ms=round((perf_counter() - started) * 1000, 3),
+            status=response.status,
+            detail=detail or None,
+            code=error_code or None,
         ),
-    )  # fmt: skip
+    )
     return response
 
 
-def page(request: web.Request, name: str, tenant: Tenant | None, *, status: int = 200, **values: object) -> web.Response:
+def page(
+    request: web.Request, name: str, tenant: Tenant | None, *, status: int = 200, **values: object
+) -> web.Response:
     """A page of ours with all its headers."""
     pages = request.app[SERVICES].pages
     language = language_of(request)
@@ -90,16 +107,33 @@ def _nobodys(request: web.Request) -> web.Response | None:
 
 def error_page(request: web.Request, error: BrowserError) -> web.Response:
     if error.reason is Reason.UNKNOWN_HOST and not sees_pages(request.headers, request.method):
-        return web.json_response(text=standing.problem(error.status), status=error.status, content_type="application/problem+json", headers={"Cache-Control": "no-store"})
+        return web.json_response(
+            text=standing.problem(error.status),
+            status=error.status,
+            content_type="application/problem+json",
+            headers={"Cache-Control": "no-store"},
+        )
     try:
         change = change_link(parse_any(request), error.retry)
     except (BrowserError, UnavailableError):
         change = None
-    return page(request, "error", error.tenant, status=error.status, reason=error.reason, code=error.code, retry=error.retry, change=change, start=_start(request))
+    return page(
+        request,
+        "error",
+        error.tenant,
+        status=error.status,
+        reason=error.reason,
+        code=error.code,
+        retry=error.retry,
+        change=change,
+        start=_start(request),
+    )
 
 
 def redirect(location: str, *, status: int = 303) -> web.Response:
-    """303: the browser follows with GET, whatever it sent. Never stored, and never tells the next site where it came from."""
+    """303: the browser follows with GET, whatever it sent. Never stored, and never tells the next
+    site where it came from.
+    """
     response = web.Response(status=status)
     response.headers["Location"] = location
     response.headers["Cache-Control"] = "no-store"
@@ -108,22 +142,28 @@ def redirect(location: str, *, status: int = 303) -> web.Response:
 
 
 def forget_pages(response: web.Response) -> None:
-    """The application's pages of whoever was signed in here leave the browser's caches, so that Back shows none of them.
+    """The application's pages of whoever was signed in here leave the browser's caches, so that
+    Back shows none of them.
 
-    Of this origin alone ("cookies" would reach the whole site), at addresses that no other site can make a browser ask for: clearing takes time.
-    Source: Clear Site Data, W3C, §3.1; Chromium clears its back/forward cache with it.
+    Of this origin alone ("cookies" would reach the whole site), at addresses that no other site can
+    make a browser ask for: clearing takes time. Source: Clear Site Data, W3C, §3.1; Chromium clears
+    its back/forward cache with it.
     """
     response.headers["Clear-Site-Data"] = '"cache"'
 
 
 def forget_site(response: web.Response) -> None:
-    """As above, and all cookies of the registrable domain, whatever their host and path: those of this answer too (measured with Chromium), so it sets none that matter."""
+    """As above, and all cookies of the registrable domain, whatever their host and path: those of
+    this answer too (measured with Chromium), so it sets none that matter.
+    """
     response.headers["Clear-Site-Data"] = '"cache", "cookies"'
 
 
 def set_cookie(response: web.Response, name: str, value: str, *, max_age_s: int) -> None:
     """``__Host-``: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain (RFC 6265bis §4.1.3)."""
-    response.set_cookie(name, value, max_age=max_age_s, path="/", secure=True, httponly=True, samesite="Lax")
+    response.set_cookie(
+        name, value, max_age=max_age_s, path="/", secure=True, httponly=True, samesite="Lax"
+    )
 
 
 def drop_cookie(response: web.Response, name: str) -> None:

@@ -1,7 +1,8 @@
 """Links of our pages that work where they are shown.
 
-The login host protects nothing: no login begins there and it has no start page. Its pages lead to the host that sent this browser, or to a
-host of the tenant that is signed in there, or to a shared host; where none is known there is no link.
+The login host protects nothing: no login begins there and it has no start page. Its pages lead to
+the host that sent this browser, or to a host of the tenant that is signed in there, or to a shared
+host; where none is known there is no link.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 SENDER_COOKIE = "__Host-gw-from"
 
 
-async def login_link(browser: Browser, *, tenant: Tenant | None = None, return_to: str = "", switch: bool = False) -> str | None:
-    """A login's address for this browser, or None where none is known. ``return_to``: absolute and validated, or ""."""
+async def login_link(
+    browser: Browser, *, tenant: Tenant | None = None, return_to: str = "", switch: bool = False
+) -> str | None:
+    """A login's address for this browser, or None where none is known. ``return_to``: absolute and
+    validated, or "".
+    """
     query = {"rd": return_to, "switch": "1" if switch else ""}
     more = f"?{urlencode({k: v for k, v in query.items() if v})}" if return_to or switch else ""
     if browser.found is not HostKind.LOGIN:
@@ -32,13 +37,17 @@ async def login_link(browser: Browser, *, tenant: Tenant | None = None, return_t
     host = _sender(browser)
     if host is None and tenant is None:
         present = await browser.session()
-        tenant = browser.services.tenants.table.by_id(present[0].tenant) if present is not None else None
+        tenant = (
+            browser.services.tenants.table.by_id(present[0].tenant) if present is not None else None
+        )
     host = host or _first_host(browser, tenant)
     return f"{browser.services.config.origin(host)}/_auth/login{more}" if host is not None else None
 
 
 def change_link(browser: Browser, again: str | None = None) -> str | None:
-    """Where another e-mail address is typed, on shared hosts and for logins that began there; None elsewhere. ``again``: the page's login link."""
+    """Where another e-mail address is typed, on shared hosts and for logins that began there; None
+    elsewhere. ``again``: the page's login link.
+    """
     parts = urlsplit(again or "")
     return_to = next(iter(parse_qs(parts.query).get("rd", ())), "")
     host = (parts.hostname or "") if browser.found is HostKind.LOGIN else browser.host
@@ -49,18 +58,25 @@ def change_link(browser: Browser, again: str | None = None) -> str | None:
 
 def change_address(origin: str, return_to: str) -> str:
     """The form for the e-mail address at a shared host."""
-    return f"{origin}/_auth/login?{urlencode({k: v for k, v in {'rd': return_to, 'change': '1'}.items() if v})}"
+    return (
+        f"{origin}/_auth/login?"
+        f"{urlencode({k: v for k, v in {'rd': return_to, 'change': '1'}.items() if v})}"
+    )
 
 
 def is_named(identity: Identity, hint: str) -> bool:
     """Whether a typed address is this person's, by e-mail or login name; "" names anybody."""
-    return not hint or hint.strip().lower() in {identity.email.lower(), identity.preferred_username.lower()}
+    return not hint or hint.strip().lower() in {
+        identity.email.lower(),
+        identity.preferred_username.lower(),
+    }
 
 
 def provider_sign_out(provider: Provider | None) -> str | None:
     """Where the person signs out at the identity provider itself, for those whose address is known.
 
-    Source: Okta, "End a user session" (``/login/signout``); Microsoft identity platform, OpenID Connect, "Send a sign-out request".
+    Source: Okta, "End a user session" (``/login/signout``); Microsoft identity platform, OpenID
+    Connect, "Send a sign-out request".
     """
     if provider is None or provider.issuer is None:
         return None
@@ -68,7 +84,9 @@ def provider_sign_out(provider: Provider | None) -> str | None:
     if provider.kind is ProviderKind.OKTA:
         return f"{parts.scheme}://{parts.netloc}/login/signout"
     if provider.kind is ProviderKind.ENTRA and parts.path.endswith("/v2.0"):
-        return f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/v2.0')}/oauth2/v2.0/logout"
+        return (
+            f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/v2.0')}/oauth2/v2.0/logout"
+        )
     return None
 
 
@@ -89,12 +107,17 @@ def _sender(browser: Browser) -> str | None:
     """The host that last sent this browser to the login host, if it still is one."""
     for value in browser.cookies(SENDER_COOKIE)[:1]:
         host = wire_host(opened(browser.services.signing_keys, value, "sender", browser.host) or "")
-        if host is not None and browser.services.tenants.table.by_host(host) not in (HostKind.UNKNOWN, HostKind.LOGIN):
+        if host is not None and browser.services.tenants.table.by_host(host) not in (
+            HostKind.UNKNOWN,
+            HostKind.LOGIN,
+        ):
             return host
     return None
 
 
 def _first_host(browser: Browser, tenant: Tenant | None) -> str | None:
-    """One of ``tenant``, which nobody learns who is not signed in as one of it; else a shared one."""
+    """One of ``tenant``, which nobody learns who is not signed in as one of it; else a shared
+    one.
+    """
     own = sorted(tenant.hosts) if tenant is not None else []
     return next(iter([*own, *sorted(browser.services.tenants.table.shared_hosts)]), None)

@@ -1,7 +1,7 @@
 """``/_auth/login``: from a host (and, where needed, an e-mail) to Cognito.
 
-Only a GET navigation gets here with a redirect from the check; nothing but this starts a login, so a page full of
-blocked images leaves no pending logins behind.
+Only a GET navigation gets here with a redirect from the check; nothing but this starts a login, so
+a page full of blocked images leaves no pending logins behind.
 """
 
 from __future__ import annotations
@@ -33,15 +33,26 @@ async def start(request: web.Request) -> web.StreamResponse:
         raise BrowserError(Reason.BAD_REQUEST, 400, detail="prefetch", tenant=browser.tenant)
     if browser.found is HostKind.LOGIN:
         return await central.start(browser)
-    if browser.parameter("too_long") or is_too_long(browser.parameter("rd") or browser.parameter("target_link_uri")):
+    if browser.parameter("too_long") or is_too_long(
+        browser.parameter("rd") or browser.parameter("target_link_uri")
+    ):
         return page(request, "too_long", browser.tenant, login="/_auth/login")
     return_to = return_target(browser)
-    wanted, hint, switch = browser.parameter("provider"), browser.parameter("login_hint"), bool(browser.parameter("switch"))
+    wanted, hint, switch = (
+        browser.parameter("provider"),
+        browser.parameter("login_hint"),
+        bool(browser.parameter("switch")),
+    )
     issuer = browser.parameter("iss")
     if not wanted and not switch and (not hint or issuer) and not browser.parameter("change"):
         present = await browser.session()
-        if present is not None and _still_good(browser, present[0].tenant, present[0].identity.provider) and _is_meant(browser, present[0], issuer=issuer, hint=hint):
-            # A parallel tab signed in meanwhile; the count ends the loop of an ingress that never forwards the cookie.
+        if (
+            present is not None
+            and _still_good(browser, present[0].tenant, present[0].identity.provider)
+            and _is_meant(browser, present[0], issuer=issuer, hint=hint)
+        ):
+            # A parallel tab signed in meanwhile; the count ends the loop of an ingress that never
+            # forwards the cookie.
             response = redirect(return_to)
             if count_return(browser, response, return_to):
                 return response
@@ -50,51 +61,118 @@ async def start(request: web.Request) -> web.StreamResponse:
     if isinstance(chosen, web.Response):
         return chosen
     request["tenant"] = chosen.id
-    # On a shared host a provider is chosen within the organization that was found, never instead of finding it.
-    return await _go(browser, chosen, return_to=return_to, wanted=wanted or _issued_by(chosen, issuer), hint=hint, switch=switch)
+    # On a shared host a provider is chosen within the organization that was found, never instead of
+    # finding it.
+    return await _go(
+        browser,
+        chosen,
+        return_to=return_to,
+        wanted=wanted or _issued_by(chosen, issuer),
+        hint=hint,
+        switch=switch,
+    )
 
 
 async def initiate(request: web.Request) -> web.StreamResponse:
-    """POST: an identity provider's tile begins the login (OpenID Connect Core §4). Whoever sends the form, it does what a link does, as a GET."""
+    """POST: an identity provider's tile begins the login (OpenID Connect Core §4). Whoever sends
+    the form, it does what a link does, as a GET.
+    """
     browser = parse(request)
     fields = {name: await browser.field(name) for name in ("iss", "login_hint", "target_link_uri")}
     if is_too_long(fields["target_link_uri"]):
         fields = {"too_long": "1"}
-    query = urlencode({name: value for name, value in fields.items() if value and len(value) <= MAX_RETURN_CHARACTERS})
+    query = urlencode(
+        {
+            name: value
+            for name, value in fields.items()
+            if value and len(value) <= MAX_RETURN_CHARACTERS
+        }
+    )
     return redirect(f"/_auth/login?{query}" if query else "/_auth/login")
 
 
 def _issued_by(tenant: Tenant, issuer: str) -> str:
-    """Name of the tenant's provider with this issuer; "" where it has none: ``iss`` chooses, and anybody may write it."""
-    fitting = [p.name for p in tenant.providers if issuer and p.issuer is not None and p.issuer.rstrip("/") == issuer.rstrip("/")]
+    """Name of the tenant's provider with this issuer; "" where it has none: ``iss`` chooses, and
+    anybody may write it.
+    """
+    fitting = [
+        p.name
+        for p in tenant.providers
+        if issuer and p.issuer is not None and p.issuer.rstrip("/") == issuer.rstrip("/")
+    ]
     return fitting[0] if len(fitting) == 1 else ""
 
 
-async def _go(browser: Browser, tenant: Tenant, *, return_to: str, wanted: str, hint: str, switch: bool) -> web.Response:
+async def _go(
+    browser: Browser, tenant: Tenant, *, return_to: str, wanted: str, hint: str, switch: bool
+) -> web.Response:
     if browser.services.config.login_host is not None:
-        named = choose_provider(tenant, wanted=wanted, hint=hint) if wanted or (hint and len(tenant.providers) > 1) else None
-        return central.to_login_host(browser, tenant, named, return_to=return_to, hint=hint, switch=switch)
+        named = (
+            choose_provider(tenant, wanted=wanted, hint=hint)
+            if wanted or (hint and len(tenant.providers) > 1)
+            else None
+        )
+        return central.to_login_host(
+            browser, tenant, named, return_to=return_to, hint=hint, switch=switch
+        )
     provider = choose_provider(tenant, wanted=wanted, hint=hint)
     if provider is None:
         more = {"rd": return_to, "login_hint": hint, "switch": "1" if switch else ""}
-        choices = [(p.label, "/_auth/login?" + urlencode({k: v for k, v in {"provider": p.name, **more}.items() if v})) for p in tenant.providers]
-        return page(browser.request, "chooser", tenant, choices=choices, change=change_address(browser.origin, return_to) if browser.tenant is None else None)
-    # Somebody else: the identity provider must ask again, or it silently signs in the one who was just refused.
-    return await send_to_cognito(browser, tenant, provider, Destination(return_to), hint=hint, prompt="login" if switch else "")
+        choices = [
+            (
+                p.label,
+                "/_auth/login?"
+                + urlencode({k: v for k, v in {"provider": p.name, **more}.items() if v}),
+            )
+            for p in tenant.providers
+        ]
+        return page(
+            browser.request,
+            "chooser",
+            tenant,
+            choices=choices,
+            change=change_address(browser.origin, return_to) if browser.tenant is None else None,
+        )
+    # Somebody else: the identity provider must ask again, or it silently signs in the one who was
+    # just refused.
+    return await send_to_cognito(
+        browser,
+        tenant,
+        provider,
+        Destination(return_to),
+        hint=hint,
+        prompt="login" if switch else "",
+    )
 
 
 def _still_good(browser: Browser, tenant_id: str, provider: str) -> bool:
     tenant = browser.tenant_for(tenant_id)
-    return tenant is not None and tenant.active and tenant.id == tenant_id and tenant.provider(provider) is not None
+    return (
+        tenant is not None
+        and tenant.active
+        and tenant.id == tenant_id
+        and tenant.provider(provider) is not None
+    )
 
 
 def _is_meant(browser: Browser, session: Session, *, issuer: str, hint: str) -> bool:
-    """Whether a tile means whoever is signed in: the same provider, and the same person where it names one."""
+    """Whether a tile means whoever is signed in: the same provider, and the same person where it
+    names one.
+    """
     tenant = browser.tenant_for(session.tenant)
     named = _issued_by(tenant, issuer) if tenant is not None else ""
     return named in ("", session.identity.provider) and is_named(session.identity, hint)
 
 
 def return_target(browser: Browser) -> str:
-    """``rd`` (or a tile's ``target_link_uri``) if it is safe, else the start page: never an error, since a stale bookmark is no attack."""
-    return safe_return(browser.parameter("rd") or browser.parameter("target_link_uri"), origin=browser.origin, allowed=browser.return_origin) or f"{browser.origin}/"
+    """``rd`` (or a tile's ``target_link_uri``) if it is safe, else the start page: never an error,
+    since a stale bookmark is no attack.
+    """
+    return (
+        safe_return(
+            browser.parameter("rd") or browser.parameter("target_link_uri"),
+            origin=browser.origin,
+            allowed=browser.return_origin,
+        )
+        or f"{browser.origin}/"
+    )

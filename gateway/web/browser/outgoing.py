@@ -22,8 +22,11 @@ PENDING_LIFETIME_S = 600
 """Long enough to find a second factor; Cognito itself gives up after five minutes at each step."""
 LOGINS_AT_MOST = 500
 LOGINS_WINDOW_S = 10
-"""Begun per client address (IPv6: per /64). The largest companies behind one address stay far below, and a delivery network's edge too. Short windows: whoever
-shares the address with a flood is let in again within seconds of its end. What the store keeps is bounded elsewhere (``sessions/fair_share.py``); this bounds the work."""
+"""Begun per client address (IPv6: per /64). The largest companies behind one address stay far
+below, and a delivery network's edge too. Short windows: whoever shares the address with a flood is
+let in again within seconds of its end. What the store keeps is bounded elsewhere
+(``sessions/fair_share.py``); this bounds the work.
+"""
 MAX_LOGIN_HINT = 254
 BROWSER_ID = re.compile(r"[0-9a-f]{64}")
 """Public name of a browser: see ``SessionStore.binding_id``."""
@@ -31,7 +34,9 @@ BROWSER_ID = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a login leads. ``host`` and ``browser`` only at ``login_host``: who waits for the ticket."""
+    """Where a login leads. ``host`` and ``browser`` only at ``login_host``: who waits for the
+    ticket.
+    """
 
     return_to: str
     host: str = ""
@@ -39,11 +44,18 @@ class Destination:
 
 
 def choose_provider(tenant: Tenant, *, wanted: str, hint: str) -> Provider | None:
-    """The named one, the only one, or the only one whose domains hold the hint; None: the person chooses."""
+    """The named one, the only one, or the only one whose domains hold the hint; None: the person
+    chooses.
+    """
     if wanted:
         provider = tenant.provider(wanted)
         if provider is None:
-            raise BrowserError(Reason.BAD_REQUEST, 400, detail="provider is not one of this tenant's", tenant=tenant)
+            raise BrowserError(
+                Reason.BAD_REQUEST,
+                400,
+                detail="provider is not one of this tenant's",
+                tenant=tenant,
+            )
         return provider
     if len(tenant.providers) == 1:
         return tenant.providers[0]
@@ -53,16 +65,29 @@ def choose_provider(tenant: Tenant, *, wanted: str, hint: str) -> Provider | Non
 
 
 async def send_to_cognito(
-    browser: Browser, tenant: Tenant, provider: Provider, destination: Destination, *, hint: str = "", hopped: bool = False, prompt: str = "", test: str = ""
+    browser: Browser,
+    tenant: Tenant,
+    provider: Provider,
+    destination: Destination,
+    *,
+    hint: str = "",
+    hopped: bool = False,
+    prompt: str = "",
+    test: str = "",
 ) -> web.Response:
-    """Store the pending login, bind it to this browser at this host, and go. The callback comes back to this host.
+    """Store the pending login, bind it to this browser at this host, and go. The callback comes
+    back to this host.
 
     ``test``: name of the link that tests a connection; the login then makes no session.
     """
     services = browser.services
     client = client_key(browser.client)
-    if browser.known_client and not await services.attempts.allowed(client, at_most=LOGINS_AT_MOST, window_s=LOGINS_WINDOW_S, kind="login"):
-        detail = f"more than {LOGINS_AT_MOST} logins begun in {LOGINS_WINDOW_S} s from {browser.client}"
+    if browser.known_client and not await services.attempts.allowed(
+        client, at_most=LOGINS_AT_MOST, window_s=LOGINS_WINDOW_S, kind="login"
+    ):
+        detail = (
+            f"more than {LOGINS_AT_MOST} logins begun in {LOGINS_WINDOW_S} s from {browser.client}"
+        )
         raise BrowserError(Reason.LOGIN_LOOP, 429, detail=detail, tenant=tenant)
     hint = hint if len(hint) <= MAX_LOGIN_HINT and email_domain(hint) is not None else ""
     pending = PendingLogin(
@@ -84,13 +109,25 @@ async def send_to_cognito(
     )
     begun = await services.sessions.begin(pending, binding=browser.binding, client=client)
     browser.request["provider"] = provider.name
-    response = redirect(services.relying_party.authorize_url(tenant, pending, state=begun.state, login_hint=hint, lang=browser.language, prompt=prompt), status=302)
+    response = redirect(
+        services.relying_party.authorize_url(
+            tenant,
+            pending,
+            state=begun.state,
+            login_hint=hint,
+            lang=browser.language,
+            prompt=prompt,
+        ),
+        status=302,
+    )
     bind(response, browser, begun.binding.reveal())
     return response
 
 
 def bind(response: web.Response, browser: Browser, binding: str) -> None:
-    """The browser keeps ``binding`` for as long as a login may take, and the cookies of our name that are of no use no longer."""
+    """The browser keeps ``binding`` for as long as a login may take, and the cookies of our name
+    that are of no use no longer.
+    """
     for name in browser.surplus_bindings():
         drop_cookie(response, name)
     own = browser.binding_cookie(binding)
@@ -99,4 +136,8 @@ def bind(response: web.Response, browser: Browser, binding: str) -> None:
 
 
 def is_prefetch(request: web.Request) -> bool:
-    return any("prefetch" in value.lower() for name in ("Sec-Purpose", "Purpose") for value in request.headers.getall(name, ()))
+    return any(
+        "prefetch" in value.lower()
+        for name in ("Sec-Purpose", "Purpose")
+        for value in request.headers.getall(name, ())
+    )

@@ -1,4 +1,6 @@
-"""``/_auth/sessions``: where a person is signed in, ending one of these sessions, or all, and their app passwords. Never anybody else's."""
+"""``/_auth/sessions``: where a person is signed in, ending one of these sessions, or all, and their
+app passwords. Never anybody else's.
+"""
 
 from __future__ import annotations
 
@@ -50,22 +52,36 @@ async def end(request: web.Request) -> web.StreamResponse:
         response = await sign_out(browser, present)
         await browser.services.sessions.end_own(session, family=None)
         return response
-    if any(view.session == asked for view in await browser.services.sessions.list_user(session, cookie=cookie)):
+    if any(
+        view.session == asked
+        for view in await browser.services.sessions.list_user(session, cookie=cookie)
+    ):
         await browser.services.sessions.end_own(session, family=asked)
     return redirect(PATH)
 
 
-async def _shown(browser: Browser, session: Session, cookie: str, *, problem: str = "", status: int = 200) -> web.Response:
+async def _shown(
+    browser: Browser, session: Session, cookie: str, *, problem: str = "", status: int = 200
+) -> web.Response:
     tenant, sessions = browser.tenant_for(session.tenant), browser.services.sessions
     return page(
-        browser.request, "sessions", tenant, status=status, email=session.identity.email, sessions=await sessions.list_user(session, cookie=cookie),
-        app_passwords=await sessions.list_app_passwords(session), offer=own_app_passwords.offer(browser, tenant), problem=problem,
-    )  # fmt: skip
+        browser.request,
+        "sessions",
+        tenant,
+        status=status,
+        email=session.identity.email,
+        sessions=await sessions.list_user(session, cookie=cookie),
+        app_passwords=await sessions.list_app_passwords(session),
+        offer=own_app_passwords.offer(browser, tenant),
+        problem=problem,
+    )
 
 
 async def _present(browser: Browser) -> tuple[Session, str]:
     present = await browser.session()
     if present is None:
-        raise BrowserError(Reason.NO_SESSION, 401, retry=await login_link(browser), tenant=browser.tenant)
+        raise BrowserError(
+            Reason.NO_SESSION, 401, retry=await login_link(browser), tenant=browser.tenant
+        )
     browser.request["tenant"], browser.request["user"] = present[0].tenant, present[0].identity.sub
     return present

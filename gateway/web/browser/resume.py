@@ -1,7 +1,9 @@
-"""What a browser goes on with after Cognito's /logout, which hands nothing through (facts about its parameters: all others are ignored).
+"""What a browser goes on with after Cognito's /logout, which hands nothing through (facts about its
+parameters: all others are ignored).
 
-A cookie at the host where /logout comes back to, signed: what it says of tenants nobody else made up. Everything in it is checked again
-when it is used: where to go is validated, and having "hopped" is never proof of anything.
+A cookie at the host where /logout comes back to, signed: what it says of tenants nobody else made
+up. Everything in it is checked again when it is used: where to go is validated, and having "hopped"
+is never proof of anything.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ MAX_CHARACTERS = 3000
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """``what``: ``login`` (as somebody else), ``fresh`` (the same login again, after the hop) or ``signed_out``."""
+    """``what``: ``login`` (as somebody else), ``fresh`` (the same login again, after the hop) or
+    ``signed_out``.
+    """
 
     what: str
     tenant: str = ""
@@ -41,7 +45,12 @@ def remember(response: web.Response, browser: Browser, resume: Resume) -> None:
     value = _encode(resume)
     if len(value) > MAX_CHARACTERS:
         value = _encode(replace(resume, return_to=""))
-    set_cookie(response, RESUME_COOKIE, sign(browser.services.signing_keys, value, "resume", browser.host), max_age_s=LIFE_S)
+    set_cookie(
+        response,
+        RESUME_COOKIE,
+        sign(browser.services.signing_keys, value, "resume", browser.host),
+        max_age_s=LIFE_S,
+    )
 
 
 def recall(browser: Browser) -> Resume | None:
@@ -53,7 +62,11 @@ def recall(browser: Browser) -> Resume | None:
             document = json.loads(base64.urlsafe_b64decode(signed + "=" * (-len(signed) % 4)))
         except ValueError:
             return None
-        if isinstance(document, dict) and document.keys() == Resume.__dataclass_fields__.keys() and all(isinstance(v, str) for v in document.values()):
+        if (
+            isinstance(document, dict)
+            and document.keys() == Resume.__dataclass_fields__.keys()
+            and all(isinstance(v, str) for v in document.values())
+        ):
             return Resume(**document)
     return None
 

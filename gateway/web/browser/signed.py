@@ -1,7 +1,8 @@
-"""Small values that go through a browser and come back: which tenant a login at ``login_host`` is for, what a logout goes on with.
+"""Small values that go through a browser and come back: which tenant a login at ``login_host`` is
+for, what a logout goes on with.
 
-They are no secrets and no credentials. Signed, they are only ever what this gateway wrote, for the host that it wrote them for: so nobody
-finds out by trying which tenants there are.
+They are no secrets and no credentials. Signed, they are only ever what this gateway wrote, for the
+host that it wrote them for: so nobody finds out by trying which tenants there are.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ def opened(keys: Callable[[], Sequence[bytes]], signed: str, *context: str) -> s
     """The value, if it was signed in this context under any key of the ring; else None."""
     value, _, signature = signed.rpartition(".")
     given = signature.encode("utf-8", "surrogatepass")
-    return value if any([hmac.compare_digest(given, _signature(key, value, context).encode()) for key in keys()]) else None  # noqa: C419 - every key is compared
+    return (
+        value
+        if any(
+            [hmac.compare_digest(given, _signature(key, value, context).encode()) for key in keys()]  # noqa: C419 - every key is compared
+        )
+        else None
+    )
 
 
 def keyed_hash(keys: Callable[[], Sequence[bytes]], value: str, *context: str) -> str:
@@ -35,12 +42,21 @@ def keyed_hash(keys: Callable[[], Sequence[bytes]], value: str, *context: str) -
 
 
 def stands_for(keys: Callable[[], Sequence[bytes]], keyed: str, value: str, *context: str) -> bool:
-    """Whether ``keyed`` is the keyed hash of ``value`` in this context, under any key of the ring."""
+    """Whether ``keyed`` is the keyed hash of ``value`` in this context, under any key of the
+    ring.
+    """
     given = keyed.encode("utf-8", "surrogatepass")
-    return any([hmac.compare_digest(given, _signature(key, value, context)[:HASH_CHARACTERS].encode()) for key in keys()])  # noqa: C419 - every key is compared
+    return any(
+        [  # noqa: C419 - every key is compared
+            hmac.compare_digest(given, _signature(key, value, context)[:HASH_CHARACTERS].encode())
+            for key in keys()
+        ]
+    )
 
 
 def _signature(key: bytes, value: str, context: Sequence[str]) -> str:
     # The length of each part goes first, so that no two lists of parts read alike.
     parts = (part.encode("utf-8", "surrogatepass") for part in (*context, value))
-    return hmac.new(key, b"".join(b"%d:%b" % (len(part), part) for part in parts), hashlib.sha256).hexdigest()
+    return hmac.new(
+        key, b"".join(b"%d:%b" % (len(part), part) for part in parts), hashlib.sha256
+    ).hexdigest()

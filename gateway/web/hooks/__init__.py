@@ -1,4 +1,6 @@
-"""The ``hooks`` listener: what identity providers may call. One file per kind of sender; ``reception`` is what they share."""
+"""The ``hooks`` listener: what identity providers may call. One file per kind of sender;
+``reception`` is what they share.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ if TYPE_CHECKING:
 def routes(services: HookServices) -> list[web.RouteDef]:
     """Contract §5."""
     reception = Reception(services)
-    return [*okta.routes(reception), *entra.routes(reception), *signed.routes(reception), *scim.routes(reception)]
+    return [
+        *okta.routes(reception),
+        *entra.routes(reception),
+        *signed.routes(reception),
+        *scim.routes(reception),
+    ]
 
 
 def application(services: HookServices) -> web.Application:

@@ -1,6 +1,7 @@
 """``/hooks/entra/{tenant}/{provider}`` and ``…/lifecycle``: Microsoft Graph notifications.
 
-Graph slows down and then drops what is answered late or with an error, so whatever is not ours is answered 202 like the rest.
+Graph slows down and then drops what is answered late or with an error, so whatever is not ours is
+answered 202 like the rest.
 """
 
 from __future__ import annotations
@@ -25,20 +26,33 @@ PATH = "/hooks/entra/{tenant}/{provider}"
 
 def client_states(target: HookTarget) -> tuple[Secret, ...]:
     """What our subscriptions carry: one for each secret that is accepted."""
-    return tuple(Secret(credential.client_state(s, tenant=target.tenant, provider=target.provider)) for s in target.secrets)
+    return tuple(
+        Secret(credential.client_state(s, tenant=target.tenant, provider=target.provider))
+        for s in target.secrets
+    )
 
 
 def routes(reception: Reception) -> list[web.RouteDef]:
-    def receiver(parse: Callable[..., Delivery]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def receiver(
+        parse: Callable[..., Delivery],
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def receive(request: web.Request) -> web.Response:
             target = reception.target(request, {ProviderKind.ENTRA})
             if "validationToken" in request.query:
                 response = _handshake(request)
                 reception.shook_hands(request, target, Source.ENTRA)
                 return response
-            states = client_states(target) or (Secret(reception.lacks(request, target, Source.ENTRA, "the provider has no hook secret")),)
+            states = client_states(target) or (
+                Secret(
+                    reception.lacks(
+                        request, target, Source.ENTRA, "the provider has no hook secret"
+                    )
+                ),
+            )
             media_type(request, {"application/json"})
-            delivery = parse(await body(request), client_states=states, directory_id=target.directory_id)
+            delivery = parse(
+                await body(request), client_states=states, directory_id=target.directory_id
+            )
             await reception.accept(request, target, delivery)
             return web.Response(status=202)
 
@@ -46,7 +60,9 @@ def routes(reception: Reception) -> list[web.RouteDef]:
 
     return [
         web.post(PATH, reception.handled(Source.ENTRA, receiver(graph.parse))),
-        web.post(f"{PATH}/lifecycle", reception.handled(Source.ENTRA, receiver(graph.parse_lifecycle))),
+        web.post(
+            f"{PATH}/lifecycle", reception.handled(Source.ENTRA, receiver(graph.parse_lifecycle))
+        ),
     ]
 
 
@@ -56,4 +72,8 @@ def _handshake(request: web.Request) -> web.Response:
     if len(tokens) != 1:
         raise HookRefusedError(Refusal.MALFORMED, "validationToken is repeated")
     text = graph.handshake(tokens[0])
-    return web.Response(text=text, content_type="text/plain", headers={"Content-Security-Policy": "default-src 'none'", "Content-Disposition": "inline"})
+    return web.Response(
+        text=text,
+        content_type="text/plain",
+        headers={"Content-Security-Policy": "default-src 'none'", "Content-Disposition": "inline"},
+    )

@@ -1,4 +1,6 @@
-"""``/hooks/okta/{tenant}/{provider}``: Event Hooks. GET is Okta's one-time verification, POST a delivery."""
+"""``/hooks/okta/{tenant}/{provider}``: Event Hooks. GET is Okta's one-time verification, POST a
+delivery.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,18 @@ def routes(reception: Reception) -> list[web.RouteDef]:
     async def deliver(request: web.Request) -> web.Response:
         target = reception.target(request, {ProviderKind.OKTA})
         presented = request.headers.getall("Authorization", [])
-        if len(presented) != 1 or not (credential.matches(presented[0], target.secrets) or credential.matches(credential.bearer(presented[0]), target.secrets)):
-            raise HookRefusedError(Refusal.UNAUTHENTICATED, "the Authorization header is not this provider's secret")
+        if len(presented) != 1 or not (
+            credential.matches(presented[0], target.secrets)
+            or credential.matches(credential.bearer(presented[0]), target.secrets)
+        ):
+            raise HookRefusedError(
+                Refusal.UNAUTHENTICATED, "the Authorization header is not this provider's secret"
+            )
         media_type(request, {"application/json"})
         await reception.accept(request, target, okta.parse(await body(request)))
         return web.Response(status=200)
 
-    return [web.get(PATH, reception.handled(Source.OKTA, verify), allow_head=False), web.post(PATH, reception.handled(Source.OKTA, deliver))]
+    return [
+        web.get(PATH, reception.handled(Source.OKTA, verify), allow_head=False),
+        web.post(PATH, reception.handled(Source.OKTA, deliver)),
+    ]

@@ -1,12 +1,17 @@
-"""What every delivery goes through: who is meant, how large, within what time, what is counted and logged.
+"""What every delivery goes through: who is meant, how large, within what time, what is counted and
+logged.
 
 Rules:
-- Authentic, then durable, then acknowledged; everything within ``DEADLINE_S``, else 503 and the sender or the backfill brings it again.
-- A refusal says no more than its status and a fixed word; what was wrong goes to the log, without secrets and without the body.
-- A tenant or provider that does not exist, or is of another kind than the address says, is a target that nothing proves itself to: the same
-  steps, the same answer as a wrong secret. What a target lacks in its configuration is told to its operator, not to the sender.
-- Failed proofs are counted by source address and target; beyond a number they are 429, and neither logged nor told one by one. A right
-  proof is never looked up there: nobody is shut out by what a stranger does in their name.
+- Authentic, then durable, then acknowledged; everything within ``DEADLINE_S``, else 503 and the
+  sender or the backfill brings it again.
+- A refusal says no more than its status and a fixed word; what was wrong goes to the log, without
+  secrets and without the body.
+- A tenant or provider that does not exist, or is of another kind than the address says, is a target
+  that nothing proves itself to: the same steps, the same answer as a wrong secret. What a target
+  lacks in its configuration is told to its operator, not to the sender.
+- Failed proofs are counted by source address and target; beyond a number they are 429, and neither
+  logged nor told one by one. A right proof is never looked up there: nobody is shut out by what a
+  stranger does in their name.
 """
 
 from __future__ import annotations
@@ -55,27 +60,52 @@ REQUEST_ID = web.RequestKey("request_id", str)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 STATUS = {
-    Refusal.UNAUTHENTICATED: 401, Refusal.MALFORMED: 400, Refusal.TOO_LARGE: 413, Refusal.CONTENT_TYPE: 415, Refusal.KEY: 400, Refusal.ISSUER: 400,
-    Refusal.AUDIENCE: 400, Refusal.EXPIRED: 400, Refusal.UNKNOWN_SUBJECT: 400, Refusal.NOT_CONFIGURED: 404,
-}  # fmt: skip
+    Refusal.UNAUTHENTICATED: 401,
+    Refusal.MALFORMED: 400,
+    Refusal.TOO_LARGE: 413,
+    Refusal.CONTENT_TYPE: 415,
+    Refusal.KEY: 400,
+    Refusal.ISSUER: 400,
+    Refusal.AUDIENCE: 400,
+    Refusal.EXPIRED: 400,
+    Refusal.UNKNOWN_SUBJECT: 400,
+    Refusal.NOT_CONFIGURED: 404,
+}
 SAFE_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 log = logging.getLogger(ROOT)
 
 
 _NOT_DERIVED = "clientState is not derived from one of this provider's secrets"
-_UNPROVEN = frozenset({Refusal.UNAUTHENTICATED, Refusal.KEY, Refusal.ISSUER, Refusal.AUDIENCE, Refusal.EXPIRED})
+_UNPROVEN = frozenset(
+    {Refusal.UNAUTHENTICATED, Refusal.KEY, Refusal.ISSUER, Refusal.AUDIENCE, Refusal.EXPIRED}
+)
 FAILURES_PER_S, FAILURES_AT_ONCE = 0.5, 30
-"""Of one address against one target: a sender with yesterday's secret is told so for a while, a guesser is not kept on record."""
+"""Of one address against one target: a sender with yesterday's secret is told so for a while, a
+guesser is not kept on record.
+"""
 
 
 def nobody(kind: ProviderKind) -> HookTarget:
-    """The target behind a name that is nobody's; ``tenant`` is empty, and its secret is known to no one."""
+    """The target behind a name that is nobody's; ``tenant`` is empty, and its secret is known to no
+    one.
+    """
     unknown = secrets.token_urlsafe(32)
     return HookTarget(
-        tenant="", provider="", kind=kind, issuer=None, secrets=(Secret(unknown),), directory_id=None, client_id=unknown, client_secret=None, api_token=None,
-        api_url=None, audience=None, groups_used=None, allowed_groups=None,
-    )  # fmt: skip
+        tenant="",
+        provider="",
+        kind=kind,
+        issuer=None,
+        secrets=(Secret(unknown),),
+        directory_id=None,
+        client_id=unknown,
+        client_secret=None,
+        api_token=None,
+        api_url=None,
+        audience=None,
+        groups_used=None,
+        allowed_groups=None,
+    )
 
 
 def json_error(_request: web.Request, status: int, word: str) -> web.Response:
@@ -88,48 +118,87 @@ class Reception:
 
     def __init__(self, services: HookServices) -> None:
         self.services = services
-        self._failures = RateLimit(rate=FAILURES_PER_S, burst=FAILURES_AT_ONCE, clock=time.monotonic)
+        self._failures = RateLimit(
+            rate=FAILURES_PER_S, burst=FAILURES_AT_ONCE, clock=time.monotonic
+        )
 
     def target(self, request: web.Request, kinds: Collection[ProviderKind]) -> HookTarget:
         """Whose address this is; ``nobody`` where it is nobody's."""
-        found = self.services.targets.find(request.match_info["tenant"], request.match_info["provider"])
+        found = self.services.targets.find(
+            request.match_info["tenant"], request.match_info["provider"]
+        )
         if found is None or found.kind not in kinds:
             return nobody(min(kinds))
         return found
 
     def lacks(self, request: web.Request, target: HookTarget, source: Source, what: str) -> str:
-        """Tell the operator what is not configured; what no proof can fit, to go on with like everybody's wrong one."""
+        """Tell the operator what is not configured; what no proof can fit, to go on with like
+        everybody's wrong one.
+        """
         if target.tenant:
             self._tell(request, source, Refusal.NOT_CONFIGURED.value, what)
         return secrets.token_urlsafe(32)
 
     def endpoint(self, request: web.Request) -> str:
-        """The request's address as its sender knows it; "" where ``hooks.url`` is not configured. Never from the Host header."""
+        """The request's address as its sender knows it; "" where ``hooks.url`` is not configured.
+        Never from the Host header.
+        """
         return f"{self.services.url}{request.path}" if self.services.url is not None else ""
 
-    async def accept(self, request: web.Request, target: HookTarget, delivery: Delivery) -> Accepted | None:
+    async def accept(
+        self, request: web.Request, target: HookTarget, delivery: Delivery
+    ) -> Accepted | None:
         """Durable on return. None where the delivery held nothing that is ours to keep."""
         strangers = sum(1 for s in delivery.skipped if s.reason is SkipReason.CLIENT_STATE)
         if strangers == len(delivery.skipped) and not delivery.events:
             # Nothing in it came with a proof, an empty list included.
-            HOOK_DELIVERIES.labels(delivery.source.value, SkipReason.CLIENT_STATE.value).inc(max(1, strangers))
+            HOOK_DELIVERIES.labels(delivery.source.value, SkipReason.CLIENT_STATE.value).inc(
+                max(1, strangers)
+            )
             if not self._too_many(request):
                 if target.tenant:
-                    self.services.tally.note(target, delivery.source.value, SkipReason.CLIENT_STATE.value, _NOT_DERIVED)
-                said(request, target, delivery.source, SkipReason.CLIENT_STATE.value, level=logging.WARNING)
+                    self.services.tally.note(
+                        target, delivery.source.value, SkipReason.CLIENT_STATE.value, _NOT_DERIVED
+                    )
+                said(
+                    request,
+                    target,
+                    delivery.source,
+                    SkipReason.CLIENT_STATE.value,
+                    level=logging.WARNING,
+                )
             return None
         if strangers:
-            HOOK_DELIVERIES.labels(delivery.source.value, SkipReason.CLIENT_STATE.value).inc(strangers)
-            self.services.tally.note(target, delivery.source.value, SkipReason.CLIENT_STATE.value, _NOT_DERIVED)
+            HOOK_DELIVERIES.labels(delivery.source.value, SkipReason.CLIENT_STATE.value).inc(
+                strangers
+            )
+            self.services.tally.note(
+                target, delivery.source.value, SkipReason.CLIENT_STATE.value, _NOT_DERIVED
+            )
         received_at = self.services.clock()
-        accepted = await self.services.inbox.accept(target, delivery, received_at=received_at, request_id=request_id(request))
+        accepted = await self.services.inbox.accept(
+            target, delivery, received_at=received_at, request_id=request_id(request)
+        )
         if accepted.stored:
             self.services.stored()
-        outcome = "accepted" if accepted.stored else "duplicate" if accepted.duplicates else "ignored"
+        outcome = (
+            "accepted" if accepted.stored else "duplicate" if accepted.duplicates else "ignored"
+        )
         HOOK_DELIVERIES.labels(delivery.source.value, outcome).inc()
         if accepted.skipped - strangers:
-            HOOK_DELIVERIES.labels(delivery.source.value, "skipped").inc(accepted.skipped - strangers)
-        said(request, target, delivery.source, outcome, delivery=accepted.delivery, stored=accepted.stored, duplicates=accepted.duplicates, skipped=accepted.skipped)
+            HOOK_DELIVERIES.labels(delivery.source.value, "skipped").inc(
+                accepted.skipped - strangers
+            )
+        said(
+            request,
+            target,
+            delivery.source,
+            outcome,
+            delivery=accepted.delivery,
+            stored=accepted.stored,
+            duplicates=accepted.duplicates,
+            skipped=accepted.skipped,
+        )
         return accepted
 
     def handled(
@@ -141,7 +210,8 @@ class Reception:
         expected: tuple[type[HookRefusedError], ...] = (),
         problem: Callable[[web.Request, int, str], web.Response] = json_error,
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """The handler within the deadline; refusals and outages as their sender expects them. ``expected``: answers, not signs of a wrong set-up.
+        """The handler within the deadline; refusals and outages as their sender expects them.
+        ``expected``: answers, not signs of a wrong set-up.
 
         ``problem``: the shape of what is answered before the handler has looked.
         """
@@ -158,14 +228,29 @@ class Reception:
                     response = problem(request, 429, "too_many_failures")
                     response.headers["Retry-After"] = str(math.ceil(wait_s))
                 else:
-                    self._failed(request, source, error.refusal.value, str(error), level=logging.WARNING)
+                    self._failed(
+                        request, source, error.refusal.value, str(error), level=logging.WARNING
+                    )
                     if not isinstance(error, expected):
                         self._tell(request, source, error.refusal.value, str(error))
                     response = refused(error) if refused is not None else refusal(error)
             except (UnavailableError, TimeoutError) as error:
-                self._failed(request, source, "unavailable", str(error) or "deadline", level=logging.ERROR)
-                self._tell(request, source, "unavailable", str(error) if isinstance(error, IssuerUnavailableError) else "a store did not answer in time")
-                response = unavailable() if unavailable is not None else web.json_response({"error": "temporarily_unavailable"}, status=503)
+                self._failed(
+                    request, source, "unavailable", str(error) or "deadline", level=logging.ERROR
+                )
+                self._tell(
+                    request,
+                    source,
+                    "unavailable",
+                    str(error)
+                    if isinstance(error, IssuerUnavailableError)
+                    else "a store did not answer in time",
+                )
+                response = (
+                    unavailable()
+                    if unavailable is not None
+                    else web.json_response({"error": "temporarily_unavailable"}, status=503)
+                )
                 response.headers["Retry-After"] = str(RETRY_AFTER_S)
             HOOK_ACK_SECONDS.labels(source.value).observe(time.monotonic() - started)
             return response
@@ -174,16 +259,23 @@ class Reception:
 
     def _too_many(self, request: web.Request) -> float:
         """Counts a failed proof; 0, or the seconds until the next is looked at like the first."""
-        return self._failures.wait_s(f"{request.remote} {request.match_info['tenant'][:64]}/{request.match_info['provider'][:64]}")
+        return self._failures.wait_s(
+            f"{request.remote} {request.match_info['tenant'][:64]}/"
+            f"{request.match_info['provider'][:64]}"
+        )
 
-    def _failed(self, request: web.Request, source: Source, outcome: str, error: str, *, level: int) -> None:
+    def _failed(
+        self, request: web.Request, source: Source, outcome: str, error: str, *, level: int
+    ) -> None:
         HOOK_DELIVERIES.labels(source.value, outcome).inc()
         said(request, None, source, outcome, level=level, error=error)
 
     def _tell(self, request: web.Request, source: Source, outcome: str, detail: str) -> None:
         """Whoever sets this up hears of it; names that do not exist are nobody's."""
         with contextlib.suppress(UnavailableError):
-            target = self.services.targets.find(request.match_info["tenant"], request.match_info["provider"])
+            target = self.services.targets.find(
+                request.match_info["tenant"], request.match_info["provider"]
+            )
             if target is not None:
                 self.services.tally.note(target, source.value, outcome, detail)
 
@@ -203,20 +295,47 @@ def request_id(request: web.Request) -> str:
     return known
 
 
-def said(request: web.Request, target: HookTarget | None, source: Source, outcome: str, *, level: int = logging.INFO, **more: object) -> None:
+def said(
+    request: web.Request,
+    target: HookTarget | None,
+    source: Source,
+    outcome: str,
+    *,
+    level: int = logging.INFO,
+    **more: object,
+) -> None:
     """The one log line of a delivery."""
     where = (
-        {"tenant": request.match_info.get("tenant", "")[:64], "provider": request.match_info.get("provider", "")[:64]}
+        {
+            "tenant": request.match_info.get("tenant", "")[:64],
+            "provider": request.match_info.get("provider", "")[:64],
+        }
         if target is None
         else {"tenant": target.tenant, "provider": target.provider}
     )
     took_ms = round((time.monotonic() - request[STARTED]) * 1000, 1)
-    log.log(level, "hook", extra=fields(request_id=request_id(request), **where, source=source.value, outcome=outcome, duration_ms=took_ms, **more))
+    log.log(
+        level,
+        "hook",
+        extra=fields(
+            request_id=request_id(request),
+            **where,
+            source=source.value,
+            outcome=outcome,
+            duration_ms=took_ms,
+            **more,
+        ),
+    )
 
 
 def media_type(request: web.Request, allowed: Collection[str]) -> None:
-    """Raises for another Content-Type, and for a compressed body: no sender compresses, and a bomb would."""
-    if request.content_type not in allowed or request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    """Raises for another Content-Type, and for a compressed body: no sender compresses, and a bomb
+    would.
+    """
+    if (
+        request.content_type not in allowed
+        or request.headers.get("Content-Encoding", "identity").lower() != "identity"
+    ):
         raise HookRefusedError(Refusal.CONTENT_TYPE, f"send {' or '.join(sorted(allowed))}")
 
 
@@ -231,7 +350,9 @@ async def body(request: web.Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
             if len(found) > limit:
                 raise HookRefusedError(Refusal.TOO_LARGE, f"more than {limit} bytes")
     except UNREADABLE as error:
-        raise HookRefusedError(Refusal.MALFORMED, f"the body cannot be read ({type(error).__name__})") from None
+        raise HookRefusedError(
+            Refusal.MALFORMED, f"the body cannot be read ({type(error).__name__})"
+        ) from None
     return bytes(found)
 
 
@@ -244,10 +365,14 @@ def refusal(error: HookRefusedError) -> web.Response:
 
 
 def answering(problem: Callable[[web.Request, int, str], web.Response] = json_error) -> Middleware:
-    """Headers of every answer. A fault of ours is 500 without a word about it; ``problem`` (request, status, word) answers what no handler did."""
+    """Headers of every answer. A fault of ours is 500 without a word about it; ``problem``
+    (request, status, word) answers what no handler did.
+    """
 
     @web.middleware
-    async def answer(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    async def answer(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         try:
             response = await handler(request)
         except web.HTTPException as error:
@@ -255,7 +380,12 @@ def answering(problem: Callable[[web.Request, int, str], web.Response] = json_er
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
         except Exception:
-            log.exception("hook_fault", extra=fields(request_id=request_id(request), path=request.path[:200], method=request.method))
+            log.exception(
+                "hook_fault",
+                extra=fields(
+                    request_id=request_id(request), path=request.path[:200], method=request.method
+                ),
+            )
             response = problem(request, 500, "internal")
         response.headers.update(SAFE_HEADERS)
         response.headers["X-Request-Id"] = request_id(request)

@@ -27,6 +27,8 @@ class HookServices:
     stored: Callable[[], None]
     """Called after a commit: wakes the applier."""
     url: str | None
-    """Public address of this listener, without trailing slash: audience of messages that name their endpoint."""
+    """Public address of this listener, without trailing slash: audience of messages that name their
+    endpoint.
+    """
     clock: Callable[[], float]
     """UTC epoch seconds."""

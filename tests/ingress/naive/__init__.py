@@ -1,6 +1,8 @@
-"""One deliberately naive configuration per proxy: what the proxy's own minimal example comes to, with the mistakes people make.
+"""One deliberately naive configuration per proxy: what the proxy's own minimal example comes to,
+with the mistakes people make.
 
-Every hole here is really there (docs/operator/ingress.md lists them); the doctor has to find each, by its code.
+Every hole here is really there (docs/operator/ingress.md lists them); the doctor has to find each,
+by its code.
 """
 
 from __future__ import annotations
@@ -21,17 +23,66 @@ FILES = {
     "haproxy": ("haproxy.cfg", "gateway.lua"),
 }
 
-COMMON = {"identity_forged", "identity_lost", "foreign_identity", "path_headers", "foreign_words", "cookie_in_app", "app_password_in_app"}
-"""Three headers are handed on, the rest is the client's; nobody removes other gateways' names the session cookie or app passwords."""
+COMMON = {
+    "identity_forged",
+    "identity_lost",
+    "foreign_identity",
+    "path_headers",
+    "foreign_words",
+    "cookie_in_app",
+    "app_password_in_app",
+}
+"""Three headers are handed on, the rest is the client's; nobody removes other gateways' names the
+session cookie or app passwords.
+"""
 
 HOLES = {
-    "nginx": COMMON | {"not_asked", "small_head", "upgrade_relayed", "path_confusion", "host_confusion", "default_host", "login_lost", "slow_cookie", "odd_error"},
-    "traefik": COMMON | {"identity_alias", "forged_facts", "key_in_app", "path_rewritten", "host_confusion", "listener_exposed", "upgrade_relayed"},
+    "nginx": COMMON
+    | {
+        "not_asked",
+        "small_head",
+        "upgrade_relayed",
+        "path_confusion",
+        "host_confusion",
+        "default_host",
+        "login_lost",
+        "slow_cookie",
+        "odd_error",
+    },
+    "traefik": COMMON
+    | {
+        "identity_alias",
+        "forged_facts",
+        "key_in_app",
+        "path_rewritten",
+        "host_confusion",
+        "listener_exposed",
+        "upgrade_relayed",
+    },
     "caddy": COMMON | {"identity_alias", "connection_strips", "upgrade_relayed", "default_host"},
     # Envoy takes away what the answer names, whatever it is configured to take over.
-    "envoy": COMMON - {"app_password_in_app"} | {"identity_alias", "websocket_lost", "default_host", "pages_asked", "forged_facts", "fails_open"},
+    "envoy": COMMON - {"app_password_in_app"}
+    | {
+        "identity_alias",
+        "websocket_lost",
+        "default_host",
+        "pages_asked",
+        "forged_facts",
+        "fails_open",
+    },
     "haproxy": COMMON
-    | {"identity_alias", "upgrade_relayed", "default_host", "fails_open", "let_through", "flood_forwarded", "slow_cookie", "trailers_relayed", "absolute_form", "cookie_quoted"},
+    | {
+        "identity_alias",
+        "upgrade_relayed",
+        "default_host",
+        "fails_open",
+        "let_through",
+        "flood_forwarded",
+        "slow_cookie",
+        "trailers_relayed",
+        "absolute_form",
+        "cookie_quoted",
+    },
 }
 """Kind → every finding that its naive configuration deserves, and no other."""
 
@@ -43,8 +94,19 @@ def naive(kind: str, site: Site, *, app: str) -> dict[str, str]:
     public_host, _, public_port = site.public.rpartition(":")
     app_host, _, app_port = app.rpartition(":")
     values = {
-        "LISTEN": site.listen, "PORT": port, "CHECK": site.check, "PUBLIC": site.public, "APP": app, "KEY": site.key.reveal(), "ADMIN": site.check,
-        "CHECK_PORT": check_port, "PUBLIC_PORT": public_port, "APP_PORT": app_port,
-    }  # fmt: skip
+        "LISTEN": site.listen,
+        "PORT": port,
+        "CHECK": site.check,
+        "PUBLIC": site.public,
+        "APP": app,
+        "KEY": site.key.reveal(),
+        "ADMIN": site.check,
+        "CHECK_PORT": check_port,
+        "PUBLIC_PORT": public_port,
+        "APP_PORT": app_port,
+    }
     assert {host, check_host, public_host, app_host} == {"127.0.0.1"}
-    return {name: Template(HERE.joinpath(f"{kind}-{name}").read_text()).substitute(values) for name in FILES[kind]}
+    return {
+        name: Template(HERE.joinpath(f"{kind}-{name}").read_text()).substitute(values)
+        for name in FILES[kind]
+    }

@@ -15,7 +15,20 @@ from gateway.web.admin import PREFIX, AdminServices, admin_application
 from gateway.web.admin.doctor import doctor_routes
 from tests.sql.fixtures import config_with, database_keys
 from tests.sql.template import embedded_database
-from tests.web.admin.rooms import PROBE_KEY, Blocks, Deliveries, Desk, Explanations, Links, Messages, Onboardings, Probes, Revocations, Sessions, Tenants
+from tests.web.admin.rooms import (
+    PROBE_KEY,
+    Blocks,
+    Deliveries,
+    Desk,
+    Explanations,
+    Links,
+    Messages,
+    Onboardings,
+    Probes,
+    Revocations,
+    Sessions,
+    Tenants,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,10 +61,14 @@ class Api:
     services: AdminServices
     made: dict[str, str] = field(default_factory=dict)
 
-    async def key(self, *scopes: Scope, tenant: str | None = None, lifetime_s: float | None = None) -> str:
+    async def key(
+        self, *scopes: Scope, tenant: str | None = None, lifetime_s: float | None = None
+    ) -> str:
         name = f"{','.join(sorted(scopes))}/{tenant}/{lifetime_s}"
         if name not in self.made:
-            new = await self.keys.create(name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s)
+            new = await self.keys.create(
+                name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s
+            )
             assert new is not None
             self.made[name] = new.presented.reveal()
         return self.made[name]
@@ -60,7 +77,14 @@ class Api:
         return await self.key(Scope.OPERATOR)
 
     async def call(
-        self, method: str, path: str, *, key: str | None = None, json: object = None, headers: dict[str, str] | None = None, data: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        json: object = None,
+        headers: dict[str, str] | None = None,
+        data: bytes | None = None,
     ) -> ClientResponse:
         sent = {"Authorization": f"Bearer {key or await self.operator()}", **(headers or {})}
         return await self.client.request(method, PREFIX + path, json=json, data=data, headers=sent)
@@ -85,10 +109,28 @@ async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -
     admin_keys = SqlAdminKeys(database, clock=clock)
     tenants = Tenants()
     services = AdminServices(
-        keys=admin_keys, audit=SqlAuditLog(database, clock=clock), idempotency=SqlIdempotency(database, clock=clock),
-        tenants=tenants, onboarding=cast("Onboarding", Onboardings(tenants)), login_tests=Links(), revoker=Revocations(), sessions=Sessions(), blocks=Blocks(), explainer=Explanations(), deliveries=Deliveries(), messages=Messages(), hook_desk=cast("HookDesk", Desk()),
-        more=doctor_routes(Probes(), keys=lambda: (PROBE_KEY,), managed=("X-Auth-Request-Email",), cookie_name="__Host-gw", clock=clock), monotonic=clock,
-    )  # fmt: skip
+        keys=admin_keys,
+        audit=SqlAuditLog(database, clock=clock),
+        idempotency=SqlIdempotency(database, clock=clock),
+        tenants=tenants,
+        onboarding=cast("Onboarding", Onboardings(tenants)),
+        login_tests=Links(),
+        revoker=Revocations(),
+        sessions=Sessions(),
+        blocks=Blocks(),
+        explainer=Explanations(),
+        deliveries=Deliveries(),
+        messages=Messages(),
+        hook_desk=cast("HookDesk", Desk()),
+        more=doctor_routes(
+            Probes(),
+            keys=lambda: (PROBE_KEY,),
+            managed=("X-Auth-Request-Email",),
+            cookie_name="__Host-gw",
+            clock=clock,
+        ),
+        monotonic=clock,
+    )
     application = web.Application()
     application.add_subapp(PREFIX, admin_application(services))
     return Api(await aiohttp_client(application), admin_keys, clock, services)

@@ -1,4 +1,6 @@
-"""Rooms behind the admin API, in memory: enough for each route to be walked. SQL parts are the real ones."""
+"""Rooms behind the admin API, in memory: enough for each route to be walked. SQL parts are the real
+ones.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,16 @@ from gateway.hooks.arrivals import Arrived
 from gateway.hooks.setup import Setup
 from gateway.onboarding.service import Drift, Proposal
 from gateway.ports import AppPasswordView, RevocationRequest, RevocationStatus, SessionView, Who
-from gateway.ports_admin import BlockView, DeliveryView, Json, MessageView, Page, Question, Rejected, TenantRecord
+from gateway.ports_admin import (
+    BlockView,
+    DeliveryView,
+    Json,
+    MessageView,
+    Page,
+    Question,
+    Rejected,
+    TenantRecord,
+)
 from gateway.ports_provisioning import ClientCredentials, Run, RunKind, RunState
 
 if TYPE_CHECKING:
@@ -34,8 +45,12 @@ class Tenants:
 
     stored: dict[str, TenantRecord] = field(default_factory=dict)
 
-    async def page(self, *, only: str | None, position: str | None, limit: int) -> Page[TenantRecord]:
-        ids, following = _slice(sorted(i for i in self.stored if only in (None, i)), position, limit)
+    async def page(
+        self, *, only: str | None, position: str | None, limit: int
+    ) -> Page[TenantRecord]:
+        ids, following = _slice(
+            sorted(i for i in self.stored if only in (None, i)), position, limit
+        )
         return Page([self.stored[i] for i in ids], following)
 
     async def get(self, tenant: str) -> TenantRecord | None:
@@ -47,10 +62,14 @@ class Tenants:
         now = self.stored.get(document.id)
         if (now.etag if now else None) != etag:
             return Rejected("precondition_failed", "changed meanwhile")
-        self.stored[document.id] = TenantRecord(document.id, document.model_dump(mode="json"), str(int(etag or "0") + 1), "sql")
+        self.stored[document.id] = TenantRecord(
+            document.id, document.model_dump(mode="json"), str(int(etag or "0") + 1), "sql"
+        )
         return self.stored[document.id]
 
-    async def put_hook_secret(self, tenant: str, provider: str, secret: Secret | None) -> TenantRecord | Rejected:
+    async def put_hook_secret(
+        self, tenant: str, provider: str, secret: Secret | None
+    ) -> TenantRecord | Rejected:
         return self.stored[tenant]
 
     async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
@@ -73,7 +92,15 @@ class Revocations:
     added: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def revoke(self, request: RevocationRequest) -> RevocationStatus:
-        status = RevocationStatus(f"r{len(self.done) + 1:04}", request, 1000.0, 1.5, (("replica-1", 2.0), ("replica-2", None)), 3.0, 1)
+        status = RevocationStatus(
+            f"r{len(self.done) + 1:04}",
+            request,
+            1000.0,
+            1.5,
+            (("replica-1", 2.0), ("replica-2", None)),
+            3.0,
+            1,
+        )
         async with self.added:
             self.done[status.id] = status
             self.added.notify_all()
@@ -99,7 +126,17 @@ class Revocations:
 
 
 def _view(session: str, tenant: str) -> SessionView:
-    return SessionView(session, tenant, "user", f"bob@{tenant}.test", f"{tenant}-okta", (f"{tenant}.example.com",), 1, 2, "Firefox")
+    return SessionView(
+        session,
+        tenant,
+        "user",
+        f"bob@{tenant}.test",
+        f"{tenant}-okta",
+        (f"{tenant}.example.com",),
+        1,
+        2,
+        "Firefox",
+    )
 
 
 OF_A_LAPTOP = AppPasswordView("laptop", (), ("/dav",), 3)
@@ -108,31 +145,60 @@ OF_A_LAPTOP = AppPasswordView("laptop", (), ("/dav",), 3)
 class Sessions:
     """Those that end with 9 are app passwords, where they are looked up by their id."""
 
-    async def page(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
+    async def page(
+        self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int
+    ) -> Page[SessionView]:
         offset = int((position or "0:0").partition(":")[2])
         following = offset + limit
-        return Page([_view(f"{tenant}-{n}", tenant) for n in range(5)[offset:following]], f"0:{following}" if following < 5 else None)
+        return Page(
+            [_view(f"{tenant}-{n}", tenant) for n in range(5)[offset:following]],
+            f"0:{following}" if following < 5 else None,
+        )
 
-    async def app_passwords(self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int) -> Page[SessionView]:
-        page = await self.page(tenant=tenant, user=user, email=email, position=position, limit=limit)
+    async def app_passwords(
+        self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int
+    ) -> Page[SessionView]:
+        page = await self.page(
+            tenant=tenant, user=user, email=email, position=position, limit=limit
+        )
         return Page([replace(view, app_password=OF_A_LAPTOP) for view in page.items], page.position)
 
     async def find(self, session: str) -> SessionView | None:
         tenant, dash, number = session.rpartition("-")
         found = _view(session, tenant)
-        return None if not dash else replace(found, app_password=OF_A_LAPTOP) if number == "9" else found
+        return (
+            None
+            if not dash
+            else replace(found, app_password=OF_A_LAPTOP)
+            if number == "9"
+            else found
+        )
 
 
 class Blocks:
-    async def page(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
-        return Page([BlockView("acme:1", tenant or "acme", Who(email="mallory@acme.test"), "left", "admin", 1.0)])
+    async def page(
+        self, *, tenant: str | None, position: str | None, limit: int
+    ) -> Page[BlockView]:
+        return Page(
+            [
+                BlockView(
+                    "acme:1", tenant or "acme", Who(email="mallory@acme.test"), "left", "admin", 1.0
+                )
+            ]
+        )
 
-    async def remembered(self, *, tenant: str | None, position: str | None, limit: int) -> Page[BlockView]:
+    async def remembered(
+        self, *, tenant: str | None, position: str | None, limit: int
+    ) -> Page[BlockView]:
         return Page([])
 
     async def find(self, block: str) -> BlockView | None:
         tenant, colon, _ = block.partition(":")
-        return BlockView(block, tenant, Who(email="mallory@acme.test"), "left", "admin", 1.0) if colon else None
+        return (
+            BlockView(block, tenant, Who(email="mallory@acme.test"), "left", "admin", 1.0)
+            if colon
+            else None
+        )
 
 
 class Explanations:
@@ -144,10 +210,24 @@ class Explanations:
 
 @dataclass(slots=True)
 class Deliveries:
-    stored: dict[str, DeliveryView] = field(default_factory=lambda: {"d1": DeliveryView("d1", "acme", "acme-okta", "okta", 1.0, "failed", 3, "group removal", "timeout")})
+    stored: dict[str, DeliveryView] = field(
+        default_factory=lambda: {
+            "d1": DeliveryView(
+                "d1", "acme", "acme-okta", "okta", 1.0, "failed", 3, "group removal", "timeout"
+            )
+        }
+    )
 
-    async def page(self, *, tenant: str | None, state: str | None, position: str | None, limit: int) -> Page[DeliveryView]:
-        return Page([d for d in self.stored.values() if tenant in (None, d.tenant) and state in (None, d.state)])
+    async def page(
+        self, *, tenant: str | None, state: str | None, position: str | None, limit: int
+    ) -> Page[DeliveryView]:
+        return Page(
+            [
+                d
+                for d in self.stored.values()
+                if tenant in (None, d.tenant) and state in (None, d.state)
+            ]
+        )
 
     async def find(self, delivery: str) -> DeliveryView | None:
         return self.stored.get(delivery)
@@ -165,10 +245,24 @@ class Deliveries:
 
 @dataclass(slots=True)
 class Messages:
-    stored: dict[str, MessageView] = field(default_factory=lambda: {"msg_1": MessageView("msg_1", "acme", "user.deprovisioned", 1.0, "failed", 13, 2.0, None, "answered 500")})
+    stored: dict[str, MessageView] = field(
+        default_factory=lambda: {
+            "msg_1": MessageView(
+                "msg_1", "acme", "user.deprovisioned", 1.0, "failed", 13, 2.0, None, "answered 500"
+            )
+        }
+    )
 
-    async def page(self, *, tenant: str | None, state: str | None, position: str | None, limit: int) -> Page[MessageView]:
-        return Page([m for m in self.stored.values() if tenant in (None, m.tenant) and state in (None, m.state)])
+    async def page(
+        self, *, tenant: str | None, state: str | None, position: str | None, limit: int
+    ) -> Page[MessageView]:
+        return Page(
+            [
+                m
+                for m in self.stored.values()
+                if tenant in (None, m.tenant) and state in (None, m.state)
+            ]
+        )
 
     async def find(self, message: str) -> MessageView | None:
         return self.stored.get(message)
@@ -186,7 +280,11 @@ class Desk:
 
     def setup(self, tenant: str, provider: str) -> Setup | None:
         where = "https://hooks.example.com/hooks/okta/acme/acme-okta"
-        return Setup(tenant, provider, "okta", 1, (("okta", where),), ("user.session.end",), ()) if (tenant, provider) == ("acme", "acme-okta") else None
+        return (
+            Setup(tenant, provider, "okta", 1, (("okta", where),), ("user.session.end",), ())
+            if (tenant, provider) == ("acme", "acme-okta")
+            else None
+        )
 
     async def arrived(self, tenant: str, provider: str, *, since: float | None) -> Arrived:
         return Arrived(tenant, provider, since or 1.0, (), (), (), (), None)
@@ -207,7 +305,23 @@ class Probes:
 class Runs:
     """The journal's readable half, with one finished run of acme."""
 
-    stored: dict[str, Run] = field(default_factory=lambda: {"abcdef012345": Run("abcdef012345", "acme", RunKind.APPLY, "key:0", RunState.DONE, {}, (), 1.0, 2.0, None, ())})
+    stored: dict[str, Run] = field(
+        default_factory=lambda: {
+            "abcdef012345": Run(
+                "abcdef012345",
+                "acme",
+                RunKind.APPLY,
+                "key:0",
+                RunState.DONE,
+                {},
+                (),
+                1.0,
+                2.0,
+                None,
+                (),
+            )
+        }
+    )
 
     async def run(self, run: str) -> Run | None:
         return self.stored.get(run)
@@ -218,7 +332,11 @@ class Runs:
 
 class Registered:
     async def credentials(self, tenant: str) -> ClientCredentials | None:
-        return ClientCredentials("4r8abc", Secret("s3cr3t-of-the-client"), (AppClient("3q7old", Secret("s3cr3t-of-the-old-client"), retires_at=1.5),))
+        return ClientCredentials(
+            "4r8abc",
+            Secret("s3cr3t-of-the-client"),
+            (AppClient("3q7old", Secret("s3cr3t-of-the-old-client"), retires_at=1.5),),
+        )
 
 
 @dataclass(slots=True)
@@ -234,7 +352,9 @@ class Onboardings:
     records: Tenants
     provisioning: Provisionings = field(default_factory=Provisionings)
 
-    async def propose(self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool) -> Proposal:
+    async def propose(
+        self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool
+    ) -> Proposal:
         return Proposal(tenant, Plan((Step(Verb.CREATE, Resource.CLIENT, "", "there is none"),)))
 
     async def apply(self, proposal: Proposal, *, actor: str) -> Done:

@@ -1,4 +1,6 @@
-"""Every route × every sort of key, in one literal. A route that is missing here fails the first test."""
+"""Every route × every sort of key, in one literal. A route that is missing here fails the first
+test.
+"""
 
 from __future__ import annotations
 
@@ -18,33 +20,78 @@ if TYPE_CHECKING:
     from tests.web.admin.conftest import Api, Clock
 
 WHO = {"tenant": "acme", "email": "bob@acme.test", "reason": "left"}
-PROVISION = {"provider": {"client_id": "0oa", "client_secret": "s3cr3t", "oidc_issuer": "https://acme.okta.com"}, "group": "app-users", "allowed_domain": "acme.test"}
+PROVISION = {
+    "provider": {
+        "client_id": "0oa",
+        "client_secret": "s3cr3t",
+        "oidc_issuer": "https://acme.okta.com",
+    },
+    "group": "app-users",
+    "allowed_domain": "acme.test",
+}
 NOBODY = 403
 HIDDEN = 404
 FILTERED = 200
-"""What a key of tenant globex gets for something of acme's: refused, not found, or its own part only."""
+"""What a key of tenant globex gets for something of acme's: refused, not found, or its own part
+only.
+"""
 
 TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     # operation: scope, method, path, body, answer to the right key, answer to another tenant's key
     "list_tenants": (Scope.TENANTS_READ, "GET", "/tenants", None, 200, FILTERED),
     "get_tenant": (Scope.TENANTS_READ, "GET", "/tenants/acme", None, 200, NOBODY),
-    "put_tenant": (Scope.TENANTS_WRITE, "PUT", "/tenants/acme", {**TENANT, "client_secret": "***"}, 200, NOBODY),
+    "put_tenant": (
+        Scope.TENANTS_WRITE,
+        "PUT",
+        "/tenants/acme",
+        {**TENANT, "client_secret": "***"},
+        200,
+        NOBODY,
+    ),
     "delete_tenant": (Scope.TENANTS_WRITE, "DELETE", "/tenants/acme", None, 204, NOBODY),
     "test_tenant": (Scope.TENANTS_WRITE, "POST", "/tenants/acme/test", None, 201, NOBODY),
     "provision": (Scope.PROVISION, "POST", "/tenants/acme/provision", PROVISION, 201, NOBODY),
     "reprovision": (Scope.PROVISION, "PUT", "/tenants/acme/provision", PROVISION, 200, NOBODY),
     "list_runs": (Scope.PROVISION, "GET", "/tenants/acme/provision", None, 200, NOBODY),
     "get_run": (Scope.PROVISION, "GET", "/tenants/acme/provision/abcdef012345", None, 200, NOBODY),
-    "rollback_run": (Scope.PROVISION, "POST", "/tenants/acme/provision/abcdef012345/rollback", None, 200, NOBODY),
+    "rollback_run": (
+        Scope.PROVISION,
+        "POST",
+        "/tenants/acme/provision/abcdef012345/rollback",
+        None,
+        200,
+        NOBODY,
+    ),
     "rotate": (Scope.PROVISION, "POST", "/tenants/acme/provision/rotate", None, 201, NOBODY),
     "retire": (Scope.PROVISION, "POST", "/tenants/acme/provision/retire", None, 200, NOBODY),
     "verify": (Scope.PROVISION, "POST", "/tenants/acme/provision/verify", None, 200, NOBODY),
     "destroy": (Scope.PROVISION, "DELETE", "/tenants/acme/provision", None, 204, NOBODY),
     "list_sessions": (Scope.SESSIONS_READ, "GET", "/sessions?tenant=acme", None, 200, NOBODY),
     "end_session": (Scope.SESSIONS_REVOKE, "DELETE", "/sessions/acme-1", None, 200, HIDDEN),
-    "list_app_passwords": (Scope.SESSIONS_READ, "GET", "/app-passwords?tenant=acme", None, 200, NOBODY),
-    "revoke_app_password": (Scope.SESSIONS_REVOKE, "DELETE", "/app-passwords/acme-9", None, 200, HIDDEN),
-    "revoke": (Scope.SESSIONS_REVOKE, "POST", "/revocations", {**WHO, "kind": "end_sessions"}, 201, NOBODY),
+    "list_app_passwords": (
+        Scope.SESSIONS_READ,
+        "GET",
+        "/app-passwords?tenant=acme",
+        None,
+        200,
+        NOBODY,
+    ),
+    "revoke_app_password": (
+        Scope.SESSIONS_REVOKE,
+        "DELETE",
+        "/app-passwords/acme-9",
+        None,
+        200,
+        HIDDEN,
+    ),
+    "revoke": (
+        Scope.SESSIONS_REVOKE,
+        "POST",
+        "/revocations",
+        {**WHO, "kind": "end_sessions"},
+        201,
+        NOBODY,
+    ),
     "get_revocation": (Scope.SESSIONS_READ, "GET", "/revocations/r0001", None, 200, HIDDEN),
     "stream_revocations": (Scope.SESSIONS_READ, "GET", "/revocations/stream", None, 200, FILTERED),
     "list_blocks": (Scope.SESSIONS_READ, "GET", "/blocks?tenant=acme", None, 200, NOBODY),
@@ -54,21 +101,58 @@ TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
     "list_audit": (Scope.AUDIT_READ, "GET", "/audit?tenant=acme", None, 200, NOBODY),
     "list_hooks": (Scope.HOOKS, "GET", "/tenants/acme/hooks", None, 200, NOBODY),
     "get_hook": (Scope.HOOKS, "GET", "/tenants/acme/hooks/acme-okta", None, 200, NOBODY),
-    "add_hook_secret": (Scope.HOOKS, "POST", "/tenants/acme/hooks/acme-okta/secrets", None, 201, NOBODY),
-    "end_hook_rotation": (Scope.HOOKS, "DELETE", "/tenants/acme/hooks/acme-okta/secrets/previous", None, 200, NOBODY),
+    "add_hook_secret": (
+        Scope.HOOKS,
+        "POST",
+        "/tenants/acme/hooks/acme-okta/secrets",
+        None,
+        201,
+        NOBODY,
+    ),
+    "end_hook_rotation": (
+        Scope.HOOKS,
+        "DELETE",
+        "/tenants/acme/hooks/acme-okta/secrets/previous",
+        None,
+        200,
+        NOBODY,
+    ),
     "test_hook": (Scope.HOOKS, "GET", "/tenants/acme/hooks/acme-okta/test", None, 200, NOBODY),
     "list_deliveries": (Scope.HOOKS, "GET", "/hooks/deliveries?tenant=acme", None, 200, NOBODY),
     "get_delivery": (Scope.HOOKS, "GET", "/hooks/deliveries/d1", None, 200, HIDDEN),
-    "decide_held": (Scope.HOOKS, "POST", "/hooks/held", {"tenant": "globex", "decision": "release"}, 200, NOBODY),
+    "decide_held": (
+        Scope.HOOKS,
+        "POST",
+        "/hooks/held",
+        {"tenant": "globex", "decision": "release"},
+        200,
+        NOBODY,
+    ),
     "replay_delivery": (Scope.HOOKS, "POST", "/hooks/deliveries/d1/replay", None, 200, HIDDEN),
     "list_messages": (Scope.HOOKS, "GET", "/hooks/webhooks?tenant=acme", None, 200, NOBODY),
     "get_message": (Scope.HOOKS, "GET", "/hooks/webhooks/msg_1", None, 200, HIDDEN),
     "replay_message": (Scope.HOOKS, "POST", "/hooks/webhooks/msg_1/replay", None, 200, HIDDEN),
-    "create_probes": (Scope.DOCTOR, "POST", "/doctor/probes", {"host": "acme.example.com", "count": 2}, 201, NOBODY),
-    "get_probes": (Scope.DOCTOR, "GET", f"/doctor/probes?nonces={issue(PROBE_KEY, chance=bytes(12), expires_at=2_000_000_000)}", None, 200, NOBODY),
+    "create_probes": (
+        Scope.DOCTOR,
+        "POST",
+        "/doctor/probes",
+        {"host": "acme.example.com", "count": 2},
+        201,
+        NOBODY,
+    ),
+    "get_probes": (
+        Scope.DOCTOR,
+        "GET",
+        f"/doctor/probes?nonces={issue(PROBE_KEY, chance=bytes(12), expires_at=2_000_000_000)}",
+        None,
+        200,
+        NOBODY,
+    ),
 }
 CALLERS = ["no key", "wrong scope", "other tenant", "own tenant", "expired", "right", "operator"]
-NOT_FOR_A_BOUND_KEY = {name for name, (_, binding) in PERMISSIONS.items() if binding is Binding.UNBOUND} | {"remove_block", "rollback_run"}
+NOT_FOR_A_BOUND_KEY = {
+    name for name, (_, binding) in PERMISSIONS.items() if binding is Binding.UNBOUND
+} | {"remove_block", "rollback_run"}
 """Of the tenant's own, too. The block and the run in the rooms are an operator's."""
 
 
@@ -89,7 +173,11 @@ async def test_who_may(api: Api, clock: Clock, operation: str, caller: str) -> N
         "no key": ("", 401, "no_key"),
         "wrong scope": (await api.key(*everything_else), 403, "scope_missing"),
         "other tenant": (await api.key(scope, tenant="globex"), other, None),
-        "own tenant": (await api.key(scope, tenant="acme"), 403 if operation in NOT_FOR_A_BOUND_KEY else right, "tenant_bound" if operation in NOT_FOR_A_BOUND_KEY else None),
+        "own tenant": (
+            await api.key(scope, tenant="acme"),
+            403 if operation in NOT_FOR_A_BOUND_KEY else right,
+            "tenant_bound" if operation in NOT_FOR_A_BOUND_KEY else None,
+        ),
         "expired": (await api.key(scope, lifetime_s=10), 401, "key_expired"),
         "right": (await api.key(scope), right, None),
         "operator": (await api.operator(), right, None),

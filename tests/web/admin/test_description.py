@@ -1,4 +1,6 @@
-"""The served description against the served API, by code that is not ours: Schemathesis makes requests from it and judges the answers."""
+"""The served description against the served API, by code that is not ours: Schemathesis makes
+requests from it and judges the answers.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,34 @@ async def test_schemathesis_finds_nothing(api: Api, aiohttp_client: AiohttpClien
     client = await aiohttp_client(application)
     await api.call("PUT", "/tenants/acme", json=TENANT)
     arguments = [
-        "run", str(client.make_url(f"{PREFIX}/openapi.json")), "--header", f"Authorization: Bearer {await api.operator()}",
-        "--max-examples", str(EXAMPLES), "--seed", "1", "--exclude-path", f"{PREFIX}/revocations/stream", "--checks", "all",
-        # A schema cannot say "at most one of these", "a cursor that this list gave out", or what a host name is: those are refused with 400.
-        "--exclude-checks", "positive_data_acceptance", "--no-color", "--generation-database", "none",
-    ]  # fmt: skip
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "schemathesis.cli", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+        "run",
+        str(client.make_url(f"{PREFIX}/openapi.json")),
+        "--header",
+        f"Authorization: Bearer {await api.operator()}",
+        "--max-examples",
+        str(EXAMPLES),
+        "--seed",
+        "1",
+        "--exclude-path",
+        f"{PREFIX}/revocations/stream",
+        "--checks",
+        "all",
+        # A schema cannot say "at most one of these", "a cursor that this list gave out", or what a
+        # host name is: those are refused with 400.
+        "--exclude-checks",
+        "positive_data_acceptance",
+        "--no-color",
+        "--generation-database",
+        "none",
+    ]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     output, _ = await process.communicate()
     text = output.decode()
     assert process.returncode == 0, text[-6000:]

@@ -40,9 +40,15 @@ async def _served(api: Api) -> dict[str, Any]:
     return document
 
 
-async def test_it_is_served_without_a_key_and_names_every_operation_with_its_scope(api: Api) -> None:
+async def test_it_is_served_without_a_key_and_names_every_operation_with_its_scope(
+    api: Api,
+) -> None:
     document = await _served(api)
-    operations = {o["operationId"]: o["x-scope"] for methods in document["paths"].values() for o in methods.values()}
+    operations = {
+        o["operationId"]: o["x-scope"]
+        for methods in document["paths"].values()
+        for o in methods.values()
+    }
     assert operations == {name: str(row[0]) for name, row in TABLE.items()}
 
 
@@ -76,7 +82,10 @@ SMALLEST: dict[str, tuple[type[BaseModel], Any]] = {
     "SessionDocument": (SessionDocument, {}),
     "IdleCountsDocument": (IdleCountsDocument, {}),
     "AppPasswordsDocument": (AppPasswordsDocument, {}),
-    "WebhookDocument": (WebhookDocument, {"url": "https://app.example.com/", "secret": "0123456789abcdef0123456789abcdef"}),
+    "WebhookDocument": (
+        WebhookDocument,
+        {"url": "https://app.example.com/", "secret": "0123456789abcdef0123456789abcdef"},
+    ),
     "BrandingDocument": (BrandingDocument, {}),
     "HeaderSetting": (HeaderSetting, {"source": "claim:d"}),
     "ProvisionBody": (ProvisionBody, PROVISION),
@@ -93,7 +102,11 @@ async def test_every_default_of_the_description_is_taken_when_it_is_sent(api: Ap
                 model.model_validate({**body, field: schema["default"]})
                 tried += 1
     assert tried > 40
-    assert {n for n in schemas if n.endswith(("Document", "Body")) and "default" in json.dumps(schemas[n])} - SMALLEST.keys() <= {
+    assert {
+        n
+        for n in schemas
+        if n.endswith(("Document", "Body")) and "default" in json.dumps(schemas[n])
+    } - SMALLEST.keys() <= {
         "RevocationBody",
         "BlockBody",
         "ExplainBody",
@@ -103,13 +116,29 @@ async def test_every_default_of_the_description_is_taken_when_it_is_sent(api: Ap
 
 
 CROSS_FIELD_RULES = {
-    "TenantDocument": ["`client_id`` with ``client_secret``", "openid", "aws.cognito.signin.user.admin", "email_domains", "tenant_headers", "login_host"],
+    "TenantDocument": [
+        "`client_id`` with ``client_secret``",
+        "openid",
+        "aws.cognito.signin.user.admin",
+        "email_domains",
+        "tenant_headers",
+        "login_host",
+    ],
     "ProviderDocument": ["tenant_idp"],
-    "RuleDocument": ["``allow`` stands without", "``session: false`` needs", "``replace: true`` needs", "``identity`` needs ``bearer``"],
+    "RuleDocument": [
+        "``allow`` stands without",
+        "``session: false`` needs",
+        "``replace: true`` needs",
+        "``identity`` needs ``bearer``",
+    ],
     "AppPasswordsDocument": ["30 days"],
     "SessionDocument": ["30 days", "not longer than ``absolute``"],
     "IdleCountsDocument": ["at least 1m", "not longer than ``absolute``"],
-    "ProvisionBody": ["``provider`` or ``providers``", "``group`` or ``groups``", "``allowed_domain`` or ``email_domains``"],
+    "ProvisionBody": [
+        "``provider`` or ``providers``",
+        "``group`` or ``groups``",
+        "``allowed_domain`` or ``email_domains``",
+    ],
 }
 
 
