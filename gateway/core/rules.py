@@ -11,7 +11,8 @@ Rules:
   matches counts, and all of them where none is strictest.
 - Where nobody can say which rule an application would meet (an ambiguous path), every rule of the
   host that speaks about the method counts at once, and so does "no rule". Whatever path a reader
-  makes of it, one of these speaks about it.
+  makes of it, one of these speaks about it. Where the first of them is for ``/**``, and is not
+  ``allow``, it is the rule, as every reading meets it.
 - A request that acts on all that is below its path (WebDAV, ``acts_below``) meets the rules for
   what is below, too.
 - A rule may be for some hosts of its tenant only. Which rules a host has is settled when they are
@@ -225,10 +226,9 @@ class HostRules:
         for index, rule, methods in self._unlike:
             if methods is not None and method not in methods:
                 continue
-            if first and rule.path == "/**" and not rule.deny and rule.judges(credential):
-                return Match(
-                    index, rule
-                )  # It is the rule for whatever path a reader makes of this one.
+            if first and rule.path == "/**" and not rule.deny and not rule.everyone:
+                # The rule for whatever path a reader makes of this one.
+                return Match(index, rule)
             first = False
             if rule.deny or not rule.session or rule.judges(credential):
                 what = (

@@ -297,6 +297,20 @@ CASES: dict[str, tuple[Tenant, AuthRequest, Session | None, type[object], Reason
         Allow,
         Reason.OK,
     ),
+    "ambiguous path where one rule for all of the host takes no session": (
+        tenant(rules=(rule("/**", bearer=API, session=False), rule("/x", deny=True))),
+        request("/a", ambiguous=True),
+        session(),
+        Login,
+        Reason.BEARER_INVALID,
+    ),
+    "ambiguous path where one rule for all of the host wants a group": (
+        tenant(rules=(rule("/**", groups=frozenset({"admins"}), replace=True),)),
+        request("/a", ambiguous=True),
+        session(),
+        Deny,
+        Reason.GROUP_MISSING,
+    ),
     "ambiguous path without rules": (
         tenant(),
         request("/a", ambiguous=True),
@@ -1057,6 +1071,11 @@ def test_an_app_password(case: str) -> None:
         == takes_app_passwords(matched)
         == (reason not in {Reason.NO_SESSION, Reason.BAD_REQUEST})
     )
+    without = replace(asked, app_password=None)
+    assert takes_app_passwords(match(at, without)) == takes_app_passwords(matched), "the challenge"
+    assert takes_app_passwords(matched) <= isinstance(
+        decide(at, without, match(at, without), session=None, machine=None, now=NOW), Login
+    ), "a program that waits for a challenge gets one"
     if isinstance(decision, Allow) and held is not None:
         assert decision.session is held.session
         # Never more than a session of the person would be let in with.

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.decide import decide, match, match_next
+from gateway.core.decide import decide, match, match_next, takes_app_passwords
 from gateway.core.decision import Allow, Reason
 from gateway.core.explain import Hypothesis, explain
 from gateway.core.hosts import includes
@@ -751,10 +751,14 @@ def test_whatever_path_a_reader_makes_of_an_ambiguous_one_it_would_let_in_whom_t
     name = raw
     for step in steps:
         name = step(name)
+    at, nobody = tenant(rules=rules), request(parsed.path, ambiguous=True, method=method)
+    assert takes_app_passwords(match(at, nobody)) == takes_app_passwords(
+        match(at, replace(nobody, app_password="x"))
+    ), "a challenge where one is taken, and nowhere else"
     for credential in CREDENTIALS:
         asked = request(parsed.path, ambiguous=True, method=method, **credential)
         hold_for_readers(
-            tenant(rules=rules),
+            at,
             asked,
             [name, resolved(name), other, *(one.path.replace("*", "a") for one in rules)],
         )
