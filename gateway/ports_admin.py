@@ -351,6 +351,8 @@ class Question:
     ``email``, else a machine's.
     """
     scopes: tuple[str, ...] = ()
+    app_password_path: str | None = None
+    """The request carries an app password of the person, good for this path and all below."""
     destination: str | None = None
     """``Destination`` and ``Depth`` as a WebDAV client sends them."""
     depth: str | None = None

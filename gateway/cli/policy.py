@@ -55,6 +55,13 @@ def command() -> None:
     ),
 )
 @click.option("--scope", "scopes", multiple=True, help="A scope of that token; may be repeated.")
+@click.option(
+    "--app-password-path",
+    help=(
+        "The request carries an app password of the person in --email, good for this path and "
+        "everything below; / is all of the host."
+    ),
+)
 @json_option
 def explain(
     *,
@@ -70,6 +77,7 @@ def explain(
     provider: str | None,
     client: str | None,
     scopes: tuple[str, ...],
+    app_password_path: str | None,
     as_json: bool,
 ) -> None:
     """What a request would come to, step by step. Asks the tenants of files and SQL, and what
@@ -84,6 +92,16 @@ def explain(
     if client is None and scopes:
         msg = "--scope says something about a token: name its app client with --client"
         raise click.UsageError(msg)
+    if app_password_path is not None:
+        if email is None:
+            msg = "--app-password-path is about a person's app password: name them with --email"
+            raise click.UsageError(msg)
+        if client is not None:
+            msg = "a request carries an access token or an app password: --client or the other"
+            raise click.UsageError(msg)
+        if not app_password_path.startswith("/"):
+            msg = "--app-password-path is the path that it is good for, and begins with /"
+            raise click.UsageError(msg)
     question = Question(
         host=host,
         path=path,
@@ -95,6 +113,7 @@ def explain(
         signed_in=email is not None,
         client=client,
         scopes=scopes,
+        app_password_path=app_password_path,
         destination=destination,
         depth=depth,
     )

@@ -7,22 +7,38 @@ Rules:
   that nobody has, there is then one answer: none.
 - Blocks, and groups that an identity provider's event took away, are the caller's to look up
   (``whose`` says for which tenant). They do here what they do there: a blocked person has no
-  session, and no valid token; a group that was taken away is not held.
+  session, and no valid token or app password; a group that was taken away is not held.
 - Ended sessions are no part of it: it is asked about the session that a login of this moment would
   make.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gateway.core.canonical import canonical_address, canonical_id
-from gateway.core.decide import Trace, decide, match, match_next, wants_bearer, would_do
+from gateway.core.decide import (
+    Trace,
+    decide,
+    match,
+    match_next,
+    wants_app_password,
+    wants_bearer,
+    would_do,
+)
 from gateway.core.decision import Deny, Login, Reason
 from gateway.core.hosts import email_domain, wire_host
-from gateway.core.model import AuthRequest, Identity, MachineToken, RequestKind, Session
+from gateway.core.model import (
+    AppPassword,
+    AuthRequest,
+    Identity,
+    MachineToken,
+    RequestKind,
+    Session,
+)
 from gateway.core.paths import canonical
+from gateway.core.readings import Unreadable
 from gateway.core.tenants import HostKind
 from gateway.core.webdav import parse_depth, parse_destination
 
@@ -54,6 +70,10 @@ class Hypothesis:
     """
     scopes: tuple[str, ...] = ()
     """Of that token."""
+    app_password_path: str | None = None
+    """The request carries an app password of the person, for every host of the tenant, and for this
+    path and everything below; their last login is of this moment. Not beside ``client``.
+    """
     destination: str | None = None
     """Text of the ``Destination`` header; None: none is sent."""
     depth: str | None = None
@@ -143,37 +163,41 @@ def explain(
     request = _request(asked, host, path)
     _stands_against(asked, barred, trace)
     token = _token(asked, barred)
-    session = (
+    person = (
         _session(tenant, asked, barred, host, domain, now=now, trace=trace)
         if asked.client is None
         else None
     )
+    # A program that sends a password has no cookie.
+    session = person if asked.app_password_path is None else None
+    password = _app_password(tenant, asked.app_password_path, person, trace)
     matched = match(tenant, request)
     decision = decide(
-        tenant, request, matched, session=session, machine=token, now=now, trace=trace
+        tenant,
+        request,
+        matched,
+        session=session,
+        machine=token,
+        password=password,
+        now=now,
+        trace=trace,
     )
-    if (
-        asked.client is not None
-        and matched.refused is None
-        and not matched.public
-        and not wants_bearer(matched, request)
-    ):
-        trace.add(
-            "token",
-            passed=False,
-            detail=(
-                "no rule takes access tokens here: what the token says is the application's "
-                "own business"
-            ),
-        )
+    if matched.refused is None and not matched.public:
+        _not_taken(asked, matched, request, trace)
     groups, roles = (
-        would_do(tenant, matched, session.identity, decision.reason)
-        if session is not None and isinstance(decision, Deny)
+        would_do(tenant, matched, person.identity, decision.reason)
+        if person is not None and isinstance(decision, Deny)
         else ([], [])
     )
     after = (
         decide(
-            tenant, request, match_next(tenant, request), session=session, machine=token, now=now
+            tenant,
+            request,
+            match_next(tenant, request),
+            session=session,
+            machine=token,
+            password=password,
+            now=now,
         )
         if tenant.rules_next
         else None
@@ -183,7 +207,7 @@ def explain(
         tuple(trace.steps),
         tenant,
         matched,
-        session.identity.provider if session is not None else "",
+        person.identity.provider if person is not None else "",
         tuple(groups),
         tuple(roles),
         after,
@@ -196,8 +220,8 @@ def _stands_against(asked: Hypothesis, barred: Barred, trace: Trace) -> None:
             "block",
             passed=False,
             detail=(
-                f"{Reason.USER_BLOCKED}: {barred.block}; no login and no token of this person "
-                "is accepted"
+                f"{Reason.USER_BLOCKED}: {barred.block}; no login, token or app password of "
+                "this person is accepted"
             ),
         )
     for group, how in barred.groups:
@@ -221,6 +245,36 @@ def _token(asked: Hypothesis, barred: Barred) -> MachineToken | None:
     )
 
 
+def _app_password(
+    tenant: Tenant, path: str | None, person: Session | None, trace: Trace
+) -> AppPassword | None:
+    """One that its person, as a login of this moment would leave them, made for that path."""
+    if path is None or person is None:
+        return None
+    scope = canonical(path)
+    if scope is None or scope.ambiguous or isinstance(tenant.paths.names(scope.path), Unreadable):
+        trace.add("app password", passed=False, detail="nobody can make one for such a path")
+        return None
+    return AppPassword(
+        replace(person, host=""), frozenset(), (scope.path,), signed_in_at=person.auth_time
+    )
+
+
+def _not_taken(asked: Hypothesis, matched: Match, request: AuthRequest, trace: Trace) -> None:
+    """Says of a credential that was not looked at why it was not."""
+    if asked.client is not None and not wants_bearer(matched, request):
+        trace.add(
+            "token",
+            passed=False,
+            detail=(
+                "no rule takes access tokens here: what the token says is the application's "
+                "own business"
+            ),
+        )
+    if asked.app_password_path is not None and not wants_app_password(matched, request):
+        trace.add("app password", passed=False, detail="no rule takes app passwords here")
+
+
 def _tenant(
     table: TenantTable, asked: Hypothesis, host: str | None, domain: str | None, trace: Trace
 ) -> Tenant | None:
@@ -242,10 +296,9 @@ def _tenant(
             ),
         )
         return None
-    if asked.client is not None:
-        trace.add(
-            "host", passed=False, detail=f"{host} is shared: access tokens are not looked at there"
-        )
+    if asked.client is not None or asked.app_password_path is not None:
+        what = "access tokens" if asked.client is not None else "app passwords"
+        trace.add("host", passed=False, detail=f"{host} is shared: {what} are not looked at there")
         return None
     tenant = table.by_email_domain(domain) if domain is not None else None
     if tenant is None:
@@ -346,6 +399,7 @@ def _request(asked: Hypothesis, host: str, path: CanonicalPath) -> AuthRequest:
         preflight=False,
         client="",
         request_id="",
+        app_password=None if asked.app_password_path is None else "hypothetical",
         destination=parse_destination(
             () if asked.destination is None else (asked.destination,),
             method=asked.method,

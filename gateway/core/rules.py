@@ -11,7 +11,7 @@ Rules:
   matches counts, and all of them where none is strictest.
 - Where nobody can say which rule an application would meet (an ambiguous path), every rule of the
   host that speaks about the method counts at once, and so does "no rule". Whatever path a reader
-  makes of it, one of these speaks about it. Where the first of them is for ``/**``, and is not
+  makes of it, one of these speaks about it. Where the first of them is for ``/**``, and has no
   ``allow``, it is the rule, as every reading meets it.
 - A request that acts on all that is below its path (WebDAV, ``acts_below``) meets the rules for
   what is below, too.

@@ -50,6 +50,7 @@ class Explanations:
             provider=question.provider,
             client=question.client,
             scopes=question.scopes,
+            app_password_path=question.app_password_path,
             destination=question.destination,
             depth=question.depth,
         )

@@ -16,6 +16,7 @@ RULES: list[dict[str, Any]] = [
     {"path": "/public/**", "allow": "everyone"},
     {"path": "/admin/**", "groups": ["admins"]},
     {"path": "/api/**", "bearer": {"clients": ["machine"], "scopes": ["api/read"]}},
+    {"path": "/dav/**", "app_passwords": True},
 ]
 
 
@@ -136,6 +137,15 @@ def test_what_the_next_rules_would_say_is_told(cli: Cli) -> None:
     [
         (("--host", "x", "--group", "g"), "name one with --email"),
         (("--host", "x", "--path", "admin"), "--path begins with /"),
+        (("--host", "x", "--app-password-path", "/"), "name them with --email"),
+        (
+            ("--host", "x", "--email", "a@x.test", "--app-password-path", "gwap_x"),
+            "begins with /",
+        ),
+        (
+            ("--host", "x", "--email", "a@x.test", "--app-password-path", "/", "--client", "m"),
+            "an access token or an app password",
+        ),
         ((), "--host"),
     ],
 )
@@ -159,3 +169,26 @@ def test_a_machines_token_is_explained(cli: Cli) -> None:
     asked = ("--host", "filed.example.com", "--path", "/api/x")
     assert cli.explain(*asked, "--client", "machine", "--scope", "api/read")["reason"] == "bearer"
     assert cli.explain(*asked, "--client", "machine")["reason"] == "bearer_invalid"
+
+
+def test_an_app_password_is_explained(cli: Cli) -> None:
+    asked = ("--host", "filed.example.com", "--email", "bob@filed.test", "--group", "app-users")
+    at = (*asked, "--path", "/dav/x")
+    assert cli.explain(*at, "--app-password-path", "/")["reason"] == "app_password"
+    code, out, _ = cli("policy", "explain", *at, "--app-password-path", "/other")
+    assert code == 0
+    assert out.splitlines() == [
+        "deny (app_password_scope)",
+        "  ✓ login: taken to be through filed-okta",
+        "  ✓ tenant: filed",
+        "  ✓ rule: rules[3] path /dav/**",
+        "  ✓ app password: valid",
+        "  ✗ scope: hosts: all; paths: /other",
+        "  ✓ last login: not longer ago than 604800 s",
+        "  who can help: it@filed.test",
+    ]
+    assert cli.explain(*asked, "--app-password-path", "/")["steps"][-1] == {
+        "step": "app password",
+        "passed": False,
+        "detail": "no rule takes app passwords here",
+    }

@@ -27,6 +27,8 @@ ACME = tenant(
         rule("/api/**", bearer=BearerRule(frozenset({"m"}), frozenset()), session=False),
         rule("/scoped/**", bearer=BearerRule(frozenset({"m"}), frozenset({"read"}))),
         rule("/people/**", any_group=True, bearer=BearerRule(frozenset({"m"}), frozenset())),
+        rule("/dav/**", app_passwords=True),
+        rule("/staff/**", app_passwords=True, groups=frozenset({"staff"})),
     ),
     rules_next=(rule("/public/**", deny=True),),
 )
@@ -268,6 +270,45 @@ def test_a_token_that_no_rule_asks_for_is_told_to_be_the_applications_business()
     assert found is not None and found.steps[-1][0] == "token"
 
 
+PASSWORDS: dict[str, tuple[dict[str, Any], type[object], Reason]] = {
+    "good for all": ({"path": "/dav/x"}, Allow, Reason.APP_PASSWORD),
+    "good for the path": ({"path": "/dav/x", "scope": "/%64av"}, Allow, Reason.APP_PASSWORD),
+    "good for another": ({"path": "/dav/x", "scope": "/staff"}, Deny, Reason.APP_PASSWORD_SCOPE),
+    "moved out of what it is good for": (
+        {"path": "/dav/x", "method": "MOVE", "scope": "/dav/x", "destination": "/dav/y"},
+        Deny,
+        Reason.APP_PASSWORD_SCOPE,
+    ),
+    "for a path that none is made for": (
+        {"path": "/dav/x", "scope": "/dav//y"},
+        Login,
+        Reason.APP_PASSWORD_INVALID,
+    ),
+    "without the rule's group": ({"path": "/staff/x"}, Deny, Reason.GROUP_MISSING),
+    "no rule for app passwords": ({}, Login, Reason.NO_SESSION),
+    "where only a session passes": ({"path": "/admin/x"}, Login, Reason.NO_SESSION),
+    "public all the same": ({"path": "/public/x"}, Allow, Reason.PUBLIC),
+    "a shared host": ({"host": "app.example.com", "path": "/dav/x"}, Login, Reason.NO_SESSION),
+    "an ambiguous path": ({"path": "/dav//x"}, Deny, Reason.BAD_REQUEST),
+}
+
+
+@pytest.mark.parametrize("case", PASSWORDS)
+def test_what_an_app_password_comes_to(case: str) -> None:
+    asked, kind, reason = PASSWORDS[case]
+    about = {name: value for name, value in asked.items() if name != "scope"}
+    found = ask(**ALICE, app_password_path=asked.get("scope", "/"), **about)
+    assert told(found) == (kind, reason)
+    assert found is not None
+    steps = {step: (passed, detail) for step, passed, detail in found.steps}
+    if reason is Reason.NO_SESSION and "host" not in steps:
+        assert steps["app password"] == (False, "no rule takes app passwords here")
+    if reason is Reason.GROUP_MISSING:
+        assert (found.groups, found.provider) == (("staff",), "acme-okta")
+    if reason is Reason.APP_PASSWORD_SCOPE:
+        assert steps["scope"][0] is False
+
+
 BLOCKED = Barred(block="since 2026-11-01 10:00 UTC by okta")
 
 
@@ -276,10 +317,15 @@ BLOCKED = Barred(block="since 2026-11-01 10:00 UTC by okta")
     [
         (ALICE, Login, Reason.NO_SESSION),
         ({**ALICE, "path": "/people/x", "client": "m"}, Login, Reason.BEARER_INVALID),
+        (
+            {**ALICE, "path": "/dav/x", "app_password_path": "/"},
+            Login,
+            Reason.APP_PASSWORD_INVALID,
+        ),
         ({**ALICE, "path": "/public/x"}, Allow, Reason.PUBLIC),
     ],
 )
-def test_who_is_blocked_has_no_session_and_no_token(
+def test_who_is_blocked_has_no_session_no_token_and_no_app_password(
     asked: dict[str, Any], kind: type[object], reason: Reason
 ) -> None:
     found = ask(barred=BLOCKED, **asked)
@@ -290,8 +336,8 @@ def test_who_is_blocked_has_no_session_and_no_token(
             "block",
             False,
             (
-                "user_blocked: since 2026-11-01 10:00 UTC by okta; no login and no token of "
-                "this person is accepted"
+                "user_blocked: since 2026-11-01 10:00 UTC by okta; no login, token or app "
+                "password of this person is accepted"
             ),
         )
         in found.steps

@@ -198,3 +198,15 @@ def test_a_machines_token_is_explained_as_the_check_decides(policy: RunningWorld
         post(policy, "/explain", {**asked, "scopes": ["acme/write"]}, key=key)[1]["reason"]
         == "bearer_invalid"
     )
+
+
+def test_an_app_password_is_explained_as_the_check_decides(policy: RunningWorld) -> None:
+    key = policy.run(policy.world.make_admin_key())
+    bob = {"email": "bob@acme.test", "groups": ["app-users"]}
+    asked = {"host": ACME, "path": "/dav/x", "app_password_path": "/dav"}
+    assert [
+        post(policy, "/explain", {**asked, **bob, **more}, key=key)[1]["reason"]
+        for more in ({}, {"app_password_path": "/davx"}, {"path": "/x"}, {"groups": []})
+    ] == ["app_password", "app_password_scope", "no_session", "group_missing"]
+    for body in (asked, {**asked, **bob, "client": MACHINE_CLIENT}):
+        assert post(policy, "/explain", body, key=key)[0] == 422

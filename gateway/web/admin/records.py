@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import ConfigDict, Field, RootModel
+from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from gateway.ports_admin import AuditFilter, Question
 from gateway.web.admin.problem import Code, Problem
@@ -29,7 +29,9 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 class ExplainBody(ApiModel):
     """A hypothetical request. Without ``email`` nobody is signed in. With ``client`` it carries an
     access token of that app client, with ``scopes``: a person's where there is an ``email``, else a
-    machine's. ``destination`` and ``depth`` are the headers of a WebDAV request.
+    machine's. With ``app_password_path`` it carries an app password of the person that is good for
+    this path and everything below. ``destination`` and ``depth`` are the headers of a WebDAV
+    request.
     """
 
     host: Annotated[str, Field(min_length=1, max_length=253)]
@@ -41,8 +43,16 @@ class ExplainBody(ApiModel):
     provider: Annotated[str, Field(max_length=32)] | None = None
     client: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     scopes: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
+    app_password_path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=4096)] | None = None
     destination: Annotated[str, Field(max_length=4096)] | None = None
     depth: Annotated[str, Field(max_length=32)] | None = None
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> ExplainBody:
+        if self.app_password_path is not None and (self.email is None or self.client is not None):
+            msg = "app_password_path needs email, and stands without client"
+            raise ValueError(msg)
+        return self
 
 
 class Explanation(RootModel[dict[str, Any]]):
@@ -98,6 +108,7 @@ def explain_routes(explainer: Explainer) -> tuple[Route, ...]:
             tenant=call.key.tenant,
             client=body.client,
             scopes=body.scopes,
+            app_password_path=body.app_password_path,
             destination=body.destination,
             depth=body.depth,
         )
