@@ -30,7 +30,7 @@ ACME = tenant(
         rule("/dav/**", app_passwords=True),
         rule("/staff/**", app_passwords=True, groups=frozenset({"staff"})),
     ),
-    rules_next=(rule("/public/**", deny=True),),
+    rules_next=(rule("/public/**", deny=True), rule("/dav/**", app_passwords=True)),
 )
 GLOBEX = tenant(
     id="globex",
@@ -303,6 +303,8 @@ def test_what_an_app_password_comes_to(case: str) -> None:
     steps = {step: (passed, detail) for step, passed, detail in found.steps}
     if reason is Reason.NO_SESSION and "host" not in steps:
         assert steps["app password"] == (False, "no rule takes app passwords here")
+    if reason is Reason.APP_PASSWORD:
+        assert found.next == found.decision
     if reason is Reason.GROUP_MISSING:
         assert (found.groups, found.provider) == (("staff",), "acme-okta")
     if reason is Reason.APP_PASSWORD_SCOPE:

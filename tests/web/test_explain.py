@@ -204,9 +204,14 @@ def test_an_app_password_is_explained_as_the_check_decides(policy: RunningWorld)
     key = policy.run(policy.world.make_admin_key())
     bob = {"email": "bob@acme.test", "groups": ["app-users"]}
     asked = {"host": ACME, "path": "/dav/x", "app_password_path": "/dav"}
+    changes: tuple[dict[str, Any], ...] = (
+        {},
+        {"app_password_path": "/davx"},
+        {"path": "/x"},
+        {"groups": []},
+    )
     assert [
-        post(policy, "/explain", {**asked, **bob, **more}, key=key)[1]["reason"]
-        for more in ({}, {"app_password_path": "/davx"}, {"path": "/x"}, {"groups": []})
+        post(policy, "/explain", {**asked, **bob, **more}, key=key)[1]["reason"] for more in changes
     ] == ["app_password", "app_password_scope", "no_session", "group_missing"]
     for body in (asked, {**asked, **bob, "client": MACHINE_CLIENT}):
-        assert post(policy, "/explain", body, key=key)[0] == 422
+        assert post(policy, "/explain", body, key=key)[0] == 400
