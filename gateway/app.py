@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from gateway.clock_offset import ClockOffset
     from gateway.config import Config
     from gateway.core.model import Tenant
     from gateway.core.tenants import TenantTable
@@ -157,7 +158,6 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
             from gateway.app_admin import (  # noqa: PLC0415
                 admin_role,
                 admin_stores,
-                clock_finding,
                 probe_database,
                 publisher_finding,
             )
@@ -179,6 +179,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         known: dict[str, Known] = {
             "redis": lambda: store_finding(primaries.known(), needed=checks),
             "tenants": lambda: tenants_finding(tenants),
+            "clock": lambda: clock_finding(primaries.clock),
         }
         if (workers := process.workers) is not None:
             known["workers"] = lambda: workers_finding(workers())
@@ -211,7 +212,7 @@ async def run(config: Config, process: Process, *, config_path: Path) -> None:
         if stores is not None:
             admin = await admin_role(config, ring, link, tenants, stores, stack)
             known["publisher"] = lambda: publisher_finding(stores.publisher)
-            known["clock"] = lambda: clock_finding(stores.database.clock)
+            known["clock"] = lambda: clock_finding(primaries.clock, stores.database.clock.offset)
             # Without SQL no hook is taken; checks do not notice.
             known["database"] = await _watched(
                 Watched(
@@ -456,6 +457,18 @@ def store_finding(primaries: Collection[Primary], *, needed: bool) -> Finding:
         detail=detail,
         needed=needed and not answering,
         parts=parts,
+    )
+
+
+def clock_finding(*offsets: ClockOffset) -> Finding:
+    """Whether this machine's clock agrees with those of the servers that it shares with others.
+    Never needed: checks of people who are signed in go on.
+    """
+    return Finding(
+        "clock",
+        ok=all(offset.is_right for offset in offsets),
+        needed=False,
+        detail=f"this machine's clock is {', '.join(map(str, offsets))}",
     )
 
 

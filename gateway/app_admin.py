@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     from gateway.onboarding.service import Onboarding
     from gateway.ports import TenantSource
     from gateway.sessions.connect import Link
-    from gateway.sql.clock import DatabaseClock
 
 log = logging.getLogger("gateway")
 
@@ -281,17 +280,6 @@ async def probe_session(database: Database) -> Finding:
     return Finding(
         "database_session", ok=True, detail="settings of a session hold in its next transaction"
     )
-
-
-def clock_finding(clock: DatabaseClock) -> Finding:
-    """Whether this machine's clock agrees with the database's. Where it does not, nothing here is
-    wrong by it, but tokens and sessions may be elsewhere.
-    """
-    detail = (
-        f"this machine's clock is {abs(clock.offset_s):.1f} s "
-        f"{'ahead of' if clock.offset_s > 0 else 'behind'} the database's"
-    )
-    return Finding("clock", ok=clock.is_right, needed=False, detail=detail)
 
 
 def publisher_finding(publisher: Publisher) -> Finding:

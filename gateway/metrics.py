@@ -162,7 +162,8 @@ REVOCATION_STREAMS = Gauge(
 )
 CLOCK_OFFSET_SECONDS = Gauge(
     "gateway_clock_offset_seconds",
-    "This machine's wall clock less the database's.",
+    "This machine's wall clock less that of what it shares with other machines.",
+    ["reference"],
     registry=REGISTRY,
     multiprocess_mode="livemostrecent",
 )

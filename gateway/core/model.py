@@ -515,8 +515,6 @@ class PendingLogin:
     code_verifier: str
     redirect_uri: str
     client_id: str
-    created_at: int
-    """UTC epoch seconds; the code exchange must follow within ``PENDING_LIFETIME_S``."""
     hopped: bool = False
     """Already went through Cognito's /logout once for freshness."""
     purpose: str = "login"

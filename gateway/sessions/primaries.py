@@ -7,6 +7,7 @@ Rules:
   snapshot here that is new enough.
 - It is asked in the background, so that whoever wants to know is answered at once, whatever hangs.
 - A state is logged when it changes, and not again.
+- Their time comes with the answer: how far this machine's wall clock is from it is told too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from math import inf
@@ -23,11 +24,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import ResponseError
 
+from gateway.clock_offset import ClockOffset, offset_s
 from gateway.errors import UnavailableError, UnconfirmedError
 from gateway.log import fields
 from gateway.metrics import STORE_PRIMARIES
 from gateway.sessions.connect import Script, unavailable
 from gateway.sessions.names import BUCKETS, prefix
+from gateway.sessions.replica import steady
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -55,6 +58,8 @@ lease.
 """
 
 _log = logging.getLogger("gateway.sessions")
+_steady = steady()
+"""One that counts while the machine is suspended: an answer that waited meanwhile took long."""
 
 
 class State(StrEnum):
@@ -90,6 +95,20 @@ class Primary:
     state: State
     detail: str
     answers: bool = False
+    clock_offset_s: float | None = None
+    """This machine's wall clock less the primary's; None where this look does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """To one look at one primary."""
+
+    online: int
+    """Replicas."""
+    demanded: dict[int, int | None]
+    """The generation that each bucket demands; None where it was not restored."""
+    time: float
+    """The server's, in UTC epoch seconds."""
 
 
 async def buckets_by_primary(link: Link) -> dict[str, list[int]]:
@@ -110,6 +129,7 @@ class Primaries:
         generation: Callable[[], int],
         in_use: Callable[[], Collection[int]],
         monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """``generation``: of the tenant snapshot that this process answers by. ``in_use``: buckets
@@ -121,7 +141,11 @@ class Primaries:
         self._link = link.apart(at_once=AT_ONCE)
         self._generation = generation
         self._in_use = in_use
-        self._monotonic = monotonic
+        self.clock = ClockOffset("redis")
+        """Of the primary that is furthest from this machine."""
+        self._offsets: dict[str, float] = {}
+        """By primary, as last known."""
+        self._monotonic, self._wall = monotonic, wall
         self._sleep = sleep
         self._turn = 0
         self._doubted: set[int] = set()
@@ -177,17 +201,30 @@ class Primaries:
         for state in State:
             STORE_PRIMARIES.labels(state.value).set(count[state])
         self.found, self.found_at = found, self._monotonic()
+        self._compare(found)
+
+    def _compare(self, found: Collection[Primary]) -> None:
+        known = {
+            primary.name: self._offsets.get(primary.name)
+            if primary.clock_offset_s is None
+            else primary.clock_offset_s
+            for primary in found
+        }
+        self._offsets = {name: offset for name, offset in known.items() if offset is not None}
+        if self._offsets:
+            name, offset = max(self._offsets.items(), key=lambda item: abs(item[1]))
+            self.clock.measured(offset, server=name if self._link.clustered else "")
 
     def known(self) -> tuple[Primary, ...]:
         """What the last look found, if that is not too long ago to mean anything; else nothing."""
         return self.found if self._monotonic() - self.found_at < KNOWN_S else ()
 
     async def _ask(self, name: str, buckets: Sequence[int]) -> Primary:
-        started = time.perf_counter()
+        started = _steady()
         try:
             sample = self._sample(buckets)
             async with asyncio.timeout(ANSWER_S):
-                online, demanded = await self._answers(sample)
+                answers = await self._answers(sample)
         except TimeoutError:
             return Primary(name, State.UNAVAILABLE, f"no answer within {ANSWER_S:g} s")
         except UnavailableError as error:
@@ -197,7 +234,13 @@ class Primaries:
             if mistaken not in self.found:
                 _log.exception("store_state_unknown", extra=fields(primary=name))
             return mistaken
-        took_ms = (time.perf_counter() - started) * 1000
+        answered, wall = _steady(), self._wall()
+        offset = offset_s(answers.time, asked_at=started, answered_at=answered, wall=wall)
+        primary = self._judged(name, answers, took_s=answered - started)
+        return replace(primary, clock_offset_s=offset)
+
+    def _judged(self, name: str, found: _Answers, *, took_s: float) -> Primary:
+        demanded = found.demanded
         missing = {bucket for bucket, generation in demanded.items() if generation is None}
         behind = {
             bucket
@@ -228,11 +271,11 @@ class Primaries:
                 ),
                 answers,
             )
-        said = f"answers in {took_ms:.1f} ms"
+        said = f"answers in {took_s * 1000:.1f} ms"
         if not self._link.replicas:
             return Primary(name, State.ANSWERING, said, answers)
-        said += f"; {online} replicas, {self._link.replicas} must confirm"
-        if online <= self._link.replicas:
+        said += f"; {found.online} replicas, {self._link.replicas} must confirm"
+        if found.online <= self._link.replicas:
             return Primary(
                 name,
                 State.NO_SPARE,
@@ -269,10 +312,8 @@ class Primaries:
         start = self._turn * room % len(buckets)
         return list(dict.fromkeys([*first, *buckets[start : start + room]]))[:room]
 
-    async def _answers(self, sample: Sequence[int]) -> tuple[int, dict[int, int | None]]:
-        """Replicas online, and the generation that each bucket demands; None where it was not
-        restored. Without those that are just being moved to another primary.
-        """
+    async def _answers(self, sample: Sequence[int]) -> _Answers:
+        """Without buckets that are just being moved to another primary."""
         keys = [f"{prefix(bucket)}h" for bucket in sample]
         if self._link.clustered:
             answers = await self._link.run_together_durably(READY, [([key], []) for key in keys])
@@ -287,14 +328,16 @@ class Primaries:
             sample, replies = list(here), list[Any](here.values())
         else:
             replies = [await self._link.run_durably(READY, keys, [])]
-        if not all(identity for identity, _, _ in replies):
+        if not all(identity for identity, *_ in replies):
             msg = "Redis: the server is no primary"
             raise UnavailableError(msg)
         demanded = [
             None if generation == b"" else int(generation)
-            for _, _, rows in replies
+            for _, _, rows, _ in replies
             for generation in rows
         ]
-        return min(int(online) for _, online, _ in replies), dict(
-            zip(sample, demanded, strict=True)
+        return _Answers(
+            min(int(online) for _, online, *_ in replies),
+            dict(zip(sample, demanded, strict=True)),
+            max(int(now_us) for *_, now_us in replies) / 1_000_000,
         )

@@ -56,7 +56,8 @@ if TYPE_CHECKING:
 
 PENDING_LIFETIME_S: Final = 600
 """A person may take this long at the identity provider, second factor included. Also how long a
-reload of the callback is recognised.
+reload of the callback is recognised. Counted by the store alone: the replica that a login comes
+back to may have another clock than the one that it left from.
 """
 MAX_PENDING_BYTES: Final = 8_000_000
 """Of Redis, for logins that one process has begun in the last ten minutes: 10,000 with a short
@@ -299,12 +300,7 @@ class RedisSessions:
 
     def _open_pending(self, token: Token, value: bytes, browser_id: str) -> PendingLogin | None:
         opened = seal.unseal(f"pending {browser_id}", token, value, keys=self._keys)
-        pending = None if opened is None else codec.load_pending(opened.plaintext)
-        return (
-            pending
-            if pending is not None and pending.created_at + PENDING_LIFETIME_S > self._clock()
-            else None
-        )
+        return None if opened is None else codec.load_pending(opened.plaintext)
 
     async def finish(self, new: NewSession) -> Stored | Refused:
         now = int(self._clock())

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
+from gateway.clock_offset import CERTAIN_S, ClockOffset
 from gateway.errors import UnavailableError
 from gateway.log import fields
-from gateway.metrics import CLOCK_OFFSET_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 MEASURE_S: Final = 10.0
 """How soon a step of the database's clock (a fail-over to another machine) is followed."""
-CERTAIN_S: Final = 0.5
-"""An answer that took longer is off by up to half of it."""
-APART_S: Final = 5.0
-"""More than clocks that are set differ; signed tokens are given as much."""
 _NOW = text("SELECT extract(epoch FROM clock_timestamp())::float8")
 
 _log = logging.getLogger("gateway")
@@ -58,9 +54,7 @@ class DatabaseClock:
         self._wall, self._steady = wall, steady
         self._ahead: float | None = None
         """Database's time less ours on ``steady``, when it was last known."""
-        self._apart = False
-        self.offset_s = 0.0
-        """This machine's wall clock less the database's."""
+        self.offset = ClockOffset("database")
 
     def __call__(self) -> float:
         return self._wall() if self._ahead is None else self._steady() + self._ahead
@@ -78,15 +72,7 @@ class DatabaseClock:
         if answered_at - asked_at > CERTAIN_S and self._ahead is not None:
             return
         self._ahead = now - (asked_at + answered_at) / 2
-        self.offset_s = self._wall() - self()
-        CLOCK_OFFSET_SECONDS.set(self.offset_s)
-        if self._apart != (abs(self.offset_s) > APART_S):
-            self._apart = not self._apart
-            _log.log(
-                logging.WARNING if self._apart else logging.INFO,
-                "clock_apart" if self._apart else "clock_together",
-                extra=fields(offset_s=round(self.offset_s, 3)),
-            )
+        self.offset.measured(self._wall() - self())
 
     async def run(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Until cancelled."""
@@ -96,8 +82,3 @@ class DatabaseClock:
                 await self.measure()
             except UnavailableError as error:
                 _log.info("clock_not_measured", extra=fields(error=str(error)))
-
-    @property
-    def is_right(self) -> bool:
-        """Whether this machine's wall clock agrees with the database's."""
-        return abs(self.offset_s) <= APART_S

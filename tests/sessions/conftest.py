@@ -208,7 +208,7 @@ def anybody(_: str) -> bool:
     return True
 
 
-def pending(name: str = "acme", *, host: str = HOST, now: float | None = None) -> PendingLogin:
+def pending(name: str = "acme", *, host: str = HOST) -> PendingLogin:
     return PendingLogin(
         tenant=name,
         provider=f"{name}-okta",
@@ -218,7 +218,6 @@ def pending(name: str = "acme", *, host: str = HOST, now: float | None = None) -
         code_verifier="verifier",
         redirect_uri=f"https://{host}/_auth/callback",
         client_id="client",
-        created_at=int(time.time() if now is None else now),
     )
 
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway import metrics
-from gateway.app import store_finding
+from gateway.app import clock_finding, store_finding
 from gateway.beside import beside
+from gateway.clock_offset import APART_S, CERTAIN_S
 from gateway.config import Redis as RedisSettings
 from gateway.core.model import Secret
 from gateway.sessions.cache import SessionCache
@@ -172,6 +173,63 @@ async def test_what_was_seen_long_ago_is_not_told_any_more(link: Link) -> None:
     assert store_finding(primaries.known(), needed=True).ok
     now = KNOWN_S
     assert not store_finding(primaries.known(), needed=True).ok
+
+
+def offset_told() -> float | None:
+    return metrics.REGISTRY.get_sample_value("gateway_clock_offset_seconds", {"reference": "redis"})
+
+
+async def test_a_machines_clock_that_differs_from_the_stores_is_told_and_takes_nothing_away(
+    link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store runs on this machine, whose clock is right; ``shift_s`` is the gateway's own."""
+    caplog.set_level(logging.INFO, "gateway")
+    shift_s = 0.0
+    primaries = Primaries(
+        link, generation=lambda: 0, in_use=tuple, wall=lambda: time.time() + shift_s
+    )
+    assert clock_finding(primaries.clock).ok, "not yet asked is not wrong"
+    for shift_s in (0.0, 600.0, 600.0, -3600.0, 0.0):
+        for _ in range(50):  # a busy machine may be asked too slowly to tell
+            (found,) = await primaries.look()
+            assert (found.state, found.answers) == (State.ANSWERING, True)
+            if found.clock_offset_s is not None:
+                break
+        seconds = primaries.clock.seconds
+        assert seconds is not None
+        assert abs(seconds - shift_s) <= CERTAIN_S
+        assert offset_told() == seconds
+        finding = clock_finding(primaries.clock)
+        assert (finding.ok, finding.needed) == (not shift_s, False), "told, and ready"
+        assert f"{abs(seconds):.1f} s {'ahead of' if seconds > 0 else 'behind'} redis" in (
+            finding.detail
+        )
+    told = [record for record in caplog.records if record.message.startswith("clock_")]
+    assert [record.message for record in told] == ["clock_apart", "clock_together"]
+    assert {vars(record)["gateway_fields"]["reference"] for record in told} == {"redis"}
+
+
+async def test_of_several_primaries_the_one_that_is_furthest_away_is_told_until_it_is_known_better(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(link), "clustered", property(lambda _: True))
+    primaries = watching(link)
+
+    def seen(**offsets: float | None) -> str:
+        primaries._tell(
+            tuple(
+                Primary(name, State.ANSWERING, "", answers=True, clock_offset_s=offset)
+                for name, offset in offsets.items()
+            )
+        )
+        return clock_finding(primaries.clock).detail.removeprefix("this machine's clock is ")
+
+    assert seen(a=None, b=None) == "not compared with redis"
+    assert seen(a=0.1, b=-APART_S - 1) == "6.0 s behind redis (b)"
+    assert not primaries.clock.is_right
+    assert seen(a=0.1, b=None) == "6.0 s behind redis (b)", "a slow answer tells nothing new"
+    assert seen(a=0.1) == "0.1 s ahead of redis (a)", "it is no primary any more"
+    assert primaries.clock.is_right
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,23 @@ async def test_a_session_idles_out_of_memory_when_it_does_in_the_store(
     assert worker.cached(stored) is MISS
 
 
+async def test_a_replica_whose_clock_is_behind_answers_no_longer_than_the_store_has_the_session(
+    worker: Worker, link: Link
+) -> None:
+    stored = await Login(worker.sessions, tenant(absolute_s=60)).finish()
+    key = f"{prefix(bucket_of('acme'))}s:{stored.session.digest}"
+    worker.sessions._clock = lambda: time.time() - 3600
+    assert await worker.get(stored) == stored.session
+    await worker.sessions.touches.settle()
+    assert 0 < await link.command("PTTL", key) <= 60_000, "its limit, by the store's clock"
+    entry = worker.cache.found[stored.cookie.reveal()]
+    assert entry.until - worker.clock.steady <= 60, "and in memory"
+    await link.command("PEXPIRE", key, 0)
+    worker.clock.advance(60)
+    assert worker.cached(stored) is MISS
+    assert await worker.get(stored) is None
+
+
 async def test_a_session_used_from_memory_keeps_its_idle_time(
     worker: Worker, stored: Stored, link: Link
 ) -> None:

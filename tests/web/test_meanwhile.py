@@ -57,7 +57,6 @@ class Rooms(Stand):
             code_verifier="v",
             redirect_uri=f"http://{ACME}/_auth/callback",
             client_id=self.tenants[0].client_id,
-            created_at=int(NOW),
         )
 
     def services(self) -> Services:

@@ -99,7 +99,6 @@ async def send_to_cognito(
         code_verifier=services.random_token(),
         redirect_uri=f"{browser.origin}/_auth/callback",
         client_id=tenant.client_id,
-        created_at=int(services.clock()),
         hopped=hopped,
         purpose="test" if test else "login",
         test=test,
