@@ -311,6 +311,10 @@ async def test_of_three_shards_one_that_is_down_is_told_and_takes_no_replica_awa
             finding = store_finding(primaries.known(), needed=True)
             assert finding.ok
             assert len(finding.parts) == 3
+            for primary in await becomes(
+                primaries, lambda all_of: all(one.clock_offset_s is not None for one in all_of)
+            ):
+                assert abs(primary.clock_offset_s or 0) <= CERTAIN_S, "each runs on this machine"
 
             nodes[1].stop()
             await becomes(primaries, lambda all_of: sum(primary.answers for primary in all_of) == 2)
