@@ -11,6 +11,7 @@ import yaml
 
 from gateway.cli import config_option, json_option
 from gateway.config import Config, load_config
+from gateway.json_schema import with_plain_descriptions
 
 
 @click.group("config")
@@ -63,4 +64,8 @@ def show(config_path: str, as_json: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of gateway.yaml."""
     # As files spell it: a default is 30m, not PT30M.
-    click.echo(json.dumps(Config.model_json_schema(mode="serialization"), indent=1))
+    click.echo(
+        json.dumps(
+            with_plain_descriptions(Config.model_json_schema(mode="serialization")), indent=1
+        )
+    )

@@ -122,8 +122,8 @@ def test_the_keyboard_reaches_everything_in_order_and_shows_where_it_is(
 ) -> None:
     sheet.set_content(draw(name, tenant=coloured("#0b5fff")))
     wanted = sheet.evaluate(
-        "[...document.querySelectorAll('a[href], button, input:not([type=hidden])')].map(e "
-        "=> e.outerHTML)"
+        "[...document.querySelectorAll('a[href], button, select, input:not([type=hidden])')]"
+        ".map(e => e.outerHTML)"
     )
     sheet.evaluate("document.body.tabIndex = -1; document.body.focus()")
     reached = []

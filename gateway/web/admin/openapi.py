@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic.json_schema import models_json_schema
 
 from gateway import __version__
+from gateway.json_schema import with_plain_descriptions
 from gateway.web.admin.permissions import Binding
 from gateway.web.admin.problem import CONTENT_TYPE, PROBLEMS, Code
 from gateway.web.admin.route import PARAMETERS, Route
@@ -46,7 +47,7 @@ def openapi_document(routes: Sequence[Route], *, prefix: str = "/admin/v1") -> J
     schemas["Problem"] = _problem_schema()
     _, shared = models_json_schema([(WebhookMessage, "serialization")], ref_template=_REF)
     schemas |= dict(shared.get("$defs", {}))
-    return {
+    document: Json = {
         "openapi": "3.1.0",
         "info": {
             "title": "Cognito gateway admin API",
@@ -61,6 +62,7 @@ def openapi_document(routes: Sequence[Route], *, prefix: str = "/admin/v1") -> J
         },
         "security": [{"key": []}],
     }
+    return dict(with_plain_descriptions(document))
 
 
 def _webhook(event: str, summary: str) -> Json:
