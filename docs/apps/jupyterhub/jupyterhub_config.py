@@ -37,5 +37,6 @@ class GatewayAuthenticator(Authenticator):
 c = get_config()  # noqa: F821
 c.JupyterHub.authenticator_class = GatewayAuthenticator
 c.Authenticator.auth_refresh_age = 5
+# And a spawner that needs no account of the machine: see README.md.
 c.Spawner.args = ["--config=/etc/jupyterhub/singleuser_config.py"]
 c.JupyterHub.bind_url = "http://127.0.0.1:8000"  # the port that only the ingress reaches
