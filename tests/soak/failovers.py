@@ -3,7 +3,8 @@ that was under way waits.
 
 ``python -m tests.soak.failovers sentinel-failover|cluster-failover [--rounds 50]`` prints a line
 for each and their quantiles; exit code 1 where a check that was sent after an acknowledgement was
-allowed, somebody was logged out by nobody, or a 503 did not say when to ask again. With sentinels
+allowed, somebody was logged out by nobody, a 503 did not say when to ask again, or a round took
+longer than ``--back`` and ``--acknowledged`` permit. With sentinels
 each round takes half a minute: they do not fail over again for twice ``failover-timeout``.
 """
 
@@ -355,10 +356,13 @@ async def fail_overs(arguments: argparse.Namespace) -> int:
                             else fleet.staleness_s + 1
                         )
                         await asyncio.sleep(max(0.0, rest_s - (time.monotonic() - settling)))
-                return report(rounds, fleet)
+                return report(
+                    rounds, fleet, back_s=arguments.back, acknowledged_s=arguments.acknowledged
+                )
 
 
-def report(rounds: list[Round], fleet: Fleet) -> int:
+def report(rounds: list[Round], fleet: Fleet, *, back_s: float, acknowledged_s: float) -> int:
+    """Exit code 1 also where one of the rounds took longer than it may."""
     back, acknowledged = (
         [r.back for r in rounds],
         [seconds for r in rounds for seconds in r.acknowledged],
@@ -373,8 +377,17 @@ def report(rounds: list[Round], fleet: Fleet) -> int:
         f"{account.wrong_logouts}, "
         f"without Retry-After {account.without_retry_after.total()}\n  logged: {fleet.logged()}\n"
     )
+    slow = max(back) > back_s or max(acknowledged) > acknowledged_s
+    if slow:
+        sys.stdout.write(
+            f"too slow: checks back within {back_s:g} s and acknowledged within "
+            f"{acknowledged_s:g} s are asked for\n"
+        )
     return int(
-        account.broken > 0 or account.wrong_logouts > 0 or account.without_retry_after.total() > 0
+        slow
+        or account.broken > 0
+        or account.wrong_logouts > 0
+        or account.without_retry_after.total() > 0
     )
 
 
@@ -388,6 +401,15 @@ def main() -> int:
         "--down-after", type=int, default=2000, help="down-after-milliseconds of the sentinels"
     )
     parser.add_argument("--node-timeout", type=int, default=2000, help="cluster-node-timeout")
+    parser.add_argument(
+        "--back", type=float, default=4.0, help="seconds after which checks must be answered again"
+    )
+    parser.add_argument(
+        "--acknowledged",
+        type=float,
+        default=6.0,
+        help="seconds within which revocations that were under way are acknowledged",
+    )
     parser.add_argument(
         "--keep", help="a new folder for logs and data, kept; each round then tells when it struck"
     )
