@@ -94,6 +94,8 @@ class NewSession:
     """For the list of one's own sessions; at most 200 characters."""
     server: str = ""
     """``Taken.server``."""
+    prompted_for: str = ""
+    """Where ``PendingLogin.prompted``: the host of the page that the login leads to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,8 @@ class AppPasswordRefusal(StrEnum):
     GONE = "gone"
     """The session that asked has ended, or a mark stands against its person."""
     TOO_MANY = "too_many"
+    STALE_LOGIN = "stale_login"
+    """The session that asks is not of a login that asked the person within the last minutes."""
     LOGIN_AGAIN = "login_again"
     """The person's last login left no groups behind: it was before a rule took app passwords."""
 

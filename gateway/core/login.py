@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.core.canonical import account_address, canonical_id
 from gateway.core.decision import Reason
@@ -19,12 +19,14 @@ from gateway.core.model import EmailTrust, Identity, ProviderKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gateway.core.model import Provider, Tenant
+    from gateway.core.model import Provider, Session, Tenant
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 MAX_CLAIM_CHARACTERS = 2048
 """Cognito's own limit for an attribute; anything longer did not come from there."""
 MAX_GROUPS = 1000
+FRESH_S: Final = 600
+"""How long a login counts as fresh: time to fill in a form, and more than clocks differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,21 @@ class Accepted:
     """False where the claim is missing or cannot be read: then the login says nothing about what an
     earlier one said.
     """
+
+
+def is_fresh(session: Session, *, now: float) -> bool:
+    """Whether the session is of a login that had the person asked for its very host, and neither
+    our clock nor Cognito's says that this was more than ``FRESH_S`` ago. ``now``: UTC epoch
+    seconds.
+
+    The login host hands a session on to the tenant's other hosts unseen, and a script there must
+    not gain by what the person did at this one.
+    """
+    return (
+        session.prompted_for != ""
+        and session.prompted_for == session.host
+        and now - FRESH_S <= min(session.began / 1_000_000, session.auth_time)
+    )
 
 
 def accept(

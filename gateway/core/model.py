@@ -341,6 +341,10 @@ class Session:
     """How a request of it was authenticated, for the assertion (RFC 8176 §1); empty: by the login,
     of whose methods nothing is known.
     """
+    prompted_for: str = ""
+    """For the page of which host the login had the person asked, whoever was signed in at Cognito,
+    and as far as Cognito obeys; "": it had not. See ``gateway.core.login.is_fresh``.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,3 +537,5 @@ class PendingLogin:
     """The e-mail address that was typed, in lower case; whoever arrives as somebody else is
     told.
     """
+    prompted: bool = False
+    """Cognito's own session was ended for it, and Cognito told to ask the person."""

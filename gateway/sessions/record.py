@@ -150,6 +150,7 @@ def _record(record: Record) -> list[Any]:
         record.parent,
         base64.b64encode(record.family_key).decode("ascii"),
         record.idle_s,
+        s.prompted_for,
     ]
 
 
@@ -165,6 +166,7 @@ def _parse_record(raw: list[Any], *, digest: str, tenant: str, host: str) -> Rec
         parent,
         family_key,
         idle_s,
+        prompted_for,
     ) = raw
     session = Session(
         digest,
@@ -177,6 +179,7 @@ def _parse_record(raw: list[Any], *, digest: str, tenant: str, host: str) -> Rec
         created_at,
         expires_at,
         client_id,
+        prompted_for=prompted_for,
     )
     return Record(session, parent, base64.b64decode(family_key, validate=True), idle_s)
 
@@ -221,6 +224,7 @@ def dump_pending(pending: PendingLogin) -> bytes:
             p.for_browser,
             p.test,
             p.hint,
+            p.prompted,
         ]
     )
 
@@ -242,6 +246,7 @@ def load_pending(raw: bytes) -> PendingLogin | None:
             for_browser,
             test,
             hint,
+            prompted,
         ) = rest
         return PendingLogin(
             tenant,
@@ -258,6 +263,7 @@ def load_pending(raw: bytes) -> PendingLogin | None:
             for_browser,
             test,
             hint,
+            prompted is True,
         )
 
     return _load(raw, build)

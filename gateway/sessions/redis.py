@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.core.decision import Reason
+from gateway.core.login import FRESH_S, is_fresh
 from gateway.core.model import PendingLogin, Secret, Session
 from gateway.errors import UnavailableError
 from gateway.ports import (
@@ -312,6 +313,10 @@ class RedisSessions:
             if new.idp_iat_mapped
             else new.hopped
         )
+        # In minutes rather than seconds: nobody's clock may keep a person from it.
+        prompted = not new.idp_iat_mapped or (
+            new.idp_iat is not None and now - FRESH_S <= new.idp_iat <= now + FRESHNESS_AHEAD_S
+        )
         family_key = self._entropy(32)
         family = seal.new_family(bucket_of(new.tenant.id), self._entropy)
         session = Session(
@@ -325,6 +330,7 @@ class RedisSessions:
             created_at=now,
             expires_at=now + limits.absolute_s,
             client_id=new.client_id,
+            prompted_for=new.prompted_for if prompted else "",
         )
         who = new.identity
         display = Display(
@@ -507,6 +513,8 @@ class RedisSessions:
         if parent is None:
             return AppPasswordRefusal.GONE
         key, now, limits = self._keys[0], int(self._clock()), tenant.app_passwords
+        if not is_fresh(parent.session, now=now):
+            return AppPasswordRefusal.STALE_LOGIN
         wanted = replace(new, lifetime_s=min(new.lifetime_s, limits.lifetime_s))
         text, parsed = app_passwords.new(bucket_of(session.tenant), key, self._entropy)
         keys, arguments, display = app_passwords.made(

@@ -116,9 +116,11 @@ PAGES: Final[Mapping[str, Page]] = {
     "retry": Page(frozenset({"login", "method"})),
     # sessions, app_passwords: ports.SessionView of the person; posts ``session`` (a family, or
     # "all") or ``app_password`` (one's id, or "new" with what is wanted) to /_auth/sessions. offer:
-    # what the form for a new one offers, or None; problem: why none was made, or "".
+    # what the form for a new one offers, or None; problem: why none was made, or "";
+    # reauthenticate: address of the login that must come first, or "".
     "sessions": Page(
-        frozenset({"sessions", "app_passwords", "offer", "problem", "email"}), Form.LOGOUT
+        frozenset({"sessions", "app_passwords", "offer", "problem", "reauthenticate", "email"}),
+        Form.LOGOUT,
     ),
     # The one page that holds an app password. text: it; label: what its person calls it;
     # expires_at: UTC epoch seconds.

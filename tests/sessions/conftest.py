@@ -248,6 +248,7 @@ class Login:
             "client_id": "client",
             "refresh_token": Secret("refresh"),
             "user_agent": "Browser/1",
+            "prompted_for": HOST,
         }
         return NewSession(**(values | changes))  # type: ignore[arg-type]  # the table above has every field
 

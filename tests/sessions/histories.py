@@ -629,6 +629,7 @@ class History:
             client_id="client",
             refresh_token=None,
             server=server,
+            prompted_for=HOST,
         )
 
     async def begin_login(self, user: str) -> None:

@@ -28,9 +28,10 @@ from gateway.sessions.names import bucket_of, prefix
 from gateway.sessions.recheck import RECHECKED
 from gateway.sessions.redis import RedisSessions
 
-from .conftest import HOST, Clock, Login, identity
+from .conftest import CHILD, HOST, Clock, Login, identity
 from .conftest import tenant as tenant_of
 from .test_marks import ALIASES, OTHERS, at, marks
+from .test_redis import child_of
 from .test_replica import Worker, markers, running, until, worker
 
 if TYPE_CHECKING:
@@ -181,6 +182,47 @@ async def test_a_revocation_by_any_alias_ends_it_for_good(
         )
         == []
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "later_s", "fresh"),
+    [
+        ({}, 540, True),
+        ({}, 660, False),
+        ({"prompted_for": ""}, 0, False),
+        ({"prompted_for": "calendar.example.com"}, 0, False),
+        ({"auth_time": int(time.time()) - 660}, 0, False),
+        ({"auth_time": int(time.time()) + 3600}, 660, False),
+        ({"idp_iat": int(time.time()) - 300}, 0, True),
+        ({"idp_iat": int(time.time()) - 660}, 0, False),
+        ({"idp_iat": int(time.time()) + 660}, 0, False),
+        ({"idp_iat": None}, 0, False),
+        ({"idp_iat": None, "idp_iat_mapped": False}, 0, True),
+    ],
+)
+async def test_none_is_made_but_within_minutes_of_a_login_that_asked_the_person(
+    sessions: RedisSessions,
+    login: Login,
+    clock: Clock,
+    changes: dict[str, object],
+    later_s: int,
+    fresh: bool,
+) -> None:
+    """Whatever the form says: a stolen cookie has no such login behind it."""
+    stored = await login.finish(**changes)
+    clock.advance(later_s)
+    password = await make(sessions, stored)
+    assert (password is not AppPasswordRefusal.STALE_LOGIN) is fresh
+    assert isinstance(password, StoredAppPassword) is fresh
+
+
+async def test_what_the_person_was_asked_for_at_one_host_makes_none_at_another(
+    sessions: RedisSessions, login: Login
+) -> None:
+    """The login host hands its session on unseen."""
+    for asked_for, fresh in ((CHILD, True), (HOST, False)):
+        child = await child_of(sessions, await login.finish(prompted_for=asked_for))
+        assert isinstance(await make(sessions, child), StoredAppPassword) is fresh
 
 
 @pytest.mark.parametrize("who", OTHERS.values(), ids=OTHERS)

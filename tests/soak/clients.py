@@ -222,6 +222,7 @@ def app_password(running: Running, browser: Browser) -> str:
     expect(page).to_have_url(re.compile(re.escape(origin)))
     # The page of an application's host makes none for the others.
     page.goto(running.running.world.url("login.localhost") + "/_auth/sessions")
+    page.get_by_role("link", name="Sign in again").click()
     page.locator("#name").fill("programs")
     page.locator("#host").select_option("")
     page.locator("button[value=new]").click()

@@ -305,6 +305,28 @@ async def test_sign_in_as_somebody_else_comes_back_to_the_page(
     assert (path(page), page.host) == ("/there", ACME)
 
 
+async def test_a_login_that_asks_anew_comes_back_to_the_sessions_of_the_host_where_it_began(
+    central: RunningWorld, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also at the login host itself; and of nobody's address, since ``rd`` leads to no page of
+    ours.
+    """
+    monkeypatch.setattr(central.world.cloud.cognito.pool.behaviour, "managed_login_version", 2)
+    await person.log_in(login(central, ACME), "alice@acme.test")
+    for host, cookie in ((ACME, COOKIE), (LOGIN, f"{COOKIE}-at-acme")):
+        before = person.cookies(host)[cookie]
+        origin = central.world.url(host)
+        page = await person.open(f"{origin}/_auth/login?reauthenticate=1&rd=/there")
+        assert page.host == "okta.localhost", "the identity provider asks"
+        assert any("/logout?" in hop.url for hop in page.hops), "Cognito does not resume"
+        page = await person.submit(page, {"email": "alice@acme.test", "password": "demo"})
+        assert (page.status, page.url) == (200, f"{origin}/_auth/sessions")
+        assert person.cookies(host)[cookie] != before
+    async with Person() as nobody:
+        page = await nobody.open(f"{central.world.url(LOGIN)}/_auth/login?reauthenticate=1")
+        assert (page.host, page.status) == (SHARED, 200), "as any login that begins there"
+
+
 # --- shared hosts
 # ------------------------------------------------------------------------------------
 

@@ -327,6 +327,9 @@ async def test_the_login_host_alone_offers_app_passwords_for_other_hosts(
 ) -> None:
     """There is no application whose script could ask for one."""
     rooms.sign_in("one", identity("alice@acme.test"), host=host)
+    rooms.sessions["one"] = replace(
+        rooms.sessions["one"], began=int(NOW) * 1_000_000, prompted_for=host
+    )
     answer = await ask(
         rooms, "/_auth/sessions", host=host, cookie=f"{COOKIE}-at-acme" if host == LOGIN else COOKIE
     )

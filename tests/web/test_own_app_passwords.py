@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.core.model import AppPassword
-from tests.browserless import Person
+from tests.browserless import Form, Person
 from tests.ingress.stand import KEY, NOW, PROGRAMS, Stand, identity, session
 from tests.web.test_machines import ACME, claims_of, named
 from tests.web.tokens import machine_token
@@ -60,10 +60,18 @@ async def sessions_page(world: RunningWorld, person: Person) -> Page:
 
 async def ask_for(world: RunningWorld, person: Person, **changes: str) -> Page:
     page = await sessions_page(world, person)
-    form = next(
-        number for number, form in enumerate(page.forms) if form.fields.get("app_password") == "new"
-    )
+    if maker(page) is None:
+        page = await person.click(page, "Sign in again")
+    form = maker(page)
+    assert form is not None, page.text
     return await person.submit(page, {**WANTED, **changes}, form=form)
+
+
+def maker(page: Page) -> int | None:
+    """Number of the form that makes one, where the page has it."""
+    return next(
+        (n for n, form in enumerate(page.forms) if form.fields.get("app_password") == "new"), None
+    )
 
 
 async def make(world: RunningWorld, person: Person, **changes: str) -> str:
@@ -78,8 +86,9 @@ async def make(world: RunningWorld, person: Person, **changes: str) -> str:
 async def test_a_person_makes_one_sees_it_once_uses_it_and_revokes_it(
     policy: RunningWorld, visitor: Person
 ) -> None:
-    cookie = await sign_in(policy, visitor)
+    await sign_in(policy, visitor)
     text = await make(policy, visitor)
+    cookie = visitor.cookies(ACME)["__Host-gw"]
     for dialect in ("nginx", "traefik"):
         answer = use(policy, text, dialect=dialect)
         assert answer.status == 200
@@ -117,8 +126,9 @@ async def test_a_person_makes_one_sees_it_once_uses_it_and_revokes_it(
 async def test_it_opens_nothing_where_no_rule_says_so_and_no_application_receives_it(
     policy: RunningWorld, visitor: Person
 ) -> None:
-    cookie = await sign_in(policy, visitor)
+    await sign_in(policy, visitor)
     text = await make(policy, visitor, path="/")
+    cookie = visitor.cookies(ACME)["__Host-gw"]
     for path in (
         "/",
         "/elsewhere",
@@ -158,8 +168,9 @@ async def test_it_opens_nothing_where_no_rule_says_so_and_no_application_receive
 async def test_it_is_judged_alone_and_a_wrong_one_never_falls_back(
     policy: RunningWorld, visitor: Person
 ) -> None:
-    cookie = await sign_in(policy, visitor)
+    await sign_in(policy, visitor)
     text = await make(policy, visitor)
+    cookie = visitor.cookies(ACME)["__Host-gw"]
     for wrong in (
         text[:-1] + ("A" if text[-1] != "A" else "Q"),
         text + "x",
@@ -245,6 +256,46 @@ async def test_what_cannot_be_offered_is_not_made(policy: RunningWorld, visitor:
     assert use(policy, scoped, "/dav/a/b").status == 200
     assert use(policy, scoped, "/dav/b").status == 403
     assert use(policy, scoped, "/dav/ab").status == 403
+
+
+async def test_none_is_made_but_by_a_login_that_asked_the_person_anew(
+    policy: RunningWorld, visitor: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stolen cookie makes none, nor does a script that sends the browser through a login, where
+    the identity provider is silent.
+    """
+    monkeypatch.setattr(policy.world.cloud.cognito.pool.behaviour, "managed_login_version", 2)
+    cookie = await sign_in(policy, visitor)
+    origin = policy.world.url(ACME)
+    asks = Form(f"{origin}/_auth/sessions", "POST", {**WANTED, "app_password": "new"})
+
+    async def refused(someone: Person) -> Page:
+        page = await sessions_page(policy, someone)
+        assert maker(page) is None
+        answer = await someone.submit(replace(page, forms=(asks,)))
+        assert (answer.status, "gwap_" in answer.text) == (400, False)
+        assert 'role="alert"' in answer.text
+        return answer
+
+    page = await refused(visitor)
+    for silent in ("provider=acme-okta", "provider=acme-okta&hopped=1", "prompt=login"):
+        await visitor.open(f"{origin}/_auth/login?rd=/&{silent}")
+        page = await refused(visitor)
+    async with Person() as thief:
+        thief.set_cookie(ACME, "__Host-gw", f"{visitor.cookies(ACME)['__Host-gw']}; Secure")
+        led = await thief.click(await refused(thief), "Sign in again")
+        assert led.host == "okta.localhost"
+        assert "password" in led.forms[0].fields
+    page = await visitor.click(page, "Sign in again")
+    assert page.host == "okta.localhost", "asked, although signed in there"
+    assert [hop.url for hop in page.hops if "/logout?" in hop.url], "nor does Cognito resume"
+    page = await visitor.submit(page, {"email": "bob@acme.test", "password": "demo"})
+    assert page.url == f"{origin}/_auth/sessions"
+    assert visitor.cookies(ACME)["__Host-gw"] != cookie
+    text = await make(policy, visitor)
+    assert use(policy, text).status == 200
+    await visitor.open(f"{origin}/_auth/login?rd=/&provider=acme-okta")
+    await refused(visitor)
 
 
 async def test_an_applications_host_makes_none_for_another_host(

@@ -115,6 +115,7 @@ VALUES: dict[str, dict[str, object]] = {
         ),
         "offer": Offer(("acme.example.com",), 30, everywhere=True),
         "problem": "fields",
+        "reauthenticate": "",
     },
     "app_password": {"text": "gwap_example", "label": "laptop", "expires_at": 1_790_040_000},
     "test_result": {

@@ -174,6 +174,7 @@ async def _finish(browser: Browser, taken: Taken, tokens: Tokens) -> web.StreamR
             refresh_token=tokens.refresh_token,
             user_agent=browser.request.headers.get("User-Agent", "")[:200],
             server=taken.server,
+            prompted_for=(pending.for_host or pending.host) if pending.prompted else "",
         )
     )
     if isinstance(stored, Refused):

@@ -19,7 +19,7 @@ from gateway.core.hosts import wire_host
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
 from gateway.ports import OtherBrowser, Refused
-from gateway.web.browser import organisation, person
+from gateway.web.browser import organisation, person, reauthenticate
 from gateway.web.browser.again import begin_again, give_up, remember_sender
 from gateway.web.browser.edge import page, redirect, set_cookie
 from gateway.web.browser.links import is_named, login_link
@@ -52,6 +52,7 @@ def to_login_host(
     return_to: str,
     hint: str,
     switch: bool,
+    anew: bool,
 ) -> web.Response:
     """From an application host to L, leaving the binding cookie here."""
     services = browser.services
@@ -67,6 +68,7 @@ def to_login_host(
         "provider": provider.name if provider else "",
         "login_hint": hint,
         "switch": "1" if switch else "",
+        reauthenticate.PARAMETER: "1" if anew else "",
     }
     if browser.tenant is None:
         query["tenant"] = sign(services.signing_keys, tenant.id, "login", browser.host, browser_id)
@@ -86,17 +88,21 @@ async def start(browser: Browser) -> web.StreamResponse:
     by itself, it begins at an application's host.
     """
     if not browser.parameter("host"):
+        begun = await _anew(browser)
+        if begun is not None:
+            return begun
         link = await _elsewhere(browser)
         if link is not None:
             return redirect(link)
     tenant, destination = _asked_for(browser)
     browser.request["tenant"] = tenant.id
-    wanted, hint, switch = (
+    wanted, hint, switch, anew = (
         browser.parameter("provider"),
         browser.parameter("login_hint"),
         bool(browser.parameter("switch")),
+        bool(browser.parameter(reauthenticate.PARAMETER)),
     )
-    if not switch:
+    if not switch and not anew:
         present = await browser.session(tenant.id)
         if (
             present is not None
@@ -111,7 +117,15 @@ async def start(browser: Browser) -> web.StreamResponse:
     if provider is None:
         own = {
             k: browser.parameter(k)
-            for k in ("host", "rd", "browser", "tenant", "login_hint", "switch")
+            for k in (
+                "host",
+                "rd",
+                "browser",
+                "tenant",
+                "login_hint",
+                "switch",
+                reauthenticate.PARAMETER,
+            )
         }
         choices = [
             (
@@ -122,11 +136,29 @@ async def start(browser: Browser) -> web.StreamResponse:
             for p in tenant.providers
         ]
         return page(browser.request, "chooser", tenant, choices=choices, change=None)
-    response = await send_to_cognito(
-        browser, tenant, provider, destination, hint=hint, prompt="login" if switch else ""
-    )
+    if anew:
+        response = reauthenticate.begin(
+            browser, tenant, provider, host=destination.host, browser_id=destination.browser
+        )
+    else:
+        response = await send_to_cognito(
+            browser, tenant, provider, destination, hint=hint, prompt="login" if switch else ""
+        )
     remember_sender(response, browser, destination.host)
     return response
+
+
+async def _anew(browser: Browser) -> web.Response | None:
+    """From the login host's own page of sessions, for whoever is signed in here."""
+    present = await browser.session() if browser.parameter(reauthenticate.PARAMETER) else None
+    tenant = browser.tenant_for(present[0].tenant) if present is not None else None
+    if present is None or tenant is None or not tenant.active:
+        return None
+    provider = tenant.provider(present[0].identity.provider)
+    if provider is None:
+        return None
+    browser.request["tenant"] = tenant.id
+    return reauthenticate.begin(browser, tenant, provider, host=browser.host)
 
 
 async def _elsewhere(browser: Browser) -> str | None:

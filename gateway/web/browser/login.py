@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.core.decision import Reason
 from gateway.core.returns import MAX_RETURN_CHARACTERS, is_too_long, safe_return
 from gateway.core.tenants import HostKind
-from gateway.web.browser import central, organisation
+from gateway.web.browser import central, organisation, reauthenticate
 from gateway.web.browser.again import give_up
 from gateway.web.browser.edge import page, redirect
 from gateway.web.browser.links import change_address, is_named
@@ -38,13 +38,15 @@ async def start(request: web.Request) -> web.StreamResponse:
     ):
         return page(request, "too_long", browser.tenant, login="/_auth/login")
     return_to = return_target(browser)
-    wanted, hint, switch = (
+    wanted, hint, switch, anew = (
         browser.parameter("provider"),
         browser.parameter("login_hint"),
         bool(browser.parameter("switch")),
+        bool(browser.parameter(reauthenticate.PARAMETER)),
     )
     issuer = browser.parameter("iss")
-    if not wanted and not switch and (not hint or issuer) and not browser.parameter("change"):
+    asks = bool(wanted) or switch or anew or (bool(hint) and not issuer)
+    if not asks and not browser.parameter("change"):
         present = await browser.session()
         if (
             present is not None
@@ -70,6 +72,7 @@ async def start(request: web.Request) -> web.StreamResponse:
         wanted=wanted or _issued_by(chosen, issuer),
         hint=hint,
         switch=switch,
+        anew=anew,
     )
 
 
@@ -104,7 +107,14 @@ def _issued_by(tenant: Tenant, issuer: str) -> str:
 
 
 async def _go(
-    browser: Browser, tenant: Tenant, *, return_to: str, wanted: str, hint: str, switch: bool
+    browser: Browser,
+    tenant: Tenant,
+    *,
+    return_to: str,
+    wanted: str,
+    hint: str,
+    switch: bool,
+    anew: bool,
 ) -> web.Response:
     if browser.services.config.login_host is not None:
         named = (
@@ -113,11 +123,16 @@ async def _go(
             else None
         )
         return central.to_login_host(
-            browser, tenant, named, return_to=return_to, hint=hint, switch=switch
+            browser, tenant, named, return_to=return_to, hint=hint, switch=switch, anew=anew
         )
     provider = choose_provider(tenant, wanted=wanted, hint=hint)
     if provider is None:
-        more = {"rd": return_to, "login_hint": hint, "switch": "1" if switch else ""}
+        more = {
+            "rd": return_to,
+            "login_hint": hint,
+            "switch": "1" if switch else "",
+            reauthenticate.PARAMETER: "1" if anew else "",
+        }
         choices = [
             (
                 p.label,
@@ -133,6 +148,8 @@ async def _go(
             choices=choices,
             change=change_address(browser.origin, return_to) if browser.tenant is None else None,
         )
+    if anew:
+        return reauthenticate.begin(browser, tenant, provider, host=browser.host)
     # Somebody else: the identity provider must ask again, or it silently signs in the one who was
     # just refused.
     return await send_to_cognito(

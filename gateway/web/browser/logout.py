@@ -11,7 +11,7 @@ from gateway.core.decision import Reason
 from gateway.core.hosts import wire_host
 from gateway.core.returns import safe_return
 from gateway.core.tenants import HostKind
-from gateway.web.browser import person
+from gateway.web.browser import person, reauthenticate
 from gateway.web.browser.central import return_origin
 from gateway.web.browser.edge import drop_cookie, page, redirect
 from gateway.web.browser.links import change_link, login_link, start_page
@@ -182,7 +182,11 @@ async def _go_on(browser: Browser, resume: Resume) -> web.Response | None:
     services, table = browser.services, browser.services.tenants.table
     tenant = table.by_id(resume.tenant)
     host = wire_host(resume.host)
-    if tenant is None or not tenant.active or host is None or not table.owns(tenant, host):
+    if tenant is None or not tenant.active or host is None:
+        return None
+    if resume.what == reauthenticate.WHAT:
+        return await reauthenticate.go_on(browser, tenant, resume, host=host)
+    if not table.owns(tenant, host):
         return None
     origin = services.config.origin(host)
     return_to = (

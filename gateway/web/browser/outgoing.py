@@ -105,6 +105,7 @@ async def send_to_cognito(
         for_host=destination.host,
         for_browser=destination.browser,
         hint=hint.lower(),
+        prompted=hopped and prompt == "login",
     )
     begun = await services.sessions.begin(pending, binding=browser.binding, client=client)
     browser.request["provider"] = provider.name

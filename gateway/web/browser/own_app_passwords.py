@@ -7,6 +7,8 @@ Rules:
 - At an application's host it is for that host alone: a script of the application there can fill in
   the form and read the answer, and must gain nothing at the tenant's other hosts. The login host,
   where no application is, offers all.
+- One is made after a fresh login alone, which had the person asked: a stolen cookie, or a script
+  at the host, would make one that outlives the session.
 - What is asked for is checked here for what the person would see; the store keeps to the tenant's
   limits whatever is asked.
 """

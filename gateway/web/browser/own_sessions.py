@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Reason
-from gateway.web.browser import own_app_passwords
+from gateway.core.login import is_fresh
+from gateway.web.browser import own_app_passwords, reauthenticate
 from gateway.web.browser.edge import page, redirect
 from gateway.web.browser.links import login_link
 from gateway.web.browser.logout import require_own_origin, sign_out
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from gateway.core.model import Session
     from gateway.web.browser.request import Browser
 
-PATH = "/_auth/sessions"
+PATH = reauthenticate.RETURN_PATH
 ALL = "all"
 NEW = "new"
 """Neither is the id of a family: those are longer."""
@@ -74,6 +75,9 @@ async def _shown(
         app_passwords=await sessions.list_app_passwords(session),
         offer=own_app_passwords.offer(browser, tenant),
         problem=problem,
+        reauthenticate=""
+        if is_fresh(session, now=browser.services.clock())
+        else reauthenticate.link(tenant, session),
     )
 
 

@@ -29,8 +29,8 @@ MAX_CHARACTERS = 3000
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """``what``: ``login`` (as somebody else), ``fresh`` (the same login again, after the hop) or
-    ``signed_out``.
+    """``what``: ``login`` (as somebody else), ``fresh`` (the same login again, after the hop),
+    ``reauthenticate`` or ``signed_out``.
     """
 
     what: str
