@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.browserless import Page
+
+REMOVAL_S = 30.0
 HOST = "git.acme.localhost"
 IDENTITY = ("X-Auth-Request-Email", "X-Auth-Request-User", "X-Auth-Request-Groups")
 
@@ -192,11 +196,16 @@ async def test_git_clones_and_pushes_with_an_app_password_until_its_person_is_re
     async with Person() as bob:
         await bob.log_in(f"{world.world.url(HOST)}/_auth/login?rd=/", "bob@acme.test")
         page = await bob.open(f"{world.world.url(HOST)}/_auth/sessions")
-        form = next(
-            number
-            for number, form in enumerate(page.forms)
-            if form.fields.get("app_password") == "new"
-        )
+        assert maker(page) is None
+        page = await bob.click(page, "Sign in again")
+        assert page.url == f"{world.world.url(HOST)}/_auth/sessions"
+        form = maker(page)
+        assert form is not None
+        await bob.open(f"{world.world.url('calendar.acme.localhost')}/_auth/login?rd=/")
+        for other in ("calendar.acme.localhost", "login.localhost"):
+            elsewhere = await bob.open(f"{world.world.url(other)}/_auth/sessions")
+            assert (elsewhere.status, maker(elsewhere)) == (200, None), "it was for this host"
+            assert elsewhere.link("Sign in again")
         made = await bob.submit(
             page, {"name": "git", "host": HOST, "path": "/repos", "days": "30"}, form=form
         )
@@ -212,16 +221,37 @@ async def test_git_clones_and_pushes_with_an_app_password_until_its_person_is_re
     assert set(served.server.authorization) == {None}, "the application never sees it"
     assert found[1][31:] not in world.log()
 
-    world.run(
-        world.world.command(
-            "blocks", "add", "--tenant", "acme", "--email", "bob@acme.test", "--reason", "left"
-        )
-    )
+    assert served.git("-C", "traefik", "fetch").returncode == 0, "in use until the end"
+    directory = world.world.cloud.customers["acme-okta"].server.directory
+    person = directory.by_email("bob@acme.test")
+    assert person is not None
+    world.run(directory.deactivate(person))
+    deadline = time.monotonic() + REMOVAL_S
+    while served.git("-C", "traefik", "fetch").returncode == 0:
+        assert time.monotonic() < deadline, "Okta's event has ended nothing"
     seen = len(served.server.authorization)
-    out = served.git("-C", "traefik", "fetch")
-    assert out.returncode != 0
-    assert "Authentication failed" in out.stderr
-    assert len(served.server.authorization) == seen, "nothing reached the application"
+    for clone in ("traefik", "nginx"):
+        out = served.git("-C", clone, "fetch")
+        assert out.returncode != 0
+        assert "Authentication failed" in out.stderr
+    assert len(served.server.authorization) == seen, "nothing reaches the application"
+    world.run(directory.activate(person))
+    while not await signs_in(world):
+        assert time.monotonic() < deadline, "given back, the person can sign in"
+    assert served.git("-C", "traefik", "fetch").returncode != 0, "it ended for good"
+
+
+async def signs_in(world: RunningWorld) -> bool:
+    async with Person() as bob:
+        await bob.log_in(f"{world.world.url(HOST)}/_auth/login?rd=/", "bob@acme.test")
+        return "__Host-gw" in bob.cookies(HOST)
+
+
+def maker(page: Page) -> int | None:
+    """Number of the form that makes an app password, where the page has it."""
+    return next(
+        (n for n, form in enumerate(page.forms) if form.fields.get("app_password") == "new"), None
+    )
 
 
 def clone_and_push(served: Served, ingress: str, credential: str) -> None:
