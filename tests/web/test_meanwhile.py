@@ -18,7 +18,18 @@ from gateway.core.tenants import TenantTable
 from gateway.ports import AppPasswordRefusal, Ended, Stored, Taken, Tokens
 from gateway.registry.document import TenantDocument, compile_tenant
 from gateway.web.browser import application
-from tests.ingress.stand import ACME, COOKIE, LOGIN, NOW, SHARED, TENANTS, Stand, identity, session
+from tests.ingress.stand import (
+    ACME,
+    COOKIE,
+    LOGIN,
+    NOW,
+    PROGRAMS,
+    SHARED,
+    TENANTS,
+    Stand,
+    identity,
+    session,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -317,15 +328,18 @@ async def test_an_application_may_poll_userinfo_without_keeping_anybody_signed_i
 @pytest.mark.parametrize(
     ("host", "offered"),
     [
-        (ACME, [ACME]),
-        (LOGIN, [*sorted(name for name in TENANTS[0]["hosts"] if "*" not in name), ""]),
+        (PROGRAMS, [PROGRAMS]),
+        (ACME, []),
+        (LOGIN, [PROGRAMS, ""]),
         (SHARED, []),
     ],
 )
 async def test_the_login_host_alone_offers_app_passwords_for_other_hosts(
     rooms: Rooms, host: str, offered: list[str]
 ) -> None:
-    """There is no application whose script could ask for one."""
+    """There is no application whose script could ask for one. No host is offered where no rule
+    takes them.
+    """
     rooms.sign_in("one", identity("alice@acme.test"), host=host)
     rooms.sessions["one"] = replace(
         rooms.sessions["one"], began=int(NOW) * 1_000_000, prompted_for=host
@@ -336,7 +350,7 @@ async def test_the_login_host_alone_offers_app_passwords_for_other_hosts(
     text = await answer.text()
     assert (answer.status, re.findall(r'<option value="([^"]*)"', text)) == (200, offered)
     assert ('value="new"' in text) is bool(offered)
-    hosts = [*TENANTS[0]["hosts"], "", "globex.localhost", SHARED, LOGIN]
+    hosts = [*TENANTS[0]["hosts"], PROGRAMS, "", "globex.localhost", SHARED, LOGIN]
     for wanted in hosts:
         form = {"app_password": "new", "name": "laptop", "host": wanted, "path": "/", "days": "1"}
         assert (

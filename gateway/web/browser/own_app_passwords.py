@@ -19,6 +19,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gateway.core.hosts import includes
 from gateway.core.paths import canonical
 from gateway.core.readings import Unreadable
 from gateway.core.tenants import HostKind
@@ -27,9 +28,11 @@ from gateway.ports import AppPasswordRefusal, NewAppPassword
 from gateway.web.browser.edge import page
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiohttp import web
 
-    from gateway.core.model import Session, Tenant
+    from gateway.core.model import Rule, Session, Tenant
     from gateway.ports import StoredAppPassword
     from gateway.web.browser.request import Browser
 
@@ -54,8 +57,8 @@ class Offer:
 
 
 def offer(browser: Browser, tenant: Tenant | None) -> Offer | None:
-    """None where no rule of the tenant takes app passwords, and at a host that several tenants
-    share.
+    """None where no rule takes app passwords, and at a host that several tenants share. The login
+    host offers those where one does.
     """
     at_login = browser.found is HostKind.LOGIN
     if (
@@ -64,8 +67,21 @@ def offer(browser: Browser, tenant: Tenant | None) -> Offer | None:
         or not (at_login or browser.tenant is tenant)
     ):
         return None
-    hosts = tuple(sorted(tenant.hosts)) if at_login else (browser.host,)
+    rules = [rule for rule in (*tenant.rules, *tenant.rules_next) if rule.app_passwords]
+    hosts = tuple(
+        host
+        for host in (_known(tenant, rules) if at_login else (browser.host,))
+        if any(rule.hosts is None or includes(rule.hosts, host) for rule in rules)
+    )
+    if not hosts and not at_login:
+        return None
     return Offer(hosts, max(1, tenant.app_passwords.lifetime_s // DAY_S), everywhere=at_login)
+
+
+def _known(tenant: Tenant, rules: Sequence[Rule]) -> list[str]:
+    """The hosts by name: those of the tenant, and what rules name below its wildcards."""
+    named = {host for rule in rules for host in rule.hosts or () if not host.startswith("*.")}
+    return sorted(tenant.hosts | named)
 
 
 async def make(browser: Browser, session: Session, cookie: str) -> StoredAppPassword | str:
