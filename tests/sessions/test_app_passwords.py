@@ -186,16 +186,17 @@ async def test_a_revocation_by_any_alias_ends_it_for_good(
 
 @pytest.mark.parametrize(
     ("changes", "later_s", "fresh"),
+    # Times are seconds from now.
     [
         ({}, 540, True),
         ({}, 660, False),
         ({"prompted_for": ""}, 0, False),
         ({"prompted_for": "calendar.example.com"}, 0, False),
-        ({"auth_time": int(time.time()) - 660}, 0, False),
-        ({"auth_time": int(time.time()) + 3600}, 660, False),
-        ({"idp_iat": int(time.time()) - 300}, 0, True),
-        ({"idp_iat": int(time.time()) - 660}, 0, False),
-        ({"idp_iat": int(time.time()) + 660}, 0, False),
+        ({"auth_time": -660}, 0, False),
+        ({"auth_time": 3600}, 660, False),
+        ({"idp_iat": -300}, 0, True),
+        ({"idp_iat": -660}, 0, False),
+        ({"idp_iat": 660}, 0, False),
         ({"idp_iat": None}, 0, False),
         ({"idp_iat": None, "idp_iat_mapped": False}, 0, True),
     ],
@@ -209,7 +210,9 @@ async def test_none_is_made_but_within_minutes_of_a_login_that_asked_the_person(
     fresh: bool,
 ) -> None:
     """Whatever the form says: a stolen cookie has no such login behind it."""
-    stored = await login.finish(**changes)
+    now = int(time.time())
+    times = {name: now + s for name, s in changes.items() if type(s) is int}
+    stored = await login.finish(**{**changes, **times})
     clock.advance(later_s)
     password = await make(sessions, stored)
     assert (password is not AppPasswordRefusal.STALE_LOGIN) is fresh
