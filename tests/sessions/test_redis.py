@@ -113,7 +113,8 @@ async def test_an_open_socket_keeps_a_session_active_and_no_process_shortens_tha
     await shown(sessions, cookie)
     await shown(sessions, cookie, active_s=3600)
     await sessions.touches.settle()
-    assert 5_300_000 < await ttl_ms(link, stored) <= 5_400_000, (
+    # A script's TIME may be some milliseconds ahead of what PTTL counts from.
+    assert 5_300_000 < await ttl_ms(link, stored) <= 5_400_010, (
         "at once, though there was a touch just now: an hour, and idle time behind it"
     )
     other = RedisSessions(
