@@ -201,7 +201,10 @@ async def _body(request: web.Request) -> str:
             async for _ in request.content.iter_any():
                 pass
     except TimeoutError:
-        return "unreadable"
+        # A proxy that cut the request off has closed the connection by now; one that handed on what
+        # cannot be read waits for the answer.
+        transport = request.transport
+        return "cut" if transport is None or transport.is_closing() else "unreadable"
     except (OSError, ClientPayloadError):
         return "cut"
     return "ended"
