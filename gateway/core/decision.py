@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gateway.core.model import MachineToken, Session
 
+RETRY_AFTER_S = 2
+"""What a client is asked to wait when a store is down and nobody named another time: long enough
+for a fail-over to begin.
+"""
+
 
 class Reason(StrEnum):
     """Used alike in logs, metrics, pages, the API, tests and docs. Closed: nothing else is ever

@@ -18,7 +18,7 @@ from sqlalchemy import delete, func, select
 
 from gateway.beside import beside, in_rounds
 from gateway.errors import UnavailableError
-from gateway.hooks.inbox import insert_new
+from gateway.sql.database import insert_new
 from gateway.sql.tables import hook_arrivals, hook_deliveries, hook_inbox
 from gateway.sql.tenant_end import begun_at
 

@@ -23,7 +23,8 @@ from sqlalchemy import and_, select, update
 from gateway.beside import fault
 from gateway.errors import ConfigError
 from gateway.hooks.event import Effect, Group, HookEvent
-from gateway.hooks.inbox import about_key, digest, insert_new, lane_key
+from gateway.hooks.inbox import about_key, digest, lane_key
+from gateway.sql.database import insert_new
 from gateway.sql.tables import hook_groups, hook_inbox, hook_standing, overlays
 
 if TYPE_CHECKING:

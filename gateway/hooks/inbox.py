@@ -24,20 +24,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, case, delete, func, or_, select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from gateway.beside import fault
 from gateway.hooks.event import TAKES_AWAY
 from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
 from gateway.hooks.reducer import Standing
 from gateway.ports_revocation import OPERATORS
+from gateway.sql.database import insert_new
 from gateway.sql.tables import hook_deliveries, hook_inbox, hook_lanes, hook_standing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.hooks.commit import Committer
@@ -165,11 +163,6 @@ def about_key(group: Group | None) -> str:
 
 def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def insert_new(database: Database, table: Table) -> Any:
-    """INSERT … ON CONFLICT DO NOTHING in the database's own words."""
-    return (postgresql_insert if database.is_postgresql else sqlite_insert)(table)
 
 
 @contextlib.contextmanager

@@ -50,9 +50,10 @@ from gateway.hooks.event import (
     Source,
     Subject,
 )
-from gateway.hooks.inbox import digest, insert_new
+from gateway.hooks.inbox import digest
 from gateway.hooks.plan import ACCOUNT, WITH_USERS
 from gateway.hooks.scim_filter import AllOf, AnyOf, Budget, Entry, Expression, Not, ScimError, Term
+from gateway.sql.database import insert_new
 from gateway.sql.tables import scim_addresses, scim_former_names, scim_resources, scim_usage
 
 if TYPE_CHECKING:

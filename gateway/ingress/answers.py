@@ -17,16 +17,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from gateway.core.decision import Allow, Login, Reason
+from gateway.core.decision import RETRY_AFTER_S, Allow, Login, Reason
 
 if TYPE_CHECKING:
     from gateway.core.decision import Decision
     from gateway.core.model import AuthRequest
-
-RETRY_AFTER_S = 2
-"""What a client is asked to wait when a store is down and nobody named another time: long enough
-for a fail-over to begin.
-"""
 
 STATUS_OF_DENIAL = {
     Reason.BAD_REQUEST: 400,

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from sqlalchemy import event, insert, inspect, make_url, select, text
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import URL, Connection, Table
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from gateway.config import Config
@@ -357,6 +359,11 @@ def open_database(
         raise ConfigError(msg) from error
     _limit_sessions(engine, patience)
     return Database(engine, keys, patience=patience)
+
+
+def insert_new(database: Database, table: Table) -> Any:
+    """INSERT … ON CONFLICT DO NOTHING in the database's own words."""
+    return (postgresql_insert if database.is_postgresql else sqlite_insert)(table)
 
 
 def _milliseconds(seconds: float) -> str:

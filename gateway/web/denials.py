@@ -12,8 +12,8 @@ from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.model import RequestKind
 from gateway.core.returns import MAX_LOCATION_CHARACTERS
 from gateway.ingress.answers import STATUS_OF_DENIAL
-from gateway.web.browser.links import change_address, provider_sign_out
 from gateway.web.language import negotiate
+from gateway.web.page_links import change_address, provider_sign_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -32,7 +32,7 @@ from aiohttp import http_exceptions, web
 from aiohttp.web_protocol import RequestPayloadError
 
 from gateway.beside import beside
-from gateway.ingress.answers import RETRY_AFTER_S
+from gateway.core.decision import RETRY_AFTER_S
 from gateway.log import Throttled, fields
 from gateway.metrics import ACCEPT_ERRORS, CONNECTIONS, CONNECTIONS_CLOSED
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, update
 
-from gateway.hooks.inbox import insert_new
+from gateway.sql.database import insert_new
 from gateway.sql.tables import directory_cursors
 
 if TYPE_CHECKING:

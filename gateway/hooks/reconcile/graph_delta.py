@@ -41,12 +41,13 @@ from gateway.hooks.event import (
     text,
 )
 from gateway.hooks.graph import MISSING, removed
-from gateway.hooks.inbox import about_key, insert_new, lane_key
+from gateway.hooks.inbox import about_key, lane_key
 from gateway.hooks.plan import groups_that_count
 from gateway.hooks.reconcile.cursors import page_of
 from gateway.hooks.reconcile.fetch import said
 from gateway.log import ROOT, fields
 from gateway.metrics import RECONCILE_SKIPPED
+from gateway.sql.database import insert_new
 from gateway.sql.tables import directory_members, hook_standing, overlays
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, or_
 
-from gateway.hooks.inbox import insert_new
+from gateway.sql.database import insert_new
 from gateway.sql.tables import hook_leaders
 
 if TYPE_CHECKING:

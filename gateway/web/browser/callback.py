@@ -23,12 +23,13 @@ from gateway.web.browser import organisation, person, trial
 from gateway.web.browser.again import begin_again, give_up
 from gateway.web.browser.central import hand_over
 from gateway.web.browser.edge import page, redirect, set_cookie
-from gateway.web.browser.links import is_named, login_link, provider_sign_out
+from gateway.web.browser.links import is_named, login_link
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import Destination, is_prefetch
 from gateway.web.browser.request import BrowserError, client_key, parse_any
 from gateway.web.browser.resume import Resume, remember
 from gateway.web.browser.signed import sign
+from gateway.web.page_links import provider_sign_out
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -12,8 +12,9 @@ from gateway.core.decision import Deny, Login, Reason
 from gateway.core.model import AuthRequest, RequestKind
 from gateway.core.paths import canonical
 from gateway.web.browser.edge import page, redirect
-from gateway.web.browser.links import change_link, provider_sign_out
+from gateway.web.browser.links import change_link
 from gateway.web.browser.request import BrowserError, parse
+from gateway.web.page_links import provider_sign_out
 
 if TYPE_CHECKING:
     from aiohttp import web

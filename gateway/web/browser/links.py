@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from gateway.core.hosts import wire_host
-from gateway.core.model import ProviderKind
 from gateway.core.tenants import HostKind
 from gateway.web.browser.signed import opened
+from gateway.web.page_links import change_address
 
 if TYPE_CHECKING:
-    from gateway.core.model import Identity, Provider, Tenant
+    from gateway.core.model import Identity, Tenant
     from gateway.web.browser.request import Browser
 
 SENDER_COOKIE = "__Host-gw-from"
@@ -56,38 +56,12 @@ def change_link(browser: Browser, again: str | None = None) -> str | None:
     return change_address(browser.services.config.origin(host), return_to)
 
 
-def change_address(origin: str, return_to: str) -> str:
-    """The form for the e-mail address at a shared host."""
-    return (
-        f"{origin}/_auth/login?"
-        f"{urlencode({k: v for k, v in {'rd': return_to, 'change': '1'}.items() if v})}"
-    )
-
-
 def is_named(identity: Identity, hint: str) -> bool:
     """Whether a typed address is this person's, by e-mail or login name; "" names anybody."""
     return not hint or hint.strip().lower() in {
         identity.email.lower(),
         identity.preferred_username.lower(),
     }
-
-
-def provider_sign_out(provider: Provider | None) -> str | None:
-    """Where the person signs out at the identity provider itself, for those whose address is known.
-
-    Source: Okta, "End a user session" (``/login/signout``); Microsoft identity platform, OpenID
-    Connect, "Send a sign-out request".
-    """
-    if provider is None or provider.issuer is None:
-        return None
-    parts = urlsplit(provider.issuer)
-    if provider.kind is ProviderKind.OKTA:
-        return f"{parts.scheme}://{parts.netloc}/login/signout"
-    if provider.kind is ProviderKind.ENTRA and parts.path.endswith("/v2.0"):
-        return (
-            f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/v2.0')}/oauth2/v2.0/logout"
-        )
-    return None
 
 
 def start_page(browser: Browser) -> str | None:

@@ -17,10 +17,11 @@ from gateway.core.tenants import HostKind
 from gateway.web.browser import central, organisation, reauthenticate
 from gateway.web.browser.again import give_up
 from gateway.web.browser.edge import page, redirect
-from gateway.web.browser.links import change_address, is_named
+from gateway.web.browser.links import is_named
 from gateway.web.browser.loop import count_return
 from gateway.web.browser.outgoing import Destination, choose_provider, is_prefetch, send_to_cognito
 from gateway.web.browser.request import BrowserError, parse
+from gateway.web.page_links import change_address
 
 if TYPE_CHECKING:
     from gateway.core.model import Session, Tenant
