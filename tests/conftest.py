@@ -14,10 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from demo.world import World
-from tests.world import RunningWorld
+from tests.support.browserless import Person
+from tests.support.policy import PolicyWorld
+from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
     from pathlib import Path
 
 
@@ -45,6 +47,25 @@ def world(shared_world: RunningWorld) -> Iterator[RunningWorld]:
     """The product with an honest cloud; whatever a test spoils is mended afterwards."""
     yield shared_world
     shared_world.world.cloud.cognito.faults.clear()
+
+
+@pytest.fixture(scope="session")
+def policy_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWorld]:
+    """A second product, for tests of rules, explanations and bearer tokens."""
+    with RunningWorld(PolicyWorld(tmp_path_factory.mktemp("policy"), central=False)) as running:
+        yield running
+
+
+@pytest.fixture
+def policy(policy_world: RunningWorld) -> Iterator[RunningWorld]:
+    yield policy_world
+    policy_world.world.cloud.cognito.faults.clear()
+
+
+@pytest.fixture
+async def visitor() -> AsyncIterator[Person]:
+    async with Person() as someone:
+        yield someone
 
 
 @pytest.fixture(scope="session")

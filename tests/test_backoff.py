@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gateway.backoff import Backoff, doubling
+from gateway.background import Backoff, doubling
 
 
 def test_each_failure_waits_twice_as_long_up_to_the_longest() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway import log
 from gateway.log import FIELDS, Throttled, configure, fields, redact
-from tests.scaling import assert_linear, best_s
+from tests.support.scaling import assert_linear, best_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

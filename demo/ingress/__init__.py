@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from demo.ingress import caddy, envoy, haproxy, nginx, traefik
 from demo.ingress.process import IngressError, Launcher, RunningIngress, start
-from gateway.deploy import render
+from gateway.ingress_config import render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gateway.deploy import Site
+    from gateway.ingress_config import Site
 
 LAUNCHERS: Final[Mapping[str, Launcher]] = {
     "nginx": Launcher("nginx", nginx.binary, nginx.command),

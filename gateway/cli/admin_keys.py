@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gateway.admin.keys import Scope
+from gateway.admin.keys_store import SqlAdminKeys
 from gateway.cli import config_option, json_option
 from gateway.cli.database import configured_database
-from gateway.ports_admin import Scope
-from gateway.registry.document import TENANT_ID
-from gateway.settings import parse_duration
-from gateway.sql.admin_keys import SqlAdminKeys
-from gateway.sql.audit import SqlAuditLog
+from gateway.config.types import parse_duration
+from gateway.database.audit import SqlAuditLog
+from gateway.tenants.document import TENANT_ID
 
 if TYPE_CHECKING:
-    from gateway.ports_admin import AdminKey
-    from gateway.sql.admin_keys import NewKey
+    from gateway.admin.keys import AdminKey
+    from gateway.admin.keys_store import NewKey
 
 ACTOR = "cli"
 

@@ -14,10 +14,11 @@ from gateway.cli.audited import audited
 from gateway.cli.sessions import PAGE, describe, summary, when
 from gateway.cli.stores import configured_stores
 from gateway.cli.tenant_table import expect_tenant, tenant_ids
-from gateway.ports import RevocationKind, RevocationRequest, Who
+from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 
 if TYPE_CHECKING:
-    from gateway.ports import RevocationStatus, SessionView
+    from gateway.core.revocation import RevocationStatus
+    from gateway.sessions.api import SessionView
 
 
 @click.group("app-passwords")

@@ -7,14 +7,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from gateway.database.audit import SqlAuditLog
 from gateway.errors import GatewayError
-from gateway.sql.audit import SqlAuditLog
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.ports import RevocationStatus, Who
-    from gateway.sql.database import Database
+    from gateway.core.revocation import RevocationStatus, Who
+    from gateway.database.engine import Database
 
 ACTOR = "cli"
 

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from gateway.admin.redaction import redacted
 from gateway.cli.database import configured_database, file_records, in_force_within
-from gateway.cognito.provision import Done, Failed
+from gateway.database.audit import SqlAuditLog
 from gateway.errors import GatewayError, UnavailableError
-from gateway.onboarding.open import open_onboarding
-from gateway.ports_provisioning import Busy, RunState
-from gateway.registry.database import TenantDatabase
-from gateway.sql.audit import SqlAuditLog
-from gateway.web.admin.redact import redacted
+from gateway.provisioning.runner import Done, Failed
+from gateway.provisioning.runs import Busy, RunState
+from gateway.provisioning.wiring import open_onboarding
+from gateway.tenants.database import TenantDatabase
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from gateway.cognito.preflight import Finding
-    from gateway.cognito.steps import Work
-    from gateway.onboarding.service import Onboarding
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
+    from gateway.provisioning.preflight import Finding
+    from gateway.provisioning.service import Onboarding
+    from gateway.provisioning.steps import Work
 
 T = TypeVar("T")
 ACTOR = "cli"

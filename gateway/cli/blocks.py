@@ -16,13 +16,13 @@ from gateway.cli.audited import audited
 from gateway.cli.sessions import describe, one_who, summary, who_options
 from gateway.cli.stores import configured_stores
 from gateway.cli.tenant_table import expect_tenant, tenant_documents
-from gateway.ports import RevocationKind, RevocationRequest
-from gateway.ports_revocation import OPERATORS
-from gateway.registry.hook_targets import hook_targets, source_is_gone
+from gateway.core.revocation import RevocationKind, RevocationRequest
+from gateway.revocation.api import OPERATORS
+from gateway.tenants.hook_targets import hook_targets, source_is_gone
 
 if TYPE_CHECKING:
-    from gateway.ports import RevocationStatus, Who
-    from gateway.ports_admin import BlockView
+    from gateway.core.revocation import RevocationStatus, Who
+    from gateway.revocation.blocks import BlockView
 
 source_option = click.option(
     "--source", help="What this source imposed: okta, entra, scim (every record) …"

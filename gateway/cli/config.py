@@ -10,8 +10,8 @@ import click
 import yaml
 
 from gateway.cli import config_option, json_option
-from gateway.config import Config, load_config
-from gateway.json_schema import with_plain_descriptions
+from gateway.config.json_schema import with_plain_descriptions
+from gateway.config.model import Config, load_config
 
 
 @click.group("config")
@@ -24,7 +24,7 @@ def command() -> None:
 @json_option
 def check(config_path: str, as_json: bool) -> int:
     """Validate the files, and reach Redis, SQL and Cognito."""
-    from gateway.app import check_dependencies  # noqa: PLC0415 - keeps `schema` free of adapters
+    from gateway.runtime.app import check_dependencies  # noqa: PLC0415 - keeps `schema` free of adapters
 
     config = load_config(Path(config_path))
     findings = asyncio.run(check_dependencies(config))

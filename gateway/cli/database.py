@@ -10,18 +10,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway import keys
-from gateway.config import load_config
-from gateway.registry.files import TenantFiles
-from gateway.sql.database import COMMANDS, open_database
+from gateway.config.model import load_config
+from gateway.database.engine import COMMANDS, open_database
+from gateway.keys import ring as keys
+from gateway.tenants.files import TenantFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
 
-    from gateway.config import Config
-    from gateway.registry.database import TenantDatabase
-    from gateway.registry.record import Record
-    from gateway.sql.database import Database
+    from gateway.config.model import Config
+    from gateway.database.engine import Database
+    from gateway.tenants.database import TenantDatabase
+    from gateway.tenants.snapshot_record import Record
 
 POLL_S = 0.1
 

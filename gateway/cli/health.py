@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from gateway.cli import config_option
-from gateway.config import load_config
+from gateway.config.model import load_config
 from gateway.errors import UnavailableError
 
 if TYPE_CHECKING:

@@ -16,15 +16,15 @@ import click
 from gateway.cli import config_option, json_option
 from gateway.cli.audited import ACTOR
 from gateway.cli.database import configured_database
-from gateway.hooks.commit import Committer
+from gateway.database.audit import SqlAuditLog
+from gateway.database.group_commit import Committer
 from gateway.hooks.deliveries import InboxRecords
-from gateway.sql.audit import SqlAuditLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway.ports_admin import DeliveryView
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
+    from gateway.hooks.views import DeliveryView
 
 PAGE = 200
 

@@ -16,16 +16,16 @@ import click
 from gateway.cli import config_option, json_option
 from gateway.cli.audited import ACTOR
 from gateway.cli.database import configured_database
-from gateway.hooks.commit import Committer
-from gateway.hooks.messages import OutboxRecords
-from gateway.ports_admin import Rejected
-from gateway.sql.audit import SqlAuditLog
+from gateway.database.audit import SqlAuditLog
+from gateway.database.group_commit import Committer
+from gateway.hooks.webhooks.messages import OutboxRecords
+from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway.ports_admin import MessageView
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
+    from gateway.hooks.views import MessageView
 
 PAGE = 200
 

@@ -19,23 +19,23 @@ from gateway.cli.database import configured_database, file_records, in_force_wit
 from gateway.cli.hook_held import held
 from gateway.cli.hook_webhooks import webhooks
 from gateway.core.model import Secret
-from gateway.hooks.arrivals import arrived
-from gateway.hooks.desk import LAST_S
+from gateway.database.audit import SqlAuditLog
+from gateway.hooks.activity import arrived
 from gateway.hooks.setup import setup
-from gateway.ports_admin import Rejected
-from gateway.registry.administration import RegistryRecords
-from gateway.registry.database import TenantDatabase
-from gateway.registry.hook_targets import hook_targets
-from gateway.registry.record import document_of
-from gateway.sql.audit import SqlAuditLog
+from gateway.hooks.setup_status import LAST_S
+from gateway.tenants.admin_records import RegistryRecords
+from gateway.tenants.api import Rejected
+from gateway.tenants.database import TenantDatabase
+from gateway.tenants.hook_targets import hook_targets
+from gateway.tenants.snapshot_record import document_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from gateway.hooks.arrivals import Arrival, Arrived
+    from gateway.core.hook_target import HookTarget
+    from gateway.database.engine import Database
+    from gateway.hooks.activity import Arrival, Arrived
     from gateway.hooks.setup import Setup
-    from gateway.ports_hooks import HookTarget
-    from gateway.sql.database import Database
 
 IN_FORCE_S = 10.0
 """How long to wait for a running gateway to obey a new secret."""

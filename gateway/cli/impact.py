@@ -9,20 +9,20 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import UnavailableError
-from gateway.registry.hook_targets import hook_targets, source_is_gone
-from gateway.registry.impact import effects
-from gateway.registry.rehearsal import compiled, sessions_of
+from gateway.tenants.dry_run import compiled, sessions_of
+from gateway.tenants.hook_targets import hook_targets, source_is_gone
+from gateway.tenants.impact import effects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.config import Config
-    from gateway.registry.document import TenantDocument
-    from gateway.registry.impact import Effect
-    from gateway.registry.plan import Plan
-    from gateway.registry.stored import StoredTenant
+    from gateway.config.model import Config
+    from gateway.revocation.records import SqlBlocks
     from gateway.sessions.directory import StoreDirectory
-    from gateway.sql.revocations import SqlBlocks
+    from gateway.tenants.document import TenantDocument
+    from gateway.tenants.folder_plan import Plan
+    from gateway.tenants.impact import Effect
+    from gateway.tenants.stored import StoredTenant
 
 SHOWN = 20
 _STAY = "blocks and removed groups stay, and nothing lifts them any more: gateway blocks remove"

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli import config_option, json_option
-from gateway.config import load_config, resolve_secret
+from gateway.config.model import load_config, resolve_secret
+from gateway.config.yaml import read_yaml
 from gateway.core.app_cookies import AppCookie
-from gateway.deploy import RENDERED, SiteError, render, site_of
-from gateway.deploy.site import STREAM_LIMIT_S
 from gateway.doctor import Doctor, Target
 from gateway.doctor.app_session import AppSession
 from gateway.doctor.run import parse_address
 from gateway.errors import ConfigError
-from gateway.yaml_file import read_yaml
+from gateway.ingress_config import RENDERED, SiteError, render, site_of
+from gateway.ingress_config.site import STREAM_LIMIT_S
 
 if TYPE_CHECKING:
     from gateway.core.model import Secret

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway import key_file, keys
 from gateway.cli import config_option, json_option
 from gateway.cli.database import configured_database
 from gateway.cli.stores import configured_stores
-from gateway.config import load_config
-from gateway.sessions.marks import WATERMARK_LIFE_S
-from gateway.sessions.reading import Readers
-from gateway.settings import parse_duration
-from gateway.sql.reencrypt import kids_in_use, reencrypt
+from gateway.config.model import load_config
+from gateway.config.types import parse_duration
+from gateway.database.reencrypt import kids_in_use, reencrypt
+from gateway.keys import file
+from gateway.keys import ring as keys
+from gateway.sessions.key_adoption import Readers
+from gateway.sessions.watermarks import WATERMARK_LIFE_S
 
 if TYPE_CHECKING:
-    from gateway.config import Config
-    from gateway.keys import KeyRing
+    from gateway.config.model import Config
+    from gateway.keys.ring import KeyRing
 
 ASSERTION_LIFE_S = 86400
 """After the last one was signed. An assertion lives for five minutes; a day leaves room for apps
@@ -52,7 +53,7 @@ def list_keys(*, config_path: str, as_json: bool) -> None:
     ring = keys.load(config.key_file, create=config.makes_key_ring)
     rows = [
         _row(ring, kind, number)
-        for kind in key_file.KINDS
+        for kind in file.KINDS
         for number in range(len(getattr(ring, kind)))
     ]
     if as_json:
@@ -84,7 +85,7 @@ def _row(ring: KeyRing, kind: str, number: int) -> dict[str, object]:
 
 @command.command()
 @config_option
-@click.argument("kinds", nargs=-1, type=click.Choice(key_file.KINDS))
+@click.argument("kinds", nargs=-1, type=click.Choice(file.KINDS))
 @click.option(
     "--create", is_flag=True, help="Make the key ring if there is none, and do nothing else."
 )
@@ -151,9 +152,9 @@ async def _rotate(
     config: Config, config_path: str, kind: str, *, patience_s: float
 ) -> dict[str, object]:
     path = config.key_file
-    with key_file.editing(path) as save:
-        ring = key_file.stage(keys.load(path, create=False), kind)
-        fresh = key_file.staged(ring, kind)
+    with file.editing(path) as save:
+        ring = file.stage(keys.load(path, create=False), kind)
+        fresh = file.staged(ring, kind)
         if fresh is None:
             msg = "staging leaves a staged key"
             raise RuntimeError(msg)
@@ -179,12 +180,12 @@ async def _rotate(
                 for tenant in await stores.record.tenants():
                     await stores.revoker.reapply_standing(tenant)
         now = int(time.time())
-        promoted = key_file.promote(ring, kind, now=now)
+        promoted = file.promote(ring, kind, now=now)
         save(promoted)
         pruned = (
             await _pruned_database(config_path, promoted, now=now)
             if kind == "database"
-            else key_file.prune(promoted, kind, before=now - _LIFE_S[kind])
+            else file.prune(promoted, kind, before=now - _LIFE_S[kind])
         )
         save(pruned)
         left = {key.kid for key in getattr(pruned, kind)}

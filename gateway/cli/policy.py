@@ -13,10 +13,10 @@ import click
 from gateway.cli import config_option, json_option
 from gateway.cli.database import configured_database
 from gateway.cli.tenant_table import tenant_table
-from gateway.ports_admin import Question
-from gateway.registry.database import TenantDatabase
-from gateway.registry.explanations import Explanations
-from gateway.sql.revocations import SqlRevocations
+from gateway.revocation.records import SqlRevocations
+from gateway.tenants.api import Question
+from gateway.tenants.database import TenantDatabase
+from gateway.tenants.explanations import Explanations
 
 _SIGN = {True: "✓", False: "✗"}
 

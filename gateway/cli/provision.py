@@ -17,20 +17,20 @@ from pydantic import ValidationError
 from gateway.cli import config_option, json_option
 from gateway.cli.beside_onboarding import ACTOR, audited, opened, telling, why_not
 from gateway.cli.rotation import retire, rotate
-from gateway.cognito.provision import Done
+from gateway.config.yaml import explain_validation
 from gateway.errors import ConfigError
-from gateway.onboarding.body import ProvisionBody
-from gateway.onboarding.proposal import describe
-from gateway.ports_provisioning import RunState
-from gateway.yaml_file import explain_validation
+from gateway.provisioning.proposal import describe
+from gateway.provisioning.request import ProvisionBody
+from gateway.provisioning.runner import Done
+from gateway.provisioning.runs import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.cognito.plan import Plan, Step
-    from gateway.cognito.preflight import Finding
-    from gateway.cognito.provision import Outcome
-    from gateway.onboarding.service import Drift, Onboarding, Proposal
+    from gateway.provisioning.plan import Plan, Step
+    from gateway.provisioning.preflight import Finding
+    from gateway.provisioning.runner import Outcome
+    from gateway.provisioning.service import Drift, Onboarding, Proposal
 
 T = TypeVar("T")
 

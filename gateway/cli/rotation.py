@@ -11,12 +11,12 @@ import click
 
 from gateway.cli import config_option, json_option
 from gateway.cli.beside_onboarding import ACTOR, audited, clients_of, opened, telling, why_not
-from gateway.cognito.provision import Done
+from gateway.provisioning.runner import Done
 
 if TYPE_CHECKING:
-    from gateway.cognito.preflight import Finding
-    from gateway.cognito.provision import Outcome
-    from gateway.onboarding.service import Onboarding
+    from gateway.provisioning.preflight import Finding
+    from gateway.provisioning.runner import Outcome
+    from gateway.provisioning.service import Onboarding
 
 
 @click.command()

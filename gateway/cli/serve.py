@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from gateway.cli import config_option
-from gateway.config import load_config
+from gateway.config.model import load_config
 from gateway.log import configure, fields, write_in_background
 
 
@@ -43,7 +43,7 @@ def command(config_path: str, role: str, workers: int) -> int:
                 tempfile.TemporaryDirectory(prefix="gateway-metrics-")
             )
         from gateway.metrics import LOG_LINES_DROPPED  # noqa: PLC0415 - after the environment is set
-        from gateway.serve import serve  # noqa: PLC0415 - as above
+        from gateway.runtime.serve import serve  # noqa: PLC0415 - as above
 
         write_in_background(dropped=LOG_LINES_DROPPED.inc)
         if config.development:

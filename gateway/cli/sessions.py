@@ -14,12 +14,13 @@ from gateway.cli import config_option, json_option
 from gateway.cli.audited import audited
 from gateway.cli.stores import configured_stores
 from gateway.cli.tenant_table import expect_tenant, tenant_ids
-from gateway.ports import RevocationKind, RevocationRequest, Who
+from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.ports import RevocationStatus, SessionView
+    from gateway.core.revocation import RevocationStatus
+    from gateway.sessions.api import SessionView
 
 PAGE = 200
 

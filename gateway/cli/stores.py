@@ -9,26 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway import keys
-from gateway.config import load_config
-from gateway.hooks.standings import Restrictions
-from gateway.sessions.acknowledge import Acknowledgements
-from gateway.sessions.connect import connect
+from gateway.config.model import load_config
+from gateway.database.engine import COMMANDS, open_database
+from gateway.hooks.active_restrictions import Restrictions
+from gateway.keys import ring as keys
+from gateway.revocation.acknowledgement import Acknowledgements
+from gateway.revocation.records import SqlRevocations
+from gateway.revocation.restore import Markers
+from gateway.revocation.service import StoreRevoker
+from gateway.sessions.connection import connect
 from gateway.sessions.directory import StoreDirectory
 from gateway.sessions.embedded import EmbeddedValkey
-from gateway.sessions.markers import Markers
-from gateway.sessions.marks import Marks
-from gateway.sessions.replica import steady
-from gateway.sessions.revoke import StoreRevoker
-from gateway.sql.database import COMMANDS, open_database
-from gateway.sql.revocations import SqlRevocations
+from gateway.sessions.lease_client import steady
+from gateway.sessions.watermarks import Marks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway.config import Config
-    from gateway.sessions.connect import Link
-    from gateway.sql.database import Database
+    from gateway.config.model import Config
+    from gateway.database.engine import Database
+    from gateway.sessions.connection import Link
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,15 @@ import click
 from gateway.cli.database import file_records
 from gateway.core.tenants import TenantTable
 from gateway.errors import ConfigError
-from gateway.registry.database import TenantDatabase
-from gateway.registry.files import TenantFiles
-from gateway.registry.record import Builder, document_of, with_credentials
-from gateway.registry.snapshot import Sealer, SnapshotError, read_manifest
+from gateway.tenants.database import TenantDatabase
+from gateway.tenants.files import TenantFiles
+from gateway.tenants.snapshot import Sealer, SnapshotError, read_manifest
+from gateway.tenants.snapshot_record import Builder, document_of, with_credentials
 
 if TYPE_CHECKING:
     from gateway.cli.stores import Stores
-    from gateway.config import Config
-    from gateway.registry.document import TenantDocument
+    from gateway.config.model import Config
+    from gateway.tenants.document import TenantDocument
 
 
 async def tenant_table(config: Config, database: TenantDatabase) -> TenantTable:

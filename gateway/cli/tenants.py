@@ -18,29 +18,29 @@ from urllib.parse import parse_qs, urlsplit
 import click
 import yaml
 
-from gateway import keys
 from gateway.cli import config_option, json_option
 from gateway.cli.database import configured_database, file_records, in_force_within
 from gateway.cli.impact import Impact, measure
 from gateway.cli.stores import Stores, configured_stores
 from gateway.cli.tenant_table import tenant_table
-from gateway.core import trial
+from gateway.core import signed_link
 from gateway.errors import ConfigError
-from gateway.ports_admin import Rejected
-from gateway.registry.database import TenantDatabase
-from gateway.registry.login_tests import LoginLinks
-from gateway.registry.plan import make_plan, pruned, read_wanted
-from gateway.registry.record import document_of
-from gateway.registry.secrets import reveal
-from gateway.registry.secrets import show as shown_of
-from gateway.registry.stored import By
-from gateway.registry.warnings import host_warnings, policy_warnings
-from gateway.sessions.redis import PENDING_LIFETIME_S
-from gateway.sessions.trials import Trials
+from gateway.keys import ring as keys
+from gateway.sessions.store import PENDING_LIFETIME_S
+from gateway.sessions.tested_connections import Trials
+from gateway.tenants.api import Rejected
+from gateway.tenants.connection_tests import LoginLinks
+from gateway.tenants.database import TenantDatabase
+from gateway.tenants.folder_plan import make_plan, pruned, read_wanted
+from gateway.tenants.secrets import reveal
+from gateway.tenants.secrets import show as shown_of
+from gateway.tenants.snapshot_record import document_of
+from gateway.tenants.stored import By
+from gateway.tenants.warnings import host_warnings, policy_warnings
 
 if TYPE_CHECKING:
-    from gateway.registry.document import TenantDocument
-    from gateway.registry.plan import Change, Plan
+    from gateway.tenants.document import TenantDocument
+    from gateway.tenants.folder_plan import Change, Plan
 
 MAX_WARNINGS = 20
 """That are printed of all tenants side by side."""
@@ -280,18 +280,20 @@ async def _test(config_path: str, tenant: str) -> str | Rejected:
 
 async def _test_result(
     config_path: str, tenant: str, url: str
-) -> tuple[str, trial.Result | None] | None:
+) -> tuple[str, signed_link.Result | None] | None:
     async with configured_stores(config_path) as stores:
         keys_of = tuple(key.material for key in stores.ring.sealing)
         # Also of a link that has expired: that is when one asks.
-        link = trial.opened(keys_of, (parse_qs(urlsplit(url).query).get("token") or [""])[0], now=0)
+        link = signed_link.opened(
+            keys_of, (parse_qs(urlsplit(url).query).get("token") or [""])[0], now=0
+        )
         if link is None or link.tenant != tenant:
             return None
         result = await Trials(stores.link, lambda: keys_of, clock=time.time).result(link.name)
         return _told(result, tenant, now=time.time(), expires_at=link.expires_at), result
 
 
-def _told(result: trial.Result | None, tenant: str, *, now: float, expires_at: float) -> str:
+def _told(result: signed_link.Result | None, tenant: str, *, now: float, expires_at: float) -> str:
     if result is None:
         return "nobody has opened this link" + (
             ", and it has expired" if expires_at <= now else " yet"

@@ -18,12 +18,12 @@ import jwt
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from gateway.cognito.http import request_json
-from gateway.cognito.jwks import KeySet
-from gateway.cognito.troubleshooting import diagnose
+from gateway.cognito.error_diagnosis import diagnose
+from gateway.cognito.relying_party import Tokens
 from gateway.core.model import MachineToken, ProviderKind, Secret
 from gateway.errors import PeerError, UnavailableError
-from gateway.ports import Tokens
+from gateway.http.client import request_json
+from gateway.http.jwks import KeySet
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.cognito import shapes
-from gateway.cognito.aws import RefusedError
+from gateway.cognito.api import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from gateway.cognito.aws import CognitoApi
+    from gateway.cognito.api import CognitoApi
     from gateway.cognito.desired import Actual, ActualClient, ActualProvider
-    from gateway.config import CognitoQuotas
+    from gateway.config.model import CognitoQuotas
 
 NOT_FOUND = "ResourceNotFoundException"
 _PAGE = 60

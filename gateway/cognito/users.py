@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
-from gateway.cognito.aws import RefusedError
+from gateway.cognito.api import RefusedError
 from gateway.cognito.desired import GROUPS, OID
 from gateway.core.canonical import address_spellings, canonical_id
 from gateway.core.groups import parse_groups
@@ -22,7 +22,7 @@ from gateway.core.groups import parse_groups
 if TYPE_CHECKING:
     from typing import Any
 
-    from gateway.cognito.aws import CognitoApi
+    from gateway.cognito.api import CognitoApi
 
 _GONE = frozenset({"UserNotFoundException", "ResourceNotFoundException"})
 _UNENCODED = ".-*_"

@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from gateway.core.authorization import PREFIX
 from gateway.core.probe import ANSWER, FORGED, LARGE, LOCATION
-from gateway.deploy.site import ASKED
 from gateway.doctor.shot import HTTP2, STRANGE_HOST
+from gateway.ingress_config.site import ASKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -25,13 +25,9 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.backoff import doubling
-from gateway.beside import beside, fault
+from gateway.background import beside, doubling, fault
 from gateway.errors import PeerError, UnavailableError
-from gateway.hooks.event import MAX_EVENTS, TAKES_AWAY, Delivery, Effect, Group, HookEvent, Source
-from gateway.hooks.graph import MISSING
-from gateway.hooks.inbox import CLOSED_S, LEASE_S, UNREAD, Settled, about_key, digest, lane_key
-from gateway.hooks.plan import (
+from gateway.hooks.effects import (
     ACCOUNT,
     NAMES,
     Around,
@@ -45,8 +41,11 @@ from gateway.hooks.plan import (
     released,
     renamed,
 )
-from gateway.hooks.reducer import STANDING, Standing, effective_time
-from gateway.hooks.webhooks import Origin
+from gateway.hooks.event import MAX_EVENTS, TAKES_AWAY, Delivery, Effect, Group, HookEvent, Source
+from gateway.hooks.inbox import CLOSED_S, LEASE_S, UNREAD, Settled, about_key, digest, lane_key
+from gateway.hooks.ordering import STANDING, Standing, effective_time
+from gateway.hooks.sources.entra import MISSING
+from gateway.hooks.webhooks.outbox import Origin
 from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_HELD, HOOK_LAG_SECONDS
 
@@ -56,15 +55,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.hooks.brake import Brake
-    from gateway.hooks.commit import Committer
+    from gateway.core.hook_target import HookTarget
+    from gateway.core.person import Person
+    from gateway.database.group_commit import Committer
+    from gateway.hooks.api import Directory, HookTargets, People
+    from gateway.hooks.effects import Plan
     from gateway.hooks.event import Subject
     from gateway.hooks.group_names import GroupNames, Names
     from gateway.hooks.inbox import Inbox, Lane, Pending
-    from gateway.hooks.plan import Plan
-    from gateway.hooks.webhooks import Outbox
-    from gateway.ports import Revoker
-    from gateway.ports_hooks import Directory, HookTarget, HookTargets, People, Person
+    from gateway.hooks.removal_limit import Brake
+    from gateway.hooks.webhooks.outbox import Outbox
+    from gateway.sessions.api import Revoker
 
 LANES = 128
 """Lanes worked on at once."""

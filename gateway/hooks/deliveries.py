@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import null, select, update
 
-from gateway.ports_admin import DeliveryView, Page, Rejected
-from gateway.sql.tables import hook_inbox
+from gateway.core.paging import Page
+from gateway.database.schema import hook_inbox
+from gateway.hooks.views import DeliveryView
+from gateway.tenants.api import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.hooks.commit import Committer
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
+    from gateway.database.group_commit import Committer
 
 _COLUMNS = tuple(
     hook_inbox.c[n]
@@ -40,7 +42,7 @@ _COLUMNS = tuple(
 
 
 class InboxRecords:
-    """Implements ``ports_admin.DeliveryRecords``. ``wake`` is called when there is something to
+    """Implements ``hooks.views.DeliveryRecords``. ``wake`` is called when there is something to
     apply again.
     """
 

@@ -20,21 +20,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, select, update
 
-from gateway.beside import fault
+from gateway.background import fault
+from gateway.database.engine import insert_new
+from gateway.database.schema import hook_groups, hook_inbox, hook_standing, overlays
 from gateway.errors import ConfigError
 from gateway.hooks.event import Effect, Group, HookEvent
 from gateway.hooks.inbox import about_key, digest, lane_key
-from gateway.sql.database import insert_new
-from gateway.sql.tables import hook_groups, hook_inbox, hook_standing, overlays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.core.hook_target import HookTarget
+    from gateway.database.engine import Database
     from gateway.hooks.event import Source
-    from gateway.ports_hooks import HookTarget
-    from gateway.sql.database import Database
 
 MAX_FORMER: Final = 8
 """Names that are remembered of one group. A longer list makes a removal that many revocations."""

@@ -25,25 +25,25 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, case, delete, func, or_, select, text, tuple_, update
 
-from gateway.beside import fault
+from gateway.background import fault
+from gateway.database.engine import insert_new
+from gateway.database.schema import hook_deliveries, hook_inbox, hook_lanes, hook_standing
 from gateway.hooks.event import TAKES_AWAY
+from gateway.hooks.ordering import Standing
 from gateway.hooks.payload import dump_event, dump_kept, load_event, load_kept
-from gateway.hooks.reducer import Standing
-from gateway.ports_revocation import OPERATORS
-from gateway.sql.database import insert_new
-from gateway.sql.tables import hook_deliveries, hook_inbox, hook_lanes, hook_standing
+from gateway.revocation.api import OPERATORS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.hooks.commit import Committer
+    from gateway.core.hook_target import HookTarget
+    from gateway.core.revocation import RevocationRequest, Who
+    from gateway.database.engine import Database
+    from gateway.database.group_commit import Committer
+    from gateway.hooks.effects import Kept
     from gateway.hooks.event import Delivery, Group, HookEvent
-    from gateway.hooks.plan import Kept
-    from gateway.ports import RevocationRequest, Who
-    from gateway.ports_hooks import HookTarget
-    from gateway.sql.database import Database
 
 LEASE_S = 30.0
 """How long a lane is held without settling. Longer than ``applier.APPLY_S``, so that a holder has

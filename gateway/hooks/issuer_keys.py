@@ -30,7 +30,7 @@ from gateway.errors import PeerError, UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.ports_hooks import HookTarget
+    from gateway.core.hook_target import HookTarget
 
 FRESH_S = 3600.0
 REFRESH_S = 60.0
@@ -93,8 +93,8 @@ def _addresses(target: HookTarget) -> tuple[str, ...]:
 
 
 class IssuerKeys:
-    """``http`` is guarded (``gateway.outward``): whoever configures an issuer also names where its
-    keys are. ``monotonic``: seconds.
+    """``http`` is guarded (``gateway.http.ssrf_guard``): whoever configures an issuer also names
+    where its keys are. ``monotonic``: seconds.
     """
 
     def __init__(self, http: aiohttp.ClientSession, *, monotonic: Callable[[], float]) -> None:

@@ -6,13 +6,13 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from gateway.core.person import Person
+from gateway.core.revocation import RevocationKind, RevocationRequest, Who
+from gateway.hooks.effects import Kept
 from gateway.hooks.event import Effect, Group, HookEvent, Source, Subject
-from gateway.hooks.plan import Kept
-from gateway.ports import RevocationKind, RevocationRequest, Who
-from gateway.ports_hooks import Person
 
 if TYPE_CHECKING:
-    from gateway.hooks.reducer import Standing
+    from gateway.hooks.ordering import Standing
 
 
 def dump_event(event: HookEvent) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select
 
-from gateway.beside import beside, in_rounds
-from gateway.sql.tables import hook_deliveries, hook_inbox, webhooks_outbox
+from gateway.background import beside, in_rounds
+from gateway.database.schema import hook_deliveries, hook_inbox, webhooks_outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.hooks.commit import Committer
+    from gateway.database.group_commit import Committer
 
 DAY_S = 86_400.0
 SETTLED_S = 35 * DAY_S

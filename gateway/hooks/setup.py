@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.core.model import ProviderKind
-from gateway.hooks import okta
+from gateway.hooks.sources import okta
 
 if TYPE_CHECKING:
-    from gateway.ports_hooks import HookTarget
+    from gateway.core.hook_target import HookTarget
 
 
 @dataclass(frozen=True, slots=True)

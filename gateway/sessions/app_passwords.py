@@ -29,21 +29,20 @@ from typing import TYPE_CHECKING, Any, Final
 from gateway.core.authorization import PREFIX
 from gateway.core.model import AppPassword, Session
 from gateway.errors import UnavailableError
-from gateway.ports import AppPasswordRefusal
-from gateway.sessions import record as codec
-from gateway.sessions import seal
-from gateway.sessions.connect import Script
-from gateway.sessions.marks import WATERMARK_LIFE_S
-from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.record import Record, Scope
+from gateway.sessions import codec, seal
+from gateway.sessions.api import AppPasswordRefusal
+from gateway.sessions.codec import Record, Scope
+from gateway.sessions.connection import Script
+from gateway.sessions.keyspace import bucket_of, prefix
+from gateway.sessions.watermarks import WATERMARK_LIFE_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from gateway.core.model import Identity
-    from gateway.keys import Key
-    from gateway.ports import NewAppPassword
-    from gateway.sessions.people import People
+    from gateway.keys.ring import Key
+    from gateway.sessions.aliases import People
+    from gateway.sessions.api import NewAppPassword
     from gateway.sessions.seal import Token
 
 READ_APP_PASSWORD, MAKE_APP_PASSWORD, USED = (

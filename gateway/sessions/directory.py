@@ -7,21 +7,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.core.canonical import canonical_address
-from gateway.ports import AppPasswordView, SessionView
-from gateway.ports_admin import Page
-from gateway.sessions import links, seal
-from gateway.sessions import record as codec
-from gateway.sessions.connect import Script
-from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.people import People, normal
+from gateway.core.paging import Page
+from gateway.sessions import bearer_links, codec, seal
+from gateway.sessions.aliases import People, normal
+from gateway.sessions.api import AppPasswordView, SessionView
+from gateway.sessions.connection import Script
+from gateway.sessions.keyspace import bucket_of, prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.keys import KeyRing
-    from gateway.sessions.connect import Link
-    from gateway.sessions.people import Alias
-    from gateway.sessions.record import Display
+    from gateway.keys.ring import KeyRing
+    from gateway.sessions.aliases import Alias
+    from gateway.sessions.codec import Display
+    from gateway.sessions.connection import Link
 
 LIST, FAMILY = Script.load("list"), Script.load("family")
 STEP: Final = 500
@@ -136,7 +135,7 @@ class StoreDirectory:
             if led is None:
                 continue
             user = led.decode("ascii")
-            display = links.opened_last(
+            display = bearer_links.opened_last(
                 await self._link.command("HGET", f"{at}k:{user}", "s"),
                 tenant=tenant,
                 user=user,

@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gateway.backoff import Backoff
+from gateway.background import Backoff
 from gateway.errors import ConfigError, UnavailableError
 from gateway.log import fields
 

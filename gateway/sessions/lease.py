@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
-from gateway.sessions.push import Ended, Everything, Fence, Narrowed
+from gateway.sessions.events import Ended, Everything, Fence, Narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gateway.sessions.push import Event
+    from gateway.sessions.events import Event
 
 LEASE_PART: Final = 0.9
 """A lease is this part of the staleness that a revoker waits: room for two clocks that do not run

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.sessions.connect import Link
+    from gateway.sessions.connection import Link
 
 KEEP_S: Final = 900
 """Longer than a nonce lives, so a slow doctor still reads what its last probe led to."""
@@ -19,7 +19,7 @@ MAX_BYTES: Final = 64 * 1024
 
 
 class RedisProbes:
-    """The adapter of ``ports.ProbeRecords``."""
+    """The adapter of ``sessions.api.ProbeRecords``."""
 
     def __init__(self, link: Link) -> None:
         self._link = link

@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.errors import PeerError, UnavailableError
 from gateway.log import fields
-from gateway.sessions.connect import Script
-from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.refresh import seal_refresh, unseal_refresh
+from gateway.sessions.connection import Script
+from gateway.sessions.keyspace import bucket_of, prefix
+from gateway.sessions.refresh_token import seal_refresh, unseal_refresh
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.core.model import Secret, Tenant
-    from gateway.sessions.connect import Link
-    from gateway.sessions.record import Record
+    from gateway.sessions.codec import Record
+    from gateway.sessions.connection import Link
 
 HOLD_S: Final = 20
 """How long a claim keeps others from asking; shorter than Cognito's grace for a rotated token (30 s

@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gateway.sessions.names import BUCKETS
+from gateway.sessions.keyspace import BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.keys import Key
+    from gateway.keys.ring import Key
 
 VERSION: Final = 1
 RANDOM_BYTES: Final = 32

@@ -21,7 +21,7 @@ from demo.processes import die_with_parent, free_port
 from demo.world import World
 from tests.apps.application import Place
 from tests.apps.walk import ZOE, ZOES_NAME
-from tests.world import RunningWorld
+from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

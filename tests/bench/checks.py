@@ -26,8 +26,8 @@ from urllib.parse import urlencode
 from demo.ingress import LAUNCHERS, start
 from demo.processes import free_port
 from demo.world import World
-from tests.browserless import Person
-from tests.world import RunningWorld
+from tests.support.browserless import Person
+from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

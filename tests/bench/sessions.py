@@ -29,13 +29,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway import keys
 from gateway.core.model import Secret
-from gateway.ports import Refused, Stored, Who
-from gateway.sessions.connect import Link, Script, Target, link_to
-from gateway.sessions.marks import Marks, places
-from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.redis import RedisSessions
+from gateway.core.revocation import Who
+from gateway.keys import ring as keys
+from gateway.sessions.api import Refused, Stored
+from gateway.sessions.connection import Link, Script, Target, link_to
+from gateway.sessions.keyspace import bucket_of, prefix
+from gateway.sessions.store import RedisSessions
+from gateway.sessions.watermarks import Marks, places
 from tests.sessions import servers
 from tests.sessions.conftest import HOST, Login, believe, identity, tenant
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from demo.world import World
-from tests.world import RunningWorld
+from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

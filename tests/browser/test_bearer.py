@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.ingress.wire import request, send
-from tests.web.tokens import machine_token
+from tests.support.tokens import machine_token
 
 if TYPE_CHECKING:
-    from tests.world import RunningWorld
+    from tests.support.world import RunningWorld
 
 TWO_LINES = {
     "the same twice": ("Bearer {}", "Bearer {}"),

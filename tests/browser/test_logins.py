@@ -14,7 +14,7 @@ from tests.browser.test_walk import sign_in
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
-    from tests.world import RunningWorld
+    from tests.support.world import RunningWorld
 
 LATENCY_MS = 150
 behind_nginx = pytest.mark.parametrize("fronted", ["nginx"], indirect=True)

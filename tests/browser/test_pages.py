@@ -15,23 +15,24 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from playwright.sync_api import expect
 
-from gateway.web import standing
-from gateway.web.language import LANGUAGES
-from gateway.web.pages import PAGES
+from gateway.pages import standalone
+from gateway.pages.language import LANGUAGES
+from gateway.pages.render import PAGES
 from tests.browser.test_walk import sign_in
-from tests.web.test_pages import ACME, draw
+from tests.pages.test_render import ACME, draw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from tests.world import RunningWorld
+    from tests.support.world import RunningWorld
 
 every_page = pytest.mark.parametrize("name", sorted(PAGES))
 both_schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
 COLOURS = ("#ffe600", "#111111", "#808080")
-"""Pale, nearly black, and the middle where no ink is easy. All others: tests/web/test_colour.py."""
+"""Pale, nearly black, and the middle where no ink is easy. All others: tests/pages/test_theme.py.
+"""
 
 
 @pytest.fixture(scope="session")
@@ -103,8 +104,8 @@ def test_no_rule_of_wcag_is_broken(sheet: Page, axe: Path, name: str) -> None:
 
 
 def test_pages_that_a_proxy_shows_of_itself_break_no_rule_and_fit(sheet: Page, axe: Path) -> None:
-    for status in standing.STATUSES:
-        sheet.set_content(standing.page(status))
+    for status in standalone.STATUSES:
+        sheet.set_content(standalone.page(status))
         assert sheet.evaluate("document.documentElement.scrollWidth") <= 320, status
         assert violations(sheet, axe) == [], status
 

@@ -16,7 +16,7 @@ from tests.browser.test_walk import sign_in
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
-    from tests.world import RunningWorld
+    from tests.support.world import RunningWorld
 
 OWN = ("legacy_session", "legacy-remember", "legacy_hidden")
 

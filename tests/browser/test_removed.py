@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from tests.world import RunningWorld
+    from tests.support.world import RunningWorld
 
 PATIENCE_MS = 30_000
 

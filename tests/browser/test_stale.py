@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, CDPSession, Page
 
     from demo.cognito.pool import User
-    from tests.world import RunningWorld
+    from tests.support.world import RunningWorld
 
 PATIENCE_S = 30.0
 HOST, EMAIL, PROVIDER = "acme.localhost", "bob@acme.test", "acme-okta"

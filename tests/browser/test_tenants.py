@@ -14,7 +14,7 @@ from tests.browser.test_walk import sign_in
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from tests.world import RunningWorld
+    from tests.support.world import RunningWorld
 
 
 def test_on_a_shared_host_the_address_finds_the_right_sign_in(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from gateway.web.language import LANGUAGES
+from gateway.pages.language import LANGUAGES
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
-    from tests.world import RunningWorld
+    from tests.support.world import RunningWorld
 
 
 def sign_in(page: Page, email: str) -> None:

@@ -24,7 +24,7 @@ from demo.processes import die_with_parent
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
-    from tests.browserless import Page, Person
+    from tests.support.browserless import Page, Person
 
 HERE = Path(__file__).parent
 START_TIMEOUT_S = 30.0

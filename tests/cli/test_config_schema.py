@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gateway.cli import run
-from tests.registry.samples import sample, write
+from tests.tenants.samples import sample, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

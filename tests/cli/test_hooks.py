@@ -33,11 +33,11 @@ providers:
 
 
 def prepare(folder: Path) -> Path:
-    from gateway import keys
+    from gateway.keys import ring
 
     (folder / "tenants").mkdir()
     (folder / "tenants" / "acme.yaml").write_text(TENANT, "utf-8")
-    keys.load(folder / "state" / "keys.json", create=True)
+    ring.load(folder / "state" / "keys.json", create=True)
     config = folder / "gateway.yaml"
     config.write_text(
         f"{CONFIG}state_dir: {folder / 'state'}\ntenants: {{files: {folder / 'tenants'}}}\n",

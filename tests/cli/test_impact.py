@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.cli.stores import configured_stores
-from gateway.ports import RevocationKind, RevocationRequest, Who
-from gateway.registry.document import TenantDocument
-from gateway.registry.hook_targets import hook_targets, source_is_gone
+from gateway.core.revocation import RevocationKind, RevocationRequest, Who
+from gateway.tenants.document import TenantDocument
+from gateway.tenants.hook_targets import hook_targets, source_is_gone
 from tests.cli.test_sessions_and_blocks import Beside
-from tests.registry.samples import sample, write
 from tests.sessions.conftest import identity
+from tests.tenants.samples import sample, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway import key_file, keys
 from gateway.core.decision import Reason
-from gateway.ports import Refused, Stored
-from gateway.sessions.reading import Readers
+from gateway.keys import file
+from gateway.keys import ring as keys
+from gateway.sessions.api import Refused, Stored
+from gateway.sessions.key_adoption import Readers
+from tests.cli.test_sessions_and_blocks import ACME, Beside
 from tests.sessions.conftest import Login, identity
-
-from .test_sessions_and_blocks import ACME, Beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,10 +107,10 @@ def test_a_retired_key_is_dropped_when_nothing_it_wrote_can_be_alive(
     beside: Beside, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = beside.state / "keys.json"
-    ring = key_file.promote(
-        key_file.stage(beside.ring, "sealing"), "sealing", now=int(time.time()) - 31 * 86400
+    ring = file.promote(
+        file.stage(beside.ring, "sealing"), "sealing", now=int(time.time()) - 31 * 86400
     )
-    with key_file.editing(path) as save:
+    with file.editing(path) as save:
         save(ring)
     assert beside.gateway("keys", "rotate", "sealing", "--json") == 0
     assert answer(capsys)[0]["dropped"] == [beside.ring.sealing[0].kid]

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from gateway import keys
 from gateway.cli import run
 from gateway.core.decision import Reason
 from gateway.core.model import Rule
-from gateway.ports import NewAppPassword, Refused, StoredAppPassword
-from gateway.sessions.connect import Target, link_to
+from gateway.keys import ring
+from gateway.sessions.api import NewAppPassword, Refused, StoredAppPassword
+from gateway.sessions.connection import Target, link_to
 from gateway.sessions.embedded import EmbeddedValkey
-from gateway.sessions.redis import RedisSessions
+from gateway.sessions.store import RedisSessions
 from tests.sessions.conftest import HOST, Login, believe, identity, tenant
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from gateway.ports import Stored
+    from gateway.sessions.api import Stored
 
 T = TypeVar("T")
 CONFIG = """
@@ -57,7 +57,7 @@ class Beside:
         self.config.write_text(CONFIG.replace("STATE", str(self.state)))
         (folder / "tenants").mkdir()
         self.store = EmbeddedValkey.start(self.state)
-        self.ring = keys.load(self.state / "keys.json", create=True)
+        self.ring = ring.load(self.state / "keys.json", create=True)
 
     def gateway(self, *arguments: str) -> int:
         return run([*arguments[:2], "-c", str(self.config), *arguments[2:]])
@@ -302,7 +302,7 @@ def test_without_a_running_gateway_a_command_uses_the_same_files_and_leaves_noth
 def test_a_store_that_is_down_is_said_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keys.load(tmp_path / "keys.json", create=True)
+    ring.load(tmp_path / "keys.json", create=True)
     config = tmp_path / "gateway.yaml"
     config.write_text(
         CONFIG.replace("STATE", str(tmp_path))

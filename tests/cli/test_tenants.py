@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from gateway.cli import run
-from tests.registry.samples import sample, write
+from tests.tenants.samples import sample, write
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from demo.cloud import POOL_ID
-from gateway.cognito.http import client_session
 from gateway.cognito.oidc import CognitoRelyingParty
 from gateway.core.model import AppClient, Secret
 from gateway.errors import PeerError, UnavailableError
+from gateway.http.client import client_session
 from tests.demo.conftest import app, aws, clock, cloud, person
 from tests.sessions.conftest import tenant
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from demo.cloud import DemoCloud
     from gateway.core.model import Tenant
-    from tests.browserless import Person
     from tests.demo.relying_party import RelyingParty
+    from tests.support.browserless import Person
 
 __all__ = ["app", "aws", "clock", "cloud", "person"]
 

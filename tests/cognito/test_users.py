@@ -13,10 +13,10 @@ import pytest
 
 from demo.cognito.control import faults
 from demo.cognito.control.errors import ApiError
-from gateway.cognito.aws import UNANSWERED_ATTEMPTS, RefusedError, UnansweredError, open_cognito
+from gateway.cognito.api import UNANSWERED_ATTEMPTS, RefusedError, UnansweredError, open_cognito
 from gateway.cognito.users import CognitoUsers
 from tests.demo.conftest import clock, cloud
-from tests.onboarding.bench import READ_S, config_for
+from tests.provisioning.bench import READ_S, config_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -8,8 +8,7 @@ from gateway.core.activity import EVERY_REQUEST, IdleCounts, active_s
 from gateway.core.decide import decide, match
 from gateway.core.model import BearerRule, MachineToken, SessionLimits
 from gateway.core.readings import PathReader
-
-from .build import NOW, identity, request, rule, session, tenant
+from tests.core.build import NOW, identity, request, rule, session, tenant
 
 COUNTS = IdleCounts(("/api/events", "/poll/**", "/hidden/*.js"), 3600)
 RULES = (

@@ -10,12 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from gateway.check.dialects.forwarded import RawRequest, parse_forwarded
 from gateway.core.decide import decide, match
 from gateway.core.decision import Allow, Deny, Login, Reason
 from gateway.core.explain import NOTHING, Barred, Explained, Hypothesis, explain, whose
 from gateway.core.model import AuthRequest, BearerRule, ProviderKind
 from gateway.core.tenants import TenantTable
-from gateway.ingress.forwarded import RawRequest, parse_forwarded
 from tests.core.build import NOW, identity, provider, request, rule, session, tenant
 
 ACME = tenant(

@@ -8,10 +8,10 @@ import pytest
 
 from demo.clock import MovableClock
 from demo.cloud import DemoCloud
-from tests.browserless import Person
 from tests.demo.aws import control_plane
 from tests.demo.relying_party import RelyingParty, relying_party
-from tests.spare_keys import spare_keys
+from tests.support.browserless import Person
+from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from demo.cloud import DemoCloud
     from demo.cognito.pool import AppClient
-    from tests.browserless import Page, Person
+    from tests.support.browserless import Page, Person
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from demo.net import Bound, bind, serve
-from tests.browserless import Person, RedirectLoopError
+from tests.support.browserless import Person, RedirectLoopError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,7 +12,7 @@ from tests.demo.relying_party import query, relying_party
 
 if TYPE_CHECKING:
     from demo.cloud import DemoCloud
-    from tests.browserless import Person
+    from tests.support.browserless import Person
 
 ACCOUNTS = {
     "peter": {

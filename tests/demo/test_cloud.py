@@ -14,10 +14,10 @@ from demo.clock import MovableClock
 from demo.cloud import GLOBEX_TENANT_ID, POOL_ID, DemoCloud, Ports
 from demo.net import LocalhostResolver, bind, client_session
 from tests.demo.relying_party import query, relying_party
-from tests.spare_keys import spare_keys
+from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
-    from tests.browserless import Person
+    from tests.support.browserless import Person
 
 
 async def test_people_of_the_demo_are_there(cloud: DemoCloud) -> None:

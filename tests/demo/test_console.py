@@ -13,7 +13,7 @@ from demo.net import bind, client_session, serve
 
 if TYPE_CHECKING:
     from demo.cloud import Customer, DemoCloud
-    from tests.browserless import Page, Person
+    from tests.support.browserless import Page, Person
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tests.demo.aws import OKTA, refused
 from tests.demo.relying_party import RelyingParty, query
 
 if TYPE_CHECKING:
-    from tests.browserless import Person
+    from tests.support.browserless import Person
 
 
 async def test_profile_shows_identities_as_text_and_custom_attributes_cannot_be_searched(

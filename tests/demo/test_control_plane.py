@@ -14,7 +14,7 @@ from tests.demo.relying_party import relying_party
 
 if TYPE_CHECKING:
     from demo.clock import MovableClock
-    from tests.browserless import Person
+    from tests.support.browserless import Person
 
 
 async def test_provider_and_client_created_by_the_api_log_a_person_in(

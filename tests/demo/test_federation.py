@@ -17,8 +17,8 @@ from demo import faults
 from demo.cognito.attributes import Flattening, flatten
 from demo.jose import SigningKey, TokenDraft
 from demo.net import client_session
-from tests.browserless import Person
 from tests.demo.relying_party import RelyingParty, query, relying_party
+from tests.support.browserless import Person
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -16,7 +16,7 @@ from tests.demo.relying_party import RelyingParty, query, relying_party
 if TYPE_CHECKING:
     from demo.clock import MovableClock
     from demo.cloud import DemoCloud
-    from tests.browserless import Person
+    from tests.support.browserless import Person
 
 HOUR_S = 3600
 

@@ -14,8 +14,8 @@ from aiohttp import encode_basic_auth
 
 from demo.jose import s256
 from demo.net import client_session
-from tests.browserless import Page, Person
 from tests.demo.relying_party import query
+from tests.support.browserless import Page, Person
 
 if TYPE_CHECKING:
     from demo.clock import MovableClock

@@ -17,7 +17,7 @@ from demo.net import bind, client_session, serve
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.browserless import Person
+    from tests.support.browserless import Person
 
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()

@@ -8,7 +8,7 @@ from tests.demo.relying_party import RelyingParty, query
 
 if TYPE_CHECKING:
     from demo.cloud import DemoCloud
-    from tests.browserless import Person
+    from tests.support.browserless import Person
 
 
 async def test_person_of_the_okta_like_idp_arrives_with_state_and_code(

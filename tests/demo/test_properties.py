@@ -24,7 +24,7 @@ from demo.idp.graph_delta import Deltas
 from demo.idp.graph_errors import GraphError
 from demo.idp.graph_time import epoch, graph_time
 from demo.idp.okta_log import okta_time
-from tests.spare_keys import spare_keys
+from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from demo.timeline import TimeLine
 
 if TYPE_CHECKING:
     from demo.cloud import DemoCloud
-    from tests.browserless import Person
+    from tests.support.browserless import Person
 
 
 def revocation(

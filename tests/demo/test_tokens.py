@@ -18,7 +18,7 @@ from tests.demo.relying_party import RelyingParty, query, relying_party
 if TYPE_CHECKING:
     from demo.clock import MovableClock
     from demo.cloud import DemoCloud
-    from tests.browserless import Person
+    from tests.support.browserless import Person
 
 DAY_S = 86400
 

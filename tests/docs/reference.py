@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
-from gateway.config import ENV_PREFIX, Config
+from gateway.config.model import ENV_PREFIX, Config
+from gateway.config.types import format_duration
 from gateway.core.model import Secret
-from gateway.registry.document import TenantDocument
-from gateway.settings import format_duration
+from gateway.tenants.document import TenantDocument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.utils import base64url_encode
 
-from gateway.assertion import Assertions
 from gateway.core.model import Identity, Session
-from gateway.keys import generate
+from gateway.keys.assertion import Assertions
+from gateway.keys.ring import generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

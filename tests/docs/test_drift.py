@@ -16,19 +16,20 @@ import yaml
 from aiohttp import web
 from prometheus_client import Counter, Gauge, Histogram
 
-from gateway import metrics
+from gateway import login, metrics
 from gateway.cli import COMMANDS, cli
-from gateway.cognito.troubleshooting import SYMPTOMS, UNKNOWN
-from gateway.config import Config, load_config
+from gateway.cognito.error_diagnosis import SYMPTOMS, UNKNOWN
+from gateway.config.model import Config, load_config
 from gateway.core.decision import Reason
-from gateway.registry.document import TenantDocument
-from gateway.web import browser, hooks, system
-from gateway.web.hooks.services import HookServices
-from gateway.web.texts import REASONS
+from gateway.hooks import receive
+from gateway.hooks.receive.services import HookServices
+from gateway.pages.texts import REASONS
+from gateway.runtime import health
+from gateway.tenants.document import TenantDocument
 from tests.apps.applications import APPLICATIONS
 from tests.apps.more import LARGE, Large
 from tests.docs import reference
-from tests.test_scaling import patterns
+from tests.runtime.test_scaling import patterns
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -94,13 +95,13 @@ def documented_routes(prefix: str) -> set[tuple[str, str]]:
 
 
 def test_every_route_for_browsers_is_documented() -> None:
-    assert documented_routes("/_auth") == {(method, path) for method, path, _ in browser.ROUTES}
+    assert documented_routes("/_auth") == {(method, path) for method, path, _ in login.ROUTES}
 
 
 def test_every_route_for_identity_providers_is_documented() -> None:
     # The routes are values; what stands behind them is not asked for their paths.
     application = web.Application()
-    application.add_routes(hooks.routes(create_autospec(HookServices, instance=True)))
+    application.add_routes(receive.routes(create_autospec(HookServices, instance=True)))
     # SCIM's take a slash at their end, which is nothing to say of each.
     known = {
         (route.method, route.resource.canonical.removesuffix("{slash}"))
@@ -125,7 +126,7 @@ def test_every_route_of_the_admin_api_about_hooks_is_named_where_hooks_are_expla
 def test_every_system_route_is_documented() -> None:
     known = {
         (route.method, route.resource.canonical)
-        for route in system.application({}).router.routes()
+        for route in health.application({}).router.routes()
         if route.resource is not None and route.method != "HEAD"
     }
     assert {

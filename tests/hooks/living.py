@@ -14,18 +14,18 @@ from demo.clock import MovableClock
 from demo.cloud import GLOBEX_TENANT_ID, DemoCloud
 from demo.net import client_session
 from gateway.core.model import Secret
+from gateway.database.leader import Leader
+from gateway.database.schema import graph_subscriptions
 from gateway.hooks.group_names import GroupNames
 from gateway.hooks.reconcile.cursors import Cursors
 from gateway.hooks.reconcile.fetch import Fetch
 from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.graph_delta import GraphDelta
-from gateway.hooks.reconcile.leader import Leader
 from gateway.hooks.reconcile.okta_backfill import OktaBackfill
 from gateway.hooks.reconcile.schedule import PLACES, Places, Reconciliation
 from gateway.hooks.reconcile.subscriptions import Subscriptions
-from gateway.sql.tables import graph_subscriptions
 from tests.hooks.world import entra_target, hooks_world, okta_target
-from tests.spare_keys import spare_keys
+from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     import aiohttp
 
     from demo.idp.directory import Person as Account
-    from gateway.hooks.brake import BrakeLimits
-    from gateway.hooks.commit import Committer
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
+    from gateway.database.group_commit import Committer
+    from gateway.hooks.removal_limit import BrakeLimits
     from tests.hooks.world import World
 
 INTERVAL_S = 300.0

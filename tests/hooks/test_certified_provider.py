@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 
 from demo.net import client_session
 from gateway.core.model import ProviderKind
-from tests.browserless import Person
 from tests.certified_provider import certified_provider
 from tests.hooks.world import hooks_world, okta_target
+from tests.support.browserless import Person
 
 if TYPE_CHECKING:
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
 
 PATH = "/hooks/backchannel/initech/initech-oidc"
 

@@ -10,22 +10,22 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any, cast
 
-from gateway import pool_people
-from gateway.app import clock_finding
-from gateway.clock_offset import APART_S
-from gateway.hooks.commit import Committer
-from gateway.hooks.reconcile import leader
-from gateway.pool_people import PoolPeople
-from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
-from gateway.ports_revocation import Recorded
-from gateway.sessions.feed import RevocationFeed
-from gateway.sql.clock import DatabaseClock
-from gateway.sql.database import open_database
-from gateway.sql.disabled_users import SqlDisabledUsers
-from gateway.sql.revocations import SqlRevocations
+from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
+from gateway.database import leader
+from gateway.database.clock import DatabaseClock
+from gateway.database.engine import open_database
+from gateway.database.group_commit import Committer
+from gateway.revocation import cognito_sync
+from gateway.revocation.api import Recorded
+from gateway.revocation.cognito_sync import PoolPeople
+from gateway.revocation.disabled_users import SqlDisabledUsers
+from gateway.revocation.feed import RevocationFeed
+from gateway.revocation.records import SqlRevocations
+from gateway.runtime.app import clock_finding
+from gateway.sessions.clock_offset import APART_S
+from tests.database.fixtures import config_with, database_keys
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import hooks_world
-from tests.sql.fixtures import config_with, database_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import aiohttp
     import pytest
 
-    from gateway.sql.database import Database
-    from tests.sql.postgres import Postgres
+    from gateway.database.engine import Database
+    from tests.database.postgres import Postgres
 
 SHIFTS_S = (-300.0, -60.0, -15.0, 15.0, 60.0, 300.0)
 LEASE_S = 0.5
@@ -197,9 +197,9 @@ async def test_one_process_tells_cognito_and_the_next_one_what_it_left(
 ) -> None:
     for module, name, seconds in (
         (leader, "LEASE_S", 0.6),
-        (pool_people, "RENEW_S", 0.2),
-        (pool_people, "LEASE_S", 0.6),
-        (pool_people, "FOLLOW_S", 0.1),
+        (cognito_sync, "RENEW_S", 0.2),
+        (cognito_sync, "LEASE_S", 0.6),
+        (cognito_sync, "FOLLOW_S", 0.1),
     ):
         monkeypatch.setattr(module, name, seconds)
     async with two(postgres, tmp_path) as databases, contextlib.AsyncExitStack() as stack:

@@ -11,7 +11,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from gateway import metrics
 from gateway.core.model import Secret
-from gateway.hooks import okta, webhooks
+from gateway.hooks.sources import okta
+from gateway.hooks.webhooks import outbox
 from tests.hooks.test_webhooks import SECRET
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +57,7 @@ def test_the_python_of_the_webhook_page_verifies_what_is_sent() -> None:
         headers = {
             "webhook-id": "msg_1",
             "webhook-timestamp": str(now),
-            "webhook-signature": webhooks.signature(
+            "webhook-signature": outbox.signature(
                 (Secret("other"), Secret(secret)), message_id="msg_1", timestamp=now, body="{}"
             ),
         }

@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from sqlalchemy import func, select, update
 
+from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
-from gateway.hooks import applier, okta, webhooks
+from gateway.database.schema import hook_deliveries, hook_inbox, webhooks_outbox
+from gateway.hooks import applier
 from gateway.hooks.retention import FAILED_S, SETTLED_S, Retention
-from gateway.ports_hooks import WebhookTarget
-from gateway.sql.tables import hook_deliveries, hook_inbox, webhooks_outbox
+from gateway.hooks.sources import okta
+from gateway.hooks.webhooks import outbox
 from tests.hooks.samples import okta_event
 from tests.hooks.world import hooks_world, serving
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from gateway.ports import RevocationRequest, RevocationStatus
-    from gateway.sql.database import Database
+    from gateway.core.revocation import RevocationRequest, RevocationStatus
+    from gateway.database.engine import Database
     from tests.hooks.world import World
 
 
@@ -101,7 +103,7 @@ async def test_a_silent_application_holds_up_its_own_messages_only(
             world.targets.webhooks[tenant] = WebhookTarget(
                 tenant, f"{url}/{tenant}", (Secret("s" * 32),)
             )
-        await flood(world, "acme", 2 * webhooks.PARALLEL)
+        await flood(world, "acme", 2 * outbox.PARALLEL)
         await world.settled()
         await flood(world, "globex", 1)
         await world.until(lambda: bool(heard))

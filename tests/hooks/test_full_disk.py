@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import event
 
-from gateway.app_admin import probe_database
-from gateway.sql import database as database_module
-from gateway.sql.database import open_database
-from gateway.web.system import bounded
+from gateway.database import engine as database_module
+from gateway.database.engine import open_database
+from gateway.runtime.admin_role import probe_database
+from gateway.runtime.health import bounded
+from tests.database.fixtures import config_with, database_keys
+from tests.database.postgres import Postgres
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import SECRET, hooks_world
-from tests.small_disk import may_mount
-from tests.sql.fixtures import config_with, database_keys
-from tests.sql.postgres import Postgres
+from tests.support.small_disk import may_mount
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import aiohttp
     from sqlalchemy import Connection
 
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
 
 ROOM_BYTES = 96 << 20
 UNLIMITED_PAGES = 1 << 30

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo import faults
+from gateway.core.revocation import RevocationKind, RevocationRequest, Who
 from gateway.hooks.applier import SETTLE_S
 from gateway.hooks.event import Delivery, Effect, Group, HookEvent, Source, Subject
 from gateway.hooks.group_names import MAX_FORMER, GroupNames, Names, merged
-from gateway.ports import RevocationKind, RevocationRequest, Who
-from gateway.sql.revocations import SqlRevocations
+from gateway.revocation.records import SqlRevocations
 from tests.hooks.living import INTERVAL_S, living_hooks
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import SECRET, entra_target, okta_target
@@ -25,7 +25,7 @@ from tests.hooks.world import SECRET, entra_target, okta_target
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
     from tests.hooks.living import Living
     from tests.hooks.world import World
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
+from gateway.database.schema import hook_groups, hook_inbox, hook_standing
 from gateway.errors import PeerError
 from gateway.hooks import applier as applier_module
+from gateway.hooks.active_restrictions import Restrictions
 from gateway.hooks.deliveries import InboxRecords
 from gateway.hooks.inbox import UNREAD
-from gateway.hooks.standings import Restrictions
-from gateway.ports_admin import Rejected
-from gateway.sql.tables import hook_groups, hook_inbox, hook_standing
+from gateway.tenants.api import Rejected
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import hooks_world, okta_target
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import pytest
     from sqlalchemy import Column, ColumnElement
 
+    from gateway.core.revocation import RevocationRequest, RevocationStatus
+    from gateway.database.engine import Database
     from gateway.hooks.inbox import Lane
-    from gateway.ports import RevocationRequest, RevocationStatus
-    from gateway.sql.database import Database
     from tests.hooks.world import World
 
 
@@ -351,7 +351,7 @@ async def test_a_removal_from_a_group_whose_names_do_not_open_takes_effect_and_i
 
 async def test_a_tenant_that_is_gone_is_not_an_error(world: World) -> None:
     target = world.targets.by_key.pop(("acme", "acme-okta"))
-    from gateway.hooks import okta
+    from gateway.hooks.sources import okta
     from tests.hooks.samples import raw
 
     await world.inbox.accept(

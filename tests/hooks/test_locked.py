@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import insert, select, text, update
 
+from gateway.database import engine
+from gateway.database.engine import open_database
+from gateway.database.schema import hook_inbox, hook_lanes, webhooks_outbox
 from gateway.errors import UnavailableError
-from gateway.hooks import inbox, okta
-from gateway.hooks.arrivals import Tally
-from gateway.sql import database
-from gateway.sql.database import open_database
-from gateway.sql.tables import hook_inbox, hook_lanes, webhooks_outbox
+from gateway.hooks import inbox
+from gateway.hooks.activity import Tally
+from gateway.hooks.sources import okta
+from tests.database.fixtures import config_with, database_keys
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import hooks_world
-from tests.sql.fixtures import config_with, database_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
+    from tests.database.postgres import Postgres
     from tests.hooks.world import World
-    from tests.sql.postgres import Postgres
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ async def test_a_lane_that_another_process_is_taking_is_passed_over_not_waited_f
             assert [
                 lane.key for lane in await other.inbox.claim(now=other.clock(), limit=10)
             ] == lanes[2:]
-            assert time.monotonic() - began < database.LOCK_S
+            assert time.monotonic() - began < engine.LOCK_S
 
 
 async def test_a_message_that_another_transaction_holds_does_not_stop_the_others(

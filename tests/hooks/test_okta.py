@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.hooks import okta
 from gateway.hooks.event import Effect, Group, HookRefusedError, SkipReason, Subject
+from gateway.hooks.sources import okta
 from tests.hooks.samples import load, okta_delivery, okta_event, raw
 
 LUCA = Subject(idp_subject="00ufh433fil4JtjEw4x7", email="luca@acme.com")

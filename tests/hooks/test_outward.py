@@ -13,22 +13,22 @@ import pytest
 from aiohttp import web
 from sqlalchemy import select
 
+from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
+from gateway.database.schema import webhooks_outbox
 from gateway.errors import PeerError
-from gateway.hooks import okta
 from gateway.hooks.issuer_keys import IssuerConfigError, IssuerKeys, IssuerUnavailableError
 from gateway.hooks.reconcile.fetch import Fetch
 from gateway.hooks.reconcile.graph_client import GraphClient
-from gateway.outward import guarded_session
-from gateway.ports_hooks import WebhookTarget
-from gateway.sql.tables import webhooks_outbox
+from gateway.hooks.sources import okta
+from gateway.http.ssrf_guard import guarded_session
 from tests.hooks.samples import okta_event
 from tests.hooks.world import entra_target, hooks_world, okta_target, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
 
 
 async def inside(_host: str, _port: int) -> Sequence[str]:

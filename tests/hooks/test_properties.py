@@ -13,18 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.model import Secret
-from gateway.hooks import (
-    backchannel,
-    graph,
-    okta,
-    scim,
-    scim_filter,
-    scim_patch,
-    ssf,
-    universal_logout,
-)
 from gateway.hooks.event import Effect, Group, HookEvent, HookRefusedError, Source, Subject
-from gateway.hooks.reducer import Standing, reduce
+from gateway.hooks.ordering import Standing, reduce
+from gateway.hooks.scim import filter as scim_filter
+from gateway.hooks.scim import patch as scim_patch
+from gateway.hooks.scim import resources
+from gateway.hooks.sources import backchannel_logout, entra, okta, ssf, universal_logout
 from tests.hooks.samples import DIRECTORY, NOW, keys, load, okta_delivery, okta_event, sign
 
 scalars = (
@@ -92,11 +86,11 @@ def test_bytes_parse_or_are_refused(body: bytes) -> None:
     with refusal:
         okta.parse(body)
     with refusal:
-        graph.parse(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
+        entra.parse(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
     with refusal:
         ssf.parse(body, keys=keys(), issuers=frozenset({"i"}), audiences=frozenset({"a"}), now=NOW)
     with refusal:
-        backchannel.parse(
+        backchannel_logout.parse(
             body, keys=keys(), issuers=frozenset({"i"}), audiences=frozenset({"a"}), now=NOW
         )
 
@@ -106,9 +100,9 @@ def test_bytes_parse_or_are_refused(body: bytes) -> None:
 def test_graph_parses_or_refuses(document: Any) -> None:
     body = json.dumps(document).encode("utf-8", "surrogatepass")
     with refusal:
-        graph.parse(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
+        entra.parse(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
     with refusal:
-        graph.parse_lifecycle(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
+        entra.parse_lifecycle(body, client_states=[Secret("STATE")], directory_id=DIRECTORY)
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,7 +128,7 @@ def test_signed_messages_parse_or_are_refused(claims: Any, changes: dict[str, An
             now=NOW,
         )
     with refusal:
-        backchannel.parse(
+        backchannel_logout.parse(
             urlencode({"logout_token": sign(merged, typ="logout+jwt")}).encode(),
             keys=keys(),
             issuers=issuers,
@@ -164,10 +158,10 @@ def test_signed_messages_parse_or_are_refused(claims: Any, changes: dict[str, An
 )
 def test_scim_parses_or_refuses(document: dict[str, Any], patch: Any) -> None:
     with refusal:
-        user = scim.user_document({"userName": "bob@acme.com", **document})
-        scim.user_events("r", None, user, now=NOW)
+        user = resources.user_document({"userName": "bob@acme.com", **document})
+        resources.user_events("r", None, user, now=NOW)
     with refusal:
-        scim.group_document({"displayName": "g", **document})
+        resources.group_document({"displayName": "g", **document})
     if isinstance(patch, dict):
         with refusal:
             scim_patch.parse(patch).apply(document)

@@ -17,16 +17,16 @@ from sqlalchemy import select
 from demo import faults
 from demo.idp import graph_delta as graph_delta_of_the_demo
 from gateway.core.model import Secret
+from gateway.database.crypt import Crypt
+from gateway.database.leader import Leader
+from gateway.database.schema import directory_cursors, graph_subscriptions
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.applier import ABSENT_S
 from gateway.hooks.event import Delivery, Effect, Group, HookEvent, Source, Subject
 from gateway.hooks.reconcile.fetch import Fetch
 from gateway.hooks.reconcile.graph_client import GraphClient
-from gateway.hooks.reconcile.leader import Leader
 from gateway.hooks.reconcile.schedule import Places
 from gateway.hooks.reconcile.subscriptions import LIFETIME_S
-from gateway.sql.crypt import Crypt
-from gateway.sql.tables import directory_cursors, graph_subscriptions
 from tests.hooks.living import INTERVAL_S, Living, living_hooks
 from tests.hooks.world import GLOBEX_SECRET, SECRET, entra_target, serving
 from tests.soak import lost_events
@@ -34,8 +34,8 @@ from tests.soak import lost_events
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway.ports_hooks import HookTarget
-    from gateway.sql.database import Database
+    from gateway.core.hook_target import HookTarget
+    from gateway.database.engine import Database
     from tests.hooks.living import Living
 
 DAY_S = 86_400.0

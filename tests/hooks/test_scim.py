@@ -4,31 +4,32 @@ from typing import Any
 
 import pytest
 
-from gateway.hooks import scim, scim_filter, scim_patch
 from gateway.hooks.event import Effect, Group, Subject
-from gateway.hooks.scim_filter import Budget, ScimError
+from gateway.hooks.scim import filter as scim_filter
+from gateway.hooks.scim import patch, resources
+from gateway.hooks.scim.filter import Budget, ScimError
 from tests.hooks.samples import NOW, load
 
 R = "11111111-1111-4111-8111-111111111111"
 OID = "b6f0c1f0-0f6e-4d7a-8d50-2f0e1d6a7b11"
 BOB: dict[str, Any] = {"userName": "bob@acme.com", "externalId": "00ubob", "active": True}
-SUBJECT = scim.subject(BOB, R)
+SUBJECT = resources.subject(BOB, R)
 
 
 def patched(document: dict[str, Any], *operations: object) -> dict[str, Any]:
-    return scim_patch.parse({"Operations": list(operations)}).apply(document)
+    return patch.parse({"Operations": list(operations)}).apply(document)
 
 
 def effects(
     before: dict[str, Any] | None, after: dict[str, Any] | None, *, said: bool = False
 ) -> list[Effect]:
-    return [e.effect for e in scim.user_events(R, before, after, now=NOW, inactive_said=said)]
+    return [e.effect for e in resources.user_events(R, before, after, now=NOW, inactive_said=said)]
 
 
 @pytest.mark.parametrize("case", load("scim_patches.json"), ids=lambda c: c["name"])
 def test_active_false_in_all_its_spellings(case: dict[str, Any]) -> None:
-    after = scim.user_document(scim_patch.parse(case["body"]).apply(BOB))
-    events = scim.user_events(R, BOB, after, now=NOW)
+    after = resources.user_document(patch.parse(case["body"]).apply(BOB))
+    events = resources.user_events(R, BOB, after, now=NOW)
     assert [(e.effect, e.subject) for e in events if e.effect is not Effect.RENAMED] == (
         [(Effect.BLOCK, SUBJECT)] if case["inactive"] else []
     )
@@ -41,11 +42,11 @@ def test_activation_gives_back_and_deletion_refuses() -> None:
     assert effects(None, BOB) == []
     assert effects(None, inactive) == [Effect.BLOCK]
     assert effects(inactive, inactive, said=True) == [Effect.BLOCK]
-    assert [e.effect for e in scim.succession_events(R, BOB, now=NOW)] == [
+    assert [e.effect for e in resources.succession_events(R, BOB, now=NOW)] == [
         Effect.RENAMED,
         Effect.LIFT,
     ]
-    assert [e.effect for e in scim.succession_events(R, inactive, now=NOW)] == [
+    assert [e.effect for e in resources.succession_events(R, inactive, now=NOW)] == [
         Effect.RENAMED,
         Effect.BLOCK,
     ]
@@ -53,23 +54,23 @@ def test_activation_gives_back_and_deletion_refuses() -> None:
 
 def test_another_login_ends_what_was_open_under_the_old_one() -> None:
     before = {"userName": "old@acme.com", "active": True}
-    follows, ends = scim.user_events(
+    follows, ends = resources.user_events(
         R, before, {"userName": "new@acme.com", "active": True}, now=NOW
     )
     assert (follows.effect, follows.subject) == (
         Effect.RENAMED,
-        scim.subject({"userName": "new@acme.com"}, R),
+        resources.subject({"userName": "new@acme.com"}, R),
     )
     assert (ends.effect, ends.subject) == (
         Effect.END_SESSIONS,
-        scim.subject({"userName": "old@acme.com"}, R),
+        resources.subject({"userName": "old@acme.com"}, R),
     )
 
 
 @pytest.mark.parametrize("value", ["no", 2, None, {}, [], [[False]], {"value": {"value": False}}])
 def test_an_active_that_cannot_be_understood_is_refused(value: Any) -> None:
     with pytest.raises(ScimError):
-        scim.user_document({**BOB, "active": value})
+        resources.user_document({**BOB, "active": value})
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_an_active_that_cannot_be_understood_is_refused(value: Any) -> None:
 def test_every_name_that_a_document_asserts_is_the_persons(
     document: dict[str, Any], names: set[tuple[str, str]]
 ) -> None:
-    assert set(scim.subject(document, R).names) == names
+    assert set(resources.subject(document, R).names) == names
 
 
 def test_primary_email_stands_in_for_a_login_that_is_no_address() -> None:
@@ -137,22 +138,24 @@ def test_primary_email_stands_in_for_a_login_that_is_no_address() -> None:
         "userName": "bob",
         "emails": [{"value": "b@x.com"}, {"value": "bob@acme.com", "primary": True}],
     }
-    assert scim.subject(document, R).email == "bob@acme.com"
+    assert resources.subject(document, R).email == "bob@acme.com"
 
 
 def test_what_a_put_omits_of_what_decides_about_access_is_unchanged() -> None:
-    stored = scim.user_document(
+    stored = resources.user_document(
         {**BOB, "active": False, "emails": [{"value": "b@acme.com"}], "title": "x"}
     )
-    after = scim.user_document(scim.replaced("User", {"USERNAME": "bob@acme.com"}, stored), stored)
+    after = resources.user_document(
+        resources.replaced("User", {"USERNAME": "bob@acme.com"}, stored), stored
+    )
     assert after == {
         "userName": "bob@acme.com",
         "externalId": "00ubob",
         "active": False,
         "emails": [{"value": "b@acme.com"}],
     }
-    cleared = scim.user_document(
-        scim.replaced(
+    cleared = resources.user_document(
+        resources.replaced(
             "User",
             {"userName": "bob@acme.com", "Emails": [], "externalID": None, "ACTIVE": True},
             stored,
@@ -160,13 +163,16 @@ def test_what_a_put_omits_of_what_decides_about_access_is_unchanged() -> None:
         stored,
     )
     assert cleared == {"userName": "bob@acme.com", "active": True, "emails": []}
-    group = scim.group_document(GROUP)
-    assert scim.group_document(scim.replaced("Group", {"displayName": "app-users"}, group)) == group
+    group = resources.group_document(GROUP)
+    assert (
+        resources.group_document(resources.replaced("Group", {"displayName": "app-users"}, group))
+        == group
+    )
     for body in (
         {"displayName": "app-users", "members": []},
         {"displayName": "app-users", "members": None},
     ):
-        assert scim.group_document(scim.replaced("Group", body, group))["members"] == []
+        assert resources.group_document(resources.replaced("Group", body, group))["members"] == []
 
 
 @pytest.mark.parametrize("value", [..., None, False, True, []])
@@ -177,7 +183,7 @@ def test_active_is_not_given_back_by_being_removed(value: Any) -> None:
         if value is ...
         else {"op": "Remove", "path": "Active", "value": value}
     )
-    assert scim.user_document(patched(inactive, operation), inactive)["active"] is False
+    assert resources.user_document(patched(inactive, operation), inactive)["active"] is False
 
 
 GROUP: dict[str, Any] = {
@@ -192,7 +198,7 @@ def told(
 ) -> set[tuple[str, Group | None, tuple[str, ...]]]:
     return {
         (e.effect.value.removeprefix("members_"), e.group, e.members)
-        for e in scim.group_events("sg", before, after, now=NOW, said_removed=removed)
+        for e in resources.group_events("sg", before, after, now=NOW, said_removed=removed)
     }
 
 
@@ -217,17 +223,20 @@ BY_ID, BY_NAME = (
     ],
 )
 def test_member_removed_in_every_form(operation: dict[str, Any]) -> None:
-    after = scim.group_document(patched(GROUP, operation))
+    after = resources.group_document(patched(GROUP, operation))
     assert told(GROUP, after) == {("removed", BY_ID, ("1",)), ("removed", BY_NAME, ("1",))}
 
 
 def test_removing_an_empty_list_removes_nobody_and_removing_the_attribute_everybody() -> None:
-    assert scim.group_document(
+    assert resources.group_document(
         patched(GROUP, {"op": "Remove", "path": "members", "value": []})
-    ) == scim.group_document(GROUP)
-    assert scim.group_document(patched(GROUP, {"op": "remove", "path": "members"}))["members"] == []
+    ) == resources.group_document(GROUP)
     assert (
-        scim.group_document(patched(GROUP, {"op": "replace", "path": "members", "value": []}))[
+        resources.group_document(patched(GROUP, {"op": "remove", "path": "members"}))["members"]
+        == []
+    )
+    assert (
+        resources.group_document(patched(GROUP, {"op": "replace", "path": "members", "value": []}))[
             "members"
         ]
         == []
@@ -235,7 +244,7 @@ def test_removing_an_empty_list_removes_nobody_and_removing_the_attribute_everyb
 
 
 def test_member_added_and_group_deleted() -> None:
-    after = scim.group_document(
+    after = resources.group_document(
         patched(GROUP, {"op": "Add", "path": "members", "value": [{"value": "3"}]})
     )
     assert told(GROUP, after) == {("added", BY_ID, ("3",)), ("added", BY_NAME, ("3",))}
@@ -296,7 +305,7 @@ def test_a_member_named_in_a_removal_is_refused_even_if_never_listed() -> None:
 def test_whom_a_removal_names_is_read_in_both_forms(
     operation: dict[str, Any], removed: set[str]
 ) -> None:
-    assert scim_patch.parse({"Operations": [operation]}).members_removed == removed
+    assert patch.parse({"Operations": [operation]}).members_removed == removed
 
 
 @pytest.mark.parametrize(
@@ -325,7 +334,7 @@ def test_whom_a_removal_names_is_read_in_both_forms(
 )
 def test_a_patch_that_is_not_understood_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(ScimError):
-        scim_patch.parse(body).apply(BOB)
+        patch.parse(body).apply(BOB)
 
 
 @pytest.mark.parametrize(
@@ -399,7 +408,7 @@ def test_operations_on_one_list_follow_one_another() -> None:
 )
 def test_a_resource_wider_or_deeper_than_any_needs_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(ScimError):
-        scim.user_document(body)
+        resources.user_document(body)
 
 
 def test_a_subject_of_a_record_keeps_every_name_once() -> None:

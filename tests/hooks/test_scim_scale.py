@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, func, select
 
-from gateway.hooks import scim, scim_filter, scim_patch, scim_store
+from gateway.database.schema import scim_former_names, scim_resources, scim_usage
 from gateway.hooks.deliveries import InboxRecords
-from gateway.hooks.scim_filter import ScimError
-from gateway.hooks.scim_store import GROUP, USER, ScimLimits
-from gateway.sql.tables import scim_former_names, scim_resources, scim_usage
+from gateway.hooks.scim import filter as scim_filter
+from gateway.hooks.scim import patch as scim_patch
+from gateway.hooks.scim import resources, store
+from gateway.hooks.scim.filter import ScimError
+from gateway.hooks.scim.store import GROUP, USER, ScimLimits
 from tests.hooks.test_scim_client import call
 from tests.hooks.world import hooks_world
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
     from tests.hooks.world import World
 
 
@@ -143,7 +145,7 @@ def test_a_patch_of_a_group_takes_work_in_proportion(
 ) -> None:
     def work(n: int) -> int:
         group, body = {"displayName": "g", "members": members(n)}, patch(*operations(n))
-        return steps(lambda: scim.group_document(scim_patch.parse(body).apply(group)))
+        return steps(lambda: resources.group_document(scim_patch.parse(body).apply(group)))
 
     assert work(8 * 100) < 9 * work(100)
 
@@ -239,7 +241,7 @@ async def test_what_a_change_of_a_group_keeps_others_waiting_for_does_not_depend
 async def test_the_members_of_a_large_group_are_lost_in_events_of_a_bounded_size(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scim, "MAX_NAMED", 7)
+    monkeypatch.setattr(resources, "MAX_NAMED", 7)
     target = world.targets.by_key["acme", "acme-okta"]
     users = await some_users(world, 30)
     group = await world.scim.create(
@@ -281,7 +283,7 @@ async def usage(world: World) -> tuple[int, int, int]:
         names = (
             await connection.execute(select(func.count()).select_from(scim_former_names))
         ).scalar_one()
-    assert row.bytes == held + names * scim_store.FORMER_NAME_BYTES
+    assert row.bytes == held + names * store.FORMER_NAME_BYTES
     return row.users, row.groups, row.bytes
 
 
@@ -392,8 +394,8 @@ async def test_one_resource_has_a_greatest_size(world: World) -> None:
 async def test_a_page_holds_so_many_bytes_and_says_how_many_resources(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scim_store, "PAGE_BYTES", 10_000)
-    monkeypatch.setattr(scim_store, "BATCH_BYTES", 3_000)
+    monkeypatch.setattr(store, "PAGE_BYTES", 10_000)
+    monkeypatch.setattr(store, "BATCH_BYTES", 3_000)
     for n in range(12):
         assert (
             await call(
@@ -421,7 +423,7 @@ async def test_a_page_holds_so_many_bytes_and_says_how_many_resources(
 async def test_a_filter_that_no_index_answers_opens_so_many_documents_and_no_more(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scim_store, "BATCH", 2)
+    monkeypatch.setattr(store, "BATCH", 2)
     for n in range(5):
         await call(
             world,
@@ -439,7 +441,7 @@ async def test_a_filter_that_no_index_answers_opens_so_many_documents_and_no_mor
         4,
         ["u2@acme.com", "u3@acme.com"],
     )
-    monkeypatch.setattr(scim_store, "MAX_SCANNED", 4)
+    monkeypatch.setattr(store, "MAX_SCANNED", 4)
     status, refused = await call(world, "GET", "/Users?filter=title+eq+x")
     assert (status, refused["scimType"]) == (400, "tooMany")
     for narrowed in (
@@ -448,8 +450,8 @@ async def test_a_filter_that_no_index_answers_opens_so_many_documents_and_no_mor
     ):
         status, page = await call(world, "GET", f"/Users?filter={narrowed}")
         assert (status, page["totalResults"]) == (200, 1)
-    monkeypatch.setattr(scim_store, "MAX_SCANNED", 5)
-    monkeypatch.setattr(scim_store, "MAX_SCANNED_BYTES", 100)
+    monkeypatch.setattr(store, "MAX_SCANNED", 5)
+    monkeypatch.setattr(store, "MAX_SCANNED_BYTES", 100)
     assert (await call(world, "GET", "/Users?filter=title+eq+x"))[1]["scimType"] == "tooMany"
 
 
@@ -472,6 +474,6 @@ async def test_a_filter_of_many_terms_on_a_large_group_compares_so_much_and_no_m
     )
     status, page = await call(world, "POST", "/Groups/.search", {"filter": 'members[value co "9"]'})
     assert (status, page["totalResults"]) == (200, 1)
-    monkeypatch.setattr(scim_store, "MAX_LOOKS", 100_000)
+    monkeypatch.setattr(store, "MAX_LOOKS", 100_000)
     status, refused = await call(world, "POST", "/Groups/.search", {"filter": text})
     assert (status, refused["scimType"]) == (400, "tooMany")

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
+from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
-from gateway.hooks.arrivals import arrived
+from gateway.core.person import Person
+from gateway.database.schema import hook_inbox
+from gateway.hooks.activity import arrived
 from gateway.hooks.deliveries import InboxRecords
-from gateway.ports_admin import Rejected
-from gateway.ports_hooks import Person, WebhookTarget
-from gateway.sql.tables import hook_inbox
+from gateway.tenants.api import Rejected
 from tests.hooks.test_scim_client import call
 from tests.hooks.world import GLOBEX_SECRET
 

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import insert, select
 
 from gateway.core.model import ProviderKind, Secret
+from gateway.database.schema import hook_arrivals, hook_deliveries, hook_inbox, tenants
+from gateway.database.tenant_deletion import forget_tenant
 from gateway.errors import UnavailableError
-from gateway.hooks.desk import HookDesk
-from gateway.hooks.okta import EFFECTS
 from gateway.hooks.setup import setup
-from gateway.sql.tables import hook_arrivals, hook_deliveries, hook_inbox, tenants
-from gateway.sql.tenant_end import forget_tenant
+from gateway.hooks.setup_status import HookDesk
+from gateway.hooks.sources.okta import EFFECTS
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.hooks.world import SECRET, entra_target, okta_target
 

@@ -17,9 +17,9 @@ from demo.idp.graph_time import graph_time
 from demo.idp.okta_universal_logout import LogoutEndpoint
 from demo.net import bind, serve
 from gateway.core.model import Secret
-from gateway.hooks import graph, okta, universal_logout
 from gateway.hooks.event import Effect
-from tests.spare_keys import spare_keys
+from gateway.hooks.sources import entra, okta, universal_logout
+from tests.support.spare_keys import spare_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ class Inbox:
         if challenge := request.headers.get("x-okta-verification-challenge"):
             return web.json_response(okta.verification(challenge))
         if token := request.query.get("validationToken"):
-            return web.Response(text=graph.handshake(token), content_type="text/plain")
+            return web.Response(text=entra.handshake(token), content_type="text/plain")
         self.received.append((dict(request.headers), await request.read()))
         return web.Response(status=202)
 
@@ -101,7 +101,7 @@ async def test_every_click_in_the_okta_like_console_is_understood(
 
 
 def read(inbox: Inbox) -> Delivery:
-    return graph.parse(
+    return entra.parse(
         inbox.received[-1][1], client_states=[Secret("s3cret")], directory_id=GLOBEX_TENANT_ID
     )
 
@@ -150,7 +150,7 @@ async def test_every_click_in_the_entra_like_console_is_understood(
         assert delivery.skipped == () and subject is not None and subject.oid == carol.id
     subscriptions.require_reauthorization(created)
     await subscriptions.outbox.idle()
-    lifecycle = graph.parse_lifecycle(
+    lifecycle = entra.parse_lifecycle(
         inbox.received[-1][1], client_states=[Secret("s3cret")], directory_id=GLOBEX_TENANT_ID
     )
     assert lifecycle.skipped == () and len(lifecycle.events) == 1

@@ -15,19 +15,20 @@ from aiohttp import web
 from sqlalchemy import delete, insert, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from gateway.core.hook_target import WebhookTarget
 from gateway.core.model import Secret
-from gateway.hooks import by_hand as by_hand_module
-from gateway.hooks import webhooks
-from gateway.hooks.by_hand import ByHand
-from gateway.hooks.credential import client_state
-from gateway.hooks.messages import OutboxRecords
-from gateway.hooks.webhooks import Outbox
-from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus, Who
-from gateway.ports_admin import Rejected
-from gateway.ports_hooks import Person, WebhookTarget
-from gateway.ports_revocation import LIFT, Recorded
-from gateway.sql.revocations import SqlRevocations
-from gateway.sql.tables import hook_standing, revocations, webhooks_outbox
+from gateway.core.person import Person
+from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
+from gateway.database.schema import hook_standing, revocations, webhooks_outbox
+from gateway.hooks import operator_actions as by_hand_module
+from gateway.hooks.operator_actions import ByHand
+from gateway.hooks.sources.credential import client_state
+from gateway.hooks.webhooks import outbox as webhooks
+from gateway.hooks.webhooks.messages import OutboxRecords
+from gateway.hooks.webhooks.outbox import Outbox
+from gateway.revocation.api import LIFT, Recorded
+from gateway.revocation.records import SqlRevocations
+from gateway.tenants.api import Rejected
 from tests.hooks.samples import load, okta_delivery, okta_event
 from tests.hooks.world import GLOBEX_SECRET, hooks_world, serving
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
     from tests.hooks.world import World
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()

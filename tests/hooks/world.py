@@ -16,29 +16,30 @@ from aiohttp import web
 from sqlalchemy import select
 
 from demo.net import bind, serve
+from gateway.core.hook_target import HookTarget, WebhookTarget
 from gateway.core.model import ProviderKind, Secret
+from gateway.core.person import Account, Person
+from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus
+from gateway.database.group_commit import Committer
+from gateway.database.schema import hook_inbox, hook_standing, webhooks_outbox
 from gateway.errors import UnavailableError
+from gateway.hooks.activity import Tally
 from gateway.hooks.applier import Applier
-from gateway.hooks.arrivals import Tally
-from gateway.hooks.brake import Brake, BrakeLimits
-from gateway.hooks.commit import Committer
 from gateway.hooks.group_names import GroupNames
 from gateway.hooks.inbox import Inbox
 from gateway.hooks.issuer_keys import IssuerKeys
-from gateway.hooks.scim_store import ScimLimits, ScimStore
-from gateway.hooks.webhooks import Outbox
-from gateway.ports import RevocationKind, RevocationRequest, RevocationStatus
-from gateway.ports_hooks import Account, HookTarget, Person, WebhookTarget
-from gateway.sql.tables import hook_inbox, hook_standing, webhooks_outbox
-from gateway.web.hooks import application
-from gateway.web.hooks.services import HookServices
+from gateway.hooks.receive import application
+from gateway.hooks.receive.services import HookServices
+from gateway.hooks.removal_limit import Brake, BrakeLimits
+from gateway.hooks.scim.store import ScimLimits, ScimStore
+from gateway.hooks.webhooks.outbox import Outbox
 from tests.hooks.samples import DIRECTORY, jwks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from gateway.ports_hooks import Directory
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
+    from gateway.hooks.api import Directory
 
 SECRET, PREVIOUS, GLOBEX_SECRET = (
     "acme-hook-secret-0123456789",

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.ingress import DIALECTS, RawRequest
+from gateway.check.dialects import DIALECTS, RawRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.check.dialects import Malformed
     from gateway.core.model import AuthRequest
-    from gateway.ingress import Malformed
 
 COOKIE = "__Host-gw"
 Pairs = list[tuple[str, str]]

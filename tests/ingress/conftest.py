@@ -10,7 +10,7 @@ import pytest
 
 from demo.ingress import LAUNCHERS, RunningIngress, launch
 from demo.processes import free_port
-from gateway.deploy import KINDS
+from gateway.ingress_config import KINDS
 from tests.ingress.stand import ACME, CASE, COOKIE, LOOSE, Stand, identity
 from tests.ingress.wire import Received, request, send
 

@@ -18,27 +18,27 @@ from aiohttp import web
 
 from demo import net
 from demo.apps.legacy import LegacyApp
-from gateway import keys
-from gateway.app import LISTENER
-from gateway.assertion import Assertions
-from gateway.config import Config, Ingress
+from gateway.admin import PREFIX, AdminServices, admin_application
+from gateway.admin.routes.doctor import doctor_routes
+from gateway.check.handler import Checks
+from gateway.check.probe_recorder import ProbedChecks, location_handler
+from gateway.check.services import Services
+from gateway.check.trusted_peer import Trust
+from gateway.config.model import Config, Ingress
 from gateway.core.decision import Reason
 from gateway.core.model import AppPassword, Identity, MachineToken, Secret, Session
 from gateway.core.probe import LOCATION
 from gateway.core.tenants import TenantTable
-from gateway.deploy import Site, site_of
 from gateway.errors import UnavailableError
-from gateway.ports import MISS
-from gateway.registry.document import TenantDocument, compile_tenant
-from gateway.web.admin import PREFIX, AdminServices, admin_application
-from gateway.web.admin.doctor import doctor_routes
-from gateway.web.browser import application as browser_application
-from gateway.web.check import Checks
-from gateway.web.listener import listening
-from gateway.web.pages import Pages
-from gateway.web.probed import ProbedChecks, location_handler
-from gateway.web.services import Services
-from gateway.web.trust import Trust
+from gateway.http.listener import listening
+from gateway.ingress_config import Site, site_of
+from gateway.keys import ring as keys
+from gateway.keys.assertion import Assertions
+from gateway.login import application as browser_application
+from gateway.pages.render import Pages
+from gateway.runtime.app import LISTENER
+from gateway.sessions.api import MISS
+from gateway.tenants.document import TenantDocument, compile_tenant
 from tests.ingress.h2c import H2cApplication
 
 if TYPE_CHECKING:
@@ -46,18 +46,20 @@ if TYPE_CHECKING:
 
     from aiohttp.web_request import BaseRequest
 
+    from gateway.admin.idempotency_records import IdempotencyRecords
+    from gateway.admin.keys import AdminKeys
+    from gateway.cognito.relying_party import RelyingParty
     from gateway.core.model import Tenant
-    from gateway.ports import (
+    from gateway.database.audit_entries import AuditLog
+    from gateway.sessions.api import (
         AttemptCounter,
         MachineAuthenticator,
         Miss,
-        RelyingParty,
         SessionStore,
         TenantSource,
         TestedConnections,
     )
-    from gateway.ports_admin import AdminKeys, AuditLog, IdempotencyRecords
-    from gateway.web.token_revocation import TokenRevocation
+    from gateway.sessions.token_revocation import TokenRevocation
 
 KEY = "the-ingress-key-of-the-tests-0123456789"
 ACME, GLOBEX, LOOSE, SHARED, LOGIN = (
@@ -194,7 +196,7 @@ class Seen:
 
 
 class MemoryProbes:
-    """``ports.ProbeRecords`` without a Redis."""
+    """``sessions.api.ProbeRecords`` without a Redis."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], Mapping[str, Any]] = {}

@@ -11,7 +11,7 @@ import pytest
 
 from demo.ingress import LAUNCHERS, IngressError, start
 from demo.processes import free_port
-from gateway.deploy import render
+from gateway.ingress_config import render
 from tests.ingress.conftest import Proxy
 from tests.ingress.stand import LOGIN
 

@@ -15,9 +15,9 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 
+from gateway.config.types import DEFAULT_HEADERS
 from gateway.core.client_headers import HARMLESS, IDENTITY, NEVER, ORDINARY, OVERRIDES, PREFIXES
 from gateway.core.headers import identity_headers
-from gateway.settings import DEFAULT_HEADERS
 from tests.ingress.stand import ACME, COOKIE, GLOBEX, LOOSE, identity
 from tests.ingress.stand import LOGIN as LOGIN_HOST
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.deploy import KINDS
-from gateway.deploy.site import ASKED
+from gateway.ingress_config import KINDS
+from gateway.ingress_config.site import ASKED
 from tests.ingress.conftest import Proxy
 from tests.ingress.stand import COOKIE
 from tests.ingress.test_cases import hold

@@ -20,11 +20,15 @@ from demo import net
 from demo.ingress import LAUNCHERS, RunningIngress, start
 from demo.processes import free_port
 from demo.world import World
-from gateway import keys
+from gateway.admin.idempotency import SqlIdempotency
+from gateway.admin.keys import Scope
+from gateway.admin.keys_store import SqlAdminKeys
 from gateway.cli import cli
+from gateway.config.types import DEFAULT_HEADERS
 from gateway.core.model import Secret
 from gateway.core.probe import CHANCE_BYTES, FORGED, LOCATION, PARAMETER, issue
-from gateway.deploy import KINDS, render
+from gateway.database.audit import SqlAuditLog
+from gateway.database.engine import open_database
 from gateway.doctor import Doctor, DoctorError, Finding, Target, judge, run, shots
 from gateway.doctor.advice import ADVICE
 from gateway.doctor.families import readers
@@ -32,18 +36,14 @@ from gateway.doctor.findings import Outcome
 from gateway.doctor.shot import Plan, Shot
 from gateway.doctor.wire import Reply
 from gateway.errors import ConfigError
-from gateway.ports_admin import Scope
-from gateway.settings import DEFAULT_HEADERS
-from gateway.sql.admin_keys import SqlAdminKeys
-from gateway.sql.audit import SqlAuditLog
-from gateway.sql.database import open_database
-from gateway.sql.idempotency import SqlIdempotency
-from tests.browserless import Person
+from gateway.ingress_config import KINDS, render
+from gateway.keys import ring as keys
+from tests.database.fixtures import config_with
 from tests.ingress.naive import HOLES, naive
 from tests.ingress.stand import ACME, COOKIE, NOW, PROBE_KEY, Stand
 from tests.ingress.wire import request, send
-from tests.sql.fixtures import config_with
-from tests.world import RunningWorld
+from tests.support.browserless import Person
+from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence

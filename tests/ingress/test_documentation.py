@@ -6,8 +6,8 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
-from gateway.deploy import KINDS
 from gateway.doctor.advice import ADVICE
+from gateway.ingress_config import KINDS
 from tests.ingress.test_cases import CASES
 
 ROOT = Path(__file__).parents[2]

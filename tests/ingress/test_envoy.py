@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.check.dialects import Malformed
 from gateway.core.model import AuthRequest
-from gateway.ingress import Malformed
 from tests.ingress.checks import Pairs, ask
 
 ENVOY: Pairs = [("Host", "app.acme.test"), ("X-Forwarded-Proto", "https")]

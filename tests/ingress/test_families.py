@@ -18,8 +18,8 @@ from urllib.parse import quote, unquote
 import pytest
 
 from gateway.core.client_headers import NEVER
-from gateway.deploy.site import ASKED
 from gateway.doctor.families import ODD_CHARACTERS, reader_variants, spellings
+from gateway.ingress_config.site import ASKED
 from tests.ingress import http2
 from tests.ingress.stand import ACME, CASE, COOKIE, GLOBEX, LOOSE
 from tests.ingress.test_cases import batches, hold, hold_denial

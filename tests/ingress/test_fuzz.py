@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.config import Config, Ingress
+from gateway.check.dialects import DIALECTS, Malformed, Verdict
+from gateway.config.model import Config, Ingress
 from gateway.core.decide import decide, match
 from gateway.core.decision import Allow, Decision
 from gateway.core.headers import identity_headers
 from gateway.core.model import Secret
-from gateway.ingress import DIALECTS, Malformed, Verdict
-from gateway.registry.document import TenantDocument, compile_tenant
+from gateway.tenants.document import TenantDocument, compile_tenant
 from tests.ingress.checks import COOKIE, ask
 from tests.ingress.stand import ACME, NOW, TENANTS, identity, session
 from tests.ingress.test_cases import is_public, readings

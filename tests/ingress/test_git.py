@@ -19,14 +19,14 @@ import yaml
 
 from demo.processes import free_port
 from demo.world import World
-from tests.browserless import Person
-from tests.world import RunningWorld
+from tests.support.browserless import Person
+from tests.support.world import RunningWorld
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.browserless import Page
+    from tests.support.browserless import Page
 
 REMOVAL_S = 30.0
 HOST = "git.acme.localhost"

@@ -23,8 +23,8 @@ from h2.exceptions import ProtocolError
 
 from demo.ingress import LAUNCHERS, start
 from demo.processes import free_port
-from gateway.deploy import render
-from gateway.deploy.site import ASKED
+from gateway.ingress_config import render
+from gateway.ingress_config.site import ASKED
 from tests.ingress.conftest import Proxy
 from tests.ingress.misbehaving import MisbehavingGateway, Misbehaviour, status
 from tests.ingress.raw_application import RawApplication

@@ -25,8 +25,8 @@ from demo.ingress import LAUNCHERS, launch
 from demo.ingress.process import start
 from demo.processes import free_port
 from gateway.core.model import Secret
-from gateway.deploy import KINDS, render
-from gateway.hooks.webhooks import signature
+from gateway.hooks.webhooks.outbox import signature
+from gateway.ingress_config import KINDS, render
 from tests.ingress.stand import ACME, COOKIE, identity
 from tests.ingress.wire import request, send
 

@@ -15,7 +15,7 @@ from h2.events import StreamEnded, StreamReset
 
 from demo.ingress import LAUNCHERS, RunningIngress, launch
 from demo.processes import free_port
-from gateway.deploy import KINDS
+from gateway.ingress_config import KINDS
 from tests.ingress.conftest import Proxy
 from tests.ingress.raw_application import RawApplication
 from tests.ingress.stand import ACME, COOKIE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.deploy import KINDS
+from gateway.ingress_config import KINDS
 from tests.ingress.conftest import Proxy
 from tests.ingress.stand import ACME, COOKIE
 

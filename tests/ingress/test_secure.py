@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from demo.ingress import LAUNCHERS, RunningIngress, start
 from demo.processes import free_port
 from gateway.cli import cli
-from gateway.deploy import SiteError, render
+from gateway.ingress_config import SiteError, render
 from tests.ingress.conftest import HARDENED
 from tests.ingress.stand import ACME, COOKIE, GLOBEX, LOGIN, MOVED, Stand
 from tests.ingress.wire import request, send

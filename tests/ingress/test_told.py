@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.core.model import RequestKind
-from gateway.web import standing
-from gateway.web.language import LANGUAGES
+from gateway.pages import standalone
+from gateway.pages.language import LANGUAGES
+from tests.check.test_forwarded import KINDS, NAVIGATE, SENDERS
 from tests.ingress.conftest import Proxy
 from tests.ingress.stand import ACME, COOKIE, MACHINES, identity
-from tests.ingress.test_forwarded import KINDS, NAVIGATE, SENDERS
 from tests.ingress.wire import request as bytes_of
 
 if TYPE_CHECKING:
@@ -193,10 +193,10 @@ def test_the_page_of_a_refusal_cannot_be_asked_for_from_outside(
 
 
 def test_pages_written_into_configurations_hold_nothing_that_a_format_gives_a_meaning() -> None:
-    for status in standing.STATUSES:
-        page = standing.page(status)
+    for status in standalone.STATUSES:
+        page = standalone.page(status)
         assert page.isascii()
         assert page.isprintable()
         assert not set(page) & set("'`\\$%{}")
         assert re.findall(r'<section lang="(..)">', page) == list(LANGUAGES)
-        assert json.loads(standing.problem(status))["status"] == status
+        assert json.loads(standalone.problem(status))["status"] == status

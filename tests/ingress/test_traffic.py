@@ -14,7 +14,7 @@ import jwt
 import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
 
-from gateway.settings import DEFAULT_HEADERS
+from gateway.config.types import DEFAULT_HEADERS
 from tests.ingress import http2
 from tests.ingress.stand import ACME, APP_PASSWORD, BELOW, CASE, COOKIE, GLOBEX, MACHINES, PROGRAMS
 from tests.ingress.test_cases import NAVIGATE, hold

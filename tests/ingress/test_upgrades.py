@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.deploy import KINDS
+from gateway.ingress_config import KINDS
 from tests.ingress import http2
 from tests.ingress.conftest import Proxy
 from tests.ingress.h2c import smuggle

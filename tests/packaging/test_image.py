@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from gateway.cli import COMMANDS
-from gateway.config import Config
+from gateway.config.model import Config
 from tests.docs.reference import keys, variable
 
 if TYPE_CHECKING:

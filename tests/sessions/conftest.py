@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway import keys
 from gateway.core.model import (
     EmailTrust,
     Identity,
@@ -24,12 +23,13 @@ from gateway.core.model import (
     SessionLimits,
     Tenant,
 )
-from gateway.ports import NewSession, Stored, Taken
-from gateway.sessions.connect import Link, Target, link_to
+from gateway.keys import ring as keys
+from gateway.revocation.restore import Markers
+from gateway.sessions.api import NewSession, Stored, Taken
+from gateway.sessions.connection import Link, Target, link_to
 from gateway.sessions.embedded import EmbeddedValkey
-from gateway.sessions.markers import Markers
-from gateway.sessions.redis import RedisSessions
-from tests.sql.fixtures import database, database_url, postgres
+from gateway.sessions.store import RedisSessions
+from tests.database.fixtures import database, database_url, postgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

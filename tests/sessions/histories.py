@@ -18,47 +18,37 @@ from typing import TYPE_CHECKING, Any
 
 from multidict import CIMultiDict
 
-from gateway.config import Config
+from gateway.check.handler import Checks, _Decided
+from gateway.config.model import Config
 from gateway.core.decision import Allow, Reason
 from gateway.core.model import Rule
+from gateway.core.revocation import RevocationKind, RevocationRequest, RevocationStatus, Who
 from gateway.core.tenants import TenantTable
 from gateway.errors import UnavailableError
-from gateway.ports import (
-    NewAppPassword,
-    Refused,
-    RevocationKind,
-    RevocationRequest,
-    RevocationStatus,
-    Stored,
-    StoredAppPassword,
-    Taken,
-    Who,
-)
-from gateway.ports_revocation import LIFT, Closed, Exemption, Lifted, Recorded, Standing
-from gateway.sessions.acknowledge import Acknowledgements
-from gateway.sessions.cache import SessionCache
-from gateway.sessions.cached import CachedSessions
-from gateway.sessions.connect import Link
-from gateway.sessions.markers import Markers
-from gateway.sessions.marks import Marks, places
-from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.people import People
-from gateway.sessions.redis import RedisSessions
-from gateway.sessions.replica import Replica
-from gateway.sessions.revoke import StoreRevoker
-from gateway.web.check import Checks, _Decided
-from gateway.web.pages import Pages
-
-from .conftest import CHILD, HOST, anybody, believe, identity, pending, tenant
+from gateway.pages.render import Pages
+from gateway.revocation.acknowledgement import Acknowledgements
+from gateway.revocation.api import LIFT, Closed, Exemption, Lifted, Recorded, Standing
+from gateway.revocation.restore import Markers
+from gateway.revocation.service import StoreRevoker
+from gateway.sessions.aliases import People
+from gateway.sessions.api import NewAppPassword, Refused, Stored, StoredAppPassword, Taken
+from gateway.sessions.cached_store import CachedSessions
+from gateway.sessions.connection import Link
+from gateway.sessions.keyspace import bucket_of, prefix
+from gateway.sessions.lease_client import Replica
+from gateway.sessions.memory import SessionCache
+from gateway.sessions.store import RedisSessions
+from gateway.sessions.watermarks import Marks, places
+from tests.sessions.conftest import CHILD, HOST, anybody, believe, identity, pending, tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 
-    from gateway import keys
     from gateway.core.decision import Decision
     from gateway.core.model import Tenant
-    from gateway.ports_hooks import Person
-    from gateway.sessions.connect import Script
+    from gateway.core.person import Person
+    from gateway.keys import ring as keys
+    from gateway.sessions.connection import Script
 
 STALENESS_S = 10.0
 GROUP, GROUP_TAKEN = "group", "admins"
@@ -614,7 +604,7 @@ class History:
         return password
 
     def _new(self, user: str, began: int, server: str) -> Any:
-        from gateway.ports import NewSession
+        from gateway.sessions.api import NewSession
 
         # Fresh by the identity provider's own word, so that only watermarks and blocks decide.
         now = int(time.time())

@@ -10,36 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway import keys as ring_keys
 from gateway.core.model import AppPassword, AppPasswordLimits, Identity, Rule, Secret
+from gateway.core.revocation import Who
 from gateway.errors import UnavailableError
-from gateway.ports import (
+from gateway.keys import ring as ring_keys
+from gateway.sessions.api import (
     MISS,
     AppPasswordRefusal,
     NewAppPassword,
     SessionView,
     Stored,
     StoredAppPassword,
-    Who,
 )
 from gateway.sessions.app_passwords import parse
-from gateway.sessions.marks import Marks
-from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.recheck import RECHECKED
-from gateway.sessions.redis import RedisSessions
-
-from .conftest import CHILD, HOST, Clock, Login, identity
-from .conftest import tenant as tenant_of
-from .test_marks import ALIASES, OTHERS, at, marks
-from .test_redis import child_of
-from .test_replica import Worker, markers, running, until, worker
+from gateway.sessions.store import RedisSessions
+from gateway.sessions.watermarks import Marks
+from tests.sessions.conftest import CHILD, HOST, Clock, Login, identity
+from tests.sessions.conftest import tenant as tenant_of
+from tests.sessions.test_lease_client import Worker, markers, running, until, worker
+from tests.sessions.test_store import child_of
+from tests.sessions.test_watermarks import ALIASES, OTHERS, at, marks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.core.model import Tenant
-    from gateway.sessions.connect import Link, Script
-    from gateway.sessions.markers import Markers
+    from gateway.revocation.restore import Markers
+    from gateway.sessions.connection import Link, Script
 
 __all__ = ["markers", "marks", "worker"]
 

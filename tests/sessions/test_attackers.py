@@ -10,20 +10,20 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gateway import keys
 from gateway.core.decision import Reason
 from gateway.core.model import Secret
-from gateway.ports import Refused, Stored, Who
+from gateway.core.revocation import Who
+from gateway.keys import ring as keys
 from gateway.sessions import seal
-from gateway.sessions.marks import Marks, places
-from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.redis import RedisSessions
-
-from .conftest import CHILD, HOST, Login, anybody, identity, pending
-from .test_redis import child_of, ticket
+from gateway.sessions.api import Refused, Stored
+from gateway.sessions.keyspace import bucket_of, prefix
+from gateway.sessions.store import RedisSessions
+from gateway.sessions.watermarks import Marks, places
+from tests.sessions.conftest import CHILD, HOST, Login, anybody, identity, pending
+from tests.sessions.test_store import child_of, ticket
 
 if TYPE_CHECKING:
-    from gateway.sessions.connect import Link
+    from gateway.sessions.connection import Link
 
 AT = prefix(bucket_of("acme"))
 

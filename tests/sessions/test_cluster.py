@@ -15,30 +15,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from redis.crc import key_slot
 
-from gateway.config import Redis as RedisSettings
+from gateway.config.model import Redis as RedisSettings
 from gateway.core.model import Secret
+from gateway.core.revocation import Who
 from gateway.errors import UnavailableError
-from gateway.ports import MISS, Who
-from gateway.sessions.acknowledge import Acknowledgements
-from gateway.sessions.cache import SessionCache
-from gateway.sessions.cached import CachedSessions
-from gateway.sessions.connect import Link, connect
+from gateway.revocation.acknowledgement import Acknowledgements
+from gateway.revocation.restore import Markers
+from gateway.sessions.api import MISS
+from gateway.sessions.cached_store import CachedSessions
+from gateway.sessions.connection import Link, connect
+from gateway.sessions.keyspace import BUCKETS, bucket_of, prefix
 from gateway.sessions.lease import Lease
-from gateway.sessions.markers import Markers
-from gateway.sessions.marks import Marks, places
-from gateway.sessions.names import BUCKETS, bucket_of, prefix
-from gateway.sessions.redis import RedisSessions
-from gateway.sessions.replica import Replica, steady
-
-from . import servers
-from .conftest import HOST, Login, identity, tenant
+from gateway.sessions.lease_client import Replica, steady
+from gateway.sessions.memory import SessionCache
+from gateway.sessions.store import RedisSessions
+from gateway.sessions.watermarks import Marks, places
+from tests.sessions import servers
+from tests.sessions.conftest import HOST, Login, identity, tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from gateway import keys
-    from gateway.ports import Stored
-    from gateway.sessions.connect import Script
+    from gateway.keys import ring as keys
+    from gateway.sessions.api import Stored
+    from gateway.sessions.connection import Script
 
 Answer = TypeVar("Answer")
 STALENESS_S = 2.0
@@ -264,7 +264,7 @@ async def test_while_a_slot_is_moved_its_tenant_is_answered(
     one half is: the other has their sessions.
     """
     monkeypatch.setattr(
-        "gateway.sessions.markers.TURNS", 100_000
+        "gateway.revocation.restore.TURNS", 100_000
     )  # what moved is looked at at once, not when its turn comes
     await until(lambda: not gateway.markers._unseasoned)
     remembered = await gateway.log_in("tenant-0")

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway import keys
+from gateway.keys import ring as keys
 from gateway.sessions.directory import StoreDirectory
-from gateway.sessions.names import bucket_of, prefix
-from gateway.sessions.redis import RedisSessions
-
-from .conftest import HOST, Login, identity, tenant
+from gateway.sessions.keyspace import bucket_of, prefix
+from gateway.sessions.store import RedisSessions
+from tests.sessions.conftest import HOST, Login, identity, tenant
 
 if TYPE_CHECKING:
-    from gateway.sessions.connect import Link
+    from gateway.sessions.connection import Link
 
 
 @pytest.fixture

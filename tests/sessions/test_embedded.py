@@ -16,7 +16,7 @@ import pytest
 
 from gateway.errors import UnavailableError
 from gateway.sessions import embedded
-from gateway.sessions.connect import Target, link_to
+from gateway.sessions.connection import Target, link_to
 from gateway.sessions.embedded import EmbeddedValkey
 
 if TYPE_CHECKING:

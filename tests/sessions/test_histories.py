@@ -13,26 +13,26 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway import keys
-from gateway.ports import RevocationKind, Stored
-from gateway.sessions import connect
-from gateway.sessions.acknowledge import Acknowledgements
-from gateway.sessions.cached import CachedSessions
-from gateway.sessions.connect import Script, Target, link_to
+from gateway.check.handler import Checks
+from gateway.core.revocation import RevocationKind
+from gateway.keys import ring
+from gateway.revocation.acknowledgement import Acknowledgements
+from gateway.sessions import connection
+from gateway.sessions.api import Stored
+from gateway.sessions.cached_store import CachedSessions
+from gateway.sessions.connection import Script, Target, link_to
+from gateway.sessions.keyspace import bucket_of
 from gateway.sessions.lease import Lease, Renewed
-from gateway.sessions.names import bucket_of
-from gateway.sessions.replica import Replica
-from gateway.web.check import Checks
-
-from . import servers
-from .histories import AT, STALENESS_S, History, Known, MemoryRecord
+from gateway.sessions.lease_client import Replica
+from tests.sessions import servers
+from tests.sessions.histories import AT, STALENESS_S, History, Known, MemoryRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from gateway.sessions.lease import Renewal
 
-RING = keys.generate()
+RING = ring.generate()
 USERS = ("alice", "bob")
 REPLICAS = st.integers(0, 1)
 EXAMPLES = int(os.environ.get("GATEWAY_TEST_HISTORIES", "25"))
@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]
     ):
         # Time-outs are another test's; here a busy machine must not play a part.
         for name in ("COMMAND_TIMEOUT_S", "CONNECT_TIMEOUT_S", "DEADLINE_S"):
-            patch.setattr(connect, name, 60.0)
+            patch.setattr(connection, name, 60.0)
         yield running
 
 
@@ -595,17 +595,19 @@ def _script(name: str, *changes: tuple[str, str]) -> Callable[[pytest.MonkeyPatc
     def mutate(patch: pytest.MonkeyPatch) -> None:
         import hashlib
 
-        from gateway.sessions import (
-            acknowledge,
-            app_passwords,
-            cached,
-            markers,
-            marks,
-            redis,
-            replica,
-        )
+        from gateway.revocation import acknowledgement, restore
+        from gateway.sessions import app_passwords, cached_store, store, watermarks
+        from gateway.sessions import lease_client as replica
 
-        for module in (acknowledge, app_passwords, cached, markers, marks, redis, replica):
+        for module in (
+            acknowledgement,
+            app_passwords,
+            cached_store,
+            restore,
+            watermarks,
+            store,
+            replica,
+        ):
             for attribute, script in list(vars(module).items()):
                 if isinstance(script, Script) and (
                     script.name == name or (name == "*" and changes[0][0] in script.text)
@@ -624,11 +626,11 @@ def _script(name: str, *changes: tuple[str, str]) -> Callable[[pytest.MonkeyPatc
 
 
 def _lifted_by_any_clearing(patch: pytest.MonkeyPatch) -> None:
-    from gateway.sessions import redis
+    from gateway.sessions import store
 
-    shipped: Any = vars(redis)["overlaid"]
+    shipped: Any = vars(store)["overlaid"]
     patch.setattr(
-        redis, "overlaid", lambda reported, taken, *, began: shipped(reported, taken, began=2**62)
+        store, "overlaid", lambda reported, taken, *, began: shipped(reported, taken, began=2**62)
     )
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.sessions.lease import Lease, Renewed
-from gateway.sessions.push import (
+from gateway.sessions.events import (
     Ended,
     Event,
     Everything,
@@ -18,6 +17,7 @@ from gateway.sessions.push import (
     parse_event,
     parse_push,
 )
+from gateway.sessions.lease import Lease, Renewed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,20 +10,19 @@ import pytest
 
 from gateway.core.model import AppClient, Secret
 from gateway.errors import PeerError, UnavailableError
-from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.recheck import Rechecks
-from gateway.sessions.redis import RedisSessions
-
-from .conftest import HOST, Clock, Login, full, shown, tenant
-from .test_redis import child_of, written
+from gateway.sessions.store import RedisSessions
+from tests.sessions.conftest import HOST, Clock, Login, full, shown, tenant
+from tests.sessions.test_store import child_of, written
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gateway import keys
     from gateway.core.model import Tenant
-    from gateway.ports import Stored
-    from gateway.sessions.connect import Link
+    from gateway.keys import ring as keys
+    from gateway.sessions.api import Stored
+    from gateway.sessions.connection import Link
 
 
 class Cognito:

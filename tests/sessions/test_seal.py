@@ -14,13 +14,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import keys
 from gateway.core.model import Identity, PendingLogin, Session
-from gateway.sessions import record as codec
-from gateway.sessions import seal
-from gateway.sessions.names import BUCKETS, bucket_of, prefix
-
-from .conftest import identity
+from gateway.keys import ring as keys
+from gateway.sessions import codec, seal
+from gateway.sessions.keyspace import BUCKETS, bucket_of, prefix
+from tests.sessions.conftest import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,33 +11,34 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from gateway import keys
+from gateway.admin.routes.revocations import WhoBody
 from gateway.cli.sessions import one_who
 from gateway.cognito.users import CognitoUsers
 from gateway.core.explain import Hypothesis
 from gateway.core.model import ProviderKind
-from gateway.hooks import backchannel, graph, okta, scim, ssf, universal_logout
+from gateway.core.revocation import RevocationKind, RevocationRequest, Who
+from gateway.hooks.effects import Found, groups_that_count, plan
 from gateway.hooks.event import Effect, Group, HookEvent, Source, Subject
-from gateway.hooks.plan import Found, groups_that_count, plan
-from gateway.ports import RevocationKind, RevocationRequest, Who
-from gateway.ports_revocation import Standing
-from gateway.registry.explanations import barred
+from gateway.hooks.people import SignedIn
+from gateway.hooks.scim import resources
+from gateway.hooks.sources import backchannel_logout, okta, ssf, universal_logout
+from gateway.hooks.sources import entra as graph
+from gateway.keys import ring as keys
+from gateway.revocation.api import Standing
+from gateway.sessions.aliases import People
 from gateway.sessions.directory import StoreDirectory
-from gateway.sessions.marks import Marks, places
-from gateway.sessions.people import People
-from gateway.sessions.signed_in import SignedIn
-from gateway.web.admin.revocations import WhoBody
+from gateway.sessions.watermarks import Marks, places
+from gateway.tenants.explanations import barred
 from tests.hooks.samples import DIRECTORY, NOW, okta_delivery, okta_event, raw, sign
 from tests.hooks.samples import keys as signing_keys
 from tests.hooks.world import SECRET, okta_target
-
-from .conftest import Login, identity
+from tests.sessions.conftest import Login, identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.sessions.connect import Link
-    from gateway.sessions.redis import RedisSessions
+    from gateway.sessions.connection import Link
+    from gateway.sessions.store import RedisSessions
 
 ADDRESSES = (
     "josé@bücher.test",
@@ -53,7 +54,7 @@ ISSUER, ENDPOINT = "https://idp.example", "https://hooks.example/x"
 
 
 def scim_subject(document: dict[str, Any], kind: ProviderKind = ProviderKind.OKTA) -> Subject:
-    return scim.subject(document, kind)
+    return resources.subject(document, kind)
 
 
 def okta_person(*, user: str = "00u1", login: str = "") -> Subject:
@@ -117,12 +118,12 @@ def logout_token(sub: str) -> Subject:
             "iat": NOW,
             "jti": "1",
             "sub": sub,
-            "events": {backchannel.EVENT: {}},
+            "events": {backchannel_logout.EVENT: {}},
         },
         typ="logout+jwt",
     )
     return one_subject(
-        backchannel.parse(
+        backchannel_logout.parse(
             f"logout_token={token}".encode(),
             keys=signing_keys(),
             issuers=frozenset({ISSUER}),

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.core.decision import Reason
-from gateway.ports import Refused
+from gateway.sessions.api import Refused
 from tests.sessions import servers
 from tests.sessions.conftest import identity
 from tests.soak.fleet import Connection, Fleet

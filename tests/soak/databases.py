@@ -30,14 +30,14 @@ import aiohttp
 import asyncpg
 
 from demo.processes import die_with_parent, free_port
-from gateway import keys
+from gateway.keys import ring
 from gateway.sessions.embedded import EmbeddedValkey
+from tests.database.postgres import Postgres
 from tests.hooks.samples import okta_delivery, okta_event
 from tests.sessions.conftest import HOST
-from tests.small_disk import may_mount
 from tests.soak.fleet import CONFIG, HOOK_SECRET, ROOT, TENANT, Connection, events_in, quantiles
 from tests.soak.flood_cookies import log_in
-from tests.sql.postgres import Postgres
+from tests.support.small_disk import may_mount
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -370,7 +370,7 @@ SCENARIOS = {
 
 def _prepare(folder: Path) -> None:
     (folder / "state").mkdir(mode=0o700)
-    keys.load(folder / "state" / "keys.json", create=True)
+    ring.load(folder / "state" / "keys.json", create=True)
     (folder / "tenants").mkdir()
     (folder / "tenants" / "acme.yaml").write_text(TENANT.format(host=HOST, hook_secret=HOOK_SECRET))
 

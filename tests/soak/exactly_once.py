@@ -25,10 +25,10 @@ from aiohttp import web
 
 from demo.net import bind, serve
 from demo.processes import die_with_parent, free_port
-from gateway import keys as key_ring
-from gateway.hooks import okta
-from gateway.hooks.reducer import Standing, reduce
-from gateway.sql.database import EMBEDDED_FILE
+from gateway.database.engine import EMBEDDED_FILE
+from gateway.hooks.ordering import Standing, reduce
+from gateway.hooks.sources import okta
+from gateway.keys import ring as key_ring
 from tests.hooks.samples import okta_delivery, okta_event, raw
 from tests.soak.hook_process import SECRET
 

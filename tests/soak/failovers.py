@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from redis.crc import key_slot
 
-from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.keyspace import bucket_of, prefix
 from tests.sessions.servers import Cluster, Server, cluster, start
 from tests.soak.fleet import Connection, Fleet
 

@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 from demo.processes import die_with_parent, free_port
-from gateway import keys
+from gateway.admin.keys import Scope
+from gateway.admin.keys_store import SqlAdminKeys
 from gateway.cli.database import configured_database
-from gateway.config import Redis
+from gateway.config.model import Redis
 from gateway.core.model import Secret
 from gateway.errors import UnavailableError
-from gateway.ports_admin import Scope
-from gateway.sessions.connect import connect
-from gateway.sessions.names import bucket_of
-from gateway.sessions.redis import RedisSessions
-from gateway.sql.admin_keys import SqlAdminKeys
+from gateway.keys import ring
+from gateway.sessions.connection import connect
+from gateway.sessions.keyspace import bucket_of
+from gateway.sessions.store import RedisSessions
 from tests.sessions.conftest import HOST, Login, identity, tenant
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Fleet:
                 staleness_ms=round(self.staleness_s * 1000),
             )
         )
-        self.ring = keys.load(self.folder / "state" / "keys.json", create=True)
+        self.ring = ring.load(self.folder / "state" / "keys.json", create=True)
         self._http = aiohttp.ClientSession()
         self.admin_key = await self._make_admin_key()
         try:

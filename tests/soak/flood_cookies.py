@@ -19,17 +19,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway import keys
-from gateway.config import Redis
+from gateway.config.model import Redis
 from gateway.core.model import Secret
 from gateway.errors import UnavailableError
-from gateway.sessions.connect import connect
-from gateway.sessions.names import bucket_of
-from gateway.sessions.redis import RedisSessions
-from tests.gateway_process import serving
+from gateway.keys import ring as keys
+from gateway.sessions.connection import connect
+from gateway.sessions.keyspace import bucket_of
+from gateway.sessions.store import RedisSessions
 from tests.sessions import servers
 from tests.sessions.conftest import HOST, Login, identity, tenant
 from tests.soak.floods import Person, Report, begin, flooding
+from tests.support.gateway_process import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

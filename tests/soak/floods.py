@@ -24,15 +24,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from gateway import keys
-from gateway.config import Redis
+from gateway.config.model import Redis
 from gateway.core.model import Secret
-from gateway.ports import Taken
-from gateway.sessions.connect import connect
-from gateway.sessions.redis import MAX_PENDING_BYTES, RedisSessions
-from tests.gateway_process import GatewayProcess, serving
+from gateway.keys import ring as keys
+from gateway.sessions.api import Taken
+from gateway.sessions.connection import connect
+from gateway.sessions.store import MAX_PENDING_BYTES, RedisSessions
 from tests.sessions.conftest import HOST
 from tests.soak.fleet import quantiles
+from tests.support.gateway_process import GatewayProcess, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,13 +18,13 @@ from urllib.parse import quote, urlsplit
 
 import atheris
 
-with atheris.instrument_imports(include=["gateway.core", "gateway.ingress"]):
+with atheris.instrument_imports(include=["gateway.core", "gateway.check.dialects"]):
+    from gateway.check.dialects import DIALECTS, Malformed
     from gateway.core.cookies import own_values, without
     from gateway.core.groups import parse_groups
     from gateway.core.hosts import email_domain, wire_host
     from gateway.core.paths import canonical
     from gateway.core.returns import safe_return
-    from gateway.ingress import DIALECTS, Malformed
 from tests.ingress.checks import COOKIE, ask
 
 if TYPE_CHECKING:

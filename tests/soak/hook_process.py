@@ -19,23 +19,23 @@ from typing import Any
 import aiohttp
 
 from demo.net import bind, serve
-from gateway import keys as key_ring
+from gateway.core.hook_target import HookTarget, WebhookTarget
 from gateway.core.model import ProviderKind, Secret
+from gateway.core.revocation import RevocationRequest, RevocationStatus
+from gateway.database.engine import open_database
+from gateway.database.group_commit import Committer
+from gateway.hooks.activity import Tally
 from gateway.hooks.applier import Applier
-from gateway.hooks.arrivals import Tally
-from gateway.hooks.brake import Brake, BrakeLimits
-from gateway.hooks.commit import Committer
 from gateway.hooks.group_names import GroupNames
 from gateway.hooks.inbox import Inbox
 from gateway.hooks.issuer_keys import IssuerKeys
-from gateway.hooks.scim_store import ScimStore
-from gateway.hooks.webhooks import Outbox
-from gateway.ports import RevocationRequest, RevocationStatus
-from gateway.ports_hooks import HookTarget, WebhookTarget
-from gateway.sql.database import open_database
-from gateway.web.hooks import application
-from gateway.web.hooks.services import HookServices
-from tests.sql.fixtures import config_with
+from gateway.hooks.receive import application
+from gateway.hooks.receive.services import HookServices
+from gateway.hooks.removal_limit import Brake, BrakeLimits
+from gateway.hooks.scim.store import ScimStore
+from gateway.hooks.webhooks.outbox import Outbox
+from gateway.keys import ring as key_ring
+from tests.database.fixtures import config_with
 
 SECRET, WEBHOOK_SECRET = "soak-hook-secret-0123456789", "soak-webhook-secret"
 TARGET = HookTarget(

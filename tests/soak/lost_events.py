@@ -18,7 +18,7 @@ from tests.hooks.world import SECRET
 
 if TYPE_CHECKING:
     from demo.idp.directory import Person
-    from gateway.sql.database import Database
+    from gateway.database.engine import Database
     from tests.hooks.living import Living
 
 GROUP = "app-users"
@@ -132,8 +132,8 @@ if __name__ == "__main__":
     import tempfile
     from pathlib import Path
 
-    from gateway.sql.database import open_database
-    from tests.sql.fixtures import config_with, database_keys
+    from gateway.database.engine import open_database
+    from tests.database.fixtures import config_with, database_keys
 
     async def main(**options: Any) -> str:
         with tempfile.TemporaryDirectory() as folder:

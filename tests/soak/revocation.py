@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from redis.crc import key_slot
 
-from gateway.sessions.names import bucket_of, prefix
+from gateway.sessions.keyspace import bucket_of, prefix
 from gateway.sessions.seal import parse_token
 from tests.sessions import servers
 from tests.soak.fleet import Account, Connection, Fleet, quantiles

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, update
 
-from gateway.sql.database import insert_new
-from gateway.sql.tables import directory_cursors
+from gateway.database.engine import insert_new
+from gateway.database.schema import directory_cursors
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.hooks.commit import Committer
-    from gateway.ports_hooks import HookTarget
-    from gateway.sql.database import Database
+    from gateway.core.hook_target import HookTarget
+    from gateway.database.engine import Database
+    from gateway.database.group_commit import Committer
 
 
 REST = "rest"

@@ -51,7 +51,7 @@ class Reply:
 
 
 class Fetch:
-    """``http`` is guarded (``gateway.outward``): an address that it does not permit is a
+    """``http`` is guarded (``gateway.http.ssrf_guard``): an address that it does not permit is a
     ``PeerError``.
     """
 

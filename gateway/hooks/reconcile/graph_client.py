@@ -16,16 +16,16 @@ from urllib.parse import quote, urlsplit
 
 from gateway.core.canonical import canonical_id
 from gateway.core.model import Secret
+from gateway.core.person import Account
 from gateway.errors import PeerError
 from gateway.hooks.event import address
 from gateway.hooks.reconcile.fetch import Reply, ThrottledError, said
-from gateway.ports_hooks import Account
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.core.hook_target import HookTarget
     from gateway.hooks.reconcile.fetch import Fetch
-    from gateway.ports_hooks import HookTarget
 
 GRAPH = "https://graph.microsoft.com"
 NATIONAL = frozenset(

@@ -26,7 +26,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select
 
 from gateway.core.canonical import canonical_id
+from gateway.database.engine import insert_new
+from gateway.database.schema import directory_members, hook_standing, overlays
 from gateway.errors import PeerError
+from gateway.hooks.effects import groups_that_count
 from gateway.hooks.event import (
     MAX_NAME,
     Delivery,
@@ -40,28 +43,25 @@ from gateway.hooks.event import (
     optional,
     text,
 )
-from gateway.hooks.graph import MISSING, removed
 from gateway.hooks.inbox import about_key, lane_key
-from gateway.hooks.plan import groups_that_count
 from gateway.hooks.reconcile.cursors import page_of
 from gateway.hooks.reconcile.fetch import said
+from gateway.hooks.sources.entra import MISSING, removed
 from gateway.log import ROOT, fields
 from gateway.metrics import RECONCILE_SKIPPED
-from gateway.sql.database import insert_new
-from gateway.sql.tables import directory_members, hook_standing, overlays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.hooks.commit import Committer
+    from gateway.core.hook_target import HookTarget
+    from gateway.database.engine import Database
+    from gateway.database.group_commit import Committer
     from gateway.hooks.group_names import GroupNames
     from gateway.hooks.inbox import Inbox
     from gateway.hooks.reconcile.cursors import Cursors
     from gateway.hooks.reconcile.graph_client import GraphClient
-    from gateway.ports_hooks import HookTarget
-    from gateway.sql.database import Database
 
 QUERIES = {
     "users": "/users/delta?$select=id,accountEnabled",

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from gateway.errors import PeerError
-from gateway.hooks import okta
 from gateway.hooks.event import MAX_NAME, Delivery, EntryError, Group, Source, mapping, text
 from gateway.hooks.reconcile.cursors import page_of
 from gateway.hooks.reconcile.fetch import ThrottledError, said
+from gateway.hooks.sources import okta
 from gateway.log import ROOT, fields
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from gateway.core.hook_target import HookTarget
     from gateway.core.model import Secret
-    from gateway.hooks.commit import Committer
+    from gateway.database.group_commit import Committer
     from gateway.hooks.group_names import GroupNames
     from gateway.hooks.inbox import Inbox
     from gateway.hooks.reconcile.cursors import Cursors
     from gateway.hooks.reconcile.fetch import Fetch, Reply
-    from gateway.ports_hooks import HookTarget
 
 RESOURCE = "log"
 OVERLAP_S = 300.0

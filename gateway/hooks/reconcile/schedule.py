@@ -23,9 +23,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.backoff import doubling
-from gateway.beside import beside, end, fault
+from gateway.background import beside, doubling, end, fault
 from gateway.core.model import ProviderKind
+from gateway.database.leader import LEASE_S
 from gateway.errors import PeerError, UnavailableError
 from gateway.hooks.event import Source
 from gateway.hooks.reconcile import okta_backfill
@@ -33,7 +33,6 @@ from gateway.hooks.reconcile.cursors import REST
 from gateway.hooks.reconcile.fetch import MAX_AFTER_S, ThrottledError
 from gateway.hooks.reconcile.graph_client import GraphClient
 from gateway.hooks.reconcile.graph_delta import QUERIES
-from gateway.hooks.reconcile.leader import LEASE_S
 from gateway.hooks.reconcile.okta_backfill import OktaBackfill
 from gateway.log import ROOT, fields
 from gateway.metrics import RECONCILE_FINDINGS, RECONCILE_LAG_SECONDS, provider_labels
@@ -41,12 +40,13 @@ from gateway.metrics import RECONCILE_FINDINGS, RECONCILE_LAG_SECONDS, provider_
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from gateway.core.hook_target import HookTarget
+    from gateway.database.leader import Leader
+    from gateway.hooks.api import HookTargets
     from gateway.hooks.applier import Applier
     from gateway.hooks.reconcile.cursors import Cursors, Progress
     from gateway.hooks.reconcile.graph_delta import GraphDelta
-    from gateway.hooks.reconcile.leader import Leader
     from gateway.hooks.reconcile.subscriptions import Subscriptions
-    from gateway.ports_hooks import HookTarget, HookTargets
 
 TICK_S: Final = 5.0
 """How often to look for what became due: a gap seen by another replica, a new tenant."""

@@ -17,24 +17,25 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
 
+from gateway.database.schema import graph_subscriptions
 from gateway.errors import PeerError
-from gateway.hooks.credential import client_state
 from gateway.hooks.event import EntryError, rfc3339
 from gateway.hooks.inbox import digest
 from gateway.hooks.reconcile.fetch import said
+from gateway.hooks.sources.credential import client_state
 from gateway.log import ROOT, fields
-from gateway.sql.tables import graph_subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from gateway.hooks.commit import Committer
+    from gateway.core.hook_target import HookTarget
+    from gateway.core.person import Account
+    from gateway.database.engine import Database
+    from gateway.database.group_commit import Committer
     from gateway.hooks.reconcile.cursors import Cursors
     from gateway.hooks.reconcile.graph_client import GraphClient
-    from gateway.ports_hooks import Account, HookTarget
-    from gateway.sql.database import Database
 
 RESOURCES = ("users", "groups")
 LIFETIME_S = 41_000 * 60.0
@@ -200,7 +201,7 @@ class Subscriptions:
             extra=fields(tenant=target.tenant, provider=target.provider, resource=resource),
         )
 
-    # --- the rest of ``ports_hooks.Directory`` ---
+    # --- the rest of ``hooks.api.Directory`` ---
 
     async def account(self, target: HookTarget, oid: str) -> Account | None:
         return await self._graph.account(target, oid)

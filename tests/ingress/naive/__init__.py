@@ -12,7 +12,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway.deploy import Site
+    from gateway.ingress_config import Site
 
 HERE = Path(__file__).parent
 FILES = {

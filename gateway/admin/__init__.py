@@ -1,0 +1,168 @@
+"""``/admin/v1``: a sub-application made of routes, each of them data. ``app`` mounts it on the
+admin listener.
+
+A new operation is a row in ``permissions``, a ``Route`` with its models in the module of its noun,
+and a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.admin.dispatch import Edge, dispatcher, problems_for_everything
+from gateway.admin.keys import AdminKey
+from gateway.admin.openapi import openapi_document
+from gateway.admin.routes.deliveries import delivery_routes, message_routes
+from gateway.admin.routes.hooks import hook_routes
+from gateway.admin.routes.provisioning import provisioning_routes
+from gateway.admin.routes.records import audit_routes, explain_routes
+from gateway.admin.routes.revocations import revocation_routes
+from gateway.admin.routes.rotation import rotation_routes
+from gateway.admin.routes.sessions import block_routes, session_routes
+from gateway.admin.routes.tenants import tenant_routes
+from gateway.http.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.admin.idempotency_records import IdempotencyRecords
+    from gateway.admin.keys import AdminKeys
+    from gateway.admin.route import Call, Route
+    from gateway.admin.routes.revocations import IsTenant
+    from gateway.database.audit_entries import AuditLog
+    from gateway.hooks.setup_status import HookDesk
+    from gateway.hooks.views import DeliveryRecords, MessageRecords
+    from gateway.provisioning.service import Onboarding
+    from gateway.revocation.blocks import BlockDirectory
+    from gateway.sessions.api import Revoker, SessionDirectory
+    from gateway.tenants.api import Explainer, LoginTests, TenantRecords, TenantRehearsals
+
+PREFIX = "/admin/v1"
+REQUESTS_PER_S = 50.0
+BURST = 200
+"""Per key. An onboarding script makes a few requests a second; a list of 10,000 tenants is 50
+pages.
+"""
+FAILURES_PER_S = 0.5
+FAILURES_BURST = 20
+"""Per address, of keys that open nothing. Keys hold 256 random bits: this bounds the work and the
+log, not a guess.
+"""
+
+
+async def _whoever(tenant: str) -> bool:  # noqa: ARG001 - where no registry says which there are
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class AdminServices:
+    """What the routes stand on. A room that is None has no routes, in the served description
+    neither.
+    """
+
+    keys: AdminKeys
+    audit: AuditLog
+    idempotency: IdempotencyRecords
+    tenants: TenantRecords | None = None
+    rehearsals: TenantRehearsals | None = None
+    login_tests: LoginTests | None = None
+    onboarding: Onboarding | None = None
+    revoker: Revoker | None = None
+    sessions: SessionDirectory | None = None
+    blocks: BlockDirectory | None = None
+    explainer: Explainer | None = None
+    hook_desk: HookDesk | None = None
+    deliveries: DeliveryRecords | None = None
+    messages: MessageRecords | None = None
+    is_tenant: IsTenant = _whoever
+    """Whether there is a tenant of that id; asked before anything is ended or kept out in its
+    name.
+    """
+    more: Sequence[Route] = ()
+    """Routes of other rooms (the doctor's records, for one)."""
+    exposed: bool = False
+    """Whether other machines reach the listener: then nothing is served while no key exists."""
+    monotonic: Callable[[], float] = time.monotonic
+    new_hook_secret: Callable[[], str] = field(default=lambda: secrets.token_urlsafe(32))
+    new_request_id: Callable[[], str] = field(default=lambda: secrets.token_hex(8))
+
+
+def admin_routes(services: AdminServices, *, closing: asyncio.Event) -> tuple[Route, ...]:
+    """Every route there is with these services."""
+
+    async def still_allowed(call: Call) -> bool:
+        presented = call.request.headers["Authorization"].partition(" ")[2].strip(" ")
+        return isinstance(await services.keys.authenticate(presented), AdminKey)
+
+    routes: list[Route] = [*audit_routes(services.audit)]
+    if services.tenants is not None:
+        routes += tenant_routes(services.tenants, services.login_tests, services.rehearsals)
+    if services.onboarding is not None:
+        routes += provisioning_routes(services.onboarding)
+        routes += rotation_routes(services.onboarding)
+    if services.revoker is not None:
+        routes += revocation_routes(
+            services.revoker, services.is_tenant, still_allowed=still_allowed, closing=closing
+        )
+        if services.sessions is not None:
+            routes += session_routes(services.sessions, services.revoker, services.is_tenant)
+        if services.blocks is not None:
+            routes += block_routes(services.blocks, services.revoker, services.is_tenant)
+    if services.explainer is not None:
+        routes += explain_routes(services.explainer)
+    if services.hook_desk is not None and services.tenants is not None:
+        routes += hook_routes(
+            services.hook_desk, services.tenants, new_secret=services.new_hook_secret
+        )
+    if services.deliveries is not None:
+        routes += delivery_routes(services.deliveries)
+    if services.messages is not None:
+        routes += message_routes(services.messages)
+    return (*routes, *services.more)
+
+
+def admin_application(services: AdminServices) -> web.Application:
+    """Mount with ``app.add_subapp(PREFIX, …)``."""
+    closing = asyncio.Event()
+    routes = admin_routes(services, closing=closing)
+    edge = Edge(
+        keys=services.keys,
+        audit=services.audit,
+        idempotency=services.idempotency,
+        rate=RateLimit(rate=REQUESTS_PER_S, burst=BURST, clock=services.monotonic),
+        failures=RateLimit(rate=FAILURES_PER_S, burst=FAILURES_BURST, clock=services.monotonic),
+        new_request_id=services.new_request_id,
+        exposed=services.exposed,
+    )
+    application = web.Application(middlewares=[problems_for_everything])
+    for route in routes:
+        application.router.add_route(route.method, route.pattern, dispatcher(route, edge))
+    description: list[bytes] = []
+
+    async def openapi(_request: web.Request) -> web.Response:
+        if not description:  # a tenth of a second of work, which few processes are ever asked for
+            document = await asyncio.to_thread(openapi_document, routes, prefix=PREFIX)
+            description.append(json.dumps(document).encode())
+        return web.Response(
+            body=description[0],
+            content_type="application/json",
+            headers={"X-Content-Type-Options": "nosniff"},
+        )
+
+    application.router.add_route("GET", "/openapi.json", openapi)
+
+    async def close_streams(_application: web.Application) -> None:
+        closing.set()
+
+    application.on_shutdown.append(close_streams)
+    return application
+
+
+__all__ = ["PREFIX", "AdminServices", "admin_application", "admin_routes"]

@@ -1,0 +1,405 @@
+"""The way of every admin request, in order: key, rate, scope, binding, query, body, idempotency,
+audit, handler, answer.
+
+Nothing of a request is parsed before its key and scope are known to be good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.admin.idempotency_records import IdempotencyState, StoredAnswer
+from gateway.admin.keys import KeyRefusal
+from gateway.admin.parsing import (
+    parse_json,
+    read_body,
+    read_query,
+    refuse_secret_references,
+    validate,
+)
+from gateway.admin.permissions import Binding
+from gateway.admin.problem import CONTENT_TYPE, Code, Problem, problem_response
+from gateway.admin.redaction import redacted
+from gateway.admin.route import Answer, Call, Note, Route
+from gateway.background import beside
+from gateway.errors import PeerError, UnavailableError
+from gateway.log import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pydantic import BaseModel
+
+    from gateway.admin.idempotency_records import IdempotencyRecords
+    from gateway.admin.keys import AdminKey, AdminKeys
+    from gateway.database.audit_entries import AuditLog
+    from gateway.http.rate_limit import RateLimit
+
+log = logging.getLogger("gateway.admin")
+
+IDEMPOTENCY_KEY_CHARACTERS = 128
+RENEW_CLAIM_S = 5.0
+"""How often a request in flight renews its Idempotency-Key: several times before its process counts
+as dead.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What every request needs, whatever it asks for."""
+
+    keys: AdminKeys
+    audit: AuditLog
+    idempotency: IdempotencyRecords
+    rate: RateLimit
+    failures: RateLimit
+    new_request_id: Callable[[], str]
+    exposed: bool
+    """The listener is reachable from other machines: nothing is served while no key exists."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far a request came: decides what becomes of its idempotency claim and audit record."""
+
+    claim: tuple[str, str] | None = None
+    entry: int | None = None
+    note: Note = field(default_factory=Note)
+
+
+def dispatcher(route: Route, edge: Edge) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The aiohttp handler of one route."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        request_id = edge.new_request_id()
+        progress = _Progress()
+        actor, key = "-", None
+        try:
+            key = await _authenticate(request, edge)
+            actor = f"key:{key.id}"
+            response = await _serve(
+                route, edge, request, key=key, request_id=request_id, progress=progress
+            )
+        except Problem as problem:
+            response = problem_response(_told_to(key, problem), request_id=request_id)
+        except UnavailableError as error:
+            response = problem_response(
+                _told_to(key, Problem(Code.UNAVAILABLE, str(error))), request_id=request_id
+            )
+        except PeerError as error:
+            response = problem_response(
+                Problem(Code.UPSTREAM_FAILED, str(error)), request_id=request_id
+            )
+        except web.HTTPException:
+            raise
+        except Exception:
+            log.exception(
+                "admin_fault", extra=fields(request_id=request_id, operation=route.operation)
+            )
+            response = problem_response(
+                Problem(Code.INTERNAL, "the log has the details under this request id"),
+                request_id=request_id,
+            )
+        response = await _settle(edge, progress, response, request_id=request_id)
+        if not response.prepared:
+            response.headers["X-Request-Id"] = request_id
+            response.headers.setdefault("Cache-Control", "no-store")
+            response.headers["X-Content-Type-Options"] = "nosniff"
+        log.info(
+            "admin",
+            extra=fields(
+                request_id=request_id,
+                method=route.method,
+                path=route.path,
+                operation=route.operation,
+                actor=actor,
+                status=response.status,
+            ),
+        )
+        return response
+
+    return handle
+
+
+OF_OTHERS = {
+    Code.TAKEN: "a name in it is already in use",
+    Code.UNAVAILABLE: "it may be stored already: look, and try again",
+}
+"""What a bound key hears where the words for operators may name another tenant: who holds a name,
+what keeps a change from being obeyed.
+"""
+
+
+def _told_to(key: AdminKey | None, problem: Problem) -> Problem:
+    if key is None or key.tenant is None or problem.code not in OF_OTHERS:
+        return problem
+    return Problem(
+        problem.code, OF_OTHERS[problem.code], extra=problem.extra, headers=problem.headers
+    )
+
+
+async def _authenticate(request: web.Request, edge: Edge) -> AdminKey:
+    if edge.exposed and not await edge.keys.exist():
+        raise Problem(
+            Code.NO_ADMIN_KEY, "make one on the gateway's own machine: gateway admin-keys create"
+        )
+    values = request.headers.getall("Authorization", [])
+    scheme, _, presented = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not presented:
+        raise Problem(
+            Code.NO_KEY, "send Authorization: Bearer with a key of gateway admin-keys create"
+        )
+    found = await edge.keys.authenticate(presented.strip(" "))
+    if isinstance(found, KeyRefusal):
+        # Counted after the look-up, never before: a key that is right passes however many wrong
+        # ones came from its address.
+        if wait := edge.failures.wait_s(request.remote or "local"):
+            raise Problem(
+                Code.RATE_LIMITED,
+                "too many unknown keys from this address",
+                headers={"Retry-After": str(math.ceil(wait))},
+            )
+        raise Problem(Code(f"key_{found}"))
+    if wait := edge.rate.wait_s(found.id):
+        raise Problem(Code.RATE_LIMITED, headers={"Retry-After": str(math.ceil(wait))})
+    return found
+
+
+async def _serve(
+    route: Route,
+    edge: Edge,
+    request: web.Request,
+    *,
+    key: AdminKey,
+    request_id: str,
+    progress: _Progress,
+) -> web.StreamResponse:
+    if not key.may(route.scope):
+        raise Problem(
+            Code.SCOPE_MISSING, f"this needs {route.scope}", extra={"scope": str(route.scope)}
+        )
+    path = dict(request.match_info)
+    tenant = _bound_path(route, key, path)
+    query = _bound_query(route, key, read_query(route.query, request))
+    body: BaseModel | None = None
+    raw = b""
+    if route.body is not None:
+        if request.content_type != "application/json":
+            raise Problem(Code.UNSUPPORTED_MEDIA_TYPE)
+        raw = await read_body(request)
+        document = parse_json(raw)
+        refuse_secret_references(document, route.body)
+        body = validate(route.body, document, code=Code.INVALID_BODY)
+        if route.binding is Binding.BODY:
+            tenant = str(getattr(body, "tenant", ""))
+            _hold(key, tenant)
+    elif request.can_read_body and await read_body(request):
+        raise Problem(Code.INVALID_BODY, "this takes no body")
+    if route.creates and (idempotency_key := _idempotency_key(request)) is not None:
+        fingerprint = hashlib.sha256(
+            f"{route.operation}\n{request.path_qs}\n".encode() + raw
+        ).hexdigest()
+        claimed = await edge.idempotency.claim(key.id, idempotency_key, fingerprint=fingerprint)
+        if isinstance(claimed, StoredAnswer):
+            headers = {**claimed.headers, "Idempotent-Replayed": "true"}
+            return web.Response(status=claimed.status, body=claimed.body, headers=headers)
+        if claimed is not IdempotencyState.FRESH:
+            raise Problem(
+                Code.IDEMPOTENCY_KEY_IN_FLIGHT
+                if claimed is IdempotencyState.IN_FLIGHT
+                else Code.IDEMPOTENCY_KEY_REUSED
+            )
+        progress.claim = (key.id, idempotency_key)
+    if route.changes:
+        target = progress.note.target = "/".join(path.values())
+        progress.entry = await edge.audit.begin(
+            actor=f"key:{key.id}",
+            action=route.operation,
+            tenant=tenant or key.tenant,
+            target=target,
+            request_id=request_id,
+        )
+    async with (
+        beside(_renew(edge, progress.claim))
+        if progress.claim is not None
+        else contextlib.nullcontext()
+    ):
+        answer = await route.handler(
+            Call(request, request_id, key, path, query, body, progress.note)
+        )
+    return _response(answer) if isinstance(answer, Answer) else answer
+
+
+async def _renew(edge: Edge, claim: tuple[str, str]) -> None:
+    while True:
+        await asyncio.sleep(RENEW_CLAIM_S)
+        with contextlib.suppress(UnavailableError):
+            await edge.idempotency.renew(*claim)
+
+
+def _hold(key: AdminKey, tenant: str) -> None:
+    if key.tenant is not None and key.tenant != tenant:
+        raise Problem(Code.WRONG_TENANT, f"this key is for tenant {key.tenant}")
+
+
+def _bound_path(route: Route, key: AdminKey, path: dict[str, str]) -> str | None:
+    if route.binding is Binding.UNBOUND and key.tenant is not None:
+        raise Problem(
+            Code.WRONG_TENANT
+            if path.get("tenant", key.tenant) != key.tenant
+            else Code.TENANT_BOUND,
+            "only a key that is bound to no tenant may do this",
+        )
+    if route.binding is Binding.PATH:
+        _hold(key, path["tenant"])
+    return path.get("tenant")
+
+
+def _bound_query(route: Route, key: AdminKey, query: BaseModel) -> BaseModel:
+    if route.binding is not Binding.QUERY or key.tenant is None:
+        return query
+    asked = getattr(query, "tenant", None)
+    if asked is None:
+        return query.model_copy(update={"tenant": key.tenant})
+    _hold(key, asked)
+    return query
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    value = request.headers.get("Idempotency-Key")
+    if value is not None and not (
+        0 < len(value) <= IDEMPOTENCY_KEY_CHARACTERS and value.isascii() and value.isprintable()
+    ):
+        raise Problem(
+            Code.INVALID_HEADER,
+            f"Idempotency-Key: 1 to {IDEMPOTENCY_KEY_CHARACTERS} printable ASCII characters",
+        )
+    return value
+
+
+def _response(answer: Answer) -> web.Response:
+    headers = dict(answer.headers)
+    if answer.etag is not None:
+        headers["ETag"] = f'"{answer.etag}"'
+    if answer.body is None:
+        return web.Response(status=answer.status, headers=headers)
+    return web.Response(
+        status=answer.status,
+        body=answer.body.model_dump_json().encode(),
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+SETTLE_S = 0.4
+"""How long the answer to a request that failed because a store is away waits for that to be put on
+record: the store is asked, and not waited for.
+"""
+
+
+async def _settle(
+    edge: Edge, progress: _Progress, response: web.StreamResponse, *, request_id: str
+) -> web.StreamResponse:
+    """Close the audit record and the idempotency claim. What was changed is only told once it is on
+    record; what was refused or failed is told as it was.
+    """
+    recording = asyncio.create_task(_record(edge, progress, response))
+    try:
+        if response.status == 503:
+            await asyncio.wait({recording}, timeout=SETTLE_S)
+            if not recording.done():
+                # It goes on beside: where the store comes back in time, it is on record all the
+                # same.
+                recording.add_done_callback(_forgotten)
+                return response
+        await recording
+    except UnavailableError as error:
+        if response.status >= 400:
+            log.warning(
+                "admin_outcome_unrecorded",
+                extra=fields(request_id=request_id, status=response.status, error=str(error)),
+            )
+            return response
+        detail = f"the change was applied, but writing the audit log failed: {error}"
+        return problem_response(Problem(Code.UNAVAILABLE, detail), request_id=request_id)
+    return response
+
+
+async def _record(edge: Edge, progress: _Progress, response: web.StreamResponse) -> None:
+    if progress.entry is not None:
+        outcome = (
+            "done"
+            if response.status < 400
+            else f"refused:{response.status}"
+            if response.status < 500
+            else f"failed:{response.status}"
+        )
+        await edge.audit.finish(
+            progress.entry,
+            outcome=outcome,
+            before=redacted(progress.note.before),
+            after=redacted(progress.note.after),
+        )
+    if progress.claim is not None:
+        # What was refused had no effect, and may be granted when it is sent again: only success is
+        # final.
+        if (
+            isinstance(response, web.Response)
+            and response.status < 400
+            and isinstance(response.body, bytes)
+        ):
+            kept = {
+                name: value
+                for name, value in response.headers.items()
+                if name in {"Content-Type", "ETag", "Location"}
+            }
+            await edge.idempotency.store(
+                *progress.claim, StoredAnswer(response.status, kept, response.body)
+            )
+        elif response.status >= 400:
+            await edge.idempotency.release(*progress.claim)
+
+
+def _forgotten(recording: asyncio.Task[None]) -> None:
+    """Nobody awaits it any more."""
+    if not recording.cancelled() and (error := recording.exception()) is not None:
+        log.warning("admin_outcome_unrecorded", extra=fields(error=str(error)))
+
+
+@web.middleware
+async def problems_for_everything(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Unknown paths and methods answer in the same form as everything else."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        return problem_response(
+            Problem(
+                Code.METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(sorted(error.allowed_methods))}
+            ),
+            request_id="-",
+        )
+    except web.HTTPNotFound:
+        return problem_response(
+            Problem(
+                Code.NOT_FOUND,
+                (
+                    "there is no such address; ids of tenants are 1 to 40 lower-case letters, "
+                    "digits and dashes"
+                ),
+            ),
+            request_id="-",
+        )
+    except web.HTTPException as error:
+        if error.status < 400 or error.content_type == CONTENT_TYPE:
+            raise
+        return problem_response(Problem(Code.INVALID_HEADER, error.reason or ""), request_id="-")

@@ -1,0 +1,57 @@
+"""Keys of the admin API, their scopes, and how they are looked up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Scope(StrEnum):
+    """What a key may do; ``operator`` is all of them."""
+
+    TENANTS_READ = "tenants:read"
+    TENANTS_WRITE = "tenants:write"
+    PROVISION = "provision"
+    SESSIONS_READ = "sessions:read"
+    SESSIONS_REVOKE = "sessions:revoke"
+    HOOKS = "hooks"
+    AUDIT_READ = "audit:read"
+    DOCTOR = "doctor"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminKey:
+    """A bearer key of the admin API, without its secret. Times are UTC epoch seconds; ``tenant``
+    binds it to one tenant.
+    """
+
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+    tenant: str | None
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None = None
+    last_used_at: int | None = None
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.OPERATOR in self.scopes
+
+
+class KeyRefusal(StrEnum):
+    """Why a presented key opens nothing."""
+
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class AdminKeys(Protocol):
+    """Bearer keys; only their digests are stored."""
+
+    async def authenticate(self, presented: str) -> AdminKey | KeyRefusal: ...
+
+    async def exist(self) -> bool:
+        """Whether any key could be used now."""

@@ -1,0 +1,162 @@
+"""Bearer keys of the admin API. A key is ``gwk_ID_SECRET``; only its digest is stored.
+
+SHA-256 without salt or stretching is right here: the secret is 256 random bits, so there is nothing
+to guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from gateway.admin.keys import AdminKey, KeyRefusal, Scope
+from gateway.core.model import Secret
+from gateway.database.schema import admin_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sqlalchemy import RowMapping
+
+    from gateway.database.engine import Database
+
+_SHAPE = re.compile(r"gwk_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+LAST_USED_RESOLUTION_S = 60.0
+"""How often ``last_used_at`` is written: often enough to see an idle key, seldom enough not to
+write per request.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key as it is shown, once."""
+
+    key: AdminKey
+    presented: Secret
+
+
+class SqlAdminKeys:
+    """Nothing is cached: a revoked key stops at the next request. ``clock`` is UTC epoch
+    seconds.
+    """
+
+    def __init__(self, database: Database, *, clock: Callable[[], float]) -> None:
+        self._database, self._clock = database, clock
+
+    async def create(
+        self, *, name: str, scopes: Iterable[Scope], tenant: str | None, lifetime_s: float | None
+    ) -> NewKey | None:
+        """None if the name is taken."""
+        key_id = secrets.token_hex(6)
+        presented = f"gwk_{key_id}_{secrets.token_urlsafe(32)}"
+        now = self._clock()
+        wanted = frozenset(scopes)
+        expires = None if lifetime_s is None else now + lifetime_s
+        row = {
+            "id": key_id,
+            "name": name,
+            "hash": _digest(presented),
+            "scopes": sorted(wanted),
+            "tenant": tenant,
+            "created_at": now,
+            "expires_at": expires,
+        }
+        try:
+            async with self._database.write() as connection:
+                await connection.execute(insert(admin_keys).values(row))
+        except IntegrityError:
+            return None
+        return NewKey(
+            AdminKey(
+                key_id, name, wanted, tenant, int(now), None if expires is None else int(expires)
+            ),
+            Secret(presented),
+        )
+
+    async def list(self) -> tuple[AdminKey, ...]:
+        """All of them, revoked and expired too; oldest first."""
+        async with self._database.read() as connection:
+            rows = (
+                (
+                    await connection.execute(
+                        select(admin_keys).order_by(admin_keys.c.created_at, admin_keys.c.id)
+                    )
+                )
+                .mappings()
+                .all()
+            )
+        return tuple(_key(row) for row in rows)
+
+    async def revoke(self, name_or_id: str) -> bool:
+        """Whether there was one to revoke."""
+        named = or_(admin_keys.c.id == name_or_id, admin_keys.c.name == name_or_id)
+        async with self._database.write() as connection:
+            result = await connection.execute(
+                update(admin_keys)
+                .where(named, admin_keys.c.revoked_at.is_(None))
+                .values(revoked_at=self._clock())
+            )
+        return result.rowcount > 0
+
+    async def exist(self) -> bool:
+        now = self._clock()
+        usable = (
+            admin_keys.c.revoked_at.is_(None),
+            or_(admin_keys.c.expires_at.is_(None), admin_keys.c.expires_at > now),
+        )
+        async with self._database.read() as connection:
+            return (
+                await connection.execute(select(admin_keys.c.id).where(*usable).limit(1))
+            ).first() is not None
+
+    async def authenticate(self, presented: str) -> AdminKey | KeyRefusal:
+        match = _SHAPE.fullmatch(presented)
+        if match is None:
+            return KeyRefusal.UNKNOWN
+        async with self._database.read() as connection:
+            row = (
+                (await connection.execute(select(admin_keys).where(admin_keys.c.id == match[1])))
+                .mappings()
+                .first()
+            )
+        if row is None or not hmac.compare_digest(str(row["hash"]), _digest(presented)):
+            return KeyRefusal.UNKNOWN
+        now = self._clock()
+        if row["revoked_at"] is not None:
+            return KeyRefusal.REVOKED
+        if row["expires_at"] is not None and row["expires_at"] <= now:
+            return KeyRefusal.EXPIRED
+        if row["last_used_at"] is None or now - row["last_used_at"] > LAST_USED_RESOLUTION_S:
+            async with self._database.write() as connection:
+                await connection.execute(
+                    update(admin_keys).where(admin_keys.c.id == match[1]).values(last_used_at=now)
+                )
+        return _key(row)
+
+
+def _digest(presented: str) -> str:
+    return hashlib.sha256(presented.encode("ascii")).hexdigest()
+
+
+def _key(row: RowMapping) -> AdminKey:
+    def whole(name: str) -> int | None:
+        return None if row[name] is None else int(row[name])
+
+    scopes = frozenset(Scope(s) for s in row["scopes"] if s in set(Scope))
+    return AdminKey(
+        row["id"],
+        row["name"],
+        scopes,
+        row["tenant"],
+        int(row["created_at"]),
+        whole("expires_at"),
+        whole("revoked_at"),
+        whole("last_used_at"),
+    )

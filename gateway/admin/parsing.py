@@ -1,0 +1,230 @@
+"""From bytes to validated models: strict JSON, exact queries, opaque cursors."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.admin.problem import Code, Mistake, Problem
+from gateway.admin.route import MAX_BODY_BYTES, PARAMETERS
+from gateway.core.model import Secret
+from gateway.http.listener import UNREADABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from aiohttp import web
+
+MAX_MISTAKES = 20
+
+
+async def read_body(request: web.Request) -> bytes:
+    """At most ``MAX_BODY_BYTES``, whatever Content-Length says."""
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise Problem(Code.TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes")
+    chunks = bytearray()
+    try:
+        async for chunk in request.content.iter_chunked(16384):
+            chunks += chunk
+            if len(chunks) > MAX_BODY_BYTES:
+                raise Problem(
+                    Code.TOO_LARGE,
+                    f"at most {MAX_BODY_BYTES} bytes",
+                    headers={"Connection": "close"},
+                )
+    except UNREADABLE as error:
+        raise Problem(
+            Code.INVALID_BODY,
+            f"the body cannot be read ({type(error).__name__})",
+            headers={"Connection": "close"},
+        ) from None
+    return bytes(chunks)
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # RFC 8259 §4: with duplicate names, two readers see two documents.
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            msg = f"the name {name[:60]!r} stands twice in one object"
+            raise ValueError(msg)
+        found[name] = value
+    return found
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""PostgreSQL stores no NUL; a lone surrogate is no UTF-8."""
+
+
+def _refuse_unstorable(node: object) -> None:
+    if isinstance(node, str) and _UNSTORABLE.search(node):
+        msg = "a text holds a NUL or half of a surrogate pair"
+        raise ValueError(msg)
+    for part in (
+        node.items() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ()
+    ):
+        _refuse_unstorable(part)
+
+
+def _no_constants(name: str) -> object:
+    msg = f"{name} is not JSON"
+    raise ValueError(msg)
+
+
+def parse_json(raw: bytes) -> object:
+    """Strict RFC 8259: UTF-8, no duplicate names, no NaN, no NUL, no half of a surrogate pair;
+    bounded depth. Raises ``Problem``.
+    """
+    try:
+        document = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constants
+        )
+        _refuse_unstorable(document)
+        return document  # noqa: TRY300 - the errors of both lines are answered below
+    except UnicodeDecodeError:
+        raise Problem(Code.NOT_JSON, "the body is not UTF-8") from None
+    except RecursionError:
+        raise Problem(Code.NOT_JSON, "nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise Problem(
+            Code.NOT_JSON, f"line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from None
+    except ValueError as error:
+        raise Problem(Code.NOT_JSON, str(error)) from None
+
+
+@cache
+def secret_fields(model: type[BaseModel]) -> frozenset[str]:
+    """Names that stand for a secret, anywhere in the model."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        for part in _parts(field.annotation):
+            if part is Secret:
+                found |= {name, field.alias or name}
+            elif isinstance(part, type) and issubclass(part, BaseModel):
+                found |= secret_fields(part)
+    return frozenset(found)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+def refuse_secret_references(document: object, model: type[BaseModel]) -> None:
+    """``env:`` and ``file:`` are for files on the gateway's own machine: through the API they would
+    read it for strangers.
+    """
+    for where, value in _secrets(document, "", secret_fields(model)):
+        if value.startswith(("env:", "file:")):
+            raise Problem(
+                Code.SECRET_REFERENCE,
+                f"{where}: send the secret itself; env: and file: work in configuration files only",
+            )
+
+
+def _secrets(
+    node: object, where: str, names: frozenset[str], *, secret: bool = False
+) -> Iterable[tuple[str, str]]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _secrets(
+                value, f"{where}.{name}" if where else str(name), names, secret=name in names
+            )
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _secrets(value, f"{where}.{index}", names, secret=secret)
+    elif secret and isinstance(node, str):
+        yield where, node
+
+
+def validate(
+    model: type[BaseModel], document: object, *, code: Code, strings: bool = False
+) -> BaseModel:
+    """The model, or a ``Problem`` that names every mistake without quoting a value."""
+    try:
+        return model.model_validate_strings(document) if strings else model.model_validate(document)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        mistakes = [
+            Mistake(
+                ".".join(str(p) for p in e["loc"]) or "(whole body)", _sentence(e["type"], e["msg"])
+            )
+            for e in found[:MAX_MISTAKES]
+        ]
+        raise Problem(
+            code, "; ".join(f"{m.where}: {m.problem}" for m in mistakes[:3]), mistakes=mistakes
+        ) from None
+    except RecursionError:
+        raise Problem(code, "nested too deeply") from None
+
+
+def _sentence(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "unknown member"
+    return message.removeprefix("Value error, ")
+
+
+def read_query(model: type[BaseModel], request: web.Request) -> BaseModel:
+    """Every parameter at most once, none unknown."""
+    values: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name in values:
+            raise Problem(Code.INVALID_QUERY, f"{name}: given twice")
+        if "\x00" in value:
+            raise Problem(Code.INVALID_QUERY, f"{name}: holds a NUL")
+        values[name] = value
+    return validate(model, values, code=Code.INVALID_QUERY, strings=True)
+
+
+_TIME = r"[0-9]{1,12}(?:\.[0-9]{1,17})?"
+"""``repr`` of UTC epoch seconds."""
+POSITIONS: Mapping[str, re.Pattern[str]] = {
+    "list_tenants": re.compile(PARAMETERS["tenant"]),
+    "list_runs": re.compile(rf"{_TIME}/{PARAMETERS['run']}"),
+    "list_sessions": re.compile(r"[0-9]{1,3}:[0-9]{1,9}"),
+    "list_app_passwords": re.compile(r"[0-9]{1,3}:[0-9]{1,9}"),
+    "list_blocks": re.compile(rf"{_TIME} [A-Za-z0-9_-]{{1,64}}"),
+    "list_audit": re.compile(r"[0-9]{1,18}"),
+    "list_deliveries": re.compile(r"[0-9]{1,18}"),
+    "list_messages": re.compile(r"[0-9]{1,18}"),
+}
+"""What a list's positions look like: whoever makes up a cursor makes up these, and they go into
+queries.
+"""
+
+
+def write_cursor(operation: str, position: str | None) -> str | None:
+    """Opaque to callers; tied to the list that gave it out. Not a credential: permission is checked
+    on every page anew.
+    """
+    if position is None:
+        return None
+    return base64.urlsafe_b64encode(json.dumps([operation, position]).encode()).decode().rstrip("=")
+
+
+def read_cursor(operation: str, cursor: str | None) -> str | None:
+    if cursor is None:
+        return None
+    try:
+        found = json.loads(
+            base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        )
+    except (binascii.Error, ValueError, RecursionError):
+        raise Problem(Code.INVALID_CURSOR) from None
+    if (
+        not isinstance(found, list)
+        or len(found) != 2
+        or found[0] != operation
+        or not isinstance(found[1], str)
+        or not POSITIONS[operation].fullmatch(found[1])
+    ):
+        raise Problem(Code.INVALID_CURSOR)
+    return found[1]

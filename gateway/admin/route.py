@@ -1,0 +1,204 @@
+"""What a route of the admin API is: data from which dispatch, permission, validation and OpenAPI
+all follow.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.admin.permissions import PERMISSIONS, Binding
+from gateway.admin.problem import Code, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from aiohttp import web
+
+    from gateway.admin.keys import AdminKey, Scope
+
+MAX_BODY_BYTES = 256 * 1024
+"""A tenant with a thousand rules is about 100 kB; what is larger is a mistake or an attack."""
+PAGE_LIMIT = 200
+PARAMETERS: Mapping[str, str] = {
+    "tenant": r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?",
+    "run": r"[0-9a-f]{8,32}",
+    "session": r"[A-Za-z0-9_.:-]{1,128}",
+    "app_password": r"[A-Za-z0-9_-]{1,128}",
+    "revocation": r"[A-Za-z0-9_.:-]{1,128}",
+    "block": r"[A-Za-z0-9_.:-]{1,256}",
+    "delivery": r"[A-Za-z0-9_.:-]{1,128}",
+    "message": r"[A-Za-z0-9_.:-]{1,128}",
+    "provider": r"[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])",
+    "nonce": r"[A-Za-z0-9_-]{1,128}",
+}
+"""What may stand in each place of a path; anything else is not found."""
+
+
+class ApiModel(BaseModel):
+    """A body or query of the API: frozen, unknown members refused, values never echoed in
+    errors.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class AnswerModel(BaseModel):
+    """What the API answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class NoQuery(ApiModel):
+    """No query parameters."""
+
+
+class PageQuery(ApiModel):
+    """``cursor`` is the ``next`` of the page before."""
+
+    cursor: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,512}$")] | None = None
+    limit: Annotated[int, Field(ge=1, le=PAGE_LIMIT)] = 50
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(slots=True)
+class Note:
+    """What the audit record will say; filled by the handler as it learns."""
+
+    target: str = ""
+    before: object = None
+    after: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated, authorised, validated request."""
+
+    request: web.Request
+    request_id: str
+    key: AdminKey
+    path: Mapping[str, str]
+    _query: BaseModel
+    _body: BaseModel | None
+    note: Note = field(default_factory=Note)
+
+    def query(self, model: type[M]) -> M:
+        if not isinstance(self._query, model):
+            msg = f"the route declares {type(self._query).__name__}, not {model.__name__}"
+            raise TypeError(msg)
+        return self._query
+
+    def body(self, model: type[M]) -> M:
+        if not isinstance(self._body, model):
+            msg = f"the route declares {type(self._body).__name__}, not {model.__name__}"
+            raise TypeError(msg)
+        return self._body
+
+    @property
+    def actor(self) -> str:
+        """For audit records and journals."""
+        return f"key:{self.key.id}"
+
+    @property
+    def source(self) -> str:
+        """Of a revocation or block. A bound key's is its tenant's: it lifts no operator's block,
+        and an operator lifts its.
+        """
+        return "admin" if self.key.tenant is None else "tenant"
+
+    def own(self, tenant: str) -> None:
+        """Binding OWN: another tenant's thing does not exist for a bound key."""
+        if self.key.tenant is not None and self.key.tenant != tenant:
+            raise Problem(Code.NOT_FOUND)
+
+    @property
+    def if_match(self) -> str | None:
+        """The one strong entity tag of If-Match without quotes; None when absent. RFC 9110
+        §13.1.1.
+        """
+        value = self.request.headers.get("If-Match")
+        if value is None:
+            return None
+        match = re.fullmatch(r'"([\x21\x23-\x7e]{1,128})"', value.strip())
+        if match is None:
+            raise Problem(
+                Code.INVALID_HEADER,
+                'If-Match: one strong entity tag such as "7", as the ETag of a GET gave it',
+            )
+        return match[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to send. ``etag`` without quotes."""
+
+    body: BaseModel | None = None
+    status: int = 200
+    etag: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. ``scope`` and ``binding`` come from the permission table alone."""
+
+    operation: str
+    method: str
+    path: str
+    summary: str
+    handler: Callable[[Call], Awaitable[Answer | web.StreamResponse]]
+    answers: Mapping[int, type[BaseModel] | None]
+    """Statuses of success with what they carry (None: an empty body)."""
+    query: type[BaseModel] = NoQuery
+    body: type[BaseModel] | None = None
+    problems: tuple[Code, ...] = ()
+    """Codes beyond those that every route can answer."""
+    creates: bool = False
+    """Honours Idempotency-Key."""
+    if_match: bool = False
+    """Takes If-Match."""
+    stream: str | None = None
+    """Media type of an answer that never ends."""
+
+    def __post_init__(self) -> None:
+        if self.operation not in PERMISSIONS:
+            msg = f"{self.operation}: not in the permission table"
+            raise ValueError(msg)
+        if self.binding is Binding.PATH and "{tenant}" not in self.path:
+            msg = f"{self.operation}: bound by path without {{tenant}}"
+            raise ValueError(msg)
+        if self.binding is Binding.BODY and (
+            self.body is None or "tenant" not in self.body.model_fields
+        ):
+            msg = f"{self.operation}: bound by a body without tenant"
+            raise ValueError(msg)
+        if self.binding is Binding.QUERY and "tenant" not in self.query.model_fields:
+            msg = f"{self.operation}: bound by a query without tenant"
+            raise ValueError(msg)
+
+    @property
+    def scope(self) -> Scope:
+        return PERMISSIONS[self.operation][0]
+
+    @property
+    def binding(self) -> Binding:
+        return PERMISSIONS[self.operation][1]
+
+    @property
+    def changes(self) -> bool:
+        """Gets an audit record. Asking questions by POST does not."""
+        return self.method != "GET" and self.operation != "explain"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(re.findall(r"\{(\w+)\}", self.path))
+
+    @property
+    def pattern(self) -> str:
+        """The path as aiohttp takes it, each parameter with its own pattern."""
+        return re.sub(r"\{(\w+)\}", lambda m: f"{{{m[1]}:{PARAMETERS[m[1]]}}}", self.path)

@@ -1,0 +1,173 @@
+"""``/explain`` and ``/audit``: what would happen, what was done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import ConfigDict, Field, RootModel, model_validator
+
+from gateway.admin.parsing import read_cursor, write_cursor
+from gateway.admin.problem import Code, Problem
+from gateway.admin.route import PARAMETERS, Answer, AnswerModel, ApiModel, Call, PageQuery, Route
+from gateway.database.audit_entries import AuditFilter
+from gateway.tenants.api import Question
+
+if TYPE_CHECKING:
+    from gateway.database.audit_entries import AuditEntry, AuditLog
+    from gateway.tenants.api import Explainer
+
+Tenant = Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$")]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class ExplainBody(ApiModel):
+    """A hypothetical request. Without ``email`` nobody is signed in. With ``client`` it carries an
+    access token of that app client, with ``scopes``: a person's where there is an ``email``, else a
+    machine's. With ``app_password_path`` it carries an app password of the person that is good for
+    this path and everything below. ``destination`` and ``depth`` are the headers of a WebDAV
+    request.
+    """
+
+    host: Annotated[str, Field(min_length=1, max_length=253)]
+    path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=4096)] = "/"
+    method: Annotated[str, Field(pattern=r"^[A-Z]{1,24}(-[A-Z]{1,24})?$")] = "GET"
+    email: Annotated[str, Field(max_length=320)] | None = None
+    groups: Annotated[tuple[Name, ...], Field(max_length=300)] = ()
+    roles: Annotated[tuple[Name, ...], Field(max_length=300)] = ()
+    provider: Annotated[str, Field(max_length=32)] | None = None
+    client: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    scopes: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
+    app_password_path: Annotated[str, Field(pattern=r"^/[^\s]*$", max_length=4096)] | None = None
+    destination: Annotated[str, Field(max_length=4096)] | None = None
+    depth: Annotated[str, Field(max_length=32)] | None = None
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> ExplainBody:
+        if self.app_password_path is not None and (self.email is None or self.client is not None):
+            msg = "app_password_path needs email, and stands without client"
+            raise ValueError(msg)
+        return self
+
+
+class Explanation(RootModel[dict[str, Any]]):
+    """The trace of the function that decides."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class AuditQuery(PageQuery):
+    """``since`` and ``until`` are UTC epoch seconds."""
+
+    tenant: Tenant | None = None
+    actor: Annotated[str, Field(max_length=200)] | None = None
+    action: Annotated[str, Field(max_length=80)] | None = None
+    since: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
+    until: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = None
+
+
+class AuditRow(AnswerModel):
+    """``outcome`` is ``done``, ``refused:STATUS``, ``failed:STATUS``, or ``begun`` where a crash
+    came between.
+    """
+
+    id: int
+    at: float
+    actor: str
+    action: str
+    tenant: str | None
+    target: str
+    outcome: str
+    request_id: str
+    before: Any
+    after: Any
+
+
+class AuditList(AnswerModel):
+    items: list[AuditRow]
+    next: str | None
+
+
+def explain_routes(explainer: Explainer) -> tuple[Route, ...]:
+    async def explain(call: Call) -> Answer:
+        body = call.body(ExplainBody)
+        question = Question(
+            host=body.host,
+            path=body.path,
+            method=body.method,
+            email=body.email,
+            groups=body.groups,
+            roles=body.roles,
+            provider=body.provider,
+            signed_in=body.email is not None,
+            tenant=call.key.tenant,
+            client=body.client,
+            scopes=body.scopes,
+            app_password_path=body.app_password_path,
+            destination=body.destination,
+            depth=body.depth,
+        )
+        found = await explainer.explain(question)
+        if found is None:
+            raise Problem(Code.NOT_FOUND, "not a host that this key may ask about")
+        return Answer(Explanation(found))
+
+    return (
+        Route(
+            "explain",
+            "POST",
+            "/explain",
+            "What a request would come to, and why",
+            explain,
+            {200: Explanation},
+            body=ExplainBody,
+            problems=(Code.NOT_FOUND,),
+        ),
+    )
+
+
+def audit_routes(audit: AuditLog) -> tuple[Route, ...]:
+    async def list_audit(call: Call) -> Answer:
+        query = call.query(AuditQuery)
+        wanted = AuditFilter(
+            tenant=query.tenant,
+            actor=query.actor,
+            action=query.action,
+            since=query.since,
+            until=query.until,
+        )
+        page = await audit.page(
+            wanted, position=read_cursor("list_audit", query.cursor), limit=query.limit
+        )
+        return Answer(
+            AuditList(
+                items=[_entry(e) for e in page.items],
+                next=write_cursor("list_audit", page.position),
+            )
+        )
+
+    return (
+        Route(
+            "list_audit",
+            "GET",
+            "/audit",
+            "Who changed what, newest first",
+            list_audit,
+            {200: AuditList},
+            query=AuditQuery,
+        ),
+    )
+
+
+def _entry(entry: AuditEntry) -> AuditRow:
+    return AuditRow(
+        id=entry.id,
+        at=entry.at,
+        actor=entry.actor,
+        action=entry.action,
+        tenant=entry.tenant,
+        target=entry.target,
+        outcome=entry.outcome,
+        request_id=entry.request_id,
+        before=entry.before,
+        after=entry.after,
+    )

@@ -1,0 +1,123 @@
+"""``/tenants/{tenant}/provision/rotate`` and ``…/retire``: another app client, and the end of those
+that it replaced.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.admin.problem import Code
+from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, Route
+from gateway.admin.routes.provisioning import done, problem
+from gateway.provisioning.preflight import Finding
+
+if TYPE_CHECKING:
+    from gateway.provisioning.runner import Done, Outcome
+    from gateway.provisioning.service import Onboarding
+
+
+class RotateQuery(ApiModel):
+    """``retire_now`` deletes the replaced client at once: logins in progress begin again, and
+    refresh tokens made with it end.
+    """
+
+    retire_now: bool = False
+
+
+class RetiredAnswer(AnswerModel):
+    """A replaced client, accepted until ``retires_at`` (UTC epoch seconds) and then deleted."""
+
+    client_id: str
+    retires_at: float
+
+
+class ClientsAnswer(AnswerModel):
+    """The tenant's app clients after ``run``. Secrets are not shown: the gateway keeps them.
+    ``in_force`` as for provisioning.
+    """
+
+    tenant: str
+    run: str
+    client_id: str
+    retired: list[RetiredAnswer]
+    in_force: bool
+
+
+def rotation_routes(onboarding: Onboarding) -> tuple[Route, ...]:
+    async def rotate_client(call: Call) -> Answer:
+        tenant = call.path["tenant"]
+        call.note.before = await _named(tenant)
+        run = _done(await onboarding.rotate(tenant, actor=call.actor))
+        call.note.after = {"run": run.run, **await _named(tenant)}
+        if call.query(RotateQuery).retire_now:
+            retired = _done(await onboarding.retire(tenant, actor=call.actor))
+            call.note.after = {"run": run.run, "retire": retired.run, **await _named(tenant)}
+        return Answer(
+            await _clients(tenant, run),
+            status=201,
+            headers={"Location": f"/admin/v1/tenants/{tenant}/provision/{run.run}"},
+        )
+
+    async def retire_clients(call: Call) -> Answer:
+        tenant = call.path["tenant"]
+        call.note.before = await _named(tenant)
+        run = _done(await onboarding.retire(tenant, actor=call.actor))
+        call.note.after = {"run": run.run, **await _named(tenant)}
+        return Answer(await _clients(tenant, run))
+
+    async def _named(tenant: str) -> dict[str, list[str]]:
+        """For the record."""
+        held = await onboarding.provisioning.registrar.credentials(tenant)
+        return {"clients": list(held.client_ids) if held is not None else []}
+
+    async def _clients(tenant: str, run: Done) -> ClientsAnswer:
+        held = await onboarding.provisioning.registrar.credentials(tenant)
+        retired = (
+            [
+                RetiredAnswer(client_id=c.client_id, retires_at=c.retires_at or 0.0)
+                for c in held.retired
+            ]
+            if held is not None
+            else []
+        )
+        return ClientsAnswer(
+            tenant=tenant,
+            run=run.run,
+            client_id=held.client_id if held is not None else "",
+            retired=retired,
+            in_force=run.in_force,
+        )
+
+    base = "/tenants/{tenant}/provision"
+    failing = (Code.COGNITO_REFUSED, Code.QUOTA_REACHED, Code.BUSY, Code.CONFLICT)
+    return (
+        Route(
+            "rotate",
+            "POST",
+            f"{base}/rotate",
+            (
+                "Another app client for new logins; the present one is accepted until its last "
+                "session has ended"
+            ),
+            rotate_client,
+            {201: ClientsAnswer},
+            query=RotateQuery,
+            problems=failing,
+            creates=True,
+        ),
+        Route(
+            "retire",
+            "POST",
+            f"{base}/retire",
+            "Delete the replaced app clients now",
+            retire_clients,
+            {200: ClientsAnswer},
+            problems=failing,
+        ),
+    )
+
+
+def _done(outcome: Outcome | Finding) -> Done:
+    if isinstance(outcome, Finding):
+        raise problem([outcome])
+    return done(outcome)

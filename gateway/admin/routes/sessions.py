@@ -1,0 +1,380 @@
+"""``/sessions``, ``/app-passwords`` and ``/blocks``: who is in, who is kept out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from gateway.admin.parsing import read_cursor, write_cursor
+from gateway.admin.problem import Code, Problem
+from gateway.admin.route import PARAMETERS, Answer, AnswerModel, Call, PageQuery, Route
+from gateway.admin.routes.revocations import RevocationAnswer, WhoBody, describe, expect_tenant
+from gateway.config.types import VISIBLE
+from gateway.core.revocation import RevocationKind, RevocationRequest, Who
+from gateway.revocation.api import OPERATORS
+
+if TYPE_CHECKING:
+    from gateway.admin.routes.revocations import IsTenant
+    from gateway.revocation.blocks import BlockDirectory, BlockView
+    from gateway.sessions.api import AppPasswordView, Revoker, SessionDirectory, SessionView
+
+TenantName = Annotated[str, Field(pattern=f"^{PARAMETERS['tenant']}$", description="tenant id")]
+Name = Annotated[str, Field(min_length=1, max_length=320)]
+
+
+class SessionsQuery(PageQuery):
+    """``tenant`` may be left out with a key that is bound to one."""
+
+    tenant: TenantName | None = None
+    user: Name | None = None
+    email: Name | None = None
+
+
+class SessionRow(AnswerModel):
+    """One family of sessions: never a credential."""
+
+    session: str
+    tenant: str
+    user: str
+    email: str
+    provider: str
+    hosts: list[str]
+    created_at: int
+    expires_at: int
+    user_agent: str
+
+
+class SessionList(AnswerModel):
+    items: list[SessionRow]
+    next: str | None
+
+
+class AppPasswordRow(AnswerModel):
+    """A person's password for programs: never a credential."""
+
+    app_password: str = Field(description="its id: the 25 characters behind `gwap_`")
+    tenant: str
+    user: str
+    email: str
+    provider: str
+    name: str = Field(description="as its person called it")
+    hosts: list[str] = Field(description="empty: every host of the tenant")
+    paths: list[str]
+    created_at: int
+    expires_at: int
+    last_used_at: int | None = Field(description="an hour off at most; null: never")
+
+
+class AppPasswordList(AnswerModel):
+    items: list[AppPasswordRow]
+    next: str | None
+
+
+class BlocksQuery(PageQuery):
+    """``remembered``: what providers took away and what keeps nobody out, because the tenant's
+    policy does not name the group.
+    """
+
+    tenant: TenantName | None = None
+    remembered: bool = False
+
+
+class BlockBody(WhoBody):
+    """Keeps a person out until lifted, and ends what they have."""
+
+    tenant: TenantName
+    reason: Annotated[str, Field(min_length=1, max_length=400), VISIBLE]
+
+
+class BlockRow(AnswerModel):
+    id: str
+    tenant: str
+    who: dict[str, str]
+    reason: str
+    source: str
+    since: float
+    group: str | None = Field(
+        description="of a group that was taken away: its name or id; null for a block"
+    )
+    in_force: bool = Field(
+        description=(
+            "false: remembered only, and in force as soon as the tenant's policy names the group"
+        )
+    )
+    exempt: int = Field(
+        description=(
+            "of a group that was taken from everybody: how many people were added to a group "
+            "of its name since, and have it"
+        )
+    )
+
+
+class BlockList(AnswerModel):
+    items: list[BlockRow]
+    next: str | None
+
+
+def session_routes(
+    directory: SessionDirectory, revoker: Revoker, is_tenant: IsTenant
+) -> tuple[Route, ...]:
+    async def list_sessions(call: Call) -> Answer:
+        query = call.query(SessionsQuery)
+        if query.tenant is None:
+            raise Problem(Code.INVALID_QUERY, "tenant: needed with a key that is bound to none")
+        await expect_tenant(is_tenant, query.tenant)
+        page = await directory.page(
+            tenant=query.tenant,
+            user=query.user,
+            email=query.email,
+            position=read_cursor("list_sessions", query.cursor),
+            limit=query.limit,
+        )
+        return Answer(
+            SessionList(
+                items=[_session(s) for s in page.items],
+                next=write_cursor("list_sessions", page.position),
+            )
+        )
+
+    async def end_session(call: Call) -> Answer:
+        found = await directory.find(call.path["session"])
+        if found is None or found.app_password is not None:
+            raise Problem(Code.NOT_FOUND)
+        call.own(found.tenant)
+        call.note.before = {"session": found.session, "tenant": found.tenant, "user": found.user}
+        return await revoked(call, found)
+
+    async def list_app_passwords(call: Call) -> Answer:
+        query = call.query(SessionsQuery)
+        if query.tenant is None:
+            raise Problem(Code.INVALID_QUERY, "tenant: needed with a key that is bound to none")
+        await expect_tenant(is_tenant, query.tenant)
+        position = read_cursor("list_app_passwords", query.cursor)
+        page = await directory.app_passwords(
+            tenant=query.tenant,
+            user=query.user,
+            email=query.email,
+            position=position,
+            limit=query.limit,
+        )
+        rows = [
+            _app_password(view, view.app_password)
+            for view in page.items
+            if view.app_password is not None
+        ]
+        return Answer(
+            AppPasswordList(items=rows, next=write_cursor("list_app_passwords", page.position))
+        )
+
+    async def revoke_app_password(call: Call) -> Answer:
+        found = await directory.find(call.path["app_password"])
+        if found is None or found.app_password is None:
+            raise Problem(Code.NOT_FOUND)
+        call.own(found.tenant)
+        call.note.before = {
+            "app_password": found.session,
+            "name": found.app_password.name,
+            "tenant": found.tenant,
+            "user": found.user,
+        }
+        return await revoked(call, found)
+
+    async def revoked(call: Call, found: SessionView) -> Answer:
+        request = RevocationRequest(
+            found.tenant,
+            Who(session=found.session),
+            RevocationKind.END_SESSIONS,
+            "ended over the admin API",
+            call.source,
+        )
+        return Answer(describe(await revoker.revoke(request)))
+
+    return (
+        Route(
+            "list_sessions",
+            "GET",
+            "/sessions",
+            "Live sessions of a tenant",
+            list_sessions,
+            {200: SessionList},
+            query=SessionsQuery,
+            problems=(Code.NOT_FOUND,),
+        ),
+        Route(
+            "end_session",
+            "DELETE",
+            "/sessions/{session}",
+            "End one session and its family; answers when acknowledged",
+            end_session,
+            {200: RevocationAnswer},
+        ),
+        Route(
+            "list_app_passwords",
+            "GET",
+            "/app-passwords",
+            "App passwords of a tenant's people",
+            list_app_passwords,
+            {200: AppPasswordList},
+            query=SessionsQuery,
+            problems=(Code.NOT_FOUND,),
+        ),
+        Route(
+            "revoke_app_password",
+            "DELETE",
+            "/app-passwords/{app_password}",
+            "Revoke one app password; answers when acknowledged",
+            revoke_app_password,
+            {200: RevocationAnswer},
+        ),
+    )
+
+
+def block_routes(
+    directory: BlockDirectory, revoker: Revoker, is_tenant: IsTenant
+) -> tuple[Route, ...]:
+    async def list_blocks(call: Call) -> Answer:
+        query = call.query(BlocksQuery)
+        page = await (directory.remembered if query.remembered else directory.page)(
+            tenant=query.tenant,
+            position=read_cursor("list_blocks", query.cursor),
+            limit=query.limit,
+        )
+        return Answer(
+            BlockList(
+                items=[_block(b) for b in page.items],
+                next=write_cursor("list_blocks", page.position),
+            )
+        )
+
+    async def add_block(call: Call) -> Answer:
+        body = call.body(BlockBody)
+        call.note.after = body
+        await expect_tenant(is_tenant, body.tenant)
+        status = await revoker.revoke(
+            RevocationRequest(
+                body.tenant,
+                body.who(),
+                RevocationKind.BLOCK,
+                body.reason,
+                call.source,
+                by_hand=True,
+            )
+        )
+        return Answer(describe(status), status=201)
+
+    async def remove_block(call: Call) -> Answer:
+        found = await directory.find(call.path["block"])
+        if found is None:
+            raise Problem(Code.NOT_FOUND)
+        call.own(found.tenant)
+        call.note.before = {
+            "block": found.id,
+            "who": _who(found.who),
+            "group": found.group,
+            "reason": found.reason,
+            "source": found.source,
+        }
+        source = call.source
+        if call.key.tenant is not None:
+            if found.source in OPERATORS:
+                raise Problem(
+                    Code.TENANT_BOUND, "an operator set this block, and only an operator lifts it"
+                )
+            # Lifted as whoever imposed it: what an operator has against the same person stands.
+            source = found.source
+        kind = RevocationKind.BLOCK if found.group is None else RevocationKind.END_SESSIONS
+        standing = "" if found.in_force else found.id
+        request = RevocationRequest(
+            found.tenant,
+            found.who,
+            kind,
+            "lifted over the admin API",
+            source,
+            group_overlay=found.group,
+            by_hand=True,
+            standing=standing,
+        )
+        status = await revoker.lift(request)
+        return Answer(describe(status))
+
+    return (
+        Route(
+            "list_blocks",
+            "GET",
+            "/blocks",
+            "Blocks in force, and groups that were taken away",
+            list_blocks,
+            {200: BlockList},
+            query=BlocksQuery,
+        ),
+        Route(
+            "add_block",
+            "POST",
+            "/blocks",
+            "Keep somebody out; answers when acknowledged",
+            add_block,
+            {201: RevocationAnswer},
+            body=BlockBody,
+            creates=True,
+            problems=(Code.NOT_FOUND,),
+        ),
+        Route(
+            "remove_block",
+            "DELETE",
+            "/blocks/{block}",
+            "Lift a block, or give a group back",
+            remove_block,
+            {200: RevocationAnswer},
+            problems=(Code.TENANT_BOUND,),
+        ),
+    )
+
+
+def _session(view: SessionView) -> SessionRow:
+    return SessionRow(
+        session=view.session,
+        tenant=view.tenant,
+        user=view.user,
+        email=view.email,
+        provider=view.provider,
+        hosts=list(view.hosts),
+        created_at=view.created_at,
+        expires_at=view.expires_at,
+        user_agent=view.user_agent,
+    )
+
+
+def _app_password(view: SessionView, of: AppPasswordView) -> AppPasswordRow:
+    return AppPasswordRow(
+        app_password=view.session,
+        tenant=view.tenant,
+        user=view.user,
+        email=view.email,
+        provider=view.provider,
+        name=of.name,
+        hosts=list(of.hosts),
+        paths=list(of.paths),
+        created_at=view.created_at,
+        expires_at=view.expires_at,
+        last_used_at=of.last_used_at,
+    )
+
+
+def _block(view: BlockView) -> BlockRow:
+    return BlockRow(
+        id=view.id,
+        tenant=view.tenant,
+        who=_who(view.who),
+        reason=view.reason,
+        source=view.source,
+        since=view.since,
+        group=view.group,
+        in_force=view.in_force,
+        exempt=view.exempt,
+    )
+
+
+def _who(who: Who) -> dict[str, str]:
+    return {name: value for name, value in asdict(who).items() if value is not None}

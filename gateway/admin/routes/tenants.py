@@ -1,0 +1,305 @@
+"""``/tenants``: what the registry holds, in the shape of a tenant file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.admin.keys import Scope
+from gateway.admin.parsing import read_cursor, write_cursor
+from gateway.admin.problem import Code, Mistake, Problem
+from gateway.admin.route import Answer, AnswerModel, ApiModel, Call, PageQuery, Route
+from gateway.tenants.api import Rejected
+from gateway.tenants.bound_keys import operators_changes
+from gateway.tenants.document import TenantDocument
+from gateway.tenants.warnings import policy_warnings
+
+if TYPE_CHECKING:
+    from gateway.admin.keys import AdminKey
+    from gateway.tenants.api import (
+        LoginTests,
+        TenantRecord,
+        TenantRecords,
+        TenantRehearsal,
+        TenantRehearsals,
+    )
+
+MAX_EFFECTS = 200
+
+
+class TenantAnswer(AnswerModel):
+    """``tenant`` has the shape of a tenant file; secrets are ``***``, and sent back so they stay as
+    they are.
+    """
+
+    tenant: dict[str, Any]
+    etag: str
+    origin: str
+
+
+class PutQuery(ApiModel):
+    """``dry_run`` answers what would change and who of those signed in would lose or gain, and
+    changes nothing.
+    """
+
+    dry_run: bool = False
+
+
+class ChangeRow(AnswerModel):
+    """One key of the document; null where it is not there. A secret's values are ``***``."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+class EffectRow(AnswerModel):
+    """``where``: method and path as the rule writes it; empty for the whole tenant. ``reason``: of
+    the refusal, before or after.
+    """
+
+    email: str
+    gains: bool
+    where: str
+    reason: str
+
+
+class ImpactAnswer(AnswerModel):
+    """Of the ``sessions`` looked at, how many people would lose or gain something. ``effects``: the
+    first 200, for keys with ``sessions:read``; null for others.
+
+    ``unknown``: why people could not be asked about, or null.
+    """
+
+    sessions: int
+    losing: int
+    gaining: int
+    effects: list[EffectRow] | None
+    unknown: str | None
+
+
+class TenantStored(TenantAnswer):
+    """``warnings``: what is allowed and lets nobody in. On a dry run ``tenant`` is as it would be,
+    ``etag`` as it is, and ``changes`` and ``people`` are told.
+    """
+
+    warnings: list[str]
+    dry_run: bool = False
+    changes: list[ChangeRow] | None = None
+    people: ImpactAnswer | None = None
+
+
+class TenantList(AnswerModel):
+    """``next`` is the cursor of the next page, or null."""
+
+    items: list[TenantAnswer]
+    next: str | None
+
+
+class TestLink(AnswerModel):
+    """Good once, for a few minutes."""
+
+    __test__ = False  # not a test, whatever pytest makes of the name
+    url: str
+
+
+def reject(rejected: Rejected) -> Problem:
+    return Problem(Code(rejected.code), rejected.message)
+
+
+def tenant_routes(
+    records: TenantRecords, tests: LoginTests | None, rehearsals: TenantRehearsals | None = None
+) -> tuple[Route, ...]:
+    async def list_tenants(call: Call) -> Answer:
+        query = call.query(PageQuery)
+        page = await records.page(
+            only=call.key.tenant,
+            position=read_cursor("list_tenants", query.cursor),
+            limit=query.limit,
+        )
+        return Answer(
+            TenantList(
+                items=[_answer(r) for r in page.items],
+                next=write_cursor("list_tenants", page.position),
+            )
+        )
+
+    async def get_tenant(call: Call) -> Answer:
+        record = await _found(records, call.path["tenant"])
+        return Answer(_answer(record), etag=record.etag)
+
+    async def put_tenant(call: Call) -> Answer:
+        document = call.body(TenantDocument)
+        if document.id != call.path["tenant"]:
+            raise Problem(Code.INVALID_BODY, f"id: must be {call.path['tenant']}, as in the path")
+        existing = await records.get(document.id)
+        _check_bound(call.key, document, existing)
+        etag = _precondition(call, existing)
+        if call.query(PutQuery).dry_run:
+            if rehearsals is None:
+                raise Problem(Code.NOT_FOUND)
+            call.note.after = {"dry_run": True}
+            rehearsal = await rehearsals.rehearse(document, etag=etag)
+            if isinstance(rehearsal, Rejected):
+                raise reject(rehearsal)
+            return Answer(
+                _rehearsed(rehearsal, document, existing, emails=call.key.may(Scope.SESSIONS_READ))
+            )
+        call.note.before = existing.document if existing else None
+        stored = await records.put(document, etag=etag)
+        if isinstance(stored, Rejected):
+            raise reject(stored)
+        call.note.after = stored.document
+        answer = TenantStored(
+            tenant=stored.document,
+            etag=stored.etag,
+            origin=stored.origin,
+            warnings=list(policy_warnings(document)),
+        )
+        return Answer(answer, status=200 if existing else 201, etag=stored.etag)
+
+    async def delete_tenant(call: Call) -> Answer:
+        existing = await _found(records, call.path["tenant"])
+        call.note.before = existing.document
+        rejected = await records.delete(existing.id, etag=call.if_match or existing.etag)
+        if rejected is not None:
+            raise reject(rejected)
+        return Answer(status=204)
+
+    changing = (
+        Code.TAKEN,
+        Code.READ_ONLY,
+        Code.PRECONDITION_FAILED,
+        Code.PRECONDITION_REQUIRED,
+        Code.EXISTS,
+        Code.TENANT_BOUND,
+    )
+    routes = (
+        Route(
+            "list_tenants",
+            "GET",
+            "/tenants",
+            "All tenants, by id",
+            list_tenants,
+            {200: TenantList},
+            query=PageQuery,
+        ),
+        Route(
+            "get_tenant", "GET", "/tenants/{tenant}", "One tenant", get_tenant, {200: TenantAnswer}
+        ),
+        Route(
+            "put_tenant",
+            "PUT",
+            "/tenants/{tenant}",
+            "Create a tenant, or replace the version that If-Match names",
+            put_tenant,
+            {200: TenantStored, 201: TenantStored},
+            query=PutQuery,
+            body=TenantDocument,
+            problems=changing,
+            if_match=True,
+            creates=True,
+        ),
+        Route(
+            "delete_tenant",
+            "DELETE",
+            "/tenants/{tenant}",
+            "Delete a tenant and end its sessions",
+            delete_tenant,
+            {204: None},
+            problems=(Code.READ_ONLY, Code.CONFLICT),
+            if_match=True,
+        ),
+    )
+    if tests is None:
+        return routes
+
+    async def test_tenant(call: Call) -> Answer:
+        link = await tests.link(call.path["tenant"])
+        if isinstance(link, Rejected):
+            raise reject(link)
+        return Answer(TestLink(url=link), status=201)
+
+    return (
+        *routes,
+        Route(
+            "test_tenant",
+            "POST",
+            "/tenants/{tenant}/test",
+            "A one-time link that walks a whole login and creates no session",
+            test_tenant,
+            {201: TestLink},
+            problems=(Code.CONFLICT,),
+        ),
+    )
+
+
+async def _found(records: TenantRecords, tenant: str) -> TenantRecord:
+    record = await records.get(tenant)
+    if record is None:
+        raise Problem(Code.NOT_FOUND)
+    return record
+
+
+def _answer(record: TenantRecord) -> TenantAnswer:
+    return TenantAnswer(tenant=record.document, etag=record.etag, origin=record.origin)
+
+
+def _rehearsed(
+    rehearsal: TenantRehearsal,
+    document: TenantDocument,
+    existing: TenantRecord | None,
+    *,
+    emails: bool,
+) -> TenantStored:
+    effects = [
+        EffectRow(email=e.email, gains=e.gains, where=e.where, reason=e.reason)
+        for e in rehearsal.effects
+    ]
+    people = ImpactAnswer(
+        sessions=rehearsal.sessions,
+        losing=len({e.email for e in effects if not e.gains}),
+        gaining=len({e.email for e in effects if e.gains}),
+        effects=effects[:MAX_EFFECTS] if emails else None,
+        unknown=rehearsal.unknown or None,
+    )
+    return TenantStored(
+        tenant=rehearsal.document,
+        etag=existing.etag if existing else "",
+        origin="sql",
+        warnings=list(policy_warnings(document)),
+        dry_run=True,
+        changes=[ChangeRow(key=c.key, before=c.before, after=c.after) for c in rehearsal.changes],
+        people=people,
+    )
+
+
+def _precondition(call: Call, existing: TenantRecord | None) -> str | None:
+    """RFC 9110 §13: an update without If-Match could undo what somebody else just narrowed."""
+    wanted = call.if_match
+    if existing is None:
+        if wanted is not None:
+            raise Problem(Code.PRECONDITION_FAILED, "there is no such tenant")
+        return None
+    if call.request.headers.get("If-None-Match", "").strip() == "*":
+        raise Problem(Code.PRECONDITION_FAILED, "the tenant exists")
+    if wanted is None:
+        raise Problem(
+            Code.PRECONDITION_REQUIRED, "the tenant exists: GET it, and send its ETag as If-Match"
+        )
+    if wanted != existing.etag:
+        raise Problem(Code.PRECONDITION_FAILED, "the tenant has changed since: GET it again")
+    return wanted
+
+
+def _check_bound(key: AdminKey, document: TenantDocument, existing: TenantRecord | None) -> None:
+    if key.tenant is None:
+        return
+    if existing is None:
+        raise Problem(Code.TENANT_BOUND, "only an operator creates tenants")
+    changes = operators_changes(existing.document, document)
+    if changes:
+        raise Problem(
+            Code.TENANT_BOUND,
+            f"only an operator changes {', '.join(changes)}",
+            mistakes=[Mistake(path, "only an operator changes this") for path in changes],
+        )

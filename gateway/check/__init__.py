@@ -1,0 +1,1 @@
+"""The check: what an ingress asks before each request."""

@@ -1,0 +1,30 @@
+"""Caddy ``forward_auth``: sets the four ``X-Forwarded-*`` itself and relays every denial with
+headers and body.
+
+It also passes on most of what the client sent, including ``Connection`` and ``Upgrade`` and the
+client's query as the query of the check; the query of the check request is therefore never read,
+here or anywhere. ``copy_headers`` replaces the client's ``Cookie`` and ``Authorization`` by the
+answer's, which hold nothing of the gateway's own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.check.dialects.forwarded import Malformed, RawRequest, parse_forwarded
+from gateway.check.dialects.responses import Answer, Verdict, passed_through, with_clients_own
+
+if TYPE_CHECKING:
+    from gateway.core.model import AuthRequest
+
+
+class Caddy:
+    """The ``caddy`` dialect."""
+
+    name = "caddy"
+
+    def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
+        return parse_forwarded(request, cookie_name=cookie_name)
+
+    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
+        return with_clients_own(passed_through(verdict), verdict, request)

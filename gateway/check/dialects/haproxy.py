@@ -1,0 +1,33 @@
+"""HAProxy with the Lua action of ``deploy/haproxy``: it sets the four ``X-Forwarded-*`` and relays
+every denial.
+
+The action takes cookies that are not ours from the request, and ``Authorization`` from the answer.
+HAProxy's HTTP client asks up to four times when an answer does not come; a check changes nothing,
+so asking twice is harmless.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.check.dialects.forwarded import Malformed, RawRequest, parse_forwarded
+from gateway.check.dialects.responses import Answer, Verdict, passed_through
+from gateway.core.decision import Allow
+
+if TYPE_CHECKING:
+    from gateway.core.model import AuthRequest
+
+
+class HAProxy:
+    """The ``haproxy`` dialect."""
+
+    name = "haproxy"
+
+    def parse(self, request: RawRequest, *, cookie_name: str) -> AuthRequest | Malformed:
+        return parse_forwarded(request, cookie_name=cookie_name)
+
+    def render(self, verdict: Verdict, request: AuthRequest | None) -> Answer:
+        answer = passed_through(verdict)
+        if not isinstance(verdict.decision, Allow) or request is None or not request.authorization:
+            return answer
+        return Answer(answer.status, (*answer.headers, ("Authorization", request.authorization)))

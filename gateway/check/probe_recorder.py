@@ -1,0 +1,245 @@
+"""The gateway's half of ``gateway ingress doctor``: records what arrived under a nonce, at the
+check and at the test location.
+
+Rules:
+- A check with a nonce is answered exactly as it would have been; the record is made beside it.
+- Only at the test location, however it is spelled, is a probe let through, with values that name
+  nobody: its upstream is the gateway itself, and that shows what an application would receive. A
+  third of the managed headers is filled, a third empty, a third left out.
+- There too the doctor can have the check answer with an error: an ingress that then lets the
+  request through fails open.
+- Nothing that was recorded goes back through the ingress; it is read from the admin API.
+- Values are recorded only where the doctor can have sent them; of cookies and keys only that they
+  were there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import ClientPayloadError, web
+
+from gateway.check.dialects import DIALECTS, Malformed, RawRequest, Verdict
+from gateway.check.handler import PREFIX, response_of
+from gateway.check.trusted_peer import KEY_HEADER
+from gateway.core.cookies import own_values
+from gateway.core.decision import Allow, Reason
+from gateway.core.probe import FORGED, LARGE, answer_in, is_ours, nonce_in, spells_location
+from gateway.errors import UnavailableError
+from gateway.log import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from aiohttp.web_request import BaseRequest
+    from multidict import CIMultiDictProxy
+
+    from gateway.check.dialects import Dialect
+    from gateway.check.handler import Checks
+    from gateway.check.trusted_peer import Trust
+    from gateway.core.model import AuthRequest
+    from gateway.sessions.api import ProbeRecords
+
+_LOG = logging.getLogger("gateway")
+CANARY = "gateway-doctor"
+"""Value of a filled header at the test location. No identity provider has such a person; no
+application receives it.
+"""
+LARGE_VALUE = "x" * 11_000
+"""With the rest, the largest identity head that the gateway ever answers (12 kB)."""
+BODY_TIMEOUT_S = 3.0
+"""A trailer section that cannot be parsed ends no body; the doctor's own bodies are a few bytes
+long and are there at once.
+"""
+MAX_RECORDED = 400
+MAX_VALUE = 200
+
+
+class ProbedChecks:
+    """The check listener's handler: ``Checks`` and, for a request that carries a nonce, a record of
+    it.
+    """
+
+    def __init__(
+        self,
+        checks: Checks,
+        records: ProbeRecords,
+        *,
+        trust: Trust,
+        keys: Callable[[], Sequence[bytes]],
+        managed: Sequence[str],
+        cookie_name: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._checks = checks
+        self._records = records
+        self._trust = trust
+        self._keys = keys
+        self._managed = managed
+        self._cookie_name = cookie_name
+        self._clock = clock
+
+    async def __call__(self, request: BaseRequest) -> web.StreamResponse:
+        nonce = nonce_in(request.raw_path) or nonce_in(request.headers.get("X-Forwarded-Uri", ""))
+        if nonce is None or not is_ours(self._keys(), nonce, now=self._clock()):
+            return await self._checks(request)
+        name = request.raw_path.removeprefix(PREFIX).partition("?")[0].partition("/")[0]
+        dialect = DIALECTS.get(name)
+        if dialect is None:
+            return await self._checks(request)
+        return await self._probed(request, dialect, nonce)
+
+    async def _probed(
+        self, request: BaseRequest, dialect: Dialect, nonce: str
+    ) -> web.StreamResponse:
+        believed = self._trust.believes(request)
+        asked = dialect.parse(
+            RawRequest(request.method, request.raw_path, request.headers, request.remote or ""),
+            cookie_name=self._cookie_name,
+        )
+        record: dict[str, Any] = {
+            "dialect": dialect.name,
+            "believed": believed,
+            "key": bool(request.headers.getall(KEY_HEADER, ())),
+            "own_query": nonce_in(request.raw_path) == nonce,
+            "lines": len(request.headers),
+            "repeated": max(Counter(name.lower() for name in request.headers).values(), default=0),
+        }
+        if isinstance(asked, Malformed):
+            record["malformed"] = asked.detail
+        else:
+            record |= {
+                "method": asked.method,
+                "scheme": asked.scheme,
+                "host": asked.host,
+                "target": asked.target,
+                "path": asked.path,
+                "cookies": len(asked.cookies),
+            }
+        if (
+            believed
+            and not isinstance(asked, Malformed)
+            and spells_location(asked.target.partition("?")[0])
+        ):
+            response = self._at_location(dialect, asked)
+        else:
+            response = await self._checks(request)
+        record["status"] = response.status
+        await note(self._records, nonce, "check", record)
+        return response
+
+    def _at_location(self, dialect: Dialect, asked: AuthRequest) -> web.StreamResponse:
+        status = answer_in(asked.target)
+        if status is not None:
+            return web.Response(status=status, reason="as the doctor asked")
+        return response_of(
+            dialect.render(
+                Verdict(
+                    decision=Allow(Reason.PUBLIC),
+                    headers=canary_headers(self._managed, large=f"{LARGE}=1" in asked.target),
+                ),
+                asked,
+            )
+        )
+
+
+def canary_headers(managed: Sequence[str], *, large: bool) -> tuple[tuple[str, str], ...]:
+    """Filled, empty and left out in turn; the last filled one is as long as it may be if
+    ``large``.
+    """
+    filled = [name for number, name in enumerate(managed) if number % 3 == 0]
+    return tuple(
+        (name, (LARGE_VALUE if large and name == filled[-1] else CANARY) if number % 3 == 0 else "")
+        for number, name in enumerate(managed)
+        if number % 3 != 2
+    )
+
+
+def location_handler(
+    records: ProbeRecords,
+    *,
+    keys: Callable[[], Sequence[bytes]],
+    cookie_name: str,
+    clock: Callable[[], float],
+) -> Callable[[web.Request], Any]:
+    """Handler of ``core.probe.LOCATION`` on the public listener: records the request as an
+    application would have received it.
+    """
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        nonce = nonce_in(request.raw_path)
+        if nonce is None or not is_ours(keys(), nonce, now=clock()):
+            raise web.HTTPNotFound
+        await note(
+            records,
+            nonce,
+            "location",
+            {
+                "method": request.method,
+                "target": request.raw_path,
+                "headers": _shown(request.headers),
+                "body": await _body(request),
+                "own_cookies": _own_cookies(request.headers.getall("Cookie", ()), cookie_name),
+            },
+        )
+        return web.Response(status=204, headers={"Cache-Control": "no-store"})
+
+    return handle
+
+
+async def _body(request: web.Request) -> str:
+    """``ended``; ``cut`` where the connection ended first; ``unreadable`` where the parser stopped
+    at what it was sent. Nothing of it is kept.
+    """
+    if not request.body_exists:
+        return "ended"
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for _ in request.content.iter_any():
+                pass
+    except TimeoutError:
+        # A proxy that cut the request off has closed the connection by now; one that handed on what
+        # cannot be read waits for the answer.
+        transport = request.transport
+        return "cut" if transport is None or transport.is_closing() else "unreadable"
+    except (OSError, ClientPayloadError):
+        return "cut"
+    return "ended"
+
+
+def _own_cookies(lines: Sequence[str], name: str) -> int:
+    """How often the session cookie is there, also where lines were joined with a comma and it is a
+    part of another's value.
+    """
+    return max(len(own_values(lines, name)), sum(line.count(f"{name}=") for line in lines))
+
+
+def _shown(headers: CIMultiDictProxy[str]) -> list[list[str]]:
+    """Names and values in order; of secrets and cookies only the names (of a cookie header, the
+    cookies' names).
+    """
+    shown = []
+    for name, value in list(headers.items())[:MAX_RECORDED]:
+        lowered = name.lower()
+        if (
+            lowered in {"authorization", "proxy-authorization"}
+            or "key" in lowered
+            or "secret" in lowered
+            or "token" in lowered
+        ):
+            value = FORGED if FORGED in value else "***"  # noqa: PLW2901 - the value is not to be kept, unless it is the doctor's
+        elif lowered == "cookie":
+            value = "; ".join(pair.partition("=")[0].strip() for pair in value.split(";"))  # noqa: PLW2901
+        shown.append([ascii(name[:MAX_VALUE])[1:-1], ascii(value[:MAX_VALUE])[1:-1]])
+    return shown
+
+
+async def note(records: ProbeRecords, nonce: str, place: str, record: Mapping[str, Any]) -> None:
+    """A record that cannot be kept is the doctor's loss, never the request's."""
+    try:
+        await records.write(nonce, place, record)
+    except UnavailableError as error:
+        _LOG.warning("probe_not_recorded", extra=fields(error=str(error)))

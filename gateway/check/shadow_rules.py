@@ -1,0 +1,105 @@
+"""``rules_next``: what a tenant's next rules would have said to a check. Never obeyed, and never in
+the way of what is.
+
+The same two functions decide. A credential that today's rule does not ask for is looked up, within
+``PATIENCE_S`` and before today's are: nothing that is obeyed waits for it. Where that fails,
+nothing is said about the next rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.core.decide import decide, match, match_next, wants_app_password, wants_bearer
+from gateway.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.core.decision import Decision
+    from gateway.core.model import AppPassword, AuthRequest, MachineToken, Session, Tenant
+    from gateway.sessions.api import MachineAuthenticator
+
+PATIENCE_S = 0.1
+"""What the next rules may cost a check beyond what today's cost. More would let a slow store hold
+up checks that do not need it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NextCredentials:
+    """What was looked up for the next rules alone."""
+
+    session: Session | None = None
+    machine: MachineToken | None = None
+    password: AppPassword | None = None
+
+
+async def look_up(
+    tenant: Tenant,
+    request: AuthRequest,
+    *,
+    machines: MachineAuthenticator,
+    find: Callable[[AuthRequest], Awaitable[Session | None]],
+    find_app_password: Callable[[AuthRequest], Awaitable[AppPassword | None]],
+) -> NextCredentials | None:
+    """At a host of the tenant's own: the credential that the next rules judge and today's do not.
+    None: it could not be asked for.
+    """
+    if not tenant.rules_next:
+        return NextCredentials()
+    matched, today = match_next(tenant, request), match(tenant, request)
+    password_today = wants_app_password(today, request)
+    machine_today = wants_bearer(today, request) and not password_today
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            if wants_app_password(matched, request):
+                return (
+                    NextCredentials()
+                    if password_today
+                    else NextCredentials(password=await find_app_password(request))
+                )
+            if matched.refused is None and wants_bearer(matched, request):
+                if request.bearer and (today.refused is not None or not machine_today):
+                    return NextCredentials(
+                        machine=await machines.authenticate(tenant, request.bearer)
+                    )
+            elif (
+                matched.refused is None
+                and request.cookies
+                and (today.refused is not None or machine_today or password_today)
+            ):
+                return NextCredentials(session=await find(request))
+    except (UnavailableError, TimeoutError):
+        return None
+    return NextCredentials()
+
+
+def would_decide(
+    tenant: Tenant,
+    request: AuthRequest,
+    found: NextCredentials | None,
+    *,
+    session: Session | None,
+    machine: MachineToken | None,
+    password: AppPassword | None,
+    now: float,
+) -> Decision | None:
+    """``session``, ``machine`` and ``password`` as found for today's rules. None: there are no next
+    rules, or it is not known what they say.
+    """
+    if not tenant.rules_next or found is None:
+        return None
+    matched = match_next(tenant, request)
+    wanted = None if wants_bearer(matched, request) else session or found.session
+    return decide(
+        tenant,
+        request,
+        matched,
+        session=wanted,
+        machine=machine or found.machine,
+        password=password or found.password,
+        now=now,
+    )

@@ -1,0 +1,54 @@
+"""Who is believed: ``ingress.keys`` and ``ingress.trusted_proxies``, replaced whole when the
+configuration is read again.
+
+Each that is configured must hold. A Unix socket counts as loopback.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from aiohttp.web_request import BaseRequest
+
+    from gateway.config.model import Ingress
+
+KEY_HEADER: Final = "X-Gateway-Key"
+_MAX_PEERS: Final = 4096
+
+
+class Trust:
+    """One for all listeners of a process."""
+
+    def __init__(self, ingress: Ingress) -> None:
+        self.replace(ingress)
+
+    def replace(self, ingress: Ingress) -> None:
+        """From the next request on."""
+        self._keys = tuple(key.reveal().encode() for key in ingress.keys)
+        self._networks = tuple(ipaddress.ip_network(network) for network in ingress.trusted_proxies)
+        self._peers: dict[str, bool] = {}
+
+    def believes(self, request: BaseRequest) -> bool:
+        """Whether the check listener's peer is an ingress of ours."""
+        if self._keys:
+            sent = request.headers.getall(KEY_HEADER, ())
+            given = sent[0].encode("utf-8", "surrogateescape") if len(sent) == 1 else b""
+            if not any([hmac.compare_digest(given, key) for key in self._keys]):  # noqa: C419 - every key is compared, in constant time
+                return False
+        return not self._networks or self.proxy(request.remote or "127.0.0.1")
+
+    def proxy(self, address: str) -> bool:
+        """Whether an address is in one of the trusted networks; no for what is no address."""
+        known = self._peers.get(address)
+        if known is None:
+            try:
+                parsed = ipaddress.ip_address(address)
+                known = any(parsed in network for network in self._networks)
+            except ValueError:
+                known = False
+            if len(self._peers) < _MAX_PEERS:
+                self._peers[address] = known
+        return known

@@ -1,0 +1,279 @@
+"""The one way to Cognito's API: paced, timed, and with an honest answer to "did it happen?".
+
+Rules:
+- botocore never retries: its standard mode would repeat CreateUserPoolClient after a timeout and
+  make a second client.
+- A throttled or conflicting call had no effect and is repeated here, whatever it was.
+- A call that went unanswered (timeout, connection, 5xx) may have happened: ``UnansweredError``.
+  Only the caller knows what repeating it would mean, so only ``idempotent=True`` repeats it here.
+- An operation that is not in ``OPERATIONS`` cannot be called; ``deploy/aws`` grants exactly these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from gateway.errors import ConfigError, PeerError, UnavailableError
+from gateway.log import fields
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from gateway.config.model import Config
+
+log = logging.getLogger("gateway.cognito")
+
+OPERATIONS = frozenset(
+    {
+        "AddCustomAttributes",
+        "AdminDisableUser",
+        "AdminEnableUser",
+        "AdminGetUser",
+        "AdminUpdateUserAttributes",
+        "AdminUserGlobalSignOut",
+        "CreateIdentityProvider",
+        "CreateUserPoolClient",
+        "DeleteIdentityProvider",
+        "DeleteUserPoolClient",
+        "DescribeIdentityProvider",
+        "DescribeUserPool",
+        "DescribeUserPoolClient",
+        "ListIdentityProviders",
+        "ListUserPoolClients",
+        "ListUsers",
+        "UpdateIdentityProvider",
+        "UpdateUserPoolClient",
+    }
+)
+"""Everything that is ever called; the IAM policy lists exactly these."""
+
+PER_SECOND = 5.0
+"""Cognito's quota per operation and pool for clients and providers; people's operations have 25 and
+more.
+"""
+PEOPLE_PER_SECOND = 20.0
+CONNECT_S = 5.0
+READ_S = 15.0
+THROTTLED_FOR_S = 90.0
+"""How long a throttled call is repeated: a burst of twenty onboardings needs about ten seconds at
+five a second.
+"""
+UNANSWERED_ATTEMPTS = 3
+
+_THROTTLED = frozenset(
+    {"TooManyRequestsException", "ThrottlingException", "Throttling", "RequestLimitExceeded"}
+)
+_CONFLICT = "ConcurrentModificationException"
+_UNANSWERED = frozenset(
+    {
+        "InternalErrorException",
+        "InternalServerException",
+        "InternalFailure",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+    }
+)
+
+
+class RefusedError(PeerError):
+    """Cognito said no; nothing happened. ``code`` is its exception's name, the text its own
+    message.
+    """
+
+
+class UnansweredError(UnavailableError):
+    """Nobody knows whether it happened."""
+
+
+class _Repeat(Exception):  # noqa: N818 - never leaves this module
+    """No effect, worth repeating; ``refused`` is what to raise when there is no time left."""
+
+    def __init__(self, refused: RefusedError) -> None:
+        super().__init__(str(refused))
+        self.refused = refused
+
+
+class Pace:
+    """At most ``per_second`` calls of each operation. ``clock`` is monotonic seconds."""
+
+    def __init__(
+        self,
+        *,
+        per_second: float,
+        people_per_second: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._every = {False: 1 / per_second, True: 1 / people_per_second}
+        self._clock, self._sleep = clock, sleep
+        self._next: dict[str, float] = {}
+
+    async def wait(self, operation: str) -> None:
+        now = self._clock()
+        due = max(now, self._next.get(operation, 0.0))
+        self._next[operation] = due + self._every[operation.startswith(("Admin", "ListUsers"))]
+        if due > now:
+            await self._sleep(due - now)
+
+
+class CognitoApi:
+    """One pool. ``client`` is aioboto3's, without retries of its own."""
+
+    def __init__(
+        self, client: Any, *, pool_id: str, pace: Pace, throttled_for_s: float = THROTTLED_FOR_S
+    ) -> None:
+        self._client, self._pool_id, self._pace = client, pool_id, pace
+        self._throttled_for_s = throttled_for_s
+
+    @property
+    def pool_id(self) -> str:
+        return self._pool_id
+
+    async def call(self, operation: str, *, idempotent: bool, **request: Any) -> dict[str, Any]:
+        """Raises ``RefusedError`` (no effect) or ``UnansweredError`` (nobody knows)."""
+        for attempt in range(1, UNANSWERED_ATTEMPTS + 1):
+            try:
+                return await self._unthrottled(operation, request)
+            except UnansweredError:
+                if not idempotent or attempt == UNANSWERED_ATTEMPTS:
+                    raise
+        raise AssertionError  # the loop returns or raises
+
+    async def _unthrottled(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        patience = stop_after_delay(self._throttled_for_s) | stop_after_attempt(60)
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception(lambda e: isinstance(e, _Repeat)),
+                wait=wait_random_exponential(multiplier=0.2, max=5),
+                stop=patience,
+                reraise=True,
+            ):
+                with attempt:
+                    return await self._once(operation, request)
+        except _Repeat as repeat:
+            raise repeat.refused from None
+        raise AssertionError  # AsyncRetrying returns or raises
+
+    async def _once(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        from botocore.exceptions import (  # noqa: PLC0415 - loaded where the admin role calls, nowhere else
+            BotoCoreError,
+            ClientError,
+            HTTPClientError,
+            ParamValidationError,
+        )
+
+        if operation not in OPERATIONS:
+            msg = f"{operation} is not one of the operations that the gateway may use"
+            raise ValueError(msg)
+        await self._pace.wait(operation)
+        started = time.monotonic()
+        outcome = "ok"
+        try:
+            answer: dict[str, Any] = await getattr(self._client, _method(operation))(
+                UserPoolId=self._pool_id, **request
+            )
+        except ClientError as error:
+            outcome = str(error.response.get("Error", {}).get("Code", "unknown"))
+            raise _meaning(operation, error.response) from error
+        except ParamValidationError as error:
+            outcome = "invalid"
+            raise RefusedError(
+                "InvalidParameterException",
+                f"{operation}: the request is not valid under AWS's model",
+            ) from error
+        except (HTTPClientError, OSError, TimeoutError) as error:
+            outcome = "unanswered"
+            raise UnansweredError(
+                f"Cognito did not answer {operation} ({type(error).__name__})"
+            ) from error
+        except BotoCoreError as error:
+            outcome = type(error).__name__
+            raise RefusedError(
+                type(error).__name__,
+                (
+                    f"{operation} could not be sent: {type(error).__name__} (are AWS "
+                    "credentials configured for the admin role?)"
+                ),
+            ) from error
+        finally:
+            log.debug(
+                "cognito_call",
+                extra=fields(
+                    operation=operation,
+                    outcome=outcome,
+                    duration_ms=round((time.monotonic() - started) * 1000, 1),
+                ),
+            )
+        answer.pop("ResponseMetadata", None)
+        return answer
+
+
+def _meaning(operation: str, response: dict[str, Any]) -> Exception:
+    error = response.get("Error", {})
+    code, message = str(error.get("Code", "UnknownError")), str(error.get("Message", ""))
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
+    refused = RefusedError(code, message or code)
+    if code in _THROTTLED or code == _CONFLICT:
+        return _Repeat(refused)
+    if code in _UNANSWERED or status >= 500:
+        return UnansweredError(f"Cognito failed at {operation} ({code})")
+    return refused
+
+
+def _method(operation: str) -> str:
+    """CreateUserPoolClient → create_user_pool_client, as boto spells it."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in operation).lstrip("_")
+
+
+@asynccontextmanager
+async def open_cognito(
+    config: Config,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    read_s: float = READ_S,
+    per_second: float = PER_SECOND,
+) -> AsyncIterator[CognitoApi]:
+    """A client of the configured pool. Credentials are boto's own business, except for a
+    development endpoint, which takes any.
+    """
+    try:
+        import aioboto3  # noqa: PLC0415 - the admin role only
+        from botocore.config import Config as BotoConfig  # noqa: PLC0415
+    except ImportError as error:
+        msg = "provisioning needs the AWS SDK: pip install 'cognito-gateway[aws]'"
+        raise ConfigError(msg) from error
+
+    settings = BotoConfig(
+        retries={"total_max_attempts": 1},
+        connect_timeout=CONNECT_S,
+        read_timeout=read_s,
+        max_pool_connections=20,
+    )
+    anyone = (
+        {"aws_access_key_id": "development", "aws_secret_access_key": "development"}
+        if config.development and config.cognito.endpoint_url
+        else {}
+    )
+    session = aioboto3.Session(region_name=config.cognito.region)
+    async with session.client(
+        "cognito-idp", endpoint_url=config.cognito.endpoint_url, config=settings, **anyone
+    ) as client:
+        pace = Pace(
+            per_second=per_second,
+            people_per_second=PEOPLE_PER_SECOND,
+            clock=time.monotonic,
+            sleep=sleep,
+        )
+        yield CognitoApi(client, pool_id=config.cognito.user_pool_id, pace=pace)

@@ -1,0 +1,547 @@
+"""``gateway.yaml`` and the environment become one frozen ``Config``. The only reader of
+``os.environ``.
+
+Every key can be set by environment (``GATEWAY_SESSION__IDLE=30m``); the environment wins over the
+file. A secret's value may be ``env:NAME`` or ``file:PATH``. Unknown keys are errors. Every mistake
+is reported with file, key, value (never a secret's) and what is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from gateway.config.types import (
+    DEFAULT_HEADERS,
+    Duration,
+    HeaderMap,
+    HeaderSetting,
+    HostName,
+    ListenAddress,
+    Model,
+    Url,
+    check_client_headers,
+    check_header_map,
+    check_open_header_map,
+    format_duration,
+    is_loopback_name,
+    off_or_duration,
+    parse_network,
+)
+from gateway.config.yaml import explain_validation, read_yaml
+from gateway.core.model import Secret
+from gateway.errors import ConfigError
+
+ENV_PREFIX = "GATEWAY_"
+REDACTED = "***"
+
+
+def resolve_secret(value: object) -> Secret:
+    """``env:NAME`` and ``file:PATH`` are looked up; anything else is the secret itself. Raises
+    ``ValueError`` without the value.
+    """
+    if isinstance(value, Secret):
+        return value
+    if not isinstance(value, str) or not value:
+        msg = "a non-empty string, env:NAME or file:PATH"
+        raise ValueError(msg)
+    if value == REDACTED:
+        msg = (
+            f"{REDACTED} is how a secret is shown, not one: nothing is stored here that could "
+            "be kept"
+        )
+        raise ValueError(msg)
+    if value.startswith("env:"):
+        found = os.environ.get(value[4:], "")
+        if not found:
+            msg = f"the environment variable {value[4:]} is not set"
+            raise ValueError(msg)
+        return _secret(found)
+    if value.startswith("file:"):
+        try:
+            found = Path(value[5:]).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            msg = f"the file {value[5:]} cannot be read ({type(error).__name__})"
+            raise ValueError(msg) from error
+        if not found:
+            msg = f"the file {value[5:]} is empty"
+            raise ValueError(msg)
+        return _secret(found)
+    return _secret(value)
+
+
+def _secret(text: str) -> Secret:
+    """A blank that was copied with it would be part of it, and of no use to anybody who looks for
+    it.
+    """
+    if text != text.strip() or not text.isprintable():
+        msg = "no blanks at either end, and no control characters"
+        raise ValueError(msg)
+    return Secret(text)
+
+
+SecretValue = Annotated[
+    Secret,
+    BeforeValidator(resolve_secret),
+    PlainSerializer(lambda _: REDACTED, return_type=str),
+    WithJsonSchema({"type": "string", "description": "the secret, env:NAME or file:PATH"}),
+]
+
+
+class Listen(Model):
+    """Where each listener binds. ``check`` is for the ingress only; ``admin`` for operators, probes
+    and Prometheus.
+    """
+
+    check: ListenAddress = "127.0.0.1:8081"
+    public: ListenAddress = "127.0.0.1:8080"
+    hooks: ListenAddress = "127.0.0.1:8083"
+    admin: ListenAddress = "127.0.0.1:8082"
+
+
+class Ingress(Model):
+    """Who is believed. Each that is configured must hold; with neither the gateway does not
+    start.
+    """
+
+    keys: tuple[SecretValue, ...] = ()
+    trusted_proxies: tuple[Annotated[str, BeforeValidator(parse_network)], ...] = ()
+    client_headers: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    """What rendered ingresses pass from clients to applications besides the names that are known to
+    be harmless.
+    """
+
+    @field_validator("client_headers")
+    @classmethod
+    def _harmless(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_client_headers(names)
+        return names
+
+    @field_validator("keys")
+    @classmethod
+    def _long_enough(cls, keys: tuple[Secret, ...]) -> tuple[Secret, ...]:
+        if any(len(k.reveal()) < 16 for k in keys):
+            msg = "keys of at least 16 characters (try: openssl rand -hex 32)"
+            raise ValueError(msg)
+        return keys
+
+
+class KeyRingFile(Model):
+    """The key ring: seals sessions, signs assertions, encrypts secrets in SQL."""
+
+    file: Path
+
+
+class Redis(Model):
+    """``embedded``, or a URL: redis://, rediss://, unix://, redis+sentinel://, redis+cluster://."""
+
+    url: SecretValue = Field(default_factory=lambda: Secret("embedded"))
+    ca_file: Path | None = None
+    min_replicas: Annotated[int, Field(ge=0, le=16)] | None = None
+    """Replicas that confirm what is written before it is promised."""
+
+    @property
+    def confirming(self) -> int:
+        """``min_replicas``, or what it is where nobody said: one where replicas are promoted by
+        what the URL names.
+        """
+        if self.min_replicas is not None:
+            return self.min_replicas
+        return int(urlsplit(self.url.reveal()).scheme.endswith(("+sentinel", "+cluster")))
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: Secret) -> Secret:
+        text = url.reveal()
+        if text != "embedded" and urlsplit(text).scheme not in {
+            "redis",
+            "rediss",
+            "unix",
+            "redis+sentinel",
+            "rediss+sentinel",
+            "redis+cluster",
+            "rediss+cluster",
+        }:
+            msg = (
+                "embedded, or a redis://, rediss://, unix://, redis+sentinel:// or "
+                "redis+cluster:// URL"
+            )
+            raise ValueError(msg)
+        return url
+
+
+class Database(Model):
+    """SQL of the admin role: ``embedded`` is SQLite in ``state_dir``."""
+
+    url: SecretValue = Field(default_factory=lambda: Secret("embedded"))
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: Secret) -> Secret:
+        text = url.reveal()
+        if text != "embedded" and urlsplit(text).scheme not in {
+            "sqlite+aiosqlite",
+            "postgresql+asyncpg",
+        }:
+            msg = "embedded, sqlite+aiosqlite:///PATH or postgresql+asyncpg://…"
+            raise ValueError(msg)
+        return url
+
+
+class Assertion(Model):
+    """``iss`` of the signed assertion header; default: ``public_scheme`` and ``login_host`` or,
+    without one, the app's own origin. ``groups``: which are in it.
+    """
+
+    issuer: str | None = None
+    groups: Literal["all", "policy"] = "all"
+
+
+class CognitoQuotas(Model):
+    """How many a pool may hold, as AWS has granted it: both can be raised on request."""
+
+    clients: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    providers: Annotated[int, Field(ge=1, le=1000)] = 300
+
+
+class Cognito(Model):
+    """The user pool that brokers every customer's identity provider."""
+
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
+    user_pool_id: Annotated[str, Field(pattern=r"^[\w-]+_[0-9a-zA-Z]+$", max_length=55)]
+    domain: str
+    issuer: str | None = None
+    endpoint_url: str | None = None
+    quotas: CognitoQuotas = CognitoQuotas()
+
+    @property
+    def effective_issuer(self) -> str:
+        """``iss`` of the pool's tokens: configured, or derived from region and pool."""
+        return self.issuer or f"https://cognito-idp.{self.region}.amazonaws.com/{self.user_pool_id}"
+
+
+class SessionSettings(Model):
+    """Life of a session. ``staleness`` bounds how long a revocation may wait for a replica that
+    went silent.
+    """
+
+    idle: Duration = timedelta(minutes=30)
+    absolute: Duration = timedelta(hours=12)
+    max_per_user: Annotated[int, Field(ge=1, le=1000)] = 20
+    recheck: Annotated[
+        timedelta | None,
+        BeforeValidator(off_or_duration),
+        PlainSerializer(lambda v: "off" if v is None else format_duration(v)),
+        WithJsonSchema({"type": "string", "description": "off or a duration"}),
+    ] = None
+    staleness: Duration = timedelta(seconds=2)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SessionSettings:
+        if not timedelta(minutes=1) <= self.idle <= self.absolute <= timedelta(days=30):
+            msg = "1m <= idle <= absolute <= 30d"
+            raise ValueError(msg)
+        if not timedelta(milliseconds=500) <= self.staleness <= timedelta(minutes=1):
+            msg = "staleness between 500ms and 1m"
+            raise ValueError(msg)
+        if self.recheck is not None and self.recheck < timedelta(minutes=1):
+            msg = "recheck off, or at least 1m"
+            raise ValueError(msg)
+        return self
+
+
+class Cookie(Model):
+    """``__Host-`` makes browsers refuse the cookie without Secure and Path=/, or with a Domain."""
+
+    name: Annotated[str, Field(pattern=r"^__Host-[A-Za-z0-9-]{1,40}$")] = "__Host-gw"
+
+
+class Tenants(Model):
+    """GitOps folder of tenant files; SQL adds to them."""
+
+    files: Path | None = None
+
+
+class ScimQuota(Model):
+    """What the gateway keeps for one provider of one tenant. Beyond it the client is answered 413,
+    and nothing changes.
+    """
+
+    users: int = Field(default=100_000, ge=1, le=10_000_000)
+    groups: int = Field(default=10_000, ge=1, le=1_000_000)
+    megabytes: int = Field(default=1024, ge=1, le=1_000_000)
+
+
+class MassRemoval(Model):
+    """Removals from groups beyond ``people`` and ``percent`` of a provider's known people within
+    ten minutes are held for an operator.
+    """
+
+    people: int = Field(default=10, ge=1, le=10_000_000)
+    percent: int = Field(default=20, ge=1, le=100)
+    unknown: int = Field(default=100, ge=1, le=10_000_000)
+
+
+class Hooks(Model):
+    """``url``: how identity providers reach the ``hooks`` listener; ``reconcile``: how often their
+    directories and logs are read for what no event told.
+
+    ``private_networks``: where webhooks, issuers and providers' APIs may be although it is not
+    public. ``scim``: how much each provider may store. ``mass_removal``: how many people may lose
+    groups at once.
+    """
+
+    url: str | None = None
+    reconcile: Duration = timedelta(minutes=5)
+    private_networks: tuple[Annotated[str, BeforeValidator(parse_network)], ...] = ()
+    scim: ScimQuota = ScimQuota()
+    mass_removal: MassRemoval = MassRemoval()
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Hooks:
+        if not timedelta(seconds=1) <= self.reconcile <= timedelta(days=1):
+            msg = (
+                "reconcile: between 1s and 1d (a delta token lives 7 days, a hook that was not "
+                "heard is made up for within one interval)"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class Canary(Model):
+    """Self-probe through the ingress: ``url`` must answer a login or a denial to a request without
+    a session.
+    """
+
+    url: Url | None = None
+    interval: Duration = timedelta(minutes=1)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Canary:
+        if not timedelta(seconds=5) <= self.interval <= timedelta(days=1):
+            msg = "interval: between 5s and 1d"
+            raise ValueError(msg)
+        return self
+
+
+class Log(Model):
+    """``auto``: people's form on a terminal, JSON elsewhere."""
+
+    form: Literal["auto", "json", "text"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(BaseSettings):
+    """Everything the gateway is told, frozen. See docs/operator/configuration.md."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        validate_default=True,
+    )
+
+    development: bool = False
+    listen: Listen = Listen()
+    ingress: Ingress = Ingress()
+    public_scheme: Literal["https", "http"] = "https"
+    public_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Port that browsers use, where it is not the scheme's own."""
+    login_host: HostName | None = None
+    shared_hosts: tuple[HostName, ...] = ()
+    state_dir: Path = Path("state")
+    keys: KeyRingFile | None = None
+    redis: Redis = Redis()
+    database: Database = Database()
+    assertion: Assertion = Assertion()
+    cognito: Cognito
+    session: SessionSettings = SessionSettings()
+    cookie: Cookie = Cookie()
+    headers: HeaderMap = Field(
+        default_factory=lambda: dict[str, str | HeaderSetting](DEFAULT_HEADERS)
+    )
+    tenant_headers: HeaderMap = Field(default_factory=dict)
+    groups_header: Literal["all", "policy"] = "all"
+    tenants: Tenants = Tenants()
+    hooks: Hooks = Hooks()
+    canary: Canary = Canary()
+    log: Log = Log()
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, headers: dict[str, str | HeaderSetting]) -> dict[str, str | HeaderSetting]:
+        check_header_map(headers)
+        return headers
+
+    @field_validator("tenant_headers")
+    @classmethod
+    def _tenant_headers(
+        cls, headers: dict[str, str | HeaderSetting], info: ValidationInfo
+    ) -> dict[str, str | HeaderSetting]:
+        check_open_header_map(headers, info.data.get("headers", {}))
+        return headers
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Config:
+        if not self.ingress.keys and not self.ingress.trusted_proxies:
+            msg = (
+                "ingress: keys or trusted_proxies must be set; with neither, anybody who "
+                "reaches the check listener would be believed"
+            )
+            raise ValueError(msg)
+        managed = {name.lower() for name in (*self.headers, *self.tenant_headers)}
+        for name in self.ingress.client_headers:
+            if name.lower() in managed:
+                msg = (
+                    f"ingress.client_headers: {name} is one of headers or tenant_headers: only "
+                    "the gateway says it"
+                )
+                raise ValueError(msg)
+        if self.public_scheme == "http" and not self.development:
+            msg = (
+                "public_scheme: http needs development: true (and then works on loopback and "
+                "*.localhost only)"
+            )
+            raise ValueError(msg)
+        for key, url in (
+            ("cognito.domain", self.cognito.domain),
+            ("cognito.issuer", self.cognito.effective_issuer),
+            ("cognito.endpoint_url", self.cognito.endpoint_url),
+            ("hooks.url", self.hooks.url),
+        ):
+            if url is not None:
+                self._https(key, url)
+        if self.login_host is not None and self.login_host in self.shared_hosts:
+            msg = "login_host cannot be one of shared_hosts"
+            raise ValueError(msg)
+        for key, host in [
+            ("login_host", self.login_host),
+            *(("shared_hosts", h) for h in self.shared_hosts),
+        ]:
+            if host is not None and self.public_scheme == "http" and not is_loopback_name(host):
+                msg = f"{key}: {host}: public_scheme http works on loopback and *.localhost only"
+                raise ValueError(msg)
+        if self.keys is None and not (self.embedded_redis and self.embedded_database):
+            msg = (
+                "keys.file is required, and shared by all replicas, unless both stores are embedded"
+            )
+            raise ValueError(msg)
+        return self
+
+    def _https(self, key: str, url: str) -> None:
+        parts = urlsplit(url)
+        if (
+            parts.scheme == "https"
+            and parts.hostname
+            and not parts.query
+            and not parts.fragment
+            and not parts.username
+        ):
+            return
+        if parts.scheme == "http" and self.development and is_loopback_name(parts.hostname or ""):
+            return
+        msg = (
+            f"{key}: {url!r}: an https:// URL without query (http:// only with development: "
+            "true, on loopback)"
+        )
+        raise ValueError(msg)
+
+    @property
+    def managed_headers(self) -> tuple[str, ...]:
+        """Every name that an application may receive, at every host and for every tenant: what the
+        ingress takes away from clients.
+        """
+        return (*self.headers, *self.tenant_headers)
+
+    @property
+    def embedded_redis(self) -> bool:
+        return self.redis.url.reveal() == "embedded"
+
+    @property
+    def embedded_database(self) -> bool:
+        return self.database.url.reveal() == "embedded"
+
+    @property
+    def makes_key_ring(self) -> bool:
+        """On first start, wherever it is to lie: with both stores embedded and empty nobody can
+        have written with another one. Later a missing ring is one that is away: with a new one
+        every session would be lost.
+        """
+        return (
+            self.embedded_redis
+            and self.embedded_database
+            and not (self.state_dir / "valkey" / "appendonlydir").exists()
+        )
+
+    @property
+    def key_file(self) -> Path:
+        return self.keys.file if self.keys else self.state_dir / "keys.json"
+
+    def origin(self, host: str) -> str:
+        """``scheme://host[:port]`` as browsers spell the origin of ``host``."""
+        return f"{self.public_scheme}://{host}" + (
+            f":{self.public_port}" if self.public_port else ""
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then the file (given as init values); no .env, no secrets
+        directory.
+        """
+        return (EnvSettingsSource(settings_cls), init_settings)
+
+
+def load_config(path: Path) -> Config:
+    """Read, merge with the environment, validate. Relative paths are relative to the working
+    directory. Raises ``ConfigError``.
+    """
+    document = read_yaml(path)
+    fields = {name.upper() for name in Config.model_fields}
+    for variable in sorted(os.environ):
+        if (
+            variable.startswith(ENV_PREFIX)
+            and "__" in variable
+            and variable.removeprefix(ENV_PREFIX).split("__")[0].upper() not in fields
+        ):
+            msg = (
+                f"environment: {variable}: unknown key (allowed: "
+                f"{', '.join(sorted(ENV_PREFIX + f for f in fields))})"
+            )
+            raise ConfigError(msg)
+    try:
+        return Config(**document)
+    except ValidationError as error:
+        raise ConfigError(explain_validation(str(path), error, Config)) from error
+    except TypeError as error:
+        msg = f"{path}: keys must be strings"
+        raise ConfigError(msg) from error

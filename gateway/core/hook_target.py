@@ -1,0 +1,64 @@
+"""A provider of a tenant, as its hooks see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.core.canonical import canonical_id
+
+if TYPE_CHECKING:
+    from gateway.core.model import ProviderKind, Secret
+
+
+@dataclass(frozen=True, slots=True)
+class HookTarget:
+    """One provider of one tenant, as its hooks see it: how senders prove themselves, and what
+    matters of what they say.
+    """
+
+    tenant: str
+    provider: str
+    kind: ProviderKind
+    issuer: str | None
+    secrets: tuple[Secret, ...]
+    """The first is current, the others are still accepted."""
+    directory_id: str | None
+    client_id: str | None
+    """The gateway's own registration at the provider: audience of logout tokens, and Graph's
+    application.
+    """
+    client_secret: Secret | None
+    api_token: Secret | None
+    """Okta: reads the System Log for backfill."""
+    api_url: str | None
+    """Another address of the provider's API than its usual one (national clouds, development)."""
+    audience: str | None
+    groups_used: frozenset[str] | None
+    """Names and ids that the tenant's policy mentions; None: it mentions none, so every group may
+    matter to the app.
+    """
+    allowed_groups: frozenset[str] | None
+    """Both canonical (``core.canonical``), as events write groups."""
+
+    def __post_init__(self) -> None:
+        for name in ("groups_used", "allowed_groups"):
+            names = getattr(self, name)
+            object.__setattr__(
+                self, name, None if names is None else frozenset(map(canonical_id, names))
+            )
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.tenant, self.provider
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTarget:
+    """Where a tenant's app hears of its people. ``secrets``: the first signs too, so that both
+    sides may rotate.
+    """
+
+    tenant: str
+    url: str
+    secrets: tuple[Secret, ...] = field(repr=False)

@@ -1,0 +1,159 @@
+"""The audit log: a row before a change begins, completed when it ends. A row left at ``begun`` is a
+crash half-way.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import insert, select, update
+
+from gateway.core.paging import Page
+from gateway.database.audit_entries import AuditEntry, AuditFilter
+from gateway.database.schema import audit
+from gateway.log import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import RowMapping
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.database.engine import Database
+
+log = logging.getLogger("gateway.audit")
+_TARGET_CHARACTERS = 400
+
+
+class SqlAuditLog:
+    """Also writes each completed record to the log, as ``event: audit``. ``clock`` is UTC epoch
+    seconds.
+    """
+
+    def __init__(self, database: Database, *, clock: Callable[[], float]) -> None:
+        self._database, self._clock = database, clock
+
+    async def begin(
+        self, *, actor: str, action: str, tenant: str | None, target: str, request_id: str
+    ) -> int:
+        row = {
+            "at": self._clock(),
+            "actor": actor,
+            "action": action,
+            "tenant": tenant,
+            "target": target[:_TARGET_CHARACTERS],
+            "outcome": "begun",
+            "request_id": request_id,
+        }
+        async with self._database.write() as connection:
+            result = await connection.execute(insert(audit).values(row).returning(audit.c.id))
+            return int(result.scalar_one())
+
+    async def finish(self, entry: int, *, outcome: str, before: object, after: object) -> None:
+        """``before`` and ``after`` are free of secrets already."""
+        async with self._database.write() as connection:
+            found = await connection.execute(
+                update(audit)
+                .where(audit.c.id == entry)
+                .values(outcome=outcome, before=before, after=after)
+                .returning(audit)
+            )
+            row = found.mappings().one()
+        log.info(
+            "audit",
+            extra=fields(
+                request_id=row["request_id"],
+                tenant=row["tenant"],
+                actor=row["actor"],
+                action=row["action"],
+                target=row["target"],
+                outcome=outcome,
+                before=before,
+                after=after,
+            ),
+        )
+
+    async def page(
+        self, wanted: AuditFilter, *, position: str | None, limit: int
+    ) -> Page[AuditEntry]:
+        """Newest first; ``position`` is the id of the last row seen."""
+        query = select(audit).order_by(audit.c.id.desc()).limit(limit + 1)
+        if wanted.tenant is not None:
+            query = query.where(audit.c.tenant == wanted.tenant)
+        if wanted.actor is not None:
+            query = query.where(audit.c.actor == wanted.actor)
+        if wanted.action is not None:
+            query = query.where(audit.c.action == wanted.action)
+        if wanted.since is not None:
+            query = query.where(audit.c.at >= wanted.since)
+        if wanted.until is not None:
+            query = query.where(audit.c.at < wanted.until)
+        if position is not None:
+            query = query.where(audit.c.id < int(position))
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return Page(
+            [_entry(row) for row in rows[:limit]],
+            str(rows[limit - 1]["id"]) if len(rows) > limit else None,
+        )
+
+
+def _entry(row: RowMapping) -> AuditEntry:
+    return AuditEntry(
+        id=row["id"],
+        at=row["at"],
+        actor=row["actor"],
+        action=row["action"],
+        tenant=row["tenant"],
+        target=row["target"],
+        outcome=row["outcome"],
+        request_id=row["request_id"],
+        before=row["before"],
+        after=row["after"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """A change that is one transaction. ``before`` and ``after`` are JSON values in which secrets
+    are ``***``. ``at`` is UTC epoch seconds.
+    """
+
+    at: float
+    actor: str
+    action: str
+    tenant: str | None
+    target: str = ""
+    before: object = None
+    after: object = None
+    request_id: str = ""
+
+
+async def write_within(connection: AsyncConnection, record: AuditRecord) -> None:
+    """In the caller's transaction: no change without its record, no record without its change."""
+    row = {
+        name: getattr(record, name)
+        for name in ("at", "actor", "action", "tenant", "before", "after", "request_id")
+    }
+    await connection.execute(
+        insert(audit).values(**row, target=record.target[:_TARGET_CHARACTERS], outcome="done")
+    )
+
+
+def say(record: AuditRecord) -> None:
+    """To the log, after the commit."""
+    log.info(
+        "audit",
+        extra=fields(
+            request_id=record.request_id or None,
+            tenant=record.tenant,
+            actor=record.actor,
+            action=record.action,
+            target=record.target or None,
+            outcome="done",
+            before=record.before,
+            after=record.after,
+        ),
+    )

@@ -1,0 +1,536 @@
+"""One engine per process. SQLite embedded in ``state_dir``, PostgreSQL by URL; callers see no
+difference.
+
+Rules:
+- A read is one snapshot; a write is one transaction that holds the write lock from its first
+  statement on, so that reading before writing never fails with "database is locked" half-way.
+- What the database cannot do now is ``UnavailableError``; constraint violations pass through: they
+  are answers.
+- Nothing waits for ever: not for a connection, an answer, a lock, or a client that stopped in the
+  middle of its transaction. PostgreSQL is told so in each session, so that a frozen process of ours
+  lets go of its rows after ``IDLE_IN_TRANSACTION_S``.
+- No URL, parameter or row is ever in an error message: they hold passwords and people.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import sqlite3
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from sqlalchemy import event, insert, inspect, make_url, select, text
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from gateway.database.clock import DatabaseClock
+from gateway.database.crypt import Crypt
+from gateway.database.schema import SCHEMA_VERSION, metadata, schema_version
+from gateway.errors import ConfigError, UnavailableError
+from gateway.metrics import STORE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import URL, Connection, Table
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+    from gateway.config.model import Config
+    from gateway.keys.ring import Key
+
+EMBEDDED_FILE = "gateway.sqlite3"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one thing may take before the database counts as unavailable, in seconds."""
+
+    statement_s: float
+    """PostgreSQL ends a statement after this; soon after, the client takes the server for lost, and
+    SQLAlchemy waits two seconds more for its farewell.
+    """
+    writer_s: float
+    """SQLite: how long a writer waits for another's transaction."""
+
+
+SERVING = Patience(statement_s=2.2, writer_s=4.0)
+"""Somebody waits for the answer: the admin API answers within 5 s though SQL hangs."""
+COMMANDS = Patience(statement_s=120.0, writer_s=15.0)
+"""Commands read whole tables, and run beside a serving gateway."""
+ANSWER_MARGIN_S = 0.3
+"""Between PostgreSQL's own end of a statement and ours."""
+CONNECT_S = 2.0
+"""For a connection that answers. A pooled one that does not is given two seconds more to close."""
+LOCK_S = 0.5
+"""For a row that another transaction holds. Ours hold rows for milliseconds; who waits longer waits
+for a client that hangs.
+"""
+NAMED_LOCK_S = 2.0
+"""For ``write``'s named locks, which are held for whole changes."""
+IDLE_IN_TRANSACTION_S = 5.0
+"""PostgreSQL ends the session of a client that is silent within a transaction: it is frozen, and
+others wait for its rows. Longer than anything we do between two statements.
+"""
+TCP_USER_TIMEOUT_S = 10.0
+"""PostgreSQL drops a client that acknowledges no data: its machine is gone, and nobody closed the
+connection.
+"""
+REFUSED_S = 5.0
+"""For so long after a write that was refused the database counts as one that takes none. Serving
+processes write every few seconds at least.
+"""
+_PREPARING_S = 60.0
+"""How long a start waits for another one that is making the schema."""
+
+
+class BusyError(UnavailableError):
+    """Another transaction is in the way, or this one took too long: what was tried together may be
+    tried one by one.
+
+    ``deadlock``: the other one has won by now, so that the same may be tried again at once.
+    """
+
+    def __init__(self, message: str, *, deadlock: bool) -> None:
+        super().__init__(message)
+        self.deadlock = deadlock
+
+
+class ReadOnlyError(UnavailableError):
+    """It answers, and takes no writes: its disk is full or fails, or the server is a standby."""
+
+
+class Database:
+    """Connections, the cells' encryption, and the schema check."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        keys: Callable[[], Sequence[Key]],
+        *,
+        patience: Patience = SERVING,
+        monotonic: Callable[[], float] = monotonic,
+    ) -> None:
+        self._engine = engine
+        self._patience = patience
+        self._monotonic = monotonic
+        self._refused: ReadOnlyError | None = None
+        self._refused_at = 0.0
+        self._writer = asyncio.Lock()
+        self.crypt = Crypt(keys)
+        self.clock = DatabaseClock(self)
+        """For whatever another process compares. As the database's once ``prepare`` has returned;
+        ``clock.run`` keeps it so.
+        """
+
+    @property
+    def is_postgresql(self) -> bool:
+        return self._engine.dialect.name == "postgresql"
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A consistent view. Raises ``UnavailableError``."""
+        with _asked("read"):
+            async with self._connected() as connection:
+                level = "REPEATABLE READ" if self.is_postgresql else None
+                if level:
+                    await connection.execution_options(
+                        isolation_level=level, postgresql_readonly=True
+                    )
+                else:
+                    await connection.execution_options(reading=True)
+                yield connection
+
+    @asynccontextmanager
+    async def write(self, *locks: str) -> AsyncIterator[AsyncConnection]:
+        """One transaction: all or nothing. Raises ``UnavailableError`` (``BusyError`` where another
+        transaction is in the way); ``IntegrityError`` passes.
+
+        ``locks``: names under which only one writer at a time may be inside, over all processes.
+        SQLite has one writer anyway; PostgreSQL takes an advisory lock until the end of the
+        transaction.
+        """
+        try:
+            with _asked("write"):
+                async with self._turn(), self._connected() as connection, connection.begin():
+                    for name in sorted(locks):
+                        await self._lock(connection, name)
+                    yield connection
+        except ReadOnlyError as error:
+            self._refused, self._refused_at = error, self._monotonic()
+            raise
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that has just answered, within ``CONNECT_S``."""
+        connection = self._engine.connect()
+        try:
+            async with asyncio.timeout(CONNECT_S if self.is_postgresql else None):
+                await connection.start()
+        except TimeoutError as error:
+            msg = f"SQL does not answer (no connection within {CONNECT_S:g} s)"
+            raise UnavailableError(msg) from error
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(connection.close())
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """SQLite has one writer, and whoever finds it busy sleeps and looks again, so that somebody
+        waits for seconds while others pass. In this process they queue.
+        """
+        if self.is_postgresql:
+            yield
+            return
+        try:
+            async with asyncio.timeout(self._patience.writer_s):
+                await self._writer.acquire()
+        except TimeoutError as error:
+            msg = "SQL does not answer (its one writer is busy)"
+            raise UnavailableError(msg) from error
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    async def _lock(self, connection: AsyncConnection, name: str) -> None:
+        if self.is_postgresql:
+            number = int.from_bytes(
+                hashlib.sha256(f"gateway:{name}".encode()).digest()[:8], "big", signed=True
+            )
+            wait = text(
+                "SELECT set_config('lock_timeout', :wait, true), pg_advisory_xact_lock(:number)"
+            )
+            await connection.execute(wait, {"number": number, "wait": _milliseconds(NAMED_LOCK_S)})
+
+    async def prepare(self) -> None:
+        """Create the schema on first start (several processes at once do it once) or check its
+        version.
+
+        Raises ``ConfigError`` for another version or a pooler that does not fit,
+        ``UnavailableError`` while the server does not answer.
+        """
+        await self.check_session()
+        until = asyncio.get_running_loop().time() + _PREPARING_S
+        while True:
+            try:
+                await self._prepare()
+            except BusyError:
+                # Another process is making it.
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+            else:
+                break
+        await self.clock.measure()
+
+    async def _prepare(self) -> None:
+        async with self.write("schema") as connection:
+            found = await connection.run_sync(_found_version)
+            if found is None:
+                await connection.run_sync(metadata.create_all, checkfirst=False)
+                await connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
+            elif found != SCHEMA_VERSION:
+                msg = (
+                    f"database.url: holds schema version {found or 'unknown'}, this "
+                    f"release needs {SCHEMA_VERSION}. Before the first release there are "
+                    "no migrations: "
+                    "run 'gateway tenants export' with the release that made it, point "
+                    "database.url to an empty database (embedded: move "
+                    f"{EMBEDDED_FILE} away), start, and run 'gateway tenants apply'"
+                )
+                raise ConfigError(msg)
+
+    async def check_session(self) -> None:
+        """Whether what is set for a session holds in its next transaction. Raises ``ConfigError``
+        behind a pooler that gives each transaction another session.
+
+        Such a pooler would leave our transactions without their time limits, and drop the plans of
+        prepared statements.
+        """
+        if not self.is_postgresql:
+            return
+        mark = secrets.token_hex(8)
+        try:
+            async with self._one_session(mark) as (mine, other):
+                # A pooler in transaction mode hands this transaction the session that was idle
+                # last: ours.
+                found = (await other.execute(_SESSION)).scalar()
+                kept = (await mine.execute(_SESSION)).scalar()
+        except UnavailableError as error:
+            cause = error.__cause__
+            if (
+                isinstance(cause, DBAPIError)
+                and getattr(cause.orig, "sqlstate", None) in _NOT_OUR_STATEMENTS
+            ):
+                raise ConfigError(_POOLED) from error
+            raise
+        if found == mark or kept != mark:
+            raise ConfigError(_POOLED)
+
+    @asynccontextmanager
+    async def _one_session(
+        self, mark: str
+    ) -> AsyncIterator[tuple[AsyncConnection, AsyncConnection]]:
+        """A connection whose session was marked, and another one."""
+        with _asked("read"):
+            async with self._connected() as mine:
+                await mine.execute(
+                    text("SELECT set_config('gateway.session', :mark, false)"), {"mark": mark}
+                )
+                await mine.commit()
+                async with self._connected() as other:
+                    yield mine, other
+                await mine.invalidate()
+
+    async def ping(self) -> None:
+        """Raises ``UnavailableError`` unless the server answers, and where it refused a write
+        within ``REFUSED_S``.
+
+        A small write would prove nothing: on a full disk the one that finds room in a page
+        succeeds, and the next one fails.
+        """
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+        if self._refused is not None and self._monotonic() - self._refused_at < REFUSED_S:
+            raise ReadOnlyError(str(self._refused))
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def open_database(
+    config: Config, keys: Callable[[], Sequence[Key]], *, patience: Patience = SERVING
+) -> Database:
+    """The engine that ``database.url`` names; connects on first use. Raises ``ConfigError`` for a
+    URL that cannot work.
+    """
+    if config.embedded_database:
+        path = config.state_dir / EMBEDDED_FILE
+        _own(path)
+        return Database(
+            _sqlite(make_url("sqlite+aiosqlite://").set(database=str(path)), patience),
+            keys,
+            patience=patience,
+        )
+    try:
+        url = make_url(config.database.url.reveal())
+    except ArgumentError as error:
+        msg = (
+            "database.url: not a URL (sqlite+aiosqlite:///PATH or "
+            "postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE)"
+        )
+        raise ConfigError(msg) from error
+    if url.get_backend_name() == "sqlite":
+        if not url.database or url.database == ":memory:":
+            msg = "database.url: sqlite+aiosqlite:///PATH must name a file"
+            raise ConfigError(msg)
+        return Database(_sqlite(url, patience), keys, patience=patience)
+    try:
+        engine = create_async_engine(
+            url,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            pool_size=8,
+            max_overflow=8,
+            pool_timeout=CONNECT_S,
+            connect_args={
+                "timeout": CONNECT_S,
+                "command_timeout": patience.statement_s + ANSWER_MARGIN_S,
+            },
+        )
+    except (SQLAlchemyError, TypeError, ValueError) as error:
+        msg = "database.url: has an option that postgresql+asyncpg does not know"
+        raise ConfigError(msg) from error
+    _limit_sessions(engine, patience)
+    return Database(engine, keys, patience=patience)
+
+
+def insert_new(database: Database, table: Table) -> Any:
+    """INSERT … ON CONFLICT DO NOTHING in the database's own words."""
+    return (postgresql_insert if database.is_postgresql else sqlite_insert)(table)
+
+
+def _milliseconds(seconds: float) -> str:
+    """As PostgreSQL's settings of time are written."""
+    return str(round(seconds * 1000))
+
+
+def _limit_sessions(engine: AsyncEngine, patience: Patience) -> None:
+    """PostgreSQL's time limits, set in each new session: as parameters of the start a pooler would
+    refuse them.
+    """
+    limits = {
+        "lock_timeout": LOCK_S,
+        "statement_timeout": patience.statement_s,
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_S,
+        "tcp_user_timeout": TCP_USER_TIMEOUT_S,
+    }
+    statement = "SELECT " + ", ".join(
+        f"set_config('{name}', '{_milliseconds(seconds)}', false)"
+        for name, seconds in limits.items()
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connected(dbapi_connection: Any, _record: object) -> None:
+        cursor = dbapi_connection.cursor()
+        cursor.execute(statement)
+        cursor.close()
+        # Begun by the driver; what is set in a transaction that is rolled back is not set.
+        dbapi_connection.commit()
+
+
+def _own(path: Path) -> None:
+    """0700 and 0600: the file holds people's addresses; SQLite gives its journal files the same
+    mode.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        msg = f"state_dir: {path.parent}: cannot be written: {error.strerror}"
+        raise ConfigError(msg) from error
+
+
+def _sqlite(url: URL, patience: Patience) -> AsyncEngine:
+    engine = create_async_engine(
+        url, hide_parameters=True, connect_args={"timeout": patience.writer_s}
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connected(dbapi_connection: Any, _record: object) -> None:
+        # The driver opens transactions by its own rules, too late for BEGIN IMMEDIATE; None leaves
+        # them to us.
+        dbapi_connection.isolation_level = None
+        cursor = dbapi_connection.cursor()
+        for pragma in (
+            f"busy_timeout={_milliseconds(patience.writer_s)}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begun(connection: Connection) -> None:
+        # A deferred transaction that reads and then writes fails at once when another wrote
+        # meanwhile, busy timeout or not.
+        connection.exec_driver_sql(
+            "BEGIN" if connection.get_execution_options().get("reading") else "BEGIN IMMEDIATE"
+        )
+
+    return engine
+
+
+@contextmanager
+def _asked(what: str) -> Iterator[None]:
+    """A transaction: its faults translated, and its time."""
+    started = perf_counter()
+    try:
+        with _translated(writing=what == "write"):
+            yield
+    finally:
+        STORE_SECONDS.labels("sql", what).observe(perf_counter() - started)
+
+
+_DEADLOCK = "40P01"
+_BUSY = frozenset({"55P03", "57014", "40001", _DEADLOCK})
+"""PostgreSQL's codes of a lock that was not to be had in time, a statement that took too long, a
+deadlock, a snapshot that others outdated.
+"""
+_READ_ONLY = frozenset({"25006", "53100", "58000", "58030", "XX001", "XX002"})
+"""PostgreSQL's codes of a write that a standby refuses, a disk that is full, a file that cannot be
+written, or is damaged.
+"""
+_SQLITE_READ_ONLY = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CORRUPT}
+)
+_SQLITE_PRIMARY = 0xFF
+"""An extended code of SQLite has the primary one in its last byte."""
+_SESSION = text("SELECT current_setting('gateway.session', true)")
+_NOT_OUR_STATEMENTS = frozenset({"42P05", "26000"})
+"""A prepared statement that is there though we have not made it, or is not though we have: the
+session is another client's too.
+"""
+_POOLED = (
+    "database.url: leads to a connection pooler in transaction or statement mode "
+    "(PgBouncer's pool_mode = transaction). The gateway sets time limits "
+    "for its session, and such a pooler gives each transaction another session. Connect to "
+    "PostgreSQL itself, or use pool_mode = session"
+)
+
+
+@contextmanager
+def _translated(*, writing: bool) -> Iterator[None]:
+    try:
+        yield
+    except UnavailableError:
+        raise
+    except DBAPIError as error:
+        if (code := getattr(error.orig, "sqlstate", None)) in _BUSY:
+            raise BusyError(_says(error), deadlock=code == _DEADLOCK) from error
+        if writing and _takes_no_writes(error.orig):
+            msg = f"SQL takes no writes ({_named(error)})"
+            raise ReadOnlyError(msg) from error
+        # A refused connection (wrong password, no such database) comes as the bare class, a fault
+        # of the server's own as InternalError.
+        if (
+            error.connection_invalidated
+            or isinstance(error, OperationalError | InterfaceError | InternalError)
+            or type(error) is DBAPIError
+        ):
+            raise UnavailableError(_says(error)) from error
+        raise
+    except (
+        PoolTimeoutError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        sqlite3.OperationalError,
+        OSError,
+    ) as error:
+        raise UnavailableError(_says(error)) from error
+
+
+def _takes_no_writes(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return (getattr(error, "sqlite_errorcode", 0) & _SQLITE_PRIMARY) in _SQLITE_READ_ONLY
+    return getattr(error, "sqlstate", None) in _READ_ONLY
+
+
+def _says(error: BaseException) -> str:
+    return f"SQL does not answer ({_named(error)})"
+
+
+def _named(error: BaseException) -> str:
+    """The kind of failure and, for SQLite, its text, which never quotes a value (PostgreSQL's
+    can).
+    """
+    cause = error.orig or error if isinstance(error, DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        return f"{type(cause).__name__}: {cause}"
+    return type(cause.__cause__ or cause).__name__
+
+
+def _found_version(connection: Connection) -> int | None:
+    """None for an empty database, 0 for one that holds our tables without a version."""
+    present = set(inspect(connection).get_table_names())
+    if schema_version.name not in present:
+        return 0 if present & set(metadata.tables) else None
+    rows = connection.execute(select(schema_version.c.version)).scalars().all()
+    return max(rows, default=0)

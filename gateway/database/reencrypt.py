@@ -1,0 +1,83 @@
+"""After a rotation of the ``database`` keys: every sealed cell is written again under the new one.
+
+A cell belongs to the row named by its primary key, its columns joined with ``/`` in their order:
+what seals a cell must name it so, and a test writes into every table to hold that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, tuple_, update
+
+from gateway.database.schema import metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Column, Table
+
+    from gateway.database.engine import Database
+
+BATCH = 200
+"""Rows in one transaction: a writer in between waits for some milliseconds, not for the whole
+table.
+"""
+
+
+def sealed_columns() -> Iterator[tuple[Table, Column[Any]]]:
+    """Every column that only ``Crypt`` writes."""
+    for table in metadata.sorted_tables:
+        for column in table.columns:
+            if column.info.get("sealed"):
+                yield table, column
+
+
+def row_name(key: Sequence[object]) -> str:
+    """How ``Crypt`` is told of a row."""
+    return "/".join(str(part) for part in key)
+
+
+async def reencrypt(database: Database) -> int:
+    """Number of cells written again. Raises ``ConfigError`` for one that does not open,
+    ``UnavailableError``.
+    """
+    return sum([await _column(database, table, column) for table, column in sealed_columns()])
+
+
+async def kids_in_use(database: Database) -> frozenset[str]:
+    """Ids of the keys that some cell still needs."""
+    found: set[str] = set()
+    for _table, column in sealed_columns():
+        async with database.read() as connection:
+            found |= {
+                value.partition(".")[0]
+                for value in (
+                    await connection.execute(select(column).where(column.is_not(None)))
+                ).scalars()
+            }
+    return frozenset(found)
+
+
+async def _column(database: Database, table: Table, column: Column[Any]) -> int:
+    keys = tuple(table.primary_key.columns)
+    written, after = 0, None
+    while True:
+        query = select(*keys, column).where(column.is_not(None)).order_by(*keys).limit(BATCH)
+        if after is not None:
+            query = query.where(tuple_(*keys) > after)
+        async with database.write() as connection:
+            rows = (await connection.execute(query)).all()
+            for *key, sealed in rows:
+                if not database.crypt.is_current(sealed):
+                    cell = {"table": table.name, "row": row_name(key), "column": column.name}
+                    fresh = database.crypt.seal(database.crypt.open(sealed, **cell), **cell)
+                    # Only over what was read: who wrote meanwhile wrote under the new key.
+                    here = [name == value for name, value in zip(keys, key, strict=True)]
+                    await connection.execute(
+                        update(table).where(*here, column == sealed).values({column.name: fresh})
+                    )
+                    written += 1
+        if len(rows) < BATCH:
+            return written
+        after = tuple_(*rows[-1][:-1])

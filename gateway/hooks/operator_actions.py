@@ -1,0 +1,264 @@
+"""What was done by hand (admin API, commands) is told to the tenant's application, and what a
+provider said is given back as a whole.
+
+Rules:
+- The record of revocations is the queue: what is to be told is marked in the transaction of the
+  block or lift itself, whichever process did it, and unmarked in the one that writes the message.
+- What a provider imposed is lifted as what the provider said: everything of it, in the person's
+  lane, with the standing that it rests on. So the provider's older words repeated take nothing away
+  again, and its newer ones are told as news.
+- A session that was blocked is nobody's leaving, and is not told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from gateway.background import beside, fault, in_rounds
+from gateway.errors import UnavailableError
+from gateway.hooks.effects import Notice
+from gateway.hooks.event import BY_HAND, Delivery, Effect, Group, HookEvent, Subject
+from gateway.hooks.inbox import digest
+from gateway.hooks.webhooks.outbox import Origin
+from gateway.revocation.api import LIFT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.core.hook_target import HookTarget
+    from gateway.core.person import Person
+    from gateway.core.revocation import RevocationStatus, Who
+    from gateway.database.group_commit import Committer
+    from gateway.hooks.api import HookTargets, People
+    from gateway.hooks.effects import Kept
+    from gateway.hooks.inbox import Inbox
+    from gateway.hooks.webhooks.outbox import Outbox
+    from gateway.revocation.api import Recorded
+    from gateway.revocation.records import SqlRevocations
+
+POLL_S = 1.0
+AT_ONCE = 500
+"""Lifts share one look at what is refused of their tenant."""
+AGAIN_S = 60.0
+"""When what could not be told is tried again: a key is missing, and may be given back."""
+
+
+class ByHand:
+    """The loop of one admin replica; several do no harm. ``clock``: UTC epoch seconds. ``stored``
+    wakes the applier.
+    """
+
+    def __init__(
+        self,
+        record: SqlRevocations,
+        committer: Committer,
+        inbox: Inbox,
+        outbox: Outbox,
+        *,
+        targets: HookTargets,
+        people: People | None,
+        stored: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._record, self._committer, self._inbox, self._outbox = record, committer, inbox, outbox
+        self._targets, self._people, self._stored, self._clock = targets, people, stored, clock
+        self._resting: dict[str, float] = {}
+        """What could not be told, by id, and until when it is left alone (UTC epoch seconds)."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return beside(in_rounds(self.round, pause_s=POLL_S, event="by_hand"))
+
+    async def round(self) -> int:
+        """Tell what has not been told; how much that was. Raises ``UnavailableError``."""
+        now, told = self._clock(), 0
+        self._resting = {
+            revocation: until for revocation, until in self._resting.items() if until > now
+        }
+        waiting: set[tuple[str, Who]] = set()
+        async for page in self._record.to_tell(
+            limit=AT_ONCE, resting=self._resting, failed=self._rest
+        ):
+            by_tenant: dict[str, list[tuple[Recorded, Sequence[Person]]]] = {}
+            for recorded, people in page:
+                by_tenant.setdefault(recorded.status.request.tenant, []).append((recorded, people))
+            for tenant, mine in by_tenant.items():
+                lifts = [
+                    recorded.status
+                    for recorded, _ in mine
+                    if recorded.kind == LIFT and recorded.status.id not in self._resting
+                ]
+                imposed: Mapping[str, Sequence[tuple[str, Kept]]] = {}
+                with self._apart(tenant, *(status.id for status in lifts)):
+                    imposed = await self._imposed(tenant, lifts)
+                for recorded, people in mine:
+                    person = (tenant, recorded.status.request.who)
+                    if recorded.status.id not in self._resting and person not in waiting:
+                        with self._apart(tenant, recorded.status.id):
+                            await self._tell(recorded, people, imposed.get(recorded.status.id, []))
+                            told += 1
+                    if recorded.status.id in self._resting:
+                        # What came later of the same person is told later.
+                        waiting.add(person)
+        return told
+
+    def _rest(self, revocation: str) -> None:
+        self._resting[revocation] = self._clock() + AGAIN_S
+
+    @contextlib.contextmanager
+    def _apart(self, tenant: str, *ids: str) -> Iterator[None]:
+        """What cannot be told (a row that does not open) is logged, and tried again after a pause;
+        it keeps nothing else from being told.
+        """
+        try:
+            yield
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - logged
+            fault("by_hand_fault", error, tenant=tenant, revocations=ids)
+            for one in ids:
+                self._rest(one)
+
+    async def _imposed(
+        self, tenant: str, lifts: Sequence[RevocationStatus]
+    ) -> Mapping[str, Sequence[tuple[str, Kept]]]:
+        """What a provider had said to which each lift gives an answer, by the lift's id."""
+        found = (
+            await self._inbox.imposed(
+                tenant, [(status.request, status.received_at) for status in lifts]
+            )
+            if lifts
+            else []
+        )
+        return {status.id: said for status, said in zip(lifts, found, strict=True)}
+
+    async def _tell(
+        self, recorded: Recorded, people: Sequence[Person], imposed: Sequence[tuple[str, Kept]]
+    ) -> None:
+        status, request = recorded.status, recorded.status.request
+        named = [(self._targets.find(request.tenant, provider), kept) for provider, kept in imposed]
+        said: list[tuple[HookTarget, Kept]] = [
+            (target, kept) for target, kept in named if target is not None
+        ]
+        notice = None if said else await self._notice(recorded, people)
+
+        async def work(connection: AsyncConnection) -> None:
+            if not await self._record.told(connection, status.id):
+                return
+            for target, kept in said:
+                event = _given_back(kept, at=status.received_at, revocation=status.id)
+                await self._inbox.store(
+                    connection,
+                    target,
+                    Delivery(event.source, (event,)),
+                    received_at=self._clock(),
+                    channel="by_hand",
+                )
+            if notice is not None:
+                origin = Origin(
+                    request.tenant,
+                    request.who.provider or "",
+                    request.source,
+                    BY_HAND if recorded.kind == LIFT else "operator.block",
+                )
+                await self._outbox.add(
+                    connection,
+                    notice,
+                    origin,
+                    lane=digest(request.tenant, "by hand", repr(request.who)),
+                    revocation=status.id,
+                    now=self._clock(),
+                )
+
+        await self._committer.run(work)
+        if said:
+            self._stored()
+        elif notice is not None:
+            self._outbox.wake()
+
+    async def _notice(self, recorded: Recorded, people: Sequence[Person]) -> Notice | None:
+        request, lifted = recorded.status.request, recorded.kind == LIFT
+        who, at = request.who, recorded.status.received_at
+        if who.session is not None or self._outbox.silent(request.tenant):
+            return None
+        if request.group_overlay is not None or who.group is not None:
+            group = Group(name=request.group_overlay or who.group or "")
+            if who.group is not None or not _names_a_person(who):
+                return Notice(
+                    "group.restored" if lifted else "group.removed",
+                    "operator",
+                    Subject(),
+                    (),
+                    group,
+                    at,
+                )
+            return Notice(
+                "user.group_added" if lifted else "user.group_removed",
+                "operator",
+                _subject(who),
+                tuple(await self._known(request.tenant, who)),
+                group,
+                at,
+                user=who.user or "",
+            )
+        if not _names_a_person(who):
+            return Notice(
+                "tenant.unblocked" if lifted else "tenant.blocked",
+                "operator",
+                Subject(),
+                (),
+                None,
+                at,
+            )
+        known = people or await self._known(request.tenant, who)
+        return Notice(
+            "user.restored" if lifted else "user.deprovisioned",
+            "operator",
+            _subject(who),
+            tuple(known),
+            None,
+            at,
+            user=who.user or "",
+        )
+
+    async def _known(self, tenant: str, who: Who) -> Sequence[Person]:
+        names = [
+            (kind, value)
+            for kind in ("user", "idp_subject", "oid", "email")
+            if (value := getattr(who, kind)) is not None
+        ]
+        if self._people is None:
+            return ()
+        with contextlib.suppress(UnavailableError):
+            return await self._people.known(tenant, provider=who.provider or "", names=names)
+        return ()
+
+
+def _given_back(kept: Kept, *, at: float, revocation: str) -> HookEvent:
+    """As if the provider had said so when the operator did."""
+    event = kept.event
+    effect = Effect.LIFT if event.group is None else Effect.GROUP_ADDED
+    subject, group = (
+        event.subject.key if event.subject else "",
+        event.group.key if event.group else "",
+    )
+    return HookEvent(
+        event.source,
+        BY_HAND,
+        effect,
+        event.subject,
+        event.group,
+        at,
+        f"by-hand:{digest(revocation, subject, group)}",
+    )
+
+
+def _subject(who: Who) -> Subject:
+    return Subject(idp_subject=who.idp_subject or "", oid=who.oid or "", email=who.email or "")
+
+
+def _names_a_person(who: Who) -> bool:
+    return any(value is not None for value in (who.user, who.idp_subject, who.oid, who.email))

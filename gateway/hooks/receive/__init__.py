@@ -1,0 +1,36 @@
+"""The ``hooks`` listener: what identity providers may call. One file per kind of sender;
+``reception`` is what they share.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.hooks.receive import entra, okta, scim, signed_token
+from gateway.hooks.receive.delivery import MAX_BODY_BYTES, Reception, answering
+
+if TYPE_CHECKING:
+    from gateway.hooks.receive.services import HookServices
+
+
+def routes(services: HookServices) -> list[web.RouteDef]:
+    """Contract §5."""
+    reception = Reception(services)
+    return [
+        *okta.routes(reception),
+        *entra.routes(reception),
+        *signed_token.routes(reception),
+        *scim.routes(reception),
+    ]
+
+
+def application(services: HookServices) -> web.Application:
+    """The listener's application; nothing else is reachable there."""
+    app = web.Application(middlewares=[answering(scim.problem)], client_max_size=MAX_BODY_BYTES)
+    app.add_routes(routes(services))
+    return app
+
+
+__all__ = ["application", "routes"]

@@ -1,0 +1,41 @@
+"""``/hooks/okta/{tenant}/{provider}``: Event Hooks. GET is Okta's one-time verification, POST a
+delivery.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.core.model import ProviderKind
+from gateway.hooks.event import HookRefusedError, Refusal, Source
+from gateway.hooks.receive.delivery import Reception, body, media_type
+from gateway.hooks.sources import credential, okta
+
+PATH = "/hooks/okta/{tenant}/{provider}"
+
+
+def routes(reception: Reception) -> list[web.RouteDef]:
+    async def verify(request: web.Request) -> web.Response:
+        target = reception.target(request, {ProviderKind.OKTA})
+        answer = okta.verification(request.headers.get("X-Okta-Verification-Challenge", ""))
+        reception.shook_hands(request, target, Source.OKTA)
+        return web.json_response(answer)
+
+    async def deliver(request: web.Request) -> web.Response:
+        target = reception.target(request, {ProviderKind.OKTA})
+        presented = request.headers.getall("Authorization", [])
+        if len(presented) != 1 or not (
+            credential.matches(presented[0], target.secrets)
+            or credential.matches(credential.bearer(presented[0]), target.secrets)
+        ):
+            raise HookRefusedError(
+                Refusal.UNAUTHENTICATED, "the Authorization header is not this provider's secret"
+            )
+        media_type(request, {"application/json"})
+        await reception.accept(request, target, okta.parse(await body(request)))
+        return web.Response(status=200)
+
+    return [
+        web.get(PATH, reception.handled(Source.OKTA, verify), allow_head=False),
+        web.post(PATH, reception.handled(Source.OKTA, deliver)),
+    ]

@@ -1,0 +1,189 @@
+"""Signed messages: Universal Logout, OpenID back-channel logout, security event tokens. Each
+answers as its specification says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.core.model import ProviderKind
+from gateway.hooks.event import Delivery, HookRefusedError, Refusal, Source
+from gateway.hooks.issuer_keys import IssuerConfigError, Signers
+from gateway.hooks.receive.delivery import MAX_TOKEN_BYTES, STATUS, Reception, body, media_type
+from gateway.hooks.sources import backchannel_logout as backchannel
+from gateway.hooks.sources import credential, ssf, universal_logout
+from gateway.hooks.sources.signed_token import UnknownKeyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.hook_target import HookTarget
+
+FEDERATED = frozenset({ProviderKind.OKTA, ProviderKind.ENTRA, ProviderKind.OIDC})
+_SET_ERRORS = {
+    Refusal.UNAUTHENTICATED: "authentication_failed",
+    Refusal.KEY: "invalid_key",
+    Refusal.ISSUER: "invalid_issuer",
+    Refusal.AUDIENCE: "invalid_audience",
+}
+"""RFC 8935 §2.4; everything else is ``invalid_request``."""
+
+
+def routes(reception: Reception) -> list[web.RouteDef]:
+    async def verified(
+        request: web.Request,
+        target: HookTarget,
+        source: Source,
+        parse: Callable[[Signers], Delivery],
+    ) -> Delivery:
+        """Parse with the issuer's keys; with fresh ones if the message names a key that is not
+        among them. Raises ``UnavailableError``.
+        """
+        keys = reception.services.keys
+        try:
+            return parse(await keys.signers(target))
+        except UnknownKeyError:
+            signers = await keys.signers(target, again=True)
+        try:
+            return parse(signers)
+        except UnknownKeyError:
+            if isinstance(signers.missing, IssuerConfigError):
+                reception.lacks(request, target, source, str(signers.missing))
+            elif signers.missing is not None:
+                raise signers.missing from None
+            raise
+
+    async def logout(request: web.Request) -> web.Response:
+        target = reception.target(request, {ProviderKind.OKTA, ProviderKind.OIDC})
+        token = credential.bearer(request.headers.get("Authorization", ""))
+        endpoint = target.audience or reception.endpoint(request)
+        if not token or not endpoint:
+            raise HookRefusedError(
+                Refusal.UNAUTHENTICATED,
+                "no bearer token"
+                if not token
+                else "hooks.url is not configured, so no token can be for this address",
+            )
+        media_type(request, {"application/json"})
+        raw = await body(request, limit=MAX_TOKEN_BYTES)
+        delivery = await verified(
+            request,
+            target,
+            Source.UNIVERSAL_LOGOUT,
+            lambda by: universal_logout.parse(
+                raw,
+                token=token,
+                keys=by.keys,
+                issuers=by.issuers,
+                endpoint=endpoint,
+                client_id=target.client_id,
+                now=reception.services.clock(),
+            ),
+        )
+        await reception.accept(request, target, delivery)
+        return web.Response(status=204)
+
+    async def backchannel_logout(request: web.Request) -> web.Response:
+        target = reception.target(request, FEDERATED)
+        audiences = frozenset(a for a in (target.client_id, target.audience) if a)
+        audiences = audiences or frozenset(
+            {
+                reception.lacks(
+                    request, target, Source.BACKCHANNEL, "hooks.client_id is not configured"
+                )
+            }
+        )
+        media_type(request, {"application/x-www-form-urlencoded"})
+        raw = await body(request, limit=MAX_TOKEN_BYTES)
+        delivery = await verified(
+            request,
+            target,
+            Source.BACKCHANNEL,
+            lambda by: backchannel.parse(
+                raw,
+                keys=by.keys,
+                issuers=by.issuers,
+                audiences=audiences,
+                now=reception.services.clock(),
+            ),
+        )
+        await reception.accept(request, target, delivery)
+        return web.Response(status=200)
+
+    async def security_event(request: web.Request) -> web.Response:
+        target = reception.target(request, FEDERATED)
+        audiences = frozenset(a for a in (target.audience, reception.endpoint(request)) if a)
+        audiences = audiences or frozenset(
+            {
+                reception.lacks(
+                    request,
+                    target,
+                    Source.SSF,
+                    "neither hooks.audience nor hooks.url is configured",
+                )
+            }
+        )
+        if (
+            target.secrets
+            and "Authorization" in request.headers
+            and not credential.matches(
+                credential.bearer(request.headers["Authorization"]), target.secrets
+            )
+        ):
+            # RFC 8935 leaves it open whether a transmitter authenticates; if it tries, it must be
+            # right.
+            raise HookRefusedError(
+                Refusal.UNAUTHENTICATED, "the Authorization header is not this provider's secret"
+            )
+        media_type(request, {"application/secevent+jwt"})
+        raw = await body(request, limit=MAX_TOKEN_BYTES)
+        delivery = await verified(
+            request,
+            target,
+            Source.SSF,
+            lambda by: ssf.parse(
+                raw,
+                keys=by.keys,
+                issuers=by.issuers,
+                audiences=audiences,
+                now=reception.services.clock(),
+                entra=target.kind is ProviderKind.ENTRA,
+            ),
+        )
+        await reception.accept(request, target, delivery)
+        return web.Response(status=202)
+
+    return [
+        web.post(
+            "/hooks/universal-logout/{tenant}/{provider}",
+            reception.handled(Source.UNIVERSAL_LOGOUT, logout),
+        ),
+        web.post(
+            "/hooks/backchannel/{tenant}/{provider}",
+            reception.handled(Source.BACKCHANNEL, backchannel_logout, _backchannel_refused),
+        ),
+        web.post(
+            "/hooks/ssf/{tenant}/{provider}",
+            reception.handled(Source.SSF, security_event, _set_refused),
+        ),
+    ]
+
+
+def _backchannel_refused(error: HookRefusedError) -> web.Response:
+    # OpenID Connect Back-Channel Logout 1.0 §2.8
+    return web.json_response(
+        {"error": "invalid_request", "error_description": error.refusal.value},
+        status=STATUS[error.refusal]
+        if error.refusal in {Refusal.TOO_LARGE, Refusal.CONTENT_TYPE}
+        else 400,
+    )
+
+
+def _set_refused(error: HookRefusedError) -> web.Response:
+    code = _SET_ERRORS.get(error.refusal, "invalid_request")
+    return web.json_response(
+        {"err": code, "description": error.refusal.value},
+        status=413 if error.refusal is Refusal.TOO_LARGE else 400,
+    )

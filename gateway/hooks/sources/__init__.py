@@ -1,0 +1,1 @@
+"""What each kind of sender says, parsed and verified. Pure."""

@@ -1,0 +1,64 @@
+"""Site → files. Templates are the configurations themselves, readable as they stand."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from gateway.pages import standalone
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.ingress_config.site import Site
+
+KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "nginx": ("nginx.conf",),
+    "traefik": ("traefik.yml", "dynamic.yml"),
+    "caddy": ("Caddyfile",),
+    "envoy": ("envoy.yaml",),
+    "haproxy": ("haproxy.cfg", "gateway.lua"),
+}
+"""Proxy → the files it consists of, the one to start it with first."""
+RENDERED: Final[Mapping[str, tuple[str, ...]]] = {
+    **KINDS,
+    "kubernetes": ("traefik.yaml", "envoy-gateway.yaml", "ingress-nginx.yaml"),
+}
+"""Everything that can be rendered; Kubernetes is one of its files, not all."""
+
+
+def _environment() -> Environment:
+    # Not HTML: no value can hold a character that any of these formats would have to quote (see
+    # site.py).
+    environment = Environment(  # noqa: S701
+        loader=PackageLoader("gateway.ingress_config"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["page_of"], environment.globals["problem_of"] = (
+        standalone.page,
+        standalone.problem,
+    )
+    environment.filters["json"] = json.dumps
+    environment.filters["variable"] = lambda name: name.lower().replace("-", "_")
+    environment.filters["regex_host"] = lambda name: name.replace(".", "\\.")
+    # service.namespace:port, as cluster addresses are written
+    environment.filters["service"] = lambda address: address.partition(":")[0].partition(".")[0]
+    environment.filters["namespace"] = lambda address: (
+        address.partition(":")[0].split(".")[1] if "." in address.partition(":")[0] else "default"
+    )
+    environment.filters["port"] = lambda address: address.rpartition(":")[2]
+    return environment
+
+
+def render(kind: str, site: Site) -> dict[str, str]:
+    """File name → text, for one of ``RENDERED``."""
+    environment = _environment()
+    return {
+        name: environment.get_template(f"{kind}/{name}.j2").render(site=site)
+        for name in RENDERED[kind]
+    }

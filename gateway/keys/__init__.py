@@ -1,0 +1,1 @@
+"""The key ring, its file, and assertions signed with it."""

@@ -1,0 +1,168 @@
+"""The key ring as its file holds it now, and the three steps of a rotation.
+
+stage     a new key is added last: every process reads with it, none writes promote   it becomes the
+first, once every process has said that it reads with it; the former first is retired. A key that
+          signs assertions begins later: applications have its public half from a cache, and must
+          have seen it before
+prune     a retired key goes when nothing that it wrote can still be alive
+
+Between stage and promote a process that does not know the key yet would take a valid session for
+none: hence the confirmations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.config.file_stamp import stamp
+from gateway.errors import ConfigError
+from gateway.keys import ring as keys
+from gateway.keys.assertion import PUBLISHED_BEFORE_S
+from gateway.keys.ring import SigningKey
+from gateway.log import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gateway.keys.ring import Key, KeyRing
+
+KINDS: Final = ("sealing", "assertion", "database")
+POLL_S: Final = 1.0
+"""How soon a process reads with a staged key."""
+
+_log = logging.getLogger("gateway")
+
+
+class KeyFile:
+    """Call it for the ring. A file that cannot be read any more keeps the old ring and says so
+    once.
+    """
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        self.path = path
+        self._ring = keys.load(path, create=create)
+        self._seen = stamp(self.path)
+        self.changed: list[Callable[[KeyRing], None]] = []
+
+    def __call__(self) -> KeyRing:
+        return self._ring
+
+    def look(self) -> bool:
+        """Read the file again if it changed; whether the ring is another one now."""
+        seen = stamp(self.path)
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        try:
+            ring = keys.load(self.path, create=False)
+        except ConfigError as error:
+            _log.error("key_ring_refused", extra=fields(error=str(error)))
+            return False
+        self._ring = ring
+        _log.info(
+            "key_ring_read",
+            extra=fields(**{kind: [key.kid for key in getattr(ring, kind)] for kind in KINDS}),
+        )
+        for tell in self.changed:
+            tell(ring)
+        return True
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            # A mount that hangs holds up a thread, and not the checks.
+            if await asyncio.to_thread(stamp, self.path) != self._seen:
+                self.look()
+
+
+def staged(ring: KeyRing, kind: str) -> Key | SigningKey | None:
+    """The key that has yet to begin writing."""
+    return next((key for key in getattr(ring, kind)[1:] if not key.retired_at), None)
+
+
+def stage(ring: KeyRing, kind: str) -> KeyRing:
+    """With a new key that reads; unchanged where one is staged already."""
+    if staged(ring, kind) is not None:
+        return ring
+    fresh: Any = keys.new_signing_key() if kind == "assertion" else keys.new_key()
+    return _with(ring, kind, (*getattr(ring, kind), fresh))
+
+
+def promote(ring: KeyRing, kind: str, *, now: int) -> KeyRing:
+    """The staged key writes from now on, or signs once it was published for long enough. Raises
+    ``ValueError`` where none is staged.
+    """
+    fresh = staged(ring, kind)
+    if fresh is None:
+        msg = f"{kind}: no key is staged"
+        raise ValueError(msg)
+    first, *others = getattr(ring, kind)
+    begins = now
+    if isinstance(fresh, SigningKey):
+        begins = now + PUBLISHED_BEFORE_S
+        fresh = replace(fresh, writes_from=begins)
+    return _with(
+        ring,
+        kind,
+        (
+            fresh,
+            replace(first, retired_at=begins),
+            *(key for key in others if key.kid != fresh.kid),
+        ),
+    )
+
+
+def prune(ring: KeyRing, kind: str, *, before: int) -> KeyRing:
+    """Without the keys that stopped writing before ``before``."""
+    return _with(
+        ring, kind, tuple(key for key in getattr(ring, kind) if not 0 < key.retired_at < before)
+    )
+
+
+def _with(ring: KeyRing, kind: str, entries: tuple[Any, ...]) -> KeyRing:
+    changed: Any = {kind: entries}
+    return replace(ring, **changed)
+
+
+@contextlib.contextmanager
+def editing(path: Path) -> Iterator[Callable[[KeyRing], None]]:
+    """Alone with the file; call what is given to replace it whole (0600, never half-written)."""
+
+    def save(ring: KeyRing) -> None:
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+        try:
+            temporary.touch(mode=0o600)
+            with temporary.open("w", encoding="ascii") as file:
+                file.write(keys.dump(ring))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            msg = f"{path}: the key ring cannot be written: {error.strerror}"
+            raise ConfigError(msg) from error
+
+    try:
+        lock = os.open(
+            path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+    except OSError as error:
+        msg = f"{path}: the key ring cannot be written: {error.strerror}"
+        raise ConfigError(msg) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            msg = f"{path}: another rotation is under way"
+            raise ConfigError(msg) from error
+        yield save
+    finally:
+        os.close(lock)

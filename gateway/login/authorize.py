@@ -1,0 +1,143 @@
+"""Sending a browser to Cognito: which provider, and the pending login that waits for its return."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.core.decision import Reason
+from gateway.core.hosts import email_domain
+from gateway.core.model import PendingLogin
+from gateway.login.middleware import drop_cookie, redirect, set_cookie
+from gateway.login.request import BrowserError, client_key
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from gateway.core.model import Provider, Tenant
+    from gateway.login.request import Browser
+
+PENDING_LIFETIME_S = 600
+"""Long enough to find a second factor; Cognito itself gives up after five minutes at each step."""
+LOGINS_AT_MOST = 500
+LOGINS_WINDOW_S = 10
+"""Begun per client address (IPv6: per /64). The largest companies behind one address stay far
+below, and a delivery network's edge too. Short windows: whoever shares the address with a flood is
+let in again within seconds of its end. What the store keeps is bounded elsewhere
+(``sessions/fair_share.py``); this bounds the work.
+"""
+MAX_LOGIN_HINT = 254
+BROWSER_ID = re.compile(r"[0-9a-f]{64}")
+"""Public name of a browser: see ``SessionStore.binding_id``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a login leads. ``host`` and ``browser`` only at ``login_host``: who waits for the
+    ticket.
+    """
+
+    return_to: str
+    host: str = ""
+    browser: str = ""
+
+
+def choose_provider(tenant: Tenant, *, wanted: str, hint: str) -> Provider | None:
+    """The named one, the only one, or the only one whose domains hold the hint; None: the person
+    chooses.
+    """
+    if wanted:
+        provider = tenant.provider(wanted)
+        if provider is None:
+            raise BrowserError(
+                Reason.BAD_REQUEST,
+                400,
+                detail="provider is not one of this tenant's",
+                tenant=tenant,
+            )
+        return provider
+    if len(tenant.providers) == 1:
+        return tenant.providers[0]
+    domain = email_domain(hint) if hint else None
+    fitting = [p for p in tenant.providers if domain is not None and domain in p.domains]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+async def send_to_cognito(
+    browser: Browser,
+    tenant: Tenant,
+    provider: Provider,
+    destination: Destination,
+    *,
+    hint: str = "",
+    hopped: bool = False,
+    prompt: str = "",
+    test: str = "",
+) -> web.Response:
+    """Store the pending login, bind it to this browser at this host, and go. The callback comes
+    back to this host.
+
+    ``test``: name of the link that tests a connection; the login then makes no session.
+    """
+    services = browser.services
+    client = client_key(browser.client)
+    if browser.known_client and not await services.attempts.allowed(
+        client, at_most=LOGINS_AT_MOST, window_s=LOGINS_WINDOW_S, kind="login"
+    ):
+        detail = (
+            f"more than {LOGINS_AT_MOST} logins begun in {LOGINS_WINDOW_S} s from {browser.client}"
+        )
+        raise BrowserError(Reason.LOGIN_LOOP, 429, detail=detail, tenant=tenant)
+    hint = hint if len(hint) <= MAX_LOGIN_HINT and email_domain(hint) is not None else ""
+    pending = PendingLogin(
+        tenant=tenant.id,
+        provider=provider.name,
+        host=browser.host,
+        return_to=destination.return_to,
+        nonce=services.random_token(),
+        code_verifier=services.random_token(),
+        redirect_uri=f"{browser.origin}/_auth/callback",
+        client_id=tenant.client_id,
+        hopped=hopped,
+        purpose="test" if test else "login",
+        test=test,
+        for_host=destination.host,
+        for_browser=destination.browser,
+        hint=hint.lower(),
+        prompted=hopped and prompt == "login",
+    )
+    begun = await services.sessions.begin(pending, binding=browser.binding, client=client)
+    browser.request["provider"] = provider.name
+    response = redirect(
+        services.relying_party.authorize_url(
+            tenant,
+            pending,
+            state=begun.state,
+            login_hint=hint,
+            lang=browser.language,
+            prompt=prompt,
+        ),
+        status=302,
+    )
+    bind(response, browser, begun.binding.reveal())
+    return response
+
+
+def bind(response: web.Response, browser: Browser, binding: str) -> None:
+    """The browser keeps ``binding`` for as long as a login may take, and the cookies of our name
+    that are of no use no longer.
+    """
+    for name in browser.surplus_bindings():
+        drop_cookie(response, name)
+    own = browser.binding_cookie(binding)
+    if own is not None:
+        set_cookie(response, own, binding, max_age_s=PENDING_LIFETIME_S)
+
+
+def is_prefetch(request: web.Request) -> bool:
+    return any(
+        "prefetch" in value.lower()
+        for name in ("Sec-Purpose", "Purpose")
+        for value in request.headers.getall(name, ())
+    )

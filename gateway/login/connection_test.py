@@ -1,0 +1,316 @@
+"""Test connection: a whole login through a tenant's provider that creates no session and ends on a
+page that tells everything.
+
+Rules:
+- Only a link that an operator made leads here, until it is used or an hour old. Opening it uses
+  nothing up (mail scanners open links); the first result does.
+- No session, no cookie but the one that binds the login to this browser, nobody counted as signed
+  in. The tokens are thrown away, the refresh token at Cognito too.
+- It works for a tenant that is not active yet, and then says that nobody would be let in.
+- What is shown is this login's own claims, this tenant's settings, and no token.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from gateway.cognito.error_diagnosis import diagnose
+from gateway.core import signed_link
+from gateway.core.decide import decide, match, would_do
+from gateway.core.decision import Allow, Reason
+from gateway.core.groups import parse_groups
+from gateway.core.login import Accepted, Refusal, accept
+from gateway.core.model import AuthRequest, RequestKind, Session
+from gateway.core.tenants import HostKind
+from gateway.errors import PeerError, UnavailableError
+from gateway.login.authorize import Destination, choose_provider, is_prefetch, send_to_cognito
+from gateway.login.middleware import page
+from gateway.login.request import BrowserError, parse_any
+from gateway.pages.texts import TrialLack, TrialStep
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from gateway.cognito.relying_party import Tokens
+    from gateway.core.decision import Decision
+    from gateway.core.model import Identity, PendingLogin, Provider, Tenant
+    from gateway.login.request import Browser
+    from gateway.sessions.api import Taken
+
+PURPOSE = "test"
+LEFT_OUT = frozenset({"nonce", "at_hash", "jti", "origin_jti", "event_id"})
+"""Claims that are good for replaying or ending something, and say nothing about the connection."""
+MAX_SHOWN = 2048
+
+
+async def start(request: web.Request) -> web.StreamResponse:
+    """``/_auth/test``: from the link to Cognito."""
+    browser = parse_any(request)
+    token = browser.parameter("token")
+    found = (
+        await browser.services.trials.open(token) if token and not is_prefetch(request) else None
+    )
+    table = browser.services.tenants.table
+    tenant = table.by_id(found[0]) if found is not None else None
+    if (
+        found is None
+        or tenant is None
+        or not (browser.found is HostKind.LOGIN or table.owns(tenant, browser.host))
+    ):
+        raise BrowserError(
+            Reason.LOGIN_STATE,
+            400,
+            detail="no test link of ours for this host, or it was used, or it is too old",
+        )
+    request["tenant"] = tenant.id
+    provider = choose_provider(tenant, wanted=browser.parameter("provider"), hint="")
+    if provider is None:
+        choices = [
+            (p.label, f"{signed_link.PATH}?{urlencode({'token': token, 'provider': p.name})}")
+            for p in tenant.providers
+        ]
+        return page(request, "chooser", tenant, choices=choices, change=None)
+    response = await send_to_cognito(
+        browser, tenant, provider, Destination(f"{browser.origin}/"), prompt="login", test=found[1]
+    )
+    return await _looked_ahead(browser, tenant, provider, found[1], response)
+
+
+async def _looked_ahead(
+    browser: Browser, tenant: Tenant, provider: Provider, name: str, response: web.Response
+) -> web.Response:
+    """``response`` leads to Cognito. Whoever ends on an error page there comes back to no callback:
+    what it would say is told here, and nothing is used up.
+    """
+    services = browser.services
+    started = perf_counter()
+    refusal = await services.relying_party.own_error_page(response.headers["Location"])
+    if refusal is None:
+        await services.trials.note(
+            name, signed_link.Result("begun", services.clock(), provider.name)
+        )
+        return response
+    diagnosis = diagnose(refusal, refusal)
+    await services.trials.note(
+        name,
+        signed_link.Result(
+            "cognito",
+            services.clock(),
+            provider.name,
+            f"{diagnosis.code}: {diagnosis.cause}; {diagnosis.setting}",
+        ),
+    )
+    steps = [(TrialStep.SIGN_IN, _ms(started), False, f"{diagnosis.code}: {diagnosis.cause}")]
+    return page(
+        browser.request,
+        "test_result",
+        tenant,
+        steps=steps,
+        claims=[],
+        groups=[],
+        missing=[(TrialLack.DETAIL, diagnosis.setting)],
+        allowed=False,
+        reason=Reason.IDP_ERROR.value,
+    )
+
+
+@dataclass(slots=True)
+class _Result:
+    """What the page will say. ``steps`` are what was done, milliseconds, whether it worked, detail;
+    ``missing`` what, and its names.
+    """
+
+    steps: list[tuple[TrialStep, float, bool, str]] = field(default_factory=list)
+    claims: list[tuple[str, str]] = field(default_factory=list)
+    groups: tuple[str, ...] = ()
+    missing: list[tuple[TrialLack, str]] = field(default_factory=list)
+    allowed: bool = False
+    reason: Reason = Reason.IDP_ERROR
+
+
+async def finish(
+    browser: Browser, taken: Taken, *, code: str, error: str, description: str
+) -> web.StreamResponse:
+    """The callback of a login whose purpose is a test."""
+    services, pending = browser.services, taken.pending
+    tenant = services.tenants.table.by_id(pending.tenant)
+    provider = tenant.provider(pending.provider) if tenant is not None else None
+    if tenant is None or provider is None or not await services.trials.spend(pending.test):
+        raise BrowserError(
+            Reason.LOGIN_STATE,
+            400,
+            detail="the test link was used, or tenant or provider changed since",
+            tenant=tenant,
+        )
+    browser.request["tenant"], browser.request["provider"] = tenant.id, provider.name
+    result = _Result()
+    there_ms = max(0.0, services.clock() - taken.began / 1_000_000) * 1000
+    if error or not code:
+        diagnosis = diagnose(error, description)
+        result.steps.append(
+            (TrialStep.SIGN_IN, there_ms, False, f"{diagnosis.code}: {diagnosis.cause}")
+        )
+        result.missing.append((TrialLack.DETAIL, diagnosis.setting))
+    else:
+        result.steps.append((TrialStep.SIGN_IN, there_ms, True, provider.name))
+        tokens = await _exchange(browser, tenant, pending, code, result)
+        # Cognito took its time: what is told is what holds now.
+        tenant = services.tenants.table.by_id(pending.tenant)
+        provider = tenant.provider(pending.provider) if tenant is not None else None
+        if tenant is None or provider is None:
+            raise BrowserError(
+                Reason.LOGIN_STATE,
+                400,
+                detail="tenant or provider changed during the test",
+                tenant=tenant,
+            )
+        if tokens is not None:
+            _judge(browser, tenant, provider, tokens, result)
+            await _throw_away(browser, tenant, pending, tokens, result)
+    browser.request["reason"] = result.reason
+    await services.trials.note(
+        pending.test,
+        signed_link.Result(
+            "done", services.clock(), pending.provider, result.reason.value, result.allowed
+        ),
+    )
+    return page(
+        browser.request,
+        "test_result",
+        tenant,
+        steps=result.steps,
+        claims=result.claims,
+        groups=list(result.groups),
+        missing=result.missing,
+        allowed=result.allowed,
+        reason=result.reason.value,
+    )
+
+
+async def _exchange(
+    browser: Browser, tenant: Tenant, pending: PendingLogin, code: str, result: _Result
+) -> Tokens | None:
+    started = perf_counter()
+    try:
+        tokens = await browser.services.relying_party.exchange(tenant, pending, code=code)
+    except (PeerError, UnavailableError) as fault:
+        result.steps.append((TrialStep.EXCHANGE, _ms(started), False, str(fault)))
+        return None
+    result.steps.append((TrialStep.EXCHANGE, _ms(started), True, ""))
+    result.claims = [
+        (name, _shown(value))
+        for name, value in sorted(tokens.claims.items())
+        if name not in LEFT_OUT
+    ]
+    return tokens
+
+
+def _judge(
+    browser: Browser, tenant: Tenant, provider: Provider, tokens: Tokens, result: _Result
+) -> None:
+    """The claims by the function that logs people in, the identity by the one that decides
+    checks.
+    """
+    started = perf_counter()
+    accepted = accept(
+        tokens.claims, tenant, provider, pool_id=browser.services.config.cognito.user_pool_id
+    )
+    if isinstance(accepted, Refusal):
+        result.reason = accepted.reason
+        result.groups = (
+            parse_groups(tokens.claims.get("custom:groups"), form_decode=provider.form_decode) or ()
+        )
+        result.missing.append((TrialLack.DETAIL, accepted.detail))
+        result.steps.append((TrialStep.CLAIMS, _ms(started), False, accepted.detail))
+        return
+    result.groups = accepted.identity.groups
+    result.steps.append((TrialStep.CLAIMS, _ms(started), True, "; ".join(accepted.warnings)))
+    result.missing += [(TrialLack.DETAIL, warning) for warning in accepted.warnings]
+    if not accepted.idp_iat_mapped:
+        result.missing.append((TrialLack.IDP_IAT, ""))
+    decided = perf_counter()
+    asked = _start_page(browser)
+    decision = _decide(browser, tenant, asked, accepted)
+    result.allowed, result.reason = isinstance(decision, Allow), decision.reason
+    result.missing += _would_do(tenant, asked, accepted.identity, decision)
+    result.steps.append((TrialStep.DECISION, _ms(decided), result.allowed, decision.reason.value))
+
+
+def _decide(browser: Browser, tenant: Tenant, asked: AuthRequest, accepted: Accepted) -> Decision:
+    """With the session that this login would have made."""
+    now = browser.services.clock()
+    session = Session(
+        digest="",
+        tenant=tenant.id,
+        host=browser.host,
+        family="",
+        identity=accepted.identity,
+        began=0,
+        auth_time=accepted.auth_time,
+        created_at=int(now),
+        expires_at=int(now) + tenant.session.absolute_s,
+        client_id=tenant.client_id,
+    )
+    return decide(tenant, asked, match(tenant, asked), session=session, machine=None, now=now)
+
+
+def _start_page(browser: Browser) -> AuthRequest:
+    return AuthRequest(
+        scheme=browser.services.config.public_scheme,
+        host=browser.host,
+        method="GET",
+        path="/",
+        ambiguous=False,
+        target="/",
+        kind=RequestKind.NAVIGATION,
+        html=True,
+        cookies=(),
+        other_cookies="",
+        bearer=None,
+        preflight=False,
+        client=browser.client,
+        request_id=browser.request_id,
+    )
+
+
+def _would_do(
+    tenant: Tenant, asked: AuthRequest, identity: Identity, decision: Decision
+) -> list[tuple[TrialLack, str]]:
+    if decision.reason is Reason.TENANT_INACTIVE:
+        return [(TrialLack.ACTIVE, "")]
+    groups, roles = would_do(tenant, match(tenant, asked), identity, decision.reason)
+    return [
+        (lack, ", ".join(names))
+        for lack, names in ((TrialLack.GROUPS, groups), (TrialLack.ROLES, roles))
+        if names
+    ]
+
+
+async def _throw_away(
+    browser: Browser, tenant: Tenant, pending: PendingLogin, tokens: Tokens, result: _Result
+) -> None:
+    if tokens.refresh_token is None:
+        return
+    started = perf_counter()
+    try:
+        await browser.services.relying_party.revoke(
+            tenant, tokens.refresh_token, client_id=pending.client_id
+        )
+    except (PeerError, UnavailableError) as fault:
+        result.steps.append((TrialStep.THROWN_AWAY, _ms(started), False, str(fault)))
+    else:
+        result.steps.append((TrialStep.THROWN_AWAY, _ms(started), True, ""))
+
+
+def _ms(started: float) -> float:
+    return (perf_counter() - started) * 1000
+
+
+def _shown(value: object) -> str:
+    return (
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    )[:MAX_SHOWN]

@@ -1,0 +1,92 @@
+"""``/_auth/denied``: decides again for this browser's session and says why. No text of the URL is
+shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from gateway.check.page_links import provider_sign_out
+from gateway.core.decide import Trace, decide, match, would_do
+from gateway.core.decision import Deny, Login, Reason
+from gateway.core.model import AuthRequest, RequestKind
+from gateway.core.paths import canonical
+from gateway.login.middleware import page, redirect
+from gateway.login.page_links import change_link
+from gateway.login.request import BrowserError, parse
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from gateway.login.request import Browser
+
+
+async def explain(request: web.Request) -> web.StreamResponse:
+    browser = parse(request)
+    wanted = browser.parameter("rd")
+    parts = (
+        urlsplit(wanted)
+        if wanted.startswith(f"{browser.origin}/")
+        else urlsplit(f"{browser.origin}/")
+    )
+    path = canonical(parts.path)
+    present = await browser.session()
+    if present is None:
+        return redirect("/_auth/login?" + urlencode({"rd": wanted}))
+    session = present[0]
+    tenant = browser.tenant_for(session.tenant)
+    if tenant is None or path is None:
+        raise BrowserError(Reason.BAD_REQUEST, 400, tenant=tenant)
+    request["tenant"], request["user"] = tenant.id, session.identity.sub
+    asked = _as_asked(browser, path.path, ambiguous=path.ambiguous, target=parts.path)
+    matched = match(tenant, asked)
+    decision = decide(
+        tenant,
+        asked,
+        matched,
+        session=session,
+        machine=None,
+        now=browser.services.clock(),
+        trace=Trace(),
+    )
+    request["reason"] = decision.reason
+    if isinstance(decision, Login):
+        return redirect("/_auth/login?" + urlencode({"rd": wanted}))
+    reason = decision.reason if isinstance(decision, Deny) else Reason.OK
+    return_to = f"{browser.origin}{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    groups, roles = would_do(tenant, matched, session.identity, reason)
+    return page(
+        request,
+        "denied",
+        tenant,
+        status=403 if isinstance(decision, Deny) else 200,
+        reason=reason,
+        email=session.identity.email,
+        groups=groups,
+        roles=roles,
+        rule=matched.rule.path if matched.rule is not None else "",
+        no_groups=reason is Reason.GROUP_MISSING and not session.identity.groups,
+        return_to=return_to,
+        provider_sign_out=provider_sign_out(tenant.provider(session.identity.provider)),
+        change=change_link(browser, f"/_auth/login?{urlencode({'rd': return_to})}"),
+    )
+
+
+def _as_asked(browser: Browser, path: str, *, ambiguous: bool, target: str) -> AuthRequest:
+    return AuthRequest(
+        scheme=browser.services.config.public_scheme,
+        host=browser.host,
+        method="GET",
+        path=path,
+        ambiguous=ambiguous,
+        target=target,
+        kind=RequestKind.NAVIGATION,
+        html=True,
+        cookies=(),
+        other_cookies="",
+        bearer=None,
+        preflight=False,
+        client=browser.client,
+        request_id=browser.request_id,
+    )

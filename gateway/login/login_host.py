@@ -1,0 +1,346 @@
+"""Signing in at ``login_host``, once for all hosts of a tenant.
+
+    H/_auth/login → L/_auth/login?host=H&browser=… → Cognito → L/_auth/callback →
+    H/_auth/complete?ticket=… → the application
+
+The session at L is the parent; each application host gets a child of its own, so a cookie that
+leaks from one application opens no other. The ticket works once, within 30 s, at H, in the browser
+that began at H: ``browser`` is the public name of that browser's binding cookie, which only it
+holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from gateway.core.decision import Reason
+from gateway.core.hosts import wire_host
+from gateway.core.returns import safe_return
+from gateway.core.tenants import HostKind
+from gateway.login import email_prompt, person_change, reauthenticate
+from gateway.login.authorize import (
+    BROWSER_ID,
+    Destination,
+    bind,
+    choose_provider,
+    is_prefetch,
+    send_to_cognito,
+)
+from gateway.login.loop_guard import count_return
+from gateway.login.middleware import page, redirect, set_cookie
+from gateway.login.page_links import is_named, login_link
+from gateway.login.request import BrowserError, parse
+from gateway.login.retry import begin_again, give_up, remember_sender
+from gateway.login.signed_values import opened, sign
+from gateway.sessions.api import OtherBrowser, Refused
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from gateway.core.model import Provider, Session, Tenant
+    from gateway.login.request import Browser
+
+MAX_TICKET = 128
+
+
+def to_login_host(
+    browser: Browser,
+    tenant: Tenant,
+    provider: Provider | None,
+    *,
+    return_to: str,
+    hint: str,
+    switch: bool,
+    anew: bool,
+) -> web.Response:
+    """From an application host to L, leaving the binding cookie here."""
+    services = browser.services
+    binding = browser.binding or ""
+    browser_id = services.sessions.binding_id(binding)
+    if browser_id is None:
+        binding = services.random_token()
+        browser_id = services.sessions.binding_id(binding) or ""
+    query = {
+        "host": browser.host,
+        "rd": return_to,
+        "browser": browser_id,
+        "provider": provider.name if provider else "",
+        "login_hint": hint,
+        "switch": "1" if switch else "",
+        reauthenticate.PARAMETER: "1" if anew else "",
+    }
+    if browser.tenant is None:
+        query["tenant"] = sign(services.signing_keys, tenant.id, "login", browser.host, browser_id)
+    response = redirect(
+        (
+            f"{services.config.origin(services.config.login_host or '')}/_auth/"
+            f"login?{urlencode({k: v for k, v in query.items() if v})}"
+        ),
+        status=302,
+    )
+    bind(response, browser, binding)
+    return response
+
+
+async def start(browser: Browser) -> web.StreamResponse:
+    """``/_auth/login`` at L: a ticket for whoever is signed in here already, else the login. Opened
+    by itself, it begins at an application's host.
+    """
+    if not browser.parameter("host"):
+        begun = await _anew(browser)
+        if begun is not None:
+            return begun
+        link = await _elsewhere(browser)
+        if link is not None:
+            return redirect(link)
+    tenant, destination = _asked_for(browser)
+    browser.request["tenant"] = tenant.id
+    wanted, hint, switch, anew = (
+        browser.parameter("provider"),
+        browser.parameter("login_hint"),
+        bool(browser.parameter("switch")),
+        bool(browser.parameter(reauthenticate.PARAMETER)),
+    )
+    if not switch and not anew:
+        present = await browser.session(tenant.id)
+        if (
+            present is not None
+            and is_named(present[0].identity, hint)
+            and tenant.provider(present[0].identity.provider) is not None
+            and wanted in ("", present[0].identity.provider)
+        ):
+            response = await hand_over(browser, present[0], present[1], destination)
+            remember_sender(response, browser, destination.host)
+            return response
+    provider = choose_provider(tenant, wanted=wanted, hint=hint)
+    if provider is None:
+        own = {
+            k: browser.parameter(k)
+            for k in (
+                "host",
+                "rd",
+                "browser",
+                "tenant",
+                "login_hint",
+                "switch",
+                reauthenticate.PARAMETER,
+            )
+        }
+        choices = [
+            (
+                p.label,
+                "/_auth/login?"
+                + urlencode({k: v for k, v in {**own, "provider": p.name}.items() if v}),
+            )
+            for p in tenant.providers
+        ]
+        return page(browser.request, "chooser", tenant, choices=choices, change=None)
+    if anew:
+        response = reauthenticate.begin(
+            browser, tenant, provider, host=destination.host, browser_id=destination.browser
+        )
+    else:
+        response = await send_to_cognito(
+            browser, tenant, provider, destination, hint=hint, prompt="login" if switch else ""
+        )
+    remember_sender(response, browser, destination.host)
+    return response
+
+
+async def _anew(browser: Browser) -> web.Response | None:
+    """From the login host's own page of sessions, for whoever is signed in here."""
+    present = await browser.session() if browser.parameter(reauthenticate.PARAMETER) else None
+    tenant = browser.tenant_for(present[0].tenant) if present is not None else None
+    if present is None or tenant is None or not tenant.active:
+        return None
+    provider = tenant.provider(present[0].identity.provider)
+    if provider is None:
+        return None
+    browser.request["tenant"] = tenant.id
+    return reauthenticate.begin(browser, tenant, provider, host=browser.host)
+
+
+async def _elsewhere(browser: Browser) -> str | None:
+    """A bookmark or a provider's tile that names the login host: the login begins at the host of
+    its ``target_link_uri``, or where ``login_link`` says.
+    """
+    tile = {name: browser.parameter(name) for name in ("iss", "login_hint", "target_link_uri")}
+    config, table = browser.services.config, browser.services.tenants.table
+
+    def served(host: str) -> str | None:
+        return (
+            config.origin(host)
+            if table.by_host(host) not in (HostKind.UNKNOWN, HostKind.LOGIN)
+            else None
+        )
+
+    target = (
+        safe_return(tile["target_link_uri"], origin=browser.origin, allowed=served)
+        if not tile["target_link_uri"].startswith("/")
+        else None
+    )
+    link = (
+        f"{'/'.join(target.split('/', 3)[:3])}/_auth/login"
+        if target is not None
+        else await login_link(browser)
+    )
+    query = urlencode({name: value for name, value in tile.items() if value})
+    return f"{link}?{query}" if link is not None and query else link
+
+
+def _asked_for(browser: Browser) -> tuple[Tenant, Destination]:
+    """Which host of which tenant wants a ticket, and for which of its browsers."""
+    config, table = browser.services.config, browser.services.tenants.table
+    host, browser_id = wire_host(browser.parameter("host")), browser.parameter("browser")
+    found = table.by_host(host) if host is not None else HostKind.UNKNOWN
+    if found is HostKind.SHARED:
+        # What was not signed is looked up all the same, as nobody: known and unknown tenants get
+        # one answer, in one time.
+        tenant_id = opened(
+            browser.services.signing_keys,
+            browser.parameter("tenant"),
+            "login",
+            host or "",
+            browser_id,
+        )
+        found = table.by_id(tenant_id or "") or HostKind.UNKNOWN
+    if (
+        host is None
+        or isinstance(found, HostKind)
+        or not found.active
+        or not BROWSER_ID.fullmatch(browser_id)
+    ):
+        raise BrowserError(
+            Reason.UNKNOWN_HOST,
+            421,
+            detail="/_auth/login at login_host is for a protected host that sends a browser here",
+        )
+    origin = config.origin(host)
+    return_to = (
+        safe_return(
+            browser.parameter("rd"),
+            origin=origin,
+            allowed=lambda name: return_origin(browser, found, host, name),
+        )
+        or f"{origin}/"
+    )
+    return found, Destination(return_to, host, browser_id)
+
+
+def return_origin(browser: Browser, tenant: Tenant, host: str, name: str) -> str | None:
+    """Origin of a host that a login of ``tenant``, begun at ``host``, may return to: that one, or
+    another of its own.
+    """
+    owner = browser.services.tenants.table.by_host(name)
+    own = (
+        not isinstance(owner, HostKind)
+        and owner.id == tenant.id
+        and browser.services.tenants.table.by_host(host) is not HostKind.SHARED
+    )
+    return browser.services.config.origin(name) if name == host or own else None
+
+
+async def hand_over(
+    browser: Browser, parent: Session, cookie: str, destination: Destination
+) -> web.Response:
+    """Send the browser to its host with a ticket."""
+    services = browser.services
+    ticket = await services.sessions.issue_ticket(
+        parent,
+        cookie=cookie,
+        host=destination.host,
+        return_to=destination.return_to,
+        binding_id=destination.browser,
+    )
+    if ticket is None:
+        raise BrowserError(
+            Reason.SESSION_REVOKED,
+            403,
+            retry=f"{services.config.origin(destination.host)}/_auth/login",
+        )
+    table = services.tenants.table
+    tenant = table.by_id(parent.tenant)
+    if tenant is None or not tenant.active or not table.owns(tenant, destination.host):
+        raise BrowserError(
+            Reason.UNKNOWN_HOST, 421, detail="the host was taken from the tenant meanwhile"
+        )
+    browser.request["user"] = parent.identity.sub
+    return redirect(
+        f"{services.config.origin(destination.host)}/_auth/"
+        f"complete?{urlencode({'ticket': ticket.reveal()})}"
+    )
+
+
+async def complete(request: web.Request) -> web.StreamResponse:
+    """``/_auth/complete`` at H: the ticket becomes the child session. It knows its tenant; the
+    address names none.
+    """
+    browser = parse(request)
+    ticket = browser.parameter("ticket")
+    if is_prefetch(request) or not ticket or len(ticket) > MAX_TICKET:
+        return await _no_ticket(browser, request, "no ticket for this host")
+    before = await browser.session()
+    redeemed = await browser.services.sessions.redeem_ticket(
+        ticket, host=browser.host, bindings=browser.bindings, served=browser.serves
+    )
+    if isinstance(redeemed, OtherBrowser):
+        detail = "the ticket is another browser's or another host's, and was cancelled"
+        raise BrowserError(
+            Reason.BROWSER_MISMATCH, 400, retry="/_auth/login", tenant=browser.tenant, detail=detail
+        )
+    if isinstance(redeemed, Refused):
+        raise BrowserError(
+            redeemed.reason,
+            403,
+            retry="/_auth/login",
+            tenant=browser.tenant,
+            detail="ended since the ticket was issued",
+        )
+    if redeemed is None:
+        return await _no_ticket(browser, request, "the ticket is spent or expired")
+    stored, return_to = redeemed
+    tenant = browser.services.tenants.table.by_id(stored.session.tenant)
+    request["tenant"] = stored.session.tenant
+    other_person = before is not None and before[0].identity.sub != stored.session.identity.sub
+    if before is not None and other_person:
+        ended = await browser.services.sessions.end_family(before[0], cookie=before[1])
+        browser.services.token_revocation.revoke_soon(
+            before[0].tenant, ended.refresh_token, client_id=before[0].client_id
+        )
+    elif before is not None:
+        browser.services.token_revocation.end_replaced_soon(*before)
+    request["user"], request["reason"] = stored.session.identity.sub, Reason.OK
+    if person_change.must_begin_clean(
+        browser, tenant, stored.session.identity.sub, replaces=other_person
+    ):
+        return await person_change.begin_clean(
+            browser, stored, return_to=return_to, replaces=other_person
+        )
+    response = redirect(return_to)
+    set_cookie(
+        response,
+        browser.session_cookie(stored.session.tenant),
+        stored.cookie.reveal(),
+        max_age_s=max(1, stored.session.expires_at - int(browser.services.clock())),
+    )
+    email_prompt.remember(response, browser, stored.session.tenant)
+    person_change.arrives(
+        response, browser, tenant, stored.session.identity.sub, replaces=other_person
+    )
+    if not count_return(browser, response, return_to):
+        raise await give_up(browser, tenant)
+    return response
+
+
+async def _no_ticket(browser: Browser, request: web.Request, detail: str) -> web.StreamResponse:
+    """Reload or back button, or too late: on for whoever is signed in here, else the login begins
+    again.
+    """
+    begun = None if is_prefetch(request) else await begin_again(browser)
+    if begun is None:
+        raise BrowserError(
+            Reason.LOGIN_STATE, 400, retry="/_auth/login", tenant=browser.tenant, detail=detail
+        )
+    request["reason"] = Reason.LOGIN_STATE
+    return begun

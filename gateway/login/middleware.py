@@ -1,0 +1,170 @@
+"""The edge of the public listener: every fault becomes a page with a reason and a request id, and
+one log record.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.check.dialects.forwarded import sees_pages
+from gateway.check.services import SERVICES
+from gateway.core.decision import Reason
+from gateway.errors import UnavailableError
+from gateway.log import fields
+from gateway.login.page_links import change_link, start_page
+from gateway.login.request import BrowserError, language_of, parse, parse_any, request_id_of
+from gateway.pages import standalone
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
+    from gateway.core.model import Tenant
+
+_LOG = logging.getLogger("gateway")
+RETRY_AFTER_S = 3
+
+
+@web.middleware
+async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    started = perf_counter()
+    reason, detail, error_code = None, "", ""
+    try:
+        response = await handler(request)
+        reason = request.get("reason")
+    except BrowserError as error:
+        reason, detail, error_code = error.reason, error.detail, error.code
+        response = error_page(request, error)
+    except UnavailableError as error:
+        reason, detail = Reason.STORE_UNAVAILABLE, str(error)
+        response = page(request, "unavailable", None, status=503, seconds=RETRY_AFTER_S)
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = _nobodys(request) or page(
+            request, "not_found", None, status=error.status, start=_start(request)
+        )
+        if error.status == 405:
+            response.headers["Allow"] = error.headers.get("Allow", "GET")
+    except Exception:  # noqa: BLE001 - the edge: whatever it was, the person gets a page and the log gets the trace
+        _LOG.exception(
+            "unexpected_error", extra=fields(request_id=request_id_of(request), path=request.path)
+        )
+        response = page(request, "unavailable", None, status=500, seconds=RETRY_AFTER_S)
+    _LOG.info(
+        "browser",
+        extra=fields(
+            request_id=request_id_of(request),
+            tenant=request.get("tenant"),
+            host=request.headers.get("Host", "")[:256],
+            method=request.method,
+            path=request.path[:256],
+            reason=reason.value if isinstance(reason, Reason) else None,
+            user=request.get("user"),
+            provider=request.get("provider"),
+            duration_ms=round((perf_counter() - started) * 1000, 3),
+            status=response.status,
+            detail=detail or None,
+            code=error_code or None,
+        ),
+    )
+    return response
+
+
+def page(
+    request: web.Request, name: str, tenant: Tenant | None, *, status: int = 200, **values: object
+) -> web.Response:
+    """A page of ours with all its headers."""
+    pages = request.app[SERVICES].pages
+    language = language_of(request)
+    html = pages.render(name, tenant, language, request_id=request_id_of(request), **values)
+    response = web.Response(status=status, body=html.encode())
+    for key, value in pages.headers(name, tenant, language):
+        response.headers[key] = value
+    return response
+
+
+def _start(request: web.Request) -> str | None:
+    """The start page that a page about a wrong address leads to; None at a host of nobody."""
+    try:
+        return start_page(parse(request))
+    except (BrowserError, UnavailableError):
+        return None
+
+
+def _nobodys(request: web.Request) -> web.Response | None:
+    """What is said at a host that nobody serves, whatever the path; None at any other."""
+    try:
+        parse_any(request)
+    except BrowserError as error:
+        return error_page(request, error)
+    return None
+
+
+def error_page(request: web.Request, error: BrowserError) -> web.Response:
+    if error.reason is Reason.UNKNOWN_HOST and not sees_pages(request.headers, request.method):
+        return web.json_response(
+            text=standalone.problem(error.status),
+            status=error.status,
+            content_type="application/problem+json",
+            headers={"Cache-Control": "no-store"},
+        )
+    try:
+        change = change_link(parse_any(request), error.retry)
+    except (BrowserError, UnavailableError):
+        change = None
+    return page(
+        request,
+        "error",
+        error.tenant,
+        status=error.status,
+        reason=error.reason,
+        code=error.code,
+        retry=error.retry,
+        change=change,
+        start=_start(request),
+    )
+
+
+def redirect(location: str, *, status: int = 303) -> web.Response:
+    """303: the browser follows with GET, whatever it sent. Never stored, and never tells the next
+    site where it came from.
+    """
+    response = web.Response(status=status)
+    response.headers["Location"] = location
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def forget_pages(response: web.Response) -> None:
+    """The application's pages of whoever was signed in here leave the browser's caches, so that
+    Back shows none of them.
+
+    Of this origin alone ("cookies" would reach the whole site), at addresses that no other site can
+    make a browser ask for: clearing takes time. Source: Clear Site Data, W3C, §3.1; Chromium clears
+    its back/forward cache with it.
+    """
+    response.headers["Clear-Site-Data"] = '"cache"'
+
+
+def forget_site(response: web.Response) -> None:
+    """As above, and all cookies of the registrable domain, whatever their host and path: those of
+    this answer too (measured with Chromium), so it sets none that matter.
+    """
+    response.headers["Clear-Site-Data"] = '"cache", "cookies"'
+
+
+def set_cookie(response: web.Response, name: str, value: str, *, max_age_s: int) -> None:
+    """``__Host-``: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain (RFC 6265bis §4.1.3)."""
+    response.set_cookie(
+        name, value, max_age=max_age_s, path="/", secure=True, httponly=True, samesite="Lax"
+    )
+
+
+def drop_cookie(response: web.Response, name: str) -> None:
+    response.set_cookie(name, "", max_age=0, path="/", secure=True, httponly=True, samesite="Lax")

@@ -1,0 +1,91 @@
+"""``/_auth/sessions``: where a person is signed in, ending one of these sessions, or all, and their
+app passwords. Never anybody else's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.decision import Reason
+from gateway.core.login import is_fresh
+from gateway.login import my_app_passwords, reauthenticate
+from gateway.login.logout import require_own_origin, sign_out
+from gateway.login.middleware import page, redirect
+from gateway.login.page_links import login_link
+from gateway.login.request import BrowserError, parse
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from gateway.core.model import Session
+    from gateway.login.request import Browser
+
+PATH = reauthenticate.RETURN_PATH
+ALL = "all"
+NEW = "new"
+"""Neither is the id of a family: those are longer."""
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    browser = parse(request)
+    session, cookie = await _present(browser)
+    return await _shown(browser, session, cookie)
+
+
+async def end(request: web.Request) -> web.StreamResponse:
+    """One's own current session ends as by signing out, through Cognito; another one just ends."""
+    browser = parse(request)
+    require_own_origin(browser)
+    asked, app_password = await browser.field("session"), await browser.field("app_password")
+    present = await _present(browser)
+    session, cookie = present
+    if app_password == NEW:
+        made = await my_app_passwords.make(browser, session, cookie)
+        if isinstance(made, str):
+            return await _shown(browser, session, cookie, problem=made, status=400)
+        return my_app_passwords.told(request, browser.tenant_for(session.tenant), made)
+    if app_password:
+        await my_app_passwords.revoke(browser, session, app_password)
+        return redirect(PATH)
+    if asked == session.family:
+        return await sign_out(browser, present)
+    if asked == ALL:
+        response = await sign_out(browser, present)
+        await browser.services.sessions.end_own(session, family=None)
+        return response
+    if any(
+        view.session == asked
+        for view in await browser.services.sessions.list_user(session, cookie=cookie)
+    ):
+        await browser.services.sessions.end_own(session, family=asked)
+    return redirect(PATH)
+
+
+async def _shown(
+    browser: Browser, session: Session, cookie: str, *, problem: str = "", status: int = 200
+) -> web.Response:
+    tenant, sessions = browser.tenant_for(session.tenant), browser.services.sessions
+    return page(
+        browser.request,
+        "sessions",
+        tenant,
+        status=status,
+        email=session.identity.email,
+        sessions=await sessions.list_user(session, cookie=cookie),
+        app_passwords=await sessions.list_app_passwords(session),
+        offer=my_app_passwords.offer(browser, tenant),
+        problem=problem,
+        reauthenticate=""
+        if is_fresh(session, now=browser.services.clock())
+        else reauthenticate.link(tenant, session),
+    )
+
+
+async def _present(browser: Browser) -> tuple[Session, str]:
+    present = await browser.session()
+    if present is None:
+        raise BrowserError(
+            Reason.NO_SESSION, 401, retry=await login_link(browser), tenant=browser.tenant
+        )
+    browser.request["tenant"], browser.request["user"] = present[0].tenant, present[0].identity.sub
+    return present

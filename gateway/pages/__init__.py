@@ -1,0 +1,1 @@
+"""Pages that people see: values in, HTML out."""

@@ -1,0 +1,378 @@
+"""What a person is told: for every reason and every login error a title, what happened, and what to
+do.
+
+Rules:
+- Addressed to somebody who wants to work, not to run a gateway: no term that only an operator
+  knows.
+- Nothing here depends on what a URL says.
+- English here is the message id of the catalogs in ``locale/``; a text is looked up when its page
+  is drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from gateway.core.decision import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Message ids. ``again``: whether trying the login again can help, so whether the page offers
+    it. ``click``: whether ``do`` speaks of that link. ``start``: whether it speaks of the
+    application's start page.
+    """
+
+    title: str
+    happened: str
+    do: str
+    again: bool = True
+    click: bool = False
+    start: bool = False
+
+
+def N_(message: str) -> str:  # noqa: N802 - the name gettext tools look for
+    """Mark for extraction."""
+    return message
+
+
+_WRONG_SET_UP = Text(
+    N_("Sign-in is not set up correctly"),
+    N_(
+        "Your organization's sign-in and this application do not fit together. It is not "
+        "your fault, and your password is fine."
+    ),
+    N_(
+        "Please tell your support contact, and give them the request number below: the "
+        "gateway's log names the cause."
+    ),
+)
+_NOT_ASSIGNED = Text(
+    N_("Your organization has not given you access"),
+    N_("Your organization's sign-in knows you, but this application is not assigned to you."),
+    N_("Ask your IT department to assign the application to you, then sign in again."),
+)
+_DISABLED = Text(
+    N_("Your account is disabled"),
+    N_("You signed in, but your account for this application is disabled."),
+    N_(
+        "If it was enabled again a moment ago, wait a minute and try again. Otherwise ask "
+        "your support contact."
+    ),
+)
+_NO_ANSWER = Text(
+    N_("The sign-in service did not answer"),
+    N_("Your organization's sign-in or the service behind it did not answer in time."),
+    N_(
+        "Wait a minute and try again. If it goes on, tell your support contact the request "
+        "number below."
+    ),
+)
+
+REASONS: Final[Mapping[Reason, Text]] = {
+    Reason.OK: Text(
+        N_("You have access"),
+        N_("You are signed in and may use this page."),
+        N_("Go on to the application."),
+    ),
+    Reason.PUBLIC: Text(
+        N_("This page is public"),
+        N_("This page can be opened without signing in."),
+        N_("Go on to the application."),
+    ),
+    Reason.BEARER: Text(
+        N_("A program has access"),
+        N_("A program signed in with its own token."),
+        N_("There is nothing to do."),
+    ),
+    Reason.APP_PASSWORD: Text(
+        N_("A program of yours has access"),
+        N_("A program signed in with an app password."),
+        N_("There is nothing to do."),
+    ),
+    Reason.NO_SESSION: Text(
+        N_("Please sign in"), N_("You are not signed in here."), N_("Sign in to go on."), click=True
+    ),
+    Reason.SESSION_EXPIRED: Text(
+        N_("Please sign in again"),
+        N_("You have been signed in for as long as your organization permits."),
+        N_("Sign in again to go on."),
+        click=True,
+    ),
+    Reason.SESSION_IDLE: Text(
+        N_("Please sign in again"),
+        N_("You were signed out because the application was not used for a while."),
+        N_("Sign in again to go on."),
+        click=True,
+    ),
+    Reason.SESSION_REVOKED: Text(
+        N_("You were signed out"),
+        N_(
+            "Your session was ended: by you in another window, by your organization, or by "
+            "an administrator."
+        ),
+        N_("Sign in again. If that is refused, ask your support contact."),
+    ),
+    Reason.WRONG_TENANT: Text(
+        N_("You are signed in for another organization"),
+        N_("This address belongs to an organization other than the one you are signed in for."),
+        N_("Sign in with an account of this organization."),
+    ),
+    Reason.WRONG_HOST: Text(
+        N_("Please sign in here"),
+        N_("Your session belongs to another address."),
+        N_("Sign in to go on."),
+        click=True,
+    ),
+    Reason.TENANT_INACTIVE: Text(
+        N_("Access is switched off for this organization"),
+        N_("This organization's access to the application is switched off at the moment."),
+        N_("Ask your support contact when it will be available again."),
+        again=False,
+    ),
+    Reason.UNKNOWN_HOST: Text(
+        N_("Nothing is served at this address"),
+        N_("No organization uses this address."),
+        N_(
+            "Check the address for typing mistakes, or use the link that your organization "
+            "gave you."
+        ),
+        again=False,
+    ),
+    Reason.GROUP_MISSING: Text(
+        N_("You do not have access to this page"),
+        N_("You are signed in, but you are not in a group that may use this page."),
+        N_("Ask for membership in one of the groups named here, then sign out and in again."),
+    ),
+    Reason.ROLE_MISSING: Text(
+        N_("You do not have access to this page"),
+        N_("You are signed in, but you do not have a role that may use this page."),
+        N_("Ask for one of the roles named here, then sign out and in again."),
+    ),
+    Reason.EMAIL_DOMAIN: Text(
+        N_("This e-mail address may not come in here"),
+        N_("You signed in, but your e-mail address does not belong to this organization."),
+        N_("Sign in with your work account of this organization."),
+    ),
+    Reason.EMAIL_UNTRUSTED: Text(
+        N_("Your e-mail address is not confirmed"),
+        N_(
+            "You signed in, but your e-mail address is missing, is not confirmed or cannot be read."
+        ),
+        N_(
+            "Confirm your address with the service you signed in with, or ask your IT "
+            "department to correct it. Then try again."
+        ),
+    ),
+    Reason.RULE_DENIED: Text(
+        N_("This page is closed"),
+        N_("Nobody may open this page through this address."),
+        N_("If you need it, ask your support contact."),
+        again=False,
+    ),
+    Reason.USER_BLOCKED: Text(
+        N_("Your access is blocked"),
+        N_("Your organization or an administrator has blocked your access."),
+        N_("If you think this is a mistake, ask your support contact."),
+        again=False,
+    ),
+    Reason.REAUTHENTICATE: Text(
+        N_("Please confirm who you are"),
+        N_(
+            "Your earlier sessions were ended. To come in again, your organization's "
+            "sign-in must confirm you anew, and this login did not show that it had."
+        ),
+        N_(
+            "Sign out at your organization's sign-in, or close all windows of the browser, "
+            "then sign in again."
+        ),
+    ),
+    Reason.IDENTITY_TOO_LARGE: Text(
+        N_("You are in too many groups"),
+        N_(
+            "What the application has to be told about you, mostly your groups, is too "
+            "long to be sent. It is never shortened."
+        ),
+        N_("Ask your IT department to send only the groups that matter for this application."),
+    ),
+    Reason.BAD_REQUEST: Text(
+        N_("This address cannot be read"),
+        N_("The address or the request is malformed, or could be understood in two ways."),
+        N_("Open the application from its start page, not from this link."),
+        again=False,
+        start=True,
+    ),
+    Reason.UNTRUSTED_PROXY: Text(
+        N_("This request took a wrong way"),
+        N_("The request did not come through the web server that protects this application."),
+        N_(
+            "Use the link that your organization gave you. If this goes on, tell your "
+            "support contact."
+        ),
+        again=False,
+    ),
+    Reason.BEARER_INVALID: Text(
+        N_("The access token is not accepted"),
+        N_("The program's access token is invalid, expired or not meant for this address."),
+        N_("Get a new token for this application and try again."),
+        again=False,
+    ),
+    Reason.APP_PASSWORD_INVALID: Text(
+        N_("The app password is not accepted"),
+        N_("The program's app password has ended, was revoked or is not one of this application."),
+        N_("Make a new app password on the page of your sessions and enter it in the program."),
+        again=False,
+    ),
+    Reason.APP_PASSWORD_SCOPE: Text(
+        N_("The app password is not for this address"),
+        N_(
+            "The program's app password is valid, but was made for other addresses of this "
+            "application."
+        ),
+        N_(
+            "Make an app password for this address on the page of your sessions, or use "
+            "the address it was made for."
+        ),
+        again=False,
+    ),
+    Reason.LOGIN_TOO_OLD: Text(
+        N_("Please sign in with a browser"),
+        N_(
+            "The program's app password is valid, but you have not signed in with a "
+            "browser for some time."
+        ),
+        N_("Sign in to the application with a browser; then the program works again."),
+    ),
+    Reason.STORE_UNAVAILABLE: Text(
+        N_("Please try again in a moment"),
+        N_("Your session cannot be looked up at the moment. You are still signed in."),
+        N_("Wait a few seconds and load the page again."),
+    ),
+    Reason.IDP_ERROR: Text(
+        N_("Sign-in did not work"),
+        N_("Your organization's sign-in reported an error."),
+        N_("Try again. If it goes on, tell your support contact the request number below."),
+    ),
+    Reason.LOGIN_STATE: Text(
+        N_("This sign-in is no longer valid"),
+        N_("The sign-in was finished already, took too long, or began in another browser."),
+        N_("Start again: it takes one click."),
+        click=True,
+    ),
+    Reason.BROWSER_MISMATCH: Text(
+        N_("This sign-in began in another browser"),
+        N_(
+            "It was canceled for your protection: if somebody else sent you the link, it "
+            "could have signed them in as you."
+        ),
+        N_(
+            "Start again here: it takes one click. If somebody sent you this link, tell "
+            "your support contact."
+        ),
+        click=True,
+    ),
+    Reason.LOGIN_LOOP: Text(
+        N_("Sign-in goes round in circles"),
+        N_("You were sent to sign in several times within a short time, and never arrived."),
+        N_(
+            "Check that your browser accepts cookies from this address, then try once "
+            "more. If it goes on, tell your support contact the request number below."
+        ),
+    ),
+}
+
+LOGIN_ERRORS: Final[Mapping[str, Text]] = {
+    "redirect_uri": _WRONG_SET_UP,
+    "scope": _WRONG_SET_UP,
+    "not_assigned": _NOT_ASSIGNED,
+    "consent": Text(
+        N_("Your organization has not approved this application"),
+        N_(
+            "An administrator of your organization has to approve the application before "
+            "anybody can sign in."
+        ),
+        N_("Ask your IT department to approve it, then try again."),
+    ),
+    "idp_client": _WRONG_SET_UP,
+    "idp_redirect": _WRONG_SET_UP,
+    "user_disabled": _DISABLED,
+    "idp_unreachable": _NO_ANSWER,
+    "idp_token": _WRONG_SET_UP,
+    "attribute_immutable": _WRONG_SET_UP,
+    "attribute_too_long": Text(
+        N_("You are in too many groups"),
+        N_("The list of your groups is too long for the sign-in service, so it refused the login."),
+        N_("Ask your IT department to send only the groups that matter for this application."),
+    ),
+    "attribute_unwritable": _WRONG_SET_UP,
+    "attribute_required": Text(
+        N_("Your account lacks something"),
+        N_(
+            "Your organization's sign-in did not send all that is needed, for example an "
+            "e-mail address."
+        ),
+        N_("Ask your IT department to complete your account, then try again."),
+    ),
+    "idp_id_token": _WRONG_SET_UP,
+    "provider_missing": _WRONG_SET_UP,
+    "trigger": Text(
+        N_("The sign-in was refused"),
+        N_("A check of the sign-in service refused this login or failed."),
+        N_("Try again. If it goes on, tell your support contact the request number below."),
+    ),
+    "invalid_client": _WRONG_SET_UP,
+    "invalid_grant": REASONS[Reason.LOGIN_STATE],
+    "unauthorized_client": _WRONG_SET_UP,
+    "unsupported_grant": _WRONG_SET_UP,
+    "access_denied": Text(
+        N_("The sign-in was refused"),
+        N_("You canceled the sign-in, or your organization's sign-in refused it."),
+        N_(
+            "Try again. If it is refused again, ask your IT department whether you may use "
+            "this application."
+        ),
+    ),
+    "login_required": REASONS[Reason.NO_SESSION],
+    "cognito_down": _NO_ANSWER,
+    "invalid_request": REASONS[Reason.IDP_ERROR],
+    "unknown_error": REASONS[Reason.IDP_ERROR],
+}
+"""By the codes of ``gateway.cognito.error_diagnosis``; a code that is not here is told as
+``idp_error``.
+"""
+
+
+class TrialStep(StrEnum):
+    """What a test of a connection does, one after the other."""
+
+    SIGN_IN = N_("Sign-in at Cognito and the identity provider")
+    EXCHANGE = N_("Code exchanged, ID token validated")
+    CLAIMS = N_("Claims read")
+    DECISION = N_("Decision for /")
+    THROWN_AWAY = N_("Tokens thrown away")
+
+
+class TrialLack(StrEnum):
+    """What a test of a connection found missing; ``names`` are the tenant's own."""
+
+    ACTIVE = N_("active: true in the tenant; until then nobody is let in")
+    GROUPS = N_("any one of the groups: %(names)s")
+    ROLES = N_("any one of the roles: %(names)s")
+    IDP_IAT = N_(
+        "custom:idp_iat is not mapped: after a revocation a login cannot show that it "
+        "asked the identity provider"
+    )
+    DETAIL = "%(names)s"
+    """Told in an operator's words, which name claims and settings."""
+
+
+def explain(reason: Reason, code: str = "") -> Text:
+    """The words for ``reason``; those of a login error are more exact where ``code`` is known."""
+    if reason is Reason.IDP_ERROR:
+        return LOGIN_ERRORS.get(code, REASONS[reason])
+    return REASONS[reason]

@@ -1,0 +1,128 @@
+"""What of a provisioning request a tenant's own admin key may say: an allow-list, as
+``tenants.bound_keys`` is one for the document. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.provisioning.preflight import Finding
+from gateway.tenants.bound_keys import PROVISIONED, Authority, operators_changes
+from gateway.tenants.document import TenantDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pydantic import BaseModel
+
+    from gateway.provisioning.request import ProvisionBody
+
+Json = dict[str, Any]
+_OPERATOR, _TENANT = Authority.OPERATOR, Authority.TENANT
+BODY_FIELDS: Mapping[str, Authority] = {
+    "provider": _TENANT,  # by PROVIDER_FIELDS
+    "providers": _TENANT,
+    "group": _TENANT,
+    "groups": _TENANT,
+    "allowed_domain": _OPERATOR,
+    "email_domains": _OPERATOR,
+    "hosts": _OPERATOR,
+    "name": _TENANT,
+    "adopt": _OPERATOR,
+    "adopt_client": _OPERATOR,
+    "keep_secrets": _TENANT,
+}
+PROVIDER_FIELDS: Mapping[str, Authority] = {
+    # the pool's: a name of one's choice could be the one that another customer is about to get
+    "name": _OPERATOR,
+    "kind": _TENANT,
+    "client_id": _TENANT,
+    "client_secret": _TENANT,
+    "oidc_issuer": _TENANT,
+    "label": _TENANT,
+    "domains": _OPERATOR,
+    # the pool's: Cognito would send another customer's people to this provider
+    "identifiers": _OPERATOR,
+    "scopes": _OPERATOR,
+    "attributes": _OPERATOR,  # the pool's, and headers of the gateway's own may be made of them
+}
+"""Field → authority. What is an operator's may be left out by a bound key, or said as it stands
+already.
+"""
+
+
+def bound_findings(
+    body: ProvisionBody, document: Json | None, known: Sequence[Json]
+) -> tuple[Finding, ...]:
+    """Why a bound key may not ask for this. ``document``: the tenant's; ``known``: its providers as
+    they were provisioned.
+    """
+    if document is None:
+        return (Finding("bound", "tenant", "only an operator creates tenants"),)
+    return tuple(
+        Finding("bound", where, "only an operator changes this")
+        for where in _operators_words(body, document, known)
+    )
+
+
+def bound_changes(before: Json, after: Json) -> tuple[Finding, ...]:
+    """The same question once more, of the document that would be stored: whatever way a change came
+    into it.
+    """
+    changes = operators_changes(before, TenantDocument.model_validate(after))
+    return tuple(
+        Finding("bound", path, "only an operator changes this")
+        for path in changes
+        if path not in PROVISIONED
+    )
+
+
+def _operators_words(body: ProvisionBody, document: Json, known: Sequence[Json]) -> Iterator[str]:
+    domains = {frozenset(document.get("email_domains", ()))}
+    stands: Mapping[str, Any] = {
+        "hosts": {frozenset(document.get("hosts", ()))},
+        "email_domains": domains,
+        "allowed_domain": domains,
+    }
+    yield from _not_standing(body, BODY_FIELDS, stands)
+    provisioned, listed = (
+        {e["name"]: e for e in known},
+        {p["name"]: p for p in document.get("providers", ())},
+    )
+    for number, provider in enumerate(body.all_providers):
+        # Without a name it is derived, and may be the one that is there.
+        names = {provider.name} if provider.name is not None else set(listed)
+        theirs: Mapping[str, Any] = {
+            "name": set(listed),
+            "domains": {frozenset(listed[n].get("domains") or ()) for n in names & listed.keys()},
+            "identifiers": {
+                tuple(provisioned[n]["identifiers"]) for n in names & provisioned.keys()
+            },
+            "scopes": {tuple(provisioned[n]["scopes"]) for n in names & provisioned.keys()},
+            "attributes": set(),
+        }
+        yield from (
+            f"providers.{number}.{name}"
+            for name in _not_standing(provider, PROVIDER_FIELDS, theirs)
+        )
+
+
+def _not_standing(
+    body: BaseModel, fields: Mapping[str, Authority], stands: Mapping[str, Any]
+) -> Iterator[str]:
+    for name, field in type(body).model_fields.items():
+        said = getattr(body, name)
+        if fields.get(name, _OPERATOR) is _TENANT or said == field.get_default(
+            call_default_factory=True
+        ):
+            continue
+        if not isinstance(said, str | tuple | frozenset) or _comparable(
+            name, said
+        ) not in stands.get(name, ()):
+            yield name
+
+
+def _comparable(name: str, said: str | tuple[str, ...] | frozenset[str]) -> object:
+    if name in {"hosts", "email_domains", "domains", "allowed_domain"}:
+        return frozenset({said} if isinstance(said, str) else said)
+    return said

@@ -1,0 +1,360 @@
+"""``plan(wanted, actual)``: which steps make the pool what the tenant wants, and why each. Pure.
+
+Rules:
+- The order of the steps is the order of dependence: attributes, providers, client. Undoing goes the
+  other way.
+- A provider that exists is never taken over silently: it is the tenant's own (named before),
+  adopted on request, or a conflict.
+- Attributes are added and never changed: Cognito cannot take them back.
+- Whatever a change does not name stays, though Cognito's UpdateUserPoolClient would reset it: the
+  shapes carry it along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from gateway.cognito.desired import CUSTOM_ATTRIBUTES, POOL_USERS
+from gateway.cognito.shapes import client_settings, provider_details
+from gateway.core.model import ProviderKind
+from gateway.provisioning.preflight import Finding, check_pool, check_quotas
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gateway.cognito.desired import (
+        Actual,
+        ActualClient,
+        ActualProvider,
+        Wanted,
+        WantedClient,
+        WantedProvider,
+    )
+    from gateway.config.model import CognitoQuotas
+
+SECRET_SHOWN = "***"
+
+
+class Verb(StrEnum):
+    """What a step does with its resource."""
+
+    ADD = "add"
+    CREATE = "create"
+    CHANGE = "change"
+    ADOPT = "adopt"
+    KEEP = "keep"
+    REMOVE = "remove"
+
+
+class Resource(StrEnum):
+    """What a step is about."""
+
+    ATTRIBUTES = "attributes"
+    PROVIDER = "provider"
+    CLIENT = "client"
+    TENANT = "tenant"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One setting, as it is and as it shall be; secrets as ``***``."""
+
+    setting: str
+    now: object
+    wanted: object
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {_shown(self.now)} → {_shown(self.wanted)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One row of the plan."""
+
+    verb: Verb
+    resource: Resource
+    name: str
+    why: str
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def does(self) -> bool:
+        return self.verb is not Verb.KEEP
+
+    def __str__(self) -> str:
+        return f"{self.verb:7} {self.resource} {self.name}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``problems`` keep it from being applied; ``notes`` are for the person who reads it."""
+
+    steps: tuple[Step, ...]
+    problems: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Step, ...]:
+        return tuple(s for s in self.steps if s.does)
+
+
+def plan(
+    wanted: Wanted,
+    actual: Actual,
+    *,
+    quotas: CognitoQuotas,
+    known: frozenset[str] = frozenset(),
+    adopt: bool = False,
+    retired: Sequence[str] = (),
+    leaving: Mapping[str, str | None] | None = None,
+    adopt_client: bool = False,
+) -> Plan:
+    """``known``: names of providers that this tenant had before; with ``adopt`` others that exist
+    are taken over too.
+
+    ``retired``: ids of clients that a rotation replaced and that are accepted still. ``leaving``:
+    names of providers that the tenant has and shall not have, and the mark of those that the
+    gateway made. ``adopt_client``: its client was made by somebody else.
+    """
+    problems: list[Finding] = list(check_pool(wanted, actual))
+    steps: list[Step] = [_attributes(actual)]
+    for provider in wanted.providers:
+        found = actual.providers.get(provider.name)
+        if found is not None and provider.name not in known and not adopt:
+            problems.append(
+                Finding(
+                    "exists",
+                    f"providers.{provider.name}",
+                    (
+                        f"{provider.name} already exists in user pool {actual.pool_id}; choose "
+                        "another name, or adopt it (only with a key that is bound to no "
+                        "tenant)"
+                    ),
+                )
+            )
+            continue
+        steps.append(_provider(provider, found, adopted=provider.name not in known))
+    steps += [_leaving(name, mark) for name, mark in (leaving or {}).items()]
+    steps.append(_client(wanted.client, actual.client, adopted=adopt_client))
+    steps += [
+        _retired(
+            wanted.client,
+            client_id,
+            next((c for c in actual.retired if c.client_id == client_id), None),
+        )
+        for client_id in retired
+    ]
+    made = [step.resource for step in steps if step.verb is Verb.CREATE]
+    problems += check_quotas(
+        actual, quotas, clients=made.count(Resource.CLIENT), providers=made.count(Resource.PROVIDER)
+    )
+    return Plan(tuple(steps), tuple(problems), _notes(wanted, actual))
+
+
+def _attributes(actual: Actual) -> Step:
+    missing = [name for name in CUSTOM_ATTRIBUTES if name not in actual.attributes]
+    if not missing:
+        return Step(
+            Verb.KEEP,
+            Resource.ATTRIBUTES,
+            ", ".join(CUSTOM_ATTRIBUTES),
+            "the pool has them, and they can be changed by each login",
+        )
+    return Step(
+        Verb.ADD,
+        Resource.ATTRIBUTES,
+        ", ".join(missing),
+        "the pool lacks them; they stay, since Cognito cannot remove an attribute",
+    )
+
+
+def _provider(wanted: WantedProvider, found: ActualProvider | None, *, adopted: bool) -> Step:
+    if found is None:
+        return Step(
+            Verb.CREATE,
+            Resource.PROVIDER,
+            wanted.name,
+            f"{wanted.kind} at {wanted.issuer} is not in the pool yet",
+        )
+    differences = provider_differences(wanted, found)
+    if adopted:
+        changed = f", with {len(differences)} settings changed" if differences else ", as it is"
+        return Step(
+            Verb.ADOPT,
+            Resource.PROVIDER,
+            wanted.name,
+            f"it exists and is taken over{changed}",
+            differences,
+        )
+    if differences:
+        return Step(
+            Verb.CHANGE,
+            Resource.PROVIDER,
+            wanted.name,
+            f"{', '.join(d.setting for d in differences)} differ",
+            differences,
+        )
+    return Step(Verb.KEEP, Resource.PROVIDER, wanted.name, "it is as wanted")
+
+
+def _leaving(name: str, mark: str | None) -> Step:
+    last = (
+        "and deleted from the pool when everything else is done, since the gateway made it"
+        if mark
+        else "and stays in the pool, since the gateway did not make it"
+    )
+    return Step(
+        Verb.REMOVE,
+        Resource.PROVIDER,
+        name,
+        f"it is not in the request any more: it is taken from the client, {last}",
+    )
+
+
+def provider_differences(wanted: WantedProvider, found: ActualProvider) -> tuple[Difference, ...]:
+    """Identifiers of other people (a console's) are kept and are no difference; ours that are
+    missing are one.
+    """
+    details = provider_details(wanted, found)
+    differences = [
+        Difference(f"details.{n}", found.details.get(n), v)
+        for n, v in details.items()
+        if n != "client_secret" and found.details.get(n) != v
+    ]
+    if details["client_secret"] != found.details.get("client_secret"):
+        differences.append(Difference("details.client_secret", SECRET_SHOWN, SECRET_SHOWN))
+    differences += _mapping_differences(wanted.mapping, found.mapping)
+    missing = [i for i in wanted.identifiers if i not in found.identifiers]
+    if missing:
+        differences.append(
+            Difference("identifiers", list(found.identifiers), [*found.identifiers, *missing])
+        )
+    return tuple(differences)
+
+
+def _mapping_differences(
+    wanted: Mapping[str, str], found: Mapping[str, str]
+) -> Sequence[Difference]:
+    # Cognito adds username ← sub whether asked or not.
+    names = sorted((set(wanted) | set(found)) - {"username"})
+    return [
+        Difference(f"mapping.{name}", found.get(name), wanted.get(name))
+        for name in names
+        if wanted.get(name) != found.get(name)
+    ]
+
+
+def _client(wanted: WantedClient, found: ActualClient | None, *, adopted: bool) -> Step:
+    if found is None:
+        return Step(
+            Verb.CREATE,
+            Resource.CLIENT,
+            "",
+            (
+                "the tenant has no app client yet; "
+                f"{_counted(len(wanted.callback_urls), 'callback URL')}, sign-in with "
+                f"{', '.join(wanted.providers)}"
+            ),
+        )
+    differences = client_differences(wanted, found)
+    if adopted:
+        changed = (
+            f", with {_counted(len(differences), 'setting')} changed"
+            if differences
+            else ", as it is"
+        )
+        return Step(
+            Verb.ADOPT,
+            Resource.CLIENT,
+            found.client_id,
+            f"{found.name} exists and is taken over{changed}",
+            differences,
+        )
+    if differences:
+        return Step(
+            Verb.CHANGE,
+            Resource.CLIENT,
+            found.client_id,
+            f"{', '.join(d.setting for d in differences)} differ",
+            differences,
+        )
+    return Step(Verb.KEEP, Resource.CLIENT, found.client_id, "it is as wanted")
+
+
+def _retired(wanted: WantedClient, client_id: str, found: ActualClient | None) -> Step:
+    if found is None:
+        return Step(
+            Verb.REMOVE,
+            Resource.CLIENT,
+            client_id,
+            "it was replaced, and is gone from the pool: the gateway forgets it",
+        )
+    differences = client_differences(wanted, found)
+    if differences:
+        return Step(
+            Verb.CHANGE,
+            Resource.CLIENT,
+            client_id,
+            (
+                "it was replaced, and is accepted still; "
+                f"{', '.join(d.setting for d in differences)} differ"
+            ),
+            differences,
+        )
+    return Step(Verb.KEEP, Resource.CLIENT, client_id, "it was replaced, and is accepted still")
+
+
+def client_differences(wanted: WantedClient, found: ActualClient) -> tuple[Difference, ...]:
+    settings = client_settings(wanted)
+    return tuple(
+        Difference(name, found.settings.get(name), value)
+        for name, value in settings.items()
+        if not _same(found.settings.get(name), value)
+    )
+
+
+def _same(now: object, wanted: object) -> bool:
+    """Lists in AWS's answers have no order that means anything."""
+    if isinstance(wanted, list) and isinstance(now, list):
+        return sorted(map(str, now)) == sorted(map(str, wanted))
+    return now == wanted
+
+
+def _notes(wanted: Wanted, actual: Actual) -> tuple[str, ...]:
+    notes = []
+    if not actual.case_sensitive:
+        notes.append(
+            "the pool ignores case in user names: subjects that differ in case only would "
+            "be one person (it can only be chosen when a pool is made)"
+        )
+    if POOL_USERS in wanted.client.providers:
+        notes.append(
+            "the pool's own users sign in on Cognito's page: with managed login (version "
+            "2) the client needs a style there, of which a pool has at most 20"
+        )
+    for provider in wanted.providers:
+        found = actual.providers.get(provider.name)
+        if (
+            provider.kind is ProviderKind.ENTRA
+            and found is not None
+            and found.details.get("client_id") != provider.client_id
+        ):
+            notes.append(
+                f"{provider.name}: with another Entra registration everybody has another "
+                "sub, so each person becomes a new user of the pool and "
+                "X-Auth-Request-User "
+                "changes for all of them (the header source oid does not)"
+            )
+    return tuple(notes)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "(unset)"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

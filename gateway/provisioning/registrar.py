@@ -1,0 +1,144 @@
+"""The registry as provisioning sees it: a tenant and its client's credentials, written and put
+back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from gateway.config.yaml import explain_validation
+from gateway.core.model import Secret
+from gateway.provisioning.credentials import ClientCredentials, RegistryRefusedError
+from gateway.tenants.document import TenantDocument
+from gateway.tenants.secrets import join, secrets_of, show
+from gateway.tenants.snapshot_record import Credentials
+from gateway.tenants.stored import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from gateway.core.json_types import Json
+    from gateway.tenants.database import TenantDatabase
+    from gateway.tenants.snapshot_record import Record
+    from gateway.tenants.stored import StoredTenant
+
+_CODES = {
+    "invalid": "invalid_body",
+    "taken": "taken",
+    "read_only": "read_only",
+    "exists": "exists",
+    "absent": "not_found",
+    "changed": "conflict",
+}
+
+
+class RegistryOfProvisioning:
+    """``files`` and ``in_force`` as for ``RegistryRecords``. Whoever provisions keeps the audit
+    record.
+    """
+
+    def __init__(
+        self,
+        database: TenantDatabase,
+        *,
+        files: Callable[[], Mapping[str, Record]],
+        in_force: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._database, self._files, self._in_force = database, files, in_force
+
+    async def taken(self, document: TenantDocument) -> str | None:
+        """Which of its names another tenant holds, in a sentence."""
+        refused = await self._database.taken(document, files=self._files().values())
+        return None if refused is None else refused.message
+
+    async def before(self, tenant: str) -> Json | None:
+        stored = await self._database.get(tenant)
+        return None if stored is None else _kept(stored)
+
+    async def put(
+        self, tenant: str, document: Mapping[str, object], *, before: Json | None
+    ) -> None:
+        await self._put(
+            _parsed(tenant, document), version=None if before is None else int(before["version"])
+        )
+
+    async def restore(
+        self, tenant: str, before: Json | None, *, written: Mapping[str, object] | None
+    ) -> None:
+        now = await self._database.get(tenant)
+        if now is None:
+            # Gone already, or never written; a tenant that somebody deleted meanwhile is not
+            # brought back.
+            return
+        if before is not None and now.version == before["version"]:
+            return
+        if written is not None and show(now.document) != show(_parsed(tenant, written)):
+            # Somebody has changed it since: theirs stays.
+            return
+        if before is None:
+            refused = await self._database.delete(tenant, version=now.version, by=None)
+            if refused is not None and refused.code != "absent":
+                raise RegistryRefusedError(_CODES[refused.code], refused.message)
+            return
+        await self._put(
+            join(
+                before["document"],
+                {path: Secret(value) for path, value in before["secrets"].items()},
+            ),
+            version=now.version,
+        )
+
+    async def credentials(self, tenant: str) -> ClientCredentials | None:
+        found = await self._database.credentials(tenant)
+        return (
+            None
+            if found is None
+            else ClientCredentials(found.client_id, found.client_secret, found.retired)
+        )
+
+    async def put_credentials(self, tenant: str, credentials: ClientCredentials | None) -> None:
+        if credentials is None:
+            await self._database.delete_credentials(tenant, by=None)
+            return
+        refused = await self._database.put_credentials(
+            tenant,
+            Credentials(credentials.client_id, credentials.client_secret, credentials.retired),
+            by=None,
+        )
+        if refused is not None:
+            raise RegistryRefusedError(_CODES[refused.code], refused.message)
+
+    async def holder(self, provider: str) -> str | None:
+        filed = (
+            record.id for record in self._files().values() if provider in record.provider_names
+        )
+        return next(filed, None) or await self._database.holder("provider", provider)
+
+    async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
+        return await self._database.due(now)
+
+    async def in_force(self, tenant: str) -> None:
+        await self._in_force(tenant)
+
+    async def _put(self, document: TenantDocument, *, version: int | None) -> None:
+        stored = await self._database.put(
+            document, version=version, by=None, files=self._files().values()
+        )
+        if isinstance(stored, Refused):
+            raise RegistryRefusedError(_CODES[stored.code], stored.message)
+
+
+def _kept(stored: StoredTenant) -> Json:
+    secrets = {path: secret.reveal() for path, secret in secrets_of(stored.document).items()}
+    return {"document": show(stored.document), "secrets": secrets, "version": stored.version}
+
+
+def _parsed(tenant: str, document: Mapping[str, object]) -> TenantDocument:
+    try:
+        return TenantDocument.model_validate(document)
+    except ValidationError as error:
+        raise RegistryRefusedError(
+            "invalid_body", explain_validation(f"tenant {tenant}", error)
+        ) from error

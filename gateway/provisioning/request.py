@@ -1,0 +1,98 @@
+"""What is sent to provision a tenant: the customer's documented form (one provider) and the plural
+one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gateway.config.model import SecretValue  # noqa: TC001 - pydantic reads annotations when the class is made
+from gateway.config.types import VISIBLE, Token
+from gateway.tenants.document import EmailDomain, GroupName, HostPattern  # noqa: TC001 - likewise
+
+Text = Annotated[str, Field(min_length=1, max_length=256), VISIBLE]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+
+class ProviderBody(_Body):
+    """One identity provider as its administrator hands it over. ``name`` and ``kind`` are derived
+    unless given.
+    """
+
+    name: Text | None = None
+    kind: Literal["okta", "entra", "oidc"] | None = None
+    client_id: Token
+    client_secret: SecretValue
+    oidc_issuer: Annotated[str, Field(min_length=1, max_length=512), VISIBLE]
+    label: Annotated[str, Field(max_length=80), VISIBLE] = ""
+    domains: Annotated[frozenset[EmailDomain], Field(max_length=500)] | None = None
+    identifiers: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
+    scopes: Annotated[tuple[Text, ...], Field(max_length=50)] | None = None
+    attributes: Annotated[dict[Text, Text], Field(max_length=60)] = {}
+    """Further pool attributes → claims, on top of the kind's own mapping."""
+
+
+class ProvisionBody(_Body):
+    """``provider`` or ``providers``; ``group`` or ``groups`` (or ``any``); ``allowed_domain`` or
+    ``email_domains``.
+
+    What is left out is taken from the tenant where it exists already. ``hosts`` may be left out
+    where shared hosts exist. ``adopt`` takes over providers that are in the pool already,
+    ``adopt_client`` the app client of that id. ``keep_secrets`` keeps the identity providers'
+    secrets, encrypted, so that ``verify --fix`` can make a deleted provider again.
+    """
+
+    provider: ProviderBody | None = None
+    providers: Annotated[tuple[ProviderBody, ...], Field(min_length=1, max_length=20)] | None = None
+    group: GroupName | None = None
+    groups: Annotated[tuple[GroupName, ...], Field(max_length=500)] | Literal["any"] | None = None
+    allowed_domain: EmailDomain | None = None
+    email_domains: Annotated[frozenset[EmailDomain], Field(min_length=1, max_length=500)] | None = (
+        None
+    )
+    hosts: Annotated[tuple[HostPattern, ...], Field(max_length=500)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=120), VISIBLE] | None = None
+    adopt: bool = False
+    adopt_client: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]{1,128}$")] | None = None
+    keep_secrets: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> ProvisionBody:
+        for singular, plural in (
+            ("provider", "providers"),
+            ("group", "groups"),
+            ("allowed_domain", "email_domains"),
+        ):
+            if getattr(self, singular) is not None and getattr(self, plural) is not None:
+                msg = f"either {singular} or {plural}"
+                raise ValueError(msg)
+        if self.provider is None and self.providers is None:
+            msg = "provider, or providers for several, is needed"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def all_providers(self) -> tuple[ProviderBody, ...]:
+        return self.providers or ((self.provider,) if self.provider is not None else ())
+
+    @property
+    def allowed_groups(self) -> list[str] | Literal["any"] | None:
+        """None where nothing was said."""
+        if self.groups == "any":
+            return "any"
+        if self.groups is not None:
+            return sorted(set(self.groups))
+        return None if self.group is None else [self.group]
+
+    @property
+    def domains(self) -> frozenset[str] | None:
+        return self.email_domains or (
+            None if self.allowed_domain is None else frozenset({self.allowed_domain})
+        )

@@ -1,0 +1,189 @@
+"""Another app client in place of a tenant's, and the end of those that were replaced. Nobody is
+signed out by it.
+
+Rules:
+- New logins begin with the new client once Cognito shows it; what was begun with an old one is
+  finished with that one: the code of a login in progress, a session's refresh token.
+- A replaced client is deleted when no session made with it can be left, or when told. First no
+  replica uses it any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import GatewayError
+from gateway.log import fields
+from gateway.provisioning.deletion import retiring
+from gateway.provisioning.plan import Resource, Step, Verb
+from gateway.provisioning.preflight import Finding, check_quotas
+from gateway.provisioning.proposal import describe, recalled, required_attributes, wanted
+from gateway.provisioning.runner import Done
+from gateway.provisioning.runs import RunKind
+from gateway.tenants.document import TenantDocument
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from typing import Any
+
+    from gateway.cognito.desired import ActualClient, WantedClient
+    from gateway.config.model import Config
+    from gateway.provisioning.credentials import ClientCredentials
+    from gateway.provisioning.runner import Outcome
+    from gateway.provisioning.service import Onboarding
+    from gateway.provisioning.steps import Steps, Work
+
+MAX_RETIRED: Final = 4
+"""Clients of one tenant that are accepted besides the current one: each counts towards the pool's
+quota, and a tenant's own key may rotate.
+"""
+SPARE_S: Final = 3600.0
+"""Beyond the longest session: logins in progress (ten minutes), clocks, replicas that were late to
+hear of the rotation.
+"""
+LOOK_EVERY_S: Final = 60.0
+_log = logging.getLogger("gateway.provision")
+
+
+async def rotate(
+    onboarding: Onboarding, tenant: str, *, actor: str, progress: Callable[[Work, str], None]
+) -> Outcome | Finding:
+    """A new client with the settings of the old one, or nothing."""
+    provisioning = onboarding.provisioning
+    basis = await onboarding.basis(tenant)
+    latest, document, held = basis.latest, basis.document, basis.credentials
+    if latest is None or document is None or held is None:
+        return Finding("not_found", "tenant", f"{tenant} is not provisioned")
+    if len(held.retired) >= MAX_RETIRED:
+        return Finding(
+            "conflict",
+            "client",
+            (
+                f"{len(held.retired)} replaced clients are accepted still: retire them first "
+                f"(gateway provision retire {tenant})"
+            ),
+        )
+    actual = await provisioning.pool.actual(providers=(), clients=[held.client_id])
+    room = replace(actual, client_count=await provisioning.pool.client_count())
+    if (
+        full := next(
+            check_quotas(room, onboarding.config.cognito.quotas, clients=1, providers=0), None
+        )
+    ) is not None:
+        return full
+    remembered = recalled(latest.request.get("providers", ()))
+    target = wanted(
+        tenant,
+        document,
+        remembered,
+        onboarding.config,
+        required=required_attributes(actual.attributes.values()),
+    )
+    retires_at = provisioning.clock() + longest_session_s(document, onboarding.config) + SPARE_S
+    until = datetime.fromtimestamp(retires_at, UTC).isoformat(timespec="minutes")
+    planned = Step(
+        Verb.CREATE,
+        Resource.CLIENT,
+        "",
+        f"takes the place of {held.client_id}, which is accepted until {until}",
+    )
+    return await provisioning.carry_out(
+        tenant,
+        lambda steps: _rotating(steps, tenant, target.client, actual.client, held, retires_at),
+        run=provisioning.new_run(),
+        kind=RunKind.ROTATE,
+        actor=actor,
+        request={"providers": latest.request.get("providers", [])},
+        plan=[describe(planned)],
+        stands=lambda: onboarding.stands(tenant, basis),
+        progress=progress,
+    )
+
+
+async def _rotating(
+    steps: Steps,
+    tenant: str,
+    client: WantedClient,
+    like: ActualClient | None,
+    held: ClientCredentials,
+    retires_at: float,
+) -> AsyncIterator[Work]:
+    yield steps.create_client(client, tenant=tenant, like=like)
+    yield steps.put_credentials(
+        tenant, lambda: held.replaced_by(steps.credentials_made(), retires_at=retires_at), held
+    )
+
+
+def longest_session_s(document: Mapping[str, Any], config: Config) -> float:
+    """Of sessions that the tenant has or had: its own limit may have been shorter than the
+    gateway's before.
+    """
+    own = TenantDocument.model_validate(document).session.absolute or config.session.absolute
+    return max(own, config.session.absolute).total_seconds()
+
+
+async def retire(
+    onboarding: Onboarding, tenant: str, *, actor: str, progress: Callable[[Work, str], None]
+) -> Outcome | Finding:
+    """Every replaced client of the tenant, now: its sessions go on here, and their refresh tokens
+    end.
+    """
+    held = await onboarding.provisioning.registrar.credentials(tenant)
+    if held is None or not held.retired:
+        return Finding("not_found", "client", f"{tenant} has no replaced client")
+    return await _retire(onboarding, tenant, held.client_ids[1:], actor=actor, progress=progress)
+
+
+async def retire_due(onboarding: Onboarding) -> int:
+    """Once: what no session can need any more. The number of tenants whose clients are gone."""
+    ended = 0
+    for tenant, client_ids in (
+        await onboarding.provisioning.registrar.due(onboarding.provisioning.clock())
+    ).items():
+        ended += isinstance(
+            await _retire(
+                onboarding, tenant, client_ids, actor="gateway", progress=lambda _work, _state: None
+            ),
+            Done,
+        )
+    return ended
+
+
+async def retire_forever(onboarding: Onboarding) -> None:
+    """Until cancelled."""
+    while True:
+        try:
+            await retire_due(onboarding)
+        except GatewayError as error:
+            _log.warning("provision_retire_later", extra=fields(detail=str(error)))
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _retire(
+    onboarding: Onboarding,
+    tenant: str,
+    client_ids: tuple[str, ...],
+    *,
+    actor: str,
+    progress: Callable[[Work, str], None],
+) -> Outcome:
+    provisioning = onboarding.provisioning
+    latest = await provisioning.journal.latest(tenant)
+    leaving = {"clients": list(client_ids), "providers": []}
+    return await provisioning.carry_out(
+        tenant,
+        lambda steps: retiring(steps, tenant, leaving),
+        run=provisioning.new_run(),
+        kind=RunKind.RETIRE,
+        actor=actor,
+        request={
+            "providers": latest.request.get("providers", []) if latest is not None else [],
+            "retire": leaving,
+        },
+        plan=[],
+        progress=progress,
+    )

@@ -1,0 +1,381 @@
+"""Apply a plan with a journal, or leave nothing behind.
+
+Rules:
+- The journal is written before each call and after it. Whoever finds a run that nobody holds undoes
+  it from the journal.
+- Whatever goes wrong, the run is undone in reverse order; only ``done`` means that anything of it
+  stays.
+- One run at a time per tenant, over all processes. What a run deletes at its end is a run of its
+  own that begins in the same transaction: what cannot be made again goes only when everything else
+  is done.
+- A process that was taken for dead and wakes up again finds itself deposed, and takes back its last
+  call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from gateway.background import beside
+from gateway.cognito.api import RefusedError
+from gateway.errors import GatewayError, UnavailableError
+from gateway.log import fields
+from gateway.metrics import PROVISION
+from gateway.provisioning.credentials import RegistryRefusedError
+from gateway.provisioning.deletion import deleting
+from gateway.provisioning.runs import (
+    ACTIVE,
+    FINISHED,
+    Busy,
+    DeposedError,
+    JournalStep,
+    RunKind,
+    RunState,
+    StepState,
+)
+from gateway.provisioning.steps import VISIBLE_S, Steps
+from gateway.provisioning.undo import Undoing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from gateway.cognito.pool import Pool
+    from gateway.core.json_types import Json
+    from gateway.provisioning.credentials import Registrar
+    from gateway.provisioning.runs import Journal, Run
+    from gateway.provisioning.steps import Work
+
+log = logging.getLogger("gateway.provision")
+
+BEAT_S = 8.0
+"""How often a running run renews its hold of 30 s."""
+RECOVER_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All of it is there. ``in_force`` False: stored, and not yet published or confirmed; see
+    ``Registrar.in_force``.
+    """
+
+    run: str
+    in_force: bool = True
+    deleting: str | None = None
+    """The run that deletes what this one left, where it has not ended: recovery finishes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Nothing of it is there (``state`` rolled_back), or what is left is being taken back (undoing,
+    settling).
+
+    ``code`` is Cognito's exception, the registry's refusal, or ``unavailable``; ``message`` is
+    their own.
+    """
+
+    run: str
+    code: str
+    message: str
+    state: RunState
+    refused_by: str
+    """``cognito``, ``registry``, ``nobody``, or ``deposed``: another process took the run over."""
+
+
+Outcome = Done | Failed | Busy
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds; see the constants. Tests shorten them."""
+
+    visible_s: float = VISIBLE_S
+    beat_s: float = BEAT_S
+    recover_every_s: float = RECOVER_EVERY_S
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioning:
+    """``clock`` is UTC epoch seconds; ``progress`` hears of each step as it ends."""
+
+    pool: Pool
+    journal: Journal
+    registrar: Registrar
+    new_run: Callable[[], str]
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    timing: Timing = field(default_factory=Timing)
+
+    async def carry_out(
+        self,
+        tenant: str,
+        works: Callable[[Steps], AsyncIterator[Work]],
+        *,
+        run: str,
+        kind: RunKind,
+        actor: str,
+        request: Json,
+        plan: Sequence[Json],
+        stands: Callable[[], Awaitable[bool]] | None = None,
+        then: Json | None = None,
+        progress: Callable[[Work, str], None] = lambda _work, _state: None,
+    ) -> Outcome:
+        """Every work in order. Raises ``UnavailableError`` where the journal itself is lost;
+        recovery then undoes the run.
+
+        ``stands`` is asked once no other run of the tenant can begin: whether what the works were
+        planned from is still so. ``then`` is the request of a run that deletes what is left over
+        (``RunKind.RETIRE``).
+        """
+        opened = await self.journal.open(
+            run, tenant=tenant, kind=kind, actor=actor, request=request, plan=plan
+        )
+        if isinstance(opened, Busy):
+            PROVISION.labels("busy").inc()
+            return opened
+        log.info(
+            "provision_started", extra=fields(tenant=tenant, run=run, kind=str(kind), actor=actor)
+        )
+        try:
+            async with self._held(run):
+                if stands is not None and not await stands():
+                    return await self._outdated(run, tenant)
+                failure = await self._forward(run, tenant, works, progress)
+                if failure is not None:
+                    return await self._failed(run, tenant, kind, failure)
+                following = await self._concluded(run, then)
+                done = Done(run, in_force=await self._in_force(tenant, run))
+        except DeposedError as deposed:
+            # Whoever has the run now finishes or undoes it by the journal, in which everything
+            # stands that was done here.
+            return await self._failed(run, tenant, kind, ("interrupted", str(deposed), "deposed"))
+        try:
+            return done if following is None else await self._delete(done, following, progress)
+        except DeposedError:
+            # Done, and another process deletes what is left over.
+            return replace(done, deleting=following.id if following is not None else None)
+
+    async def _outdated(self, run: str, tenant: str) -> Failed:
+        message = f"tenant {tenant} was changed at the same moment: look at it, and ask again"
+        await self.journal.move(
+            run, RunState.ROLLED_BACK, error={"code": "conflict", "message": message}
+        )
+        PROVISION.labels(str(RunState.ROLLED_BACK)).inc()
+        return Failed(run, "conflict", message, RunState.ROLLED_BACK, "registry")
+
+    async def _concluded(self, run: str, then: Json | None) -> Run | None:
+        if then is None:
+            await self.journal.move(run, RunState.DONE)
+            return None
+        return await self.journal.follow(run, by=self.new_run(), kind=RunKind.RETIRE, request=then)
+
+    async def _delete(
+        self, done: Done, following: Run, progress: Callable[[Work, str], None]
+    ) -> Done:
+        async with self._held(following.id):
+            failure = await self._forward(
+                following.id,
+                following.tenant,
+                lambda steps: deleting(steps, following.kind, following.tenant, following.request),
+                progress,
+            )
+            if failure is None:
+                await self.journal.move(following.id, RunState.DONE)
+                return done
+            await self._failed(following.id, following.tenant, following.kind, failure)
+            return replace(done, deleting=following.id)
+
+    async def _failed(
+        self, run: str, tenant: str, kind: RunKind, failure: tuple[str, str, str]
+    ) -> Failed:
+        code, message, by = failure
+        log.warning(
+            "provision_failed", extra=fields(tenant=tenant, run=run, code=code, detail=message)
+        )
+        if by == "deposed":
+            state = RunState.RUNNING if kind in FINISHED else RunState.UNDOING
+        elif kind in FINISHED:
+            # Half-deleted is finished, never restored: recovery goes on with it.
+            state = RunState.RUNNING
+            await self.journal.move(run, state, error={"code": code, "message": message})
+        else:
+            await self.journal.move(run, RunState.UNDOING, error={"code": code, "message": message})
+            state = await self._undo_quietly(run)
+        if by != "deposed" and state in ACTIVE:
+            await self.journal.release(run)
+        PROVISION.labels(str(state)).inc()
+        return Failed(run, code, message, state, by)
+
+    async def _forward(
+        self,
+        run: str,
+        tenant: str,
+        works: Callable[[Steps], AsyncIterator[Work]],
+        progress: Callable[[Work, str], None],
+    ) -> tuple[str, str, str] | None:
+        """None when all is done; else code, message and by whom."""
+        steps = Steps(
+            self.pool,
+            self.registrar,
+            run=run,
+            clock=self.clock,
+            sleep=self.sleep,
+            visible_s=self.timing.visible_s,
+        )
+        number = 0
+        async for work in works(steps):
+            number += 1
+            try:
+                await self.journal.intend(
+                    run, number, work.action, work.resource, undo=work.undo, before=work.before
+                )
+            except DeposedError as deposed:
+                return "interrupted", str(deposed), "deposed"
+            try:
+                learned = await work.perform()
+            except (RefusedError, RegistryRefusedError) as refused:
+                progress(work, "refused")
+                await self.journal.settle(
+                    run,
+                    number,
+                    StepState.REFUSED,
+                    error={"code": refused.code, "message": str(refused)},
+                )
+                return (
+                    refused.code,
+                    str(refused),
+                    "cognito" if isinstance(refused, RefusedError) else "registry",
+                )
+            except UnavailableError as unanswered:
+                # Stays ``intended``: it may have happened.
+                progress(work, "unanswered")
+                return "unavailable", str(unanswered), "nobody"
+            try:
+                await self.journal.settle(
+                    run, number, StepState.DONE, undo={**work.undo, **learned}
+                )
+            except DeposedError as deposed:
+                # Whoever undoes this run may have looked before our call took effect.
+                done = JournalStep(
+                    number,
+                    work.action,
+                    work.resource,
+                    StepState.DONE,
+                    {**work.undo, **learned},
+                    work.before,
+                    self.clock(),
+                )
+                await self._undoing().undo(tenant, done)
+                return "interrupted", str(deposed), "deposed"
+            progress(work, "done")
+        return None
+
+    async def _in_force(self, tenant: str, run: str) -> bool:
+        PROVISION.labels("done").inc()
+        log.info("provision_done", extra=fields(tenant=tenant, run=run))
+        try:
+            await self.registrar.in_force(tenant)
+        except UnavailableError as error:
+            log.warning(
+                "provision_not_in_force", extra=fields(tenant=tenant, run=run, detail=str(error))
+            )
+            return False
+        return True
+
+    def _undoing(self) -> Undoing:
+        return Undoing(self.pool, self.registrar, clock=self.clock, visible_s=self.timing.visible_s)
+
+    @contextlib.asynccontextmanager
+    async def _held(self, run: str) -> AsyncIterator[None]:
+        """Renew the hold while working: a call may wait for a quota longer than the hold lasts."""
+
+        async def beat() -> None:
+            while True:
+                await self.sleep(self.timing.beat_s)
+                with contextlib.suppress(UnavailableError, DeposedError):
+                    await self.journal.hold(run)
+
+        async with beside(beat()):
+            yield
+
+    # --- undoing and recovery ---------------------------------------------------------------------
+
+    async def undo(self, run: str) -> RunState:
+        """Take back what the journal says, as far as that is possible now. The caller holds the
+        run.
+        """
+        found = await self.journal.run(run)
+        if found is None:
+            return RunState.ROLLED_BACK
+        undoing, settled = self._undoing(), True
+        for step in reversed(found.steps):
+            if step.state in {StepState.REFUSED, StepState.UNDONE}:
+                continue
+            if step.finished_at is None:
+                # Whoever was making this call is gone, or has given up.
+                step = replace(step, finished_at=self.clock())  # noqa: PLW2901 - the same step, better known
+                await self.journal.settle(run, step.number, step.state)
+            if await undoing.undo(found.tenant, step):
+                await self.journal.settle(run, step.number, StepState.UNDONE)
+            else:
+                settled = False
+        state = RunState.ROLLED_BACK if settled else RunState.SETTLING
+        await self.journal.move(run, state)
+        log.info("provision_undone", extra=fields(tenant=found.tenant, run=run, state=str(state)))
+        return state
+
+    async def _undo_quietly(self, run: str) -> RunState:
+        try:
+            return await self.undo(run)
+        except GatewayError as error:
+            log.warning("provision_undo_later", extra=fields(run=run, detail=str(error)))
+            return RunState.UNDOING
+
+    async def recover(self) -> int:
+        """Once: every run that nobody holds is undone or, where it only deletes, finished. The
+        number that came to an end.
+        """
+        ended = 0
+        for run in await self.journal.abandoned():
+            if not await self.journal.take_over(run):
+                continue
+            async with self._held(run):
+                found = await self.journal.run(run)
+                if found is None:
+                    continue
+                state = await (
+                    self._finish(found) if found.kind in FINISHED else self._undo_quietly(run)
+                )
+            PROVISION.labels("recovered").inc()
+            ended += state in {RunState.ROLLED_BACK, RunState.DONE}
+        return ended
+
+    async def recover_forever(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.recover()
+            except GatewayError as error:
+                log.warning("provision_recovery", extra=fields(detail=str(error)))
+            await self.sleep(self.timing.recover_every_s)
+
+    async def _finish(self, run: Run) -> RunState:
+        steps = Steps(
+            self.pool,
+            self.registrar,
+            run=run.id,
+            clock=self.clock,
+            sleep=self.sleep,
+            visible_s=self.timing.visible_s,
+        )
+        try:
+            async for work in deleting(steps, run.kind, run.tenant, run.request):
+                await work.perform()
+            await self.journal.move(run.id, RunState.DONE)
+        except GatewayError as error:
+            log.warning("provision_delete_later", extra=fields(run=run.id, detail=str(error)))
+            return RunState.RUNNING
+        return RunState.DONE

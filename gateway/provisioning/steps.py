@@ -1,0 +1,317 @@
+"""The calls that change something: for each action of the journal, how it is done.
+
+``Work.undo`` is known before the call; what only the answer tells (a client's id) is returned by
+``perform`` and written to the journal after it. ``undoing`` can work from either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.cognito import shapes
+from gateway.cognito.api import RefusedError, UnansweredError
+from gateway.cognito.desired import client_name, marker
+from gateway.provisioning.credentials import ClientCredentials, RegistryRefusedError
+from gateway.provisioning.runs import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from gateway.cognito.desired import ActualClient, ActualProvider, WantedClient, WantedProvider
+    from gateway.cognito.pool import Pool
+    from gateway.core.json_types import Json
+    from gateway.provisioning.credentials import Registrar
+
+VISIBLE_S = 90.0
+"""AWS: a change of a provider can take up to a minute to be seen. After this, what is not there was
+never made.
+"""
+_LOOK_EVERY_S = 1.0
+_DUPLICATE = "DuplicateProviderException"
+_CREATE_PROVIDER_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One step that is about to happen."""
+
+    action: Action
+    resource: str
+    perform: Callable[[], Awaitable[Json]]
+    undo: Json = field(default_factory=dict)
+    before: Json | None = field(default=None, repr=False)
+
+
+class Steps:
+    """Makes ``Work`` for one run. ``clock`` is UTC epoch seconds."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        registrar: Registrar,
+        *,
+        run: str,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+        visible_s: float,
+    ) -> None:
+        self._pool, self._registrar, self.run = pool, registrar, run
+        self._clock, self._sleep, self._visible_s = clock, sleep, visible_s
+        self._made: ClientCredentials | None = None
+
+    def credentials_made(self) -> ClientCredentials:
+        """Of the client that this run created; only after its ``create_client``."""
+        if self._made is None:
+            msg = "no client was created"
+            raise ValueError(msg)
+        return self._made
+
+    def add_attributes(self, names: tuple[str, ...]) -> Work:
+        async def perform() -> Json:
+            try:
+                await self._pool.api.call(
+                    "AddCustomAttributes",
+                    idempotent=False,
+                    CustomAttributes=shapes.custom_attributes(names),
+                )
+            except (RefusedError, UnansweredError):
+                # Another run may have added them first, or this call did before its answer was
+                # lost.
+                present = (await self._pool.actual(providers=(), clients=())).attributes
+                if not set(names) <= set(present):
+                    raise
+            return {}
+
+        return Work(Action.ADD_ATTRIBUTES, ", ".join(names), perform)
+
+    def create_provider(self, wanted: WantedProvider) -> Work:
+        mark = marker(self.run, wanted.name)
+
+        async def perform() -> Json:
+            request = shapes.create_provider(wanted, marker=mark)
+            for attempt in range(_CREATE_PROVIDER_ATTEMPTS):
+                try:
+                    await self._pool.api.call("CreateIdentityProvider", idempotent=False, **request)
+                except UnansweredError:
+                    # Repeating is safe: names are unique, and the marker tells whose it is.
+                    if attempt + 1 == _CREATE_PROVIDER_ATTEMPTS:
+                        raise
+                except RefusedError as refused:
+                    if (
+                        attempt
+                        and refused.code == _DUPLICATE
+                        and await self._is_ours(wanted.name, mark)
+                    ):
+                        return {}
+                    raise
+                else:
+                    return {}
+            return {}
+
+        return Work(Action.CREATE_PROVIDER, wanted.name, perform, undo={"marker": mark})
+
+    async def _is_ours(self, name: str, mark: str) -> bool:
+        """The pool says the name is taken: wait until it can be seen by whom."""
+        until = self._clock() + self._visible_s
+        while (found := await self._pool.provider(name)) is None and self._clock() < until:
+            await self._sleep(_LOOK_EVERY_S)
+        return found is not None and mark in found.identifiers
+
+    def update_provider(self, wanted: WantedProvider, found: ActualProvider) -> Work:
+        async def perform() -> Json:
+            await self._pool.api.call(
+                "UpdateIdentityProvider", idempotent=True, **shapes.update_provider(wanted, found)
+            )
+            return {}
+
+        request = shapes.restore_provider(found)
+        secret = request["ProviderDetails"].pop("client_secret", None)
+        return Work(
+            Action.UPDATE_PROVIDER,
+            wanted.name,
+            perform,
+            before={"request": request, "idp_secret": secret},
+        )
+
+    def create_client(
+        self, wanted: WantedClient, *, tenant: str, like: ActualClient | None = None
+    ) -> Work:
+        """``like``: the one whose place it takes."""
+        name = client_name(tenant, self.run)
+
+        async def perform() -> Json:
+            described = await self._create_client(
+                shapes.create_client(wanted, name=name, like=like), name
+            )
+            client = shapes.read_client(described)
+            if client.secret is None:
+                msg = "Cognito returned a client without a secret"
+                raise RefusedError("NoClientSecret", msg)
+            self._made = ClientCredentials(client.client_id, client.secret)
+            return {"name": name, "client_id": client.client_id}
+
+        return Work(Action.CREATE_CLIENT, name, perform, undo={"name": name})
+
+    async def _create_client(self, request: dict[str, Any], name: str) -> dict[str, Any]:
+        until = self._clock() + self._visible_s
+        while True:
+            try:
+                described: dict[str, Any] = (
+                    await self._pool.api.call("CreateUserPoolClient", idempotent=False, **request)
+                )["UserPoolClient"]
+            except RefusedError as refused:
+                # A provider made a moment ago cannot be seen by every part of Cognito at once.
+                if (
+                    not (
+                        refused.code == "InvalidParameterException"
+                        and "provider" in str(refused)
+                        and "does not exist" in str(refused)
+                    )
+                    or self._clock() >= until
+                ):
+                    raise
+                await self._sleep(_LOOK_EVERY_S)
+            except UnansweredError:
+                found = await self._find_client(name)
+                if found is None:
+                    raise
+                return found
+            else:
+                return described
+
+    async def _find_client(self, name: str) -> dict[str, Any] | None:
+        """Never a second create: the first may have happened. Looks for it for a short while;
+        recovery looks longer.
+        """
+        until = self._clock() + min(self._visible_s, 5 * _LOOK_EVERY_S)
+        while True:
+            ids = await self._pool.clients_named(name)
+            if ids:
+                described: dict[str, Any] = (
+                    await self._pool.api.call(
+                        "DescribeUserPoolClient", idempotent=True, ClientId=ids[0]
+                    )
+                )["UserPoolClient"]
+                return described
+            if self._clock() >= until:
+                return None
+            await self._sleep(_LOOK_EVERY_S)
+
+    def update_client(self, wanted: WantedClient, found: ActualClient) -> Work:
+        async def perform() -> Json:
+            await self._pool.api.call(
+                "UpdateUserPoolClient", idempotent=True, **shapes.update_client(wanted, found)
+            )
+            return {}
+
+        return Work(
+            Action.UPDATE_CLIENT,
+            found.client_id,
+            perform,
+            before={"request": shapes.restore_client(found)},
+        )
+
+    def put_tenant(self, tenant: str, document: Json, before: Json | None) -> Work:
+        async def perform() -> Json:
+            await self._registrar.put(tenant, document, before=before)
+            return {"written": document}
+
+        return Work(
+            Action.PUT_TENANT,
+            tenant,
+            perform,
+            undo={"written": document},
+            before=None if before is None else {"tenant": before},
+        )
+
+    def put_credentials(
+        self,
+        tenant: str,
+        credentials: Callable[[], ClientCredentials],
+        before: ClientCredentials | None,
+    ) -> Work:
+        async def perform() -> Json:
+            wanted = credentials()
+            if await self._registrar.credentials(tenant) != before:
+                # Another run ended between our look and our hold on the tenant: what it wrote would
+                # be lost.
+                msg = f"the app clients of {tenant} have changed meanwhile"
+                raise RegistryRefusedError("conflict", msg)
+            if before is not None and before.client_id != wanted.client_id:
+                await self._until_seen(wanted.client_id)
+            await self._registrar.put_credentials(tenant, wanted)
+            return {"client_id": wanted.client_id}
+
+        return Work(
+            Action.PUT_CREDENTIALS,
+            tenant,
+            perform,
+            before=None if before is None else before.sealable(),
+        )
+
+    async def _until_seen(self, client_id: str) -> None:
+        """Logins that worked are about to begin with this client: not before Cognito shows that it
+        knows it.
+        """
+        until = self._clock() + self._visible_s
+        while await self._pool.client(client_id) is None:
+            if self._clock() >= until:
+                msg = f"Cognito does not show the new client {client_id}"
+                raise UnansweredError(msg)
+            await self._sleep(_LOOK_EVERY_S)
+
+    # --- deleting: each repeats harmlessly, and is never undone ----------------------------------
+
+    def let_go(self, tenant: str, client_ids: Sequence[str]) -> Work:
+        """No replica uses these clients any more, nor what the tenant's document has lost: only
+        then may they be deleted.
+        """
+
+        async def perform() -> Json:
+            held = await self._registrar.credentials(tenant)
+            if held is not None and client_ids:
+                await self._registrar.put_credentials(tenant, held.without(client_ids))
+            await self._registrar.in_force(tenant)
+            return {}
+
+        return Work(Action.DELETE_CREDENTIALS, ", ".join(client_ids) or tenant, perform)
+
+    def delete_tenant(self, tenant: str) -> Work:
+        async def perform() -> Json:
+            await self._registrar.restore(tenant, None, written=None)
+            await self._registrar.in_force(tenant)
+            return {}
+
+        return Work(Action.DELETE_TENANT, tenant, perform)
+
+    def delete_credentials(self, tenant: str) -> Work:
+        async def perform() -> Json:
+            await self._registrar.put_credentials(tenant, None)
+            return {}
+
+        return Work(Action.DELETE_CREDENTIALS, tenant, perform)
+
+    def delete_client(self, tenant: str, client_id: str) -> Work:
+        async def perform() -> Json:
+            found = await self._pool.client(client_id)
+            if found is not None and not found.name.startswith(client_name(tenant, "")):
+                return {"kept": "the gateway did not make it"}
+            await self._pool.delete_client(client_id)
+            return {}
+
+        return Work(Action.DELETE_CLIENT, client_id, perform)
+
+    def delete_provider(self, tenant: str, name: str, *, mark: str) -> Work:
+        async def perform() -> Json:
+            holder = await self._registrar.holder(name)
+            if holder not in {None, tenant}:
+                return {"kept": f"tenant {holder} uses it"}
+            found = await self._pool.provider(name)
+            if found is not None and mark not in found.identifiers:
+                return {"kept": "it is not the one that the gateway made"}
+            if found is not None:
+                await self._pool.delete_provider(name)
+            return {}
+
+        return Work(Action.DELETE_PROVIDER, name, perform)

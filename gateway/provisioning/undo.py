@@ -1,0 +1,128 @@
+"""Taking back what a run did, from its journal alone: the process that did it may be gone.
+
+Rules:
+- Only what carries this run's mark is deleted: a provider by its marker, a client by its name or
+  the id in the answer.
+- A step whose call went unanswered and whose effect is not to be seen is not settled before
+  ``visible_s`` has passed since nobody makes that call any more: it may have waited long for its
+  turn.
+- Everything repeats harmlessly: undoing may itself be interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from gateway.cognito.api import RefusedError
+from gateway.cognito.pool import NOT_FOUND
+from gateway.log import fields
+from gateway.provisioning.credentials import ClientCredentials
+from gateway.provisioning.runs import Action, StepState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.cognito.pool import Pool
+    from gateway.core.json_types import Json
+    from gateway.provisioning.credentials import Registrar
+    from gateway.provisioning.runs import JournalStep
+
+log = logging.getLogger("gateway.provision")
+
+
+class Undoing:
+    """``undo`` is True where the step is settled, False where it must be looked at again later."""
+
+    def __init__(
+        self, pool: Pool, registrar: Registrar, *, clock: Callable[[], float], visible_s: float
+    ) -> None:
+        self._pool, self._registrar, self._clock, self._visible_s = (
+            pool,
+            registrar,
+            clock,
+            visible_s,
+        )
+
+    async def undo(self, tenant: str, step: JournalStep) -> bool:
+        # Taken before looking: what a slow look does not see may be there by its end.
+        waited = (
+            step.finished_at is not None and self._clock() >= step.finished_at + self._visible_s
+        )
+        match step.action:
+            case Action.CREATE_PROVIDER:
+                return await self._provider(step, waited=waited)
+            case Action.CREATE_CLIENT:
+                return await self._client(step, waited=waited)
+            case Action.UPDATE_PROVIDER | Action.UPDATE_CLIENT:
+                await self._restore(step)
+            case Action.PUT_TENANT:
+                before = (step.before or {}).get("tenant")
+                await self._registrar.restore(tenant, before, written=step.undo.get("written"))
+            case Action.PUT_CREDENTIALS:
+                await self._credentials(tenant, step)
+            case _:
+                # Attributes stay; deletions are finished, not undone.
+                pass
+        return True
+
+    async def _provider(self, step: JournalStep, *, waited: bool) -> bool:
+        found = await self._pool.provider(step.resource)
+        if found is not None:
+            if step.undo["marker"] in found.identifiers:
+                await self._pool.delete_provider(step.resource)
+            else:
+                log.warning(
+                    "provision_foreign_provider",
+                    extra=fields(
+                        provider=step.resource,
+                        detail="not deleted: it does not carry this run's mark",
+                    ),
+                )
+            return True
+        if step.state is StepState.DONE:
+            # It was made and cannot be seen yet: deleting does not wait for that.
+            await self._pool.delete_provider(step.resource)
+            return True
+        return waited
+
+    async def _client(self, step: JournalStep, *, waited: bool) -> bool:
+        known = step.undo.get("client_id")
+        if known is not None:
+            await self._pool.delete_client(str(known))
+            return True
+        found = await self._pool.clients_named(str(step.undo["name"]))
+        for client_id in found:
+            await self._pool.delete_client(client_id)
+        return bool(found) or waited
+
+    async def _restore(self, step: JournalStep) -> None:
+        before = step.before or {}
+        request: Json = dict(before["request"])
+        try:
+            if step.action is Action.UPDATE_PROVIDER:
+                secret = before.get("idp_secret")
+                if secret is None:
+                    # The run was finished and its secret forgotten: the one in force stays.
+                    now = await self._pool.provider(step.resource)
+                    secret = now.details.get("client_secret") if now is not None else None
+                if secret is not None:
+                    request["ProviderDetails"] = {
+                        **request["ProviderDetails"],
+                        "client_secret": secret,
+                    }
+                await self._pool.api.call("UpdateIdentityProvider", idempotent=True, **request)
+            else:
+                await self._pool.api.call("UpdateUserPoolClient", idempotent=True, **request)
+        except RefusedError as refused:
+            if refused.code != NOT_FOUND:
+                raise
+
+    async def _credentials(self, tenant: str, step: JournalStep) -> None:
+        written, now = step.undo.get("client_id"), await self._registrar.credentials(tenant)
+        if step.before is not None:
+            await self._registrar.put_credentials(tenant, ClientCredentials.unsealed(step.before))
+            # The next step back deletes the client that logins may begin with at this moment.
+            await self._registrar.in_force(tenant)
+        elif now is not None and written in (None, now.client_id):
+            await self._registrar.put_credentials(tenant, None)

@@ -1,0 +1,69 @@
+"""The service over real parts: Cognito's API, the journal, the registry. For the admin role and for
+commands beside it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from gateway.cognito.api import open_cognito
+from gateway.cognito.pool import Pool
+from gateway.provisioning.discovery import DiscoveryFetcher
+from gateway.provisioning.journal import SqlJournal
+from gateway.provisioning.registrar import RegistryOfProvisioning
+from gateway.provisioning.runner import Provisioning
+from gateway.provisioning.service import Onboarding
+from gateway.tenants.admin_records import RegistryRecords
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from gateway.cognito.api import CognitoApi
+    from gateway.config.model import Config
+    from gateway.database.engine import Database
+    from gateway.tenants.database import TenantDatabase
+    from gateway.tenants.snapshot_record import Record
+
+
+def onboarding_over(
+    config: Config,
+    api: CognitoApi,
+    database: Database,
+    tenants: TenantDatabase,
+    *,
+    files: Callable[[], Mapping[str, Record]],
+    in_force: Callable[[str], Awaitable[None]],
+) -> Onboarding:
+    registrar = RegistryOfProvisioning(tenants, files=files, in_force=in_force)
+    journal = SqlJournal(database, holder=secrets.token_hex(8), clock=database.clock)
+    provisioning = Provisioning(
+        Pool(api, config.cognito.quotas),
+        journal,
+        registrar,
+        new_run=lambda: secrets.token_hex(6),
+        clock=database.clock,
+    )
+    records = RegistryRecords(tenants, files=files, in_force=in_force)
+    return Onboarding(
+        config,
+        records,
+        provisioning,
+        DiscoveryFetcher(development=config.development),
+        registrar.taken,
+    )
+
+
+@asynccontextmanager
+async def open_onboarding(
+    config: Config,
+    database: Database,
+    tenants: TenantDatabase,
+    *,
+    files: Callable[[], Mapping[str, Record]],
+    in_force: Callable[[str], Awaitable[None]],
+) -> AsyncIterator[Onboarding]:
+    """Raises ``ConfigError`` where the extra ``aws`` is not installed."""
+    async with open_cognito(config) as api:
+        yield onboarding_over(config, api, database, tenants, files=files, in_force=in_force)

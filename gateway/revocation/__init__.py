@@ -1,0 +1,1 @@
+"""Ending sessions everywhere, on record, with acknowledgement."""

@@ -1,0 +1,621 @@
+"""What a revocation does to the same people in the Cognito pool: signed out, disabled, a group
+taken out of what is stored.
+
+Rules:
+- Nothing here holds the local effect up: the gateway's own watermarks, blocks and overlays already
+  keep people out.
+- The record is followed, so what another process revoked (a command, another admin process) is seen
+  too.
+- Each write is derived from what stands in the record *when it runs*: a block lifted meanwhile
+  disables nobody.
+- Only a block that names a person disables: who is out because of a group, a session or the whole
+  tenant is let in again without a lift of theirs (another group, another login), and is only signed
+  out.
+- Whom a block disabled is written down with the block, before it is done, and only if they were
+  enabled. Exactly they are enabled again when the last block against them is lifted, by whatever
+  names it knows them: at once, and from then on every minute until it is done, whichever process
+  disabled them. Whom somebody else disabled stays disabled.
+- A group is taken out twice, the second time after logins that were in flight have ended; only then
+  may a later login be believed about it. One that is taken from everybody is looked for in the
+  whole pool the second time.
+- Tenants take turns at few places, and none has all of them: a flood of one, or calls for one that
+  take long, delay that one only.
+- What waits is bounded, for each tenant and in all. What finds no room is not dropped: the record
+  has it, and is read again from there when there is room.
+- A revocation that does not open keeps no other from being followed; it is followed once it opens.
+- A start repeats what a crash may have left undone: blocks and overlays of the last day, every
+  lift. Sign-outs are not repeated: they would end what the person has begun since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import Counter, OrderedDict, deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gateway.background import fault
+from gateway.cognito.api import RefusedError, UnansweredError
+from gateway.core.canonical import canonical_address, canonical_id, id_spellings
+from gateway.database.leader import LEASE_S
+from gateway.errors import UnavailableError
+from gateway.log import fields
+from gateway.revocation.api import LIFT, DisabledUser
+from gateway.revocation.unopened import Unopened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+
+    from gateway.cognito.users import CognitoUsers, PoolUser
+    from gateway.core.model import Tenant
+    from gateway.core.revocation import RevocationRequest, Who
+    from gateway.core.tenants import TenantTable
+    from gateway.revocation.api import DisabledUsers, Recorded, RevocationRecord, Standing
+    from gateway.revocation.service import StoreRevoker
+    from gateway.sessions.watermarks import Marks
+
+_LOG = logging.getLogger("gateway")
+POLL_S = 1.0
+FOLLOW_S = 5.0
+"""How often a process that does not lead asks whether it may."""
+RENEW_S = LEASE_S / 3
+LOOK_BACK_S = 86_400.0
+OVERLAP_S = 10.0
+"""From the moment that a revocation calls its own to the moment in which others can see it, at
+most.
+"""
+KEPT_S = 900.0
+"""How long it is known what was seen: longer than the database's clock steps back at once."""
+SECOND_CLEARING_S = 900.0
+"""Logins that were in flight at the removal have ended, and what they wrote is in the pool: Cognito
+gives up after five minutes at each step.
+"""
+DELAYS_S = (1.0, 5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
+MAX_AT_ONCE = 4
+"""Places: Cognito takes 25 changes of users a second, of all processes together."""
+PER_TENANT = 2
+MAX_WAITING_OF_TENANT = 1000
+MAX_WAITING = 10_000
+"""Revocations under way, most of them asleep between two attempts: some kilobytes each."""
+ENABLE_AGAIN_S = 60.0
+"""How often everybody is looked for whose block was lifted and who is not enabled yet: what other
+processes lifted is seen at once, this is for what failed.
+"""
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    tenant: str
+    who: Who
+    revocation: str
+    sign_out: bool
+
+
+class Turns:
+    """Few places that tenants take in turn; one tenant has at most ``per_tenant`` of them."""
+
+    def __init__(self, places: int, *, per_tenant: int) -> None:
+        self._free, self._per_tenant = places, per_tenant
+        self._held: Counter[str] = Counter()
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @asynccontextmanager
+    async def place(self, tenant: str) -> AsyncIterator[None]:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(tenant, deque()).append(turn)
+        self._next()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled() or not turn.done():
+                self._waiting.get(tenant, deque()).remove(turn)
+                self._forget(tenant)
+            else:
+                self._give_back(tenant)
+            raise
+        try:
+            yield
+        finally:
+            self._give_back(tenant)
+
+    def _give_back(self, tenant: str) -> None:
+        self._free += 1
+        self._held[tenant] -= 1
+        if not self._held[tenant]:
+            del self._held[tenant]
+        self._next()
+
+    def _next(self) -> None:
+        while self._free:
+            tenant = next(
+                (name for name in self._waiting if self._held[name] < self._per_tenant), None
+            )
+            if tenant is None:
+                return
+            turn = self._waiting[tenant].popleft()
+            self._waiting.move_to_end(tenant)
+            self._forget(tenant)
+            if not turn.cancelled():
+                self._free -= 1
+                self._held[tenant] += 1
+                turn.set_result(None)
+
+    def _forget(self, tenant: str) -> None:
+        if not self._waiting.get(tenant):
+            self._waiting.pop(tenant, None)
+
+
+class PoolPeople:
+    """One per admin process; of several, the one that ``leads`` does the work. The next one also
+    does what the former may have left undone when it ended.
+    """
+
+    def __init__(
+        self,
+        users: CognitoUsers,
+        record: RevocationRecord,
+        revoker: StoreRevoker,
+        marks: Marks,
+        disabled: DisabledUsers,
+        *,
+        table: Callable[[], TenantTable],
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        leads: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """``leads``: takes or renews the lead for ``LEASE_S``; None where there is no other
+        process. Raises ``UnavailableError``.
+        """
+        self._leads = leads
+        self._users, self._record, self._revoker, self._marks, self._disabled = (
+            users,
+            record,
+            revoker,
+            marks,
+            disabled,
+        )
+        self._table, self._clock, self._sleep = table, clock, sleep
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._of_tenant: Counter[str] = Counter()
+        self._turns = Turns(MAX_AT_ONCE, per_tenant=PER_TENANT)
+        self._behind: dict[str, float] = {}
+        """Tenants without room, and from when (``durable_at``) the record is to be read again for
+        them.
+        """
+        self._unopened = Unopened(record, event="pool_revocation_does_not_open")
+        self._enabling: dict[str, bool] = {}
+        """Tenants whose users are being enabled, and whether more of them came meanwhile."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        late_s = 0.0
+        try:
+            while True:
+                if await self._is_leading():
+                    await self._lead(late_s)
+                # What was revoked while nobody led is fresh for whoever leads next.
+                late_s = LEASE_S + 2 * FOLLOW_S
+                await self._sleep(FOLLOW_S)
+        finally:
+            await self._stop()
+
+    async def _is_leading(self) -> bool:
+        if self._leads is None:
+            return True
+        try:
+            return await self._leads()
+        except UnavailableError as error:
+            _LOG.info("pool_not_followed", extra=fields(error=str(error)))
+        except Exception as error:  # noqa: BLE001 - logged; nobody leads until it is answered
+            fault("pool_fault", error)
+        return False
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._behind.clear()
+
+    async def _lead(self, late_s: float) -> None:
+        """Until another process leads. ``late_s``: how long ago that is fresh."""
+        position = led_at = self._clock()
+        started = position - late_s
+        begun: dict[str, float] = {}
+        look_back, enabled_at = LOOK_BACK_S, -math.inf
+        while True:
+            now = self._clock()
+            try:
+                if now - led_at >= RENEW_S:
+                    if self._leads is not None and not await self._leads():
+                        await self._stop()
+                        return
+                    led_at = now
+                if self._clock() - enabled_at >= ENABLE_AGAIN_S:
+                    for tenant in await self._disabled.tenants_to_enable():
+                        self._enable_soon(tenant)
+                    enabled_at = self._clock()
+                async for recorded in self._since(min(position, now) - look_back):
+                    self._take(recorded, begun, started)
+                # When the record was last read, never what stood in it: of what another process
+                # calls late, nothing is early.
+                position, look_back = now, OVERLAP_S
+                for recorded in await self._unopened.opened(now):
+                    if self._has_place(recorded.status.request.tenant):
+                        self._take(recorded, begun, started)
+                    else:
+                        self._unopened.keep(recorded.status.id)
+                for tenant in list(self._behind):
+                    await self._catch_up(tenant, begun, started)
+            except UnavailableError as error:
+                _LOG.info("pool_not_followed", extra=fields(error=str(error)))
+            except Exception as error:  # noqa: BLE001 - logged
+                # Whatever it was: who was let in again must not stay disabled because nobody
+                # follows any more.
+                fault("pool_fault", error)
+            else:
+                needed = min([position - KEPT_S, *self._behind.values()])
+                begun = {name: at for name, at in begun.items() if at >= needed}
+            await self._sleep(POLL_S)
+
+    async def _since(self, durable_at: float) -> AsyncIterator[Recorded]:
+        after = ""
+        while True:
+            page = await self._record.since(
+                durable_at, after=after, limit=_PAGE, closed=self._unopened.note
+            )
+            for recorded in page:
+                yield recorded
+            if len(page) < _PAGE:
+                return
+            durable_at, after = page[-1].durable_at, page[-1].status.id
+
+    def _take(self, recorded: Recorded, begun: dict[str, float], started: float) -> None:
+        tenant, name = recorded.status.request.tenant, recorded.status.id
+        if name in begun:
+            return
+        if not self._has_place(tenant):
+            if tenant not in self._behind:
+                _LOG.warning(
+                    "pool_behind", extra=fields(tenant=tenant, waiting=self._of_tenant[tenant])
+                )
+            # Also what becomes visible late, with an earlier time than what was left already.
+            self._behind[tenant] = min(recorded.durable_at, self._behind.get(tenant, math.inf))
+            return
+        begun[name] = recorded.durable_at
+        self._begin(recorded, fresh=recorded.durable_at >= started)
+
+    def _has_place(self, tenant: str) -> bool:
+        return tenant not in self._behind and self._has_room(tenant, MAX_WAITING_OF_TENANT)
+
+    def _has_room(self, tenant: str, most: int) -> bool:
+        return self._of_tenant[tenant] < most and len(self._tasks) < MAX_WAITING
+
+    async def _catch_up(self, tenant: str, begun: dict[str, float], started: float) -> None:
+        """From where this tenant was left, as far as there is room; half of it is free first, so
+        that a flood is read in large pieces.
+        """
+        if not self._has_room(tenant, MAX_WAITING_OF_TENANT // 2):
+            return
+        after = math.nextafter(self._behind[tenant], -math.inf)
+        found = await self._record.of_tenant(
+            tenant, durable_after=after, limit=2 * MAX_WAITING_OF_TENANT, closed=self._unopened.note
+        )
+        del self._behind[tenant]
+        for recorded in found:
+            self._take(recorded, begun, started)
+        if len(found) >= 2 * MAX_WAITING_OF_TENANT:
+            self._behind.setdefault(tenant, found[-1].durable_at)
+
+    def _begin(self, recorded: Recorded, *, fresh: bool) -> None:
+        request = recorded.status.request
+        if recorded.kind == LIFT:
+            if request.group_overlay is None:
+                self._enable_soon(request.tenant)
+            return
+        job = _Job(request.tenant, request.who, recorded.status.id, fresh)
+        self._start(job.tenant, self._until_done(job, request))
+
+    def _start(self, tenant: str, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        self._of_tenant[tenant] += 1
+        task.add_done_callback(partial(self._done, tenant))
+
+    def _done(self, tenant: str, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._of_tenant[tenant] -= 1
+        if not self._of_tenant[tenant]:
+            del self._of_tenant[tenant]
+
+    async def _until_done(self, job: _Job, request: RevocationRequest) -> None:
+        if (
+            await self._tried(job.tenant, partial(self._once, job, request))
+            and request.group_overlay is not None
+        ):
+            await self._sleep(SECOND_CLEARING_S)
+            await self._tried(job.tenant, partial(self._clear_again, job, request))
+
+    async def _tried(self, tenant: str, work: Callable[[], Awaitable[None]]) -> bool:
+        """Whether it was done, sooner or later."""
+        for delay in (*DELAYS_S, None):
+            try:
+                async with self._turns.place(tenant):
+                    await work()
+            except (RefusedError, UnansweredError, UnavailableError) as error:
+                _LOG.warning(
+                    "pool_not_in_step",
+                    extra=fields(tenant=tenant, error=str(error), again_in_s=delay),
+                )
+            except Exception as error:  # noqa: BLE001 - logged, and tried again
+                fault("pool_fault", error, tenant=tenant, again_in_s=delay)
+            else:
+                return True
+            if delay is not None:
+                await self._sleep(delay)
+        return False
+
+    async def _once(self, job: _Job, request: RevocationRequest) -> None:
+        names = await self._usernames(job)
+        standing = await self._standing_of(request)
+        block = next((s for s in standing if s.group is None and _names_a_person(s.who)), None)
+        for name in names:
+            if block is not None:
+                await self._disable(name, block)
+            elif job.sign_out:
+                await self._users.sign_out(name)
+        await self._take_groups(names, standing, job.tenant)
+
+    async def _standing_of(self, request: RevocationRequest) -> Sequence[Standing]:
+        """What stands against exactly these names: a mass removal is many such questions, so none
+        reads what stands against everybody.
+        """
+        return await self._record.standing_of(request.tenant, self._revoker.places(request).marks)
+
+    async def _disable(self, name: str, block: Standing) -> None:
+        user = await self._users.find(name)
+        if user is None or not (user.enabled or await self._disabled.has(user.username)):
+            # Disabled by somebody else, who enables them: a lift of this block must not.
+            return
+        await self._disabled.add(
+            DisabledUser(block.id, block.tenant, user.username), at=self._clock()
+        )
+        if user.enabled:
+            await self._users.disable(user.username)
+
+    def _enable_soon(self, tenant: str) -> None:
+        if tenant in self._enabling:
+            self._enabling[tenant] = True
+            return
+        self._enabling[tenant] = False
+        self._start(tenant, self._enable_all(tenant))
+
+    async def _enable_all(self, tenant: str) -> None:
+        try:
+            again = True
+            while again:
+                try:
+                    async with self._turns.place(tenant):
+                        await self._enable_due(tenant)
+                except (RefusedError, UnansweredError, UnavailableError) as error:
+                    _LOG.warning(
+                        "pool_not_in_step",
+                        extra=fields(tenant=tenant, error=str(error), again_in_s=ENABLE_AGAIN_S),
+                    )
+                except Exception as error:  # noqa: BLE001 - logged, and tried again
+                    fault("pool_fault", error, tenant=tenant, again_in_s=ENABLE_AGAIN_S)
+                again = self._enabling[tenant]
+        finally:
+            del self._enabling[tenant]
+
+    async def _enable_due(self, tenant: str) -> None:
+        """Everybody of the tenant whose block was lifted. One whom Cognito refuses does not keep
+        the others; the first error is raised at the end.
+        """
+        self._enabling[tenant] = False
+        last: DisabledUser | None = None
+        failed: RefusedError | UnansweredError | None = None
+        while page := await self._disabled.to_enable(tenant, after=last, limit=_PAGE):
+            blocks = await self._blocks(tenant)
+            enabled: list[tuple[DisabledUser, PoolUser]] = []
+            for one in page:
+                try:
+                    user = await self._enable(one, blocks)
+                except (RefusedError, UnansweredError) as error:
+                    failed = failed or error
+                else:
+                    enabled += [] if user is None else [(one, user)]
+            # Blocked again while this ran: their own block found them disabled by us, or disables
+            # them after this.
+            blocks = await self._blocks(tenant) if enabled else ()
+            for one, user in enabled:
+                block = next((b for b in blocks if self._is_meant(b.who, user, tenant)), None)
+                if block is not None:
+                    await self._disable(one.username, block)
+            last = page[-1]
+        if failed is not None:
+            raise failed
+
+    async def _blocks(self, tenant: str) -> Sequence[Standing]:
+        return [
+            s
+            for s in await self._record.standing(tenant)
+            if s.group is None and _names_a_person(s.who)
+        ]
+
+    async def _enable(self, one: DisabledUser, blocks: Sequence[Standing]) -> PoolUser | None:
+        """The user, if they were enabled."""
+        if await self._disabled.is_held(one):
+            await self._disabled.remove(one)
+            return None
+        user = await self._users.find(one.username)
+        block = (
+            None
+            if user is None
+            else next((b for b in blocks if self._is_meant(b.who, user, one.tenant)), None)
+        )
+        if block is not None:
+            await self._disabled.move(one, block=block.id)
+            return None
+        if user is not None:
+            await self._users.enable(user.username)
+        removed = await self._disabled.remove(one)
+        if removed:
+            _LOG.info(
+                "pool_user_enabled" if user is not None else "pool_user_gone",
+                extra=fields(tenant=one.tenant, block=one.block),
+            )
+        return user
+
+    def _is_meant(self, who: Who, user: PoolUser, tenant_id: str) -> bool:
+        """Whether a block by these names is against this user."""
+        tenant = self._table().by_id(tenant_id)
+        names = [] if tenant is None else sorted(tenant.provider_names, key=len, reverse=True)
+        provider = next(
+            (
+                n
+                for n in [*names, who.provider]
+                if n is not None and user.username.lower().startswith(f"{n}_".lower())
+            ),
+            None,
+        )
+        if who.provider is not None and provider != who.provider:
+            return False
+        subject = user.username[len(provider) + 1 :] if provider is not None else ""
+        same = (
+            who.user is not None and who.user == canonical_id(user.sub),
+            who.idp_subject is not None and who.idp_subject == canonical_id(subject),
+            who.oid is not None and who.oid == canonical_id(user.oid),
+            who.email is not None and who.email == canonical_address(user.email),
+        )
+        return any(same)
+
+    async def _clear_again(self, job: _Job, request: RevocationRequest) -> None:
+        standing = [s for s in await self._standing_of(request) if s.group is not None]
+        if not _names_a_person(request.who):
+            await self._clear_everybody(
+                request, [s for s in standing if s.group == request.group_overlay]
+            )
+            return
+        names = await self._usernames(job)
+        if names and await self._take_groups(names, standing, job.tenant):
+            for overlay in standing:
+                await self._cleared(request, overlay)
+
+    async def _clear_everybody(
+        self, request: RevocationRequest, standing: Sequence[Standing]
+    ) -> None:
+        """A group that was deleted or renamed: also those lose it who were not signed in then, and
+        nobody is believed before.
+        """
+        tenant = self._table().by_id(request.tenant)
+        if tenant is None:
+            return
+        for overlay in standing:
+            done = True
+            for provider in tenant.providers:
+                if provider.name in tenant.provider_names and request.who.provider in (
+                    None,
+                    provider.name,
+                ):
+                    names = await self._users.with_group(
+                        provider.name, overlay.group or "", form_decode=provider.form_decode
+                    )
+                    done = await self._take_groups(names, [overlay], request.tenant) and done
+            if done:
+                await self._cleared(request, overlay)
+            else:
+                _LOG.warning(
+                    "pool_group_not_cleared",
+                    extra=fields(tenant=request.tenant, group=overlay.group),
+                )
+
+    async def _cleared(self, request: RevocationRequest, overlay: Standing) -> None:
+        await self._marks.cleared(
+            request.tenant,
+            self._revoker.places(_request_of(request, overlay)),
+            watermark=overlay.watermark,
+        )
+        await self._record.clear(overlay, at=self._clock())
+
+    async def _take_groups(
+        self, names: Sequence[str], standing: Sequence[Standing], tenant_id: str
+    ) -> bool:
+        """Whether every stored value surely lacks every group."""
+        tenant = self._table().by_id(tenant_id)
+        done = True
+        for name in names:
+            form_decode = _form_decode(tenant, name)
+            for overlay in standing:
+                if overlay.group is not None:
+                    done = (
+                        await self._users.remove_group(name, overlay.group, form_decode=form_decode)
+                        and done
+                    )
+        return done
+
+    async def _usernames(self, job: _Job) -> tuple[str, ...]:
+        """``{provider}_{subject}`` is Cognito's own rule; an address is looked up, among this
+        tenant's providers only.
+        """
+        who, tenant = job.who, self._table().by_id(job.tenant)
+        # Only names that are this tenant's alone (core.tenants.claims): the first part of a pool
+        # user's name says whose they are.
+        providers = (
+            [name for name in tenant.provider_names if who.provider in (None, name)]
+            if tenant is not None
+            else []
+        )
+        names = list(await self._record.users_of(job.revocation))
+        prefixes = tuple(f"{provider}_".lower() for provider in providers)
+        if who.user is not None:
+            names += [
+                name
+                for name in await self._users.usernames_of_sub(who.user)
+                if name.lower().startswith(prefixes)
+            ]
+        if who.idp_subject is not None:
+            names += [
+                f"{provider}_{subject}"
+                for provider in providers
+                for subject in id_spellings(who.idp_subject)
+            ]
+        if who.email is not None:
+            found = [
+                name
+                for name in await self._users.usernames(who.email)
+                if name.lower().startswith(prefixes)
+            ]
+            if len(found) > 1:
+                # A recycled address: which of them was meant, nobody can say, and the gateway's own
+                # block does not need to know.
+                _LOG.warning(
+                    "pool_address_ambiguous", extra=fields(tenant=job.tenant, users=len(found))
+                )
+            else:
+                names += found
+        return tuple(dict.fromkeys(names))
+
+
+def _names_a_person(who: Who) -> bool:
+    return any(value is not None for value in (who.user, who.idp_subject, who.oid, who.email))
+
+
+def _request_of(request: RevocationRequest, overlay: Standing) -> RevocationRequest:
+
+    return replace(request, group_overlay=overlay.group)
+
+
+def _form_decode(tenant: Tenant | None, username: str) -> bool:
+    found = (
+        next(
+            (p for p in tenant.providers if username.lower().startswith(f"{p.name}_".lower())), None
+        )
+        if tenant is not None
+        else None
+    )
+    return found.form_decode if found is not None else True

@@ -1,0 +1,263 @@
+"""Markers: a bucket is believed only on the very server for which its data was brought up to the
+record.
+
+A restart, a fail-over, a flush or older data make a marker not fit; then checks and logins answer
+503 until an admin role has restored the bucket (clock, blocks, overlays, revocations, from the
+record) and marked it again. A marker is *fresh* for a full staleness: leases held on another server
+run out in that time, and acknowledgements wait it out. Then it is *seasoned*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import UnavailableError
+from gateway.log import fields
+from gateway.sessions.connection import Script
+from gateway.sessions.keyspace import BUCKETS, bucket_of, prefix
+from gateway.sessions.outage_log import Troubles
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from gateway.sessions.connection import Link
+
+MARKERS, MARK, SEASON = (Script.load(name) for name in ("markers", "mark", "season"))
+LOOK_S: Final = 0.25
+"""How long a fail-over may go unnoticed by the admin role; part of the time to recover."""
+TURNS: Final = 64
+"""In a Cluster, looks until every bucket was asked for: a single lost key is noticed within 16 s,
+another primary at once.
+"""
+AT_ONCE: Final = 8
+"""Tenants that are restored at one time, and connections to one server for all that is done
+here.
+"""
+
+_log = logging.getLogger("gateway.sessions")
+
+
+class Markers:
+    """The admin role's keeper of markers. Several admin roles may keep the same: restoring is
+    idempotent.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        tenants: Callable[[], Awaitable[Iterable[str]]],
+        restore: Callable[[str], Awaitable[None]],
+        generation: Callable[[], int],
+        staleness_s: float,
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        nonce: Callable[[], str] = lambda: secrets.token_hex(4),
+    ) -> None:
+        """``restore`` brings one tenant's slot up to the record; ``tenants`` are those of which
+        anything is recorded.
+
+        ``generation`` is that of the tenant snapshot which this admin role publishes: nothing older
+        is to be answered by.
+        """
+        self._link = link.apart(at_once=AT_ONCE)
+        self._tenants = tenants
+        self._restore = restore
+        self._generation = generation
+        self._staleness_s = staleness_s
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._nonce = nonce
+        self._fresh: dict[tuple[int, bytes], float] = {}
+        self._unseasoned: set[int] = set()
+        self._turn = 0
+        self._unrestorable: set[str] = set()
+        """Tenants whose record is beyond us, as the log has said: their buckets stay shut, the
+        others' people come in.
+        """
+        self._at: dict[int, str] = {}
+        """Primary of each bucket when it was last looked at."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        troubles = Troubles("markers_unavailable", "markers_available")
+        while True:
+            try:
+                await self.look()
+                troubles.ends("")
+            except UnavailableError as error:
+                troubles.begins("", error)
+            except Exception as error:  # noqa: BLE001 - whatever it is
+                # Without this loop, every check after the next fail-over is 503 for ever.
+                if troubles.begins("", UnavailableError(type(error).__name__)):
+                    _log.exception("markers_failed")
+            await self._sleep(LOOK_S)
+
+    async def look(self) -> int:
+        """Restore and mark what does not fit, season what did for a full staleness; how many
+        buckets were restored.
+        """
+        if not self._link.clustered:
+            return await self._look(range(BUCKETS))
+        # One command may name the keys of one slot only: one bucket of each primary, some more in
+        # turn, all of a primary that has changed, and what was moved.
+        await self._link.look_again()
+        by_primary = await self._link.by_primary(
+            {bucket: prefix(bucket) for bucket in range(BUCKETS)}
+        )
+        now_at = {bucket: primary for primary, buckets in by_primary.items() for bucket in buckets}
+        moved = {
+            bucket for bucket, primary in now_at.items() if self._at.get(bucket, primary) != primary
+        }
+        results = await asyncio.gather(
+            *(self._look_at(buckets, moved) for buckets in by_primary.values()),
+            return_exceptions=True,
+        )
+        self._turn = (self._turn + 1) % TURNS
+        failed: BaseException | None = None
+        for buckets, result in zip(by_primary.values(), results, strict=True):
+            if isinstance(result, BaseException):
+                failed = result
+            else:
+                self._at |= {bucket: now_at[bucket] for bucket in buckets}
+        if failed is not None:
+            raise failed  # the other primaries were looked at
+        return sum(result for result in results if isinstance(result, int))
+
+    async def _look_at(self, buckets: Sequence[int], moved: set[int]) -> int:
+        """The buckets of one primary."""
+        sample = {
+            buckets[0],
+            *buckets[self._turn :: TURNS],
+            *self._unseasoned.intersection(buckets),
+            *moved.intersection(buckets),
+        }
+        restored = await self._look(sorted(sample))
+        return restored + await self._look(buckets) if restored else 0
+
+    async def _look(self, buckets: Sequence[int]) -> int:
+        """Buckets of one server. One that cannot be restored, since it is being moved or its record
+        does not answer, keeps none of the others from it.
+        """
+        marked_for = await self._markers(buckets)
+        missing: dict[str, set[int]] = {}
+        for bucket, (identity, marker) in marked_for.items():
+            if not identity:
+                msg = "Redis: the server is no primary"
+                raise UnavailableError(msg)
+            if marker is None:
+                missing.setdefault(identity, set()).add(bucket)
+        failed: UnavailableError | None = None
+        restored: set[int] = set()
+        for identity, unmarked in missing.items():
+            left, failed = await self._restore_all(unmarked)
+            if unmarked - left:
+                await self._mark(unmarked - left, identity)
+                restored |= unmarked - left
+        if restored:
+            _log.warning("restored", extra=fields(buckets=len(restored)))
+        known = {bucket: marker for bucket, (_, marker) in marked_for.items() if marker is not None}
+        self._unseasoned -= {bucket for bucket, marker in known.items() if marker.startswith(b"s")}
+        self._unseasoned |= restored | {
+            bucket for bucket, marker in known.items() if marker.startswith(b"f")
+        }
+        await self._season(known)
+        if failed is not None:
+            raise failed
+        return len(restored)
+
+    async def _markers(self, buckets: Sequence[int]) -> dict[int, tuple[str, bytes | None]]:
+        """By bucket: identity of its server, and its marker if it fits. Without those of a Cluster
+        that are being moved.
+        """
+        if not self._link.clustered:
+            identity, *markers = await self._link.run(
+                MARKERS, [f"{prefix(bucket)}m" for bucket in buckets], []
+            )
+            return {
+                bucket: (identity.decode("ascii"), marker)
+                for bucket, marker in zip(buckets, markers, strict=True)
+            }
+        answers = await self._link.run_together(
+            MARKERS, [([f"{prefix(bucket)}m"], []) for bucket in buckets]
+        )
+        return {
+            bucket: (answer[0].decode("ascii"), answer[1])
+            for bucket, answer in zip(buckets, answers, strict=True)
+            if not isinstance(answer, Exception)
+        }
+
+    async def _restore_all(self, buckets: set[int]) -> tuple[set[int], UnavailableError | None]:
+        """Bring the tenants of these buckets up to the record; which buckets could not be, and
+        why.
+        """
+        tenants = [tenant for tenant in await self._tenants() if bucket_of(tenant) in buckets]
+        left: set[int] = set()
+        failed: UnavailableError | None = None
+        for first in range(0, len(tenants), AT_ONCE):
+            together = tenants[first : first + AT_ONCE]
+            for tenant, result in zip(
+                together,
+                await asyncio.gather(
+                    *(self._restore(tenant) for tenant in together), return_exceptions=True
+                ),
+                strict=True,
+            ):
+                if result is None:
+                    self._unrestorable.discard(tenant)
+                    continue
+                if not isinstance(result, Exception):
+                    raise result
+                left.add(bucket_of(tenant))
+                failed = (
+                    result
+                    if isinstance(result, UnavailableError)
+                    else UnavailableError(
+                        f"what is recorded of a tenant cannot be restored: {type(result).__name__}"
+                    )
+                )
+                if failed is not result and tenant not in self._unrestorable:
+                    self._unrestorable.add(tenant)
+                    _log.error("restore_failed", exc_info=result, extra=fields(tenant=tenant))
+        return left, failed
+
+    async def _mark(self, buckets: set[int], identity: str) -> None:
+        arguments: list[str | int] = [self._nonce(), identity, self._generation()]
+        keys = [f"{prefix(bucket)}m" for bucket in sorted(buckets)]
+        if not self._link.clustered:
+            answers = [await self._link.run_durably(MARK, keys, arguments)]
+        else:
+            answers = await self._link.run_together_durably(
+                MARK, [([key], arguments) for key in keys]
+            )
+        for answer in answers:
+            if isinstance(answer, Exception):
+                msg = f"Redis: {MARK.name}: {type(answer).__name__}"
+                raise UnavailableError(msg) from answer
+            if not answer:
+                msg = "Redis: another primary took over while one was restored"
+                raise UnavailableError(msg)
+
+    async def _season(self, markers: dict[int, bytes]) -> None:
+        now = self._monotonic()
+        fresh = {
+            (bucket, marker): self._fresh.get((bucket, marker), now)
+            for bucket, marker in markers.items()
+            if marker.startswith(b"f")
+        }
+        self._fresh = {key: at for key, at in self._fresh.items() if key[0] not in markers} | fresh
+        ripe = [key for key, at in fresh.items() if now - at >= self._staleness_s]
+        if ripe:
+            keys, seen = (
+                [f"{prefix(bucket)}m" for bucket, _ in ripe],
+                [marker for _, marker in ripe],
+            )
+            if not self._link.clustered:
+                await self._link.run_durably(SEASON, keys, seen)
+            else:
+                await self._link.run_together_durably(
+                    SEASON, [([key], [marker]) for key, marker in zip(keys, seen, strict=True)]
+                )

@@ -1,0 +1,1 @@
+"""Processes, roles, listeners: what is started, in which order."""

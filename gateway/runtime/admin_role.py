@@ -1,0 +1,301 @@
+"""The admin role's half of the composition root: SQL, revocation, the admin API. Imported only
+where that role runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from gateway.admin import PREFIX, AdminServices, admin_application
+from gateway.admin.idempotency import SqlIdempotency
+from gateway.admin.keys_store import SqlAdminKeys
+from gateway.admin.routes.doctor import doctor_routes
+from gateway.background import beside, forever
+from gateway.cognito.api import open_cognito
+from gateway.cognito.users import CognitoUsers
+from gateway.database.audit import SqlAuditLog
+from gateway.database.engine import Database, open_database
+from gateway.errors import ConfigError, UnavailableError
+from gateway.hooks.active_restrictions import Restrictions
+from gateway.hooks.people import SignedIn
+from gateway.log import fields
+from gateway.provisioning.rotation import retire_forever
+from gateway.provisioning.wiring import open_onboarding
+from gateway.revocation.acknowledgement import Acknowledgements
+from gateway.revocation.cognito_sync import PoolPeople
+from gateway.revocation.disabled_users import SqlDisabledUsers
+from gateway.revocation.records import SqlRevocations
+from gateway.revocation.restore import Markers
+from gateway.revocation.service import StoreRevoker
+from gateway.runtime.health import Finding
+from gateway.runtime.hooks_role import hook_role
+from gateway.sessions.directory import StoreDirectory
+from gateway.sessions.lease_client import steady
+from gateway.sessions.probes import RedisProbes
+from gateway.sessions.watermarks import Marks
+from gateway.tenants.admin_records import RegistryRecords
+from gateway.tenants.connection_tests import LoginLinks
+from gateway.tenants.database import TenantDatabase
+from gateway.tenants.dry_run import TenantRehearsals
+from gateway.tenants.explanations import Explanations
+from gateway.tenants.hook_targets import RecordedHookTargets
+from gateway.tenants.publisher import Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from contextlib import AsyncExitStack
+
+    from aiohttp import web
+
+    from gateway.config.model import Config
+    from gateway.database.leader import Leader
+    from gateway.keys.file import KeyFile
+    from gateway.provisioning.service import Onboarding
+    from gateway.sessions.api import TenantSource
+    from gateway.sessions.connection import Link
+
+log = logging.getLogger("gateway")
+
+IN_FORCE_S: Final = 15.0
+"""How long a change waits for its replicas before its answer is "stored, not yet obeyed"."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminRole:
+    """What the admin role adds to a process: routes on the admin listener."""
+
+    api: web.Application
+    hooks: web.Application
+    """The hooks listener's own."""
+
+    def mount(self, app: web.Application) -> None:
+        app.add_subapp(PREFIX, self.api)
+
+
+@dataclass(frozen=True, slots=True)
+class AdminStores:
+    """SQL, and what keeps Redis' copy of the tenants in step with it and with the files."""
+
+    database: Database
+    tenants: TenantDatabase
+    publisher: Publisher
+    revoker: StoreRevoker
+
+    async def in_force(self, tenant: str) -> None:
+        """Returns when what was just written of the tenant is obeyed by every replica. Raises
+        ``UnavailableError`` when that cannot be said.
+        """
+        revision, _ = await self.tenants.revision()
+        await self.publisher.published(revision, timeout_s=IN_FORCE_S, tenant=tenant)
+
+
+async def admin_stores(
+    config: Config, ring: KeyFile, link: Link, stack: AsyncExitStack
+) -> AdminStores:
+    """Open SQL and publish the tenants. Raises ``ConfigError``, and ``UnavailableError`` when SQL
+    does not answer.
+    """
+    database = open_database(config, lambda: ring().database)
+    stack.push_async_callback(database.close)
+    await database.prepare()
+    await stack.enter_async_context(beside(forever(database.clock.run)))
+    tenants = TenantDatabase(database, config)
+
+    staleness_s, monotonic = config.session.staleness.total_seconds(), steady()
+    acknowledgements = Acknowledgements(link, staleness_s=staleness_s, monotonic=monotonic)
+    stack.push_async_callback(acknowledgements.close)
+
+    async def narrow(
+        narrowed: Collection[str], generation: int, confirmed: Callable[[Collection[str]], None]
+    ) -> None:
+        await acknowledgements.narrow(narrowed, generation, lambda _replica, _at: None, confirmed)
+
+    record = SqlRevocations(database)
+    revoker = StoreRevoker(
+        Marks(link, ring), record, acknowledgements, clock=database.clock, monotonic=monotonic
+    )
+    stack.push_async_callback(revoker.close)
+
+    async def end_tenant(tenant: str) -> None:
+        await revoker.end_tenant(tenant, lift_until=await tenants.removed_at(tenant))
+
+    publisher = Publisher(
+        tenants, link, ring, config, narrow=narrow, end=end_tenant, clock=database.clock
+    )
+    await publisher.start()
+    markers = Markers(
+        link,
+        tenants=record.tenants,
+        restore=revoker.restore,
+        generation=lambda: publisher.generation,
+        staleness_s=staleness_s,
+        monotonic=monotonic,
+    )
+    with contextlib.suppress(UnavailableError):
+        await markers.look()  # else in the background: until then checks and logins answer 503
+    await stack.enter_async_context(beside(publisher.run()))
+    await stack.enter_async_context(beside(forever(markers.run)))
+    await stack.enter_async_context(beside(forever(revoker.tend)))
+    return AdminStores(database, tenants, publisher, revoker)
+
+
+async def admin_role(
+    config: Config,
+    ring: KeyFile,
+    link: Link,
+    tenants: TenantSource,
+    stores: AdminStores,
+    stack: AsyncExitStack,
+) -> AdminRole:
+    """Build the rooms on the open stores."""
+    database = stores.database
+    clock = database.clock
+    directory = StoreDirectory(link, ring)
+    signed_in = SignedIn(directory, ring)
+    hooks = await hook_role(
+        config,
+        database,
+        targets=RecordedHookTargets(lambda: stores.publisher.records),
+        revoker=stores.revoker,
+        people=signed_in,
+        clock=clock,
+        monotonic=time.monotonic,
+        stack=stack,
+    )
+    records = RegistryRecords(
+        stores.tenants, files=lambda: stores.publisher.file_records, in_force=stores.in_force
+    )
+    services = AdminServices(
+        keys=SqlAdminKeys(database, clock=clock),
+        audit=SqlAuditLog(database, clock=clock),
+        idempotency=SqlIdempotency(database, clock=clock),
+        tenants=records,
+        rehearsals=TenantRehearsals(
+            stores.tenants, config, directory, files=lambda: stores.publisher.file_records
+        ),
+        is_tenant=records.has,
+        login_tests=LoginLinks(
+            config,
+            table=lambda: tenants.table,
+            key=lambda: ring().sealing[0].material,
+            clock=clock,
+            entropy=secrets.token_bytes,
+        ),
+        onboarding=await _onboarding(
+            config, ring, link, tenants, stores, hooks.leader("pool_people"), stack
+        ),
+        revoker=stores.revoker,
+        sessions=directory,
+        blocks=Restrictions(database),
+        explainer=Explanations(
+            lambda: tenants.table,
+            standing=SqlRevocations(database).standing,
+            clock=clock,
+            known=signed_in.names_of,
+        ),
+        hook_desk=hooks.desk,
+        deliveries=hooks.deliveries,
+        messages=hooks.messages,
+        more=doctor_routes(
+            RedisProbes(link),
+            keys=lambda: tuple(key.material for key in ring().sealing),
+            managed=config.managed_headers,
+            cookie_name=config.cookie.name,
+            clock=clock,
+        ),
+        exposed=not _loopback(config.listen.admin),
+    )
+    return AdminRole(admin_application(services), hooks.app)
+
+
+async def _onboarding(
+    config: Config,
+    ring: KeyFile,
+    link: Link,
+    tenants: TenantSource,
+    stores: AdminStores,
+    leader: Leader,
+    stack: AsyncExitStack,
+) -> Onboarding | None:
+    """With its recovery of interrupted runs, the end of replaced clients, and the pool's people
+    kept in step; None where the AWS SDK is not installed, and then there are no such routes.
+    """
+    opening = open_onboarding(
+        config,
+        stores.database,
+        stores.tenants,
+        files=lambda: stores.publisher.file_records,
+        in_force=stores.in_force,
+    )
+    try:
+        onboarding = await stack.enter_async_context(opening)
+    except ConfigError as error:
+        log.warning("provisioning_off", extra=fields(detail=str(error)))
+        return None
+    await stack.enter_async_context(beside(forever(onboarding.provisioning.recover_forever)))
+    await stack.enter_async_context(beside(forever(partial(retire_forever, onboarding))))
+    api = await stack.enter_async_context(open_cognito(config))
+    record, disabled = SqlRevocations(stores.database), SqlDisabledUsers(stores.database)
+    people = PoolPeople(
+        CognitoUsers(api),
+        record,
+        stores.revoker,
+        Marks(link, ring),
+        disabled,
+        table=lambda: tenants.table,
+        clock=stores.database.clock,
+        leads=leader.lead,
+    )
+    stack.push_async_callback(_resign, leader)
+    await stack.enter_async_context(beside(forever(people.run)))
+    return onboarding
+
+
+async def _resign(leader: Leader) -> None:
+    with contextlib.suppress(UnavailableError):
+        await leader.resign()
+
+
+async def probe_database(database: Database) -> Finding:
+    """It answers a question of no weight."""
+    started = time.perf_counter()
+    await database.ping()
+    return Finding(
+        "database", ok=True, detail=f"answers in {(time.perf_counter() - started) * 1000:.1f} ms"
+    )
+
+
+async def probe_session(database: Database) -> Finding:
+    """For `gateway config check`: whether a pooler stands between that does not fit. Raises as
+    ``check_session``.
+    """
+    await database.check_session()
+    return Finding(
+        "database_session", ok=True, detail="settings of a session hold in its next transaction"
+    )
+
+
+def publisher_finding(publisher: Publisher) -> Finding:
+    """What keeps the newest files and rows from being served; the last good ones are."""
+    if publisher.problems:
+        return Finding(
+            "publisher", ok=False, needed=False, detail="; ".join(publisher.problems)[:1000]
+        )
+    return Finding("publisher", ok=True, needed=False, detail=f"snapshot {publisher.generation}")
+
+
+def _loopback(address: str) -> bool:
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,179 @@
+"""The hooks' part of the composition root: inbox, applier, reconciliation, outgoing webhooks and
+their listener. Admin role only.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.database.group_commit import Committer
+from gateway.database.leader import Leader
+from gateway.hooks.activity import Tally
+from gateway.hooks.applier import Applier
+from gateway.hooks.deliveries import InboxRecords
+from gateway.hooks.group_names import GroupNames
+from gateway.hooks.inbox import Inbox
+from gateway.hooks.issuer_keys import IssuerKeys
+from gateway.hooks.operator_actions import ByHand
+from gateway.hooks.receive import application
+from gateway.hooks.receive.services import HookServices
+from gateway.hooks.reconcile.cursors import Cursors
+from gateway.hooks.reconcile.fetch import Fetch
+from gateway.hooks.reconcile.graph_client import GraphClient
+from gateway.hooks.reconcile.graph_delta import GraphDelta
+from gateway.hooks.reconcile.okta_backfill import OktaBackfill
+from gateway.hooks.reconcile.schedule import Reconciliation
+from gateway.hooks.reconcile.subscriptions import Subscriptions
+from gateway.hooks.removal_limit import Brake, BrakeLimits
+from gateway.hooks.retention import Retention
+from gateway.hooks.scim.store import ScimLimits, ScimStore
+from gateway.hooks.setup_status import HookDesk
+from gateway.hooks.webhooks.messages import OutboxRecords
+from gateway.hooks.webhooks.outbox import Outbox
+from gateway.http.ssrf_guard import guarded_session
+from gateway.revocation.records import SqlRevocations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AsyncExitStack
+
+    from aiohttp import web
+
+    from gateway.config.model import Config
+    from gateway.database.engine import Database
+    from gateway.hooks.api import HookTargets, People
+    from gateway.sessions.api import Revoker
+
+
+@dataclass(frozen=True, slots=True)
+class HookRole:
+    """What the hooks add to a process: the listener's application, and the admin API's view of the
+    inbox.
+    """
+
+    app: web.Application
+    deliveries: InboxRecords
+    desk: HookDesk
+    messages: OutboxRecords
+    leader: Callable[[str], Leader]
+    """Which of several admin processes does the periodic work of a name."""
+
+
+async def hook_role(
+    config: Config,
+    database: Database,
+    *,
+    targets: HookTargets,
+    revoker: Revoker,
+    people: People,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    stack: AsyncExitStack,
+) -> HookRole:
+    """Build and start. What begins last ends first: the listener is the caller's and closes before
+    any of this.
+    """
+    holder = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+    committer = Committer(database)
+    await stack.enter_async_context(committer.running())
+    http = await stack.enter_async_context(
+        guarded_session(
+            development=config.development,
+            networks=[ipaddress.ip_network(n) for n in config.hooks.private_networks],
+        )
+    )
+    inbox = Inbox(database, committer, holder=holder)
+    outbox = Outbox(database, committer, targets=targets, http=http, clock=clock)
+    url = config.hooks.url.rstrip("/") if config.hooks.url is not None else None
+    fetch = Fetch(http)
+    graph = GraphClient(fetch, clock=clock)
+    cursors = Cursors(database, committer)
+    names = GroupNames(database)
+    subscriptions = Subscriptions(database, committer, graph, cursors, url=url, clock=clock)
+    quota = config.hooks.scim
+    scim = ScimStore(
+        database,
+        committer,
+        inbox,
+        clock=clock,
+        limits=ScimLimits(
+            users=quota.users, groups=quota.groups, bytes=quota.megabytes * 1024 * 1024
+        ),
+    )
+    limits = config.hooks.mass_removal
+    brake = Brake(
+        database,
+        BrakeLimits(people=limits.people, percent=limits.percent, unknown=limits.unknown),
+        clock=clock,
+    )
+    applier = Applier(
+        inbox,
+        committer,
+        names=names,
+        records=scim,
+        targets=targets,
+        revoker=revoker,
+        people=people,
+        directory=subscriptions,
+        outbox=outbox,
+        clock=clock,
+        brake=brake,
+    )
+    reconciliation = Reconciliation(
+        leader=Leader(database, committer, name="reconciliation", holder=holder, clock=clock),
+        targets=targets,
+        subscriptions=subscriptions,
+        delta=GraphDelta(
+            database, committer, graph, cursors, inbox, names, stored=applier.wake, clock=clock
+        ),
+        backfill=OktaBackfill(
+            fetch, committer, cursors, inbox, names, stored=applier.wake, clock=clock
+        ),
+        cursors=cursors,
+        applier=applier,
+        interval_s=config.hooks.reconcile.total_seconds(),
+        clock=clock,
+    )
+    tally = Tally(database, committer, clock=clock)
+    by_hand = ByHand(
+        SqlRevocations(database),
+        committer,
+        inbox,
+        outbox,
+        targets=targets,
+        people=people,
+        stored=applier.wake,
+        clock=clock,
+    )
+    for room in (
+        tally,
+        outbox,
+        applier,
+        by_hand,
+        reconciliation,
+        Retention(committer, clock=clock),
+    ):
+        await stack.enter_async_context(room.running())
+    services = HookServices(
+        targets=targets,
+        inbox=inbox,
+        scim=scim,
+        keys=IssuerKeys(http, monotonic=monotonic),
+        tally=tally,
+        stored=applier.wake,
+        url=url,
+        clock=clock,
+    )
+    desk = HookDesk(database, tally, targets=targets, url=url, clock=clock)
+    return HookRole(
+        application(services),
+        InboxRecords(database, committer, clock=clock, wake=applier.wake),
+        desk,
+        OutboxRecords(database, committer, clock=clock, wake=outbox.wake),
+        leader=lambda name: Leader(database, committer, name=name, holder=holder, clock=clock),
+    )

@@ -1,0 +1,270 @@
+"""Processes, sockets and signals. The supervisor binds, starts the embedded store and forks;
+workers serve and die with it.
+
+one process     roles as asked, everything in one event loop
+workers         N auth workers share the sockets of check, public (and admin, in role auth);
+                in role all one further process holds the admin role
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import importlib.util
+import logging
+import os
+import signal
+import socket
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.background import forever
+from gateway.errors import ConfigError, GatewayError
+from gateway.http.listener import BACKLOG
+from gateway.keys import ring
+from gateway.log import fields, write_in_background
+from gateway.metrics import LOG_LINES_DROPPED
+from gateway.runtime.app import Process, Role, run
+from gateway.runtime.open_files import connection_limits, raise_limit
+from gateway.runtime.supervisor import SharedFlags, Supervisor
+from gateway.sessions.embedded import EmbeddedValkey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.config.model import Config
+
+_LOG = logging.getLogger("gateway")
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One process: what it does and which sockets it serves."""
+
+    name: str
+    role: Role
+    sockets: dict[str, socket.socket]
+    limits: dict[str, int]
+    """Connections, by listener."""
+    started: Callable[[], None] = lambda: None
+    owns_sockets: Callable[[], bool] = lambda: True
+    """Whether the sockets end with this process: asked when it ends."""
+    workers: Callable[[], Sequence[bool]] | None = None
+    """Others serve the checks, and this one tells whether they do: of each, whether it serves."""
+
+
+def serve(config_path: Path, config: Config, *, role: str, workers: int) -> int:
+    """Run until SIGTERM or SIGINT. Exit code 0, or 1 if it could not go on."""
+    if Role(role) is not Role.AUTH and importlib.util.find_spec("aioboto3") is None:
+        raise ConfigError(
+            f"--role {role} calls AWS, and this installation has no AWS library: install "
+            "cognito-gateway[aws], or choose --role auth"
+        )
+    # Before a worker reads it: of two rings made at once one would be nobody's, and one made later
+    # would end every session.
+    ring.load(config.key_file, create=config.makes_key_ring)
+    limits = connection_limits(raise_limit())
+    store = EmbeddedValkey.start(config.state_dir) if config.embedded_redis else None
+    sockets: dict[str, socket.socket] = {}
+    files: dict[str, tuple[int, int] | None] = {}
+    try:
+        for name in _listeners(Role(role)):
+            sockets[name] = bind(getattr(config.listen, name), key=f"listen.{name}")
+            files[name] = identity(sockets[name])
+            _LOG.info(
+                "listening", extra=fields(listener=name, address=_address(sockets[name]), role=role)
+            )
+        socket_path = store.socket_path if store is not None else None
+        if workers == 1:
+            return _serve_here(
+                Plan("gateway", Role(role), sockets, limits),
+                config_path,
+                config,
+                socket_path,
+                store,
+            )
+        plans = _plans(Role(role), workers, sockets, limits)
+        return _supervise(plans, config_path, config, socket_path, store)
+    finally:
+        for name, bound in sockets.items():
+            unbind(bound, files.get(name))
+        if store is not None:
+            store.stop()
+
+
+def _listeners(role: Role) -> tuple[str, ...]:
+    return {
+        Role.AUTH: ("check", "public", "admin"),
+        Role.ADMIN: ("admin", "hooks"),
+        Role.ALL: ("check", "public", "admin", "hooks"),
+    }[role]
+
+
+def _plans(
+    role: Role, workers: int, sockets: dict[str, socket.socket], limits: dict[str, int]
+) -> list[Plan]:
+    if role is Role.ADMIN:
+        raise ConfigError(
+            "--workers is for the auth role: several admin processes are several replicas"
+        )
+    browsers = {name: sockets[name] for name in ("check", "public")}
+    if role is Role.AUTH:
+        browsers["admin"] = sockets["admin"]
+    plans = [Plan(f"worker-{number}", Role.AUTH, browsers, limits) for number in range(workers)]
+    if role is Role.ALL:
+        plans.append(
+            Plan("admin", Role.ADMIN, {name: sockets[name] for name in ("admin", "hooks")}, limits)
+        )
+    return plans
+
+
+def bind(address: str, *, key: str) -> socket.socket:
+    """A listening socket for ``host:port`` or ``unix:PATH``. Raises ``ConfigError`` that names
+    ``key``.
+    """
+    try:
+        if address.startswith("unix:"):
+            path = address.removeprefix("unix:")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108 - what is left of a predecessor
+            bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            bound.bind(path)
+            os.chmod(path, 0o660)  # noqa: PTH101 - the ingress' group may connect
+        else:
+            host, _, port = address.rpartition(":")
+            family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+            bound = socket.socket(family, socket.SOCK_STREAM)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host.strip("[]"), int(port)))
+        bound.listen(BACKLOG)
+        bound.setblocking(False)
+    except OSError as error:
+        raise ConfigError(
+            f"{key}: cannot listen on {address}: {error.strerror or error}"
+        ) from error
+    return bound
+
+
+def _address(bound: socket.socket) -> str:
+    name = bound.getsockname()
+    return f"unix:{name}" if isinstance(name, str) else f"{name[0]}:{name[1]}"
+
+
+def identity(bound: socket.socket) -> tuple[int, int] | None:
+    """Of the file that a Unix socket has in its folder just now; None for any other socket, and
+    where there is no such file.
+    """
+    if bound.family != socket.AF_UNIX:
+        return None
+    try:
+        found = Path(bound.getsockname()).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def unbind(bound: socket.socket, made: tuple[int, int] | None) -> None:
+    """Close it, and take its file away unless that is a successor's by now; ``made``: its
+    ``identity`` when it was bound.
+    """
+    ours = made is not None and identity(bound) == made
+    name = bound.getsockname()
+    bound.close()
+    if ours:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+
+
+def _serve_here(
+    plan: Plan,
+    config_path: Path,
+    config: Config,
+    socket_path: str | None,
+    store: EmbeddedValkey | None,
+) -> int:
+    import uvloop  # noqa: PLC0415 - the supervisor needs none
+
+    async def main() -> None:
+        watcher = asyncio.create_task(forever(store.watch)) if store is not None else None
+        try:
+            process = Process(
+                plan.role,
+                plan.sockets,
+                plan.limits,
+                socket_path,
+                plan.started,
+                plan.owns_sockets,
+                plan.workers,
+            )
+            await run(config, process, config_path=config_path)
+        finally:
+            if watcher is not None:
+                watcher.cancel()
+
+    try:
+        uvloop.run(main())
+    except GatewayError:
+        raise
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _supervise(
+    plans: list[Plan],
+    config_path: Path,
+    config: Config,
+    socket_path: str | None,
+    store: EmbeddedValkey | None,
+) -> int:
+    flags = SharedFlags()
+    checking = [number for number, plan in enumerate(plans) if "check" in plan.sockets]
+
+    def child(number: int) -> None:
+        beside = (
+            None if number in checking else lambda: [flags.serves(worker) for worker in checking]
+        )
+        _child(
+            replace(
+                plans[number],
+                started=lambda: flags.started(number),
+                owns_sockets=lambda: flags.stopping,
+                workers=beside,
+            ),
+            config_path,
+            config,
+            socket_path,
+        )
+
+    return Supervisor([plan.name for plan in plans], flags, child).run(
+        store.ensure if store is not None else _nothing
+    )
+
+
+def _nothing() -> None:
+    pass
+
+
+def _child(plan: Plan, config_path: Path, config: Config, socket_path: str | None) -> None:
+    """Never returns."""
+    code = 1
+    try:
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+        write_in_background(dropped=LOG_LINES_DROPPED.inc)
+        code = _serve_here(plan, config_path, config, socket_path, None)
+    except ConfigError as error:
+        _LOG.critical("configuration", extra=fields(error=str(error)))
+        code = 2
+    except GatewayError as error:
+        _LOG.critical("stopped", extra=fields(error=str(error)))
+    except BaseException:  # noqa: BLE001 - a forked child must never return into the supervisor
+        _LOG.exception("worker_failed")
+    finally:
+        logging.shutdown()
+        os._exit(code)

@@ -1,0 +1,230 @@
+"""Under which names a person is indexed, revoked and overlaid; all of them HMACs
+(``seal.Aliases``).
+
+An IdP subject, an ``oid``, an e-mail address or a group is only unique within one provider of a
+tenant, and a revocation may or may not say which provider it means. So the index knows each without
+its provider, and marks (watermarks, blocks) and overlays are looked up both with and without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gateway.core.canonical import canonical_address, canonical_id
+from gateway.sessions.seal import Aliases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gateway.core.model import Identity
+    from gateway.keys.ring import Key
+
+Alias = str
+"""22 characters: the HMAC of one name."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayKey:
+    """One place where groups may be taken away from a person; its fields are HMACs of groups under
+    the same key of the ring.
+    """
+
+    key: Alias
+    groups: Mapping[Alias, str]
+    """HMAC → the group as this login reports it."""
+    everybody: bool = False
+    """Of all people of the provider: single ones may be exempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A group that was taken away. ``cleared`` (tenant clock, 0: never): since then Cognito's
+    stored attribute does not hold it either.
+    """
+
+    place: int
+    """1-based number of the overlay key."""
+    field: Alias
+    group: str
+    since: int
+    cleared: int
+    everybody: bool = False
+    """Taken from all people of the provider."""
+    exempts: bool = False
+    """No removal: of what was taken from everybody at ``since`` or before, the group is this
+    person's all the same.
+    """
+
+
+def normal(kind: str, value: str) -> str:
+    """The one spelling under which a name is written and looked up."""
+    return canonical_address(value) if kind == "email" else canonical_id(value)
+
+
+class People:
+    """Aliases of one tenant under every key of the ring; the first key writes the index, every key
+    reads.
+    """
+
+    def __init__(self, tenant: str, keys: Iterable[Key]) -> None:
+        self.tenant = tenant
+        self._rings = tuple(Aliases(key) for key in keys)
+
+    def _names(self, identity: Identity) -> Iterator[tuple[str, str]]:
+        yield "user", identity.sub
+        for kind, value in (
+            ("idp_subject", identity.idp_subject),
+            ("oid", identity.oid),
+            ("email", identity.email),
+        ):
+            if value:
+                yield kind, value
+
+    def index(self, identity: Identity) -> list[Alias]:
+        """Where a session of this person is entered; the user first, the tenant last."""
+        ring = self._rings[0]
+        return [
+            *(
+                ring.of(self.tenant, kind, normal(kind, value))
+                for kind, value in self._names(identity)
+            ),
+            *(ring.of(self.tenant, "group", normal("group", group)) for group in identity.groups),
+            ring.of(self.tenant, "tenant", ""),
+        ]
+
+    def users(self, identity: Identity) -> list[Alias]:
+        """The person's user alias under each key, the writing one first."""
+        return self.named("user", identity.sub)
+
+    def user(self, identity: Identity) -> Alias:
+        return self.users(identity)[0]
+
+    def provider(self, name: str) -> Alias:
+        return self._rings[0].of(self.tenant, "provider", name)
+
+    def providers(self, name: str) -> list[Alias]:
+        return [ring.of(self.tenant, "provider", name) for ring in self._rings]
+
+    def named(self, kind: str, value: str) -> list[Alias]:
+        """The index entries of one name, under every key."""
+        return [ring.of(self.tenant, kind, normal(kind, value)) for ring in self._rings]
+
+    def everybody(self) -> list[Alias]:
+        """The index entry of the whole tenant, under every key; also its mark."""
+        return self.named("tenant", "")
+
+    def mark(self, kind: str, value: str, provider: str | None) -> list[Alias]:
+        """Where a revocation of one name is written, under every key."""
+        return [
+            ring.of(self.tenant, f"{kind} at", provider, normal(kind, value))
+            if provider
+            else ring.of(self.tenant, kind, normal(kind, value))
+            for ring in self._rings
+        ]
+
+    def marks(self, identity: Identity, *, family: str) -> list[Alias]:
+        """Every place where a revocation of this person, session, group or tenant may stand."""
+        return self.standing(identity) + self.mark("session", family, None)
+
+    def standing(self, identity: Identity) -> list[Alias]:
+        """As above, less what is said of one session only."""
+        names = [*self._names(identity), *(("group", group) for group in identity.groups)]
+        found = self.everybody() + self.mark("tenant", "", identity.provider)
+        for kind, value in names:
+            found += self.mark(kind, value, None) + self.mark(kind, value, identity.provider)
+        return found
+
+    def overlays(self, identity: Identity) -> list[OverlayKey]:
+        """Every place where a group may be taken away from this person."""
+        found = []
+        for ring in self._rings:
+            groups = {
+                ring.of(self.tenant, "overlay", normal("group", group)): group
+                for group in identity.groups
+            }
+            for kind, value in (*self._names(identity), ("tenant", "")):
+                text = normal(kind, value)
+                everybodys = OverlayKey(
+                    ring.of(self.tenant, f"{kind} at", identity.provider, text),
+                    groups,
+                    everybody=kind == "tenant",
+                )
+                found += [OverlayKey(ring.of(self.tenant, kind, text), groups), everybodys]
+        return found
+
+    def overlay_fields(self, group: str) -> list[Alias]:
+        """The field of one group in the overlays that ``mark`` names, key by key."""
+        return [ring.of(self.tenant, "overlay", normal("group", group)) for ring in self._rings]
+
+
+def exempt_field(field: Alias) -> str:
+    """Beside ``field`` in a person's overlay: an HMAC is 22 characters long, so none of them is
+    another's.
+    """
+    return f"+{field}"
+
+
+def parse_overlay(text: str, places: list[OverlayKey]) -> list[Taken]:
+    """What ``finish.lua`` found: ``<place> <field> <since>:<cleared>`` or ``<place> +<field>
+    <since>`` by line. Groups that this login does not report say nothing.
+    """
+    taken = []
+    for line in text.splitlines():
+        place, field, times = line.split(" ")
+        group = places[int(place) - 1].groups.get(field.removeprefix("+"))
+        if group is not None and field.startswith("+"):
+            taken.append(Taken(int(place), field, group, int(times), 0, exempts=True))
+            continue
+        if group is not None:
+            since, _, cleared = times.partition(":")
+            taken.append(
+                Taken(
+                    int(place),
+                    field,
+                    group,
+                    int(since),
+                    int(cleared),
+                    everybody=places[int(place) - 1].everybody,
+                )
+            )
+    return taken
+
+
+def overlaid(
+    reported: Identity, taken: list[Taken], *, began: int
+) -> tuple[Identity, list[tuple[int, Alias]]]:
+    """The identity without the groups that are taken away, and the overlay entries that this login
+    lifts.
+
+    A login lifts only where Cognito's stored attribute was cleared after the removal and before
+    this login began: then what it reports was given anew by the identity provider. What was taken
+    from everybody is not gone for those who are exempt from it.
+    """
+    lifted = [(t.place, t.field) for t in taken if not t.exempts and t.since < t.cleared < began]
+    exempt = {(t.group, t.since) for t in taken if t.exempts}
+
+    def stands(t: Taken) -> bool:
+        return (
+            not t.exempts
+            and not t.since < t.cleared < began
+            and not (
+                t.everybody
+                and any(group == t.group and t.since <= since for group, since in exempt)
+            )
+        )
+
+    gone = {t.group for t in taken if stands(t)}
+    # An exemption from what was cleared meanwhile has nothing to do any more.
+    lifted += [
+        (t.place, t.field)
+        for t in taken
+        if t.exempts
+        and not any(
+            other.everybody and other.group == t.group and (other.place, other.field) not in lifted
+            for other in taken
+        )
+    ]
+    return replace(
+        reported, groups=tuple(group for group in reported.groups if group not in gone)
+    ), lifted

@@ -1,0 +1,122 @@
+"""Link records: what a person's last login leaves in the tenant's slot, so that blocks and
+watermarks reach their bearer tokens too.
+
+Rules:
+- A record is written by ``finish``, in the step that makes the session. It holds the names (HMACs)
+  under which something may stand against this person, and, sealed, who it is. E-mail domain and
+  provider are what the tenant's present policy is asked about.
+- A name that somebody else has signed in with since is that person's: then an application hears
+  nothing of the names in the record.
+- No record, no entry. A mark at or after the token's ``auth_time`` (Cognito's clock, whole seconds:
+  with five seconds of margin) refuses it; ``iat`` means nothing, since refreshing renews it.
+- Record and tokens count for as long as a mark is kept, never longer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.sessions import codec, seal
+from gateway.sessions.api import Linked
+from gateway.sessions.connection import Script
+from gateway.sessions.keyspace import bucket_of, prefix
+from gateway.sessions.watermarks import WATERMARK_LIFE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.core.model import Identity
+    from gateway.keys.ring import Key
+    from gateway.sessions.aliases import People
+    from gateway.sessions.codec import Display
+
+LINKED = Script.load("linked")
+MARGIN_S: Final = 5
+"""How far Cognito's clock may be ahead of the store's. Too small, and a token of just before a
+revocation passes.
+"""
+LIFE_S: Final = WATERMARK_LIFE_S - 3600
+"""Longest time since a person authenticated that a token of theirs may have. A mark outlives it by
+an hour.
+"""
+
+
+def written(
+    people: People, identity: Identity, *, key: Key, entropy: Callable[[int], bytes]
+) -> list[str | bytes | int]:
+    """Arguments of ``finish.lua``: the names, the sealed record, its life."""
+    sealed = seal.seal_under(
+        key,
+        "link",
+        f"{people.tenant} {people.user(identity)}",
+        codec.dump_link(identity),
+        entropy=entropy,
+    )
+    return [" ".join(people.standing(identity)), sealed, LIFE_S]
+
+
+def last_login(
+    people: People,
+    identity: Identity,
+    display: Display,
+    *,
+    key: Key,
+    entropy: Callable[[int], bytes],
+) -> list[str | bytes]:
+    """Further arguments of ``finish.lua``: the names that lead to this login when no session is
+    left of it, and as whom it was, sealed.
+
+    Under every key of the ring: one under an older key would go on to name whoever had it before.
+    """
+    named = [
+        ("idp_subject", identity.idp_subject),
+        ("oid", identity.oid),
+        ("email", identity.email),
+    ]
+    sealed = seal.seal_under(
+        key,
+        "last",
+        f"{people.tenant} {people.user(identity)}",
+        codec.dump_display(display),
+        entropy=entropy,
+    )
+    return [
+        " ".join(alias for kind, value in named if value for alias in people.named(kind, value)),
+        sealed,
+    ]
+
+
+def opened_last(
+    raw: bytes | None, *, tenant: str, user: str, keys: tuple[Key, ...]
+) -> Display | None:
+    """``user``: the alias."""
+    plain = None if raw is None else seal.unseal_under(keys, "last", f"{tenant} {user}", raw)
+    return None if plain is None else codec.load_display(plain)
+
+
+def asked(
+    people: People, *, user: str, auth_time: int
+) -> tuple[list[str], list[str | bytes | int]]:
+    """Keys and arguments of ``linked.lua``."""
+    at = prefix(bucket_of(people.tenant))
+    return [f"{at}k:{alias}" for alias in people.named("user", user)], [
+        at,
+        auth_time,
+        MARGIN_S,
+        LIFE_S,
+    ]
+
+
+def opened(answer: list[Any], people: People, *, user: str, keys: tuple[Key, ...]) -> Linked | None:
+    """What ``linked.lua`` found, if it was sealed by us for this person of this tenant."""
+    if len(answer) < 4:
+        return None
+    alias = people.named("user", user)[int(answer[1]) - 1]
+    raw = seal.unseal_under(keys, "link", f"{people.tenant} {alias}", answer[2])
+    link = None if raw is None else codec.load_link(raw)
+    if link is None or int(answer[3]) == 0:
+        return link
+    return Linked(
+        replace(link.identity, email="", preferred_username="", name="", idp_subject="", oid="")
+    )

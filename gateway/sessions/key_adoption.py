@@ -1,0 +1,59 @@
+"""Which keys of the ring every process reads with: a new key writes only after all of them have
+said that they know it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from gateway.errors import UnavailableError
+from gateway.log import fields
+from gateway.sessions.connection import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.keys.ring import KeyRing
+    from gateway.sessions.connection import Link
+
+TABLE: Final = "gw:reading"
+EVERY_S: Final = 2.0
+COUNTS_S: Final = 60
+"""A process that was silent this long is gone, or has no lease either. One that is only stopped and
+comes back without the key takes sessions for none until it has looked at its file again, a second
+later: a wrong redirect, never a way in.
+"""
+
+READING = Script.load("reading")
+_log = logging.getLogger("gateway.sessions")
+
+
+class Readers:
+    """One process's word, and everybody's."""
+
+    def __init__(self, link: Link, ring: Callable[[], KeyRing]) -> None:
+        self._link = link
+        self._ring = ring
+
+    async def say(self, process: str) -> None:
+        ring = self._ring()
+        kids = " ".join(
+            key.kid for keys in (ring.sealing, ring.assertion, ring.database) for key in keys
+        )
+        await self._link.run(READING, [TABLE], [process, kids, COUNTS_S, ""])
+
+    async def keep_saying(self, process: str) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.say(process)
+            except UnavailableError as error:
+                _log.debug("readers_unavailable", extra=fields(error=str(error)))
+            await asyncio.sleep(EVERY_S)
+
+    async def without(self, kid: str) -> tuple[int, list[str]]:
+        """How many processes spoke lately, and which of them do not read with this key."""
+        count, *names = await self._link.run(READING, [TABLE], ["", "", COUNTS_S, kid])
+        return int(count), sorted(name.decode() for name in names)

@@ -1,0 +1,42 @@
+"""Counting attempts per client and window of time, in Redis: the same count for every replica."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.sessions.connection import Link
+
+LIFE_WINDOWS: Final = 2
+"""A counter outlives its window: clocks of replicas differ."""
+
+
+class Attempts:
+    """``clock`` is UTC epoch seconds. Raises ``UnavailableError`` when the store does not answer:
+    nobody guesses while it is away.
+    """
+
+    def __init__(self, link: Link, *, clock: Callable[[], float]) -> None:
+        self._link = link
+        self._clock = clock
+
+    async def allowed(
+        self, client: str, *, at_most: int, window_s: int = 60, kind: str = ""
+    ) -> bool:
+        """Counts this attempt; False once there were more than ``at_most`` in the present
+        window.
+        """
+        name = self._name(client, kind, window_s)
+        count = int(await self._link.command("INCR", name))
+        if count == 1:
+            await self._link.command("EXPIRE", name, LIFE_WINDOWS * window_s + 10)
+        return count <= at_most
+
+    def _name(self, client: str, kind: str, window_s: int) -> str:
+        # The window is part of the name, so a counter whose EXPIRE was lost locks nobody out later.
+        # Hashed: a dump names nobody.
+        digest = hashlib.sha256(f"{kind} {client}".encode("utf-8", "replace")).hexdigest()[:32]
+        return f"gw:attempts:{digest}:{int(self._clock() // window_s)}"

@@ -1,0 +1,730 @@
+"""The session store on Redis or Valkey. The protocol is written down in docs/sessions.md; each
+method is one step of it.
+
+What a script must know is worked out here and passed in; what must not change meanwhile is decided
+in the script.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.core.decision import Reason
+from gateway.core.login import FRESH_S, is_fresh
+from gateway.core.model import PendingLogin, Secret, Session
+from gateway.core.revocation import Who
+from gateway.errors import UnavailableError
+from gateway.sessions import app_passwords, bearer_links, codec, seal
+from gateway.sessions.aliases import People, overlaid, parse_overlay
+from gateway.sessions.api import (
+    MISS,
+    OTHER_BROWSER,
+    AlreadyTaken,
+    AppPasswordRefusal,
+    AppPasswordView,
+    Begun,
+    Ended,
+    Refused,
+    SessionView,
+    Stored,
+    StoredAppPassword,
+    Taken,
+)
+from gateway.sessions.codec import Display, Record, Ticket
+from gateway.sessions.connection import Script
+from gateway.sessions.directory import StoreDirectory
+from gateway.sessions.fair_share import FairShare
+from gateway.sessions.idle_refresh import Touches
+from gateway.sessions.keyspace import bucket_of, prefix
+from gateway.sessions.refresh_token import seal_refresh, unseal_refresh
+from gateway.sessions.watermarks import Marks, places
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from gateway.core.model import AppPassword, Identity, Tenant
+    from gateway.keys.ring import Key, KeyRing
+    from gateway.sessions.api import Linked, Miss, NewAppPassword, NewSession, OtherBrowser
+    from gateway.sessions.connection import Link
+    from gateway.sessions.seal import Token
+
+PENDING_LIFETIME_S: Final = 600
+"""A person may take this long at the identity provider, second factor included. Also how long a
+reload of the callback is recognised. Counted by the store alone: the replica that a login comes
+back to may have another clock than the one that it left from.
+"""
+MAX_PENDING_BYTES: Final = 8_000_000
+"""Of Redis, for logins that one process has begun in the last ten minutes: 10,000 with a short
+return address, 17 a second all the time. Cognito's own quota for federated logins is 25 a second
+for the whole pool.
+"""
+PENDING_OVERHEAD_BYTES: Final = 450
+"""Of Redis beside the sealed value: the key, the hash and its fields (MEMORY USAGE)."""
+MAX_SPENT_CODES_BYTES: Final = 4_000_000
+SPENT_CODE_BYTES: Final = 160
+TICKET_LIFETIME_S: Final = 30
+"""One redirect from ``login_host`` to the application's host."""
+FRESHNESS_S: Final = 70 * 60
+"""Cognito resumes its own session for 60 minutes; ten more for clocks and for logins in flight."""
+FRESHNESS_MARGIN_S: Final = 5
+"""How far the identity provider's clock may be behind the store's."""
+FRESHNESS_AHEAD_S: Final = 30
+"""How far it may be ahead of ours. One that is further ahead proves nothing: what it once said
+would look fresh for as long.
+"""
+
+_MAX_ELSEWHERE: Final = 1_000
+_MAX_RECORDS: Final = 1_000
+
+BEGIN, TAKE, FINISH = (Script.load(name) for name in ("begin", "take", "finish"))
+TICKET, REDEEM, TOUCH, LOGOUT, REPLACED = (
+    Script.load(name) for name in ("ticket", "redeem", "touch", "logout", "replaced")
+)
+UNLINK = Script.load("unlink")
+
+
+def _spent(code: str) -> str:
+    """Of no tenant's slot: where no login is open, nobody knows whose code it is."""
+    return f"gw:code:{hashlib.sha256(code.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def wrong_place(owner: str, tenant: str | None) -> Reason:
+    """Why a live session of ``owner`` is none here. ``tenant`` is None at a shared host."""
+    return Reason.WRONG_HOST if tenant in (None, owner) else Reason.WRONG_TENANT
+
+
+class RedisSessions:
+    """Implements ``sessions.api.SessionStore`` without a cache. Clock and entropy are arguments."""
+
+    def __init__(
+        self,
+        link: Link,
+        ring: Callable[[], KeyRing],
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        entropy: Callable[[int], bytes] = secrets.token_bytes,
+        may_hold: Callable[[int, str], bool] = lambda _bucket, _host: True,
+    ) -> None:
+        """``ring`` is asked on every use: the key ring may be reloaded. ``may_hold``: whether
+        sessions of a bucket may be of a host.
+        """
+        self.link = link
+        self._marks = Marks(link, ring)
+        self._ring = ring
+        self._clock = clock
+        self._entropy = entropy
+        self._may_hold = may_hold
+        self._elsewhere: OrderedDict[str, str] = OrderedDict()
+        """Tenants of live sessions that were shown at a host that is not theirs, by cookie: for the
+        log and the metrics.
+        """
+        self._records: OrderedDict[str, Record] = OrderedDict()
+        """Those that were found last, by digest."""
+        self._pending = FairShare(
+            max_bytes=MAX_PENDING_BYTES, life_s=PENDING_LIFETIME_S, monotonic=monotonic
+        )
+        self._codes = FairShare(
+            max_bytes=MAX_SPENT_CODES_BYTES, life_s=PENDING_LIFETIME_S, monotonic=monotonic
+        )
+        self.directory = StoreDirectory(link, ring)
+        self.touches = Touches(self._touch, monotonic=monotonic)
+        self.uses = app_passwords.Uses(self._note_use, monotonic=monotonic)
+
+    @property
+    def _keys(self) -> tuple[Key, ...]:
+        return self._ring().sealing
+
+    def people(self, tenant: str) -> People:
+        """The aliases of one tenant's people under every key of the ring."""
+        return People(tenant, self._keys)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def cached(self, cookie: str, *, host: str) -> Session | Miss | None:  # noqa: ARG002 - the protocol's; there is no memory here
+        return MISS
+
+    def why_not(self, cookie: str, *, tenant: str | None) -> Reason:
+        owner = self._elsewhere.get(cookie)
+        if owner is not None:
+            return wrong_place(owner, tenant)
+        token = seal.parse_token(cookie)
+        return (
+            Reason.WRONG_TENANT
+            if token is not None and tenant is not None and token.bucket != bucket_of(tenant)
+            else Reason.NO_SESSION
+        )
+
+    def suspended(self, tenant: str) -> bool:  # noqa: ARG002 - the protocol's
+        return False
+
+    async def become_current(self, tenant: str) -> bool:  # noqa: ARG002 - the protocol's
+        """Without leases nothing is acknowledged to be narrowed."""
+        return True
+
+    async def find(self, cookie: str, *, host: str) -> Session | None:
+        token = seal.parse_token(cookie)
+        if token is None or not self._may_hold(token.bucket, host):
+            return None
+        value = await self.fetch(token)
+        record = None if value is None else self.open(token, value, host=host)
+        if record is None:
+            return None
+        self._records[record.session.digest] = record
+        if len(self._records) > _MAX_RECORDS:
+            self._records.popitem(last=False)
+        return record.session
+
+    def used(self, session: Session, *, active_s: float | None) -> None:
+        record = self._record(session.digest)
+        if record is None:
+            return
+        if active_s is None:
+            self.touches.seen(record)
+        else:
+            self.touches.used(record, active_s=active_s)
+
+    def _record(self, digest: str) -> Record | None:
+        """Of a session that was found just now."""
+        return self._records.get(digest)
+
+    async def fetch(self, token: Token) -> bytes | None:
+        """The sealed value, one GET; None once it idled out, reached its limit or was ended. Expiry
+        is the server's.
+        """
+        return await self.link.get(f"{prefix(token.bucket)}s:{token.digest}")
+
+    def open(self, token: Token, value: bytes, *, host: str) -> Record | None:
+        """What the value says, if it was sealed for this token and host by us, and its absolute
+        limit lies ahead. No I/O.
+        """
+        opened = seal.unseal("session", token, value, keys=self._keys)
+        if opened is None or bucket_of(opened.tenant) != token.bucket:
+            return None
+        if opened.host != host:
+            self._elsewhere[token.text] = opened.tenant
+            if len(self._elsewhere) > _MAX_ELSEWHERE:
+                self._elsewhere.popitem(last=False)
+            return None
+        record = codec.load_record(
+            opened.plaintext, digest=token.digest, tenant=opened.tenant, host=opened.host
+        )
+        return record if record is not None and record.session.expires_at > self._clock() else None
+
+    async def _touch(self, record: Record, active_s: float) -> None:
+        at = prefix(bucket_of(record.session.tenant))
+        keys = [f"{at}s:{digest}" for digest in (record.session.digest, record.parent) if digest]
+        await self.link.run(
+            TOUCH, keys, [int((active_s + record.idle_s) * 1000), record.session.expires_at]
+        )
+
+    # --- login -----------------------------------------------------------------------------------
+
+    async def begin(self, pending: PendingLogin, *, binding: str | None, client: str = "") -> Begun:
+        browser = (
+            binding
+            if binding is not None and seal.is_binding(binding)
+            else seal.new_binding(self._entropy)
+        )
+        browser_id = seal.binding_id(browser)
+        token = seal.new_token(bucket_of(pending.tenant), self._entropy)
+        at = prefix(token.bucket)
+        value = seal.seal(
+            f"pending {browser_id}",
+            token,
+            codec.dump_pending(pending),
+            tenant=pending.tenant,
+            host=pending.host,
+            key=self._keys[0],
+            entropy=self._entropy,
+        )
+        key = f"{at}p:{token.digest}"
+        async with self._kept(
+            self._pending, key, client=client, size=len(value) + PENDING_OVERHEAD_BYTES
+        ):
+            await self.link.run(
+                BEGIN, [f"{at}c:{pending.tenant}", key], [value, browser_id, PENDING_LIFETIME_S, at]
+            )
+        return Begun(Secret(token.text), Secret(browser))
+
+    async def take(
+        self, state: str, *, bindings: Sequence[str]
+    ) -> Taken | AlreadyTaken | OtherBrowser | None:
+        token = seal.parse_token(state)
+        if token is None:
+            return None
+        browsers = self._browser_ids(bindings)
+        answer = await self.link.run(TAKE, [f"{prefix(token.bucket)}p:{token.digest}"], browsers)
+        if answer is None:
+            return None
+        if answer[0] == b"other" or (browser_id := answer[4].decode("ascii")) not in browsers:
+            return OTHER_BROWSER
+        pending = self._open_pending(token, answer[1], browser_id)
+        if pending is None:
+            return None
+        return (
+            Taken(pending, int(answer[2]), answer[3].decode("ascii"))
+            if answer[0] == b"taken"
+            else AlreadyTaken(pending)
+        )
+
+    @contextlib.asynccontextmanager
+    async def _kept(
+        self, share: FairShare, key: str, *, client: str, size: int
+    ) -> AsyncIterator[None]:
+        """Around the command that makes the store keep ``key``: what has to go for it goes
+        before.
+        """
+        for other in share.add(key, client=client, size=size):
+            with contextlib.suppress(UnavailableError):  # it goes by itself then
+                await self.link.command("DEL", other)
+        try:
+            yield
+        except BaseException:
+            share.remove(key)
+            raise
+
+    async def spend_code(self, code: str, *, client: str = "") -> None:
+        key = _spent(code)
+        async with self._kept(self._codes, key, client=client, size=SPENT_CODE_BYTES):
+            await self.link.command("SET", key, "1", "EX", PENDING_LIFETIME_S)
+
+    async def code_spent(self, code: str) -> bool:
+        return bool(await self.link.command("EXISTS", _spent(code)))
+
+    def _open_pending(self, token: Token, value: bytes, browser_id: str) -> PendingLogin | None:
+        opened = seal.unseal(f"pending {browser_id}", token, value, keys=self._keys)
+        return None if opened is None else codec.load_pending(opened.plaintext)
+
+    async def finish(self, new: NewSession) -> Stored | Refused:
+        now = int(self._clock())
+        limits = new.tenant.session
+        began_s = new.began / 1_000_000
+        asked = (
+            new.idp_iat is not None
+            and began_s - FRESHNESS_MARGIN_S <= new.idp_iat <= now + FRESHNESS_AHEAD_S
+            if new.idp_iat_mapped
+            else new.hopped
+        )
+        # In minutes rather than seconds: nobody's clock may keep a person from it.
+        prompted = not new.idp_iat_mapped or (
+            new.idp_iat is not None and now - FRESH_S <= new.idp_iat <= now + FRESHNESS_AHEAD_S
+        )
+        family_key = self._entropy(32)
+        family = seal.new_family(bucket_of(new.tenant.id), self._entropy)
+        session = Session(
+            digest="",
+            tenant=new.tenant.id,
+            host=new.host,
+            family=family,
+            identity=new.identity,
+            began=new.began,
+            auth_time=new.auth_time,
+            created_at=now,
+            expires_at=now + limits.absolute_s,
+            client_id=new.client_id,
+            prompted_for=new.prompted_for if prompted else "",
+        )
+        who = new.identity
+        display = Display(
+            who.sub,
+            who.email,
+            who.username,
+            who.provider,
+            now,
+            new.user_agent[:200],
+            who.groups,
+            who.roles,
+            who.idp_subject or "",
+            who.oid or "",
+        )
+        name = f"{new.tenant.id} {family}"
+        refresh = b""
+        if new.refresh_token is not None:
+            refresh = seal_refresh(session, family_key, new.refresh_token, entropy=self._entropy)
+        return await self._store(
+            Record(session, "", family_key, limits.idle_s),
+            reported=new.identity,
+            stale=not asked,
+            max_families=limits.max_per_user,
+            display=seal.seal_under(
+                self._keys[0], "display", name, codec.dump_display(display), entropy=self._entropy
+            ),
+            last=bearer_links.last_login(
+                self.people(new.tenant.id),
+                new.identity,
+                display,
+                key=self._keys[0],
+                entropy=self._entropy,
+            ),
+            refresh=refresh,
+            server=new.server or "?",
+            app_passwords_arrive=new.tenant.takes_app_passwords,
+            idp_iat=new.idp_iat if new.idp_iat_mapped else None,
+        )
+
+    async def _store(
+        self,
+        record: Record,
+        *,
+        reported: Identity,
+        stale: bool,
+        max_families: int,
+        display: bytes,
+        refresh: bytes,
+        server: str = "",
+        idp_iat: int | None = None,
+        last: Sequence[str | bytes] = ("", ""),
+        app_passwords_arrive: bool = False,
+    ) -> Stored | Refused:
+        """``reported`` is what Cognito said: marks are looked up for all of it, the session holds
+        what overlays leave.
+        """
+        session = record.session
+        people = self.people(session.tenant)
+        bucket = bucket_of(session.tenant)
+        at = prefix(bucket)
+        child = bool(record.parent)
+        marks = [f"{at}w:{name}" for name in people.marks(reported, family=session.family)]
+        overlays = [] if child else people.overlays(reported)
+        overlay = ""
+        for _ in range(
+            8
+        ):  # an overlay may change between reading and writing it; it does not change eight times
+            identity, lifted = overlaid(
+                reported, parse_overlay(overlay, overlays), began=session.began
+            )
+            token = seal.new_token(bucket, self._entropy)
+            session = replace(session, digest=token.digest, identity=identity)
+            index = [f"{at}i:{name}" for name in people.index(identity)]
+            value = seal.seal(
+                "session",
+                token,
+                codec.dump_record(replace(record, session=session)),
+                tenant=session.tenant,
+                host=session.host,
+                key=self._keys[0],
+                entropy=self._entropy,
+            )
+            keys = [
+                f"{at}s:{token.digest}",
+                f"{at}f:{session.family}",
+                *index,
+                *marks,
+                *(f"{at}o:{o.key}" for o in overlays),
+            ]
+            arguments: list[str | bytes | int] = [
+                at,
+                len(index),
+                len(marks),
+                len(overlays),
+                session.family,
+                token.digest,
+                session.host,
+                value,
+                record.idle_s * 1000,
+                session.expires_at,
+                session.began,
+                session.auth_time,
+                "1" if stale else "0",
+                FRESHNESS_S * 1_000_000,
+                record.parent,
+                overlay,
+                "\n".join(f"{n} {field}" for n, field in lifted),
+                max_families,
+                session.tenant,
+                people.user(reported),
+                people.provider(reported.provider),
+                display,
+                refresh,
+                server,
+                " ".join(people.users(reported)[1:]),
+                *(
+                    ("", "", 0)
+                    if child
+                    else bearer_links.written(
+                        people, reported, key=self._keys[0], entropy=self._entropy
+                    )
+                ),
+                "" if idp_iat is None else idp_iat,
+                *last,
+                app_passwords.left_identity(
+                    people, identity, key=self._keys[0], entropy=self._entropy
+                )
+                if app_passwords_arrive
+                else b"",
+            ]
+            # A session that a fail-over loses would be a logout by nobody: as durable as a
+            # revocation.
+            answer = await self.link.run_durably(FINISH, keys, arguments)
+            match answer[0]:
+                case b"stored":
+                    return Stored(Secret(token.text), session)
+                case b"overlay":
+                    overlay = answer[1].decode("ascii")
+                case b"gone":
+                    return Refused(Reason.SESSION_REVOKED)
+                case refusal:
+                    return Refused(Reason(refusal.decode("ascii")))
+        msg = "Redis: finish: the overlay of this person keeps changing"
+        raise UnavailableError(msg)
+
+    # --- bearer tokens of people -----------------------------------------------------------------
+
+    async def linked(self, tenant: str, *, user: str, auth_time: int) -> Linked | None:
+        people = self.people(tenant)
+        return bearer_links.opened(
+            await self.link.run(
+                bearer_links.LINKED, *bearer_links.asked(people, user=user, auth_time=auth_time)
+            ),
+            people,
+            user=user,
+            keys=self._keys,
+        )
+
+    # --- app passwords ---------------------------------------------------------------------------
+
+    def cached_app_password(self, text: str) -> AppPassword | Miss | None:  # noqa: ARG002 - as above
+        return MISS
+
+    async def app_password(self, text: str, *, host: str) -> AppPassword | None:
+        parsed = app_passwords.parse(text, self._keys)
+        if parsed is None or not self._may_hold(parsed.token.bucket, host):
+            return None
+        answer = await self.link.run(app_passwords.READ_APP_PASSWORD, *app_passwords.asked(parsed))
+        found = app_passwords.opened(answer, parsed, keys=self._keys, now=self._clock())
+        if found is None:
+            return None
+        self.uses.used(found.session)
+        return found
+
+    async def _note_use(self, session: Session) -> None:
+        await self.link.run(
+            app_passwords.USED, [f"{prefix(bucket_of(session.tenant))}f:{session.family}"], []
+        )
+
+    async def make_app_password(
+        self, session: Session, *, cookie: str, tenant: Tenant, new: NewAppPassword
+    ) -> StoredAppPassword | AppPasswordRefusal:
+        parent = await self._reread(session, cookie)
+        if parent is None:
+            return AppPasswordRefusal.GONE
+        key, now, limits = self._keys[0], int(self._clock()), tenant.app_passwords
+        if not is_fresh(parent.session, now=now):
+            return AppPasswordRefusal.STALE_LOGIN
+        wanted = replace(new, lifetime_s=min(new.lifetime_s, limits.lifetime_s))
+        text, parsed = app_passwords.new(bucket_of(session.tenant), key, self._entropy)
+        keys, arguments, display = app_passwords.made(
+            self.people(session.tenant),
+            parent,
+            wanted,
+            parsed=parsed,
+            key=key,
+            entropy=self._entropy,
+            now=now,
+            max_per_user=limits.max_per_user,
+        )
+        answer = await self.link.run_durably(app_passwords.MAKE_APP_PASSWORD, keys, arguments)
+        if answer[0] != b"stored":
+            return app_passwords.refusal(answer[0])
+        scope = AppPasswordView(wanted.name, tuple(sorted(wanted.hosts)), wanted.paths, None)
+        return StoredAppPassword(
+            Secret(text),
+            SessionView(
+                parsed.family,
+                session.tenant,
+                display.user,
+                display.email,
+                display.provider,
+                (),
+                now,
+                int(arguments[5]),
+                "",
+                app_password=scope,
+            ),
+        )
+
+    async def list_app_passwords(self, session: Session) -> Sequence[SessionView]:
+        return await self._all_of(session, app_passwords_meant=True)
+
+    async def _all_of(self, session: Session, *, app_passwords_meant: bool) -> list[SessionView]:
+        found = await self.directory.all_of(
+            session.tenant, self.people(session.tenant).users(session.identity)
+        )
+        return sorted(
+            (view for view in found if (view.app_password is not None) is app_passwords_meant),
+            key=lambda view: view.created_at,
+            reverse=True,
+        )
+
+    # --- hand-over to another host ---------------------------------------------------------------
+
+    def binding_id(self, binding: str) -> str | None:
+        return seal.binding_id(binding) if seal.is_binding(binding) else None
+
+    def _browser_ids(self, bindings: Sequence[str]) -> list[str]:
+        return [seal.binding_id(binding) for binding in bindings if seal.is_binding(binding)]
+
+    async def issue_ticket(
+        self, parent: Session, *, cookie: str, host: str, return_to: str, binding_id: str
+    ) -> Secret | None:
+        record = await self._reread(parent, cookie)
+        if record is None:
+            return None
+        token = seal.new_token(bucket_of(parent.tenant), self._entropy)
+        at = prefix(token.bucket)
+        value = seal.seal(
+            f"ticket {binding_id}",
+            token,
+            codec.dump_ticket(Ticket(record, return_to)),
+            tenant=parent.tenant,
+            host=host,
+            key=self._keys[0],
+            entropy=self._entropy,
+        )
+        keys = [f"{at}t:{token.digest}", f"{at}s:{parent.digest}", f"{at}f:{parent.family}"]
+        issued = await self.link.run(TICKET, keys, [value, binding_id, host, TICKET_LIFETIME_S])
+        return Secret(token.text) if issued else None
+
+    async def redeem_ticket(
+        self, ticket: str, *, host: str, bindings: Sequence[str], served: Callable[[str], bool]
+    ) -> tuple[Stored, str] | Refused | OtherBrowser | None:
+        token = seal.parse_token(ticket)
+        if token is None:
+            return None
+        browsers = self._browser_ids(bindings)
+        answer = await self.link.run(
+            REDEEM, [f"{prefix(token.bucket)}t:{token.digest}"], [host, *browsers]
+        )
+        if answer is None:
+            return None
+        if answer[0] == b"other" or (browser_id := answer[2].decode("ascii")) not in browsers:
+            return OTHER_BROWSER
+        opened = seal.unseal(f"ticket {browser_id}", token, answer[1], keys=self._keys)
+        if (
+            opened is None
+            or opened.host != host
+            or bucket_of(opened.tenant) != token.bucket
+            or not served(opened.tenant)
+        ):
+            return None
+        content = codec.load_ticket(opened.plaintext, tenant=opened.tenant)
+        if content is None:
+            return None
+        parent = content.parent
+        child = replace(parent.session, host=host, created_at=int(self._clock()))
+        stored = await self._store(
+            Record(child, parent.session.digest, parent.family_key, parent.idle_s),
+            reported=child.identity,
+            stale=False,
+            max_families=0,
+            display=b"",
+            refresh=b"",
+        )
+        return stored if isinstance(stored, Refused) else (stored, content.return_to)
+
+    # --- ending and listing one's own ------------------------------------------------------------
+
+    async def end_family(self, session: Session, *, cookie: str) -> Ended:
+        record = await self._reread(session, cookie)
+        _, refresh = await self._logout(session, session.family)
+        opened = (
+            unseal_refresh(record, refresh) if record is not None and refresh is not None else None
+        )
+        return Ended(session, opened)
+
+    async def end_replaced(self, session: Session, *, cookie: str) -> Ended:
+        record = await self._reread(session, cookie)
+        at = prefix(bucket_of(session.tenant))
+        answer = await self._marks.link.run_durably(
+            REPLACED,
+            [f"{at}f:{session.family}", f"{at}s:{session.digest}"],
+            [at, session.family, session.tenant, session.digest],
+        )
+        self.touches.forget(session.digest)
+        refresh = answer[1] if len(answer) > 1 else None
+        return Ended(
+            session,
+            unseal_refresh(record, refresh) if record is not None and refresh is not None else None,
+        )
+
+    async def _logout(self, session: Session, family: str) -> tuple[int, bytes | None]:
+        at = prefix(bucket_of(session.tenant))
+        people = self.people(session.tenant)
+        answer: list[Any] = [0]
+        for user in people.users(
+            session.identity
+        ):  # the family may have been written under an older key of the ring
+            keys = [
+                f"{at}f:{family}",
+                *(f"{at}i:{name}" for name in people.index(session.identity)),
+            ]
+            answer = await self._marks.link.run_durably(
+                LOGOUT, keys, [at, family, session.tenant, user, ""]
+            )
+            if answer[0]:
+                break
+        self.touches.forget(session.digest)
+        return int(answer[0]), answer[1] if len(answer) > 1 else None
+
+    async def _reread(self, session: Session, cookie: str) -> Record | None:
+        """The record behind a session that a request already showed, from the store itself."""
+        token = seal.parse_token(cookie)
+        if token is None or token.digest != session.digest:
+            return None
+        value = await self.fetch(token)
+        return None if value is None else self.open(token, value, host=session.host)
+
+    async def list_user(self, session: Session, *, cookie: str) -> Sequence[SessionView]:  # noqa: ARG002 - the protocol's; this store needs no key of the family to list
+        return [
+            replace(view, current=view.session == session.family)
+            for view in await self._all_of(session, app_passwords_meant=False)
+        ]
+
+    async def end_own(self, session: Session, *, family: str | None) -> int:
+        """All of them is a revocation of the person: it outdates logins in flight too, and what
+        comes soon after shows that it is fresh.
+        """
+        if family is not None:
+            ended, _ = await self._logout(session, family)
+            return 1 if ended else 0
+        where = places(self.people(session.tenant), Who(user=session.identity.sub))
+        swept = await self._marks.revoke(session.tenant, where)
+        ended = len(swept.families)
+        while swept.cursors:
+            swept = await self._marks.sweep(session.tenant, where, swept)
+            ended += len(swept.families)
+        await self._marks.confirm(session.tenant, server=swept.server)
+        return ended
+
+    async def end_earlier(
+        self, tenant: str, *, user: str, began: int, outdated: Callable[[SessionView], bool]
+    ) -> int:
+        at, users = prefix(bucket_of(tenant)), self.people(tenant).named("user", user)
+        ended = 0
+        for view in await self.directory.all_of(tenant, users):
+            for alias in users if outdated(view) else ():
+                answer = await self._marks.link.run_durably(
+                    LOGOUT, [f"{at}f:{view.session}"], [at, view.session, tenant, alias, began]
+                )
+                ended += min(1, int(answer[0]))
+        return ended
+
+    async def unlink(self, tenant: str, *, user: str, began: int) -> None:
+        at = prefix(bucket_of(tenant))
+        await self._marks.link.run_durably(
+            UNLINK,
+            [f"{at}k:{alias}" for alias in self.people(tenant).named("user", user)],
+            [began, f"{at}c:{tenant}"],
+        )
+
+    async def close(self) -> None:
+        await self.touches.close()
+        await self.uses.close()
+        await self.link.close()

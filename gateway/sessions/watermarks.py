@@ -1,0 +1,294 @@
+"""The revoking half of the store: watermarks, blocks and overlays in the tenant's slot, and the end
+of what is indexed there.
+
+Each method is one script (a sweep over a large tenant: one script per page), so that the caller can
+be stopped between any two. What they write is on the primary; whether its replicas have it is asked
+apart (``confirm``, or the fence of an acknowledgement), when nobody waits for a transaction of SQL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from gateway.errors import UnavailableError
+from gateway.sessions import codec, seal
+from gateway.sessions.aliases import People, exempt_field
+from gateway.sessions.connection import Script
+from gateway.sessions.keyspace import bucket_of, prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.core.revocation import Who
+    from gateway.keys.ring import KeyRing
+    from gateway.sessions.aliases import Alias
+    from gateway.sessions.codec import Display
+    from gateway.sessions.connection import Link
+
+WATERMARK_LIFE_S: Final = 30 * 86400 + 3600
+"""The longest ``session.absolute`` that a configuration may name, and an hour."""
+REVOKED_AT_ONCE: Final = 24
+"""Steps of revocations under way at one server."""
+PAGE: Final = 500
+"""Families ended by one step: bounds how long one script keeps the others waiting (a few
+milliseconds).
+"""
+
+REVOKE, LIFT, CLEARED, EXEMPT, ADVANCE, CONFIRM = (
+    Script.load(name) for name in ("revoke", "lift", "cleared", "exempt", "advance", "confirm")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where one ``Who`` stands in the slot of its tenant."""
+
+    marks: tuple[Alias, ...]
+    indexes: tuple[Alias, ...]
+    providers: tuple[Alias, ...]
+    family: str
+    overlays: tuple[Alias, ...] = ()
+    fields: tuple[Alias, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndedFamily:
+    """A family that a revocation ended. ``display`` says whose it was (None where it does not
+    open).
+    """
+
+    family: str
+    display: Display | None
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """One step of a revocation. ``cursors`` is empty when nothing is left to end."""
+
+    watermark: int
+    cursors: str
+    sessions: int
+    server: str
+    """Which primary ended them: only there may they be acknowledged."""
+    families: tuple[EndedFamily, ...]
+
+
+class GivenBack(NamedTuple):
+    """What a lift came to in the slot."""
+
+    clock: int
+    blocks: bool
+    """Whether a block stood."""
+    overlays: bool
+    server: str
+
+
+def places(people: People, who: Who, *, group: str | None = None) -> Places:
+    """``group``: whose overlay is meant. A group as ``who`` overlays everybody; a single session
+    has no overlay.
+    """
+    for kind in ("user", "idp_subject", "oid", "email", "group"):
+        value = getattr(who, kind)
+        if value is None:
+            continue
+        marks = people.mark(kind, value, who.provider)
+        everybody = kind == "group"
+        return Places(
+            marks=tuple(marks),
+            indexes=tuple(people.named(kind, value)),
+            providers=tuple(people.providers(who.provider)) if who.provider else (),
+            family="",
+            overlays=()
+            if group is None
+            else tuple(people.mark("tenant", "", who.provider) if everybody else marks),
+            fields=() if group is None else tuple(people.overlay_fields(group)),
+        )
+    if who.session is not None:
+        return Places(tuple(people.mark("session", who.session, None)), (), (), who.session)
+    everyone = tuple(people.mark("tenant", "", who.provider))
+    return Places(
+        everyone,
+        tuple(people.everybody()),
+        tuple(people.providers(who.provider)) if who.provider else (),
+        "",
+        () if group is None else everyone,
+        () if group is None else tuple(people.overlay_fields(group)),
+    )
+
+
+class Marks:
+    """Revocations in Redis. ``ring`` is asked on every use."""
+
+    def __init__(self, link: Link, ring: Callable[[], KeyRing]) -> None:
+        """Its connections are its own: nothing that a stranger may send keeps a session from being
+        ended.
+        """
+        self.link = link.apart(at_once=REVOKED_AT_ONCE)
+        self._ring = ring
+
+    def people(self, tenant: str) -> People:
+        return People(tenant, self._ring().sealing)
+
+    async def revoke(
+        self,
+        tenant: str,
+        where: Places,
+        *,
+        block_source: str = "",
+        watermark: int | None = None,
+        overlay_watermark: int | None = None,
+    ) -> Swept:
+        """Write the marks (and overlay), end the first page. ``watermark``: the original one, when
+        restoring.
+
+        ``overlay_watermark``: what the overlay keeps where it is only said again.
+        """
+        return await self._step(
+            tenant,
+            where,
+            marks=where.marks,
+            overlays=where.overlays,
+            fields=where.fields,
+            watermark=watermark,
+            block_source=block_source,
+            family=where.family,
+            cursors=" ".join("0" for _ in where.indexes),
+            overlay_watermark=overlay_watermark,
+        )
+
+    async def sweep(self, tenant: str, where: Places, swept: Swept) -> Swept:
+        """The next page of a revocation whose ``cursors`` are not empty. Writes no mark: a block
+        may have been lifted meanwhile.
+        """
+        return await self._step(
+            tenant,
+            where,
+            marks=(),
+            overlays=(),
+            fields=(),
+            watermark=swept.watermark,
+            block_source="",
+            family="",
+            cursors=swept.cursors,
+        )
+
+    async def _step(
+        self,
+        tenant: str,
+        where: Places,
+        *,
+        marks: Sequence[Alias],
+        overlays: Sequence[Alias],
+        fields: Sequence[Alias],
+        watermark: int | None,
+        block_source: str,
+        family: str,
+        cursors: str,
+        overlay_watermark: int | None = None,
+    ) -> Swept:
+        at = prefix(bucket_of(tenant))
+        keys = [
+            f"{at}c:{tenant}",
+            *(f"{at}w:{m}" for m in marks),
+            *(f"{at}o:{o}" for o in overlays),
+            *(f"{at}i:{i}" for i in where.indexes),
+        ]
+        answer = await self.link.run(
+            REVOKE,
+            keys,
+            [
+                at,
+                tenant,
+                len(marks),
+                len(overlays),
+                "" if watermark is None else watermark,
+                block_source,
+                WATERMARK_LIFE_S,
+                " ".join(fields),
+                " ".join(where.providers),
+                family,
+                PAGE,
+                cursors,
+                "" if overlay_watermark is None else overlay_watermark,
+            ],
+        )
+        mark, left, sessions, server, *rows = answer
+        families = tuple(self._ended(tenant, row[0].decode("ascii"), row[1]) for row in rows)
+        return Swept(
+            int(mark), left.decode("ascii"), int(sessions), server.decode("ascii"), families
+        )
+
+    def _ended(self, tenant: str, family: str, sealed: bytes | None) -> EndedFamily:
+        raw = (
+            None
+            if sealed is None
+            else seal.unseal_under(self._ring().sealing, "display", f"{tenant} {family}", sealed)
+        )
+        return EndedFamily(family, None if raw is None else codec.load_display(raw))
+
+    async def lift(self, tenant: str, where: Places, *, sources: str) -> GivenBack:
+        """``sources``: whose blocks, ``*`` for anybody's."""
+        at = prefix(bucket_of(tenant))
+        keys = [
+            f"{at}c:{tenant}",
+            *(f"{at}w:{m}" for m in where.marks),
+            *(f"{at}o:{o}" for o in where.overlays),
+        ]
+        clock, blocks, overlays, server = await self.link.run(
+            LIFT, keys, [len(where.marks), sources, WATERMARK_LIFE_S, " ".join(where.fields)]
+        )
+        return GivenBack(int(clock), bool(blocks), bool(overlays), server.decode("ascii"))
+
+    async def stands(self, tenant: str, where: Places) -> bool:
+        """Whether a block stands at one of the marks, or the overlay at one of its places."""
+        at = prefix(bucket_of(tenant))
+        asked = [
+            *((f"{at}w:{mark}", "b") for mark in where.marks),
+            *(
+                (f"{at}o:{overlay}", name)
+                for overlay, name in zip(where.overlays, where.fields, strict=True)
+            ),
+        ]
+        return any([await self.link.command("HEXISTS", key, name) for key, name in asked])
+
+    async def cleared(self, tenant: str, where: Places, *, watermark: int) -> int:
+        """Cognito's stored attribute was confirmed to lack the overlay's group, after the removal
+        that had this watermark.
+        """
+        at = prefix(bucket_of(tenant))
+        keys = [f"{at}c:{tenant}", *(f"{at}o:{o}" for o in where.overlays)]
+        return int(await self.link.run_durably(CLEARED, keys, [" ".join(where.fields), watermark]))
+
+    async def exempt(self, tenant: str, where: Places, *, watermark: int) -> str:
+        """The person has the overlay's group, as far as it was taken from everybody with this
+        watermark or an earlier one. Returns which server this is.
+        """
+        at = prefix(bucket_of(tenant))
+        server: bytes = await self.link.run(
+            EXEMPT,
+            [f"{at}c:{tenant}", *(f"{at}o:{o}" for o in where.overlays)],
+            [" ".join(exempt_field(f) for f in where.fields), watermark],
+        )
+        return server.decode("ascii")
+
+    async def answers(self, tenant: str) -> None:
+        """Raises ``UnavailableError`` while the tenant's primary does not answer."""
+        await self.link.command("EXISTS", f"{prefix(bucket_of(tenant))}c:{tenant}")
+
+    async def confirm(self, tenant: str, *, server: str) -> None:
+        """Returns when the replicas have all that was written for this tenant on ``server``. Raises
+        ``UnavailableError``, also where another server has taken over.
+        """
+        answer: bytes = await self.link.run_durably(
+            CONFIRM, [f"{prefix(bucket_of(tenant))}c:{tenant}"], []
+        )
+        if answer.decode("ascii") != server:
+            msg = "Redis: another primary took over before its replicas confirmed"
+            raise UnavailableError(msg)
+
+    async def advance(self, tenant: str, *, past: int) -> int:
+        """Set the tenant's clock past a recorded value."""
+        return int(
+            await self.link.run_durably(ADVANCE, [f"{prefix(bucket_of(tenant))}c:{tenant}"], [past])
+        )

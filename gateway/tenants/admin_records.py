@@ -1,0 +1,157 @@
+"""The registry as the admin API sees it: SQL to change, files to look at, and a change that answers
+once it is in force.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.paging import Page
+from gateway.tenants.api import Rejected, TenantRecord
+from gateway.tenants.secrets import show
+from gateway.tenants.snapshot_record import shown_of
+from gateway.tenants.stored import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from gateway.core.model import Secret
+    from gateway.tenants.database import TenantDatabase
+    from gateway.tenants.document import ProviderDocument, TenantDocument
+    from gateway.tenants.snapshot_record import Record
+    from gateway.tenants.stored import StoredTenant
+
+FILE_ETAG_CHARACTERS = 16
+_CODES = {
+    "invalid": "invalid_body",
+    "taken": "taken",
+    "read_only": "read_only",
+    "exists": "exists",
+    "absent": "not_found",
+    "changed": "precondition_failed",
+}
+"""The registry's refusals → the API's problem codes."""
+
+
+class RegistryRecords:
+    """``files``: tenants of the GitOps folder as they are now. ``in_force`` returns when what was
+    just written of a tenant is obeyed.
+    """
+
+    def __init__(
+        self,
+        database: TenantDatabase,
+        *,
+        files: Callable[[], Mapping[str, Record]],
+        in_force: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._database, self._files, self._in_force = database, files, in_force
+
+    async def page(
+        self, *, only: str | None, position: str | None, limit: int
+    ) -> Page[TenantRecord]:
+        """By id, files and SQL together."""
+        if only is not None:
+            found = await self.get(only)
+            return Page([found] if found is not None and position is None else [])
+        after = position or ""
+        rows = [_stored(s) for s in await self._database.page(after=after, limit=limit + 1)]
+        names = sorted(name for name in self._files() if name > after)[: limit + 1]
+        merged = sorted(
+            [*rows, *(_file(self._files()[name]) for name in names)], key=lambda r: r.id
+        )
+        return Page(merged[:limit], merged[limit - 1].id if len(merged) > limit else None)
+
+    async def get(self, tenant: str) -> TenantRecord | None:
+        found = self._files().get(tenant)
+        if found is not None:
+            return _file(found)
+        stored = await self._database.get(tenant)
+        return _stored(stored) if stored is not None else None
+
+    async def has(self, tenant: str) -> bool:
+        return await self.get(tenant) is not None
+
+    async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
+        version = _version(etag)
+        if etag is not None and version is None and document.id not in self._files():
+            return Rejected("precondition_failed", "the tenant has changed since: GET it again")
+        stored = await self._database.put(
+            document, version=version, by=None, files=self._files().values()
+        )
+        if isinstance(stored, Refused):
+            return _rejected(stored)
+        await self._in_force(document.id)
+        return _stored(stored)
+
+    async def put_hook_secret(
+        self, tenant: str, provider: str, secret: Secret | None
+    ) -> TenantRecord | Rejected:
+        if tenant in self._files():
+            return Rejected(
+                "read_only",
+                (
+                    f"tenant {tenant} is a file of tenants.files; write the secret there "
+                    "(gateway hooks secret makes one)"
+                ),
+            )
+        stored = await self._database.get(tenant)
+        if stored is None or provider not in {p.name for p in stored.document.providers}:
+            return Rejected("not_found", f"there is no tenant {tenant} with a provider {provider}")
+        document = stored.document.model_copy(
+            update={
+                "providers": tuple(
+                    _with_secret(p, secret) if p.name == provider else p
+                    for p in stored.document.providers
+                )
+            }
+        )
+        written = await self._database.put(
+            document, version=stored.version, by=None, files=self._files().values()
+        )
+        if isinstance(written, Refused):
+            return (
+                Rejected("conflict", "the tenant was changed at the same moment: ask again")
+                if written.code == "changed"
+                else _rejected(written)
+            )
+        await self._in_force(tenant)
+        return _stored(written)
+
+    async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
+        if tenant in self._files():
+            return Rejected(
+                "read_only", f"tenant {tenant} is a file of tenants.files; delete it there"
+            )
+        refused = await self._database.delete(tenant, version=_version(etag), by=None)
+        if refused is not None:
+            return _rejected(refused)
+        await self._in_force(tenant)
+        return None
+
+
+def _with_secret(provider: ProviderDocument, secret: Secret | None) -> ProviderDocument:
+    """The new one first; of the others the current one stays, so that both sides can change
+    over.
+    """
+    current = provider.hooks.secrets[:1]
+    secrets = current if secret is None else (secret, *current)
+    return provider.model_copy(
+        update={"hooks": provider.hooks.model_copy(update={"secrets": secrets})}
+    )
+
+
+def _rejected(refused: Refused) -> Rejected:
+    return Rejected(_CODES[refused.code], refused.message)
+
+
+def _stored(stored: StoredTenant) -> TenantRecord:
+    return TenantRecord(stored.id, show(stored.document), str(stored.version), "sql")
+
+
+def _file(record: Record) -> TenantRecord:
+    return TenantRecord(record.id, shown_of(record), record.digest[:FILE_ETAG_CHARACTERS], "file")
+
+
+def _version(etag: str | None) -> int | None:
+    return int(etag) if etag is not None and etag.isdecimal() and len(etag) < 10 else None

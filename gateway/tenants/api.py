@@ -1,0 +1,149 @@
+"""Tenants as the admin API sees them: protocols and the values that cross them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from gateway.core.json_types import Json
+    from gateway.core.model import Secret
+    from gateway.core.paging import Page
+    from gateway.tenants.document import TenantDocument
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRecord:
+    """One tenant as stored: ``document`` has the shape of a tenant file, secrets as ``***``.
+    ``etag`` changes with every change.
+    """
+
+    id: str
+    document: Json
+    etag: str
+    origin: str
+    """``sql``, or ``file`` for a tenant of the GitOps folder, which the API shows and does not
+    change.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The registry said no: ``code`` is one of the API's problem codes, ``message`` names the other
+    owner where there is one.
+    """
+
+    code: str
+    message: str
+
+
+class TenantRecords(Protocol):
+    """The registry as the admin API sees it. A narrowing change returns when it is acknowledged
+    (invariant 5).
+    """
+
+    async def page(
+        self, *, only: str | None, position: str | None, limit: int
+    ) -> Page[TenantRecord]: ...
+
+    async def get(self, tenant: str) -> TenantRecord | None: ...
+
+    async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
+        """Create (``etag`` None) or replace exactly the version named by ``etag``. A secret ``***``
+        keeps the stored one.
+
+        Rejected: ``taken`` (names the other owner), ``read_only``, ``exists``,
+        ``precondition_failed``, ``invalid_body``.
+        """
+
+    async def put_hook_secret(
+        self, tenant: str, provider: str, secret: Secret | None
+    ) -> TenantRecord | Rejected:
+        """Make it the current one; the one that was stays valid beside it. None: only the current
+        one stays valid.
+
+        Rejected: ``not_found``, ``read_only``, ``conflict``.
+        """
+
+    async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """One key of a document; None where it is not there. A secret's values are ``***``."""
+
+    key: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PersonEffect:
+    """``where``: method and path as the rule writes it; empty for the whole tenant. ``reason``: of
+    the refusal, before or after.
+    """
+
+    email: str
+    gains: bool
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRehearsal:
+    """What storing a document would do. ``sessions``: how many were looked at. ``unknown``: why
+    people could not be asked about.
+    """
+
+    document: Json
+    changes: tuple[SettingChange, ...]
+    sessions: int
+    effects: tuple[PersonEffect, ...]
+    unknown: str = ""
+
+
+class TenantRehearsals(Protocol):
+    """``put`` without the deed."""
+
+    async def rehearse(
+        self, document: TenantDocument, *, etag: str | None
+    ) -> TenantRehearsal | Rejected:
+        """Rejected as ``TenantRecords.put`` would be. Raises ``UnavailableError``."""
+
+
+class LoginTests(Protocol):
+    """One-time links that walk a whole login without creating a session."""
+
+    async def link(self, tenant: str) -> str | Rejected: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A hypothetical request; ``tenant`` narrows a bound key to its own hosts."""
+
+    host: str
+    path: str
+    method: str
+    email: str | None
+    groups: tuple[str, ...]
+    roles: tuple[str, ...]
+    provider: str | None
+    signed_in: bool
+    tenant: str | None = None
+    client: str | None = None
+    """The request carries an access token of this app client: a person's where there is an
+    ``email``, else a machine's.
+    """
+    scopes: tuple[str, ...] = ()
+    app_password_path: str | None = None
+    """The request carries an app password of the person, good for this path and all below."""
+    destination: str | None = None
+    """``Destination`` and ``Depth`` as a WebDAV client sends them."""
+    depth: str | None = None
+
+
+class Explainer(Protocol):
+    """The trace of the very function that decides."""
+
+    async def explain(self, question: Question) -> Json | None:
+        """None where the host is not one that the asker may ask about."""

@@ -1,0 +1,165 @@
+"""What of a tenant document a tenant's own admin key may change: an allow-list, field by field.
+
+Rules:
+- A field that is not in the table, or is ``OPERATOR`` there, only an operator changes; a test walks
+  the model, so that each new field is classified.
+- A tenant's own are its words, its own users' groups, and its credentials at its own identity
+  provider: with them it reaches nobody else's people, no application, and no address of the
+  operator's networks.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from gateway.config.model import REDACTED
+from gateway.core.model import Secret
+from gateway.tenants.document import ProviderDocument, TenantDocument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Authority(Enum):
+    """Who may change a field. ``LOWER``: the tenant too, but only from true to false, or from a
+    number or duration to a smaller one.
+    """
+
+    OPERATOR = "operator"
+    TENANT = "tenant"
+    LOWER = "lower"
+
+
+_OPERATOR, _TENANT, _LOWER = Authority.OPERATOR, Authority.TENANT, Authority.LOWER
+FIELDS: Mapping[str, Authority] = {
+    "id": _OPERATOR,
+    "name": _TENANT,
+    "active": _LOWER,  # suspended, it would wake itself
+    "hosts": _OPERATOR,
+    "email_domains": _OPERATOR,
+    "allowed_groups": _TENANT,
+    "allowed_roles": _TENANT,
+    "client": _OPERATOR,
+    "client_id": _OPERATOR,
+    "client_secret": _OPERATOR,
+    "scopes": _OPERATOR,
+    "providers[]": _OPERATOR,  # which there are; a bound key adds and removes by provisioning
+    "providers[].name": _OPERATOR,
+    "providers[].kind": _OPERATOR,
+    "providers[].label": _TENANT,
+    "providers[].issuer": _OPERATOR,
+    "providers[].domains": _OPERATOR,
+    "providers[].email_trust": _OPERATOR,
+    "providers[].form_decode": _OPERATOR,
+    "providers[].hooks.secrets": _TENANT,
+    "providers[].hooks.directory_id": _TENANT,
+    "providers[].hooks.client_id": _TENANT,
+    "providers[].hooks.client_secret": _TENANT,
+    "providers[].hooks.audience": _TENANT,
+    "providers[].hooks.api_token": _TENANT,
+    "providers[].hooks.api_url": _OPERATOR,  # the gateway calls it, in hooks.private_networks too
+    "paths.ignore_case": _OPERATOR,  # how the operator's application reads them
+    "paths.windows": _OPERATOR,
+    "paths.unicode": _OPERATOR,
+    "paths.suffixes": _OPERATOR,
+    "rules": _OPERATOR,  # what they open is the operator's application
+    "rules_next": _OPERATOR,
+    "headers": _OPERATOR,
+    "app_cookies": _OPERATOR,  # names of the operator's application
+    "clear_domain_cookies": _OPERATOR,  # reaches what others have below the domain
+    "session.idle": _LOWER,
+    "session.idle_counts.exclude": _OPERATOR,  # paths of the operator's application
+    "session.idle_counts.websocket": _LOWER,
+    "session.absolute": _LOWER,
+    "session.max_per_user": _LOWER,
+    "app_passwords.lifetime": _LOWER,
+    "app_passwords.login_within": _LOWER,
+    "app_passwords.max_per_user": _LOWER,
+    "webhook": _OPERATOR,  # the application's, and called at an address of its operator
+    "branding.logo": _TENANT,
+    "branding.color": _TENANT,
+    "branding.support": _TENANT,
+}
+"""Path → authority; a path stands for everything below it. ``[]`` is any one of a list."""
+PROVISIONED = frozenset({"providers[]", "providers[].kind", "providers[].issuer"})
+"""What a bound key changes by provisioning, where the pool is changed with it and the name of a
+provider is the gateway's choice.
+"""
+
+
+def operators_changes(before: Mapping[str, object], after: TenantDocument) -> tuple[str, ...]:
+    """Paths that differ, or would, and that only an operator changes. ``before``: as it is shown,
+    ``***`` for each secret.
+
+    A secret in ``after`` that is not ``***`` counts as another one.
+    """
+    return tuple(
+        path
+        for path, old, new in _differences(TenantDocument.model_validate(before), after, "")
+        if not _permitted(path, old, new)
+    )
+
+
+def _permitted(path: str, old: object, new: object) -> bool:
+    authority = authority_of(path)
+    return authority is Authority.TENANT or (authority is Authority.LOWER and _is_lower(old, new))
+
+
+def authority_of(path: str) -> Authority:
+    """Of the path itself, or of the nearest above it."""
+    while path:
+        if path in FIELDS:
+            return FIELDS[path]
+        path = path.rpartition(".")[0]
+    return Authority.OPERATOR
+
+
+def _is_lower(old: object, new: object) -> bool:
+    """True ends; where nothing was said the gateway's own limit holds, and what is lower than that
+    is not known here.
+    """
+    return old is not None and new is not None and new < old  # type: ignore[operator]  # two values of one field: booleans, numbers or durations
+
+
+def _differences(
+    before: BaseModel, after: BaseModel, prefix: str
+) -> Iterator[tuple[str, object, object]]:
+    for name in type(after).model_fields:
+        path, old, new = prefix + name, getattr(before, name), getattr(after, name)
+        if path == "providers":
+            yield from _providers({p.name: p for p in old}, {p.name: p for p in new})
+        elif isinstance(old, BaseModel) and isinstance(new, BaseModel):
+            yield from _differences(old, new, f"{path}.")
+        elif not _same(old, new):
+            yield path, old, new
+
+
+def _providers(
+    before: Mapping[str, ProviderDocument], after: Mapping[str, ProviderDocument]
+) -> Iterator[tuple[str, object, object]]:
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is None or new is None:
+            yield "providers[]", old, new
+        else:
+            yield from _differences(old, new, "providers[].")
+
+
+def _same(old: object, new: object) -> bool:
+    if isinstance(new, Secret):
+        return isinstance(old, Secret) and new.reveal() == REDACTED
+    if isinstance(new, tuple) and isinstance(old, tuple) and new and isinstance(new[0], Secret):
+        return len(old) == len(new) and all(_same(a, b) for a, b in zip(old, new, strict=True))
+    if (
+        isinstance(new, tuple)
+        and isinstance(old, tuple)
+        and all(isinstance(item, str) for item in (*old, *new))
+    ):
+        return sorted(old) == sorted(new)
+    return old == new
+
+
+__all__ = ["FIELDS", "PROVISIONED", "Authority", "authority_of", "operators_changes"]

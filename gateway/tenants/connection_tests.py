@@ -1,0 +1,66 @@
+"""One-time links for testing a tenant's connection, as the admin API and the command give them
+out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core import signed_link
+from gateway.tenants.api import Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.config.model import Config
+    from gateway.core.tenants import TenantTable
+
+
+class LoginLinks:
+    """Implements ``tenants.api.LoginTests``. ``key`` is the ring's writing key."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        table: Callable[[], TenantTable],
+        key: Callable[[], bytes],
+        clock: Callable[[], float],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._config, self._table, self._key, self._clock, self._entropy = (
+            config,
+            table,
+            key,
+            clock,
+            entropy,
+        )
+
+    async def link(self, tenant: str) -> str | Rejected:
+        """At ``login_host`` where there is one: Cognito knows no other callback then. Inactive
+        tenants too: that is when one tests.
+        """
+        found = self._table().by_id(tenant)
+        if found is None:
+            return Rejected("not_found", f"there is no tenant {tenant!r} that is served")
+        if not found.client_id:
+            return Rejected(
+                "conflict", f"tenant {tenant} has no app client yet: provision it first"
+            )
+        hosts = (
+            [self._config.login_host]
+            if self._config.login_host is not None
+            else [*sorted(found.hosts), *self._config.shared_hosts]
+        )
+        if not hosts:
+            return Rejected(
+                "conflict",
+                f"tenant {tenant} has no host, and there are neither shared_hosts nor a login_host",
+            )
+        token = signed_link.issue(
+            self._key(),
+            found.id,
+            chance=self._entropy(signed_link.CHANCE_BYTES),
+            expires_at=int(self._clock()) + signed_link.LIFETIME_S,
+        )
+        return f"{self._config.origin(hosts[0])}{signed_link.PATH}?token={token}"

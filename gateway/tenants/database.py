@@ -1,0 +1,702 @@
+"""Tenants in SQL (admin role): optimistic versions, names that cannot be claimed twice, an audit
+record for each change.
+
+Rules:
+- A change names the version it was made from; another in between refuses it.
+- Claims are checked and written in one transaction under one lock, over all processes; the primary
+  key of ``tenant_names`` stands behind the check.
+- A document that changes nothing writes nothing.
+- Secrets are sealed; what is shown, compared for an audit record or logged is the half without
+  them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select, update
+
+from gateway.core.model import AppClient, Secret
+from gateway.database.audit import AuditRecord, say, write_within
+from gateway.database.schema import (
+    client_credentials,
+    registry_state,
+    tenant_names,
+    tenant_removals,
+    tenants,
+    webhooks_outbox,
+)
+from gateway.database.tenant_deletion import forget_tenant, removed_at
+from gateway.errors import ConfigError
+from gateway.tenants.hook_targets import webhook_target
+from gateway.tenants.secrets import join, keep, keepable, secrets_of, show
+from gateway.tenants.snapshot_record import Credentials, record_of
+from gateway.tenants.stored import By, Changes, Refused, StoredTenant
+from gateway.tenants.uniqueness import find_clash, names_of
+from gateway.tenants.validation import conflicts, problems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.config.model import Config
+    from gateway.core.tenants import Listing
+    from gateway.database.engine import Database
+    from gateway.tenants.document import TenantDocument
+    from gateway.tenants.folder_plan import Change
+    from gateway.tenants.secrets import Shown
+
+LOCK = "tenants"
+STATE_ID = 1
+
+
+class _Undone(Exception):  # noqa: N818 - leaves a transaction, is seen by nobody
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.code)
+        self.refused = refused
+
+
+_REHEARSED = Refused("rehearsed", "nothing was to be changed")
+
+
+def _or_undo(answer: AuditRecord | Refused | None) -> AuditRecord | None:
+    if isinstance(answer, Refused):
+        raise _Undone(answer)
+    return answer
+
+
+class TenantDatabase:
+    """Reads and writes. Every method raises ``UnavailableError`` while SQL does not answer."""
+
+    def __init__(
+        self, database: Database, config: Config, *, clock: Callable[[], float] | None = None
+    ) -> None:
+        self._database = database
+        self._config = config
+        self._clock = clock or database.clock
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def get(self, tenant: str) -> StoredTenant | None:
+        async with self._database.read() as connection:
+            row = (
+                await connection.execute(select(tenants).where(tenants.c.id == tenant))
+            ).one_or_none()
+        return self._stored(row) if row else None
+
+    async def page(self, *, after: str = "", limit: int = 100) -> Sequence[StoredTenant]:
+        """By id, those behind ``after``."""
+        async with self._database.read() as connection:
+            rows = (
+                await connection.execute(
+                    select(tenants).where(tenants.c.id > after).order_by(tenants.c.id).limit(limit)
+                )
+            ).all()
+        return [self._stored(row) for row in rows]
+
+    async def all(self) -> dict[str, StoredTenant]:
+        async with self._database.read() as connection:
+            rows = (await connection.execute(select(tenants).order_by(tenants.c.id))).all()
+        return {row.id: self._stored(row) for row in rows}
+
+    async def credentials(self, tenant: str) -> Credentials | None:
+        async with self._database.read() as connection:
+            rows = (
+                await connection.execute(
+                    select(client_credentials).where(client_credentials.c.tenant == tenant)
+                )
+            ).all()
+        return self._credentials(rows)
+
+    async def holder(self, kind: str, name: str) -> str | None:
+        """The tenant in SQL that claims this very name."""
+        query = select(tenant_names.c.tenant).where(
+            tenant_names.c.kind == kind, tenant_names.c.name == name
+        )
+        async with self._database.read() as connection:
+            found: str | None = (await connection.execute(query)).scalar_one_or_none()
+        return found
+
+    async def due(self, now: float) -> Mapping[str, tuple[str, ...]]:
+        """Retired clients by tenant whose time has come."""
+        query = (
+            select(client_credentials.c.tenant, client_credentials.c.client_id)
+            .where(client_credentials.c.retires_at <= now)
+            .order_by(client_credentials.c.retires_at)
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        found: dict[str, tuple[str, ...]] = {}
+        for row in rows:
+            found[row.tenant] = (*found.get(row.tenant, ()), row.client_id)
+        return found
+
+    async def revision(self) -> tuple[int, int]:
+        """The number of the last change, and of the last that was published."""
+        async with self._database.read() as connection:
+            row = (
+                await connection.execute(
+                    select(registry_state.c.revision, registry_state.c.published_revision)
+                )
+            ).one_or_none()
+        return (row.revision, row.published_revision) if row else (0, 0)
+
+    async def is_obeyed(self, revision: int, tenants: Collection[str]) -> bool:
+        """Whether every replica obeys what changed up to ``revision`` in these tenants, as far as
+        an admin role has told.
+        """
+        async with self._database.read() as connection:
+            row = (
+                await connection.execute(
+                    select(
+                        registry_state.c.published_revision,
+                        registry_state.c.sent_revision,
+                        registry_state.c.waiting,
+                    )
+                )
+            ).one_or_none()
+        return row is not None and (
+            row.published_revision >= revision
+            or (row.sent_revision >= revision and set(row.waiting).isdisjoint(tenants))
+        )
+
+    async def taken(
+        self, wanted: TenantDocument, *, files: Iterable[Listing] = ()
+    ) -> Refused | None:
+        """Whether another tenant, of SQL or ``files``, holds one of its names now; ``put`` asks
+        again in its transaction.
+        """
+        others = [listing for listing in files if listing.id != wanted.id]
+        clashes = conflicts((*others, record_of(wanted, None)), self._config)
+        if clashes:
+            return Refused("taken", "\n".join(clashes))
+        async with self._database.read() as connection:
+            return await find_clash(connection, wanted.id, names_of(wanted))
+
+    # --- writing --------------------------------------------------------------------------------
+
+    async def put(
+        self,
+        wanted: TenantDocument,
+        *,
+        version: int | None,
+        by: By | None,
+        files: Iterable[Listing] = (),
+    ) -> StoredTenant | Refused:
+        """Create (``version`` None) or replace exactly that version. A secret given as ``***``
+        keeps the stored one.
+
+        ``files``: the tenants of the GitOps folder, whose names are taken too. ``by`` None: the
+        caller keeps the audit record.
+        """
+        async with self._database.write(LOCK) as connection:
+            stored, record = await self._put(connection, wanted, version, by, tuple(files))
+            if record is not None:
+                await _conclude(connection, record, by)
+        _say(record, by)
+        return stored
+
+    async def apply(
+        self, changes: Sequence[Change], *, by: By, files: Iterable[Listing] = ()
+    ) -> Refused | None:
+        """A plan, all of it or nothing: names may move between the tenants in it."""
+        return await self._all_or_nothing(changes, by, tuple(files), at_last=None)
+
+    async def rehearse(
+        self, changes: Sequence[Change], *, files: Iterable[Listing] = ()
+    ) -> Refused | None:
+        """Why ``apply`` would refuse; changes nothing."""
+        return await self._all_or_nothing(
+            changes, By("rehearsal"), tuple(files), at_last=_REHEARSED
+        )
+
+    async def _all_or_nothing(
+        self,
+        changes: Sequence[Change],
+        by: By,
+        others: Sequence[Listing],
+        *,
+        at_last: Refused | None,
+    ) -> Refused | None:
+        """``at_last``: what to refuse with at the end, None to commit."""
+        records = []
+        try:
+            async with self._database.write(LOCK) as connection:
+                await connection.execute(
+                    delete(tenant_names).where(
+                        tenant_names.c.tenant.in_([change.tenant for change in changes])
+                    )
+                )
+                for change in changes:
+                    record = _or_undo(await self._apply(connection, change, by, others))
+                    if record is not None:
+                        await _conclude(connection, record, by)
+                        records.append(record)
+                _or_undo(at_last)
+        except _Undone as undone:
+            return None if undone.refused is _REHEARSED else undone.refused
+        for done in records:
+            _say(done, by)
+        return None
+
+    async def _apply(
+        self, connection: AsyncConnection, change: Change, by: By, files: Sequence[Listing]
+    ) -> AuditRecord | Refused | None:
+        if change.document is None:
+            return await self._delete(connection, change.tenant, change.version, by)
+        stored, record = await self._put(connection, change.document, change.version, by, files)
+        return stored if isinstance(stored, Refused) else record
+
+    async def _put(
+        self,
+        connection: AsyncConnection,
+        wanted: TenantDocument,
+        version: int | None,
+        by: By | None,
+        files: Sequence[Listing],
+    ) -> tuple[StoredTenant | Refused, AuditRecord | None]:
+        tenant = wanted.id
+        row = (
+            await connection.execute(select(tenants).where(tenants.c.id == tenant))
+        ).one_or_none()
+        before = self._stored(row) if row else None
+        document = self._admitted(wanted, before, version, files)
+        if isinstance(document, Refused):
+            return document, None
+        if before is not None and document == before.document:
+            return before, None
+        names = names_of(document)
+        clash = await find_clash(connection, tenant, names)
+        if clash is not None:
+            return clash, None
+        after = StoredTenant(
+            document,
+            (before.version if before else await _last_version(connection, tenant)) + 1,
+            self._clock(),
+        )
+        await self._write(connection, after, created=before is None)
+        await connection.execute(delete(tenant_names).where(tenant_names.c.tenant == tenant))
+        if names:
+            await connection.execute(
+                insert(tenant_names),
+                [{"kind": kind, "name": name, "tenant": tenant} for kind, name in names],
+            )
+        return after, self._audit(
+            "tenant.update" if before else "tenant.create", tenant, by, before, after
+        )
+
+    async def delete(self, tenant: str, *, version: int | None, by: By | None) -> Refused | None:
+        """``version`` None deletes whatever is there. The app client's credentials stay until
+        ``provision destroy`` ends the client.
+        """
+        async with self._database.write(LOCK) as connection:
+            record = await self._delete(connection, tenant, version, by)
+            if isinstance(record, Refused):
+                return record
+            await _conclude(connection, record, by)
+        _say(record, by)
+        return None
+
+    async def removed_at(self, tenant: str) -> float:
+        """When the last tenant that had this id was deleted from SQL (UTC epoch seconds); 0 if none
+        was. A file that is taken away is none.
+        """
+        async with self._database.read() as connection:
+            return await removed_at(connection, tenant)
+
+    async def _delete(
+        self, connection: AsyncConnection, tenant: str, version: int | None, by: By | None
+    ) -> AuditRecord | Refused:
+        row = (
+            await connection.execute(select(tenants).where(tenants.c.id == tenant))
+        ).one_or_none()
+        if row is None:
+            return Refused("absent", f"there is no tenant {tenant} in SQL")
+        before = self._stored(row)
+        if version is not None and version != before.version:
+            return Refused("changed", f"tenant {tenant} is at version {before.version} now")
+        await forget_tenant(connection, tenant, version=before.version, at=self._clock())
+        await self._tell_deleted(connection, before)
+        return self._audit("tenant.delete", tenant, by, before, None)
+
+    async def _tell_deleted(self, connection: AsyncConnection, gone: StoredTenant) -> None:
+        """The last message to its application, with the address and the secrets that it had."""
+        target = webhook_target(gone.document)
+        if target is None:
+            return
+        now, message = self._clock(), f"msg_{uuid.uuid4().hex}"
+        body = {
+            "type": "tenant.deleted",
+            "timestamp": datetime.fromtimestamp(now, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
+            "data": {
+                "tenant": gone.id,
+                "provider": "",
+                "cause": "tenant",
+                "source": "registry",
+                "source_event": "tenant.delete",
+                "event_time": now,
+                "subject": {"idp_subject": "", "oid": "", "email": ""},
+                "users": [],
+                "identifiers": {"user": [], "idp_subject": [], "oid": [], "email": []},
+                "group": None,
+                "revocation": "",
+            },
+        }
+        where = json.dumps(
+            {"url": target.url, "secrets": [secret.reveal() for secret in target.secrets]}
+        )
+
+        def sealed(column: str, text: str) -> str:
+            return self._database.crypt.seal(
+                text, table=webhooks_outbox.name, row=message[:36], column=column
+            )
+
+        await connection.execute(
+            insert(webhooks_outbox).values(
+                id=message[:36],
+                tenant=gone.id,
+                lane="tenant",
+                event="tenant.deleted",
+                created_at=now,
+                state="new",
+                next_at=now,
+                payload=sealed("payload", json.dumps(body, separators=(",", ":"))),
+                target=sealed("target", where),
+            )
+        )
+
+    async def put_credentials(
+        self, tenant: str, credentials: Credentials, *, by: By | None
+    ) -> Refused | None:
+        """What provisioning made, for a tenant that says ``client: provisioned``; the tenant itself
+        may be a file. Replaces all that it had, retired ones too.
+        """
+        clients = (
+            AppClient(credentials.client_id, credentials.client_secret),
+            *credentials.retired,
+        )
+        async with self._database.write(LOCK) as connection:
+            clash = await find_clash(
+                connection, tenant, {("client", client.client_id) for client in clients}
+            )
+            if clash is not None:
+                return clash
+            await connection.execute(
+                delete(client_credentials).where(client_credentials.c.tenant == tenant)
+            )
+            await connection.execute(
+                insert(client_credentials), [self._client_row(tenant, client) for client in clients]
+            )
+            record = self._audit(
+                "tenant.credentials", tenant, by, None, None, target=credentials.client_id
+            )
+            await _conclude(connection, record, by)
+        _say(record, by)
+        return None
+
+    async def delete_credentials(self, tenant: str, *, by: By | None) -> None:
+        """Idempotent: the client is gone."""
+        async with self._database.write(LOCK) as connection:
+            query = (
+                select(client_credentials.c.client_id)
+                .where(client_credentials.c.tenant == tenant)
+                .order_by(client_credentials.c.client_id)
+            )
+            gone = (await connection.execute(query)).scalars().all()
+            if not gone:
+                return
+            await connection.execute(
+                delete(client_credentials).where(client_credentials.c.tenant == tenant)
+            )
+            record = self._audit(
+                "tenant.credentials_removed", tenant, by, None, None, target=", ".join(gone)
+            )
+            await _conclude(connection, record, by)
+        _say(record, by)
+
+    # --- for the publisher ----------------------------------------------------------------------
+
+    async def changed(self, known: Mapping[str, str]) -> Changes:
+        """What differs from ``known`` (tenant → stamp), in one consistent view. Raises
+        ``ConfigError`` where something of one that is not known does not open.
+        """
+        async with self._database.read() as connection:
+            state = (
+                await connection.execute(select(registry_state.c.revision))
+            ).scalar_one_or_none()
+            versions = {
+                row.id: row.version
+                for row in await connection.execute(select(tenants.c.id, tenants.c.version))
+            }
+            held: dict[str, list[Row[Any]]] = {}
+            for row in await connection.execute(
+                select(client_credentials).order_by(client_credentials.c.client_id)
+            ):
+                held.setdefault(row.tenant, []).append(row)
+            removals = {
+                row.tenant: int(row.removals)
+                for row in await connection.execute(select(tenant_removals))
+            }
+            stamps = {
+                tenant: f"{removals.get(tenant, 0)}/{version}/{_stamp(held.get(tenant, ()))}"
+                for tenant, version in versions.items()
+            }
+            wanted = [tenant for tenant, stamp in stamps.items() if known.get(tenant) != stamp]
+            documents: dict[str, TenantDocument] = {}
+            closed: dict[str, str] = {}
+            for start in range(0, len(wanted), _BATCH):
+                rows = await connection.execute(
+                    select(tenants).where(tenants.c.id.in_(wanted[start : start + _BATCH]))
+                )
+                for row in rows:
+                    with _apart(closed, row.id, known):
+                        documents[row.id] = self._stored(row).document
+        credentials: dict[str, Credentials] = {}
+        for tenant, clients in held.items():
+            with _apart(closed, tenant, known):
+                if (found := self._credentials(clients)) is not None:
+                    credentials[tenant] = found
+        opened = {
+            tenant: document for tenant, document in documents.items() if tenant not in closed
+        }
+        return Changes(
+            int(state or 0),
+            stamps | {tenant: known[tenant] for tenant in closed},
+            opened,
+            credentials,
+            removals,
+            closed,
+        )
+
+    async def next_generation(self, *, at_least: int) -> int:
+        """A snapshot number above every one given out before, and above ``at_least``."""
+        async with self._database.write(LOCK) as connection:
+            await _state(connection)
+            current = (await connection.execute(select(registry_state.c.generation))).scalar_one()
+            following = max(int(current), at_least) + 1
+            await connection.execute(update(registry_state).values(generation=following))
+        return following
+
+    async def published(self, revision: int) -> None:
+        """Changes up to ``revision`` are in Redis, and obeyed."""
+        async with self._database.write(LOCK) as connection:
+            await _state(connection)
+            await connection.execute(
+                update(registry_state)
+                .where(registry_state.c.published_revision < revision)
+                .values(published_revision=revision)
+            )
+
+    async def sent(self, revision: int, waiting: Collection[str]) -> None:
+        """Changes up to ``revision`` are in Redis; those of ``waiting`` are not obeyed everywhere
+        yet.
+        """
+        async with self._database.write(LOCK) as connection:
+            await _state(connection)
+            await connection.execute(
+                update(registry_state)
+                .where(registry_state.c.sent_revision <= revision)
+                .values(sent_revision=revision, waiting=sorted(waiting))
+            )
+
+    # --- rows and documents ---------------------------------------------------------------------
+
+    def _admitted(
+        self,
+        wanted: TenantDocument,
+        before: StoredTenant | None,
+        version: int | None,
+        files: Sequence[Listing],
+    ) -> TenantDocument | Refused:
+        tenant = wanted.id
+        if any(listing.id == tenant for listing in files):
+            return Refused(
+                "read_only", f"tenant {tenant} is a file of tenants.files; change it there"
+            )
+        if version is None and before is not None:
+            return Refused("exists", f"tenant {tenant} exists (version {before.version})")
+        if version is not None and (before is None or before.version != version):
+            return Refused(
+                "changed",
+                f"tenant {tenant} is at version {before.version} now"
+                if before
+                else f"tenant {tenant} does not exist any more",
+            )
+        try:
+            document = keep(wanted, keepable(before.document if before else None, wanted))
+        except ValueError as error:
+            return Refused(
+                "invalid", "\n".join(f"tenant {tenant}: {line}" for line in str(error).splitlines())
+            )
+        wrong = problems(document, self._config)
+        if wrong:
+            return Refused("invalid", "\n".join(f"tenant {tenant}: {problem}" for problem in wrong))
+        clashes = conflicts((*files, record_of(document, None)), self._config)
+        return Refused("taken", "\n".join(clashes)) if clashes else document
+
+    async def _write(
+        self, connection: AsyncConnection, stored: StoredTenant, *, created: bool
+    ) -> None:
+        tenant = stored.id
+        secrets = json.dumps(
+            {path: secret.reveal() for path, secret in secrets_of(stored.document).items()}
+        )
+        values = {
+            "version": stored.version,
+            "document": show(stored.document),
+            "secrets": self._database.crypt.seal(
+                secrets, table=tenants.name, row=tenant, column="secrets"
+            ),
+            "updated_at": stored.updated_at,
+        }
+        if created:
+            await connection.execute(
+                insert(tenants).values(id=tenant, created_at=stored.updated_at, **values)
+            )
+        else:
+            await connection.execute(update(tenants).where(tenants.c.id == tenant).values(**values))
+
+    def _stored(self, row: Row[Any]) -> StoredTenant:
+        secrets = json.loads(
+            self._database.crypt.open(
+                row.secrets, table=tenants.name, row=row.id, column="secrets"
+            ).reveal()
+        )
+        return StoredTenant(
+            join(row.document, {path: Secret(value) for path, value in secrets.items()}),
+            row.version,
+            row.updated_at,
+        )
+
+    def _client_row(self, tenant: str, client: AppClient) -> dict[str, object]:
+        sealed = self._database.crypt.seal(
+            client.client_secret,
+            table=client_credentials.name,
+            row=client.client_id,
+            column="client_secret",
+        )
+        return {
+            "tenant": tenant,
+            "client_id": client.client_id,
+            "client_secret": sealed,
+            "retires_at": client.retires_at,
+            "updated_at": self._clock(),
+        }
+
+    def _credentials(self, rows: Sequence[Row[Any]]) -> Credentials | None:
+        """Of one tenant; the retired in the order in which they end."""
+        clients = [
+            AppClient(
+                row.client_id,
+                self._database.crypt.open(
+                    row.client_secret,
+                    table=client_credentials.name,
+                    row=row.client_id,
+                    column="client_secret",
+                ),
+                row.retires_at,
+            )
+            for row in rows
+        ]
+        current = next((client for client in clients if client.retires_at is None), None)
+        if current is None:
+            return None
+        retired = sorted(
+            (client for client in clients if client.retires_at is not None),
+            key=lambda client: (client.retires_at, client.client_id),
+        )
+        return Credentials(current.client_id, current.client_secret, tuple(retired))
+
+    def _audit(
+        self,
+        action: str,
+        tenant: str,
+        by: By | None,
+        before: StoredTenant | None,
+        after: StoredTenant | None,
+        *,
+        target: str = "",
+    ) -> AuditRecord:
+        def shown(stored: StoredTenant | None) -> Shown | None:
+            return show(stored.document) if stored else None
+
+        whose = by or By("")
+        return AuditRecord(
+            self._clock(),
+            whose.actor,
+            action,
+            tenant,
+            target=target or tenant,
+            before=shown(before),
+            after=shown(after),
+            request_id=whose.request_id,
+        )
+
+
+_BATCH = 500
+"""Ids in one query: SQLite takes 32,766 parameters, PostgreSQL's driver as many; and no result is
+held that is larger than it need be.
+"""
+
+
+@contextlib.contextmanager
+def _apart(closed: dict[str, str], tenant: str, known: Mapping[str, str]) -> Iterator[None]:
+    """A known tenant that does not open keeps no other from being read."""
+    try:
+        yield
+    except ConfigError as error:
+        if tenant not in known:
+            raise
+        closed[tenant] = str(error)
+
+
+def _stamp(rows: Iterable[Row[Any]]) -> str:
+    """Differs after every write: what is sealed never looks the same twice."""
+    return " ".join(row.client_secret for row in rows)
+
+
+async def _last_version(connection: AsyncConnection, tenant: str) -> int:
+    """Of the tenant that had this id before, 0 if there was none. The next one counts on: a change
+    made from a predecessor's version is refused.
+    """
+    found = (
+        await connection.execute(
+            select(tenant_removals.c.removals).where(tenant_removals.c.tenant == tenant)
+        )
+    ).scalar_one_or_none()
+    return int(found or 0)
+
+
+async def _state(connection: AsyncConnection) -> None:
+    if (await connection.execute(select(registry_state.c.id))).scalar_one_or_none() is None:
+        await connection.execute(
+            insert(registry_state).values(
+                id=STATE_ID,
+                revision=0,
+                published_revision=0,
+                sent_revision=0,
+                waiting=[],
+                generation=0,
+            )
+        )
+
+
+async def _conclude(connection: AsyncConnection, record: AuditRecord, by: By | None) -> None:
+    """What every change ends with: its record, and the number by which the publisher sees it."""
+    if by is not None:
+        await write_within(connection, record)
+    await _state(connection)
+    await connection.execute(update(registry_state).values(revision=registry_state.c.revision + 1))
+
+
+def _say(record: AuditRecord | None, by: By | None) -> None:
+    if record is not None and by is not None:
+        say(record)

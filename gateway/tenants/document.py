@@ -1,0 +1,756 @@
+"""The tenant document: what a file, the admin API and SQL all hold, and how it becomes a
+``Tenant``.
+
+One shape for three doors, so that a tenant exported from one can be applied through another.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from gateway.config.model import REDACTED, resolve_secret
+from gateway.config.types import (
+    VISIBLE,
+    BaseUrl,
+    Colour,
+    Duration,
+    HeaderMap,
+    HeaderSetting,
+    IssuerUrl,
+    Model,
+    Token,
+    Url,
+    check_header_map,
+    check_header_names,
+    folded_name,
+    source_of,
+)
+from gateway.core.activity import MAX_EXCLUDES, IdleCounts
+from gateway.core.app_cookies import MAX_ENTRY_CHARACTERS, AppCookie
+from gateway.core.glob import MAX_GLOB_CHARACTERS, Glob
+from gateway.core.hosts import canonical_host, includes
+from gateway.core.model import (
+    AppClient,
+    AppPasswordLimits,
+    BearerRule,
+    Branding,
+    EmailTrust,
+    HeaderSpec,
+    Provider,
+    ProviderKind,
+    Rule,
+    Secret,
+    SessionLimits,
+    Tenant,
+)
+from gateway.core.readings import PathReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gateway.config.model import Config
+
+TENANT_ID = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$"
+PROVIDER_NAME = r"^[a-z0-9](?:[a-z0-9-]{1,30}[a-z0-9])$"
+"""A subset of what Cognito takes (3 to 32 characters, no underscore): safe in URLs, usernames and
+logs.
+"""
+METHODS = (
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "CONNECT",
+    "TRACE",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+)
+Method = Literal[
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "PATCH",
+    "DELETE",
+    "OPTIONS",
+    "CONNECT",
+    "TRACE",
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+]
+
+
+def _host_or_wildcard(value: object) -> str:
+    if isinstance(value, str):
+        star = value.startswith("*.")
+        host = canonical_host(value[2:] if star else value)
+        if host is not None and (not star or "." in host):
+            return ("*." if star else "") + host
+    msg = "a host name such as app.example.com or *.app.example.com"
+    raise ValueError(msg)
+
+
+def _domain(value: object) -> str:
+    host = canonical_host(value) if isinstance(value, str) else None
+    if host is None or "." not in host:
+        msg = "an e-mail domain such as example.com"
+        raise ValueError(msg)
+    return host
+
+
+def _names_or_any(value: object) -> object:
+    if value == "any":
+        return None
+    if not isinstance(value, list | tuple | frozenset):
+        msg = "a list of names, or the word any"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic reports ValueError with its location
+    return value
+
+
+SecretValue = Annotated[
+    Secret,
+    BeforeValidator(lambda v: Secret(REDACTED) if v == REDACTED else resolve_secret(v)),
+    PlainSerializer(lambda _: REDACTED, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "the secret, env:NAME or file:PATH; *** keeps the one that is stored",
+        }
+    ),
+]
+SIGNING_CHARACTERS = 32
+"""128 random bits in hex, 190 in base64: whoever sees one signed message may try secrets as fast as
+they can hash.
+"""
+
+
+def _generated(secret: Secret) -> Secret:
+    text = secret.reveal().removeprefix("whsec_")
+    if secret.reveal() != REDACTED and (len(text) < SIGNING_CHARACTERS or len(set(text)) < 8):
+        msg = (
+            f"a generated secret of at least {SIGNING_CHARACTERS} characters (try: openssl "
+            "rand -hex 32)"
+        )
+        raise ValueError(msg)
+    return secret
+
+
+SigningSecret = Annotated[
+    SecretValue,
+    AfterValidator(_generated),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": (
+                f"a generated secret of at least {SIGNING_CHARACTERS} characters, env:NAME or "
+                "file:PATH; *** keeps the one that is stored"
+            ),
+        }
+    ),
+]
+HostPattern = Annotated[str, BeforeValidator(_host_or_wildcard)]
+EmailDomain = Annotated[str, BeforeValidator(_domain)]
+GroupName = Annotated[str, Field(min_length=1, max_length=256), VISIBLE]
+MAX_PROVIDERS = 20
+"""Of one tenant; a check looks for a session's among them, one after the other."""
+MAX_NAMES = 500
+"""In each list of a tenant: hosts, e-mail domains, groups, roles. Each name is compared with
+others' when tenants change, and a check looks a person's groups up in it.
+"""
+_NameSet = Annotated[frozenset[GroupName], Field(max_length=MAX_NAMES)]
+Names = Annotated[
+    _NameSet | None,
+    BeforeValidator(_names_or_any),
+    PlainSerializer(lambda v: "any" if v is None else sorted(v)),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "maxItems": MAX_NAMES},
+                {"const": "any"},
+            ]
+        }
+    ),
+]
+RuleNames = Annotated[
+    _NameSet | Literal["unset"] | None,
+    BeforeValidator(lambda v: v if v == "unset" else _names_or_any(v)),
+    PlainSerializer(lambda v: "any" if v is None else v if v == "unset" else sorted(v)),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "maxItems": MAX_NAMES},
+                {"enum": ["any", "unset"]},
+            ]
+        }
+    ),
+]
+"""``unset`` (the default) says nothing; ``any`` is satisfied by whoever the tenant lets in."""
+PathGlob = Annotated[
+    str,
+    # Before the pattern, which says less about what to write instead.
+    BeforeValidator(lambda value: Glob(value).text if isinstance(value, str) else value),
+    Field(pattern=r"^/[^\s?#\\%;\[\]{}|\x00-\x1f\x7f]*$", max_length=MAX_GLOB_CHARACTERS),
+]
+MAX_RULES = 256
+"""In each list of a tenant. Those that begin with stars are all asked about every path."""
+MAX_RULE_HOSTS = 64
+"""Different names in the ``hosts`` of each list of rules: the rules are compiled for each of them
+apart.
+"""
+MAX_RULE_STARS = 512
+"""``*`` and ``**`` in all paths of a list of rules, a final ``/**`` apart: each may be tried at
+each segment of a path, and a check of one tenant holds up all of them.
+"""
+
+
+MAX_HOOK_SECRETS = 4
+"""Two while rotating; every delivery is compared with each."""
+
+
+class HookDocument(Model):
+    """How this provider's events are recognised. ``secrets``: two during rotation; ``api_token``:
+    reads Okta's System Log.
+    """
+
+    secrets: Annotated[tuple[SigningSecret, ...], Field(max_length=MAX_HOOK_SECRETS)] = ()
+    directory_id: Token | None = None
+    client_id: Token | None = None
+    client_secret: SecretValue | None = None
+    audience: Token | None = None
+    api_token: SecretValue | None = None
+    api_url: BaseUrl | None = None
+
+
+class ProviderDocument(Model):
+    """One identity provider, by the name that Cognito knows it by. ``email_trust: tenant_idp``
+    needs an ``issuer`` and another kind than ``cognito``.
+    """
+
+    name: Annotated[str, Field(pattern=PROVIDER_NAME)]
+    kind: ProviderKind
+    label: Annotated[str, Field(max_length=80), VISIBLE] = ""
+    issuer: IssuerUrl | None = None
+    domains: Annotated[frozenset[EmailDomain], Field(max_length=MAX_NAMES)] | None = None
+    email_trust: EmailTrust | None = None
+    form_decode: bool = True
+    hooks: HookDocument = HookDocument()
+
+    @model_validator(mode="after")
+    def _trust(self) -> ProviderDocument:
+        if self.email_trust is EmailTrust.TENANT_IDP and (
+            self.kind is ProviderKind.COGNITO or self.issuer is None
+        ):
+            msg = (
+                "email_trust: tenant_idp needs a provider with its own issuer; the pool's own "
+                "users need verified_claim"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class BearerDocument(Model):
+    """``clients``: app client ids; left out, this tenant's own."""
+
+    clients: Annotated[frozenset[Token], Field(max_length=100)] | None = None
+    scopes: Annotated[frozenset[Token], Field(max_length=100)] = frozenset()
+
+
+MachineText = Annotated[str, Field(pattern=r"^([!-~]([ -~]*[!-~])?)?$", max_length=256)]
+"""What a header says of a machine: printable ASCII, no blanks at either end."""
+NEVER_OF_A_RULE = frozenset({"tenant", "provider", "assertion"})
+"""Sources of headers that no rule speaks for: whose request it is, who vouched for it, and what the
+gateway signs.
+"""
+
+
+class RuleDocument(Model):
+    """First match wins. ``allow: everyone`` needs no login; ``allow: nobody`` refuses.
+
+    ``allow`` stands without ``groups``, ``roles``, ``bearer``, ``app_passwords`` and ``replace``;
+    ``session: false`` needs ``bearer``; ``replace: true`` needs ``groups`` or ``roles``. ``hosts``,
+    of the tenant's own, limits it to these; on shared hosts it then says nothing. ``identity``
+    needs ``bearer``: managed headers and their text for a machine's token. No text may be a
+    person's: no address of ``email_domains``, no UUID, no ``PROVIDER_`` at its beginning; and none
+    for headers whose source is ``tenant``, ``provider`` or ``assertion``.
+    """
+
+    path: PathGlob
+    methods: frozenset[Method] | None = None
+    allow: Literal["everyone", "nobody"] | None = None
+    groups: RuleNames = "unset"
+    roles: RuleNames = "unset"
+    replace: bool = False
+    bearer: BearerDocument | None = None
+    session: bool = True
+    hosts: (
+        Annotated[frozenset[HostPattern], Field(min_length=1, max_length=MAX_RULE_HOSTS)] | None
+    ) = None
+    identity: Annotated[dict[str, MachineText], Field(max_length=40)] = Field(default_factory=dict)
+    app_passwords: bool = False
+
+    @field_validator("identity")
+    @classmethod
+    def _identity(cls, identity: dict[str, str]) -> dict[str, str]:
+        check_header_names(identity)
+        return identity
+
+    @model_validator(mode="after")
+    def _coherent(self) -> RuleDocument:
+        if self.allow and (
+            self.groups != "unset"
+            or self.roles != "unset"
+            or self.bearer
+            or self.app_passwords
+            or self.replace
+        ):
+            msg = (
+                f"allow: {self.allow} stands alone, without groups, roles, bearer, "
+                "app_passwords or replace"
+            )
+            raise ValueError(msg)
+        if not self.session and self.bearer is None:
+            msg = "session: false needs bearer"
+            raise ValueError(msg)
+        if self.identity and self.bearer is None:
+            msg = "identity needs bearer: it is what the application hears of a machine"
+            raise ValueError(msg)
+        if self.replace and self.groups == "unset" and self.roles == "unset":
+            msg = "replace: true needs groups or roles"
+            raise ValueError(msg)
+        return self
+
+
+Rules = Annotated[tuple[RuleDocument, ...], Field(max_length=MAX_RULES)]
+
+
+class PathsDocument(Model):
+    """How this tenant's application reads paths, where it is looser than byte for byte. Rules are
+    written in the folded form.
+    """
+
+    ignore_case: bool = False
+    windows: bool = False
+    unicode: bool = False
+    suffixes: bool = False
+
+    def reader(self) -> PathReader:
+        return PathReader(
+            ignore_case=self.ignore_case,
+            windows=self.windows,
+            unicode=self.unicode,
+            suffixes=self.suffixes,
+        )
+
+
+def _app_cookie(text: str) -> str:
+    AppCookie.parse(text)
+    return text
+
+
+AppCookieText = Annotated[str, Field(max_length=MAX_ENTRY_CHARACTERS), AfterValidator(_app_cookie)]
+MAX_APP_COOKIES = 16
+
+
+class IdleCountsDocument(Model):
+    """Which requests keep a session from idling out, where not all do alike. ``websocket`` is at
+    least 1m, and not longer than ``absolute``.
+    """
+
+    exclude: Annotated[tuple[PathGlob, ...], Field(max_length=MAX_EXCLUDES)] = ()
+    websocket: Duration | None = None
+
+
+class SessionDocument(Model):
+    """What this tenant has otherwise than the gateway; never longer than 30 days, and ``idle`` not
+    longer than ``absolute``.
+    """
+
+    idle: Duration | None = None
+    idle_counts: IdleCountsDocument = IdleCountsDocument()
+    absolute: Duration | None = None
+    max_per_user: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+
+def _at_most_30_days(value: timedelta) -> timedelta:
+    if not timedelta(minutes=1) <= value <= timedelta(days=30):
+        msg = "one minute to 30 days: for so long is remembered what was revoked"
+        raise ValueError(msg)
+    return value
+
+
+UpTo30Days = Annotated[Duration, AfterValidator(_at_most_30_days)]
+
+
+class AppPasswordsDocument(Model):
+    """People's own passwords for programs, where a rule takes them. ``lifetime`` and
+    ``login_within`` are at most 30 days.
+    """
+
+    lifetime: UpTo30Days | None = None
+    login_within: UpTo30Days | None = None
+    max_per_user: Annotated[int, Field(ge=1, le=100)] | None = None
+
+    def limits(self) -> AppPasswordLimits:
+        lifetime, login_within = (
+            self.lifetime or timedelta(days=30),
+            self.login_within or timedelta(days=7),
+        )
+        return AppPasswordLimits(
+            int(lifetime.total_seconds()),
+            int(login_within.total_seconds()),
+            self.max_per_user or 20,
+        )
+
+
+class WebhookDocument(Model):
+    """Where the tenant's app hears of people who were deprovisioned or restored."""
+
+    url: Url
+    secret: SigningSecret
+    previous_secret: SigningSecret | None = None
+
+
+class BrandingDocument(Model):
+    """Pages of this tenant."""
+
+    logo: Annotated[str, Field(pattern=r"^(https://[!#-&(-;=?-~]+)?$", max_length=2048)] = ""
+    color: Colour = "#0b5fff"
+    support: Annotated[str, Field(pattern=r"^[^<>\"]*$", max_length=254), VISIBLE] = ""
+
+
+class TenantDocument(Model):
+    """One tenant, as written in ``config/tenants/ID.yaml`` or sent to the admin API.
+
+    Either ``client_id`` with ``client_secret``, or ``client: provisioned`` with neither. ``scopes``
+    contain ``openid``, and never ``aws.cognito.signin.user.admin``. Providers have different names,
+    and ``domains`` within ``email_domains``. At least one host, a wildcard only with
+    ``login_host``, and ``headers`` only of ``tenant_headers``, as the gateway's configuration has
+    them.
+    """
+
+    id: Annotated[str, Field(pattern=TENANT_ID)]
+    name: Annotated[str, Field(min_length=1, max_length=120), VISIBLE]
+    active: bool = True
+    hosts: Annotated[tuple[HostPattern, ...], Field(max_length=MAX_NAMES)] = ()
+    email_domains: Annotated[frozenset[EmailDomain], Field(max_length=MAX_NAMES)]
+    allowed_groups: Names
+    allowed_roles: Annotated[Names, Field(json_schema_extra={"default": "any"})] = None
+    client: Literal["provisioned"] | None = None
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+$", max_length=128)] | None = None
+    client_secret: SecretValue | None = None
+    scopes: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)], ...],
+        Field(max_length=50),
+    ] = ("openid",)
+    providers: Annotated[
+        tuple[ProviderDocument, ...], Field(min_length=1, max_length=MAX_PROVIDERS)
+    ]
+    paths: PathsDocument = PathsDocument()
+    rules: Rules = ()
+    rules_next: Rules = ()
+    headers: HeaderMap = Field(default_factory=dict)
+    app_cookies: Annotated[tuple[AppCookieText, ...], Field(max_length=MAX_APP_COOKIES)] = ()
+    clear_domain_cookies: bool = False
+    session: SessionDocument = SessionDocument()
+    app_passwords: AppPasswordsDocument = AppPasswordsDocument()
+    webhook: WebhookDocument | None = None
+    branding: BrandingDocument = BrandingDocument()
+
+    @field_validator("headers")
+    @classmethod
+    def _headers(cls, headers: dict[str, str | HeaderSetting]) -> dict[str, str | HeaderSetting]:
+        check_header_map(headers)
+        return headers
+
+    @model_validator(mode="after")
+    def _coherent(self) -> TenantDocument:
+        if (self.client == "provisioned") == (self.client_id is not None):
+            msg = "either client_id with client_secret, or client: provisioned"
+            raise ValueError(msg)
+        if self.client is None and self.client_secret is None:
+            msg = "client_secret is required with client_id"
+            raise ValueError(msg)
+        if "openid" not in self.scopes:
+            msg = "scopes must contain openid"
+            raise ValueError(msg)
+        if "aws.cognito.signin.user.admin" in self.scopes:
+            msg = (
+                "scopes: aws.cognito.signin.user.admin lets people edit their own groups; "
+                "never allowed"
+            )
+            raise ValueError(msg)
+        names = [p.name.lower() for p in self.providers]
+        if len(set(names)) != len(names):
+            msg = "providers: two have the same name"
+            raise ValueError(msg)
+        for provider in self.providers:
+            outside = (provider.domains or frozenset()) - self.email_domains
+            if outside:
+                msg = (
+                    f"providers.{provider.name}.domains: {', '.join(sorted(outside))} not in "
+                    "email_domains"
+                )
+                raise ValueError(msg)
+        _check_spelling(self)
+        _check_stars(self)
+        _check_rule_hosts(self)
+        _check_machines(self)
+        return self
+
+
+def _check_spelling(document: TenantDocument) -> None:
+    """Rules are written in the names by which the application's paths are looked for; another
+    spelling would match nothing.
+    """
+    reader = document.paths.reader()
+    rules = (
+        (f"{field}.{index}.path", rule.path)
+        for field, rules in (("rules", document.rules), ("rules_next", document.rules_next))
+        for index, rule in enumerate(rules)
+    )
+    excluded = (
+        (f"session.idle_counts.exclude.{index}", path)
+        for index, path in enumerate(document.session.idle_counts.exclude)
+    )
+    for place, path in (*rules, *excluded):
+        try:
+            spelling = reader.spelling(path)
+        except ValueError as error:
+            msg = f"{place}: {error}"
+            raise ValueError(msg) from error
+        if spelling != path:
+            msg = (
+                f"{place}: write {spelling}: with this tenant's paths, every spelling of it is "
+                "read as that"
+            )
+            raise ValueError(msg)
+
+
+def _check_stars(document: TenantDocument) -> None:
+    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+        if (
+            sum(rule.path.removesuffix("/**").replace("**", "*").count("*") for rule in rules)
+            > MAX_RULE_STARS
+        ):
+            msg = (
+                f"{field}: at most {MAX_RULE_STARS} times * or ** in all paths together, a "
+                "final /** apart; name folders instead"
+            )
+            raise ValueError(msg)
+
+
+def _check_rule_hosts(document: TenantDocument) -> None:
+    """A rule for a host that is not the tenant's would say nothing anywhere."""
+    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+        for index, rule in enumerate(rules):
+            for name in sorted(rule.hosts or ()):
+                if not includes(document.hosts, name):
+                    msg = f"{field}.{index}.hosts: {name} is none of this tenant's hosts"
+                    raise ValueError(msg)
+        if len({name for rule in rules for name in rule.hosts or ()}) > MAX_RULE_HOSTS:
+            msg = (
+                f"{field}: at most {MAX_RULE_HOSTS} different hosts are named; use wildcards, "
+                "or rules without hosts"
+            )
+            raise ValueError(msg)
+
+
+_AT_DOMAIN = re.compile(r"@([A-Za-z0-9.-]+)")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def _check_machines(document: TenantDocument) -> None:
+    """No machine arrives under a name that a person of this tenant could have."""
+    for field, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+        for index, rule in enumerate(rules):
+            for name, text in rule.identity.items():
+                if why := _persons(text, document):
+                    msg = (
+                        f"{field}.{index}.identity.{name}: {text!r} is {why}: a machine is "
+                        "never taken for a person"
+                    )
+                    raise ValueError(msg)
+
+
+def _persons(text: str, document: TenantDocument) -> str:
+    """What of a person's it could be; empty for nothing that is known here."""
+    domains = (canonical_host(found.rstrip(".-")) for found in _AT_DOMAIN.findall(text))
+    if any(domain in document.email_domains for domain in domains):
+        return "an address of the tenant's own e-mail domains"
+    if _UUID.search(text):
+        return "an id as people have"
+    if any(text.lower().startswith(f"{provider.name.lower()}_") for provider in document.providers):
+        return "a user name as Cognito makes them for people"
+    return ""
+
+
+def compile_tenant(
+    document: TenantDocument,
+    config: Config,
+    *,
+    client_id: str,
+    client_secret: Secret,
+    retired: tuple[AppClient, ...] = (),
+    generation: int = 0,
+) -> Tenant:
+    """Everything that can be computed once, computed once. ``client_id`` and secret come from the
+    document or from SQL, ``retired`` from SQL alone.
+
+    Of the document's headers only those count that the gateway declares open to tenants, and of a
+    rule's identity what ``speaks_for`` permits: a stored document may be older than the
+    declaration.
+    """
+    chosen = {folded_name(name): source for name, source in document.headers.items()}
+    headers = tuple(
+        HeaderSpec(name, *source_of(source))
+        for name, source in (
+            *config.headers.items(),
+            *(
+                (name, chosen.get(folded_name(name), source))
+                for name, source in config.tenant_headers.items()
+            ),
+        )
+    )
+    own_clients = frozenset({client_id, *(client.client_id for client in retired)})
+    spoken = speaks_for(headers)
+    rules = tuple(_rule(rule, own_clients, spoken) for rule in document.rules)
+    limits = document.session
+    absolute = limits.absolute or config.session.absolute
+    return Tenant(
+        id=document.id,
+        name=document.name,
+        active=document.active,
+        hosts=frozenset(h for h in document.hosts if not h.startswith("*.")),
+        wildcards=frozenset(h[2:] for h in document.hosts if h.startswith("*.")),
+        email_domains=document.email_domains,
+        allowed_groups=document.allowed_groups,
+        allowed_roles=document.allowed_roles,
+        client_id=client_id,
+        client_secret=client_secret,
+        scopes=document.scopes,
+        providers=tuple(_provider(p, document) for p in document.providers),
+        rules=rules,
+        rules_next=tuple(_rule(rule, own_clients, spoken) for rule in document.rules_next),
+        headers=headers,
+        session=SessionLimits(
+            idle_s=int(min(limits.idle or config.session.idle, absolute).total_seconds()),
+            absolute_s=int(absolute.total_seconds()),
+            max_per_user=limits.max_per_user or config.session.max_per_user,
+            counts=_idle_counts(limits.idle_counts, absolute),
+        ),
+        app_passwords=document.app_passwords.limits(),
+        paths=document.paths.reader(),
+        app_cookies=tuple(map(AppCookie.parse, document.app_cookies)),
+        clear_domain_cookies=document.clear_domain_cookies,
+        branding=Branding(
+            document.branding.logo, document.branding.color, document.branding.support
+        ),
+        group_header_names=_policy_groups(document) if config.groups_header == "policy" else None,
+        assertion_group_names=_policy_groups(document)
+        if config.assertion.groups == "policy"
+        else None,
+        generation=generation,
+        retired=retired,
+    )
+
+
+def _idle_counts(document: IdleCountsDocument, absolute: timedelta) -> IdleCounts:
+    return IdleCounts(
+        document.exclude,
+        int(min(document.websocket, absolute).total_seconds()) if document.websocket else 0,
+    )
+
+
+def _provider(document: ProviderDocument, tenant: TenantDocument) -> Provider:
+    trust = document.email_trust
+    if trust is None:
+        own_issuer = document.kind is not ProviderKind.COGNITO and document.issuer is not None
+        trust = EmailTrust.TENANT_IDP if own_issuer else EmailTrust.VERIFIED_CLAIM
+    domains = tenant.email_domains if document.domains is None else document.domains
+    return Provider(
+        document.name,
+        document.kind,
+        document.label or document.name,
+        document.issuer,
+        domains,
+        trust,
+        document.form_decode,
+    )
+
+
+def _policy_groups(document: TenantDocument) -> frozenset[str]:
+    named = set(document.allowed_groups or ())
+    for rule in document.rules:
+        if isinstance(rule.groups, frozenset):
+            named |= rule.groups
+    return frozenset(named)
+
+
+def speaks_for(headers: Iterable[HeaderSpec]) -> dict[str, str]:
+    """Headers that a rule's ``identity`` may fill: folded name to the name that is sent."""
+    return {
+        folded_name(spec.name): spec.name for spec in headers if spec.source not in NEVER_OF_A_RULE
+    }
+
+
+def _rule(document: RuleDocument, own_clients: frozenset[str], spoken: Mapping[str, str]) -> Rule:
+    def names(value: frozenset[str] | str | None) -> frozenset[str] | None:
+        return value if isinstance(value, frozenset) else None
+
+    bearer = document.bearer
+    return Rule(
+        path=document.path,
+        methods=document.methods,
+        everyone=document.allow == "everyone",
+        deny=document.allow == "nobody",
+        groups=names(document.groups),
+        any_group=document.groups is None,
+        roles=names(document.roles),
+        any_role=document.roles is None,
+        replace=document.replace,
+        bearer=BearerRule(own_clients if bearer.clients is None else bearer.clients, bearer.scopes)
+        if bearer
+        else None,
+        session=document.session,
+        hosts=document.hosts,
+        identity=tuple(
+            sorted(
+                (sent, text)
+                for name, text in document.identity.items()
+                if (sent := spoken.get(folded_name(name))) is not None
+            )
+        ),
+        app_passwords=document.app_passwords,
+    )
+
+
+__all__ = ["HookDocument", "ProviderDocument", "RuleDocument", "TenantDocument", "compile_tenant"]

@@ -1,0 +1,121 @@
+"""What storing a tenant document would change, and whom of the people who are signed in it would
+shut out. Changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.model import Secret
+from gateway.errors import UnavailableError
+from gateway.tenants.api import PersonEffect, Rejected, SettingChange, TenantRehearsal
+from gateway.tenants.document import compile_tenant
+from gateway.tenants.folder_plan import Change, differences
+from gateway.tenants.impact import effects
+from gateway.tenants.offload import in_background
+from gateway.tenants.secrets import complete, keep, keepable, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gateway.config.model import Config
+    from gateway.core.model import Tenant
+    from gateway.sessions.api import SessionDirectory, SessionView
+    from gateway.tenants.database import TenantDatabase
+    from gateway.tenants.document import TenantDocument
+    from gateway.tenants.snapshot_record import Record
+
+MAX_SESSIONS = 2000
+"""Sessions of one tenant that are looked at."""
+_PAGE = 200
+MAX_DECISIONS = 100_000
+"""Sessions times places of one rehearsal, about a second: with many rules fewer sessions are looked
+at.
+"""
+
+
+class TenantRehearsals:
+    """``files``: tenants of the GitOps folder as they are now."""
+
+    def __init__(
+        self,
+        database: TenantDatabase,
+        config: Config,
+        directory: SessionDirectory,
+        *,
+        files: Callable[[], Mapping[str, Record]],
+    ) -> None:
+        self._database, self._config, self._directory, self._files = (
+            database,
+            config,
+            directory,
+            files,
+        )
+
+    async def rehearse(
+        self, document: TenantDocument, *, etag: str | None
+    ) -> TenantRehearsal | Rejected:
+        stored = await self._database.get(document.id)
+        try:
+            wanted = (
+                complete(document)
+                if stored is None
+                else keep(document, keepable(stored.document, document))
+            )
+        except ValueError as error:
+            return Rejected("invalid_body", str(error))
+        version = int(etag) if etag is not None and etag.isdecimal() else None
+        changes = differences(stored.document if stored is not None else None, wanted)
+        change = Change(
+            "update" if stored is not None else "create", wanted.id, version, wanted, changes
+        )
+        refused = await self._database.rehearse([change], files=self._files().values())
+        if refused is not None:
+            return Rejected(
+                {"changed": "precondition_failed", "invalid": "invalid_body"}.get(
+                    refused.code, refused.code
+                ),
+                refused.message,
+            )
+        told = tuple(SettingChange(c.key, c.before, c.after) for c in changes)
+        if stored is None:
+            return TenantRehearsal(show(wanted), told, 0, ())
+        places = (
+            sum(len(rule.methods or "1") for rule in (*stored.document.rules, *wanted.rules)) + 1
+        )
+        try:
+            people = (await sessions_of(self._directory, wanted.id))[
+                : max(1, MAX_DECISIONS // places)
+            ]
+        except UnavailableError as error:
+            return TenantRehearsal(show(wanted), told, 0, (), unknown=str(error))
+        before, after = compiled(stored.document, self._config), compiled(wanted, self._config)
+        found = await in_background(effects, before, after, people)
+        return TenantRehearsal(
+            show(wanted),
+            told,
+            len(people),
+            tuple(PersonEffect(e.email, e.gains, e.where, e.reason) for e in found),
+        )
+
+
+def compiled(document: TenantDocument, config: Config) -> Tenant:
+    """As it would be served, its secrets apart."""
+    return compile_tenant(
+        document, config, client_id=document.client_id or "", client_secret=Secret("")
+    )
+
+
+async def sessions_of(directory: SessionDirectory, tenant: str) -> list[SessionView]:
+    """At most about ``MAX_SESSIONS``. Raises ``UnavailableError``."""
+    found: list[SessionView] = []
+    position: str | None = None
+    while len(found) < MAX_SESSIONS:
+        page = await directory.page(
+            tenant=tenant, user=None, email=None, position=position, limit=_PAGE
+        )
+        found += page.items
+        position = page.position
+        if position is None:
+            break
+    return found

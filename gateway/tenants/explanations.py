@@ -1,0 +1,155 @@
+"""``core.explain`` on the tenants that are served, as the admin API and the command answer it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gateway.core.decision import Allow, Login
+from gateway.core.explain import NOTHING, Barred, Hypothesis, explain, whose
+from gateway.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from gateway.core.decision import Decision
+    from gateway.core.explain import Explained
+    from gateway.core.json_types import Json
+    from gateway.core.revocation import Who
+    from gateway.core.tenants import TenantTable
+    from gateway.revocation.api import Standing
+    from gateway.tenants.api import Question
+
+
+class Explanations:
+    """Implements ``tenants.api.Explainer``. ``table`` may raise ``UnavailableError``; ``standing``
+    are a tenant's blocks and overlays.
+
+    ``known``: as whom somebody of a tenant last signed in with an address, where that can be looked
+    up.
+    """
+
+    def __init__(
+        self,
+        table: Callable[[], TenantTable],
+        *,
+        standing: Callable[[str], Awaitable[Sequence[Standing]]],
+        clock: Callable[[], float],
+        known: Callable[[str, str], Awaitable[Sequence[Who]]] | None = None,
+    ) -> None:
+        self._table, self._standing, self._clock, self._known = table, standing, clock, known
+
+    async def explain(self, question: Question) -> Json | None:
+        asked = Hypothesis(
+            host=question.host,
+            path=question.path,
+            method=question.method,
+            email=question.email if question.signed_in else None,
+            groups=question.groups,
+            roles=question.roles,
+            provider=question.provider,
+            client=question.client,
+            scopes=question.scopes,
+            app_password_path=question.app_password_path,
+            destination=question.destination,
+            depth=question.depth,
+        )
+        table = self._table()
+        tenant = whose(table, asked)
+        against = (
+            await self._barred(tenant, asked) if question.tenant in {None, tenant} else NOTHING
+        )
+        found = explain(table, asked, now=self._clock(), only=question.tenant, barred=against)
+        return None if found is None else as_json(found)
+
+    async def _barred(self, tenant: str | None, asked: Hypothesis) -> Barred:
+        if tenant is None or asked.email is None:
+            return NOTHING
+        try:
+            return barred(
+                await self._standing(tenant),
+                asked,
+                known=() if self._known is None else await self._known(tenant, asked.email),
+            )
+        except UnavailableError as error:
+            return Barred(unknown=f"not looked at: {error}")
+
+
+def barred(standing: Sequence[Standing], asked: Hypothesis, *, known: Sequence[Who] = ()) -> Barred:
+    """What of it is this person's, as far as an e-mail address and groups tell, and the ids of
+    their last login: a block by other ids may be theirs or not.
+    """
+    mine = {replace(who, provider=provider) for who in known for provider in (None, who.provider)}
+    block, groups, elsewise = "", [], 0
+    for one in standing:
+        who = one.who
+        named = (
+            who.email is not None
+            or who.group is not None
+            or (who.user or who.idp_subject or who.oid or who.session) is None
+        )
+        if not named and who not in mine:
+            elsewise += 1
+        elif (who.email is not None and who.email != asked.email) or (
+            who.group is not None and who.group not in asked.groups
+        ):
+            continue
+        elif one.group is not None:
+            groups.append((one.group, _since(one)))
+        else:
+            block = block or _since(one)
+    unknown = (
+        (
+            f"{elsewise} more of this tenant name people by their ids, not by an e-mail "
+            "address: see gateway blocks list"
+        )
+        if elsewise
+        else ""
+    )
+    return Barred(block, tuple(groups), unknown)
+
+
+def _since(standing: Standing) -> str:
+    but = (
+        f"but for {standing.exempt} people who were added to a group of this name since "
+        if standing.exempt
+        else ""
+    )
+    return (
+        f"since {datetime.fromtimestamp(standing.since, tz=UTC):%Y-%m-%d %H:%M} UTC by "
+        f"{standing.source} {but}(lifted with: gateway blocks remove {standing.id})"
+    )
+
+
+def kind_of(decision: Decision) -> str:
+    return (
+        "allow"
+        if isinstance(decision, Allow)
+        else "login"
+        if isinstance(decision, Login)
+        else "deny"
+    )
+
+
+def as_json(found: Explained) -> Json:
+    """Only what is the asked-for tenant's own."""
+    rule = found.matched.rule if found.matched is not None else None
+    return {
+        "decision": kind_of(found.decision),
+        "reason": found.decision.reason.value,
+        "tenant": found.tenant.id if found.tenant is not None else None,
+        "provider": found.provider or None,
+        "rule": {"index": found.matched.index, "path": rule.path}
+        if found.matched is not None and rule is not None
+        else None,
+        "steps": [
+            {"step": step, "passed": passed, "detail": detail}
+            for step, passed, detail in found.steps
+        ],
+        "would_do": {"groups": list(found.groups), "roles": list(found.roles)},
+        "support": found.tenant.branding.support or None if found.tenant is not None else None,
+        "rules_next": {"decision": kind_of(found.next), "reason": found.next.reason.value}
+        if found.next is not None
+        else None,
+    }

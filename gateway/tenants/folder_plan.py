@@ -1,0 +1,180 @@
+"""What applying a folder would change in SQL: the difference first, then the deed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from gateway.config.model import REDACTED
+from gateway.errors import ConfigError
+from gateway.tenants.files import parse_document, scan_folder
+from gateway.tenants.secrets import complete, keep, keepable, secrets_of, show
+from gateway.tenants.validation import problems
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gateway.config.model import Config
+    from gateway.tenants.document import TenantDocument
+    from gateway.tenants.stored import StoredTenant
+
+Deed = Literal["create", "update", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One key of a document; None where it is not there. A secret's values are ``***`` on both
+    sides.
+    """
+
+    key: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``version``: of the stored tenant that this plan looked at; another one by now refuses the
+    whole plan.
+    """
+
+    deed: Deed
+    tenant: str
+    version: int | None
+    document: TenantDocument | None
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``kept``: tenants in SQL that the folder lacks, and nobody asked to prune."""
+
+    changes: tuple[Change, ...]
+    unchanged: tuple[str, ...]
+    kept: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    """Of all tenants side by side, as they would be."""
+
+
+def read_wanted(
+    folder: Path, config: Config, stored: Mapping[str, StoredTenant]
+) -> dict[str, TenantDocument]:
+    """The documents of a folder, each ``***`` in them replaced by the stored secret. Raises
+    ``ConfigError`` with every mistake.
+    """
+    if config.tenants.files is not None and folder.resolve() == config.tenants.files.resolve():
+        msg = (
+            f"{folder}: is tenants.files: its tenants are served from there already, and a "
+            "tenant in both is an error"
+        )
+        raise ConfigError(msg)
+    wanted: dict[str, TenantDocument] = {}
+    wrong: list[str] = []
+    for path in scan_folder(folder):
+        try:
+            document = parse_document(path)
+            found = stored.get(document.id)
+            document = (
+                complete(document)
+                if found is None
+                else keep(document, keepable(found.document, document))
+            )
+            wrong += [f"{path}: {problem}" for problem in problems(document, config)]
+            if document.id in wanted:
+                wrong.append(f"{path}: id (is {document.id!r}): already used by another file")
+            wanted[document.id] = document
+        except ConfigError as error:
+            wrong.append(str(error))
+        except ValueError as error:
+            wrong += [f"{path}: {line}" for line in str(error).splitlines()]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return wanted
+
+
+def make_plan(wanted: Mapping[str, TenantDocument], stored: Mapping[str, StoredTenant]) -> Plan:
+    """Without pruning."""
+    changes = []
+    for tenant, document in sorted(wanted.items()):
+        before = stored.get(tenant)
+        if before is None:
+            changes.append(Change("create", tenant, None, document, differences(None, document)))
+        elif before.document != document:
+            changes.append(
+                Change(
+                    "update",
+                    tenant,
+                    before.version,
+                    document,
+                    differences(before.document, document),
+                )
+            )
+    touched = {change.tenant for change in changes}
+    return Plan(
+        tuple(changes),
+        tuple(sorted(wanted.keys() - touched)),
+        tuple(sorted(stored.keys() - wanted.keys())),
+    )
+
+
+def pruned(plan: Plan, stored: Mapping[str, StoredTenant]) -> Plan:
+    """The same plan, with what it would have kept deleted."""
+    deletions = tuple(
+        Change(
+            "delete",
+            tenant,
+            stored[tenant].version,
+            None,
+            differences(stored[tenant].document, None),
+        )
+        for tenant in plan.kept
+    )
+    return Plan((*deletions, *plan.changes), plan.unchanged, ())
+
+
+def differences(
+    before: TenantDocument | None, after: TenantDocument | None
+) -> tuple[Difference, ...]:
+    """Key by key, defaults left out where both sides have them."""
+    old, new = _flat(before), _flat(after)
+    return tuple(
+        Difference(key, old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ) + tuple(_secret_differences(before, after))
+
+
+def _secret_differences(
+    before: TenantDocument | None, after: TenantDocument | None
+) -> list[Difference]:
+    if before is None or after is None:
+        return []
+    old, new = secrets_of(before), secrets_of(after)
+    return [
+        Difference(key, REDACTED, f"{REDACTED} (another)")
+        for key in sorted(old.keys() & new.keys())
+        if old[key] != new[key]
+    ]
+
+
+def _flat(document: TenantDocument | None) -> dict[str, Any]:
+    if document is None:
+        return {}
+    flat: dict[str, Any] = {}
+
+    def walk(value: Any, key: str) -> None:
+        if isinstance(value, dict) and value:
+            for name, item in value.items():
+                walk(item, f"{key}.{name}" if key else name)
+        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            for index, item in enumerate(value):
+                walk(item, f"{key}.{item.get('name', index)}")
+        else:
+            flat[key] = value
+
+    walk(show(document, defaults=False), "")
+    return flat
+
+
+__all__ = ["Change", "Difference", "Plan", "differences", "make_plan", "pruned", "read_wanted"]

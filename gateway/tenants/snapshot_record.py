@@ -1,0 +1,258 @@
+"""One tenant as the registry holds it in memory: the names to find it by, and the rest compressed
+until asked for.
+
+Ten thousand tenants of twenty rules are two million Python objects, and the garbage collector would
+visit them all while every check waits. As records they are a few tens of thousands, and a tenant is
+built on its first request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from gateway.core.model import AppClient, ProviderKind, Secret
+from gateway.errors import UnavailableError
+from gateway.tenants.document import HookDocument, compile_tenant
+from gateway.tenants.secrets import join, plainly, secrets_of
+
+if TYPE_CHECKING:
+    from gateway.config.model import Config
+    from gateway.core.model import Tenant
+    from gateway.tenants.document import TenantDocument
+
+RECORD_FORMAT = 7
+"""Raised when a record of this release cannot be read by the one before: a replica refuses a
+snapshot of another format.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The app client that provisioning made for a tenant that says ``client: provisioned``, and
+    those that it replaced.
+    """
+
+    client_id: str
+    client_secret: Secret
+    retired: tuple[AppClient, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A ``Listing`` with everything else in ``body``."""
+
+    id: str
+    hosts: tuple[str, ...]
+    wildcards: tuple[str, ...]
+    email_domains: tuple[str, ...]
+    client_ids: tuple[str, ...]
+    """The one that logins begin with, then the retired. Empty while the tenant waits to be
+    provisioned: its names are taken, and it is inactive.
+    """
+    provider_names: tuple[str, ...]
+    """Without the pool's own users."""
+    hooked: bool
+    """Some provider has hook settings: rounds over all tenants build only these."""
+    active: bool
+    body: bytes = field(repr=False)
+    """zlib of JSON; holds secrets."""
+    digest: str
+    """Of everything above: two records with one digest are the same tenant."""
+
+
+def record_of(document: TenantDocument, credentials: Credentials | None) -> Record:
+    """``credentials`` are looked at only for ``client: provisioned``."""
+    clients: tuple[AppClient, ...] = ()
+    if document.client == "provisioned" and credentials is not None:
+        clients = (
+            AppClient(credentials.client_id, credentials.client_secret),
+            *credentials.retired,
+        )
+    elif document.client_id is not None:
+        clients = (AppClient(document.client_id, document.client_secret or Secret("")),)
+    body = {
+        "document": document.model_dump(mode="python"),
+        "secrets": {path: secret.reveal() for path, secret in secrets_of(document).items()},
+        "clients": [
+            [client.client_id, client.client_secret.reveal(), client.retires_at]
+            for client in clients
+        ],
+    }
+    plain = json.dumps(
+        body, default=plainly, ensure_ascii=False, separators=(",", ":"), sort_keys=True
+    ).encode("utf-8", "surrogatepass")
+    header = _header(
+        document.id,
+        tuple(sorted(h for h in document.hosts if not h.startswith("*."))),
+        tuple(sorted(h[2:] for h in document.hosts if h.startswith("*."))),
+        tuple(sorted(document.email_domains)),
+        tuple(client.client_id for client in clients),
+        tuple(
+            sorted(
+                provider.name
+                for provider in document.providers
+                if provider.kind is not ProviderKind.COGNITO
+            )
+        ),
+        any(provider.hooks != _NO_HOOKS for provider in document.providers),
+        document.active and bool(clients),
+    )
+    return Record(
+        *header,
+        body=zlib.compress(plain, 6),
+        digest=hashlib.sha256(json.dumps(header).encode() + b"\n" + plain).hexdigest()[:32],
+    )
+
+
+def with_credentials(record: Record, credentials: Credentials) -> Record:
+    """The record of a file that says ``client: provisioned``, completed from SQL."""
+    document, _ = document_of(record)
+    return record_of(document, credentials)
+
+
+_NO_HOOKS = HookDocument()
+
+
+def _header(
+    *names: object,
+) -> tuple[
+    str,
+    tuple[str, ...],
+    tuple[str, ...],
+    tuple[str, ...],
+    tuple[str, ...],
+    tuple[str, ...],
+    bool,
+    bool,
+]:
+    return names  # type: ignore[return-value]  # gives the positional tuple its type, once
+
+
+def encode(record: Record) -> bytes:
+    """For the snapshot: one line of JSON, then the body."""
+    header = [
+        record.id,
+        record.hosts,
+        record.wildcards,
+        record.email_domains,
+        record.client_ids,
+        record.provider_names,
+        record.hooked,
+        record.active,
+        record.digest,
+    ]
+    return json.dumps(header, separators=(",", ":")).encode("ascii") + b"\n" + record.body
+
+
+def decode(encoded: bytes) -> Record:
+    """Inverse of ``encode``; raises ``ValueError`` for anything else."""
+    header, _, body = encoded.partition(b"\n")
+    tenant, hosts, wildcards, domains, clients, providers, hooked, active, digest = json.loads(
+        header
+    )
+    if (
+        not body
+        or not (isinstance(hooked, bool) and isinstance(active, bool))
+        or not all(
+            isinstance(text, str)
+            for text in (tenant, digest, *hosts, *wildcards, *domains, *clients, *providers)
+        )
+    ):
+        msg = "not a tenant record"
+        raise ValueError(msg)
+    return Record(
+        tenant,
+        tuple(hosts),
+        tuple(wildcards),
+        tuple(domains),
+        tuple(clients),
+        tuple(providers),
+        hooked,
+        active,
+        body,
+        digest,
+    )
+
+
+def shown_of(record: Record) -> dict[str, Any]:
+    """The document without its secrets, as it was shown; a tenth of the time that the document
+    itself takes. Raises ``ValueError``.
+    """
+    try:
+        shown: dict[str, Any] = json.loads(
+            zlib.decompress(record.body).decode("utf-8", "surrogatepass")
+        )["document"]
+    except (zlib.error, KeyError, TypeError) as error:
+        msg = "not a tenant record"
+        raise ValueError(msg) from error
+    return shown
+
+
+def document_of(record: Record) -> tuple[TenantDocument, tuple[AppClient, ...]]:
+    """The document and the clients, in the order of ``client_ids``. Raises ``ValueError`` (a
+    ``ValidationError`` is one) for a body of another release.
+    """
+    try:
+        body = json.loads(zlib.decompress(record.body).decode("utf-8", "surrogatepass"))
+        clients = tuple(
+            AppClient(str(client_id), Secret(str(secret)), retires_at)
+            for client_id, secret, retires_at in body["clients"]
+        )
+        return join(
+            body["document"], {path: Secret(value) for path, value in body["secrets"].items()}
+        ), clients
+    except (zlib.error, KeyError, TypeError, AttributeError) as error:
+        msg = "not a tenant record"
+        raise ValueError(msg) from error
+
+
+class Builder:
+    """Builds the tenant of a record on first use, and remembers it for as long as the record is
+    current.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._built: dict[str, Tenant] = {}
+
+    def __call__(self, record: Record) -> Tenant:
+        tenant = self._built.get(record.digest)
+        if tenant is None:
+            tenant = self._built[record.digest] = self._build(record)
+        return tenant
+
+    def _build(self, record: Record) -> Tenant:
+        try:
+            document, clients = document_of(record)
+        except ValueError as error:
+            wrong = (
+                f"{error.error_count()} keys"
+                if isinstance(error, ValidationError)
+                else "unreadable"
+            )
+            msg = f"the record of tenant {record.id} is of another release ({wrong})"
+            raise UnavailableError(msg) from error
+        if not clients:
+            document = document.model_copy(update={"active": False})
+        current, *retired = clients or (AppClient("", Secret("")),)
+        return compile_tenant(
+            document,
+            self._config,
+            client_id=current.client_id,
+            client_secret=current.client_secret,
+            retired=tuple(retired),
+        )
+
+    def successor(self, records: dict[str, Record]) -> Builder:
+        """For the next table: keeps what has not changed. ``records`` by digest."""
+        after = Builder(self._config)
+        after._built = {
+            digest: tenant for digest, tenant in list(self._built.items()) if digest in records
+        }
+        return after

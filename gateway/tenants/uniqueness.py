@@ -1,0 +1,89 @@
+"""The names of tenants in SQL: none is claimed twice, by containment in a wildcard either. Asked
+within the transaction that writes them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from gateway.database.schema import client_credentials, tenant_names
+from gateway.tenants.snapshot_record import record_of
+from gateway.tenants.stored import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from gateway.tenants.document import TenantDocument
+
+
+def names_of(document: TenantDocument) -> set[tuple[str, str]]:
+    record = record_of(document, None)
+    names = (
+        {("host", host) for host in record.hosts}
+        | {("wildcard", name) for name in record.wildcards}
+        | {("domain", domain) for domain in record.email_domains}
+    )
+    return (
+        names
+        | {("client", client_id) for client_id in record.client_ids}
+        | {("provider", name) for name in record.provider_names}
+    )
+
+
+_SHOWN = {
+    "host": "host {}",
+    "wildcard": "host *.{}",
+    "domain": "e-mail domain {}",
+    "client": "client {}",
+    "provider": "provider {}",
+}
+
+
+async def find_clash(
+    connection: AsyncConnection, tenant: str, names: Iterable[tuple[str, str]]
+) -> Refused | None:
+    """The first name that another tenant in SQL holds, by containment in a wildcard too."""
+    other = tenant_names.c.tenant != tenant
+    for kind, name in sorted(names):
+        holder = (
+            await connection.execute(
+                select(tenant_names.c.tenant).where(
+                    other, tenant_names.c.kind == kind, tenant_names.c.name == name
+                )
+            )
+        ).scalar_one_or_none()
+        if kind == "client" and holder is None:
+            held = select(client_credentials.c.tenant).where(
+                client_credentials.c.tenant != tenant, client_credentials.c.client_id == name
+            )
+            holder = (await connection.execute(held)).scalar_one_or_none()
+        within = ""
+        if kind in {"host", "wildcard"} and holder is None:
+            labels = name.split(".")
+            above = [".".join(labels[index:]) for index in range(1, len(labels))]
+            found = (
+                await connection.execute(
+                    select(tenant_names).where(
+                        other, tenant_names.c.kind == "wildcard", tenant_names.c.name.in_(above)
+                    )
+                )
+            ).first()
+            if found is None and kind == "wildcard":
+                below = tenant_names.c.kind.in_(
+                    ("host", "wildcard")
+                ) & tenant_names.c.name.endswith(f".{name}", autoescape=True)
+                found = (await connection.execute(select(tenant_names).where(other, below))).first()
+            if found is not None:
+                holder, within = (
+                    found.tenant,
+                    f" (beside {_SHOWN[found.kind].format(found.name).removeprefix('host ')})",
+                )
+        if holder is not None:
+            return Refused(
+                "taken", f"{_SHOWN[kind].format(name)}{within}: claimed by {holder} and by {tenant}"
+            )
+    return None

@@ -1,0 +1,107 @@
+"""What is allowed in a tenant document and is seldom meant: policies that let nobody in, and
+settings that reach further, or less far, than they seem to. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gateway.config.model import Config
+    from gateway.tenants.document import RuleDocument, TenantDocument
+
+MAX_NAMED = 3
+"""Others' hosts in one sentence."""
+
+
+def policy_warnings(document: TenantDocument) -> tuple[str, ...]:
+    """One sentence for each, beginning with the key."""
+    return tuple(_warnings(document))
+
+
+def host_warnings(documents: Iterable[TenantDocument], config: Config) -> tuple[str, ...]:
+    """Of all tenants side by side, for the operator: one sentence for each, beginning with tenant
+    and key.
+    """
+    every = tuple(documents)
+    return (*_cleared(every, config), *_open_at_shared_hosts(every, config))
+
+
+def _cleared(documents: tuple[TenantDocument, ...], config: Config) -> Iterator[str]:
+    """Hosts with the last two labels in common may have one registrable domain; hosts without never
+    have.
+    """
+    below: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for host in (*config.shared_hosts, *([config.login_host] if config.login_host else [])):
+        below[_end(host)].append(("", host))
+    for document in documents:
+        for host in document.hosts:
+            below[_end(host)].append((document.id, host))
+    for document in documents:
+        for domain in (
+            sorted({_end(host) for host in document.hosts}) if document.clear_domain_cookies else ()
+        ):
+            others = [host for tenant, host in below[domain] if tenant != document.id]
+            if others:
+                named = ", ".join(others[:MAX_NAMED]) + (
+                    f" and {len(others) - MAX_NAMED} more" if len(others) > MAX_NAMED else ""
+                )
+                yield (
+                    f"{document.id}: clear_domain_cookies: is for a domain that is this "
+                    f"tenant's alone; if {domain} is one, it signs people out at {named}, too"
+                )
+
+
+def _end(host: str) -> str:
+    return ".".join(host.split(".")[-2:])
+
+
+def _open_at_shared_hosts(documents: tuple[TenantDocument, ...], config: Config) -> Iterator[str]:
+    for document in documents if config.shared_hosts else ():
+        for number, rule in enumerate(document.rules):
+            if rule.hosts and (
+                rule.allow == "nobody"
+                or not rule.session
+                or isinstance(rule.groups, frozenset)
+                or isinstance(rule.roles, frozenset)
+            ):
+                yield (
+                    f"{document.id}: rules.{number}: has hosts, so it closes {rule.path} at "
+                    f"these alone, and not at {', '.join(sorted(config.shared_hosts))} "
+                    "(shared_hosts)"
+                )
+
+
+def _warnings(document: TenantDocument) -> Iterator[str]:
+    if not document.active:
+        yield "active: false keeps everybody out"
+    if not document.email_domains:
+        yield "email_domains: is empty, so nobody comes in"
+    if not document.providers:
+        yield "providers: is empty, so nobody can sign in"
+    for provider in document.providers:
+        if provider.domains is not None and not provider.domains:
+            yield f"providers.{provider.name}.domains: is empty, so nobody comes in through it"
+    for name, names in (
+        ("allowed_groups", document.allowed_groups),
+        ("allowed_roles", document.allowed_roles),
+    ):
+        if names is not None and not names:
+            yield f"{name}: is empty, so nobody comes in; the word any does not ask"
+    for name, rules in (("rules", document.rules), ("rules_next", document.rules_next)):
+        for number, rule in enumerate(rules):
+            if why := _lets_nobody_in(rule):
+                yield f"{name}.{number}: {rule.path} lets nobody in ({why})"
+
+
+def _lets_nobody_in(rule: RuleDocument) -> str:
+    if rule.allow == "nobody":
+        return "allow: nobody at every path" if rule.path == "/**" and rule.methods is None else ""
+    return ", ".join(
+        f"{name} is empty"
+        for name, names in (("groups", rule.groups), ("roles", rule.roles))
+        if isinstance(names, frozenset) and not names
+    )

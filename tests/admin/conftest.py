@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from aiohttp import ClientResponse, web
+
+from gateway.admin import PREFIX, AdminServices, admin_application
+from gateway.admin.idempotency import SqlIdempotency
+from gateway.admin.keys import Scope
+from gateway.admin.keys_store import SqlAdminKeys
+from gateway.admin.routes.doctor import doctor_routes
+from gateway.database.audit import SqlAuditLog
+from gateway.database.engine import Database, open_database
+from tests.admin.rooms import (
+    PROBE_KEY,
+    Blocks,
+    Deliveries,
+    Desk,
+    Explanations,
+    Links,
+    Messages,
+    Onboardings,
+    Probes,
+    Revocations,
+    Sessions,
+    Tenants,
+)
+from tests.database.fixtures import config_with, database_keys
+from tests.database.template import embedded_database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from aiohttp.test_utils import TestClient
+    from pytest_aiohttp.plugin import AiohttpClient
+
+    from gateway.hooks.setup_status import HookDesk
+    from gateway.provisioning.service import Onboarding
+
+
+class Clock:
+    """Wall and monotonic seconds that move when told."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(slots=True)
+class Api:
+    """The admin API on a real socket, over SQLite, with keys of every sort."""
+
+    client: TestClient[web.Request, web.Application]
+    keys: SqlAdminKeys
+    clock: Clock
+    services: AdminServices
+    made: dict[str, str] = field(default_factory=dict)
+
+    async def key(
+        self, *scopes: Scope, tenant: str | None = None, lifetime_s: float | None = None
+    ) -> str:
+        name = f"{','.join(sorted(scopes))}/{tenant}/{lifetime_s}"
+        if name not in self.made:
+            new = await self.keys.create(
+                name=name, scopes=scopes, tenant=tenant, lifetime_s=lifetime_s
+            )
+            assert new is not None
+            self.made[name] = new.presented.reveal()
+        return self.made[name]
+
+    async def operator(self) -> str:
+        return await self.key(Scope.OPERATOR)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        json: object = None,
+        headers: dict[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> ClientResponse:
+        sent = {"Authorization": f"Bearer {key or await self.operator()}", **(headers or {})}
+        return await self.client.request(method, PREFIX + path, json=json, data=data, headers=sent)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    embedded_database(tmp_path / "state")
+    opened = open_database(config_with(tmp_path / "state"), database_keys())
+    await opened.prepare()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def api(aiohttp_client: AiohttpClient, database: Database, clock: Clock) -> Api:
+    admin_keys = SqlAdminKeys(database, clock=clock)
+    tenants = Tenants()
+    services = AdminServices(
+        keys=admin_keys,
+        audit=SqlAuditLog(database, clock=clock),
+        idempotency=SqlIdempotency(database, clock=clock),
+        tenants=tenants,
+        onboarding=cast("Onboarding", Onboardings(tenants)),
+        login_tests=Links(),
+        revoker=Revocations(),
+        sessions=Sessions(),
+        blocks=Blocks(),
+        explainer=Explanations(),
+        deliveries=Deliveries(),
+        messages=Messages(),
+        hook_desk=cast("HookDesk", Desk()),
+        more=doctor_routes(
+            Probes(),
+            keys=lambda: (PROBE_KEY,),
+            managed=("X-Auth-Request-Email",),
+            cookie_name="__Host-gw",
+            clock=clock,
+        ),
+        monotonic=clock,
+    )
+    application = web.Application()
+    application.add_subapp(PREFIX, admin_application(services))
+    return Api(await aiohttp_client(application), admin_keys, clock, services)

@@ -1,0 +1,373 @@
+"""Rooms behind the admin API, in memory: enough for each route to be walked. SQL parts are the real
+ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from gateway.core.model import AppClient, Secret
+from gateway.core.paging import Page
+from gateway.core.revocation import RevocationRequest, RevocationStatus, Who
+from gateway.hooks.activity import Arrived
+from gateway.hooks.setup import Setup
+from gateway.hooks.views import DeliveryView, MessageView
+from gateway.provisioning.credentials import ClientCredentials
+from gateway.provisioning.plan import Plan, Resource, Step, Verb
+from gateway.provisioning.runner import Done
+from gateway.provisioning.runs import Run, RunKind, RunState
+from gateway.provisioning.service import Drift, Proposal
+from gateway.revocation.blocks import BlockView
+from gateway.sessions.api import AppPasswordView, SessionView
+from gateway.tenants.api import Question, Rejected, TenantRecord
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from gateway.core.json_types import Json
+    from gateway.provisioning.request import ProvisionBody
+    from gateway.tenants.document import TenantDocument
+
+
+def _slice(items: list[str], position: str | None, limit: int) -> tuple[list[str], str | None]:
+    left = [i for i in items if position is None or i > position]
+    return left[:limit], left[limit - 1] if len(left) > limit else None
+
+
+@dataclass(slots=True)
+class Tenants:
+    """Versions count up; the host ``taken.example.com`` is always somebody else's."""
+
+    stored: dict[str, TenantRecord] = field(default_factory=dict)
+
+    async def page(
+        self, *, only: str | None, position: str | None, limit: int
+    ) -> Page[TenantRecord]:
+        ids, following = _slice(
+            sorted(i for i in self.stored if only in (None, i)), position, limit
+        )
+        return Page([self.stored[i] for i in ids], following)
+
+    async def get(self, tenant: str) -> TenantRecord | None:
+        return self.stored.get(tenant)
+
+    async def put(self, document: TenantDocument, *, etag: str | None) -> TenantRecord | Rejected:
+        if "taken.example.com" in document.hosts:
+            return Rejected("taken", "host taken.example.com belongs to tenant other")
+        now = self.stored.get(document.id)
+        if (now.etag if now else None) != etag:
+            return Rejected("precondition_failed", "changed meanwhile")
+        self.stored[document.id] = TenantRecord(
+            document.id, document.model_dump(mode="json"), str(int(etag or "0") + 1), "sql"
+        )
+        return self.stored[document.id]
+
+    async def put_hook_secret(
+        self, tenant: str, provider: str, secret: Secret | None
+    ) -> TenantRecord | Rejected:
+        return self.stored[tenant]
+
+    async def delete(self, tenant: str, *, etag: str | None) -> Rejected | None:
+        if self.stored[tenant].etag != etag:
+            return Rejected("precondition_failed", "changed meanwhile")
+        del self.stored[tenant]
+        return None
+
+
+class Links:
+    async def link(self, tenant: str) -> str | Rejected:
+        return f"https://login.example.com/_auth/test/{tenant}"
+
+
+@dataclass(slots=True)
+class Revocations:
+    """Answers at once; remembers and streams."""
+
+    done: dict[str, RevocationStatus] = field(default_factory=dict)
+    added: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def revoke(self, request: RevocationRequest) -> RevocationStatus:
+        status = RevocationStatus(
+            f"r{len(self.done) + 1:04}",
+            request,
+            1000.0,
+            1.5,
+            (("replica-1", 2.0), ("replica-2", None)),
+            3.0,
+            1,
+        )
+        async with self.added:
+            self.done[status.id] = status
+            self.added.notify_all()
+        return status
+
+    async def lift(self, request: RevocationRequest) -> RevocationStatus:
+        return await self.revoke(request)
+
+    async def exempt(self, request: RevocationRequest) -> bool:
+        return False
+
+    async def status(self, revocation_id: str) -> RevocationStatus | None:
+        return self.done.get(revocation_id)
+
+    async def stream(self, *, after: str | None = None) -> AsyncGenerator[RevocationStatus, None]:
+        seen = after or ""
+        while True:
+            async with self.added:
+                while not (later := [i for i in self.done if i > seen]):
+                    await self.added.wait()
+                seen = min(later)
+            yield self.done[seen]
+
+
+def _view(session: str, tenant: str) -> SessionView:
+    return SessionView(
+        session,
+        tenant,
+        "user",
+        f"bob@{tenant}.test",
+        f"{tenant}-okta",
+        (f"{tenant}.example.com",),
+        1,
+        2,
+        "Firefox",
+    )
+
+
+OF_A_LAPTOP = AppPasswordView("laptop", (), ("/dav",), 3)
+
+
+class Sessions:
+    """Those that end with 9 are app passwords, where they are looked up by their id."""
+
+    async def page(
+        self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int
+    ) -> Page[SessionView]:
+        offset = int((position or "0:0").partition(":")[2])
+        following = offset + limit
+        return Page(
+            [_view(f"{tenant}-{n}", tenant) for n in range(5)[offset:following]],
+            f"0:{following}" if following < 5 else None,
+        )
+
+    async def app_passwords(
+        self, *, tenant: str, user: str | None, email: str | None, position: str | None, limit: int
+    ) -> Page[SessionView]:
+        page = await self.page(
+            tenant=tenant, user=user, email=email, position=position, limit=limit
+        )
+        return Page([replace(view, app_password=OF_A_LAPTOP) for view in page.items], page.position)
+
+    async def find(self, session: str) -> SessionView | None:
+        tenant, dash, number = session.rpartition("-")
+        found = _view(session, tenant)
+        return (
+            None
+            if not dash
+            else replace(found, app_password=OF_A_LAPTOP)
+            if number == "9"
+            else found
+        )
+
+
+class Blocks:
+    async def page(
+        self, *, tenant: str | None, position: str | None, limit: int
+    ) -> Page[BlockView]:
+        return Page(
+            [
+                BlockView(
+                    "acme:1", tenant or "acme", Who(email="mallory@acme.test"), "left", "admin", 1.0
+                )
+            ]
+        )
+
+    async def remembered(
+        self, *, tenant: str | None, position: str | None, limit: int
+    ) -> Page[BlockView]:
+        return Page([])
+
+    async def find(self, block: str) -> BlockView | None:
+        tenant, colon, _ = block.partition(":")
+        return (
+            BlockView(block, tenant, Who(email="mallory@acme.test"), "left", "admin", 1.0)
+            if colon
+            else None
+        )
+
+
+class Explanations:
+    async def explain(self, question: Question) -> Json | None:
+        if question.tenant is not None and not question.host.startswith(question.tenant):
+            return None
+        return {"decision": "deny", "reason": "group_missing", "method": question.method}
+
+
+@dataclass(slots=True)
+class Deliveries:
+    stored: dict[str, DeliveryView] = field(
+        default_factory=lambda: {
+            "d1": DeliveryView(
+                "d1", "acme", "acme-okta", "okta", 1.0, "failed", 3, "group removal", "timeout"
+            )
+        }
+    )
+
+    async def page(
+        self, *, tenant: str | None, state: str | None, position: str | None, limit: int
+    ) -> Page[DeliveryView]:
+        return Page(
+            [
+                d
+                for d in self.stored.values()
+                if tenant in (None, d.tenant) and state in (None, d.state)
+            ]
+        )
+
+    async def find(self, delivery: str) -> DeliveryView | None:
+        return self.stored.get(delivery)
+
+    async def release_held(self, *, tenant: str, provider: str | None) -> int:
+        return 2
+
+    async def drop_held(self, *, tenant: str, provider: str | None) -> int:
+        return 3
+
+    async def replay(self, delivery: str) -> DeliveryView | Rejected:
+        self.stored[delivery] = replace(self.stored[delivery], state="new", error="")
+        return self.stored[delivery]
+
+
+@dataclass(slots=True)
+class Messages:
+    stored: dict[str, MessageView] = field(
+        default_factory=lambda: {
+            "msg_1": MessageView(
+                "msg_1", "acme", "user.deprovisioned", 1.0, "failed", 13, 2.0, None, "answered 500"
+            )
+        }
+    )
+
+    async def page(
+        self, *, tenant: str | None, state: str | None, position: str | None, limit: int
+    ) -> Page[MessageView]:
+        return Page(
+            [
+                m
+                for m in self.stored.values()
+                if tenant in (None, m.tenant) and state in (None, m.state)
+            ]
+        )
+
+    async def find(self, message: str) -> MessageView | None:
+        return self.stored.get(message)
+
+    async def replay(self, message: str) -> MessageView | Rejected:
+        self.stored[message] = replace(self.stored[message], state="new", error="")
+        return self.stored[message]
+
+
+class Desk:
+    """One Okta provider of acme's, from which nothing has arrived."""
+
+    def setups(self, tenant: str) -> list[Setup]:
+        return [found] if (found := self.setup(tenant, f"{tenant}-okta")) is not None else []
+
+    def setup(self, tenant: str, provider: str) -> Setup | None:
+        where = "https://hooks.example.com/hooks/okta/acme/acme-okta"
+        return (
+            Setup(tenant, provider, "okta", 1, (("okta", where),), ("user.session.end",), ())
+            if (tenant, provider) == ("acme", "acme-okta")
+            else None
+        )
+
+    async def arrived(self, tenant: str, provider: str, *, since: float | None) -> Arrived:
+        return Arrived(tenant, provider, since or 1.0, (), (), (), (), None)
+
+
+PROBE_KEY = b"k" * 32
+
+
+class Probes:
+    async def write(self, nonce: str, place: str, record: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+    async def read(self, nonce: str, place: str) -> Mapping[str, Any] | None:
+        return {"seen": True} if place == "check" else None
+
+
+@dataclass(slots=True)
+class Runs:
+    """The journal's readable half, with one finished run of acme."""
+
+    stored: dict[str, Run] = field(
+        default_factory=lambda: {
+            "abcdef012345": Run(
+                "abcdef012345",
+                "acme",
+                RunKind.APPLY,
+                "key:0",
+                RunState.DONE,
+                {},
+                (),
+                1.0,
+                2.0,
+                None,
+                (),
+            )
+        }
+    )
+
+    async def run(self, run: str) -> Run | None:
+        return self.stored.get(run)
+
+    async def page(self, tenant: str, *, position: str | None, limit: int) -> Page[Run]:
+        return Page([r for r in self.stored.values() if r.tenant == tenant])
+
+
+class Registered:
+    async def credentials(self, tenant: str) -> ClientCredentials | None:
+        return ClientCredentials(
+            "4r8abc",
+            Secret("s3cr3t-of-the-client"),
+            (AppClient("3q7old", Secret("s3cr3t-of-the-old-client"), retires_at=1.5),),
+        )
+
+
+@dataclass(slots=True)
+class Provisionings:
+    journal: Runs = field(default_factory=Runs)
+    registrar: Registered = field(default_factory=Registered)
+
+
+@dataclass(slots=True)
+class Onboardings:
+    """Every proposal is good and every run succeeds."""
+
+    records: Tenants
+    provisioning: Provisionings = field(default_factory=Provisionings)
+
+    async def propose(
+        self, tenant: str, body: ProvisionBody, *, update: bool, bound: bool
+    ) -> Proposal:
+        return Proposal(tenant, Plan((Step(Verb.CREATE, Resource.CLIENT, "", "there is none"),)))
+
+    async def apply(self, proposal: Proposal, *, actor: str) -> Done:
+        return Done("abcdef012345")
+
+    async def verify(self, tenant: str, *, fix: bool, actor: str) -> Drift:
+        return Drift(tenant, "abcdef012345", (), ())
+
+    async def rotate(self, tenant: str, *, actor: str) -> Done:
+        return Done("abcdef012345")
+
+    async def retire(self, tenant: str, *, actor: str) -> Done:
+        return Done("abcdef012345")
+
+    async def roll_back(self, tenant: str, run: str) -> RunState:
+        return RunState.ROLLED_BACK
+
+    async def destroy(self, tenant: str, *, actor: str) -> Done:
+        return Done("abcdef012345")

@@ -1,0 +1,195 @@
+"""Every route × every sort of key, in one literal. A route that is missing here fails the first
+test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.admin import admin_routes
+from gateway.admin.keys import Scope
+from gateway.admin.permissions import PERMISSIONS, Binding
+from gateway.core.probe import issue
+from tests.admin.rooms import PROBE_KEY
+from tests.admin.test_dispatch import TENANT, problem
+
+if TYPE_CHECKING:
+    from tests.admin.conftest import Api, Clock
+
+WHO = {"tenant": "acme", "email": "bob@acme.test", "reason": "left"}
+PROVISION = {
+    "provider": {
+        "client_id": "0oa",
+        "client_secret": "s3cr3t",
+        "oidc_issuer": "https://acme.okta.com",
+    },
+    "group": "app-users",
+    "allowed_domain": "acme.test",
+}
+NOBODY = 403
+HIDDEN = 404
+FILTERED = 200
+"""What a key of tenant globex gets for something of acme's: refused, not found, or its own part
+only.
+"""
+
+TABLE: dict[str, tuple[Scope, str, str, Any, int, int]] = {
+    # operation: scope, method, path, body, answer to the right key, answer to another tenant's key
+    "list_tenants": (Scope.TENANTS_READ, "GET", "/tenants", None, 200, FILTERED),
+    "get_tenant": (Scope.TENANTS_READ, "GET", "/tenants/acme", None, 200, NOBODY),
+    "put_tenant": (
+        Scope.TENANTS_WRITE,
+        "PUT",
+        "/tenants/acme",
+        {**TENANT, "client_secret": "***"},
+        200,
+        NOBODY,
+    ),
+    "delete_tenant": (Scope.TENANTS_WRITE, "DELETE", "/tenants/acme", None, 204, NOBODY),
+    "test_tenant": (Scope.TENANTS_WRITE, "POST", "/tenants/acme/test", None, 201, NOBODY),
+    "provision": (Scope.PROVISION, "POST", "/tenants/acme/provision", PROVISION, 201, NOBODY),
+    "reprovision": (Scope.PROVISION, "PUT", "/tenants/acme/provision", PROVISION, 200, NOBODY),
+    "list_runs": (Scope.PROVISION, "GET", "/tenants/acme/provision", None, 200, NOBODY),
+    "get_run": (Scope.PROVISION, "GET", "/tenants/acme/provision/abcdef012345", None, 200, NOBODY),
+    "rollback_run": (
+        Scope.PROVISION,
+        "POST",
+        "/tenants/acme/provision/abcdef012345/rollback",
+        None,
+        200,
+        NOBODY,
+    ),
+    "rotate": (Scope.PROVISION, "POST", "/tenants/acme/provision/rotate", None, 201, NOBODY),
+    "retire": (Scope.PROVISION, "POST", "/tenants/acme/provision/retire", None, 200, NOBODY),
+    "verify": (Scope.PROVISION, "POST", "/tenants/acme/provision/verify", None, 200, NOBODY),
+    "destroy": (Scope.PROVISION, "DELETE", "/tenants/acme/provision", None, 204, NOBODY),
+    "list_sessions": (Scope.SESSIONS_READ, "GET", "/sessions?tenant=acme", None, 200, NOBODY),
+    "end_session": (Scope.SESSIONS_REVOKE, "DELETE", "/sessions/acme-1", None, 200, HIDDEN),
+    "list_app_passwords": (
+        Scope.SESSIONS_READ,
+        "GET",
+        "/app-passwords?tenant=acme",
+        None,
+        200,
+        NOBODY,
+    ),
+    "revoke_app_password": (
+        Scope.SESSIONS_REVOKE,
+        "DELETE",
+        "/app-passwords/acme-9",
+        None,
+        200,
+        HIDDEN,
+    ),
+    "revoke": (
+        Scope.SESSIONS_REVOKE,
+        "POST",
+        "/revocations",
+        {**WHO, "kind": "end_sessions"},
+        201,
+        NOBODY,
+    ),
+    "get_revocation": (Scope.SESSIONS_READ, "GET", "/revocations/r0001", None, 200, HIDDEN),
+    "stream_revocations": (Scope.SESSIONS_READ, "GET", "/revocations/stream", None, 200, FILTERED),
+    "list_blocks": (Scope.SESSIONS_READ, "GET", "/blocks?tenant=acme", None, 200, NOBODY),
+    "add_block": (Scope.SESSIONS_REVOKE, "POST", "/blocks", WHO, 201, NOBODY),
+    "remove_block": (Scope.SESSIONS_REVOKE, "DELETE", "/blocks/acme:1", None, 200, HIDDEN),
+    "explain": (Scope.TENANTS_READ, "POST", "/explain", {"host": "acme.example.com"}, 200, HIDDEN),
+    "list_audit": (Scope.AUDIT_READ, "GET", "/audit?tenant=acme", None, 200, NOBODY),
+    "list_hooks": (Scope.HOOKS, "GET", "/tenants/acme/hooks", None, 200, NOBODY),
+    "get_hook": (Scope.HOOKS, "GET", "/tenants/acme/hooks/acme-okta", None, 200, NOBODY),
+    "add_hook_secret": (
+        Scope.HOOKS,
+        "POST",
+        "/tenants/acme/hooks/acme-okta/secrets",
+        None,
+        201,
+        NOBODY,
+    ),
+    "end_hook_rotation": (
+        Scope.HOOKS,
+        "DELETE",
+        "/tenants/acme/hooks/acme-okta/secrets/previous",
+        None,
+        200,
+        NOBODY,
+    ),
+    "test_hook": (Scope.HOOKS, "GET", "/tenants/acme/hooks/acme-okta/test", None, 200, NOBODY),
+    "list_deliveries": (Scope.HOOKS, "GET", "/hooks/deliveries?tenant=acme", None, 200, NOBODY),
+    "get_delivery": (Scope.HOOKS, "GET", "/hooks/deliveries/d1", None, 200, HIDDEN),
+    "decide_held": (
+        Scope.HOOKS,
+        "POST",
+        "/hooks/held",
+        {"tenant": "globex", "decision": "release"},
+        200,
+        NOBODY,
+    ),
+    "replay_delivery": (Scope.HOOKS, "POST", "/hooks/deliveries/d1/replay", None, 200, HIDDEN),
+    "list_messages": (Scope.HOOKS, "GET", "/hooks/webhooks?tenant=acme", None, 200, NOBODY),
+    "get_message": (Scope.HOOKS, "GET", "/hooks/webhooks/msg_1", None, 200, HIDDEN),
+    "replay_message": (Scope.HOOKS, "POST", "/hooks/webhooks/msg_1/replay", None, 200, HIDDEN),
+    "create_probes": (
+        Scope.DOCTOR,
+        "POST",
+        "/doctor/probes",
+        {"host": "acme.example.com", "count": 2},
+        201,
+        NOBODY,
+    ),
+    "get_probes": (
+        Scope.DOCTOR,
+        "GET",
+        f"/doctor/probes?nonces={issue(PROBE_KEY, chance=bytes(12), expires_at=2_000_000_000)}",
+        None,
+        200,
+        NOBODY,
+    ),
+}
+CALLERS = ["no key", "wrong scope", "other tenant", "own tenant", "expired", "right", "operator"]
+NOT_FOR_A_BOUND_KEY = {
+    name for name, (_, binding) in PERMISSIONS.items() if binding is Binding.UNBOUND
+} | {"remove_block", "rollback_run"}
+"""Of the tenant's own, too. The block and the run in the rooms are an operator's."""
+
+
+def test_the_table_has_every_route(api: Api) -> None:
+    served = {route.operation for route in admin_routes(api.services, closing=asyncio.Event())}
+    assert served == set(TABLE)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("operation", list(TABLE))
+async def test_who_may(api: Api, clock: Clock, operation: str, caller: str) -> None:
+    scope, method, path, body, right, other = TABLE[operation]
+    assert PERMISSIONS[operation][0] is scope
+    await api.call("PUT", "/tenants/acme", json=TENANT)
+    await api.call("POST", "/revocations", json={**WHO, "kind": "end_sessions"})
+    everything_else = [s for s in Scope if s not in {scope, Scope.OPERATOR}]
+    key, expected, code = {
+        "no key": ("", 401, "no_key"),
+        "wrong scope": (await api.key(*everything_else), 403, "scope_missing"),
+        "other tenant": (await api.key(scope, tenant="globex"), other, None),
+        "own tenant": (
+            await api.key(scope, tenant="acme"),
+            403 if operation in NOT_FOR_A_BOUND_KEY else right,
+            "tenant_bound" if operation in NOT_FOR_A_BOUND_KEY else None,
+        ),
+        "expired": (await api.key(scope, lifetime_s=10), 401, "key_expired"),
+        "right": (await api.key(scope), right, None),
+        "operator": (await api.operator(), right, None),
+    }[caller]
+    if caller == "expired":
+        clock.now += 11
+    headers = {"If-Match": '"1"'} if operation == "put_tenant" else {}
+    if caller == "no key":
+        headers["Authorization"] = ""
+    async with await api.call(method, path, key=key, json=body, headers=headers) as response:
+        assert response.status == expected
+        if code is not None:
+            assert (await problem(response))["code"] == code
+        if operation == "list_tenants" and caller == "other tenant":
+            assert (await response.json())["items"] == []

@@ -1,0 +1,82 @@
+"""Bearer keys of the admin API as they are stored: digests, ends of every kind, names."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from gateway.admin.keys import AdminKey, KeyRefusal, Scope
+from gateway.admin.keys_store import LAST_USED_RESOLUTION_S, SqlAdminKeys
+from gateway.database.schema import admin_keys
+
+if TYPE_CHECKING:
+    from gateway.database.engine import Database
+
+
+async def test_a_key_is_known_until_it_expires_or_is_revoked_and_only_its_digest_is_stored(
+    database: Database,
+) -> None:
+    now = 1_800_000_000.0
+    keys = SqlAdminKeys(database, clock=lambda: now)
+    assert not await keys.exist()
+    new = await keys.create(
+        name="ci", scopes=[Scope.PROVISION, Scope.AUDIT_READ], tenant="acme", lifetime_s=100.0
+    )
+    assert new is not None
+    presented = new.presented.reveal()
+    known = await keys.authenticate(presented)
+    assert isinstance(known, AdminKey)
+    assert (known.name, known.scopes, known.tenant, known.expires_at) == (
+        "ci",
+        frozenset({Scope.PROVISION, Scope.AUDIT_READ}),
+        "acme",
+        1_800_000_100,
+    )
+    assert await keys.exist()
+    async with database.read() as connection:
+        assert presented.rpartition("_")[2] not in str(
+            (await connection.execute(select(admin_keys))).all()
+        )
+    for wrong in (
+        presented[:-1] + ("A" if presented[-1] != "A" else "B"),
+        "gwk_000000000000_" + "x" * 43,
+        "",
+        presented + "x",
+    ):
+        assert await keys.authenticate(wrong) is KeyRefusal.UNKNOWN
+    now += 100
+    assert await keys.authenticate(presented) is KeyRefusal.EXPIRED
+    assert not await keys.exist()
+    now -= 50
+    assert await keys.revoke("ci")
+    assert not await keys.revoke("ci")
+    assert await keys.authenticate(presented) is KeyRefusal.REVOKED
+    assert [(key.name, key.revoked_at) for key in await keys.list()] == [("ci", 1_800_000_050)]
+
+
+async def test_of_two_keys_of_one_name_made_at_once_there_is_one(database: Database) -> None:
+    keys = SqlAdminKeys(database, clock=lambda: 1_800_000_000.0)
+    made = await asyncio.gather(
+        *(
+            keys.create(name="ci", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None)
+            for _ in range(4)
+        )
+    )
+    assert sum(new is not None for new in made) == 1
+    (kept,) = await keys.list()
+    assert await keys.revoke(kept.id), "an id will do as well"
+
+
+async def test_use_is_noted_now_and_then(database: Database) -> None:
+    now = 1_800_000_000.0
+    keys = SqlAdminKeys(database, clock=lambda: now)
+    new = await keys.create(name="ci", scopes=[Scope.OPERATOR], tenant=None, lifetime_s=None)
+    assert new is not None
+    used = []
+    for _ in range(3):
+        await keys.authenticate(new.presented.reveal())
+        used.append((await keys.list())[0].last_used_at)
+        now += LAST_USED_RESOLUTION_S / 2 + 1
+    assert used == [1_800_000_000, 1_800_000_000, 1_800_000_062]

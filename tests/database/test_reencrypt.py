@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import Float, Integer, String, Text, insert, select
+
+from gateway.database.engine import Database, open_database
+from gateway.database.reencrypt import kids_in_use, reencrypt, row_name, sealed_columns
+from gateway.database.schema import metadata
+from gateway.errors import ConfigError
+from gateway.keys import ring as keys
+from tests.database.fixtures import config_with
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from sqlalchemy import Column, Table
+
+    from gateway.keys.ring import Key
+
+
+class Ring:
+    """Database keys that a test can rotate."""
+
+    def __init__(self) -> None:
+        self.keys: tuple[Key, ...] = keys.generate().database
+
+    def __call__(self) -> tuple[Key, ...]:
+        return self.keys
+
+    def rotate(self) -> None:
+        self.keys = (*keys.generate().database, *self.keys)
+
+
+@pytest.fixture
+def ring() -> Ring:
+    return Ring()
+
+
+@pytest.fixture
+async def database(database_url: str, ring: Ring, tmp_path: Path) -> AsyncIterator[Database]:
+    opened = open_database(config_with(tmp_path / "state", database={"url": database_url}), ring)
+    await opened.prepare()
+    yield opened
+    await opened.close()
+
+
+def _value(column: Column[Any], number: int) -> object:
+    if column.info.get("sealed"):
+        return None
+    match column.type:
+        case String() | Text():
+            return f"{number}-{column.name}"[: getattr(column.type, "length", None) or 40]
+        case Integer() | Float():
+            return number
+        case _:
+            return {}
+
+
+def _row(database: Database, table: Table, number: int) -> dict[str, Any]:
+    row = {column.name: _value(column, number) for column in table.columns}
+    for key in table.foreign_keys:
+        row[key.parent.name] = f"{number}-{key.column.name}"
+    name = row_name([row[column.name] for column in table.primary_key.columns])
+    sealed = {
+        column.name: database.crypt.seal(
+            f"secret {number}", table=table.name, row=name, column=column.name
+        )
+        for column in table.columns
+        if column.info.get("sealed")
+    }
+    return row | sealed
+
+
+async def _fill(database: Database, *, rows: int) -> None:
+    async with database.write() as connection:
+        for table in metadata.sorted_tables:
+            if table.name != "schema_version":
+                await connection.execute(
+                    insert(table), [_row(database, table, number) for number in range(1, rows + 1)]
+                )
+
+
+async def test_every_sealed_cell_is_written_under_the_new_key_and_still_says_the_same(
+    database: Database, ring: Ring
+) -> None:
+    await _fill(database, rows=250)
+    old = ring.keys[0].kid
+    assert await kids_in_use(database) == {old}
+    ring.rotate()
+    cells = sum(1 for _ in sealed_columns()) * 250
+    assert await reencrypt(database) == cells
+    assert await kids_in_use(database) == {ring.keys[0].kid}
+    ring.keys = ring.keys[:1]
+    async with database.read() as connection:
+        for table, column in sealed_columns():
+            for *key, sealed in await connection.execute(
+                select(*table.primary_key.columns, column)
+            ):
+                assert (
+                    database.crypt.open(
+                        sealed, table=table.name, row=row_name(key), column=column.name
+                    )
+                    .reveal()
+                    .startswith("secret ")
+                )
+    assert await reencrypt(database) == 0
+
+
+async def test_an_empty_cell_stays_empty(database: Database, ring: Ring) -> None:
+    table, column = next((table, column) for table, column in sealed_columns() if column.nullable)
+    async with database.write() as connection:
+        await connection.execute(
+            insert(table).values({**_row(database, table, 1), column.name: None})
+        )
+    ring.rotate()
+    await reencrypt(database)
+    async with database.read() as connection:
+        assert (await connection.execute(select(column))).scalar_one() is None
+
+
+async def test_a_cell_whose_key_is_gone_is_named(database: Database, ring: Ring) -> None:
+    await _fill(database, rows=1)
+    ring.keys = keys.generate().database
+    with pytest.raises(ConfigError, match=r"encrypted with key .*, which is not in the key ring"):
+        await reencrypt(database)
+
+
+async def test_a_rotation_while_running_is_obeyed_at_once(database: Database, ring: Ring) -> None:
+    cell = {"table": "t", "row": "r", "column": "c"}
+    before = database.crypt.seal("secret", **cell)
+    ring.rotate()
+    assert database.crypt.open(before, **cell).reveal() == "secret"
+    assert database.crypt.seal("secret", **cell).startswith(ring.keys[0].kid)

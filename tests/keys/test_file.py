@@ -1,0 +1,143 @@
+"""The key ring in its file: read again when it changes, and rotated in three steps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from unittest.mock import create_autospec
+
+import pytest
+
+from gateway.config import reload
+from gateway.config.model import Config
+from gateway.config.reload import ConfigFile
+from gateway.errors import ConfigError
+from gateway.keys import file as key_file
+from gateway.keys import ring as keys
+from gateway.keys.assertion import PUBLISHED_BEFORE_S
+from gateway.keys.file import KeyFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("kind", key_file.KINDS)
+def test_a_rotation_stages_then_writes_then_drops(kind: str) -> None:
+    ring = keys.generate()
+    (old,) = getattr(ring, kind)
+    ring = key_file.stage(ring, kind)
+    fresh = key_file.staged(ring, kind)
+    assert fresh is not None
+    assert getattr(ring, kind) == (old, fresh)
+    assert key_file.stage(ring, kind) == ring
+    ring = key_file.promote(ring, kind, now=1000)
+    begins = 1000
+    if isinstance(fresh, keys.SigningKey):
+        begins = 1000 + PUBLISHED_BEFORE_S
+        fresh = replace(fresh, writes_from=begins)
+    assert getattr(ring, kind) == (fresh, replace(old, retired_at=begins))
+    assert key_file.staged(ring, kind) is None
+    assert key_file.prune(ring, kind, before=begins) == ring
+    assert getattr(key_file.prune(ring, kind, before=begins + 1), kind) == (fresh,)
+    others = [other for other in key_file.KINDS if other != kind]
+    assert all(len(getattr(ring, other)) == 1 for other in others)
+    with pytest.raises(ValueError, match="no key is staged"):
+        key_file.promote(ring, kind, now=1)
+
+
+def test_the_file_keeps_order_and_times(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    read = key_file.KeyFile(path, create=True)
+    ring = key_file.promote(key_file.stage(read(), "sealing"), "sealing", now=77)
+    ring = key_file.promote(key_file.stage(ring, "assertion"), "assertion", now=77)
+    with key_file.editing(path) as save:
+        save(ring)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read.look()
+    assert read().sealing == ring.sealing
+    assert [(key.kid, key.retired_at, key.writes_from) for key in read().assertion] == [
+        (key.kid, key.retired_at, key.writes_from) for key in ring.assertion
+    ]
+    assert not read.look()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["keys.json", "keys.json.lock"]
+
+
+def test_who_follows_the_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    read = key_file.KeyFile(path, create=True)
+    told: list[keys.KeyRing] = []
+    read.changed.append(told.append)
+    with key_file.editing(path) as save:
+        save(key_file.stage(read(), "assertion"))
+    read.look()
+    assert [len(ring.assertion) for ring in told] == [2]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "nonsense", '{"sealing": [], "assertion": [], "database": []}']
+)
+def test_a_broken_or_missing_file_keeps_the_old_ring(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "keys.json"
+    read = key_file.KeyFile(path, create=True)
+    ring = read()
+    path.write_text(text)
+    assert not read.look()
+    path.unlink()
+    assert not read.look()
+    assert read() is ring
+
+
+def test_two_rotations_do_not_cross(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    keys.load(path, create=True)
+    with (
+        key_file.editing(path),
+        pytest.raises(ConfigError, match="another rotation"),
+        key_file.editing(path),
+    ):
+        pass
+
+
+def test_a_ring_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    keys.load(path, create=True)
+    path.chmod(0o640)
+    with pytest.raises(ConfigError, match="others can read"):
+        keys.load(path, create=False)
+
+
+@pytest.mark.parametrize("watched", ["key ring", "configuration"])
+async def test_a_mount_that_hangs_holds_up_no_request(
+    watched: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at a file on it never comes back; the loop goes on, and what is known stays in
+    force.
+    """
+    module = key_file if watched == "key ring" else reload
+    path = tmp_path / "file"
+    file = (
+        KeyFile(path, create=True)
+        if watched == "key ring"
+        else ConfigFile(path, create_autospec(Config))
+    )
+    asked, hangs = threading.Event(), threading.Event()
+
+    def hanging(_: Path) -> None:
+        asked.set()
+        hangs.wait(10)
+
+    monkeypatch.setattr(module, "POLL_S", 0.0)
+    monkeypatch.setattr(module, "stamp", hanging)
+    watching = asyncio.create_task(file.watch())
+    turns = 0
+    async with asyncio.timeout(5):
+        while not asked.is_set() or turns < 100:
+            await asyncio.sleep(0.001)
+            turns += 1
+    watching.cancel()
+    hangs.set()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching

@@ -1,0 +1,480 @@
+"""Provisioning as callers meet it: over HTTP with keys, and as commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from aiohttp import web
+from click.testing import CliRunner
+
+from demo.cognito.control import faults
+from gateway.admin import PREFIX, AdminServices, admin_application
+from gateway.admin.idempotency import SqlIdempotency
+from gateway.admin.keys import Scope
+from gateway.admin.keys_store import SqlAdminKeys
+from gateway.cli import run
+from gateway.database.audit import SqlAuditLog
+from gateway.database.audit_entries import AuditFilter
+from tests.provisioning.bench import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import ClientResponse
+    from aiohttp.test_utils import TestClient
+    from pytest_aiohttp.plugin import AiohttpClient
+
+ROOT = Path(__file__).parents[2]
+
+
+class Api:
+    """The admin API over a bench."""
+
+    def __init__(
+        self, bench: Bench, client: TestClient[web.Request, web.Application], keys: SqlAdminKeys
+    ) -> None:
+        self.bench, self.client, self.keys = bench, client, keys
+
+    async def key(self, *scopes: Scope, tenant: str | None = None) -> str:
+        new = await self.keys.create(
+            name=secrets.token_hex(4), scopes=scopes, tenant=tenant, lifetime_s=None
+        )
+        assert new is not None
+        return new.presented.reveal()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        body: object = None,
+        headers: dict[str, str] | None = None,
+    ) -> ClientResponse:
+        presented = key or await self.key(Scope.OPERATOR)
+        return await self.client.request(
+            method,
+            PREFIX + path,
+            json=body,
+            headers={"Authorization": f"Bearer {presented}", **(headers or {})},
+        )
+
+    async def body(self, tenant: str = "initech", **more: Any) -> dict[str, Any]:
+        name = f"{tenant}-idp"
+        customer = self.bench.cloud.customers.get(name) or await self.bench.cloud.add_idp(
+            name, kind="okta"
+        )
+        provider = {
+            "client_id": customer.app.client_id,
+            "client_secret": customer.app.client_secret,
+            "oidc_issuer": customer.issuer,
+        }
+        return {
+            "provider": provider,
+            "group": "app-users",
+            "allowed_domain": f"{tenant}.test",
+            "hosts": [f"{tenant}.localhost"],
+            **more,
+        }
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with Bench(tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+async def api(bench: Bench, aiohttp_client: AiohttpClient) -> Api:
+    keys = SqlAdminKeys(bench.database, clock=time.time)
+    services = AdminServices(
+        keys=keys,
+        audit=SqlAuditLog(bench.database, clock=time.time),
+        idempotency=SqlIdempotency(bench.database, clock=time.time),
+        tenants=bench.service.records,
+        onboarding=bench.service,
+    )
+    application = web.Application()
+    application.add_subapp(PREFIX, admin_application(services))
+    return Api(bench, await aiohttp_client(application), keys)
+
+
+PATH = "/tenants/initech/provision"
+
+
+async def test_dry_run_create_conflict_run_and_rollback(api: Api) -> None:
+    body = await api.body()
+    planned = await api.call("POST", f"{PATH}?dry_run=true", body=body)
+    assert planned.status == 200
+    assert [s["verb"] for s in (await planned.json())["steps"]] == [
+        "keep",
+        "create",
+        "create",
+        "create",
+    ]
+    assert await api.bench.left_behind() == {}
+    made = await api.call("POST", PATH, body=body)
+    assert made.status == 201
+    answer = await made.json()
+    assert (answer["providers"], answer["hosts"], answer["in_force"]) == (
+        ["initech-okta"],
+        ["initech.localhost"],
+        True,
+    )
+    assert {answer["client_id"]} == api.bench.clients
+    assert answer["hooks"] == {"initech-okta": "/admin/v1/tenants/initech/hooks/initech-okta"}
+    again = await api.call("POST", PATH, body=body)
+    assert (again.status, (await again.json())["code"]) == (409, "exists")
+    run = await (await api.call("GET", f"{PATH}/{answer['run']}")).json()
+    assert (run["state"], [s["action"] for s in run["steps"]]) == (
+        "done",
+        ["create_provider", "create_client", "put_tenant", "put_credentials"],
+    )
+    assert made.headers["Location"].endswith(f"{PATH}/{answer['run']}")
+    rolled = await api.call("POST", f"{PATH}/{answer['run']}/rollback")
+    assert (rolled.status, (await rolled.json())["state"]) == (200, "rolled_back")
+    assert await api.bench.left_behind() == {}
+    twice = await api.call("POST", f"{PATH}/{answer['run']}/rollback")
+    assert (twice.status, (await twice.json())["code"]) == (409, "conflict")
+    listed = await (await api.call("GET", PATH)).json()
+    assert [r["id"] for r in listed["items"]] == [answer["run"]]
+
+
+async def test_no_secret_is_in_any_answer_or_record(api: Api) -> None:
+    body = await api.body()
+    secret = body["provider"]["client_secret"]
+    made = await api.call("POST", PATH, body=body)
+    (client,) = api.bench.cloud.cognito.pool.clients.values()
+    shown = [
+        await made.text(),
+        await (await api.call("GET", PATH)).text(),
+        await (await api.call("GET", "/audit")).text(),
+        await (await api.call("GET", "/tenants/initech")).text(),
+    ]
+    assert client.secret is not None
+    assert not any(secret in text or client.secret in text for text in shown)
+
+
+async def test_a_repeated_create_after_a_lost_answer_gets_the_first_answer(api: Api) -> None:
+    body, key = await api.body(), await api.key(Scope.PROVISION)
+    first = await api.call(
+        "POST", PATH, key=key, body=body, headers={"Idempotency-Key": "onboard initech"}
+    )
+    again = await api.call(
+        "POST", PATH, key=key, body=body, headers={"Idempotency-Key": "onboard initech"}
+    )
+    assert (first.status, again.status) == (201, 201)
+    assert await first.read() == await again.read()
+    assert len(api.bench.clients) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code", "error"),
+    [
+        ("quota", 400, "quota_reached", "LimitExceededException"),
+        ("refused", 400, "cognito_refused", "InvalidParameterException"),
+        ("gone", 503, "unavailable", None),
+    ],
+)
+async def test_what_cognito_says_is_handed_on_and_nothing_is_left(
+    api: Api, fault: str, status: int, code: str, error: str | None
+) -> None:
+    body, control = await api.body(), api.bench.cloud.cognito.control
+    if fault == "quota":
+        control.state.quotas.clients = 0
+    elif fault == "refused":
+        from demo.cognito.control.errors import ApiError
+
+        control.faults.plan(
+            "CreateUserPoolClient",
+            faults.fail(ApiError("InvalidParameterException", "planned by the test")),
+        )
+    else:
+        control.faults.plan("CreateUserPoolClient", faults.internal_error, times=9)
+    answer = await api.call("POST", PATH, body=body)
+    document = await answer.json()
+    assert (answer.status, document["code"], document.get("cognito_error")) == (status, code, error)
+    if fault == "quota":
+        assert document["detail"] == "Maximum number of user pool clients (0) reached."
+    assert document["left"] in {
+        "nothing of it is left",
+        "nothing of it is to be seen; watched for a late effect",
+    }
+    assert await api.bench.left_behind() == {}
+
+
+async def test_every_mistake_comes_at_once_with_its_place(api: Api) -> None:
+    body = await api.body(allowed_domain=None)
+    body["provider"] |= {"name": "a_b", "identifiers": [f"d{n}" for n in range(51)]}
+    answer = await api.call(
+        "POST", PATH, body={k: v for k, v in body.items() if k != "allowed_domain"}
+    )
+    document = await answer.json()
+    assert (answer.status, document["code"]) == (400, "preflight_failed")
+    assert [e["where"] for e in document["errors"]] == [
+        "providers.a_b.name",
+        "providers.a_b.identifiers",
+        "email_domains",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hosts": ["two.localhost"]},
+        {"allowed_domain": "two.test"},
+        {"adopt": True},
+        {"adopt_client": "x"},
+    ],
+    ids=["hosts", "domains", "adopt", "adopt_client"],
+)
+async def test_a_tenants_own_key_changes_neither_hosts_nor_domains_and_adopts_nothing(
+    api: Api, change: dict[str, Any]
+) -> None:
+    await api.call("POST", PATH, body=await api.body())
+    own = await api.key(Scope.PROVISION, tenant="initech")
+    refused = await api.call("PUT", PATH, key=own, body={**await api.body(), **change})
+    assert (refused.status, (await refused.json())["code"]) == (403, "tenant_bound")
+    same = await api.call("PUT", PATH, key=own, body={**await api.body(), "group": "other"})
+    assert same.status == 200
+
+
+async def test_a_tenants_own_key_creates_no_tenant_and_takes_back_no_operators_run(
+    api: Api,
+) -> None:
+    own = await api.key(Scope.PROVISION, tenant="initech")
+    refused = await api.call("POST", PATH, key=own, body=await api.body())
+    assert (refused.status, (await refused.json())["code"]) == (403, "tenant_bound")
+    run = (await (await api.call("POST", PATH, body=await api.body())).json())["run"]
+    taken_back = await api.call("POST", f"{PATH}/{run}/rollback", key=own)
+    assert (taken_back.status, (await taken_back.json())["code"]) == (403, "tenant_bound")
+    other = await api.call(
+        "GET", f"{PATH}/{run}", key=await api.key(Scope.PROVISION, tenant="hooli")
+    )
+    assert other.status == 403
+
+
+async def test_every_change_is_on_record_with_the_run(api: Api) -> None:
+    await api.call("POST", PATH, body=await api.body())
+    await api.call("DELETE", PATH)
+    rows = (await (await api.call("GET", "/audit?tenant=initech")).json())["items"]
+    assert [(r["action"], r["outcome"]) for r in rows] == [
+        ("destroy", "done"),
+        ("provision", "done"),
+    ]
+    assert rows[1]["after"]["run"]
+
+
+async def test_a_client_is_rotated_and_the_old_one_retired(api: Api) -> None:
+    first = await (await api.call("POST", PATH, body=await api.body())).json()
+    own = await api.key(Scope.PROVISION, tenant="initech")
+    rotated = await api.call("POST", f"{PATH}/rotate", key=own)
+    answer = await rotated.json()
+    assert (rotated.status, [r["client_id"] for r in answer["retired"]]) == (
+        201,
+        [first["client_id"]],
+    )
+    assert api.bench.clients == {first["client_id"], answer["client_id"]}
+    run = await (await api.call("GET", f"{PATH}/{answer['run']}")).json()
+    assert (run["kind"], run["state"], [s["action"] for s in run["steps"]]) == (
+        "rotate",
+        "done",
+        ["create_client", "put_credentials"],
+    )
+    assert first["client_id"] in run["plan"][0]["why"]
+    retired = await api.call("POST", f"{PATH}/retire")
+    assert (retired.status, (await retired.json())["retired"]) == (200, [])
+    assert api.bench.clients == {answer["client_id"]}
+    nothing_left = await api.call("POST", f"{PATH}/retire")
+    assert (nothing_left.status, (await nothing_left.json())["code"]) == (404, "not_found")
+    rows = (await (await api.call("GET", "/audit?tenant=initech")).json())["items"]
+    assert [(r["action"], r["outcome"]) for r in rows] == [
+        ("retire", "refused:404"),
+        ("retire", "done"),
+        ("rotate", "done"),
+        ("provision", "done"),
+    ]
+    secrets_made = [c.secret for c in api.bench.cloud.cognito.pool.clients.values()]
+    assert not any(secret and secret in str(answer) for secret in secrets_made)
+
+
+# --- commands
+# ----------------------------------------------------------------------------------------
+
+
+def configured(bench: Bench, arguments: tuple[str, ...]) -> list[str]:
+    cognito = bench.cloud.cognito
+    config = bench.state_dir / "gateway.yaml"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "development": True,
+                "public_scheme": "http",
+                "ingress": {"trusted_proxies": ["127.0.0.1/32"]},
+                "state_dir": str(bench.state_dir),
+                "cognito": {
+                    "region": "eu-north-1",
+                    "user_pool_id": cognito.pool.pool_id,
+                    "domain": cognito.url,
+                    "issuer": cognito.issuer,
+                    "endpoint_url": cognito.endpoint_url,
+                },
+            }
+        )
+    )
+    return [*arguments, "-c", str(config)]
+
+
+ENVIRONMENT = {"IDP_SECRET": "from-the-environment"}
+
+
+async def process(bench: Bench, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of ``python -m gateway``."""
+    started = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "gateway",
+        *configured(bench, arguments),
+        cwd=ROOT,
+        env={**os.environ, **ENVIRONMENT},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await started.communicate(stdin.encode())
+    return started.returncode or 0, out.decode(), err.decode()
+
+
+async def gateway(bench: Bench, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+    """The same from a thread of this process, which has imported already what a command needs."""
+
+    def command() -> tuple[int, str, str]:
+        with CliRunner().isolation(input=stdin, env=ENVIRONMENT) as (out, err, _):
+            code = run(configured(bench, arguments))
+            sys.stderr.flush()
+            return code, out.getvalue().decode(), err.getvalue().decode()
+
+    return await asyncio.to_thread(command)
+
+
+async def test_the_commands_plan_apply_verify_and_destroy(api: Api) -> None:
+    bench, text = api.bench, json.dumps(await api.body())
+    code, out, _ = await process(bench, "provision", "plan", "initech", "-f", "-", stdin=text)
+    assert code == 0
+    assert "create  provider initech-okta: okta at" in out
+    assert await bench.left_behind() == {}
+    code, out, err = await gateway(
+        bench, "provision", "apply", "initech", "-f", "-", "--json", stdin=text
+    )
+    assert code == 0, err
+    made = json.loads(out)
+    assert {made["client_id"]} == bench.clients
+    code, out, _ = await gateway(bench, "provision", "verify", "initech")
+    assert (code, out.strip()) == (0, "as it was provisioned")
+    await bench.service.provisioning.pool.api.call(
+        "UpdateUserPoolClient",
+        idempotent=True,
+        ClientId=made["client_id"],
+        ExplicitAuthFlows=["ALLOW_USER_SRP_AUTH"],
+    )
+    code, out, _ = await gateway(bench, "provision", "verify", "initech")
+    assert code == 1
+    assert "CallbackURLs: (unset) → http://initech.localhost/_auth/callback" in out
+    code, _, err = await gateway(bench, "provision", "destroy", "initech", "--yes")
+    # Nobody publishes here that the tenant is gone, so its client may still be in use: it goes once
+    # somebody does.
+    assert code == 1
+    assert "a gateway with the admin role finishes it" in err
+    assert await bench.service.provisioning.recover() == 1
+    assert await bench.left_behind() == {}
+    page = await SqlAuditLog(bench.database, clock=time.time).page(
+        AuditFilter(), position=None, limit=10
+    )
+    assert [(e.actor, e.action, e.outcome) for e in page.items] == [
+        ("cli", "destroy", "refused"),
+        ("cli", "provision", "done"),
+    ]
+    made_of, destroyed = page.items[1].after, page.items[0].before
+    assert isinstance(made_of, dict)
+    assert isinstance(destroyed, dict)
+    assert made_of["tenant"]["hosts"] == destroyed["hosts"] == ["initech.localhost"]
+
+
+async def test_the_commands_rotate_and_retire(api: Api) -> None:
+    await api.bench.apply()
+    (old,) = api.bench.clients
+    revision, _ = await api.bench.tenants.revision()
+    await api.bench.tenants.published(
+        revision + 100
+    )  # as if a gateway published each change at once
+    code, out, err = await gateway(api.bench, "provision", "rotate", "initech", "--json")
+    assert code == 0, err
+    answer = json.loads(out)
+    assert (answer["in_force"], [r["client_id"] for r in answer["retired"]]) == (True, [old])
+    code, out, err = await gateway(api.bench, "provision", "rotate", "initech", "--retire-now")
+    assert code == 0, err
+    assert "done       delete client" in err
+    (left,) = api.bench.clients
+    assert f"client {left}" in out
+    code, _, err = await gateway(api.bench, "provision", "retire", "initech")
+    assert (code, err.strip()) == (1, "gateway: initech has no replaced client")
+
+
+async def test_a_wrong_request_is_exit_2_and_an_unready_one_is_exit_1(api: Api) -> None:
+    code, _, err = await gateway(
+        api.bench,
+        "provision",
+        "plan",
+        "initech",
+        "-f",
+        "-",
+        stdin="{provider: {client_id: x}, surprise: 1}",
+    )
+    assert code == 2
+    assert "standard input: surprise: unknown key" in err
+    code, _, err = await gateway(
+        api.bench,
+        "provision",
+        "plan",
+        "initech",
+        "-f",
+        "-",
+        stdin=json.dumps({**await api.body(), "group": None}),
+    )
+    assert code == 1
+    assert 'groups: needed (or group): name who may come in, or say "any"' in err
+
+
+async def test_admin_keys_are_shown_once_listed_without_secret_and_revoked(api: Api) -> None:
+    code, out, err = await gateway(
+        api.bench,
+        "admin-keys",
+        "create",
+        "ci",
+        "--scope",
+        "audit:read",
+        "--expires",
+        "90d",
+        "--json",
+    )
+    assert code == 0, err
+    key = json.loads(out)["key"]
+    assert (await api.call("GET", "/audit", key=key)).status == 200
+    assert (await api.call("GET", "/tenants", key=key)).status == 403
+    code, out, _ = await gateway(api.bench, "admin-keys", "list")
+    assert "audit:read" in out
+    assert key not in out
+    assert (await gateway(api.bench, "admin-keys", "create", "ci", "--scope", "audit:read"))[0] == 1
+    assert (await gateway(api.bench, "admin-keys", "create", "x", "--scope", "everything"))[0] == 2
+    assert (await gateway(api.bench, "admin-keys", "revoke", "ci"))[0] == 0
+    assert (await api.call("GET", "/audit", key=key)).status == 401
+    assert (await gateway(api.bench, "admin-keys", "revoke", "ci"))[0] == 1

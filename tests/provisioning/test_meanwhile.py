@@ -1,0 +1,186 @@
+"""What is built from a tenant is written only while that tenant stands: the customer's server and
+the pool set the pace, and operators do not wait for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gateway.core.model import Secret
+from gateway.provisioning.runner import Done, Failed
+from gateway.provisioning.runs import RunKind, RunState
+from gateway.tenants.stored import By, Refused
+from tests.provisioning.bench import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from gateway.provisioning.discovery import Discovered, DiscoveryFetcher
+    from gateway.provisioning.service import Onboarding
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with Bench(tmp_path) as started:
+        yield started
+
+
+@dataclass(slots=True)
+class SlowServer:
+    """A customer's server that answers discovery when it is told to."""
+
+    real: DiscoveryFetcher
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def fetch(self, issuer: str) -> Discovered:
+        self.asked.set()
+        await self.answer.wait()
+        return await self.real.fetch(issuer)
+
+
+async def narrowed(bench: Bench, **changes: Any) -> None:
+    """What an operator does over the admin API: another version of the document."""
+    stored = await bench.tenants.get("initech")
+    assert stored is not None
+    answer = await bench.tenants.put(
+        stored.document.model_copy(
+            update={"active": False, "allowed_groups": frozenset(), **changes}
+        ),
+        version=stored.version,
+        by=By("operator"),
+    )
+    assert not isinstance(answer, Refused)
+
+
+async def stands(bench: Bench) -> tuple[bool, frozenset[str] | None]:
+    stored = await bench.tenants.get("initech")
+    assert stored is not None
+    return stored.document.active, stored.document.allowed_groups
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["operator", "bound key"])
+async def test_provisioning_does_not_undo_what_an_operator_did_during_discovery(
+    bench: Bench, bound: bool
+) -> None:
+    await bench.apply()
+    body = (
+        await bench.body()
+        if not bound
+        else (await bench.body()).model_copy(update={"hosts": None, "allowed_domain": None})
+    )
+    server = SlowServer(bench.service.discovery)
+    service = replace(bench.service, discovery=server)  # type: ignore[arg-type]  # a fetcher, in its own time
+    proposing = asyncio.create_task(service.propose("initech", body, update=True, bound=bound))
+    await server.asked.wait()
+    await narrowed(bench)
+    server.answer.set()
+    proposal = await proposing
+    assert [(p.kind, p.where) for p in proposal.problems] == [("conflict", "tenant")]
+    assert await stands(bench) == (False, frozenset())
+
+
+async def narrow(bench: Bench) -> None:
+    await narrowed(bench)
+
+
+async def another_run(bench: Bench) -> None:
+    assert isinstance(await bench.service.rotate("initech", actor="operator"), Done)
+
+
+async def other_clients(bench: Bench) -> None:
+    await bench.tenants.put_credentials(
+        "initech", replace_secret(await bench.tenants.credentials("initech")), by=By("operator")
+    )
+
+
+def replace_secret(held: Any) -> Any:
+    return replace(held, client_secret=Secret("another"))
+
+
+MEANWHILE: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "the document": narrow,
+    "a run": another_run,
+    "the app clients": other_clients,
+}
+
+
+@pytest.mark.parametrize("change", MEANWHILE.values(), ids=MEANWHILE)
+async def test_a_proposal_whose_basis_has_changed_is_not_applied(
+    bench: Bench, change: Callable[[Bench], Awaitable[None]]
+) -> None:
+    await bench.apply()
+    proposal = await bench.service.propose(
+        "initech", (await bench.body()).model_copy(update={"group": "others"}), update=True
+    )
+    assert proposal.problems == ()
+    await change(bench)
+    before = (
+        await bench.left_behind(),
+        await stands(bench),
+        await bench.tenants.credentials("initech"),
+    )
+    outcome = await bench.service.apply(proposal, actor="test")
+    assert isinstance(outcome, Failed)
+    assert (outcome.code, outcome.state) == ("conflict", RunState.ROLLED_BACK)
+    assert (
+        await bench.left_behind(),
+        await stands(bench),
+        await bench.tenants.credentials("initech"),
+    ) == before
+
+
+def while_the_pool_is_read(bench: Bench, change: Callable[[Bench], Awaitable[None]]) -> Onboarding:
+    """The service, with a pool that answers after ``change`` was made."""
+    pool = bench.service.provisioning.pool
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(pool, name)
+
+        async def actual(self, **what: Any) -> Any:
+            found = await pool.actual(**what)
+            await change(bench)
+            return found
+
+    return replace(bench.service, provisioning=replace(bench.service.provisioning, pool=Slow()))  # type: ignore[arg-type]  # a pool, a little later
+
+
+async def test_a_rotation_is_made_from_the_tenant_as_it_stands(bench: Bench) -> None:
+    await bench.apply()
+    held, clients = await bench.tenants.credentials("initech"), bench.clients
+    outcome = await while_the_pool_is_read(bench, narrow).rotate("initech", actor="test")
+    assert isinstance(outcome, Failed)
+    assert outcome.code == "conflict"
+    assert (await bench.tenants.credentials("initech"), bench.clients) == (held, clients)
+
+
+async def test_mending_is_made_from_the_tenant_as_it_stands(bench: Bench) -> None:
+    await bench.apply()
+    (client,) = bench.cloud.cognito.pool.clients.values()
+    bench.cloud.cognito.pool.clients[client.client_id] = replace(
+        client,
+        settings={**client.settings, "CallbackURLs": ["http://elsewhere.localhost/_auth/callback"]},
+    )
+    drift = await while_the_pool_is_read(bench, narrow).verify("initech", fix=True, actor="test")
+    assert drift is not None
+    assert isinstance(drift.fixed, Failed)
+    assert drift.fixed.code == "conflict"
+
+
+async def test_only_the_latest_run_is_held_again_to_be_undone(bench: Bench) -> None:
+    """Whoever asks has looked before; in between another run may have ended."""
+    outcome = await bench.apply()
+    assert isinstance(outcome, Done)
+    journal = bench.service.provisioning.journal
+    await another_run(bench)
+    latest = await journal.latest("initech")
+    assert latest is not None
+    assert latest.kind is RunKind.ROTATE
+    assert not await journal.reopen(outcome.run)
+    assert await journal.reopen(latest.id)

@@ -1,0 +1,18 @@
+"""The session store's fixtures, and SQL of both kinds."""
+
+from __future__ import annotations
+
+from tests.database.fixtures import database, database_url, postgres
+from tests.sessions.conftest import clock, link, login, ring, sessions, valkey
+
+__all__ = [
+    "clock",
+    "database",
+    "database_url",
+    "link",
+    "login",
+    "postgres",
+    "ring",
+    "sessions",
+    "valkey",
+]

@@ -1,0 +1,323 @@
+"""Several workers under one supervisor, as a process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import threading
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.world import World
+from gateway.runtime.app import stopping_finding
+from gateway.runtime.serve import bind, identity, unbind
+from tests.sessions.conftest import HOST
+from tests.soak.floods import FLOODERS, TIMES_AS_LONG, Person, begin, begin_logins, flooding, p99
+from tests.support.gateway_process import ROOT, GatewayProcess, serving, until
+from tests.support.world import RunningWorld
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def test_workers_share_the_listeners_and_the_metrics_and_leave_nothing(tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with RunningWorld(
+        World(tmp_path / "world", replicas=2, workers=2, environment={"TMPDIR": str(temporary)})
+    ) as running:
+        for _ in range(8):
+            assert running.check("acme.localhost").status == 401
+        folders = set(temporary.glob("gateway-metrics-*"))
+        assert len(folders) == 2, "one for each supervisor, though their state is shared"
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{running.world.gateways[0].ports['admin']}/metrics", timeout=10
+        ) as answer:
+            text = answer.read().decode()
+        assert (
+            'gateway_checks_total{decision="login",dialect="nginx",reason="no_session",'
+            'tenant="acme"} 8.0'
+        ) in text
+    assert set(temporary.glob("gateway-metrics-*")) == set()
+
+
+@dataclass
+class Log:
+    """The read end of the pipe that the gateway writes its log to; read only while ``reading``."""
+
+    descriptor: int
+    lines: list[bytes] = field(default_factory=list)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """In the block, and until the pipe is empty."""
+        stop = threading.Event()
+        reader = threading.Thread(target=self._read, args=[stop])
+        reader.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            reader.join()
+
+    def _read(self, stop: threading.Event) -> None:
+        rest, quiet = b"", 0
+        while not (stop.is_set() and quiet >= 10):
+            try:
+                read = os.read(self.descriptor, 65536)
+            except BlockingIOError:
+                read = b""
+            quiet = 0 if read else quiet + 1
+            if not read:
+                stop.wait(0.02) if not stop.is_set() else threading.Event().wait(0.02)
+            *whole, rest = (rest + read).split(b"\n")
+            self.lines += whole
+
+    def events(self, name: str) -> list[dict[str, object]]:
+        found = [json.loads(line) for line in self.lines if line.startswith(b"{")]
+        return [event for event in found if event["event"] == name]
+
+
+@pytest.fixture(scope="module")
+def piped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayProcess, Log]]:
+    """Two workers and an admin process; their stderr is the smallest of pipes, as every service
+    manager gives them one.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    log = Log(reader)
+    with serving(tmp_path_factory.mktemp("piped"), workers=2, stderr=writer) as gateway:
+        os.close(writer)
+        yield gateway, log
+    os.close(reader)
+
+
+def test_a_reader_of_the_log_that_stops_stops_nothing_and_loses_nothing(
+    piped: tuple[GatewayProcess, Log],
+) -> None:
+    gateway, log = piped
+    cookie = gateway.log_in()
+    paths = [f"/page-{n}" for n in range(150)]
+    assert [gateway.check(cookie, path=path) for path in paths] == [200] * len(paths)
+    assert gateway.get("admin", "/healthz")[0] == 200
+    assert gateway.get("public", "/_auth/userinfo", {"Host": HOST})[0] == 401
+    with log.reading():
+        assert gateway.metric("gateway_log_lines_dropped_total") == 0
+    told = [event["path"] for event in log.events("check") if event["path"] != "/"]
+    assert sorted(told, key=str) == sorted(paths), "none lost, none twice"
+
+
+def readiness(gateway: GatewayProcess) -> tuple[int, bool, str]:
+    """Status of ``/readyz``, and what it says of the workers."""
+    status, body = gateway.get("admin", "/readyz")
+    told = json.loads(body)["dependencies"]["workers"]
+    return status, told["ok"], told["detail"]
+
+
+def test_every_dependency_that_readyz_names_is_documented(
+    piped: tuple[GatewayProcess, Log],
+) -> None:
+    gateway, _ = piped
+    page = (ROOT / "docs/operator/metrics.md").read_text("utf-8")
+    table = page[page.index("| dependency |") : page.index("`redis` has `parts`")]
+    documented = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert documented == {
+        *json.loads(gateway.get("admin", "/readyz")[1])["dependencies"],
+        stopping_finding().name,
+    }
+
+
+def test_a_worker_that_cannot_start_again_takes_nobody_along_and_comes_back(
+    piped: tuple[GatewayProcess, Log],
+) -> None:
+    """The key ring is away for a moment while a worker has to start again: exit code 2, and the
+    other one goes on. Where none is left, ``/readyz`` says so.
+    """
+    gateway, log = piped
+    cookie = gateway.log_in("bob")
+    ring = gateway.folder / "state" / "keys.json"
+    away = ring.rename(ring.with_suffix(".away"))
+    victim, *others = gateway.workers()
+    log.lines.clear()
+    with log.reading():
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: len(log.events("worker_died")) >= 2)
+        assert gateway.process.poll() is None
+        assert set(others) <= set(gateway.workers())
+        assert gateway.check(cookie) == 200
+        until(
+            lambda: (
+                readiness(gateway)
+                == (200, False, "1 of 2 workers serve; the log says why (worker_died)")
+            )
+        )
+        os.kill(others[0], signal.SIGKILL)
+        until(
+            lambda: (
+                readiness(gateway)
+                == (503, False, "0 of 2 workers serve; the log says why (worker_died)")
+            )
+        )
+        away.rename(ring)
+        until(lambda: len(gateway.workers()) == 3 and len(log.events("started")) >= 2, seconds=40)
+        until(lambda: readiness(gateway) == (200, True, "2 of 2 workers serve"))
+    first, second = log.events("worker_died")[:2]
+    assert (first["exit_code"], first["cause"]) == (
+        -9,
+        "killed by SIGKILL (the kernel does so where memory is short)",
+    )
+    assert second["exit_code"] == 2 and "key ring" in str(second["cause"])
+    assert [first["again_in_s"], second["again_in_s"]] == [1.0, 2.0]
+    assert "the key ring is missing" in str(log.events("configuration")[0]["error"])
+
+
+def test_a_flood_of_logins_is_not_noticed_by_whoever_is_signed_in(
+    piped: tuple[GatewayProcess, Log],
+) -> None:
+    """With long return addresses, as fast as they are answered; another address begins a login all
+    the same.
+    """
+    gateway, _ = piped
+    public = gateway.ports["public"]
+    person = Person(gateway, gateway.log_in("dave"))
+    quiet = person.checks(for_s=0.5)
+    with flooding(begin_logins, public):
+        until(lambda: gateway.metric('gateway_connections{listener="public"}') >= FLOODERS)
+        flooded = person.checks(for_s=1.5)
+        assert begin(public, "151.101.1.8")[0] == 302
+    assert person.failed == 0
+    # A machine that runs other tests beside has a quiet of its own.
+    assert p99(flooded) < TIMES_AS_LONG * max(p99(quiet), 0.02)
+
+
+def test_at_the_end_nobody_who_is_connected_is_lost_and_nobody_needs_a_reader_of_the_log(
+    piped: tuple[GatewayProcess, Log],
+) -> None:
+    """Clients that connect all the time, each once, through SIGTERM; a rolling restart sends them
+    elsewhere once they are refused.
+    """
+    gateway, _ = piped
+    cookie = gateway.log_in("carol")
+    outcomes: list[str] = []
+    answered = threading.Event()
+
+    def visit(listener: str, request: bytes) -> None:
+        while True:
+            client = socket.socket()
+            client.settimeout(0.8)
+            try:
+                client.connect(("127.0.0.1", gateway.ports[listener]))
+            except OSError:
+                client.close()
+                return
+            try:
+                client.settimeout(8)
+                client.sendall(request)
+                status = client.recv(65536)[9:12].decode()
+                outcomes.append(status or "lost")
+            except OSError:
+                outcomes.append("lost")
+            finally:
+                client.close()
+            if len(outcomes) > 100:
+                answered.set()
+
+    check = (
+        "GET /auth/nginx HTTP/1.1\r\nHost: a\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Proto: "
+        f"https\r\nX-Forwarded-Host: {HOST}\r\nX-Forwarded-Uri: /\r\nCookie: "
+        f"__Host-gw={cookie}\r\n\r\n"
+    )
+    userinfo = f"GET /_auth/userinfo HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
+    visitors = [
+        threading.Thread(target=visit, args=[name, text.encode()])
+        for name, text in (("check", check), ("public", userinfo))
+        for _ in range(6)
+    ]
+    for visitor in visitors:
+        visitor.start()
+    assert answered.wait(30)
+    assert gateway.stop(within_s=12) == 0
+    for visitor in visitors:
+        visitor.join()
+    assert {status: outcomes.count(status) for status in set(outcomes)}.keys() == {"200", "401"}
+
+
+def test_idle_connections_of_one_listener_cost_the_others_nothing(tmp_path: Path) -> None:
+    """With a hard limit of 512 descriptors: more idle connections than that at the public
+    listener.
+    """
+    with serving(tmp_path, open_files=512) as gateway:
+        cookie = gateway.log_in()
+        limits = Path(f"/proc/{gateway.process.pid}/limits").read_text()
+        assert re.search(r"Max open files +512 +512", limits), "the soft limit is raised"
+        clients = [
+            socket.create_connection(("127.0.0.1", gateway.ports["public"]), timeout=5)
+            for _ in range(700)
+        ]
+        try:
+            assert [gateway.check(cookie) for _ in range(20)] == [200] * 20
+            assert gateway.get("admin", "/healthz")[0] == 200
+            assert gateway.get("public", "/_auth/userinfo", {"Host": HOST})[0] == 401, (
+                "the idle ones make room"
+            )
+            assert gateway.metric('gateway_connections{listener="public"}') <= 64
+            assert gateway.metric('gateway_accept_errors_total{listener="public"}') == 0
+        finally:
+            for client in clients:
+                client.close()
+        assert gateway.log.count('"connections_at_limit"') == 1
+        # Something else takes the descriptors all the same: not one is left.
+        used = len(list(Path(f"/proc/{gateway.process.pid}/fd").iterdir()))
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (used, 512))
+        waiting = socket.create_connection(("127.0.0.1", gateway.ports["public"]), timeout=10)
+        waiting.sendall(f"GET /_auth/userinfo HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        more = [
+            socket.create_connection(("127.0.0.1", gateway.ports["public"]), timeout=10)
+            for _ in range(80)
+        ]
+        until(lambda: "accept_failed" in gateway.log)
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (512, 512))
+        assert waiting.recv(65536).startswith(b"HTTP/1.1 401"), "it waited, and was not reset"
+        for client in (waiting, *more):
+            client.close()
+        assert gateway.log.count('"accept_failed"') == 1
+        assert gateway.metric('gateway_accept_errors_total{listener="public"}') > 0
+
+
+def test_a_wrong_configuration_at_the_first_start_ends_everything_with_its_message(
+    tmp_path: Path,
+) -> None:
+    """Nobody serves yet, and an operator waits for the message."""
+    (tmp_path / "state").mkdir(mode=0o700)
+    ring = tmp_path / "state" / "keys.json"
+    ring.write_text("{}")
+    ring.chmod(0o600)
+    with (
+        pytest.raises(AssertionError, match="not a key ring"),
+        serving(tmp_path, workers=2) as gateway,
+    ):
+        raise RuntimeError(gateway.log)
+
+
+def test_a_unix_socket_of_a_successor_is_left_alone(tmp_path: Path) -> None:
+    """In a rolling restart on one path the old process ends after the new one has bound."""
+    address = f"unix:{tmp_path}/check.sock"
+    old = bind(address, key="listen.check")
+    made = identity(old)
+    new = bind(address, key="listen.check")
+    unbind(old, made)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{tmp_path}/check.sock")
+    unbind(new, identity(new))
+    assert not (tmp_path / "check.sock").exists()
