@@ -345,15 +345,23 @@ def test_tests_that_the_documentation_names_exist(path: Path) -> None:
         ), f"{file}::{test}"
 
 
-def test_every_row_of_the_threat_model_names_a_test() -> None:
-    table = [
-        line
-        for line in (DOCS / "threat-model.md").read_text(encoding="utf-8").splitlines()
-        if re.match(r"\| (?!#|not promised)", line)
+def test_every_guarantee_and_every_limit_of_the_threat_model_names_a_test() -> None:
+    text = (DOCS / "threat-model.md").read_text(encoding="utf-8")
+    guarantees, _, limits = text.partition("## What it does not promise")
+    sections = [
+        *re.split(r"^#### ", guarantees, flags=re.MULTILINE)[1:],
+        *re.split(r"^### ", limits, flags=re.MULTILINE)[1:],
     ]
-    assert [line for line in table if not re.search(r"`tests/[\w/]+\.py::test_\w+`", line)] == []
-    numbered = [int(line.split("|")[1]) for line in table if re.match(r"\| \d", line)]
-    assert numbered == list(range(1, len(numbered) + 1))
+    assert len(sections) > 70
+    named = re.compile(r"^- `tests/[\w/]+\.py::test_\w+`$", re.MULTILINE)
+    assert [s.splitlines()[0] for s in sections if not named.search(s)] == []
+
+
+def test_every_rule_of_the_session_protocol_names_a_test_or_a_decision() -> None:
+    text = (DOCS / "sessions.md").read_text(encoding="utf-8")
+    rules = re.split(r"^- ", text, flags=re.MULTILINE)[1:]
+    assert len(rules) > 90
+    assert [r for r in rules if not re.search(r"`[\w/]*test_\w+\.py|ADR \d{4}", r)] == []
 
 
 def test_alerts_and_log_events_that_the_documentation_names_exist() -> None:
