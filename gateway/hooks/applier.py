@@ -50,13 +50,14 @@ from gateway.log import ROOT, fields
 from gateway.metrics import HOOK_BACKLOG, HOOK_EVENTS, HOOK_HELD, HOOK_LAG_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from gateway.core.hook_target import HookTarget
     from gateway.core.person import Person
+    from gateway.core.revocation import RevocationRequest, RevocationStatus
     from gateway.database.group_commit import Committer
     from gateway.hooks.api import Directory, HookTargets, People
     from gateway.hooks.effects import Plan
@@ -71,8 +72,13 @@ LANES = 128
 """Lanes worked on at once."""
 PER_TENANT = 32
 """Of them, one tenant's: its directory may take its time over each, and others must not wait for
-it.
+it. Lanes whose revocations are written, or being written, do not count: what they wait for is the
+confirmation of replicas, and nobody's removal waits for another's.
 """
+CONFIRMING = 1024
+"""Lanes in all, with those that only wait for confirmations. Bounds memory."""
+CONFIRMING_PER_TENANT = 256
+"""Of them, one tenant's; what it has beyond counts as being worked on."""
 APPLY_S = 20.0
 """Longest time for one lane. Shorter than ``inbox.LEASE_S``."""
 POLL_S = 1.0
@@ -193,6 +199,8 @@ class Applier:
         self._clock = clock
         self._apply_s = apply_s
         self._wake = asyncio.Event()
+        self._active: dict[asyncio.Task[None], Lane] = {}
+        self._confirming: set[asyncio.Task[None] | None] = set()
         self._resting: dict[str, _Rest] = {}
         """Lanes that could not be settled."""
 
@@ -205,23 +213,25 @@ class Applier:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            active: dict[asyncio.Task[None], Lane] = {}
+            active = self._active
             measured_at = 0.0
             while True:
                 self._wake.clear()
                 lanes: tuple[Lane, ...] = ()
                 try:
-                    busy = {lane.key: lane.tenant for lane in active.values()}
+                    working = self._working()
                     resting = [
                         key
                         for key, rest in self._resting.items()
                         if asyncio.get_running_loop().time() < rest.until
                     ]
-                    if len(active) < LANES:
+                    room = min(LANES - len(working), CONFIRMING - len(active))
+                    if room > 0:
                         lanes = await self._inbox.claim(
                             now=self._clock(),
-                            limit=LANES - len(active),
-                            busy=busy,
+                            limit=room,
+                            busy=[lane.key for lane in active.values()],
+                            working=working,
                             resting=resting,
                             per_tenant=PER_TENANT,
                         )
@@ -237,20 +247,41 @@ class Applier:
                 for lane in lanes:
                     task = group.create_task(self._guarded(lane))
                     active[task] = lane
-                    task.add_done_callback(lambda done: active.pop(done, None))
-                if not lanes or len(active) >= LANES:
-                    await self._pause(active)
+                    task.add_done_callback(self._ended)
+                if not lanes:
+                    await self._pause()
 
-    async def _pause(self, active: Collection[asyncio.Task[None]]) -> None:
-        wake = asyncio.create_task(self._wake.wait())
+    def _working(self) -> list[str]:
+        """The tenant of each lane that counts against ``LANES`` and ``PER_TENANT``."""
+        free = dict.fromkeys((lane.tenant for lane in self._active.values()), CONFIRMING_PER_TENANT)
+        working = []
+        for task, lane in self._active.items():
+            if task in self._confirming and free[lane.tenant]:
+                free[lane.tenant] -= 1
+            else:
+                working.append(lane.tenant)
+        return working
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._active.pop(task, None)
+        self._wake.set()
+
+    async def _pause(self) -> None:
+        """Until something was stored, a lane has ended or made room, or ``POLL_S`` have passed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_S):
+                await self._wake.wait()
+
+    async def _revoke(self, requests: Iterable[RevocationRequest]) -> list[RevocationStatus]:
+        """One after the other. Meanwhile the lane takes no other's place."""
+        task = asyncio.current_task()
+        self._confirming.add(task)
+        if len(self._active) >= PER_TENANT:
+            self._wake.set()
         try:
-            await asyncio.wait(
-                {wake, *active} if len(active) >= LANES else {wake},
-                timeout=POLL_S,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            return [await self._revoker.revoke(request) for request in requests]
         finally:
-            wake.cancel()
+            self._confirming.discard(task)
 
     async def _measure(self) -> None:
         waiting, oldest = await self._inbox.backlog()
@@ -269,7 +300,6 @@ class Applier:
             self._rest(lane)
         else:
             self._resting.pop(lane.key, None)
-        self._wake.set()
 
     def _rest(self, lane: Lane) -> None:
         """The lane is still this process's: it is taken again after a pause that grows to what
@@ -529,7 +559,7 @@ class Applier:
                 person=person,
                 people=1 if person else await self._brake.members(target, event.group),
             )
-        statuses = [await self._revoker.revoke(request) for request in planned.revoke]
+        statuses = await self._revoke(planned.revoke)
         if (unread or nameless) and (
             event.effect in STANDING or (event.subject is not None and event.subject.record)
         ):
@@ -681,7 +711,7 @@ class Applier:
             )
             if planned is None or planned.kept is None:
                 continue
-            statuses += [await self._revoker.revoke(request) for request in planned.revoke]
+            statuses += await self._revoke(planned.revoke)
             statuses += [await self._revoker.lift(request) for request in planned.lift]
             kept[about] = planned.kept
             outcome.standing[about] = (planned.kept, target)

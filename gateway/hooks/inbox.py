@@ -338,7 +338,8 @@ class Inbox:
         *,
         now: float,
         limit: int,
-        busy: Mapping[str, str] | None = None,
+        busy: Collection[str] = (),
+        working: Collection[str] = (),
         resting: Collection[str] = (),
         per_tenant: int = 1000,
     ) -> tuple[Lane, ...]:
@@ -346,15 +347,16 @@ class Inbox:
         until settled or ``LEASE_S``.
 
         Tenants take turns, so that one with a flood of events does not keep the others waiting;
-        ``busy``: the lanes that this process works on, and the tenant of each. Another lane of this
-        process's is one that it could not settle, and is taken again unless it is ``resting``.
+        ``busy``: the lanes that this process has; ``working``: the tenant of each that counts
+        against ``per_tenant``. Another lane of this process's is one that it could not settle, and
+        is taken again unless it is ``resting``.
         """
         free = or_(
             hook_lanes.c.lane.is_(None),
             hook_lanes.c.held_until < now,
             and_(
                 hook_lanes.c.holder == self._holder,
-                hook_lanes.c.lane.not_in([*(busy or ()), *resting]),
+                hook_lanes.c.lane.not_in([*busy, *resting]),
             ),
         )
         waiting = (
@@ -374,11 +376,11 @@ class Inbox:
         ranked = select(waiting.c.lane, waiting.c.tenant, waiting.c.first, turn).subquery()
         room = (
             case(
-                {tenant: per_tenant - lanes for tenant, lanes in Counter(busy.values()).items()},
+                {tenant: per_tenant - lanes for tenant, lanes in Counter(working).items()},
                 value=ranked.c.tenant,
                 else_=per_tenant,
             )
-            if busy
+            if working
             else per_tenant
         )
         chosen = (

@@ -51,11 +51,12 @@ async def test_a_flood_of_one_tenant_does_not_delay_anothers_event(
         await flood(world, "globex", 1)
         lanes = await world.inbox.claim(now=world.clock(), limit=4)
         assert [lane.tenant for lane in lanes].count("globex") == 1
-        busy = {lane.key: lane.tenant for lane in lanes} | {
-            f"another-{n}": "acme" for n in range(10)
-        }
         more = await world.inbox.claim(
-            now=world.clock(), limit=50, busy=busy, per_tenant=applier.PER_TENANT
+            now=world.clock(),
+            limit=50,
+            busy=[*(lane.key for lane in lanes), *(f"another-{n}" for n in range(10))],
+            working=[*(lane.tenant for lane in lanes), *["acme"] * 10],
+            per_tenant=applier.PER_TENANT,
         )
         assert len(more) == applier.PER_TENANT - 13
 
@@ -73,12 +74,36 @@ async def test_a_tenant_whose_work_hangs_leaves_room_for_the_others(
             return await revoke(request)
 
         world.revoker.revoke = hanging  # type: ignore[method-assign]
-        await flood(world, "acme", 3 * applier.LANES)
+        await flood(world, "acme", applier.CONFIRMING_PER_TENANT + applier.LANES)
         async with world.applier.running():
             await flood(world, "globex", 1)
             await world.until(lambda: any(r.tenant == "globex" for _, r in world.revoker.calls))
             assert not any(r.tenant == "acme" for _, r in world.revoker.calls)
             released.set()
+
+
+async def test_nobodys_removal_waits_for_the_confirmations_of_others(
+    database: Database, http: aiohttp.ClientSession
+) -> None:
+    """After a restart or a fail-over confirmations take seconds; the next person is denied at
+    once.
+    """
+    async with hooks_world(database, http, applying=False) as world:
+        confirmed, begun = asyncio.Event(), list[str]()
+        revoke = world.revoker.revoke
+
+        async def confirming(request: RevocationRequest) -> RevocationStatus:
+            begun.append(request.tenant)
+            await confirmed.wait()
+            return await revoke(request)
+
+        world.revoker.revoke = confirming  # type: ignore[method-assign]
+        people = 2 * applier.PER_TENANT
+        await flood(world, "acme", people)
+        async with world.applier.running():
+            await world.until(lambda: len(begun) == people)
+            confirmed.set()
+            await world.settled()
 
 
 async def test_a_silent_application_holds_up_its_own_messages_only(
