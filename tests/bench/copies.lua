@@ -17,6 +17,7 @@ for n = tonumber(ARGV[4]), tonumber(ARGV[5]) do
     user = user or alias
     redis.call('ZADD', at .. 'i:' .. alias, family_ends, own)
     redis.call('EXPIREAT', at .. 'i:' .. alias, family_ends)
+    if redis.call('EXISTS', at .. 'n:' .. personal[i]) == 1 then redis.call('SET', at .. 'n:' .. alias, user, 'EXAT', link_ends) end
   end
   for i = 1, #shared do redis.call('ZADD', at .. 'i:' .. shared[i], family_ends, own) end
   local copied = {}

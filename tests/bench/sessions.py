@@ -53,7 +53,14 @@ RARE = 200
 """Logins and revocations that are timed at each count; each leaves the store as it was."""
 _LUA = Path(__file__).with_name("copies.lua").read_text("utf-8")
 COPIES = Script("copies", _LUA, hashlib.sha1(_LUA.encode()).hexdigest())
-KINDS = {"s": "session", "f": "family", "i": "index", "k": "link record"}
+KINDS = {
+    "s": "session",
+    "f": "family",
+    "r": "refresh token",
+    "i": "index",
+    "k": "last login of the person",
+    "n": "names of the person",
+}
 
 
 @dataclass(slots=True)
@@ -136,7 +143,9 @@ class Crowd:
         await self.sessions.finish(warm.new(self.began))
 
     async def by_kind(self) -> dict[str, int]:
-        """Bytes of one session's keys, by what they are; shared index entries not counted."""
+        """Bytes of one session's keys, by what they are, the refresh token apart from its family;
+        shared index entries not counted. The last two are kept for each person, not session.
+        """
         stored = await self.log_in("kinds", "somebody")
         at, people = prefix(bucket_of("kinds")), self.sessions.people("kinds")
         session = stored.session
@@ -145,16 +154,26 @@ class Crowd:
             f"s:{session.digest}",
             f"f:{session.family}",
             f"k:{user}",
-            *(f"i:{alias}" for alias in people.index(session.identity)[: -len(GROUPS) - 1]),
+            *(
+                f"{kind}:{alias}"
+                for alias in people.index(session.identity)[: -len(GROUPS) - 1]
+                for kind in "in"
+            ),
         ]
         weights: dict[str, int] = {}
         for name in names:
             kind = KINDS[name[0]]
-            weights[kind] = weights.get(kind, 0) + int(
-                await self.link.command("MEMORY", "USAGE", at + name, "SAMPLES", 0)
-            )
+            weights[kind] = weights.get(kind, 0) + await self._weight(at + name)
+        family = f"{at}f:{session.family}"
+        with_token = await self._weight(family)
+        await self.link.command("HDEL", family, "r")
+        weights["family"] = await self._weight(family)
+        weights["refresh token"] = with_token - weights["family"]
         await self.sessions.end_family(session, cookie=stored.cookie.reveal())
         return weights
+
+    async def _weight(self, name: str) -> int:
+        return int(await self.link.command("MEMORY", "USAGE", name, "SAMPLES", 0) or 0)
 
     # --- times -----------------------------------------------------------------------------------
 
